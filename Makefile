@@ -1,0 +1,42 @@
+# Every target works on a fresh machine with Python 3.11+, make and the package registries.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: install run test check live conformance bench lock clean
+
+install: $(VENV)/.installed
+
+# The stamp is made only after both steps succeeded, so an interrupted install starts over.
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --only-binary :all: --no-binary flasgger -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: install
+	$(BIN)/stoa demo
+
+test: install
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not live"
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not live"
+
+bench: install
+	$(BIN)/python -m bench
+
+# Rewrites requirements.lock for all supported Python versions; needs uv (any recent version).
+lock:
+	uv pip compile pyproject.toml --extra all --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+
+clean:
+	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,42 @@
+"""The ports: what the use cases need from the outside, one small Protocol per file.
+
+Each docstring states the laws that every adapter keeps; `tests/contracts` holds the adapters to them. The
+in-memory adapters live in `stoa.application.memory` and are part of the product.
+"""
+
+from stoa.application.ports.clock import Clock, IdFactory
+from stoa.application.ports.credential_source import CredentialSource
+from stoa.application.ports.health import Health, HealthProbe
+from stoa.application.ports.invocation_observer import InvocationObserver
+from stoa.application.ports.metering import MeteringSink, UsageLog
+from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.ports.spec import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
+from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
+from stoa.application.ports.tool_backend import BackendCall, CallContext, ToolBackend
+from stoa.application.ports.tool_source import ManifestDocument, ToolSource
+
+__all__ = [
+    "BackendCall",
+    "CallContext",
+    "Clock",
+    "Conversion",
+    "ConversionOptions",
+    "CredentialSource",
+    "Health",
+    "HealthProbe",
+    "IdFactory",
+    "InvocationObserver",
+    "ManifestDocument",
+    "MeteringSink",
+    "PolicyEngine",
+    "RateLimiter",
+    "SpecConverter",
+    "SpecDocument",
+    "SpecSource",
+    "TokenIssuer",
+    "TokenVerifier",
+    "ToolBackend",
+    "ToolSource",
+    "UsageLog",
+]

@@ -1,0 +1,17 @@
+"""Counting calls against limits."""
+
+from abc import abstractmethod
+from typing import Protocol
+
+from stoa.domain.rate_limit import LimitVerdict, RateLimit
+
+
+class RateLimiter(Protocol):
+    """Laws: for each key, in any window of t seconds at most `burst + rate * t` calls are allowed, over all
+    replicas that share the store; keys do not influence each other; a refused call uses no allowance.
+
+    Raises LimiterUnavailable when it cannot count; the call is then refused.
+    """
+
+    @abstractmethod
+    async def take(self, key: str, limit: RateLimit) -> LimitVerdict: ...

@@ -1,0 +1,76 @@
+"""From an API description to tools: fetching the document, and converting it."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Protocol
+
+from stoa.domain.finding import Finding
+from stoa.domain.identity import TenantId
+from stoa.domain.tool import ApiReference, Authentication, Tool
+from stoa.domain.rate_limit import RateLimit
+
+
+@dataclass(frozen=True, slots=True)
+class SpecDocument:
+    """A description as it was found. `location` names it in findings and resolves its relative server URLs."""
+
+    location: str
+    text: str
+
+
+class SpecSource(Protocol):
+    """Laws: an equal answer for an unchanged document; bounded in size and time.
+
+    Raises InvalidInput (nothing there, not text, too large) or Unavailable (cannot be reached now); the message names
+    the location and what to change, never what a foreign server answered.
+    """
+
+    @abstractmethod
+    async def fetch(self, location: str) -> SpecDocument:
+        """`location` is a file path or an http(s) URL."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionOptions:
+    """What a ToolSet says about the tools to be made."""
+
+    tenant: TenantId | None = None
+    api: ApiReference | None = None
+    """None: title and version of the document."""
+    base_url: str | None = None
+    """Replaces the document's servers."""
+    include_tags: frozenset[str] = frozenset()
+    """Keep operations with any of these tags; empty: all."""
+    exclude_tags: frozenset[str] = frozenset()
+    methods: frozenset[str] = frozenset()
+    """Upper case; empty: all."""
+    path_prefix: str = ""
+    operation_ids: frozenset[str] = frozenset()
+    name_prefix: str = ""
+    name_suffix: str = ""
+    use_operation_id: bool = True
+    """False: names are made from method and path."""
+    extra_tags: tuple[str, ...] = ()
+    timeout_seconds: float = 30.0
+    rate_limit: RateLimit | None = None
+    authentication: Authentication = Authentication()
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The tools in document order, and a finding for everything that was left out or changed."""
+
+    tools: tuple[Tool, ...]
+    findings: tuple[Finding, ...] = ()
+
+
+class SpecConverter(Protocol):
+    """Laws: pure; equal input gives equal output. Names are unique within one conversion and no operation that can be
+    called is lost: each selected operation yields a tool or an error finding.
+
+    Raises InvalidInput, naming file, line and reason, when the document is not of this kind at all.
+    """
+
+    @abstractmethod
+    def convert(self, document: SpecDocument, options: ConversionOptions) -> Conversion: ...

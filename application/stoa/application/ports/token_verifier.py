@@ -1,0 +1,37 @@
+"""Turning a bearer token into a Principal, and (dev only) making tokens."""
+
+from abc import abstractmethod
+from typing import Protocol
+
+from stoa.domain.identity import Principal
+
+
+class TokenVerifier(Protocol):
+    """Laws: a token is accepted only while signature, algorithm, issuer, audience and times all hold; equal tokens
+    give equal principals until they expire. Neither the token nor its parts appear in an error.
+
+    Raises NotAuthenticated (why, in words safe for the caller) or IdentityUnavailable.
+    """
+
+    @abstractmethod
+    async def verify(self, token: str) -> Principal: ...
+
+    @property
+    @abstractmethod
+    def issuers(self) -> tuple[str, ...]:
+        """Issuer identifiers (RFC 8414) whose tokens are accepted; what RFC 9728 metadata names."""
+        ...
+
+
+class TokenIssuer(Protocol):
+    """Makes tokens for development. Law: `verify(issue(...))` of the matching verifier yields what was asked for."""
+
+    @abstractmethod
+    def issue(
+        self, *, subject: str, tenant: str | None, roles: frozenset[str], lifetime_seconds: int
+    ) -> str: ...
+
+    @abstractmethod
+    def key_set(self) -> dict[str, object]:
+        """The public keys (RFC 7517 JWK Set)."""
+        ...

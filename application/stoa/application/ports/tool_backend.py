@@ -1,0 +1,50 @@
+"""Calling what stands behind a tool."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Protocol
+
+from stoa.domain.identity import Principal
+from stoa.domain.policy import Permit
+from stoa.domain.result import RawAnswer, ToolResult
+from stoa.domain.tool import JsonObject, Tool
+
+
+@dataclass(slots=True)
+class CallContext:
+    """What a back end may know about the call besides its arguments. The caller's token is not among it."""
+
+    permit: Permit
+    principal: Principal
+    request_id: str
+
+
+class BackendCall(Protocol):
+    """A tool made ready: everything that does not depend on the arguments has been done.
+
+    Laws: the arguments are valid by the tool's input schema; nothing is sent for a permit of another tool; cancelling
+    the call releases its connection. An answer of the back end, whatever it says, is a value. Raises BackendUnavailable,
+    BackendTimedOut, BackendSpokeNonsense, or InvalidArguments when a value cannot be sent as the binding demands.
+    The deadline is kept by the caller.
+    """
+
+    @abstractmethod
+    async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer | ToolResult: ...
+
+
+class ToolBackend(Protocol):
+    """One kind of back end: everything with the same binding `kind`."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str: ...
+
+    @abstractmethod
+    def prepare(self, tool: Tool) -> BackendCall:
+        """Compile the tool's binding, once, at registration. Raises InvalidInput when it cannot work."""
+        ...
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release connections; no call is made afterwards."""
+        ...

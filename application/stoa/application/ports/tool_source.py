@@ -1,0 +1,31 @@
+"""Where manifests come from: files, Kubernetes, the embedding program."""
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestDocument:
+    """One manifest as it was found, not yet understood."""
+
+    origin: str
+    """Stable name of the place, `catalogue/pets.yaml#2`: the unit of "keep the last good version"."""
+    content: dict[str, Any] | None
+    """None: could not be read; `problem` says why."""
+    problem: str = ""
+    base_directory: str = ""
+    """Relative file names in the manifest start here."""
+
+
+class ToolSource(Protocol):
+    """Laws: `read` gives every manifest that exists now, ordered by origin, and never raises for a bad one: it comes as
+    a document with a problem. `changes` yields after something may have changed, bursts folded into one; a change that
+    happened after `changes` was called is never missed."""
+
+    @abstractmethod
+    async def read(self) -> Sequence[ManifestDocument]: ...
+
+    @abstractmethod
+    def changes(self) -> AsyncIterator[None]: ...

@@ -1,0 +1,155 @@
+"""Every way the gateway can refuse or fail, as one tree.
+
+    StoaError
+    ├─ InvalidInput               the caller can fix it
+    │  └─ InvalidArguments        tool arguments against the tool's schema
+    ├─ NotAuthenticated
+    ├─ NotPermitted               carries the decision
+    ├─ ToolNotFound               unknown, or invisible to this caller: one answer for both
+    ├─ QuotaExceeded              says when to come back
+    └─ Unavailable                something the call depends on could not answer
+       ├─ IdentityUnavailable  PolicyUnavailable  LimiterUnavailable  MeteringUnavailable
+       │                          governing parts: the call is refused
+       └─ BackendUnavailable  BackendTimedOut  BackendSpokeNonsense
+                                  the back end: the call finished, with an error result
+
+A message is safe to show to the caller: never a secret, never a library's own text. A tool that ran and
+said no is a result (`ToolResult.is_error`), not an exception. The doors map classes to status codes in one table
+(`stoa.interfaces.errors`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stoa.domain.policy import Decision
+
+
+class StoaError(Exception):
+    """Base of all errors that a caller may see.
+
+    `code` is stable and machine readable; `message` is for people.
+    """
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidInput(StoaError):
+    """The request cannot be understood; the message says what to change."""
+
+    code = "invalid_input"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One offending value: where it stands (JSON Pointer, RFC 6901, "" is the root) and what was expected."""
+
+    path: str
+    expected: str
+
+
+class InvalidArguments(InvalidInput):
+    """The arguments do not satisfy the tool's input schema."""
+
+    code = "invalid_arguments"
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        listed = "; ".join(f"{v.path or '(root)'}: {v.expected}" for v in violations)
+        super().__init__(f"Invalid arguments: {listed}")
+        self.violations = tuple(violations)
+
+
+class NotAuthenticated(StoaError):
+    """No credential, or one that proves nothing. `is_missing` separates the two (RFC 6750 section 3.1)."""
+
+    code = "not_authenticated"
+
+    def __init__(self, message: str, *, is_missing: bool = False) -> None:
+        super().__init__(message)
+        self.is_missing = is_missing
+
+
+class NotPermitted(StoaError):
+    """The policy said no to a caller who may know that the tool exists."""
+
+    code = "not_permitted"
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(f"Not permitted: {decision.reason}")
+        self.decision = decision
+
+
+class ToolNotFound(StoaError):
+    """No such tool in the caller's view."""
+
+    code = "tool_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Unknown tool: {name}")
+        self.name = name
+
+
+class QuotaExceeded(StoaError):
+    """A rate limit is used up; `retry_after_seconds` is the earliest useful moment to try again."""
+
+    code = "rate_limited"
+
+    def __init__(self, limit_name: str, retry_after_seconds: float) -> None:
+        super().__init__(f"Rate limit exceeded ({limit_name}); retry in {retry_after_seconds:.1f} s")
+        self.limit_name = limit_name
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unavailable(StoaError):
+    """A dependency could not answer."""
+
+    code = "unavailable"
+
+
+class IdentityUnavailable(Unavailable):
+    """Tokens cannot be verified now."""
+
+    code = "identity_unavailable"
+
+
+class PolicyUnavailable(Unavailable):
+    """No decision can be made now, so the call is denied."""
+
+    code = "policy_unavailable"
+
+
+class LimiterUnavailable(Unavailable):
+    """The rate limit cannot be checked now."""
+
+    code = "limiter_unavailable"
+
+
+class MeteringUnavailable(Unavailable):
+    """The metering event of a call could not be kept, so calls are refused."""
+
+    code = "metering_unavailable"
+
+
+class BackendUnavailable(Unavailable):
+    """The tool's back end could not be reached."""
+
+    code = "backend_unavailable"
+
+
+class BackendTimedOut(Unavailable):
+    """The tool's back end did not answer before the deadline."""
+
+    code = "backend_timeout"
+
+
+class BackendSpokeNonsense(Unavailable):
+    """The tool's back end answered something that its protocol does not allow."""
+
+    code = "backend_protocol_error"
+
+
+BackendError = BackendUnavailable | BackendTimedOut | BackendSpokeNonsense

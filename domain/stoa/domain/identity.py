@@ -1,0 +1,95 @@
+"""Who is calling: tenants, roles, scopes and the Principal that a verified credential yields.
+
+Roles imply scopes; both are open sets, so an identity provider may send more than the gateway knows.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cached_property
+from typing import Annotated, NewType
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+TenantId = NewType("TenantId", str)
+TenantName = Annotated[TenantId, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+"""A tenant as it is written in manifests and claims: an RFC 1123 label, like a Kubernetes namespace."""
+
+SCOPE_ADMIN, SCOPE_WRITE, SCOPE_READ = "stoa:admin", "stoa:write", "stoa:read"
+
+ROLE_SCOPES: dict[str, frozenset[str]] = {
+    "cpi-admin": frozenset({SCOPE_ADMIN, SCOPE_WRITE, SCOPE_READ}),
+    "tenant-admin": frozenset({SCOPE_WRITE, SCOPE_READ}),
+    "devops": frozenset({SCOPE_WRITE, SCOPE_READ}),
+    "viewer": frozenset({SCOPE_READ}),
+}
+"""The scopes that each known role grants, most powerful role first."""
+
+
+def scopes_of(roles: Iterable[str], granted: Iterable[str] = ()) -> frozenset[str]:
+    """All scopes that these roles imply, with those granted directly. Unknown roles imply nothing."""
+    scopes = set(granted)
+    for role in roles:
+        scopes |= ROLE_SCOPES.get(role, frozenset())
+    return frozenset(scopes)
+
+
+class Principal(BaseModel):
+    """A verified caller. Only a TokenVerifier, or the embedding program, makes one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    subject: str = Field(min_length=1)
+    """Unique within the issuer (OIDC `sub`)."""
+    tenant: TenantName | None = None
+    """None: belongs to no tenant and sees global tools only."""
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    """Effective scopes; see `of` for deriving them from roles."""
+    client: str | None = None
+    """OAuth client that obtained the credential (`azp` or `client_id`)."""
+    issuer: str = "local"
+    expires_at: datetime | None = None
+    """None: never, as for a principal that the embedding program vouches for."""
+
+    @classmethod
+    def of(
+        cls, subject: str, *, tenant: str | None = None, roles: Iterable[str] = (), **rest: object
+    ) -> "Principal":
+        """A principal whose scopes follow from its roles; what an embedding program usually wants."""
+        held = frozenset(roles)
+        return cls.model_validate(
+            {"subject": subject, "tenant": tenant, "roles": held, "scopes": scopes_of(held), **rest}
+        )
+
+    @property
+    def is_platform_admin(self) -> bool:
+        return SCOPE_ADMIN in self.scopes
+
+    @cached_property
+    def identity_key(self) -> str:
+        """Digest of who this is (issuer, subject, client): the key of limits and sessions."""
+        return _digest(self.issuer, self.subject, self.client or "")
+
+    @cached_property
+    def authorization_key(self) -> str:
+        """Digest of everything a policy may look at: equal keys get equal decisions."""
+        return _digest(
+            self.identity_key, self.tenant or "", *sorted(self.roles), "\x00", *sorted(self.scopes)
+        )
+
+    def acting_for(self, tenant: TenantId | None) -> "Principal | None":
+        """This principal with its view on `tenant`; None when it may not look there.
+
+        Asking for nothing, or for one's own tenant, changes nothing. Only a platform admin may look
+        elsewhere; anybody else must get the answer of a tenant that does not exist.
+        """
+        if tenant is None or tenant == self.tenant:
+            return self
+        if self.is_platform_admin:
+            return self.model_copy(update={"tenant": tenant})
+        return None
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()

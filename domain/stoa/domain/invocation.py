@@ -1,0 +1,57 @@
+"""One call of one tool: what was asked, and how it ended."""
+
+from dataclasses import dataclass
+
+from stoa.domain.errors import StoaError
+from stoa.domain.identity import Principal, TenantId
+from stoa.domain.metering import MeteringEvent, Status
+from stoa.domain.money import MicroUnits
+from stoa.domain.policy import Decision, Door
+from stoa.domain.result import ToolResult
+from stoa.domain.tool import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class BearerToken:
+    """An unverified credential as it came. Its repr hides the token."""
+
+    value: str
+
+    def __repr__(self) -> str:
+        return "BearerToken(***)"
+
+
+Credential = Principal | BearerToken | None
+"""A token to verify; a Principal that the door's own verification, or the embedding program, vouches for; nothing."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Invocation:
+    """A request to call a tool, the same from every door."""
+
+    credential: Credential
+    tool: str
+    arguments: JsonObject
+    door: Door
+    tenant: TenantId | None = None
+    """The tenant whose catalogue is meant; None: the caller's own."""
+    request_id: str | None = None
+    """The caller's correlation id; None: the gateway makes one."""
+    consumer: str = "unknown"
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """How an invocation ended. Exactly one of `result` and `error` is set."""
+
+    status: Status
+    result: ToolResult | None
+    error: StoaError | None
+    """Why there is no result: a refusal, or a failure of the gateway itself."""
+    decision: Decision | None
+    """None: refused before the policy was asked."""
+    principal: Principal | None
+    request_id: str
+    latency_ms: int
+    cost: MicroUnits
+    event: MeteringEvent

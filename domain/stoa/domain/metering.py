@@ -1,0 +1,88 @@
+"""What is recorded and charged for a finished invocation."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from stoa.domain.money import MicroUnits, from_decimal, to_json_number
+
+NO_TENANT = "-"
+"""`tenant` of an event whose caller has none or is unknown; no tenant can be called so."""
+NO_USER = "-"
+
+
+class Status(StrEnum):
+    """How an invocation ended."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+    """The back end was called and the result is an error, or the gateway failed."""
+    TIMEOUT = "timeout"
+    RATE_LIMITED = "rate_limited"
+    UNAUTHORIZED = "unauthorized"
+    """Not authenticated, not permitted, or no such tool for this caller."""
+    INVALID = "invalid"
+    """The arguments were refused."""
+    CANCELLED = "cancelled"
+
+
+CHARGED = frozenset({Status.SUCCESS, Status.ERROR, Status.TIMEOUT, Status.CANCELLED})
+"""Outcomes that cost something once the back end was called; refusals are free."""
+
+
+CostUnits = Annotated[
+    MicroUnits,
+    PlainSerializer(to_json_number, return_type=float, when_used="json"),
+]
+"""Micro-units in memory, cost units in JSON."""
+
+
+class MeteringEvent(BaseModel):
+    """One finished invocation. Never holds argument values, results or credentials."""
+
+    model_config = ConfigDict(frozen=True)
+
+    event_id: str = Field(min_length=1)
+    timestamp: datetime
+    """When the invocation finished, UTC."""
+    tenant: str = Field(min_length=1, max_length=64)
+    project: str | None = None
+    """The API behind the tool."""
+    consumer: str = Field(default="unknown", max_length=128)
+    """The calling application, as it names itself (`X-Consumer-ID`)."""
+    user_id: str = Field(min_length=1)
+    tool: str = Field(min_length=1, max_length=128)
+    latency_ms: int = Field(ge=0)
+    status: Status
+    cost_units: CostUnits = MicroUnits(0)
+    request_id: str | None = None
+    metadata: dict[str, str] = {}
+
+    @classmethod
+    def from_json(cls, line: bytes | str) -> "MeteringEvent":
+        """Read back what `model_dump_json` wrote. Raises pydantic.ValidationError."""
+        return _WireEvent.model_validate_json(line)
+
+
+class _WireEvent(MeteringEvent):
+    cost_units: Annotated[CostUnits, BeforeValidator(lambda value: from_decimal(Decimal(str(value))))]
+
+
+class PriceList(BaseModel):
+    """Price of a call: a base, doubled for premium tools, plus a linear part for latency. All in micro-units."""
+
+    model_config = ConfigDict(frozen=True)
+
+    base: int = Field(default=1_000, ge=0)
+    """0.001 units a call."""
+    per_100_ms: int = Field(default=100, ge=0)
+    """0.0001 units per 100 ms, charged by the millisecond, rounded down to a whole micro-unit."""
+    premium_factor: int = Field(default=2, ge=1)
+
+    def quote(self, *, is_premium: bool, latency_ms: int) -> MicroUnits:
+        """The price of one call. Monotone in latency, exact."""
+        base = self.base * self.premium_factor if is_premium else self.base
+        return MicroUnits(base + self.per_100_ms * latency_ms // 100)

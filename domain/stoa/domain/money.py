@@ -1,0 +1,28 @@
+"""Exact money: integer micro-units (1 cost unit = 1,000,000 micro-units), never a float."""
+
+from decimal import Decimal
+from typing import NewType
+
+MicroUnits = NewType("MicroUnits", int)
+MICRO = 1_000_000
+
+
+def to_decimal(amount: MicroUnits) -> Decimal:
+    """The amount in cost units, exact."""
+    return Decimal(amount) / MICRO
+
+
+def to_json_number(amount: MicroUnits) -> float:
+    """The amount in cost units as the JSON number that prints exactly.
+
+    A double carries 15 significant decimal digits, so every amount below a billion units survives the round trip.
+    """
+    return amount / MICRO
+
+
+def from_decimal(units: Decimal) -> MicroUnits:
+    """The amount of `units` cost units. Raises ValueError below one micro-unit: money is never rounded in silence."""
+    micro = units * MICRO
+    if micro != micro.to_integral_value():
+        raise ValueError(f"{units} is finer than one micro-unit (0.000001)")
+    return MicroUnits(int(micro))

@@ -1,0 +1,46 @@
+"""Authorisation as values: the question, the answer, and the permission that a back-end call must hold."""
+
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from stoa.domain.identity import Principal
+from stoa.domain.tool import JsonObject, Tool, ToolKey
+
+Door = Literal["mcp", "rest", "cli", "library"]
+"""The interface a call came through. Policies may look at it; nothing else differs between doors."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyQuery:
+    """May this caller use this tool with these arguments?"""
+
+    principal: Principal
+    tool: Tool
+    arguments: JsonObject
+    door: Door
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The policy's answer. Made by a PolicyEngine for one query."""
+
+    is_allowed: bool
+    reason: str
+    """Short and safe to show to the caller."""
+    rules: tuple[str, ...] = ()
+    """Ids of the rules that decided, for audit and explanation."""
+    missing_scopes: frozenset[str] = frozenset()
+    """Scopes with which the same query would pass: the caller may ask for them (RFC 6750 section 3.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Permission to call one tool once. The only way to get one is an allowing decision."""
+
+    tool: ToolKey
+    rules: tuple[str, ...]
+
+    @classmethod
+    def grant(cls, decision: Decision, tool: ToolKey) -> Self | None:
+        """The permit that `decision` carries, or None when it denies."""
+        return cls(tool, decision.rules) if decision.is_allowed else None

@@ -1,0 +1,140 @@
+"""What a tool answers: content blocks, structured content, and the shaping of a back end's raw answer into them."""
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic_core
+
+TEXT_LIMIT = 256 * 1024
+"""Characters of text that one result may carry; beyond it clients refuse or drown."""
+BINARY_LIMIT = 5 * 1024 * 1024
+"""Bytes of image, audio or other binary content that one result may carry, before base64."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextContent:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContent:
+    data: str
+    """Base64 (RFC 4648 section 4)."""
+    mime_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioContent:
+    data: str
+    """Base64."""
+    mime_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedResource:
+    """A resource carried in the result; exactly one of `text` and `blob` (base64) is set."""
+
+    uri: str
+    mime_type: str | None = None
+    text: str | None = None
+    blob: str | None = None
+
+
+ContentBlock = TextContent | ImageContent | AudioContent | EmbeddedResource
+
+MISSING: Any = object()
+"""Stands for "no structured content"; None would be JSON null."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The result of a call that reached the tool (MCP CallToolResult)."""
+
+    content: tuple[ContentBlock, ...]
+    structured: Any = MISSING
+    """Any JSON value, or MISSING."""
+    is_error: bool = False
+
+    @staticmethod
+    def error(text: str) -> "ToolResult":
+        return ToolResult((TextContent(text),), is_error=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """A back end's answer as it came: bytes with a media type."""
+
+    body: bytes
+    media_type: str
+    """Lower case, without parameters; empty when the back end did not say."""
+    charset: str = "utf-8"
+    is_error: bool = False
+    status: str = ""
+    """The back end's own status for people, `404 Not Found`; shown with an error."""
+    uri: str = "stoa://result"
+    """Names the content when it must be embedded as a resource."""
+
+
+def shape(answer: RawAnswer) -> ToolResult:
+    """The ToolResult for a raw answer.
+
+    JSON gives text and structured content; images, audio and other binary content give their block; everything
+    else is text. Text beyond TEXT_LIMIT is cut with a note and then has no structured content, because half a
+    document must not look whole.
+    """
+    kind = answer.media_type
+    if kind.startswith(("image/", "audio/")) and answer.body and kind != "image/svg+xml":
+        return _binary(answer)
+    if _is_json(kind) or not kind:
+        structured = _parse(answer.body)
+        if structured is not MISSING:
+            return _text(answer, structured)
+    text = _decode(answer)
+    if text is None:
+        return _binary(answer)
+    return _text(answer, MISSING, text)
+
+
+def _is_json(kind: str) -> bool:
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return pydantic_core.from_json(body, allow_inf_nan=False)
+    except ValueError:
+        return MISSING
+
+
+def _decode(answer: RawAnswer) -> str | None:
+    try:
+        text = answer.body.decode(answer.charset)
+    except (UnicodeDecodeError, LookupError):
+        return None
+    return None if "\x00" in text else text
+
+
+def _text(answer: RawAnswer, structured: Any, text: str | None = None) -> ToolResult:
+    if text is None:
+        text = answer.body.decode("utf-8")
+    if len(text) > TEXT_LIMIT:
+        text = f"{text[:TEXT_LIMIT]}\n[truncated: {len(text)} characters, {TEXT_LIMIT} shown]"
+        structured = MISSING
+    if answer.is_error:
+        return ToolResult.error(f"{answer.status}\n{text}" if text else answer.status)
+    return ToolResult((TextContent(text),), structured)
+
+
+def _binary(answer: RawAnswer) -> ToolResult:
+    kind = answer.media_type or "application/octet-stream"
+    if answer.is_error or len(answer.body) > BINARY_LIMIT:
+        reason = answer.status if answer.is_error else f"more than {BINARY_LIMIT} bytes"
+        note = f"{reason} ({kind}, {len(answer.body)} bytes not shown)"
+        return ToolResult((TextContent(note),), is_error=answer.is_error)
+    data = base64.b64encode(answer.body).decode("ascii")
+    if kind.startswith("image/"):
+        return ToolResult((ImageContent(data, kind),))
+    if kind.startswith("audio/"):
+        return ToolResult((AudioContent(data, kind),))
+    return ToolResult((EmbeddedResource(answer.uri, kind, blob=data),))
