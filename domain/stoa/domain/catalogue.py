@@ -47,9 +47,7 @@ class Catalogue:
             if not tool.enabled:
                 continue
             if tool.key in kept:
-                findings.append(
-                    error(str(tool.key), "a tool of this name is registered already; rename one of them")
-                )
+                findings.append(error(str(tool.key), "a tool of this name is registered already; rename one of them"))
                 continue
             kept[tool.key] = tool
         for key in [key for key in kept if key.tenant is not None and ToolKey(None, key.name) in kept]:
@@ -81,9 +79,7 @@ class Catalogue:
             visible = [tool for key, tool in self._by_key.items() if key.tenant in {None, tenant}]
             view = tuple(sorted(visible, key=lambda tool: tool.name))
             if tenant is None or any(tool.tenant == tenant for tool in view):
-                self._views[tenant] = (
-                    view  # only tenants that own something: names of strangers must not pile up
-                )
+                self._views[tenant] = view  # only tenants that own something: names of strangers must not pile up
         return view
 
     def diff(self, newer: "Catalogue") -> CatalogueDiff:
@@ -91,9 +87,7 @@ class Catalogue:
         old, new = self._by_key, newer._by_key
         return CatalogueDiff(
             added=tuple(tool for key, tool in new.items() if key not in old),
-            changed=tuple(
-                tool for key, tool in new.items() if key in old and old[key].fingerprint != tool.fingerprint
-            ),
+            changed=tuple(tool for key, tool in new.items() if key in old and old[key].fingerprint != tool.fingerprint),
             removed=tuple(key for key in old if key not in new),
         )
 

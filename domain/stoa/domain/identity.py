@@ -53,9 +53,7 @@ class Principal(BaseModel):
     """None: never, as for a principal that the embedding program vouches for."""
 
     @classmethod
-    def of(
-        cls, subject: str, *, tenant: str | None = None, roles: Iterable[str] = (), **rest: object
-    ) -> "Principal":
+    def of(cls, subject: str, *, tenant: str | None = None, roles: Iterable[str] = (), **rest: object) -> "Principal":
         """A principal whose scopes follow from its roles; what an embedding program usually wants."""
         held = frozenset(roles)
         return cls.model_validate(
@@ -74,9 +72,7 @@ class Principal(BaseModel):
     @cached_property
     def authorization_key(self) -> str:
         """Digest of everything a policy may look at: equal keys get equal decisions."""
-        return _digest(
-            self.identity_key, self.tenant or "", *sorted(self.roles), "\x00", *sorted(self.scopes)
-        )
+        return _digest(self.identity_key, self.tenant or "", *sorted(self.roles), "\x00", *sorted(self.scopes))
 
     def acting_for(self, tenant: TenantId | None) -> "Principal | None":
         """This principal with its view on `tenant`; None when it may not look there.

@@ -78,9 +78,7 @@ class RestParameter(_Frozen):
     name: str
     """Name on the wire."""
     location: Literal["path", "query", "header", "cookie"]
-    style: Literal[
-        "simple", "label", "matrix", "form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"
-    ]
+    style: Literal["simple", "label", "matrix", "form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"]
     explode: bool
     allow_reserved: bool = False
     is_json: bool = False

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from stoa.domain.finding import Finding
 from stoa.domain.identity import TenantId
-from stoa.domain.tool import ApiReference, Authentication, Tool
 from stoa.domain.rate_limit import RateLimit
+from stoa.domain.tool import ApiReference, Authentication, Tool
 
 
 @dataclass(frozen=True, slots=True)

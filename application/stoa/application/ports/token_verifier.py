@@ -27,9 +27,7 @@ class TokenIssuer(Protocol):
     """Makes tokens for development. Law: `verify(issue(...))` of the matching verifier yields what was asked for."""
 
     @abstractmethod
-    def issue(
-        self, *, subject: str, tenant: str | None, roles: frozenset[str], lifetime_seconds: int
-    ) -> str: ...
+    def issue(self, *, subject: str, tenant: str | None, roles: frozenset[str], lifetime_seconds: int) -> str: ...
 
     @abstractmethod
     def key_set(self) -> dict[str, object]:
