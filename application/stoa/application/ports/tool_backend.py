@@ -23,8 +23,8 @@ class BackendCall(Protocol):
     """A tool made ready: everything that does not depend on the arguments has been done.
 
     Laws: the arguments are valid by the tool's input schema; nothing is sent for a permit of another tool; cancelling
-    the call releases its connection. An answer of the back end, whatever it says, is a value. Raises BackendUnavailable,
-    BackendTimedOut, BackendSpokeNonsense, or InvalidArguments when a value cannot be sent as the binding demands.
+    the call releases its connection. An answer of the back end, whatever it says, is a value. Raises
+    BackendUnavailable, BackendTimedOut, BackendSpokeNonsense, or InvalidArguments when a value cannot be sent as the binding demands.
     The deadline is kept by the caller.
     """
 
