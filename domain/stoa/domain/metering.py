@@ -23,9 +23,9 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     RATE_LIMITED = "rate_limited"
     UNAUTHORIZED = "unauthorized"
-    """Not authenticated, not permitted, or no such tool for this caller."""
+    """Not authenticated, or not permitted."""
     INVALID = "invalid"
-    """The arguments were refused."""
+    """No such tool for this caller, or its arguments were refused."""
     CANCELLED = "cancelled"
 
 

@@ -24,8 +24,8 @@ class BackendCall(Protocol):
 
     Laws: the arguments are valid by the tool's input schema; nothing is sent for a permit of another tool; cancelling
     the call releases its connection. An answer of the back end, whatever it says, is a value. Raises
-    BackendUnavailable, BackendTimedOut, BackendSpokeNonsense, or InvalidArguments when a value cannot be sent as the binding demands.
-    The deadline is kept by the caller.
+    BackendUnavailable, BackendTimedOut, BackendSpokeNonsense, or InvalidArguments when a value cannot be sent as
+    the binding demands. The deadline is kept by the caller.
     """
 
     @abstractmethod

@@ -1,0 +1,207 @@
+"""The governed core as one object: what doors call and what other programs embed.
+
+    gateway = Gateway()
+
+    @gateway.tool(tags=["math"])
+    def add(a: int, b: int) -> int:
+        "Add two numbers."
+        return a + b
+
+    outcome = await gateway.invoke("add", {"a": 1, "b": 2}, Principal.of("ada", roles=["viewer"]))
+
+Every part is a port with an in-memory default; pass another adapter to replace it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stoa.application.memory.metering import InMemoryMeteringSink
+from stoa.application.memory.spec_source import InMemorySpecSource
+
+from stoa.application.admit_caller import AdmitCaller
+from stoa.application.invoke_tool import InvokeTool
+from stoa.application.list_tools import ListTools, ToolPage, ToolQuery
+from stoa.application.local_backend import Function, LocalBackend
+from stoa.application.memory.clock import SystemClock
+from stoa.application.memory.ids import UuidFactory
+from stoa.application.memory.policy_engine import RulesPolicyEngine
+from stoa.application.memory.rate_limiter import InMemoryRateLimiter
+from stoa.application.memory.token_verifier import InMemoryTokenVerifier
+from stoa.application.memory.tool_source import InMemoryToolSource
+from stoa.application.ports.clock import Clock, IdFactory
+from stoa.application.ports.invocation_observer import InvocationObserver
+from stoa.application.ports.metering import MeteringSink
+from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.ports.spec import ConversionOptions, SpecConverter, SpecDocument, SpecSource
+from stoa.application.ports.token_verifier import TokenVerifier
+from stoa.application.ports.tool_backend import ToolBackend
+from stoa.application.ports.tool_source import ToolSource
+from stoa.application.refresh_catalogue import RefreshCatalogue
+from stoa.application.tool_registry import ToolRegistry
+from stoa.domain.errors import InvalidInput
+from stoa.domain.finding import Finding, Severity
+from stoa.domain.identity import Principal, TenantId
+from stoa.domain.invocation import Credential, Invocation, Outcome
+from stoa.domain.metering import PriceList
+from stoa.domain.policy import Door
+from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit
+from stoa.domain.tool import JsonObject, LocalBinding, Tool, ToolAnnotations
+
+
+class Gateway:
+    """Wires the use cases. The doors reach them as attributes; embedding programs use the methods."""
+
+    def __init__(
+        self,
+        *,
+        verifier: TokenVerifier | None = None,
+        policy: PolicyEngine | None = None,
+        limiter: RateLimiter | None = None,
+        sink: MeteringSink | None = None,
+        backends: Sequence[ToolBackend] = (),
+        sources: Sequence[ToolSource] = (),
+        specs: SpecSource | None = None,
+        converters: Mapping[str, SpecConverter] | None = None,
+        observers: Sequence[InvocationObserver] = (),
+        clock: Clock | None = None,
+        ids: IdFactory | None = None,
+        prices: PriceList = PriceList(),
+        caller_limits: Mapping[str, RateLimit] = ROLE_LIMITS,
+        anonymous: Principal | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        policy = policy or RulesPolicyEngine()
+        limiter = limiter or InMemoryRateLimiter(clock)
+        self._local = LocalBackend()
+        self._backends = (self._local, *backends)
+        self._manifests = InMemoryToolSource()
+        self._converters = dict(converters or {})
+        self.registry = ToolRegistry(self._backends)
+        self.catalogue = RefreshCatalogue(
+            sources=(*sources, self._manifests),
+            specs=specs or InMemorySpecSource(),
+            converters=self._converters,
+            registry=self.registry,
+            clock=clock,
+        )
+        self.admission = AdmitCaller(
+            verifier=verifier or InMemoryTokenVerifier(clock),
+            limiter=limiter,
+            clock=clock,
+            limits=caller_limits,
+            anonymous=anonymous,
+        )
+        self.invoke_tool = InvokeTool(
+            admission=self.admission,
+            registry=self.registry,
+            policy=policy,
+            limiter=limiter,
+            sink=sink or InMemoryMeteringSink(),
+            observers=observers,
+            clock=clock,
+            ids=ids or UuidFactory(),
+            prices=prices,
+        )
+        self.list_tools = ListTools(admission=self.admission, registry=self.registry, policy=policy)
+
+    async def invoke(
+        self,
+        tool: str,
+        arguments: JsonObject,
+        credential: Credential,
+        *,
+        tenant: str | None = None,
+        consumer: str = "library",
+        request_id: str | None = None,
+    ) -> Outcome:
+        """Call a tool as `credential`: a Principal that you vouch for, or a BearerToken to verify."""
+        return await self.invoke_tool.execute(
+            Invocation(
+                credential=credential,
+                tool=tool,
+                arguments=arguments,
+                door="library",
+                tenant=None if tenant is None else TenantId(tenant),
+                consumer=consumer,
+                request_id=request_id,
+            )
+        )
+
+    async def tools(self, credential: Credential, query: ToolQuery = ToolQuery(), door: Door = "library") -> ToolPage:
+        """The tools that `credential` may call."""
+        return await self.list_tools.execute(credential, query, door)
+
+    def add_tools(self, *tools: Tool) -> None:
+        """Register tools. Raises InvalidInput, naming each that cannot be registered; the others are."""
+        _raise_errors(self.catalogue.register(tools), {str(tool.key) for tool in tools})
+
+    def tool(
+        self,
+        function: Function | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        tenant: str | None = None,
+        tags: Sequence[str] = (),
+        annotations: ToolAnnotations = ToolAnnotations(),
+        **rest: Any,
+    ) -> Any:
+        """Register a Python function; usable with and without parentheses. Types of its parameters become the input
+        schema, its docstring the description. `rest` are further fields of Tool."""
+
+        def register(target: Function) -> Function:
+            tool_name = name or target.__name__
+            key = f"{tenant or 'global'}/{tool_name}"
+            schema = self._local.add(key, target)
+            self.add_tools(
+                Tool.model_validate(
+                    {
+                        "name": tool_name,
+                        "tenant": tenant,
+                        "description": description or (target.__doc__ or "").strip(),
+                        "input_schema": schema,
+                        "tags": tuple(tags),
+                        "annotations": annotations,
+                        "binding": LocalBinding(function=key),
+                        **rest,
+                    }
+                )
+            )
+            return target
+
+        return register if function is None else register(function)
+
+    def add_openapi(
+        self, text: str, *, location: str = "openapi", options: ConversionOptions = ConversionOptions()
+    ) -> list[Finding]:
+        """Register the operations of an OpenAPI document (JSON or YAML); returns what was left out or changed.
+
+        Needs `converters={"openAPI": ...}` and a REST back end. Raises InvalidInput when it is no such document.
+        """
+        converter = self._converters.get("openAPI")
+        if converter is None:
+            raise InvalidInput('pass converters={"openAPI": OpenApiConverter()} to Gateway to use OpenAPI documents')
+        conversion = converter.convert(SpecDocument(location, text), options)
+        return [*conversion.findings, *self.catalogue.register(conversion.tools)]
+
+    async def add_manifest(self, content: JsonObject, *, origin: str = "manifest") -> list[Finding]:
+        """Register a Tool or ToolSet manifest under `origin`, replacing what stood there before.
+
+        Raises InvalidInput when the manifest is wrong; returns the findings about its operations.
+        """
+        self._manifests.put(origin, content)
+        findings = [finding for finding in await self.catalogue.execute() if finding.where.startswith(origin)]
+        _raise_errors(findings, {origin})
+        return findings
+
+    async def close(self) -> None:
+        """Release the back ends' connections."""
+        for backend in self._backends:
+            await backend.close()
+
+
+def _raise_errors(findings: Sequence[Finding], places: set[str]) -> None:
+    problems = [str(f) for f in findings if f.severity is Severity.ERROR and f.where in places]
+    if problems:
+        raise InvalidInput("; ".join(problems))

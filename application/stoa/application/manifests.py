@@ -1,0 +1,298 @@
+"""The manifests of group gostoa.dev, version v1alpha1: the same document as a file and as a Kubernetes object.
+
+Pure: text has been parsed into a dict before, and nothing is fetched here. `parse_manifest` says which field is wrong.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from stoa.application.ports.spec import ConversionOptions
+from stoa.domain.errors import InvalidInput
+from stoa.domain.identity import TenantId
+from stoa.domain.rate_limit import RateLimit
+from stoa.domain.tool import (
+    ApiReference,
+    Authentication,
+    JsonObject,
+    RestBinding,
+    RestBody,
+    RestParameter,
+    SecretReference,
+    Tool,
+    ToolAnnotations,
+)
+
+API_VERSION = "gostoa.dev/v1alpha1"
+TENANT_LABEL = "gostoa.dev/tenant"
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+
+
+def _seconds(value: Any) -> Any:
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", value)):
+        return float(match[1]) * _UNITS[match[2]]
+    raise ValueError("write a duration with its unit, such as 500ms, 30s or 5m")
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class _SecretRef(_Model):
+    name: str
+    key: str | None = None
+
+
+class _Authentication(_Model):
+    type: Literal["none", "bearer", "basic", "apiKey"] = "none"
+    secret_ref: _SecretRef | None = None
+    header_name: str = "X-API-Key"
+
+    def to_domain(self) -> Authentication:
+        secret = self.secret_ref and SecretReference(name=self.secret_ref.name, key=self.secret_ref.key)
+        return Authentication(type=self.type, secret=secret, parameter_name=self.header_name)
+
+
+class _Annotations(_Model):
+    title: str | None = None
+    read_only_hint: bool | None = None
+    destructive_hint: bool | None = None
+    idempotent_hint: bool | None = None
+    open_world_hint: bool | None = None
+
+    def to_domain(self) -> ToolAnnotations:
+        return ToolAnnotations(**self.model_dump(exclude={"title"}))
+
+
+class _ApiRef(_Model):
+    name: str
+    version: str | None = None
+    operation_id: str | None = None
+
+
+class ToolSpec(_Model):
+    """`spec` of a Tool."""
+
+    display_name: str | None = None
+    description: str = ""
+    endpoint: str = Field(pattern=r"^https?://[^/?#\s]+")
+    method: str = Field(default="GET", pattern=r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$")
+    tags: tuple[str, ...] = ()
+    category: str | None = None
+    version: str | None = None
+    input_schema: JsonObject | None = None
+    output_schema: JsonObject | None = None
+    annotations: _Annotations = _Annotations()
+    api_ref: _ApiRef | None = None
+    authentication: _Authentication = _Authentication()
+    timeout: Seconds = 30.0
+    rate_limit: RateLimit | None = None
+    enabled: bool = True
+
+
+class _OpenApiSpec(_Model):
+    url: str | None = None
+    inline: str | JsonObject | None = None
+    refresh_interval: Seconds = 3600.0
+
+
+class _Selector(_Model):
+    tags: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    path_prefix: str = ""
+    operation_ids: tuple[str, ...] = ()
+
+
+class _ToolDefaults(_Model):
+    tags: tuple[str, ...] = ()
+    timeout: Seconds = 30.0
+    rate_limit: RateLimit | None = None
+    authentication: _Authentication = _Authentication()
+
+
+class _Naming(_Model):
+    prefix: str = ""
+    suffix: str = ""
+    use_operation_id: bool = True
+
+
+class ToolSetSpec(_Model):
+    """`spec` of a ToolSet."""
+
+    display_name: str | None = None
+    description: str = ""
+    open_api_spec: _OpenApiSpec = Field(alias="openAPISpec")
+    base_url: str | None = Field(default=None, alias="baseURL", pattern=r"^https?://[^/?#\s]+[^?#\s]*$")
+    selector: _Selector = _Selector()
+    tool_defaults: _ToolDefaults = _ToolDefaults()
+    naming: _Naming = _Naming()
+    enabled: bool = True
+
+
+class _Metadata(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")  # Kubernetes adds fields of its own
+
+    name: str = Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=128)
+    namespace: str | None = None
+    labels: dict[str, str] = {}
+
+
+class _Manifest(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    api_version: Literal["gostoa.dev/v1alpha1"] = Field(alias="apiVersion")
+    metadata: _Metadata
+    status: Any = None  # written by the cluster, not read here
+
+    @property
+    def tenant(self) -> TenantId | None:
+        """The namespace without a leading `tenant-`; None: no namespace, global."""
+        namespace = self.metadata.namespace
+        return TenantId(namespace.removeprefix("tenant-")) if namespace else None
+
+
+class ToolManifest(_Manifest):
+    """One tool, written by hand."""
+
+    kind: Literal["Tool"]
+    spec: ToolSpec
+
+    def to_tool(self) -> Tool:
+        """Raises InvalidInput or pydantic.ValidationError."""
+        spec = self.spec
+        schema = spec.input_schema or _schema_of_placeholders(spec.endpoint)
+        return Tool(
+            name=self.metadata.name,
+            tenant=self.tenant,
+            title=spec.display_name or spec.annotations.title,
+            description=spec.description,
+            input_schema=schema,
+            output_schema=spec.output_schema,
+            annotations=spec.annotations.to_domain(),
+            tags=spec.tags,
+            category=spec.category,
+            version=spec.version,
+            api=spec.api_ref and ApiReference(**spec.api_ref.model_dump()),
+            binding=_rest_binding(spec, schema),
+            timeout_seconds=spec.timeout,
+            rate_limit=spec.rate_limit,
+            authentication=spec.authentication.to_domain(),
+            enabled=spec.enabled,
+        )
+
+
+class ToolSetManifest(_Manifest):
+    """Many tools, made from an API description."""
+
+    kind: Literal["ToolSet"]
+    spec: ToolSetSpec
+
+    def conversion_options(self) -> ConversionOptions:
+        spec, selector, defaults = self.spec, self.spec.selector, self.spec.tool_defaults
+        return ConversionOptions(
+            tenant=self.tenant,
+            api=ApiReference(name=self.metadata.name),
+            base_url=spec.base_url,
+            include_tags=frozenset(selector.tags),
+            exclude_tags=frozenset(selector.exclude_tags),
+            methods=frozenset(method.upper() for method in selector.methods),
+            path_prefix=selector.path_prefix,
+            operation_ids=frozenset(selector.operation_ids),
+            name_prefix=spec.naming.prefix,
+            name_suffix=spec.naming.suffix,
+            use_operation_id=spec.naming.use_operation_id,
+            extra_tags=defaults.tags,
+            timeout_seconds=defaults.timeout,
+            rate_limit=defaults.rate_limit,
+            authentication=defaults.authentication.to_domain(),
+        )
+
+
+def parse_manifest(content: JsonObject) -> ToolManifest | ToolSetManifest:
+    """Raises InvalidInput whose message names each wrong field and what it expects."""
+    kind = content.get("kind")
+    model = {"Tool": ToolManifest, "ToolSet": ToolSetManifest}.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        raise InvalidInput(f"kind: expected Tool or ToolSet, found {kind!r}")
+    try:
+        manifest = model.model_validate(content)
+        _check_tenant(manifest)
+        if isinstance(manifest, ToolManifest):
+            manifest.to_tool()
+        elif (manifest.spec.open_api_spec.url is None) == (manifest.spec.open_api_spec.inline is None):
+            raise InvalidInput("spec.openAPISpec: set exactly one of url and inline")
+    except ValidationError as caught:
+        raise InvalidInput(describe_validation_error(caught)) from caught
+    return manifest
+
+
+def describe_validation_error(caught: ValidationError) -> str:
+    """Field by field, in the manifest's own words, without the offending values."""
+    parts: list[str] = []
+    for problem in caught.errors(include_url=False, include_input=False)[:5]:
+        field = ".".join(str(part) for part in problem["loc"]) or "(document)"
+        message = problem["msg"].removeprefix("Value error, ")
+        parts.append(f"{field}: {'no such field' if problem['type'] == 'extra_forbidden' else message}")
+    return "; ".join(parts)
+
+
+def _check_tenant(manifest: _Manifest) -> None:
+    labelled = manifest.metadata.labels.get(TENANT_LABEL)
+    if labelled is not None and labelled != (manifest.tenant or ""):
+        # Obeying it would let one team plant tools in another's catalogue.
+        raise InvalidInput(
+            f"metadata.labels.{TENANT_LABEL}: {labelled!r} disagrees with the namespace "
+            f"({manifest.tenant or 'none'}); the namespace decides, remove the label"
+        )
+
+
+def _schema_of_placeholders(endpoint: str) -> JsonObject:
+    names = _PLACEHOLDER.findall(urlsplit(endpoint).path)
+    return {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in names},
+        "required": names,
+        "additionalProperties": False,
+    }
+
+
+def _rest_binding(spec: ToolSpec, schema: JsonObject) -> RestBinding:
+    """Arguments named like a `{placeholder}` of the endpoint go into the path; the others into the query where the
+    method has no body, else into a JSON body."""
+    if schema.get("type") != "object":
+        raise InvalidInput("spec.inputSchema.type: expected object")
+    url = urlsplit(spec.endpoint)
+    properties: list[str] = list(schema.get("properties") or {})
+    placeholders: list[str] = _PLACEHOLDER.findall(url.path)
+    required = schema.get("required") or []
+    for name in placeholders:
+        if name not in properties or name not in required:
+            raise InvalidInput(f"spec.inputSchema: the endpoint needs {{{name}}}; declare it as a required property")
+    rest = [name for name in properties if name not in placeholders]
+    parameters = [
+        RestParameter(argument=name, name=name, location="path", style="simple", explode=False) for name in placeholders
+    ]
+    body = None
+    if spec.method in _WITHOUT_BODY:
+        parameters += [
+            RestParameter(argument=name, name=name, location="query", style="form", explode=True) for name in rest
+        ]
+    elif rest:
+        body = RestBody(media_type="application/json", fields={name: name for name in rest}, required=True)
+    return RestBinding(
+        method=spec.method,
+        base_url=f"{url.scheme}://{url.netloc}",
+        path=url.path or "/",
+        fixed_query=tuple(parse_qsl(url.query, keep_blank_values=True)),
+        parameters=tuple(parameters),
+        body=body,
+    )

@@ -1,0 +1,184 @@
+"""From manifests to the callable catalogue, again and again.
+
+A manifest file that turned bad keeps what it last gave, and says which field is wrong; a file that is gone takes its
+tools along. The new catalogue replaces the old one in one step.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain, groupby
+from pathlib import PurePath
+from urllib.parse import urlsplit
+
+import pydantic_core
+
+from stoa.application.manifests import ToolSetManifest, parse_manifest
+from stoa.application.ports.clock import Clock
+from stoa.application.ports.health import Health, HealthProbe
+from stoa.application.ports.spec import SpecConverter, SpecDocument, SpecSource
+from stoa.application.ports.tool_source import ManifestDocument, ToolSource
+from stoa.application.tool_registry import ToolRegistry
+from stoa.domain.errors import InvalidInput, Unavailable
+from stoa.domain.finding import Finding, Severity, error, warning
+from stoa.domain.tool import Tool
+
+_log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 30.0
+"""A description that could not be fetched is tried again this soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What one manifest gave when it was last good."""
+
+    document: ManifestDocument
+    tools: tuple[Tool, ...]
+    findings: tuple[Finding, ...]
+    refresh_at_ns: int | None
+    """When its description is fetched again; None: whenever the catalogue is refreshed."""
+
+
+class RefreshCatalogue(HealthProbe):
+    """Reads every source and makes the result the catalogue. `findings` tells what is wrong at present."""
+
+    name = "catalogue"
+
+    def __init__(
+        self,
+        *,
+        sources: Sequence[ToolSource],
+        specs: SpecSource,
+        converters: Mapping[str, SpecConverter],
+        registry: ToolRegistry,
+        clock: Clock,
+    ) -> None:
+        self._sources = tuple(sources)
+        self._specs = specs
+        self._converters = converters
+        self._registry = registry
+        self._clock = clock
+        self._good: dict[str, _Loaded] = {}
+        self._registered: list[Tool] = []
+        self._is_loaded = False
+        self._retry_soon = False
+        self.findings: tuple[Finding, ...] = ()
+
+    async def execute(self) -> tuple[Finding, ...]:
+        """Refresh once; returns the present findings. Never raises for a bad manifest."""
+        documents = [document for source in self._sources for document in await source.read()]
+        good: dict[str, _Loaded] = {}
+        findings: list[Finding] = []
+        self._retry_soon = False
+        for file, group in groupby(documents, key=lambda document: _file_of(document.origin)):
+            loaded, problems = await self._load_file(list(group))
+            if problems and (previous := self._previous(file)):
+                good.update(previous)
+                problems.append(warning(file, "the last good version stays in use"))
+            else:
+                good.update(loaded)
+            findings += problems
+        self._good = good
+        findings += [finding for loaded in good.values() for finding in loaded.findings]
+        findings += self._publish()
+        self._report(findings)
+        self.findings, self._is_loaded = tuple(findings), True
+        return self.findings
+
+    def register(self, tools: Iterable[Tool]) -> list[Finding]:
+        """Add tools that the embedding program made itself; they stay until the process ends."""
+        self._registered += tools
+        return self._publish()
+
+    def _publish(self) -> list[Finding]:
+        return self._registry.replace(chain(self._registered, *(loaded.tools for loaded in self._good.values())))
+
+    async def watch(self) -> None:
+        """Refresh whenever a source changes or a description is due; runs until cancelled. `execute` comes first."""
+        changed = asyncio.Event()
+        followers = [asyncio.create_task(_follow(source, changed)) for source in self._sources]
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._seconds_until_due()):
+                        await changed.wait()
+                changed.clear()
+                await self.execute()
+        finally:
+            for follower in followers:
+                follower.cancel()
+
+    def health(self) -> Health:
+        if not self._is_loaded:
+            return Health(False, "not loaded yet")
+        detail = f"{len(self._registry.catalogue)} tools from {len(self._good)} manifests"
+        return Health(True, detail, tuple(map(str, self.findings)))
+
+    def _previous(self, file: str) -> dict[str, _Loaded]:
+        return {origin: loaded for origin, loaded in self._good.items() if _file_of(origin) == file}
+
+    async def _load_file(self, documents: Iterable[ManifestDocument]) -> tuple[dict[str, _Loaded], list[Finding]]:
+        loaded: dict[str, _Loaded] = {}
+        problems: list[Finding] = []
+        for document in documents:
+            if document.content is None:
+                problems.append(error(document.origin, document.problem))
+                continue
+            try:
+                loaded[document.origin] = await self._load(document)
+            except InvalidInput as refused:
+                problems.append(error(document.origin, refused.message))
+            except Unavailable as failure:
+                self._retry_soon = True
+                problems.append(error(document.origin, f"{failure.message}; trying again in {RETRY_SECONDS:g} s"))
+        return loaded, problems
+
+    async def _load(self, document: ManifestDocument) -> _Loaded:
+        manifest = parse_manifest(document.content or {})
+        if not isinstance(manifest, ToolSetManifest):
+            return _Loaded(document, (manifest.to_tool(),), (), None)
+        if not manifest.spec.enabled:
+            return _Loaded(document, (), (), None)
+        known = self._good.get(document.origin)
+        now = self._clock.monotonic_ns()
+        if known and known.document == document and known.refresh_at_ns is not None and now < known.refresh_at_ns:
+            return known
+        source = manifest.spec.open_api_spec
+        description = await self._describe(manifest, document)
+        conversion = self._converters["openAPI"].convert(description, manifest.conversion_options())
+        is_remote = source.url is not None and bool(urlsplit(source.url).scheme)
+        due = now + int(source.refresh_interval * 1e9) if is_remote else None
+        return _Loaded(document, conversion.tools, conversion.findings, due)
+
+    async def _describe(self, manifest: ToolSetManifest, document: ManifestDocument) -> SpecDocument:
+        source = manifest.spec.open_api_spec
+        if source.url is None:
+            inline = source.inline
+            text = inline if isinstance(inline, str) else pydantic_core.to_json(inline).decode()
+            return SpecDocument(f"{document.origin} spec.openAPISpec.inline", text)
+        if urlsplit(source.url).scheme:
+            return await self._specs.fetch(source.url)
+        return await self._specs.fetch(str(PurePath(document.base_directory) / source.url))
+
+    def _seconds_until_due(self) -> float | None:
+        due = [loaded.refresh_at_ns for loaded in self._good.values() if loaded.refresh_at_ns is not None]
+        waits = [max(0.0, (moment - self._clock.monotonic_ns()) / 1e9) for moment in due]
+        return min([*waits, RETRY_SECONDS] if self._retry_soon else waits, default=None)
+
+    def _report(self, findings: Sequence[Finding]) -> None:
+        for finding in findings:
+            if finding not in self.findings:
+                level = logging.ERROR if finding.severity is Severity.ERROR else logging.WARNING
+                _log.log(level, "catalogue: %s: %s", finding.where, finding.message)
+
+
+def _file_of(origin: str) -> str:
+    return origin.partition("#")[0]
+
+
+async def _follow(source: ToolSource, changed: asyncio.Event) -> None:
+    async for _ in source.changes():
+        changed.set()
