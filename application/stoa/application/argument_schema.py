@@ -9,7 +9,13 @@ from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
 from stoa.domain.tool import JsonObject
 
 _MAX_VIOLATIONS = 5
-_COERCIBLE = {"object": dict, "array": list, "integer": int, "number": (int, float), "boolean": bool}
+_COERCIBLE: dict[str, type | tuple[type, ...]] = {
+    "object": dict,
+    "array": list,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+}
 
 
 class ArgumentSchema:
@@ -28,8 +34,7 @@ class ArgumentSchema:
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as caught:
             reason = str(caught).partition("\n")[0][:200]
             raise InvalidInput(f"inputSchema is not a usable JSON Schema: {reason}") from caught
-        properties = schema.get("properties")
-        self._properties: JsonObject = properties if isinstance(properties, dict) else {}
+        self._properties: JsonObject = schema.get("properties", {})
 
     def check(self, arguments: JsonObject) -> JsonObject:
         """The arguments to call with, usually the same object. Raises InvalidArguments with path and expectation."""
@@ -46,11 +51,15 @@ class ArgumentSchema:
     def _coerce(self, arguments: JsonObject) -> JsonObject | None:
         changed: JsonObject = {}
         for name, value in arguments.items():
-            if isinstance(value, str) and isinstance(schema := self._properties.get(name), dict):
-                parsed = _parse_as(value, schema.get("type"))
+            if isinstance(value, str) and name in self._properties:
+                parsed = _parse_as(value, self._wanted(name))
                 if parsed is not None:
                     changed[name] = parsed
         return {**arguments, **changed} if changed else None
+
+    def _wanted(self, name: str) -> Any:
+        schema: JsonObject | bool = self._properties[name]
+        return None if isinstance(schema, bool) else schema.get("type")
 
     def _violations(self, arguments: JsonObject) -> list[Violation]:
         violations: list[Violation] = []
@@ -68,7 +77,7 @@ def _escape(part: str) -> str:
 
 
 def _parse_as(text: str, wanted: Any) -> Any:
-    types = [wanted] if isinstance(wanted, str) else wanted if isinstance(wanted, list) else []
+    types: list[Any] = [wanted] if isinstance(wanted, str) else list(wanted or ())
     try:
         value = pydantic_core.from_json(text, allow_inf_nan=False)
     except ValueError:

@@ -86,7 +86,7 @@ class Gateway:
             clock=clock,
         )
         self.admission = AdmitCaller(
-            verifier=verifier or InMemoryTokenVerifier(clock),
+            verifier=verifier or InMemoryTokenVerifier({}, clock),
             limiter=limiter,
             clock=clock,
             limits=caller_limits,

@@ -202,7 +202,7 @@ class InvokeTool:
     ) -> MeteringEvent:
         principal, registered = call.principal, call.registered
         api = registered.tool.api if registered is not None else None
-        metadata = {"door": invocation.door}
+        metadata: dict[str, str] = {"door": invocation.door}
         if call.error is not None:
             metadata["error"] = call.error.code
         return MeteringEvent.model_construct(

@@ -78,6 +78,14 @@ class _ApiRef(_Model):
     operation_id: str | None = None
 
 
+class _RateLimit(_Model):
+    requests_per_minute: int
+    burst: int = 1
+
+    def to_domain(self) -> RateLimit:
+        return RateLimit(requests_per_minute=self.requests_per_minute, burst=self.burst)
+
+
 class ToolSpec(_Model):
     """`spec` of a Tool."""
 
@@ -94,7 +102,7 @@ class ToolSpec(_Model):
     api_ref: _ApiRef | None = None
     authentication: _Authentication = _Authentication()
     timeout: Seconds = 30.0
-    rate_limit: RateLimit | None = None
+    rate_limit: _RateLimit | None = None
     enabled: bool = True
 
 
@@ -115,7 +123,7 @@ class _Selector(_Model):
 class _ToolDefaults(_Model):
     tags: tuple[str, ...] = ()
     timeout: Seconds = 30.0
-    rate_limit: RateLimit | None = None
+    rate_limit: _RateLimit | None = None
     authentication: _Authentication = _Authentication()
 
 
@@ -184,7 +192,7 @@ class ToolManifest(_Manifest):
             api=spec.api_ref and ApiReference(**spec.api_ref.model_dump()),
             binding=_rest_binding(spec, schema),
             timeout_seconds=spec.timeout,
-            rate_limit=spec.rate_limit,
+            rate_limit=spec.rate_limit and spec.rate_limit.to_domain(),
             authentication=spec.authentication.to_domain(),
             enabled=spec.enabled,
         )
@@ -212,27 +220,31 @@ class ToolSetManifest(_Manifest):
             use_operation_id=spec.naming.use_operation_id,
             extra_tags=defaults.tags,
             timeout_seconds=defaults.timeout,
-            rate_limit=defaults.rate_limit,
+            rate_limit=defaults.rate_limit and defaults.rate_limit.to_domain(),
             authentication=defaults.authentication.to_domain(),
         )
 
 
 def parse_manifest(content: JsonObject) -> ToolManifest | ToolSetManifest:
     """Raises InvalidInput whose message names each wrong field and what it expects."""
-    kind = content.get("kind")
-    model = {"Tool": ToolManifest, "ToolSet": ToolSetManifest}.get(kind) if isinstance(kind, str) else None
-    if model is None:
-        raise InvalidInput(f"kind: expected Tool or ToolSet, found {kind!r}")
     try:
-        manifest = model.model_validate(content)
-        _check_tenant(manifest)
-        if isinstance(manifest, ToolManifest):
-            manifest.to_tool()
-        elif (manifest.spec.open_api_spec.url is None) == (manifest.spec.open_api_spec.inline is None):
-            raise InvalidInput("spec.openAPISpec: set exactly one of url and inline")
+        match content.get("kind"):
+            case "Tool":
+                tool = ToolManifest.model_validate(content)
+                _check_tenant(tool)
+                tool.to_tool()
+                return tool
+            case "ToolSet":
+                tool_set = ToolSetManifest.model_validate(content)
+                _check_tenant(tool_set)
+                source = tool_set.spec.open_api_spec
+                if (source.url is None) == (source.inline is None):
+                    raise InvalidInput("spec.openAPISpec: set exactly one of url and inline")
+                return tool_set
+            case other:
+                raise InvalidInput(f"kind: expected Tool or ToolSet, found {other!r}")
     except ValidationError as caught:
         raise InvalidInput(describe_validation_error(caught)) from caught
-    return manifest
 
 
 def describe_validation_error(caught: ValidationError) -> str:
@@ -273,7 +285,7 @@ def _rest_binding(spec: ToolSpec, schema: JsonObject) -> RestBinding:
     url = urlsplit(spec.endpoint)
     properties: list[str] = list(schema.get("properties") or {})
     placeholders: list[str] = _PLACEHOLDER.findall(url.path)
-    required = schema.get("required") or []
+    required: list[str] = schema.get("required") or []
     for name in placeholders:
         if name not in properties or name not in required:
             raise InvalidInput(f"spec.inputSchema: the endpoint needs {{{name}}}; declare it as a required property")

@@ -3,9 +3,10 @@
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+import pydantic_core
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from stoa.domain.money import MicroUnits, from_decimal, to_json_number
 
@@ -63,12 +64,10 @@ class MeteringEvent(BaseModel):
 
     @classmethod
     def from_json(cls, line: bytes | str) -> "MeteringEvent":
-        """Read back what `model_dump_json` wrote. Raises pydantic.ValidationError."""
-        return _WireEvent.model_validate_json(line)
-
-
-class _WireEvent(MeteringEvent):
-    cost_units: Annotated[CostUnits, BeforeValidator(lambda value: from_decimal(Decimal(str(value))))]
+        """Read back what `model_dump_json` wrote. Raises ValueError."""
+        fields: dict[str, Any] = pydantic_core.from_json(line)
+        cost = fields.get("cost_units", 0)  # a JSON number with a shortest exact form, see stoa.domain.money
+        return cls.model_validate({**fields, "cost_units": from_decimal(Decimal(str(cost)))})
 
 
 class PriceList(BaseModel):

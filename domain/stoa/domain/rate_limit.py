@@ -26,9 +26,9 @@ class LimitVerdict:
 class RateLimit(BaseModel):
     """`requests_per_minute` sustained, `burst` at once."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True)
 
-    requests_per_minute: int = Field(gt=0, le=60_000_000, alias="requestsPerMinute")
+    requests_per_minute: int = Field(gt=0, le=60_000_000)
     burst: int = Field(default=1, gt=0, le=1_000_000)
 
     @property

@@ -18,11 +18,8 @@ class Health:
 class HealthProbe(Protocol):
     """Law: `health` answers from memory within microseconds and never raises."""
 
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """The part's name in `/ready`: `catalogue`, `policy`, `metering`."""
-        ...
+    name: str
+    """The part's name in `/ready`: `catalogue`, `policy`, `metering`."""
 
     @abstractmethod
     def health(self) -> Health: ...

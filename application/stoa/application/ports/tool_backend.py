@@ -35,9 +35,7 @@ class BackendCall(Protocol):
 class ToolBackend(Protocol):
     """One kind of back end: everything with the same binding `kind`."""
 
-    @property
-    @abstractmethod
-    def kind(self) -> str: ...
+    kind: str
 
     @abstractmethod
     def prepare(self, tool: Tool) -> BackendCall:
