@@ -65,9 +65,13 @@ class MeteringEvent(BaseModel):
     @classmethod
     def from_json(cls, line: bytes | str) -> "MeteringEvent":
         """Read back what `model_dump_json` wrote. Raises ValueError."""
-        fields: dict[str, Any] = pydantic_core.from_json(line)
-        cost = fields.get("cost_units", 0)  # a JSON number with a shortest exact form, see stoa.domain.money
-        return cls.model_validate({**fields, "cost_units": from_decimal(Decimal(str(cost)))})
+        fields: Any = pydantic_core.from_json(line)
+        match fields:
+            # A JSON number has a shortest exact form, see stoa.domain.money; Python counts true as an int.
+            case {"cost_units": int() | float() as cost} if not isinstance(cost, bool):
+                return cls.model_validate({**fields, "cost_units": from_decimal(Decimal(str(cost)))})
+            case _:
+                raise ValueError("not a metering event: a JSON object with the number cost_units")
 
 
 class PriceList(BaseModel):

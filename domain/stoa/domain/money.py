@@ -1,6 +1,7 @@
 """Exact money: integer micro-units (1 cost unit = 1,000,000 micro-units), never a float."""
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import NewType
 
 MicroUnits = NewType("MicroUnits", int)
@@ -22,7 +23,9 @@ def to_json_number(amount: MicroUnits) -> float:
 
 def from_decimal(units: Decimal) -> MicroUnits:
     """The amount of `units` cost units. Raises ValueError below one micro-unit: money is never rounded in silence."""
-    micro = units * MICRO
-    if micro != micro.to_integral_value():
+    if not units.is_finite():
+        raise ValueError(f"{units} is not an amount")
+    micro = Fraction(units) * MICRO  # not Decimal arithmetic, which rounds to the context's 28 digits
+    if micro.denominator != 1:
         raise ValueError(f"{units} is finer than one micro-unit (0.000001)")
-    return MicroUnits(int(micro))
+    return MicroUnits(micro.numerator)

@@ -10,11 +10,15 @@ from stoa.domain.metering import MeteringEvent
 class MeteringSink(Protocol):
     """Laws:
 
-    - After `admit` returned, one `record` will find room. It is called before the back end is.
+    - After `admit` returned, one `record` will find room, however many others record meanwhile. It is called before
+      the back end is; the room is held until that record, so every admitted call records exactly once.
     - `record` keeps the event before its first suspension point, so cancellation cannot lose it; when it returns,
       the event survives the death of the process.
-    - Events come back from the matching UsageLog exactly once each, in the order recorded by this sink.
+    - Events come back from the matching UsageLog exactly once each, in the order recorded by this sink. One beyond
+      8 KiB of JSON may come back with its texts cut; its money, status, times and tenant are never touched.
     - Both raise MeteringUnavailable when no more events can be kept; they recover by themselves.
+
+    A sink belongs to one event loop.
     """
 
     @abstractmethod
@@ -23,12 +27,20 @@ class MeteringSink(Protocol):
         ...
 
     @abstractmethod
-    async def record(self, event: MeteringEvent) -> None: ...
+    async def record(self, event: MeteringEvent, *, is_admitted: bool = True) -> None:
+        """Keep the event.
+
+        `is_admitted` False: a call that was refused before `admit`, or by it. Its event is kept when there is room
+        that nobody was promised.
+        """
+        ...
 
 
 class UsageLog(Protocol):
     """Laws: yields every event that was recorded before the iteration began; may be read while it is written.
-    A record that was damaged on disk is skipped and counted, never guessed."""
+    A record that was damaged on disk is skipped and counted, never guessed.
+
+    Raises MeteringUnavailable when the log is there and cannot be read."""
 
     @abstractmethod
     def events(self) -> Iterator[MeteringEvent]: ...
