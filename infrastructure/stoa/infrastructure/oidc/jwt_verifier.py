@@ -1,0 +1,137 @@
+"""Verifying signed JWTs: every rule that does not depend on where the keys come from.
+
+Above it are the doors and the InvokeTool use case; below it a KeyProvider and joserfc's signature algorithms. Its own
+parser (`compact_jws`) and claim rules (`claims`) decide the rest, because every failure has to end in one kind of
+error with words that are safe to show.
+"""
+
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, cast
+
+from stoa.application.ports import Clock, TokenVerifier
+from stoa.domain.errors import InvalidInput, NotAuthenticated
+from stoa.domain.identity import Principal
+from stoa.infrastructure.oidc.claims import ClaimMapping, Claims, numeric_date, principal_of
+from stoa.infrastructure.oidc.compact_jws import MAX_TOKEN_LENGTH, parse
+from stoa.infrastructure.oidc.keys import ALGORITHMS, KeyProvider, is_usable
+
+CLOCK_SKEW = timedelta(seconds=30)
+"""How far the issuer's clock may run ahead of ours (nbf, iat). An expiry is never extended."""
+CACHE_TIME = timedelta(seconds=300)
+"""How long a token may outlive the withdrawal of the key that signed it."""
+
+_KEYCLOAK = ClaimMapping()
+_ACCEPTED_TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
+
+
+class JwtTokenVerifier(TokenVerifier):
+    """Accepts the access tokens of one issuer for any of `audiences`.
+
+    A verified token is remembered by its digest, so that its next use costs a hash, a look-up and a comparison.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: KeyProvider,
+        issuer: str,
+        audiences: frozenset[str],
+        clock: Clock,
+        mapping: ClaimMapping = _KEYCLOAK,
+        cache_entries: int = 10_000,
+    ) -> None:
+        if not audiences:
+            raise InvalidInput("No audience is configured, so no token can be accepted; set ALLOWED_AUDIENCES")
+        if cache_entries < 1:
+            raise InvalidInput("cache_entries of the token verifier must be at least 1")
+        self._keys = keys
+        self._issuer = issuer
+        self._audiences = audiences
+        self._clock = clock
+        self._mapping = mapping
+        self._cache_entries = cache_entries
+        self._cache: dict[bytes, tuple[Principal, datetime]] = {}
+
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        return (self._issuer,)
+
+    async def verify(self, token: str) -> Principal:
+        if len(token) > MAX_TOKEN_LENGTH or not token.isascii():  # before hashing: a hash takes UTF-8, and time
+            raise _not_a_jwt()
+        digest = sha256(token.encode()).digest()
+        cached = self._cache.get(digest)
+        if cached is not None:
+            # Wall time, because `exp` is wall time: a monotonic clock stands still while a machine sleeps.
+            if self._clock.now() < cached[1]:
+                return cached[0]
+            self._cache.pop(digest, None)
+        principal, valid_until = await self._verify_fully(token)
+        self._remember(digest, principal, valid_until)
+        return principal
+
+    async def _verify_fully(self, token: str) -> tuple[Principal, datetime]:
+        jws = parse(token)
+        if jws is None:
+            raise _not_a_jwt()
+        kid, alg = _check_header(jws.header)
+        # The issuer comes before the key: a stranger's token must not make the provider look for a stranger's key.
+        if jws.claims.get("iss") != self._issuer:
+            raise NotAuthenticated("The token is from another issuer")
+        key = await self._keys.key_for(kid, alg)
+        if key is None or not is_usable(key, alg):
+            raise NotAuthenticated("The token is signed with a key that its issuer does not publish")
+        if not ALGORITHMS[alg].verify(jws.signing_input, jws.signature, key):
+            raise NotAuthenticated("The token's signature is wrong")
+        return self._accept(jws.claims)
+
+    def _accept(self, claims: Claims) -> tuple[Principal, datetime]:
+        """Judge claims whose signature holds."""
+        if claims.get("typ", "Bearer") != "Bearer":  # Keycloak marks ID, refresh and sender-constrained tokens so
+            raise NotAuthenticated("The token is not an access token")
+        if not _names_one_of(claims.get("aud"), self._audiences):
+            raise NotAuthenticated("The token is for another audience")
+        principal = principal_of(claims, self._mapping)
+        now = self._clock.now()
+        if principal.expires_at is None or now >= principal.expires_at:
+            raise NotAuthenticated("The token has expired")
+        for claim in ("nbf", "iat"):
+            start = numeric_date(claims, claim)
+            if start is not None and start > now + CLOCK_SKEW:
+                raise NotAuthenticated(f"The token is not valid yet ({claim})")
+        return principal, min(principal.expires_at, now + CACHE_TIME)
+
+    def _remember(self, digest: bytes, principal: Principal, valid_until: datetime) -> None:
+        # Dicts keep the order of insertion, and no entry lives longer than CACHE_TIME: the oldest is expired or next.
+        if len(self._cache) >= self._cache_entries:
+            self._cache.pop(next(iter(self._cache)), None)
+        self._cache[digest] = (principal, valid_until)
+
+
+def _not_a_jwt() -> NotAuthenticated:
+    return NotAuthenticated("The token is not a signed JWT")
+
+
+def _check_header(header: dict[str, Any]) -> tuple[str, str]:
+    """Key id and algorithm. Keys that the token itself brings or points to (jwk, jku, x5c, x5u) are never used."""
+    alg, kid, typ = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
+    if not isinstance(alg, str) or alg not in ALGORITHMS:
+        raise NotAuthenticated("The token is signed with an algorithm that is not accepted")
+    if not isinstance(kid, str) or not kid:
+        raise NotAuthenticated("The token does not name its key (kid)")
+    if not isinstance(typ, str) or typ.lower() not in _ACCEPTED_TYPES:
+        raise NotAuthenticated("The token is of another type (typ)")
+    if "crit" in header or "cty" in header or "b64" in header:  # extensions, nested tokens, unencoded payloads
+        raise NotAuthenticated("The token uses an extension that is not understood")
+    return kid, alg
+
+
+def _names_one_of(audience: object, accepted: frozenset[str]) -> bool:
+    """`aud` is one string or an array of strings (RFC 7519 section 4.1.3)."""
+    if isinstance(audience, str):
+        return audience in accepted
+    if not isinstance(audience, list):
+        return False
+    entries = cast("list[object]", audience)
+    return all(isinstance(entry, str) for entry in entries) and not accepted.isdisjoint(entries)
