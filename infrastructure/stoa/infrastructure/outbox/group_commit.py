@@ -1,0 +1,52 @@
+"""Group commit: concurrent writers share one wait for the disk."""
+
+import asyncio
+from contextlib import suppress
+
+from stoa.infrastructure.outbox.segment import Segment
+
+
+class GroupCommit:
+    """Runs one sync at a time, in a thread; whatever was appended before a run starts is covered by it.
+
+    Raises OSError, to everybody who shared the run, when the disk failed.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._dirty: list[Segment] = []
+        self._retired: list[Segment] = []
+        self._next: asyncio.Task[None] | None = None
+        """The run that has not started to sync, so that it covers what is appended now."""
+
+    def retire(self, segment: Segment) -> None:
+        """Seal the segment in the next run, after its last lines are safe."""
+        self._retired.append(segment)
+
+    async def cover(self, segment: Segment) -> None:
+        """Return when everything appended to `segment` so far is on the disk. Cancelling the wait stops no sync."""
+        if segment not in self._dirty:
+            self._dirty.append(segment)
+        await self.run()
+
+    async def run(self) -> None:
+        if self._next is None:
+            self._next = asyncio.create_task(self._run())
+        await asyncio.shield(self._next)
+
+    async def _run(self) -> None:
+        async with self._turn:
+            self._next = None
+            dirty, self._dirty = self._dirty, []
+            retired, self._retired = self._retired, []
+            await asyncio.to_thread(_sync, dirty, retired)
+
+
+def _sync(dirty: list[Segment], retired: list[Segment]) -> None:
+    try:
+        for segment in dirty:
+            segment.sync()
+    finally:
+        for segment in retired:
+            with suppress(OSError):  # its lines are kept; the tail is reclaimed by the next process
+                segment.seal()

@@ -1,0 +1,161 @@
+"""One file of the outbox: a preallocated run of JSON lines followed by zeros.
+
+A segment is *live* while its writer holds the exclusive flock that came with its creation; the lock goes with the
+process, however it ends. Whoever cuts or removes a segment holds that lock. File names sort in the order in which one
+writer filled them. OSError passes through: the sink and the log translate it.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+SUFFIX = ".jsonl"
+_NO_FALLOCATE = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+_ZEROS = bytes(64 * 1024)
+_sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # not every POSIX system has the cheaper one
+
+
+class Segment:
+    """A live segment, open for appending."""
+
+    __slots__ = ("_descriptor", "_is_broken", "_is_listed", "length", "path", "size")
+
+    def __init__(self, path: Path, descriptor: int, size: int) -> None:
+        self.path = path
+        self.size = size
+        self.length = 0
+        self._descriptor = descriptor
+        self._is_broken = False
+        self._is_listed = False
+
+    @classmethod
+    def create(cls, directory: Path, stamp: datetime, size: int) -> Self:
+        """A new segment of `size` bytes, all of them allocated, so that no later write meets a full disk."""
+        while True:
+            name = f"{stamp:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+            path = directory / name
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.fstat(descriptor).st_nlink == 0:  # reclaimed by somebody before it was locked
+                    os.close(descriptor)
+                    continue
+                _allocate(descriptor, size)
+            except OSError:
+                path.unlink(missing_ok=True)
+                os.close(descriptor)
+                raise
+            return cls(path, descriptor, size)
+
+    @property
+    def room(self) -> int:
+        return self.size - self.length
+
+    def append(self, line: bytes) -> None:
+        """Write in one system call, so that the death of the process leaves the whole line or nothing."""
+        written = os.pwrite(self._descriptor, line, self.length)
+        if written != len(line):
+            raise OSError(errno.EIO, "short write")
+        self.length += written
+
+    def sync(self) -> None:
+        """Wait until everything appended, and the file's own name, is on the disk.
+
+        The kernel reports a lost page once and then calls it clean, so one failure condemns the segment.
+        """
+        if self._is_broken:
+            raise OSError(errno.EIO, "an earlier sync failed")
+        self._is_broken = True
+        _sync_data(self._descriptor)
+        if not self._is_listed:
+            _sync_directory(self.path.parent)
+            self._is_listed = True
+        self._is_broken = False
+
+    def seal(self) -> None:
+        """Cut the unused tail off and let go; a segment without a line is removed. Nothing is appended afterwards."""
+        try:
+            if self.length:
+                os.ftruncate(self._descriptor, self.length)
+            else:
+                self.path.unlink(missing_ok=True)
+        finally:
+            os.close(self._descriptor)
+
+
+def list_segments(directory: Path) -> list[Path]:
+    """All segments in order; none when there is no such directory."""
+    try:
+        return sorted(path for path in directory.iterdir() if path.suffix == SUFFIX)
+    except FileNotFoundError:
+        return []
+
+
+def read_lines(path: Path) -> list[bytes]:
+    """The lines of one segment, without their newlines, damaged ones as they are.
+
+    A live segment ends at its first zero byte and an unfinished line there is not a line yet. In one whose writer is
+    gone a power loss may have left zeros anywhere: what stands behind them is read, and a torn last line is a line.
+    """
+    with path.open("rb") as file:
+        is_live = not _try_lock(file.fileno(), fcntl.LOCK_SH)  # asked before reading: it may be sealed meanwhile
+        data = file.read()
+    if is_live:
+        end = data.find(b"\0")
+        data = data if end < 0 else data[:end]
+    *lines, tail = data.rstrip(b"\0").split(b"\n")
+    if tail and not is_live:
+        lines.append(tail)
+    return lines
+
+
+def reclaim(path: Path) -> None:
+    """Give back the unused tail of a segment whose writer died; a live segment is left alone."""
+    with suppress(FileNotFoundError), path.open("r+b") as file:
+        if not _try_lock(file.fileno(), fcntl.LOCK_EX):
+            return
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\0":
+                return
+            file.seek(0)
+            size = len(file.read().rstrip(b"\0"))
+            file.truncate(size)
+        if not size:
+            path.unlink()
+
+
+def _try_lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _allocate(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as failure:
+            if failure.errno not in _NO_FALLOCATE:
+                raise
+        else:
+            return
+    for offset in range(0, size, len(_ZEROS)):
+        os.pwrite(descriptor, _ZEROS[: size - offset], offset)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
