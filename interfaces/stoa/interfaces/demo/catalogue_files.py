@@ -1,0 +1,18 @@
+"""The demo's manifests and API description, as they are shipped and as a running demo needs them."""
+
+from pathlib import Path
+
+UPSTREAM_PLACEHOLDER = "http://upstream.invalid"
+"""Stands in the shipped manifests where the upstream's address goes."""
+
+_HERE = Path(__file__).parent
+
+
+def write_catalogue(directory: Path, upstream_url: str) -> None:
+    """Write the manifests into `directory`, which exists, for an upstream at `upstream_url` (`http://127.0.0.1:8000`).
+
+    The API description goes beside the manifest that names it.
+    """
+    for source in (*sorted((_HERE / "catalogue").glob("*.yaml")), _HERE / "petstore.openapi.yaml"):
+        text = source.read_text(encoding="utf-8").replace(UPSTREAM_PLACEHOLDER, upstream_url.rstrip("/"))
+        (directory / source.name).write_text(text, encoding="utf-8")
