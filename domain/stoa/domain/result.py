@@ -1,6 +1,8 @@
 """What a tool answers: content blocks, structured content, and the shaping of a back end's raw answer into them."""
 
 import base64
+import codecs
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +45,12 @@ class EmbeddedResource:
 
 ContentBlock = TextContent | ImageContent | AudioContent | EmbeddedResource
 
+_BYTE_ORDER_MARK = codecs.BOM_UTF8
+_PYTHON_ONLY = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
+"""Codecs that no media type means: they yield half surrogate pairs, warn, or take quadratic time."""
+_MAYBE_INFINITE = re.compile(rb"[eE]\+?\d{3}|\d{309}")
+"""Numbers that may be too large for a float, and would be read as infinity, which JSON cannot say."""
+
 MISSING: Any = object()
 """Stands for "no structured content"; None would be JSON null."""
 
@@ -71,7 +79,7 @@ class RawAnswer:
     charset: str = "utf-8"
     is_error: bool = False
     status: str = ""
-    """The back end's own status for people, `404 Not Found`; shown with an error."""
+    """The back end's own status for people, `404 Not Found`; shown with an error, and in place of an empty body."""
     uri: str = "stoa://result"
     """Names the content when it must be embedded as a resource."""
 
@@ -102,28 +110,37 @@ def _is_json(kind: str) -> bool:
 
 def _parse(body: bytes) -> Any:
     try:
-        return pydantic_core.from_json(body, allow_inf_nan=False)
+        value = pydantic_core.from_json(body.removeprefix(_BYTE_ORDER_MARK), allow_inf_nan=False)
+        if _MAYBE_INFINITE.search(body):
+            pydantic_core.from_json(pydantic_core.to_json(value, inf_nan_mode="constants"), allow_inf_nan=False)
     except ValueError:
         return MISSING
+    return value
 
 
 def _decode(answer: RawAnswer) -> str | None:
-    try:
-        text = answer.body.decode(answer.charset)
-    except (UnicodeDecodeError, LookupError):
-        return None
-    return None if "\x00" in text else text
+    """The body as text by its own charset, else as UTF-8; None when it is no text."""
+    for charset in dict.fromkeys((answer.charset, "utf-8")):
+        try:
+            if codecs.lookup(charset).name.replace("_", "-") in _PYTHON_ONLY:
+                continue
+            text = answer.body.decode(charset)
+        except (ValueError, LookupError):
+            continue
+        if "\x00" not in text:
+            return text
+    return None
 
 
 def _text(answer: RawAnswer, structured: Any, text: str | None = None) -> ToolResult:
     if text is None:
-        text = answer.body.decode("utf-8")
+        text = answer.body.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
     if len(text) > TEXT_LIMIT:
         text = f"{text[:TEXT_LIMIT]}\n[truncated: {len(text)} characters, {TEXT_LIMIT} shown]"
         structured = MISSING
     if answer.is_error:
         return ToolResult.error(f"{answer.status}\n{text}" if text else answer.status)
-    return ToolResult((TextContent(text),), structured)
+    return ToolResult((TextContent(text or answer.status),), structured)
 
 
 def _binary(answer: RawAnswer) -> ToolResult:

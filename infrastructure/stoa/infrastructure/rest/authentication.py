@@ -1,0 +1,83 @@
+"""How the gateway proves itself to a REST back end: compiles an Authentication into a function that signs a request.
+
+Secrets are read for each call and put where they belong last, so nothing that outlives the call holds one.
+"""
+
+import base64
+import string
+from collections.abc import Callable
+from urllib.parse import quote
+
+from yarl import URL
+
+from stoa.application.ports import CredentialSource
+from stoa.domain.errors import BackendUnavailable, InvalidInput
+from stoa.domain.tool import SecretReference, Tool
+from stoa.infrastructure.rest.encoding import Unsendable, header_text
+
+Sign = Callable[[dict[str, str], URL], URL]
+"""Adds the credential to the headers, or returns the URL with it."""
+
+_COOKIE_OCTETS = "".join(set(string.punctuation) - set('",;\\%'))
+"""What RFC 6265 allows in a cookie value besides letters and digits; % is left out because it starts a triple."""
+
+
+def compile_authentication(tool: Tool, credentials: CredentialSource) -> Sign | None:
+    """The signer of `tool`, None when its back end asks for nothing. Raises InvalidInput when it cannot work."""
+    authentication = tool.authentication
+    if authentication.type == "none":
+        return None
+    reference = authentication.secret
+    if reference is None:
+        raise InvalidInput(f"Tool {tool.key}: authentication.type {authentication.type} needs authentication.secret")
+    if authentication.type == "bearer":
+        return _bearer(tool, reference, credentials)
+    if authentication.type == "basic":
+        return _basic(tool, reference, credentials)
+    return _api_key(tool, reference, credentials)
+
+
+def _bearer(tool: Tool, reference: SecretReference, credentials: CredentialSource) -> Sign:
+    def sign(headers: dict[str, str], url: URL) -> URL:
+        token = credentials.read(tool.tenant, reference, "token")
+        headers["Authorization"] = f"Bearer {_sendable(token, tool, reference)}"
+        return url
+
+    return sign
+
+
+def _basic(tool: Tool, reference: SecretReference, credentials: CredentialSource) -> Sign:
+    both = SecretReference(name=reference.name)  # a key would name one entry; user name and password are two
+
+    def sign(headers: dict[str, str], url: URL) -> URL:
+        username = credentials.read(tool.tenant, both, "username")
+        password = credentials.read(tool.tenant, both, "password")
+        headers["Authorization"] = f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode('ascii')}"
+        return url
+
+    return sign
+
+
+def _api_key(tool: Tool, reference: SecretReference, credentials: CredentialSource) -> Sign:
+    name, location = tool.authentication.parameter_name, tool.authentication.location
+
+    def sign(headers: dict[str, str], url: URL) -> URL:
+        secret = _sendable(credentials.read(tool.tenant, reference, "apiKey"), tool, reference)
+        if location == "query":
+            return url.extend_query([(name, secret)])  # unlike URL(text), leaves no copy in yarl's cache
+        if location == "cookie":
+            pair = f"{name}={quote(secret, safe=_COOKIE_OCTETS)}"
+            headers["Cookie"] = f"{headers['Cookie']}; {pair}" if "Cookie" in headers else pair
+        else:
+            headers[name] = secret
+        return url
+
+    return sign
+
+
+def _sendable(secret: str, tool: Tool, reference: SecretReference) -> str:
+    try:
+        return header_text(secret)
+    except Unsendable:
+        message = f"The secret {reference.name} of {tool.key} has control characters; store it without them"
+        raise BackendUnavailable(message) from None

@@ -1,0 +1,164 @@
+"""The REST back end: sends what a RequestPlan built and reads the answer, on one aiohttp session with keep-alive.
+
+Above: InvokeTool, which holds the deadline. Below: request_plan (what to send) and errors (what went wrong).
+Cookies are not kept, proxies of the environment are not used, redirects are followed only below the base URL.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import version
+
+import aiohttp
+from yarl import URL
+
+from stoa.application.ports import BackendCall, CallContext, CredentialSource, ToolBackend
+from stoa.domain.errors import BackendSpokeNonsense, InvalidInput
+from stoa.domain.result import RawAnswer
+from stoa.domain.tool import JsonObject, RestBinding, Tool
+from stoa.infrastructure.rest.errors import TRANSLATED, translated
+from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest, is_below
+
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+CONNECT_TIMEOUT_SECONDS = 10.0
+MAX_REDIRECTS = 5
+
+_USER_AGENT = f"stoa-mcp-gateway/{version('stoa-mcp-gateway')}"
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NOT_FOLLOWED = (
+    b"The back end redirects this call; the redirect was not followed, because only GET and HEAD are repeated, "
+    b"and only below the tool's own base URL."
+)
+
+SessionFactory = Callable[[], aiohttp.ClientSession]
+
+
+def default_session() -> aiohttp.ClientSession:
+    """Made inside the running loop. Without a total timeout: the deadline is the caller's."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "gzip, deflate"},
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
+        trust_env=False,
+    )
+
+
+class RestBackend(ToolBackend):
+    """Calls HTTP APIs. One session, so one pool of connections, for all tools."""
+
+    kind = "rest"
+
+    def __init__(
+        self,
+        credentials: CredentialSource,
+        *,
+        session_factory: SessionFactory = default_session,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
+        self._credentials = credentials
+        self._session_factory = session_factory
+        self._max_answer_bytes = max_answer_bytes
+        self._session: aiohttp.ClientSession | None = None
+
+    def prepare(self, tool: Tool) -> BackendCall:
+        if not isinstance(tool.binding, RestBinding):
+            raise InvalidInput(f"Tool {tool.key}: its binding is {tool.binding.kind}, not rest")
+        plan = RequestPlan(tool, tool.binding, self._credentials)
+        return _RestCall(tool, plan, self._open_session, self._max_answer_bytes)
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = self._session_factory()
+        return self._session
+
+
+class _RestCall(BackendCall):
+    def __init__(self, tool: Tool, plan: RequestPlan, open_session: SessionFactory, limit: int) -> None:
+        self._key = tool.key
+        self._name = str(tool.key)
+        self._plan = plan
+        self._open_session = open_session
+        self._limit = limit
+        # a body that is not there would be declared as application/octet-stream
+        self._skipped_without_body = ("Content-Type",) if plan.method in {"POST", "PUT", "PATCH"} else None
+
+    async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer:
+        if context.permit.tool != self._key:
+            raise InvalidInput("the permit is for another tool")
+        request = self._plan.build(arguments, context.request_id)
+        try:
+            return await self._exchange(request)
+        except TRANSLATED as error:
+            problem = translated(error, self._name)
+        raise problem  # outside the handler: what aiohttp says quotes URL and headers, and with them secrets
+
+    async def _exchange(self, request: RestRequest) -> RawAnswer:
+        url, session = request.url, self._open_session()
+        for _ in range(MAX_REDIRECTS + 1):
+            async with session.request(
+                self._plan.method,
+                url,
+                headers=request.headers,
+                data=request.data,
+                allow_redirects=False,
+                skip_auto_headers=self._skipped_without_body if request.data is None else None,
+            ) as response:
+                location = response.headers.get("Location") if response.status in _REDIRECTS else None
+                if location is None:
+                    return await self._read(response, request.place)
+                target = self._redirect_target(url, location)
+                if target is None:
+                    return RawAnswer(_NOT_FOLLOWED, "text/plain", "utf-8", True, _status(response), request.place)
+                url = target
+        raise BackendSpokeNonsense(f"The back end of {self._name} failed: more than {MAX_REDIRECTS} redirects")
+
+    async def _read(self, response: aiohttp.ClientResponse, place: str) -> RawAnswer:
+        content = response.content
+        body = await content.readany()
+        if not content.at_eof():
+            body = await self._read_on(content, bytearray(body))
+        status = _status(response)
+        is_error = not 200 <= response.status < 300
+        if not body:
+            return RawAnswer(b"", "", "utf-8", is_error, status, place)
+        media_type, charset = _content_type(response.headers.get("Content-Type", ""))
+        return RawAnswer(body, media_type, charset, is_error, status, place)
+
+    async def _read_on(self, content: aiohttp.StreamReader, body: bytearray) -> bytes:
+        while len(body) <= self._limit:
+            chunk = await content.readany()
+            if not chunk:
+                return bytes(body)
+            body += chunk
+        raise BackendSpokeNonsense(f"The back end of {self._name} answered more than {self._limit} bytes")
+
+    def _redirect_target(self, url: URL, location: str) -> URL | None:
+        """Where to go next; None when that is not below the tool's base URL or the call must not be repeated."""
+        if self._plan.method not in {"GET", "HEAD"}:
+            return None
+        try:
+            target = url.with_query(None).join(URL(location)).with_fragment(None)
+            is_same_origin = target.origin() == self._plan.base.origin() and target.raw_user is None
+        except ValueError:
+            return None
+        return target if is_same_origin and is_below(target.raw_path, self._plan.base.raw_path) else None
+
+
+def _status(response: aiohttp.ClientResponse) -> str:
+    return f"{response.status} {response.reason}" if response.reason else str(response.status)
+
+
+@lru_cache(maxsize=128)
+def _content_type(header: str) -> tuple[str, str]:
+    """Media type, lower case, and charset of a Content-Type header."""
+    media_type, *parameters = header.split(";")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset" and (charset := value.strip().strip("\"'")):
+            return media_type.strip().lower(), charset.lower()
+    return media_type.strip().lower(), "utf-8"

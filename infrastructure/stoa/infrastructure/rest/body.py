@@ -1,0 +1,108 @@
+"""Compiles a RestBody: from the tool's arguments to the bytes of the request body and their content type."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pydantic_core
+
+from stoa.domain.errors import InvalidInput
+from stoa.domain.tool import FormField, JsonObject, RestBody
+from stoa.infrastructure.rest.encoding import NOT_UNICODE, Encoder, Unsendable, invalid_argument, query_encoder, scalar
+
+Pick = Callable[[JsonObject], Any]
+BodyEncoder = Callable[[JsonObject], bytes | None]
+"""None: the request has no body."""
+
+FORM = "application/x-www-form-urlencoded"
+_JSON_TYPES = ("application/json", "text/json")
+_TEXT_TYPES = (
+    "application/xml",
+    "application/yaml",
+    "application/x-yaml",
+    "application/graphql",
+    "application/x-ndjson",
+)
+
+
+def compile_body(body: RestBody, tool: str) -> tuple[BodyEncoder, str]:
+    """The encoder of `body` and its Content-Type. Raises InvalidInput for a media type that cannot be made."""
+    kind = body.media_type.partition(";")[0].strip().lower()
+    pick = _picker(body, tool)
+    if kind in _JSON_TYPES or kind.endswith("+json"):
+        return _present(pick, pydantic_core.to_json), body.media_type
+    if kind == FORM:
+        return _present(pick, _form_encoder(body)), body.media_type
+    if kind.startswith("text/") or kind.endswith("+xml") or kind in _TEXT_TYPES:
+        has_charset = "charset=" in body.media_type.lower()
+        return _present(pick, _text), body.media_type if has_charset else f"{kind}; charset=utf-8"
+    raise InvalidInput(
+        f"Tool {tool}: cannot send a body of type {body.media_type!r}; JSON, {FORM} and text can be sent"
+    )
+
+
+def _picker(body: RestBody, tool: str) -> Pick:
+    """Finds the value that is the body, or `_ABSENT` (None would be JSON null)."""
+    if (body.argument is None) == (body.fields is None):
+        raise InvalidInput(f"Tool {tool}: binding.body needs either argument or fields")
+    argument, fields, required = body.argument, tuple((body.fields or {}).items()), body.required
+
+    def whole(arguments: JsonObject) -> Any:
+        if argument in arguments:
+            return arguments[argument]
+        return {} if required else _ABSENT
+
+    def members(arguments: JsonObject) -> Any:
+        value = {member: arguments[name] for name, member in fields if name in arguments}
+        return value if value or required else _ABSENT
+
+    return members if argument is None else whole
+
+
+_ABSENT: Any = object()
+
+
+def _present(pick: Pick, encode: Callable[[Any], bytes]) -> BodyEncoder:
+    def encoded(arguments: JsonObject) -> bytes | None:
+        value = pick(arguments)
+        if value is _ABSENT:
+            return None
+        try:
+            return encode(value)
+        except Unsendable as error:
+            raise invalid_argument("", f"in the body {error}") from None
+        except NOT_UNICODE:
+            raise invalid_argument("", "valid Unicode in the body") from None
+
+    return encoded
+
+
+def _text(value: Any) -> bytes:
+    return b"" if value in ({}, None) else scalar(value).encode()
+
+
+def _form_encoder(body: RestBody) -> Callable[[Any], bytes]:
+    encoders = {member: _field_encoder(member, field) for member, field in body.form.items()}
+
+    def encode(value: Any) -> bytes:
+        if not isinstance(value, dict):
+            return scalar(value).encode()
+        pieces: list[str] = []
+        for member, item in cast("JsonObject", value).items():
+            if item is None:
+                continue
+            encoder = encoders.get(member) or _default_field_encoder(member)
+            pieces.append(encoder(item))
+        return "&".join(piece for piece in pieces if piece).encode("ascii")
+
+    return encode
+
+
+def _field_encoder(member: str, field: FormField) -> Encoder:
+    return query_encoder(member, field.style, explode=field.explode, is_json=field.is_json)
+
+
+def _default_field_encoder(member: str) -> Encoder:
+    """OpenAPI 3.1 section 4.8.15.1 without an Encoding Object: arrays repeat the name, objects are JSON."""
+    repeated = query_encoder(member, "form", explode=True)
+    as_json = query_encoder(member, "form", explode=True, is_json=True)
+    return lambda value: (as_json if isinstance(value, dict) else repeated)(value)

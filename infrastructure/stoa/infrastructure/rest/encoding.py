@@ -1,0 +1,200 @@
+"""How a JSON value is written into a path, a query, a header, a cookie or a form: the styles of OpenAPI 3.1 section
+4.8.12 as expansions of RFC 6570.
+
+Each function takes what is known at registration and returns the encoder that a call runs. Everything but
+unreserved characters is percent-encoded, so no value can end the component it stands in. `null` counts as absent;
+an object or array nested deeper than a style reaches is sent as JSON text.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeGuard
+from urllib.parse import quote
+
+import pydantic_core
+
+from stoa.domain.errors import InvalidArguments, Violation
+from stoa.domain.tool import JsonObject
+
+Encoder = Callable[[Any], str]
+"""From a value (never None) to its text on the wire; raises Unsendable."""
+
+_DELIMITERS = {"form": ",", "spaceDelimited": "%20", "pipeDelimited": "%7C", "tabDelimited": "%09"}
+_RESERVED_IN_QUERY = ":/?@!$'()*,;="
+"""The reserved characters that allowReserved lets through: without those that would end or split the query."""
+_TRIPLE = re.compile(r"(%[0-9A-Fa-f]{2})")
+_LARGEST_PLAIN_FLOAT = 1e21
+"""From here on JSON writers use an exponent."""
+
+
+NOT_UNICODE = (UnicodeEncodeError, pydantic_core.PydanticSerializationError)
+"""What encoding half a surrogate pair raises; its own text would repeat the value."""
+
+
+class Unsendable(ValueError):
+    """A value cannot be sent as the binding demands; the text says what is expected and never repeats the value."""
+
+
+def invalid_argument(argument: str, expected: str) -> InvalidArguments:
+    """`argument` is a key of the tool's arguments; "" means several of them together."""
+    pointer = "/" + argument.replace("~", "~0").replace("/", "~1") if argument else ""
+    return InvalidArguments([Violation(pointer, expected)])
+
+
+def path_encoder(name: str, style: str, *, explode: bool, is_json: bool = False) -> Encoder:
+    """One path parameter. The result is never empty and never adds a segment."""
+    if is_json:
+        return lambda value: _quote_segment(json_text(value))
+    if style == "label":
+        separator = "." if explode else ","
+        return lambda value: "." + _not_empty(separator.join(_items(value, _quote_segment, explode=explode)))
+    if style == "matrix":
+        return lambda value: _matrix(quote(name, safe=""), value, explode=explode)
+
+    def simple(value: Any) -> str:
+        if isinstance(value, (list, dict)):
+            return _not_empty(",".join(_items(value, _quote_segment, explode=explode)))
+        return _quote_segment(_not_empty(scalar(value)))
+
+    return simple
+
+
+def query_encoder(
+    name: str,
+    style: str,
+    *,
+    explode: bool,
+    allow_reserved: bool = False,
+    is_json: bool = False,
+    taken: frozenset[str] = frozenset(),
+) -> Encoder:
+    """One query parameter or form field as `a=b&c=d`; "" when there is nothing to send.
+
+    `taken` are names on the wire that belong to somebody else: a property of an exploded object must not use them.
+    """
+    quoted = _quote_reserved if allow_reserved else _quote
+    key = _quote(name)
+    prefix = key + "="
+    if is_json:
+        return lambda value: prefix + quoted(json_text(value))
+
+    def composite(value: Any) -> str:
+        if style == "deepObject":
+            return "&".join(f"{_quote(path)}={quoted(text)}" for path, text in _deep(name, value))
+        if not explode:
+            items = _items(value, quoted, explode=False)
+            return prefix + _DELIMITERS[style].join(items) if items else ""
+        items = _items(value, quoted, explode=True)
+        if not _is_object(value):
+            return "&".join(prefix + item for item in items)
+        if clash := taken.intersection(value):
+            raise Unsendable(f"no property named {', '.join(sorted(clash))}")
+        return "&".join(items)
+
+    def encode(value: Any) -> str:
+        if isinstance(value, (list, dict)):
+            return composite(value)
+        return prefix + quoted(scalar(value))
+
+    return encode
+
+
+def header_encoder(*, explode: bool, is_json: bool = False) -> Encoder:
+    """The value of a header (style simple, not percent-encoded: a header has no such rule)."""
+    if is_json:
+        return lambda value: header_text(json_text(value))
+    return lambda value: header_text(",".join(_items(value, str, explode=explode)))
+
+
+def cookie_encoder(name: str, *, explode: bool, is_json: bool = False) -> Encoder:
+    """Cookie pairs as `a=b; c=d` (style form); "" when there is nothing to send."""
+    as_query = query_encoder(name, "form", explode=explode, is_json=is_json)
+    return lambda value: as_query(value).replace("&", "; ")
+
+
+def scalar(value: Any) -> str:
+    """A JSON value as plain text; numbers as JSON prints them, whole ones without a fraction."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise Unsendable("a finite number")
+        return str(int(value)) if value.is_integer() and abs(value) < _LARGEST_PLAIN_FLOAT else repr(value)
+    return json_text(value)
+
+
+def json_text(value: Any) -> str:
+    return pydantic_core.to_json(value).decode()
+
+
+def header_text(text: str) -> str:
+    """`text`, when a header field may carry it (RFC 9110 section 5.5)."""
+    if not text.isprintable() and any((char < " " and char != "\t") or char == "\x7f" for char in text):
+        raise Unsendable("text without control characters")
+    return text
+
+
+def _items(value: Any, quoted: Callable[[str], str], *, explode: bool) -> list[str]:
+    if _is_object(value):
+        pairs = [(quoted(key), quoted(scalar(item))) for key, item in value.items() if item is not None]
+        return [f"{key}={item}" for key, item in pairs] if explode else [text for pair in pairs for text in pair]
+    if _is_array(value):
+        return [quoted(scalar(item)) for item in value if item is not None]
+    return [quoted(scalar(value))]
+
+
+def _matrix(name: str, value: Any, *, explode: bool) -> str:
+    items = _items(value, _quote_segment, explode=explode)
+    _not_empty("".join(items))
+    if explode and isinstance(value, dict):
+        return "".join(f";{item}" for item in items)
+    if explode:
+        return "".join(f";{name}={item}" for item in items)
+    return f";{name}={','.join(items)}"
+
+
+def _is_object(value: Any) -> TypeGuard[JsonObject]:
+    return isinstance(value, dict)
+
+
+def _is_array(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def _deep(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Bracketed names for each scalar; array elements by index, which every bracket-reading server understands."""
+    if _is_object(value):
+        for key, item in value.items():
+            yield from _deep(f"{name}[{key}]", item)
+    elif _is_array(value):
+        for index, item in enumerate(value):
+            yield from _deep(f"{name}[{index}]", item)
+    elif value is not None:
+        yield name, scalar(value)
+
+
+def _quote(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _quote_segment(text: str) -> str:
+    """Dots are unreserved, yet `.` and `..` mean something in a path: then they are encoded too."""
+    quoted = quote(text, safe="")
+    return quoted.replace(".", "%2E") if ".." in text or text == "." else quoted
+
+
+def _quote_reserved(text: str) -> str:
+    """RFC 6570 section 3.2.3: what is percent-encoded already stays as it is."""
+    parts = _TRIPLE.split(text)
+    return "".join(part if index % 2 else quote(part, safe=_RESERVED_IN_QUERY) for index, part in enumerate(parts))
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise Unsendable("a value that is not empty, because it is part of the path")
+    return text

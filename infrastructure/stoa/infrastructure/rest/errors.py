@@ -1,0 +1,36 @@
+"""The one place where errors of aiohttp become errors of the gateway."""
+
+import aiohttp
+from aiohttp.http import HttpProcessingError
+
+from stoa.domain.errors import BackendError, BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
+
+_TABLE: tuple[tuple[type[BaseException], type[BackendError], str], ...] = (
+    # most specific first: several of these are also OSError, ConnectionError or TimeoutError
+    (aiohttp.ServerTimeoutError, BackendTimedOut, "it did not answer in time"),
+    (aiohttp.ClientConnectorCertificateError, BackendUnavailable, "its TLS certificate is not trusted"),
+    (aiohttp.ClientConnectorDNSError, BackendUnavailable, "its host name does not resolve"),
+    (aiohttp.ClientSSLError, BackendUnavailable, "the TLS handshake failed"),
+    (aiohttp.ServerFingerprintMismatch, BackendUnavailable, "its TLS certificate is not the expected one"),
+    (aiohttp.ClientConnectorError, BackendUnavailable, "the connection was refused"),
+    (aiohttp.ClientConnectionError, BackendUnavailable, "the connection was lost"),
+    (aiohttp.UploadAbortedError, BackendUnavailable, "the connection was lost"),
+    (aiohttp.ClientPayloadError, BackendSpokeNonsense, "its answer is cut short or wrongly encoded"),
+    (aiohttp.ClientResponseError, BackendSpokeNonsense, "its answer is not HTTP"),
+    (aiohttp.InvalidURL, BackendSpokeNonsense, "it named an address that is none"),
+    (aiohttp.NonHttpUrlClientError, BackendSpokeNonsense, "it named an address that is none"),
+    (HttpProcessingError, BackendSpokeNonsense, "its answer is not HTTP"),
+    (TimeoutError, BackendTimedOut, "it did not answer in time"),
+    (OSError, BackendUnavailable, "the connection was lost"),
+)
+
+TRANSLATED = (aiohttp.ClientError, HttpProcessingError, OSError)
+"""What aiohttp raises for a peer that is away, slow or talks nonsense."""
+
+
+def translated(error: BaseException, tool: str) -> BackendError:
+    """The error to raise instead of `error`, in words that repeat nothing of it."""
+    for kind, replacement, reason in _TABLE:
+        if isinstance(error, kind):
+            return replacement(f"The back end of {tool} failed: {reason}")
+    raise error

@@ -1,0 +1,240 @@
+"""Compiles a RestBinding, once at registration, into what a call runs: joining prepared pieces with encoded arguments.
+
+A request cannot leave its base URL: host and base path are constants, and an encoded value holds no `/`, `?`
+or `#`. Anything in the binding that would undermine this is refused here with InvalidInput.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import quote
+
+from yarl import URL
+
+from stoa.application.ports import CredentialSource
+from stoa.domain.errors import InvalidInput
+from stoa.domain.tool import JsonObject, RestBinding, RestParameter, Tool
+from stoa.infrastructure.rest.authentication import compile_authentication
+from stoa.infrastructure.rest.body import BodyEncoder, compile_body
+from stoa.infrastructure.rest.encoding import (
+    NOT_UNICODE,
+    Encoder,
+    Unsendable,
+    cookie_encoder,
+    header_encoder,
+    header_text,
+    invalid_argument,
+    path_encoder,
+    query_encoder,
+)
+
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_DOT_SEGMENT = re.compile(r"(^|/)(\.|%2e){1,2}(/|$)", re.IGNORECASE)
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_IN_PATH = "/:@!$&'()*+,;=~%"
+_PROTECTED = {
+    *("connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer"),
+    *("transfer-encoding", "upgrade", "authorization", "proxy-authorization"),
+}
+"""Headers that decide over the connection or the gateway's identity; no argument may set them."""
+_SPELLINGS = {name.lower(): name for name in ("Accept", "Content-Type", "Cookie", "User-Agent", "X-Request-ID")}
+"""Headers that the gateway sets too: one spelling, so that one value replaces the other."""
+
+
+@dataclass(slots=True)
+class RestRequest:
+    """One request, ready to be sent. `place` names its target without query, user or secret."""
+
+    url: URL
+    place: str
+    headers: dict[str, str]
+    data: bytes | None
+
+
+class _Piece(NamedTuple):
+    argument: str
+    encode: Encoder
+    name: str
+    """On the wire."""
+
+
+class RequestPlan:
+    """How to build the requests of one tool. Raises InvalidInput on construction when that cannot work."""
+
+    def __init__(self, tool: Tool, binding: RestBinding, credentials: CredentialSource) -> None:
+        name = str(tool.key)
+        self.method = binding.method
+        self.base = _base_url(binding.base_url, name)
+        self._taken = _check_names(tool, binding)
+        self._prefix, self._path = _compile_path(str(self.base).rstrip("/"), binding, name)
+        self._fixed_query = "&".join(
+            f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in binding.fixed_query
+        )
+        self._query = self._pieces(binding, "query")
+        self._header_values = self._pieces(binding, "header")
+        self._cookies = self._pieces(binding, "cookie")
+        self._headers = {"Accept": _header_value(binding.accept, "binding.accept", name)}
+        self._encode_body: BodyEncoder | None = None
+        content_type = ""
+        if binding.body is not None:
+            self._encode_body, content_type = compile_body(binding.body, name)
+        self._content_type = _header_value(content_type, "binding.body.media_type", name)
+        self._sign = compile_authentication(tool, credentials)
+        has_constant_url = not self._path and not self._query
+        self._constant_url = URL(self._with_query(self._prefix, []), encoded=True) if has_constant_url else None
+
+    def build(self, arguments: JsonObject, request_id: str) -> RestRequest:
+        """Raises InvalidArguments for a value that cannot be sent, BackendUnavailable without a credential."""
+        place, url = self._prefix, self._constant_url
+        if self._path:
+            place += "".join(_encoded(self._path, arguments, is_demanded=True))
+        if url is None:
+            url = URL(self._with_query(place, _encoded(self._query, arguments)), encoded=True)
+        headers = {**self._headers, "X-Request-ID": request_id}
+        for piece in self._header_values:
+            for text in _encoded((piece,), arguments):
+                headers[piece.name] = text
+        if self._cookies and (cookies := _encoded(self._cookies, arguments)):
+            headers["Cookie"] = "; ".join(cookies)
+        data = self._encode_body(arguments) if self._encode_body else None
+        if data is not None:
+            headers["Content-Type"] = self._content_type
+        if self._sign:
+            url = self._sign(headers, url)
+        return RestRequest(url, place, headers, data)
+
+    def _with_query(self, place: str, pieces: list[str]) -> str:
+        if self._fixed_query:
+            pieces = [self._fixed_query, *pieces]
+        return f"{place}?{'&'.join(pieces)}" if pieces else place
+
+    def _pieces(self, binding: RestBinding, location: str) -> list[_Piece]:
+        encoder = {"query": self._query_encoder, "header": _header_encoder, "cookie": _cookie_encoder}[location]
+        return [
+            _Piece(parameter.argument, encoder(parameter), _SPELLINGS.get(parameter.name.lower(), parameter.name))
+            for parameter in binding.parameters
+            if parameter.location == location
+        ]
+
+    def _query_encoder(self, parameter: RestParameter) -> Encoder:
+        return query_encoder(
+            parameter.name,
+            parameter.style,
+            explode=parameter.explode,
+            allow_reserved=parameter.allow_reserved,
+            is_json=parameter.is_json,
+            taken=self._taken,
+        )
+
+
+def is_below(path: str, base: str) -> bool:
+    """Is the encoded `path` the base path or below it, however it is normalised?"""
+    base = base.rstrip("/")
+    return (path == base or path.startswith(f"{base}/")) and not _DOT_SEGMENT.search(path)
+
+
+def _header_encoder(parameter: RestParameter) -> Encoder:
+    return header_encoder(explode=parameter.explode, is_json=parameter.is_json)
+
+
+def _cookie_encoder(parameter: RestParameter) -> Encoder:
+    return cookie_encoder(parameter.name, explode=parameter.explode, is_json=parameter.is_json)
+
+
+def _encoded(pieces: Iterable[_Piece], arguments: JsonObject, *, is_demanded: bool = False) -> list[str]:
+    """The text of each piece that has a value, in order."""
+    texts: list[str] = []
+    argument = ""
+    try:
+        for argument, encode, _ in pieces:
+            value = arguments.get(argument)
+            if value is None:
+                if is_demanded:
+                    raise Unsendable("a value, because it is part of the path")
+            elif text := encode(value):
+                texts.append(text)
+    except Unsendable as error:
+        raise invalid_argument(argument, str(error)) from None
+    except NOT_UNICODE:
+        raise invalid_argument(argument, "valid Unicode") from None
+    return texts
+
+
+def _header_value(text: str, field: str, tool: str) -> str:
+    try:
+        return header_text(text)
+    except Unsendable:
+        raise InvalidInput(f"Tool {tool}: {field} holds control characters") from None
+
+
+def _base_url(text: str, tool: str) -> URL:
+    try:
+        url = URL(text)
+    except ValueError:
+        url = URL()
+    if not url.host or url.port is None:
+        raise InvalidInput(f"Tool {tool}: binding.base_url is not an http(s) URL with a host")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise InvalidInput(f"Tool {tool}: binding.base_url holds a user or password; use authentication with a secret")
+    return url
+
+
+def _check_names(tool: Tool, binding: RestBinding) -> frozenset[str]:
+    """Refuse parameters that could speak for the gateway; returns the query names that are not the caller's."""
+    authentication = tool.authentication
+    key = authentication.parameter_name if authentication.type == "apiKey" else None
+    if key is not None and authentication.location != "query" and not _TOKEN.fullmatch(key):
+        raise InvalidInput(f"Tool {tool.key}: authentication.parameter_name is not a {authentication.location} name")
+    header_key = (key or "").lower() if authentication.location == "header" else ""
+    cookie_key = (key or "") if authentication.location == "cookie" else ""
+    query_key = {key} if key is not None and authentication.location == "query" else set[str]()
+    taken = frozenset(query_key | {name for name, _ in binding.fixed_query})
+    has_cookies = bool(cookie_key) or any(parameter.location == "cookie" for parameter in binding.parameters)
+    for parameter in binding.parameters:
+        name = parameter.name
+        lower = name.lower()
+        clash = {
+            "path": False,
+            "query": name in taken,
+            "cookie": name == cookie_key,
+            "header": lower in _PROTECTED or lower == header_key or (lower == "cookie" and has_cookies),
+        }[parameter.location]
+        if clash:
+            raise InvalidInput(
+                f"Tool {tool.key}: {parameter.location} parameter {name!r} is set by the gateway; remove it"
+            )
+        if parameter.location in {"header", "cookie"} and not _TOKEN.fullmatch(name):
+            raise InvalidInput(f"Tool {tool.key}: {name!r} is not a valid {parameter.location} name")
+    return taken
+
+
+def _compile_path(base: str, binding: RestBinding, tool: str) -> tuple[str, list[_Piece]]:
+    """Everything before the first placeholder, and the placeholders with the text that follows each."""
+    template = binding.path.partition("#")[0]  # a fragment is never sent
+    if "?" in template:
+        raise InvalidInput(f"Tool {tool}: binding.path holds a query; move it to fixed_query")
+    if _DOT_SEGMENT.search(_PLACEHOLDER.sub("x", template)):
+        raise InvalidInput(f"Tool {tool}: binding.path holds a segment . or ..; write the path that is meant")
+    if template and not template.startswith("/"):
+        template = f"/{template}"
+    texts = _PLACEHOLDER.split(template)
+    names, literals = texts[1::2], [_literal(text) for text in texts[0::2]]
+    of_name = {parameter.name: parameter for parameter in binding.parameters if parameter.location == "path"}
+    if unmatched := sorted(of_name.keys() ^ set(names)):
+        raise InvalidInput(f"Tool {tool}: binding.path and its path parameters disagree about {', '.join(unmatched)}")
+    pieces: list[_Piece] = []
+    for name, literal in zip(names, literals[1:], strict=True):
+        parameter = of_name[name]
+        encode = path_encoder(name, parameter.style, explode=parameter.explode, is_json=parameter.is_json)
+        pieces.append(_Piece(parameter.argument, _followed_by(encode, literal), name))
+    return base + literals[0], pieces
+
+
+def _followed_by(encode: Encoder, literal: str) -> Encoder:
+    return lambda value: encode(value) + literal
+
+
+def _literal(text: str) -> str:
+    return quote(_LONE_PERCENT.sub("%25", text), safe=_IN_PATH)

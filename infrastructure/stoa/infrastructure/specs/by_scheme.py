@@ -1,0 +1,20 @@
+"""Chooses the spec source by how a location is written: http(s) URL, or file path."""
+
+from stoa.application.ports import SpecDocument, SpecSource
+from stoa.domain.errors import InvalidInput
+
+
+class SpecSourceByScheme(SpecSource):
+    """`remote` for http:// and https://, `files` for whatever has no scheme."""
+
+    def __init__(self, *, files: SpecSource, remote: SpecSource) -> None:
+        self._files = files
+        self._remote = remote
+
+    async def fetch(self, location: str) -> SpecDocument:
+        scheme, separator, _ = location.partition("://")
+        if not separator:
+            return await self._files.fetch(location)
+        if scheme.lower() in {"http", "https"}:
+            return await self._remote.fetch(location)
+        raise InvalidInput(f"{scheme}://...: only http and https URLs and file paths can be fetched")

@@ -1,0 +1,18 @@
+"""What every spec source demands of a document: a bounded size, and UTF-8."""
+
+from stoa.application.ports import SpecDocument
+from stoa.domain.errors import InvalidInput
+
+MAX_BYTES = 64 * 1024 * 1024
+
+
+def document(location: str, content: bytes | bytearray) -> SpecDocument:
+    """The document that these bytes are; a byte order mark is not part of it. Raises InvalidInput."""
+    try:
+        return SpecDocument(location, content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{location}: is not UTF-8 text; save it as UTF-8") from None
+
+
+def too_large(location: str, limit: int) -> InvalidInput:
+    return InvalidInput(f"{location}: is larger than {limit} bytes; give a smaller document")

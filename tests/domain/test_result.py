@@ -1,0 +1,142 @@
+"""Shaping raw answers: whatever a back end says becomes a result that can be sent as JSON."""
+
+import base64
+
+import pydantic_core
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from stoa.domain.result import (
+    BINARY_LIMIT,
+    MISSING,
+    TEXT_LIMIT,
+    AudioContent,
+    EmbeddedResource,
+    ImageContent,
+    RawAnswer,
+    TextContent,
+    ToolResult,
+    shape,
+)
+
+MEDIA_TYPES = st.sampled_from(
+    ["", "application/json", "application/problem+json", "text/plain", "text/csv", "image/png", "image/svg+xml"]
+) | st.sampled_from(["audio/wav", "application/octet-stream", "application/pdf"])
+CHARSETS = st.sampled_from(
+    [
+        "utf-8",
+        "latin-1",
+        "utf-16",
+        "utf-7",
+        "idna",
+        "punycode",
+        "unicode_escape",
+        "undefined",
+        "rot13",
+        "hex",
+        "no-such",
+    ]
+) | st.text(max_size=20)
+BODIES = (
+    st.binary(max_size=200)
+    | st.text(max_size=100).map(str.encode)
+    | st.recursive(
+        st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=5,
+    ).map(pydantic_core.to_json)
+)
+
+
+def as_json(result: ToolResult) -> bytes:
+    structured = None if result.structured is MISSING else result.structured
+    return pydantic_core.to_json([[str(block) for block in result.content], structured], inf_nan_mode="constants")
+
+
+@given(BODIES, MEDIA_TYPES | st.text(max_size=30), CHARSETS, st.booleans(), st.text(max_size=20))
+@example(b"+2AA-", "text/plain", "utf-7", False, "200 OK")
+@example(b"\\ud800 \\q", "text/plain", "unicode_escape", False, "200 OK")
+@example(b"abc", "text/plain", "utf\0", False, "200 OK")
+@example(b"[1e999]", "application/json", "utf-8", False, "200 OK")
+@example(b"-" + b"9" * 400 + b".0", "application/json", "utf-8", False, "200 OK")
+@example(b"9" * 5000, "application/json", "utf-8", False, "200 OK")
+@example(b"[" * 100_000, "application/json", "utf-8", False, "200 OK")
+def test_every_answer_becomes_a_result_that_json_can_carry(body, media_type, charset, is_error, status):
+    result = shape(RawAnswer(body, media_type, charset, is_error, status))
+
+    assert len(result.content) == 1
+    assert result.is_error == is_error
+    again = pydantic_core.from_json(as_json(result), allow_inf_nan=False)
+    if result.structured is not MISSING:
+        assert again[1] == result.structured
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_json_comes_back_structured_and_as_its_own_text(value):
+    body = pydantic_core.to_json(value)
+
+    result = shape(RawAnswer(body, "application/json"))
+
+    assert result.structured == value
+    assert result.content == (TextContent(body.decode()),)
+
+
+def test_a_byte_order_mark_before_json_is_not_part_of_it():
+    assert shape(RawAnswer(b"\xef\xbb\xbf[1]", "application/json")) == ToolResult((TextContent("[1]"),), [1])
+
+
+@pytest.mark.parametrize("media_type", ["", "application/json", "text/plain", "image/png"])
+def test_an_empty_answer_shows_its_status(media_type):
+    assert shape(RawAnswer(b"", media_type, status="204 No Content")) == ToolResult((TextContent("204 No Content"),))
+
+
+def test_an_error_shows_status_and_text_and_is_not_structured():
+    result = shape(RawAnswer(b'{"detail":"no"}', "application/json", is_error=True, status="404 Not Found"))
+
+    assert result == ToolResult.error('404 Not Found\n{"detail":"no"}')
+
+
+def test_text_is_read_in_its_own_charset():
+    assert shape(RawAnswer("Grüße".encode("latin-1"), "text/plain", "iso-8859-1")).content == (TextContent("Grüße"),)
+
+
+def test_text_in_an_unknown_charset_is_read_as_utf_8():
+    assert shape(RawAnswer("Grüße".encode(), "text/plain", "utf8mb4")).content == (TextContent("Grüße"),)
+
+
+def test_long_text_is_cut_with_a_note_and_loses_its_structure():
+    result = shape(RawAnswer(b'"' + b"a" * TEXT_LIMIT + b'"', "application/json"))
+
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    assert block.text.endswith(f"[truncated: {TEXT_LIMIT + 2} characters, {TEXT_LIMIT} shown]")
+    assert result.structured is MISSING
+
+
+@pytest.mark.parametrize(("media_type", "kind"), [("image/png", ImageContent), ("audio/wav", AudioContent)])
+def test_pictures_and_sound_get_their_own_block(media_type, kind):
+    (block,) = shape(RawAnswer(b"\x89\x00", media_type)).content
+
+    assert block == kind(base64.b64encode(b"\x89\x00").decode(), media_type)
+
+
+def test_other_binary_content_is_an_embedded_resource():
+    (block,) = shape(RawAnswer(b"%PDF\x00\xff", "application/pdf", uri="https://api.test/report")).content
+
+    assert block == EmbeddedResource(
+        "https://api.test/report", "application/pdf", blob=base64.b64encode(b"%PDF\x00\xff").decode()
+    )
+
+
+def test_binary_content_beyond_the_limit_is_replaced_by_a_note():
+    (block,) = shape(RawAnswer(b"\x00" * (BINARY_LIMIT + 1), "application/zip")).content
+
+    assert isinstance(block, TextContent)
+    assert f"{BINARY_LIMIT + 1} bytes not shown" in block.text
