@@ -1,0 +1,63 @@
+"""Events and broken disks for the outbox tests."""
+
+import errno
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from stoa.domain.metering import MeteringEvent
+from stoa.infrastructure.outbox.segment import Segment
+
+KIB = 1024
+
+
+def event(event_id: str = "e-1", *, padding: int = 0) -> MeteringEvent:
+    return MeteringEvent.model_validate(
+        {
+            "event_id": event_id,
+            "timestamp": "2026-01-01T00:00:00Z",
+            "tenant": "acme",
+            "user_id": "alice",
+            "tool": "pets.list",
+            "latency_ms": 12,
+            "status": "success",
+            "cost_units": 1012,
+            "metadata": {"padding": "x" * padding} if padding else {},
+        }
+    )
+
+
+class Disk:
+    """Makes segments that fail on demand."""
+
+    def __init__(self) -> None:
+        self.created = 0
+        self.create_failure: int | None = None
+        self.append: Callable[[Segment, bytes], None] = Segment.append
+        self.sync: Callable[[Segment], None] = Segment.sync
+
+    def create(self, directory: Path, stamp: datetime, size: int) -> Segment:
+        self.created += 1
+        if self.create_failure is not None:
+            raise OSError(self.create_failure, "injected")
+        segment = _FaultySegment.create(directory, stamp, size)
+        segment.disk = self
+        return segment
+
+
+class _FaultySegment(Segment):
+    disk: Disk
+
+    def append(self, line: bytes) -> None:
+        self.disk.append(self, line)
+
+    def sync(self) -> None:
+        self.disk.sync(self)
+
+
+def torn_write(segment: Segment, line: bytes) -> None:
+    """Half of the line reaches the disk before it breaks."""
+    length = segment.length
+    Segment.append(segment, line[: len(line) // 2])
+    segment.length = length
+    raise OSError(errno.EIO, "injected")
