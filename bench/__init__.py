@@ -1,0 +1,5 @@
+"""Side-by-side benchmark: what the gateway's governance costs, against no governance and against FastMCP.
+
+Run it with `make bench` or `python -m bench --help`; README.md here says what is compared and how to read it.
+Everything is driven from outside, over loopback, with standard tools (nginx, wrk).
+"""
