@@ -6,7 +6,7 @@ import jsonschema_rs
 import pydantic_core
 
 from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
-from stoa.domain.tool import JsonObject
+from stoa.domain.json_value import JsonObject
 
 _MAX_VIOLATIONS = 5
 _COERCIBLE: dict[str, type | tuple[type, ...]] = {

@@ -15,17 +15,16 @@ Every part is a port with an in-memory default; pass another adapter to replace 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stoa.application.memory.metering import InMemoryMeteringSink
-from stoa.application.memory.spec_source import InMemorySpecSource
-
 from stoa.application.admit_caller import AdmitCaller
 from stoa.application.invoke_tool import InvokeTool
 from stoa.application.list_tools import ListTools, ToolPage, ToolQuery
 from stoa.application.local_backend import Function, LocalBackend
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
+from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import InMemoryRateLimiter
+from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.ports.clock import Clock, IdFactory
@@ -43,10 +42,11 @@ from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential, Invocation, Outcome
+from stoa.domain.json_value import JsonObject
 from stoa.domain.metering import PriceList
 from stoa.domain.policy import Door
 from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit
-from stoa.domain.tool import JsonObject, LocalBinding, Tool, ToolAnnotations
+from stoa.domain.tool import LocalBinding, Tool, ToolAnnotations
 
 
 class Gateway:

@@ -157,7 +157,8 @@ class InvokeTool:
         except TimeoutError as late:
             raise BackendTimedOut(f"No answer within {tool.timeout_seconds:g} s") from late
 
-        return shape(answer) if isinstance(answer, RawAnswer) else answer
+        result = shape(answer) if isinstance(answer, RawAnswer) else answer
+        return result if registered.output is None else registered.output.fit(result)
 
     async def _finish(self, invocation: Invocation, call: _Call, event_id: str, started_ns: int) -> Outcome:
         """The single finaliser."""
@@ -166,7 +167,7 @@ class InvokeTool:
         request_id = invocation.request_id or event_id
         event = self._event(invocation, call, event_id, request_id, latency_ms, cost)
         try:
-            await self._sink.record(event)
+            await self._sink.record(event, is_admitted=call.is_sent)
         except MeteringUnavailable as lost:
             # An answer whose event is not kept would be a call that never happened: it is withheld.
             call.result, call.error, call.status = None, lost, Status.ERROR
@@ -203,6 +204,8 @@ class InvokeTool:
         principal, registered = call.principal, call.registered
         api = registered.tool.api if registered is not None else None
         metadata: dict[str, str] = {"door": invocation.door}
+        if call.decision is not None:
+            metadata["rules"] = ",".join(call.decision.rules)
         if call.error is not None:
             metadata["error"] = call.error.code
         return MeteringEvent.model_construct(

@@ -12,8 +12,9 @@ from pydantic.errors import PydanticUserError
 from stoa.application.manifests import describe_validation_error
 from stoa.application.ports.tool_backend import BackendCall, CallContext, ToolBackend
 from stoa.domain.errors import InvalidInput
+from stoa.domain.json_value import JsonObject
 from stoa.domain.result import MISSING, TextContent, ToolResult
-from stoa.domain.tool import JsonObject, LocalBinding, Tool
+from stoa.domain.tool import LocalBinding, Tool
 
 Function = Callable[..., Any]
 

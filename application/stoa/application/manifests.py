@@ -13,11 +13,11 @@ from pydantic.alias_generators import to_camel
 from stoa.application.ports.spec import ConversionOptions
 from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import TenantId
+from stoa.domain.json_value import JsonObject
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.tool import (
     ApiReference,
     Authentication,
-    JsonObject,
     RestBinding,
     RestBody,
     RestParameter,
@@ -78,7 +78,7 @@ class _ApiRef(_Model):
     operation_id: str | None = None
 
 
-class _RateLimit(_Model):
+class RateLimitManifest(_Model):
     requests_per_minute: int
     burst: int = 1
 
@@ -102,7 +102,7 @@ class ToolSpec(_Model):
     api_ref: _ApiRef | None = None
     authentication: _Authentication = _Authentication()
     timeout: Seconds = 30.0
-    rate_limit: _RateLimit | None = None
+    rate_limit: RateLimitManifest | None = None
     enabled: bool = True
 
 
@@ -123,7 +123,7 @@ class _Selector(_Model):
 class _ToolDefaults(_Model):
     tags: tuple[str, ...] = ()
     timeout: Seconds = 30.0
-    rate_limit: _RateLimit | None = None
+    rate_limit: RateLimitManifest | None = None
     authentication: _Authentication = _Authentication()
 
 
@@ -192,7 +192,7 @@ class ToolManifest(_Manifest):
             api=spec.api_ref and ApiReference(**spec.api_ref.model_dump()),
             binding=_rest_binding(spec, schema),
             timeout_seconds=spec.timeout,
-            rate_limit=spec.rate_limit and spec.rate_limit.to_domain(),
+            rate_limit=None if spec.rate_limit is None else spec.rate_limit.to_domain(),
             authentication=spec.authentication.to_domain(),
             enabled=spec.enabled,
         )
@@ -220,7 +220,7 @@ class ToolSetManifest(_Manifest):
             use_operation_id=spec.naming.use_operation_id,
             extra_tags=defaults.tags,
             timeout_seconds=defaults.timeout,
-            rate_limit=defaults.rate_limit and defaults.rate_limit.to_domain(),
+            rate_limit=None if defaults.rate_limit is None else defaults.rate_limit.to_domain(),
             authentication=defaults.authentication.to_domain(),
         )
 

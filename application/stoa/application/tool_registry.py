@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from stoa.application.argument_schema import ArgumentSchema
+from stoa.application.output_schema import OutputSchema
 from stoa.application.ports.tool_backend import BackendCall, ToolBackend
 from stoa.domain.catalogue import Catalogue, CatalogueDiff
 from stoa.domain.errors import InvalidInput
@@ -21,6 +22,7 @@ class RegisteredTool:
 
     tool: Tool
     arguments: ArgumentSchema
+    output: OutputSchema | None
     call: BackendCall
 
 
@@ -91,4 +93,5 @@ class ToolRegistry:
         backend = self._backends.get(tool.binding.kind)
         if backend is None:
             raise InvalidInput(f"no back end for tools of kind {tool.binding.kind} is installed")
-        return RegisteredTool(tool, ArgumentSchema(tool.input_schema), backend.prepare(tool))
+        output = None if tool.output_schema is None else OutputSchema(tool.name, tool.output_schema)
+        return RegisteredTool(tool, ArgumentSchema(tool.input_schema), output, backend.prepare(tool))

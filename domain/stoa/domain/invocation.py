@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from stoa.domain.errors import StoaError
 from stoa.domain.identity import Principal, TenantId
+from stoa.domain.json_value import JsonObject
 from stoa.domain.metering import MeteringEvent, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.policy import Decision, Door
 from stoa.domain.result import ToolResult
-from stoa.domain.tool import JsonObject
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from stoa.domain.identity import Principal
-from stoa.domain.tool import JsonObject, Tool, ToolKey
+from stoa.domain.json_value import JsonObject
+from stoa.domain.tool import Tool, ToolKey
 
 Door = Literal["mcp", "rest", "cli", "library"]
 """The interface a call came through. Policies may look at it; nothing else differs between doors."""

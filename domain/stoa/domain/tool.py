@@ -3,16 +3,14 @@
 import hashlib
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Literal, NamedTuple, NewType
+from typing import Annotated, Literal, NamedTuple, NewType
 
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from stoa.domain.identity import SCOPE_ADMIN, SCOPE_READ, SCOPE_WRITE, TenantId, TenantName
+from stoa.domain.json_value import JsonObject
 from stoa.domain.rate_limit import RateLimit
-
-JsonObject = dict[str, Any]
-"""A parsed JSON object (RFC 8259)."""
 
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 """MCP 2025-11-25 "Tool names". Generated names are stricter: see `stoa.domain.naming`."""

@@ -54,3 +54,21 @@ class InMemoryMeteringSink(MeteringSink, UsageLog, HealthProbe):
             raise MeteringUnavailable(
                 f"Metering is full ({self._capacity} events in memory); drain it or raise capacity"
             )
+
+
+class MeteringOff(MeteringSink, UsageLog, HealthProbe):
+    """Keeps nothing: METERING_ENABLED=false, where somebody else does the accounting."""
+
+    name = "metering"
+
+    def admit(self) -> None:
+        pass
+
+    async def record(self, event: MeteringEvent, *, is_admitted: bool = True) -> None:
+        pass
+
+    def events(self) -> Iterator[MeteringEvent]:
+        return iter(())
+
+    def health(self) -> Health:
+        return Health(is_ready=True, detail="off (METERING_ENABLED=false)")

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stoa.domain.identity import Principal
+from stoa.domain.json_value import JsonObject
 from stoa.domain.policy import Permit
 from stoa.domain.result import RawAnswer, ToolResult
-from stoa.domain.tool import JsonObject, Tool
+from stoa.domain.tool import Tool
 
 
 @dataclass(slots=True)

@@ -1,0 +1,73 @@
+"""A tool's output schema as it can be promised to clients.
+
+Clients reject a result that misses the published schema, and real APIs do not keep to their documents. So what
+is published is relaxed to what an answer may look like, and an answer that still does not fit keeps its text and
+loses its structured form. No call fails because of its output schema.
+"""
+
+import logging
+from typing import Any
+
+import jsonschema_rs
+
+from stoa.domain.errors import InvalidInput
+from stoa.domain.json_value import JsonObject, is_object
+from stoa.domain.result import MISSING, ToolResult
+
+_log = logging.getLogger(__name__)
+
+_KEPT = frozenset({"title", "description", "$ref", "$schema"})
+_SUBSCHEMAS = frozenset({"items", "additionalProperties"})
+_MAPS = frozenset({"properties", "$defs", "patternProperties"})
+
+
+def relaxed(schema: Any, *, is_root: bool = True) -> Any:
+    """The same shape without demands: nothing required, no ranges, formats or enumerations, null allowed everywhere
+    below the root. `{}` always satisfies it."""
+    if not is_object(schema):
+        return True
+    loose: JsonObject = {}
+    for keyword, value in schema.items():
+        if keyword in _KEPT:
+            loose[keyword] = value
+        elif keyword in _MAPS and is_object(value):
+            loose[keyword] = {name: relaxed(sub, is_root=False) for name, sub in value.items()}
+        elif keyword in _SUBSCHEMAS:
+            loose[keyword] = relaxed(value, is_root=False)
+        elif keyword in {"anyOf", "oneOf"} and not is_root:
+            loose["anyOf"] = [*(relaxed(branch, is_root=False) for branch in value), {"type": "null"}]
+        elif keyword == "type":
+            loose["type"] = value if is_root else _nullable(value)
+    return loose
+
+
+def _nullable(types: Any) -> list[Any]:
+    named = [types] if isinstance(types, str) else list(types)
+    return named if "null" in named else [*named, "null"]
+
+
+class OutputSchema:
+    """Fits results to the published schema of one tool."""
+
+    __slots__ = ("_name", "_validator")
+
+    def __init__(self, name: str, schema: JsonObject) -> None:
+        """Raises InvalidInput when the schema is unusable or does not describe an object."""
+        published = relaxed(schema)
+        if published.get("type") != "object":
+            raise InvalidInput("outputSchema: its root must have type object")
+        try:
+            self._validator = jsonschema_rs.validator_for(published, offline=True)
+        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as caught:
+            reason = str(caught).partition("\n")[0][:200]
+            raise InvalidInput(f"outputSchema is not a usable JSON Schema: {reason}") from caught
+        self._name = name
+
+    def fit(self, result: ToolResult) -> ToolResult:
+        """`result` with structured content that satisfies the published schema; an error stays as it is."""
+        if result.is_error:
+            return result
+        if result.structured is not MISSING and self._validator.is_valid(result.structured):
+            return result
+        _log.warning("the answer does not fit the tool's output schema", extra={"tool": self._name})
+        return ToolResult(result.content, {})

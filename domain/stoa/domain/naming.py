@@ -1,0 +1,67 @@
+"""Names of generated tools: deterministic, legal for every client that was seen, unique within one conversion.
+
+Clients prefix names with the server's and cut or refuse what is longer than 60 or 64 characters, and one bad name can
+take all tools of a server with it; hence the small alphabet and the limit of 48.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
+
+NAME_LIMIT = 48
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def tool_name(text: str, prefix: str = "", suffix: str = "") -> str:
+    """A name made of `text`, always matching `^[a-zA-Z0-9_-]{1,48}$`; equal input gives the equal name.
+
+    Illegal characters become `_`. A name that is too long, or of which nothing is left, ends in six hex digits of the
+    SHA-256 of the whole input, so that names which differ late stay apart.
+    """
+    slug = _legal(text).strip("_-")
+    name = f"{_legal(prefix)}{slug}{_legal(suffix)}"
+    if slug and len(name) <= NAME_LIMIT:
+        return name
+    return shortened(name if slug else f"{_legal(prefix)}tool", f"{prefix}\x1f{text}\x1f{suffix}", NAME_LIMIT)
+
+
+def shortened(name: str, identity: str, limit: int) -> str:
+    """`name` cut so that `_` and six hex digits of the SHA-256 of `identity` still fit within `limit`."""
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:6]
+    return f"{name[: limit - 7].rstrip('_-')}_{digest}"
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """The names in their order, the second and later ones of a kind with `_2`, `_3`, ... appended.
+
+    A name that stands in the list already is never made, and no name grows beyond the limit.
+    """
+    taken, used = set(names), set[str]()
+    result: list[str] = []
+    for name in names:
+        chosen = name
+        if name in used:
+            chosen = _numbered(name, taken)
+            taken.add(chosen)
+        used.add(chosen)
+        result.append(chosen)
+    return result
+
+
+def _numbered(name: str, taken: set[str]) -> str:
+    number = 2
+    while True:
+        ending = f"_{number}"
+        candidate = f"{name[: NAME_LIMIT - len(ending)]}{ending}"
+        if candidate not in taken:
+            return candidate
+        number += 1
+
+
+def _legal(text: str) -> str:
+    """Accents are dropped, every run of other characters becomes one underscore."""
+    if text.isascii():
+        return _ILLEGAL.sub("_", text)
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return _ILLEGAL.sub("_", plain)

@@ -1,0 +1,5 @@
+"""Manifests from files and folders."""
+
+from stoa.infrastructure.manifest_files.source import FileToolSource
+
+__all__ = ["FileToolSource"]

@@ -1,0 +1,96 @@
+"""Manifests from YAML and JSON files, one or many documents a file, in folder trees, watched for changes."""
+
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
+
+from stoa.application.ports.tool_source import ManifestDocument, ToolSource
+from stoa.domain.errors import InvalidInput
+from stoa.domain.json_value import is_object
+
+_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+_SIZE_LIMIT = 8 * 1024 * 1024
+_API_DESCRIPTION = re.compile(rb"""^\s*[{,]?\s*["']?(openapi|swagger)["']?\s*:""", re.MULTILINE)
+_CHECK_MILLISECONDS = 500
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class FileToolSource(ToolSource):
+    """`paths`: files, and folders whose `.yaml`, `.yml` and `.json` files are manifests. API descriptions may stand
+    beside the manifests that refer to them; hidden files and folders are left alone."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Raises InvalidInput for a path that does not exist."""
+        missing = [str(path) for path in paths if not path.exists()]
+        if missing:
+            raise InvalidInput(f"no such catalogue file or folder: {', '.join(missing)}")
+        self._paths = tuple(paths)
+        self._seen: dict[Path, tuple[int, int]] = {}
+
+    async def read(self) -> Sequence[ManifestDocument]:
+        self._seen = self._stamps()
+        return [document for path in sorted(self._seen) for document in _documents(path)]
+
+    async def changes(self) -> AsyncIterator[None]:
+        # The first tick compares with what was read last: a change made before the watch began is not missed.
+        is_first = True
+        async for changes in awatch(*self._paths, yield_on_timeout=True, rust_timeout=_CHECK_MILLISECONDS):
+            if changes or (is_first and self._stamps() != self._seen):
+                yield
+            is_first = False
+
+    def _stamps(self) -> dict[Path, tuple[int, int]]:
+        stamps: dict[Path, tuple[int, int]] = {}
+        for path in self._files():
+            try:
+                stat = path.stat()
+            except OSError:
+                continue  # vanished between listing and looking
+            stamps[path] = (stat.st_mtime_ns, stat.st_size)
+        return stamps
+
+    def _files(self) -> Iterator[Path]:
+        for root in self._paths:
+            if root.is_file():
+                yield root
+                continue
+            for path in root.rglob("*"):
+                hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+                if path.suffix.lower() in _SUFFIXES and not hidden and path.is_file():
+                    yield path
+
+
+def _documents(path: Path) -> list[ManifestDocument]:
+    origin = str(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+            if _API_DESCRIPTION.search(head):
+                return []
+            text = head + file.read(_SIZE_LIMIT)
+        if len(text) > _SIZE_LIMIT:
+            return [ManifestDocument(origin, None, f"larger than {_SIZE_LIMIT} bytes")]
+        contents: list[Any] = [
+            content for content in yaml.load_all(text, _Loader) if content is not None
+        ]  # safe loader
+    except OSError as caught:
+        return [ManifestDocument(origin, None, f"cannot be read: {caught.strerror}")]
+    except (yaml.YAMLError, ValueError, RecursionError) as caught:
+        return [ManifestDocument(origin, None, _reason(caught))]
+    return [
+        ManifestDocument(f"{origin}#{number}", content, base_directory=str(path.parent))
+        if is_object(content)
+        else ManifestDocument(f"{origin}#{number}", None, "expected a mapping with apiVersion, kind, metadata and spec")
+        for number, content in enumerate(contents, 1)
+    ]
+
+
+def _reason(caught: Exception) -> str:
+    mark = getattr(caught, "problem_mark", None)
+    problem = getattr(caught, "problem", None) or type(caught).__name__
+    return f"line {mark.line + 1}: {problem}" if mark is not None else f"not YAML: {problem}"

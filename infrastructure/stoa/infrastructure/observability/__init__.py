@@ -1,0 +1,1 @@
+"""What operators see of finished calls: metrics, the audit trail and the log's form."""

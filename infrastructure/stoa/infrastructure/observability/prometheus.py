@@ -1,0 +1,45 @@
+"""Metrics of finished calls for Prometheus.
+
+Labels are the door and the status only. `/metrics` needs no token, so tool and tenant names stay out of it; they are
+in the metering events, where access is governed.
+"""
+
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from stoa.application.ports.invocation_observer import InvocationObserver
+from stoa.domain.invocation import Invocation, Outcome
+from stoa.domain.metering import Status
+from stoa.domain.policy import Door
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class PrometheusObserver(InvocationObserver):
+    """`is_multiprocess`: several workers share PROMETHEUS_MULTIPROC_DIR and each answers for all of them."""
+
+    def __init__(self, *, is_multiprocess: bool = False) -> None:
+        self._registry = CollectorRegistry()
+        invocations = Counter("stoa_invocations", "Finished tool calls", ("door", "status"), registry=self._registry)
+        latency = Histogram(
+            "stoa_invocation_seconds", "Time a tool call took", ("door",), buckets=_BUCKETS, registry=self._registry
+        )
+        # Looking a child up by its labels costs more than counting; the few there are, are made now.
+        self._counts = {
+            (door, status): invocations.labels(door, status) for door in get_args(Door) for status in Status
+        }
+        self._latencies = {door: latency.labels(door) for door in get_args(Door)}
+        if is_multiprocess:
+            self._registry = CollectorRegistry()
+            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
+
+    def finished(self, invocation: Invocation, outcome: Outcome) -> None:
+        door = invocation.door
+        self._counts[door, outcome.status].inc()
+        self._latencies[door].observe(outcome.latency_ms / 1000)
+
+    def exposition(self) -> bytes:
+        """The text format, version 0.0.4."""
+        return generate_latest(self._registry)

@@ -1,0 +1,296 @@
+"""The composition root: the only module that knows both the adapters and the doors.
+
+`build_container` wires everything with dishka; tests and embedding programs replace parts by passing a provider with
+`override=True`. `app_from_environment` is what the server's workers load.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import NewType
+
+from dishka import STRICT_VALIDATION, AsyncContainer, Provider, from_context, make_async_container, provide
+from dishka import Scope as Lifetime
+
+from stoa.application.gateway import Gateway
+from stoa.application.memory.clock import SystemClock
+from stoa.application.memory.ids import UuidFactory
+from stoa.application.memory.metering import MeteringOff
+from stoa.application.memory.policy_engine import RulesPolicyEngine
+from stoa.application.memory.rate_limiter import InMemoryRateLimiter, Unlimited
+from stoa.application.memory.token_verifier import InMemoryTokenVerifier
+from stoa.application.ports.clock import Clock
+from stoa.application.ports.credential_source import CredentialSource
+from stoa.application.ports.health import HealthProbe
+from stoa.application.ports.metering import MeteringSink, UsageLog
+from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.ports.spec import SpecConverter, SpecSource
+from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
+from stoa.application.ports.tool_backend import ToolBackend
+from stoa.application.ports.tool_source import ToolSource
+from stoa.application.summarise_usage import SummariseUsage
+from stoa.domain.identity import Principal
+from stoa.infrastructure.credentials import ChainedCredentialSource, EnvironmentCredentialSource, FileCredentialSource
+from stoa.infrastructure.manifest_files import FileToolSource
+from stoa.infrastructure.observability.audit_log import AuditLog
+from stoa.infrastructure.observability.logs import configure_logging
+from stoa.infrastructure.observability.prometheus import PrometheusObserver
+from stoa.infrastructure.oidc import DevIssuer, JwtTokenVerifier, StaticKeys
+from stoa.infrastructure.openapi import OpenApiConverter
+from stoa.infrastructure.outbox import OutboxMeteringSink, OutboxUsageLog
+from stoa.infrastructure.rest import RestBackend
+from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
+from stoa.interfaces.challenge import ProtectedResource
+from stoa.interfaces.http.app import Lifespan, build_app
+from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
+from stoa.interfaces.http.metadata import metadata_blueprint
+from stoa.interfaces.http.operations import operations_blueprint
+from stoa.interfaces.http.rest import rest_blueprint
+from stoa.interfaces.mcp.engine import McpEngine
+from stoa.interfaces.mcp.streamable_http import StreamableHttp
+from stoa.interfaces.settings import Settings
+
+DEV_ISSUER = "http://127.0.0.1/stoa-dev-issuer"
+"""Issuer identifier of development tokens: one name whatever the port, so that a token outlives a restart."""
+
+ANONYMOUS = Principal.of("anonymous", roles=["viewer"])
+
+Version = NewType("Version", str)
+
+
+@dataclass(frozen=True, slots=True)
+class Metering:
+    """Both ends of where events are kept, and its health."""
+
+    sink: MeteringSink
+    log: UsageLog
+    probe: HealthProbe
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who verifies tokens, and in development who makes them."""
+
+    verifier: TokenVerifier
+    issuer: TokenIssuer | None
+
+
+class Core(Provider):
+    """Everything below the doors."""
+
+    scope = Lifetime.APP
+    settings = from_context(Settings, scope=Lifetime.APP)
+
+    @provide
+    def version(self) -> Version:
+        return Version(version("stoa-mcp-gateway"))
+
+    @provide
+    def clock(self) -> Clock:
+        return SystemClock()
+
+    @provide
+    def identity(self, settings: Settings, clock: Clock) -> Identity:
+        if settings.identity_provider == "none":
+            return Identity(InMemoryTokenVerifier({}, clock), None)
+        audience = min(settings.audiences, key=lambda name: ("://" in name, name))
+        issuer = DevIssuer(settings.data_dir, DEV_ISSUER, audience, clock, settings.environment)
+        keys = StaticKeys(issuer.key_set())
+        verifier = JwtTokenVerifier(keys=keys, issuer=DEV_ISSUER, audiences=settings.audiences, clock=clock)
+        return Identity(verifier, issuer)
+
+    @provide
+    def rules(self) -> RulesPolicyEngine:
+        return RulesPolicyEngine()
+
+    @provide
+    def policy(self, rules: RulesPolicyEngine) -> PolicyEngine:
+        return rules
+
+    @provide
+    def limiter(self, settings: Settings, clock: Clock) -> RateLimiter:
+        return InMemoryRateLimiter(clock) if settings.rate_limit_enabled else Unlimited()
+
+    @provide
+    async def metering(self, settings: Settings, clock: Clock) -> AsyncIterator[Metering]:
+        if not settings.metering_enabled:
+            off = MeteringOff()
+            yield Metering(off, off, off)
+            return
+        directory = settings.data_dir / "outbox"
+        outbox = OutboxMeteringSink(directory, clock=clock, durability=settings.metering_durability)
+        yield Metering(outbox, OutboxUsageLog(directory), outbox)
+        await outbox.close()
+
+    @provide
+    def credentials(self, settings: Settings) -> CredentialSource:
+        environment = EnvironmentCredentialSource(os.environ)
+        if settings.secrets_dir is None:
+            return environment
+        return ChainedCredentialSource([FileCredentialSource(settings.secrets_dir), environment])
+
+    @provide
+    def backend(self, credentials: CredentialSource) -> ToolBackend:
+        return RestBackend(credentials)
+
+    @provide
+    def sources(self, settings: Settings) -> list[ToolSource]:
+        return [FileToolSource([Path(path) for path in settings.catalogue_path])] if settings.catalogue_path else []
+
+    @provide
+    def specs(self, settings: Settings) -> SpecSource:
+        remote = HttpSpecSource(allow_private_networks=settings.allow_private_spec_urls)
+        return SpecSourceByScheme(files=FileSpecSource(), remote=remote)
+
+    @provide
+    def converters(self) -> dict[str, SpecConverter]:
+        return {"openAPI": OpenApiConverter()}
+
+    @provide
+    def prometheus(self) -> PrometheusObserver:
+        return PrometheusObserver(is_multiprocess="PROMETHEUS_MULTIPROC_DIR" in os.environ)
+
+    @provide
+    def audit(self) -> Iterator[AuditLog]:
+        audit = AuditLog(sys.stderr.buffer)
+        yield audit
+        audit.flush()
+
+    @provide
+    async def gateway(
+        self,
+        settings: Settings,
+        clock: Clock,
+        identity: Identity,
+        policy: PolicyEngine,
+        limiter: RateLimiter,
+        metering: Metering,
+        backend: ToolBackend,
+        sources: list[ToolSource],
+        specs: SpecSource,
+        converters: dict[str, SpecConverter],
+        prometheus: PrometheusObserver,
+        audit: AuditLog,
+    ) -> AsyncIterator[Gateway]:
+        gateway = Gateway(
+            clock=clock,
+            ids=UuidFactory(),
+            verifier=identity.verifier,
+            policy=policy,
+            limiter=limiter,
+            sink=metering.sink,
+            backends=[backend],
+            sources=sources,
+            specs=specs,
+            converters=converters,
+            observers=[prometheus, audit],
+            caller_limits=settings.caller_limits,
+            anonymous=ANONYMOUS if settings.identity_provider == "none" else None,
+        )
+        yield gateway
+        await gateway.close()
+
+    @provide
+    def summarise_usage(self, metering: Metering) -> SummariseUsage:
+        return SummariseUsage(metering.log)
+
+
+class Doors(Provider):
+    """MCP, REST and the operators' endpoints."""
+
+    scope = Lifetime.APP
+
+    @provide
+    def resource(self, settings: Settings, identity: Identity) -> ProtectedResource:
+        metadata_url = f"{settings.url}/.well-known/oauth-protected-resource/mcp"
+        return ProtectedResource(f"{settings.url}/mcp", metadata_url, identity.verifier.issuers)
+
+    @provide
+    def engine(self, gateway: Gateway, resource: ProtectedResource, version: Version) -> McpEngine:
+        return McpEngine(gateway, resource, version)
+
+    @provide
+    def app(
+        self,
+        settings: Settings,
+        gateway: Gateway,
+        engine: McpEngine,
+        resource: ProtectedResource,
+        rules: RulesPolicyEngine,
+        metering: Metering,
+        prometheus: PrometheusObserver,
+        identity: Identity,
+        version: Version,
+        container: AsyncContainer,
+    ) -> Guard:
+        watcher: list[asyncio.Task[None]] = []
+
+        async def start() -> None:
+            await gateway.catalogue.execute()
+            watcher.append(asyncio.create_task(gateway.catalogue.watch()))
+
+        async def stop() -> None:
+            for task in watcher:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            await container.close()
+
+        is_open = settings.identity_provider == "none"
+        return build_app(
+            mcp=StreamableHttp(engine),
+            blueprints=[
+                operations_blueprint([gateway.catalogue, rules, metering.probe], prometheus.exposition, version),
+                metadata_blueprint(None if is_open else resource, identity.issuer),
+                rest_blueprint(gateway, resource, version),
+            ],
+            lifespan=Lifespan(start, stop),
+            hosts=settings.hosts,
+            origins=settings.cors_origins,
+        )
+
+
+class CommandLine(Provider):
+    """What is different in a command: its terminal shows the answer, so the audit trail goes to a file."""
+
+    scope = Lifetime.APP
+
+    @provide(override=True)
+    def audit(self, settings: Settings) -> Iterator[AuditLog]:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with (settings.data_dir / "audit.jsonl").open("ab") as stream:
+            audit = AuditLog(stream)
+            yield audit
+            audit.flush()
+
+
+def build_container(settings: Settings, *overrides: Provider) -> AsyncContainer:
+    """All parts, wired; nothing is started. Providers in `overrides` replace parts and say so with `override=True`."""
+    return make_async_container(
+        Core(),
+        Doors(),
+        *overrides,
+        context={Settings: settings},
+        validation_settings=STRICT_VALIDATION,
+    )
+
+
+def app_from_environment() -> AsgiApp:
+    """The ASGI application of one server worker."""
+    settings = Settings()
+    configure_logging("debug" if settings.debug else settings.log_level, settings.log_format)
+    container = build_container(settings)
+    doors: list[AsgiApp] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if not doors:  # the first call is the lifespan's: the parts are made in the loop that will serve
+            doors.append(await container.get(Guard))
+        await doors[0](scope, receive, send)
+
+    return app

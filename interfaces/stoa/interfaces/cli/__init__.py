@@ -1,0 +1,1 @@
+"""The command-line door. One module per command; `app.py` lists them."""

@@ -1,0 +1,37 @@
+"""The commands, and what they have in common: settings, the container, and errors as a line and an exit code."""
+
+import sys
+
+from cyclopts import App
+from pydantic import ValidationError
+
+from stoa.application.manifests import describe_validation_error
+from stoa.domain.errors import StoaError
+from stoa.interfaces.cli.call import call
+from stoa.interfaces.cli.convert import convert
+from stoa.interfaces.cli.demo import demo
+from stoa.interfaces.cli.serve import serve
+from stoa.interfaces.cli.token import token
+from stoa.interfaces.cli.tools import tools
+from stoa.interfaces.cli.usage import usage
+from stoa.interfaces.errors import wire_error
+
+app = App(
+    name="stoa",
+    help="STOA MCP Gateway: APIs as governed Model Context Protocol tools.",
+    version_flags=["--version"],
+)
+for _command in (demo, serve, convert, tools, call, token, usage):
+    app.command(_command)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code. Errors are one line on standard error."""
+    try:
+        return int(app(arguments, result_action="return_value") or 0)
+    except StoaError as refused:
+        print(f"stoa: {refused.message}", file=sys.stderr)
+        return wire_error(refused).exit_code
+    except ValidationError as wrong:  # of the settings
+        print(f"stoa: configuration: {describe_validation_error(wrong)}", file=sys.stderr)
+        return 78

@@ -1,0 +1,86 @@
+"""`stoa call`: one governed call from the command line, through the same pipeline as every other door."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pydantic_core
+
+from stoa.domain.errors import InvalidInput
+from stoa.domain.identity import TenantId
+from stoa.domain.invocation import BearerToken, Invocation
+from stoa.domain.money import to_json_number
+from stoa.domain.result import TextContent
+from stoa.interfaces.cli.common import development_token, open_gateway
+from stoa.interfaces.mcp import shaping
+from stoa.interfaces.mcp.revisions import NEWEST
+
+
+async def call(
+    tool: str,
+    /,
+    *arguments: str,
+    role: str | None = None,
+    tenant: str | None = None,
+    catalogue: list[Path] | None = None,
+    json: bool = False,
+) -> int:
+    """Call a tool and print its answer. Exit code 1 when the tool answered with an error.
+
+    Parameters
+    ----------
+    tool
+        Name of the tool.
+    arguments
+        `name=value`. A value is text; where the tool wants something else, write it as JSON.
+    role
+        Call with a development token of this role; else the token in STOA_TOKEN is used.
+    tenant
+        Tenant of the development token.
+    catalogue
+        Manifest file or folder; may be given several times. Replaces CATALOGUE_PATH.
+    json
+        Print the whole result with status, latency and cost.
+    """
+    async with open_gateway(catalogue or []) as (gateway, container):
+        token = os.environ.get("STOA_TOKEN")
+        if role is not None:
+            token = await development_token(container, role, tenant, lifetime_seconds=60)
+        outcome = await gateway.invoke_tool.execute(
+            Invocation(
+                credential=None if token is None else BearerToken(token),
+                tool=tool,
+                arguments=_parse(arguments),
+                door="cli",
+                tenant=TenantId(tenant) if tenant is not None and role is None else None,
+                consumer="stoa-cli",
+            )
+        )
+    if outcome.error is not None:
+        raise outcome.error
+    result = outcome.result
+    if result is None:
+        return 1
+    if json:
+        whole = {
+            "result": {"isError": False, **shaping.tool_result(result, NEWEST)},
+            "status": outcome.status,
+            "requestId": outcome.request_id,
+            "latencyMs": outcome.latency_ms,
+            "costUnits": to_json_number(outcome.cost),
+        }
+        sys.stdout.write(pydantic_core.to_json(whole).decode() + "\n")
+    else:
+        for block in result.content:
+            text = block.text if isinstance(block, TextContent) else f"[{type(block).__name__}; use --json to see it]"
+            sys.stdout.write(f"{text}\n")
+    return int(result.is_error)
+
+
+def _parse(arguments: tuple[str, ...]) -> dict[str, Any]:
+    pairs = [argument.partition("=") for argument in arguments]
+    wrong = [name for name, equals, _ in pairs if not equals or not name]
+    if wrong:
+        raise InvalidInput(f"write arguments as name=value, not {wrong[0]!r}")
+    return {name: value for name, _, value in pairs}

@@ -1,0 +1,63 @@
+"""What several commands need: a gateway with its catalogue loaded, tables, and development tokens."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from dishka import AsyncContainer
+from rich.console import Console
+from rich.table import Table
+
+from stoa.application.gateway import Gateway
+from stoa.domain.errors import InvalidInput
+from stoa.interfaces.bootstrap import CommandLine, Identity, build_container
+from stoa.interfaces.settings import Settings
+
+TOKEN_LIFETIME_SECONDS = 12 * 3600
+
+
+@asynccontextmanager
+async def open_container(settings: Settings) -> AsyncGenerator[AsyncContainer]:
+    container = build_container(settings, CommandLine())
+    try:
+        yield container
+    finally:
+        await container.close()
+
+
+@asynccontextmanager
+async def open_gateway(catalogue: Sequence[Path]) -> AsyncGenerator[tuple[Gateway, AsyncContainer]]:
+    """A gateway whose catalogue is read; `catalogue` replaces CATALOGUE_PATH when it names something."""
+    async with open_container(settings_for(catalogue)) as container:
+        gateway = await container.get(Gateway)
+        await gateway.catalogue.execute()
+        yield gateway, container
+
+
+def settings_for(catalogue: Sequence[Path]) -> Settings:
+    return Settings(catalogue_path=tuple(map(str, catalogue))) if catalogue else Settings()
+
+
+async def development_token(container: AsyncContainer, role: str, tenant: str | None, lifetime_seconds: int) -> str:
+    """A token of the dev issuer. Raises InvalidInput where another identity provider is configured."""
+    issuer = (await container.get(Identity)).issuer
+    if issuer is None:
+        raise InvalidInput("tokens are made by the dev issuer only; set IDENTITY_PROVIDER=dev-issuer")
+    subject = f"{role}@{tenant}" if tenant else role
+    return issuer.issue(subject=subject, tenant=tenant, roles=frozenset({role}), lifetime_seconds=lifetime_seconds)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[str] = ()) -> Table:
+    drawn = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        drawn.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def console(*, to_stderr: bool = False) -> Console:
+    shown = Console(stderr=to_stderr, highlight=False)
+    if not shown.is_terminal:
+        shown.width = 120  # a pipe has no width; 80 columns would break names that somebody searches for
+    return shown

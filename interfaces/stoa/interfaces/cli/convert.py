@@ -1,0 +1,51 @@
+"""`stoa convert`: what an API description becomes as tools."""
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pydantic_core
+
+from stoa.application.ports.spec import ConversionOptions, SpecConverter, SpecSource
+from stoa.interfaces.cli.common import console, open_container, table
+from stoa.interfaces.mcp import shaping
+from stoa.interfaces.mcp.revisions import NEWEST
+from stoa.interfaces.settings import Settings
+
+_ANY_SERVER = "http://upstream.invalid"  # where the calls would go does not matter to what the tools look like
+
+
+async def convert(
+    spec: str,
+    /,
+    *,
+    format: Literal["table", "json"] = "table",
+    report: Path | None = None,  # the option's name
+) -> None:
+    """Show the tools that an OpenAPI document becomes.
+
+    Parameters
+    ----------
+    spec
+        File or URL of the document.
+    format
+        `json` prints an array of tools as MCP lists them, and nothing else.
+    report
+        File for the findings, one a line; standard error where absent.
+    """
+    async with open_container(Settings()) as container:
+        specs = await container.get(SpecSource)
+        converters = await container.get(dict[str, SpecConverter])
+        document = await specs.fetch(spec)
+        conversion = converters["openAPI"].convert(document, ConversionOptions(base_url=_ANY_SERVER))
+    findings = [str(finding) for finding in conversion.findings]
+    if report is not None:
+        report.write_text("".join(f"{line}\n" for line in findings), encoding="utf-8")
+    else:
+        sys.stderr.writelines(f"{line}\n" for line in findings)
+    if format == "json":
+        listed = [shaping.tool(tool, NEWEST) for tool in conversion.tools]
+        sys.stdout.write(pydantic_core.to_json(listed).decode() + "\n")
+        return
+    rows = [[tool.name, tool.access.value, tool.title or tool.description[:60]] for tool in conversion.tools]
+    console().print(table(f"{len(rows)} tools from {spec}", ["tool", "needs", "what it does"], rows))

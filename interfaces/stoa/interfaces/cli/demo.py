@@ -1,0 +1,215 @@
+"""`stoa demo`: the gateway with two teams and a pet store behind it, ready to be called.
+
+Everything runs in this process: a real upstream on a free loopback port, the gateway in front of it, and one call
+through MCP as any client would make it.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from dishka import AsyncContainer
+from rich.panel import Panel
+from rich.syntax import Syntax
+
+from stoa.application.gateway import Gateway
+from stoa.application.memory.ids import UuidFactory
+from stoa.domain.errors import InvalidInput
+from stoa.domain.finding import Severity
+from stoa.domain.json_value import JsonObject
+from stoa.domain.money import to_decimal
+from stoa.interfaces.bootstrap import CommandLine, Metering, build_container
+from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, console, development_token, table
+from stoa.interfaces.demo.catalogue_files import write_catalogue
+from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
+from stoa.interfaces.http.guard import AsgiApp, Guard
+from stoa.interfaces.mcp.envelope import CAPABILITIES_KEY, VERSION_KEY
+from stoa.interfaces.mcp.revisions import NEWEST
+from stoa.interfaces.settings import Settings
+
+_CALLERS = (
+    ("cpi-admin", None),
+    ("tenant-admin", "team-alpha"),
+    ("devops", "team-beta"),
+    ("viewer", "team-alpha"),
+)
+_BILLING_SECRET = "STOA_SECRET__TEAM_ALPHA__BILLING_API__APIKEY"  # noqa: S105  # the variable's name
+
+
+async def demo(*, port: int | None = None, once: bool = False) -> int:
+    """Start the gateway with demo tools, print how to connect, and make one call.
+
+    Parameters
+    ----------
+    port
+        Port of the gateway; replaces PORT (8080).
+    once
+        Stop after the call.
+    """
+    with tempfile.TemporaryDirectory(prefix="stoa-demo-") as catalogue:
+        overrides: dict[str, Any] = {} if port is None else {"port": port}
+        settings = Settings(catalogue_path=(catalogue,), **overrides)
+        gateway_socket = _listen(settings.host, settings.port)
+        settings = settings.model_copy(update={"port": gateway_socket.getsockname()[1]})
+        os.environ.setdefault(_BILLING_SECRET, BILLING_API_KEY)
+        upstream_socket = _listen("127.0.0.1", 0)
+        async with _serving(build_upstream(), upstream_socket):  # type: ignore[arg-type]  # quart's names for the same shapes
+            write_catalogue(Path(catalogue), f"http://127.0.0.1:{upstream_socket.getsockname()[1]}")
+            container = build_container(settings, CommandLine())
+            door = await container.get(Guard)
+            async with _serving(door, gateway_socket) as server:
+                tokens = await _introduce(container, settings)
+                succeeded = await _make_one_call(container, settings, tokens["tenant-admin", "team-alpha"])
+                if not once:
+                    console().print("The gateway is running; press Ctrl-C to stop it.")
+                    await server.wait_until_stopped()
+    return 0 if succeeded else 1
+
+
+class _Server(uvicorn.Server):
+    """A server among others in one process: signals are the command's business."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+    async def wait_until_stopped(self) -> None:
+        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopped.set)
+        await stopped.wait()
+
+
+@asynccontextmanager
+async def _serving(app: AsgiApp, listener: socket.socket) -> AsyncGenerator[_Server]:
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        interface="asgi3",
+        proxy_headers=False,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=2,
+    )  # type: ignore[arg-type]
+    server = _Server(config)
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await asyncio.wait([asyncio.create_task(server.is_up.wait()), running], return_when=asyncio.FIRST_COMPLETED)
+        yield server
+    finally:
+        server.should_exit = True
+        await running
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as caught:
+        listener.close()
+        raise InvalidInput(f"port {port} of {host} is in use; choose another with --port") from caught
+    return listener
+
+
+async def _introduce(container: AsyncContainer, settings: Settings) -> dict[tuple[str, str | None], str]:
+    """Print the tools, a token per role and how to connect clients; returns the tokens."""
+    out = console()
+    gateway = await container.get(Gateway)
+    for finding in gateway.catalogue.findings:
+        if finding.severity is Severity.ERROR:
+            out.print(str(finding), markup=False)
+    listed = sorted(gateway.registry.catalogue.tools.values(), key=lambda tool: (tool.tenant or "", tool.name))
+    rows = [[tool.tenant or "(every tenant)", tool.name, tool.access.value, tool.title or ""] for tool in listed]
+    out.print(table("Tools", ["tenant", "tool", "needs", "what it does"], rows))
+
+    tokens = {
+        (role, tenant): await development_token(container, role, tenant, TOKEN_LIFETIME_SECONDS)
+        for role, tenant in _CALLERS
+    }
+    out.print("\n[bold]Tokens[/bold] (development only, valid for 12 hours)")
+    for (role, tenant), token in tokens.items():
+        out.print(f"{role} {tenant or ''}")
+        out.print(token, soft_wrap=True, markup=False)
+    _print_clients(settings, tokens["tenant-admin", "team-alpha"])
+    return tokens
+
+
+def _print_clients(settings: Settings, token: str) -> None:
+    url, out = f"{settings.url}/mcp", console()
+    header = {"Authorization": f"Bearer {token}"}
+    entry = {"url": url, "headers": header}
+    call = (
+        f"curl -s {settings.url}/mcp/v1/tools/crm-search/invoke -H 'Authorization: Bearer {token}' "
+        """-H 'Content-Type: application/json' -d '{"arguments": {"q": "weber"}}'"""
+    )
+    shown = (
+        ("Claude Code", f'claude mcp add --transport http stoa {url} --header "Authorization: Bearer {token}"'),
+        ("Cursor (.cursor/mcp.json)", json.dumps({"mcpServers": {"stoa": entry}}, indent=2)),
+        ("VS Code (.vscode/mcp.json)", json.dumps({"servers": {"stoa": {"type": "http", **entry}}}, indent=2)),
+        ("curl", call),
+    )
+    for client, text in shown:
+        out.print(f"\n[bold]{client}[/bold]")
+        out.print(text, soft_wrap=True, markup=False)
+
+
+async def _make_one_call(container: AsyncContainer, settings: Settings, token: str) -> bool:
+    """Call crm-search over the socket, and show what the gateway made of it."""
+    request_id = UuidFactory().new_id()
+    request: JsonObject = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {
+            "name": "crm-search",
+            "arguments": {"q": "weber", "limit": 3},
+            "_meta": {VERSION_KEY: NEWEST.name, CAPABILITIES_KEY: {}},
+        },
+    }
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": NEWEST.name,
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "crm-search",
+        "X-Consumer-ID": "stoa-demo",
+        "X-Request-ID": request_id,
+    }
+    async with httpx.AsyncClient(trust_env=False) as client:
+        response = await client.post(f"{settings.url}/mcp", json=request, headers=headers)
+    answer = response.json()
+    out = console()
+    out.print("\n[bold]One call through MCP[/bold]: crm-search as tenant-admin of team-alpha")
+    out.print(Syntax(json.dumps(answer.get("result", answer), indent=2), "json", word_wrap=True))
+    metering = await container.get(Metering)
+    event = next(event for event in metering.log.events() if event.request_id == request_id)
+    out.print(
+        Panel(
+            f"decision  allowed by {event.metadata['rules']}\n"
+            f"status    {event.status.value}\n"
+            f"latency   {event.latency_ms} ms\n"
+            f"cost      {to_decimal(event.cost_units):f} units\n"
+            f"event     {event.event_id}",
+            title="What the gateway recorded",
+            expand=False,
+        )
+    )
+    return response.status_code == 200 and "result" in answer and not answer["result"].get("isError")

@@ -1,0 +1,34 @@
+"""`stoa tools`: the operator's view of the catalogue, with what is wrong in it."""
+
+from pathlib import Path
+
+from stoa.domain.finding import Severity
+from stoa.domain.tool import RestBinding
+from stoa.interfaces.cli.common import console, open_gateway, table
+
+
+async def tools(*, catalogue: list[Path] | None = None) -> int:
+    """Show every tool of every tenant, and each problem with its file and field. Exit code 1 when there are errors.
+
+    Parameters
+    ----------
+    catalogue
+        Manifest file or folder; may be given several times. Replaces CATALOGUE_PATH.
+    """
+    async with open_gateway(catalogue or []) as (gateway, _):
+        listed = sorted(gateway.registry.catalogue.tools.values(), key=lambda tool: (tool.tenant or "", tool.name))
+        findings = gateway.catalogue.findings
+    rows = [
+        [
+            tool.tenant or "(global)",
+            tool.name,
+            tool.access.value,
+            f"{tool.binding.method} {tool.binding.path}" if isinstance(tool.binding, RestBinding) else "function",
+            tool.title or tool.description[:60],
+        ]
+        for tool in listed
+    ]
+    console().print(table(f"{len(rows)} tools", ["tenant", "tool", "needs", "calls", "what it does"], rows))
+    for finding in findings:
+        console(to_stderr=True).print(str(finding), markup=False)
+    return int(any(finding.severity is Severity.ERROR for finding in findings))

@@ -1,0 +1,49 @@
+"""One table for all doors: how each error of the domain looks on the wire.
+
+The nearest base class decides, so a new leaf is covered; a test sees to it that none falls through to the root.
+"""
+
+import math
+from typing import NamedTuple
+
+from stoa.domain.errors import (
+    InvalidInput,
+    NotAuthenticated,
+    NotPermitted,
+    QuotaExceeded,
+    StoaError,
+    ToolNotFound,
+    Unavailable,
+)
+
+
+class WireError(NamedTuple):
+    http_status: int
+    """For REST, and for MCP where the protocol leaves the status to the server."""
+    rpc_code: int
+    """JSON-RPC code. Our own are positive: MCP reserves -32768 to -32000."""
+    exit_code: int
+    """Of the command line."""
+
+
+INTERNAL = WireError(500, -32603, 70)
+
+WIRE_ERRORS: dict[type[StoaError], WireError] = {
+    StoaError: INTERNAL,
+    InvalidInput: WireError(400, -32602, 65),
+    NotAuthenticated: WireError(401, 4010, 77),
+    NotPermitted: WireError(403, 4030, 77),
+    ToolNotFound: WireError(404, -32602, 66),
+    QuotaExceeded: WireError(429, 4290, 75),
+    Unavailable: WireError(503, 5030, 69),
+}
+
+
+def wire_error(error: StoaError) -> WireError:
+    """The row of the error's own class or of its nearest base."""
+    return next(WIRE_ERRORS[kind] for kind in type(error).__mro__ if kind in WIRE_ERRORS)
+
+
+def retry_after_seconds(error: QuotaExceeded) -> int:
+    """The Retry-After value (RFC 9110 section 10.2.3): whole seconds, never too early."""
+    return max(1, math.ceil(error.retry_after_seconds))

@@ -1,0 +1,172 @@
+"""What a request to the MCP endpoint passes, and which method is answered where.
+
+    parse → authenticate → which era? → envelope (stateless) or revision (handshake) → method → reply
+
+Strangers are told 401 before anything else; what they tried to call is metered all the same.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, NamedTuple, cast
+
+from stoa.application.gateway import Gateway
+from stoa.domain.errors import NotAuthenticated, NotPermitted, QuotaExceeded, StoaError
+from stoa.domain.identity import Principal
+from stoa.domain.invocation import Invocation
+from stoa.domain.json_value import as_object
+from stoa.interfaces.challenge import ProtectedResource
+from stoa.interfaces.errors import retry_after_seconds, wire_error
+from stoa.interfaces.mcp import envelope, messages
+from stoa.interfaces.mcp.exchange import JSON, Exchange, MethodCall, Reply
+from stoa.interfaces.mcp.lifecycle import Lifecycle
+from stoa.interfaces.mcp.messages import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Fault, Notification, Request
+from stoa.interfaces.mcp.revisions import ASSUMED, LEGACY, Revision
+from stoa.interfaces.mcp.tools import Tools
+
+MAX_BATCH = 50
+
+Handler = Callable[[MethodCall], Awaitable[bytes]]
+
+
+class _Method(NamedTuple):
+    handler: Handler
+    in_handshake_era: bool = True
+    in_stateless_era: bool = True
+
+
+class McpEngine:
+    """Answers one exchange at a time; keeps no state between them."""
+
+    def __init__(self, gateway: Gateway, resource: ProtectedResource, version: str) -> None:
+        self._gateway = gateway
+        self._resource = resource
+        lifecycle = Lifecycle(version)
+        tools = Tools(gateway, lifecycle.server_info)
+        self._methods = {
+            "initialize": _Method(lifecycle.initialize, in_stateless_era=False),
+            "ping": _Method(lifecycle.ping, in_stateless_era=False),
+            "server/discover": _Method(lifecycle.discover, in_handshake_era=False),
+            "tools/list": _Method(tools.list),
+            "tools/call": _Method(tools.call),
+        }
+
+    async def answer(self, exchange: Exchange) -> Reply:
+        value: Any = None
+        unreadable = exchange.rejection
+        if unreadable is None:
+            try:
+                value = messages.parse(exchange.body)
+            except Fault as fault:
+                unreadable = _fault(fault, fault.http_status)
+        try:
+            caller = await self._gateway.admission.authenticate(exchange.credential)
+        except StoaError as refusal:
+            await self._meter_refused_calls(exchange, value)
+            return self._refusal(refusal, None)
+        if unreadable is not None:
+            return unreadable
+        version = exchange.headers.get(b"mcp-protocol-version")
+        if envelope.is_stateless(version, value):
+            return await self._stateless(exchange, value, caller, version)
+        return await self._handshake_era(exchange, value, caller, version)
+
+    async def _stateless(self, exchange: Exchange, value: Any, caller: Principal, version: str | None) -> Reply:
+        try:
+            message = messages.read(value)
+            if isinstance(message, Notification):
+                envelope.check_version(version)
+                return Reply(202)
+            if not isinstance(message, Request):
+                raise Fault(INVALID_REQUEST, "This revision has no requests from the server to respond to")
+            revision = envelope.check_envelope(message, exchange.headers)
+            method = self._methods.get(message.method)
+            if method is None or not method.in_stateless_era:
+                unknown = f"Unknown method: {message.method}"
+                raise Fault(METHOD_NOT_FOUND, unknown, http_status=404, request_id=message.id)
+        except Fault as fault:
+            return _fault(fault, fault.http_status)
+        return await self._dispatch(method.handler, MethodCall(message, revision, caller, exchange))
+
+    async def _handshake_era(self, exchange: Exchange, value: Any, caller: Principal, version: str | None) -> Reply:
+        revision = LEGACY.get(version or "", ASSUMED)
+        if isinstance(value, list) and revision.has_batches:
+            return await self._batch(exchange, cast("list[Any]", value), caller, revision)
+        return await self._one(exchange, value, caller, revision)
+
+    async def _one(self, exchange: Exchange, value: Any, caller: Principal, revision: Revision) -> Reply:
+        try:
+            message = messages.read(value)
+        except Fault as fault:
+            return _fault(fault, fault.http_status)
+        if not isinstance(message, Request):
+            return Reply(202)
+        method = self._methods.get(message.method)
+        if method is None or not method.in_handshake_era:
+            return _fault(Fault(METHOD_NOT_FOUND, f"Unknown method: {message.method}", request_id=message.id), 200)
+        return await self._dispatch(method.handler, MethodCall(message, revision, caller, exchange))
+
+    async def _batch(self, exchange: Exchange, values: list[Any], caller: Principal, revision: Revision) -> Reply:
+        if not 0 < len(values) <= MAX_BATCH:
+            return _fault(Fault(INVALID_REQUEST, f"A batch has 1 to {MAX_BATCH} messages"), 400)
+        if any(as_object(value).get("method") == "initialize" for value in values):
+            return _fault(Fault(INVALID_REQUEST, "initialize must not be in a batch"), 400)
+        replies = [await self._one(exchange, value, caller, revision) for value in values]
+        bodies = [reply.body for reply in replies if reply.body]
+        return Reply(200, b"[" + b",".join(bodies) + b"]", (JSON,)) if bodies else Reply(202)
+
+    async def _dispatch(self, handler: Handler, call: MethodCall) -> Reply:
+        try:
+            return Reply(200, await handler(call), (JSON,))
+        except Fault as fault:
+            fault.request_id = call.request.id
+            return _fault(fault, fault.http_status if call.revision.is_stateless else 200)
+        except StoaError as refusal:
+            return self._refusal(refusal, call)
+
+    def _refusal(self, refusal: StoaError, call: MethodCall | None) -> Reply:
+        """A refusal as the protocol carries it. 401 and 403 need their HTTP status in every era, or no client would
+        ever ask for another token; the other statuses are the stateless era's alone."""
+        wire = wire_error(refusal)
+        data: dict[str, Any] = {"code": refusal.code}
+        headers: list[tuple[bytes, bytes]] = [JSON]
+        challenge = self._resource.challenge(refusal)
+        if challenge is not None:
+            headers.append((b"www-authenticate", challenge.encode("latin-1", "replace")))
+        if isinstance(refusal, QuotaExceeded):
+            data["retryAfterSeconds"] = refusal.retry_after_seconds
+            headers.append((b"retry-after", b"%d" % retry_after_seconds(refusal)))
+        if call is None or isinstance(refusal, (NotAuthenticated, NotPermitted)):
+            status = wire.http_status
+        elif not call.revision.is_stateless:
+            status = 200
+        elif wire.rpc_code == INVALID_PARAMS:
+            status = 400
+        else:
+            status = wire.http_status if isinstance(refusal, QuotaExceeded) else 200
+        request_id = None if call is None else call.request.id
+        return Reply(status, messages.error(request_id, wire.rpc_code, refusal.message, data), tuple(headers))
+
+    async def _meter_refused_calls(self, exchange: Exchange, value: Any) -> None:
+        """An unauthenticated tools/call is a finished invocation like any other: the pipeline refuses and meters it."""
+        for tool in _called_tools(value):
+            await self._gateway.invoke_tool.execute(
+                Invocation(
+                    credential=exchange.credential,
+                    tool=tool,
+                    arguments={},
+                    door="mcp",
+                    request_id=exchange.request_id,
+                    consumer=exchange.consumer,
+                )
+            )
+
+
+def _called_tools(value: Any) -> Iterator[str]:
+    messages_in: list[Any] = cast("list[Any]", value)[:MAX_BATCH] if isinstance(value, list) else [value]
+    for message in map(as_object, messages_in):
+        name = as_object(message.get("params")).get("name")
+        if message.get("method") == "tools/call" and "id" in message and isinstance(name, str):
+            yield name
+
+
+def _fault(fault: Fault, status: int) -> Reply:
+    return Reply(status, messages.error(fault.request_id, fault.code, fault.message, fault.data), (JSON,))

@@ -1,0 +1,100 @@
+"""JSON-RPC 2.0 as MCP uses it: reading one message, writing results and errors.
+
+Reading is a pure function that returns a value: a message, or the fault to answer with.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic_core
+
+from stoa.domain.json_value import JsonObject, is_object
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+HEADER_MISMATCH = -32020
+UNSUPPORTED_VERSION = -32022
+
+RequestId = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    id: RequestId
+    method: str
+    params: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A client's answer to a request of ours."""
+
+
+class Fault(Exception):  # the protocol's word is "error", which Python's own names crowd out
+    """A JSON-RPC error, with the HTTP status that goes with it in the stateless era."""
+
+    def __init__(
+        self, code: int, message: str, *, http_status: int = 400, data: Any = None, request_id: RequestId | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.http_status = http_status
+        self.data = data
+        self.request_id = request_id
+
+
+Message = Request | Notification | Response
+
+
+def parse(body: bytes) -> Any:
+    """The JSON value of a body. Raises Fault."""
+    try:
+        return pydantic_core.from_json(body, allow_inf_nan=False)
+    except ValueError as caught:
+        raise Fault(PARSE_ERROR, f"The body is not JSON: {caught}") from caught
+
+
+def read(value: Any) -> Message:
+    """One message. Raises Fault when `value` is none."""
+    if not is_object(value):
+        raise Fault(INVALID_REQUEST, "A message is a JSON object")
+    if value.get("jsonrpc") != "2.0":
+        raise Fault(INVALID_REQUEST, 'jsonrpc must be "2.0"')
+    method = value.get("method")
+    if method is None and ("result" in value or "error" in value):
+        return Response()
+    if not isinstance(method, str):
+        raise Fault(INVALID_REQUEST, "method must be a string")
+    if "id" not in value:
+        return Notification(method)
+    request_id = value["id"]
+    if isinstance(request_id, bool) or not isinstance(request_id, (str, int)):
+        raise Fault(INVALID_REQUEST, "id must be a string or an integer")
+    params = value.get("params", {})
+    if not is_object(params):
+        raise Fault(INVALID_REQUEST, "params must be an object", request_id=request_id)
+    return Request(request_id, method, params)
+
+
+def result(request_id: RequestId, value: JsonObject) -> bytes:
+    return pydantic_core.to_json({"jsonrpc": "2.0", "id": request_id, "result": value})
+
+
+def error(request_id: RequestId | None, code: int, message: str, data: Any = None) -> bytes:
+    """An error response. `id` is left out where the request's could not be read: MCP has no null id."""
+    body: JsonObject = {"jsonrpc": "2.0"}
+    if request_id is not None:
+        body["id"] = request_id
+    body["error"] = {"code": code, "message": message}
+    if data is not None:
+        body["error"]["data"] = data
+    return pydantic_core.to_json(body)

@@ -1,0 +1,50 @@
+"""The protocol's revisions and what differs between them, as data."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One released revision. Each flag names something that this revision added or took away."""
+
+    name: str
+    is_stateless: bool = False
+    """No handshake: every request carries its envelope (2026-07-28)."""
+    has_batches: bool = False
+    has_annotations: bool = True
+    has_titles: bool = True
+    has_structured_content: bool = True
+    has_audio: bool = True
+    allows_any_structured: bool = False
+    """Structured content and output schemas need not be objects."""
+
+
+LEGACY = {
+    revision.name: revision
+    for revision in (
+        Revision(
+            "2024-11-05",
+            has_batches=True,
+            has_annotations=False,
+            has_titles=False,
+            has_structured_content=False,
+            has_audio=False,
+        ),
+        Revision("2025-03-26", has_batches=True, has_titles=False, has_structured_content=False),
+        Revision("2025-06-18"),
+        Revision("2025-11-25"),
+    )
+}
+"""The revisions that begin with `initialize`, oldest first."""
+
+MODERN = {"2026-07-28": Revision("2026-07-28", is_stateless=True, allows_any_structured=True)}
+
+NEWEST = MODERN["2026-07-28"]
+NEWEST_LEGACY = LEGACY["2025-11-25"]
+ASSUMED = LEGACY["2025-03-26"]
+"""For a request that names none (2025-06-18, "Protocol Version Header")."""
+
+
+def negotiate(requested: object) -> Revision:
+    """The revision that `initialize` answers: the requested one if it has a handshake, else our newest that has."""
+    return LEGACY.get(requested, NEWEST_LEGACY) if isinstance(requested, str) else NEWEST_LEGACY

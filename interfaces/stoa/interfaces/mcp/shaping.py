@@ -1,0 +1,101 @@
+"""Domain values as each revision writes them."""
+
+from typing import Any
+
+import pydantic_core
+
+from stoa.application.output_schema import relaxed
+from stoa.domain.json_value import JsonObject
+from stoa.domain.result import (
+    MISSING,
+    AudioContent,
+    ContentBlock,
+    ImageContent,
+    TextContent,
+    ToolResult,
+)
+from stoa.domain.tool import Fingerprint, Tool
+from stoa.interfaces.mcp.revisions import Revision
+
+_CACHE_LIMIT = 50_000
+
+
+def tool_result(result: ToolResult, revision: Revision) -> JsonObject:
+    """CallToolResult. Structured content is left out where the revision cannot carry it, and with an error, because
+    clients hold it against the output schema regardless."""
+    wire: JsonObject = {"content": [_block(block, revision) for block in result.content]}
+    if result.is_error:
+        wire["isError"] = True
+    elif _fits(result.structured, revision):
+        wire["structuredContent"] = result.structured
+    return wire
+
+
+def _fits(structured: Any, revision: Revision) -> bool:
+    if structured is MISSING or not revision.has_structured_content:
+        return False
+    return revision.allows_any_structured or isinstance(structured, dict)
+
+
+def _block(block: ContentBlock, revision: Revision) -> JsonObject:
+    if isinstance(block, TextContent):
+        return {"type": "text", "text": block.text}
+    if isinstance(block, ImageContent):
+        return {"type": "image", "data": block.data, "mimeType": block.mime_type}
+    if isinstance(block, AudioContent):
+        if not revision.has_audio:
+            return {"type": "text", "text": f"[audio, {block.mime_type}, cannot be shown to this client]"}
+        return {"type": "audio", "data": block.data, "mimeType": block.mime_type}
+    members = {"uri": block.uri, "mimeType": block.mime_type, "text": block.text, "blob": block.blob}
+    return {"type": "resource", "resource": {name: value for name, value in members.items() if value is not None}}
+
+
+def tool(tool: Tool, revision: Revision) -> JsonObject:
+    """One entry of tools/list."""
+    hints = tool.annotations
+    annotations: JsonObject = {
+        "title": None if revision.has_titles else tool.title,
+        "readOnlyHint": hints.read_only_hint,
+        "destructiveHint": hints.destructive_hint,
+        "idempotentHint": hints.idempotent_hint,
+        "openWorldHint": hints.open_world_hint,
+    }
+    annotations = {name: value for name, value in annotations.items() if value is not None}
+    wire: JsonObject = {"name": tool.name}
+    if tool.title is not None and revision.has_titles:
+        wire["title"] = tool.title
+    wire["description"] = tool.description
+    wire["inputSchema"] = tool.input_schema
+    if tool.output_schema is not None and revision.has_structured_content:
+        wire["outputSchema"] = relaxed(tool.output_schema)
+    if annotations and revision.has_annotations:
+        wire["annotations"] = annotations
+    return wire
+
+
+class ToolJson:
+    """tools/list entries as bytes, made once per tool and revision: a list of a thousand tools is then one join."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Fingerprint, str], bytes] = {}
+
+    def of(self, item: Tool, revision: Revision) -> bytes:
+        key = (item.fingerprint, revision.name)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _CACHE_LIMIT:  # replaced tools leave their entries behind
+                self._known.clear()
+            known = self._known[key] = pydantic_core.to_json(tool(item, revision))
+        return known
+
+
+def with_meta(wire: JsonObject, revision: Revision, server_info: JsonObject, **rest: Any) -> JsonObject:
+    """A complete result: the stateless era adds its type, the server's identity, and `rest` (caching hints)."""
+    if not revision.is_stateless:
+        return wire
+    return {
+        **wire,
+        "resultType": "complete",
+        **rest,
+        "_meta": {"io.modelcontextprotocol/serverInfo": server_info},
+    }

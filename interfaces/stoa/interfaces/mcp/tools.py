@@ -1,0 +1,82 @@
+"""tools/list and tools/call."""
+
+from typing import Any
+
+import pydantic_core
+
+from stoa.application.gateway import Gateway
+from stoa.application.list_tools import ToolQuery
+from stoa.domain.errors import InvalidArguments, NotPermitted, StoaError
+from stoa.domain.invocation import Invocation, Outcome
+from stoa.domain.json_value import JsonObject, is_object
+from stoa.domain.result import ToolResult
+from stoa.interfaces.mcp import cursors, messages, shaping
+from stoa.interfaces.mcp.exchange import MethodCall
+from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
+
+LIST_TTL_MS = 60_000
+
+
+class Tools:
+    def __init__(self, gateway: Gateway, server_info: JsonObject) -> None:
+        self._gateway = gateway
+        self._server_info = server_info
+        self._json = shaping.ToolJson()
+
+    async def list(self, call: MethodCall) -> bytes:
+        """Everything the caller may call, on as few pages as possible: several clients read only the first."""
+        params = call.request.params
+        after = cursors.decode(params["cursor"]) if "cursor" in params else ""
+        query = ToolQuery(tenant=call.exchange.tenant, after=after)
+        page = await self._gateway.list_tools.execute(call.caller, query, "mcp")
+        rest: JsonObject = {} if page.next_after is None else {"nextCursor": cursors.encode(page.next_after)}
+        rest = shaping.with_meta(rest, call.revision, self._server_info, ttlMs=LIST_TTL_MS, cacheScope="private")
+        # Assembled from the entries' bytes: the rest object without its opening brace closes the result.
+        entries = b",".join(self._json.of(tool, call.revision) for tool in page.tools)
+        closing = pydantic_core.to_json(rest)[1:]
+        return b"".join(
+            (
+                b'{"jsonrpc":"2.0","id":',
+                pydantic_core.to_json(call.request.id),
+                b',"result":{"tools":[',
+                entries,
+                b"]}" if closing == b"}" else b"]," + closing,
+                b"}",
+            )
+        )
+
+    async def call(self, call: MethodCall) -> bytes:
+        """Runs the pipeline. Raises what the caller must be told outside of a result."""
+        invocation = invocation_of(call)
+        outcome = await self._gateway.invoke_tool.execute(invocation)
+        wire = shaping.tool_result(self._result(outcome, invocation), call.revision)
+        return messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))
+
+    def _result(self, outcome: Outcome, invocation: Invocation) -> ToolResult:
+        error = outcome.error
+        if error is None and outcome.result is not None:
+            return outcome.result
+        if isinstance(error, InvalidArguments) and is_object(invocation.arguments):
+            return ToolResult.error(error.message)  # a result, so that the model reads it and mends the call
+        if isinstance(error, NotPermitted) and not error.decision.missing_scopes:
+            return ToolResult.error(error.message)  # no other credential would help
+        raise error or StoaError("Internal error")
+
+
+def invocation_of(call: MethodCall) -> Invocation:
+    """The pipeline's request for a tools/call. Raises Fault where not even a tool is named."""
+    params = call.request.params
+    name = params.get("name")
+    if not isinstance(name, str):
+        raise Fault(INVALID_PARAMS, "params.name must be a string")
+    arguments: Any = params.get("arguments")
+    exchange = call.exchange
+    return Invocation(
+        credential=call.caller,
+        tool=name,
+        arguments={} if arguments is None else arguments,
+        door="mcp",
+        tenant=exchange.tenant,
+        request_id=exchange.request_id,
+        consumer=exchange.consumer,
+    )

@@ -1,0 +1,96 @@
+"""Everything that can be configured from the environment, read once by `bootstrap`. Nothing here is secret."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from stoa.application.manifests import RateLimitManifest
+from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit
+from stoa.interfaces.http.guard import LOOPBACK_HOSTS
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """One field per environment variable, in upper case."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    base_domain: str = "gostoa.dev"
+    """Host names below it are served."""
+    environment: Literal["dev", "staging", "prod"] = "dev"
+    """`prod` refuses everything that is meant for development."""
+    debug: bool = False
+    """Log more, for people."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    public_url: str = ""
+    """URL that clients reach the gateway by, without a path; empty: http://HOST:PORT."""
+    allowed_hosts: CommaSeparated = ()
+    """Further host names to serve, comma-separated; a leading dot allows subdomains, `*` any name."""
+    cors_origins: CommaSeparated = ()
+    """Web origins that may call the gateway, comma-separated."""
+    identity_provider: Literal["dev-issuer", "none"] = "dev-issuer"
+    """Who vouches for callers. `none`: everybody is an anonymous viewer; for loopback only."""
+    allowed_audiences: CommaSeparated = ()
+    """Accepted `aud` values; empty: the gateway's own URL and `stoa-mcp-gateway`."""
+    catalogue_path: CommaSeparated = ()
+    """Manifest files and folders, comma-separated."""
+    data_dir: Path = Path("var")
+    """Outbox and development keys."""
+    secrets_dir: Path | None = None
+    """Folder with the tools' secrets, laid out as Kubernetes mounts them: TENANT/NAME/KEY."""
+    allow_private_spec_urls: bool = True
+    """API descriptions may be fetched from loopback and private addresses; prod wants false."""
+    metering_enabled: bool = True
+    metering_durability: Literal["process", "fsync"] = "process"
+    """What an answered call's event survives: the death of the process, or a power loss too."""
+    rate_limit_enabled: bool = True
+    stoa_caller_limits: dict[str, RateLimitManifest] = {}
+    """Limits by role that replace the built-in ones, as JSON."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+    @field_validator("allowed_hosts", "cors_origins", "allowed_audiences", "catalogue_path", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _development_stays_local(self) -> "Settings":
+        if self.environment == "prod":
+            raise ValueError(
+                f"IDENTITY_PROVIDER={self.identity_provider} is for development and ENVIRONMENT=prod refuses it"
+            )
+        if f"[{self.host}]" not in LOOPBACK_HOSTS and self.host not in LOOPBACK_HOSTS:
+            raise ValueError(
+                f"HOST={self.host}: with IDENTITY_PROVIDER={self.identity_provider} the gateway listens on loopback "
+                "only; set HOST=127.0.0.1"
+            )
+        return self
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Host names to serve."""
+        return (*LOOPBACK_HOSTS, f".{self.base_domain}", *self.allowed_hosts)
+
+    @property
+    def audiences(self) -> frozenset[str]:
+        return frozenset(self.allowed_audiences or ("stoa-mcp-gateway", f"{self.url}/mcp"))
+
+    @property
+    def caller_limits(self) -> dict[str, RateLimit]:
+        return ROLE_LIMITS | {role: limit.to_domain() for role, limit in self.stoa_caller_limits.items()}
