@@ -1,5 +1,6 @@
 """What a segment looks like from outside: to readers, and to whoever tidies up after a dead writer."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,6 +52,20 @@ def test_reclaiming_cuts_the_zero_tail_of_a_dead_segment_only(tmp_path: Path, co
     reclaim(path)
     assert path.exists() == bool(content)
     assert not content or path.read_bytes() == content
+
+
+def test_a_segment_whose_sync_failed_once_never_claims_to_be_safe_again(tmp_path: Path) -> None:
+    segment = Segment.create(tmp_path, STAMP, 8192)
+    segment.append(b"{}\n")
+    spare = os.dup(segment._descriptor)
+    os.close(segment._descriptor)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        segment.sync()
+    os.dup2(spare, segment._descriptor)
+    os.close(spare)
+    with pytest.raises(OSError, match="earlier sync failed"):
+        segment.sync()
+    segment.seal()
 
 
 def test_reclaiming_leaves_a_live_segment_alone(tmp_path: Path) -> None:
