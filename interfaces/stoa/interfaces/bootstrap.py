@@ -14,8 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NewType
 
-from dishka import STRICT_VALIDATION, AsyncContainer, Provider, from_context, make_async_container, provide
+from dishka import STRICT_VALIDATION, AsyncContainer, Provider, from_context, make_async_container
 from dishka import Scope as Lifetime
+from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
 
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import SystemClock

@@ -107,7 +107,7 @@ async def _serving(app: AsgiApp, listener: socket.socket) -> AsyncGenerator[_Ser
         access_log=False,
         log_config=None,
         timeout_graceful_shutdown=2,
-    )  # type: ignore[arg-type]
+    )
     server = _Server(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:

@@ -6,13 +6,13 @@ Strangers are told 401 before anything else; what they tried to call is metered 
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from stoa.application.gateway import Gateway
 from stoa.domain.errors import NotAuthenticated, NotPermitted, QuotaExceeded, StoaError
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation
-from stoa.domain.json_value import as_object
+from stoa.domain.json_value import as_object, is_array
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.errors import retry_after_seconds, wire_error
 from stoa.interfaces.mcp import envelope, messages
@@ -88,8 +88,8 @@ class McpEngine:
 
     async def _handshake_era(self, exchange: Exchange, value: Any, caller: Principal, version: str | None) -> Reply:
         revision = LEGACY.get(version or "", ASSUMED)
-        if isinstance(value, list) and revision.has_batches:
-            return await self._batch(exchange, cast("list[Any]", value), caller, revision)
+        if is_array(value) and revision.has_batches:
+            return await self._batch(exchange, value, caller, revision)
         return await self._one(exchange, value, caller, revision)
 
     async def _one(self, exchange: Exchange, value: Any, caller: Principal, revision: Revision) -> Reply:
@@ -161,7 +161,7 @@ class McpEngine:
 
 
 def _called_tools(value: Any) -> Iterator[str]:
-    messages_in: list[Any] = cast("list[Any]", value)[:MAX_BATCH] if isinstance(value, list) else [value]
+    messages_in = value[:MAX_BATCH] if is_array(value) else [value]
     for message in map(as_object, messages_in):
         name = as_object(message.get("params")).get("name")
         if message.get("method") == "tools/call" and "id" in message and isinstance(name, str):
