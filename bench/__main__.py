@@ -101,7 +101,7 @@ def _print(form: WireForm, measured: list[Measured], options: argparse.Namespace
         seconds, connections = f"{options.rounds} x {options.seconds} s", f"{options.connections} connections"
         print(f"\nMCP {form.version} ({form.name}), medians of {seconds}, {connections}, {os.cpu_count()} CPUs")
         print(table(measured))
-        print(verdicts(measured))
+        print(verdicts(measured), end="\n\n")
 
 
 def _write_json(options: argparse.Namespace, results: dict[str, list[Measured]], problems: list[str]) -> None:

@@ -34,7 +34,8 @@ class Measured:
 
 
 def ratios(measured: list[Measured]) -> dict[str, float]:
-    """Medians against medians; only those whose two sides were measured."""
+    """Round against the same round, and the median of that: what disturbs the machine disturbs neighbouring rounds
+    alike. Only those whose two sides were measured."""
     by_name = {one.system: one for one in measured}
     found: dict[str, float] = {}
     gateway = by_name.get("gateway")
@@ -67,7 +68,7 @@ def verdicts(measured: list[Measured]) -> str:
         value = found.get(f"calls_per_second_gateway_to_{other}")
         if value is not None:
             words = "goal reached" if value >= goal else "bar reached" if value >= bar else "BELOW THE BAR"
-            lines.append(f"gateway : {other} calls/s  {value:6.2f}  (bar {bar:g}, goal {goal:g}): {words}")
+            lines.append(f"gateway : {other:8} calls/s  {value:6.2f}  (bar {bar:g}, goal {goal:g}): {words}")
     return "\n".join(lines)
 
 
@@ -87,7 +88,8 @@ def as_json(measured: list[Measured]) -> dict[str, Any]:
 
 
 def _ratio(one: Measured, other: Measured, field: str) -> float:
-    return one.median(field) / other.median(field)
+    pairs = zip(one.rounds, other.rounds, strict=True)
+    return float(median(getattr(mine, field) / getattr(theirs, field) for mine, theirs in pairs))
 
 
 def _row(one: Measured, found: dict[str, float]) -> list[str]:
