@@ -4,6 +4,7 @@ Above: InvokeTool, which holds the deadline. Below: request_plan (what to send) 
 Cookies are not kept, proxies of the environment are not used, redirects are followed only below the base URL.
 """
 
+import asyncio
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import version
@@ -13,8 +14,10 @@ from yarl import URL
 
 from stoa.application.ports import BackendCall, CallContext, CredentialSource, ToolBackend
 from stoa.domain.errors import BackendSpokeNonsense, InvalidInput
+from stoa.domain.json_value import JsonObject
 from stoa.domain.result import RawAnswer
-from stoa.domain.tool import JsonObject, RestBinding, Tool
+from stoa.domain.tool import RestBinding, Tool
+from stoa.infrastructure.rest.compression import ACCEPTED, Broken, TooLarge, unpack
 from stoa.infrastructure.rest.errors import TRANSLATED, translated
 from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest, is_below
 
@@ -23,6 +26,8 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 MAX_REDIRECTS = 5
 
 _USER_AGENT = f"stoa-mcp-gateway/{version('stoa-mcp-gateway')}"
+_QUICKLY_UNPACKED_BYTES = 64 * 1024
+"""More is unpacked in a thread, so that other calls do not wait."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NOT_FOLLOWED = (
     b"The back end redirects this call; the redirect was not followed, because only GET and HEAD are repeated, "
@@ -37,7 +42,7 @@ def default_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "gzip, deflate"},
+        headers={"User-Agent": _USER_AGENT, "Accept-Encoding": ACCEPTED},
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
         trust_env=False,
     )
@@ -106,6 +111,7 @@ class _RestCall(BackendCall):
                 headers=request.headers,
                 data=request.data,
                 allow_redirects=False,
+                auto_decompress=False,
                 skip_auto_headers=self._skipped_without_body if request.data is None else None,
             ) as response:
                 location = response.headers.get("Location") if response.status in _REDIRECTS else None
@@ -122,6 +128,8 @@ class _RestCall(BackendCall):
         body = await content.readany()
         if not content.at_eof():
             body = await self._read_on(content, bytearray(body))
+        if body and (encoding := response.headers.get("Content-Encoding")):
+            body = await self._unpacked(body, encoding)
         status = _status(response)
         is_error = not 200 <= response.status < 300
         if not body:
@@ -135,7 +143,20 @@ class _RestCall(BackendCall):
             if not chunk:
                 return bytes(body)
             body += chunk
-        raise BackendSpokeNonsense(f"The back end of {self._name} answered more than {self._limit} bytes")
+        raise self._too_large()
+
+    async def _unpacked(self, body: bytes, encoding: str) -> bytes:
+        try:
+            if len(body) < _QUICKLY_UNPACKED_BYTES:
+                return unpack(body, encoding, self._limit)
+            return await asyncio.to_thread(unpack, body, encoding, self._limit)
+        except TooLarge:
+            raise self._too_large() from None
+        except Broken:
+            raise BackendSpokeNonsense(f"The back end of {self._name} failed: its answer is wrongly encoded") from None
+
+    def _too_large(self) -> BackendSpokeNonsense:
+        return BackendSpokeNonsense(f"The back end of {self._name} answered more than {self._limit} bytes")
 
     def _redirect_target(self, url: URL, location: str) -> URL | None:
         """Where to go next; None when that is not below the tool's base URL or the call must not be repeated."""

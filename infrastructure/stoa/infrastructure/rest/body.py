@@ -6,7 +6,8 @@ from typing import Any, cast
 import pydantic_core
 
 from stoa.domain.errors import InvalidInput
-from stoa.domain.tool import FormField, JsonObject, RestBody
+from stoa.domain.json_value import JsonObject
+from stoa.domain.tool import FormField, RestBody
 from stoa.infrastructure.rest.encoding import NOT_UNICODE, Encoder, Unsendable, invalid_argument, query_encoder, scalar
 
 Pick = Callable[[JsonObject], Any]

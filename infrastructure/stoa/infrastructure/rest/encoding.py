@@ -9,13 +9,13 @@ an object or array nested deeper than a style reaches is sent as JSON text.
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, TypeGuard
+from typing import Any
 from urllib.parse import quote
 
 import pydantic_core
 
 from stoa.domain.errors import InvalidArguments, Violation
-from stoa.domain.tool import JsonObject
+from stoa.domain.json_value import is_array, is_object
 
 Encoder = Callable[[Any], str]
 """From a value (never None) to its text on the wire; raises Unsendable."""
@@ -86,7 +86,7 @@ def query_encoder(
             items = _items(value, quoted, explode=False)
             return prefix + _DELIMITERS[style].join(items) if items else ""
         items = _items(value, quoted, explode=True)
-        if not _is_object(value):
+        if not is_object(value):
             return "&".join(prefix + item for item in items)
         if clash := taken.intersection(value):
             raise Unsendable(f"no property named {', '.join(sorted(clash))}")
@@ -140,10 +140,10 @@ def header_text(text: str) -> str:
 
 
 def _items(value: Any, quoted: Callable[[str], str], *, explode: bool) -> list[str]:
-    if _is_object(value):
+    if is_object(value):
         pairs = [(quoted(key), quoted(scalar(item))) for key, item in value.items() if item is not None]
         return [f"{key}={item}" for key, item in pairs] if explode else [text for pair in pairs for text in pair]
-    if _is_array(value):
+    if is_array(value):
         return [quoted(scalar(item)) for item in value if item is not None]
     return [quoted(scalar(value))]
 
@@ -158,20 +158,12 @@ def _matrix(name: str, value: Any, *, explode: bool) -> str:
     return f";{name}={','.join(items)}"
 
 
-def _is_object(value: Any) -> TypeGuard[JsonObject]:
-    return isinstance(value, dict)
-
-
-def _is_array(value: Any) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
-
-
 def _deep(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """Bracketed names for each scalar; array elements by index, which every bracket-reading server understands."""
-    if _is_object(value):
+    if is_object(value):
         for key, item in value.items():
             yield from _deep(f"{name}[{key}]", item)
-    elif _is_array(value):
+    elif is_array(value):
         for index, item in enumerate(value):
             yield from _deep(f"{name}[{index}]", item)
     elif value is not None:

@@ -18,6 +18,7 @@ _TABLE: tuple[tuple[type[BaseException], type[BackendError], str], ...] = (
     (aiohttp.ClientPayloadError, BackendSpokeNonsense, "its answer is cut short or wrongly encoded"),
     (aiohttp.ClientResponseError, BackendSpokeNonsense, "its answer is not HTTP"),
     (aiohttp.InvalidURL, BackendSpokeNonsense, "it named an address that is none"),
+    (aiohttp.RedirectClientError, BackendSpokeNonsense, "it named an address that is none"),
     (aiohttp.NonHttpUrlClientError, BackendSpokeNonsense, "it named an address that is none"),
     (HttpProcessingError, BackendSpokeNonsense, "its answer is not HTTP"),
     (TimeoutError, BackendTimedOut, "it did not answer in time"),

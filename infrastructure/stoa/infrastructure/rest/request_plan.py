@@ -14,7 +14,8 @@ from yarl import URL
 
 from stoa.application.ports import CredentialSource
 from stoa.domain.errors import InvalidInput
-from stoa.domain.tool import JsonObject, RestBinding, RestParameter, Tool
+from stoa.domain.json_value import JsonObject
+from stoa.domain.tool import RestBinding, RestParameter, Tool
 from stoa.infrastructure.rest.authentication import compile_authentication
 from stoa.infrastructure.rest.body import BodyEncoder, compile_body
 from stoa.infrastructure.rest.encoding import (

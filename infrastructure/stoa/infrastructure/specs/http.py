@@ -93,7 +93,7 @@ class HttpSpecSource(SpecSource):
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
             except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-                raise _translated(error, location) from error
+                raise translated(error, location) from error
         raise Unavailable(f"{location}: no connection to the host")
 
     async def _get(
@@ -156,7 +156,7 @@ def _refused(status: int, location: str) -> StoaError:
     return InvalidInput(f"{location}: the server answered {status} instead of 200; check the address")
 
 
-def _translated(error: Exception, location: str) -> StoaError:
+def translated(error: Exception, location: str) -> StoaError:
     if isinstance(error, httpx.TimeoutException):
         return Unavailable(f"{location}: no answer in time")
     if isinstance(error, httpx.DecodingError | httpx.InvalidURL | httpx.UnsupportedProtocol):

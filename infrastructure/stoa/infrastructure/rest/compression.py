@@ -1,0 +1,44 @@
+"""Unpacking compressed answers; not left to aiohttp, because that takes half a gzip stream for a whole one."""
+
+import zlib
+
+ACCEPTED = "gzip, deflate"
+
+_GZIP, _ZLIB, _RAW = 31, 15, -15
+"""Window bits that select the container (zlib, `inflateInit2`)."""
+
+
+class TooLarge(ValueError):
+    """The content is longer than allowed."""
+
+
+class Broken(ValueError):
+    """The content is not what its encoding says, or ends too early."""
+
+
+def unpack(body: bytes, encoding: str, limit: int) -> bytes:
+    """The content of `body`, at most `limit` bytes; never holds much more than that. Raises TooLarge or Broken."""
+    encoding = encoding.strip().lower()
+    if encoding in {"", "identity"}:
+        return body
+    content = bytearray()
+    try:
+        while body:
+            stream = zlib.decompressobj(_window_bits(encoding, body))
+            content += stream.decompress(body, limit + 1 - len(content))
+            if len(content) > limit:
+                raise TooLarge
+            if not stream.eof:
+                raise Broken
+            body = stream.unused_data  # gzip may be several streams in a row
+    except zlib.error as error:
+        raise Broken from error
+    return bytes(content)
+
+
+def _window_bits(encoding: str, body: bytes) -> int:
+    if encoding in {"gzip", "x-gzip"}:
+        return _GZIP
+    if encoding == "deflate":  # meant is zlib's format, but some servers send the stream without its header
+        return _ZLIB if body[0] & 0x0F == zlib.DEFLATED else _RAW
+    raise Broken

@@ -1,0 +1,173 @@
+"""The laws of ToolBackend and BackendCall, for every adapter.
+
+To add a back end, write a context manager that yields a Bench and put its name into ADAPTERS.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+import pydantic_core
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.infrastructure.rest.loopback import Loopback, Seen, answer, loopback, rest_tool
+
+from stoa.application.memory.credential_source import InMemoryCredentialSource
+from stoa.application.ports import CallContext, ToolBackend
+from stoa.domain.errors import InvalidInput
+from stoa.domain.identity import Principal
+from stoa.domain.json_value import JsonObject
+from stoa.domain.policy import Permit
+from stoa.domain.result import RawAnswer, ToolResult, shape
+from stoa.domain.tool import LocalBinding, RestBinding, Tool
+from stoa.infrastructure.rest import RestBackend
+
+
+@dataclass
+class Bench:
+    """One back end with tools of known behaviour, all called with the arguments `{"text": ...}`."""
+
+    backend: ToolBackend
+    echo: Tool
+    """Answers `{"text": <what it was given>}`."""
+    refusing: Tool
+    """Answers that it will not."""
+    waiting: Tool
+    """Sets `reached`, then waits for ever; sets `released` when the caller has gone."""
+    of_another_kind: Tool
+    received: Callable[[], int]
+    """How many calls arrived."""
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+OpenBench = Callable[[], AbstractAsyncContextManager[Bench]]
+
+
+@asynccontextmanager
+async def _rest() -> AsyncIterator[Bench]:
+    reached = asyncio.Event()
+
+    async def wait(_: Seen) -> bytes:
+        reached.set()
+        return await asyncio.get_running_loop().create_future()
+
+    def served(seen: Seen):
+        if seen.target == "/wait":
+            return wait(seen)
+        return answer(b"no", status="403 Forbidden") if seen.target == "/refuse" else answer(seen.body)
+
+    async with loopback(served) as server:
+        backend = RestBackend(InMemoryCredentialSource())
+        try:
+            yield Bench(
+                backend,
+                *(_posting(server, path) for path in ("/echo", "/refuse", "/wait")),
+                Tool(name="local", binding=LocalBinding(function="f")),
+                lambda: len(server.seen),
+                reached,
+                server.all_closed,
+            )
+        finally:
+            await backend.close()
+
+
+def _posting(server: Loopback, path: str) -> Tool:
+    body = {"media_type": "application/json", "fields": {"text": "text"}}
+    return rest_tool(server.url, method="POST", path=path, body=body, tool={"name": path[1:]})
+
+
+ADAPTERS = [_rest]
+
+
+@pytest.fixture(scope="session", params=ADAPTERS, ids=lambda adapter: adapter.__name__)
+def open_bench(request: pytest.FixtureRequest) -> OpenBench:
+    return request.param
+
+
+def context(tool: Tool) -> CallContext:
+    return CallContext(Permit(tool.key, ()), Principal.of("ann", roles=["viewer"]), "request-1")
+
+
+async def outcome(bench: Bench, tool: Tool, arguments: JsonObject) -> ToolResult:
+    async with asyncio.timeout(20):
+        given_back = await bench.backend.prepare(tool)(arguments, context(tool))
+    return shape(given_back) if isinstance(given_back, RawAnswer) else given_back
+
+
+async def test_a_back_end_prepares_tools_of_its_own_kind_only(open_bench):
+    async with open_bench() as bench:
+        assert bench.backend.kind == bench.echo.binding.kind
+
+        with pytest.raises(InvalidInput):
+            bench.backend.prepare(bench.of_another_kind)
+
+
+@settings(max_examples=20)
+@given(st.text())
+def test_arguments_reach_the_back_end_as_they_are(open_bench, text):
+    async def echoed() -> ToolResult:
+        async with open_bench() as bench:
+            return await outcome(bench, bench.echo, {"text": text})
+
+    result = asyncio.run(echoed())
+    assert not result.is_error
+    assert result.structured == {"text": text}
+    assert pydantic_core.from_json(result.content[0].text) == {"text": text}
+
+
+async def test_concurrent_calls_do_not_mix_their_answers(open_bench):
+    async with open_bench() as bench:
+        texts = [str(number) for number in range(30)]
+
+        results = await asyncio.gather(*(outcome(bench, bench.echo, {"text": text}) for text in texts))
+
+        assert [result.structured["text"] for result in results] == texts
+
+
+async def test_a_prepared_call_can_be_made_again(open_bench):
+    async with open_bench() as bench:
+        call = bench.backend.prepare(bench.echo)
+        for _ in range(3):
+            await call({"text": "x"}, context(bench.echo))
+
+        assert bench.received() == 3
+
+
+async def test_a_refusal_is_a_value_and_not_an_exception(open_bench):
+    async with open_bench() as bench:
+        assert (await outcome(bench, bench.refusing, {"text": "x"})).is_error
+
+
+async def test_nothing_is_sent_for_a_permit_of_another_tool(open_bench):
+    async with open_bench() as bench:
+        with pytest.raises(InvalidInput, match="permit"):
+            await bench.backend.prepare(bench.echo)({"text": "x"}, context(bench.refusing))
+
+        assert bench.received() == 0
+
+
+async def test_a_cancelled_call_lets_go_of_the_back_end(open_bench):
+    async with open_bench() as bench:
+        call = asyncio.ensure_future(bench.backend.prepare(bench.waiting)({"text": "x"}, context(bench.waiting)))
+        async with asyncio.timeout(10):
+            await bench.reached.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            await bench.released.wait()
+
+        assert (await outcome(bench, bench.echo, {"text": "next"})).structured == {"text": "next"}
+
+
+async def test_closing_twice_is_harmless(open_bench):
+    async with open_bench() as bench:
+        await outcome(bench, bench.echo, {"text": "x"})
+        await bench.backend.close()
+        await bench.backend.close()
+
+
+def test_a_binding_names_the_kind_of_its_back_end():
+    assert RestBinding.model_fields["kind"].default == RestBackend.kind

@@ -1,0 +1,311 @@
+"""RestBackend against a peer on a loopback socket: what goes over the wire, and what becomes of each answer."""
+
+import asyncio
+import gzip
+import random
+import socket
+import zlib
+
+import aiohttp
+import pytest
+from tests.infrastructure.rest.loopback import (
+    Last,
+    Seen,
+    answer,
+    called,
+    context_of,
+    loopback,
+    rest_backend,
+    rest_tool,
+)
+
+from stoa.application.memory.credential_source import InMemoryCredentialSource
+from stoa.domain.errors import BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
+from stoa.domain.result import TextContent, shape
+from stoa.infrastructure.rest import RestBackend
+
+ID = {"argument": "id", "name": "id", "location": "path", "style": "simple", "explode": False}
+
+
+async def test_the_request_is_what_the_binding_says_and_carries_nothing_of_the_caller():
+    async with loopback(lambda _: answer()) as server, rest_backend() as backend:
+        await called(
+            backend,
+            rest_tool(f"{server.url}/v1", method="POST", body={"media_type": "application/json", "argument": "b"}),
+            b={"a": 1},
+        )
+
+    (seen,) = server.seen
+    assert (seen.method, seen.target, seen.body) == ("POST", "/v1/pets", b'{"a":1}')
+    names = {name.lower() for name, _ in seen.headers}
+    assert names == {
+        "host",
+        "user-agent",
+        "accept",
+        "accept-encoding",
+        "x-request-id",
+        "content-type",
+        "content-length",
+    }
+    assert seen.header("X-Request-ID") == "request-1"
+    assert (seen.header("User-Agent") or "").startswith("stoa-mcp-gateway/")
+
+
+async def test_a_post_without_body_declares_no_content_type():
+    async with loopback(lambda _: answer()) as server, rest_backend() as backend:
+        await called(backend, rest_tool(server.url, method="POST"))
+
+    assert server.seen[0].header("Content-Type") is None
+    assert server.seen[0].header("Content-Length") == "0"
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"), [("..", "%2E%2E"), (".", "%2E"), ("../admin?x#y", "%2E%2E%2Fadmin%3Fx%23y")]
+)
+async def test_a_path_value_arrives_encoded_and_in_its_own_segment(value, sent):
+    async with loopback(lambda _: answer()) as server, rest_backend() as backend:
+        await called(backend, rest_tool(f"{server.url}/v1", path="/pets/{id}/toys", parameters=[ID]), id=value)
+
+    assert server.seen[0].target == f"/v1/pets/{sent}/toys"
+
+
+async def test_an_answer_keeps_body_type_charset_and_place():
+    def served(seen: Seen) -> bytes:
+        return answer("Grüße".encode("latin-1"), media_type='Text/Plain; Charset="ISO-8859-1"')
+
+    query = {"argument": "q", "name": "q", "location": "query", "style": "form", "explode": True}
+    async with loopback(served) as server, rest_backend() as backend:
+        given = await called(backend, rest_tool(server.url, parameters=[query]), q="private")
+
+    assert (given.media_type, given.charset, given.is_error) == ("text/plain", "iso-8859-1", False)
+    assert given.uri == f"{server.url}/pets"
+    assert shape(given).content == (TextContent("Grüße"),)
+
+
+@pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "500 Oops", "304 Not Modified"])
+async def test_a_refusal_is_an_error_result_with_status_and_text(status):
+    body = b"" if status.startswith("304") else b'{"detail":"no such pet"}'
+    async with loopback(lambda _: answer(body, status=status)) as server, rest_backend() as backend:
+        result = shape(await called(backend, rest_tool(server.url)))
+
+    assert result.is_error
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    assert block.text == f"{status}\n{body.decode()}".strip()
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "205 Reset Content", "202 Accepted"])
+async def test_success_without_content_says_so(status):
+    async with loopback(lambda _: answer(b"", status=status)) as server, rest_backend() as backend:
+        assert shape(await called(backend, rest_tool(server.url))).content == (TextContent(status),)
+
+
+async def test_head_has_an_answer_without_body():
+    head = answer(b"").replace(b"Length: 0", b"Length: 99")
+    async with loopback(lambda _: head) as server, rest_backend() as backend:
+        assert shape(await called(backend, rest_tool(server.url, method="HEAD"))).content == (TextContent("200 OK"),)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("gzip", gzip.compress(b"[1,2]", mtime=0)),
+        ("X-GZIP", gzip.compress(b"[1,", mtime=0) + gzip.compress(b"2]", mtime=0)),
+        ("deflate", zlib.compress(b"[1,2]")),
+        ("deflate", zlib.compress(b"[1,2]", wbits=-15)),
+        ("identity", b"[1,2]"),
+    ],
+)
+async def test_packed_answers_are_unpacked(encoding, packed):
+    given = answer(packed, more=f"Content-Encoding: {encoding}\r\n")
+    async with loopback(lambda _: given) as server, rest_backend() as backend:
+        assert shape(await called(backend, rest_tool(server.url))).structured == [1, 2]
+
+
+async def test_large_packed_answers_are_unpacked_whole():
+    body = random.Random(1).randbytes(200_000)
+    packed = answer(gzip.compress(body), media_type="image/png", more="Content-Encoding: gzip\r\n")
+    async with loopback(lambda _: packed) as server, rest_backend() as backend:
+        assert (await called(backend, rest_tool(server.url))).body == body
+
+
+async def test_streamed_answers_are_put_together():
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n[\r\n" * 3 + b"3\r\n]]]\r\n0\r\n\r\n"
+    async with loopback(lambda _: chunks) as server, rest_backend() as backend:
+        assert shape(await called(backend, rest_tool(server.url))).structured == [[[]]]
+
+
+async def test_an_answer_at_the_limit_is_taken_and_one_beyond_is_refused_by_name():
+    def served(seen: Seen) -> bytes:
+        return answer(b"x" * int(seen.target[1:]))
+
+    async with loopback(served) as server, rest_backend(max_answer_bytes=300_000) as backend:
+        assert len((await called(backend, rest_tool(server.url, path="/300000"))).body) == 300_000
+        with pytest.raises(BackendSpokeNonsense, match="300000 bytes"):
+            await called(backend, rest_tool(server.url, path="/300001"))
+
+
+async def test_a_small_answer_that_unpacks_to_a_huge_one_is_refused():
+    bomb = answer(gzip.compress(b"\0" * 20_000_000), more="Content-Encoding: gzip\r\n")
+    async with loopback(lambda _: bomb) as server, rest_backend(max_answer_bytes=1_000_000) as backend:
+        with pytest.raises(BackendSpokeNonsense, match="1000000 bytes"):
+            await called(backend, rest_tool(server.url))
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        answer(b"{}", more="Content-Encoding: br\r\n"),
+        answer(b"this is no gzip", more="Content-Encoding: gzip\r\n"),
+        answer(gzip.compress(b"x" * 100_000, mtime=0)[:-20], more="Content-Encoding: gzip\r\n"),
+    ],
+)
+async def test_what_is_not_http_is_nonsense(nonsense):
+    async with loopback(lambda _: nonsense) as server, rest_backend() as backend:
+        with pytest.raises(BackendSpokeNonsense, match="global/pets failed"):
+            await called(backend, rest_tool(server.url))
+
+
+async def test_an_answer_that_ends_too_early_is_nonsense():
+    half = Last(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf")
+    async with loopback(lambda _: half) as server, rest_backend() as backend:
+        with pytest.raises(BackendSpokeNonsense, match="cut short"):
+            await called(backend, rest_tool(server.url))
+
+
+async def test_a_refused_connection_is_unavailable():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound, not listening
+        async with rest_backend() as backend:
+            with pytest.raises(BackendUnavailable, match="refused"):
+                await called(backend, rest_tool(f"http://127.0.0.1:{unused.getsockname()[1]}"))
+
+
+async def test_a_connection_closed_without_answer_is_unavailable():
+    async with loopback(lambda _: None) as server, rest_backend() as backend:
+        with pytest.raises(BackendUnavailable, match="lost"):
+            await called(backend, rest_tool(server.url, method="POST"))
+
+
+async def test_a_connection_that_is_never_made_times_out():
+    def impatient() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_connect=0.05))
+
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        with socket.socket() as first, socket.socket() as second:
+            for waiting in (first, second):  # fill the queue of connections that nobody accepts
+                waiting.setblocking(False)
+                waiting.connect_ex(full.getsockname())
+            backend = RestBackend(InMemoryCredentialSource(), session_factory=impatient)
+            try:
+                with pytest.raises(BackendTimedOut):
+                    await called(backend, rest_tool(f"http://127.0.0.1:{full.getsockname()[1]}"))
+            finally:
+                await backend.close()
+
+
+async def test_connections_are_reused():
+    async with loopback(lambda _: answer()) as server, rest_backend() as backend:
+        for _ in range(5):
+            await called(backend, rest_tool(server.url))
+
+    assert server.connections == 1
+
+
+async def test_an_idle_connection_closed_by_the_back_end_does_not_fail_the_next_call():
+    async with loopback(lambda _: Last(answer())) as server, rest_backend() as backend:
+        for _ in range(10):
+            assert (await called(backend, rest_tool(server.url))).status == "200 OK"
+
+
+async def test_cookies_of_the_back_end_are_not_kept():
+    async with loopback(lambda _: answer(more="Set-Cookie: session=1\r\n")) as server, rest_backend() as backend:
+        await called(backend, rest_tool(server.url))
+        await called(backend, rest_tool(server.url))
+
+    assert [seen.header("Cookie") for seen in server.seen] == [None, None]
+
+
+async def test_cancelling_a_call_closes_its_connection():
+    reached = asyncio.Event()
+
+    async def never(_: Seen) -> bytes:
+        reached.set()
+        return await asyncio.get_running_loop().create_future()
+
+    async with loopback(lambda seen: never(seen)) as server, rest_backend() as backend:
+        tool = rest_tool(server.url)
+        call = asyncio.ensure_future(backend.prepare(tool)({}, context_of(tool)))
+        async with asyncio.timeout(5):
+            await reached.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            await server.all_closed.wait()
+
+
+def redirecting(location: str, status: int = 302):
+    def served(seen: Seen) -> bytes:
+        if seen.target.endswith("/new"):
+            return answer(b"" if seen.method == "HEAD" else b"1")
+        return answer(b"", status=f"{status} Found", more=f"Location: {location}\r\n")
+
+    return served
+
+
+@pytest.mark.parametrize("location", ["/v1/new", "new", "{url}/v1/a/../new"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_redirect_below_the_base_is_followed(location, method):
+    target = ""
+    async with loopback(lambda seen: redirecting(target)(seen)) as server, rest_backend() as backend:
+        target = location.format(url=server.url)
+        given = await called(backend, rest_tool(f"{server.url}/v1", method=method))
+
+    assert not given.is_error
+    assert [seen.target for seen in server.seen] == ["/v1/pets", "/v1/new"]
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "/new",
+        "/v1/../new",
+        "/v1/%2e%2e/new",
+        "/v10/new",
+        "http://127.0.0.1:1/v1/new",
+        "http://other.test/v1/new",
+        "//other.test/v1/new",
+    ],
+)
+async def test_a_redirect_elsewhere_is_an_answer_that_says_so(location):
+    async with loopback(redirecting(location)) as server, rest_backend() as backend:
+        given = await called(backend, rest_tool(f"{server.url}/v1"))
+
+    assert len(server.seen) == 1
+    assert (given.is_error, given.status) == (True, "302 Found")
+    assert b"redirect was not followed" in given.body
+    assert b"other.test" not in given.body
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_call_that_may_change_something_is_never_repeated_elsewhere(status):
+    async with loopback(redirecting("/v1/new", status)) as server, rest_backend() as backend:
+        given = await called(backend, rest_tool(f"{server.url}/v1", method="POST"))
+
+    assert len(server.seen) == 1
+    assert given.is_error
+
+
+async def test_redirects_in_circles_end():
+    async with loopback(redirecting("/pets")) as server, rest_backend() as backend:
+        with pytest.raises(BackendSpokeNonsense, match="more than 5 redirects"):
+            await called(backend, rest_tool(server.url))
+
+    assert len(server.seen) == 6
