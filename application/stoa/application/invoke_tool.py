@@ -149,7 +149,10 @@ class InvokeTool:
             raise InvalidArguments([Violation("", "a JSON object")])
         arguments = registered.arguments.check(arguments)
 
-        self._sink.admit()
+        try:
+            self._sink.admit()
+        except MeteringUnavailable as full:
+            raise _unmetered(full) from full
         call.is_sent = True
         try:
             async with asyncio.timeout(tool.timeout_seconds):
@@ -170,7 +173,7 @@ class InvokeTool:
             await self._sink.record(event, is_admitted=call.is_sent)
         except MeteringUnavailable as lost:
             # An answer whose event is not kept would be a call that never happened: it is withheld.
-            call.result, call.error, call.status = None, lost, Status.ERROR
+            call.result, call.error, call.status = None, _unmetered(lost), Status.ERROR
         finally:  # also when the caller goes away while the event is being written
             outcome = Outcome(
                 status=call.status,
@@ -208,7 +211,7 @@ class InvokeTool:
             metadata["rules"] = ",".join(call.decision.rules)
         if call.error is not None:
             metadata["error"] = call.error.code
-        return MeteringEvent.model_construct(
+        return MeteringEvent(
             event_id=event_id,
             timestamp=self._clock.now(),
             tenant=(principal.tenant if principal is not None else None) or NO_TENANT,
@@ -227,3 +230,9 @@ class InvokeTool:
 def _safe(text: str) -> str:
     """What the caller wrote, as text that every reader of events can store."""
     return text[:128] if text.isascii() else text[:128].encode("utf-8", "replace").decode("utf-8")
+
+
+def _unmetered(reason: MeteringUnavailable) -> MeteringUnavailable:
+    """What the caller is told; the reason names the operator's disk and is for the log."""
+    _log.error("a call was refused because it could not be metered: %s", reason.message)
+    return MeteringUnavailable("Usage cannot be recorded at the moment, so calls are refused")

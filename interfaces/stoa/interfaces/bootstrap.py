@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -36,6 +37,7 @@ from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.application.summarise_usage import SummariseUsage
+from stoa.domain.errors import StoaError
 from stoa.domain.identity import Principal
 from stoa.infrastructure.credentials import ChainedCredentialSource, EnvironmentCredentialSource, FileCredentialSource
 from stoa.infrastructure.manifest_files import FileToolSource
@@ -234,6 +236,9 @@ class Doors(Provider):
 
         async def start() -> None:
             await gateway.catalogue.execute()
+            # What lives as long as the process leaves the collector's sight: its pauses would be calls' latency.
+            gc.collect()
+            gc.freeze()
             watcher.append(asyncio.create_task(gateway.catalogue.watch()))
 
         async def stop() -> None:
@@ -291,7 +296,12 @@ def app_from_environment() -> AsgiApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if not doors:  # the first call is the lifespan's: the parts are made in the loop that will serve
-            doors.append(await container.get(Guard))
+            try:
+                doors.append(await container.get(Guard))
+            except StoaError as refused:
+                await receive()
+                await send({"type": "lifespan.startup.failed", "message": f"stoa: {refused.message}"})
+                return
         await doors[0](scope, receive, send)
 
     return app

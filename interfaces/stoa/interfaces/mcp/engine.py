@@ -5,6 +5,7 @@
 Strangers are told 401 before anything else; what they tried to call is metered all the same.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -22,7 +23,10 @@ from stoa.interfaces.mcp.messages import INVALID_PARAMS, INVALID_REQUEST, METHOD
 from stoa.interfaces.mcp.revisions import ASSUMED, LEGACY, Revision
 from stoa.interfaces.mcp.tools import Tools
 
+_log = logging.getLogger(__name__)
+
 MAX_BATCH = 50
+PAGE_SIZE = 1000
 
 Handler = Callable[[MethodCall], Awaitable[bytes]]
 
@@ -34,13 +38,15 @@ class _Method(NamedTuple):
 
 
 class McpEngine:
-    """Answers one exchange at a time; keeps no state between them."""
+    """Answers one exchange at a time; keeps no state between them. `page_size`: entries on one page of a list."""
 
-    def __init__(self, gateway: Gateway, resource: ProtectedResource, version: str) -> None:
+    def __init__(
+        self, gateway: Gateway, resource: ProtectedResource, version: str, *, page_size: int = PAGE_SIZE
+    ) -> None:
         self._gateway = gateway
         self._resource = resource
         lifecycle = Lifecycle(version)
-        tools = Tools(gateway, lifecycle.server_info)
+        tools = Tools(gateway, lifecycle.server_info, page_size)
         self._methods = {
             "initialize": _Method(lifecycle.initialize, in_stateless_era=False),
             "ping": _Method(lifecycle.ping, in_stateless_era=False),
@@ -121,6 +127,9 @@ class McpEngine:
             return _fault(fault, fault.http_status if call.revision.is_stateless else 200)
         except StoaError as refusal:
             return self._refusal(refusal, call)
+        except Exception:  # noqa: BLE001  # last line of defence: a defect of ours must not leak to the client
+            _log.exception("%s failed unexpectedly", call.request.method)
+            return self._refusal(StoaError("Internal error"), call)
 
     def _refusal(self, refusal: StoaError, call: MethodCall | None) -> Reply:
         """A refusal as the protocol carries it. 401 and 403 need their HTTP status in every era, or no client would

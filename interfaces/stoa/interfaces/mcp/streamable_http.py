@@ -5,8 +5,8 @@ nothing else, or when it is late, so that proxies and clients do not give up on 
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -16,15 +16,17 @@ from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.engine import McpEngine
 from stoa.interfaces.mcp.exchange import JSON, Exchange, Reply
 from stoa.interfaces.mcp.headers import Headers
-from stoa.interfaces.mcp.messages import INVALID_REQUEST
+from stoa.interfaces.mcp.messages import INTERNAL_ERROR, INVALID_REQUEST
 from stoa.interfaces.mcp.revisions import LEGACY
+
+_log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_LIMIT = 4 * 1024 * 1024
-_WATCH_AFTER_SECONDS = 0.05
+_ATTEND_AFTER_SECONDS = 0.05
 _SSE_HEADERS = (
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-cache, no-transform"),
@@ -54,102 +56,89 @@ class StreamableHttp:
             body=body,
             rejection=rejection,
             credential=credential_of(headers.get(b"authorization")),
-            tenant=_tenant(scope["query_string"]),
+            tenant=tenant_of(scope["query_string"]),
             consumer=headers.get(b"x-consumer-id") or "unknown",
             request_id=headers.get(b"x-request-id"),
         )
-        answer = _Answer(send, self._late_seconds if takes_events else None, is_stream=not takes_json)
         version = headers.get(b"mcp-protocol-version")
-        # In the stateless era a closed connection cancels the call; in the handshake era it must not.
-        watched = receive if version is not None and version not in LEGACY else None
-        reply = await _unless_disconnected(self._engine.answer(exchange), watched, answer)
-        if reply is not None:
-            await answer.finish(reply)
+        answer = _Answer(
+            send,
+            # In the stateless era a closed connection cancels the call; in the handshake era it must not.
+            receive if version is not None and version not in LEGACY else None,
+            self._late_seconds if takes_events else None,
+            is_stream=not takes_json,
+        )
+        await answer.deliver(self._engine.answer(exchange))
 
 
 class _Answer:
-    """The response on its way out: JSON, unless it has begun to stream."""
+    """One answer on its way out, and what has to be seen to until it is ready: a client that goes away, and a
+    connection that would be silent for too long. Most answers are ready before either is worth a task, so both begin
+    only after a moment."""
 
-    def __init__(self, send: Send, late_seconds: float | None, *, is_stream: bool) -> None:
+    def __init__(self, send: Send, receive: Receive | None, late_seconds: float | None, *, is_stream: bool) -> None:
         self._send = send
-        self._is_stream = is_stream
-        self._pings: asyncio.Task[None] | None = None
+        self._receive = receive
         self._late_seconds = late_seconds
-        loop = asyncio.get_running_loop()
-        self._timer = None if late_seconds is None else loop.call_later(late_seconds, self._start_pings)
+        self._is_stream = is_stream
+        self._has_begun = False
+        self._has_client = True
+        self._attendants: list[asyncio.Task[None]] = []
 
-    def _start_pings(self) -> None:
-        self._pings = asyncio.create_task(self._ping(self._late_seconds or 0))
+    async def deliver(self, work: Awaitable[Reply]) -> None:
+        """Send the result of `work`; cancel `work` when the client goes away and that means to cancel."""
+        task = asyncio.current_task()
+        timer = asyncio.get_running_loop().call_later(_ATTEND_AFTER_SECONDS, self._attend, task)
+        try:
+            reply = await work
+        except asyncio.CancelledError:
+            if self._has_client or task is None:
+                raise
+            task.uncancel()
+            return
+        except Exception:  # noqa: BLE001  # last line of defence: a defect of ours must not leak to the client
+            _log.exception("a request to the MCP endpoint failed unexpectedly")
+            reply = Reply(500, messages.error(None, INTERNAL_ERROR, "Internal error"), (JSON,))
+        finally:
+            timer.cancel()
+            for attendant in self._attendants:
+                attendant.cancel()
+            if self._attendants:
+                await asyncio.wait(self._attendants)
+        await self._finish(reply)
 
-    async def _ping(self, every_seconds: float) -> None:
-        await self._begin_stream()
+    def _attend(self, task: asyncio.Task[None] | None) -> None:
+        if self._receive is not None and task is not None:
+            self._attendants.append(asyncio.create_task(self._watch(self._receive, task)))
+        if self._late_seconds is not None:
+            self._attendants.append(asyncio.create_task(self._keep_alive(self._late_seconds)))
+
+    async def _watch(self, receive: Receive, task: asyncio.Task[None]) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._has_client = False
+        task.cancel()
+
+    async def _keep_alive(self, every_seconds: float) -> None:
         while True:
-            await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
             await asyncio.sleep(every_seconds)
+            if not self._has_begun:
+                await self._begin_stream()
+            await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
 
     async def _begin_stream(self) -> None:
-        self._is_stream = True
         await self._send({"type": "http.response.start", "status": 200, "headers": list(_SSE_HEADERS)})
+        self._has_begun = True  # only now: a start that was cancelled on its way to the client has begun nothing
 
-    async def finish(self, reply: Reply) -> None:
-        has_begun = self._pings is not None
-        await self.abandon()
+    async def _finish(self, reply: Reply) -> None:
         # An error keeps its HTTP status while that can still be said.
-        if not self._is_stream or (not has_begun and reply.status != 200):
+        if not self._has_begun and (not self._is_stream or reply.status != 200):
             await _send(self._send, reply)
             return
-        if not has_begun:
+        if not self._has_begun:
             await self._begin_stream()
         event = b"event: message\ndata: " + reply.body + b"\n\n"
         await self._send({"type": "http.response.body", "body": event, "more_body": False})
-
-    async def abandon(self) -> None:
-        """Stop what would still be sent."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._pings is not None:
-            self._pings.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._pings
-
-
-async def _unless_disconnected(work: Awaitable[Reply], receive: Receive | None, answer: _Answer) -> Reply | None:
-    """The result of `work`; None when the client went away first and `work` was cancelled for it.
-
-    Most calls are over before watching would be worth a task, so it begins only after a moment.
-    """
-    if receive is None:
-        return await work
-    task = asyncio.current_task()
-    watcher: asyncio.Task[None] | None = None
-    has_gone = False
-
-    async def watch() -> None:
-        nonlocal has_gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        has_gone = True
-        if task is not None:
-            task.cancel()
-
-    def begin() -> None:
-        nonlocal watcher
-        watcher = asyncio.create_task(watch())
-
-    timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_SECONDS, begin)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        await answer.abandon()
-        if not has_gone:
-            raise
-        if task is not None:
-            task.uncancel()
-        return None
-    finally:
-        timer.cancel()
-        if watcher is not None:
-            watcher.cancel()
 
 
 def credential_of(authorization: str | None) -> Credential:
@@ -158,20 +147,20 @@ def credential_of(authorization: str | None) -> Credential:
     return BearerToken(token.strip()) if scheme.lower() == "bearer" and token.strip() else None
 
 
-def _tenant(query: bytes) -> TenantId | None:
+def tenant_of(query: bytes) -> TenantId | None:
+    """The tenant that a URL's query asks for; the last one counts."""
     chosen = parse_qs(query.decode("latin-1")).get("tenant_id") if query else None
     return TenantId(chosen[-1]) if chosen else None
 
 
 def _accepted(accept: str | None) -> tuple[bool, bool]:
     """(JSON, event stream): what the client takes. Many say less than the protocol asks for; they are served too."""
-    if accept is None:
+    if not accept or "*/*" in accept:
         return True, True
-    if "*/*" in accept:
-        return True, True
+    types = accept.lower()
     return (
-        "application/json" in accept or "application/*" in accept,
-        "text/event-stream" in accept or "text/*" in accept,
+        "application/json" in types or "application/*" in types,
+        "text/event-stream" in types or "text/*" in types,
     )
 
 
@@ -179,19 +168,19 @@ async def _read(headers: Headers, receive: Receive) -> tuple[bytes, Reply | None
     """The body, or the reply that refuses it."""
     media_type = (headers.get(b"content-type") or "").partition(";")[0].strip().lower()
     declared = headers.get(b"content-length")
-    if declared is not None and declared.isdigit() and int(declared) > BODY_LIMIT:
+    if declared is not None and declared.isdecimal() and (len(declared) > 10 or int(declared) > BODY_LIMIT):
         return b"", _too_large()
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
         chunks, size = [body], len(body)
-        while message.get("more_body"):
+        while message.get("more_body") and size <= BODY_LIMIT:
             message = await receive()
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
-            if size > BODY_LIMIT:
-                return b"", _too_large()
         body = b"".join(chunks)
+    if len(body) > BODY_LIMIT:
+        return b"", _too_large()
     if media_type != "application/json":
         return b"", _reject(415, "Content-Type must be application/json")
     return body, None

@@ -18,8 +18,9 @@ LIST_TTL_MS = 60_000
 
 
 class Tools:
-    def __init__(self, gateway: Gateway, server_info: JsonObject) -> None:
+    def __init__(self, gateway: Gateway, server_info: JsonObject, page_size: int) -> None:
         self._gateway = gateway
+        self._page_size = page_size
         self._server_info = server_info
         self._json = shaping.ToolJson()
 
@@ -27,7 +28,7 @@ class Tools:
         """Everything the caller may call, on as few pages as possible: several clients read only the first."""
         params = call.request.params
         after = cursors.decode(params["cursor"]) if "cursor" in params else ""
-        query = ToolQuery(tenant=call.exchange.tenant, after=after)
+        query = ToolQuery(tenant=call.exchange.tenant, after=after, limit=self._page_size)
         page = await self._gateway.list_tools.execute(call.caller, query, "mcp")
         rest: JsonObject = {} if page.next_after is None else {"nextCursor": cursors.encode(page.next_after)}
         rest = shaping.with_meta(rest, call.revision, self._server_info, ttlMs=LIST_TTL_MS, cacheScope="private")
