@@ -145,6 +145,27 @@ async def test_an_answer_at_the_limit_is_taken_and_one_beyond_is_refused_by_name
             await called(backend, rest_tool(server.url, path="/300001"))
 
 
+async def test_a_tiny_limit_holds_for_an_answer_that_comes_in_one_piece():
+    async with loopback(lambda _: answer(b"12345")) as server, rest_backend(max_answer_bytes=4) as backend:
+        with pytest.raises(BackendSpokeNonsense, match="4 bytes"):
+            await called(backend, rest_tool(server.url))
+
+
+async def test_long_header_lines_of_an_answer_are_taken():
+    given = answer(more=f"Content-Security-Policy: {'a' * 20_000}\r\n")
+    async with loopback(lambda _: given) as server, rest_backend() as backend:
+        assert (await called(backend, rest_tool(server.url))).status == "200 OK"
+
+
+async def test_an_empty_form_is_sent_with_its_type():
+    body = {"media_type": "application/x-www-form-urlencoded", "fields": {"a": "a"}, "required": True}
+    async with loopback(lambda _: answer()) as server, rest_backend() as backend:
+        await called(backend, rest_tool(server.url, method="POST", body=body))
+
+    assert server.seen[0].header("Content-Type") == "application/x-www-form-urlencoded"
+    assert server.seen[0].header("Content-Length") == "0"
+
+
 async def test_a_small_answer_that_unpacks_to_a_huge_one_is_refused():
     bomb = answer(gzip.compress(b"\0" * 20_000_000), more="Content-Encoding: gzip\r\n")
     async with loopback(lambda _: bomb) as server, rest_backend(max_answer_bytes=1_000_000) as backend:
@@ -158,7 +179,7 @@ async def test_a_small_answer_that_unpacks_to_a_huge_one_is_refused():
         b"SSH-2.0-OpenSSH\r\n\r\n",
         b"HTTP/1.1 abc OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         answer(b"{}", more="Content-Encoding: br\r\n"),
         answer(b"this is no gzip", more="Content-Encoding: gzip\r\n"),

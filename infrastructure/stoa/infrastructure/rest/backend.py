@@ -22,6 +22,8 @@ from stoa.infrastructure.rest.errors import TRANSLATED, translated
 from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest, is_below
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
+MAX_HEADER_BYTES = 64 * 1024
+"""Of one header line of an answer; aiohttp's 8 KiB is less than some content security policies."""
 CONNECT_TIMEOUT_SECONDS = 10.0
 MAX_REDIRECTS = 5
 
@@ -44,6 +46,8 @@ def default_session() -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": _USER_AGENT, "Accept-Encoding": ACCEPTED},
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
         trust_env=False,
     )
 
@@ -128,6 +132,8 @@ class _RestCall(BackendCall):
         body = await content.readany()
         if not content.at_eof():
             body = await self._read_on(content, bytearray(body))
+        if len(body) > self._limit:
+            raise self._too_large()
         if body and (encoding := response.headers.get("Content-Encoding")):
             body = await self._unpacked(body, encoding)
         status = _status(response)
@@ -143,7 +149,7 @@ class _RestCall(BackendCall):
             if not chunk:
                 return bytes(body)
             body += chunk
-        raise self._too_large()
+        return bytes(body)
 
     async def _unpacked(self, body: bytes, encoding: str) -> bytes:
         try:
