@@ -23,6 +23,7 @@ test: install
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not live"
 
 check: install
+	@# the order: what is quick to fail comes first
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
