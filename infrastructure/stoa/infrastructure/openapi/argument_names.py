@@ -1,0 +1,59 @@
+"""Keys of a tool's arguments: legal for every client, one for each parameter and body member, none lost.
+
+A name that is legal and free stays as it is. Of two equal names the first keeps it and later parameters get their place
+appended (`id_query`), body members `body_` before; the binding keeps the names on the wire.
+"""
+
+import re
+
+from stoa.domain.naming import shortened
+
+NAME_LIMIT = 64
+_LEGAL = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+class ArgumentNames:
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def of_parameters(self, parameters: list[tuple[str, str]]) -> list[str]:
+        """Keys for (name, place) pairs, in their order."""
+        return self._assign([(name, f"{legal_key(name)}_{place}") for name, place in parameters])
+
+    def of_members(self, names: list[str]) -> list[str]:
+        """Keys for the members of the body."""
+        return self._assign([(name, f"body_{legal_key(name)}") for name in names])
+
+    def of_body(self) -> str:
+        """The key of the whole body."""
+        return self._assign([("body", "request_body")])[0]
+
+    def _assign(self, wanted: list[tuple[str, str]]) -> list[str]:
+        """Legal names first, so that no rewritten one takes the place of one that could stay."""
+        chosen: dict[int, str] = {}
+        for position, (name, _) in enumerate(wanted):
+            if _LEGAL.match(name) and name not in self._taken:
+                chosen[position] = name
+                self._taken.add(name)
+        for position, (name, other) in enumerate(wanted):
+            if position not in chosen:
+                chosen[position] = self._free([name, other])
+        return [chosen[position] for position in range(len(wanted))]
+
+    def _free(self, candidates: list[str]) -> str:
+        legal = [legal_key(candidate) for candidate in candidates]
+        name = next((candidate for candidate in legal if candidate not in self._taken), None)
+        number = 2
+        while name is None or name in self._taken:
+            name = f"{legal[-1][: NAME_LIMIT - 4]}_{number}"
+            number += 1
+        self._taken.add(name)
+        return name
+
+
+def legal_key(name: str) -> str:
+    """`filter[name]` as `filter_name`, `$top` as `top`, `StartTime<` as `StartTime_lt`."""
+    text = name.replace("<", "_lt_").replace(">", "_gt_") if "<" in name or ">" in name else name
+    key = _ILLEGAL.sub("_", text).strip("_") or "argument"
+    return key if len(key) <= NAME_LIMIT else shortened(key, name, NAME_LIMIT)

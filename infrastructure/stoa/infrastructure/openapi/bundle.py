@@ -1,0 +1,318 @@
+"""Puts normalised schemas together into one that stands alone: References written out in place while that stays small
+(many clients do not resolve `$ref`), otherwise under `$defs`. Recursive components always go there.
+
+Results share their parts; nobody changes a schema once it is made.
+"""
+
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stoa.domain.json_value import JsonObject, is_object
+from stoa.domain.naming import shortened
+from stoa.infrastructure.openapi.schema import ANNOTATIONS, Node, Reference, SchemaNormaliser
+from stoa.infrastructure.openapi.text import cut
+from stoa.infrastructure.openapi.values import is_list
+
+BUDGET = 24 * 1024
+"""Characters of one tool's schema up to which everything is written out."""
+DEFS_LIMIT = 192 * 1024
+"""Characters of `$defs`; components beyond it accept anything."""
+_DEPTH_LIMIT = 120
+"""Levels of JSON up to which references inside references are written out."""
+_BRIEF = 120
+"""Characters of a description in a schema that does not fit the budget."""
+_LEAF_SIZE = 120
+_REFERENCE_SIZE = 40
+_UNBOUNDED = 1 << 40
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_.-]+")
+_DATA = frozenset({"default", "enum", "const", "examples", "required", "dependentRequired", "type"})
+_SCHEMA_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
+_SCHEMA_LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+_TOO_LARGE: JsonObject = {"description": "Not described here: too large."}
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Schemas that refer to nothing but `definitions`."""
+
+    schemas: dict[str, JsonObject]
+    definitions: JsonObject
+    size: int
+    is_complete: bool
+    """False: some definitions were too large."""
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What is known of a component once its circle (strongly connected component) is."""
+
+    uses: Counter[str]
+    own_size: int
+    own_depth: int
+    is_recursive: bool = False
+    is_hollow: bool = False
+    """It is defined as itself (`A: {allOf: [A]}`), which says nothing and sends validators round in circles."""
+    size: int = 0
+    """Written out, everything that is not recursive in place; likewise `depth`."""
+    depth: int = 0
+
+
+class Bundler:
+    def __init__(self, normaliser: SchemaNormaliser) -> None:
+        self._normaliser = normaliser
+        self._facts: dict[str, _Facts] = {}
+        self._names: dict[str, str] = {}
+        self._pointers: dict[str, str] = {}
+        self._written_out = _Writer(self, self.is_recursive)
+        self._referring = _Writer(self, lambda pointer: not self._is_leaf(pointer), is_brief=True)
+
+    def is_recursive(self, pointer: str) -> bool:
+        return self._facts[pointer].is_recursive
+
+    def body(self, pointer: str) -> Node:
+        """What stands for a component: its schema, unless that says nothing."""
+        return {} if self._facts[pointer].is_hollow else self._normaliser.component(pointer)
+
+    def bundle(self, nodes: Mapping[str, Node]) -> Bundle:
+        uses: Counter[str] = Counter()
+        size = sum(len(name) + 6 + _measure(node, uses) for name, node in nodes.items())
+        for pointer in uses:
+            self._analyse(pointer)
+        reachable = self._reachable(uses)
+        recursive = [pointer for pointer in reachable if self.is_recursive(pointer)]
+        size += sum(self._size_in_place(pointer) * times for pointer, times in uses.items())
+        size += sum(self._facts[pointer].size for pointer in recursive)
+        depth = max((self._facts[pointer].depth for pointer in reachable), default=0)
+        if size > BUDGET or depth > _DEPTH_LIMIT:
+            return self._with_definitions(nodes)
+        definitions = {self.name_of(pointer): self._written_out.body(pointer) for pointer in recursive}
+        return Bundle({name: self._written_out.node(node) for name, node in nodes.items()}, definitions, size, True)
+
+    def _with_definitions(self, nodes: Mapping[str, Node]) -> Bundle:
+        """Each member of the root is written out one level deep, so that its type is seen at once; the rest refers."""
+        size = 0
+        uses: Counter[str] = Counter()
+        for name, node in nodes.items():
+            size += len(name) + 6 + _measure(node, uses)
+            if isinstance(node, Reference):
+                uses += self._facts[node.pointer].uses
+                uses[node.pointer] -= 1
+                size += self._referring.size(node.pointer)
+        definitions: JsonObject = {}
+        is_complete = True
+        queue = deque(pointer for pointer, times in uses.items() if times > 0)
+        while queue:
+            pointer = queue.popleft()
+            name = self.name_of(pointer)
+            if name in definitions or self._is_leaf(pointer):
+                continue
+            if size + self._referring.size(pointer) > DEFS_LIMIT:
+                definitions[name] = _TOO_LARGE
+                is_complete = False
+                continue
+            size += self._referring.size(pointer)
+            definitions[name] = self._referring.body(pointer)
+            queue.extend(self._facts[pointer].uses)
+        schemas = {name: self._referring.root(node) for name, node in nodes.items()}
+        return Bundle(schemas, definitions, size, is_complete)
+
+    def name_of(self, pointer: str) -> str:
+        """A `$defs` key that is the component's own name where that is free."""
+        name = self._names.get(pointer)
+        if name is None:
+            own = _ILLEGAL.sub("_", pointer.rpartition("/")[2]) or "Schema"
+            name = own if len(own) <= 64 else shortened(own, pointer, 64)
+            number = 2
+            while name in self._pointers:
+                name = f"{own[:56]}_{number}"
+                number += 1
+            self._names[pointer] = name
+            self._pointers[name] = pointer
+        return name
+
+    def _reachable(self, start: Iterable[str]) -> list[str]:
+        found = dict.fromkeys(start)
+        queue = deque(found)
+        while queue:
+            for pointer in self._facts[queue.popleft()].uses:
+                if pointer not in found:
+                    found[pointer] = None
+                    queue.append(pointer)
+        return list(found)
+
+    def _is_leaf(self, pointer: str) -> bool:
+        facts = self._facts[pointer]
+        return not facts.uses and facts.own_size <= _LEAF_SIZE
+
+    def _size_in_place(self, pointer: str) -> int:
+        facts = self._facts[pointer]
+        return _REFERENCE_SIZE if facts.is_recursive else facts.size
+
+    def _read(self, pointer: str) -> _Facts:
+        uses: Counter[str] = Counter()
+        schema = self._normaliser.component(pointer)
+        facts = _Facts(uses, _measure(schema, uses), _depth(schema))
+        self._facts[pointer] = facts
+        return facts
+
+    def _analyse(self, start: str) -> None:
+        """Tarjan's algorithm without recursion: circles come out after everything that they use."""
+        if start in self._facts:
+            return
+        order: dict[str, int] = {start: 0}
+        low: dict[str, int] = {start: 0}
+        open_ones: list[str] = [start]
+        is_open: set[str] = {start}
+        work: list[tuple[str, Iterator[str]]] = [(start, iter(self._read(start).uses))]
+        while work:
+            pointer, successors = work[-1]
+            for successor in successors:
+                if successor not in self._facts:
+                    order[successor] = low[successor] = len(order)
+                    open_ones.append(successor)
+                    is_open.add(successor)
+                    work.append((successor, iter(self._read(successor).uses)))
+                    break
+                if successor in is_open:
+                    low[pointer] = min(low[pointer], order[successor])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[pointer])
+                if low[pointer] == order[pointer]:
+                    position = open_ones.index(pointer)
+                    circle = open_ones[position:]
+                    del open_ones[position:]
+                    is_open.difference_update(circle)
+                    self._conclude(circle)
+
+    def _conclude(self, circle: list[str]) -> None:
+        members = [self._facts[pointer] for pointer in circle]
+        is_recursive = len(circle) > 1 or circle[0] in members[0].uses
+        for facts in members:
+            facts.is_recursive = is_recursive
+        if is_recursive:
+            self._mark_hollow(circle)
+        for facts in members:
+            inner = sum(self._size_in_place(pointer) * times for pointer, times in facts.uses.items())
+            facts.size = min(facts.own_size + inner, _UNBOUNDED)
+            below = (self._facts[pointer] for pointer in facts.uses)
+            facts.depth = facts.own_depth + max((other.depth for other in below if not other.is_recursive), default=0)
+
+    def _mark_hollow(self, circle: list[str]) -> None:
+        """Find the members that come back to themselves without passing a property or an item."""
+        in_place = {pointer: set(_in_place(self._normaliser.component(pointer))) & set(circle) for pointer in circle}
+        for start in circle:
+            found = set(in_place[start])
+            queue = deque(found)
+            while queue:
+                new = in_place[queue.popleft()] - found
+                found |= new
+                queue.extend(new)
+            self._facts[start].is_hollow = start in found
+
+
+class _Writer:
+    """Turns nodes into plain JSON; `keeps` tells which references stay references. `is_brief` cuts descriptions to what
+    a large schema can afford."""
+
+    def __init__(self, bundler: Bundler, keeps: Callable[[str], bool], *, is_brief: bool = False) -> None:
+        self._bundler = bundler
+        self._keeps = keeps
+        self._is_brief = is_brief
+        self._bodies: dict[str, JsonObject] = {}
+        self._sizes: dict[str, int] = {}
+
+    def body(self, pointer: str) -> JsonObject:
+        """The component itself, written out once."""
+        known = self._bodies.get(pointer)
+        if known is None:
+            known = self._bodies[pointer] = self.node(self._bundler.body(pointer))
+        return known
+
+    def size(self, pointer: str) -> int:
+        """About the length of the body's JSON text."""
+        if pointer not in self._sizes:
+            self._sizes[pointer] = _measure(self.body(pointer), None)
+        return self._sizes[pointer]
+
+    def root(self, node: Node) -> JsonObject:
+        """Like `node`, but a reference at the top is written out in any case, and its description is kept."""
+        if isinstance(node, Reference):
+            return _merged(self.body(node.pointer), {**self.node(node.siblings), **_only_description(node.siblings)})
+        return {**self.node(node), **_only_description(node)}
+
+    def node(self, node: Node) -> JsonObject:
+        if isinstance(node, Reference):
+            siblings = self.node(node.siblings) if node.siblings else {}
+            if self._keeps(node.pointer):
+                return {"$ref": f"#/$defs/{self._bundler.name_of(node.pointer)}", **siblings}
+            return _merged(self.body(node.pointer), siblings)
+        return {key: self._member(key, value) for key, value in node.items()}
+
+    def _member(self, key: str, value: Any) -> Any:
+        if key in _DATA:
+            return value
+        if key in _SCHEMA_MAPS:
+            return {name: self.node(schema) for name, schema in value.items()}
+        if is_object(value) or isinstance(value, Reference):
+            return self.node(value)
+        if is_list(value) and key in _SCHEMA_LISTS:
+            return [self.node(schema) for schema in value]
+        if key == "description" and self._is_brief and isinstance(value, str):
+            return cut(value, _BRIEF)
+        return value
+
+
+def _only_description(node: JsonObject) -> JsonObject:
+    return {"description": node["description"]} if "description" in node else {}
+
+
+def _merged(target: JsonObject, siblings: JsonObject) -> JsonObject:
+    if not siblings:
+        return target
+    if siblings.keys() <= ANNOTATIONS and "$ref" not in target:
+        return {**target, **siblings}
+    notes = {key: value for key, value in siblings.items() if key in ANNOTATIONS}
+    rest = {key: value for key, value in siblings.items() if key not in ANNOTATIONS}
+    return {"allOf": [target, rest] if rest else [target], **notes}
+
+
+def _measure(value: Any, uses: Counter[str] | None) -> int:
+    """About the length of the JSON text; counts the references on the way."""
+    if isinstance(value, str):
+        return len(value) + 2
+    if is_object(value):
+        return 2 + sum(len(key) + 4 + _measure(member, uses) for key, member in value.items())
+    if is_list(value):
+        return 2 + sum(1 + _measure(member, uses) for member in value)
+    if isinstance(value, Reference):
+        if uses is not None:
+            uses[value.pointer] += 1
+        return _measure(value.siblings, uses)
+    return 5
+
+
+def _depth(value: Any) -> int:
+    if is_object(value):
+        return 1 + max((_depth(member) for member in value.values()), default=0)
+    if is_list(value):
+        return 1 + max((_depth(member) for member in value), default=0)
+    return 1 + _depth(value.siblings) if isinstance(value, Reference) else 0
+
+
+def _in_place(node: Node) -> Iterator[str]:
+    """References that apply to the very value that the node describes."""
+    if isinstance(node, Reference):
+        yield node.pointer
+        yield from _in_place(node.siblings)
+        return
+    for key in ("allOf", "anyOf", "oneOf"):
+        for branch in node.get(key, ()):
+            yield from _in_place(branch)
+    for key in ("not", "if", "then", "else"):
+        if key in node:
+            yield from _in_place(node[key])

@@ -1,0 +1,84 @@
+"""OpenAPI documents to tools: the order of the work, what is selected, and what is told about the rest.
+
+document.py    text to document            references.py  $ref within it          servers.py  base URLs
+paths.py       operations, path templates  parameters.py  body.py  result_schema.py
+schema.py      any dialect to 2020-12      bundle.py      in place or $defs       operation.py  the tool
+"""
+
+import re
+
+from stoa.application.ports import Conversion, ConversionOptions, SpecConverter, SpecDocument
+from stoa.domain.json_value import as_object
+from stoa.domain.tool import ApiReference, Tool
+from stoa.infrastructure.openapi.bundle import BUDGET
+from stoa.infrastructure.openapi.document import ApiDocument, read_document
+from stoa.infrastructure.openapi.naming import names_of
+from stoa.infrastructure.openapi.operation import tool_of
+from stoa.infrastructure.openapi.paths import CannotConvert, Operation, operations_of
+from stoa.infrastructure.openapi.values import texts
+from stoa.infrastructure.openapi.workbench import Workbench
+
+_WORD_GAPS = re.compile(r"[^a-z0-9]+")
+
+
+class OpenApiConverter(SpecConverter):
+    """OpenAPI 2.0, 3.0, 3.1 and 3.2, as JSON or YAML. Webhooks and callbacks are calls to others and yield no tools."""
+
+    kind = "openAPI"
+
+    def convert(self, document: SpecDocument, options: ConversionOptions) -> Conversion:
+        api_document = read_document(document)
+        bench = Workbench(api_document, options)
+        operations = _selected(api_document, bench)
+        api = _api(api_document, options)
+        tools: list[Tool] = []
+        homeless = 0
+        for operation, name in zip(operations, names_of(operations, bench), strict=True):
+            base_url = bench.servers.base_url(operation.path_item, operation.content)
+            if base_url is None:
+                homeless += 1
+                continue
+            try:
+                tools.append(tool_of(operation, name, base_url, api, bench))
+            except CannotConvert as problem:
+                bench.report.error(operation.place, f"left out: {problem}")
+        if homeless:
+            message = f"{homeless} operations are left out: no usable server is given; set spec.baseURL (http or https)"
+            bench.report.error("", message)
+        if bench.too_large_results:
+            message = f"{bench.too_large_results} tools have no output schema: theirs exceeds {BUDGET // 1024} KB"
+            bench.report.warning("", message)
+        return Conversion(tuple(tools), bench.report.findings)
+
+
+def _selected(document: ApiDocument, bench: Workbench) -> list[Operation]:
+    operations = list(operations_of(document, bench.references, bench.report))
+    known = {operation.operation_id for operation in operations}
+    for missing in sorted(bench.options.operation_ids - known):
+        bench.report.warning("", f"no operation has the id {missing!r} (selector.operationIds)")
+    return [operation for operation in operations if _is_wanted(operation, bench.options)]
+
+
+def _is_wanted(operation: Operation, options: ConversionOptions) -> bool:
+    tags = set(texts(operation.content.get("tags")))
+    return (
+        (not options.include_tags or not tags.isdisjoint(options.include_tags))
+        and tags.isdisjoint(options.exclude_tags)
+        and (not options.methods or operation.method in options.methods)
+        and operation.path.startswith(options.path_prefix)
+        and (not options.operation_ids or operation.operation_id in options.operation_ids)
+    )
+
+
+def _api(document: ApiDocument, options: ConversionOptions) -> ApiReference:
+    info = as_object(document.root.get("info"))
+    title, version = info.get("title"), info.get("version")
+    told, said = options.api, str(version) if isinstance(version, str | int | float) else ""
+    return ApiReference(
+        name=told.name if told else _slug(title),
+        version=(told.version if told else None) or said or None,
+    )
+
+
+def _slug(title: object) -> str:
+    return _WORD_GAPS.sub("-", str(title or "").lower()).strip("-")[:64] or "api"

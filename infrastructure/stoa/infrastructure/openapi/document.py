@@ -1,0 +1,106 @@
+"""Text to an OpenAPI document: JSON or YAML, and is it one at all?"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic_core
+
+from stoa.application.ports import SpecDocument
+from stoa.domain.errors import InvalidInput
+from stoa.domain.json_value import JsonObject, is_object
+from stoa.infrastructure.openapi.yaml_text import YamlProblem, parse_yaml
+
+_FLOW_YAML_LIMIT = 256 * 1024
+"""Text that opens with a brace but is no JSON is tried as YAML up to this size: large ones must not cost twice."""
+_POSITION = re.compile(r"^(?P<reason>.*) at line (?P<line>\d+) column \d+$", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiDocument:
+    """A parsed description of a version we read."""
+
+    location: str
+    root: JsonObject
+    version: tuple[int, int]
+
+    @property
+    def is_swagger(self) -> bool:
+        """Version 2.0, with its own parameters, bodies and hosts."""
+        return self.version[0] == 2
+
+    @property
+    def has_full_schemas(self) -> bool:
+        """3.1 and later: schemas are JSON Schema 2020-12 and what stands beside a `$ref` counts."""
+        return self.version >= (3, 1)
+
+    @property
+    def paths(self) -> JsonObject:
+        paths: JsonObject = self.root["paths"]
+        return paths
+
+
+def read_document(document: SpecDocument) -> ApiDocument:
+    """Parse and identify. Raises InvalidInput naming location, line and reason."""
+    root = _parse(document)
+    if not is_object(root):
+        raise InvalidInput(f"{document.location}: line 1: not an OpenAPI document but {_kind(root)}")
+    version = _version(document.location, root)
+    if not is_object(root.get("paths")):
+        said = "its `paths` is not an object" if "paths" in root else "it has no `paths`, so there is nothing to call"
+        raise InvalidInput(f"{document.location}: line {_line_of(document.text, 'paths')}: {said}")
+    return ApiDocument(document.location, root, version)
+
+
+def _parse(document: SpecDocument) -> Any:
+    text = document.text.removeprefix("\ufeff")
+    looks_like_json = text.lstrip()[:1] in {"{", "["}
+    if not looks_like_json:
+        return _parse_yaml(document.location, text)
+    try:
+        return pydantic_core.from_json(text.encode(), allow_inf_nan=False)
+    except ValueError as failure:
+        if len(text) <= _FLOW_YAML_LIMIT:
+            try:
+                return parse_yaml(text)
+            except YamlProblem:
+                pass  # the JSON parser's complaint is the one that helps
+        raise InvalidInput(_json_problem(document.location, str(failure))) from failure
+
+
+def _parse_yaml(location: str, text: str) -> Any:
+    try:
+        return parse_yaml(text)
+    except YamlProblem as problem:
+        raise InvalidInput(f"{location}: line {problem.line}: not readable as YAML: {problem.reason}") from problem
+
+
+def _json_problem(location: str, message: str) -> str:
+    position = _POSITION.match(message)
+    if position is None:
+        return f"{location}: line 1: not readable as JSON"
+    return f"{location}: line {position['line']}: not readable as JSON: {position['reason']}"
+
+
+def _version(location: str, root: JsonObject) -> tuple[int, int]:
+    for key in ("openapi", "swagger"):
+        if key in root:
+            found = re.match(r"(\d+)\.(\d+)", str(root[key]))
+            version = (int(found[1]), int(found[2])) if found else (0, 0)
+            if version == (2, 0) or version[0] == 3:
+                return version
+            raise InvalidInput(f"{location}: line 1: `{key}` is {str(root[key])[:20]!r}; versions 2.0 and 3.x are read")
+    other = next((key for key in ("asyncapi", "arazzo", "swaggerVersion") if key in root), None)
+    reason = f"this is {other}, not OpenAPI" if other else "neither `openapi` nor `swagger` is given"
+    raise InvalidInput(f"{location}: line 1: not an OpenAPI document: {reason}")
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "empty"
+    return "a list" if isinstance(value, list) else "a single value"
+
+
+def _line_of(text: str, key: str) -> int:
+    found = re.search(rf'^\s*["\']?{key}["\']?\s*:', text, re.MULTILINE)
+    return text.count("\n", 0, found.start()) + 1 if found else 1

@@ -1,0 +1,132 @@
+"""Single keywords of OpenAPI schemas as JSON Schema 2020-12 allows them: pure functions, each giving a usable value or
+None where nothing can be made of it."""
+
+import functools
+import math
+import re
+import warnings
+from typing import Any
+
+import jsonschema_rs
+
+from stoa.domain.json_value import JsonObject, is_object
+from stoa.infrastructure.openapi.values import is_list, list_or_empty
+
+TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
+_TYPE_ALIASES = {
+    **dict.fromkeys(("int", "int32", "int64", "long", "short"), "integer"),
+    **dict.fromkeys(("float", "double", "decimal"), "number"),
+    **dict.fromkeys(
+        ("file", "binary", "date", "datetime", "date-time", "text", "str", "uuid", "uri", "enum"), "string"
+    ),
+    **dict.fromkeys(("bool",), "boolean"),
+    **dict.fromkeys(("dict", "map", "hash", "hashmap"), "object"),
+    **dict.fromkeys(("list", "set"), "array"),
+}
+_FOREIGN_GROUP = re.compile(r"\(\?(?![:=!]|<[=!A-Za-z])|\\[AZzQEGh]|\(\?P")
+_EXAMPLE_LIMIT = 80
+
+
+def types_of(value: Any) -> tuple[list[str], bool]:
+    """The JSON types meant, and whether they were written as they should be. No types: anything."""
+    written = list_or_empty(value) if is_list(value) else [value]
+    types: list[str] = []
+    is_clean = True
+    for name in written:
+        lowered = name.lower() if isinstance(name, str) else ""
+        meant = lowered if lowered in TYPES else _TYPE_ALIASES.get(lowered)
+        is_clean = is_clean and meant == name
+        if meant is None:
+            if lowered not in {"", "any"}:
+                is_clean = False
+            return [], is_clean and lowered == "any"
+        if meant not in types:
+            types.append(meant)
+    return types, is_clean
+
+
+def number(value: Any) -> int | float | None:
+    if isinstance(value, str) and len(value) < 40:
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+        value = int(value) if math.isfinite(value) and value.is_integer() else value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if isinstance(value, int) or math.isfinite(value) else None
+
+
+def count(value: Any) -> int | None:
+    value = number(value)
+    return int(value) if value is not None and value >= 0 and value == int(value) else None
+
+
+def is_json(value: Any, depth: int = 0) -> bool:
+    """Can it be written as JSON? An overflowing number becomes infinity in the parser."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if is_object(value):
+        return depth < 40 and all(is_json(member, depth + 1) for member in value.values())
+    if is_list(value):
+        return depth < 40 and all(is_json(member, depth + 1) for member in value)
+    return True
+
+
+def fits(value: Any, types: list[str]) -> bool:
+    """Is the value of one of these types? No types: yes."""
+    if not types:
+        return True
+    if value is None:
+        kinds = {"null"}
+    elif isinstance(value, bool):
+        kinds = {"boolean"}
+    elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        kinds = {"integer", "number"}
+    else:
+        kinds = {{float: "number", str: "string", list: "array", dict: "object"}[type(value)]}
+    return not kinds.isdisjoint(types)
+
+
+def distinct(values: list[Any]) -> list[Any]:
+    """JSON's idea of equality: true is not 1."""
+    result: list[Any] = []
+    seen: set[str] = set()
+    for value in values:
+        mark = f"{type(value).__name__}:{value!r}"
+        if mark not in seen:
+            seen.add(mark)
+            result.append(value)
+    return result
+
+
+def short_examples(schema: JsonObject, types: list[str]) -> list[Any]:
+    """At most two short plain values among `examples` and `example`; they help a model more than they cost."""
+    candidates = [*list_or_empty(schema.get("examples")), schema.get("example")]
+    kept = [value for value in candidates if _is_short(value) and fits(value, types)]
+    enum = list_or_empty(schema.get("enum"))
+    return distinct(kept)[:2] if not enum else []
+
+
+def _is_short(value: Any) -> bool:
+    if isinstance(value, str):
+        return 0 < len(value) <= _EXAMPLE_LIMIT
+    return isinstance(value, bool | int | float) and is_json(value) and abs(value) < 1e18
+
+
+@functools.lru_cache(maxsize=4096)
+def is_portable_pattern(pattern: str) -> bool:
+    """Is it a regular expression here, in Python and (as far as one can tell from outside) in ECMAScript?
+
+    Clients compile patterns with what they have, and one that fails there takes the whole tool with it.
+    """
+    if _FOREIGN_GROUP.search(pattern):
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(pattern)
+        jsonschema_rs.Draft202012Validator({"pattern": pattern})
+    except (re.error, jsonschema_rs.ValidationError, ValueError, OverflowError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,166 @@
+"""One operation to one tool: binding, input schema, result schema, texts and hints."""
+
+from dataclasses import dataclass
+
+import pydantic
+
+from stoa.domain.json_value import JsonObject
+from stoa.domain.tool import ApiReference, RestBinding, RestBody, RestParameter, Tool, ToolAnnotations
+from stoa.infrastructure.openapi.argument_names import ArgumentNames
+from stoa.infrastructure.openapi.body import Body, body_of
+from stoa.infrastructure.openapi.compiled import is_usable
+from stoa.infrastructure.openapi.parameters import Parameter, fixed_query, parameters_of, raw_parameters
+from stoa.infrastructure.openapi.paths import CannotConvert, Operation, take_apart
+from stoa.infrastructure.openapi.result_schema import result_schema_of
+from stoa.infrastructure.openapi.schema import Node, described_node, description_of
+from stoa.infrastructure.openapi.text import TITLE_LIMIT, described, line
+from stoa.infrastructure.openapi.values import text_or_empty, texts
+from stoa.infrastructure.openapi.workbench import Workbench
+
+_OWN_TAGS = "stoa:"
+_SAFE = {"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"}
+
+
+@dataclass(slots=True)
+class _Arguments:
+    """The tool's arguments while they are collected: key to schema, and the keys that must be given."""
+
+    schemas: dict[str, Node]
+    required: list[str]
+
+
+def tool_of(operation: Operation, name: str, base_url: str, api: ApiReference, bench: Workbench) -> Tool:
+    """Raises CannotConvert when no tool can call this operation."""
+    path = take_apart(operation.path)
+    raw = raw_parameters(operation, bench)
+    parameters = parameters_of(operation, path, raw, bench)
+    body = body_of(operation, raw, bench)
+    names, arguments = ArgumentNames(), _Arguments({}, [])
+    options, content = bench.options, operation.content
+    try:
+        binding = RestBinding(
+            method=operation.method,
+            base_url=base_url,
+            path=path.template,
+            parameters=_bound_parameters(parameters, names, arguments),
+            fixed_query=fixed_query(path, parameters),
+            body=_bound_body(body, names, arguments) if body is not None else None,
+        )
+        summary = text_or_empty(content.get("summary"))
+        return Tool(
+            name=name,
+            tenant=options.tenant,
+            title=line(summary, TITLE_LIMIT) or None,
+            description=described(
+                summary,
+                text_or_empty(content.get("description")),
+                operation.place,
+                is_deprecated=content.get("deprecated") is True,
+            ),
+            input_schema=_input_schema(arguments, operation, bench),
+            output_schema=result_schema_of(operation, bench),
+            annotations=annotations_of(operation.method),
+            tags=_tags(operation, bench),
+            version=api.version,
+            api=ApiReference(name=api.name, version=api.version, operation_id=operation.operation_id),
+            binding=binding,
+            timeout_seconds=options.timeout_seconds,
+            rate_limit=options.rate_limit,
+            authentication=options.authentication,
+        )
+    except pydantic.ValidationError as caught:
+        fields = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in caught.errors()}))
+        raise CannotConvert(f"cannot be expressed as a tool ({fields})") from caught
+
+
+def annotations_of(method: str) -> ToolAnnotations:
+    """MCP hints by HTTP method (RFC 9110 section 9.2): safe ones read, PUT and DELETE may be repeated, POST adds."""
+    if method in _SAFE:
+        return ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=True)
+    return ToolAnnotations(
+        read_only_hint=False,
+        destructive_hint={"POST": False, "DELETE": True}.get(method),
+        idempotent_hint=True if method in {"PUT", "DELETE"} else None,
+        open_world_hint=True,
+    )
+
+
+def _bound_parameters(
+    parameters: list[Parameter], names: ArgumentNames, arguments: _Arguments
+) -> tuple[RestParameter, ...]:
+    keys = names.of_parameters([(parameter.name, parameter.location) for parameter in parameters])
+    bound: list[RestParameter] = []
+    for key, parameter in zip(keys, parameters, strict=True):
+        arguments.schemas[key] = _renamed(key, parameter.name, f"{parameter.location} parameter", parameter.schema)
+        if parameter.is_required:
+            arguments.required.append(key)
+        bound.append(
+            RestParameter(
+                argument=key,
+                name=parameter.name,
+                location=parameter.location,
+                style=parameter.style,
+                explode=parameter.explode,
+                allow_reserved=parameter.allow_reserved,
+                is_json=parameter.is_json,
+            )
+        )
+    return tuple(bound)
+
+
+def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments) -> RestBody:
+    if body.shape is None:
+        key = names.of_body()
+        arguments.schemas[key] = body.schema
+        arguments.required += [key] if body.is_required else []
+        return RestBody(media_type=body.media_type, argument=key, required=body.is_required, form=body.form)
+    members = list(body.shape.properties)
+    fields = dict(zip(names.of_members(members), members, strict=True))
+    needed = set(body.shape.required)
+    for key, member in fields.items():
+        arguments.schemas[key] = _renamed(key, member, "body member", body.shape.properties[member])
+        arguments.required += [key] if member in needed else []
+    return RestBody(media_type=body.media_type, fields=fields, required=body.is_required, form=body.form)
+
+
+def _renamed(key: str, name: str, kind: str, node: Node) -> Node:
+    """A model that knows the API must be able to see which of its names this is."""
+    return node if key == name else described_node(node, f"{description_of(node)} ({kind} {name})".strip())
+
+
+def _input_schema(arguments: _Arguments, operation: Operation, bench: Workbench) -> JsonObject:
+    bundle = bench.input_bundler.bundle(arguments.schemas)
+    if not bundle.is_complete:
+        bench.report.warning(operation.place, "parts of its arguments are too large to describe; they accept anything")
+    schema = _closed(bundle.schemas, arguments.required, bundle.definitions)
+    if is_usable(schema):
+        return schema
+    usable: dict[str, JsonObject] = {}
+    for key, part in bundle.schemas.items():
+        if is_usable(_closed({key: part}, [], bundle.definitions)):
+            usable[key] = part
+        else:
+            bench.report.warning(operation.place, f"the schema of argument {key!r} is unusable; anything is accepted")
+            usable[key] = {}
+    definitions = bundle.definitions if is_usable(_closed({}, [], bundle.definitions)) else {}
+    return _closed(usable, arguments.required, definitions)
+
+
+def _closed(properties: dict[str, JsonObject], required: list[str], definitions: JsonObject) -> JsonObject:
+    schema: JsonObject = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = required
+    schema["additionalProperties"] = False
+    if definitions:
+        schema["$defs"] = definitions
+    return schema
+
+
+def _tags(operation: Operation, bench: Workbench) -> tuple[str, ...]:
+    """`stoa:*` tags grant access, so they come from the ToolSet, never from a description somebody else wrote."""
+    tags = texts(operation.content.get("tags"))
+    kept = [tag for tag in tags if not tag.startswith(_OWN_TAGS)]
+    if len(kept) < len(tags):
+        message = f"tags that start with {_OWN_TAGS!r} are not taken from a description; use toolDefaults.tags"
+        bench.report.warning(operation.place, message)
+    return tuple(dict.fromkeys([*kept, *bench.options.extra_tags]))

@@ -1,0 +1,190 @@
+"""Parameters of an operation: where they go, how they are written, what values they take.
+
+Path item and operation are merged (the operation wins by name and place), 2.0's inline types and `collectionFormat`
+become schemas and styles, and what the gateway itself sends is no argument.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+from stoa.domain.json_value import JsonObject, as_object, is_object
+from stoa.infrastructure.openapi.paths import PLACEHOLDER, CannotConvert, Operation, PathTemplate
+from stoa.infrastructure.openapi.references import Unresolvable
+from stoa.infrastructure.openapi.schema import Node, described_node, description_of
+from stoa.infrastructure.openapi.text import line
+from stoa.infrastructure.openapi.values import list_or_empty, text_or_empty
+from stoa.infrastructure.openapi.workbench import Workbench
+
+Location = Literal["path", "query", "header", "cookie"]
+Style = Literal["simple", "label", "matrix", "form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"]
+LOCATIONS: tuple[str, ...] = get_args(Location)
+_BODY_LOCATIONS = {"body", "formData"}
+_STYLES: dict[str, tuple[Style, ...]] = {
+    "path": ("simple", "label", "matrix"),
+    "query": ("form", "spaceDelimited", "pipeDelimited", "deepObject"),
+    "header": ("simple",),
+    "cookie": ("form",),
+}
+"""The styles of a place, its default first (OpenAPI 3.1 section 4.8.12.2)."""
+COLLECTION_STYLES: dict[str, Style] = {
+    "csv": "form",
+    "multi": "form",
+    "ssv": "spaceDelimited",
+    "tsv": "tabDelimited",
+    "pipes": "pipeDelimited",
+}
+_SCHEMA_KEYS = (
+    frozenset(
+        {"type", "format", "items", "default", "enum", "pattern", "multipleOf", "uniqueItems", "x-nullable", "example"}
+    )
+    | {"maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum"}
+    | {"maxLength", "minLength", "maxItems", "minItems"}
+)
+"""What of a 2.0 parameter describes its value."""
+_IGNORED_HEADERS = {"accept", "content-type", "authorization"}
+"""OpenAPI: such a header parameter "SHALL be ignored"."""
+_OWN_HEADERS = {
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "upgrade",
+    "te",
+    "trailer",
+    "keep-alive",
+    "expect",
+    "cookie",
+}
+"""They belong to the connection; a caller who sets them could speak to somebody else."""
+_TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    name: str
+    location: Location
+    schema: Node
+    is_required: bool
+    style: Style
+    explode: bool
+    allow_reserved: bool = False
+    is_json: bool = False
+
+
+def raw_parameters(operation: Operation, bench: Workbench) -> dict[tuple[str, str], JsonObject]:
+    """Resolved Parameter Objects by name and place, those of the path item first."""
+    found: dict[tuple[str, str], JsonObject] = {}
+    for level in (operation.path_item, operation.content):
+        for raw in list_or_empty(level.get("parameters")):
+            try:
+                parameter = bench.references.follow(raw)
+            except Unresolvable as problem:
+                bench.report.warning(operation.place, f"a parameter is left out: {problem}")
+                continue
+            name, place = parameter.get("name"), parameter.get("in")
+            if isinstance(name, str) and name and isinstance(place, str):
+                found[name, place] = parameter
+            elif place == "body":
+                found["body", "body"] = parameter
+            else:
+                bench.report.warning(operation.place, "a parameter without `name` or `in` is left out")
+    return found
+
+
+def parameters_of(
+    operation: Operation, path: PathTemplate, raw: dict[tuple[str, str], JsonObject], bench: Workbench
+) -> list[Parameter]:
+    """Everything outside the body. Raises CannotConvert when a required one cannot be sent."""
+    found: list[Parameter] = []
+    for (name, place), parameter in raw.items():
+        if place in _BODY_LOCATIONS or _is_sent_by_the_gateway(name, place, bench):
+            continue
+        problem = _problem(name, place, path)
+        if problem is None:
+            found.append(_read(name, cast("Location", place), parameter, operation, bench))
+        elif parameter.get("required") is True and place != "path":
+            raise CannotConvert(f"the required parameter {name!r} cannot be sent: {problem}")
+        else:
+            bench.report.warning(operation.place, f"parameter {name!r} is left out: {problem}")
+    declared = {parameter.name for parameter in found if parameter.location == "path"}
+    for name in path.placeholders:
+        if name not in declared:
+            bench.report.warning(operation.place, f"path parameter {name!r} is not declared; taken as required text")
+            found.append(Parameter(name, "path", {"type": "string"}, True, "simple", explode=False))
+    return found
+
+
+def fixed_query(path: PathTemplate, parameters: list[Parameter]) -> tuple[tuple[str, str], ...]:
+    """The query in the path key without what a parameter says anyway."""
+    in_query = {parameter.name for parameter in parameters if parameter.location == "query"}
+    return tuple((key, value) for key, value in path.query if key not in in_query and not PLACEHOLDER.search(value))
+
+
+def _is_sent_by_the_gateway(name: str, place: str, bench: Workbench) -> bool:
+    if place == "header" and name.lower() in _IGNORED_HEADERS:
+        return True
+    own = bench.options.authentication
+    if own.type != "apiKey" or own.location != place:
+        return False
+    return own.parameter_name == name or (place == "header" and own.parameter_name.lower() == name.lower())
+
+
+def _problem(name: str, place: str, path: PathTemplate) -> str | None:
+    if place not in LOCATIONS:
+        return f"`in: {place}` is not supported"
+    if place == "path" and name not in path.placeholders:
+        return "the path has no such placeholder"
+    if place in {"header", "cookie"} and not _TOKEN.match(name):
+        return f"this is no {place} name"
+    if place == "header" and (name.lower() in _OWN_HEADERS or name.lower().startswith("proxy-")):
+        return "this header belongs to the connection or the gateway"
+    return None
+
+
+def _read(name: str, place: Location, raw: JsonObject, operation: Operation, bench: Workbench) -> Parameter:
+    where = f"{operation.place} {place} parameter {name}"
+    media_type = ""
+    if bench.document.is_swagger:
+        schema_source: Any = {key: value for key, value in raw.items() if key in _SCHEMA_KEYS}
+    elif content := as_object(raw.get("content")):
+        media_type, described = next(iter(content.items()))
+        schema_source = as_object(described).get("schema", {})
+    else:
+        schema_source = raw.get("schema", {})
+    if is_object(schema_source) and "example" in raw and "example" not in schema_source and "$ref" not in schema_source:
+        schema_source = {**schema_source, "example": raw["example"]}
+    schema = bench.inputs.node(schema_source, where)
+    description = line(text_or_empty(raw.get("description"))) or description_of(schema)
+    if raw.get("deprecated") is True:
+        description = f"Deprecated. {description}".strip()
+    is_json = media_type.partition(";")[0].strip().lower().endswith("json")
+    if media_type and not is_json:
+        bench.report.warning(where, f"content of type {media_type!r} is sent as plain text")
+    style, explode = _style(place, raw, where, bench)
+    required = place == "path" or raw.get("required") is True
+    reserved = raw.get("allowReserved") is True and place == "query"
+    return Parameter(name, place, described_node(schema, description), required, style, explode, reserved, is_json)
+
+
+def _style(place: Location, raw: JsonObject, where: str, bench: Workbench) -> tuple[Style, bool]:
+    allowed = _STYLES[place]
+    if bench.document.is_swagger:
+        return swagger_style(place, raw)
+    style: Style = allowed[0]
+    wanted = raw.get("style")
+    if wanted in allowed:
+        style = wanted
+    elif wanted is not None and not (place == "cookie" and wanted == "cookie"):
+        bench.report.warning(where, f"style {str(wanted)[:40]!r} is not possible here; {style} is used")
+    explode = raw.get("explode")
+    return style, style == "deepObject" or (explode if isinstance(explode, bool) else style == "form")
+
+
+def swagger_style(place: str, raw: JsonObject) -> tuple[Style, bool]:
+    """2.0: `collectionFormat` as style and explode; csv is the default."""
+    collection = text_or_empty(raw.get("collectionFormat")) or "csv"
+    style: Style = COLLECTION_STYLES.get(collection, "form")
+    if style == "form" and place in {"path", "header"}:
+        style = "simple"
+    return style, collection == "multi"

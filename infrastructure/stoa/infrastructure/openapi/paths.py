@@ -1,0 +1,86 @@
+"""Operations of a document in its order, and path keys taken apart: template, fixed query, fragment."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from stoa.domain.json_value import JsonObject, as_object, is_object
+from stoa.infrastructure.openapi.document import ApiDocument
+from stoa.infrastructure.openapi.references import References, Unresolvable
+from stoa.infrastructure.openapi.report import Report
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
+PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+_DOT_SEGMENT = re.compile(r"(^|/)(\.|%2e){1,2}(/|$)", re.IGNORECASE)
+_EXPANSION = re.compile(r"\{[?&][^{}]*\}")
+
+
+class CannotConvert(Exception):
+    """This operation yields no tool; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    method: str
+    """Upper case."""
+    path: str
+    """The key as it stands in the document."""
+    path_item: JsonObject
+    content: JsonObject
+
+    @property
+    def place(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def operation_id(self) -> str | None:
+        value = self.content.get("operationId")
+        return str(value) if isinstance(value, str | int | float) and str(value).strip() else None
+
+
+def operations_of(document: ApiDocument, references: References, report: Report) -> Iterator[Operation]:
+    for path, raw_item in document.paths.items():
+        if path.startswith("x-"):
+            continue
+        try:
+            item = _path_item(raw_item, references)
+        except Unresolvable as problem:
+            report.error(path, f"{problem}; its operations are left out")
+            continue
+        found = [(key, item[key]) for key in item if key.lower() in METHODS]
+        for key, content in [*found, *as_object(item.get("additionalOperations")).items()]:
+            operation = Operation(key.upper(), path, item, as_object(content))
+            if is_object(content):
+                yield operation
+            else:
+                report.error(operation.place, "the operation must be an object; it is left out")
+
+
+def _path_item(raw: object, references: References) -> JsonObject:
+    """The path item with what it refers to; what stands beside a `$ref` wins."""
+    target = references.follow(raw)
+    if is_object(raw) and len(raw) > 1 and "$ref" in raw:
+        return {**target, **{key: value for key, value in raw.items() if key != "$ref"}}
+    return target
+
+
+@dataclass(frozen=True, slots=True)
+class PathTemplate:
+    template: str
+    placeholders: tuple[str, ...]
+    query: tuple[tuple[str, str], ...]
+    """As written after the `?`; values may be placeholders."""
+
+
+def take_apart(path: str) -> PathTemplate:
+    """`/files#search?x=1` and `/v1/{+name}{?page}` in their parts; the fragment never leaves a client."""
+    without_fragment = _EXPANSION.sub("", path).partition("#")[0]
+    template, _, query = without_fragment.partition("?")
+    template = PLACEHOLDER.sub(lambda match: "{" + (match[1].lstrip("+").rstrip("*") or match[1]) + "}", template)
+    if _DOT_SEGMENT.search(template):
+        raise CannotConvert("the path has a segment . or ..; write the path that is meant")
+    if not template.startswith("/"):
+        template = f"/{template}"
+    pairs = tuple(parse_qsl(query, keep_blank_values=True))
+    return PathTemplate(template, tuple(dict.fromkeys(PLACEHOLDER.findall(template))), pairs)

@@ -1,0 +1,90 @@
+"""`$ref` within one document. Nothing is ever fetched: what is not in the document is unresolvable and says so."""
+
+from typing import Any
+from urllib.parse import unquote
+
+from stoa.domain.json_value import JsonObject, is_object
+from stoa.infrastructure.openapi.document import ApiDocument
+from stoa.infrastructure.openapi.values import is_list
+
+_CHAIN_LIMIT = 50
+
+
+class Unresolvable(Exception):
+    """A reference leads nowhere; the text says why and what to do."""
+
+
+class References:
+    def __init__(self, document: ApiDocument) -> None:
+        self._root = document.root
+        self._own_names = {"", document.location, document.location.replace("\\", "/").rpartition("/")[2]}
+        self._only_reference_counts = not document.has_full_schemas
+        self._targets: dict[str, Any] = {}
+        self._ends: dict[str, str] = {}
+
+    def follow(self, node: Any) -> JsonObject:
+        """The object that `node` is, or finally refers to. Raises Unresolvable."""
+        if is_object(node) and isinstance(node.get("$ref"), str):
+            node = self.target(self.end_of(node["$ref"]))
+        if not is_object(node):
+            raise Unresolvable("an object is needed here")
+        return node
+
+    def end_of(self, reference: str) -> str:
+        """The last reference of a chain of objects that only refer on. Raises Unresolvable."""
+        known = self._ends.get(reference)
+        if known is not None:
+            return known
+        current = reference
+        for _ in range(_CHAIN_LIMIT):
+            node = self.target(current)
+            if not (is_object(node) and isinstance(node.get("$ref"), str)):
+                break
+            if len(node) > 1 and not self._only_reference_counts:
+                break
+            current = node["$ref"]
+        else:
+            raise Unresolvable(f"$ref {_shown(reference)} leads in a circle")
+        self._ends[reference] = current
+        return current
+
+    def target(self, reference: str) -> Any:
+        """What the reference points at. Raises Unresolvable."""
+        if reference not in self._targets:
+            self._targets[reference] = self._find(reference)
+        return self._targets[reference]
+
+    def _find(self, reference: str) -> Any:
+        file, _, fragment = reference.partition("#")
+        if file.removeprefix("./") not in self._own_names:
+            raise Unresolvable(f"$ref {_shown(reference)} is outside this document; bundle the files into one")
+        if fragment in {"", "/"}:
+            return self._root
+        if not fragment.startswith("/"):
+            raise Unresolvable(f"$ref {_shown(reference)} is not a JSON Pointer (#/components/...)")
+        # RFC 6901 section 6 decodes before splitting; some tools write the other order, some do not encode at all
+        for tokens in (
+            unquote(fragment).split("/"),
+            [unquote(part) for part in fragment.split("/")],
+            fragment.split("/"),
+        ):
+            found = self._walk(tokens[1:])
+            if found:
+                return found[0]
+        raise Unresolvable(f"$ref {_shown(reference)} points at nothing in this document")
+
+    def _walk(self, tokens: list[str]) -> tuple[Any] | None:
+        node: Any = self._root
+        for token in tokens:
+            key = token.replace("~1", "/").replace("~0", "~")
+            if is_object(node) and key in node:
+                node = node[key]
+            elif is_list(node) and key.isdecimal() and key.isascii() and len(key) < 7 and int(key) < len(node):
+                node = node[int(key)]
+            else:
+                return None
+        return (node,)
+
+
+def _shown(reference: str) -> str:
+    return repr(reference[:120])

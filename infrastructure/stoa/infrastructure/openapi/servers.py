@@ -1,0 +1,68 @@
+"""Where an operation is called: servers of operation, path and document, variables, relative URLs, and 2.0's host."""
+
+import re
+from urllib.parse import urljoin, urlsplit
+
+from stoa.domain.json_value import JsonObject, as_object, is_object
+from stoa.infrastructure.openapi.document import ApiDocument
+from stoa.infrastructure.openapi.values import list_or_empty, text_or_empty, texts
+
+_VARIABLE = re.compile(r"\{([^{}]*)\}")
+_USABLE = re.compile(r"^https?://[A-Za-z0-9._~:\[\]%-]+(?:/[^\s?#{}\\]*)?$")
+
+
+class Servers:
+    """`replacement` (a ToolSet's baseURL) takes the place of every server in the document, path included."""
+
+    def __init__(self, document: ApiDocument, replacement: str | None) -> None:
+        self._document = document
+        self._replacement = _usable(replacement) if replacement else None
+        self._of_document = self._swagger_base() if document.is_swagger else self._first(document.root)
+
+    def base_url(self, path_item: JsonObject, operation: JsonObject) -> str | None:
+        """The base of an operation, without a slash at the end; None: nobody says where."""
+        if self._replacement is not None:
+            return self._replacement
+        if self._document.is_swagger:
+            return self._of_document
+        for level in (operation, path_item):
+            if list_or_empty(level.get("servers")):
+                return self._first(level)
+        return self._of_document
+
+    def _first(self, level: JsonObject) -> str | None:
+        """The first usable server; without any, OpenAPI means `/` on the host the document came from."""
+        servers = [server for server in list_or_empty(level.get("servers")) if is_object(server)]
+        for server in servers or [{"url": "/"}]:
+            url = _filled(text_or_empty(server.get("url")), as_object(server.get("variables")))
+            base = _usable(urljoin(self._origin(), url) if self._origin() else url)
+            if base is not None:
+                return base
+        return None
+
+    def _swagger_base(self) -> str | None:
+        root = self._document.root
+        origin = urlsplit(self._origin())
+        host = text_or_empty(root.get("host")) or origin.netloc
+        schemes = [scheme for scheme in texts(root.get("schemes")) if scheme in {"https", "http"}]
+        scheme = "https" if "https" in schemes else next(iter(schemes), origin.scheme or "https")
+        path = text_or_empty(root.get("basePath")).strip("/")
+        return _usable(f"{scheme}://{host}/{path}") if host else None
+
+    def _origin(self) -> str:
+        location = self._document.location
+        return location if location.startswith(("http://", "https://")) else ""
+
+
+def _filled(url: str, variables: JsonObject) -> str:
+    def value(match: re.Match[str]) -> str:
+        variable = as_object(variables.get(match[1]))
+        default = variable.get("default", next(iter(list_or_empty(variable.get("enum"))), None))
+        return match[0] if default is None or isinstance(default, dict | list) else str(default)
+
+    return _VARIABLE.sub(value, url)
+
+
+def _usable(url: str) -> str | None:
+    base = re.split(r"[?#]", url.strip(), maxsplit=1)[0].rstrip("/")
+    return base if _USABLE.match(base) else None

@@ -1,0 +1,25 @@
+"""What one conversion of one document shares between its operations."""
+
+from stoa.application.ports import ConversionOptions
+from stoa.infrastructure.openapi.bundle import Bundler
+from stoa.infrastructure.openapi.document import ApiDocument
+from stoa.infrastructure.openapi.references import References
+from stoa.infrastructure.openapi.report import Report
+from stoa.infrastructure.openapi.schema import SchemaNormaliser
+from stoa.infrastructure.openapi.servers import Servers
+from stoa.infrastructure.openapi.visibility import Direction
+
+
+class Workbench:
+    def __init__(self, document: ApiDocument, options: ConversionOptions) -> None:
+        self.document = document
+        self.options = options
+        self.report = Report(document.location)
+        self.references = References(document)
+        self.servers = Servers(document, options.base_url)
+        self.inputs = SchemaNormaliser(document, self.references, self.report, Direction.INPUT)
+        self.outputs = SchemaNormaliser(document, self.references, self.report, Direction.OUTPUT)
+        self.input_bundler = Bundler(self.inputs)
+        self.output_bundler = Bundler(self.outputs)
+        self.too_large_results = 0
+        """Operations whose result schema was left out for its size."""

@@ -1,0 +1,97 @@
+"""The laws of SpecConverter, for every adapter and arbitrary descriptions of its kind."""
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stoa.application.ports import ConversionOptions, SpecConverter, SpecDocument
+from stoa.domain.errors import InvalidInput
+from stoa.domain.finding import Severity
+from stoa.infrastructure.openapi import OpenApiConverter
+
+LOCATION = "specs/api.json"
+
+
+class Kind(NamedTuple):
+    """One adapter, and how to describe an API with these operations in its language."""
+
+    converter: Callable[[], SpecConverter]
+    describe: Callable[[list[tuple[str, str]]], dict[str, Any]]
+    """(operation name, documentation) pairs to a document."""
+    foreign: tuple[str, ...]
+    """Texts that are not of this kind."""
+
+
+def _openapi(operations: list[tuple[str, str]]) -> dict[str, Any]:
+    paths = {f"/{n}": {"get": {"operationId": name, "summary": text}} for n, (name, text) in enumerate(operations)}
+    info = {"title": "API", "version": "1"}
+    return {"openapi": "3.1.0", "info": info, "servers": [{"url": "https://a.example"}], "paths": paths}
+
+
+KINDS = {
+    "openapi": Kind(
+        OpenApiConverter, _openapi, ("", "text", "{", "[]", "{}", "type Query { a: Int }", "asyncapi: 3.0.0")
+    ),
+}
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
+def converted(kind: Kind, document: dict[str, Any], **options: Any):
+    return kind.converter().convert(SpecDocument(LOCATION, json.dumps(document)), ConversionOptions(**options))
+
+
+OPERATIONS = st.lists(st.tuples(st.text(max_size=70), st.text(max_size=50)), max_size=8)
+
+
+@given(operations=OPERATIONS)
+def test_equal_input_gives_equal_output(kind, operations):
+    document = kind.describe(operations)
+    assert converted(kind, document) == converted(kind, document)
+
+
+@given(operations=OPERATIONS, prefix=st.text(max_size=60), suffix=st.text(max_size=60))
+def test_names_are_unique_whatever_operations_and_prefix_are_called(kind, operations, prefix, suffix):
+    tools = converted(kind, kind.describe(operations), name_prefix=prefix, name_suffix=suffix).tools
+    assert len({tool.name for tool in tools}) == len(tools)
+
+
+@given(operations=OPERATIONS)
+def test_each_operation_yields_a_tool_or_an_error(kind, operations):
+    conversion = converted(kind, kind.describe(operations))
+    errors = [finding for finding in conversion.findings if finding.severity is Severity.ERROR]
+    assert len(conversion.tools) + len(errors) == len(operations)
+
+
+@given(names=st.permutations(["alpha", "beta", "gamma", "delta"]))
+def test_tools_come_in_the_order_of_the_document(kind, names):
+    assert [tool.name for tool in converted(kind, kind.describe([(name, "") for name in names])).tools] == names
+
+
+def test_the_tools_of_a_tool_set_belong_to_its_tenant(kind):
+    (tool,) = converted(kind, kind.describe([("a", "b")]), tenant="acme").tools
+    assert tool.tenant == "acme"
+
+
+def test_other_texts_are_refused_with_their_location(kind):
+    for text in kind.foreign:
+        with pytest.raises(InvalidInput) as caught:
+            kind.converter().convert(SpecDocument(LOCATION, text), ConversionOptions())
+        assert LOCATION in caught.value.message
+        assert "line" in caught.value.message
+
+
+@settings(max_examples=50)
+@given(text=st.text(max_size=100))
+def test_arbitrary_text_converts_or_is_refused(kind, text):
+    try:
+        kind.converter().convert(SpecDocument(LOCATION, text), ConversionOptions())
+    except InvalidInput as refused:
+        assert LOCATION in refused.message

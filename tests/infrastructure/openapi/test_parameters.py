@@ -1,0 +1,237 @@
+"""Parameters: places, styles, names."""
+
+import pytest
+from tests.infrastructure.openapi.documents import (
+    accepts,
+    api,
+    binding,
+    convert,
+    messages,
+    only_tool,
+    operation,
+    parameter,
+    properties,
+    swagger,
+    with_parameters,
+)
+
+from stoa.domain.tool import Authentication, SecretReference
+
+TEXT = {"type": "string"}
+
+
+def test_every_place_is_bound_with_its_own_default_style():
+    tool = only_tool(
+        with_parameters(
+            {"name": "id", "in": "path", "required": True, "schema": TEXT},
+            {"name": "q", "in": "query", "schema": TEXT},
+            {"name": "X-Trace", "in": "header", "schema": TEXT},
+            {"name": "session", "in": "cookie", "schema": TEXT},
+            path="/pets/{id}",
+        )
+    )
+    found = [(p.name, p.location, p.style, p.explode) for p in binding(tool).parameters]
+    assert found == [
+        ("id", "path", "simple", False),
+        ("q", "query", "form", True),
+        ("X-Trace", "header", "simple", False),
+        ("session", "cookie", "form", True),
+    ]
+    assert tool.input_schema["required"] == ["id"]
+
+
+@pytest.mark.parametrize(
+    ("place", "said", "style", "explode"),
+    [
+        ("query", {"style": "deepObject"}, "deepObject", True),
+        ("query", {"style": "pipeDelimited"}, "pipeDelimited", False),
+        ("query", {"explode": False}, "form", False),
+        ("path", {"style": "matrix", "explode": True}, "matrix", True),
+        ("path", {"style": "label"}, "label", False),
+        ("header", {"explode": True}, "simple", True),
+        ("cookie", {"style": "cookie"}, "form", True),
+    ],
+)
+def test_styles_are_kept(place, said, style, explode):
+    tool = only_tool(
+        with_parameters(
+            {"name": "p", "in": place, "required": True, "schema": TEXT, **said},
+            path="/{p}" if place == "path" else "/",
+        )
+    )
+    assert (parameter(tool, "p").style, parameter(tool, "p").explode) == (style, explode)
+
+
+def test_a_style_that_its_place_does_not_have_is_reported_and_replaced():
+    conversion = convert(with_parameters({"name": "p", "in": "query", "style": "matrix", "schema": TEXT}))
+    assert parameter(conversion.tools[0], "p").style == "form"
+    assert "style 'matrix' is not possible here" in messages(conversion)
+
+
+@pytest.mark.parametrize(
+    ("place", "collection", "style", "explode"),
+    [
+        ("query", None, "form", False),
+        ("query", "csv", "form", False),
+        ("query", "multi", "form", True),
+        ("query", "ssv", "spaceDelimited", False),
+        ("query", "tsv", "tabDelimited", False),
+        ("query", "pipes", "pipeDelimited", False),
+        ("header", "csv", "simple", False),
+        ("path", None, "simple", False),
+    ],
+)
+def test_collection_formats_of_version_2_become_styles(place, collection, style, explode):
+    said = {"name": "p", "in": place, "required": True, "type": "array", "items": TEXT}
+    said |= {"collectionFormat": collection} if collection else {}
+    tool = only_tool(swagger({"/{p}" if place == "path" else "/": {"get": operation(parameters=[said])}}))
+    assert (parameter(tool, "p").style, parameter(tool, "p").explode) == (style, explode)
+    assert properties(tool)["p"] == {"type": "array", "items": TEXT}
+
+
+def test_the_operation_overrides_the_path_item_by_name_and_place():
+    item = {
+        "parameters": [
+            {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}},
+            {"name": "id", "in": "query", "schema": {"type": "boolean"}},
+        ],
+        "get": operation(parameters=[{"name": "id", "in": "path", "required": True, "schema": TEXT}]),
+    }
+    tool = only_tool(api({"/pets/{id}": item}))
+    assert properties(tool)["id"]["type"] == "string"
+    assert properties(tool)["id_query"]["type"] == "boolean"
+    assert [(p.argument, p.location) for p in binding(tool).parameters] == [("id", "path"), ("id_query", "query")]
+
+
+def test_parameters_are_found_behind_references_with_escaped_names():
+    document = with_parameters(
+        {"$ref": "#/components/parameters/a~1b%20c"},
+        components={"parameters": {"a/b c": {"name": "limit", "in": "query", "schema": {"type": "integer"}}}},
+    )
+    assert properties(only_tool(document))["limit"]["type"] == "integer"
+
+
+@pytest.mark.parametrize(
+    "reference", ["other.yaml#/limit", "#/components/parameters/none", "https://a.example/p", "#anchor"]
+)
+def test_a_parameter_that_cannot_be_found_costs_only_itself(reference):
+    conversion = convert(with_parameters({"$ref": reference}, {"name": "q", "in": "query", "schema": TEXT}))
+    assert list(properties(conversion.tools[0])) == ["q"]
+    assert "warning: pets.yaml GET /pets: a parameter is left out" in messages(conversion)
+
+
+def test_content_of_a_parameter_is_sent_as_json():
+    schema = {"type": "object", "properties": {"a": TEXT}}
+    tool = only_tool(
+        with_parameters({"name": "filter", "in": "query", "content": {"application/json": {"schema": schema}}})
+    )
+    assert parameter(tool, "filter").is_json
+    assert properties(tool)["filter"]["properties"] == {"a": TEXT}
+
+
+@pytest.mark.parametrize("name", ["Accept", "content-type", "AUTHORIZATION"])
+def test_headers_that_openapi_ignores_are_no_arguments(name):
+    assert properties(only_tool(with_parameters({"name": name, "in": "header", "schema": TEXT}))) == {}
+
+
+@pytest.mark.parametrize("name", ["Host", "Content-Length", "proxy-authorization", "no name", "a\r\nb"])
+def test_headers_that_are_not_the_callers_are_left_out(name):
+    conversion = convert(with_parameters({"name": name, "in": "header", "schema": TEXT}))
+    assert properties(conversion.tools[0]) == {}
+    assert "is left out" in messages(conversion)
+
+
+def test_a_required_parameter_that_cannot_be_sent_costs_the_operation():
+    conversion = convert(with_parameters({"name": "all", "in": "querystring", "required": True, "content": {}}))
+    assert not conversion.tools
+    assert "error: pets.yaml GET /pets: left out: the required parameter 'all'" in messages(conversion)
+
+
+def test_the_key_that_the_gateway_sends_is_no_argument():
+    key = Authentication(type="apiKey", location="query", parameter_name="token", secret=SecretReference(name="s"))
+    document = with_parameters({"name": "token", "in": "query", "required": True, "schema": TEXT})
+    assert properties(only_tool(document, authentication=key)) == {}
+    assert list(properties(only_tool(document))) == ["token"]
+
+
+def test_a_placeholder_that_nobody_declared_becomes_a_required_argument():
+    conversion = convert(with_parameters(path="/pets/{id}"))
+    assert conversion.tools[0].input_schema["required"] == ["id"]
+    assert "path parameter 'id' is not declared" in messages(conversion)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("filter[name]", "filter_name"),
+        ("$top", "top"),
+        ("@id", "id"),
+        ("Start<", "Start_lt"),
+        ("größe", "gr_e"),
+        ("list.size", "list.size"),
+    ],
+)
+def test_names_that_clients_refuse_are_rewritten_and_mapped(name, key):
+    tool = only_tool(with_parameters({"name": name, "in": "query", "schema": TEXT}))
+    assert list(properties(tool)) == [key]
+    assert parameter(tool, name).argument == key
+
+
+def test_a_rewritten_name_never_takes_the_place_of_a_given_one():
+    tool = only_tool(
+        with_parameters(
+            {"name": "a[b]", "in": "query", "schema": {"type": "integer"}},
+            {"name": "a_b", "in": "query", "schema": {"type": "boolean"}},
+        )
+    )
+    assert parameter(tool, "a_b").argument == "a_b"
+    assert parameter(tool, "a[b]").argument == "a_b_query"
+
+
+def test_a_very_long_name_is_shortened():
+    tool = only_tool(with_parameters({"name": "x" * 200, "in": "query", "schema": TEXT}))
+    (key,) = properties(tool)
+    assert len(key) == 64
+    assert parameter(tool, "x" * 200).argument == key
+
+
+def test_query_and_fragment_of_a_path_key_are_taken_apart():
+    paths = {
+        "/files?action=move&flag=": {"post": operation(operationId="move")},
+        "/files?action=copy#deep": {"post": operation(operationId="copy")},
+        "/files#search": {"post": {"responses": {}}},
+    }
+    tools = {tool.name: binding(tool) for tool in convert(api(paths)).tools}
+    assert tools["move"].fixed_query == (("action", "move"), ("flag", ""))
+    assert tools["copy"].fixed_query == (("action", "copy"),)
+    assert {one.path for one in tools.values()} == {"/files"}
+    assert "post_files_search" in tools
+
+
+def test_a_query_in_the_path_gives_way_to_a_parameter_of_that_name():
+    tool = only_tool(with_parameters({"name": "x", "in": "query", "schema": TEXT}, path="/files?x={x}&y=1"))
+    assert binding(tool).fixed_query == (("y", "1"),)
+
+
+def test_uri_template_operators_are_understood():
+    name = {"name": "name", "in": "path", "required": True, "schema": TEXT}
+    assert binding(only_tool(with_parameters(name, path="/v1/{+name}{?page,size}"))).path == "/v1/{name}"
+
+
+@pytest.mark.parametrize("path", ["/a/../b", "/./a", "/%2e%2E/x"])
+def test_a_path_that_climbs_is_refused(path):
+    assert "the path has a segment" in messages(convert(with_parameters(path=path)))
+
+
+def test_descriptions_are_kept_short_and_without_markup():
+    said = "<p>The <code>id</code> of a [pet](https://a.example/pets).</p> " + "Many words follow. " * 100
+    tool = only_tool(with_parameters({"name": "q", "in": "query", "description": said, "schema": TEXT}))
+    shown = properties(tool)["q"]["description"]
+    assert shown.startswith("The id of a pet. Many words follow.")
+    assert len(shown) <= 300
+
+
+def test_unknown_arguments_are_refused():
+    tool = only_tool(with_parameters({"name": "q", "in": "query", "schema": TEXT}))
+    assert accepts(tool, {"q": "x"})
+    assert not accepts(tool, {"other": "x"})
