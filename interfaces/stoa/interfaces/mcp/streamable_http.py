@@ -87,8 +87,9 @@ class _Answer:
 
     async def deliver(self, work: Awaitable[Reply]) -> None:
         """Send the result of `work`; cancel `work` when the client goes away and that means to cancel."""
-        task = asyncio.current_task()
-        timer = asyncio.get_running_loop().call_later(_ATTEND_AFTER_SECONDS, self._attend, task)
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        timer = loop.call_later(_ATTEND_AFTER_SECONDS, self._attend, task)
         try:
             reply = await work
         except asyncio.CancelledError:
