@@ -30,23 +30,30 @@ class FileToolSource(ToolSource):
         if missing:
             raise InvalidInput(f"no such catalogue file or folder: {', '.join(missing)}")
         self._paths = tuple(paths)
+        self._single_files = tuple(path for path in paths if path.is_file())
         self._seen: dict[Path, tuple[int, int]] = {}
 
     async def read(self) -> Sequence[ManifestDocument]:
-        self._seen = self._stamps()
+        self._seen = self._stamps(self._paths)
         return [document for path in sorted(self._seen) for document in _documents(path)]
 
     async def changes(self) -> AsyncIterator[None]:
         # The first tick compares with what was read last: a change made before the watch began is not missed.
         is_first = True
         async for changes in awatch(*self._paths, yield_on_timeout=True, rust_timeout=_CHECK_MILLISECONDS):
-            if changes or (is_first and self._stamps() != self._seen):
+            if changes or (self._stamps(self._paths) != self._seen if is_first else self._has_replaced_file()):
                 yield
             is_first = False
 
-    def _stamps(self) -> dict[Path, tuple[int, int]]:
+    def _has_replaced_file(self) -> bool:
+        """A file that is watched by itself is lost to the watch when an editor renames another over it, so such files
+        are also looked at."""
+        seen = {path: self._seen[path] for path in self._single_files if path in self._seen}
+        return self._stamps(self._single_files) != seen
+
+    def _stamps(self, roots: Sequence[Path]) -> dict[Path, tuple[int, int]]:
         stamps: dict[Path, tuple[int, int]] = {}
-        for path in self._files():
+        for path in _files(roots):
             try:
                 stat = path.stat()
             except OSError:
@@ -54,15 +61,16 @@ class FileToolSource(ToolSource):
             stamps[path] = (stat.st_mtime_ns, stat.st_size)
         return stamps
 
-    def _files(self) -> Iterator[Path]:
-        for root in self._paths:
-            if root.is_file():
-                yield root
-                continue
-            for path in root.rglob("*"):
-                hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-                if path.suffix.lower() in _SUFFIXES and not hidden and path.is_file():
-                    yield path
+
+def _files(roots: Sequence[Path]) -> Iterator[Path]:
+    for root in roots:
+        if root.is_file():
+            yield root
+            continue
+        for path in root.rglob("*"):
+            hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+            if path.suffix.lower() in _SUFFIXES and not hidden and path.is_file():
+                yield path
 
 
 def _documents(path: Path) -> list[ManifestDocument]:

@@ -1,15 +1,20 @@
 """`stoa serve`: the gateway as an HTTP server."""
 
 import os
+import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from stoa.interfaces.settings import Settings
 
 
-def serve(*, catalogue: list[Path] | None = None, port: int | None = None, workers: int = 1) -> None:
+def serve(*, catalogue: list[Path] | None = None, port: int | None = None, workers: int = 1) -> int:
     """Serve the catalogue over MCP and REST until interrupted.
 
     Parameters
@@ -27,22 +32,42 @@ def serve(*, catalogue: list[Path] | None = None, port: int | None = None, worke
     if port is not None:
         os.environ["PORT"] = str(port)
     settings = Settings()
+    signal.signal(signal.SIGTERM, _end)
+    config = uvicorn.Config(
+        "stoa.interfaces.bootstrap:app_from_environment",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        interface="asgi3",
+        proxy_headers=False,
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_graceful_shutdown=10,
+    )
     with tempfile.TemporaryDirectory(prefix="stoa-metrics-") as shared:
         if workers > 1:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
-        uvicorn.run(
-            "stoa.interfaces.bootstrap:app_from_environment",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=workers,
-            loop="uvloop",
-            http="httptools",
-            lifespan="on",
-            interface="asgi3",
-            proxy_headers=False,
-            access_log=False,
-            server_header=False,
-            log_config=None,
-            timeout_graceful_shutdown=10,
-        )
+            return _supervise(config)
+        server = uvicorn.Server(config)
+        with suppress(KeyboardInterrupt):
+            server.run()
+        return 0 if server.started else STARTUP_FAILURE
+
+
+def _supervise(config: uvicorn.Config) -> int:
+    """The exit code; `uvicorn.run` would report success when no worker could start."""
+    supervisor = Multiprocess(config, [config.bind_socket()])
+    supervisor.run()
+    has_failed = any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
+    return STARTUP_FAILURE if has_failed else 0
+
+
+def _end(*_: object) -> NoReturn:
+    """Being told to end is a success. uvicorn repeats the signal to itself when it has shut down; by default that would
+    kill the process, with an exit code of failure and the shared folder left behind."""
+    raise SystemExit(0)

@@ -1,0 +1,132 @@
+"""A gateway starts quickly, ends when it is told to, and says why when it cannot start."""
+
+import re
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tests.e2e.manifests import tool, write
+from tests.e2e.processes import GatewayProcess, Seen, Upstream, serving, until
+from tests.e2e.wire import wire_client
+
+from stoa.infrastructure.outbox.segment import list_segments, read_lines
+from stoa.interfaces.demo.catalogue_files import write_catalogue
+
+pytestmark = pytest.mark.xdist_group("e2e-startup")
+
+NOBODY = "http://127.0.0.1:1"
+TARGET_SECONDS = 2.0
+CROWDED_FACTOR = 2.0
+"""The machine may be busy with other tests."""
+
+
+def test_the_demo_catalogue_is_ready_within_two_seconds(tmp_path: Path) -> None:
+    measured: list[float] = []
+    while len(measured) < 3 and min(measured, default=TARGET_SECONDS) >= TARGET_SECONDS:
+        home = tmp_path / str(len(measured))
+        home.mkdir()
+        gateway = GatewayProcess(home)
+        write_catalogue(gateway.catalogue, NOBODY)
+        with serving(gateway):
+            measured.append(gateway.ready_after)
+            assert gateway.ready()["catalogue"]["detail"] == "13 tools from 5 manifests"
+            print(f"ready after {gateway.ready_after:.2f} s, {gateway.memory_mib():.0f} MiB")
+    assert min(measured) < TARGET_SECONDS * CROWDED_FACTOR, measured
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_gateway_that_is_told_to_end_finishes_its_calls_and_exits_with_0(
+    tmp_path: Path, workers: int, number: signal.Signals
+) -> None:
+    may_answer = threading.Event()
+
+    def answer(_: Seen) -> tuple[int, str, bytes]:
+        may_answer.wait(10)
+        return 200, "application/json", b'{"late": true}'
+
+    gateway = GatewayProcess(tmp_path, workers=workers)
+    with Upstream(answer).listening() as upstream, ThreadPoolExecutor(1) as pool:
+        write(gateway, "slow.yaml", tool("slow", f"{upstream.url}/slow"))
+        with serving(gateway), wire_client(gateway.url, gateway.token("viewer")) as client:
+            asked = time.monotonic()
+            call = pool.submit(client.call, "slow", "the-last-one")
+            assert upstream.arrived.wait(10)
+            assert gateway.process is not None
+            gateway.process.send_signal(number)
+            until(lambda: "Shutting down" in gateway.log, within=5)
+            may_answer.set()
+            assert call.result(10)["structuredContent"] == {"late": True}
+            assert gateway.wait() == 0
+            assert time.monotonic() - asked < 8
+    assert [(event.request_id, event.status) for event in gateway.events()] == [("the-last-one", "success")]
+
+
+def test_two_workers_share_the_port_and_the_metrics_and_meter_every_call(tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path, {"RATE_LIMIT_ENABLED": "false"}, workers=2)
+    with Upstream().listening() as upstream:
+        write(gateway, "tools.yaml", tool("ask", f"{upstream.url}/ask"))
+        with serving(gateway), ThreadPoolExecutor(8) as pool:
+            token = gateway.token("viewer")
+
+            def call(number: int) -> str:
+                with wire_client(gateway.url, token) as client:  # a connection of its own: whichever worker takes it
+                    assert client.call("ask", f"call-{number}")["structuredContent"] == {"ok": True}
+                return f"call-{number}"
+
+            called: list[str] = []
+            while len(_writers(gateway)) < 2:
+                assert len(called) < 800, "one worker takes all connections"
+                called += pool.map(call, range(len(called), len(called) + 40))
+            assert sorted(event.request_id or "" for event in gateway.events()) == sorted(called)
+            for _ in range(6):  # whichever worker answers, it answers for both
+                assert _successes(gateway.get("/metrics")[1]) == len(called)
+            assert gateway.stop() == 0
+    assert sorted(event.request_id or "" for event in gateway.events()) == sorted(called)
+    assert len(upstream.seen) == len(called)
+
+
+def test_the_token_command_makes_a_token_that_the_running_gateway_accepts(tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path)
+    write_catalogue(gateway.catalogue, NOBODY)
+    with serving(gateway):
+        made = gateway.run("token", "--role", "viewer", "--tenant", "team-beta")
+        assert (made.returncode, made.stderr) == (0, "")
+        with wire_client(gateway.url, made.stdout.strip()) as client:
+            assert {"inventory-lookup", "listPets"} <= client.names()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_gateway_that_cannot_start_says_why_in_one_line_and_exits_with_an_error(tmp_path: Path, workers: int) -> None:
+    gateway = GatewayProcess(tmp_path)
+    gateway.catalogue.rmdir()
+    missing = gateway.run(
+        "serve", "--catalogue", str(gateway.catalogue), "--port", str(gateway.port), "--workers", str(workers)
+    )
+    assert missing.returncode == 3
+    assert f"no such catalogue file or folder: {gateway.catalogue}" in missing.stderr
+    assert "Traceback" not in missing.stderr
+
+    gateway.catalogue.mkdir()
+    with socket.create_server(("127.0.0.1", gateway.port)):
+        taken = gateway.run(
+            "serve", "--catalogue", str(gateway.catalogue), "--port", str(gateway.port), "--workers", str(workers)
+        )
+    assert taken.returncode != 0
+    assert "address already in use" in taken.stderr.lower()
+    assert "Traceback" not in taken.stderr
+
+
+def _writers(gateway: GatewayProcess) -> set[str]:
+    """Processes whose segments hold events; a segment's name is `time-pid-random.jsonl`."""
+    segments = list_segments(gateway.data / "outbox")
+    return {path.name.split("-")[1] for path in segments if any(True for _ in read_lines(path))}
+
+
+def _successes(exposition: str) -> float:
+    counted = re.search(r'^stoa_invocations_total\{door="mcp",status="success"\} (\S+)$', exposition, re.MULTILINE)
+    return float(counted[1]) if counted else 0
