@@ -21,8 +21,8 @@ _COERCIBLE: dict[str, type | tuple[type, ...]] = {
 class ArgumentSchema:
     """Checks arguments against a JSON Schema (2020-12 unless it names another draft).
 
-    Some clients send numbers, booleans, arrays and objects as JSON text. Where the schema refuses such a string and the
-    text is exactly a value of the wanted type, the value is taken; a schema that accepts the string gets the string.
+    Some clients send numbers, booleans, arrays and objects as JSON text. Where a property cannot be a string and the
+    text is exactly a value of the wanted type, the value is taken; a property that may be a string gets the string.
     """
 
     __slots__ = ("_properties", "_validator")
@@ -46,7 +46,7 @@ class ArgumentSchema:
                 return coerced
             raise InvalidArguments(self._violations(arguments))
         except (ValueError, RecursionError) as caught:
-            raise InvalidArguments([Violation("", "nesting of at most 255 levels and finite numbers")]) from caught
+            raise InvalidArguments([Violation("", "JSON values with at most 255 levels of nesting")]) from caught
 
     def _coerce(self, arguments: JsonObject) -> JsonObject | None:
         changed: JsonObject = {}
@@ -78,6 +78,8 @@ def _escape(part: str) -> str:
 
 def _parse_as(text: str, wanted: Any) -> Any:
     types: list[Any] = [wanted] if isinstance(wanted, str) else list(wanted or ())
+    if "string" in types:
+        return None
     try:
         value = pydantic_core.from_json(text, allow_inf_nan=False)
     except ValueError:

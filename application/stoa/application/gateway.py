@@ -18,7 +18,7 @@ from typing import Any
 from stoa.application.admit_caller import AdmitCaller
 from stoa.application.invoke_tool import InvokeTool
 from stoa.application.list_tools import ListTools, ToolPage, ToolQuery
-from stoa.application.local_backend import Function, LocalBackend
+from stoa.application.local_backend import Function, LocalBackend, name_of
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.memory.metering import InMemoryMeteringSink
@@ -151,7 +151,7 @@ class Gateway:
         schema, its docstring the description. `rest` are further fields of Tool."""
 
         def register(target: Function) -> Function:
-            tool_name = name or target.__name__
+            tool_name = name or name_of(target)
             key = f"{tenant or 'global'}/{tool_name}"
             schema = self._local.add(key, target)
             self.add_tools(
@@ -188,12 +188,15 @@ class Gateway:
     async def add_manifest(self, content: JsonObject, *, origin: str = "manifest") -> list[Finding]:
         """Register a Tool or ToolSet manifest under `origin`, replacing what stood there before.
 
-        Raises InvalidInput when the manifest is wrong; returns the findings about its operations.
+        Raises InvalidInput when the manifest is wrong or a tool of it cannot be registered; returns the findings about
+        its operations.
         """
         self._manifests.put(origin, content)
-        findings = [finding for finding in await self.catalogue.execute() if finding.where.startswith(origin)]
-        _raise_errors(findings, {origin})
-        return findings
+        findings = await self.catalogue.execute()
+        keys = {str(tool.key) for tool in self.catalogue.tools_of(origin)}
+        mine = [f for f in findings if f.where in keys or f.where == origin or f.where.startswith(f"{origin} ")]
+        _raise_errors(mine, {origin, *keys})
+        return mine
 
     async def close(self) -> None:
         """Release the back ends' connections."""

@@ -38,6 +38,7 @@ from stoa.domain.errors import (
 )
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation, Outcome
+from stoa.domain.json_value import as_object, is_object
 from stoa.domain.metering import CHARGED, NO_TENANT, NO_USER, MeteringEvent, PriceList, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.policy import Decision, Permit, PolicyQuery
@@ -133,7 +134,8 @@ class InvokeTool:
         tool = registered.tool
 
         arguments = invocation.arguments
-        query = PolicyQuery(principal, tool, arguments, invocation.door)
+        # What is no object is refused below, after the policy: whether a tool exists must not show in the error.
+        query = PolicyQuery(principal, tool, as_object(arguments), invocation.door)
         decision = call.decision = await self._policy.decide(query)
         permit = Permit.grant(decision, tool.key)
         if permit is None:
@@ -145,7 +147,7 @@ class InvokeTool:
             if not verdict.is_allowed:
                 raise QuotaExceeded("tool", verdict.retry_after_seconds)
 
-        if not isinstance(arguments, dict):  # pyright: ignore[reportUnnecessaryIsInstance]  # doors pass on what came
+        if not is_object(arguments):  # doors pass on what came
             raise InvalidArguments([Violation("", "a JSON object")])
         arguments = registered.arguments.check(arguments)
 
@@ -172,8 +174,12 @@ class InvokeTool:
         try:
             await self._sink.record(event, is_admitted=call.is_sent)
         except MeteringUnavailable as lost:
-            # An answer whose event is not kept would be a call that never happened: it is withheld.
-            call.result, call.error, call.status = None, _unmetered(lost), Status.ERROR
+            # An answer whose event is not kept would be a call that never happened: it is withheld, and free.
+            call.result, call.error, call.status, cost = None, _unmetered(lost), Status.ERROR, MicroUnits(0)
+        except Exception:  # noqa: BLE001  # last line of defence, as in execute: whether the event is kept is not known
+            _log.exception("metering failed unexpectedly", extra={"request_id": event_id})
+            doubt = MeteringUnavailable(f"Internal error; quote {event_id} when reporting it")
+            call.result, call.error, call.status, cost = None, doubt, Status.ERROR, MicroUnits(0)
         finally:  # also when the caller goes away while the event is being written
             outcome = Outcome(
                 status=call.status,
@@ -222,7 +228,7 @@ class InvokeTool:
             latency_ms=latency_ms,
             status=call.status,
             cost_units=cost,
-            request_id=request_id,
+            request_id=_safe(request_id),
             metadata=metadata,
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from stoa.application.admit_caller import AdmitCaller
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.tool_registry import ToolRegistry
-from stoa.domain.errors import ToolNotFound
+from stoa.domain.errors import InvalidInput, ToolNotFound
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential
 from stoa.domain.policy import Door
@@ -26,6 +26,11 @@ class ToolQuery:
     after: str = ""
     """Names that sort after this one; pages stay stable while the catalogue changes."""
     limit: int = 1000
+    """Tools on a page, at least 1."""
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise InvalidInput("limit: expected 1 or more")
 
     def matches(self, tool: Tool) -> bool:
         if self.tags and self.tags.isdisjoint(tool.tags):

@@ -3,17 +3,17 @@
 import asyncio
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic_core
-from pydantic import ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
 from stoa.application.manifests import describe_validation_error
 from stoa.application.ports.tool_backend import BackendCall, CallContext, ToolBackend
 from stoa.domain.errors import InvalidInput
 from stoa.domain.json_value import JsonObject
-from stoa.domain.result import MISSING, TextContent, ToolResult
+from stoa.domain.result import TextContent, ToolResult
 from stoa.domain.tool import LocalBinding, Tool
 
 Function = Callable[..., Any]
@@ -30,10 +30,13 @@ class LocalBackend(ToolBackend):
     def add(self, key: str, function: Function) -> JsonObject:
         """Register `function` and return the input schema that its signature implies.
 
-        Raises InvalidInput when a parameter cannot be described in JSON Schema.
+        Raises InvalidInput when another function has this key, or a parameter cannot be described in JSON Schema.
         """
+        if self._functions.get(key, function) is not function:
+            raise InvalidInput(f"{key}: a function of this name is registered already; rename one of them")
+        schema = _Signature(function).schema
         self._functions[key] = function
-        return _Signature(function).schema
+        return schema
 
     def prepare(self, tool: Tool) -> BackendCall:
         if not isinstance(tool.binding, LocalBinding) or tool.binding.function not in self._functions:
@@ -48,37 +51,53 @@ class _Signature:
     """A function's parameters as a pydantic model: the schema outwards, typed values inwards."""
 
     def __init__(self, function: Function) -> None:
+        name = name_of(function)
         fields: dict[str, Any] = {}
-        for parameter in inspect.signature(function, eval_str=True).parameters.values():
-            if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY}:
-                raise InvalidInput(f"{function.__name__}({parameter}): use named parameters with type hints")
-            annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
-            fields[parameter.name] = (annotation, ... if parameter.default is parameter.empty else parameter.default)
+        self.parameters: dict[str, str] = {}
+        """Parameter by field. Fields have names of their own, because a model reserves some and Python none."""
         try:
-            self.model = create_model(function.__name__, __config__=ConfigDict(extra="forbid"), **fields)
+            parameters = inspect.signature(function, eval_str=True).parameters.values()
+        except (NameError, TypeError, ValueError) as caught:
+            raise InvalidInput(f"{name}: its signature cannot be read; its type hints must be importable") from caught
+        for parameter in parameters:
+            if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY}:
+                raise InvalidInput(f"{name}({parameter}): use named parameters with type hints")
+            annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+            default = ... if parameter.default is parameter.empty else parameter.default
+            field = f"p{len(fields)}"
+            fields[field] = (Annotated[annotation, Field(alias=parameter.name)], default)
+            self.parameters[field] = parameter.name
+        try:
+            self.model = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
             self.schema: JsonObject = self.model.model_json_schema()
         except PydanticUserError as caught:
-            raise InvalidInput(f"{function.__name__}: its parameters need types that JSON can carry") from caught
+            raise InvalidInput(f"{name}: its parameters need types that JSON can carry") from caught
         self.schema.pop("title", None)
         self.schema.setdefault("properties", {})
+
+
+def name_of(function: Function) -> str:
+    """What a function is called; a partial or a callable object goes by its class."""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 class _LocalCall(BackendCall):
     def __init__(self, tool: Tool, function: Function) -> None:
         self._tool = tool
         self._function = function
-        self._is_async = inspect.iscoroutinefunction(function)
-        self._model = _Signature(function).model
-        self._encode = TypeAdapter(Any)
+        self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004  # an object whose __call__ is `async def`
+        )
+        self._signature = _Signature(function)
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> ToolResult:
         if context.permit.tool != self._tool.key:
             raise InvalidInput("the permit is for another tool")
         try:
-            typed = self._model.model_validate(arguments)
+            typed = self._signature.model.model_validate(arguments)
         except ValidationError as caught:
             return ToolResult.error(f"Invalid arguments: {describe_validation_error(caught)}")
-        values = {name: getattr(typed, name) for name in type(typed).model_fields}
+        values = {name: getattr(typed, field) for field, name in self._signature.parameters.items()}
         if self._is_async:
             return self._result(await self._function(**values))
         return self._result(await asyncio.to_thread(self._function, **values))
@@ -87,7 +106,8 @@ class _LocalCall(BackendCall):
         if isinstance(value, ToolResult):
             return value
         if isinstance(value, str):
-            return ToolResult((TextContent(value),))
-        plain = self._encode.dump_python(value, mode="json")
-        text = "" if value is None else pydantic_core.to_json(plain).decode()
-        return ToolResult((TextContent(text),), MISSING if value is None else plain)
+            return ToolResult((TextContent(value.encode("utf-8", "replace").decode()),))
+        if value is None:
+            return ToolResult((TextContent(""),))
+        text = pydantic_core.to_json(value, inf_nan_mode="null")  # what JSON cannot say would break the answer
+        return ToolResult((TextContent(text.decode()),), pydantic_core.from_json(text))

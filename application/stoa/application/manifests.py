@@ -4,24 +4,38 @@ Pure: text has been parsed into a dict before, and nothing is fetched here. `par
 """
 
 import re
-from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, urlsplit
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
+from stoa.application.argument_schema import ArgumentSchema
+from stoa.application.output_schema import OutputSchema
 from stoa.application.ports.spec import ConversionOptions
 from stoa.domain.errors import InvalidInput
-from stoa.domain.identity import TenantId
-from stoa.domain.json_value import JsonObject
-from stoa.domain.rate_limit import RateLimit
+from stoa.domain.identity import TenantId, TenantName
+from stoa.domain.json_value import JsonObject, is_array, is_object
+from stoa.domain.rate_limit import Burst, RateLimit, RequestsPerMinute
 from stoa.domain.tool import (
     ApiReference,
     Authentication,
     RestBinding,
     RestBody,
     RestParameter,
+    SecretKey,
+    SecretName,
     SecretReference,
+    TimeoutSeconds,
     Tool,
     ToolAnnotations,
 )
@@ -39,22 +53,30 @@ def _seconds(value: Any) -> Any:
     raise ValueError("write a duration with its unit, such as 500ms, 30s or 5m")
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds)]
+_Timeout = Annotated[TimeoutSeconds, BeforeValidator(_seconds)]
+_Interval = Annotated[float, BeforeValidator(_seconds), Field(ge=1)]
+_TENANT = TypeAdapter[TenantId](TenantName)
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
 
 class _SecretRef(_Model):
-    name: str
-    key: str | None = None
+    name: SecretName
+    key: SecretKey | None = None
 
 
 class _Authentication(_Model):
     type: Literal["none", "bearer", "basic", "apiKey"] = "none"
     secret_ref: _SecretRef | None = None
     header_name: str = "X-API-Key"
+
+    @model_validator(mode="after")
+    def _has_secret(self) -> Self:
+        if self.type != "none" and self.secret_ref is None:
+            raise ValueError(f"type {self.type} needs secretRef")
+        return self
 
     def to_domain(self) -> Authentication:
         secret = self.secret_ref and SecretReference(name=self.secret_ref.name, key=self.secret_ref.key)
@@ -79,8 +101,8 @@ class _ApiRef(_Model):
 
 
 class RateLimitManifest(_Model):
-    requests_per_minute: int
-    burst: int = 1
+    requests_per_minute: RequestsPerMinute
+    burst: Burst = 1
 
     def to_domain(self) -> RateLimit:
         return RateLimit(requests_per_minute=self.requests_per_minute, burst=self.burst)
@@ -101,7 +123,7 @@ class ToolSpec(_Model):
     annotations: _Annotations = _Annotations()
     api_ref: _ApiRef | None = None
     authentication: _Authentication = _Authentication()
-    timeout: Seconds = 30.0
+    timeout: _Timeout = 30.0
     rate_limit: RateLimitManifest | None = None
     enabled: bool = True
 
@@ -109,7 +131,7 @@ class ToolSpec(_Model):
 class _OpenApiSpec(_Model):
     url: str | None = None
     inline: str | JsonObject | None = None
-    refresh_interval: Seconds = 3600.0
+    refresh_interval: _Interval = 3600.0
 
 
 class _Selector(_Model):
@@ -122,7 +144,7 @@ class _Selector(_Model):
 
 class _ToolDefaults(_Model):
     tags: tuple[str, ...] = ()
-    timeout: Seconds = 30.0
+    timeout: _Timeout = 30.0
     rate_limit: RateLimitManifest | None = None
     authentication: _Authentication = _Authentication()
 
@@ -153,9 +175,16 @@ class _Metadata(BaseModel):
     namespace: str | None = None
     labels: dict[str, str] = {}
 
+    @field_validator("namespace")
+    @classmethod
+    def _names_a_tenant(cls, namespace: str | None) -> str | None:
+        if namespace is not None:
+            _TENANT.validate_python(namespace.removeprefix("tenant-"))
+        return namespace
+
 
 class _Manifest(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     api_version: Literal["gostoa.dev/v1alpha1"] = Field(alias="apiVersion")
     metadata: _Metadata
@@ -177,7 +206,7 @@ class ToolManifest(_Manifest):
     def to_tool(self) -> Tool:
         """Raises InvalidInput or pydantic.ValidationError."""
         spec = self.spec
-        schema = spec.input_schema or _schema_of_placeholders(spec.endpoint)
+        schema = _schema_of_placeholders(spec.endpoint) if spec.input_schema is None else spec.input_schema
         return Tool(
             name=self.metadata.name,
             tenant=self.tenant,
@@ -232,7 +261,7 @@ def parse_manifest(content: JsonObject) -> ToolManifest | ToolSetManifest:
             case "Tool":
                 tool = ToolManifest.model_validate(content)
                 _check_tenant(tool)
-                tool.to_tool()
+                _check_schemas(tool.to_tool())
                 return tool
             case "ToolSet":
                 tool_set = ToolSetManifest.model_validate(content)
@@ -242,7 +271,7 @@ def parse_manifest(content: JsonObject) -> ToolManifest | ToolSetManifest:
                     raise InvalidInput("spec.openAPISpec: set exactly one of url and inline")
                 return tool_set
             case other:
-                raise InvalidInput(f"kind: expected Tool or ToolSet, found {other!r}")
+                raise InvalidInput(f"kind: expected Tool or ToolSet, found {str(other)[:40]!r}")
     except ValidationError as caught:
         raise InvalidInput(describe_validation_error(caught)) from caught
 
@@ -267,8 +296,35 @@ def _check_tenant(manifest: _Manifest) -> None:
         )
 
 
+def _check_schemas(tool: Tool) -> None:
+    """Here and not only at registration, so that a file with a bad schema keeps its last good version."""
+    try:
+        ArgumentSchema(tool.input_schema)
+        if tool.output_schema is not None:
+            OutputSchema(tool.name, tool.output_schema)
+    except InvalidInput as refused:
+        raise InvalidInput(f"spec.{refused.message}") from refused
+
+
+def _split(endpoint: str) -> SplitResult:
+    try:
+        url = urlsplit(endpoint)
+        _ = url.port
+    except ValueError as caught:
+        raise InvalidInput("spec.endpoint: host or port cannot be understood") from caught
+    if _PLACEHOLDER.search(url.netloc) or _PLACEHOLDER.search(url.query):
+        raise InvalidInput(
+            "spec.endpoint: a {placeholder} can stand in the path only; other arguments go into the query by themselves"
+        )
+    return url
+
+
+def _placeholders(url: SplitResult) -> list[str]:
+    return list(dict.fromkeys(_PLACEHOLDER.findall(url.path)))
+
+
 def _schema_of_placeholders(endpoint: str) -> JsonObject:
-    names = _PLACEHOLDER.findall(urlsplit(endpoint).path)
+    names = _placeholders(_split(endpoint))
     return {
         "type": "object",
         "properties": {name: {"type": "string"} for name in names},
@@ -282,10 +338,11 @@ def _rest_binding(spec: ToolSpec, schema: JsonObject) -> RestBinding:
     method has no body, else into a JSON body."""
     if schema.get("type") != "object":
         raise InvalidInput("spec.inputSchema.type: expected object")
-    url = urlsplit(spec.endpoint)
-    properties: list[str] = list(schema.get("properties") or {})
-    placeholders: list[str] = _PLACEHOLDER.findall(url.path)
-    required: list[str] = schema.get("required") or []
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    if not is_object(properties) or not is_array(required):
+        raise InvalidInput("spec.inputSchema: expected properties as a mapping and required as a list of their names")
+    url = _split(spec.endpoint)
+    placeholders = _placeholders(url)
     for name in placeholders:
         if name not in properties or name not in required:
             raise InvalidInput(f"spec.inputSchema: the endpoint needs {{{name}}}; declare it as a required property")

@@ -11,19 +11,19 @@ from typing import Any
 import jsonschema_rs
 
 from stoa.domain.errors import InvalidInput
-from stoa.domain.json_value import JsonObject, is_object
+from stoa.domain.json_value import JsonObject, is_array, is_object
 from stoa.domain.result import MISSING, ToolResult
 
 _log = logging.getLogger(__name__)
 
-_KEPT = frozenset({"title", "description", "$ref", "$schema"})
+_KEPT = frozenset({"title", "description", "$ref", "$schema", "$id", "$anchor"})
 _SUBSCHEMAS = frozenset({"items", "additionalProperties"})
-_MAPS = frozenset({"properties", "$defs", "patternProperties"})
+_MAPS = frozenset({"properties", "$defs", "definitions", "patternProperties"})
 
 
 def relaxed(schema: Any, *, is_root: bool = True) -> Any:
     """The same shape without demands: nothing required, no ranges, formats or enumerations, null allowed everywhere
-    below the root. `{}` always satisfies it."""
+    below the root. Whatever satisfies `schema` satisfies it too."""
     if not is_object(schema):
         return True
     loose: JsonObject = {}
@@ -33,8 +33,9 @@ def relaxed(schema: Any, *, is_root: bool = True) -> Any:
         elif keyword in _MAPS and is_object(value):
             loose[keyword] = {name: relaxed(sub, is_root=False) for name, sub in value.items()}
         elif keyword in _SUBSCHEMAS:
-            loose[keyword] = relaxed(value, is_root=False)
-        elif keyword in {"anyOf", "oneOf"} and not is_root:
+            if keyword != "items" or "prefixItems" not in schema:  # alone, `items` would claim the first ones as well
+                loose[keyword] = relaxed(value, is_root=False)
+        elif keyword in {"anyOf", "oneOf"} and not is_root and is_array(value):
             loose["anyOf"] = [*(relaxed(branch, is_root=False) for branch in value), {"type": "null"}]
         elif keyword == "type":
             loose["type"] = value if is_root else _nullable(value)
@@ -42,7 +43,7 @@ def relaxed(schema: Any, *, is_root: bool = True) -> Any:
 
 
 def _nullable(types: Any) -> list[Any]:
-    named = [types] if isinstance(types, str) else list(types)
+    named: list[Any] = types if is_array(types) else [types]
     return named if "null" in named else [*named, "null"]
 
 
@@ -61,13 +62,21 @@ class OutputSchema:
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as caught:
             reason = str(caught).partition("\n")[0][:200]
             raise InvalidInput(f"outputSchema is not a usable JSON Schema: {reason}") from caught
+        if not self._validator.is_valid({}):
+            raise InvalidInput("outputSchema: its root must have type object, also where it refers to ($ref)")
         self._name = name
 
     def fit(self, result: ToolResult) -> ToolResult:
         """`result` with structured content that satisfies the published schema; an error stays as it is."""
         if result.is_error:
             return result
-        if result.structured is not MISSING and self._validator.is_valid(result.structured):
+        if result.structured is not MISSING and self._fits(result.structured):
             return result
         _log.warning("the answer does not fit the tool's output schema", extra={"tool": self._name})
         return ToolResult(result.content, {})
+
+    def _fits(self, structured: Any) -> bool:
+        try:
+            return self._validator.is_valid(structured)
+        except (ValueError, RecursionError):  # no JSON, or nested too deeply to be looked at
+            return False

@@ -8,8 +8,8 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import chain, groupby
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import PurePath
 from urllib.parse import urlsplit
 
@@ -40,6 +40,12 @@ class _Loaded:
     findings: tuple[Finding, ...]
     refresh_at_ns: int | None
     """When its description is fetched again; None: whenever the catalogue is refreshed."""
+    outage: tuple[Finding, ...] = ()
+    """Why it could not be fetched again the last time."""
+
+    def put_off(self, now_ns: int) -> "_Loaded":
+        """The same, not due before RETRY_SECONDS: what cannot be renewed now must not be tried without pause."""
+        return replace(self, refresh_at_ns=max(self.refresh_at_ns or 0, now_ns + int(RETRY_SECONDS * 1e9)))
 
 
 class RefreshCatalogue(HealthProbe):
@@ -65,16 +71,24 @@ class RefreshCatalogue(HealthProbe):
         self._registered: list[Tool] = []
         self._is_loaded = False
         self._retry_soon = False
+        self._one_at_a_time = asyncio.Lock()
         self.findings: tuple[Finding, ...] = ()
 
     async def execute(self) -> tuple[Finding, ...]:
         """Refresh once; returns the present findings. Never raises for a bad manifest."""
-        documents = [document for source in self._sources for document in await source.read()]
+        async with self._one_at_a_time:  # else one that read earlier could publish later
+            return await self._refresh()
+
+    async def _refresh(self) -> tuple[Finding, ...]:
+        files: dict[str, list[ManifestDocument]] = {}
+        for source in self._sources:
+            for document in await source.read():
+                files.setdefault(_file_of(document.origin), []).append(document)
         good: dict[str, _Loaded] = {}
         findings: list[Finding] = []
         self._retry_soon = False
-        for file, group in groupby(documents, key=lambda document: _file_of(document.origin)):
-            loaded, problems = await self._load_file(list(group))
+        for file, documents in files.items():
+            loaded, problems = await self._load_file(documents, findings)
             if problems and (previous := self._previous(file)):
                 good.update(previous)
                 problems.append(warning(file, "the last good version stays in use"))
@@ -82,7 +96,7 @@ class RefreshCatalogue(HealthProbe):
                 good.update(loaded)
             findings += problems
         self._good = good
-        findings += [finding for loaded in good.values() for finding in loaded.findings]
+        findings += [finding for loaded in good.values() for finding in (*loaded.findings, *loaded.outage)]
         findings += self._publish()
         self._report(findings)
         self.findings, self._is_loaded = tuple(findings), True
@@ -92,6 +106,11 @@ class RefreshCatalogue(HealthProbe):
         """Add tools that the embedding program made itself; they stay until the process ends."""
         self._registered += tools
         return self._publish()
+
+    def tools_of(self, origin: str) -> tuple[Tool, ...]:
+        """What the manifest of this origin gave when it was last good."""
+        loaded = self._good.get(origin)
+        return () if loaded is None else loaded.tools
 
     def _publish(self) -> list[Finding]:
         return self._registry.replace(chain(self._registered, *(loaded.tools for loaded in self._good.values())))
@@ -118,9 +137,18 @@ class RefreshCatalogue(HealthProbe):
         return Health(True, detail, tuple(map(str, self.findings)))
 
     def _previous(self, file: str) -> dict[str, _Loaded]:
-        return {origin: loaded for origin, loaded in self._good.items() if _file_of(origin) == file}
+        now = self._clock.monotonic_ns()
+        return {
+            origin: loaded if loaded.refresh_at_ns is None else loaded.put_off(now)
+            for origin, loaded in self._good.items()
+            if _file_of(origin) == file
+        }
 
-    async def _load_file(self, documents: Iterable[ManifestDocument]) -> tuple[dict[str, _Loaded], list[Finding]]:
+    async def _load_file(
+        self, documents: Iterable[ManifestDocument], outages: list[Finding]
+    ) -> tuple[dict[str, _Loaded], list[Finding]]:
+        """What the file's manifests give, and what is wrong in them. A description that cannot be had just now is no
+        fault of the file: it goes to `outages`, and its manifest keeps what it gave before."""
         loaded: dict[str, _Loaded] = {}
         problems: list[Finding] = []
         for document in documents:
@@ -132,8 +160,13 @@ class RefreshCatalogue(HealthProbe):
             except InvalidInput as refused:
                 problems.append(error(document.origin, refused.message))
             except Unavailable as failure:
-                self._retry_soon = True
-                problems.append(error(document.origin, f"{failure.message}; trying again in {RETRY_SECONDS:g} s"))
+                outage = error(document.origin, f"{failure.message}; trying again in {RETRY_SECONDS:g} s")
+                if known := self._good.get(document.origin):
+                    later = known.put_off(self._clock.monotonic_ns())
+                    loaded[document.origin] = replace(later, outage=(outage,))
+                else:
+                    self._retry_soon = True
+                    outages.append(outage)
         return loaded, problems
 
     async def _load(self, document: ManifestDocument) -> _Loaded:
@@ -146,9 +179,12 @@ class RefreshCatalogue(HealthProbe):
         now = self._clock.monotonic_ns()
         if known and known.document == document and known.refresh_at_ns is not None and now < known.refresh_at_ns:
             return known
+        converter = self._converters.get("openAPI")
+        if converter is None:
+            raise InvalidInput("spec.openAPISpec: this gateway was made without a converter for OpenAPI documents")
         source = manifest.spec.open_api_spec
         description = await self._describe(manifest, document)
-        conversion = self._converters["openAPI"].convert(description, manifest.conversion_options())
+        conversion = converter.convert(description, manifest.conversion_options())
         is_remote = source.url is not None and bool(urlsplit(source.url).scheme)
         due = now + int(source.refresh_interval * 1e9) if is_remote else None
         return _Loaded(document, conversion.tools, conversion.findings, due)

@@ -80,7 +80,7 @@ class ToolRegistry:
         diff = old.catalogue.diff(catalogue)
         if diff:
             self._snapshot = _Snapshot(catalogue, registered, old.version + 1)
-            for listener in self._listeners:
+            for listener in tuple(self._listeners):  # one may end its subscription while it is told
                 listener(diff)
         return findings
 

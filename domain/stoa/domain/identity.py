@@ -4,12 +4,15 @@ Roles imply scopes; both are open sets, so an identity provider may send more th
 """
 
 import hashlib
+import json
 from collections.abc import Iterable
 from datetime import datetime
 from functools import cached_property
 from typing import Annotated, NewType
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationError
+
+from stoa.domain.value import Value
 
 TenantId = NewType("TenantId", str)
 TenantName = Annotated[TenantId, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
@@ -34,10 +37,8 @@ def scopes_of(roles: Iterable[str], granted: Iterable[str] = ()) -> frozenset[st
     return frozenset(scopes)
 
 
-class Principal(BaseModel):
+class Principal(Value):
     """A verified caller. Only a TokenVerifier, or the embedding program, makes one."""
-
-    model_config = ConfigDict(frozen=True)
 
     subject: str = Field(min_length=1)
     """Unique within the issuer (OIDC `sub`)."""
@@ -67,25 +68,30 @@ class Principal(BaseModel):
     @cached_property
     def identity_key(self) -> str:
         """Digest of who this is (issuer, subject, client): the key of limits and sessions."""
-        return _digest(self.issuer, self.subject, self.client or "")
+        return _digest(self.issuer, self.subject, self.client)
 
     @cached_property
     def authorization_key(self) -> str:
         """Digest of everything a policy may look at: equal keys get equal decisions."""
-        return _digest(self.identity_key, self.tenant or "", *sorted(self.roles), "\x00", *sorted(self.scopes))
+        return _digest(self.identity_key, self.tenant, sorted(self.roles), sorted(self.scopes))
 
     def acting_for(self, tenant: TenantId | None) -> "Principal | None":
         """This principal with its view on `tenant`; None when it may not look there.
 
         Asking for nothing, or for one's own tenant, changes nothing. Only a platform admin may look
-        elsewhere; anybody else must get the answer of a tenant that does not exist.
+        elsewhere; anybody else, and whoever names what no tenant can be called, gets the answer of a tenant
+        that does not exist.
         """
         if tenant is None or tenant == self.tenant:
             return self
-        if self.is_platform_admin:
-            return self.model_copy(update={"tenant": tenant})
-        return None
+        if not self.is_platform_admin:
+            return None
+        try:
+            return type(self).model_validate({**dict(self), "tenant": tenant})
+        except ValidationError:
+            return None
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+def _digest(*parts: str | list[str] | None) -> str:
+    """As JSON, so that no character in one part can make it look like two."""
+    return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()

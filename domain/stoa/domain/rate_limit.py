@@ -6,10 +6,14 @@ in any window of t seconds at most `burst + rate * t` calls are admitted.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 _MINUTE_NS = 60_000_000_000
+
+RequestsPerMinute = Annotated[int, Field(gt=0, le=60_000_000)]
+Burst = Annotated[int, Field(gt=0, le=1_000_000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +32,8 @@ class RateLimit(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    requests_per_minute: int = Field(gt=0, le=60_000_000)
-    burst: int = Field(default=1, gt=0, le=1_000_000)
+    requests_per_minute: RequestsPerMinute
+    burst: Burst = 1
 
     @property
     def interval_ns(self) -> int:

@@ -3,23 +3,28 @@
 import hashlib
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Literal, NamedTuple, NewType
+from typing import Annotated, Literal, NamedTuple, NewType, Self
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from stoa.domain.identity import SCOPE_ADMIN, SCOPE_READ, SCOPE_WRITE, TenantId, TenantName
 from stoa.domain.json_value import JsonObject
 from stoa.domain.rate_limit import RateLimit
+from stoa.domain.value import Value
 
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 """MCP 2025-11-25 "Tool names". Generated names are stricter: see `stoa.domain.naming`."""
 
 Fingerprint = NewType("Fingerprint", str)
 
+TimeoutSeconds = Annotated[float, Field(gt=0, le=300)]
+SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=253)]
+SecretKey = Annotated[str, StringConstraints(pattern=r"^[-A-Za-z0-9_.]+$", max_length=253)]
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class _Frozen(Value):
+    model_config = ConfigDict(extra="forbid")
 
 
 class ToolKey(NamedTuple):
@@ -52,8 +57,8 @@ class ApiReference(_Frozen):
 class SecretReference(_Frozen):
     """Names a secret of the tool's own tenant; it can never name another's (see CredentialSource)."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=253)
-    key: str | None = Field(default=None, pattern=r"^[-A-Za-z0-9_.]+$", max_length=253)
+    name: SecretName
+    key: SecretKey | None = None
     """One entry of a secret with several; None: the entry that the authentication type expects."""
 
 
@@ -101,7 +106,7 @@ class RestBody(_Frozen):
     """The body is an object: argument name to property name."""
     required: bool = False
     """Send an empty object or form when no argument of the body is given."""
-    form: dict[str, FormField] = {}
+    form: dict[str, FormField] = Field(default={})
     """Property name to its encoding, for application/x-www-form-urlencoded; absent: the default."""
 
 
@@ -156,10 +161,20 @@ class Tool(_Frozen):
     version: str | None = None
     api: ApiReference | None = None
     binding: Binding
-    timeout_seconds: float = Field(default=30.0, gt=0, le=300)
+    timeout_seconds: TimeoutSeconds = 30.0
     rate_limit: RateLimit | None = None
     authentication: Authentication = Authentication()
     enabled: bool = True
+
+    @model_validator(mode="after")
+    def _is_json(self) -> Self:
+        """What cannot be written as JSON could be neither listed nor compared."""
+        try:
+            _ = self.fingerprint
+        except ValueError as caught:
+            message = "its schemas must be JSON of at most 255 levels, without cycles, and its texts Unicode"
+            raise ValueError(message) from caught
+        return self
 
     @property
     def key(self) -> ToolKey:
@@ -186,5 +201,5 @@ class Tool(_Frozen):
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """SHA-256 over the canonical JSON of the whole tool."""
+        """SHA-256 over the JSON of the whole tool. The order of members counts: clients get to see it."""
         return Fingerprint(hashlib.sha256(pydantic_core.to_json(self.model_dump())).hexdigest())
