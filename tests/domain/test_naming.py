@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stoa.domain.naming import NAME_LIMIT, tool_name, unique
 
-LEGAL = re.compile(r"^[a-zA-Z0-9_-]{1,48}$")
+LEGAL = re.compile(r"^[a-zA-Z0-9_-]{1,48}\Z")
 
 
 @given(st.text(), st.text(max_size=60), st.text(max_size=60))

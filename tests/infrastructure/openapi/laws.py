@@ -10,8 +10,8 @@ from stoa.domain.finding import Severity
 from stoa.domain.tool import RestBinding, Tool
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
-_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,48}$")
-_KEY = re.compile(r"^[a-zA-Z0-9_.-]{1,64}$")
+_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,48}\Z")
+_KEY = re.compile(r"^[a-zA-Z0-9_.-]{1,64}\Z")
 
 
 def assert_sound(conversion: Conversion) -> None:

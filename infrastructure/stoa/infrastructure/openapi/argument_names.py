@@ -9,7 +9,7 @@ import re
 from stoa.domain.naming import shortened
 
 NAME_LIMIT = 64
-_LEGAL = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
+_LEGAL = re.compile(r"^[A-Za-z0-9_.-]{1,64}\Z")
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_.-]+")
 
 

@@ -22,7 +22,7 @@ from stoa.infrastructure.openapi.workbench import Workbench
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
-_MEDIA_TYPE = re.compile(r"^[A-Za-z0-9!#$&^_.+*-]+/[A-Za-z0-9!#$&^_.+*-]+(?:\s*;\s*[A-Za-z0-9_-]+=[\w\"./:+-]+)*$")
+_MEDIA_TYPE = re.compile(r"^[A-Za-z0-9!#$&^_.+*-]+/[A-Za-z0-9!#$&^_.+*-]+(?:\s*;\s*[A-Za-z0-9_-]+=[\w\"./:+-]+)*\Z")
 _TEXT, _UNSUPPORTED = 6, 9
 _FORM_STYLES = ("form", "spaceDelimited", "pipeDelimited", "deepObject")
 

@@ -44,20 +44,12 @@ _SCHEMA_KEYS = (
 """What of a 2.0 parameter describes its value."""
 _IGNORED_HEADERS = {"accept", "content-type", "authorization"}
 """OpenAPI: such a header parameter "SHALL be ignored"."""
-_OWN_HEADERS = {
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "upgrade",
-    "te",
-    "trailer",
-    "keep-alive",
-    "expect",
-    "cookie",
-}
+_OWN_HEADERS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive"}
+    | {"expect", "cookie"}
+)
 """They belong to the connection; a caller who sets them could speak to somebody else."""
-_TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+_TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from stoa.infrastructure.openapi.document import ApiDocument
 from stoa.infrastructure.openapi.values import list_or_empty, text_or_empty, texts
 
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
-_USABLE = re.compile(r"^https?://[A-Za-z0-9._~:\[\]%-]+(?:/[^\s?#{}\\]*)?$")
+_USABLE = re.compile(r"^https?://[A-Za-z0-9._~:\[\]%-]+(?:/[^\s?#{}\\]*)?\Z")
 
 
 class Servers:
