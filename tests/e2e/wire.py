@@ -9,6 +9,10 @@ import httpx
 
 STATELESS = "2026-07-28"
 HANDSHAKE = "2025-06-18"
+ENVELOPE: dict[str, Any] = {
+    "io.modelcontextprotocol/protocolVersion": STATELESS,
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
 
 
 class WireClient:
@@ -60,11 +64,7 @@ class WireClient:
     def send(self, method: str, params: dict[str, Any], headers: dict[str, str] | None = None) -> httpx.Response:
         sent = dict(headers or {})
         if self._revision == STATELESS:
-            meta: dict[str, Any] = {
-                "io.modelcontextprotocol/protocolVersion": self._revision,
-                "io.modelcontextprotocol/clientCapabilities": {},
-            }
-            params = {**params, "_meta": meta}
+            params = {**params, "_meta": ENVELOPE}
             sent["Mcp-Method"] = method
             if "name" in params:
                 sent["Mcp-Name"] = params["name"]

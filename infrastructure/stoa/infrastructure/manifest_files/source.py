@@ -15,6 +15,8 @@ from stoa.domain.json_value import is_object
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _SIZE_LIMIT = 8 * 1024 * 1024
 _API_DESCRIPTION = re.compile(rb"""^\s*[{,]?\s*["']?(openapi|swagger)["']?\s*:""", re.MULTILINE)
+_MANIFEST = re.compile(rb"""["']?apiVersion["']?\s*:\s*["']?gostoa\.dev/""")
+"""A ToolSet with an inline description is a manifest all the same."""
 _CHECK_MILLISECONDS = 500
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -78,7 +80,7 @@ def _documents(path: Path) -> list[ManifestDocument]:
     try:
         with path.open("rb") as file:
             head = file.read(4096)
-            if _API_DESCRIPTION.search(head):
+            if _API_DESCRIPTION.search(head) and not _MANIFEST.search(head):
                 return []
             text = head + file.read(_SIZE_LIMIT)
         if len(text) > _SIZE_LIMIT:
