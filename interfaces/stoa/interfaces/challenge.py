@@ -44,6 +44,7 @@ class ProtectedResource:
     def _bearer(self, error: str | None = None, description: str = "", scopes: Iterable[str] = ()) -> str:
         parts = [f'resource_metadata="{self.metadata_url}"', f'scope="{" ".join(scopes)}"']
         if error is not None:
-            safe = description.replace("\\", "").replace('"', "'")
+            # RFC 6750 section 3: printable ASCII without quote and backslash. A policy's reason may be anything.
+            safe = "".join(c for c in description.replace('"', "'") if " " <= c <= "~" and c != "\\")
             parts = [f'error="{error}"', f'error_description="{safe}"', *parts]
         return "Bearer " + ", ".join(parts)

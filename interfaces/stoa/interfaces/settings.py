@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from stoa.application.manifests import RateLimitManifest
 from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit
@@ -94,3 +94,17 @@ class Settings(BaseSettings):
     @property
     def caller_limits(self) -> dict[str, RateLimit]:
         return ROLE_LIMITS | {role: limit.to_domain() for role, limit in self.stoa_caller_limits.items()}
+
+
+def describe_settings_error(caught: ValidationError | SettingsError) -> str:
+    """What is wrong, by environment variable, without the offending values."""
+    if isinstance(caught, SettingsError):  # its text names the field, and nothing else does
+        field = next((name for name in Settings.model_fields if f'"{name}"' in str(caught)), "")
+        return f"{field.upper() or 'a variable'}: write it as JSON"
+    parts: list[str] = []
+    for problem in caught.errors(include_url=False, include_input=False):
+        message = problem["msg"].removeprefix("Value error, ")
+        variable, *inner = (*map(str, problem["loc"]), "")
+        where = ".".join([variable.upper(), *inner]).rstrip(".")
+        parts.append(f"{where}: {message}" if where else message)
+    return "; ".join(parts)

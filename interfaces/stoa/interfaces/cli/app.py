@@ -4,8 +4,8 @@ import sys
 
 from cyclopts import App
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
-from stoa.application.manifests import describe_validation_error
 from stoa.domain.errors import StoaError
 from stoa.interfaces.cli.call import call
 from stoa.interfaces.cli.convert import convert
@@ -15,6 +15,7 @@ from stoa.interfaces.cli.token import token
 from stoa.interfaces.cli.tools import tools
 from stoa.interfaces.cli.usage import usage
 from stoa.interfaces.errors import wire_error
+from stoa.interfaces.settings import describe_settings_error
 
 app = App(
     name="stoa",
@@ -32,6 +33,6 @@ def run(arguments: list[str] | None = None) -> int:
     except StoaError as refused:
         print(f"stoa: {refused.message}", file=sys.stderr)
         return wire_error(refused).exit_code
-    except ValidationError as wrong:  # of the settings
-        print(f"stoa: configuration: {describe_validation_error(wrong)}", file=sys.stderr)
+    except (ValidationError, SettingsError) as wrong:  # of the settings
+        print(f"stoa: configuration: {describe_settings_error(wrong)}", file=sys.stderr)
         return 78

@@ -3,9 +3,12 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from quart import Blueprint, Quart
+import pydantic_core
+from quart import Blueprint, Quart, Response
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
+from stoa.interfaces.mcp.streamable_http import BODY_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,8 @@ def build_app(
 ) -> Guard:
     """The whole door as one ASGI application."""
     quart = Quart(__name__, static_folder=None)
+    quart.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
+    quart.register_error_handler(HTTPException, _problem)
     for blueprint in blueprints:
         quart.register_blueprint(blueprint)
     quart.before_serving(lifespan.start)
@@ -33,3 +38,10 @@ def build_app(
             await quart.asgi_app(scope, receive, send)  # type: ignore[arg-type]  # hypercorn's names for the same shapes
 
     return Guard(route, hosts=hosts, origins=origins)
+
+
+async def _problem(error: HTTPException) -> Response:
+    """What the framework refuses, and defects of ours, in the shape of every other error: never its HTML pages."""
+    headers = {"Allow": ", ".join(sorted(error.valid_methods or ()))} if isinstance(error, MethodNotAllowed) else {}
+    body = {"error": error.name.lower().replace(" ", "_"), "message": error.name}
+    return Response(pydantic_core.to_json(body), error.code, headers, content_type="application/json")

@@ -13,6 +13,8 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _PROBES = frozenset({"/health", "/live", "/ready", "/metrics"})
+_PUBLIC = ("/.well-known/", "/dev-issuer/")
+"""Paths below are the same for everybody; a client in any web page may read them before it has a token."""
 _ALLOWED_HEADERS = (
     "authorization, content-type, accept, mcp-session-id, mcp-protocol-version, mcp-method, mcp-name, "
     "last-event-id, x-consumer-id, x-request-id"
@@ -50,7 +52,7 @@ class Guard:
         if origin is None:
             await self._app(scope, receive, send)
             return
-        if not self._allows(origin):
+        if not self._allows(origin) and not scope["path"].startswith(_PUBLIC):
             await _refuse(send, 403, b"This origin is not allowed; see CORS_ORIGINS")
             return
         if scope["method"] == "OPTIONS":

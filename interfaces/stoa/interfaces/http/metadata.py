@@ -31,5 +31,5 @@ def metadata_blueprint(resource: ProtectedResource | None, issuer: TokenIssuer |
 
 
 def _public(document: Any) -> Response:
-    headers = {"Access-Control-Allow-Origin": "*", "Cache-Control": "max-age=300"}
+    headers = {"Cache-Control": "max-age=300"}
     return Response(pydantic_core.to_json(document), headers=headers, content_type="application/json")

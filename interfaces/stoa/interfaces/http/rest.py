@@ -4,6 +4,7 @@ from typing import Any
 
 import pydantic_core
 from quart import Blueprint, Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from stoa.application.gateway import Gateway
 from stoa.application.list_tools import ToolPage, ToolQuery
@@ -18,7 +19,7 @@ from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.errors import retry_after_seconds, wire_error
 from stoa.interfaces.mcp import shaping
 from stoa.interfaces.mcp.revisions import NEWEST
-from stoa.interfaces.mcp.streamable_http import credential_of
+from stoa.interfaces.mcp.streamable_http import credential_of, tenant_of
 
 MAX_PAGE = 1000
 
@@ -55,17 +56,20 @@ def rest_blueprint(gateway: Gateway, resource: ProtectedResource, version: str) 
 
     @routes.post("/tools/<name>/invoke")
     async def invoke(name: str) -> Response:
+        arguments, oversize = await _arguments()
         outcome = await gateway.invoke_tool.execute(
             Invocation(
                 credential=_credential(),
                 tool=name,
-                arguments=await _arguments(),
+                arguments=arguments,
                 door="rest",
                 tenant=_tenant(),
                 request_id=request.headers.get("x-request-id"),
-                consumer=request.headers.get("x-consumer-id", "unknown"),
+                consumer=request.headers.get("x-consumer-id") or "unknown",
             )
         )
+        if oversize is not None and isinstance(outcome.error, InvalidArguments):
+            raise oversize
         if outcome.error is not None:
             return _refusal(outcome.error, resource, outcome.request_id)
         return _json(_answer(name, outcome))
@@ -82,14 +86,13 @@ def _credential() -> Credential:
 
 
 def _tenant() -> TenantId | None:
-    chosen = request.args.get("tenant_id")
-    return None if chosen is None else TenantId(chosen)
+    return tenant_of(request.query_string)
 
 
 async def _page(gateway: Gateway, *, everything: bool = False) -> ToolPage:
     args = request.args
     limit = args.get("limit", str(MAX_PAGE))
-    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_PAGE:
+    if not limit.isdecimal() or len(limit) > 9 or not 1 <= int(limit) <= MAX_PAGE:
         raise InvalidInput(f"limit: expected a number from 1 to {MAX_PAGE}")
     tags = {*args.getlist("tag"), *(tag for tags in args.getlist("tags") for tag in tags.split(","))}
     query = ToolQuery(
@@ -103,16 +106,19 @@ async def _page(gateway: Gateway, *, everything: bool = False) -> ToolPage:
     return await gateway.list_tools.execute(_credential(), query, "rest")
 
 
-async def _arguments() -> Any:
+async def _arguments() -> tuple[Any, RequestEntityTooLarge | None]:
     """What the body says; a body that says nothing usable becomes a value that the pipeline refuses and meters."""
-    body = await request.get_data()
+    try:
+        body = await request.get_data()
+    except RequestEntityTooLarge as oversize:
+        return None, oversize
     if not body:
-        return {}
+        return {}, None
     try:
         content = pydantic_core.from_json(body, allow_inf_nan=False)
     except ValueError:
-        return None
-    return content.get("arguments", {}) if is_object(content) else None
+        return None, None
+    return content.get("arguments", {}) if is_object(content) else None, None
 
 
 def _counted(groups: Any) -> list[JsonObject]:

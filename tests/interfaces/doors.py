@@ -1,0 +1,382 @@
+"""The doors without a network: a gateway with in-memory adapters and Python functions as tools, and an ASGI caller."""
+
+import asyncio
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcp.shared.inbound import encode_header_value
+
+from stoa.application.gateway import Gateway
+from stoa.application.memory.clock import ManualClock
+from stoa.application.memory.ids import SequentialIds
+from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
+from stoa.application.memory.metering import InMemoryMeteringSink
+from stoa.application.memory.policy_engine import RulesPolicyEngine
+from stoa.application.memory.token_verifier import InMemoryTokenVerifier
+from stoa.application.ports.health import Health, HealthProbe
+from stoa.domain.errors import BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
+from stoa.domain.identity import Principal
+from stoa.domain.metering import MeteringEvent
+from stoa.domain.rate_limit import RateLimit
+from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, TextContent, ToolResult
+from stoa.domain.tool import ToolAnnotations
+from stoa.infrastructure.observability.audit_log import AuditLog
+from stoa.interfaces.challenge import ProtectedResource
+from stoa.interfaces.http.app import Lifespan, build_app
+from stoa.interfaces.http.metadata import metadata_blueprint
+from stoa.interfaces.http.operations import operations_blueprint
+from stoa.interfaces.http.rest import rest_blueprint
+from stoa.interfaces.mcp.engine import PAGE_SIZE, McpEngine
+from stoa.interfaces.mcp.streamable_http import StreamableHttp
+
+MODERN = "2026-07-28"
+LEGACY = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+URL = "https://gw.example/mcp"
+METADATA_URL = "https://gw.example/.well-known/oauth-protected-resource/mcp"
+RESOURCE = ProtectedResource(URL, METADATA_URL, ("https://issuer.example",))
+SECRET = "s3cr3t-text-of-an-exception"
+
+PRINCIPALS = {
+    "admin": Principal.of("root", roles=["cpi-admin"], client="console"),
+    "alpha-admin": Principal.of("ann", tenant="alpha", roles=["tenant-admin"]),
+    "alpha-viewer": Principal.of("vic", tenant="alpha", roles=["viewer"]),
+    "beta-admin": Principal.of("bob", tenant="beta", roles=["tenant-admin"]),
+    "beta-viewer": Principal.of("bea", tenant="beta", roles=["viewer"]),
+    "roleless": Principal.of("nobody", tenant="alpha"),
+}
+"""Tokens and whose they are."""
+
+JSON_TYPES = "application/json, text/event-stream"
+
+
+@dataclass
+class Answer:
+    status: int = 0
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+    chunks: list[bytes] = field(default_factory=list)
+
+    def header(self, name: str) -> str | None:
+        values = [value for key, value in self.headers if key == name]
+        assert len(values) <= 1, f"{name} stands there {len(values)} times"
+        return values[0] if values else None
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def events(self) -> list[Any]:
+        """The messages of an event stream."""
+        assert self.header("content-type") == "text/event-stream"
+        blocks = self.body.decode().split("\n\n")
+        assert blocks.pop() == "", "the last event is not complete"
+        kept = [block for block in blocks if block != ": ping"]
+        assert all(block.startswith("event: message\ndata: ") for block in kept)
+        return [json.loads(block.partition("data: ")[2]) for block in kept]
+
+
+async def send(
+    app: Any,
+    method: str,
+    target: str,
+    *,
+    headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+    body: bytes | Sequence[bytes] = b"",
+    gone: asyncio.Event | None = None,
+) -> Answer:
+    """One HTTP exchange with an ASGI application. `body` as a list is sent in chunks; `gone` closes the connection."""
+    path, _, query = target.partition("?")
+    pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+    if not any(name.lower() == "host" for name, _ in pairs):
+        pairs.append(("host", "localhost"))
+    chunks = [body] if isinstance(body, bytes) else list(body)
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode("latin-1"),
+        "root_path": "",
+        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8080),
+    }
+    answer, state = Answer(), {"complete": False}
+
+    async def receive() -> dict[str, Any]:
+        if chunks:
+            return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
+        await (gone or asyncio.Event()).wait()
+        return {"type": "http.disconnect"}
+
+    async def emit(message: Mapping[str, Any]) -> None:
+        assert not state["complete"], "something was sent after the end of the response"
+        await asyncio.sleep(0)
+        if message["type"] == "http.response.start":
+            assert answer.status == 0, "the response began twice"
+            answer.status = message["status"]
+            answer.headers = [(n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in message["headers"]]
+        else:
+            assert answer.status, "a body without a start"
+            answer.chunks.append(bytes(message.get("body", b"")))
+            answer.body += answer.chunks[-1]
+            state["complete"] = not message.get("more_body", False)
+
+    await asyncio.wait_for(app(scope, receive, emit), 20)
+    assert state["complete"] or gone is not None, "the response has no end"
+    return answer
+
+
+class NotLoaded(HealthProbe):
+    """A part whose health a test sets."""
+
+    name = "part"
+
+    def __init__(self) -> None:
+        self.now = Health(True, "fine")
+
+    def health(self) -> Health:
+        return self.now
+
+
+class World:
+    """A gateway, what it recorded, and its HTTP door."""
+
+    def __init__(
+        self,
+        *,
+        page_size: int = PAGE_SIZE,
+        late_seconds: float = 15.0,
+        principals: Mapping[str, Principal] = PRINCIPALS,
+        caller_limits: Mapping[str, RateLimit] | None = None,
+        anonymous: Principal | None = None,
+        **parts: Any,
+    ) -> None:
+        self.clock = ManualClock()
+        self.sink: InMemoryMeteringSink = parts.pop("sink", None) or InMemoryMeteringSink()
+        self.observer = InMemoryInvocationObserver()
+        self.audit_stream = io.BytesIO()
+        self.audit = AuditLog(self.audit_stream)
+        generous = RateLimit(requests_per_minute=60_000_000, burst=1_000_000)
+        unlimited = dict.fromkeys(("cpi-admin", "tenant-admin", "devops", "viewer"), generous)
+        options: dict[str, Any] = {
+            "clock": self.clock,
+            "ids": SequentialIds(),
+            "verifier": InMemoryTokenVerifier(principals, self.clock),
+            "sink": self.sink,
+            "observers": [self.observer, self.audit],
+            "caller_limits": unlimited if caller_limits is None else caller_limits,
+            "anonymous": anonymous,
+        }
+        self.gateway = Gateway(**(options | parts))
+        self.probe = NotLoaded()
+        self.engine = McpEngine(self.gateway, RESOURCE, "1.2.3", page_size=page_size)
+        self.mcp = StreamableHttp(self.engine, late_seconds=late_seconds)
+        self.app = build_app(
+            mcp=self.mcp,
+            blueprints=[
+                operations_blueprint(
+                    [self.gateway.catalogue, RulesPolicyEngine(), self.probe], lambda: b"m 1\n", "1.2.3"
+                ),
+                metadata_blueprint(None if anonymous else RESOURCE, None),
+                rest_blueprint(self.gateway, RESOURCE, "1.2.3"),
+            ],
+            lifespan=Lifespan(_nothing, _nothing),
+            hosts=("localhost", "127.0.0.1", "[::1]", ".gw.example", "named.example"),
+            origins=("https://app.example",),
+        )
+
+    @property
+    def events(self) -> list[MeteringEvent]:
+        return list(self.sink.events())
+
+    def audit_lines(self) -> list[Any]:
+        self.audit.flush()
+        return [json.loads(line) for line in self.audit_stream.getvalue().splitlines()]
+
+    def forget(self) -> None:
+        """Forget everything that was recorded."""
+        self.audit.flush()
+        self.sink.drain()
+        self.observer.seen.clear()
+        self.audit_stream.seek(0)
+        self.audit_stream.truncate()
+
+    async def request(self, method: str, target: str, *, token: str | None = "alpha-admin", **rest: Any) -> Answer:
+        headers = rest.pop("headers", {})
+        pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+        if token is not None:
+            pairs.append(("authorization", f"Bearer {token}"))
+        return await send(self.app, method, target, headers=pairs, **rest)
+
+    async def post(
+        self,
+        message: Any,
+        *,
+        token: str | None = "alpha-admin",
+        headers: Mapping[str, str | None] | None = None,
+        version: str | None = None,
+        query: str = "",
+        **rest: Any,
+    ) -> Answer:
+        """A POST to /mcp; a header of None is left out, bytes go out as they are."""
+        sent: dict[str, str | None] = {
+            "content-type": "application/json",
+            "accept": JSON_TYPES,
+            "mcp-protocol-version": version,
+        }
+        sent.update({name.lower(): value for name, value in (headers or {}).items()})
+        pairs = [(name, value) for name, value in sent.items() if value is not None]
+        body = rest.pop("body", None)
+        if body is None:
+            body = message if isinstance(message, bytes) else json.dumps(message).encode()
+        return await self.request("POST", f"/mcp{query}", token=token, headers=pairs, body=body, **rest)
+
+    async def legacy(
+        self, method: str, params: Any = None, *, version: str | None = "2025-11-25", request_id: Any = 1, **rest: Any
+    ) -> Answer:
+        """A request of the handshake era."""
+        message = {"jsonrpc": "2.0", "id": request_id, "method": method}
+        if params is not None:
+            message["params"] = params
+        return await self.post(message, version=version, **rest)
+
+    async def modern(
+        self, method: str, params: Mapping[str, Any] | None = None, *, request_id: Any = 1, **rest: Any
+    ) -> Answer:
+        """A well-formed request of the stateless era; `headers` change what goes out."""
+        message, headers = modern(method, params, request_id=request_id)
+        return await self.post(message, headers=headers | dict(rest.pop("headers", {})), **rest)
+
+    async def rest(self, method: str, path: str, body: Any = None, **rest: Any) -> Answer:
+        """A request below /mcp/v1."""
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        return await self.request(method, f"/mcp/v1{path}", body=body or b"", **rest)
+
+
+def modern(
+    method: str, params: Mapping[str, Any] | None = None, *, request_id: Any = 1
+) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """The message and the headers of a stateless request."""
+    params = dict(params or {})
+    params.setdefault("_meta", envelope())
+    headers: dict[str, str | None] = {"mcp-protocol-version": MODERN, "mcp-method": method}
+    name = params.get("name")
+    if method == "tools/call" and isinstance(name, str):
+        headers["mcp-name"] = encode_header_value(name)
+    return {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}, headers
+
+
+def envelope(version: Any = MODERN) -> dict[str, Any]:
+    return {
+        "io.modelcontextprotocol/protocolVersion": version,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+
+
+async def _nothing() -> None:
+    pass
+
+
+READ = ToolAnnotations(read_only_hint=True)
+WRITE = ToolAnnotations(read_only_hint=False)
+DESTROY = ToolAnnotations(read_only_hint=False, destructive_hint=True)
+
+
+def add_tools(gateway: Gateway) -> None:
+    """One tool of each kind. Global ones, and some of the tenants alpha and beta."""
+
+    @gateway.tool(annotations=READ, tags=["math", "basic"], category="numbers", title="Add", version="2")
+    async def add(a: int, b: int = 1) -> int:
+        "Add two numbers."
+        return a + b
+
+    @gateway.tool(annotations=READ, tags=["basic"], category="numbers")
+    async def echo(value: dict[str, Any]) -> dict[str, Any]:
+        "Give back an object."
+        return value
+
+    @gateway.tool(annotations=READ, output_schema={"type": "object", "properties": {"n": {"type": "integer"}}})
+    async def table() -> dict[str, Any]:
+        return {"n": 1, "rows": [1, 2]}
+
+    @gateway.tool
+    async def listing() -> list[int]:
+        return [1, 2, 3]
+
+    _add_troublesome_tools(gateway)
+    _add_tenants_tools(gateway)
+
+    @gateway.tool
+    async def media() -> ToolResult:
+        return ToolResult(
+            (
+                TextContent("hello"),
+                ImageContent("aW1n", "image/png"),
+                AudioContent("c25k", "audio/wav"),
+                EmbeddedResource("stoa://r/1", "text/csv", text="a,b"),
+                EmbeddedResource("stoa://r/2", blob="AAE="),
+            )
+        )
+
+
+def _add_troublesome_tools(gateway: Gateway) -> None:
+    @gateway.tool
+    async def refuses() -> ToolResult:
+        return ToolResult((TextContent("no such customer"),), {"status": 404}, is_error=True)
+
+    @gateway.tool
+    async def crash() -> None:
+        raise RuntimeError(SECRET)
+
+    @gateway.tool
+    async def down() -> None:
+        raise BackendUnavailable("The back end cannot be reached")
+
+    @gateway.tool
+    async def late() -> None:
+        raise BackendTimedOut("No answer within 1 s")
+
+    @gateway.tool
+    async def nonsense() -> None:
+        raise BackendSpokeNonsense("The answer is no HTTP")
+
+
+def _add_tenants_tools(gateway: Gateway) -> None:
+    @gateway.tool(tenant="alpha", annotations=WRITE, tags=["notes"], category="text")
+    async def note(text: str) -> str:
+        "Write a note down."
+        return f"noted {len(text)} characters"
+
+    @gateway.tool(tenant="alpha", annotations=DESTROY)
+    async def wipe() -> str:
+        return "gone"
+
+    @gateway.tool(tenant="alpha", rate_limit=RateLimit(requests_per_minute=1, burst=1))
+    async def rare() -> str:
+        return "once a minute"
+
+    @gateway.tool(tenant="beta", annotations=READ, tags=["beta-only"], category="hidden")
+    async def private() -> str:
+        return "of beta"
+
+
+def new_world(**options: Any) -> World:
+    world = World(**options)
+    add_tools(world.gateway)
+    return world
+
+
+def violations_of(validate: Callable[[], None]) -> str:
+    """What the official models have against an answer; empty when nothing."""
+    try:
+        validate()
+    except ValueError as wrong:
+        return str(wrong)
+    return ""

@@ -1,0 +1,92 @@
+"""Two eras on one URL: which request is served by which rules (one test for each row of the routing table)."""
+
+from typing import Any
+
+import pytest
+from tests.interfaces.doors import LEGACY, MODERN, World, envelope, modern
+
+
+def _error(answer: Any) -> tuple[int, int, Any]:
+    assert answer.header("content-type") == "application/json"
+    body = answer.json()
+    return answer.status, body["error"]["code"], body.get("id")
+
+
+async def test_a_modern_request_with_its_envelope_is_served(world: World) -> None:
+    answer = await world.modern("tools/list", request_id="d")
+    assert (answer.status, answer.json()["id"]) == (200, "d")
+    assert answer.json()["result"]["resultType"] == "complete"
+
+
+async def test_a_modern_header_without_envelope_is_invalid_params(world: World) -> None:
+    answer = await world.modern("tools/list", {"_meta": {}}, request_id=7)
+    assert _error(answer) == (400, -32602, 7)
+    _, headers = modern("tools/list")
+    bare = await world.post({"jsonrpc": "2.0", "id": 8, "method": "tools/list"}, headers=headers)
+    assert _error(bare) == (400, -32602, 8)
+
+
+async def test_a_modern_envelope_without_header_is_a_header_mismatch(world: World) -> None:
+    assert _error(await world.modern("tools/list", headers={"mcp-protocol-version": None})) == (400, -32020, 1)
+
+
+@pytest.mark.parametrize("version", LEGACY)
+async def test_a_modern_envelope_with_a_legacy_header_is_a_header_mismatch(world: World, version: str) -> None:
+    answer = await world.modern("tools/list", headers={"mcp-protocol-version": version}, request_id="x")
+    assert _error(answer) == (400, -32020, "x")
+
+
+@pytest.mark.parametrize("version", ["v999.0.0", "2027-01-01", "2026-07-28x", ""])
+async def test_an_unknown_version_in_header_and_envelope_names_the_supported_ones(world: World, version: str) -> None:
+    answer = await world.modern("tools/list", {"_meta": envelope(version)}, headers={"mcp-protocol-version": version})
+    assert _error(answer) == (400, -32022, 1)
+    assert answer.json()["error"]["data"] == {"supported": [MODERN], "requested": version}
+
+
+@pytest.mark.parametrize("version", [None, *LEGACY])
+async def test_initialize_of_the_handshake_era_is_answered_whatever_the_header(
+    world: World, version: str | None
+) -> None:
+    params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+    answer = await world.legacy("initialize", params, version=version)
+    assert answer.status == 200
+    assert answer.json()["result"]["protocolVersion"] == "2025-06-18"
+
+
+@pytest.mark.parametrize("method", ["initialize", "ping", "logging/setLevel", "resources/subscribe", "no/such"])
+async def test_a_method_that_the_stateless_era_has_not_is_404_with_a_json_body(world: World, method: str) -> None:
+    assert _error(await world.modern(method, request_id=3)) == (404, -32601, 3)
+
+
+@pytest.mark.parametrize("method", ["server/discover", "subscriptions/listen", "no/such", "resources/list"])
+async def test_a_method_that_the_handshake_era_has_not_is_a_json_rpc_error_on_http_200(
+    world: World, method: str
+) -> None:
+    assert _error(await world.legacy(method, request_id="m")) == (200, -32601, "m")
+
+
+@pytest.mark.parametrize("http_method", ["GET", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("version", [None, MODERN, "2025-11-25"])
+async def test_any_other_http_method_is_told_to_post(world: World, http_method: str, version: str | None) -> None:
+    headers = {} if version is None else {"mcp-protocol-version": version}
+    answer = await world.request(http_method, "/mcp", headers={**headers, "accept": "text/event-stream"})
+    assert (answer.status, answer.header("allow")) == (405, "POST")
+
+
+async def test_session_headers_mean_nothing_and_no_session_is_minted(world: World) -> None:
+    stale = {"mcp-session-id": "gone", "last-event-id": "s1:4"}
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+    for answer in (
+        await world.modern("tools/list", headers=stale),
+        await world.legacy("tools/list", headers=stale),
+        await world.legacy("initialize", params, headers=stale),
+    ):
+        assert answer.status == 200
+        assert answer.header("mcp-session-id") is None
+
+
+async def test_both_eras_are_served_side_by_side_with_the_same_id(world: World) -> None:
+    handshake = await world.legacy("tools/list", request_id=1)
+    stateless = await world.modern("tools/list", request_id=1)
+    assert "resultType" not in handshake.json()["result"]
+    assert stateless.json()["result"]["resultType"] == "complete"

@@ -1,0 +1,104 @@
+"""Settings from the environment."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit
+from stoa.interfaces.settings import Settings, describe_settings_error
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def test_nothing_needs_to_be_set() -> None:
+    settings = Settings()
+    assert (settings.host, settings.port, settings.url) == ("127.0.0.1", 8080, "http://127.0.0.1:8080")
+    assert (settings.base_domain, settings.environment, settings.identity_provider) == (
+        "gostoa.dev",
+        "dev",
+        "dev-issuer",
+    )
+    assert settings.metering_enabled
+    assert settings.rate_limit_enabled
+    assert settings.audiences == {"stoa-mcp-gateway", "http://127.0.0.1:8080/mcp"}
+    assert settings.caller_limits == ROLE_LIMITS
+    assert ".gostoa.dev" in settings.hosts
+
+
+def test_every_value_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "PORT": "9",
+        "HOST": "::1",
+        "CATALOGUE_PATH": "a.yaml, b ,,",
+        "CORS_ORIGINS": "https://a.example,https://b.example",
+        "ALLOWED_HOSTS": "gw.example",
+        "ALLOWED_AUDIENCES": "x",
+        "METERING_ENABLED": "false",
+        "RATE_LIMIT_ENABLED": "0",
+        "LOG_LEVEL": "WARNING",
+        "SECRETS_DIR": "/s",
+        "BASE_DOMAIN": "",
+        "STOA_CALLER_LIMITS": '{"viewer": {"requestsPerMinute": 5, "burst": 2}}',
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.url == "http://[::1]:9"
+    assert settings.catalogue_path == ("a.yaml", "b")
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+    assert settings.hosts[-1] == "gw.example"
+    assert settings.audiences == {"x"}
+    assert (settings.metering_enabled, settings.rate_limit_enabled) == (False, False)
+    assert (settings.log_level, settings.secrets_dir) == ("warning", Path("/s"))
+    assert settings.base_domain == "gostoa.dev", "an empty variable is no value"
+    assert settings.caller_limits == ROLE_LIMITS | {"viewer": RateLimit(requests_per_minute=5, burst=2)}
+
+
+def test_the_public_url_is_what_clients_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUBLIC_URL", "https://gw.example/")
+    settings = Settings()
+    assert settings.url == "https://gw.example"
+    assert "https://gw.example/mcp" in settings.audiences
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_loopback_addresses_are_accepted(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("HOST", host)
+    assert Settings().host == host
+
+
+@pytest.mark.parametrize("provider", ["dev-issuer", "none"])
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("ENVIRONMENT", "prod", "ENVIRONMENT=prod refuses it"),
+        ("HOST", "0.0.0.0", "HOST=0.0.0.0"),
+        ("HOST", "10.0.0.1", "set HOST=127.0.0.1"),
+        ("HOST", "::", "HOST=::"),
+        ("PORT", "http", "PORT: "),
+        ("PORT", "70000", "PORT: "),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL: "),
+        ("METERING_ENABLED", "perhaps", "METERING_ENABLED: "),
+        ("METERING_DURABILITY", "cloud", "METERING_DURABILITY: "),
+        ("ENVIRONMENT", "test", "ENVIRONMENT: "),
+        ("STOA_CALLER_LIMITS", "many", "STOA_CALLER_LIMITS: write it as JSON"),
+        (
+            "STOA_CALLER_LIMITS",
+            '{"viewer": {"requestsPerMinute": "x"}}',
+            "STOA_CALLER_LIMITS.viewer.requestsPerMinute: ",
+        ),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_name_of_its_variable(
+    monkeypatch: pytest.MonkeyPatch, provider: str, variable: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv("IDENTITY_PROVIDER", provider)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises((ValidationError, SettingsError)) as refused:
+        Settings()
+    assert expected in describe_settings_error(refused.value)
