@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies_metering import metering_events
+from tests.strategies import metering_events
 
 from stoa.application.ports import UsageLog
 from stoa.application.summarise_usage import DIMENSIONS, SummariseUsage

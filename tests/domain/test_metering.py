@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.strategies_metering import EXACT_MICRO_UNITS, metering_events
+from tests.strategies import EXACT_MICRO_UNITS, metering_events
 
 from stoa.domain.metering import MeteringEvent, PriceList, Status
 from stoa.domain.money import MicroUnits, from_decimal, to_decimal, to_json_number

@@ -15,6 +15,8 @@ Every part is a port with an in-memory default; pass another adapter to replace 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pydantic_core
+
 from stoa.application.admit_caller import AdmitCaller
 from stoa.application.invoke_tool import InvokeTool
 from stoa.application.list_tools import ListTools, ToolPage, ToolQuery
@@ -115,12 +117,15 @@ class Gateway:
         consumer: str = "library",
         request_id: str | None = None,
     ) -> Outcome:
-        """Call a tool as `credential`: a Principal that you vouch for, or a BearerToken to verify."""
+        """Call a tool as `credential`: a Principal that you vouch for, or a BearerToken to verify.
+
+        Arguments that are no JSON (a circle, thousands of levels) are refused like invalid ones.
+        """
         return await self.invoke_tool.execute(
             Invocation(
                 credential=credential,
                 tool=tool,
-                arguments=arguments,
+                arguments=_plain(arguments),
                 door="library",
                 tenant=None if tenant is None else TenantId(tenant),
                 consumer=consumer,
@@ -202,6 +207,16 @@ class Gateway:
         """Release the back ends' connections."""
         for backend in self._backends:
             await backend.close()
+
+
+def _plain(arguments: Any) -> Any:
+    """`arguments` as a parser could have made them, else None, which the pipeline refuses and meters: a validator in
+    native code would not survive endless nesting."""
+    try:
+        pydantic_core.to_json(arguments)
+    except ValueError:
+        return None
+    return arguments
 
 
 def _raise_errors(findings: Sequence[Finding], places: set[str]) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.infrastructure.outbox.events import event
-from tests.strategies_metering import metering_events
+from tests.strategies import metering_events
 
 from stoa.domain.metering import MeteringEvent
 from stoa.infrastructure.outbox.event_line import MAX_LINE_BYTES, encode

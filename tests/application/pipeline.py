@@ -1,0 +1,174 @@
+"""A pipeline whose every part tells when it was asked, and does what a test says instead."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from stoa.application.admit_caller import AdmitCaller
+from stoa.application.invoke_tool import InvokeTool
+from stoa.application.list_tools import ListTools
+from stoa.application.memory.clock import ManualClock
+from stoa.application.memory.ids import SequentialIds
+from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
+from stoa.application.memory.metering import InMemoryMeteringSink
+from stoa.application.memory.policy_engine import RulesPolicyEngine
+from stoa.application.memory.rate_limiter import InMemoryRateLimiter
+from stoa.application.memory.token_verifier import InMemoryTokenVerifier
+from stoa.application.ports import BackendCall, CallContext, ToolBackend
+from stoa.application.tool_registry import RegisteredTool, ToolRegistry
+from stoa.domain.errors import InvalidInput
+from stoa.domain.identity import Principal
+from stoa.domain.invocation import Invocation, Outcome
+from stoa.domain.metering import MeteringEvent, PriceList
+from stoa.domain.rate_limit import RateLimit
+from stoa.domain.result import RawAnswer, TextContent, ToolResult
+from stoa.domain.tool import LocalBinding, Tool
+
+Behaviour = Callable[[dict[str, Any], CallContext], Awaitable[RawAnswer | ToolResult]]
+
+ANN = Principal.of("ann", tenant="acme", roles=["viewer"])
+PLENTY = RateLimit(requests_per_minute=60_000_000, burst=1_000_000)
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "additionalProperties": False}
+
+
+def tool(name: str = "count", **fields: Any) -> Tool:
+    return Tool.model_validate(
+        {"name": name, "tenant": "acme", "input_schema": SCHEMA, "binding": LocalBinding(function=name), **fields}
+    )
+
+
+async def answers(arguments: dict[str, Any], context: CallContext) -> ToolResult:
+    return ToolResult((TextContent("done"),))
+
+
+def raises(error: BaseException) -> Callable[..., Any]:
+    async def behaviour(*args: Any, **kwargs: Any) -> Any:
+        raise error
+
+    return behaviour
+
+
+def waits(reached: asyncio.Event) -> Callable[..., Any]:
+    """Never answers; `reached` is set when it is asked."""
+
+    async def behaviour(*args: Any, **kwargs: Any) -> Any:
+        reached.set()
+        return await asyncio.get_running_loop().create_future()
+
+    return behaviour
+
+
+class ScriptedBackend(ToolBackend):
+    kind = "local"
+
+    def __init__(self, trace: list[str]) -> None:
+        self._trace = trace
+        self.behaviour: Behaviour = answers
+        self.refused: set[str] = set()
+        self.prepared: list[str] = []
+        self.received: list[tuple[dict[str, Any], CallContext]] = []
+
+    def prepare(self, tool: Tool) -> BackendCall:
+        if tool.name in self.refused:
+            raise InvalidInput(f"{tool.name} cannot be called")
+        self.prepared.append(str(tool.key))
+        return _ScriptedCall(self, self._trace)
+
+    async def close(self) -> None:
+        pass
+
+
+class _ScriptedCall(BackendCall):
+    def __init__(self, backend: ScriptedBackend, trace: list[str]) -> None:
+        self._backend = backend
+        self._trace = trace
+
+    async def __call__(self, arguments: dict[str, Any], context: CallContext) -> RawAnswer | ToolResult:
+        self._trace.append("call")
+        self._backend.received.append((arguments, context))
+        return await self._backend.behaviour(arguments, context)
+
+
+class TracedRegistry(ToolRegistry):
+    def __init__(self, backend: ToolBackend, trace: list[str]) -> None:
+        super().__init__([backend])
+        self._trace = trace
+
+    def find(self, tenant: Any, name: str) -> RegisteredTool | None:
+        self._trace.append("find")
+        return super().find(tenant, name)
+
+
+class Pipeline:
+    """`trace` is the order in which parts were asked. Setting an entry of `instead` replaces that part's answer."""
+
+    def __init__(self, *tools: Tool, anonymous: Principal | None = None, limit: RateLimit = PLENTY, **parts: Any):
+        self.trace: list[str] = []
+        self.instead: dict[str, Callable[..., Any]] = {}
+        self.clock = ManualClock()
+        self.backend = ScriptedBackend(self.trace)
+        self.sink = InMemoryMeteringSink()
+        self.observer = InMemoryInvocationObserver()
+        self.registry = TracedRegistry(self.backend, self.trace)
+        self.findings = self.registry.replace(tools)
+        self.verifier = InMemoryTokenVerifier({"good": ANN}, self.clock)
+        self.policy = parts.get("policy") or RulesPolicyEngine()
+        self.limiter = parts.get("limiter") or InMemoryRateLimiter(self.clock)
+        self._trace_parts()
+        admission = AdmitCaller(
+            verifier=self.verifier,
+            limiter=self.limiter,
+            clock=self.clock,
+            limits=dict.fromkeys(["cpi-admin", "tenant-admin", "devops", "viewer"], limit),
+            anonymous=anonymous,
+        )
+        self.invoke_tool = InvokeTool(
+            admission=admission,
+            registry=self.registry,
+            policy=self.policy,
+            limiter=self.limiter,
+            sink=self.sink,
+            observers=parts.get("observers", [self.observer]),
+            clock=self.clock,
+            ids=SequentialIds(),
+            prices=PriceList(),
+        )
+        self.list_tools = ListTools(admission=admission, registry=self.registry, policy=self.policy)
+
+    def _trace_parts(self) -> None:
+        self._wrap(self.verifier, "verify", lambda token: "authenticate")
+        self._wrap(self.limiter, "take", lambda key, limit: f"limit {key.partition(':')[0]}")
+        self._wrap(self.policy, "decide", lambda query: "authorise")
+        self._wrap(self.sink, "record", lambda event, is_admitted: "record")
+        admit = self.sink.admit
+
+        def traced_admit() -> None:
+            self.trace.append("admit")
+            (self.instead.get("admit") or admit)()
+
+        self.sink.admit = traced_admit  # type: ignore[method-assign]
+
+    def _wrap(self, part: Any, method: str, name: Callable[..., str]) -> None:
+        original = getattr(part, method)
+
+        async def traced(*args: Any, **kwargs: Any) -> Any:
+            step = name(*args, **kwargs)
+            self.trace.append(step)
+            return await (self.instead.get(step) or original)(*args, **kwargs)
+
+        setattr(part, method, traced)
+
+    @property
+    def events(self) -> list[MeteringEvent]:
+        return list(self.sink.events())
+
+    async def invoke(self, tool: str = "count", arguments: Any = None, credential: Any = ANN, **rest: Any) -> Outcome:
+        asked = Invocation(
+            credential=credential,
+            tool=tool,
+            arguments={} if arguments is None else arguments,
+            door=rest.pop("door", "library"),
+            **rest,
+        )
+        async with asyncio.timeout(20):
+            return await self.invoke_tool.execute(asked)

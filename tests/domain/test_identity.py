@@ -1,0 +1,120 @@
+"""Principals: what roles imply, which tenant they look at, and keys that tell them apart."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from tests.strategies import few_tenants, principals, roles, tenants
+
+from stoa.domain.identity import ROLE_SCOPES, Principal, TenantId, scopes_of
+
+awkward = st.text(st.sampled_from(["a", "b", "\x1f", "\x00", ",", '"', "\\", "[", "]", "é"]), max_size=4)
+
+
+def test_known_roles_imply_the_documented_scopes_and_unknown_ones_none():
+    assert scopes_of(["cpi-admin"]) == {"stoa:admin", "stoa:write", "stoa:read"}
+    assert scopes_of(["tenant-admin"]) == scopes_of(["devops"]) == {"stoa:write", "stoa:read"}
+    assert scopes_of(["viewer"]) == {"stoa:read"}
+    assert scopes_of(["root", "VIEWER"]) == frozenset()
+
+
+@given(st.frozensets(roles), st.frozensets(roles))
+def test_more_roles_never_imply_fewer_scopes(some, more):
+    assert scopes_of(some) | scopes_of(more) == scopes_of(some | more)
+    assert scopes_of(some, granted=["x"]) == scopes_of(some) | {"x"}
+
+
+@given(st.frozensets(roles))
+def test_only_the_platform_role_makes_a_platform_admin(held):
+    assert Principal.of("ann", roles=held).is_platform_admin == ("cpi-admin" in held)
+    assert "cpi-admin" in ROLE_SCOPES
+
+
+@given(principals())
+def test_asking_for_nothing_or_for_ones_own_tenant_changes_nothing(principal):
+    assert principal.acting_for(None) is principal
+    if principal.tenant is not None:
+        assert principal.acting_for(principal.tenant) is principal
+
+
+@given(principals(), tenants)
+def test_only_a_platform_admin_looks_into_another_tenant(principal, tenant):
+    acting = principal.acting_for(tenant)
+    if tenant == principal.tenant:
+        assert acting is principal
+    elif not principal.is_platform_admin:
+        assert acting is None
+    else:
+        assert acting is not None
+        assert acting.tenant == tenant
+        assert acting.model_copy(update={"tenant": principal.tenant}) == principal
+
+
+@pytest.mark.parametrize("name", ["", "A", "a b", "-a", "a-", "x" * 64, "a\n", "\ud800", "../acme", "a\x1fb"])
+def test_nobody_looks_into_what_no_tenant_can_be_called(name):
+    assert Principal.of("root", roles=["cpi-admin"]).acting_for(TenantId(name)) is None
+    with pytest.raises(ValidationError):
+        Principal.of("ann", tenant=name)
+
+
+@given(principals(), few_tenants)
+def test_looking_into_another_tenant_changes_what_is_authorised_but_not_who_it_is(principal, tenant):
+    before = principal.authorization_key
+    acting = principal.acting_for(tenant)
+    if acting is None or acting is principal:
+        return
+    assert acting.identity_key == principal.identity_key
+    assert acting.authorization_key != before
+    assert acting.authorization_key == type(acting).model_validate(dict(acting)).authorization_key
+
+
+identities = st.tuples(awkward, awkward.filter(bool), st.none() | awkward)
+
+
+@given(identities, identities)
+def test_identity_keys_are_equal_for_equal_identities_only(one, other):
+    def key(identity: tuple[str, str, str | None]) -> str:
+        issuer, subject, client = identity
+        return Principal(issuer=issuer, subject=subject, client=client).identity_key
+
+    assert (key(one) == key(other)) == (one == other)
+
+
+rights = st.tuples(st.none() | few_tenants, st.frozensets(awkward, max_size=3), st.frozensets(awkward, max_size=3))
+
+
+@given(rights, rights)
+def test_authorization_keys_are_equal_for_equal_rights_only(one, other):
+    def key(held: tuple[TenantId | None, frozenset[str], frozenset[str]]) -> str:
+        tenant, some_roles, scopes = held
+        return Principal(subject="ann", tenant=tenant, roles=some_roles, scopes=scopes).authorization_key
+
+    assert (key(one) == key(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"issuer": "a\x1fb", "subject": "c"}, {"issuer": "a", "subject": "b\x1fc"}),
+        ({"subject": "a\x1fb"}, {"subject": "a", "client": "b"}),
+        ({"subject": "a", "client": ""}, {"subject": "a", "client": None}),
+    ],
+)
+def test_a_separator_inside_a_part_does_not_join_two_callers(one, other):
+    assert Principal(**one).identity_key != Principal(**other).identity_key
+
+
+def test_a_role_does_not_pass_for_a_scope():
+    role = Principal(subject="a", roles=frozenset({"stoa:admin"}))
+    scope = Principal(subject="a", scopes=frozenset({"stoa:admin"}))
+    assert role.authorization_key != scope.authorization_key
+
+
+def test_half_a_surrogate_pair_in_a_role_does_no_harm():
+    assert Principal(subject="a", roles=frozenset({"\ud800"})).authorization_key
+
+
+@given(principals())
+def test_a_principal_cannot_be_changed(principal):
+    with pytest.raises(ValidationError):
+        principal.tenant = "acme"

@@ -1,0 +1,101 @@
+"""Tools: the access they need, and fingerprints that follow every change."""
+
+import pytest
+from hypothesis import given
+from pydantic import ValidationError
+from tests.strategies import annotations, tags, tools
+
+from stoa.domain.tool import Access, LocalBinding, Tool, ToolAnnotations, ToolKey
+
+
+def tool(**fields):
+    return Tool(**{"name": "ant", "binding": LocalBinding(function="f"), **fields})
+
+
+@given(annotations, tags)
+def test_the_strictest_tag_decides_the_access_and_without_one_the_annotations(hints, some_tags):
+    access = tool(annotations=hints, tags=some_tags).access
+    tagged = [one for one in (Access.ADMIN, Access.WRITE, Access.READ) if one.value in some_tags]
+    if tagged:
+        assert access == tagged[0]
+    elif hints.destructive_hint:
+        assert access == Access.ADMIN
+    elif hints.read_only_hint is False:
+        assert access == Access.WRITE
+    else:
+        assert access == Access.READ
+
+
+@pytest.mark.parametrize(
+    ("hints", "access", "is_premium"),
+    [
+        ({}, "stoa:read", False),
+        ({"read_only_hint": True}, "stoa:read", False),
+        ({"read_only_hint": False}, "stoa:write", False),
+        ({"destructive_hint": True}, "stoa:admin", True),
+        ({"read_only_hint": True, "destructive_hint": True}, "stoa:admin", True),
+        ({"read_only_hint": False, "destructive_hint": False}, "stoa:write", False),
+    ],
+)
+def test_annotations_decide_access_and_price(hints, access, is_premium):
+    described = tool(annotations=ToolAnnotations(**hints))
+    assert described.access.value == access
+    assert described.is_premium is is_premium
+
+
+@given(tools(), tools())
+def test_equal_fingerprints_mean_equal_tools(one, other):
+    assert one.fingerprint == Tool.model_validate(one.model_dump()).fingerprint
+    if one.fingerprint == other.fingerprint:
+        assert one == other
+    if one != other:
+        assert one.fingerprint != other.fingerprint
+
+
+@given(tools())
+def test_a_changed_copy_has_a_fingerprint_and_an_access_of_its_own(original):
+    _ = original.fingerprint, original.access
+    hints = ToolAnnotations(destructive_hint=not original.annotations.destructive_hint)
+    copy = original.model_copy(update={"annotations": hints, "tags": ()})
+    assert copy.fingerprint == Tool.model_validate(copy.model_dump()).fingerprint
+    assert copy.fingerprint != original.fingerprint
+    assert copy.access == (Access.ADMIN if hints.destructive_hint else Access.READ)
+
+
+def circle():
+    inner = {}
+    inner["self"] = inner
+    return inner
+
+
+def deep(levels):
+    return {"a": deep(levels - 1)} if levels else {}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"description": "\ud800"},
+        {"input_schema": {"type": "object", "title": "\ud800"}},
+        {"input_schema": {"type": "object", "x": circle()}},
+        {"output_schema": {"type": "object", "x": deep(300)}},
+        {"name": ""},
+        {"name": "a b"},
+        {"name": "x" * 129},
+        {"tenant": "Acme"},
+        {"timeout_seconds": 0},
+        {"timeout_seconds": 301},
+        {"timeout_seconds": float("nan")},
+        {"colour": "red"},
+        {"authentication": {"type": "bearer", "secret": {"name": "../other/secret"}}},
+    ],
+)
+def test_what_can_be_neither_listed_nor_called_is_no_tool(field):
+    with pytest.raises(ValidationError):
+        tool(**field)
+
+
+def test_a_key_shows_tenant_and_name():
+    assert tool(tenant="acme").key == ToolKey("acme", "ant")
+    assert str(tool(tenant="acme").key) == "acme/ant"
+    assert str(tool().key) == "global/ant"

@@ -1,0 +1,371 @@
+"""Hypothesis strategies for every domain type, and for manifests as people write them."""
+
+import base64
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis import strategies as st
+
+from stoa.application.memory.policy_engine import Rule
+from stoa.domain.catalogue import Catalogue
+from stoa.domain.identity import ROLE_SCOPES, Principal, TenantId
+from stoa.domain.invocation import BearerToken, Invocation
+from stoa.domain.json_value import JsonObject
+from stoa.domain.metering import MeteringEvent, PriceList, Status
+from stoa.domain.policy import Decision, PolicyQuery
+from stoa.domain.rate_limit import RateLimit
+from stoa.domain.result import (
+    MISSING,
+    AudioContent,
+    EmbeddedResource,
+    ImageContent,
+    RawAnswer,
+    TextContent,
+    ToolResult,
+)
+from stoa.domain.tool import (
+    ApiReference,
+    Authentication,
+    LocalBinding,
+    RestBinding,
+    RestBody,
+    RestParameter,
+    SecretReference,
+    Tool,
+    ToolAnnotations,
+)
+
+EXACT_MICRO_UNITS = 10**15 - 1
+"""The greatest amount that its JSON number carries exactly (stoa.domain.money)."""
+
+DOORS = st.sampled_from(["mcp", "rest", "cli", "library"])
+
+unicode_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+"""What JSON on the wire can carry: any text without halves of surrogate pairs."""
+
+few_tenants = st.sampled_from([TenantId("acme"), TenantId("beta"), TenantId("gamma")])
+"""So few that principals and tools meet."""
+few_names = st.sampled_from(["ant", "bee", "cat", "dog", "elk"])
+
+tenants = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True).map(TenantId)
+tool_names = st.from_regex(r"[A-Za-z0-9_.-]{1,128}", fullmatch=True)
+roles = st.sampled_from([*ROLE_SCOPES, "auditor", "nobody"])
+
+
+def json_values(*, max_leaves: int = 8) -> st.SearchStrategy[Any]:
+    """Whatever JSON can say, numbers beyond 64 bits included."""
+    numbers = st.integers(-(10**25), 10**25) | st.floats(allow_nan=False, allow_infinity=False)
+    leaves = st.none() | st.booleans() | numbers | unicode_text
+    return st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(unicode_text, inner, max_size=3),
+        max_leaves=max_leaves,
+    )
+
+
+json_objects: st.SearchStrategy[JsonObject] = st.dictionaries(unicode_text, json_values(), max_size=3)
+
+
+def _schemas_over(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[JsonObject]:
+    names = st.sampled_from(["a", "b", "self"])
+    properties = st.dictionaries(names, inner, max_size=3)
+    several = st.lists(inner, min_size=1, max_size=2)
+    parts = st.one_of(
+        st.just({"type": "object"}),
+        st.fixed_dictionaries(
+            {"type": st.just("object"), "properties": properties},
+            optional={"additionalProperties": inner, "required": st.just(["a"]), "minProperties": st.just(1)},
+        ),
+        st.fixed_dictionaries({"patternProperties": st.dictionaries(st.sampled_from(["^a", "b$"]), inner, max_size=2)}),
+        st.fixed_dictionaries(
+            {"type": st.just("array")}, optional={"items": inner, "prefixItems": several, "contains": inner}
+        ),
+        several.map(lambda branches: {"anyOf": branches}),
+        several.map(lambda branches: {"oneOf": branches}),
+        several.map(lambda branches: {"allOf": branches}),
+        inner.map(lambda schema: {"not": schema}),
+        st.tuples(inner, inner).map(lambda pair: {"if": pair[0], "then": pair[1]}),
+    )
+    both = st.tuples(parts, parts).map(lambda pair: {**pair[0], **pair[1]})
+    return parts | both
+
+
+def _subschemas() -> st.SearchStrategy[Any]:
+    kinds = ["null", "boolean", "integer", "number", "string", "array", "object"]
+    leaves = st.one_of(
+        st.booleans(),
+        st.sampled_from([{"$ref": "#"}, {"$ref": "#/$defs/d"}]),
+        st.sampled_from(kinds).map(lambda kind: {"type": kind}),
+        st.lists(st.sampled_from(kinds), min_size=1, max_size=3, unique=True).map(lambda several: {"type": several}),
+        st.lists(json_values(max_leaves=2), min_size=1, max_size=3).map(lambda values: {"enum": values}),
+        json_values(max_leaves=2).map(lambda value: {"const": value}),
+        st.integers(-5, 5).map(lambda bound: {"type": "integer", "minimum": bound, "multipleOf": 2}),
+        st.integers(0, 3).map(lambda bound: {"type": "string", "minLength": bound, "pattern": "^[a-z]*$"}),
+    )
+    return st.recursive(leaves, _schemas_over, max_leaves=6)
+
+
+def object_schemas() -> st.SearchStrategy[JsonObject]:
+    """Schemas of draft 2020-12 with an object at the root, as tools have them, with references to it and into it."""
+    inner = _subschemas()
+    return st.tuples(_schemas_over(inner), inner).map(
+        lambda pair: {**pair[0], "type": "object", "$defs": {"d": pair[1]}}
+    )
+
+
+def principals(tenant: st.SearchStrategy[TenantId] = few_tenants) -> st.SearchStrategy[Principal]:
+    held = st.frozensets(roles, max_size=3)
+    return st.builds(
+        lambda subject, tenant, roles, client, issuer: Principal.of(
+            subject, tenant=tenant, roles=roles, client=client, issuer=issuer
+        ),
+        st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
+        st.none() | tenant,
+        held,
+        st.none() | unicode_text,
+        st.sampled_from(["local", "https://issuer.example/realms/stoa"]),
+    )
+
+
+rate_limits = st.builds(
+    RateLimit, requests_per_minute=st.integers(1, 100_000) | st.just(60_000_000), burst=st.integers(1, 50)
+)
+
+annotations = st.builds(
+    ToolAnnotations,
+    read_only_hint=st.none() | st.booleans(),
+    destructive_hint=st.none() | st.booleans(),
+    idempotent_hint=st.none() | st.booleans(),
+    open_world_hint=st.none() | st.booleans(),
+)
+
+tags = st.lists(st.sampled_from(["pets", "money", "stoa:read", "stoa:write", "stoa:admin"]), max_size=3).map(tuple)
+
+secret_references = st.builds(
+    SecretReference,
+    name=st.from_regex(r"[a-z]([-a-z.]{0,10}[a-z])?", fullmatch=True),
+    key=st.none() | st.from_regex(r"[-a-z._]{1,10}", fullmatch=True),
+)
+
+authentications = st.just(Authentication()) | st.builds(
+    Authentication,
+    type=st.sampled_from(["bearer", "basic", "apiKey"]),
+    secret=secret_references,
+    location=st.sampled_from(["header", "query", "cookie"]),
+)
+
+
+def _rest_binding(method: str, path_names: list[str], other_names: list[str]) -> RestBinding:
+    in_path = [RestParameter(argument=n, name=n, location="path", style="simple", explode=False) for n in path_names]
+    rest = [name for name in other_names if name not in path_names]
+    has_body = method in {"POST", "PUT", "PATCH"}
+    in_query = [RestParameter(argument=n, name=n, location="query", style="form", explode=True) for n in rest]
+    return RestBinding(
+        method=method,
+        base_url="http://127.0.0.1:9/api",
+        path="/things" + "".join(f"/{{{name}}}" for name in path_names),
+        parameters=tuple(in_path if has_body else [*in_path, *in_query]),
+        body=RestBody(media_type="application/json", fields={n: n for n in rest}) if has_body and rest else None,
+    )
+
+
+_argument_names = st.lists(st.from_regex(r"[a-z]{1,6}", fullmatch=True), max_size=3, unique=True)
+rest_bindings = st.builds(
+    _rest_binding, st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH"]), _argument_names, _argument_names
+)
+local_bindings = st.builds(LocalBinding, function=st.sampled_from(["echo", "fail"]))
+bindings = rest_bindings | local_bindings
+
+
+_owners = st.none() | few_tenants
+_mostly_enabled = st.sampled_from([True, True, True, False])
+
+
+def tools(
+    *,
+    name: st.SearchStrategy[str] = few_names,
+    tenant: st.SearchStrategy[TenantId | None] = _owners,
+    binding: st.SearchStrategy[Any] = bindings,
+    enabled: st.SearchStrategy[bool] = _mostly_enabled,
+) -> st.SearchStrategy[Tool]:
+    return st.builds(
+        Tool,
+        name=name,
+        tenant=tenant,
+        title=st.none() | unicode_text,
+        description=unicode_text,
+        input_schema=st.just({"type": "object", "properties": {}})
+        | st.just({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}),
+        output_schema=st.none() | st.just({"type": "object", "properties": {"n": {"type": "integer"}}}),
+        annotations=annotations,
+        tags=tags,
+        category=st.none() | st.sampled_from(["animals", "money"]),
+        version=st.none() | st.just("1.0"),
+        api=st.none() | st.just(ApiReference(name="pets", version="2", operation_id="list")),
+        binding=binding,
+        timeout_seconds=st.floats(0.001, 300),
+        rate_limit=st.none() | rate_limits,
+        authentication=authentications,
+        enabled=enabled,
+    )
+
+
+def catalogues() -> st.SearchStrategy[Catalogue]:
+    return st.lists(tools(), max_size=10).map(lambda found: Catalogue.build(found)[0])
+
+
+decisions = st.builds(
+    Decision,
+    is_allowed=st.booleans(),
+    reason=unicode_text,
+    rules=st.lists(st.sampled_from(["r1", "r2"]), max_size=2).map(tuple),
+)
+
+_PREDICATES = {
+    "always": lambda query: True,
+    "never": lambda query: False,
+    "acme": lambda query: query.principal.tenant == "acme",
+    "viewer": lambda query: "viewer" in query.principal.roles,
+    "pets": lambda query: "pets" in query.tool.tags,
+    "early-name": lambda query: query.tool.name < "c",
+    "mcp": lambda query: query.door == "mcp",
+}
+
+
+effects = st.sampled_from(["allow", "deny"])
+
+
+def rules(effect: st.SearchStrategy[str] = effects) -> st.SearchStrategy[Rule]:
+    """Rules about principal, tool and door, and some about arguments."""
+    plain = st.builds(
+        lambda name, effect: Rule(f"{effect}-{name}", effect, _PREDICATES[name], f"{name} {effect}"),
+        st.sampled_from(sorted(_PREDICATES)),
+        effect,
+    )
+    reading = effect.map(
+        lambda what: Rule(
+            f"{what}-n-above-5", what, lambda query: query.arguments.get("n", 0) > 5, "n above 5", reads_arguments=True
+        )
+    )
+    return plain | reading
+
+
+def policy_queries() -> st.SearchStrategy[PolicyQuery]:
+    return st.builds(
+        PolicyQuery,
+        principal=principals(),
+        tool=tools(),
+        arguments=st.fixed_dictionaries({}, optional={"n": st.integers(0, 10)}),
+        door=DOORS,
+    )
+
+
+def invocations() -> st.SearchStrategy[Invocation]:
+    return st.builds(
+        Invocation,
+        credential=st.none() | principals() | st.builds(BearerToken, st.text(min_size=1, max_size=20)),
+        tool=few_names | st.text(max_size=200),
+        arguments=st.fixed_dictionaries({}, optional={"n": st.integers() | st.text(max_size=5)}) | json_objects,
+        door=DOORS,
+        tenant=st.none() | few_tenants | st.text(max_size=80).map(TenantId),
+        request_id=st.none() | st.text(max_size=200),
+        consumer=st.text(max_size=200),
+    )
+
+
+_base64 = st.binary(max_size=20).map(lambda data: base64.b64encode(data).decode("ascii"))
+content_blocks = st.one_of(
+    st.builds(TextContent, unicode_text),
+    st.builds(ImageContent, _base64, st.just("image/png")),
+    st.builds(AudioContent, _base64, st.just("audio/wav")),
+    st.builds(EmbeddedResource, st.just("stoa://x"), st.just("text/plain"), text=unicode_text),
+    st.builds(EmbeddedResource, st.just("stoa://x"), st.just("application/pdf"), blob=_base64),
+)
+tool_results = st.builds(
+    ToolResult,
+    content=st.lists(content_blocks, max_size=3).map(tuple),
+    structured=st.just(MISSING) | json_values(),
+    is_error=st.booleans(),
+)
+raw_answers = st.builds(
+    RawAnswer,
+    body=st.binary(max_size=60) | st.sampled_from([b'{"n": 1}', b"[1e999]", b"\xef\xbb\xbf{}", b'"\\ud800"', b"null"]),
+    media_type=st.sampled_from(["application/json", "text/plain", "image/png", "audio/wav", "application/x+json", ""])
+    | unicode_text,
+    charset=st.sampled_from(["utf-8", "latin-1", "utf-16", "no-such-charset", "base64"]),
+    is_error=st.booleans(),
+    status=st.sampled_from(["", "200 OK", "404 Not Found"]),
+)
+
+
+def metering_events(*, padding: int = 0) -> st.SearchStrategy[MeteringEvent]:
+    """Any event whose JSON stays within 8 KiB; `padding` (at most 2000) adds up to so many bytes of metadata."""
+    names = st.text(min_size=1, max_size=40)
+    details = st.dictionaries(st.text(max_size=20), st.text(max_size=60), max_size=3)
+    paddings = st.integers(0, padding).map(lambda length: {"padding": "x" * length} if length else {})
+    return st.builds(
+        MeteringEvent,
+        event_id=st.uuids().map(str) | names,
+        timestamp=st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+        tenant=tenants | st.just("-"),
+        project=st.none() | names,
+        consumer=st.text(max_size=128),
+        user_id=names,
+        tool=tool_names,
+        latency_ms=st.integers(0, 10**9),
+        status=st.sampled_from(Status),
+        cost_units=st.integers(0, EXACT_MICRO_UNITS),
+        request_id=st.none() | names,
+        metadata=st.tuples(details, paddings).map(lambda parts: {**parts[0], **parts[1]}),
+    )
+
+
+price_lists = st.builds(
+    PriceList, base=st.integers(0, 10**9), per_100_ms=st.integers(0, 10**6), premium_factor=st.integers(1, 10)
+)
+
+durations = st.builds(
+    lambda number, unit: f"{number}{unit}", st.integers(1, 4), st.sampled_from(["s", "m"])
+) | st.integers(1, 9999).map(lambda number: f"{number}ms")
+
+
+def manifests() -> st.SearchStrategy[JsonObject]:
+    """Good manifests of both kinds, with any choice of optional fields."""
+    limits = st.fixed_dictionaries({"requestsPerMinute": st.integers(1, 10_000)}, optional={"burst": st.integers(1, 9)})
+    metadata = st.fixed_dictionaries(
+        {"name": st.from_regex(r"[a-z]([-a-z0-9.]{0,20}[a-z0-9])?", fullmatch=True)},
+        optional={"namespace": tenants.filter(lambda name: len(name) < 50).map(lambda name: f"tenant-{name}")},
+    )
+    tool_spec = st.fixed_dictionaries(
+        {"endpoint": st.sampled_from(["http://127.0.0.1:9/pets", "https://pets.example/pets/{petId}?v=2"])},
+        optional={
+            "displayName": unicode_text,
+            "description": unicode_text,
+            "method": st.sampled_from(["GET", "POST", "PUT", "DELETE"]),
+            "tags": st.lists(unicode_text, max_size=3),
+            "annotations": st.fixed_dictionaries({}, optional={"readOnlyHint": st.booleans()}),
+            "timeout": durations,
+            "rateLimit": limits,
+            "enabled": st.booleans(),
+        },
+    )
+    set_spec = st.fixed_dictionaries(
+        {"openAPISpec": st.fixed_dictionaries({"inline": json_objects}, optional={"refreshInterval": st.just("2h")})},
+        optional={
+            "baseURL": st.just("https://pets.example/v2"),
+            "selector": st.fixed_dictionaries({}, optional={"tags": st.lists(unicode_text, max_size=2)}),
+            "toolDefaults": st.fixed_dictionaries({}, optional={"timeout": durations, "rateLimit": limits}),
+            "naming": st.fixed_dictionaries({}, optional={"prefix": unicode_text, "useOperationId": st.booleans()}),
+            "enabled": st.booleans(),
+        },
+    )
+    return st.one_of(
+        _manifests("Tool", metadata, tool_spec),
+        _manifests("ToolSet", metadata, set_spec),
+    )
+
+
+def _manifests(kind: str, metadata: Any, spec: Any) -> st.SearchStrategy[JsonObject]:
+    return st.fixed_dictionaries(
+        {"apiVersion": st.just("gostoa.dev/v1alpha1"), "kind": st.just(kind), "metadata": metadata, "spec": spec}
+    )
