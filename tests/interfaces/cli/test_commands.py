@@ -1,0 +1,337 @@
+"""The commands, in this process: what they print, where, and with which exit code."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from mcp_types.methods import validate_server_result
+
+from stoa.domain.errors import QuotaExceeded, StoaError, ToolNotFound
+from stoa.infrastructure.outbox import OutboxUsageLog
+from stoa.interfaces.cli import app
+from stoa.interfaces.cli.app import run
+
+Shell = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def stoa(capsys: pytest.CaptureFixture[str]) -> Shell:
+    """Runs a command: (exit code, standard output, standard error)."""
+
+    def execute(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return execute
+
+
+# --- token
+
+
+def test_token_prints_a_token_and_nothing_else(stoa: Shell) -> None:
+    code, out, err = stoa("token", "--role", "viewer", "--tenant", "alpha")
+    assert (code, err, out.count("\n"), out.count(".")) == (0, "", 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (("--role", "viewer", "--tenant", "Bad Name"), "tenant"),
+        (("--role", "viewer", "--lifetime", "0"), "1 second"),
+    ],
+)
+def test_token_refuses_what_no_token_can_say(stoa: Shell, options: tuple[str, ...], hint: str) -> None:
+    code, out, err = stoa("token", *options)
+    assert (code, out) == (65, "")
+    assert err.startswith("stoa: ")
+    assert hint in err.lower()
+
+
+def test_token_needs_the_dev_issuer(stoa: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDENTITY_PROVIDER", "none")
+    code, out, err = stoa("token", "--role", "viewer")
+    assert (code, out) == (65, "")
+    assert "IDENTITY_PROVIDER=dev-issuer" in err
+
+
+# --- tools
+
+
+def test_tools_shows_every_tool_of_every_tenant(stoa: Shell, catalogue: Path) -> None:
+    code, out, err = stoa("tools", "--catalogue", catalogue)
+    assert (code, err) == (0, "")
+    assert "5 tools" in out
+    for expected in ("alpha", "(global)", "search", "everywhere", "stoa:write", "GET /search", "Search things"):
+        assert expected in out
+
+
+def test_tools_reads_the_catalogue_path(stoa: Shell, catalogue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CATALOGUE_PATH", str(catalogue))
+    assert "5 tools" in stoa("tools")[1]
+
+
+def test_tools_names_file_and_field_of_each_error_and_exits_with_1(stoa: Shell, catalogue: Path) -> None:
+    text = catalogue.read_text(encoding="utf-8").replace('"GET"', '"FETCH"', 1)
+    catalogue.write_text(text, encoding="utf-8")
+    code, out, err = stoa("tools", "--catalogue", catalogue)
+    assert code == 1
+    assert "4 tools" in out
+    assert "error: " in err
+    assert catalogue.name in err
+    assert "spec.method" in err
+
+
+def test_tools_takes_several_catalogues(stoa: Shell, catalogue: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more.yaml"
+    more.write_text(catalogue.read_text(encoding="utf-8").replace("tenant-alpha", "tenant-beta"), encoding="utf-8")
+    code, out, _ = stoa("tools", "--catalogue", catalogue, "--catalogue", more)
+    assert "beta" in out
+    assert code == 1, "the global tool is there twice"
+
+
+# --- convert
+
+
+SPEC: dict[str, Any] = {
+    "openapi": "3.1.0",
+    "info": {"title": "Pets", "version": "1"},
+    "paths": {
+        "/pets/{id}": {
+            "get": {
+                "operationId": "getPet",
+                "summary": "One pet",
+                "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}],
+                "responses": {"200": {"description": "ok"}},
+            }
+        },
+        "/broken": {"get": {"operationId": "broken", "parameters": [{"in": "nowhere"}], "responses": {}}},
+    },
+}
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    path = tmp_path / "pets.json"
+    path.write_text(json.dumps(SPEC), encoding="utf-8")
+    return path
+
+
+def test_convert_to_json_prints_an_array_of_mcp_tools_and_nothing_else(stoa: Shell, spec: Path) -> None:
+    code, out, err = stoa("convert", spec, "--format", "json")
+    listed = json.loads(out)
+    assert code == 0
+    assert "getPet" in [tool["name"] for tool in listed]
+    validate_server_result("tools/list", "2025-11-25", {"tools": listed})
+    known = {"name", "title", "description", "inputSchema", "outputSchema", "annotations"}
+    for tool in listed:
+        assert {"name", "description", "inputSchema"} <= set(tool) <= known
+    assert "/broken" in err
+
+
+def test_convert_writes_the_findings_to_a_report(stoa: Shell, spec: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.txt"
+    code, out, err = stoa("convert", spec, "--format", "json", "--report", report)
+    assert (code, err) == (0, "")
+    assert json.loads(out)
+    assert "/broken" in report.read_text(encoding="utf-8")
+
+
+def test_convert_shows_a_table_to_people(stoa: Shell, spec: Path) -> None:
+    code, out, _ = stoa("convert", spec)
+    assert code == 0
+    for expected in ("getPet", "One pet", "stoa:read"):
+        assert expected in out
+
+
+def test_convert_says_which_file_is_no_description(stoa: Shell, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("just: words\n", encoding="utf-8")
+    for path in (wrong, tmp_path / "absent.yaml"):
+        code, out, err = stoa("convert", path, "--format", "json")
+        assert (code, out) == (65, "")
+        assert err.startswith("stoa: ")
+        assert path.name in err
+
+
+# --- call
+
+
+def test_call_makes_values_of_its_text_where_the_tool_wants_them(stoa: Shell, catalogue: Path) -> None:
+    arguments = ("id=17", "deep=true", 'tags=["a","b"]', "q=5=five", "--role", "viewer", "--tenant", "alpha")
+    code, out, err = stoa("call", "search", *arguments, "--catalogue", catalogue)
+    assert (code, err) == (0, "")
+    sent = parse_qsl(urlsplit(json.loads(out)["path"]).query)
+    assert ("id", "17") in sent
+    assert ("deep", "true") in sent
+    assert ("q", "5=five") in sent
+    assert [value for name, value in sent if name == "tags"] == ["a", "b"]
+
+
+def test_call_prints_text_as_it_is(stoa: Shell, catalogue: Path) -> None:
+    code, out, _ = stoa("call", "words", "--role", "viewer", "--tenant", "alpha", "--catalogue", catalogue)
+    assert (code, out) == (0, "plain words\n")
+
+
+def test_call_as_json_prints_result_and_accounting(stoa: Shell, catalogue: Path, data_dir: Path) -> None:
+    options = ("--role", "viewer", "--tenant", "alpha", "--catalogue", catalogue, "--json")
+    code, out, _ = stoa("call", "search", *options)
+    whole = json.loads(out)
+    assert code == 0
+    assert set(whole) == {"result", "status", "requestId", "latencyMs", "costUnits"}
+    assert (whole["status"], whole["result"]["structuredContent"]) == ("success", {"path": "/search"})
+    (event,) = OutboxUsageLog(data_dir / "outbox").events()
+    assert (event.request_id, event.consumer, event.metadata["door"]) == (whole["requestId"], "stoa-cli", "cli")
+    assert (event.tenant, event.tool) == ("alpha", "search")
+
+
+def test_call_exits_with_1_when_the_tool_says_no(stoa: Shell, catalogue: Path) -> None:
+    code, out, _ = stoa("call", "missing", "--role", "viewer", "--tenant", "alpha", "--catalogue", catalogue)
+    assert code == 1
+    assert "404" in out
+
+
+def test_call_takes_the_token_of_the_environment(stoa: Shell, catalogue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOA_TOKEN", stoa("token", "--role", "cpi-admin")[1].strip())
+    assert stoa("call", "words", "--catalogue", catalogue)[0] == 66
+    code, out, _ = stoa("call", "words", "--tenant", "alpha", "--catalogue", catalogue)
+    assert (code, out) == (0, "plain words\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "hint"),
+    [
+        (("search",), 77, "bearer token"),
+        (("search", "--role", "viewer", "--tenant", "beta"), 66, "Unknown tool: search"),
+        (("no-such", "--role", "viewer", "--tenant", "alpha"), 66, "Unknown tool: no-such"),
+        (("change", "--role", "viewer", "--tenant", "alpha"), 77, "stoa:write"),
+        (("search", "id=x", "--role", "viewer", "--tenant", "alpha"), 65, "/id"),
+        (("search", "id", "--role", "viewer", "--tenant", "alpha"), 65, "name=value"),
+        (("search", "=1", "--role", "viewer", "--tenant", "alpha"), 65, "name=value"),
+    ],
+)
+def test_call_says_on_standard_error_why_it_was_refused(
+    stoa: Shell, catalogue: Path, arguments: tuple[str, ...], code: int, hint: str
+) -> None:
+    exit_code, out, err = stoa("call", *arguments, "--catalogue", catalogue)
+    assert (exit_code, out) == (code, "")
+    assert err.startswith("stoa: ")
+    assert err.count("\n") == 1
+    assert hint in err
+
+
+def test_call_meters_refusals_too(stoa: Shell, catalogue: Path, data_dir: Path) -> None:
+    stoa("call", "search", "--catalogue", catalogue)
+    stoa("call", "no-such", "--role", "viewer", "--catalogue", catalogue)
+    statuses = [event.status.value for event in OutboxUsageLog(data_dir / "outbox").events()]
+    assert statuses == ["unauthorized", "invalid"]
+
+
+# --- usage
+
+
+@pytest.fixture
+def used(stoa: Shell, catalogue: Path) -> None:
+    """Two calls of alpha, one of beta, one refusal."""
+    for tool, tenant in (("words", "alpha"), ("everywhere", "alpha"), ("everywhere", "beta"), ("words", "beta")):
+        stoa("call", tool, "--role", "viewer", "--tenant", tenant, "--catalogue", catalogue)
+
+
+@pytest.mark.usefixtures("used")
+def test_usage_as_json_has_rows_and_totals(stoa: Shell) -> None:
+    code, out, _ = stoa("usage", "--format", "json")
+    whole = json.loads(out)
+    assert code == 0
+    assert whole["groupBy"] == ["tenant", "tool"]
+    assert [(row["tenant"], row["tool"], row["calls"], row["refusals"]) for row in whole["rows"]] == [
+        ("alpha", "everywhere", 1, 0),
+        ("alpha", "words", 1, 0),
+        ("beta", "everywhere", 1, 0),
+        ("beta", "words", 1, 1),
+    ]
+    assert whole["totals"]["calls"] == 4
+
+
+@pytest.mark.usefixtures("used")
+def test_usage_as_csv_is_one_table(stoa: Shell) -> None:
+    rows = list(csv.reader(io.StringIO(stoa("usage", "--by", "tenant", "--format", "csv")[1])))
+    assert rows[0] == ["tenant", "calls", "errors", "refusals", "p50 ms", "p95 ms", "cost units"]
+    assert [row[:4] for row in rows[1:]] == [["alpha", "2", "0", "0"], ["beta", "2", "0", "1"]]
+
+
+@pytest.mark.usefixtures("used")
+def test_usage_shows_a_table_to_people_and_can_be_narrowed(stoa: Shell) -> None:
+    code, out, _ = stoa("usage", "--tenant", "alpha")
+    assert code == 0
+    assert "alpha" in out
+    assert "beta" not in out
+    future = stoa("usage", "--since", "2999-01-01T00:00:00Z", "--format", "json")[1]
+    assert json.loads(future)["rows"] == []
+    past = stoa("usage", "--until", "2000-01-01T00:00:00Z", "--format", "json")[1]
+    assert json.loads(past)["totals"]["calls"] == 0
+
+
+def test_usage_without_any_events_is_an_empty_report(stoa: Shell) -> None:
+    assert json.loads(stoa("usage", "--format", "json")[1])["rows"] == []
+    assert stoa("usage")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"), [(("--by", "colour"), "colour"), (("--since", "2026-01-01T00:00:00"), "time zone")]
+)
+def test_usage_refuses_what_it_cannot_group_or_compare(stoa: Shell, options: tuple[str, ...], hint: str) -> None:
+    code, out, err = stoa("usage", *options)
+    assert (code, out) == (65, "")
+    assert hint in err
+
+
+# --- what all commands have in common
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "hint"),
+    [
+        ("PORT", "http", "stoa: configuration: PORT: "),
+        ("ENVIRONMENT", "prod", "ENVIRONMENT=prod refuses it"),
+        ("HOST", "0.0.0.0", "HOST=0.0.0.0"),
+        ("STOA_CALLER_LIMITS", "{", "stoa: configuration: STOA_CALLER_LIMITS: "),
+    ],
+)
+@pytest.mark.parametrize("command", [("tools",), ("usage",), ("token", "--role", "viewer"), ("serve",), ("demo",)])
+def test_a_bad_setting_is_one_line_that_names_its_variable(
+    stoa: Shell, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], variable: str, value: str, hint: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    code, out, err = stoa(*command)
+    assert (code, out, err.count("\n")) == (78, "", 1)
+    assert hint in err
+
+
+@pytest.mark.parametrize("error", [QuotaExceeded("caller", 1.0), ToolNotFound("x"), StoaError("oops")])
+def test_an_error_is_one_line_and_its_exit_code(stoa: Shell, monkeypatch: pytest.MonkeyPatch, error: StoaError) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(app, "app", fail)
+    code, out, err = stoa("tools")
+    assert (out, err) == ("", f"stoa: {error.message}\n")
+    assert code == {QuotaExceeded: 75, ToolNotFound: 66, StoaError: 70}[type(error)]
+
+
+def test_a_port_in_use_is_named(stoa: Shell, upstream: str) -> None:
+    port = upstream.rpartition(":")[2]
+    code, _, err = stoa("demo", "--once", "--port", port)
+    assert code == 65
+    assert port in err
+
+
+def test_help_and_version_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    for option, expected in (("--help", "convert"), ("--version", "0.")):
+        run([option])
+        assert expected in capsys.readouterr().out

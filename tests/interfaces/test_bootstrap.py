@@ -1,0 +1,164 @@
+"""The composition root: what is wired, started and stopped."""
+
+import json
+from pathlib import Path
+
+import pytest
+from dishka import Provider, provide
+from dishka import Scope as Lifetime
+from tests.interfaces.doors import send
+from tests.interfaces.served import manifest, serving
+
+from stoa.application.memory.rate_limiter import Unlimited
+from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.domain.errors import NotAuthenticated
+from stoa.infrastructure.outbox import OutboxUsageLog
+from stoa.interfaces.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Path:
+    folder = tmp_path / "catalogue"
+    folder.mkdir()
+    (folder / "tools.yaml").write_text(manifest("ask", "http://127.0.0.1:9/x", "alpha"), encoding="utf-8")
+    return folder
+
+
+async def test_the_gateway_is_not_ready_before_its_catalogue_is_loaded(tmp_path: Path, catalogue: Path) -> None:
+    async with serving(tmp_path, started=False, catalogue_path=(str(catalogue),)) as served:
+        assert (await served.get("/live")).status == 200
+        assert (await served.get("/ready")).status == 503
+    async with serving(tmp_path, catalogue_path=(str(catalogue),)) as served:
+        answer = await served.get("/ready")
+        assert answer.status == 200
+        assert {"catalogue", "policy", "metering"} == set(answer.json()["parts"])
+        assert answer.json()["parts"]["catalogue"]["detail"].startswith("1 tool")
+
+
+async def test_a_bad_manifest_is_shown_to_operators_and_takes_no_other_with_it(tmp_path: Path, catalogue: Path) -> None:
+    (catalogue / "bad.yaml").write_text("kind: Tool\n", encoding="utf-8")
+    async with serving(tmp_path, catalogue_path=(str(catalogue),)) as served:
+        answer = await served.get("/ready")
+        assert answer.status == 200
+        assert any("bad.yaml" in finding for finding in answer.json()["parts"]["catalogue"]["findings"])
+        listed = (await served.get("/mcp/v1/tools", served.token())).json()
+        assert [tool["name"] for tool in listed["tools"]] == ["ask"]
+
+
+async def test_calls_are_metered_on_disk_and_counted(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+
+        @served.gateway.tool
+        async def hello() -> str:
+            return "hello"
+
+        assert (await served.call("hello", token=served.token())).status == 200
+        metrics = (await served.get("/metrics")).body.decode()
+        assert 'stoa_invocations_total{door="rest",status="success"} 1.0' in metrics
+        assert "alpha" not in metrics
+        assert "hello" not in metrics
+    kept = list(OutboxUsageLog(tmp_path / "data" / "outbox").events())
+    assert [(event.tool, event.tenant, event.status.value) for event in kept] == [("hello", "alpha", "success")]
+    audit = (tmp_path / "data" / "audit.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["event_id"] for line in audit] == [kept[0].event_id]
+
+
+async def test_metering_limits_and_identity_can_be_switched_off(tmp_path: Path) -> None:
+    options = {"metering_enabled": False, "rate_limit_enabled": False, "identity_provider": "none"}
+    async with serving(tmp_path, **options) as served:
+
+        @served.gateway.tool
+        async def hello() -> str:
+            return "hello"
+
+        answers = [await served.call("hello") for _ in range(30)]
+        assert {answer.status for answer in answers} == {200}
+        assert served.events == []
+        assert (await served.get("/.well-known/oauth-protected-resource/mcp")).status == 404
+        assert (await served.get("/dev-issuer/jwks")).status == 404
+        assert (await served.get("/ready")).json()["parts"]["metering"]["detail"] == "off (METERING_ENABLED=false)"
+    assert not (tmp_path / "data" / "outbox").exists()
+
+
+async def test_an_anonymous_viewer_has_the_limits_of_a_viewer(tmp_path: Path) -> None:
+    async with serving(tmp_path, identity_provider="none") as served:
+
+        @served.gateway.tool
+        async def hello() -> str:
+            return "hello"
+
+        statuses = [(await served.call("hello")).status for _ in range(11)]
+        assert statuses == [200] * 10 + [429]
+
+
+async def test_a_development_token_opens_the_gateway_and_its_metadata_names_the_issuer(tmp_path: Path) -> None:
+    async with serving(tmp_path, public_url="https://gw.example") as served:
+        metadata = (await served.get("/.well-known/oauth-protected-resource/mcp")).json()
+        assert metadata["resource"] == "https://gw.example/mcp"
+        assert metadata["authorization_servers"] == list(served.identity.verifier.issuers)
+        keys = (await served.get("/dev-issuer/jwks")).json()["keys"]
+        assert len(keys) == 1
+        assert not {"d", "p", "q"} & set(keys[0]), "public parts only"
+        assert (await served.get("/mcp/v1/tools", served.token())).status == 200
+        assert (await served.get("/mcp/v1/tools")).status == 401
+
+
+async def test_a_token_outlives_a_restart(tmp_path: Path) -> None:
+    async with serving(tmp_path, port=1111) as served:
+        token = served.token()
+    async with serving(tmp_path, port=2222) as served:
+        assert (await served.get("/mcp/v1/tools", token)).status == 200
+    async with serving(tmp_path / "elsewhere") as served:
+        assert (await served.get("/mcp/v1/tools", token)).status == 401
+
+
+async def test_callers_limits_come_from_the_settings(tmp_path: Path) -> None:
+    limits = {"viewer": {"requestsPerMinute": 6, "burst": 1}}
+    async with serving(tmp_path, stoa_caller_limits=limits) as served:
+        token = served.token("viewer")
+        assert [(await served.get("/mcp/v1/tools", token)).status for _ in range(2)] == [200, 429]
+        served.clock.advance(10)
+        assert (await served.get("/mcp/v1/tools", token)).status == 200
+
+
+class _NoLimits(Provider):
+    scope = Lifetime.APP
+
+    @provide(override=True)
+    def limiter(self) -> RateLimiter:
+        return Unlimited()
+
+
+async def test_a_part_can_be_replaced(tmp_path: Path) -> None:
+    limits = {"viewer": {"requestsPerMinute": 6, "burst": 1}}
+    async with serving(tmp_path, _NoLimits(), stoa_caller_limits=limits) as served:
+        token = served.token("viewer")
+        assert [(await served.get("/mcp/v1/tools", token)).status for _ in range(3)] == [200] * 3
+
+
+async def test_hosts_and_origins_come_from_the_settings(tmp_path: Path) -> None:
+    options = {"allowed_hosts": ("gw.example",), "cors_origins": ("https://app.example",)}
+    async with serving(tmp_path, **options) as served:
+
+        async def status(**headers: str) -> int:
+            return (await send(served.app, "GET", "/mcp/v1/", headers=headers)).status
+
+        assert await status(host="gw.example") == 401
+        assert await status(host="x.gostoa.dev") == 401
+        assert await status(host="other.example") == 421
+        assert await status(origin="https://app.example") == 401
+        assert await status(origin="https://other.example") == 403
+
+
+async def test_a_token_for_an_audience_that_is_no_longer_accepted_is_refused(tmp_path: Path) -> None:
+    async with serving(tmp_path, allowed_audiences=("one",)) as served:
+        token = served.token()
+    async with serving(tmp_path, allowed_audiences=("two",)) as served:
+        with pytest.raises(NotAuthenticated):
+            await served.identity.verifier.verify(token)
