@@ -30,7 +30,7 @@ from stoa.interfaces.bootstrap import DEV_ISSUER
 T = TypeVar("T")
 
 STOA = str(Path(sys.executable).with_name("stoa"))
-_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
+_INHERITED = ("PATH", "HOME", "LANG")
 """Nothing else: a developer's own settings must not reach the gateways under test."""
 
 
@@ -166,7 +166,8 @@ class GatewayProcess:
 
     def _environment(self) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        return {**inherited, "DATA_DIR": str(self.data), "PORT": str(self.port), **self.environment}
+        own = {"DATA_DIR": str(self.data), "PORT": str(self.port), "TMPDIR": str(self.home)}
+        return {**inherited, **own, **self.environment}
 
 
 @contextmanager

@@ -49,25 +49,25 @@ def serve(*, catalogue: list[Path] | None = None, port: int | None = None, worke
         log_config=None,
         timeout_graceful_shutdown=10,
     )
-    with tempfile.TemporaryDirectory(prefix="stoa-metrics-") as shared:
-        if workers > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
-            return _supervise(config)
-        server = uvicorn.Server(config)
-        with suppress(KeyboardInterrupt):
-            server.run()
-        return 0 if server.started else STARTUP_FAILURE
+    if workers > 1:
+        return _supervise(config)
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    return 0 if server.started else STARTUP_FAILURE
 
 
 def _supervise(config: uvicorn.Config) -> int:
     """The exit code; `uvicorn.run` would report success when no worker could start."""
-    supervisor = Multiprocess(config, [config.bind_socket()])
-    supervisor.run()
+    with tempfile.TemporaryDirectory(prefix="stoa-metrics-") as shared:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        supervisor = Multiprocess(config, [config.bind_socket()])
+        supervisor.run()
     has_failed = any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
     return STARTUP_FAILURE if has_failed else 0
 
 
 def _end(*_: object) -> NoReturn:
     """Being told to end is a success. uvicorn repeats the signal to itself when it has shut down; by default that would
-    kill the process, with an exit code of failure and the shared folder left behind."""
+    kill the process, with an exit code of failure."""
     raise SystemExit(0)
