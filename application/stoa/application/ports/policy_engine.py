@@ -15,7 +15,8 @@ class PolicyEngine(Protocol):
     - A query has one decision: equal queries get equal decisions while the policy is unchanged.
     - Deny wins: adding a denying rule never allows more; adding an allowing one never overrides a denial.
     - A tool of another tenant is denied unless the principal is a platform admin.
-    - `visible` keeps exactly the tools that `decide` may allow for some arguments, in the order given.
+    - `visible` keeps, in the order given, every tool that `decide` may allow for some arguments, and none that is
+      denied without a look at the arguments.
     - Raises PolicyUnavailable when it cannot decide. There is no default answer.
     """
 

@@ -1,0 +1,241 @@
+"""The Gateway as embedding programs use it."""
+
+from datetime import UTC
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.application.pipeline import ANN, ScriptedBackend, raises, tool
+from tests.strategies import json_values
+
+from stoa.application import BearerToken, Gateway, Principal, Tool, ToolAnnotations, ToolQuery
+from stoa.application.memory.clock import ManualClock
+from stoa.application.memory.ids import SequentialIds
+from stoa.application.memory.metering import InMemoryMeteringSink
+from stoa.application.memory.policy_engine import Rule, RulesPolicyEngine
+from stoa.application.memory.token_verifier import InMemoryTokenVerifier
+from stoa.domain.errors import InvalidArguments, InvalidInput, NotAuthenticated, NotPermitted, QuotaExceeded
+from stoa.domain.metering import Status
+from stoa.domain.tool import LocalBinding
+
+REST = {"kind": "rest", "method": "GET", "base_url": "http://127.0.0.1:9", "path": "/"}
+API = "gostoa.dev/v1alpha1"
+
+
+def manifest(name, **spec):
+    spec = {"endpoint": "http://127.0.0.1:9/", **spec}
+    return {"apiVersion": API, "kind": "Tool", "metadata": {"name": name}, "spec": spec}
+
+
+class Rest(ScriptedBackend):
+    kind = "rest"
+
+
+def with_rest(**parts):
+    return Gateway(backends=[Rest([])], **parts)
+
+
+async def names(gateway, credential=ANN):
+    return [one.name for one in (await gateway.tools(credential)).tools]
+
+
+async def test_a_function_is_a_tool_with_and_without_parentheses():
+    gateway = Gateway()
+
+    @gateway.tool
+    def add(a: int, b: int = 2) -> int:
+        """Add two numbers."""
+        return a + b
+
+    @gateway.tool(name="twice", description="Doubles.", tags=["math"], category="numbers", timeout_seconds=5)
+    def double(n: int) -> int:
+        return n * 2
+
+    assert (add(1), double(2)) == (3, 4)
+    listed = {one.name: one for one in (await gateway.tools(ANN)).tools}
+    assert listed["add"].description == "Add two numbers."
+    assert listed["add"].input_schema["required"] == ["a"]
+    assert (listed["twice"].description, listed["twice"].tags, listed["twice"].category) == (
+        "Doubles.", ("math",), "numbers",
+    )  # fmt: skip
+    outcome = await gateway.invoke("add", {"a": 40}, ANN)
+    assert outcome.result is not None
+    assert outcome.result.structured == 42
+
+
+async def test_a_tenants_function_is_its_own():
+    gateway = Gateway()
+    gateway.tool(lambda: "acme", name="who", tenant="acme")
+    gateway.tool(lambda: "beta", name="who", tenant="beta")
+    for tenant in ("acme", "beta"):
+        outcome = await gateway.invoke("who", {}, Principal.of("x", tenant=tenant, roles=["viewer"]))
+        assert outcome.result is not None
+        assert outcome.result.content[0].text == tenant
+    assert await names(gateway, Principal.of("x", tenant="gamma", roles=["viewer"])) == []
+
+
+async def test_a_function_under_a_taken_name_is_refused_and_the_first_one_stays():
+    gateway = Gateway()
+    gateway.tool(lambda: "first", name="f")
+    with pytest.raises(InvalidInput, match="registered already"):
+        gateway.tool(lambda: "second", name="f")
+    outcome = await gateway.invoke("f", {}, ANN)
+    assert outcome.result is not None
+    assert outcome.result.content[0].text == "first"
+
+
+async def test_annotations_govern_functions_too():
+    gateway = Gateway()
+    gateway.tool(lambda: None, name="drop", annotations=ToolAnnotations(destructive_hint=True))
+    assert isinstance((await gateway.invoke("drop", {}, ANN)).error, NotPermitted)
+    root = Principal.of("root", roles=["cpi-admin"])
+    outcome = await gateway.invoke("drop", {}, root)
+    assert (outcome.status, outcome.cost >= 2000) == (Status.SUCCESS, True)
+
+
+async def test_tools_that_cannot_be_registered_are_named_and_the_others_are_registered():
+    gateway = Gateway()
+    gateway.tool(lambda: None, name="known")
+    good = Tool(name="good", binding=LocalBinding(function="global/known"))
+    with pytest.raises(InvalidInput, match=r"global/lost.*not registered") as refused:
+        gateway.add_tools(good, Tool(name="lost", binding=LocalBinding(function="nowhere")), tool("far", binding=REST))
+    assert "acme/far: no back end for tools of kind rest" in refused.value.message
+    assert await names(gateway) == ["good", "known"]
+
+
+async def test_without_a_converter_openapi_is_refused_with_what_to_pass():
+    with pytest.raises(InvalidInput, match=r'pass converters=\{"openAPI": OpenApiConverter\(\)\}'):
+        Gateway().add_openapi("{}")
+
+
+async def test_a_manifest_replaces_the_one_of_the_same_origin():
+    gateway = with_rest()
+    assert await gateway.add_manifest(manifest("ant"), origin="a") == []
+    assert await gateway.add_manifest(manifest("bee"), origin="b") == []
+    assert await gateway.add_manifest(manifest("cat"), origin="a") == []
+    assert await names(gateway) == ["bee", "cat"]
+
+
+async def test_a_bad_manifest_is_refused_with_its_field_and_changes_nothing():
+    gateway = with_rest()
+    await gateway.add_manifest(manifest("ant"), origin="a")
+    with pytest.raises(InvalidInput, match=r"spec\.timeout"):
+        await gateway.add_manifest(manifest("bee", timeout="soon"), origin="a")
+    assert await names(gateway) == ["ant"]
+    assert await gateway.add_manifest(manifest("cat"), origin="ab") == []
+
+
+async def test_a_manifest_whose_tool_cannot_be_registered_is_refused():
+    gateway = with_rest()
+    await gateway.add_manifest(manifest("ant"), origin="a")
+    with pytest.raises(InvalidInput, match="global/ant: a tool of this name is registered already"):
+        await gateway.add_manifest(manifest("ant"), origin="b")
+    with pytest.raises(InvalidInput, match="no back end for tools of kind rest"):
+        await Gateway().add_manifest(manifest("ant"))
+
+
+async def test_a_tool_set_without_a_converter_is_refused():
+    tool_set = {
+        "apiVersion": API,
+        "kind": "ToolSet",
+        "metadata": {"name": "s"},
+        "spec": {"openAPISpec": {"inline": {}}},
+    }
+    with pytest.raises(InvalidInput, match="converter"):
+        await with_rest().add_manifest(tool_set)
+
+
+async def test_every_part_can_be_replaced():
+    clock, sink = ManualClock(), InMemoryMeteringSink()
+    never = Rule("never", "deny", lambda query: query.tool.name == "no", "not this one")
+    always = Rule("always", "allow", lambda query: True, "anybody")
+    gateway = Gateway(
+        clock=clock,
+        ids=SequentialIds(),
+        sink=sink,
+        policy=RulesPolicyEngine([never, always]),
+        verifier=InMemoryTokenVerifier({"t": ANN}, clock),
+        anonymous=Principal(subject="guest"),
+    )
+    gateway.tool(lambda: "hi", name="yes")
+    gateway.tool(lambda: "hi", name="no")
+    assert await names(gateway, BearerToken("t")) == ["yes"]
+    assert (await gateway.invoke("no", {}, BearerToken("t"))).status is Status.UNAUTHORIZED
+    outcome = await gateway.invoke("yes", {}, None, consumer="cron", request_id="r-9")
+    (denied, event) = sink.events()
+    assert (denied.user_id, event.user_id, event.consumer, event.request_id) == ("ann", "guest", "cron", "r-9")
+    assert event.event_id == "00000000-0000-7000-8000-000000000002"
+    assert (event.timestamp, event.timestamp.tzinfo) == (clock.now(), UTC)
+    assert outcome.event == event
+
+
+async def test_the_defaults_refuse_strangers_and_floods():
+    gateway = Gateway(clock=ManualClock())
+    gateway.tool(lambda: "hi", name="hi")
+    with pytest.raises(NotAuthenticated):
+        await gateway.tools(None)
+    outcomes = [await gateway.invoke("hi", {}, ANN) for _ in range(11)]
+    assert [outcome.status for outcome in outcomes] == [Status.SUCCESS] * 10 + [Status.RATE_LIMITED]
+    with pytest.raises(QuotaExceeded):
+        await gateway.tools(ANN, ToolQuery())
+
+
+def circle():
+    inner = {}
+    inner["a"] = inner
+    return inner
+
+
+def deep(levels):
+    value = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("arguments", [circle(), deep(100_000), {"a": 10**5000}, {"a": "\ud800"}, None, [1], "text"])
+async def test_arguments_that_no_json_could_carry_are_refused_and_metered(arguments):
+    sink = InMemoryMeteringSink()
+    backend = ScriptedBackend([])
+    backend.kind = "rest"
+    gateway = Gateway(backends=[backend], sink=sink)
+    endless = {"type": "object", "properties": {"a": {"$ref": "#"}}}
+    gateway.add_tools(tool("f", input_schema=endless, binding=REST))
+    assert isinstance((await gateway.invoke("f", arguments, ANN)).error, InvalidArguments)
+    assert [event.status for event in sink.events()] == [Status.INVALID]
+    assert backend.received == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), json_values(), max_size=3))
+async def test_any_json_arguments_reach_the_back_end_as_they_are(arguments):
+    backend = Rest([])
+    gateway = Gateway(backends=[backend])
+    gateway.add_tools(tool("f", input_schema={"type": "object"}, binding=REST))
+    assert (await gateway.invoke("f", arguments, ANN)).status is Status.SUCCESS
+    ((received, _),) = backend.received
+    assert received is arguments
+
+
+async def test_closing_closes_every_back_end():
+    backend = Rest([])
+    closed: list[str] = []
+
+    async def close() -> None:
+        closed.append("rest")
+
+    backend.close = close  # type: ignore[method-assign]
+    gateway = Gateway(backends=[backend])
+    gateway.tool(lambda: None, name="f")
+    await gateway.close()
+    assert closed == ["rest"]
+
+
+async def test_a_defect_is_told_by_its_number_only(caplog):
+    backend = Rest([])
+    backend.behaviour = raises(KeyError("hunter2"))
+    gateway = Gateway(backends=[backend], ids=SequentialIds())
+    gateway.add_tools(tool("f", binding=REST))
+    outcome = await gateway.invoke("f", {}, ANN)
+    assert outcome.error is not None
+    assert outcome.error.message == "Internal error; quote 00000000-0000-7000-8000-000000000001 when reporting it"

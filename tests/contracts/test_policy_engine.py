@@ -1,0 +1,123 @@
+"""The laws of PolicyEngine, for every adapter.
+
+To add an engine, write a function that makes one from rules, and put it into ADAPTERS. An engine whose policy is not
+made of rules takes the default ones only: let its function skip the test for any others.
+"""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.strategies import DOORS, policy_queries, principals, rules, tools
+
+from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
+from stoa.application.ports import PolicyEngine
+from stoa.domain.policy import PolicyQuery
+
+MakeEngine = Callable[[Sequence[Rule]], PolicyEngine]
+ADAPTERS: dict[str, MakeEngine] = {"rules": RulesPolicyEngine}
+
+
+@pytest.fixture(scope="session", params=list(ADAPTERS))
+def engine_of(request: pytest.FixtureRequest) -> MakeEngine:
+    return ADAPTERS[request.param]
+
+
+sets_of_rules = st.lists(rules(), max_size=4)
+
+
+async def allows(engine: PolicyEngine, query: PolicyQuery) -> bool:
+    return (await engine.decide(query)).is_allowed
+
+
+@given(sets_of_rules, policy_queries())
+@settings(deadline=None)
+async def test_equal_queries_get_equal_decisions(engine_of, some, query):
+    engine = engine_of(some)
+    again = PolicyQuery(query.principal, query.tool, dict(query.arguments), query.door)
+    first = await engine.decide(query)
+    assert await engine.decide(again) == first
+    assert await engine_of(some).decide(query) == first
+    assert first.reason
+
+
+@given(sets_of_rules, rules(st.just("deny")), policy_queries(), st.integers(0, 4))
+@settings(deadline=None)
+async def test_a_further_denying_rule_never_allows_more(engine_of, some, denial, query, position):
+    more = [*some[:position], denial, *some[position:]]
+    if await allows(engine_of(more), query):
+        assert await allows(engine_of(some), query)
+        assert not denial.applies(query)
+
+
+@given(sets_of_rules, rules(st.just("allow")), policy_queries(), st.integers(0, 4))
+@settings(deadline=None)
+async def test_a_further_allowing_rule_never_overrides_a_denial(engine_of, some, grant, query, position):
+    more = [*some[:position], grant, *some[position:]]
+    denied = any(rule.effect == "deny" and rule.applies(query) for rule in some)
+    if denied:
+        assert not await allows(engine_of(more), query)
+    elif await allows(engine_of(some), query):
+        assert await allows(engine_of(more), query)
+
+
+@given(policy_queries())
+async def test_without_rules_nothing_is_allowed(engine_of, query):
+    decision = await engine_of([]).decide(query)
+    assert (decision.is_allowed, decision.rules) == (False, ("default-deny",))
+
+
+@given(policy_queries())
+@settings(max_examples=200, deadline=None)
+async def test_by_default_scopes_decide_within_the_own_tenant_and_admins_may_everything(engine_of, query):
+    principal, tool = query.principal, query.tool
+    is_own = tool.tenant is None or tool.tenant == principal.tenant
+    expected = principal.is_platform_admin or (is_own and tool.access in principal.scopes)
+    decision = await engine_of(DEFAULT_RULES).decide(query)
+    assert decision.is_allowed == expected
+    assert decision.rules
+
+
+@given(policy_queries())
+@settings(deadline=None)
+async def test_with_the_missing_scopes_the_same_query_passes(engine_of, query):
+    engine = engine_of(DEFAULT_RULES)
+    decision = await engine.decide(query)
+    if decision.missing_scopes:
+        assert not decision.is_allowed
+        scopes = query.principal.scopes | decision.missing_scopes
+        stronger = query.principal.model_copy(update={"scopes": scopes})
+        assert await allows(engine, PolicyQuery(stronger, query.tool, query.arguments, query.door))
+
+
+some_tools = st.lists(tools(), max_size=6)
+
+
+@given(sets_of_rules, principals(), some_tools, DOORS)
+@settings(deadline=None)
+async def test_visible_is_what_may_be_allowed_for_some_arguments_in_the_order_given(
+    engine_of, some, principal, candidates, door
+):
+    engine = engine_of(some)
+    visible = list(await engine.visible(principal, candidates, door))
+    blind = [rule for rule in some if not rule.reads_arguments]
+    may_depend = len(blind) < len(some)
+    positions = iter(range(len(candidates)))
+    assert all(any(candidates[position] is tool for position in positions) for tool in visible)
+    for tool in candidates:
+        tries = [PolicyQuery(principal, tool, arguments, door) for arguments in ({}, {"n": 6})]
+        is_allowed = any([await allows(engine, query) for query in tries])
+        if is_allowed or not may_depend:
+            assert (tool in visible) == is_allowed
+        if any(rule.effect == "deny" and rule.applies(tries[0]) for rule in blind):
+            assert tool not in visible
+
+
+@given(principals(), some_tools, DOORS)
+@settings(deadline=None)
+async def test_another_tenants_tools_are_neither_visible_nor_allowed(engine_of, principal, candidates, door):
+    engine = engine_of(DEFAULT_RULES)
+    visible = await engine.visible(principal, candidates, door)
+    if not principal.is_platform_admin:
+        assert all(tool.tenant in {None, principal.tenant} for tool in visible)
