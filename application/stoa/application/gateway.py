@@ -12,8 +12,8 @@
 Every part is a port with an in-memory default; pass another adapter to replace it.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, overload
 
 import pydantic_core
 
@@ -49,6 +49,8 @@ from stoa.domain.metering import PriceList
 from stoa.domain.policy import Door
 from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit
 from stoa.domain.tool import LocalBinding, Tool, ToolAnnotations
+
+F = TypeVar("F", bound=Function)
 
 
 class Gateway:
@@ -141,6 +143,10 @@ class Gateway:
         """Register tools. Raises InvalidInput, naming each that cannot be registered; the others are."""
         _raise_errors(self.catalogue.register(tools), {str(tool.key) for tool in tools})
 
+    @overload
+    def tool(self, function: F, **options: Any) -> F: ...
+    @overload
+    def tool(self, function: None = None, **options: Any) -> Callable[[F], F]: ...
     def tool(
         self,
         function: Function | None = None,
