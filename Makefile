@@ -20,7 +20,7 @@ run: install
 	$(BIN)/stoa demo
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not live"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not live"
 
 check: install
 	@# the order: what is quick to fail comes first
@@ -29,7 +29,7 @@ check: install
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not live"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not live"
 
 bench: install
 	$(BIN)/python -m bench

@@ -5,6 +5,7 @@ tools along. The new catalogue replaces the old one in one step.
 """
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -42,6 +43,8 @@ class _Loaded:
     """When its description is fetched again; None: whenever the catalogue is refreshed."""
     outage: tuple[Finding, ...] = ()
     """Why it could not be fetched again the last time."""
+    digest: str = ""
+    """SHA-256 of the description it was converted from; an unchanged one is not converted again."""
 
     def put_off(self, now_ns: int) -> "_Loaded":
         """The same, not due before RETRY_SECONDS: what cannot be renewed now must not be tried without pause."""
@@ -97,7 +100,7 @@ class RefreshCatalogue(HealthProbe):
             findings += problems
         self._good = good
         findings += [finding for loaded in good.values() for finding in (*loaded.findings, *loaded.outage)]
-        findings += self._publish()
+        findings += await self._publish_in_background()
         self._report(findings)
         self.findings, self._is_loaded = tuple(findings), True
         return self.findings
@@ -113,7 +116,18 @@ class RefreshCatalogue(HealthProbe):
         return () if loaded is None else loaded.tools
 
     def _publish(self) -> list[Finding]:
-        return self._registry.replace(chain(self._registered, *(loaded.tools for loaded in self._good.values())))
+        return self._registry.replace(self._all_tools())
+
+    async def _publish_in_background(self) -> list[Finding]:
+        """Compiles in a thread, swaps in the loop; once more when `register` came in between."""
+        while True:
+            version = self._registry.version
+            prepared = await asyncio.to_thread(self._registry.prepare, self._all_tools())
+            if self._registry.version == version:
+                return self._registry.adopt(prepared)
+
+    def _all_tools(self) -> list[Tool]:
+        return list(chain(self._registered, *(loaded.tools for loaded in self._good.values())))
 
     async def watch(self) -> None:
         """Refresh whenever a source changes or a description is due; runs until cancelled. `execute` comes first."""
@@ -184,10 +198,14 @@ class RefreshCatalogue(HealthProbe):
             raise InvalidInput("spec.openAPISpec: this gateway was made without a converter for OpenAPI documents")
         source = manifest.spec.open_api_spec
         description = await self._describe(manifest, document)
-        conversion = converter.convert(description, manifest.conversion_options())
         is_remote = source.url is not None and bool(urlsplit(source.url).scheme)
         due = now + int(source.refresh_interval * 1e9) if is_remote else None
-        return _Loaded(document, conversion.tools, conversion.findings, due)
+        digest = hashlib.sha256(f"{description.location}\n{description.text}".encode()).hexdigest()
+        if known and known.document == document and known.digest == digest:
+            return replace(known, refresh_at_ns=due, outage=())
+        # In a thread: a large description takes seconds, and calls go on meanwhile.
+        conversion = await asyncio.to_thread(converter.convert, description, manifest.conversion_options())
+        return _Loaded(document, conversion.tools, conversion.findings, due, digest=digest)
 
     async def _describe(self, manifest: ToolSetManifest, document: ManifestDocument) -> SpecDocument:
         source = manifest.spec.open_api_spec

@@ -33,6 +33,15 @@ class _Snapshot:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A catalogue that is compiled but not in use yet."""
+
+    diff: CatalogueDiff
+    snapshot: _Snapshot
+    findings: list[Finding]
+
+
 Listener = Callable[[CatalogueDiff], None]
 
 
@@ -60,7 +69,11 @@ class ToolRegistry:
         return None if tool is None else snapshot.registered[tool.key]
 
     def replace(self, tools: Iterable[Tool]) -> list[Finding]:
-        """Make `tools` the whole catalogue; returns a finding for each that had to be left out.
+        """Make `tools` the whole catalogue; returns a finding for each that had to be left out."""
+        return self.adopt(self.prepare(tools))
+
+    def prepare(self, tools: Iterable[Tool]) -> Prepared:
+        """Compile a catalogue without changing anything; may run in a thread.
 
         What cannot be compiled is not listed either: every listed tool is callable. Tools whose fingerprint did not
         change keep their compiled parts, and with them their open connections.
@@ -77,12 +90,16 @@ class ToolRegistry:
                 findings.append(error(str(key), refused.message))
         if len(registered) < len(catalogue):
             catalogue = Catalogue({key: entry.tool for key, entry in registered.items()})
-        diff = old.catalogue.diff(catalogue)
-        if diff:
-            self._snapshot = _Snapshot(catalogue, registered, old.version + 1)
+        return Prepared(old.catalogue.diff(catalogue), _Snapshot(catalogue, registered, old.version + 1), findings)
+
+    def adopt(self, prepared: Prepared) -> list[Finding]:
+        """Make a prepared catalogue the current one, in one step, and tell the listeners; returns its findings.
+        Nothing else may have been adopted since it was prepared."""
+        if prepared.diff:
+            self._snapshot = prepared.snapshot
             for listener in tuple(self._listeners):  # one may end its subscription while it is told
-                listener(diff)
-        return findings
+                listener(prepared.diff)
+        return prepared.findings
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Tell `listener` about each change, after it has happened; returns what ends the subscription."""

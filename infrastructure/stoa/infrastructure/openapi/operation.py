@@ -6,6 +6,7 @@ import pydantic
 
 from stoa.domain.json_value import JsonObject
 from stoa.domain.tool import ApiReference, RestBinding, RestBody, RestParameter, Tool, ToolAnnotations
+from stoa.infrastructure.openapi.accept import accept_of
 from stoa.infrastructure.openapi.argument_names import ArgumentNames
 from stoa.infrastructure.openapi.body import Body, body_of
 from stoa.infrastructure.openapi.compiled import is_usable
@@ -45,6 +46,7 @@ def tool_of(operation: Operation, name: str, base_url: str, api: ApiReference, b
             parameters=_bound_parameters(parameters, names, arguments),
             fixed_query=fixed_query(path, parameters),
             body=_bound_body(body, names, arguments) if body is not None else None,
+            accept=accept_of(operation, bench),
         )
         summary = text_or_empty(content.get("summary"))
         return Tool(

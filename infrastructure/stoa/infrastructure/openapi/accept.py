@@ -1,0 +1,41 @@
+"""The Accept header of an operation: the media types of its successful answers, JSON first, then anything.
+
+A server that negotiates strictly answers 406 to a client that names only what it did not describe.
+"""
+
+import re
+
+from stoa.domain.json_value import as_object
+from stoa.domain.tool import RestBinding
+from stoa.infrastructure.openapi.paths import Operation
+from stoa.infrastructure.openapi.references import Unresolvable
+from stoa.infrastructure.openapi.values import texts
+from stoa.infrastructure.openapi.workbench import Workbench
+
+_MEDIA_RANGE = re.compile(r"^[A-Za-z0-9!#$&^_.+-]+/([A-Za-z0-9!#$&^_.+-]+|\*)\Z")
+_LIMIT = 8
+ANYTHING: str = RestBinding.model_fields["accept"].default
+
+
+def accept_of(operation: Operation, bench: Workbench) -> str:
+    if bench.document.is_swagger:
+        described = texts(operation.content.get("produces", bench.document.root.get("produces")))
+    else:
+        described = _answer_types(operation, bench)
+    plain = (name.partition(";")[0].strip() for name in described)
+    named = [name for name in dict.fromkeys(plain) if _MEDIA_RANGE.match(name) and name != "*/*"]
+    if not named:
+        return ANYTHING
+    named.sort(key=lambda name: "json" not in name.lower())
+    return ", ".join([*named[:_LIMIT], "*/*;q=0.1"])
+
+
+def _answer_types(operation: Operation, bench: Workbench) -> list[str]:
+    found: list[str] = []
+    for code, response in as_object(operation.content.get("responses")).items():
+        if code.startswith("2"):
+            try:
+                found += as_object(bench.references.follow(response).get("content"))
+            except Unresolvable:
+                continue
+    return found
