@@ -19,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("e2e-httpbin")
 
 OPERATIONS = 78
 SECRETS = {
-    "STOA_SECRET__GLOBAL__BIN_LOGIN__USERNAME": "ada",
+    "STOA_SECRET__GLOBAL__BIN_LOGIN__USERNAME": "upstream-ada",
     "STOA_SECRET__GLOBAL__BIN_LOGIN__PASSWORD": "p:ss wörd",
     "STOA_SECRET__GLOBAL__BIN_TOKEN__TOKEN": "upstream-token-1",
     "STOA_SECRET__GLOBAL__BIN_KEY__APIKEY": "upstream-key-1",
@@ -132,10 +132,10 @@ def test_lists_objects_headers_cookies_and_forms_arrive_as_the_description_says(
 def test_credentials_of_the_tool_are_sent_and_those_of_the_caller_never(
     client: WireClient, gateway: GatewayProcess
 ) -> None:
-    ada = {"user": "ada", "passwd": "p:ss wörd"}
+    ada = {"user": "upstream-ada", "passwd": "p:ss wörd"}
     assert client.call("basic_get_basic_auth_user_passwd", **ada)["structuredContent"] == {
         "authenticated": True,
-        "user": "ada",
+        "user": "upstream-ada",
     }
     refused = client.call("basic_get_basic_auth_user_passwd", **(ada | {"user": "bob"}))
     assert refused["isError"]
