@@ -2,8 +2,11 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.interfaces.doors import METADATA_URL, SECRET, URL, World, new_world
 
 from stoa.domain.metering import Status
@@ -273,3 +276,28 @@ async def test_a_client_that_goes_away_cancels_its_call(world: World) -> None:
     gone.set()
     await asking
     assert [event.status for event in world.events] == [Status.CANCELLED]
+
+
+WORLD = new_world()
+queries = st.dictionaries(
+    st.sampled_from(["tenant_id", "tag", "tags", "category", "search", "cursor", "limit", "x"]), st.text(max_size=8)
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(queries.map(lambda pairs: urlencode(pairs, errors="replace")) | st.text(st.characters(max_codepoint=0xFF)))
+async def test_any_query_gets_a_well_formed_answer(query: str) -> None:
+    for path in ("/tools", "/tools/tags", "/tools/add"):
+        answer = await WORLD.rest("GET", f"{path}?{query}", token="admin")
+        assert answer.status in {200, 400, 404}
+        assert isinstance(answer.json(), dict)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=100) | st.binary(max_size=100).map(lambda inner: b'{"arguments": ' + inner + b"}"))
+async def test_any_body_gets_a_well_formed_answer_and_one_event(body: bytes) -> None:
+    WORLD.forget()
+    answer = await WORLD.rest("POST", "/tools/echo/invoke", body, token="admin")
+    assert answer.status in {200, 400}
+    assert isinstance(answer.json(), dict)
+    assert len(WORLD.events) == 1

@@ -25,7 +25,7 @@ def test_any_other_cursor_is_refused_as_invalid_params_or_read(cursor: Any) -> N
         assert fault.code == -32602
 
 
-@pytest.mark.parametrize("cursor", ["", "add", "AQ", "Af8=", "AWFk\n", "é", None, 3])
+@pytest.mark.parametrize("cursor", ["", "add", "AQ", "Af8=", "WGFkZA==", "AWFk\n", "é", None, 3])
 def test_a_cursor_that_was_never_given_is_refused(cursor: Any) -> None:
     with pytest.raises(Fault):
         cursors.decode(cursor)

@@ -26,6 +26,12 @@ async def test_a_modern_header_without_envelope_is_invalid_params(world: World) 
     assert _error(bare) == (400, -32602, 8)
 
 
+@pytest.mark.parametrize("version", ["v999.0.0", "2025-11-26", ""])
+async def test_an_unknown_header_belongs_to_the_stateless_era_whatever_the_body(world: World, version: str) -> None:
+    assert _error(await world.legacy("tools/list", version=version)) == (400, -32602, 1)
+    assert _error(await world.legacy("initialize", {"protocolVersion": "2025-11-25"}, version=version))[0] == 400
+
+
 async def test_a_modern_envelope_without_header_is_a_header_mismatch(world: World) -> None:
     assert _error(await world.modern("tools/list", headers={"mcp-protocol-version": None})) == (400, -32020, 1)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import pydantic_core
 from quart import Blueprint, Quart, Response
@@ -9,6 +10,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
 from stoa.interfaces.mcp.streamable_http import BODY_LIMIT
+
+_QUERY = "".join(map(chr, range(0x21, 0x7F)))
+"""What is left as it is when a query is mended: everything that a URL can carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,9 @@ def build_app(
         if scope["type"] == "http" and scope["path"] == "/mcp":
             await mcp(scope, receive, send)
         else:
+            if scope["type"] == "http" and not scope["query_string"].isascii():
+                # No URL has such bytes (RFC 3986), and quart fails on them before any of our handlers is asked.
+                scope = {**scope, "query_string": quote(scope["query_string"], safe=_QUERY).encode()}
             await quart.asgi_app(scope, receive, send)  # type: ignore[arg-type]  # hypercorn's names for the same shapes
 
     return Guard(route, hosts=hosts, origins=origins)
