@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test check live conformance bench lock clean
+.PHONY: install run test lint check bench lock clean
 
 install: $(VENV)/.installed
 
@@ -22,14 +22,14 @@ run: install
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not live"
 
-check: install
-	@# the order: what is quick to fail comes first
+lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not live"
+
+check: lint test
 
 bench: install
 	$(BIN)/python -m bench
