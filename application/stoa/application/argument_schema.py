@@ -44,7 +44,7 @@ class ArgumentSchema:
             coerced = self._coerce(arguments)
             if coerced is not None and self._validator.is_valid(coerced):
                 return coerced
-            raise InvalidArguments(self._violations(arguments))
+            raise InvalidArguments(self._violations(coerced or arguments))
         except (ValueError, RecursionError) as caught:
             raise InvalidArguments([Violation("", "JSON values with at most 255 levels of nesting")]) from caught
 
@@ -84,6 +84,8 @@ def _parse_as(text: str, wanted: Any) -> Any:
         value = pydantic_core.from_json(text, allow_inf_nan=False)
     except ValueError:
         return None
+    if isinstance(value, float) and value.is_integer() and "integer" in types:
+        return value  # 1.0 is an integer (JSON Schema 2020-12, validation section 6.1.1)
     for name in types:
         kind = _COERCIBLE.get(name)
         if kind is not None and isinstance(value, kind) and (name == "boolean") == isinstance(value, bool):

@@ -132,17 +132,15 @@ class RefreshCatalogue(HealthProbe):
     async def watch(self) -> None:
         """Refresh whenever a source changes or a description is due; runs until cancelled. `execute` comes first."""
         changed = asyncio.Event()
-        followers = [asyncio.create_task(_follow(source, changed)) for source in self._sources]
-        try:
+        async with asyncio.TaskGroup() as followers:  # a source that can no longer be followed ends the watch, loudly
+            for source in self._sources:
+                followers.create_task(_follow(source, changed))
             while True:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._seconds_until_due()):
                         await changed.wait()
                 changed.clear()
                 await self.execute()
-        finally:
-            for follower in followers:
-                follower.cancel()
 
     def health(self) -> Health:
         if not self._is_loaded:
@@ -200,7 +198,9 @@ class RefreshCatalogue(HealthProbe):
         description = await self._describe(manifest, document)
         is_remote = source.url is not None and bool(urlsplit(source.url).scheme)
         due = now + int(source.refresh_interval * 1e9) if is_remote else None
-        digest = hashlib.sha256(f"{description.location}\n{description.text}".encode()).hexdigest()
+        digest = hashlib.sha256(
+            f"{description.location}\n{description.text}".encode("utf-8", "surrogatepass")
+        ).hexdigest()
         if known and known.document == document and known.digest == digest:
             return replace(known, refresh_at_ns=due, outage=())
         # In a thread: a large description takes seconds, and calls go on meanwhile.

@@ -6,6 +6,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -237,7 +238,7 @@ class Doors(Provider):
         async def start() -> None:
             await gateway.catalogue.execute()
             _quieten_collector()
-            watcher.append(asyncio.create_task(gateway.catalogue.watch()))
+            watcher.append(asyncio.create_task(_watch(gateway)))
 
         async def stop() -> None:
             for task in watcher:
@@ -272,6 +273,13 @@ class CommandLine(Provider):
             audit = AuditLog(stream)
             yield audit
             audit.flush()
+
+
+async def _watch(gateway: Gateway) -> None:
+    try:
+        await gateway.catalogue.watch()
+    except Exception:  # the calls go on with the catalogue as it is; only the log can tell
+        logging.getLogger(__name__).exception("the catalogue is no longer watched; restart to read changes")
 
 
 def _quieten_collector() -> None:

@@ -5,18 +5,20 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pydantic_core
 import yaml
 from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
 
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.errors import InvalidInput
-from stoa.domain.json_value import is_object
+from stoa.domain.json_value import is_array, is_object
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _SIZE_LIMIT = 8 * 1024 * 1024
 _API_DESCRIPTION = re.compile(rb"""^\s*[{,]?\s*["']?(openapi|swagger)["']?\s*:""", re.MULTILINE)
 _MANIFEST = re.compile(rb"""["']?apiVersion["']?\s*:\s*["']?gostoa\.dev/""")
 """A ToolSet with an inline description is a manifest all the same."""
+_VALUES_LIMIT = 500_000
 _CHECK_MILLISECONDS = 500
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -85,9 +87,7 @@ def _documents(path: Path) -> list[ManifestDocument]:
             text = head + file.read(_SIZE_LIMIT)
         if len(text) > _SIZE_LIMIT:
             return [ManifestDocument(origin, None, f"larger than {_SIZE_LIMIT} bytes")]
-        contents: list[Any] = [
-            content for content in yaml.load_all(text, _Loader) if content is not None
-        ]  # safe loader
+        contents = _parse(path, text)
     except OSError as caught:
         return [ManifestDocument(origin, None, f"cannot be read: {caught.strerror}")]
     except (yaml.YAMLError, ValueError, RecursionError) as caught:
@@ -100,7 +100,28 @@ def _documents(path: Path) -> list[ManifestDocument]:
     ]
 
 
+def _parse(path: Path, text: bytes) -> list[Any]:
+    """Raises yaml.YAMLError or ValueError."""
+    if path.suffix.lower() == ".json":
+        return [pydantic_core.from_json(text, allow_inf_nan=False)]
+    contents = [content for content in yaml.load_all(text, _Loader) if content is not None]  # a safe one
+    _check_size(contents)
+    return contents
+
+
+def _check_size(value: Any) -> None:
+    """Aliases make a few lines of YAML into billions of values for whoever walks them; those are counted here."""
+    pending, count = [value], 0
+    while pending:
+        current = pending.pop()
+        children: list[Any] = list(current.values()) if is_object(current) else current if is_array(current) else []
+        count += 1 + len(children)
+        if count > _VALUES_LIMIT:
+            raise ValueError(f"more than {_VALUES_LIMIT} values once its aliases are followed")
+        pending += children
+
+
 def _reason(caught: Exception) -> str:
     mark = getattr(caught, "problem_mark", None)
-    problem = getattr(caught, "problem", None) or type(caught).__name__
-    return f"line {mark.line + 1}: {problem}" if mark is not None else f"not YAML: {problem}"
+    problem = getattr(caught, "problem", None) or str(caught)
+    return f"line {mark.line + 1}: {problem}" if mark is not None else f"not readable: {problem}"
