@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.infrastructure.rest.loopback import Loopback, Seen, answer, loopback, rest_tool
 
+from stoa.application.local_backend import LocalBackend
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.ports import CallContext, ToolBackend
 from stoa.domain.errors import InvalidInput
@@ -79,7 +80,43 @@ def _posting(server: Loopback, path: str) -> Tool:
     return rest_tool(server.url, method="POST", path=path, body=body, tool={"name": path[1:]})
 
 
-ADAPTERS = [_rest]
+@asynccontextmanager
+async def _local() -> AsyncIterator[Bench]:
+    reached, released, calls = asyncio.Event(), asyncio.Event(), 0
+
+    async def echo(text: str) -> dict[str, str]:
+        nonlocal calls
+        calls += 1
+        return {"text": text}
+
+    async def refuse(text: str) -> ToolResult:
+        nonlocal calls
+        calls += 1
+        return ToolResult.error("no")
+
+    async def wait(text: str) -> None:
+        nonlocal calls
+        calls += 1
+        reached.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            released.set()
+
+    backend = LocalBackend()
+    tools: list[Tool] = []
+    for function in (echo, refuse, wait):
+        schema = backend.add(function.__name__, function)
+        binding = LocalBinding(function=function.__name__)
+        tools.append(Tool(name=function.__name__, input_schema=schema, binding=binding))
+    other = Tool(name="rest", binding=RestBinding(method="GET", base_url="http://upstream.invalid", path="/"))
+    try:
+        yield Bench(backend, *tools, other, lambda: calls, reached, released)
+    finally:
+        await backend.close()
+
+
+ADAPTERS = [_rest, _local]
 
 
 @pytest.fixture(scope="session", params=ADAPTERS, ids=lambda adapter: adapter.__name__)
