@@ -105,6 +105,7 @@ async def _serving(app: AsgiApp, listener: socket.socket) -> AsyncGenerator[_Ser
         interface="asgi3",
         proxy_headers=False,
         access_log=False,
+        server_header=False,
         log_config=None,
         timeout_graceful_shutdown=2,
     )
