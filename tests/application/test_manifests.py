@@ -24,7 +24,7 @@ def manifest(kind="Tool", metadata=None, **spec):
 def tool(endpoint=f"{HOST}/pets", metadata=None, **spec):
     parsed = parse_manifest(manifest("Tool", metadata, endpoint=endpoint, **spec))
     assert isinstance(parsed, ToolManifest)
-    return parsed.to_tool()
+    return parsed.to_operation()
 
 
 def options(metadata=None, **spec):
@@ -51,7 +51,7 @@ def test_every_good_manifest_is_understood(content):
     namespace = content["metadata"].get("namespace")
     assert parsed.tenant == (namespace and namespace.removeprefix("tenant-"))
     if isinstance(parsed, ToolManifest):
-        made = parsed.to_tool()
+        made = parsed.to_operation()
         assert (made.name, made.tenant) == (content["metadata"]["name"], parsed.tenant)
         assert made.enabled == content["spec"].get("enabled", True)
     else:
@@ -80,7 +80,7 @@ def test_whatever_stands_in_a_field_it_is_taken_or_the_field_is_named(content, d
         assert ".".join(place[:2]) in refused.message or len(place) == 1 or place[0] == "metadata"
     else:
         if isinstance(parsed, ToolManifest):
-            parsed.to_tool()
+            parsed.to_operation()
         else:
             parsed.conversion_options()
 
