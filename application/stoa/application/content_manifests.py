@@ -19,15 +19,16 @@ from stoa.domain.binding import Binding, StaticBinding, StaticImage, StaticMessa
 from stoa.domain.errors import InvalidInput
 from stoa.domain.operation import string_schema
 from stoa.domain.prompt import Prompt, PromptArgument
-from stoa.domain.resource import Resource, is_base64
+from stoa.domain.resource import Resource, ResourceUri, is_base64
+from stoa.domain.tool import ToolName
 from stoa.domain.uri_template import UriTemplate
 
 
 class ResourceSpec(ManifestModel):
     """`spec` of a Resource."""
 
-    uri: str | None = None
-    uri_template: str | None = None
+    uri: ResourceUri | None = None
+    uri_template: ResourceUri | None = None
     display_name: str | None = None
     description: str = ""
     mime_type: str | None = None
@@ -41,18 +42,6 @@ class ResourceSpec(ManifestModel):
     rate_limit: RateLimitManifest | None = None
     enabled: bool = True
 
-    @model_validator(mode="after")
-    def _has_one_source(self) -> Self:
-        if (self.uri is None) == (self.uri_template is None):
-            raise ValueError("set exactly one of uri and uriTemplate")
-        if [self.text, self.blob, self.endpoint].count(None) != 2:
-            raise ValueError("set exactly one of text, blob and endpoint")
-        if self.uri_template is not None and self.endpoint is None:
-            raise ValueError("a uriTemplate needs an endpoint; text and blob belong to one uri")
-        if self.blob is not None and not is_base64(self.blob):
-            raise ValueError("blob is not base64")
-        return self
-
 
 class ResourceManifest(Manifest):
     """One resource, or a template of many."""
@@ -63,6 +52,7 @@ class ResourceManifest(Manifest):
     def to_operation(self) -> Resource:
         """Raises InvalidInput or pydantic.ValidationError."""
         spec = self.spec
+        _check_sources(spec)
         uri = spec.uri_template or spec.uri or ""
         return Resource(
             name=uri,
@@ -102,8 +92,20 @@ class ResourceManifest(Manifest):
         return rest_binding(spec.endpoint, "GET", string_schema({name: {} for name in variables}, list(variables)))
 
 
+def _check_sources(spec: ResourceSpec) -> None:
+    """Raises InvalidInput."""
+    if (spec.uri is None) == (spec.uri_template is None):
+        raise InvalidInput("spec.uri, spec.uriTemplate: set exactly one of them")
+    if [spec.text, spec.blob, spec.endpoint].count(None) != 2:
+        raise InvalidInput("spec.text, spec.blob, spec.endpoint: set exactly one of them")
+    if spec.uri_template is not None and spec.endpoint is None:
+        raise InvalidInput("spec.uriTemplate: needs spec.endpoint; spec.text and spec.blob belong to one spec.uri")
+    if spec.blob is not None and not is_base64(spec.blob):
+        raise InvalidInput("spec.blob: not base64 (RFC 4648 section 4)")
+
+
 class _Argument(ManifestModel):
-    name: str
+    name: ToolName
     title: str | None = None
     description: str = ""
     required: bool = False
@@ -127,6 +129,14 @@ class _Resource(ManifestModel):
     text: str | None = None
     blob: str | None = None
 
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Self:
+        if (self.text is None) == (self.blob is None):
+            raise ValueError("set exactly one of text and blob")
+        if self.blob is not None and not is_base64(self.blob):
+            raise ValueError("blob is not base64")
+        return self
+
 
 class _Message(ManifestModel):
     role: Literal["user", "assistant"] = "user"
@@ -136,7 +146,8 @@ class _Message(ManifestModel):
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
-        self.to_domain()
+        if [self.text, self.image, self.resource].count(None) != 2:
+            raise ValueError("set exactly one of text, image and resource")
         return self
 
     def to_domain(self) -> StaticMessage:
@@ -168,6 +179,8 @@ class PromptManifest(Manifest):
     def to_operation(self) -> Prompt:
         """Raises InvalidInput or pydantic.ValidationError."""
         spec = self.spec
+        if len({argument.name for argument in spec.arguments}) < len(spec.arguments):
+            raise InvalidInput("spec.arguments: two of them have the same name")
         prompt = Prompt(
             name=self.metadata.name,
             tenant=self.tenant,
@@ -178,5 +191,8 @@ class PromptManifest(Manifest):
             binding=StaticBinding(messages=tuple(message.to_domain() for message in spec.messages)),
             enabled=spec.enabled,
         )
-        check_placeholders(prompt)  # here too, so that a file with a bad one keeps its last good version
+        try:
+            check_placeholders(prompt)  # here too, so that a file with a bad one keeps its last good version
+        except InvalidInput as refused:
+            raise InvalidInput(f"spec.messages, spec.arguments: {refused.message}") from refused
         return prompt

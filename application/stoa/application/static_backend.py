@@ -66,7 +66,7 @@ def check_placeholders(tool: Operation) -> StaticBinding:
     for text in _texts(binding):
         for name in _PLACEHOLDER.findall(text):
             if name not in known:
-                raise InvalidInput(f"messages: {{{{{name}}}}} is not one of the arguments")
+                raise InvalidInput(f"{{{{{name}}}}} is not one of the arguments")
     return binding
 
 
