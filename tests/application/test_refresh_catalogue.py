@@ -50,7 +50,7 @@ class Names(SpecConverter):
     def convert(self, document: SpecDocument, options: ConversionOptions) -> Conversion:
         if "<" in document.text:
             raise InvalidInput(f"{document.location}: no API description")
-        made = tuple(rest_tool(name, options.tenant) for name in document.text.strip('"').split())
+        made = tuple(rest_tool(name, options.tenant) for name in document.text.strip('"[]').split())
         findings = (warning(document.location, "odd"),) if "odd" in document.text else ()
         return Conversion(made, findings)
 

@@ -88,9 +88,8 @@ class Catalogue:
         found = self.find(tenant, uri, "resource")
         if isinstance(found, Resource) and not found.is_template:
             return found
-        matching = [
-            one for one in self.view(tenant, "resource") if isinstance(one, Resource) and one.match(uri) is not None
-        ]
+        templates = (one for one in self.view(tenant, "resource") if isinstance(one, Resource) and one.is_template)
+        matching = (one for one in templates if one.match(uri) is not None)
         return min(matching, key=lambda one: one.tenant is not None, default=None)
 
     def view(self, tenant: TenantId | None, kind: Kind = "tool") -> tuple[Operation, ...]:
