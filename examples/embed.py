@@ -30,7 +30,7 @@ async def main(pets_url: str) -> None:
     gateway.add_openapi(json.dumps(pets_api(pets_url)))
     await gateway.add_manifest(retire_manifest(pets_url))
 
-    print("ann may call:", ", ".join(tool.name for tool in (await gateway.tools(ANN)).tools))
+    print("ann may call:", ", ".join(tool.name for tool in (await gateway.tools(ANN)).items))
     for tool, arguments in (
         ("add", {"a": 40, "b": 2}),
         ("getPet", {"id": 7}),

@@ -12,8 +12,11 @@ from stoa.domain.identity import ROLE_SCOPES, Principal, TenantId
 from stoa.domain.invocation import BearerToken, Invocation
 from stoa.domain.json_value import JsonObject
 from stoa.domain.metering import MeteringEvent, PriceList, Status
+from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, PolicyQuery
+from stoa.domain.prompt import Prompt, PromptArgument
 from stoa.domain.rate_limit import RateLimit
+from stoa.domain.resource import Resource
 from stoa.domain.result import (
     MISSING,
     AudioContent,
@@ -210,8 +213,65 @@ def tools(
     )
 
 
+few_uris = st.sampled_from(["memo://ant", "memo://bee", "memo://cat/legs", "memo://{name}", "memo://{name}/{part}"])
+"""Resources and templates; some of the templates match some of the others."""
+
+prompt_arguments = st.lists(
+    st.builds(
+        PromptArgument,
+        name=st.from_regex(r"[a-z]{1,6}", fullmatch=True),
+        description=unicode_text,
+        required=st.booleans(),
+        completions=st.lists(unicode_text, max_size=2).map(tuple),
+    ),
+    max_size=3,
+    unique_by=lambda argument: argument.name,
+).map(tuple)
+
+
+def _contents(
+    kind: type[Any], name: st.SearchStrategy[str], binding: st.SearchStrategy[Any], **rest: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Any]:
+    return st.builds(
+        kind,
+        name=name,
+        tenant=_owners,
+        title=st.none() | unicode_text,
+        description=unicode_text,
+        tags=tags,
+        binding=binding,
+        rate_limit=st.none() | rate_limits,
+        enabled=_mostly_enabled,
+        **rest,
+    )
+
+
+def resources(
+    *, name: st.SearchStrategy[str] = few_uris, binding: st.SearchStrategy[Any] = bindings
+) -> st.SearchStrategy[Resource]:
+    return _contents(
+        Resource,
+        name,
+        binding,
+        label=unicode_text,
+        mime_type=st.none() | st.just("text/plain"),
+        size=st.none() | st.just(3),
+    )
+
+
+def prompts(
+    *, name: st.SearchStrategy[str] = few_names, binding: st.SearchStrategy[Any] = bindings, arguments=prompt_arguments
+) -> st.SearchStrategy[Prompt]:
+    return _contents(Prompt, name, binding, arguments=arguments)
+
+
+def operations(*, binding: st.SearchStrategy[Any] = bindings) -> st.SearchStrategy[Operation]:
+    """Tools, resources and prompts, with names that they share."""
+    return tools(binding=binding) | resources(binding=binding) | prompts(binding=binding)
+
+
 def catalogues() -> st.SearchStrategy[Catalogue]:
-    return st.lists(tools(), max_size=10).map(lambda found: Catalogue.build(found)[0])
+    return st.lists(operations(), max_size=10).map(lambda found: Catalogue.build(found)[0])
 
 
 decisions = st.builds(
@@ -254,7 +314,7 @@ def policy_queries() -> st.SearchStrategy[PolicyQuery]:
     return st.builds(
         PolicyQuery,
         principal=principals(),
-        tool=tools(),
+        tool=operations(),
         arguments=st.fixed_dictionaries({}, optional={"n": st.integers(0, 10)}),
         door=DOORS,
     )
@@ -264,12 +324,13 @@ def invocations() -> st.SearchStrategy[Invocation]:
     return st.builds(
         Invocation,
         credential=st.none() | principals() | st.builds(BearerToken, st.text(min_size=1, max_size=20)),
-        tool=few_names | st.text(max_size=200),
+        tool=few_names | few_uris | st.sampled_from(["memo://dog", "memo://dog/legs"]) | st.text(max_size=200),
         arguments=st.fixed_dictionaries({}, optional={"n": st.integers() | st.text(max_size=5)}) | json_objects,
         door=DOORS,
         tenant=st.none() | few_tenants | st.text(max_size=80).map(TenantId),
         request_id=st.none() | st.text(max_size=200),
         consumer=st.text(max_size=200),
+        kind=st.sampled_from(["tool", "resource", "prompt"]),
     )
 
 
@@ -330,7 +391,7 @@ durations = st.builds(
 
 
 def manifests() -> st.SearchStrategy[JsonObject]:
-    """Good manifests of both kinds, with any choice of optional fields."""
+    """Good manifests of all kinds, with any choice of optional fields."""
     limits = st.fixed_dictionaries({"requestsPerMinute": st.integers(1, 10_000)}, optional={"burst": st.integers(1, 9)})
     metadata = st.fixed_dictionaries(
         {"name": st.from_regex(r"[a-z]([-a-z0-9.]{0,20}[a-z0-9])?", fullmatch=True)},
@@ -362,6 +423,47 @@ def manifests() -> st.SearchStrategy[JsonObject]:
     return st.one_of(
         _manifests("Tool", metadata, tool_spec),
         _manifests("ToolSet", metadata, set_spec),
+        _manifests("Resource", metadata, _resource_specs()),
+        _manifests("Prompt", metadata, _prompt_specs()),
+    )
+
+
+def _resource_specs() -> st.SearchStrategy[Any]:
+    optional = {
+        "displayName": unicode_text,
+        "description": unicode_text,
+        "mimeType": st.just("text/markdown"),
+        "tags": st.lists(unicode_text, max_size=2),
+        "timeout": durations,
+        "enabled": st.booleans(),
+    }
+    fixed: dict[str, Any] = {"uri": st.just("memo://ant")}
+    template = {
+        "uriTemplate": st.just("memo://{id}/{part}"),
+        "endpoint": st.sampled_from(["https://memo.example/{id}?v=2", "http://127.0.0.1:9/all"]),
+    }
+    return st.one_of(
+        st.fixed_dictionaries({**fixed, "text": unicode_text}, optional=optional),
+        st.fixed_dictionaries(
+            {**fixed, "blob": st.binary(max_size=9).map(lambda data: base64.b64encode(data).decode())}
+        ),
+        st.fixed_dictionaries(template, optional=optional),
+    )
+
+
+def _prompt_specs() -> st.SearchStrategy[Any]:
+    arguments = [{"name": "topic", "required": True, "completions": ["ants"]}, {"name": "tone", "title": "Tone"}]
+    messages = st.lists(
+        st.one_of(
+            st.just({"text": "About {{topic}} in {{ tone }}, {{"}),
+            st.just({"role": "assistant", "image": {"data": "aW1n", "mimeType": "image/png"}}),
+            st.just({"resource": {"uri": "memo://{{topic}}", "text": "{{tone}}"}}),
+        ),
+        min_size=1,
+        max_size=3,
+    )
+    return st.fixed_dictionaries(
+        {"messages": messages, "arguments": st.just(arguments)}, optional={"displayName": unicode_text}
     )
 
 

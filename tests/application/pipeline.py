@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from stoa.application.admit_caller import AdmitCaller
+from stoa.application.caller_view import CallerView
+from stoa.application.complete_argument import CompleteArgument
 from stoa.application.invoke_tool import InvokeTool
-from stoa.application.list_tools import ListTools
+from stoa.application.list_operations import ListOperations
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.ids import SequentialIds
 from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
@@ -20,7 +22,10 @@ from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.metering import MeteringEvent, PriceList
+from stoa.domain.operation import Kind, Operation
+from stoa.domain.prompt import Prompt
 from stoa.domain.rate_limit import RateLimit
+from stoa.domain.resource import Resource
 from stoa.domain.result import RawAnswer, TextContent, ToolResult
 from stoa.domain.tool import LocalBinding, Tool
 
@@ -68,7 +73,7 @@ class ScriptedBackend(ToolBackend):
         self.prepared: list[str] = []
         self.received: list[tuple[dict[str, Any], CallContext]] = []
 
-    def prepare(self, tool: Tool) -> BackendCall:
+    def prepare(self, tool: Operation) -> BackendCall:
         if tool.name in self.refused:
             raise InvalidInput(f"{tool.name} cannot be called")
         self.prepared.append(str(tool.key))
@@ -94,15 +99,15 @@ class TracedRegistry(ToolRegistry):
         super().__init__([backend])
         self._trace = trace
 
-    def find(self, tenant: Any, name: str) -> RegisteredTool | None:
+    def find(self, tenant: Any, name: str, kind: Kind = "tool") -> RegisteredTool | None:
         self._trace.append("find")
-        return super().find(tenant, name)
+        return super().find(tenant, name, kind)
 
 
 class Pipeline:
     """`trace` is the order in which parts were asked. Setting an entry of `instead` replaces that part's answer."""
 
-    def __init__(self, *tools: Tool, anonymous: Principal | None = None, limit: RateLimit = PLENTY, **parts: Any):
+    def __init__(self, *tools: Operation, anonymous: Principal | None = None, limit: RateLimit = PLENTY, **parts: Any):
         self.trace: list[str] = []
         self.instead: dict[str, Callable[..., Any]] = {}
         self.clock = ManualClock()
@@ -133,7 +138,11 @@ class Pipeline:
             ids=SequentialIds(),
             prices=PriceList(),
         )
-        self.list_tools = ListTools(admission=admission, registry=self.registry, policy=self.policy)
+        self.view = CallerView(lambda: self.registry.catalogue, self.policy)
+        self.list_tools = ListOperations(Tool, admission=admission, view=self.view)
+        self.list_resources = ListOperations(Resource, admission=admission, view=self.view)
+        self.list_prompts = ListOperations(Prompt, admission=admission, view=self.view)
+        self.complete_argument = CompleteArgument(admission=admission, view=self.view)
 
     def _trace_parts(self) -> None:
         self._wrap(self.verifier, "verify", lambda token: "authenticate")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.application.pipeline import ANN, ScriptedBackend, raises, tool
 from tests.strategies import json_values
 
-from stoa.application import BearerToken, Gateway, Principal, Tool, ToolAnnotations, ToolQuery
+from stoa.application import BearerToken, Gateway, ListQuery, Principal, Tool, ToolAnnotations
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.ids import SequentialIds
 from stoa.application.memory.metering import InMemoryMeteringSink
@@ -36,7 +36,7 @@ def with_rest(**parts):
 
 
 async def names(gateway, credential=ANN):
-    return [one.name for one in (await gateway.tools(credential)).tools]
+    return [one.name for one in (await gateway.tools(credential)).items]
 
 
 async def test_a_function_is_a_tool_with_and_without_parentheses():
@@ -52,7 +52,7 @@ async def test_a_function_is_a_tool_with_and_without_parentheses():
         return n * 2
 
     assert (add(1), double(2)) == (3, 4)
-    listed = {one.name: one for one in (await gateway.tools(ANN)).tools}
+    listed = {one.name: one for one in (await gateway.tools(ANN)).items}
     assert listed["add"].description == "Add two numbers."
     assert listed["add"].input_schema["required"] == ["a"]
     assert (listed["twice"].description, listed["twice"].tags, listed["twice"].category) == (
@@ -177,7 +177,7 @@ async def test_the_defaults_refuse_strangers_and_floods():
     outcomes = [await gateway.invoke("hi", {}, ANN) for _ in range(11)]
     assert [outcome.status for outcome in outcomes] == [Status.SUCCESS] * 10 + [Status.RATE_LIMITED]
     with pytest.raises(QuotaExceeded):
-        await gateway.tools(ANN, ToolQuery())
+        await gateway.tools(ANN, ListQuery())
 
 
 def circle():

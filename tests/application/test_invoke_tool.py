@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.application.pipeline import ANN, Pipeline, answers, raises, tool, waits
-from tests.strategies import few_names, invocations, principals, tools
+from tests.strategies import few_names, invocations, operations, principals
 
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.domain.errors import (
@@ -404,7 +404,7 @@ async def test_what_the_caller_writes_is_kept_short_and_storable_in_the_event():
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(tools(binding=st.builds(lambda: tool().binding)), max_size=4),
+    st.lists(operations(binding=st.builds(lambda: tool().binding)), max_size=6),
     st.lists(invocations(), min_size=1, max_size=4),
     st.sampled_from([answers, _refuses, raises(BackendUnavailable("away"))]),
 )

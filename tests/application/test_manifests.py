@@ -24,7 +24,7 @@ def manifest(kind="Tool", metadata=None, **spec):
 def tool(endpoint=f"{HOST}/pets", metadata=None, **spec):
     parsed = parse_manifest(manifest("Tool", metadata, endpoint=endpoint, **spec))
     assert isinstance(parsed, ToolManifest)
-    return parsed.to_tool()
+    return parsed.to_operation()
 
 
 def options(metadata=None, **spec):
@@ -51,11 +51,15 @@ def test_every_good_manifest_is_understood(content):
     namespace = content["metadata"].get("namespace")
     assert parsed.tenant == (namespace and namespace.removeprefix("tenant-"))
     if isinstance(parsed, ToolManifest):
-        made = parsed.to_tool()
+        made = parsed.to_operation()
         assert (made.name, made.tenant) == (content["metadata"]["name"], parsed.tenant)
         assert made.enabled == content["spec"].get("enabled", True)
-    else:
+    elif isinstance(parsed, ToolSetManifest):
         assert parsed.conversion_options().tenant == parsed.tenant
+    else:
+        made = parsed.to_operation()
+        uri = content["spec"].get("uri") or content["spec"].get("uriTemplate")
+        assert (made.name, made.tenant) == (uri or content["metadata"]["name"], parsed.tenant)
 
 
 def _places(content, path=()):
@@ -79,10 +83,10 @@ def test_whatever_stands_in_a_field_it_is_taken_or_the_field_is_named(content, d
         assert place[0] in refused.message or "kind" in refused.message
         assert ".".join(place[:2]) in refused.message or len(place) == 1 or place[0] == "metadata"
     else:
-        if isinstance(parsed, ToolManifest):
-            parsed.to_tool()
-        else:
+        if isinstance(parsed, ToolSetManifest):
             parsed.conversion_options()
+        else:
+            parsed.to_operation()
 
 
 @given(manifests(), st.data())

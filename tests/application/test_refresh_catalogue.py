@@ -14,6 +14,7 @@ from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.ports import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
 from stoa.application.refresh_catalogue import RETRY_SECONDS, RefreshCatalogue
+from stoa.application.static_backend import StaticBackend
 from stoa.application.tool_registry import ToolRegistry
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.finding import Severity, warning
@@ -49,7 +50,7 @@ class Names(SpecConverter):
     def convert(self, document: SpecDocument, options: ConversionOptions) -> Conversion:
         if "<" in document.text:
             raise InvalidInput(f"{document.location}: no API description")
-        made = tuple(rest_tool(name, options.tenant) for name in document.text.strip('"').split())
+        made = tuple(rest_tool(name, options.tenant) for name in document.text.strip('"[]').split())
         findings = (warning(document.location, "odd"),) if "odd" in document.text else ()
         return Conversion(made, findings)
 
@@ -65,10 +66,10 @@ def one(name, **spec):
     return {"apiVersion": API, "kind": "Tool", "metadata": {"name": name}, "spec": spec}
 
 
-def many(url=None, inline=None, interval="1h", **spec):
+def many(url=None, inline=None, interval="1h", name="set", **spec):
     where = {"url": url} if url else {"inline": inline}
     spec = {"openAPISpec": {**where, "refreshInterval": interval}, **spec}
-    return {"apiVersion": API, "kind": "ToolSet", "metadata": {"name": "set"}, "spec": spec}
+    return {"apiVersion": API, "kind": "ToolSet", "metadata": {"name": name}, "spec": spec}
 
 
 BAD = one("bad", timeout="soon")
@@ -77,7 +78,7 @@ BAD = one("bad", timeout="soon")
 class Bench:
     def __init__(self, converters=None) -> None:
         self.source, self.specs, self.clock = InMemoryToolSource(), Specs(), ManualClock()
-        self.registry = ToolRegistry([Rest([])])
+        self.registry = ToolRegistry([Rest([]), StaticBackend()])
         self.refresh = RefreshCatalogue(
             sources=[self.source],
             specs=self.specs,
@@ -148,7 +149,7 @@ async def test_at_the_start_a_bad_file_gives_its_good_parts_and_reports_the_othe
 async def test_a_tool_set_gives_the_tools_of_its_description():
     bench = Bench()
     bench.specs.texts = {"https://x.example/s": "ant odd"}
-    inline = many(inline="bee")
+    inline = many(inline="bee", name="other")
     problems = await bench.run(a=[many("https://x.example/s"), inline], b=[many(inline="cat", enabled=False)])
     assert bench.names == ["ant", "bee", "odd"]
     assert problems == ["warning: https://x.example/s: odd"]

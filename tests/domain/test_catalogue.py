@@ -4,14 +4,15 @@ import random
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import catalogues, few_names, few_tenants, tools
+from tests.strategies import catalogues, few_names, few_tenants, few_uris, operations, tools
 
 from stoa.domain.catalogue import Catalogue
 from stoa.domain.finding import Severity
 from stoa.domain.identity import TenantId
 from stoa.domain.tool import ToolKey
 
-tool_lists = st.lists(tools(), max_size=12)
+tool_lists = st.lists(operations(), max_size=12)
+kinds = st.sampled_from(["tool", "resource", "prompt"])
 
 
 @given(catalogues(), catalogues())
@@ -32,7 +33,7 @@ def test_every_enabled_tool_is_in_or_has_a_finding(found):
     catalogue, findings = Catalogue.build(found)
     enabled = [tool for tool in found if tool.enabled]
     assert len(catalogue) + len(findings) == len(enabled)
-    assert all(tool.enabled for tool in catalogue.tools.values())
+    assert all(one.enabled for one in catalogue.operations.values())
     left_out = {finding.where for finding in findings}
     assert left_out <= {str(tool.key) for tool in enabled}
     assert all(finding.severity is Severity.ERROR for finding in findings)
@@ -42,31 +43,50 @@ def test_every_enabled_tool_is_in_or_has_a_finding(found):
 def test_a_tenants_tool_never_shadows_a_global_one_whatever_the_order(found, random_order: random.Random):
     shuffled = list(found)
     random_order.shuffle(shuffled)
-    global_names = {tool.name for tool in found if tool.enabled and tool.tenant is None}
+    global_names = {(tool.name, tool.kind) for tool in found if tool.enabled and tool.tenant is None}
     for order in (found, shuffled):
         catalogue, _ = Catalogue.build(order)
-        owned = {key.name for key in catalogue.tools if key.tenant is not None}
+        owned = {key[1:] for key in catalogue.operations if key.tenant is not None}
         assert not owned & global_names
-        assert {key.name for key in catalogue.tools if key.tenant is None} == global_names
+        assert {key[1:] for key in catalogue.operations if key.tenant is None} == global_names
 
 
-@given(catalogues(), st.none() | few_tenants, few_names)
-def test_find_and_view_agree(catalogue, tenant, name):
-    view = catalogue.view(tenant)
+@given(catalogues(), st.none() | few_tenants, few_names | few_uris, kinds)
+def test_find_and_view_agree(catalogue, tenant, name, kind):
+    view = catalogue.view(tenant, kind)
     assert [tool.name for tool in view] == sorted({tool.name for tool in view})
-    assert catalogue.find(tenant, name) == next((tool for tool in view if tool.name == name), None)
+    assert catalogue.find(tenant, name, kind) == next((tool for tool in view if tool.name == name), None)
 
 
-@given(catalogues(), st.none() | few_tenants)
-def test_a_view_holds_the_global_tools_and_the_tenants_own_and_nothing_else(catalogue, tenant):
-    expected = {key for key in catalogue.tools if key.tenant is None or key.tenant == tenant}
-    assert {tool.key for tool in catalogue.view(tenant)} == expected
-    assert catalogue.view(tenant) == catalogue.view(tenant)
+@given(catalogues(), st.none() | few_tenants | st.just(TenantId("stranger")), kinds)
+def test_a_view_holds_what_is_global_and_the_tenants_own_of_its_kind_and_nothing_else(catalogue, tenant, kind):
+    expected = {key for key in catalogue.operations if key.kind == kind and key.tenant in {None, tenant}}
+    assert {tool.key for tool in catalogue.view(tenant, kind)} == expected
+    assert catalogue.view(tenant, kind) == catalogue.view(tenant, kind)
+
+
+@given(catalogues(), st.none() | few_tenants, st.sampled_from(["memo://ant", "memo://cat/legs", "memo://x/y", "x:y"]))
+def test_a_uri_is_read_from_the_resource_of_its_name_or_else_from_a_template_that_matches(catalogue, tenant, uri):
+    found = catalogue.resolve(tenant, uri)
+    matching = [one for one in catalogue.view(tenant, "resource") if one.match(uri) is not None]
+    assert (found is None) == (not matching)
+    if found is not None:
+        assert found in matching
+        assert found.name == uri or all(one.is_template for one in matching)
+        if found.is_template and found.tenant is not None:
+            assert all(one.tenant is not None for one in matching)
+
+
+@given(operations())
+def test_the_kinds_do_not_share_keys(one):
+    twins = [one.key._replace(kind=kind) for kind in ("tool", "resource", "prompt")]
+    assert one.key in twins
+    assert len(set(twins)) == len({str(key) for key in twins}) == 3
 
 
 @given(catalogues())
 def test_looking_with_names_of_strangers_does_not_make_the_catalogue_grow(catalogue):
-    owners = {key.tenant for key in catalogue.tools}
+    owners = {key.tenant for key in catalogue.operations}
     for number in range(20):
         catalogue.view(TenantId(f"stranger-{number}"))
     assert catalogue._views.keys() <= owners | {None}

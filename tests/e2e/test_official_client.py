@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import ImageContent, TextContent, Tool
+from mcp_types import ImageContent, PromptReference, TextContent, TextResourceContents, Tool
 from tests.e2e.processes import GatewayProcess, asgi_upstream, serving
 
 from stoa.interfaces.demo.catalogue_files import write_catalogue
@@ -179,3 +179,49 @@ def test_the_demo_shows_one_successful_call_and_ends(tmp_path: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     assert "What the gateway recorded" in shown.stdout
     assert "success" in shown.stdout
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_resources_are_listed_and_read(gateway: GatewayProcess, mode: str) -> None:
+    async with connected(gateway, mode, "viewer", "team-beta") as client:
+        uris = [str(resource.uri) for resource in (await client.list_resources()).resources]
+        templates = [one.uri_template for one in (await client.list_resource_templates()).resource_templates]
+        assert uris == ["demo://house-rules", "stoa://apis/petstore"]
+        assert templates == ["stoa://tools/{name}", "stock://articles/{sku}"]
+        rules = (await client.read_resource("demo://house-rules")).contents[0]
+        stock = (await client.read_resource("stock://articles/MS-ERGO-L")).contents[0]
+        api = (await client.read_resource("stoa://apis/petstore")).contents[0]
+        page = (await client.read_resource("stoa://tools/inventory-lookup")).contents[0]
+        assert isinstance(rules, TextResourceContents)
+        assert rules.text.startswith("# House rules")
+        assert isinstance(stock, TextResourceContents)
+        assert (stock.mime_type, '"MS-ERGO-L"' in stock.text) == ("application/json", True)
+        assert isinstance(api, TextResourceContents)
+        assert api.text.startswith("openapi:")
+        assert isinstance(page, TextResourceContents)
+        assert "stock keeping unit" in page.text
+        assert "http" not in page.text
+        for unknown in ("stock://articles/NONE", "stoa://tools/crm-search", "demo://none"):
+            with pytest.raises(MCPError) as refused:
+                await client.read_resource(unknown)
+            assert refused.value.code == (-32002 if mode == "legacy" else -32602)
+    assert {event.tool for event in gateway.events()} >= {"resource:stock://articles/{sku}", "resource:demo://none"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_prompts_are_listed_completed_and_filled(gateway: GatewayProcess, mode: str) -> None:
+    async with connected(gateway, mode, *ALPHA) as client:
+        (prompt,) = (await client.list_prompts()).prompts
+        assert (prompt.name, prompt.title) == ("invoice-a-customer", "Invoice a customer")
+        reference = PromptReference(type="ref/prompt", name=prompt.name)
+        completion = (await client.complete(reference, {"name": "currency", "value": "e"})).completion
+        assert completion.values == ["EUR"]
+        filled = await client.get_prompt(prompt.name, {"customer": "{{amount}}", "amount": "5", "currency": "EUR"})
+        content = filled.messages[0].content
+        assert isinstance(content, TextContent)
+        assert content.text.startswith('Look up the customer "{{amount}}" with crm-search.')
+        for name, arguments in [(prompt.name, {"amount": "5"}), ("check-stock", {"sku": "x"})]:
+            with pytest.raises(MCPError) as refused:
+                await client.get_prompt(name, arguments)
+            assert refused.value.code == -32602
+    assert gateway.events()[-1].tool.startswith("prompt:")

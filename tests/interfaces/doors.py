@@ -21,7 +21,7 @@ from stoa.domain.errors import BackendSpokeNonsense, BackendTimedOut, BackendUna
 from stoa.domain.identity import Principal
 from stoa.domain.metering import MeteringEvent
 from stoa.domain.rate_limit import RateLimit
-from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, TextContent, ToolResult
+from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, PromptMessage, TextContent, ToolResult
 from stoa.domain.tool import ToolAnnotations
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.interfaces.challenge import ProtectedResource
@@ -267,8 +267,8 @@ def modern(
     params = dict(params or {})
     params.setdefault("_meta", envelope())
     headers: dict[str, str | None] = {"mcp-protocol-version": MODERN, "mcp-method": method}
-    name = params.get("name")
-    if method == "tools/call" and isinstance(name, str):
+    name = params.get({"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}.get(method, ""))
+    if isinstance(name, str):
         headers["mcp-name"] = encode_header_value(name)
     return {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}, headers
 
@@ -367,9 +367,60 @@ def _add_tenants_tools(gateway: Gateway) -> None:
         return "of beta"
 
 
+def add_contents(gateway: Gateway) -> None:
+    """Resources and prompts: global ones, and some of the tenants alpha and beta."""
+
+    @gateway.resource("memo://plain", name="plain", title="Plain", mime_type="text/plain", size=5)
+    def plain() -> str:
+        "Five letters."
+        return "hello"
+
+    @gateway.resource("memo://bytes", mime_type="application/octet-stream")
+    def octets() -> bytes:
+        return b"\x00\x01"
+
+    @gateway.resource("memo://items/{item}/{count}", mime_type="application/json")
+    async def item(item: str, count: int) -> str:
+        return json.dumps({"item": item, "count": count})
+
+    @gateway.resource("memo://down")
+    def down_resource() -> str:
+        raise BackendUnavailable("The back end cannot be reached")
+
+    @gateway.resource("memo://alpha", tenant="alpha", rate_limit=RateLimit(requests_per_minute=1, burst=1))
+    def of_alpha() -> str:
+        return "of alpha"
+
+    @gateway.resource("memo://beta", tenant="beta")
+    def of_beta() -> str:
+        return "of beta"
+
+    @gateway.resource("memo://secret", tags=["stoa:admin"])
+    def secret() -> str:
+        return "for admins"
+
+    @gateway.prompt(title="Greeting", completions={"name": ["Ann", "anton", "Bob"]})
+    def greet(name: str, times: int = 1) -> str:
+        "Greets somebody."
+        return f"Greet {name} {times} times"
+
+    @gateway.prompt(tenant="beta")
+    def of_beta_prompt() -> list[PromptMessage]:
+        return [PromptMessage("assistant", AudioContent("c25k", "audio/wav"))]
+
+    @gateway.prompt
+    def media_prompt() -> list[PromptMessage]:
+        return [
+            PromptMessage("user", ImageContent("aW1n", "image/png")),
+            PromptMessage("assistant", AudioContent("c25k", "audio/wav")),
+            PromptMessage("user", EmbeddedResource("memo://plain", "text/plain", text="hello")),
+        ]
+
+
 def new_world(**options: Any) -> World:
     world = World(**options)
     add_tools(world.gateway)
+    add_contents(world.gateway)
     return world
 
 

@@ -4,21 +4,27 @@ Importing this package imports no optional dependency.
 """
 
 from stoa.application.gateway import Gateway
-from stoa.application.list_tools import ToolPage, ToolQuery
+from stoa.application.list_operations import ListQuery, Page
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import BearerToken, Invocation, Outcome
-from stoa.domain.result import ToolResult
+from stoa.domain.prompt import Prompt
+from stoa.domain.resource import Resource
+from stoa.domain.result import PromptMessage, TextContent, ToolResult
 from stoa.domain.tool import Tool, ToolAnnotations
 
 __all__ = [
     "BearerToken",
     "Gateway",
     "Invocation",
+    "ListQuery",
     "Outcome",
+    "Page",
     "Principal",
+    "Prompt",
+    "PromptMessage",
+    "Resource",
+    "TextContent",
     "Tool",
     "ToolAnnotations",
-    "ToolPage",
-    "ToolQuery",
     "ToolResult",
 ]

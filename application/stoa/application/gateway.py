@@ -13,14 +13,18 @@ Every part is a port with an in-memory default; pass another adapter to replace 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
 import pydantic_core
 
 from stoa.application.admit_caller import AdmitCaller
+from stoa.application.caller_view import CallerView
+from stoa.application.complete_argument import CompleteArgument
 from stoa.application.invoke_tool import InvokeTool
-from stoa.application.list_tools import ListTools, ToolPage, ToolQuery
+from stoa.application.list_operations import ListOperations, ListQuery, Page
 from stoa.application.local_backend import Function, LocalBackend, name_of
+from stoa.application.local_content import prompt_of, resource_of
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.memory.metering import InMemoryMeteringSink
@@ -39,6 +43,8 @@ from stoa.application.ports.token_verifier import TokenVerifier
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.application.refresh_catalogue import RefreshCatalogue
+from stoa.application.static_backend import StaticBackend
+from stoa.application.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.tool_registry import ToolRegistry
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
@@ -46,8 +52,11 @@ from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential, Invocation, Outcome
 from stoa.domain.json_value import JsonObject
 from stoa.domain.metering import PriceList
+from stoa.domain.operation import Kind, Operation
 from stoa.domain.policy import Door
+from stoa.domain.prompt import Prompt
 from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit
+from stoa.domain.resource import Resource
 from stoa.domain.tool import LocalBinding, Tool, ToolAnnotations
 
 F = TypeVar("F", bound=Function)
@@ -78,7 +87,8 @@ class Gateway:
         policy = policy or RulesPolicyEngine()
         limiter = limiter or InMemoryRateLimiter(clock)
         self._local = LocalBackend()
-        self._backends = (self._local, *backends)
+        view = CallerView(lambda: self.registry.catalogue, policy)
+        self._backends = (self._local, StaticBackend(), ToolPages(view), *backends)
         self._manifests = InMemoryToolSource()
         self._converters = dict(converters or {})
         self.registry = ToolRegistry(self._backends)
@@ -107,7 +117,11 @@ class Gateway:
             ids=ids or UuidFactory(),
             prices=prices,
         )
-        self.list_tools = ListTools(admission=self.admission, registry=self.registry, policy=policy)
+        self.list_tools = ListOperations(Tool, admission=self.admission, view=view)
+        self.list_resources = ListOperations(Resource, admission=self.admission, view=view)
+        self.list_prompts = ListOperations(Prompt, admission=self.admission, view=view)
+        self.complete_argument = CompleteArgument(admission=self.admission, view=view)
+        self.add(TOOL_PAGES)
 
     async def invoke(
         self,
@@ -118,10 +132,12 @@ class Gateway:
         tenant: str | None = None,
         consumer: str = "library",
         request_id: str | None = None,
+        kind: Kind = "tool",
     ) -> Outcome:
         """Call a tool as `credential`: a Principal that you vouch for, or a BearerToken to verify.
 
-        Arguments that are no JSON (a circle, thousands of levels) are refused like invalid ones.
+        `kind="resource"` reads the resource whose URI is given, `kind="prompt"` gets a prompt. Arguments that are no
+        JSON (a circle, thousands of levels) are refused like invalid ones.
         """
         return await self.invoke_tool.execute(
             Invocation(
@@ -132,16 +148,21 @@ class Gateway:
                 tenant=None if tenant is None else TenantId(tenant),
                 consumer=consumer,
                 request_id=request_id,
+                kind=kind,
             )
         )
 
-    async def tools(self, credential: Credential, query: ToolQuery = ToolQuery(), door: Door = "library") -> ToolPage:
+    async def tools(self, credential: Credential, query: ListQuery = ListQuery(), door: Door = "library") -> Page[Tool]:
         """The tools that `credential` may call."""
         return await self.list_tools.execute(credential, query, door)
 
     def add_tools(self, *tools: Tool) -> None:
         """Register tools. Raises InvalidInput, naming each that cannot be registered; the others are."""
-        _raise_errors(self.catalogue.register(tools), {str(tool.key) for tool in tools})
+        self.add(*tools)
+
+    def add(self, *operations: Operation) -> None:
+        """Register tools, resources and prompts, as `add_tools` does."""
+        _raise_errors(self.catalogue.register(operations), {str(one.key) for one in operations})
 
     @overload
     def tool(self, function: F, **options: Any) -> F: ...
@@ -170,7 +191,7 @@ class Gateway:
                     {
                         "name": tool_name,
                         "tenant": tenant,
-                        "description": description or (target.__doc__ or "").strip(),
+                        "description": description or _doc(target),
                         "input_schema": schema,
                         "tags": tuple(tags),
                         "annotations": annotations,
@@ -179,6 +200,54 @@ class Gateway:
                     }
                 )
             )
+            return target
+
+        return register if function is None else register(function)
+
+    def resource(
+        self,
+        uri: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        tenant: str | None = None,
+        **rest: Any,
+    ) -> Callable[[F], F]:
+        """Register a function that reads a resource: `uri` is its URI, or a template whose `{variables}` are the
+        function's parameters. It returns str, bytes or a ToolResult. `rest` are further fields of Resource."""
+
+        def register(target: F) -> F:
+            key = f"{tenant or 'global'}/resource:{uri}"
+            fields = {"label": name or name_of(target), "description": description or _doc(target), "tenant": tenant}
+            self.add(resource_of(uri, key, self._local.add(key, target), fields | rest))
+            return target
+
+        return register
+
+    @overload
+    def prompt(self, function: F, **options: Any) -> F: ...
+    @overload
+    def prompt(self, function: None = None, **options: Any) -> Callable[[F], F]: ...
+    def prompt(
+        self,
+        function: Function | None = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        tenant: str | None = None,
+        completions: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        **rest: Any,
+    ) -> Any:
+        """Register a function that writes a prompt; usable with and without parentheses. Its parameters are the
+        arguments, which arrive as text. It returns str or a list of PromptMessage. `completions`: values to propose
+        for a parameter. `rest` are further fields of Prompt."""
+
+        def register(target: Function) -> Function:
+            prompt_name = name or name_of(target)
+            key = f"{tenant or 'global'}/prompt:{prompt_name}"
+            fields = {"description": description or _doc(target), "tenant": tenant, **rest}
+            proposed = {parameter: tuple(values) for parameter, values in completions.items()}
+            self.add(prompt_of(prompt_name, key, self._local.add(key, target), proposed, fields))
             return target
 
         return register if function is None else register(function)
@@ -197,14 +266,14 @@ class Gateway:
         return [*conversion.findings, *self.catalogue.register(conversion.tools)]
 
     async def add_manifest(self, content: JsonObject, *, origin: str = "manifest") -> list[Finding]:
-        """Register a Tool or ToolSet manifest under `origin`, replacing what stood there before.
+        """Register a manifest under `origin`, replacing what stood there before.
 
         Raises InvalidInput when the manifest is wrong or a tool of it cannot be registered; returns the findings about
         its operations.
         """
         self._manifests.put(origin, content)
         findings = await self.catalogue.execute()
-        keys = {str(tool.key) for tool in self.catalogue.tools_of(origin)}
+        keys = {str(one.key) for one in self.catalogue.operations_of(origin)}
         mine = [f for f in findings if f.where in keys or f.where == origin or f.where.startswith(f"{origin} ")]
         _raise_errors(mine, {origin, *keys})
         return mine
@@ -213,6 +282,10 @@ class Gateway:
         """Release the back ends' connections."""
         for backend in self._backends:
             await backend.close()
+
+
+def _doc(function: Function) -> str:
+    return (function.__doc__ or "").strip()
 
 
 def _plain(arguments: Any) -> Any:

@@ -2,7 +2,7 @@
 
 1  authenticate          nothing is looked up for a stranger
 2  caller limit          protects what follows, also from floods of calls that will be denied
-3  find the tool         in the caller's view: unknown and invisible are the same answer
+3  find                  the tool, resource or prompt in the caller's view: unknown and invisible are the same answer
 4  authorise             the policy sees the arguments; it yields a Permit: no permit, no call
 5  tool limit            after authorisation: denied calls do not use up a tool's allowance
 6  validate arguments    after authorisation: strangers learn no schema
@@ -35,6 +35,7 @@ from stoa.domain.errors import (
     StoaError,
     ToolNotFound,
     Violation,
+    not_found,
 )
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation, Outcome
@@ -42,6 +43,7 @@ from stoa.domain.json_value import as_object, is_object
 from stoa.domain.metering import CHARGED, NO_TENANT, NO_USER, MeteringEvent, PriceList, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.policy import Decision, Permit, PolicyQuery
+from stoa.domain.resource import Resource
 from stoa.domain.result import RawAnswer, ToolResult, shape
 
 _log = logging.getLogger(__name__)
@@ -125,15 +127,16 @@ class InvokeTool:
 
         principal = caller.acting_for(invocation.tenant)
         if principal is None:
-            raise ToolNotFound(invocation.tool)
+            raise not_found(invocation.kind, invocation.tool)
         call.principal = principal
-        registered = self._registry.find(principal.tenant, invocation.tool)
+        registered = self._registry.find(principal.tenant, invocation.tool, invocation.kind)
         if registered is None:
-            raise ToolNotFound(invocation.tool)
+            raise not_found(invocation.kind, invocation.tool)
         call.registered = registered
         tool = registered.tool
 
-        arguments = invocation.arguments
+        # A resource's arguments are the variables in its URI, whatever the door passed on.
+        arguments = tool.match(invocation.tool) or {} if isinstance(tool, Resource) else invocation.arguments
         # What is no object is refused below, after the policy: whether a tool exists must not show in the error.
         query = PolicyQuery(principal, tool, as_object(arguments), invocation.door)
         decision = call.decision = await self._policy.decide(query)
@@ -158,10 +161,12 @@ class InvokeTool:
         call.is_sent = True
         try:
             async with asyncio.timeout(tool.timeout_seconds):
-                answer = await registered.call(arguments, CallContext(permit, principal, request_id))
+                answer = await registered.call(arguments, CallContext(permit, principal, request_id, invocation.door))
         except TimeoutError as late:
             raise BackendTimedOut(f"No answer within {tool.timeout_seconds:g} s") from late
 
+        if isinstance(tool, Resource):
+            return tool.contents(answer, invocation.tool)
         result = shape(answer) if isinstance(answer, RawAnswer) else answer
         return result if registered.output is None else registered.output.fit(result)
 
@@ -224,13 +229,20 @@ class InvokeTool:
             project=None if api is None else api.name,
             consumer=_safe(invocation.consumer),
             user_id=NO_USER if principal is None else principal.subject,
-            tool=_safe(invocation.tool) or "-",
+            tool=_safe(_metered_name(invocation, registered)) or "-",
             latency_ms=latency_ms,
             status=call.status,
             cost_units=cost,
             request_id=_safe(request_id),
             metadata=metadata,
         )
+
+
+def _metered_name(invocation: Invocation, registered: RegisteredTool | None) -> str:
+    """What was called. Of a template its text: how many names there are must not be the callers' choice."""
+    if invocation.kind == "tool":
+        return invocation.tool
+    return f"{invocation.kind}:{invocation.tool if registered is None else registered.tool.name}"
 
 
 def _safe(text: str) -> str:

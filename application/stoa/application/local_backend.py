@@ -9,12 +9,14 @@ import pydantic_core
 from pydantic import ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
+from stoa.application.local_content import contents_of, messages_of
 from stoa.application.manifests import describe_validation_error
 from stoa.application.ports.tool_backend import BackendCall, CallContext, ToolBackend
-from stoa.domain.errors import InvalidInput
+from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
 from stoa.domain.json_value import JsonObject
+from stoa.domain.operation import Operation
 from stoa.domain.result import TextContent, ToolResult
-from stoa.domain.tool import LocalBinding, Tool
+from stoa.domain.tool import LocalBinding
 
 Function = Callable[..., Any]
 
@@ -38,9 +40,9 @@ class LocalBackend(ToolBackend):
         self._functions[key] = function
         return schema
 
-    def prepare(self, tool: Tool) -> BackendCall:
+    def prepare(self, tool: Operation) -> BackendCall:
         if not isinstance(tool.binding, LocalBinding) or tool.binding.function not in self._functions:
-            raise InvalidInput(f"tool {tool.name}: its function is not registered in this process")
+            raise InvalidInput(f"{tool.kind} {tool.name}: its function is not registered in this process")
         return _LocalCall(tool, self._functions[tool.binding.function])
 
     async def close(self) -> None:
@@ -82,7 +84,7 @@ def name_of(function: Function) -> str:
 
 
 class _LocalCall(BackendCall):
-    def __init__(self, tool: Tool, function: Function) -> None:
+    def __init__(self, tool: Operation, function: Function) -> None:
         self._tool = tool
         self._function = function
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
@@ -96,13 +98,18 @@ class _LocalCall(BackendCall):
         try:
             typed = self._signature.model.model_validate(arguments)
         except ValidationError as caught:
-            return ToolResult.error(f"Invalid arguments: {describe_validation_error(caught)}")
+            problem = describe_validation_error(caught)
+            if self._tool.kind != "tool":  # only a tool's answer can say so itself
+                raise InvalidArguments([Violation("", problem)]) from caught
+            return ToolResult.error(f"Invalid arguments: {problem}")
         values = {name: getattr(typed, field) for field, name in self._signature.parameters.items()}
         if self._is_async:
             return self._result(await self._function(**values))
         return self._result(await asyncio.to_thread(self._function, **values))
 
     def _result(self, value: Any) -> ToolResult:
+        if self._tool.kind != "tool":
+            return contents_of(value) if self._tool.kind == "resource" else messages_of(value)
         if isinstance(value, ToolResult):
             return value
         if isinstance(value, str):

@@ -22,9 +22,11 @@ from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.spec import SpecConverter, SpecDocument, SpecSource
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.application.tool_registry import ToolRegistry
+from stoa.domain.binding import StaticBinding, StaticResource
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.finding import Finding, Severity, error, warning
-from stoa.domain.tool import Tool
+from stoa.domain.operation import Operation
+from stoa.domain.resource import Resource
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class _Loaded:
     """What one manifest gave when it was last good."""
 
     document: ManifestDocument
-    tools: tuple[Tool, ...]
+    operations: tuple[Operation, ...]
     findings: tuple[Finding, ...]
     refresh_at_ns: int | None
     """When its description is fetched again; None: whenever the catalogue is refreshed."""
@@ -71,7 +73,7 @@ class RefreshCatalogue(HealthProbe):
         self._registry = registry
         self._clock = clock
         self._good: dict[str, _Loaded] = {}
-        self._registered: list[Tool] = []
+        self._registered: list[Operation] = []
         self._is_loaded = False
         self._retry_soon = False
         self._one_at_a_time = asyncio.Lock()
@@ -105,29 +107,29 @@ class RefreshCatalogue(HealthProbe):
         self.findings, self._is_loaded = tuple(findings), True
         return self.findings
 
-    def register(self, tools: Iterable[Tool]) -> list[Finding]:
-        """Add tools that the embedding program made itself; they stay until the process ends."""
-        self._registered += tools
+    def register(self, operations: Iterable[Operation]) -> list[Finding]:
+        """Add tools, resources and prompts that the embedding program made itself; they stay until the process ends."""
+        self._registered += operations
         return self._publish()
 
-    def tools_of(self, origin: str) -> tuple[Tool, ...]:
+    def operations_of(self, origin: str) -> tuple[Operation, ...]:
         """What the manifest of this origin gave when it was last good."""
         loaded = self._good.get(origin)
-        return () if loaded is None else loaded.tools
+        return () if loaded is None else loaded.operations
 
     def _publish(self) -> list[Finding]:
-        return self._registry.replace(self._all_tools())
+        return self._registry.replace(self._all())
 
     async def _publish_in_background(self) -> list[Finding]:
         """Compiles in a thread, swaps in the loop; once more when `register` came in between."""
         while True:
             version = self._registry.version
-            prepared = await asyncio.to_thread(self._registry.prepare, self._all_tools())
+            prepared = await asyncio.to_thread(self._registry.prepare, self._all())
             if self._registry.version == version:
                 return self._registry.adopt(prepared)
 
-    def _all_tools(self) -> list[Tool]:
-        return list(chain(self._registered, *(loaded.tools for loaded in self._good.values())))
+    def _all(self) -> list[Operation]:
+        return list(chain(self._registered, *(loaded.operations for loaded in self._good.values())))
 
     async def watch(self) -> None:
         """Refresh whenever a source changes or a description is due; runs until cancelled. `execute` comes first."""
@@ -145,7 +147,7 @@ class RefreshCatalogue(HealthProbe):
     def health(self) -> Health:
         if not self._is_loaded:
             return Health(False, "not loaded yet")
-        detail = f"{len(self._registry.catalogue)} tools from {len(self._good)} manifests"
+        detail = f"{len(self._registry.catalogue.tools)} tools from {len(self._good)} manifests"
         return Health(True, detail, tuple(map(str, self.findings)))
 
     def _previous(self, file: str) -> dict[str, _Loaded]:
@@ -184,7 +186,7 @@ class RefreshCatalogue(HealthProbe):
     async def _load(self, document: ManifestDocument) -> _Loaded:
         manifest = parse_manifest(document.content or {})
         if not isinstance(manifest, ToolSetManifest):
-            return _Loaded(document, (manifest.to_tool(),), (), None)
+            return _Loaded(document, (manifest.to_operation(),), (), None)
         if not manifest.spec.enabled:
             return _Loaded(document, (), (), None)
         known = self._good.get(document.origin)
@@ -205,7 +207,8 @@ class RefreshCatalogue(HealthProbe):
             return replace(known, refresh_at_ns=due, outage=())
         # In a thread: a large description takes seconds, and calls go on meanwhile.
         conversion = await asyncio.to_thread(converter.convert, description, manifest.conversion_options())
-        return _Loaded(document, conversion.tools, conversion.findings, due, digest=digest)
+        operations = (*conversion.tools, _api_document(manifest, description.text))
+        return _Loaded(document, operations, conversion.findings, due, digest=digest)
 
     async def _describe(self, manifest: ToolSetManifest, document: ManifestDocument) -> SpecDocument:
         source = manifest.spec.open_api_spec
@@ -227,6 +230,24 @@ class RefreshCatalogue(HealthProbe):
             if finding not in self.findings:
                 level = logging.ERROR if finding.severity is Severity.ERROR else logging.WARNING
                 _log.log(level, "catalogue: %s: %s", finding.where, finding.message)
+
+
+def _api_document(manifest: ToolSetManifest, text: str) -> Resource:
+    """The description itself, as it was fetched, for whoever wants to know more than the tools tell."""
+    name = manifest.metadata.name
+    text = text.encode("utf-8", "replace").decode()
+    uri = f"stoa://apis/{name}"
+    media_type = "application/json" if text.lstrip()[:1] in {"{", "["} else "application/yaml"
+    return Resource(
+        name=uri,
+        label=name,
+        tenant=manifest.tenant,
+        title=manifest.spec.display_name,
+        description=manifest.spec.description or f"The description of the API behind the tools of {name}.",
+        mime_type=media_type,
+        size=len(text.encode()),
+        binding=StaticBinding(contents=(StaticResource(uri=uri, mime_type=media_type, text=text),)),
+    )
 
 
 def _file_of(origin: str) -> str:

@@ -1,4 +1,5 @@
-"""The tools that can be called right now: the catalogue, with each tool's per-call work done in advance.
+"""What can be called right now: the catalogue, with the per-call work of each tool, resource and prompt done in
+advance.
 
 One attribute holds the whole state, so a reload is one assignment and no call ever sees half of it.
 """
@@ -13,14 +14,15 @@ from stoa.domain.catalogue import Catalogue, CatalogueDiff
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, error
 from stoa.domain.identity import TenantId
-from stoa.domain.tool import Tool, ToolKey
+from stoa.domain.operation import Kind, Operation, OperationKey
+from stoa.domain.tool import Tool
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredTool:
-    """A tool and what was precomputed for it."""
+    """A tool, resource or prompt, and what was precomputed for it."""
 
-    tool: Tool
+    tool: Operation
     arguments: ArgumentSchema
     output: OutputSchema | None
     call: BackendCall
@@ -29,7 +31,7 @@ class RegisteredTool:
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
     catalogue: Catalogue
-    registered: Mapping[ToolKey, RegisteredTool]
+    registered: Mapping[OperationKey, RegisteredTool]
     version: int
 
 
@@ -62,26 +64,27 @@ class ToolRegistry:
         """Changes whenever the catalogue does."""
         return self._snapshot.version
 
-    def find(self, tenant: TenantId | None, name: str) -> RegisteredTool | None:
-        """The tool of this name in the tenant's view."""
+    def find(self, tenant: TenantId | None, name: str, kind: Kind = "tool") -> RegisteredTool | None:
+        """What has this name in the tenant's view; for a resource, what is read under this URI."""
         snapshot = self._snapshot
-        tool = snapshot.catalogue.find(tenant, name)
+        catalogue = snapshot.catalogue
+        tool = catalogue.resolve(tenant, name) if kind == "resource" else catalogue.find(tenant, name, kind)
         return None if tool is None else snapshot.registered[tool.key]
 
-    def replace(self, tools: Iterable[Tool]) -> list[Finding]:
+    def replace(self, tools: Iterable[Operation]) -> list[Finding]:
         """Make `tools` the whole catalogue; returns a finding for each that had to be left out."""
         return self.adopt(self.prepare(tools))
 
-    def prepare(self, tools: Iterable[Tool]) -> Prepared:
+    def prepare(self, tools: Iterable[Operation]) -> Prepared:
         """Compile a catalogue without changing anything; may run in a thread.
 
-        What cannot be compiled is not listed either: every listed tool is callable. Tools whose fingerprint did not
+        What cannot be compiled is not listed either: all that is listed is callable. Those whose fingerprint did not
         change keep their compiled parts, and with them their open connections.
         """
         old = self._snapshot
         catalogue, findings = Catalogue.build(tools)
-        registered: dict[ToolKey, RegisteredTool] = {}
-        for key, tool in catalogue.tools.items():
+        registered: dict[OperationKey, RegisteredTool] = {}
+        for key, tool in catalogue.operations.items():
             known = old.registered.get(key)
             try:
                 reuse = known is not None and known.tool.fingerprint == tool.fingerprint
@@ -106,9 +109,10 @@ class ToolRegistry:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def _compile(self, tool: Tool) -> RegisteredTool:
+    def _compile(self, tool: Operation) -> RegisteredTool:
         backend = self._backends.get(tool.binding.kind)
         if backend is None:
             raise InvalidInput(f"no back end for tools of kind {tool.binding.kind} is installed")
-        output = None if tool.output_schema is None else OutputSchema(tool.name, tool.output_schema)
+        promised = tool.output_schema if isinstance(tool, Tool) else None
+        output = None if promised is None else OutputSchema(tool.name, promised)
         return RegisteredTool(tool, ArgumentSchema(tool.input_schema), output, backend.prepare(tool))

@@ -1,58 +1,63 @@
-"""The Catalogue: an immutable snapshot of all tools, with views per tenant and diffs between snapshots."""
+"""The Catalogue: an immutable snapshot of all operations, with views per tenant and diffs between snapshots."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import get_args
 
 from stoa.domain.finding import Finding, error
 from stoa.domain.identity import TenantId
-from stoa.domain.tool import Tool, ToolKey
+from stoa.domain.operation import Kind, Operation, OperationKey
+from stoa.domain.resource import Resource
+from stoa.domain.tool import Tool
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueDiff:
     """What turns one snapshot into another."""
 
-    added: tuple[Tool, ...]
-    changed: tuple[Tool, ...]
-    """The new version of each tool whose fingerprint differs."""
-    removed: tuple[ToolKey, ...]
+    added: tuple[Operation, ...]
+    changed: tuple[Operation, ...]
+    """The new version of each operation whose fingerprint differs."""
+    removed: tuple[OperationKey, ...]
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)
 
 
 class Catalogue:
-    """All enabled tools at one moment.
+    """All enabled tools, resources and prompts at one moment.
 
-    A tenant sees the global tools and its own. A tenant's tool never shadows a global one: `build` leaves it out and
-    says so, whatever the order in which they arrive.
+    A tenant sees the global ones and its own. A tenant's never shadows a global one of its kind: `build` leaves it out
+    and says so, whatever the order in which they arrive.
     """
 
-    __slots__ = ("_by_key", "_views")
+    __slots__ = ("_by_key", "_owners", "_views")
 
-    def __init__(self, tools: Mapping[ToolKey, Tool]) -> None:
-        self._by_key = MappingProxyType(dict(tools))
-        self._views: dict[TenantId | None, tuple[Tool, ...]] = {}
+    def __init__(self, operations: Mapping[OperationKey, Operation]) -> None:
+        self._by_key = MappingProxyType(dict(operations))
+        self._owners = frozenset(key.tenant for key in operations)
+        self._views: dict[TenantId | None, dict[Kind, tuple[Operation, ...]]] = {}
 
     @classmethod
-    def build(cls, tools: Iterable[Tool]) -> "tuple[Catalogue, list[Finding]]":
-        """The catalogue of all enabled tools, and a finding for each that had to be left out.
+    def build(cls, operations: Iterable[Operation]) -> "tuple[Catalogue, list[Finding]]":
+        """The catalogue of all that is enabled, and a finding for each that had to be left out.
 
-        The first of two tools with the same key stays, so callers pass tools in a deterministic order.
+        The first of two with the same key stays, so callers pass them in a deterministic order.
         """
-        kept: dict[ToolKey, Tool] = {}
+        kept: dict[OperationKey, Operation] = {}
         findings: list[Finding] = []
-        for tool in tools:
-            if not tool.enabled:
+        for one in operations:
+            if not one.enabled:
                 continue
-            if tool.key in kept:
-                findings.append(error(str(tool.key), "a tool of this name is registered already; rename one of them"))
+            if one.key in kept:
+                message = f"a {one.kind} of this name is registered already; rename one of them"
+                findings.append(error(str(one.key), message))
                 continue
-            kept[tool.key] = tool
-        for key in [key for key in kept if key.tenant is not None and ToolKey(None, key.name) in kept]:
+            kept[one.key] = one
+        for key in [key for key in kept if key.tenant is not None and key._replace(tenant=None) in kept]:
             del kept[key]
-            findings.append(error(str(key), f"would shadow the global tool {key.name}; rename it"))
+            findings.append(error(str(key), f"would shadow the global {key.kind} {key.name}; rename it"))
         return cls(kept), findings
 
     def __len__(self) -> int:
@@ -64,34 +69,54 @@ class Catalogue:
     __hash__ = None  # type: ignore[assignment]  # compared by content, never a key
 
     @property
-    def tools(self) -> Mapping[ToolKey, Tool]:
+    def operations(self) -> Mapping[OperationKey, Operation]:
         return self._by_key
 
-    def find(self, tenant: TenantId | None, name: str) -> Tool | None:
-        """The tool of this name in the tenant's view. An invisible tool costs the same look-ups as an unknown one."""
-        of_tenant = self._by_key.get(ToolKey(tenant, name))
-        return self._by_key.get(ToolKey(None, name)) or of_tenant
+    @property
+    def tools(self) -> Mapping[OperationKey, Tool]:
+        """The tools alone."""
+        return {key: one for key, one in self._by_key.items() if isinstance(one, Tool)}
 
-    def view(self, tenant: TenantId | None) -> tuple[Tool, ...]:
-        """Everything that this tenant sees, sorted by name."""
-        view = self._views.get(tenant)
-        if view is None:
-            visible = [tool for key, tool in self._by_key.items() if key.tenant in {None, tenant}]
-            view = tuple(sorted(visible, key=lambda tool: tool.name))
-            if tenant is None or any(tool.tenant == tenant for tool in view):
-                self._views[tenant] = view  # only tenants that own something: names of strangers must not pile up
-        return view
+    def find(self, tenant: TenantId | None, name: str, kind: Kind = "tool") -> Operation | None:
+        """What has this very name in the tenant's view. Something invisible costs the same look-ups as nothing."""
+        of_tenant = self._by_key.get(OperationKey(tenant, name, kind))
+        return self._by_key.get(OperationKey(None, name, kind)) or of_tenant
+
+    def resolve(self, tenant: TenantId | None, uri: str) -> Resource | None:
+        """The resource to read for `uri`: the one of this URI, else the first template that matches, global ones
+        before the tenant's, in the order of their texts."""
+        found = self.find(tenant, uri, "resource")
+        if isinstance(found, Resource) and not found.is_template:
+            return found
+        templates = (one for one in self.view(tenant, "resource") if isinstance(one, Resource) and one.is_template)
+        matching = (one for one in templates if one.match(uri) is not None)
+        return min(matching, key=lambda one: one.tenant is not None, default=None)
+
+    def view(self, tenant: TenantId | None, kind: Kind = "tool") -> tuple[Operation, ...]:
+        """Everything of this kind that the tenant sees, sorted by name."""
+        if tenant not in self._owners:
+            tenant = None  # sees what everybody sees: names of strangers must not pile up
+        views = self._views.get(tenant)
+        if views is None:
+            visible = sorted(
+                (one for key, one in self._by_key.items() if key.tenant in {None, tenant}), key=lambda one: one.name
+            )
+            views = self._views[tenant] = {each: tuple(one for one in visible if one.kind == each) for each in _KINDS}
+        return views[kind]
 
     def diff(self, newer: "Catalogue") -> CatalogueDiff:
         """The changes that lead from here to `newer`: `self.apply(self.diff(newer)) == newer`."""
         old, new = self._by_key, newer._by_key
         return CatalogueDiff(
-            added=tuple(tool for key, tool in new.items() if key not in old),
-            changed=tuple(tool for key, tool in new.items() if key in old and old[key].fingerprint != tool.fingerprint),
+            added=tuple(one for key, one in new.items() if key not in old),
+            changed=tuple(one for key, one in new.items() if key in old and old[key].fingerprint != one.fingerprint),
             removed=tuple(key for key in old if key not in new),
         )
 
     def apply(self, diff: CatalogueDiff) -> "Catalogue":
-        tools = {key: tool for key, tool in self._by_key.items() if key not in set(diff.removed)}
-        tools.update({tool.key: tool for tool in (*diff.changed, *diff.added)})
-        return Catalogue(tools)
+        operations = {key: one for key, one in self._by_key.items() if key not in set(diff.removed)}
+        operations.update({one.key: one for one in (*diff.changed, *diff.added)})
+        return Catalogue(operations)
+
+
+_KINDS: tuple[Kind, ...] = get_args(Kind)

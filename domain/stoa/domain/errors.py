@@ -6,12 +6,14 @@
     ├─ NotAuthenticated
     ├─ NotPermitted               carries the decision
     ├─ ToolNotFound               unknown, or invisible to this caller: one answer for both
+    │  └─ ResourceNotFound  PromptNotFound
     ├─ QuotaExceeded              says when to come back
     └─ Unavailable                something the call depends on could not answer
        ├─ IdentityUnavailable  PolicyUnavailable  LimiterUnavailable  MeteringUnavailable
        │                          governing parts: the call is refused
-       └─ BackendUnavailable  BackendTimedOut  BackendSpokeNonsense
-                                  the back end: the call finished, with an error result
+       ├─ BackendUnavailable  BackendTimedOut  BackendSpokeNonsense
+       │                          the back end: the call finished, with an error result
+       └─ ContentUnavailable      the same of a resource or prompt, whose answers have no form for errors
 
 A message is safe to show to the caller: never a secret, never a library's own text. A tool that ran and
 said no is a result (`ToolResult.is_error`), not an exception. The doors map classes to status codes in one table
@@ -22,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from stoa.domain.operation import Kind
 from stoa.domain.policy import Decision
 
 
@@ -87,10 +90,35 @@ class ToolNotFound(StoaError):
     """No such tool in the caller's view."""
 
     code = "tool_not_found"
+    kind: ClassVar[Kind] = "tool"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"Unknown tool: {name}")
+        super().__init__(f"Unknown {self.kind}: {name}")
         self.name = name
+
+
+class ResourceNotFound(ToolNotFound):
+    """No such resource in the caller's view; `name` is its URI."""
+
+    code = "resource_not_found"
+    kind = "resource"
+
+
+class PromptNotFound(ToolNotFound):
+    """No such prompt in the caller's view."""
+
+    code = "prompt_not_found"
+    kind = "prompt"
+
+
+def not_found(kind: Kind, name: str) -> ToolNotFound:
+    match kind:
+        case "tool":
+            return ToolNotFound(name)
+        case "resource":
+            return ResourceNotFound(name)
+        case "prompt":
+            return PromptNotFound(name)
 
 
 class QuotaExceeded(StoaError):
@@ -150,6 +178,12 @@ class BackendSpokeNonsense(Unavailable):
     """The tool's back end answered something that its protocol does not allow."""
 
     code = "backend_protocol_error"
+
+
+class ContentUnavailable(Unavailable):
+    """A resource or prompt has no content now; the message is what its back end said."""
+
+    code = "content_unavailable"
 
 
 BackendError = BackendUnavailable | BackendTimedOut | BackendSpokeNonsense

@@ -1,14 +1,15 @@
-"""One call of one tool: what was asked, and how it ended."""
+"""One call of one tool, resource or prompt: what was asked, and how it ended."""
 
 from dataclasses import dataclass
 
-from stoa.domain.errors import StoaError
+from stoa.domain.errors import ContentUnavailable, StoaError
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.json_value import JsonObject
 from stoa.domain.metering import MeteringEvent, Status
 from stoa.domain.money import MicroUnits
+from stoa.domain.operation import Kind
 from stoa.domain.policy import Decision, Door
-from stoa.domain.result import ToolResult
+from stoa.domain.result import TextContent, ToolResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +28,20 @@ Credential = Principal | BearerToken | None
 
 @dataclass(slots=True, kw_only=True)
 class Invocation:
-    """A request to call a tool, the same from every door."""
+    """A request to call a tool, read a resource or get a prompt, the same from every door."""
 
     credential: Credential
     tool: str
+    """Its name; the URI of a resource to read."""
     arguments: JsonObject
+    """A resource has none: they are in its URI."""
     door: Door
     tenant: TenantId | None = None
     """The tenant whose catalogue is meant; None: the caller's own."""
     request_id: str | None = None
     """The caller's correlation id; None: the gateway makes one."""
     consumer: str = "unknown"
+    kind: Kind = "tool"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,3 +59,12 @@ class Outcome:
     latency_ms: int
     cost: MicroUnits
     event: MeteringEvent
+
+    def content(self) -> ToolResult:
+        """The answer of a resource or prompt, which cannot say in itself that it failed. Raises StoaError."""
+        if self.result is None:
+            raise self.error or StoaError("Internal error")
+        if self.result.is_error:
+            said = "\n".join(block.text for block in self.result.content if isinstance(block, TextContent))
+            raise ContentUnavailable(said or "The back end answered with an error")
+        return self.result

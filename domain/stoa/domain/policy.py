@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from stoa.domain.identity import Principal
 from stoa.domain.json_value import JsonObject
-from stoa.domain.tool import Tool, ToolKey
+from stoa.domain.operation import Operation, OperationKey
 
 Door = Literal["mcp", "rest", "cli", "library"]
 """The interface a call came through. Policies may look at it; nothing else differs between doors."""
@@ -13,10 +13,11 @@ Door = Literal["mcp", "rest", "cli", "library"]
 
 @dataclass(frozen=True, slots=True)
 class PolicyQuery:
-    """May this caller use this tool with these arguments?"""
+    """May this caller use this operation with these arguments?"""
 
     principal: Principal
-    tool: Tool
+    tool: Operation
+    """What is to be used: a tool, a resource to read or a prompt to get."""
     arguments: JsonObject
     door: Door
 
@@ -36,12 +37,12 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Permission to call one tool once. The only way to get one is an allowing decision."""
+    """Permission to call one operation once. The only way to get one is an allowing decision."""
 
-    tool: ToolKey
+    tool: OperationKey
     rules: tuple[str, ...]
 
     @classmethod
-    def grant(cls, decision: Decision, tool: ToolKey) -> Self | None:
+    def grant(cls, decision: Decision, tool: OperationKey) -> Self | None:
         """The permit that `decision` carries, or None when it denies."""
         return cls(tool, decision.rules) if decision.is_allowed else None

@@ -4,7 +4,7 @@ import base64
 import codecs
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pydantic_core
 
@@ -56,13 +56,23 @@ MISSING: Any = object()
 
 
 @dataclass(frozen=True, slots=True)
+class PromptMessage:
+    """One message of a prompt."""
+
+    role: Literal["user", "assistant"]
+    content: ContentBlock
+
+
+@dataclass(frozen=True, slots=True)
 class ToolResult:
-    """The result of a call that reached the tool (MCP CallToolResult)."""
+    """The result of a call that reached the tool (MCP CallToolResult); of a prompt `messages`, of a resource
+    `content`, which is then EmbeddedResources alone."""
 
     content: tuple[ContentBlock, ...]
     structured: Any = MISSING
     """Any JSON value, or MISSING."""
     is_error: bool = False
+    messages: tuple[PromptMessage, ...] = ()
 
     @staticmethod
     def error(text: str) -> "ToolResult":

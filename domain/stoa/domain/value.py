@@ -17,3 +17,9 @@ class Value(BaseModel):
         for name in state.keys() - type(self).model_fields.keys():
             del state[name]
         return copy
+
+
+class Strict(Value):
+    """A value that refuses fields it does not know."""
+
+    model_config = ConfigDict(extra="forbid")

@@ -6,6 +6,8 @@ import pytest
 from mcp_types.methods import validate_server_result
 from tests.interfaces.doors import LEGACY, MODERN, World
 
+OFFERED = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
+
 
 def _hello(version: Any) -> dict[str, Any]:
     return {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
@@ -16,7 +18,7 @@ async def test_initialize_answers_the_requested_revision(world: World, version: 
     result = (await world.legacy("initialize", _hello(version), version=None)).json()["result"]
     validate_server_result("initialize", version, result)
     assert result["protocolVersion"] == version
-    assert result["capabilities"] == {"tools": {}}
+    assert result["capabilities"] == OFFERED
     assert result["serverInfo"]["version"] == "1.2.3"
     assert ("title" in result["serverInfo"]) == (version >= "2025-06-18")
 
@@ -45,7 +47,7 @@ async def test_discover_says_who_the_server_is_and_what_it_offers(world: World) 
     result = (await world.modern("server/discover")).json()["result"]
     validate_server_result("server/discover", MODERN, result)
     assert result["supportedVersions"] == [MODERN]
-    assert result["capabilities"] == {"tools": {}}
+    assert result["capabilities"] == OFFERED
     assert (result["resultType"], result["cacheScope"]) == ("complete", "private")
     assert result["ttlMs"] >= 0
     assert result["_meta"]["io.modelcontextprotocol/serverInfo"]["version"] == "1.2.3"

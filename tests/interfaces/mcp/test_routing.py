@@ -64,7 +64,7 @@ async def test_a_method_that_the_stateless_era_has_not_is_404_with_a_json_body(w
     assert _error(await world.modern(method, request_id=3)) == (404, -32601, 3)
 
 
-@pytest.mark.parametrize("method", ["server/discover", "subscriptions/listen", "no/such", "resources/list"])
+@pytest.mark.parametrize("method", ["server/discover", "subscriptions/listen", "no/such", "roots/list"])
 async def test_a_method_that_the_handshake_era_has_not_is_a_json_rpc_error_on_http_200(
     world: World, method: str
 ) -> None:

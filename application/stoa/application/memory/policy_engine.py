@@ -6,13 +6,15 @@ apply; otherwise the answer is no.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.domain.identity import Principal
+from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, Door, PolicyQuery
-from stoa.domain.tool import Tool
+
+O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,12 @@ class RulesPolicyEngine(PolicyEngine, HealthProbe):
                 return self._granted[rule.id]
         return _no_grant(query)
 
-    async def visible(self, principal: Principal, tools: Sequence[Tool], door: Door) -> Sequence[Tool]:
+    async def visible(self, principal: Principal, tools: Sequence[O], door: Door) -> Sequence[O]:
         denials = [rule.applies for rule in self._denials if not rule.reads_arguments]
         grants = [rule.applies for rule in self._grants if not rule.reads_arguments]
         may_depend = any(rule.reads_arguments for rule in self._grants)
 
-        def is_visible(tool: Tool) -> bool:
+        def is_visible(tool: O) -> bool:
             query = PolicyQuery(principal, tool, {}, door)
             if any(applies(query) for applies in denials):
                 return False

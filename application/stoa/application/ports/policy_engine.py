@@ -2,11 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from stoa.domain.identity import Principal
+from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, Door, PolicyQuery
-from stoa.domain.tool import Tool
+
+O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
 
 
 class PolicyEngine(Protocol):
@@ -14,8 +16,8 @@ class PolicyEngine(Protocol):
 
     - A query has one decision: equal queries get equal decisions while the policy is unchanged.
     - Deny wins: adding a denying rule never allows more; adding an allowing one never overrides a denial.
-    - A tool of another tenant is denied unless the principal is a platform admin.
-    - `visible` keeps, in the order given, every tool that `decide` may allow for some arguments, and none that is
+    - An operation (tool, resource, prompt) of another tenant is denied unless the principal is a platform admin.
+    - `visible` keeps, in the order given, everything that `decide` may allow for some arguments, and none that is
       denied without a look at the arguments.
     - Raises PolicyUnavailable when it cannot decide. There is no default answer.
     """
@@ -24,6 +26,6 @@ class PolicyEngine(Protocol):
     async def decide(self, query: PolicyQuery) -> Decision: ...
 
     @abstractmethod
-    async def visible(self, principal: Principal, tools: Sequence[Tool], door: Door) -> Sequence[Tool]:
-        """The tools that this caller may list: one question for all of them."""
+    async def visible(self, principal: Principal, tools: Sequence[O], door: Door) -> Sequence[O]:
+        """What this caller may list: one question for all of them."""
         ...

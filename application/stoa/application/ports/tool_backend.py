@@ -1,4 +1,4 @@
-"""Calling what stands behind a tool."""
+"""Calling what stands behind a tool, a resource or a prompt."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from typing import Protocol
 
 from stoa.domain.identity import Principal
 from stoa.domain.json_value import JsonObject
-from stoa.domain.policy import Permit
+from stoa.domain.operation import Operation
+from stoa.domain.policy import Door, Permit
 from stoa.domain.result import RawAnswer, ToolResult
-from stoa.domain.tool import Tool
 
 
 @dataclass(slots=True)
@@ -18,6 +18,7 @@ class CallContext:
     permit: Permit
     principal: Principal
     request_id: str
+    door: Door = "library"
 
 
 class BackendCall(Protocol):
@@ -39,8 +40,8 @@ class ToolBackend(Protocol):
     kind: str
 
     @abstractmethod
-    def prepare(self, tool: Tool) -> BackendCall:
-        """Compile the tool's binding, once, at registration. Raises InvalidInput when it cannot work."""
+    def prepare(self, tool: Operation) -> BackendCall:
+        """Compile the binding, once, at registration. Raises InvalidInput when it cannot work."""
         ...
 
     @abstractmethod

@@ -12,7 +12,8 @@ from yarl import URL
 
 from stoa.application.ports import CredentialSource
 from stoa.domain.errors import BackendUnavailable, InvalidInput
-from stoa.domain.tool import SecretReference, Tool
+from stoa.domain.operation import Operation
+from stoa.domain.tool import SecretReference
 from stoa.infrastructure.rest.encoding import Unsendable, header_text
 
 Sign = Callable[[dict[str, str], URL], URL]
@@ -22,7 +23,7 @@ _COOKIE_OCTETS = "".join(set(string.punctuation) - set('",;\\%'))
 """What RFC 6265 allows in a cookie value besides letters and digits; % is left out because it starts a triple."""
 
 
-def compile_authentication(tool: Tool, credentials: CredentialSource) -> Sign | None:
+def compile_authentication(tool: Operation, credentials: CredentialSource) -> Sign | None:
     """The signer of `tool`, None when its back end asks for nothing. Raises InvalidInput when it cannot work."""
     authentication = tool.authentication
     if authentication.type == "none":
@@ -37,7 +38,7 @@ def compile_authentication(tool: Tool, credentials: CredentialSource) -> Sign | 
     return _api_key(tool, reference, credentials)
 
 
-def _bearer(tool: Tool, reference: SecretReference, credentials: CredentialSource) -> Sign:
+def _bearer(tool: Operation, reference: SecretReference, credentials: CredentialSource) -> Sign:
     def sign(headers: dict[str, str], url: URL) -> URL:
         token = credentials.read(tool.tenant, reference, "token")
         headers["Authorization"] = f"Bearer {_sendable(token, tool, reference)}"
@@ -46,7 +47,7 @@ def _bearer(tool: Tool, reference: SecretReference, credentials: CredentialSourc
     return sign
 
 
-def _basic(tool: Tool, reference: SecretReference, credentials: CredentialSource) -> Sign:
+def _basic(tool: Operation, reference: SecretReference, credentials: CredentialSource) -> Sign:
     both = SecretReference(name=reference.name)  # a key would name one entry; user name and password are two
 
     def sign(headers: dict[str, str], url: URL) -> URL:
@@ -58,7 +59,7 @@ def _basic(tool: Tool, reference: SecretReference, credentials: CredentialSource
     return sign
 
 
-def _api_key(tool: Tool, reference: SecretReference, credentials: CredentialSource) -> Sign:
+def _api_key(tool: Operation, reference: SecretReference, credentials: CredentialSource) -> Sign:
     name, location = tool.authentication.parameter_name, tool.authentication.location
 
     def sign(headers: dict[str, str], url: URL) -> URL:
@@ -75,7 +76,7 @@ def _api_key(tool: Tool, reference: SecretReference, credentials: CredentialSour
     return sign
 
 
-def _sendable(secret: str, tool: Tool, reference: SecretReference) -> str:
+def _sendable(secret: str, tool: Operation, reference: SecretReference) -> str:
     try:
         return header_text(secret)
     except Unsendable:

@@ -15,8 +15,9 @@ from yarl import URL
 from stoa.application.ports import BackendCall, CallContext, CredentialSource, ToolBackend
 from stoa.domain.errors import BackendSpokeNonsense, InvalidInput
 from stoa.domain.json_value import JsonObject
+from stoa.domain.operation import Operation
 from stoa.domain.result import RawAnswer
-from stoa.domain.tool import RestBinding, Tool
+from stoa.domain.tool import RestBinding
 from stoa.infrastructure.rest.compression import ACCEPTED, Broken, TooLarge, unpack
 from stoa.infrastructure.rest.errors import TRANSLATED, translated
 from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest, is_below
@@ -69,7 +70,7 @@ class RestBackend(ToolBackend):
         self._max_answer_bytes = max_answer_bytes
         self._session: aiohttp.ClientSession | None = None
 
-    def prepare(self, tool: Tool) -> BackendCall:
+    def prepare(self, tool: Operation) -> BackendCall:
         if not isinstance(tool.binding, RestBinding):
             raise InvalidInput(f"Tool {tool.key}: its binding is {tool.binding.kind}, not rest")
         plan = RequestPlan(tool, tool.binding, self._credentials)
@@ -87,7 +88,7 @@ class RestBackend(ToolBackend):
 
 
 class _RestCall(BackendCall):
-    def __init__(self, tool: Tool, plan: RequestPlan, open_session: SessionFactory, limit: int) -> None:
+    def __init__(self, tool: Operation, plan: RequestPlan, open_session: SessionFactory, limit: int) -> None:
         self._key = tool.key
         self._name = str(tool.key)
         self._plan = plan

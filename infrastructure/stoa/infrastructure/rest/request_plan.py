@@ -15,7 +15,8 @@ from yarl import URL
 from stoa.application.ports import CredentialSource
 from stoa.domain.errors import InvalidInput
 from stoa.domain.json_value import JsonObject
-from stoa.domain.tool import RestBinding, RestParameter, Tool
+from stoa.domain.operation import Operation
+from stoa.domain.tool import RestBinding, RestParameter
 from stoa.infrastructure.rest.authentication import compile_authentication
 from stoa.infrastructure.rest.body import BodyEncoder, compile_body
 from stoa.infrastructure.rest.encoding import (
@@ -64,7 +65,7 @@ class _Piece(NamedTuple):
 class RequestPlan:
     """How to build the requests of one tool. Raises InvalidInput on construction when that cannot work."""
 
-    def __init__(self, tool: Tool, binding: RestBinding, credentials: CredentialSource) -> None:
+    def __init__(self, tool: Operation, binding: RestBinding, credentials: CredentialSource) -> None:
         name = str(tool.key)
         self.method = binding.method
         self.base = _base_url(binding.base_url, name)
@@ -182,7 +183,7 @@ def _base_url(text: str, tool: str) -> URL:
     return url
 
 
-def _check_names(tool: Tool, binding: RestBinding) -> frozenset[str]:
+def _check_names(tool: Operation, binding: RestBinding) -> frozenset[str]:
     """Refuse parameters that could speak for the gateway; returns the query names that are not the caller's."""
     authentication = tool.authentication
     key = authentication.parameter_name if authentication.type == "apiKey" else None

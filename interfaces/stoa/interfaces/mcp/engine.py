@@ -14,12 +14,17 @@ from stoa.domain.errors import NotAuthenticated, NotPermitted, QuotaExceeded, St
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation
 from stoa.domain.json_value import as_object, is_array
+from stoa.domain.operation import Kind
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.errors import retry_after_seconds, wire_error
 from stoa.interfaces.mcp import envelope, messages
+from stoa.interfaces.mcp.completion import Completions
 from stoa.interfaces.mcp.exchange import JSON, Exchange, MethodCall, Reply
 from stoa.interfaces.mcp.lifecycle import Lifecycle
+from stoa.interfaces.mcp.listing import Listing
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Fault, Notification, Request
+from stoa.interfaces.mcp.prompts import Prompts
+from stoa.interfaces.mcp.resources import Resources
 from stoa.interfaces.mcp.revisions import ASSUMED, LEGACY, Revision
 from stoa.interfaces.mcp.tools import Tools
 
@@ -46,13 +51,23 @@ class McpEngine:
         self._gateway = gateway
         self._resource = resource
         lifecycle = Lifecycle(version)
-        tools = Tools(gateway, lifecycle.server_info, page_size)
+        listing = Listing(lifecycle.server_info, page_size)
+        tools = Tools(gateway, lifecycle.server_info, listing)
+        resources = Resources(gateway, lifecycle.server_info, listing)
+        prompts = Prompts(gateway, lifecycle.server_info, listing)
+        completions = Completions(gateway, lifecycle.server_info)
         self._methods = {
             "initialize": _Method(lifecycle.initialize, in_stateless_era=False),
             "ping": _Method(lifecycle.ping, in_stateless_era=False),
             "server/discover": _Method(lifecycle.discover, in_handshake_era=False),
             "tools/list": _Method(tools.list),
             "tools/call": _Method(tools.call),
+            "resources/list": _Method(resources.list),
+            "resources/templates/list": _Method(resources.templates),
+            "resources/read": _Method(resources.read),
+            "prompts/list": _Method(prompts.list),
+            "prompts/get": _Method(prompts.get),
+            "completion/complete": _Method(completions.complete),
         }
 
     async def answer(self, exchange: Exchange) -> Reply:
@@ -155,26 +170,38 @@ class McpEngine:
         return Reply(status, messages.error(request_id, wire.rpc_code, refusal.message, data), tuple(headers))
 
     async def _meter_refused_calls(self, exchange: Exchange, value: Any) -> None:
-        """An unauthenticated tools/call is a finished invocation like any other: the pipeline refuses and meters it."""
-        for tool in _called_tools(value):
+        """An unauthenticated call or read is a finished invocation like any other: the pipeline refuses and meters
+        it."""
+        for kind, name in _called(value):
             await self._gateway.invoke_tool.execute(
                 Invocation(
                     credential=exchange.credential,
-                    tool=tool,
+                    tool=name,
                     arguments={},
                     door="mcp",
                     request_id=exchange.request_id,
                     consumer=exchange.consumer,
+                    kind=kind,
                 )
             )
 
 
-def _called_tools(value: Any) -> Iterator[str]:
+_METERED: dict[Any, tuple[Kind, str]] = {
+    "tools/call": ("tool", "name"),
+    "resources/read": ("resource", "uri"),
+    "prompts/get": ("prompt", "name"),
+}
+"""Methods that are an invocation: of which kind, and the member of params that names what is called."""
+
+
+def _called(value: Any) -> Iterator[tuple[Kind, str]]:
     messages_in = value[:MAX_BATCH] if is_array(value) else [value]
     for message in map(as_object, messages_in):
-        name = as_object(message.get("params")).get("name")
-        if message.get("method") == "tools/call" and "id" in message and isinstance(name, str):
-            yield name
+        method = message.get("method")
+        kind, member = _METERED.get(method if isinstance(method, str) else None, ("tool", ""))
+        name = as_object(message.get("params")).get(member)
+        if member and "id" in message and isinstance(name, str):
+            yield kind, name
 
 
 def _fault(fault: Fault, status: int) -> Reply:

@@ -7,8 +7,8 @@ from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
 from stoa.interfaces.mcp.revisions import MODERN, negotiate
 
 INSTRUCTIONS = (
-    "Tools of the APIs behind the STOA MCP Gateway. Every call is authorised, limited and metered; "
-    "an error result says what to change."
+    "Tools, resources and prompts of the APIs behind the STOA MCP Gateway. "
+    "Every call is authorised, limited and metered; an error result says what to change."
 )
 DISCOVER_TTL_MS = 300_000
 
@@ -16,7 +16,7 @@ DISCOVER_TTL_MS = 300_000
 class Lifecycle:
     def __init__(self, version: str) -> None:
         self.server_info: JsonObject = {"name": "stoa-mcp-gateway", "title": "STOA MCP Gateway", "version": version}
-        self._capabilities: JsonObject = {"tools": {}}
+        self._capabilities: JsonObject = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
 
     async def initialize(self, call: MethodCall) -> bytes:
         """Never fails on the version: the client leaves if it cannot live with the answer."""

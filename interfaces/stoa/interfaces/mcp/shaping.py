@@ -6,10 +6,14 @@ import pydantic_core
 
 from stoa.application.output_schema import relaxed
 from stoa.domain.json_value import JsonObject
+from stoa.domain.operation import Operation
+from stoa.domain.prompt import Prompt, PromptArgument
+from stoa.domain.resource import Resource
 from stoa.domain.result import (
     MISSING,
     AudioContent,
     ContentBlock,
+    EmbeddedResource,
     ImageContent,
     TextContent,
     ToolResult,
@@ -46,8 +50,12 @@ def _block(block: ContentBlock, revision: Revision) -> JsonObject:
         if not revision.has_audio:
             return {"type": "text", "text": f"[audio, {block.mime_type}, cannot be shown to this client]"}
         return {"type": "audio", "data": block.data, "mimeType": block.mime_type}
+    return {"type": "resource", "resource": _contents(block)}
+
+
+def _contents(block: EmbeddedResource) -> JsonObject:
     members = {"uri": block.uri, "mimeType": block.mime_type, "text": block.text, "blob": block.blob}
-    return {"type": "resource", "resource": {name: value for name, value in members.items() if value is not None}}
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def tool(tool: Tool, revision: Revision) -> JsonObject:
@@ -73,19 +81,77 @@ def tool(tool: Tool, revision: Revision) -> JsonObject:
     return wire
 
 
-class ToolJson:
-    """tools/list entries as bytes, made once per tool and revision: a list of a thousand tools is then one join."""
+def resource(resource: Resource, revision: Revision) -> JsonObject:
+    """One entry of resources/list or resources/templates/list."""
+    wire: JsonObject = {
+        "uriTemplate" if resource.is_template else "uri": resource.name,
+        "name": resource.label or resource.name,
+        "title": resource.title if revision.has_titles else None,
+        "description": resource.description or None,
+        "mimeType": resource.mime_type,
+        "size": None if resource.is_template else resource.size,
+    }
+    return {name: value for name, value in wire.items() if value is not None}
+
+
+def resource_contents(result: ToolResult) -> list[JsonObject]:
+    """`contents` of resources/read."""
+    return [_contents(block) for block in result.content if isinstance(block, EmbeddedResource)]
+
+
+def prompt(prompt: Prompt, revision: Revision) -> JsonObject:
+    """One entry of prompts/list."""
+    wire: JsonObject = {"name": prompt.name}
+    if prompt.title is not None and revision.has_titles:
+        wire["title"] = prompt.title
+    if prompt.description:
+        wire["description"] = prompt.description
+    if prompt.arguments:
+        wire["arguments"] = [_argument(argument, revision) for argument in prompt.arguments]
+    return wire
+
+
+def _argument(argument: PromptArgument, revision: Revision) -> JsonObject:
+    wire: JsonObject = {"name": argument.name}
+    if argument.title is not None and revision.has_titles:
+        wire["title"] = argument.title
+    if argument.description:
+        wire["description"] = argument.description
+    wire["required"] = argument.required
+    return wire
+
+
+def prompt_messages(result: ToolResult, revision: Revision) -> list[JsonObject]:
+    """`messages` of prompts/get."""
+    return [{"role": one.role, "content": _block(one.content, revision)} for one in result.messages]
+
+
+def entry(one: Operation, revision: Revision) -> JsonObject:
+    """One entry of the list of its kind."""
+    match one:
+        case Resource():
+            return resource(one, revision)
+        case Prompt():
+            return prompt(one, revision)
+        case Tool():
+            return tool(one, revision)
+        case _:
+            raise TypeError(f"{type(one).__name__} has no list")
+
+
+class EntryJson:
+    """List entries as bytes, made once per entry and revision: a list of a thousand tools is then one join."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Fingerprint, str], bytes] = {}
 
-    def of(self, item: Tool, revision: Revision) -> bytes:
+    def of(self, item: Operation, revision: Revision) -> bytes:
         key = (item.fingerprint, revision.name)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _CACHE_LIMIT:  # replaced tools leave their entries behind
                 self._known.clear()
-            known = self._known[key] = pydantic_core.to_json(tool(item, revision))
+            known = self._known[key] = pydantic_core.to_json(entry(item, revision))
         return known
 
 

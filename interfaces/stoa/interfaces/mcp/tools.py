@@ -2,49 +2,25 @@
 
 from typing import Any
 
-import pydantic_core
-
 from stoa.application.gateway import Gateway
-from stoa.application.list_tools import ToolQuery
 from stoa.domain.errors import InvalidArguments, NotPermitted, StoaError
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject, is_object
 from stoa.domain.result import ToolResult
-from stoa.interfaces.mcp import cursors, messages, shaping
+from stoa.interfaces.mcp import messages, shaping
 from stoa.interfaces.mcp.exchange import MethodCall
+from stoa.interfaces.mcp.listing import Listing
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
-
-LIST_TTL_MS = 60_000
 
 
 class Tools:
-    def __init__(self, gateway: Gateway, server_info: JsonObject, page_size: int) -> None:
+    def __init__(self, gateway: Gateway, server_info: JsonObject, listing: Listing) -> None:
         self._gateway = gateway
-        self._page_size = page_size
         self._server_info = server_info
-        self._json = shaping.ToolJson()
+        self._listing = listing
 
     async def list(self, call: MethodCall) -> bytes:
-        """Everything the caller may call, on as few pages as possible: several clients read only the first."""
-        params = call.request.params
-        after = cursors.decode(params["cursor"]) if "cursor" in params else ""
-        query = ToolQuery(tenant=call.exchange.tenant, after=after, limit=self._page_size)
-        page = await self._gateway.list_tools.execute(call.caller, query, "mcp")
-        rest: JsonObject = {} if page.next_after is None else {"nextCursor": cursors.encode(page.next_after)}
-        rest = shaping.with_meta(rest, call.revision, self._server_info, ttlMs=LIST_TTL_MS, cacheScope="private")
-        # Assembled from the entries' bytes: the rest object without its opening brace closes the result.
-        entries = b",".join(self._json.of(tool, call.revision) for tool in page.tools)
-        closing = pydantic_core.to_json(rest)[1:]
-        return b"".join(
-            (
-                b'{"jsonrpc":"2.0","id":',
-                pydantic_core.to_json(call.request.id),
-                b',"result":{"tools":[',
-                entries,
-                b"]}" if closing == b"}" else b"]," + closing,
-                b"}",
-            )
-        )
+        return await self._listing.answer(call, self._gateway.list_tools, "tools")
 
     async def call(self, call: MethodCall) -> bytes:
         """Runs the pipeline. Raises what the caller must be told outside of a result."""

@@ -1,0 +1,80 @@
+"""What an argument of a prompt, or a variable of a resource template, may be completed to."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from stoa.application.admit_caller import AdmitCaller
+from stoa.application.caller_view import CallerView
+from stoa.application.tool_pages import TOOL_PAGES
+from stoa.domain.errors import InvalidInput, not_found
+from stoa.domain.identity import Principal, TenantId
+from stoa.domain.invocation import Credential
+from stoa.domain.policy import Door
+from stoa.domain.prompt import Prompt
+from stoa.domain.resource import Resource
+from stoa.domain.tool import Tool
+
+MAX_VALUES = 100
+"""What MCP allows in one answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionQuery:
+    """`name`: of the prompt, or the text of the resource template. `value`: what has been typed so far."""
+
+    kind: Literal["resource", "prompt"]
+    name: str
+    argument: str
+    value: str
+    tenant: TenantId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    values: tuple[str, ...]
+    """At most MAX_VALUES."""
+    total: int
+
+
+class CompleteArgument:
+    """Authenticates and limits like a call does, and offers nothing that the caller could not list."""
+
+    def __init__(self, *, admission: AdmitCaller, view: CallerView) -> None:
+        self._admission = admission
+        self._view = view
+
+    async def execute(self, credential: Credential, query: CompletionQuery, door: Door) -> Completion:
+        """Raises ResourceNotFound, PromptNotFound, InvalidInput for an argument that is not there,
+        NotAuthenticated, QuotaExceeded or Unavailable."""
+        caller = await self._admission.authenticate(credential)
+        await self._admission.limit(caller)
+        principal = caller.acting_for(query.tenant)
+        if principal is None:
+            raise not_found(query.kind, query.name)
+        known = await (self._of_prompt if query.kind == "prompt" else self._of_resource)(principal, query, door)
+        typed = query.value.casefold()
+        fitting = [value for value in known if value.casefold().startswith(typed)]
+        return Completion(tuple(fitting[:MAX_VALUES]), len(fitting))
+
+    async def _of_prompt(self, principal: Principal, query: CompletionQuery, door: Door) -> list[str]:
+        prompt = await self._view.one(Prompt, principal, door, query.name)
+        if prompt is None:
+            raise not_found("prompt", query.name)
+        for argument in prompt.arguments:
+            if argument.name == query.argument:
+                return list(argument.completions)
+        raise InvalidInput(f"prompt {query.name} has no such argument")
+
+    async def _of_resource(self, principal: Principal, query: CompletionQuery, door: Door) -> list[str]:
+        resource = await self._view.one(Resource, principal, door, query.name)
+        if resource is None:
+            raise not_found("resource", query.name)
+        if query.argument not in resource.template.names:
+            raise InvalidInput(f"resource template {query.name} has no such variable")
+        if resource.key != TOOL_PAGES.key:
+            return []  # only the back end knows the values of its variables
+        return [tool.name for tool in await self._view.all(Tool, principal, door, _is_any)]
+
+
+def _is_any(_: Tool) -> bool:
+    return True

@@ -1,0 +1,198 @@
+"""Manifests of the kinds Resource and Prompt."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from stoa.application.manifest_fields import (
+    AuthenticationManifest,
+    Manifest,
+    ManifestModel,
+    RateLimitManifest,
+    Timeout,
+    placeholders,
+    rest_binding,
+    split_endpoint,
+)
+from stoa.application.static_backend import check_placeholders
+from stoa.domain.binding import Binding, StaticBinding, StaticImage, StaticMessage, StaticResource
+from stoa.domain.errors import InvalidInput
+from stoa.domain.operation import string_schema
+from stoa.domain.prompt import Prompt, PromptArgument
+from stoa.domain.resource import Resource, ResourceUri, is_base64
+from stoa.domain.tool import ToolName
+from stoa.domain.uri_template import UriTemplate
+
+
+class ResourceSpec(ManifestModel):
+    """`spec` of a Resource."""
+
+    uri: ResourceUri | None = None
+    uri_template: ResourceUri | None = None
+    display_name: str | None = None
+    description: str = ""
+    mime_type: str | None = None
+    size: int | None = Field(default=None, ge=0)
+    text: str | None = None
+    blob: str | None = None
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+")
+    tags: tuple[str, ...] = ()
+    authentication: AuthenticationManifest = AuthenticationManifest()
+    timeout: Timeout = 30.0
+    rate_limit: RateLimitManifest | None = None
+    enabled: bool = True
+
+
+class ResourceManifest(Manifest):
+    """One resource, or a template of many."""
+
+    kind: Literal["Resource"]
+    spec: ResourceSpec
+
+    def to_operation(self) -> Resource:
+        """Raises InvalidInput or pydantic.ValidationError."""
+        spec = self.spec
+        _check_sources(spec)
+        uri = spec.uri_template or spec.uri or ""
+        return Resource(
+            name=uri,
+            label=self.metadata.name,
+            tenant=self.tenant,
+            title=spec.display_name,
+            description=spec.description,
+            mime_type=spec.mime_type,
+            size=self._size(),
+            tags=spec.tags,
+            binding=self._binding(uri),
+            timeout_seconds=spec.timeout,
+            rate_limit=None if spec.rate_limit is None else spec.rate_limit.to_domain(),
+            authentication=spec.authentication.to_domain(),
+            enabled=spec.enabled,
+        )
+
+    def _size(self) -> int | None:
+        text = self.spec.text
+        return len(text.encode("utf-8", "replace")) if self.spec.size is None and text is not None else self.spec.size
+
+    def _binding(self, uri: str) -> Binding:
+        spec = self.spec
+        field = "uri" if spec.uri_template is None else "uriTemplate"
+        try:
+            variables = UriTemplate(uri).names
+        except ValueError as caught:
+            raise InvalidInput(f"spec.{field}: {caught}") from caught
+        if bool(variables) != (field == "uriTemplate"):
+            raise InvalidInput(f"spec.{field}: a uriTemplate has a {{variable}}, a uri has none")
+        if spec.endpoint is None:
+            contents = StaticResource(uri=uri, mime_type=spec.mime_type, text=spec.text, blob=spec.blob)
+            return StaticBinding(contents=(contents,))
+        for name in placeholders(split_endpoint(spec.endpoint)):
+            if name not in variables:
+                raise InvalidInput(f"spec.endpoint: {{{name}}} is not a variable of spec.uriTemplate")
+        return rest_binding(spec.endpoint, "GET", string_schema({name: {} for name in variables}, list(variables)))
+
+
+def _check_sources(spec: ResourceSpec) -> None:
+    """Raises InvalidInput."""
+    if (spec.uri is None) == (spec.uri_template is None):
+        raise InvalidInput("spec.uri, spec.uriTemplate: set exactly one of them")
+    if [spec.text, spec.blob, spec.endpoint].count(None) != 2:
+        raise InvalidInput("spec.text, spec.blob, spec.endpoint: set exactly one of them")
+    if spec.uri_template is not None and spec.endpoint is None:
+        raise InvalidInput("spec.uriTemplate: needs spec.endpoint; spec.text and spec.blob belong to one spec.uri")
+    if spec.blob is not None and not is_base64(spec.blob):
+        raise InvalidInput("spec.blob: not base64 (RFC 4648 section 4)")
+
+
+class _Argument(ManifestModel):
+    name: ToolName
+    title: str | None = None
+    description: str = ""
+    required: bool = False
+    completions: tuple[str, ...] = ()
+
+
+class _Image(ManifestModel):
+    data: str
+    mime_type: str
+
+    @model_validator(mode="after")
+    def _is_base64(self) -> Self:
+        if not is_base64(self.data):
+            raise ValueError("data is not base64")
+        return self
+
+
+class _Resource(ManifestModel):
+    uri: str
+    mime_type: str | None = None
+    text: str | None = None
+    blob: str | None = None
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Self:
+        if (self.text is None) == (self.blob is None):
+            raise ValueError("set exactly one of text and blob")
+        if self.blob is not None and not is_base64(self.blob):
+            raise ValueError("blob is not base64")
+        return self
+
+
+class _Message(ManifestModel):
+    role: Literal["user", "assistant"] = "user"
+    text: str | None = None
+    image: _Image | None = None
+    resource: _Resource | None = None
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Self:
+        if [self.text, self.image, self.resource].count(None) != 2:
+            raise ValueError("set exactly one of text, image and resource")
+        return self
+
+    def to_domain(self) -> StaticMessage:
+        return StaticMessage(
+            role=self.role,
+            text=self.text,
+            image=self.image and StaticImage(data=self.image.data, mime_type=self.image.mime_type),
+            resource=self.resource and StaticResource(**self.resource.model_dump()),
+        )
+
+
+class PromptSpec(ManifestModel):
+    """`spec` of a Prompt."""
+
+    display_name: str | None = None
+    description: str = ""
+    arguments: tuple[_Argument, ...] = ()
+    messages: tuple[_Message, ...] = Field(min_length=1)
+    tags: tuple[str, ...] = ()
+    enabled: bool = True
+
+
+class PromptManifest(Manifest):
+    """One prompt."""
+
+    kind: Literal["Prompt"]
+    spec: PromptSpec
+
+    def to_operation(self) -> Prompt:
+        """Raises InvalidInput or pydantic.ValidationError."""
+        spec = self.spec
+        if len({argument.name for argument in spec.arguments}) < len(spec.arguments):
+            raise InvalidInput("spec.arguments: two of them have the same name")
+        prompt = Prompt(
+            name=self.metadata.name,
+            tenant=self.tenant,
+            title=spec.display_name,
+            description=spec.description,
+            arguments=tuple(PromptArgument(**argument.model_dump()) for argument in spec.arguments),
+            tags=spec.tags,
+            binding=StaticBinding(messages=tuple(message.to_domain() for message in spec.messages)),
+            enabled=spec.enabled,
+        )
+        try:
+            check_placeholders(prompt)  # here too, so that a file with a bad one keeps its last good version
+        except InvalidInput as refused:
+            raise InvalidInput(f"spec.messages, spec.arguments: {refused.message}") from refused
+        return prompt

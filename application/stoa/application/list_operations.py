@@ -1,0 +1,90 @@
+"""Which tools, resources or prompts a caller may use: filtered by what it asks for, page by page, in the order of
+their names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from stoa.application.admit_caller import AdmitCaller
+from stoa.application.caller_view import CallerView
+from stoa.domain.errors import InvalidInput, not_found
+from stoa.domain.identity import Principal, TenantId
+from stoa.domain.invocation import Credential
+from stoa.domain.operation import Operation
+from stoa.domain.policy import Door
+
+O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuery:
+    """What to list. All conditions must hold."""
+
+    tenant: TenantId | None = None
+    tags: frozenset[str] = frozenset()
+    """Those with at least one of these; empty: all."""
+    category: str | None = None
+    search: str = ""
+    """Case-insensitive text in name, title or description."""
+    templates: bool = False
+    """Resource templates instead of resources."""
+    after: str = ""
+    """Names that sort after this one; pages stay stable while the catalogue changes."""
+    limit: int = 1000
+    """Entries on a page, at least 1."""
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise InvalidInput("limit: expected 1 or more")
+
+    def matches(self, one: Operation) -> bool:
+        if one.is_template != self.templates:
+            return False
+        if self.tags and self.tags.isdisjoint(one.tags):
+            return False
+        if self.category is not None and one.category != self.category:
+            return False
+        needle = self.search.casefold()
+        return not needle or needle in f"{one.name}\n{one.title or ''}\n{one.description}".casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[O]):
+    items: Sequence[O]
+    next_after: str | None
+    """`ListQuery.after` of the next page; None: this was the last."""
+    total: int
+    """Entries that match, on all pages."""
+
+
+class ListOperations(Generic[O]):
+    """Lists one kind. Authenticates and limits like a call does; what it lists is exactly what `InvokeTool` would let
+    through."""
+
+    def __init__(self, kind: type[O], *, admission: AdmitCaller, view: CallerView) -> None:
+        self._kind = kind
+        self._admission = admission
+        self._view = view
+
+    async def execute(self, credential: Credential, query: ListQuery, door: Door) -> Page[O]:
+        """Raises NotAuthenticated, QuotaExceeded or Unavailable."""
+        principal = await self._admitted(credential, query.tenant)
+        if principal is None:
+            return Page((), None, 0)
+        visible = await self._view.all(self._kind, principal, door, query.matches)
+        rest = [one for one in visible if one.name > query.after] if query.after else visible
+        page = rest[: query.limit]
+        return Page(page, page[-1].name if len(rest) > len(page) else None, len(visible))
+
+    async def find(self, credential: Credential, tenant: TenantId | None, name: str, door: Door) -> O:
+        """One that the caller may list. Raises ToolNotFound for any other, and what `execute` raises."""
+        principal = await self._admitted(credential, tenant)
+        found = None if principal is None else await self._view.one(self._kind, principal, door, name)
+        if found is None:
+            raise not_found(self._kind.kind, name)
+        return found
+
+    async def _admitted(self, credential: Credential, tenant: TenantId | None) -> Principal | None:
+        caller = await self._admission.authenticate(credential)
+        await self._admission.limit(caller)
+        return caller.acting_for(tenant)

@@ -1,0 +1,172 @@
+"""What the manifests of all kinds share: their frame, and the fields that mean the same everywhere."""
+
+import re
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from stoa.domain.errors import InvalidInput
+from stoa.domain.identity import TenantId, TenantName
+from stoa.domain.json_value import JsonObject, is_array, is_object
+from stoa.domain.rate_limit import Burst, RateLimit, RequestsPerMinute
+from stoa.domain.tool import (
+    Authentication,
+    RestBinding,
+    RestBody,
+    RestParameter,
+    SecretKey,
+    SecretName,
+    SecretReference,
+    TimeoutSeconds,
+)
+
+API_VERSION = "gostoa.dev/v1alpha1"
+TENANT_LABEL = "gostoa.dev/tenant"
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+
+
+def _seconds(value: Any) -> Any:
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", value)):
+        return float(match[1]) * _UNITS[match[2]]
+    raise ValueError("write a duration with its unit, such as 500ms, 30s or 5m")
+
+
+Timeout = Annotated[TimeoutSeconds, BeforeValidator(_seconds)]
+Interval = Annotated[float, BeforeValidator(_seconds), Field(ge=1)]
+_TENANT = TypeAdapter[TenantId](TenantName)
+
+
+class ManifestModel(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+
+class _SecretRef(ManifestModel):
+    name: SecretName
+    key: SecretKey | None = None
+
+
+class AuthenticationManifest(ManifestModel):
+    type: Literal["none", "bearer", "basic", "apiKey"] = "none"
+    secret_ref: _SecretRef | None = None
+    header_name: str = "X-API-Key"
+
+    @model_validator(mode="after")
+    def _has_secret(self) -> Self:
+        if self.type != "none" and self.secret_ref is None:
+            raise ValueError(f"type {self.type} needs secretRef")
+        return self
+
+    def to_domain(self) -> Authentication:
+        secret = self.secret_ref and SecretReference(name=self.secret_ref.name, key=self.secret_ref.key)
+        return Authentication(type=self.type, secret=secret, parameter_name=self.header_name)
+
+
+class RateLimitManifest(ManifestModel):
+    requests_per_minute: RequestsPerMinute
+    burst: Burst = 1
+
+    def to_domain(self) -> RateLimit:
+        return RateLimit(requests_per_minute=self.requests_per_minute, burst=self.burst)
+
+
+class _Metadata(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")  # Kubernetes adds fields of its own
+
+    name: str = Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=128)
+    namespace: str | None = None
+    labels: dict[str, str] = {}
+
+    @field_validator("namespace")
+    @classmethod
+    def _names_a_tenant(cls, namespace: str | None) -> str | None:
+        if namespace is not None:
+            _TENANT.validate_python(namespace.removeprefix("tenant-"))
+        return namespace
+
+
+class Manifest(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    api_version: Literal["gostoa.dev/v1alpha1"] = Field(alias="apiVersion")
+    metadata: _Metadata
+    status: Any = None  # written by the cluster, not read here
+
+    @property
+    def tenant(self) -> TenantId | None:
+        """The namespace without a leading `tenant-`; None: no namespace, global."""
+        namespace = self.metadata.namespace
+        return TenantId(namespace.removeprefix("tenant-")) if namespace else None
+
+
+def describe_validation_error(caught: ValidationError) -> str:
+    """Field by field, in the manifest's own words, without the offending values."""
+    parts: list[str] = []
+    for problem in caught.errors(include_url=False, include_input=False)[:5]:
+        field = ".".join(str(part) for part in problem["loc"]) or "(document)"
+        message = problem["msg"].removeprefix("Value error, ")
+        parts.append(f"{field}: {'no such field' if problem['type'] == 'extra_forbidden' else message}")
+    return "; ".join(parts)
+
+
+def split_endpoint(endpoint: str) -> SplitResult:
+    try:
+        url = urlsplit(endpoint)
+        _ = url.port
+    except ValueError as caught:
+        raise InvalidInput("spec.endpoint: host or port cannot be understood") from caught
+    if _PLACEHOLDER.search(url.netloc) or _PLACEHOLDER.search(url.query):
+        raise InvalidInput(
+            "spec.endpoint: a {placeholder} can stand in the path only; other arguments go into the query by themselves"
+        )
+    return url
+
+
+def placeholders(url: SplitResult) -> list[str]:
+    return list(dict.fromkeys(_PLACEHOLDER.findall(url.path)))
+
+
+def rest_binding(endpoint: str, method: str, schema: JsonObject) -> RestBinding:
+    """Arguments named like a `{placeholder}` of the endpoint go into the path; the others into the query where the
+    method has no body, else into a JSON body."""
+    if schema.get("type") != "object":
+        raise InvalidInput("spec.inputSchema.type: expected object")
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    if not is_object(properties) or not is_array(required):
+        raise InvalidInput("spec.inputSchema: expected properties as a mapping and required as a list of their names")
+    url = split_endpoint(endpoint)
+    in_path = placeholders(url)
+    for name in in_path:
+        if name not in properties or name not in required:
+            raise InvalidInput(f"spec.inputSchema: the endpoint needs {{{name}}}; declare it as a required property")
+    rest = [name for name in properties if name not in in_path]
+    parameters = [
+        RestParameter(argument=name, name=name, location="path", style="simple", explode=False) for name in in_path
+    ]
+    body = None
+    if method in _WITHOUT_BODY:
+        parameters += [
+            RestParameter(argument=name, name=name, location="query", style="form", explode=True) for name in rest
+        ]
+    elif rest:
+        body = RestBody(media_type="application/json", fields={name: name for name in rest}, required=True)
+    return RestBinding(
+        method=method,
+        base_url=f"{url.scheme}://{url.netloc}",
+        path=url.path or "/",
+        fixed_query=tuple(parse_qsl(url.query, keep_blank_values=True)),
+        parameters=tuple(parameters),
+        body=body,
+    )

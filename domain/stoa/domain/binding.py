@@ -1,0 +1,145 @@
+"""Bindings: what stands behind an operation, and how the gateway proves itself there."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from stoa.domain.value import Strict
+
+SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=253)]
+SecretKey = Annotated[str, StringConstraints(pattern=r"^[-A-Za-z0-9_.]+$", max_length=253)]
+
+
+class SecretReference(Strict):
+    """Names a secret of the tool's own tenant; it can never name another's (see CredentialSource)."""
+
+    name: SecretName
+    key: SecretKey | None = None
+    """One entry of a secret with several; None: the entry that the authentication type expects."""
+
+
+class Authentication(Strict):
+    """How the gateway proves itself to the back end. The caller's own token never goes there."""
+
+    type: Literal["none", "bearer", "basic", "apiKey"] = "none"
+    secret: SecretReference | None = None
+    location: Literal["header", "query", "cookie"] = "header"
+    """Where an apiKey goes."""
+    parameter_name: str = "X-API-Key"
+    """Name of the header, query parameter or cookie that carries an apiKey."""
+
+
+class RestParameter(Strict):
+    """How one argument becomes a parameter of the request (OpenAPI 3.1 section 4.8.12)."""
+
+    argument: str
+    """Key in the tool's arguments."""
+    name: str
+    """Name on the wire."""
+    location: Literal["path", "query", "header", "cookie"]
+    style: Literal["simple", "label", "matrix", "form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"]
+    explode: bool
+    allow_reserved: bool = False
+    is_json: bool = False
+    """The value is sent as JSON text (`content: application/json` instead of a style)."""
+
+
+class FormField(Strict):
+    """How one property of a form-urlencoded body is sent (OpenAPI 3.1 section 4.8.15)."""
+
+    style: Literal["form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"] = "form"
+    explode: bool = True
+    is_json: bool = False
+
+
+class RestBody(Strict):
+    """How arguments become the request body; exactly one of `argument` and `fields` is set."""
+
+    media_type: str
+    argument: str | None = None
+    """The whole body is this argument."""
+    fields: dict[str, str] | None = None
+    """The body is an object: argument name to property name."""
+    required: bool = False
+    """Send an empty object or form when no argument of the body is given."""
+    form: dict[str, FormField] = Field(default={})
+    """Property name to its encoding, for application/x-www-form-urlencoded; absent: the default."""
+
+
+class RestBinding(Strict):
+    """One HTTP operation."""
+
+    kind: Literal["rest"] = "rest"
+    method: str = Field(pattern=r"^[A-Z]+$")
+    base_url: str = Field(pattern=r"^https?://[^/?#]+[^?#]*$")
+    """Scheme, host and base path. No request of this tool ever leaves it."""
+    path: str
+    """Path template below the base, `/pets/{petId}`; a placeholder is the wire name of a path parameter."""
+    parameters: tuple[RestParameter, ...] = ()
+    fixed_query: tuple[tuple[str, str], ...] = ()
+    """Query parameters that are part of the operation's path and not for the caller to choose."""
+    body: RestBody | None = None
+    accept: str = "application/json, */*;q=0.8"
+
+
+class LocalBinding(Strict):
+    """A Python function of the embedding program, by its key in the LocalBackend."""
+
+    kind: Literal["local"] = "local"
+    function: str
+
+
+class StaticResource(Strict):
+    """Contents that are written down; exactly one of `text` and `blob` (base64) is set."""
+
+    uri: str
+    mime_type: str | None = None
+    text: str | None = None
+    blob: str | None = None
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Self:
+        if (self.text is None) == (self.blob is None):
+            raise ValueError("set exactly one of text and blob")
+        return self
+
+
+class StaticImage(Strict):
+    data: str
+    """Base64."""
+    mime_type: str
+
+
+class StaticMessage(Strict):
+    """One message of a prompt; exactly one of `text`, `image` and `resource` is set."""
+
+    role: Literal["user", "assistant"]
+    text: str | None = None
+    image: StaticImage | None = None
+    resource: StaticResource | None = None
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Self:
+        if [self.text, self.image, self.resource].count(None) != 2:
+            raise ValueError("set exactly one of text, image and resource")
+        return self
+
+
+class StaticBinding(Strict):
+    """Contents of a resource, or messages of a prompt, that are written down.
+
+    In a message's text, and in the URI and text of its resource, `{{argument}}` stands for an argument's value.
+    """
+
+    kind: Literal["static"] = "static"
+    contents: tuple[StaticResource, ...] = ()
+    messages: tuple[StaticMessage, ...] = ()
+
+
+class PageBinding(Strict):
+    """A page that the gateway itself writes about a tool of the caller's view; the argument `name` says which."""
+
+    kind: Literal["page"] = "page"
+
+
+Binding = Annotated[RestBinding | LocalBinding | StaticBinding | PageBinding, Field(discriminator="kind")]

@@ -1,0 +1,101 @@
+"""What every REST route needs: reading the request, writing the answer or the refusal."""
+
+from typing import Any
+
+import pydantic_core
+from quart import Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from stoa.application.gateway import Gateway
+from stoa.domain.errors import InvalidArguments, QuotaExceeded, StoaError
+from stoa.domain.identity import TenantId
+from stoa.domain.invocation import Credential, Invocation, Outcome
+from stoa.domain.json_value import JsonObject, is_object
+from stoa.domain.money import to_json_number
+from stoa.domain.operation import Kind
+from stoa.interfaces.challenge import ProtectedResource
+from stoa.interfaces.errors import retry_after_seconds, wire_error
+from stoa.interfaces.mcp.streamable_http import credential_of, tenant_of
+
+
+def caller_credential() -> Credential:
+    return credential_of(request.headers.get("authorization"))
+
+
+def asked_tenant() -> TenantId | None:
+    return tenant_of(request.query_string)
+
+
+def query_value(name: str, default: str = "") -> str:
+    return request.args.get(name, default)
+
+
+def query_values(name: str) -> list[str]:
+    return request.args.getlist(name)
+
+
+async def execute(gateway: Gateway, kind: Kind, name: str, *, has_body: bool = False) -> Outcome:
+    """The pipeline's outcome for what the request asks. Raises RequestEntityTooLarge."""
+    arguments: Any = {}
+    oversize: RequestEntityTooLarge | None = None
+    if has_body:
+        arguments, oversize = await body_arguments()
+    outcome = await gateway.invoke_tool.execute(
+        Invocation(
+            credential=caller_credential(),
+            tool=name,
+            arguments=arguments,
+            door="rest",
+            tenant=asked_tenant(),
+            request_id=request.headers.get("x-request-id"),
+            consumer=request.headers.get("x-consumer-id") or "unknown",
+            kind=kind,
+        )
+    )
+    if oversize is not None and isinstance(outcome.error, InvalidArguments):
+        raise oversize
+    return outcome
+
+
+def facts_of(outcome: Outcome) -> JsonObject:
+    """What every answer of the pipeline says about the call itself."""
+    return {
+        "invokedAt": outcome.event.timestamp,
+        "requestId": outcome.request_id,
+        "latencyMs": outcome.latency_ms,
+        "costUnits": to_json_number(outcome.cost),
+    }
+
+
+async def body_arguments() -> tuple[Any, RequestEntityTooLarge | None]:
+    """What the body says; a body that says nothing usable becomes a value that the pipeline refuses and meters."""
+    try:
+        body = await request.get_data()
+    except RequestEntityTooLarge as oversize:
+        return None, oversize
+    if not body:
+        return {}, None
+    try:
+        content = pydantic_core.from_json(body, allow_inf_nan=False)
+    except ValueError:
+        return None, None
+    return content.get("arguments", {}) if is_object(content) else None, None
+
+
+def refusal(error: StoaError, resource: ProtectedResource, request_id: str | None) -> Response:
+    body: JsonObject = {"error": error.code, "message": error.message}
+    if isinstance(error, InvalidArguments):
+        body["violations"] = [{"path": v.path, "expected": v.expected} for v in error.violations]
+    if request_id is not None:
+        body["requestId"] = request_id
+    headers: dict[str, str] = {}
+    challenge = resource.challenge(error)
+    if challenge is not None:
+        headers["WWW-Authenticate"] = challenge
+    if isinstance(error, QuotaExceeded):
+        headers["Retry-After"] = str(retry_after_seconds(error))
+    return json_answer(body, wire_error(error).http_status, headers)
+
+
+def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(pydantic_core.to_json(value), status, headers, content_type="application/json")

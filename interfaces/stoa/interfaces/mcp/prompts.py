@@ -1,0 +1,52 @@
+"""prompts/list and prompts/get."""
+
+from stoa.application.gateway import Gateway
+from stoa.domain.invocation import Invocation, Outcome
+from stoa.domain.json_value import JsonObject
+from stoa.interfaces.mcp import messages, shaping
+from stoa.interfaces.mcp.exchange import MethodCall
+from stoa.interfaces.mcp.listing import Listing
+from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
+
+
+class Prompts:
+    def __init__(self, gateway: Gateway, server_info: JsonObject, listing: Listing) -> None:
+        self._gateway = gateway
+        self._server_info = server_info
+        self._listing = listing
+
+    async def list(self, call: MethodCall) -> bytes:
+        return await self._listing.answer(call, self._gateway.list_prompts, "prompts")
+
+    async def get(self, call: MethodCall) -> bytes:
+        """Runs the pipeline. Raises what the caller must be told; wrong arguments are invalid params here."""
+        params = call.request.params
+        name = params.get("name")
+        if not isinstance(name, str):
+            raise Fault(INVALID_PARAMS, "params.name must be a string")
+        arguments = params.get("arguments")
+        exchange = call.exchange
+        outcome = await self._gateway.invoke_tool.execute(
+            Invocation(
+                credential=call.caller,
+                tool=name,
+                arguments={} if arguments is None else arguments,
+                door="mcp",
+                tenant=exchange.tenant,
+                request_id=exchange.request_id,
+                consumer=exchange.consumer,
+                kind="prompt",
+            )
+        )
+        wire: JsonObject = {"messages": shaping.prompt_messages(outcome.content(), call.revision)}
+        description = described(self._gateway, outcome, name)
+        if description:
+            wire = {"description": description, **wire}
+        return messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))
+
+
+def described(gateway: Gateway, outcome: Outcome, name: str) -> str:
+    """What the prompt of a successful outcome says of itself."""
+    tenant = None if outcome.principal is None else outcome.principal.tenant
+    found = gateway.registry.catalogue.find(tenant, name, "prompt")
+    return "" if found is None else found.description
