@@ -3,6 +3,7 @@
 Importing this package imports no optional dependency.
 """
 
+from stoa.application.context import Context
 from stoa.application.gateway import Gateway
 from stoa.application.list_tools import ToolPage, ToolQuery
 from stoa.domain.identity import Principal
@@ -12,6 +13,7 @@ from stoa.domain.tool import Tool, ToolAnnotations
 
 __all__ = [
     "BearerToken",
+    "Context",
     "Gateway",
     "Invocation",
     "Outcome",

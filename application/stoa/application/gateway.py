@@ -29,6 +29,7 @@ from stoa.application.memory.rate_limiter import InMemoryRateLimiter
 from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.memory.tool_source import InMemoryToolSource
+from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.ports.metering import MeteringSink
@@ -118,9 +119,11 @@ class Gateway:
         tenant: str | None = None,
         consumer: str = "library",
         request_id: str | None = None,
+        channel: ClientChannel | None = None,
     ) -> Outcome:
         """Call a tool as `credential`: a Principal that you vouch for, or a BearerToken to verify.
 
+        `channel`: the way back to who is asked when the tool has questions.
         Arguments that are no JSON (a circle, thousands of levels) are refused like invalid ones.
         """
         return await self.invoke_tool.execute(
@@ -132,7 +135,8 @@ class Gateway:
                 tenant=None if tenant is None else TenantId(tenant),
                 consumer=consumer,
                 request_id=request_id,
-            )
+            ),
+            channel,
         )
 
     async def tools(self, credential: Credential, query: ToolQuery = ToolQuery(), door: Door = "library") -> ToolPage:
@@ -159,7 +163,8 @@ class Gateway:
         **rest: Any,
     ) -> Any:
         """Register a Python function; usable with and without parentheses. Types of its parameters become the input
-        schema, its docstring the description. `rest` are further fields of Tool."""
+        schema, its docstring the description; one with the type Context gives the way back to the client. `rest` are
+        further fields of Tool."""
 
         def register(target: Function) -> Function:
             tool_name = name or name_of(target)

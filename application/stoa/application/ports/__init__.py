@@ -4,6 +4,7 @@ Each docstring states the laws that every adapter keeps; `tests/contracts` holds
 in-memory adapters live in `stoa.application.memory` and are part of the product.
 """
 
+from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.health import Health, HealthProbe
@@ -19,6 +20,7 @@ from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 __all__ = [
     "BackendCall",
     "CallContext",
+    "ClientChannel",
     "Clock",
     "Conversion",
     "ConversionOptions",
