@@ -30,6 +30,7 @@ from stoa.interfaces.http.metadata import metadata_blueprint
 from stoa.interfaces.http.operations import operations_blueprint
 from stoa.interfaces.http.rest import rest_blueprint
 from stoa.interfaces.mcp.engine import PAGE_SIZE, McpEngine
+from stoa.interfaces.mcp.request_state import RequestStates
 from stoa.interfaces.mcp.streamable_http import StreamableHttp
 
 MODERN = "2026-07-28"
@@ -175,7 +176,8 @@ class World:
         }
         self.gateway = Gateway(**(options | parts))
         self.probe = NotLoaded()
-        self.engine = McpEngine(self.gateway, RESOURCE, "1.2.3", page_size=page_size)
+        self.states = RequestStates(bytes(32), self.clock, URL)
+        self.engine = McpEngine(self.gateway, RESOURCE, "1.2.3", page_size=page_size, states=self.states)
         self.mcp = StreamableHttp(self.engine, late_seconds=late_seconds)
         self.app = build_app(
             mcp=self.mcp,

@@ -41,6 +41,7 @@ from stoa.application.summarise_usage import SummariseUsage
 from stoa.domain.errors import StoaError
 from stoa.domain.identity import Principal
 from stoa.infrastructure.credentials import ChainedCredentialSource, EnvironmentCredentialSource, FileCredentialSource
+from stoa.infrastructure.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.manifest_files import FileToolSource
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.logs import configure_logging
@@ -57,6 +58,7 @@ from stoa.interfaces.http.metadata import metadata_blueprint
 from stoa.interfaces.http.operations import operations_blueprint
 from stoa.interfaces.http.rest import rest_blueprint
 from stoa.interfaces.mcp.engine import McpEngine
+from stoa.interfaces.mcp.request_state import RequestStates
 from stoa.interfaces.mcp.streamable_http import StreamableHttp
 from stoa.interfaces.settings import Settings
 
@@ -216,8 +218,16 @@ class Doors(Provider):
         return ProtectedResource(f"{settings.url}/mcp", metadata_url, identity.verifier.issuers)
 
     @provide
-    def engine(self, gateway: Gateway, resource: ProtectedResource, version: Version) -> McpEngine:
-        return McpEngine(gateway, resource, version)
+    def states(self, settings: Settings, clock: Clock, resource: ProtectedResource) -> RequestStates:
+        given = settings.state_secret
+        secret = load_or_create(settings.data_dir) if given is None else given.get_secret_value().encode()
+        return RequestStates(secret, clock, resource.url)
+
+    @provide
+    def engine(
+        self, gateway: Gateway, resource: ProtectedResource, version: Version, states: RequestStates
+    ) -> McpEngine:
+        return McpEngine(gateway, resource, version, states=states)
 
     @provide
     def app(

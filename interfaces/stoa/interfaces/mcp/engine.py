@@ -6,20 +6,32 @@ Strangers are told 401 before anything else; what they tried to call is metered 
 """
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
 from stoa.application.gateway import Gateway
-from stoa.domain.errors import NotAuthenticated, NotPermitted, QuotaExceeded, StoaError
+from stoa.application.memory.clock import SystemClock
+from stoa.domain.errors import ClientCannot, NotAuthenticated, NotPermitted, QuotaExceeded, StoaError
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation
 from stoa.domain.json_value import as_object, is_array
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.errors import retry_after_seconds, wire_error
-from stoa.interfaces.mcp import envelope, messages
+from stoa.interfaces.mcp import asking, envelope, messages
+from stoa.interfaces.mcp.channel import Channels
 from stoa.interfaces.mcp.exchange import JSON, Exchange, MethodCall, Reply
 from stoa.interfaces.mcp.lifecycle import Lifecycle
-from stoa.interfaces.mcp.messages import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Fault, Notification, Request
+from stoa.interfaces.mcp.messages import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    MISSING_CAPABILITY,
+    Fault,
+    Notification,
+    Request,
+)
+from stoa.interfaces.mcp.request_state import RequestStates
 from stoa.interfaces.mcp.revisions import ASSUMED, LEGACY, Revision
 from stoa.interfaces.mcp.tools import Tools
 
@@ -27,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 MAX_BATCH = 50
 PAGE_SIZE = 1000
+
+_CLIENT_FAULTS = frozenset({INVALID_PARAMS, MISSING_CAPABILITY})
 
 Handler = Callable[[MethodCall], Awaitable[bytes]]
 
@@ -38,15 +52,24 @@ class _Method(NamedTuple):
 
 
 class McpEngine:
-    """Answers one exchange at a time; keeps no state between them. `page_size`: entries on one page of a list."""
+    """Answers one exchange at a time; keeps no state between them. `page_size`: entries on one page of a list.
+    `states`: what a call with several rounds needs; without it another process cannot go on with what this one began.
+    """
 
     def __init__(
-        self, gateway: Gateway, resource: ProtectedResource, version: str, *, page_size: int = PAGE_SIZE
+        self,
+        gateway: Gateway,
+        resource: ProtectedResource,
+        version: str,
+        *,
+        page_size: int = PAGE_SIZE,
+        states: RequestStates | None = None,
     ) -> None:
         self._gateway = gateway
         self._resource = resource
         lifecycle = Lifecycle(version)
-        tools = Tools(gateway, lifecycle.server_info, page_size)
+        channels = Channels(states or RequestStates(os.urandom(32), SystemClock(), resource.url))
+        tools = Tools(gateway, channels, lifecycle.server_info, page_size)
         self._methods = {
             "initialize": _Method(lifecycle.initialize, in_stateless_era=False),
             "ping": _Method(lifecycle.ping, in_stateless_era=False),
@@ -143,11 +166,13 @@ class McpEngine:
         if isinstance(refusal, QuotaExceeded):
             data["retryAfterSeconds"] = refusal.retry_after_seconds
             headers.append((b"retry-after", b"%d" % retry_after_seconds(refusal)))
+        if isinstance(refusal, ClientCannot):
+            data["requiredCapabilities"] = asking.required(refusal.missing)
         if call is None or isinstance(refusal, (NotAuthenticated, NotPermitted)):
             status = wire.http_status
         elif not call.revision.is_stateless:
             status = 200
-        elif wire.rpc_code == INVALID_PARAMS:
+        elif wire.rpc_code in _CLIENT_FAULTS:
             status = 400
         else:
             status = wire.http_status if isinstance(refusal, QuotaExceeded) else 200

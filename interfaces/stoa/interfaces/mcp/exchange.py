@@ -1,6 +1,8 @@
 """One HTTP exchange as the engine sees it: no sockets, only values."""
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential
@@ -20,6 +22,14 @@ class Reply:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+class ResponseStream(Protocol):
+    """Where messages go that belong to a request and come before its answer. The first one makes the answer an event
+    stream; after the answer, and when the client is gone, they are dropped."""
+
+    @abstractmethod
+    async def notify(self, message: bytes) -> None: ...
+
+
 @dataclass(slots=True)
 class Exchange:
     """A POST to the endpoint."""
@@ -32,6 +42,8 @@ class Exchange:
     tenant: TenantId | None = None
     consumer: str = "unknown"
     request_id: str | None = None
+    stream: ResponseStream | None = None
+    """None: the client takes a single answer only."""
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
 """The Streamable HTTP transport as a bare ASGI application: reads a POST, asks the engine, writes JSON or SSE.
 
 Only this module touches the connection. An answer goes out as JSON; it becomes an event stream when the client takes
-nothing else, or when it is late, so that proxies and clients do not give up on a silent connection.
+nothing else, when something has to be told or asked before it, or when it is late, so that proxies and clients do not
+give up on a silent connection.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Credential
 from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.engine import McpEngine
-from stoa.interfaces.mcp.exchange import JSON, Exchange, Reply
+from stoa.interfaces.mcp.exchange import JSON, Exchange, Reply, ResponseStream
 from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.messages import INTERNAL_ERROR, INVALID_REQUEST
 from stoa.interfaces.mcp.revisions import LEGACY
@@ -68,10 +69,12 @@ class StreamableHttp:
             self._late_seconds if takes_events else None,
             is_stream=not takes_json,
         )
+        if takes_events:
+            exchange.stream = answer
         await answer.deliver(self._engine.answer(exchange))
 
 
-class _Answer:
+class _Answer(ResponseStream):
     """One answer on its way out, and what has to be seen to until it is ready: a client that goes away, and a
     connection that would be silent for too long. Most answers are ready before either is worth a task, so both begin
     only after a moment."""
@@ -83,6 +86,8 @@ class _Answer:
         self._is_stream = is_stream
         self._has_begun = False
         self._has_client = True
+        self._is_over = False
+        self._beginning: asyncio.Lock | None = None
         self._attendants: list[asyncio.Task[None]] = []
 
     async def deliver(self, work: Awaitable[Reply]) -> None:
@@ -127,11 +132,24 @@ class _Answer:
                 await self._begin_stream()
             await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
 
+    async def notify(self, message: bytes) -> None:
+        if self._is_over or not self._has_client:
+            return
+        if not self._has_begun:
+            await self._begin_stream()
+        body = b"event: message\ndata: " + message + b"\n\n"
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
     async def _begin_stream(self) -> None:
-        await self._send({"type": "http.response.start", "status": 200, "headers": list(_SSE_HEADERS)})
-        self._has_begun = True  # only now: a start that was cancelled on its way to the client has begun nothing
+        if self._beginning is None:
+            self._beginning = asyncio.Lock()  # a message and a comment may both want to be the first
+        async with self._beginning:
+            if not self._has_begun:
+                await self._send({"type": "http.response.start", "status": 200, "headers": list(_SSE_HEADERS)})
+                self._has_begun = True  # only now: a start that was cancelled on its way has begun nothing
 
     async def _finish(self, reply: Reply) -> None:
+        self._is_over = True
         # An error keeps its HTTP status while that can still be said.
         if not self._has_begun and (not self._is_stream or reply.status != 200):
             await _send(self._send, reply)
