@@ -136,7 +136,7 @@ class InvokeTool:
         return await self._finish(invocation, call, event_id, started_ns)
 
     async def _run(
-        self, invocation: Invocation, call: _Call, request_id: str, channel: ClientChannel | None
+        self, invocation: Invocation, call: _Call, request_id: str, channel: ClientChannel | None = None
     ) -> ToolResult:
         caller = call.principal = await self._admission.authenticate(invocation.credential)
         await self._admission.limit(caller)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from stoa.application.admit_caller import AdmitCaller
 from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.application.routed_arguments import RoutedArgument
 from stoa.application.tool_registry import ToolRegistry
 from stoa.domain.errors import InvalidInput, ToolNotFound
 from stoa.domain.identity import Principal, TenantId
@@ -76,6 +77,17 @@ class ListTools:
         if principal is None or tool is None or not await self._policy.visible(principal, [tool], door):
             raise ToolNotFound(name)
         return tool
+
+    async def routed_arguments(
+        self, caller: Principal, tenant: TenantId | None, name: str, door: Door
+    ) -> tuple[RoutedArgument, ...]:
+        """The arguments of this tool that are repeated in headers; none when the caller may not list it. `caller` is
+        authenticated; its limit is not counted, for the call that follows counts."""
+        principal = caller.acting_for(tenant)
+        found = None if principal is None else self._registry.find(principal.tenant, name)
+        if principal is None or found is None or not found.routed:
+            return ()
+        return found.routed if await self._policy.visible(principal, [found.tool], door) else ()
 
     async def _admitted(self, credential: Credential, tenant: TenantId | None) -> Principal | None:
         caller = await self._admission.authenticate(credential)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from stoa.application.argument_schema import ArgumentSchema
 from stoa.application.output_schema import OutputSchema
 from stoa.application.ports.tool_backend import BackendCall, ToolBackend
+from stoa.application.routed_arguments import RoutedArgument, routed_arguments
 from stoa.domain.catalogue import Catalogue, CatalogueDiff
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, error
@@ -24,6 +25,8 @@ class RegisteredTool:
     arguments: ArgumentSchema
     output: OutputSchema | None
     call: BackendCall
+    routed: tuple[RoutedArgument, ...] = ()
+    """Arguments that MCP clients repeat in headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class _Snapshot:
     catalogue: Catalogue
     registered: Mapping[ToolKey, RegisteredTool]
     version: int
+    routed_names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,11 @@ class ToolRegistry:
         """Changes whenever the catalogue does."""
         return self._snapshot.version
 
+    @property
+    def routed_names(self) -> frozenset[str]:
+        """Names of tools, of whatever tenant, with arguments that are repeated in headers."""
+        return self._snapshot.routed_names
+
     def find(self, tenant: TenantId | None, name: str) -> RegisteredTool | None:
         """The tool of this name in the tenant's view."""
         snapshot = self._snapshot
@@ -90,7 +99,9 @@ class ToolRegistry:
                 findings.append(error(str(key), refused.message))
         if len(registered) < len(catalogue):
             catalogue = Catalogue({key: entry.tool for key, entry in registered.items()})
-        return Prepared(old.catalogue.diff(catalogue), _Snapshot(catalogue, registered, old.version + 1), findings)
+        routed_names = frozenset(key.name for key, entry in registered.items() if entry.routed)
+        snapshot = _Snapshot(catalogue, registered, old.version + 1, routed_names)
+        return Prepared(old.catalogue.diff(catalogue), snapshot, findings)
 
     def adopt(self, prepared: Prepared) -> list[Finding]:
         """Make a prepared catalogue the current one, in one step, and tell the listeners; returns its findings.
@@ -111,4 +122,5 @@ class ToolRegistry:
         if backend is None:
             raise InvalidInput(f"no back end for tools of kind {tool.binding.kind} is installed")
         output = None if tool.output_schema is None else OutputSchema(tool.name, tool.output_schema)
-        return RegisteredTool(tool, ArgumentSchema(tool.input_schema), output, backend.prepare(tool))
+        routed = routed_arguments(tool.input_schema)
+        return RegisteredTool(tool, ArgumentSchema(tool.input_schema), output, backend.prepare(tool), routed)

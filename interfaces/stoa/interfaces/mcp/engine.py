@@ -18,7 +18,7 @@ from stoa.domain.invocation import Invocation
 from stoa.domain.json_value import as_object, is_array
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.errors import retry_after_seconds, wire_error
-from stoa.interfaces.mcp import asking, envelope, messages
+from stoa.interfaces.mcp import asking, envelope, messages, param_headers
 from stoa.interfaces.mcp.channel import Channels
 from stoa.interfaces.mcp.exchange import JSON, Exchange, MethodCall, Reply
 from stoa.interfaces.mcp.lifecycle import Lifecycle
@@ -107,6 +107,8 @@ class McpEngine:
             if not isinstance(message, Request):
                 raise Fault(INVALID_REQUEST, "This revision has no requests from the server to respond to")
             revision = envelope.check_envelope(message, exchange.headers)
+            if message.method == "tools/call" and self._gateway.registry.routed_names:
+                await self._check_param_headers(message, exchange, caller)
             method = self._methods.get(message.method)
             if method is None or not method.in_stateless_era:
                 unknown = f"Unknown method: {message.method}"
@@ -114,6 +116,17 @@ class McpEngine:
         except Fault as fault:
             return _fault(fault, fault.http_status)
         return await self._dispatch(method.handler, MethodCall(message, revision, caller, exchange))
+
+    async def _check_param_headers(self, request: Request, exchange: Exchange, caller: Principal) -> None:
+        name = request.params.get("name")
+        if not isinstance(name, str) or name not in self._gateway.registry.routed_names:
+            return
+        routed = await self._gateway.list_tools.routed_arguments(caller, exchange.tenant, name, "mcp")
+        try:
+            param_headers.check(routed, request.params.get("arguments"), exchange.headers)
+        except Fault as fault:
+            fault.request_id = request.id
+            raise
 
     async def _handshake_era(self, exchange: Exchange, value: Any, caller: Principal, version: str | None) -> Reply:
         revision = LEGACY.get(version or "", ASSUMED)
