@@ -16,7 +16,7 @@ from stoa.domain.result import AudioContent, ImageContent, TextContent
 
 LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 
-LOG_LEVELS: dict[str, int] = {
+LOG_LEVELS: dict[LogLevel, int] = {
     "debug": 0,
     "info": 1,
     "notice": 2,

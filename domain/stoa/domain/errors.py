@@ -11,6 +11,7 @@
     ├─ ToolNotFound               unknown, or invisible to this caller: one answer for both
     ├─ QuotaExceeded              says when to come back
     └─ Unavailable                something the call depends on could not answer
+       ├─ SessionsFull            no more sessions can be opened now
        ├─ IdentityUnavailable  PolicyUnavailable  LimiterUnavailable  MeteringUnavailable
        │                          governing parts: the call is refused
        └─ BackendUnavailable  BackendTimedOut  BackendSpokeNonsense
@@ -141,6 +142,15 @@ class Unavailable(StoaError):
     """A dependency could not answer."""
 
     code = "unavailable"
+
+
+class SessionsFull(Unavailable):
+    """The server has as many sessions as it can keep."""
+
+    code = "sessions_full"
+
+    def __init__(self) -> None:
+        super().__init__("The server cannot open more sessions at the moment")
 
 
 class IdentityUnavailable(Unavailable):

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     """Manifest files and folders, comma-separated."""
     data_dir: Path = Path("var")
     """Outbox and development keys."""
+    sessions: Literal["memory", "none"] = "memory"
+    """Where sessions of MCP's handshake era are kept. `none`: every request stands for itself, as it must where several
+    processes answer."""
     state_secret: SecretStr | None = None
     """Seals what clients carry between the rounds of a call; the same on all replicas. None: made in `data_dir`."""
     secrets_dir: Path | None = None

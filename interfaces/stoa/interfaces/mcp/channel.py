@@ -3,6 +3,7 @@
 Most calls need none: their client wants no progress, no log messages, and could not be asked anything.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,13 +19,15 @@ from stoa.domain.dialogue import (
     InputRequired,
     LogLevel,
 )
-from stoa.domain.errors import ClientCannot
+from stoa.domain.errors import BackendTimedOut, ClientCannot, ClientRefused
 from stoa.domain.json_value import JsonObject, as_object
+from stoa.domain.session import Session
 from stoa.interfaces.mcp import asking
 from stoa.interfaces.mcp.envelope import CAPABILITIES_KEY
 from stoa.interfaces.mcp.exchange import MethodCall
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
 from stoa.interfaces.mcp.request_state import RequestStates, RoundState
+from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.shaping import SERVER_INFO_KEY
 
 LOG_LEVEL_KEY = "io.modelcontextprotocol/logLevel"
@@ -60,6 +63,10 @@ class Telling:
             params["message"] = message
         await self._stream.notify(notification("notifications/progress", params))
 
+    async def _send(self, message: bytes) -> None:
+        if self._stream is not None:
+            await self._stream.notify(message)
+
     async def log(self, level: LogLevel, data: Any, logger: str | None = None) -> None:
         if self._stream is None or LOG_LEVELS[level] < self._threshold:
             return
@@ -74,6 +81,40 @@ class NewsChannel(Telling, ClientChannel):
 
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         raise ClientCannot(self.capabilities.missing(requests))
+
+
+class HandshakeChannel(Telling, ClientChannel):
+    """A call in a session: questions are requests on its stream, and the client posts the answers."""
+
+    def __init__(self, call: MethodCall, session: Session, sessions: Sessions) -> None:
+        # What goes nowhere cannot be asked: a client that takes no events has no capabilities.
+        can = session.capabilities if call.exchange.stream is not None else NO_CAPABILITIES
+        super().__init__(call, LOG_LEVELS[session.log_level], can)
+        self._session = session
+        self._sessions = sessions
+
+    async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
+        missing = self.capabilities.missing(requests)
+        if missing:
+            raise ClientCannot(missing)
+        answers = await asyncio.gather(*(self._ask(key, request) for key, request in requests.items()))
+        return dict(zip(requests, answers, strict=True))
+
+    async def _ask(self, key: str, request: InputRequest) -> InputAnswer:
+        limit = self._sessions.ask_timeout_seconds
+        with self._sessions.question(self._session) as (request_id, future):
+            wire = {"jsonrpc": "2.0", "id": request_id, **asking.request(request)}
+            await self._send(pydantic_core.to_json(wire))
+            try:
+                async with asyncio.timeout(limit):
+                    response = await future
+            except TimeoutError as late:
+                await self._send(notification("notifications/cancelled", {"requestId": request_id}))
+                raise BackendTimedOut(f"The client did not answer within {limit:g} s") from late
+        answer = asking.answer(request, response.result)
+        if answer is None:
+            raise ClientRefused(key)
+        return answer
 
 
 class RoundChannel(Telling, ClientChannel):
@@ -141,28 +182,31 @@ class RoundChannel(Telling, ClientChannel):
 class Channels:
     """Opens the way back for a call, when there is one."""
 
-    def __init__(self, states: RequestStates) -> None:
+    def __init__(self, states: RequestStates, sessions: Sessions | None) -> None:
         self._states = states
+        self._sessions = sessions
 
     def open(self, call: MethodCall) -> ClientChannel | None:
         """None when this request can neither be told nor asked anything. Raises Fault for an unknown log level."""
         params = call.request.params
         meta = as_object(params.get("_meta"))
+        if call.session is not None and self._sessions is not None:
+            return HandshakeChannel(call, call.session, self._sessions)
         if not call.revision.is_stateless:
             return NewsChannel(call, SILENT, NO_CAPABILITIES) if "progressToken" in meta else None
         declared = meta.get(CAPABILITIES_KEY)
         if not (declared or "progressToken" in meta or LOG_LEVEL_KEY in meta or "inputResponses" in params):
             return None
-        threshold = log_threshold(meta[LOG_LEVEL_KEY]) if LOG_LEVEL_KEY in meta else SILENT
+        threshold = LOG_LEVELS[log_level(meta[LOG_LEVEL_KEY])] if LOG_LEVEL_KEY in meta else SILENT
         return RoundChannel(call, threshold, asking.capabilities(declared), self._states)
 
 
-def log_threshold(level: Any) -> int:
+def log_level(level: Any) -> LogLevel:
     """Raises Fault for what is no level."""
-    threshold = LOG_LEVELS.get(level) if isinstance(level, str) else None
-    if threshold is None:
-        raise Fault(INVALID_PARAMS, f"The log level must be one of {', '.join(LOG_LEVELS)}")
-    return threshold
+    for known in LOG_LEVELS:
+        if known == level:
+            return known
+    raise Fault(INVALID_PARAMS, f"The log level must be one of {', '.join(LOG_LEVELS)}")
 
 
 def notification(method: str, params: JsonObject) -> bytes:

@@ -19,6 +19,7 @@ from stoa.interfaces.mcp.exchange import JSON, Exchange, Reply, ResponseStream
 from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.messages import INTERNAL_ERROR, INVALID_REQUEST
 from stoa.interfaces.mcp.revisions import LEGACY
+from stoa.interfaces.mcp.streams import Feed, frame
 
 _log = logging.getLogger(__name__)
 
@@ -43,11 +44,10 @@ class StreamableHttp:
         self._late_seconds = late_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":
-            body = messages.error(None, INVALID_REQUEST, "Use POST; this server offers no stream of its own")
-            await _send(send, Reply(405, body, (JSON, (b"allow", b"POST"))))
-            return
         headers = Headers(scope["headers"])
+        if scope["method"] != "POST":
+            await self._without_body(scope["method"], scope["query_string"], headers, receive, send)
+            return
         takes_json, takes_events = _accepted(headers.get(b"accept"))
         body, rejection = await _read(headers, receive)
         if rejection is None and not (takes_json or takes_events):
@@ -71,7 +71,25 @@ class StreamableHttp:
         )
         if takes_events:
             exchange.stream = answer
-        await answer.deliver(self._engine.answer(exchange))
+            answer.belongs_to(exchange)
+        feed = await answer.deliver(self._engine.answer(exchange))
+        if feed is not None:
+            await _stream(feed, self._late_seconds, receive, send)
+
+    async def _without_body(self, method: str, query: bytes, headers: Headers, receive: Receive, send: Send) -> None:
+        _, takes_events = _accepted(headers.get(b"accept"))
+        exchange = Exchange(
+            headers=headers,
+            body=b"",
+            rejection=None if takes_events else _reject(406, "Accept text/event-stream"),
+            credential=credential_of(headers.get(b"authorization")),
+            tenant=tenant_of(query),
+        )
+        reply = await self._engine.answer_other(method, exchange)
+        if reply.feed is None:
+            await _send(send, reply)
+        else:
+            await _stream(reply.feed, self._late_seconds, receive, send)
 
 
 class _Answer(ResponseStream):
@@ -88,10 +106,12 @@ class _Answer(ResponseStream):
         self._has_client = True
         self._is_over = False
         self._beginning: asyncio.Lock | None = None
+        self._exchange: Exchange | None = None
         self._attendants: list[asyncio.Task[None]] = []
 
-    async def deliver(self, work: Awaitable[Reply]) -> None:
-        """Send the result of `work`; cancel `work` when the client goes away and that means to cancel."""
+    async def deliver(self, work: Awaitable[Reply]) -> Feed | None:
+        """Send the result of `work`, or return it when it is a stream; cancel `work` when the client goes away and that
+        means to cancel."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         timer = loop.call_later(_ATTEND_AFTER_SECONDS, self._attend, task)
@@ -101,7 +121,7 @@ class _Answer(ResponseStream):
             if self._has_client or task is None:
                 raise
             task.uncancel()
-            return
+            return None
         except Exception:  # noqa: BLE001  # last line of defence: a defect of ours must not leak to the client
             _log.exception("a request to the MCP endpoint failed unexpectedly")
             reply = Reply(500, messages.error(None, INTERNAL_ERROR, "Internal error"), (JSON,))
@@ -111,7 +131,10 @@ class _Answer(ResponseStream):
                 attendant.cancel()
             if self._attendants:
                 await asyncio.wait(self._attendants)
+        if reply.feed is not None:
+            return reply.feed
         await self._finish(reply)
+        return None
 
     def _attend(self, task: asyncio.Task[None] | None) -> None:
         if self._receive is not None and task is not None:
@@ -132,13 +155,15 @@ class _Answer(ResponseStream):
                 await self._begin_stream()
             await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
 
+    def belongs_to(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
     async def notify(self, message: bytes) -> None:
         if self._is_over or not self._has_client:
             return
         if not self._has_begun:
             await self._begin_stream()
-        body = b"event: message\ndata: " + message + b"\n\n"
-        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        await self._send({"type": "http.response.body", "body": await self._event(message), "more_body": True})
 
     async def _begin_stream(self) -> None:
         if self._beginning is None:
@@ -147,6 +172,10 @@ class _Answer(ResponseStream):
             if not self._has_begun:
                 await self._send({"type": "http.response.start", "status": 200, "headers": list(_SSE_HEADERS)})
                 self._has_begun = True  # only now: a start that was cancelled on its way has begun nothing
+                recording = None if self._exchange is None else self._exchange.recording
+                opening = b"" if recording is None else recording.opening()
+                if opening:
+                    await self._send({"type": "http.response.body", "body": opening, "more_body": True})
 
     async def _finish(self, reply: Reply) -> None:
         self._is_over = True
@@ -156,8 +185,42 @@ class _Answer(ResponseStream):
             return
         if not self._has_begun:
             await self._begin_stream()
-        event = b"event: message\ndata: " + reply.body + b"\n\n"
+        event = await self._event(reply.body, is_last=True)
         await self._send({"type": "http.response.body", "body": event, "more_body": False})
+
+    async def _event(self, message: bytes, *, is_last: bool = False) -> bytes:
+        recording = None if self._exchange is None else self._exchange.recording
+        return frame(message) if recording is None else await recording.event(message, is_last=is_last)
+
+
+async def _stream(feed: Feed, every_seconds: float, receive: Receive, send: Send) -> None:
+    """Send a feed until it is over or the client goes away, with comments that keep the connection open."""
+    gone = asyncio.create_task(_disconnected(receive))
+    try:
+        await send({"type": "http.response.start", "status": 200, "headers": list(_SSE_HEADERS)})
+        await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
+        coming = asyncio.create_task(feed.next())
+        while not gone.done():
+            await asyncio.wait({gone, coming}, timeout=every_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                item = coming.result()
+                if item is None:
+                    break
+                await send({"type": "http.response.body", "body": item, "more_body": True})
+                coming = asyncio.create_task(feed.next())
+            elif not gone.done():
+                await send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
+        coming.cancel()
+        if not gone.done():
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        gone.cancel()
+        feed.close()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def credential_of(authorization: str | None) -> Credential:
