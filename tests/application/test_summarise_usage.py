@@ -63,7 +63,7 @@ def test_totals_are_exact(events: list[MeteringEvent]) -> None:
     assert totals.calls == len(events)
     assert totals.cost == sum(event.cost_units for event in events)
     assert totals.errors == sum(event.status in {Status.ERROR, Status.TIMEOUT} for event in events)
-    assert totals.refusals == sum(event.status not in CHARGED for event in events)
+    assert totals.refusals == sum(event.status not in CHARGED | {Status.INPUT_REQUIRED} for event in events)
     latencies = sorted(event.latency_ms for event in events if event.status in CHARGED)
     assert totals.total_latency_ms == sum(latencies)
     if latencies:

@@ -11,10 +11,12 @@ from mcp.shared.inbound import encode_header_value
 
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import ManualClock
+from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.ids import SequentialIds
 from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
+from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.domain.errors import BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
@@ -30,7 +32,10 @@ from stoa.interfaces.http.metadata import metadata_blueprint
 from stoa.interfaces.http.operations import operations_blueprint
 from stoa.interfaces.http.rest import rest_blueprint
 from stoa.interfaces.mcp.engine import PAGE_SIZE, McpEngine
+from stoa.interfaces.mcp.request_state import RequestStates
+from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.streamable_http import StreamableHttp
+from stoa.interfaces.mcp.streams import Streams
 
 MODERN = "2026-07-28"
 LEGACY = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
@@ -85,8 +90,10 @@ async def send(
     headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
     body: bytes | Sequence[bytes] = b"",
     gone: asyncio.Event | None = None,
+    into: Answer | None = None,
 ) -> Answer:
-    """One HTTP exchange with an ASGI application. `body` as a list is sent in chunks; `gone` closes the connection."""
+    """One HTTP exchange with an ASGI application. `body` as a list is sent in chunks; `gone` closes the connection;
+    `into` shows what came so far."""
     path, _, query = target.partition("?")
     pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
     if not any(name.lower() == "host" for name, _ in pairs):
@@ -106,7 +113,7 @@ async def send(
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 8080),
     }
-    answer, state = Answer(), {"complete": False}
+    answer, state = Answer() if into is None else into, {"complete": False}
 
     async def receive() -> dict[str, Any]:
         if chunks:
@@ -152,6 +159,8 @@ class World:
         *,
         page_size: int = PAGE_SIZE,
         late_seconds: float = 15.0,
+        has_sessions: bool = False,
+        ask_timeout_seconds: float = 10.0,
         principals: Mapping[str, Principal] = PRINCIPALS,
         caller_limits: Mapping[str, RateLimit] | None = None,
         anonymous: Principal | None = None,
@@ -175,7 +184,22 @@ class World:
         }
         self.gateway = Gateway(**(options | parts))
         self.probe = NotLoaded()
-        self.engine = McpEngine(self.gateway, RESOURCE, "1.2.3", page_size=page_size)
+        self.states = RequestStates(bytes(32), self.clock, URL)
+        self.sessions: Sessions | None = None
+        if has_sessions:
+            self.events_kept = InMemoryEventStore()
+            store = InMemorySessionStore(self.clock, capacity=50)
+            self.sessions = Sessions(store, Streams(self.events_kept), ask_timeout_seconds=ask_timeout_seconds)
+        self.engine = McpEngine(
+            self.gateway,
+            RESOURCE,
+            "1.2.3",
+            page_size=page_size,
+            states=self.states,
+            sessions=self.sessions,
+            clock=self.clock,
+            debounce_seconds=0.001,
+        )
         self.mcp = StreamableHttp(self.engine, late_seconds=late_seconds)
         self.app = build_app(
             mcp=self.mcp,

@@ -3,6 +3,7 @@
 Importing this package imports no optional dependency.
 """
 
+from stoa.application.context import Context
 from stoa.application.gateway import Gateway
 from stoa.application.list_operations import ListQuery, Page
 from stoa.domain.identity import Principal
@@ -14,6 +15,7 @@ from stoa.domain.tool import Tool, ToolAnnotations
 
 __all__ = [
     "BearerToken",
+    "Context",
     "Gateway",
     "Invocation",
     "ListQuery",

@@ -33,6 +33,7 @@ from stoa.application.memory.rate_limiter import InMemoryRateLimiter
 from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.memory.tool_source import InMemoryToolSource
+from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.ports.metering import MeteringSink
@@ -43,6 +44,7 @@ from stoa.application.ports.token_verifier import TokenVerifier
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.application.refresh_catalogue import RefreshCatalogue
+from stoa.application.routed_arguments import RoutedArgument
 from stoa.application.static_backend import StaticBackend
 from stoa.application.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.tool_registry import ToolRegistry
@@ -87,7 +89,7 @@ class Gateway:
         policy = policy or RulesPolicyEngine()
         limiter = limiter or InMemoryRateLimiter(clock)
         self._local = LocalBackend()
-        view = CallerView(lambda: self.registry.catalogue, policy)
+        view = self._view = CallerView(lambda: self.registry.catalogue, policy)
         self._backends = (self._local, StaticBackend(), ToolPages(view), *backends)
         self._manifests = InMemoryToolSource()
         self._converters = dict(converters or {})
@@ -133,11 +135,13 @@ class Gateway:
         consumer: str = "library",
         request_id: str | None = None,
         kind: Kind = "tool",
+        channel: ClientChannel | None = None,
     ) -> Outcome:
         """Call a tool as `credential`: a Principal that you vouch for, or a BearerToken to verify.
 
-        `kind="resource"` reads the resource whose URI is given, `kind="prompt"` gets a prompt. Arguments that are no
-        JSON (a circle, thousands of levels) are refused like invalid ones.
+        `kind="resource"` reads the resource whose URI is given, `kind="prompt"` gets a prompt. `channel`: the way back
+        to who is asked when it has questions. Arguments that are no JSON (a circle, thousands of levels) are refused
+        like invalid ones.
         """
         return await self.invoke_tool.execute(
             Invocation(
@@ -149,8 +153,20 @@ class Gateway:
                 consumer=consumer,
                 request_id=request_id,
                 kind=kind,
-            )
+            ),
+            channel,
         )
+
+    async def routed_arguments(
+        self, caller: Principal, tenant: TenantId | None, name: str, door: Door
+    ) -> tuple[RoutedArgument, ...]:
+        """The arguments of this tool that are repeated in headers; none when the caller may not list it. `caller` is
+        authenticated; its limit is not counted, for the call that follows counts."""
+        principal = caller.acting_for(tenant)
+        found = None if principal is None else self.registry.find(principal.tenant, name)
+        if principal is None or found is None or not found.routed:
+            return ()
+        return found.routed if await self._view.one(Tool, principal, door, name) is not None else ()
 
     async def tools(self, credential: Credential, query: ListQuery = ListQuery(), door: Door = "library") -> Page[Tool]:
         """The tools that `credential` may call."""
@@ -180,7 +196,8 @@ class Gateway:
         **rest: Any,
     ) -> Any:
         """Register a Python function; usable with and without parentheses. Types of its parameters become the input
-        schema, its docstring the description. `rest` are further fields of Tool."""
+        schema, its docstring the description; one with the type Context gives the way back to the client. `rest` are
+        further fields of Tool."""
 
         def register(target: Function) -> Function:
             tool_name = name or name_of(target)

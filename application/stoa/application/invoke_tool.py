@@ -13,9 +13,11 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stoa.application.admit_caller import AdmitCaller
+from stoa.application.patient_channel import PatientChannel
+from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.ports.metering import MeteringSink
@@ -23,11 +25,15 @@ from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.tool_backend import CallContext
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
+from stoa.domain.dialogue import NO_CAPABILITIES, InputRequest, InputRequired
 from stoa.domain.errors import (
     BackendSpokeNonsense,
     BackendTimedOut,
     BackendUnavailable,
+    ClientCannot,
+    ClientRefused,
     InvalidArguments,
+    InvalidState,
     MeteringUnavailable,
     NotAuthenticated,
     NotPermitted,
@@ -54,13 +60,16 @@ _REFUSAL_STATUS: tuple[tuple[type[StoaError], Status], ...] = (
     (ToolNotFound, Status.INVALID),
     (QuotaExceeded, Status.RATE_LIMITED),
     (InvalidArguments, Status.INVALID),
+    (InvalidState, Status.INVALID),
+    (ClientCannot, Status.INVALID),
+    (ClientRefused, Status.ERROR),
 )
 
 
 class _Call:
     """What is known of a call while it runs; the finaliser reads it, however far the call came."""
 
-    __slots__ = ("decision", "error", "is_sent", "principal", "registered", "result", "status")
+    __slots__ = ("decision", "error", "is_sent", "principal", "questions", "registered", "result", "status")
 
     def __init__(self) -> None:
         self.principal: Principal | None = None
@@ -70,6 +79,7 @@ class _Call:
         self.status = Status.ERROR
         self.result: ToolResult | None = None
         self.error: StoaError | None = None
+        self.questions: Mapping[str, InputRequest] | None = None
 
 
 class InvokeTool:
@@ -99,12 +109,13 @@ class InvokeTool:
         self._ids = ids
         self._prices = prices
 
-    async def execute(self, invocation: Invocation) -> Outcome:
+    async def execute(self, invocation: Invocation, channel: ClientChannel | None = None) -> Outcome:
+        """`channel`: the way back to the client, where the door has one."""
         started_ns = self._clock.monotonic_ns()
         event_id = self._ids.new_id()
         call = _Call()
         try:
-            call.result = await self._run(invocation, call, invocation.request_id or event_id)
+            call.result = await self._run(invocation, call, invocation.request_id or event_id, channel)
             call.status = Status.ERROR if call.result.is_error else Status.SUCCESS
         except asyncio.CancelledError:
             call.status = Status.CANCELLED
@@ -113,6 +124,11 @@ class InvokeTool:
         except (BackendUnavailable, BackendTimedOut, BackendSpokeNonsense) as failure:
             call.status = Status.TIMEOUT if isinstance(failure, BackendTimedOut) else Status.ERROR
             call.result = ToolResult.error(f"{failure.message} [{failure.code}]")
+        except InputRequired as pause:
+            if channel is None:  # raised by the tool itself, where no round can follow
+                call.error, call.status = ClientCannot(NO_CAPABILITIES.missing(pause.requests)), Status.INVALID
+            else:
+                call.questions, call.status = pause.requests, Status.INPUT_REQUIRED
         except StoaError as refusal:
             call.error = refusal
             call.status = next((status for kind, status in _REFUSAL_STATUS if isinstance(refusal, kind)), Status.ERROR)
@@ -121,7 +137,9 @@ class InvokeTool:
             call.error = StoaError(f"Internal error; quote {event_id} when reporting it")
         return await self._finish(invocation, call, event_id, started_ns)
 
-    async def _run(self, invocation: Invocation, call: _Call, request_id: str) -> ToolResult:
+    async def _run(
+        self, invocation: Invocation, call: _Call, request_id: str, channel: ClientChannel | None = None
+    ) -> ToolResult:
         caller = call.principal = await self._admission.authenticate(invocation.credential)
         await self._admission.limit(caller)
 
@@ -160,8 +178,10 @@ class InvokeTool:
             raise _unmetered(full) from full
         call.is_sent = True
         try:
-            async with asyncio.timeout(tool.timeout_seconds):
-                answer = await registered.call(arguments, CallContext(permit, principal, request_id, invocation.door))
+            async with asyncio.timeout(tool.timeout_seconds) as deadline:
+                patient = None if channel is None else PatientChannel(channel, deadline)
+                context = CallContext(permit, principal, request_id, patient, invocation.door)
+                answer = await registered.call(arguments, context)
         except TimeoutError as late:
             raise BackendTimedOut(f"No answer within {tool.timeout_seconds:g} s") from late
 
@@ -180,11 +200,17 @@ class InvokeTool:
             await self._sink.record(event, is_admitted=call.is_sent)
         except MeteringUnavailable as lost:
             # An answer whose event is not kept would be a call that never happened: it is withheld, and free.
-            call.result, call.error, call.status, cost = None, _unmetered(lost), Status.ERROR, MicroUnits(0)
+            call.result, call.questions, call.error, call.status, cost = (
+                None,
+                None,
+                _unmetered(lost),
+                Status.ERROR,
+                MicroUnits(0),
+            )
         except Exception:  # noqa: BLE001  # last line of defence, as in execute: whether the event is kept is not known
             _log.exception("metering failed unexpectedly", extra={"request_id": event_id})
             doubt = MeteringUnavailable(f"Internal error; quote {event_id} when reporting it")
-            call.result, call.error, call.status, cost = None, doubt, Status.ERROR, MicroUnits(0)
+            call.result, call.questions, call.error, call.status, cost = None, None, doubt, Status.ERROR, MicroUnits(0)
         finally:  # also when the caller goes away while the event is being written
             outcome = Outcome(
                 status=call.status,
@@ -196,6 +222,7 @@ class InvokeTool:
                 latency_ms=latency_ms,
                 cost=cost,
                 event=event,
+                questions=call.questions,
             )
             self._tell(invocation, outcome)
         return outcome

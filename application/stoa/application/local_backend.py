@@ -9,6 +9,7 @@ import pydantic_core
 from pydantic import ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
+from stoa.application.context import Context
 from stoa.application.local_content import contents_of, messages_of
 from stoa.application.manifests import describe_validation_error
 from stoa.application.ports.tool_backend import BackendCall, CallContext, ToolBackend
@@ -36,9 +37,11 @@ class LocalBackend(ToolBackend):
         """
         if self._functions.get(key, function) is not function:
             raise InvalidInput(f"{key}: a function of this name is registered already; rename one of them")
-        schema = _Signature(function).schema
+        signature = _Signature(function)
+        if signature.context is not None and not _is_async(function):
+            raise InvalidInput(f"{key}: a function with a Context must be `async def`; only there it can be awaited")
         self._functions[key] = function
-        return schema
+        return signature.schema
 
     def prepare(self, tool: Operation) -> BackendCall:
         if not isinstance(tool.binding, LocalBinding) or tool.binding.function not in self._functions:
@@ -57,6 +60,8 @@ class _Signature:
         fields: dict[str, Any] = {}
         self.parameters: dict[str, str] = {}
         """Parameter by field. Fields have names of their own, because a model reserves some and Python none."""
+        self.context: str | None = None
+        """The parameter that gets the Context; it is none of the tool's arguments."""
         try:
             parameters = inspect.signature(function, eval_str=True).parameters.values()
         except (NameError, TypeError, ValueError) as caught:
@@ -64,6 +69,9 @@ class _Signature:
         for parameter in parameters:
             if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY}:
                 raise InvalidInput(f"{name}({parameter}): use named parameters with type hints")
+            if parameter.annotation is Context and self.context is None:
+                self.context = parameter.name
+                continue
             annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
             default = ... if parameter.default is parameter.empty else parameter.default
             field = f"p{len(fields)}"
@@ -83,13 +91,17 @@ def name_of(function: Function) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+def _is_async(function: Function) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004  # an object whose __call__ is `async def`
+    )
+
+
 class _LocalCall(BackendCall):
     def __init__(self, tool: Operation, function: Function) -> None:
         self._tool = tool
         self._function = function
-        self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-            getattr(function, "__call__", None)  # noqa: B004  # an object whose __call__ is `async def`
-        )
+        self._is_async = _is_async(function)
         self._signature = _Signature(function)
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> ToolResult:
@@ -103,6 +115,8 @@ class _LocalCall(BackendCall):
                 raise InvalidArguments([Violation("", problem)]) from caught
             return ToolResult.error(f"Invalid arguments: {problem}")
         values = {name: getattr(typed, field) for field, name in self._signature.parameters.items()}
+        if self._signature.context is not None:
+            values[self._signature.context] = Context(context)
         if self._is_async:
             return self._result(await self._function(**values))
         return self._result(await asyncio.to_thread(self._function, **values))

@@ -141,7 +141,7 @@ def _figures(tally: _Tally) -> UsageFigures:
     return UsageFigures(
         calls=calls,
         errors=tally.count(_FAILURES),
-        refusals=calls - tally.count(CHARGED),
+        refusals=calls - tally.count(CHARGED) - tally.count([Status.INPUT_REQUIRED]),
         total_latency_ms=sum(latency * count for latency, count in tally.latencies.items()),
         p50_latency_ms=tally.percentile(50),
         p95_latency_ms=tally.percentile(95),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from stoa.application.argument_schema import ArgumentSchema
 from stoa.application.output_schema import OutputSchema
 from stoa.application.ports.tool_backend import BackendCall, ToolBackend
+from stoa.application.routed_arguments import RoutedArgument, routed_arguments
 from stoa.domain.catalogue import Catalogue, CatalogueDiff
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, error
@@ -26,6 +27,8 @@ class RegisteredTool:
     arguments: ArgumentSchema
     output: OutputSchema | None
     call: BackendCall
+    routed: tuple[RoutedArgument, ...] = ()
+    """Arguments that MCP clients repeat in headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class _Snapshot:
     catalogue: Catalogue
     registered: Mapping[OperationKey, RegisteredTool]
     version: int
+    routed_names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,11 @@ class ToolRegistry:
         """Changes whenever the catalogue does."""
         return self._snapshot.version
 
+    @property
+    def routed_names(self) -> frozenset[str]:
+        """Names of tools, of whatever tenant, with arguments that are repeated in headers."""
+        return self._snapshot.routed_names
+
     def find(self, tenant: TenantId | None, name: str, kind: Kind = "tool") -> RegisteredTool | None:
         """What has this name in the tenant's view; for a resource, what is read under this URI."""
         snapshot = self._snapshot
@@ -93,7 +102,9 @@ class ToolRegistry:
                 findings.append(error(str(key), refused.message))
         if len(registered) < len(catalogue):
             catalogue = Catalogue({key: entry.tool for key, entry in registered.items()})
-        return Prepared(old.catalogue.diff(catalogue), _Snapshot(catalogue, registered, old.version + 1), findings)
+        routed_names = frozenset(key.name for key, entry in registered.items() if entry.routed)
+        snapshot = _Snapshot(catalogue, registered, old.version + 1, routed_names)
+        return Prepared(old.catalogue.diff(catalogue), snapshot, findings)
 
     def adopt(self, prepared: Prepared) -> list[Finding]:
         """Make a prepared catalogue the current one, in one step, and tell the listeners; returns its findings.
@@ -115,4 +126,5 @@ class ToolRegistry:
             raise InvalidInput(f"no back end for tools of kind {tool.binding.kind} is installed")
         promised = tool.output_schema if isinstance(tool, Tool) else None
         output = None if promised is None else OutputSchema(tool.name, promised)
-        return RegisteredTool(tool, ArgumentSchema(tool.input_schema), output, backend.prepare(tool))
+        routed = routed_arguments(tool.input_schema) if isinstance(tool, Tool) else ()
+        return RegisteredTool(tool, ArgumentSchema(tool.input_schema), output, backend.prepare(tool), routed)

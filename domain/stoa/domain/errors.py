@@ -2,13 +2,17 @@
 
     StoaError
     ├─ InvalidInput               the caller can fix it
-    │  └─ InvalidArguments        tool arguments against the tool's schema
+    │  ├─ InvalidArguments        tool arguments against the tool's schema
+    │  ├─ InvalidState            what a client must bring back unchanged was changed, or is too old
+    │  ├─ ClientCannot            the call needs something of the client that it did not offer
+    │  └─ ClientRefused           the client did not give what it was asked for
     ├─ NotAuthenticated
     ├─ NotPermitted               carries the decision
     ├─ ToolNotFound               unknown, or invisible to this caller: one answer for both
     │  └─ ResourceNotFound  PromptNotFound
     ├─ QuotaExceeded              says when to come back
     └─ Unavailable                something the call depends on could not answer
+       ├─ SessionsFull            no more sessions can be opened now
        ├─ IdentityUnavailable  PolicyUnavailable  LimiterUnavailable  MeteringUnavailable
        │                          governing parts: the call is refused
        ├─ BackendUnavailable  BackendTimedOut  BackendSpokeNonsense
@@ -64,6 +68,36 @@ class InvalidArguments(InvalidInput):
         listed = "; ".join(f"{v.path or '(root)'}: {v.expected}" for v in violations)
         super().__init__(f"Invalid arguments: {listed}")
         self.violations = tuple(violations)
+
+
+class InvalidState(InvalidInput):
+    """The state of an earlier round is not ours, not this caller's, not for this call, or has expired: one answer for
+    all, so that nobody learns which."""
+
+    code = "invalid_request_state"
+
+    def __init__(self) -> None:
+        super().__init__("Invalid or expired requestState")
+
+
+class ClientCannot(InvalidInput):
+    """The call has to ask its client for something that the client did not declare."""
+
+    code = "client_cannot"
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__(f"The client must support {', '.join(missing)} for this call")
+        self.missing = tuple(missing)
+        """Names of client capabilities."""
+
+
+class ClientRefused(InvalidInput):
+    """The client answered a question of the call with an error, or with what does not fit it."""
+
+    code = "client_refused"
+
+    def __init__(self, question: str) -> None:
+        super().__init__(f"The client did not answer the question {question!r} as it has to")
 
 
 class NotAuthenticated(StoaError):
@@ -136,6 +170,15 @@ class Unavailable(StoaError):
     """A dependency could not answer."""
 
     code = "unavailable"
+
+
+class SessionsFull(Unavailable):
+    """The server has as many sessions as it can keep."""
+
+    code = "sessions_full"
+
+    def __init__(self) -> None:
+        super().__init__("The server cannot open more sessions at the moment")
 
 
 class IdentityUnavailable(Unavailable):

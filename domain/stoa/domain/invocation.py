@@ -1,7 +1,9 @@
 """One call of one tool, resource or prompt: what was asked, and how it ended."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stoa.domain.dialogue import InputRequest
 from stoa.domain.errors import ContentUnavailable, StoaError
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.json_value import JsonObject
@@ -46,7 +48,7 @@ class Invocation:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """How an invocation ended. Exactly one of `result` and `error` is set."""
+    """How an invocation ended. Exactly one of `result`, `error` and `questions` is set."""
 
     status: Status
     result: ToolResult | None
@@ -59,6 +61,8 @@ class Outcome:
     latency_ms: int
     cost: MicroUnits
     event: MeteringEvent
+    questions: Mapping[str, InputRequest] | None = None
+    """What the client has to answer before the call can go on, with status `input_required`."""
 
     def content(self) -> ToolResult:
         """The answer of a resource or prompt, which cannot say in itself that it failed. Raises StoaError."""

@@ -28,10 +28,12 @@ class Status(StrEnum):
     INVALID = "invalid"
     """No such tool for this caller, or its arguments were refused."""
     CANCELLED = "cancelled"
+    INPUT_REQUIRED = "input_required"
+    """A round ended with questions to the client; the call goes on when they are answered."""
 
 
 CHARGED = frozenset({Status.SUCCESS, Status.ERROR, Status.TIMEOUT, Status.CANCELLED})
-"""Outcomes that cost something once the back end was called; refusals are free."""
+"""Outcomes that cost something once the back end was called; refusals and rounds that end with a question are free."""
 
 
 CostUnits = Annotated[

@@ -22,10 +22,12 @@ from dishka import provide as provide  # pyright: ignore[reportUnknownVariableTy
 
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import SystemClock
+from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.memory.metering import MeteringOff
 from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import InMemoryRateLimiter, Unlimited
+from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.credential_source import CredentialSource
@@ -41,6 +43,7 @@ from stoa.application.summarise_usage import SummariseUsage
 from stoa.domain.errors import StoaError
 from stoa.domain.identity import Principal
 from stoa.infrastructure.credentials import ChainedCredentialSource, EnvironmentCredentialSource, FileCredentialSource
+from stoa.infrastructure.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.manifest_files import FileToolSource
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.logs import configure_logging
@@ -57,7 +60,10 @@ from stoa.interfaces.http.metadata import metadata_blueprint
 from stoa.interfaces.http.operations import operations_blueprint
 from stoa.interfaces.http.rest import rest_blueprint
 from stoa.interfaces.mcp.engine import McpEngine
+from stoa.interfaces.mcp.request_state import RequestStates
+from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.streamable_http import StreamableHttp
+from stoa.interfaces.mcp.streams import Streams
 from stoa.interfaces.settings import Settings
 
 DEV_ISSUER = "http://127.0.0.1/stoa-dev-issuer"
@@ -216,8 +222,25 @@ class Doors(Provider):
         return ProtectedResource(f"{settings.url}/mcp", metadata_url, identity.verifier.issuers)
 
     @provide
-    def engine(self, gateway: Gateway, resource: ProtectedResource, version: Version) -> McpEngine:
-        return McpEngine(gateway, resource, version)
+    def states(self, settings: Settings, clock: Clock, resource: ProtectedResource) -> RequestStates:
+        given = settings.state_secret
+        secret = load_or_create(settings.data_dir) if given is None else given.get_secret_value().encode()
+        return RequestStates(secret, clock, resource.url)
+
+    @provide
+    def engine(
+        self,
+        settings: Settings,
+        clock: Clock,
+        gateway: Gateway,
+        resource: ProtectedResource,
+        version: Version,
+        states: RequestStates,
+    ) -> McpEngine:
+        sessions = None
+        if settings.sessions == "memory":
+            sessions = Sessions(InMemorySessionStore(clock), Streams(InMemoryEventStore()))
+        return McpEngine(gateway, resource, version, states=states, sessions=sessions, clock=clock)
 
     @provide
     def app(

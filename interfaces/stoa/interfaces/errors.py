@@ -7,6 +7,7 @@ import math
 from typing import NamedTuple
 
 from stoa.domain.errors import (
+    ClientCannot,
     InvalidInput,
     NotAuthenticated,
     NotPermitted,
@@ -31,6 +32,7 @@ INTERNAL = WireError(500, -32603, 70)
 WIRE_ERRORS: dict[type[StoaError], WireError] = {
     StoaError: INTERNAL,
     InvalidInput: WireError(400, -32602, 65),
+    ClientCannot: WireError(400, -32021, 69),
     NotAuthenticated: WireError(401, 4010, 77),
     NotPermitted: WireError(403, 4030, 77),
     ToolNotFound: WireError(404, -32602, 66),

@@ -1,9 +1,9 @@
-"""Everything that can be configured from the environment, read once by `bootstrap`. Nothing here is secret."""
+"""Everything that can be configured from the environment, read once by `bootstrap`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from stoa.application.manifests import RateLimitManifest
@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     """Manifest files and folders, comma-separated."""
     data_dir: Path = Path("var")
     """Outbox and development keys."""
+    sessions: Literal["memory", "none"] = "memory"
+    """Where sessions of MCP's handshake era are kept. `none`: every request stands for itself, as it must where several
+    processes answer."""
+    state_secret: SecretStr | None = None
+    """Seals what clients carry between the rounds of a call; the same on all replicas. None: made in `data_dir`."""
     secrets_dir: Path | None = None
     """Folder with the tools' secrets, laid out as Kubernetes mounts them: TENANT/NAME/KEY."""
     allow_private_spec_urls: bool = True
@@ -58,6 +63,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("state_secret")
+    @classmethod
+    def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("32 characters or more, chosen at random")
+        return value
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -6,7 +6,9 @@ import pytest
 from mcp_types.methods import validate_server_result
 from tests.interfaces.doors import LEGACY, MODERN, World
 
-OFFERED = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
+PLAIN = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
+CHANGING = {name: {"listChanged": True} for name in ("tools", "resources", "prompts")}
+OFFERED = {**PLAIN, **CHANGING, "logging": {}}
 
 
 def _hello(version: Any) -> dict[str, Any]:
@@ -18,7 +20,7 @@ async def test_initialize_answers_the_requested_revision(world: World, version: 
     result = (await world.legacy("initialize", _hello(version), version=None)).json()["result"]
     validate_server_result("initialize", version, result)
     assert result["protocolVersion"] == version
-    assert result["capabilities"] == OFFERED
+    assert result["capabilities"] == PLAIN
     assert result["serverInfo"]["version"] == "1.2.3"
     assert ("title" in result["serverInfo"]) == (version >= "2025-06-18")
 

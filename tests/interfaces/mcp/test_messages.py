@@ -42,9 +42,9 @@ def test_an_error_says_everything_but_what_is_unknown(request_id: Any, code: int
 
 
 def test_a_message_without_id_is_a_notification_and_one_with_a_result_a_response() -> None:
-    assert messages.read({"jsonrpc": "2.0", "method": "a/b", "params": {"x": 1}}) == Notification("a/b")
-    assert messages.read({"jsonrpc": "2.0", "id": 1, "result": {}}) == Response()
-    assert messages.read({"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": ""}}) == Response()
+    assert messages.read({"jsonrpc": "2.0", "method": "a/b", "params": {"x": 1}}) == Notification("a/b", {"x": 1})
+    assert messages.read({"jsonrpc": "2.0", "id": 1, "result": {}}) == Response(1, {})
+    assert messages.read({"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": ""}}) == Response(1, None)
 
 
 @pytest.mark.parametrize("bad", [None, True, 1.5, {}, [], [1]])

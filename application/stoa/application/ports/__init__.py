@@ -4,13 +4,16 @@ Each docstring states the laws that every adapter keeps; `tests/contracts` holds
 in-memory adapters live in `stoa.application.memory` and are part of the product.
 """
 
+from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.credential_source import CredentialSource
+from stoa.application.ports.event_store import EventStore, Replay, StoredEvent
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.ports.metering import MeteringSink, UsageLog
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.ports.session_store import SessionStore
 from stoa.application.ports.spec import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
 from stoa.application.ports.tool_backend import BackendCall, CallContext, ToolBackend
@@ -19,10 +22,12 @@ from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 __all__ = [
     "BackendCall",
     "CallContext",
+    "ClientChannel",
     "Clock",
     "Conversion",
     "ConversionOptions",
     "CredentialSource",
+    "EventStore",
     "Health",
     "HealthProbe",
     "IdFactory",
@@ -31,9 +36,12 @@ __all__ = [
     "MeteringSink",
     "PolicyEngine",
     "RateLimiter",
+    "Replay",
+    "SessionStore",
     "SpecConverter",
     "SpecDocument",
     "SpecSource",
+    "StoredEvent",
     "TokenIssuer",
     "TokenVerifier",
     "ToolBackend",

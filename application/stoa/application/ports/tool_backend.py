@@ -4,6 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
+from stoa.application.ports.client_channel import ClientChannel
 from stoa.domain.identity import Principal
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
@@ -18,6 +19,8 @@ class CallContext:
     permit: Permit
     principal: Principal
     request_id: str
+    channel: ClientChannel | None = None
+    """The way back to the client; None: it cannot be told or asked anything."""
     door: Door = "library"
 
 
@@ -27,7 +30,7 @@ class BackendCall(Protocol):
     Laws: the arguments are valid by the tool's input schema; nothing is sent for a permit of another tool; cancelling
     the call releases its connection. An answer of the back end, whatever it says, is a value. Raises
     BackendUnavailable, BackendTimedOut, BackendSpokeNonsense, or InvalidArguments when a value cannot be sent as
-    the binding demands. The deadline is kept by the caller.
+    the binding demands; lets pass what the client channel raises. The deadline is kept by the caller.
     """
 
     @abstractmethod

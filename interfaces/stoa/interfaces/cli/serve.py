@@ -61,6 +61,7 @@ def _supervise(config: uvicorn.Config) -> int:
     """The exit code; `uvicorn.run` would report success when no worker could start."""
     with tempfile.TemporaryDirectory(prefix="stoa-metrics-") as shared:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        os.environ["SESSIONS"] = "none"  # a session would be unknown to every worker but one
         supervisor = Multiprocess(config, [config.bind_socket()])
         supervisor.run()
     has_failed = any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)

@@ -5,35 +5,61 @@
 Strangers are told 401 before anything else; what they tried to call is metered all the same.
 """
 
+import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
 from stoa.application.gateway import Gateway
-from stoa.domain.errors import NotAuthenticated, NotPermitted, QuotaExceeded, StoaError
+from stoa.application.memory.clock import SystemClock
+from stoa.application.ports.clock import Clock
+from stoa.domain.catalogue import CatalogueDiff
+from stoa.domain.errors import ClientCannot, NotAuthenticated, NotPermitted, QuotaExceeded, SessionsFull, StoaError
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation
 from stoa.domain.json_value import as_object, is_array
 from stoa.domain.operation import Kind
+from stoa.domain.session import Session
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.errors import retry_after_seconds, wire_error
-from stoa.interfaces.mcp import envelope, messages
+from stoa.interfaces.mcp import asking, envelope, messages, param_headers
+from stoa.interfaces.mcp.channel import Channels
 from stoa.interfaces.mcp.completion import Completions
 from stoa.interfaces.mcp.exchange import JSON, Exchange, MethodCall, Reply
 from stoa.interfaces.mcp.lifecycle import Lifecycle
 from stoa.interfaces.mcp.listing import Listing
-from stoa.interfaces.mcp.messages import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Fault, Notification, Request
+from stoa.interfaces.mcp.messages import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    MISSING_CAPABILITY,
+    REQUEST_CANCELLED,
+    Fault,
+    Notification,
+    Request,
+    Response,
+)
 from stoa.interfaces.mcp.prompts import Prompts
+from stoa.interfaces.mcp.request_state import RequestStates
 from stoa.interfaces.mcp.resources import Resources
 from stoa.interfaces.mcp.revisions import ASSUMED, LEGACY, Revision
+from stoa.interfaces.mcp.sessions import HEADER, Sessions
+from stoa.interfaces.mcp.streams import Recording
+from stoa.interfaces.mcp.subscriptions import DEBOUNCE_SECONDS, Subscriptions
 from stoa.interfaces.mcp.tools import Tools
 
 _log = logging.getLogger(__name__)
 
+_LISTS: dict[Kind, str] = {"tool": "tools", "resource": "resources", "prompt": "prompts"}
+"""What the protocol calls the list of each kind."""
+
 MAX_BATCH = 50
 PAGE_SIZE = 1000
 
-Handler = Callable[[MethodCall], Awaitable[bytes]]
+_CLIENT_FAULTS = frozenset({INVALID_PARAMS, MISSING_CAPABILITY})
+
+Handler = Callable[[MethodCall], Awaitable[bytes | Reply]]
 
 
 class _Method(NamedTuple):
@@ -43,16 +69,36 @@ class _Method(NamedTuple):
 
 
 class McpEngine:
-    """Answers one exchange at a time; keeps no state between them. `page_size`: entries on one page of a list."""
+    """Answers one exchange at a time; keeps no state between them. `page_size`: entries on one page of a list.
+    `states`: what a call with several rounds needs; without it another process cannot go on with what this one began.
+    `sessions`: without them every request of the handshake era stands for itself.
+    """
 
     def __init__(
-        self, gateway: Gateway, resource: ProtectedResource, version: str, *, page_size: int = PAGE_SIZE
+        self,
+        gateway: Gateway,
+        resource: ProtectedResource,
+        version: str,
+        *,
+        page_size: int = PAGE_SIZE,
+        states: RequestStates | None = None,
+        sessions: Sessions | None = None,
+        clock: Clock | None = None,
+        debounce_seconds: float = DEBOUNCE_SECONDS,
     ) -> None:
         self._gateway = gateway
         self._resource = resource
-        lifecycle = Lifecycle(version)
+        clock = clock or SystemClock()
+        self._sessions = sessions
+        lifecycle = Lifecycle(version, gateway, sessions)
+        channels = Channels(states or RequestStates(os.urandom(32), clock, resource.url), sessions)
+        announce = None if sessions is None else sessions.streams.announce
+        self.subscriptions = Subscriptions(
+            tuple(_LISTS.values()), lifecycle.server_info, clock, announce, debounce_seconds=debounce_seconds
+        )
+        gateway.registry.subscribe(self._publish)
         listing = Listing(lifecycle.server_info, page_size)
-        tools = Tools(gateway, lifecycle.server_info, listing)
+        tools = Tools(gateway, channels, lifecycle.server_info, listing)
         resources = Resources(gateway, lifecycle.server_info, listing)
         prompts = Prompts(gateway, lifecycle.server_info, listing)
         completions = Completions(gateway, lifecycle.server_info)
@@ -68,7 +114,16 @@ class McpEngine:
             "prompts/list": _Method(prompts.list),
             "prompts/get": _Method(prompts.get),
             "completion/complete": _Method(completions.complete),
+            "subscriptions/listen": _Method(self._listen, in_handshake_era=False),
         }
+        if sessions is not None:
+            self._methods["logging/setLevel"] = _Method(lifecycle.set_level, in_stateless_era=False)
+
+    def _publish(self, diff: CatalogueDiff) -> None:
+        keys = (*(one.key for one in (*diff.added, *diff.changed)), *diff.removed)
+        for kind, name in _LISTS.items():
+            if any(key.kind == kind for key in keys):
+                self.subscriptions.publish(name)
 
     async def answer(self, exchange: Exchange) -> Reply:
         value: Any = None
@@ -99,6 +154,8 @@ class McpEngine:
             if not isinstance(message, Request):
                 raise Fault(INVALID_REQUEST, "This revision has no requests from the server to respond to")
             revision = envelope.check_envelope(message, exchange.headers)
+            if message.method == "tools/call" and self._gateway.registry.routed_names:
+                await self._check_param_headers(message, exchange, caller)
             method = self._methods.get(message.method)
             if method is None or not method.in_stateless_era:
                 unknown = f"Unknown method: {message.method}"
@@ -107,36 +164,127 @@ class McpEngine:
             return _fault(fault, fault.http_status)
         return await self._dispatch(method.handler, MethodCall(message, revision, caller, exchange))
 
-    async def _handshake_era(self, exchange: Exchange, value: Any, caller: Principal, version: str | None) -> Reply:
-        revision = LEGACY.get(version or "", ASSUMED)
-        if is_array(value) and revision.has_batches:
-            return await self._batch(exchange, value, caller, revision)
-        return await self._one(exchange, value, caller, revision)
+    async def _check_param_headers(self, request: Request, exchange: Exchange, caller: Principal) -> None:
+        name = request.params.get("name")
+        if not isinstance(name, str) or name not in self._gateway.registry.routed_names:
+            return
+        routed = await self._gateway.routed_arguments(caller, exchange.tenant, name, "mcp")
+        try:
+            param_headers.check(routed, request.params.get("arguments"), exchange.headers)
+        except Fault as fault:
+            fault.request_id = request.id
+            raise
 
-    async def _one(self, exchange: Exchange, value: Any, caller: Principal, revision: Revision) -> Reply:
+    async def _listen(self, call: MethodCall) -> Reply:
+        if call.exchange.stream is None:
+            raise Fault(INVALID_REQUEST, "Accept text/event-stream to listen", http_status=406)
+        await self._gateway.admission.limit(call.caller)
+        return self.subscriptions.listen(call.request, call.caller)
+
+    async def _handshake_era(self, exchange: Exchange, value: Any, caller: Principal, version: str | None) -> Reply:
+        try:
+            session = await self._session(exchange, value, caller)
+        except Fault as fault:
+            return _fault(fault, fault.http_status)
+        revision = LEGACY.get(version or "", ASSUMED) if session is None else LEGACY[session.revision]
+        if is_array(value) and revision.has_batches:
+            return await self._batch(exchange, value, caller, revision, session)
+        return await self._one(exchange, value, caller, revision, session)
+
+    async def _session(self, exchange: Exchange, value: Any, caller: Principal) -> Session | None:
+        """The session that a request names; None where it names none, which is served all the same. `initialize` begins
+        a new one, whatever session the client had."""
+        session_id = None if self._sessions is None else exchange.headers.get(HEADER)
+        if self._sessions is None or session_id is None or as_object(value).get("method") == "initialize":
+            return None
+        session = await self._sessions.find(session_id, caller)
+        if exchange.stream is not None:
+            exchange.recording = Recording(self._sessions.streams, session)
+        return session
+
+    async def _one(
+        self, exchange: Exchange, value: Any, caller: Principal, revision: Revision, session: Session | None
+    ) -> Reply:
         try:
             message = messages.read(value)
         except Fault as fault:
             return _fault(fault, fault.http_status)
         if not isinstance(message, Request):
+            if session is not None:
+                self._note(session, message)
             return Reply(202)
         method = self._methods.get(message.method)
         if method is None or not method.in_handshake_era:
             return _fault(Fault(METHOD_NOT_FOUND, f"Unknown method: {message.method}", request_id=message.id), 200)
-        return await self._dispatch(method.handler, MethodCall(message, revision, caller, exchange))
+        call = MethodCall(message, revision, caller, exchange, session)
+        if session is None:
+            return await self._dispatch(method.handler, call)
+        return await self._cancellable(method.handler, call, session)
 
-    async def _batch(self, exchange: Exchange, values: list[Any], caller: Principal, revision: Revision) -> Reply:
+    def _note(self, session: Session, message: Notification | Response) -> None:
+        if self._sessions is None:
+            return
+        if isinstance(message, Response):
+            self._sessions.answered(session, message)
+        elif message.method == "notifications/cancelled":
+            self._sessions.cancel(session, message.params.get("requestId"))
+
+    async def _cancellable(self, handler: Handler, call: MethodCall, session: Session) -> Reply:
+        """As `_dispatch`, and the client may cancel it. A posted request needs an answer all the same."""
+        task = asyncio.current_task()
+        if self._sessions is None or task is None:
+            return await self._dispatch(handler, call)
+        with self._sessions.running(session, call.request.id, task) as running:
+            try:
+                return await self._dispatch(handler, call)
+            except asyncio.CancelledError:
+                if not running.is_cancelled or task.uncancel() > 0:
+                    raise
+        return _fault(Fault(REQUEST_CANCELLED, "Request cancelled", request_id=call.request.id), 200)
+
+    async def answer_other(self, http_method: str, exchange: Exchange) -> Reply:
+        """GET: the session's stream of its own, or the rest of one that broke off. DELETE: the session ends."""
+        version = exchange.headers.get(b"mcp-protocol-version")
+        if self._sessions is None or (version is not None and version not in LEGACY):
+            return _not_allowed(b"POST")
+        if http_method not in {"GET", "DELETE"}:
+            return _not_allowed(b"GET, POST, DELETE")
+        try:
+            caller = await self._gateway.admission.authenticate(exchange.credential)
+        except StoaError as refusal:
+            return self._refusal(refusal, None)
+        session_id = exchange.headers.get(HEADER)
+        if session_id is None:
+            return _fault(Fault(INVALID_REQUEST, "Missing session ID"), 400)
+        try:
+            session = await self._sessions.find(session_id, caller)
+        except Fault as fault:
+            return _fault(fault, fault.http_status)
+        if http_method == "GET":
+            return exchange.rejection or await self._follow(exchange, self._sessions, session)
+        await self._sessions.end(session)
+        return Reply(200, b"{}", (JSON,))
+
+    async def _follow(self, exchange: Exchange, sessions: Sessions, session: Session) -> Reply:
+        self.subscriptions.attend()
+        feed = await sessions.streams.follow(session, exchange.headers.get(b"last-event-id"))
+        return Reply(200, feed=feed)
+
+    async def _batch(
+        self, exchange: Exchange, values: list[Any], caller: Principal, revision: Revision, session: Session | None
+    ) -> Reply:
         if not 0 < len(values) <= MAX_BATCH:
             return _fault(Fault(INVALID_REQUEST, f"A batch has 1 to {MAX_BATCH} messages"), 400)
         if any(as_object(value).get("method") == "initialize" for value in values):
             return _fault(Fault(INVALID_REQUEST, "initialize must not be in a batch"), 400)
-        replies = [await self._one(exchange, value, caller, revision) for value in values]
+        replies = [await self._one(exchange, value, caller, revision, session) for value in values]
         bodies = [reply.body for reply in replies if reply.body]
         return Reply(200, b"[" + b",".join(bodies) + b"]", (JSON,)) if bodies else Reply(202)
 
     async def _dispatch(self, handler: Handler, call: MethodCall) -> Reply:
         try:
-            return Reply(200, await handler(call), (JSON,))
+            answer = await handler(call)
+            return Reply(200, answer, (JSON,)) if isinstance(answer, bytes) else answer
         except Fault as fault:
             fault.request_id = call.request.id
             return _fault(fault, fault.http_status if call.revision.is_stateless else 200)
@@ -158,11 +306,13 @@ class McpEngine:
         if isinstance(refusal, QuotaExceeded):
             data["retryAfterSeconds"] = refusal.retry_after_seconds
             headers.append((b"retry-after", b"%d" % retry_after_seconds(refusal)))
+        if isinstance(refusal, ClientCannot):
+            data["requiredCapabilities"] = asking.required(refusal.missing)
         if call is None or isinstance(refusal, (NotAuthenticated, NotPermitted)):
             status = wire.http_status
         elif not call.revision.is_stateless:
-            status = 200
-        elif wire.rpc_code == INVALID_PARAMS:
+            status = wire.http_status if isinstance(refusal, SessionsFull) else 200
+        elif wire.rpc_code in _CLIENT_FAULTS:
             status = 400
         else:
             status = wire.http_status if isinstance(refusal, QuotaExceeded) else 200
@@ -206,3 +356,8 @@ def _called(value: Any) -> Iterator[tuple[Kind, str]]:
 
 def _fault(fault: Fault, status: int) -> Reply:
     return Reply(status, messages.error(fault.request_id, fault.code, fault.message, fault.data), (JSON,))
+
+
+def _not_allowed(allowed: bytes) -> Reply:
+    body = messages.error(None, INVALID_REQUEST, "This HTTP method has no meaning here; see Allow")
+    return Reply(405, body, (JSON, (b"allow", allowed)))

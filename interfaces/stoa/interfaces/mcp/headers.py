@@ -9,19 +9,23 @@ from stoa.interfaces.mcp.messages import HEADER_MISMATCH, Fault
 _SENTINEL, _END = "=?base64?", "?="
 _ROUTING = frozenset({b"mcp-protocol-version", b"mcp-method", b"mcp-name"})
 
+_NONE: frozenset[bytes] = frozenset()
+
 
 class Headers:
     """Case-insensitive look-up; values as text. Bytes outside ASCII survive as Latin-1."""
 
-    __slots__ = ("_values", "repeated")
+    __slots__ = ("_values", "repeated", "repeated_names")
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
         self._values: dict[bytes, bytes] = {}
         self.repeated = False
         """A routing header stands there more than once: first-copy and last-copy readers would disagree."""
+        self.repeated_names: frozenset[bytes] = _NONE
         for name, value in raw:
-            if name in self._values and name in _ROUTING:
-                self.repeated = True
+            if name in self._values:
+                self.repeated_names |= {name}
+                self.repeated = self.repeated or name in _ROUTING
             self._values[name] = value
 
     def get(self, name: bytes) -> str | None:

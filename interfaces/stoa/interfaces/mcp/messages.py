@@ -17,7 +17,9 @@ INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 RESOURCE_NOT_FOUND = -32002
 """Of the handshake era."""
+REQUEST_CANCELLED = -32800
 HEADER_MISMATCH = -32020
+MISSING_CAPABILITY = -32021
 UNSUPPORTED_VERSION = -32022
 
 RequestId = str | int
@@ -33,11 +35,16 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Notification:
     method: str
+    params: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
     """A client's answer to a request of ours."""
+
+    id: RequestId | None
+    result: Any
+    """None: it answered with an error."""
 
 
 class Fault(Exception):  # the protocol's word is "error", which Python's own names crowd out
@@ -73,11 +80,14 @@ def read(value: Any) -> Message:
         raise Fault(INVALID_REQUEST, 'jsonrpc must be "2.0"')
     method = value.get("method")
     if method is None and ("result" in value or "error" in value):
-        return Response()
+        answered = value.get("id")
+        is_id = isinstance(answered, (str, int)) and not isinstance(answered, bool)
+        return Response(answered if is_id else None, value.get("result"))
     if not isinstance(method, str):
         raise Fault(INVALID_REQUEST, "method must be a string")
     if "id" not in value:
-        return Notification(method)
+        noted = value.get("params")
+        return Notification(method, noted if is_object(noted) else {})
     request_id = value["id"]
     if isinstance(request_id, bool) or not isinstance(request_id, (str, int)):
         raise Fault(INVALID_REQUEST, "id must be a string or an integer")

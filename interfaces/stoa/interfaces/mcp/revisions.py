@@ -15,6 +15,7 @@ class Revision:
     has_titles: bool = True
     has_structured_content: bool = True
     has_audio: bool = True
+    has_progress_messages: bool = True
     allows_any_structured: bool = False
     """Structured content and output schemas need not be objects."""
 
@@ -29,6 +30,7 @@ LEGACY = {
             has_titles=False,
             has_structured_content=False,
             has_audio=False,
+            has_progress_messages=False,
         ),
         Revision("2025-03-26", has_batches=True, has_titles=False, has_structured_content=False),
         Revision("2025-06-18"),

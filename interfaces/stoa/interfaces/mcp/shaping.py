@@ -21,6 +21,7 @@ from stoa.domain.result import (
 from stoa.domain.tool import Fingerprint, Tool
 from stoa.interfaces.mcp.revisions import Revision
 
+SERVER_INFO_KEY = "io.modelcontextprotocol/serverInfo"
 _CACHE_LIMIT = 50_000
 
 
@@ -163,5 +164,5 @@ def with_meta(wire: JsonObject, revision: Revision, server_info: JsonObject, **r
         **wire,
         "resultType": "complete",
         **rest,
-        "_meta": {"io.modelcontextprotocol/serverInfo": server_info},
+        "_meta": {SERVER_INFO_KEY: server_info},
     }

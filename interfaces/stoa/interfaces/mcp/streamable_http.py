@@ -1,7 +1,8 @@
 """The Streamable HTTP transport as a bare ASGI application: reads a POST, asks the engine, writes JSON or SSE.
 
 Only this module touches the connection. An answer goes out as JSON; it becomes an event stream when the client takes
-nothing else, or when it is late, so that proxies and clients do not give up on a silent connection.
+nothing else, when something has to be told or asked before it, or when it is late, so that proxies and clients do not
+give up on a silent connection.
 """
 
 import asyncio
@@ -14,10 +15,11 @@ from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Credential
 from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.engine import McpEngine
-from stoa.interfaces.mcp.exchange import JSON, Exchange, Reply
+from stoa.interfaces.mcp.exchange import JSON, Exchange, Reply, ResponseStream
 from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.messages import INTERNAL_ERROR, INVALID_REQUEST
 from stoa.interfaces.mcp.revisions import LEGACY
+from stoa.interfaces.mcp.streams import Feed, frame
 
 _log = logging.getLogger(__name__)
 
@@ -42,11 +44,10 @@ class StreamableHttp:
         self._late_seconds = late_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":
-            body = messages.error(None, INVALID_REQUEST, "Use POST; this server offers no stream of its own")
-            await _send(send, Reply(405, body, (JSON, (b"allow", b"POST"))))
-            return
         headers = Headers(scope["headers"])
+        if scope["method"] != "POST":
+            await self._without_body(scope["method"], scope["query_string"], headers, receive, send)
+            return
         takes_json, takes_events = _accepted(headers.get(b"accept"))
         body, rejection = await _read(headers, receive)
         if rejection is None and not (takes_json or takes_events):
@@ -68,10 +69,30 @@ class StreamableHttp:
             self._late_seconds if takes_events else None,
             is_stream=not takes_json,
         )
-        await answer.deliver(self._engine.answer(exchange))
+        if takes_events:
+            exchange.stream = answer
+            answer.belongs_to(exchange)
+        feed = await answer.deliver(self._engine.answer(exchange))
+        if feed is not None:
+            await _stream(feed, self._late_seconds, receive, send)
+
+    async def _without_body(self, method: str, query: bytes, headers: Headers, receive: Receive, send: Send) -> None:
+        _, takes_events = _accepted(headers.get(b"accept"))
+        exchange = Exchange(
+            headers=headers,
+            body=b"",
+            rejection=None if takes_events else _reject(406, "Accept text/event-stream"),
+            credential=credential_of(headers.get(b"authorization")),
+            tenant=tenant_of(query),
+        )
+        reply = await self._engine.answer_other(method, exchange)
+        if reply.feed is None:
+            await _send(send, reply)
+        else:
+            await _stream(reply.feed, self._late_seconds, receive, send)
 
 
-class _Answer:
+class _Answer(ResponseStream):
     """One answer on its way out, and what has to be seen to until it is ready: a client that goes away, and a
     connection that would be silent for too long. Most answers are ready before either is worth a task, so both begin
     only after a moment."""
@@ -83,10 +104,14 @@ class _Answer:
         self._is_stream = is_stream
         self._has_begun = False
         self._has_client = True
+        self._is_over = False
+        self._beginning: asyncio.Lock | None = None
+        self._exchange: Exchange | None = None
         self._attendants: list[asyncio.Task[None]] = []
 
-    async def deliver(self, work: Awaitable[Reply]) -> None:
-        """Send the result of `work`; cancel `work` when the client goes away and that means to cancel."""
+    async def deliver(self, work: Awaitable[Reply]) -> Feed | None:
+        """Send the result of `work`, or return it when it is a stream; cancel `work` when the client goes away and that
+        means to cancel."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         timer = loop.call_later(_ATTEND_AFTER_SECONDS, self._attend, task)
@@ -96,7 +121,7 @@ class _Answer:
             if self._has_client or task is None:
                 raise
             task.uncancel()
-            return
+            return None
         except Exception:  # noqa: BLE001  # last line of defence: a defect of ours must not leak to the client
             _log.exception("a request to the MCP endpoint failed unexpectedly")
             reply = Reply(500, messages.error(None, INTERNAL_ERROR, "Internal error"), (JSON,))
@@ -106,7 +131,10 @@ class _Answer:
                 attendant.cancel()
             if self._attendants:
                 await asyncio.wait(self._attendants)
+        if reply.feed is not None:
+            return reply.feed
         await self._finish(reply)
+        return None
 
     def _attend(self, task: asyncio.Task[None] | None) -> None:
         if self._receive is not None and task is not None:
@@ -127,19 +155,72 @@ class _Answer:
                 await self._begin_stream()
             await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
 
+    def belongs_to(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def notify(self, message: bytes) -> None:
+        if self._is_over or not self._has_client:
+            return
+        if not self._has_begun:
+            await self._begin_stream()
+        await self._send({"type": "http.response.body", "body": await self._event(message), "more_body": True})
+
     async def _begin_stream(self) -> None:
-        await self._send({"type": "http.response.start", "status": 200, "headers": list(_SSE_HEADERS)})
-        self._has_begun = True  # only now: a start that was cancelled on its way to the client has begun nothing
+        if self._beginning is None:
+            self._beginning = asyncio.Lock()  # a message and a comment may both want to be the first
+        async with self._beginning:
+            if not self._has_begun:
+                await self._send({"type": "http.response.start", "status": 200, "headers": list(_SSE_HEADERS)})
+                self._has_begun = True  # only now: a start that was cancelled on its way has begun nothing
+                recording = None if self._exchange is None else self._exchange.recording
+                opening = b"" if recording is None else recording.opening()
+                if opening:
+                    await self._send({"type": "http.response.body", "body": opening, "more_body": True})
 
     async def _finish(self, reply: Reply) -> None:
+        self._is_over = True
         # An error keeps its HTTP status while that can still be said.
         if not self._has_begun and (not self._is_stream or reply.status != 200):
             await _send(self._send, reply)
             return
         if not self._has_begun:
             await self._begin_stream()
-        event = b"event: message\ndata: " + reply.body + b"\n\n"
+        event = await self._event(reply.body, is_last=True)
         await self._send({"type": "http.response.body", "body": event, "more_body": False})
+
+    async def _event(self, message: bytes, *, is_last: bool = False) -> bytes:
+        recording = None if self._exchange is None else self._exchange.recording
+        return frame(message) if recording is None else await recording.event(message, is_last=is_last)
+
+
+async def _stream(feed: Feed, every_seconds: float, receive: Receive, send: Send) -> None:
+    """Send a feed until it is over or the client goes away, with comments that keep the connection open."""
+    gone = asyncio.create_task(_disconnected(receive))
+    try:
+        await send({"type": "http.response.start", "status": 200, "headers": list(_SSE_HEADERS)})
+        await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
+        coming = asyncio.create_task(feed.next())
+        while not gone.done():
+            await asyncio.wait({gone, coming}, timeout=every_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                item = coming.result()
+                if item is None:
+                    break
+                await send({"type": "http.response.body", "body": item, "more_body": True})
+                coming = asyncio.create_task(feed.next())
+            elif not gone.done():
+                await send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
+        coming.cancel()
+        if not gone.done():
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        gone.cancel()
+        feed.close()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def credential_of(authorization: str | None) -> Credential:

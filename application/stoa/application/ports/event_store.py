@@ -1,0 +1,39 @@
+"""Messages of a session's streams, kept for clients that lost their connection."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    number: int
+    """From 1 within its stream, without gaps."""
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    events: Sequence[StoredEvent]
+    is_over: bool
+    """The stream has had its last message."""
+
+
+class EventStore(Protocol):
+    """Laws: `replay` gives what was appended to that stream of that session after that number, in order, and never
+    what belongs to another stream. Of each session a bounded number of messages is kept, the newest; a stream of which
+    something is missing is unknown."""
+
+    @abstractmethod
+    async def append(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> int:
+        """Keep a message; returns its number."""
+        ...
+
+    @abstractmethod
+    async def replay(self, session_id: str, stream: str, after: int) -> Replay | None:
+        """None: the stream is unknown, or what follows `after` is no longer complete."""
+        ...
+
+    @abstractmethod
+    async def forget(self, session_id: str) -> None: ...

@@ -1,0 +1,308 @@
+"""A server with everything that a tool can do towards its client: content of each kind, progress, log messages, forms,
+sampling, roots, several rounds, arguments in headers. The official MCP conformance suite is run against it.
+
+Run it with `python examples/everything.py [PORT]`; it needs the extra `server`. Everybody may call it, on loopback.
+"""
+
+import asyncio
+import sys
+from typing import Annotated, Any
+
+import uvicorn
+from pydantic import Field
+
+from stoa.application import Context, Gateway, ToolResult
+from stoa.application.manifests import RateLimitManifest
+from stoa.domain.dialogue import (
+    ClientCapabilities,
+    ElicitationRequest,
+    InputRequest,
+    RootsRequest,
+    SamplingMessage,
+    SamplingRequest,
+)
+from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, TextContent
+from stoa.interfaces.bootstrap import build_container
+from stoa.interfaces.http.guard import Guard
+from stoa.interfaces.settings import Settings
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+WAV = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA="
+PAUSE_SECONDS = 0.05
+
+
+def form(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+NAME = form(name={"type": "string"})
+
+
+def add_content_tools(gateway: Gateway) -> None:
+    """Results of each kind."""
+
+    @gateway.tool(name="a_ping")
+    def ping() -> str:
+        """Harmless; sorts first."""
+        return "pong"
+
+    @gateway.tool(name="test_simple_text")
+    def simple_text() -> str:
+        """Text."""
+        return "This is a simple text response for testing."
+
+    @gateway.tool(name="test_image_content")
+    def image() -> ToolResult:
+        """An image."""
+        return ToolResult((ImageContent(PNG, "image/png"),))
+
+    @gateway.tool(name="test_audio_content")
+    def audio() -> ToolResult:
+        """Audio."""
+        return ToolResult((AudioContent(WAV, "audio/wav"),))
+
+    @gateway.tool(name="test_embedded_resource")
+    def embedded() -> ToolResult:
+        """An embedded resource."""
+        text = "This is an embedded resource content."
+        return ToolResult((EmbeddedResource("test://embedded-resource", "text/plain", text=text),))
+
+    @gateway.tool(name="test_multiple_content_types")
+    def mixed() -> ToolResult:
+        """Text, an image and a resource."""
+        data = '{"test":"data","value":123}'
+        return ToolResult(
+            (
+                TextContent("Multiple content types test:"),
+                ImageContent(PNG, "image/png"),
+                EmbeddedResource("test://mixed-content-resource", "application/json", text=data),
+            )
+        )
+
+    @gateway.tool(name="test_error_handling")
+    def failing() -> ToolResult:
+        """An error."""
+        return ToolResult.error("This tool intentionally returns an error for testing")
+
+    @gateway.tool(name="test_x_mcp_header")
+    def routed(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
+        """An argument that clients repeat in a header."""
+        return f"served in {region}"
+
+    def annotated(
+        name: str | None = None,
+        address: dict[str, Any] | None = None,
+        contactMethod: str | None = None,  # noqa: N803  # the argument's name on the wire
+        phone: str | None = None,
+        email: str | None = None,
+    ) -> str:
+        return f"{name}, {address}: {contactMethod}, {phone or email}"
+
+    gateway.tool(
+        annotated, name="json_schema_2020_12_tool", description="All of JSON Schema.", input_schema=SCHEMA_2020_12
+    )
+
+
+SCHEMA_2020_12: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "$defs": {
+        "address": {
+            "$anchor": "addressDef",
+            "type": "object",
+            "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
+        }
+    },
+    "properties": {
+        "name": {"type": "string"},
+        "address": {"$ref": "#/$defs/address"},
+        "contactMethod": {"type": "string", "enum": ["phone", "email"]},
+        "phone": {"type": "string"},
+        "email": {"type": "string"},
+    },
+    "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
+    "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
+    "then": {"required": ["phone"]},
+    "else": {"required": ["email"]},
+    "additionalProperties": False,
+}
+
+
+def add_news_tools(gateway: Gateway) -> None:
+    """Progress and log messages."""
+
+    @gateway.tool(name="test_tool_with_progress")
+    async def progressing(context: Context) -> str:
+        """Tells how far it is."""
+        for value in (0, 50, 100):
+            await context.progress(value, 100, f"Completed step {value} of 100")
+            await asyncio.sleep(PAUSE_SECONDS)
+        return "done"
+
+    @gateway.tool(name="test_tool_with_logging")
+    async def logging(context: Context) -> str:
+        """Logs."""
+        for message in ("Tool execution started", "Tool processing data", "Tool execution completed"):
+            await context.log("info", message)
+            await asyncio.sleep(PAUSE_SECONDS)
+        return "done"
+
+    @gateway.tool(name="test_logging_tool")
+    async def quiet(context: Context) -> str:
+        """Logs, to clients that listen."""
+        await context.log("info", "working")
+        return "done"
+
+    @gateway.tool(name="test_trigger_tool_change")
+    async def change_tools() -> str:
+        """Changes the list of tools."""
+        gateway.tool(lambda: "new", name=f"added_{len(gateway.registry.catalogue)}", description="New.")
+        return "changed"
+
+
+def add_asking_tools(gateway: Gateway) -> None:
+    """Questions to the user and to the client's model."""
+
+    @gateway.tool(name="test_sampling")
+    async def sampling(context: Context, prompt: str) -> str:
+        """Asks the client's model."""
+        return f"LLM response: {(await context.sample(prompt, max_tokens=100)).text}"
+
+    @gateway.tool(name="test_missing_capability")
+    async def needs_sampling(context: Context) -> str:
+        """Cannot do without sampling."""
+        return (await context.sample("Hello", max_tokens=10)).text
+
+    @gateway.tool(name="test_elicitation")
+    async def elicitation(context: Context, message: str) -> str:
+        """Asks the user."""
+        fields = form(
+            username={"type": "string", "description": "User's response"},
+            email={"type": "string", "description": "User's email address"},
+        )
+        answer = await context.elicit(message, fields)
+        return f"User response: action={answer.action}, content={dict(answer.content)}"
+
+    @gateway.tool(name="test_elicitation_sep1034_defaults")
+    async def defaults(context: Context) -> str:
+        """A form with defaults."""
+        answer = await context.elicit("Please review and update the form fields with defaults", DEFAULTS)
+        return f"Elicitation completed: action={answer.action}, content={dict(answer.content)}"
+
+    @gateway.tool(name="test_elicitation_sep1330_enums")
+    async def enums(context: Context) -> str:
+        """A form with choices."""
+        answer = await context.elicit("Please select options from the enum fields", CHOICES)
+        return f"Elicitation completed: action={answer.action}, content={dict(answer.content)}"
+
+    @gateway.tool(name="test_streaming_elicitation")
+    async def streaming(context: Context) -> str:
+        """Asks the user, over a stream."""
+        return (await context.elicit("Who are you?", NAME)).action
+
+
+DEFAULTS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "default": "John Doe"},
+        "age": {"type": "integer", "default": 30},
+        "score": {"type": "number", "default": 95.5},
+        "status": {"type": "string", "enum": ["active", "inactive", "pending"], "default": "active"},
+        "verified": {"type": "boolean", "default": True},
+    },
+}
+
+
+def _titled(*titles: str) -> list[dict[str, str]]:
+    return [{"const": f"value{number}", "title": title} for number, title in enumerate(titles, 1)]
+
+
+_OPTIONS = ["option1", "option2", "option3"]
+_TITLES = _titled("First Option", "Second Option", "Third Option")
+_LEGACY = ["Option One", "Option Two", "Option Three"]
+CHOICES: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "untitledSingle": {"type": "string", "enum": _OPTIONS},
+        "titledSingle": {"type": "string", "oneOf": _TITLES},
+        "legacyEnum": {"type": "string", "enum": ["opt1", "opt2", "opt3"], "enumNames": _LEGACY},
+        "untitledMulti": {"type": "array", "items": {"type": "string", "enum": _OPTIONS}},
+        "titledMulti": {"type": "array", "items": {"anyOf": _TITLES}},
+    },
+}
+
+
+def add_round_tools(gateway: Gateway) -> None:
+    """Tools that take several rounds in the stateless era."""
+    prefix = "test_input_required_result_"
+    confirm = form(ok={"type": "boolean"})
+
+    @gateway.tool(name=f"{prefix}elicitation")
+    async def greet(context: Context) -> str:
+        """Asks for a name."""
+        answer = await context.elicit("What is your name?", NAME, key="user_name")
+        return f"Hello, {answer.content['name']}!" if answer.action == "accept" else "Hello!"
+
+    @gateway.tool(name=f"{prefix}sampling")
+    async def capital(context: Context) -> str:
+        """Asks the model."""
+        question = "What is the capital of France?"
+        return (await context.sample(question, max_tokens=100, key="capital_question")).text
+
+    @gateway.tool(name=f"{prefix}list_roots")
+    async def roots(context: Context) -> str:
+        """Asks for the client's folders."""
+        return ", ".join(root.uri for root in await context.list_roots(key="client_roots"))
+
+    async def confirmed(context: Context) -> str:
+        return f"state-ok: {(await context.elicit('Go on?', confirm, key='confirm')).action}"
+
+    for name in ("request_state", "tampered_state"):
+        gateway.tool(confirmed, name=f"{prefix}{name}", description="Keeps state between two rounds.")
+
+    @gateway.tool(name=f"{prefix}multiple_inputs")
+    async def several(context: Context) -> str:
+        """Asks several questions at once."""
+        answers = await context.ask(_questions(ClientCapabilities(sampling=True, elicitation=True, roots=True)))
+        return f"answered: {', '.join(sorted(answers))}"
+
+    @gateway.tool(name=f"{prefix}multi_round")
+    async def rounds(context: Context) -> str:
+        """Asks one question after the other."""
+        name = await context.elicit("Step 1: what is your name?", NAME, key="step1")
+        colour = await context.elicit("Step 2: which colour?", form(color={"type": "string"}), key="step2")
+        return f"{dict(name.content)} {dict(colour.content)}"
+
+    @gateway.tool(name=f"{prefix}capabilities")
+    async def declared(context: Context) -> str:
+        """Asks for what the client declared."""
+        answers = await context.ask(_questions(context.capabilities))
+        return f"answered: {', '.join(sorted(answers))}"
+
+
+def _questions(can: ClientCapabilities) -> dict[str, InputRequest]:
+    prompt = (SamplingMessage("user", TextContent("Write a greeting")),)
+    questions: dict[str, InputRequest] = {}
+    if can.elicitation:
+        questions["user_name"] = ElicitationRequest("What is your name?", NAME)
+    if can.sampling:
+        questions["greeting"] = SamplingRequest(messages=prompt, max_tokens=100)
+    if can.roots:
+        questions["client_roots"] = RootsRequest()
+    return questions
+
+
+async def main(port: int) -> None:
+    generous = RateLimitManifest.model_validate({"requestsPerMinute": 6_000_000, "burst": 100_000})
+    settings = Settings(port=port, identity_provider="none", stoa_caller_limits={"viewer": generous})
+    container = build_container(settings)
+    gateway = await container.get(Gateway)
+    for add in (add_content_tools, add_news_tools, add_asking_tools, add_round_tools):
+        add(gateway)
+    app = await container.get(Guard)
+    config = uvicorn.Config(app, host=settings.host, port=port, lifespan="on", access_log=False, log_level="warning")
+    await uvicorn.Server(config).serve()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 8080))

@@ -1,0 +1,213 @@
+"""The way back to the client during a call, as each era has it.
+
+Most calls need none: their client wants no progress, no log messages, and could not be asked anything.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic_core
+
+from stoa.application.ports.client_channel import ClientChannel
+from stoa.domain.dialogue import (
+    LOG_LEVELS,
+    NO_CAPABILITIES,
+    ClientCapabilities,
+    InputAnswer,
+    InputRequest,
+    InputRequired,
+    LogLevel,
+)
+from stoa.domain.errors import BackendTimedOut, ClientCannot, ClientRefused
+from stoa.domain.json_value import JsonObject, as_object
+from stoa.domain.session import Session
+from stoa.interfaces.mcp import asking
+from stoa.interfaces.mcp.envelope import CAPABILITIES_KEY
+from stoa.interfaces.mcp.exchange import MethodCall
+from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
+from stoa.interfaces.mcp.request_state import RequestStates, RoundState
+from stoa.interfaces.mcp.sessions import Sessions
+from stoa.interfaces.mcp.shaping import SERVER_INFO_KEY
+
+LOG_LEVEL_KEY = "io.modelcontextprotocol/logLevel"
+
+SILENT = len(LOG_LEVELS)
+"""A threshold that no log message reaches."""
+
+
+class Telling:
+    """Progress and log messages, on the stream that the answer of this request will end."""
+
+    def __init__(self, call: MethodCall, threshold: int, capabilities: ClientCapabilities) -> None:
+        self._call = call
+        self._stream = call.exchange.stream
+        token = as_object(call.request.params.get("_meta")).get("progressToken")
+        self._token = token if isinstance(token, (str, int)) and not isinstance(token, bool) else None
+        self._threshold = threshold
+        self._capabilities = capabilities
+        self._last: float | None = None
+
+    @property
+    def capabilities(self) -> ClientCapabilities:
+        return self._capabilities
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        if self._stream is None or self._token is None or (self._last is not None and not progress > self._last):
+            return
+        self._last = progress
+        params: JsonObject = {"progressToken": self._token, "progress": progress}
+        if total is not None:
+            params["total"] = total
+        if message is not None and self._call.revision.has_progress_messages:
+            params["message"] = message
+        await self._stream.notify(notification("notifications/progress", params))
+
+    async def _send(self, message: bytes) -> None:
+        if self._stream is not None:
+            await self._stream.notify(message)
+
+    async def log(self, level: LogLevel, data: Any, logger: str | None = None) -> None:
+        if self._stream is None or LOG_LEVELS[level] < self._threshold:
+            return
+        params: JsonObject = {"level": level, "data": data}
+        if logger is not None:
+            params["logger"] = logger
+        await self._stream.notify(notification("notifications/message", params))
+
+
+class NewsChannel(Telling, ClientChannel):
+    """A call in the handshake era without a session: nothing can be asked, for no answer would find its way."""
+
+    async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
+        raise ClientCannot(self.capabilities.missing(requests))
+
+
+class HandshakeChannel(Telling, ClientChannel):
+    """A call in a session: questions are requests on its stream, and the client posts the answers."""
+
+    def __init__(self, call: MethodCall, session: Session, sessions: Sessions) -> None:
+        # What goes nowhere cannot be asked: a client that takes no events has no capabilities.
+        can = session.capabilities if call.exchange.stream is not None else NO_CAPABILITIES
+        super().__init__(call, LOG_LEVELS[session.log_level], can)
+        self._session = session
+        self._sessions = sessions
+
+    async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
+        missing = self.capabilities.missing(requests)
+        if missing:
+            raise ClientCannot(missing)
+        answers = await asyncio.gather(*(self._ask(key, request) for key, request in requests.items()))
+        return dict(zip(requests, answers, strict=True))
+
+    async def _ask(self, key: str, request: InputRequest) -> InputAnswer:
+        limit = self._sessions.ask_timeout_seconds
+        with self._sessions.question(self._session) as (request_id, future):
+            wire = {"jsonrpc": "2.0", "id": request_id, **asking.request(request)}
+            await self._send(pydantic_core.to_json(wire))
+            try:
+                async with asyncio.timeout(limit):
+                    response = await future
+            except TimeoutError as late:
+                await self._send(notification("notifications/cancelled", {"requestId": request_id}))
+                raise BackendTimedOut(f"The client did not answer within {limit:g} s") from late
+        answer = asking.answer(request, response.result)
+        if answer is None:
+            raise ClientRefused(key)
+        return answer
+
+
+class RoundChannel(Telling, ClientChannel):
+    """The stateless era: answers came with the request, in it or in its sealed state, or they take another round."""
+
+    def __init__(
+        self, call: MethodCall, threshold: int, capabilities: ClientCapabilities, states: RequestStates
+    ) -> None:
+        super().__init__(call, threshold, capabilities)
+        self._states = states
+        self._responses = as_object(call.request.params.get("inputResponses"))
+        self._state: RoundState | None = None
+        self._answers: JsonObject = {}
+
+    async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
+        """Raises InputRequired with what is not answered yet or wrongly, InvalidState, or ClientCannot."""
+        answers = {key: self._answer(key, request) for key, request in requests.items()}
+        open_questions = {key: requests[key] for key, answer in answers.items() if answer is None}
+        missing = self.capabilities.missing(open_questions)
+        if missing:
+            raise ClientCannot(missing)
+        if open_questions:
+            raise InputRequired(open_questions)
+        return {key: answer for key, answer in answers.items() if answer is not None}
+
+    def _answer(self, key: str, request: InputRequest) -> InputAnswer | None:
+        state = self._earlier()
+        fresh = asking.answer(request, self._responses[key]) if self._is_due(key, request, state) else None
+        if fresh is not None:
+            self._answers[key] = self._responses[key]
+            return fresh
+        return asking.answer(request, state.answers[key]) if key in state.answers else None
+
+    def _is_due(self, key: str, request: InputRequest, state: RoundState) -> bool:
+        """A form may be filled in before it is asked for; other answers are taken when there was a question."""
+        return key in self._responses and (key in state.asked or asking.may_come_unasked(request))
+
+    def _earlier(self) -> RoundState:
+        if self._state is None:
+            token = self._call.request.params.get("requestState")
+            self._state = RoundState() if token is None else self._states.open(token, *self._bound_to())
+            self._answers = dict(self._state.answers)
+        return self._state
+
+    def _bound_to(self) -> tuple[Any, ...]:
+        request, params = self._call.request, self._call.request.params
+        target = params.get("name", params.get("uri"))
+        tenant = self._call.exchange.tenant
+        return self._call.caller.identity_key, tenant, request.method, target, params.get("arguments")
+
+    def next_round(self, questions: Mapping[str, InputRequest], server_info: JsonObject) -> JsonObject:
+        """InputRequiredResult. Raises ClientCannot, InvalidState."""
+        missing = self.capabilities.missing(questions)
+        if missing:
+            raise ClientCannot(missing)
+        state = RoundState(self._earlier().round + 1, self._answers, frozenset(questions))
+        return {
+            "resultType": "input_required",
+            "inputRequests": asking.requests(questions),
+            "requestState": self._states.seal(state, *self._bound_to()),
+            "_meta": {SERVER_INFO_KEY: server_info},
+        }
+
+
+class Channels:
+    """Opens the way back for a call, when there is one."""
+
+    def __init__(self, states: RequestStates, sessions: Sessions | None) -> None:
+        self._states = states
+        self._sessions = sessions
+
+    def open(self, call: MethodCall) -> ClientChannel | None:
+        """None when this request can neither be told nor asked anything. Raises Fault for an unknown log level."""
+        params = call.request.params
+        meta = as_object(params.get("_meta"))
+        if call.session is not None and self._sessions is not None:
+            return HandshakeChannel(call, call.session, self._sessions)
+        if not call.revision.is_stateless:
+            return NewsChannel(call, SILENT, NO_CAPABILITIES) if "progressToken" in meta else None
+        declared = meta.get(CAPABILITIES_KEY)
+        if not (declared or "progressToken" in meta or LOG_LEVEL_KEY in meta or "inputResponses" in params):
+            return None
+        threshold = LOG_LEVELS[log_level(meta[LOG_LEVEL_KEY])] if LOG_LEVEL_KEY in meta else SILENT
+        return RoundChannel(call, threshold, asking.capabilities(declared), self._states)
+
+
+def log_level(level: Any) -> LogLevel:
+    """Raises Fault for what is no level."""
+    for known in LOG_LEVELS:
+        if known == level:
+            return known
+    raise Fault(INVALID_PARAMS, f"The log level must be one of {', '.join(LOG_LEVELS)}")
+
+
+def notification(method: str, params: JsonObject) -> bytes:
+    return pydantic_core.to_json({"jsonrpc": "2.0", "method": method, "params": params}, inf_nan_mode="null")

@@ -1,0 +1,85 @@
+"""What the server has to remember between the rounds of a stateless call travels with the client, sealed.
+
+2026-07-28, "Multi Round-Trip Requests": the client brings `requestState` back unchanged. It is encrypted and
+authenticated (AES-256-GCM), so it can be neither read nor changed; what it is bound to (who called what, with which
+arguments, through which endpoint) is authenticated with it. The key is derived from the deployment's secret, so that
+every replica opens what another one sealed. It expires, but it can be used more than once until then.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import pydantic_core
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from stoa.application.ports.clock import Clock
+from stoa.domain.errors import InvalidState
+from stoa.domain.json_value import JsonObject
+
+LIFETIME_SECONDS = 600
+_PREFIX = "v1."
+_PURPOSE = b"stoa mcp requestState v1"
+_NONCE_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class RoundState:
+    """What earlier rounds left."""
+
+    round: int = 0
+    answers: JsonObject = field(default_factory=dict[str, Any])
+    """Raw answers by key; each was found fit."""
+    asked: frozenset[str] = frozenset()
+    """Keys of the questions that the last round ended with."""
+
+
+class RequestStates:
+    """`secret`: at least 32 random bytes, the same on all replicas. `audience`: the URL of this endpoint."""
+
+    def __init__(self, secret: bytes, clock: Clock, audience: str) -> None:
+        self._cipher = AESGCM(HKDF(SHA256(), 32, salt=None, info=_PURPOSE).derive(secret))
+        self._clock = clock
+        self._audience = audience
+
+    def seal(self, state: RoundState, *bound_to: Any) -> str:
+        """`bound_to`: JSON values that must be the same when the state comes back."""
+        payload = pydantic_core.to_json(
+            {
+                "expires": self._clock.now().timestamp() + LIFETIME_SECONDS,
+                "round": state.round,
+                "answers": state.answers,
+                "asked": sorted(state.asked),
+            }
+        )
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = nonce + self._cipher.encrypt(nonce, payload, self._binding(bound_to))
+        return _PREFIX + base64.urlsafe_b64encode(sealed).decode("ascii")
+
+    def open(self, token: Any, *bound_to: Any) -> RoundState:
+        """Raises InvalidState, the same for every reason."""
+        if not isinstance(token, str) or not token.startswith(_PREFIX):
+            raise InvalidState
+        try:
+            sealed = base64.b64decode(token[len(_PREFIX) :], altchars=b"-_", validate=True)
+            if base64.urlsafe_b64encode(sealed).decode("ascii") != token[len(_PREFIX) :]:
+                raise InvalidState  # a second spelling of the same bytes
+            payload = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], self._binding(bound_to))
+        except (binascii.Error, InvalidTag, ValueError) as caught:
+            raise InvalidState from caught
+        state: JsonObject = pydantic_core.from_json(payload)
+        if state["expires"] <= self._clock.now().timestamp():
+            raise InvalidState
+        return RoundState(state["round"], state["answers"], frozenset(state["asked"]))
+
+    def _binding(self, bound_to: tuple[Any, ...]) -> bytes:
+        # Members may come back in another order: the arguments are the same all the same.
+        text = json.dumps([self._audience, *bound_to], sort_keys=True)
+        return _PURPOSE + hashlib.sha256(text.encode("ascii")).digest()

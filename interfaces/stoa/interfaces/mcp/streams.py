@@ -1,0 +1,146 @@
+"""Event streams beside single answers: what is on them, how an event is written, and going on with one after the
+connection broke (2025-11-25, "Resumability and Redelivery").
+
+A stream's events are numbered; an event's id is `STREAM:NUMBER`. The transport sends what a `Feed` gives it.
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable
+
+from stoa.application.ports.event_store import EventStore
+from stoa.domain.session import Session
+
+QUEUE_LIMIT = 1024
+RETRY_MS = 1000
+STANDALONE = "s"
+"""The stream of a session that belongs to no request."""
+
+
+def frame(message: bytes, event_id: str | None = None) -> bytes:
+    """One server-sent event."""
+    name = b"" if event_id is None else b"id: " + event_id.encode("ascii") + b"\n"
+    return b"event: message\n" + name + b"data: " + message + b"\n\n"
+
+
+class Feed:
+    """Frames waiting for one connection. Bounded: a client that does not read is let go, and may come back."""
+
+    def __init__(self, on_close: Callable[["Feed"], None] = lambda _: None) -> None:
+        self._frames: deque[bytes] = deque()
+        self._changed = asyncio.Event()
+        self._is_over = False
+        self._on_close = on_close
+
+    def push(self, item: bytes) -> bool:
+        """False: the feed is full or over, and this was not taken."""
+        if self._is_over or len(self._frames) >= QUEUE_LIMIT:
+            return False
+        self._frames.append(item)
+        self._changed.set()
+        return True
+
+    def end(self, last: bytes = b"") -> None:
+        """Nothing follows what is waiting, and `last`."""
+        if not self._is_over:
+            self._is_over = True
+            if last:
+                self._frames.append(last)
+            self._changed.set()
+
+    async def next(self) -> bytes | None:
+        """The next frame; None: it is over. Cancelling it loses nothing."""
+        while not self._frames:
+            if self._is_over:
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+        return self._frames.popleft()
+
+    def close(self) -> None:
+        """The connection is gone."""
+        self._is_over = True
+        self._on_close(self)
+
+
+class Streams:
+    """All streams of all sessions."""
+
+    def __init__(self, events: EventStore) -> None:
+        self._events = events
+        self._feeds: dict[tuple[str, str], Feed] = {}
+
+    async def publish(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> bytes:
+        """Keep a message of a stream, and send it to who follows it; returns its frame."""
+        number = await self._events.append(session_id, stream, message, is_last=is_last)
+        written = frame(message, f"{stream}:{number}")
+        feed = self._feeds.get((session_id, stream))
+        if feed is not None and (not feed.push(written) or is_last):
+            feed.end()
+        return written
+
+    async def announce(self, message: bytes) -> None:
+        """Send a message on the standalone stream of every session that has one open."""
+        for session_id, stream in list(self._feeds):
+            if stream == STANDALONE:
+                await self.publish(session_id, stream, message)
+
+    async def follow(self, session: Session, last_event_id: str | None) -> Feed:
+        """What came after that event, then what comes; without one, or one that is unknown, the session's standalone
+        stream from now on. Takes the place of who followed the same stream before."""
+        stream, _, number = (last_event_id or "").partition(":")
+        known = None
+        if number.isdecimal() and len(number) <= 10:
+            known = await self._events.replay(session.id, stream, int(number))
+        if known is None:
+            feed = self._follow(session.id, STANDALONE)
+            start = opening(f"{STANDALONE}:0", session.revision)
+            if start:
+                feed.push(start)
+            return feed
+        feed = self._follow(session.id, stream)
+        for event in known.events:
+            feed.push(frame(event.message, f"{stream}:{event.number}"))
+        if known.is_over:
+            feed.end()
+        return feed
+
+    def _follow(self, session_id: str, stream: str) -> Feed:
+        key = (session_id, stream)
+
+        def forget(feed: Feed) -> None:
+            if self._feeds.get(key) is feed:
+                del self._feeds[key]
+
+        earlier = self._feeds.get(key)
+        if earlier is not None:
+            earlier.end()
+        feed = self._feeds[key] = Feed(forget)
+        return feed
+
+    async def end(self, session_id: str) -> None:
+        """The session is gone."""
+        for key in [key for key in self._feeds if key[0] == session_id]:
+            self._feeds.pop(key).end()
+        await self._events.forget(session_id)
+
+
+class Recording:
+    """The stream that answers one POST in a session: every event of it can be asked for again."""
+
+    def __init__(self, streams: Streams, session: Session) -> None:
+        self._streams = streams
+        self._session = session
+        self._stream = secrets.token_hex(8)
+
+    def opening(self) -> bytes:
+        return opening(f"{self._stream}:0", self._session.revision)
+
+    async def event(self, message: bytes, *, is_last: bool) -> bytes:
+        return await self._streams.publish(self._session.id, self._stream, message, is_last=is_last)
+
+
+def opening(event_id: str, revision: str) -> bytes:
+    """An event without data, so that a client can come back before anything was sent. Older clients stumble over it."""
+    return f"id: {event_id}\nretry: {RETRY_MS}\ndata: \n\n".encode() if revision >= "2025-11-25" else b""

@@ -1,0 +1,172 @@
+"""Python functions that tell and ask the client that called them."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from stoa.application import Context, Gateway, Principal
+from stoa.application.memory.client_channel import InMemoryClientChannel
+from stoa.application.memory.metering import InMemoryMeteringSink
+from stoa.domain.dialogue import (
+    ClientCapabilities,
+    ElicitationAnswer,
+    ElicitationRequest,
+    InputRequired,
+    Root,
+    RootsAnswer,
+    RootsRequest,
+    SamplingAnswer,
+    SamplingRequest,
+)
+from stoa.domain.errors import ClientCannot, ClientRefused, InvalidInput
+from stoa.domain.metering import Status
+from stoa.domain.result import TextContent
+
+ANN = Principal.of("ann", roles=["viewer"])
+ALL = ClientCapabilities(sampling=True, elicitation=True, roots=True)
+FORM = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+
+
+def _answer(key: str, request: Any) -> Any:
+    match request:
+        case SamplingRequest():
+            return SamplingAnswer((TextContent(f"{key}!"),), "model")
+        case ElicitationRequest():
+            return ElicitationAnswer("accept", {"name": key})
+        case _:
+            return RootsAnswer((Root("file:///a"),))
+
+
+def _gateway() -> tuple[Gateway, InMemoryMeteringSink]:
+    sink = InMemoryMeteringSink()
+    return Gateway(sink=sink), sink
+
+
+async def test_a_function_reaches_the_client_through_its_context() -> None:
+    gateway, _ = _gateway()
+
+    @gateway.tool
+    async def talk(context: Context, topic: str) -> list[Any]:
+        await context.progress(1, 2, "half")
+        await context.log("info", {"topic": topic}, "talk")
+        sampled = await context.sample(topic, max_tokens=10)
+        form = await context.elicit("Who?", FORM, key="who")
+        (root,) = await context.list_roots()
+        both = await context.ask({"a": RootsRequest(), "b": ElicitationRequest("B?", FORM)})
+        return [
+            sampled.text,
+            form.content["name"],
+            root.uri,
+            sorted(both),
+            context.principal.subject,
+            context.request_id,
+        ]
+
+    (tool,) = (await gateway.tools(ANN)).items
+    assert list(tool.input_schema["properties"]) == ["topic"]
+    channel = InMemoryClientChannel(ALL, _answer)
+    outcome = await gateway.invoke("talk", {"topic": "x"}, ANN, request_id="r", channel=channel)
+    assert outcome.result is not None
+    assert outcome.result.structured == ["question-1!", "who", "file:///a", ["a", "b"], "ann", "r"]
+    assert channel.progressed == [(1, 2, "half")]
+    assert channel.logged == [("info", {"topic": "x"}, "talk")]
+
+
+async def test_without_a_way_back_news_are_dropped_and_questions_refused() -> None:
+    gateway, sink = _gateway()
+
+    @gateway.tool
+    async def ask(context: Context) -> str:
+        await context.progress(1)
+        await context.log("info", "x")
+        assert not context.capabilities.roots
+        return str(await context.list_roots())
+
+    outcome = await gateway.invoke("ask", {}, ANN)
+    assert isinstance(outcome.error, ClientCannot)
+    assert outcome.error.missing == ("roots",)
+    assert [(event.status, event.cost_units) for event in sink.events()] == [(Status.INVALID, 0)]
+
+
+async def test_a_client_that_refuses_makes_the_call_fail() -> None:
+    gateway, sink = _gateway()
+
+    @gateway.tool
+    async def ask(context: Context) -> str:
+        return str(await context.list_roots())
+
+    outcome = await gateway.invoke("ask", {}, ANN, channel=InMemoryClientChannel(ALL, lambda key, _: None))
+    assert isinstance(outcome.error, ClientRefused)
+    assert [event.status for event in sink.events()] == [Status.ERROR]
+
+
+class _Rounds(InMemoryClientChannel):
+    async def ask(self, requests: Any) -> Any:
+        raise InputRequired(requests)
+
+
+async def test_a_round_that_ends_with_a_question_is_one_free_event() -> None:
+    gateway, sink = _gateway()
+
+    @gateway.tool
+    async def ask(context: Context) -> str:
+        return str(await context.list_roots(key="where"))
+
+    outcome = await gateway.invoke("ask", {}, ANN, channel=_Rounds(ALL, _answer))
+    assert (outcome.status, outcome.result, outcome.error) == (Status.INPUT_REQUIRED, None, None)
+    assert outcome.questions == {"where": RootsRequest()}
+    assert [(event.status, event.cost_units) for event in sink.events()] == [(Status.INPUT_REQUIRED, 0)]
+
+
+async def test_a_tool_that_ends_a_round_where_none_can_follow_is_refused() -> None:
+    gateway, _ = _gateway()
+
+    @gateway.tool
+    async def ask() -> str:
+        raise InputRequired({"where": RootsRequest()})
+
+    assert isinstance((await gateway.invoke("ask", {}, ANN)).error, ClientCannot)
+
+
+class _Slow(InMemoryClientChannel):
+    async def ask(self, requests: Any) -> Any:
+        await asyncio.sleep(0.1)
+        return await super().ask(requests)
+
+
+async def test_the_deadline_stands_still_while_the_client_thinks() -> None:
+    gateway, _ = _gateway()
+
+    @gateway.tool(timeout_seconds=0.05)
+    async def ask(context: Context) -> str:
+        await asyncio.gather(context.list_roots(key="a"), context.list_roots(key="b"))
+        return "in time"
+
+    @gateway.tool(timeout_seconds=0.05)
+    async def hang(context: Context) -> None:
+        await context.list_roots()
+        await asyncio.get_running_loop().create_future()
+
+    channel = _Slow(ALL, _answer)
+    assert (await gateway.invoke("ask", {}, ANN, channel=channel)).status is Status.SUCCESS
+    assert (await gateway.invoke("hang", {}, ANN, channel=channel)).status is Status.TIMEOUT
+
+
+async def test_a_function_that_cannot_await_gets_no_context() -> None:
+    gateway, _ = _gateway()
+
+    def blocking(context: Context) -> None: ...
+
+    with pytest.raises(InvalidInput, match="async def"):
+        gateway.tool(blocking)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{}, {"type": "object"}, {"type": "object", "properties": {"a": {"type": "object"}}},
+     {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "object"}}}}],
+)  # fmt: skip
+def test_a_form_is_flat(schema: Any) -> None:
+    with pytest.raises(InvalidInput):
+        ElicitationRequest("?", schema)
