@@ -210,11 +210,10 @@ class _Answer(ResponseStream):
 
 async def _stream(feed: Feed, every_seconds: float, receive: Receive, send: Send) -> None:
     """Send a feed until it is over or the client goes away, with comments that keep the connection open."""
-    gone = asyncio.create_task(_disconnected(receive))
+    gone, coming = asyncio.create_task(_disconnected(receive)), asyncio.create_task(feed.next())
     try:
         await send({"type": "http.response.start", "status": 200, "headers": list(_SSE_HEADERS)})
         await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
-        coming = asyncio.create_task(feed.next())
         while not gone.done():
             await asyncio.wait({gone, coming}, timeout=every_seconds, return_when=asyncio.FIRST_COMPLETED)
             if coming.done():
@@ -225,11 +224,11 @@ async def _stream(feed: Feed, every_seconds: float, receive: Receive, send: Send
                 coming = asyncio.create_task(feed.next())
             elif not gone.done():
                 await send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
-        coming.cancel()
         if not gone.done():
             await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
         gone.cancel()
+        coming.cancel()
         feed.close()
 
 
