@@ -147,6 +147,13 @@ def add_news_tools(gateway: Gateway) -> None:
             await asyncio.sleep(PAUSE_SECONDS)
         return "done"
 
+    @gateway.tool(name="test_reconnection")
+    async def reconnecting(context: Context) -> str:
+        """Lets go of the connection and answers later."""
+        await context.hang_up()
+        await asyncio.sleep(4 * PAUSE_SECONDS)
+        return "Reconnection test completed"
+
     @gateway.tool(name="test_logging_tool")
     async def quiet(context: Context) -> str:
         """Logs, to clients that listen."""

@@ -1,8 +1,10 @@
-"""The laws of ClientChannel, for every adapter: in memory, and over MCP in both eras.
+"""The laws of ClientChannel, for the adapters that wait for an answer: in memory, and MCP's handshake era.
 
-To add a channel, write a function that opens one for a client with these capabilities and answers.
+Where an answer takes another round (the stateless era), tests/interfaces/mcp/test_rounds.py says the same in its way.
+To add a channel, write a class that opens one for a client with these capabilities and answers.
 """
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Protocol
@@ -12,6 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stoa.application.memory.client_channel import Answering, InMemoryClientChannel
+from stoa.application.memory.clock import ManualClock
+from stoa.application.memory.event_store import InMemoryEventStore
+from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.ports import ClientChannel
 from stoa.domain.dialogue import (
     ClientCapabilities,
@@ -27,7 +32,16 @@ from stoa.domain.dialogue import (
     SamplingRequest,
 )
 from stoa.domain.errors import ClientCannot, ClientRefused
+from stoa.domain.identity import Principal
 from stoa.domain.result import TextContent
+from stoa.domain.session import Session
+from stoa.interfaces.mcp.channel import HandshakeChannel
+from stoa.interfaces.mcp.exchange import Exchange, MethodCall, ResponseStream
+from stoa.interfaces.mcp.headers import Headers
+from stoa.interfaces.mcp.messages import Request, Response
+from stoa.interfaces.mcp.revisions import NEWEST_LEGACY
+from stoa.interfaces.mcp.sessions import Sessions
+from stoa.interfaces.mcp.streams import Streams
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 FORM = ElicitationRequest("Who?", NAME)
@@ -59,8 +73,53 @@ class _Memory:
         return len(self._own.asked)
 
 
+class _Wire(ResponseStream):
+    """A client at the other end of a session's stream."""
+
+    def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
+        session = Session("s", "who", "2025-11-25", capabilities)
+        sessions = Sessions(InMemorySessionStore(ManualClock()), Streams(InMemoryEventStore()))
+        exchange = Exchange(headers=Headers([]), body=b"", credential=None, stream=self)
+        request = Request(1, "tools/call", {"_meta": {"progressToken": "p"}})
+        call = MethodCall(request, NEWEST_LEGACY, Principal.of("ann"), exchange, session)
+        self.channel: ClientChannel = HandshakeChannel(call, session, sessions)
+        self._session, self._sessions, self._answering = session, sessions, answering
+        self._sent: list[Any] = []
+
+    async def notify(self, message: bytes) -> None:
+        sent = json.loads(message)
+        self._sent.append(sent)
+        if "id" in sent:
+            key = {"elicitation/create": "form", "sampling/createMessage": "sample"}.get(sent["method"], "roots")
+            answer = self._answering(key, QUESTIONS[key])
+            self._sessions.answered(self._session, Response(sent["id"], None if answer is None else _written(answer)))
+
+    async def hang_up(self) -> None:
+        raise AssertionError("nobody asked for it")
+
+    def progressed(self) -> list[float]:
+        return [sent["params"]["progress"] for sent in self._sent if sent["method"] == "notifications/progress"]
+
+    def asked(self) -> int:
+        return sum("id" in sent for sent in self._sent)
+
+
+def _written(answer: InputAnswer) -> Any:
+    match answer:
+        case ElicitationAnswer():
+            return {"action": answer.action, "content": dict(answer.content)}
+        case SamplingAnswer():
+            return {
+                "role": "assistant",
+                "model": answer.model,
+                "content": [{"type": "text", "text": answer.text}],
+            }
+        case RootsAnswer():
+            return {"roots": [{"uri": root.uri} for root in answer.roots]}
+
+
 Open = Callable[[ClientCapabilities, Answering], Opened]
-ADAPTERS: dict[str, Open] = {"memory": _Memory}
+ADAPTERS: dict[str, Open] = {"memory": _Memory, "handshake": _Wire}
 
 
 def _answering(key: str, _: InputRequest) -> InputAnswer | None:

@@ -57,9 +57,29 @@ async def test_a_stream_that_is_over_says_so_and_a_forgotten_session_has_none(op
     assert await store.replay("s", "t", 1) is None
 
 
+async def test_a_stream_is_known_when_it_has_begun(open_store: Open) -> None:
+    store = open_store()
+    await store.begin("s", "t")
+    assert await store.replay("s", "t", 0) == Replay([], is_over=False)
+    assert await store.append("s", "t", b"1") == 1
+    await store.begin("s", "t")
+    assert await store.replay("s", "t", 0) == Replay([StoredEvent(1, b"1")], is_over=False)
+
+
 async def test_large_messages_push_out_old_ones() -> None:
     store = InMemoryEventStore(size=10)
     for _ in range(3):
         await store.append("s", "t", b"12345")
     assert await store.replay("s", "t", 0) is None
     assert await store.replay("s", "t", 1) is not None
+
+
+async def test_the_session_that_is_silent_for_longest_gives_way_first() -> None:
+    store = InMemoryEventStore(total=10)
+    for session in ("a", "b", "a", "c"):
+        await store.append(session, "t", b"1234")
+    assert await store.replay("b", "t", 0) is None
+    assert await store.replay("c", "t", 0) is not None
+    await store.forget("a")
+    await store.append("d", "t", b"1234")
+    assert await store.replay("c", "t", 0) is not None

@@ -71,6 +71,12 @@ class Context:
         if self._channel is not None:
             await self._channel.log(level, data, logger)
 
+    async def hang_up(self) -> None:
+        """Let go of the connection during a long wait, where the client knows to come back for the rest (MCP
+        2025-11-25); elsewhere this does nothing."""
+        if self._channel is not None:
+            await self._channel.hang_up()
+
     async def sample(
         self,
         prompt: str | Sequence[SamplingMessage],

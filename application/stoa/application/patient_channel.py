@@ -27,6 +27,9 @@ class PatientChannel(ClientChannel):
     async def log(self, level: LogLevel, data: Any, logger: str | None = None) -> None:
         await self._channel.log(level, data, logger)
 
+    async def hang_up(self) -> None:
+        await self._channel.hang_up()
+
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         loop = asyncio.get_running_loop()
         when = self._deadline.when()

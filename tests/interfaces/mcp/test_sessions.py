@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.interfaces.doors import MODERN, Answer, World, envelope, new_world
 
-from stoa.application import Context
+from stoa.application import Context, Principal
+from stoa.application.memory.clock import ManualClock
 from stoa.domain.metering import Status
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -289,6 +291,26 @@ async def test_a_client_that_lost_its_stream_comes_back_for_the_rest(world: Worl
     assert [event.status for event in world.events] == [Status.SUCCESS]
 
 
+async def test_a_client_may_come_back_before_anything_was_sent(world: World) -> None:
+    go_on = asyncio.Event()
+
+    @world.gateway.tool
+    async def slow(context: Context) -> str:
+        await context.hang_up()
+        await go_on.wait()
+        return "done"
+
+    client, so_far, resumed = await opened(world), Answer(), Answer()
+    calling = asyncio.create_task(client.ask("tools/call", {"name": "slow"}, into=so_far))
+    await until(lambda: len(frames(so_far)) == 1)
+    headers = {"last-event-id": frames(so_far)[0][0]}
+    resuming = asyncio.create_task(client.other("GET", headers=headers, into=resumed))
+    await until(lambda: resumed.status == 200)
+    go_on.set()
+    assert sent(await resuming)[0]["result"]["content"][0]["text"] == "done"
+    await calling
+
+
 async def test_older_clients_get_no_event_without_data(world: World) -> None:
     world_gate(world).set()
     client = await opened(world, revision="2025-06-18")
@@ -377,3 +399,34 @@ async def test_a_listener_must_take_events_and_say_what_it_wants(world: World) -
     assert only_json.status == 406
     wrong = await world.modern("subscriptions/listen", {"_meta": envelope()})
     assert (wrong.status, wrong.json()["error"]["code"]) == (400, -32602)
+
+
+@pytest.mark.parametrize("revision", ["2025-06-18", "2025-11-25"])
+async def test_a_tool_may_let_go_of_a_client_that_knows_to_come_back(world: World, revision: str) -> None:
+    @world.gateway.tool
+    async def slow(context: Context) -> str:
+        await context.hang_up()
+        await context.hang_up()
+        await context.log("error", "later")
+        return "done"
+
+    client = await opened(world, revision=revision)
+    left = await client.ask("tools/call", {"name": "slow"})
+    if revision == "2025-06-18":
+        assert sent(left)[-1]["result"]["content"][0]["text"] == "done"
+        return
+    ((event_id, nothing),) = frames(left)
+    assert nothing is None
+    rest = sent(await client.other("GET", headers={"last-event-id": event_id}))
+    assert (rest[0]["params"]["data"], rest[1]["result"]["content"][0]["text"]) == ("later", "done")
+
+
+async def test_a_stream_ends_with_the_token_that_opened_it() -> None:
+    soon = ManualClock().now() + timedelta(seconds=0.05)
+    short = Principal.of("sue", roles=["viewer"], expires_at=soon)
+    world = new_world(has_sessions=True, principals={"short": short})
+    client = await opened(world, token="short")
+    assert sent(await client.other("GET")) == []
+    params = {"notifications": {"toolsListChanged": True}, "_meta": envelope()}
+    messages = sent(await world.modern("subscriptions/listen", params, request_id=9, token="short"))
+    assert (messages[-1]["id"], messages[-1]["result"]["resultType"]) == (9, "complete")

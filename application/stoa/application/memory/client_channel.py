@@ -19,6 +19,7 @@ class InMemoryClientChannel(ClientChannel):
         self._answering = answering
         self.progressed: list[tuple[float, float | None, str | None]] = []
         self.logged: list[tuple[LogLevel, Any, str | None]] = []
+        self.hung_up = 0
         self.asked: list[dict[str, InputRequest]] = []
 
     @property
@@ -31,6 +32,9 @@ class InMemoryClientChannel(ClientChannel):
 
     async def log(self, level: LogLevel, data: Any, logger: str | None = None) -> None:
         self.logged.append((level, data, logger))
+
+    async def hang_up(self) -> None:
+        self.hung_up += 1
 
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         missing = self._capabilities.missing(requests)

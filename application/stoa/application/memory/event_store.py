@@ -6,7 +6,7 @@ from stoa.application.ports import EventStore, Replay, StoredEvent
 
 MESSAGES = 256
 BYTES = 1024 * 1024
-SESSIONS = 10_000
+TOTAL_BYTES = 64 * 1024 * 1024
 
 
 class _Log:
@@ -27,25 +27,31 @@ class _Log:
 
 
 class InMemoryEventStore(EventStore):
-    """`messages`, `size`: how many messages, and bytes of them, are kept of one session."""
+    """`messages`, `size`: how many messages, and bytes of them, are kept of one session; `total`: bytes of all.
+    The session that is silent for longest gives way first."""
 
-    def __init__(self, *, messages: int = MESSAGES, size: int = BYTES) -> None:
+    def __init__(self, *, messages: int = MESSAGES, size: int = BYTES, total: int = TOTAL_BYTES) -> None:
         self._messages = messages
         self._size = size
+        self._total = total
+        self._held = 0
         self._logs: OrderedDict[str, _Log] = OrderedDict()
 
+    async def begin(self, session_id: str, stream: str) -> None:
+        self._log(session_id).count.setdefault(stream, 0)
+
     async def append(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> int:
-        log = self._logs.setdefault(session_id, _Log())
-        self._logs.move_to_end(session_id)
-        if len(self._logs) > SESSIONS:  # sessions that expired leave theirs behind
-            self._logs.popitem(last=False)
+        log = self._log(session_id)
         number = log.count[stream] = log.count.get(stream, 0) + 1
         if is_last:
             log.over.add(stream)
         log.events.append((stream, StoredEvent(number, message)))
-        log.size += len(message)
+        before, log.size = log.size, log.size + len(message)
         while len(log.events) > self._messages or log.size > self._size:
             log.drop_oldest()
+        self._held += log.size - before
+        while self._held > self._total and len(self._logs) > 1:
+            self._held -= self._logs.popitem(last=False)[1].size
         return number
 
     async def replay(self, session_id: str, stream: str, after: int) -> Replay | None:
@@ -57,4 +63,10 @@ class InMemoryEventStore(EventStore):
         return Replay(events, stream in log.over) if len(events) == last - after else None
 
     async def forget(self, session_id: str) -> None:
-        self._logs.pop(session_id, None)
+        log = self._logs.pop(session_id, None)
+        self._held -= 0 if log is None else log.size
+
+    def _log(self, session_id: str) -> _Log:
+        log = self._logs.setdefault(session_id, _Log())
+        self._logs.move_to_end(session_id)
+        return log

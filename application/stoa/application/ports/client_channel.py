@@ -33,6 +33,12 @@ class ClientChannel(Protocol):
         ...
 
     @abstractmethod
+    async def hang_up(self) -> None:
+        """Close the connection while the call goes on, where the client knows to come back for the rest; elsewhere this
+        does nothing."""
+        ...
+
+    @abstractmethod
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         """Ask all of these at once; a key names its question, and must be the same whenever the call is repeated."""
         ...

@@ -26,6 +26,11 @@ class EventStore(Protocol):
     something is missing is unknown."""
 
     @abstractmethod
+    async def begin(self, session_id: str, stream: str) -> None:
+        """From here on the stream is known, though nothing is on it yet; beginning it again changes nothing."""
+        ...
+
+    @abstractmethod
     async def append(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> int:
         """Keep a message; returns its number."""
         ...

@@ -63,6 +63,10 @@ class Telling:
             params["message"] = message
         await self._stream.notify(notification("notifications/progress", params))
 
+    async def hang_up(self) -> None:
+        if self._stream is not None:
+            await self._stream.hang_up()
+
     async def _send(self, message: bytes) -> None:
         if self._stream is not None:
             await self._stream.notify(message)

@@ -89,6 +89,7 @@ class McpEngine:
         self._gateway = gateway
         self._resource = resource
         clock = clock or SystemClock()
+        self._clock = clock
         self._sessions = sessions
         lifecycle = Lifecycle(version, gateway, sessions)
         channels = Channels(states or RequestStates(os.urandom(32), clock, resource.url), sessions)
@@ -261,13 +262,16 @@ class McpEngine:
         except Fault as fault:
             return _fault(fault, fault.http_status)
         if http_method == "GET":
-            return exchange.rejection or await self._follow(exchange, self._sessions, session)
+            return exchange.rejection or await self._follow(exchange, self._sessions, session, caller)
         await self._sessions.end(session)
         return Reply(200, b"{}", (JSON,))
 
-    async def _follow(self, exchange: Exchange, sessions: Sessions, session: Session) -> Reply:
+    async def _follow(self, exchange: Exchange, sessions: Sessions, session: Session, caller: Principal) -> Reply:
         self.subscriptions.attend()
         feed = await sessions.streams.follow(session, exchange.headers.get(b"last-event-id"))
+        if caller.expires_at is not None:  # a stream must not outlive the right to it
+            left = caller.expires_at - self._clock.now()
+            asyncio.get_running_loop().call_later(max(0.0, left.total_seconds()), feed.end)
         return Reply(200, feed=feed)
 
     async def _batch(

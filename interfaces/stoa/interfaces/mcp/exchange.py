@@ -33,6 +33,11 @@ class ResponseStream(Protocol):
     @abstractmethod
     async def notify(self, message: bytes) -> None: ...
 
+    @abstractmethod
+    async def hang_up(self) -> None:
+        """Close the connection if the client can come back for what follows."""
+        ...
+
 
 @dataclass(slots=True)
 class Exchange:

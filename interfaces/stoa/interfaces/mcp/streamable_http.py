@@ -105,6 +105,7 @@ class _Answer(ResponseStream):
         self._has_begun = False
         self._has_client = True
         self._is_over = False
+        self._is_left = False
         self._beginning: asyncio.Lock | None = None
         self._exchange: Exchange | None = None
         self._attendants: list[asyncio.Task[None]] = []
@@ -153,7 +154,7 @@ class _Answer(ResponseStream):
             await asyncio.sleep(every_seconds)
             if not self._has_begun:
                 await self._begin_stream()
-            await self._send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
+            await self._write(b": ping\n\n")
 
     def belongs_to(self, exchange: Exchange) -> None:
         self._exchange = exchange
@@ -163,7 +164,21 @@ class _Answer(ResponseStream):
             return
         if not self._has_begun:
             await self._begin_stream()
-        await self._send({"type": "http.response.body", "body": await self._event(message), "more_body": True})
+        await self._write(await self._event(message))
+
+    async def hang_up(self) -> None:
+        recording = None if self._exchange is None else self._exchange.recording
+        if self._is_over or self._is_left or recording is None or not recording.can_be_left:
+            return
+        if not self._has_begun:
+            await self._begin_stream()
+        await self._write(b"", is_last=True)
+        self._is_left = True
+
+    async def _write(self, body: bytes, *, is_last: bool = False) -> None:
+        """What comes after the client was left is kept for it and not sent."""
+        if not self._is_left:
+            await self._send({"type": "http.response.body", "body": body, "more_body": not is_last})
 
     async def _begin_stream(self) -> None:
         if self._beginning is None:
@@ -173,9 +188,9 @@ class _Answer(ResponseStream):
                 await self._send({"type": "http.response.start", "status": 200, "headers": list(_SSE_HEADERS)})
                 self._has_begun = True  # only now: a start that was cancelled on its way has begun nothing
                 recording = None if self._exchange is None else self._exchange.recording
-                opening = b"" if recording is None else recording.opening()
+                opening = b"" if recording is None else await recording.opening()
                 if opening:
-                    await self._send({"type": "http.response.body", "body": opening, "more_body": True})
+                    await self._write(opening)
 
     async def _finish(self, reply: Reply) -> None:
         self._is_over = True
@@ -186,7 +201,7 @@ class _Answer(ResponseStream):
         if not self._has_begun:
             await self._begin_stream()
         event = await self._event(reply.body, is_last=True)
-        await self._send({"type": "http.response.body", "body": event, "more_body": False})
+        await self._write(event, is_last=True)
 
     async def _event(self, message: bytes, *, is_last: bool = False) -> bytes:
         recording = None if self._exchange is None else self._exchange.recording
@@ -195,11 +210,10 @@ class _Answer(ResponseStream):
 
 async def _stream(feed: Feed, every_seconds: float, receive: Receive, send: Send) -> None:
     """Send a feed until it is over or the client goes away, with comments that keep the connection open."""
-    gone = asyncio.create_task(_disconnected(receive))
+    gone, coming = asyncio.create_task(_disconnected(receive)), asyncio.create_task(feed.next())
     try:
         await send({"type": "http.response.start", "status": 200, "headers": list(_SSE_HEADERS)})
         await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
-        coming = asyncio.create_task(feed.next())
         while not gone.done():
             await asyncio.wait({gone, coming}, timeout=every_seconds, return_when=asyncio.FIRST_COMPLETED)
             if coming.done():
@@ -210,11 +224,11 @@ async def _stream(feed: Feed, every_seconds: float, receive: Receive, send: Send
                 coming = asyncio.create_task(feed.next())
             elif not gone.done():
                 await send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
-        coming.cancel()
         if not gone.done():
             await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
         gone.cancel()
+        coming.cancel()
         feed.close()
 
 

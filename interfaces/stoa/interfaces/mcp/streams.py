@@ -71,6 +71,14 @@ class Streams:
         self._events = events
         self._feeds: dict[tuple[str, str], Feed] = {}
 
+    async def begin(self, session: Session, stream: str) -> bytes:
+        """The frame that a stream begins with: an event without data, so that a client can come back before anything
+        was sent. Empty for older clients, which stumble over it."""
+        if not is_primed(session):
+            return b""
+        await self._events.begin(session.id, stream)
+        return f"id: {stream}:0\nretry: {RETRY_MS}\ndata: \n\n".encode()
+
     async def publish(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> bytes:
         """Keep a message of a stream, and send it to who follows it; returns its frame."""
         number = await self._events.append(session_id, stream, message, is_last=is_last)
@@ -95,7 +103,7 @@ class Streams:
             known = await self._events.replay(session.id, stream, int(number))
         if known is None:
             feed = self._follow(session.id, STANDALONE)
-            start = opening(f"{STANDALONE}:0", session.revision)
+            start = await self.begin(session, STANDALONE)
             if start:
                 feed.push(start)
             return feed
@@ -134,13 +142,18 @@ class Recording:
         self._session = session
         self._stream = secrets.token_hex(8)
 
-    def opening(self) -> bytes:
-        return opening(f"{self._stream}:0", self._session.revision)
+    @property
+    def can_be_left(self) -> bool:
+        """The client knows that it has to come back."""
+        return is_primed(self._session)
+
+    async def opening(self) -> bytes:
+        return await self._streams.begin(self._session, self._stream)
 
     async def event(self, message: bytes, *, is_last: bool) -> bytes:
         return await self._streams.publish(self._session.id, self._stream, message, is_last=is_last)
 
 
-def opening(event_id: str, revision: str) -> bytes:
-    """An event without data, so that a client can come back before anything was sent. Older clients stumble over it."""
-    return f"id: {event_id}\nretry: {RETRY_MS}\ndata: \n\n".encode() if revision >= "2025-11-25" else b""
+def is_primed(session: Session) -> bool:
+    """Streams begin with an event without data since 2025-11-25."""
+    return session.revision >= "2025-11-25"
