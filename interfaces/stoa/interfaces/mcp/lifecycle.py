@@ -29,7 +29,11 @@ class Lifecycle:
             call.request.id,
             {
                 "protocolVersion": revision.name,
-                "capabilities": self._capabilities,
+                "capabilities": {
+                    name: value
+                    for name, value in self._capabilities.items()
+                    if name != "completions" or revision.has_completions_capability
+                },
                 "serverInfo": info,
                 "instructions": INSTRUCTIONS,
             },

@@ -15,6 +15,8 @@ class Revision:
     has_titles: bool = True
     has_structured_content: bool = True
     has_audio: bool = True
+    has_completions_capability: bool = True
+    """Completion is older than the capability that announces it."""
     allows_any_structured: bool = False
     """Structured content and output schemas need not be objects."""
 
@@ -29,6 +31,7 @@ LEGACY = {
             has_titles=False,
             has_structured_content=False,
             has_audio=False,
+            has_completions_capability=False,
         ),
         Revision("2025-03-26", has_batches=True, has_titles=False, has_structured_content=False),
         Revision("2025-06-18"),
