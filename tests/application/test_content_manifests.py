@@ -83,6 +83,7 @@ def test_every_field_of_a_prompt_arrives():
     [
         ({"text": "x"}, "spec.uri, spec.uriTemplate: set exactly one"),
         ({"uri": "memo://a", "uriTemplate": "memo://{a}", "text": "x"}, "set exactly one"),
+        ({"uri": "Stoa://tools/pay", "text": "x"}, "the scheme stoa is the gateway's own"),
         ({"uri": "memo://a"}, "spec.text, spec.blob, spec.endpoint: set exactly one"),
         ({"uri": "memo://a", "text": "x", "blob": ""}, "set exactly one"),
         ({"uri": "memo://a", "blob": "?"}, "spec.blob: not base64"),

@@ -33,11 +33,14 @@ from stoa.domain.errors import (
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import BearerToken
 from stoa.domain.metering import CHARGED, PriceList, Status
+from stoa.domain.prompt import Prompt
 from stoa.domain.rate_limit import RateLimit
+from stoa.domain.resource import Resource
 from stoa.domain.result import MISSING, RawAnswer, TextContent, ToolResult
 from stoa.domain.tool import ToolAnnotations
 
 ONE_A_MINUTE = RateLimit(requests_per_minute=1, burst=1)
+BINDING = tool().binding
 SECRET = "hunter2"  # what must not come out
 ROOT = Principal.of("root", tenant="beta", roles=["cpi-admin"])
 
@@ -235,16 +238,22 @@ def _seen(outcome: Any, name: str) -> tuple[Any, ...]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(principals(), st.sampled_from(["acme", "beta", "gamma"]), st.booleans())
-async def test_another_tenants_tool_and_an_unknown_one_look_the_same(caller, owner, asks_for_owner):
+@given(
+    principals(),
+    st.sampled_from(["acme", "beta", "gamma"]),
+    st.booleans(),
+    st.sampled_from([tool(), Resource(name="memo://x", binding=BINDING), Prompt(name="x", binding=BINDING)]),
+)
+async def test_what_is_another_tenants_and_what_is_unknown_look_the_same(caller, owner, asks_for_owner, one):
     if caller.tenant == owner or (asks_for_owner and caller.is_platform_admin):
         return
-    pipeline = Pipeline(tool("theirs", tenant=owner))
+    pipeline = Pipeline(one.model_copy(update={"name": "memo://theirs", "tenant": owner}))
     tenant = owner if asks_for_owner else None
-    theirs = await pipeline.invoke("theirs", credential=caller, tenant=tenant)
-    nothing = await pipeline.invoke("nothing", credential=caller, tenant=tenant)
+    theirs = await pipeline.invoke("memo://theirs", credential=caller, tenant=tenant, kind=one.kind)
+    nothing = await pipeline.invoke("memo://nothing", credential=caller, tenant=tenant, kind=one.kind)
     assert isinstance(theirs.error, ToolNotFound)
-    assert _seen(theirs, "theirs") == _seen(nothing, "nothing")
+    assert theirs.error.kind == one.kind
+    assert _seen(theirs, "memo://theirs") == _seen(nothing, "memo://nothing")
 
 
 async def test_a_platform_admin_acts_for_a_tenant_and_the_event_says_which():

@@ -96,6 +96,9 @@ def _check_sources(spec: ResourceSpec) -> None:
     """Raises InvalidInput."""
     if (spec.uri is None) == (spec.uri_template is None):
         raise InvalidInput("spec.uri, spec.uriTemplate: set exactly one of them")
+    if (spec.uri or spec.uri_template or "").lower().startswith("stoa:"):
+        # Else a tenant could put its own text where its callers look for the gateway's.
+        raise InvalidInput("spec.uri, spec.uriTemplate: the scheme stoa is the gateway's own; choose another")
     if [spec.text, spec.blob, spec.endpoint].count(None) != 2:
         raise InvalidInput("spec.text, spec.blob, spec.endpoint: set exactly one of them")
     if spec.uri_template is not None and spec.endpoint is None:

@@ -44,9 +44,12 @@ class Lifecycle:
             session = await self._sessions.begin(call.caller, revision.name, can)
             headers.append((HEADER, session.id.encode("ascii")))
         info = {name: value for name, value in self.server_info.items() if name != "title" or revision.has_titles}
+        offered = self._plain if self._sessions is None else self._capabilities
+        if not revision.has_completions_capability:
+            offered = {name: value for name, value in offered.items() if name != "completions"}
         offer: JsonObject = {
             "protocolVersion": revision.name,
-            "capabilities": self._plain if self._sessions is None else self._capabilities,
+            "capabilities": offered,
             "serverInfo": info,
             "instructions": INSTRUCTIONS,
         }

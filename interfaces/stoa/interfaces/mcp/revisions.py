@@ -16,6 +16,8 @@ class Revision:
     has_structured_content: bool = True
     has_audio: bool = True
     has_progress_messages: bool = True
+    has_completions_capability: bool = True
+    """Completion is older than the capability that announces it."""
     allows_any_structured: bool = False
     """Structured content and output schemas need not be objects."""
 
@@ -31,6 +33,7 @@ LEGACY = {
             has_structured_content=False,
             has_audio=False,
             has_progress_messages=False,
+            has_completions_capability=False,
         ),
         Revision("2025-03-26", has_batches=True, has_titles=False, has_structured_content=False),
         Revision("2025-06-18"),
