@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test lint check bench lock clean
+.PHONY: install run test lint check conformance bench lock clean
 
 install: $(VENV)/.installed
 
@@ -30,6 +30,10 @@ lint: install
 	$(BIN)/pyright
 
 check: lint test
+
+# The official MCP conformance suite; npm brings it and the Node it needs.
+conformance: install
+	$(BIN)/python tests/conformance/run.py
 
 bench: install
 	$(BIN)/python -m bench

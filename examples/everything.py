@@ -5,6 +5,8 @@ Run it with `python examples/everything.py [PORT]`; it needs the extra `server`.
 """
 
 import asyncio
+import base64
+import json
 import sys
 from typing import Annotated, Any
 
@@ -21,7 +23,7 @@ from stoa.domain.dialogue import (
     SamplingMessage,
     SamplingRequest,
 )
-from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, TextContent
+from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, PromptMessage, TextContent
 from stoa.interfaces.bootstrap import build_container
 from stoa.interfaces.http.guard import Guard
 from stoa.interfaces.settings import Settings
@@ -166,6 +168,12 @@ def add_news_tools(gateway: Gateway) -> None:
         gateway.tool(lambda: "new", name=f"added_{len(gateway.registry.catalogue)}", description="New.")
         return "changed"
 
+    @gateway.tool(name="test_trigger_prompt_change")
+    async def change_prompts() -> str:
+        """Changes the list of prompts."""
+        gateway.prompt(lambda: "new", name=f"added_{len(gateway.registry.catalogue)}", description="New.")
+        return "changed"
+
 
 def add_asking_tools(gateway: Gateway) -> None:
     """Questions to the user and to the client's model."""
@@ -287,6 +295,64 @@ def add_round_tools(gateway: Gateway) -> None:
         return f"answered: {', '.join(sorted(answers))}"
 
 
+def add_resources(gateway: Gateway) -> None:
+    """Things to read: written, binary, from a template."""
+
+    @gateway.resource("test://static-text", name="static-text", mime_type="text/plain")
+    def text() -> str:
+        """A text."""
+        return "This is the content of the static text resource."
+
+    @gateway.resource("test://static-binary", name="static-binary", mime_type="image/png")
+    def binary() -> bytes:
+        """An image."""
+        return base64.b64decode(PNG)
+
+    @gateway.resource("test://watched-resource", name="watched", mime_type="text/plain")
+    def watched() -> str:
+        """Something to subscribe to."""
+        return "This resource can be watched."
+
+    @gateway.resource("test://template/{id}/data", name="template", mime_type="application/json")
+    def data(id: str) -> str:  # noqa: A002  # the template's variable
+        """Data of one thing."""
+        return json.dumps({"id": id, "templateTest": True, "data": f"Data for ID: {id}"})
+
+
+def add_prompts(gateway: Gateway) -> None:
+    """Prompts: plain, with arguments, with a resource, with an image, with a question of their own."""
+
+    @gateway.prompt(name="test_simple_prompt")
+    def simple() -> str:
+        """One message."""
+        return "This is a simple prompt for testing."
+
+    @gateway.prompt(name="test_prompt_with_arguments", completions={"arg1": ["paris", "park", "party"]})
+    def with_arguments(arg1: str, arg2: str) -> str:
+        """Repeats its arguments."""
+        return f"Prompt with arguments: arg1='{arg1}', arg2='{arg2}'"
+
+    @gateway.prompt(name="test_prompt_with_embedded_resource")
+    def with_resource(resourceUri: str) -> list[PromptMessage]:  # noqa: N803  # the argument's name
+        """Carries a resource."""
+        embedded = EmbeddedResource(resourceUri, "text/plain", text="Embedded resource content for testing.")
+        request = TextContent("Please process the embedded resource above.")
+        return [PromptMessage("user", embedded), PromptMessage("user", request)]
+
+    @gateway.prompt(name="test_prompt_with_image")
+    def with_image() -> list[PromptMessage]:
+        """Carries an image."""
+        request = TextContent("Please analyze the image above.")
+        return [PromptMessage("user", ImageContent(PNG, "image/png")), PromptMessage("user", request)]
+
+    @gateway.prompt(name="test_input_required_result_prompt")
+    async def asking(context: Context) -> str:
+        """Asks before it answers."""
+        question = form(context={"type": "string"})
+        said = await context.elicit("What is it about?", question, key="user_context")
+        return f"The context is {dict(said.content or {}).get('context')}."
+
+
 def _questions(can: ClientCapabilities) -> dict[str, InputRequest]:
     prompt = (SamplingMessage("user", TextContent("Write a greeting")),)
     questions: dict[str, InputRequest] = {}
@@ -304,7 +370,7 @@ async def main(port: int) -> None:
     settings = Settings(port=port, identity_provider="none", stoa_caller_limits={"viewer": generous})
     container = build_container(settings)
     gateway = await container.get(Gateway)
-    for add in (add_content_tools, add_news_tools, add_asking_tools, add_round_tools):
+    for add in (add_content_tools, add_news_tools, add_asking_tools, add_round_tools, add_resources, add_prompts):
         add(gateway)
     app = await container.get(Guard)
     config = uvicorn.Config(app, host=settings.host, port=port, lifespan="on", access_log=False, log_level="warning")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from stoa.domain.dialogue import ClientCapabilities, LogLevel
+from stoa.domain.operation import OperationKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +17,5 @@ class Session:
     capabilities: ClientCapabilities
     log_level: LogLevel = "warning"
     """Log messages below it are not sent."""
+    watched: frozenset[tuple[str, OperationKey]] = frozenset()
+    """URIs whose changes the client wants to hear of, with the resource that each is read from."""

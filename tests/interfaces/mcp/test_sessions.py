@@ -430,3 +430,46 @@ async def test_a_stream_ends_with_the_token_that_opened_it() -> None:
     params = {"notifications": {"toolsListChanged": True}, "_meta": envelope()}
     messages = sent(await world.modern("subscriptions/listen", params, request_id=9, token="short"))
     assert (messages[-1]["id"], messages[-1]["result"]["resultType"]) == (9, "complete")
+
+
+async def test_a_session_hears_of_changes_of_the_resources_it_watches_and_of_no_others(world: World) -> None:
+    def memo(text: str) -> dict[str, Any]:
+        metadata = {"name": "memo", "namespace": "tenant-alpha"}
+        spec = {"uri": "memo://one", "displayName": "A memo", "text": text}
+        return {"apiVersion": "gostoa.dev/v1alpha1", "kind": "Resource", "metadata": metadata, "spec": spec}
+
+    await world.gateway.add_manifest(memo("first"), origin="memo")
+    client, stream = await opened(world), Answer()
+    other, others = await opened(world, token="beta-viewer"), Answer()
+    assert (await client.ask("resources/subscribe", {"uri": "memo://one"})).json()["result"] == {}
+    foreign = await other.ask("resources/subscribe", {"uri": "memo://one"})
+    unknown = await other.ask("resources/subscribe", {"uri": "memo://two"})
+    assert foreign.json()["error"]["code"] == unknown.json()["error"]["code"] == -32002
+
+    gone, others_gone = asyncio.Event(), asyncio.Event()
+    tasks = [
+        asyncio.create_task(client.other("GET", into=stream, gone=gone)),
+        asyncio.create_task(other.other("GET", into=others, gone=others_gone)),
+    ]
+    await until(lambda: stream.status == 200 and others.status == 200)
+    updated = {"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "memo://one"}}
+    await world.gateway.add_manifest(memo("second"), origin="memo")
+    await until(lambda: updated in sent(stream))
+
+    assert (await client.ask("resources/unsubscribe", {"uri": "memo://one"})).json()["result"] == {}
+    await world.gateway.add_manifest(memo("third"), origin="memo")
+    changed = {"jsonrpc": "2.0", "method": "notifications/resources/list_changed"}
+    await until(lambda: changed in sent(stream))
+    assert sent(stream).count(updated) == 1
+    assert updated not in sent(others)
+    gone.set()
+    others_gone.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_watching_needs_a_session_and_a_uri(world: World) -> None:
+    client = await opened(world)
+    assert (await client.ask("resources/subscribe", {})).json()["error"]["code"] == -32602
+    without = await world.legacy("resources/subscribe", {"uri": "memo://one"})
+    assert without.json()["error"]["code"] == -32600
+    assert (await client.ask("resources/unsubscribe", {"uri": "memo://never"})).json()["result"] == {}

@@ -25,7 +25,7 @@ from stoa.domain.session import Session
 from stoa.interfaces.mcp import asking
 from stoa.interfaces.mcp.envelope import CAPABILITIES_KEY
 from stoa.interfaces.mcp.exchange import MethodCall
-from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
+from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault, notification
 from stoa.interfaces.mcp.request_state import RequestStates, RoundState
 from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.shaping import SERVER_INFO_KEY
@@ -211,7 +211,3 @@ def log_level(level: Any) -> LogLevel:
         if known == level:
             return known
     raise Fault(INVALID_PARAMS, f"The log level must be one of {', '.join(LOG_LEVELS)}")
-
-
-def notification(method: str, params: JsonObject) -> bytes:
-    return pydantic_core.to_json({"jsonrpc": "2.0", "method": method, "params": params}, inf_nan_mode="null")

@@ -100,8 +100,8 @@ class McpEngine:
         gateway.registry.subscribe(self._publish)
         listing = Listing(lifecycle.server_info, page_size)
         tools = Tools(gateway, channels, lifecycle.server_info, listing)
-        resources = Resources(gateway, lifecycle.server_info, listing)
-        prompts = Prompts(gateway, lifecycle.server_info, listing)
+        resources = Resources(gateway, channels, lifecycle.server_info, listing, sessions)
+        prompts = Prompts(gateway, channels, lifecycle.server_info, listing)
         completions = Completions(gateway, lifecycle.server_info)
         self._methods = {
             "initialize": _Method(lifecycle.initialize, in_stateless_era=False),
@@ -119,12 +119,16 @@ class McpEngine:
         }
         if sessions is not None:
             self._methods["logging/setLevel"] = _Method(lifecycle.set_level, in_stateless_era=False)
+            self._methods["resources/subscribe"] = _Method(resources.subscribe, in_stateless_era=False)
+            self._methods["resources/unsubscribe"] = _Method(resources.unsubscribe, in_stateless_era=False)
 
     def _publish(self, diff: CatalogueDiff) -> None:
         keys = (*(one.key for one in (*diff.added, *diff.changed)), *diff.removed)
         for kind, name in _LISTS.items():
             if any(key.kind == kind for key in keys):
                 self.subscriptions.publish(name)
+        if self._sessions is not None:
+            self.subscriptions.soon(self._sessions.tell_watchers(frozenset(keys)))
 
     async def answer(self, exchange: Exchange) -> Reply:
         value: Any = None

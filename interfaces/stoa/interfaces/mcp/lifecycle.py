@@ -29,6 +29,10 @@ class Lifecycle:
         self._plain: JsonObject = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
         changing: JsonObject = {name: {"listChanged": True} for name in ("tools", "resources", "prompts")}
         self._capabilities: JsonObject = {**self._plain, **changing, "logging": {}}
+        self._of_sessions: JsonObject = {
+            **self._capabilities,
+            "resources": {"listChanged": True, "subscribe": True},
+        }
 
     async def initialize(self, call: MethodCall) -> Reply:
         """Never fails on the version: the client leaves if it cannot live with the answer."""
@@ -44,7 +48,7 @@ class Lifecycle:
             session = await self._sessions.begin(call.caller, revision.name, can)
             headers.append((HEADER, session.id.encode("ascii")))
         info = {name: value for name, value in self.server_info.items() if name != "title" or revision.has_titles}
-        offered = self._plain if self._sessions is None else self._capabilities
+        offered = self._plain if self._sessions is None else self._of_sessions
         if not revision.has_completions_capability:
             offered = {name: value for name, value in offered.items() if name != "completions"}
         offer: JsonObject = {

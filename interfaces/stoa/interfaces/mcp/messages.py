@@ -110,3 +110,7 @@ def error(request_id: RequestId | None, code: int, message: str, data: Any = Non
     if data is not None:
         body["error"]["data"] = data
     return pydantic_core.to_json(body)
+
+
+def notification(method: str, params: JsonObject) -> bytes:
+    return pydantic_core.to_json({"jsonrpc": "2.0", "method": method, "params": params}, inf_nan_mode="null")

@@ -4,14 +4,16 @@ from stoa.application.gateway import Gateway
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject
 from stoa.interfaces.mcp import messages, shaping
+from stoa.interfaces.mcp.channel import Channels, RoundChannel
 from stoa.interfaces.mcp.exchange import MethodCall
 from stoa.interfaces.mcp.listing import Listing
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
 
 
 class Prompts:
-    def __init__(self, gateway: Gateway, server_info: JsonObject, listing: Listing) -> None:
+    def __init__(self, gateway: Gateway, channels: Channels, server_info: JsonObject, listing: Listing) -> None:
         self._gateway = gateway
+        self._channels = channels
         self._server_info = server_info
         self._listing = listing
 
@@ -26,6 +28,7 @@ class Prompts:
             raise Fault(INVALID_PARAMS, "params.name must be a string")
         arguments = params.get("arguments")
         exchange = call.exchange
+        channel = self._channels.open(call)
         outcome = await self._gateway.invoke_tool.execute(
             Invocation(
                 credential=call.caller,
@@ -36,8 +39,11 @@ class Prompts:
                 request_id=exchange.request_id,
                 consumer=exchange.consumer,
                 kind="prompt",
-            )
+            ),
+            channel,
         )
+        if outcome.questions is not None and isinstance(channel, RoundChannel):
+            return messages.result(call.request.id, channel.next_round(outcome.questions, self._server_info))
         wire: JsonObject = {"messages": shaping.prompt_messages(outcome.content(), call.revision)}
         description = described(self._gateway, outcome, name)
         if description:

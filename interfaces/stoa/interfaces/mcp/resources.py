@@ -1,21 +1,37 @@
 """resources/list, resources/templates/list and resources/read."""
 
+from dataclasses import replace
+
 from stoa.application.gateway import Gateway
 from stoa.domain.errors import ResourceNotFound
 from stoa.domain.invocation import Invocation
 from stoa.domain.json_value import JsonObject
+from stoa.domain.operation import OperationKey
+from stoa.domain.session import Session
 from stoa.interfaces.mcp import messages, shaping
+from stoa.interfaces.mcp.channel import Channels, RoundChannel
 from stoa.interfaces.mcp.exchange import MethodCall
 from stoa.interfaces.mcp.listing import Listing
-from stoa.interfaces.mcp.messages import INVALID_PARAMS, RESOURCE_NOT_FOUND, Fault
+from stoa.interfaces.mcp.messages import INVALID_PARAMS, INVALID_REQUEST, RESOURCE_NOT_FOUND, Fault
+from stoa.interfaces.mcp.sessions import Sessions
 
+MAX_WATCHED = 1000
 READ_TTL_MS = 0
 """Contents may change at any moment, and the gateway is not told."""
 
 
 class Resources:
-    def __init__(self, gateway: Gateway, server_info: JsonObject, listing: Listing) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        channels: Channels,
+        server_info: JsonObject,
+        listing: Listing,
+        sessions: Sessions | None,
+    ) -> None:
+        self._sessions = sessions
         self._gateway = gateway
+        self._channels = channels
         self._server_info = server_info
         self._listing = listing
 
@@ -25,12 +41,47 @@ class Resources:
     async def templates(self, call: MethodCall) -> bytes:
         return await self._listing.answer(call, self._gateway.list_resources, "resourceTemplates", templates=True)
 
+    async def subscribe(self, call: MethodCall) -> bytes:
+        """From now on the session's standalone stream says when this resource changed."""
+        uri, session = self._watched(call)
+        caller = call.caller.acting_for(call.exchange.tenant)
+        found = None if caller is None else self._gateway.registry.find(caller.tenant, uri, "resource")
+        try:
+            if found is None:
+                raise ResourceNotFound(uri)
+            await self._gateway.list_resources.find(call.caller, call.exchange.tenant, found.tool.name, "mcp")
+        except ResourceNotFound as unknown:
+            raise Fault(RESOURCE_NOT_FOUND, unknown.message, data={"uri": uri, "code": unknown.code}) from unknown
+        if len(session.watched) >= MAX_WATCHED:
+            raise Fault(INVALID_PARAMS, f"A session watches at most {MAX_WATCHED} resources")
+        await self._change(session, session.watched | {(uri, found.tool.key)})
+        return messages.result(call.request.id, {})
+
+    async def unsubscribe(self, call: MethodCall) -> bytes:
+        """What was not watched is left alone."""
+        uri, session = self._watched(call)
+        await self._change(session, frozenset(entry for entry in session.watched if entry[0] != uri))
+        return messages.result(call.request.id, {})
+
+    def _watched(self, call: MethodCall) -> tuple[str, Session]:
+        uri = call.request.params.get("uri")
+        if not isinstance(uri, str):
+            raise Fault(INVALID_PARAMS, "params.uri must be a string")
+        if call.session is None:
+            raise Fault(INVALID_REQUEST, "A subscription needs a session")
+        return uri, call.session
+
+    async def _change(self, session: Session, watched: frozenset[tuple[str, OperationKey]]) -> None:
+        if self._sessions is not None:
+            await self._sessions.change(replace(session, watched=watched))
+
     async def read(self, call: MethodCall) -> bytes:
         """Runs the pipeline. Raises what the caller must be told."""
         uri = call.request.params.get("uri")
         if not isinstance(uri, str):
             raise Fault(INVALID_PARAMS, "params.uri must be a string")
         exchange = call.exchange
+        channel = self._channels.open(call)
         outcome = await self._gateway.invoke_tool.execute(
             Invocation(
                 credential=call.caller,
@@ -41,8 +92,11 @@ class Resources:
                 request_id=exchange.request_id,
                 consumer=exchange.consumer,
                 kind="resource",
-            )
+            ),
+            channel,
         )
+        if outcome.questions is not None and isinstance(channel, RoundChannel):
+            return messages.result(call.request.id, channel.next_round(outcome.questions, self._server_info))
         try:
             wire: JsonObject = {"contents": shaping.resource_contents(outcome.content())}
         except ResourceNotFound as unknown:

@@ -13,9 +13,10 @@ from typing import Any
 from stoa.application.ports.session_store import SessionStore
 from stoa.domain.dialogue import ClientCapabilities
 from stoa.domain.identity import Principal
+from stoa.domain.operation import OperationKey
 from stoa.domain.session import Session
-from stoa.interfaces.mcp.messages import INVALID_REQUEST, Fault, RequestId, Response
-from stoa.interfaces.mcp.streams import Streams
+from stoa.interfaces.mcp.messages import INVALID_REQUEST, Fault, RequestId, Response, notification
+from stoa.interfaces.mcp.streams import STANDALONE, Streams
 
 HEADER = b"mcp-session-id"
 ASK_TIMEOUT_SECONDS = 300.0
@@ -62,6 +63,15 @@ class Sessions:
     async def end(self, session: Session) -> None:
         await self._store.delete(session.id)
         await self.streams.end(session.id)
+
+    async def tell_watchers(self, changed: frozenset[OperationKey]) -> None:
+        """Send resources/updated to the sessions that watch one of these resources and listen."""
+        for session_id in self.streams.listening():
+            session = await self._store.find(session_id)
+            for uri, key in sorted(session.watched) if session is not None else ():
+                if key in changed:
+                    message = notification("notifications/resources/updated", {"uri": uri})
+                    await self.streams.publish(session_id, STANDALONE, message)
 
     @contextmanager
     def running(self, session: Session, request_id: RequestId, task: asyncio.Task[Any]) -> Generator[Running]:

@@ -90,9 +90,12 @@ class Streams:
 
     async def announce(self, message: bytes) -> None:
         """Send a message on the standalone stream of every session that has one open."""
-        for session_id, stream in list(self._feeds):
-            if stream == STANDALONE:
-                await self.publish(session_id, stream, message)
+        for session_id in self.listening():
+            await self.publish(session_id, STANDALONE, message)
+
+    def listening(self) -> list[str]:
+        """Sessions whose standalone stream is open."""
+        return [session_id for session_id, stream in self._feeds if stream == STANDALONE]
 
     async def follow(self, session: Session, last_event_id: str | None) -> Feed:
         """What came after that event, then what comes; without one, or one that is unknown, the session's standalone

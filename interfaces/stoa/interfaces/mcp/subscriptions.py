@@ -5,17 +5,17 @@ Bursts are folded into one message, half a second after the first change.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
+from typing import Any
 
 import pydantic_core
 
 from stoa.application.ports.clock import Clock
 from stoa.domain.identity import Principal
 from stoa.domain.json_value import JsonObject, is_object
-from stoa.interfaces.mcp.channel import notification
 from stoa.interfaces.mcp.exchange import Reply
-from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault, Request, RequestId
+from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault, Request, RequestId, notification
 from stoa.interfaces.mcp.shaping import SERVER_INFO_KEY
 from stoa.interfaces.mcp.streams import Feed, frame
 
@@ -23,7 +23,7 @@ SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
 DEBOUNCE_SECONDS = 0.5
 MAX_LISTENERS = 1024
 
-Announce = Callable[[bytes], Awaitable[None]]
+Announce = Callable[[bytes], Coroutine[Any, Any, None]]
 
 
 class Subscriptions:
@@ -57,6 +57,18 @@ class Subscriptions:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._schedule, kind)
 
+    def soon(self, telling: Coroutine[Any, Any, None]) -> None:
+        """Run this in the event loop, when there is somebody to tell. May be called from any thread."""
+        if self._loop is None or self._loop.is_closed():
+            telling.close()
+        else:
+            self._loop.call_soon_threadsafe(self._keep, telling)
+
+    def _keep(self, telling: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(telling)
+        self._telling.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._telling.discard)
+
     def _schedule(self, kind: str) -> None:
         if kind not in self._due and self._loop is not None:
             self._due.add(kind)
@@ -71,9 +83,7 @@ class Subscriptions:
                 if not feed.push(frame(notification(method, params))):
                     self._end(feed)  # it missed something: it has to list and listen again
         if self._announce is not None:
-            task = asyncio.ensure_future(self._announce(pydantic_core.to_json({"jsonrpc": "2.0", "method": method})))
-            self._telling.add(task)  # the loop itself holds tasks weakly
-            task.add_done_callback(self._telling.discard)
+            self._keep(self._announce(pydantic_core.to_json({"jsonrpc": "2.0", "method": method})))
 
     def listen(self, request: Request, caller: Principal) -> Reply:
         """The stream that answers `subscriptions/listen`; the acknowledgement is on it first. It ends when the caller's

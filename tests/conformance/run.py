@@ -1,0 +1,88 @@
+"""Runs the official MCP conformance suite against `examples/everything.py`: `make conformance`.
+
+Each leg must exit 0 with nothing expected to fail, and must have run the scenarios it is known for, because the suite
+exits 0 as well when it skipped what it was asked for. The tasks extension is not built, so the bare `--suite all` is
+not among the legs yet.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parent.parent
+RESULTS = REPOSITORY / "var" / "conformance"
+SUITE = HERE / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
+
+LEGS = {
+    "2025-11-25": (["--requirements", "2025-11-25"], 30),
+    "2026-07-28": (["--requirements", "2026-07-28"], 37),
+}
+"""Arguments of each leg, and how many scenarios it has at least."""
+
+
+def main() -> int:
+    if shutil.which("npm") is None:
+        print(
+            "npm is not installed; it brings the suite and the Node it needs (Debian: apt install npm)", file=sys.stderr
+        )
+        return 2
+    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=HERE, check=True)
+    node = HERE / "node_modules" / ".bin" / "node"
+    port = _free_port()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    log = (RESULTS / "server.log").open("wb")
+    program = [sys.executable, str(REPOSITORY / "examples" / "everything.py"), str(port)]
+    server = subprocess.Popen(program, stdout=log, stderr=log)
+    try:
+        _wait_until_ready(port, server)
+        failed = [name for name in LEGS if not _run(name, node, f"http://127.0.0.1:{port}/mcp")]
+    finally:
+        server.terminate()
+        server.wait(20)
+        log.close()
+    print(f"conformance: {len(LEGS) - len(failed)} passed, {len(failed)} failed" + (f": {failed}" if failed else ""))
+    return 1 if failed else 0
+
+
+def _run(name: str, node: Path, url: str) -> bool:
+    arguments, at_least = LEGS[name]
+    output = RESULTS / name
+    shutil.rmtree(output, ignore_errors=True)
+    command = [str(node), str(SUITE), "server", "--url", url, *arguments]
+    command += ["--expected-failures", str(HERE / "no-failures.yml"), "-o", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    scenarios = len({re.sub(r"-\d{4}-.*$", "", path.parent.name) for path in output.glob("*/checks.json")})
+    print(f"{name}: exit {done.returncode}, {scenarios} scenarios", flush=True)
+    if done.returncode != 0 or scenarios < at_least:
+        print(done.stdout[-6000:], done.stderr[-2000:], f"expected at least {at_least} scenarios", sep="\n")
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(port: int, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/live", timeout=1):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit(f"examples/everything.py does not listen; see {RESULTS / 'server.log'}")
+
+
+if __name__ == "__main__":
+    os.chdir(REPOSITORY)
+    sys.exit(main())
