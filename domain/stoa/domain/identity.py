@@ -75,6 +75,11 @@ class Principal(Value):
         """Digest of everything a policy may look at: equal keys get equal decisions."""
         return _digest(self.identity_key, self.tenant, sorted(self.roles), sorted(self.scopes))
 
+    def hears_of(self, owner: TenantId | None) -> bool:
+        """May this principal notice that something of `owner` (None: global) changed? Nobody notices what other tenants
+        do, not even when."""
+        return owner is None or owner == self.tenant or self.is_platform_admin
+
     def acting_for(self, tenant: TenantId | None) -> "Principal | None":
         """This principal with its view on `tenant`; None when it may not look there.
 

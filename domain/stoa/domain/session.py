@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from stoa.domain.dialogue import ClientCapabilities, LogLevel
+from stoa.domain.identity import TenantId
 from stoa.domain.operation import OperationKey
 
 
@@ -15,7 +16,15 @@ class Session:
     identity_key: str
     revision: str
     capabilities: ClientCapabilities
+    hears_only: TenantId | None = None
+    """The tenant of whose changes its client is told, beside global ones."""
+    hears_all: bool = False
+    """A platform admin's client is told of every tenant's."""
     log_level: LogLevel = "warning"
     """Log messages below it are not sent."""
     watched: frozenset[tuple[str, OperationKey]] = frozenset()
     """URIs whose changes the client wants to hear of, with the resource that each is read from."""
+
+    def hears_of(self, owner: TenantId | None) -> bool:
+        """As `Principal.hears_of`, for the caller who began the session."""
+        return owner is None or owner == self.hears_only or self.hears_all

@@ -461,7 +461,7 @@ async def test_a_session_hears_of_changes_of_the_resources_it_watches_and_of_no_
     changed = {"jsonrpc": "2.0", "method": "notifications/resources/list_changed"}
     await until(lambda: changed in sent(stream))
     assert sent(stream).count(updated) == 1
-    assert updated not in sent(others)
+    assert sent(others) == [], "another tenant does not even notice that something changed"
     gone.set()
     others_gone.set()
     await asyncio.gather(*tasks)
@@ -473,3 +473,15 @@ async def test_watching_needs_a_session_and_a_uri(world: World) -> None:
     without = await world.legacy("resources/subscribe", {"uri": "memo://one"})
     assert without.json()["error"]["code"] == -32600
     assert (await client.ask("resources/unsubscribe", {"uri": "memo://never"})).json()["result"] == {}
+
+
+async def test_a_listener_does_not_notice_what_another_tenant_changes(world: World) -> None:
+    wanted = {"toolsListChanged": True}
+    task, listener, gone = await _listening(world, wanted)
+    world.gateway.tool(lambda: 1, name="of_beta", tenant="beta")
+    world.gateway.tool(lambda: 1, name="of_all")
+    await until(lambda: len(sent(listener)) > 1)
+    await asyncio.sleep(0)
+    assert len(sent(listener)) == 2
+    gone.set()
+    await task

@@ -93,7 +93,7 @@ class McpEngine:
         self._sessions = sessions
         lifecycle = Lifecycle(version, gateway, sessions)
         channels = Channels(states or RequestStates(os.urandom(32), clock, resource.url), sessions)
-        announce = None if sessions is None else sessions.streams.announce
+        announce = None if sessions is None else sessions.announce
         self.subscriptions = Subscriptions(
             tuple(_LISTS.values()), lifecycle.server_info, clock, announce, debounce_seconds=debounce_seconds
         )
@@ -124,9 +124,8 @@ class McpEngine:
 
     def _publish(self, diff: CatalogueDiff) -> None:
         keys = (*(one.key for one in (*diff.added, *diff.changed)), *diff.removed)
-        for kind, name in _LISTS.items():
-            if any(key.kind == kind for key in keys):
-                self.subscriptions.publish(name)
+        for name, owner in {(_LISTS[key.kind], key.tenant) for key in keys}:
+            self.subscriptions.publish(name, owner)
         if self._sessions is not None:
             self.subscriptions.soon(self._sessions.tell_watchers(frozenset(keys)))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from stoa.application.ports.session_store import SessionStore
 from stoa.domain.dialogue import ClientCapabilities
-from stoa.domain.identity import Principal
+from stoa.domain.identity import Principal, TenantId
 from stoa.domain.operation import OperationKey
 from stoa.domain.session import Session
 from stoa.interfaces.mcp.messages import INVALID_REQUEST, Fault, RequestId, Response, notification
@@ -46,7 +46,14 @@ class Sessions:
 
     async def begin(self, caller: Principal, revision: str, capabilities: ClientCapabilities) -> Session:
         """Raises SessionsFull."""
-        session = Session(secrets.token_urlsafe(32), caller.identity_key, revision, capabilities)
+        session = Session(
+            secrets.token_urlsafe(32),
+            caller.identity_key,
+            revision,
+            capabilities,
+            hears_only=caller.tenant,
+            hears_all=caller.is_platform_admin,
+        )
         await self._store.create(session)
         return session
 
@@ -63,6 +70,13 @@ class Sessions:
     async def end(self, session: Session) -> None:
         await self._store.delete(session.id)
         await self.streams.end(session.id)
+
+    async def announce(self, message: bytes, owner: TenantId | None) -> None:
+        """Send a message about `owner` to the sessions that listen and may hear of it."""
+        for session_id in self.streams.listening():
+            session = await self._store.find(session_id)
+            if session is not None and session.hears_of(owner):
+                await self.streams.publish(session_id, STANDALONE, message)
 
     async def tell_watchers(self, changed: frozenset[OperationKey]) -> None:
         """Send resources/updated to the sessions that watch one of these resources and listen."""

@@ -88,11 +88,6 @@ class Streams:
             feed.end()
         return written
 
-    async def announce(self, message: bytes) -> None:
-        """Send a message on the standalone stream of every session that has one open."""
-        for session_id in self.listening():
-            await self.publish(session_id, STANDALONE, message)
-
     def listening(self) -> list[str]:
         """Sessions whose standalone stream is open."""
         return [session_id for session_id, stream in self._feeds if stream == STANDALONE]

@@ -12,7 +12,7 @@ from typing import Any
 import pydantic_core
 
 from stoa.application.ports.clock import Clock
-from stoa.domain.identity import Principal
+from stoa.domain.identity import Principal, TenantId
 from stoa.domain.json_value import JsonObject, is_object
 from stoa.interfaces.mcp.exchange import Reply
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault, Request, RequestId, notification
@@ -23,7 +23,7 @@ SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
 DEBOUNCE_SECONDS = 0.5
 MAX_LISTENERS = 1024
 
-Announce = Callable[[bytes], Coroutine[Any, Any, None]]
+Announce = Callable[[bytes, TenantId | None], Coroutine[Any, Any, None]]
 
 
 class Subscriptions:
@@ -43,19 +43,19 @@ class Subscriptions:
         self._clock = clock
         self._announce = announce
         self._debounce_seconds = debounce_seconds
-        self._listeners: dict[Feed, tuple[RequestId, frozenset[str]]] = {}
+        self._listeners: dict[Feed, tuple[RequestId, frozenset[str], Principal]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._due: set[str] = set()
+        self._due: set[tuple[str, TenantId | None]] = set()
         self._telling: set[asyncio.Task[None]] = set()
 
     def attend(self) -> None:
         """From now on there is somebody to tell, in this event loop."""
         self._loop = asyncio.get_running_loop()
 
-    def publish(self, kind: str) -> None:
-        """A list has changed. May be called from any thread."""
+    def publish(self, kind: str, owner: TenantId | None) -> None:
+        """The list of a tenant, or of all (None), has changed. May be called from any thread."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._schedule, kind)
+            self._loop.call_soon_threadsafe(self._schedule, kind, owner)
 
     def soon(self, telling: Coroutine[Any, Any, None]) -> None:
         """Run this in the event loop, when there is somebody to tell. May be called from any thread."""
@@ -69,21 +69,21 @@ class Subscriptions:
         self._telling.add(task)  # the loop itself holds tasks weakly
         task.add_done_callback(self._telling.discard)
 
-    def _schedule(self, kind: str) -> None:
-        if kind not in self._due and self._loop is not None:
-            self._due.add(kind)
-            self._loop.call_later(self._debounce_seconds, self._tell, kind)
+    def _schedule(self, kind: str, owner: TenantId | None) -> None:
+        if (kind, owner) not in self._due and self._loop is not None:
+            self._due.add((kind, owner))
+            self._loop.call_later(self._debounce_seconds, self._tell, kind, owner)
 
-    def _tell(self, kind: str) -> None:
-        self._due.discard(kind)
+    def _tell(self, kind: str, owner: TenantId | None) -> None:
+        self._due.discard((kind, owner))
         method = f"notifications/{kind}/list_changed"
-        for feed, (request_id, wanted) in list(self._listeners.items()):
-            if kind in wanted:
+        for feed, (request_id, wanted, caller) in list(self._listeners.items()):
+            if kind in wanted and caller.hears_of(owner):
                 params: JsonObject = {"_meta": {SUBSCRIPTION_KEY: request_id}}
                 if not feed.push(frame(notification(method, params))):
                     self._end(feed)  # it missed something: it has to list and listen again
         if self._announce is not None:
-            self._keep(self._announce(pydantic_core.to_json({"jsonrpc": "2.0", "method": method})))
+            self._keep(self._announce(pydantic_core.to_json({"jsonrpc": "2.0", "method": method}), owner))
 
     def listen(self, request: Request, caller: Principal) -> Reply:
         """The stream that answers `subscriptions/listen`; the acknowledgement is on it first. It ends when the caller's
@@ -96,7 +96,7 @@ class Subscriptions:
         wanted = frozenset(kind for kind in self._kinds if asked.get(f"{kind}ListChanged") is True)
         feed = Feed(self._forget)
         self.attend()
-        self._listeners[feed] = (request.id, wanted)
+        self._listeners[feed] = (request.id, wanted, caller)
         params: JsonObject = {
             "_meta": {SUBSCRIPTION_KEY: request.id},
             "notifications": {f"{kind}ListChanged": True for kind in self._kinds if kind in wanted},
