@@ -72,7 +72,10 @@ class StreamableHttp:
         if takes_events:
             exchange.stream = answer
             answer.belongs_to(exchange)
-        feed = await answer.deliver(self._engine.answer(exchange))
+        try:
+            feed = await answer.deliver(self._engine.answer(exchange))
+        finally:
+            exchange.stream = None  # they know each other: left so, every call would be work for the collector
         if feed is not None:
             await _stream(feed, self._late_seconds, receive, send)
 
