@@ -1,13 +1,13 @@
 """prompts/list and prompts/get."""
 
 from stoa.application.gateway import Gateway
-from stoa.domain.invocation import Invocation, Outcome
+from stoa.domain.invocation import Outcome
 from stoa.domain.json_value import JsonObject
 from stoa.interfaces.mcp import messages, shaping
 from stoa.interfaces.mcp.channel import Channels, RoundChannel
 from stoa.interfaces.mcp.exchange import MethodCall
+from stoa.interfaces.mcp.invocations import invocation_of
 from stoa.interfaces.mcp.listing import Listing
-from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
 
 
 class Prompts:
@@ -22,30 +22,13 @@ class Prompts:
 
     async def get(self, call: MethodCall) -> bytes:
         """Runs the pipeline. Raises what the caller must be told; wrong arguments are invalid params here."""
-        params = call.request.params
-        name = params.get("name")
-        if not isinstance(name, str):
-            raise Fault(INVALID_PARAMS, "params.name must be a string")
-        arguments = params.get("arguments")
-        exchange = call.exchange
+        invocation = invocation_of(call, "prompt")
         channel = self._channels.open(call)
-        outcome = await self._gateway.invoke_tool.execute(
-            Invocation(
-                credential=call.caller,
-                tool=name,
-                arguments={} if arguments is None else arguments,
-                door="mcp",
-                tenant=exchange.tenant,
-                request_id=exchange.request_id,
-                consumer=exchange.consumer,
-                kind="prompt",
-            ),
-            channel,
-        )
+        outcome = await self._gateway.invoke_tool.execute(invocation, channel)
         if outcome.questions is not None and isinstance(channel, RoundChannel):
             return messages.result(call.request.id, channel.next_round(outcome.questions, self._server_info))
         wire: JsonObject = {"messages": shaping.prompt_messages(outcome.content(), call.revision)}
-        description = described(self._gateway, outcome, name)
+        description = described(self._gateway, outcome, invocation.tool)
         if description:
             wire = {"description": description, **wire}
         return messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from stoa.application.gateway import Gateway
 from stoa.domain.errors import ResourceNotFound
-from stoa.domain.invocation import Invocation
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import OperationKey
 from stoa.domain.session import Session
 from stoa.interfaces.mcp import messages, shaping
 from stoa.interfaces.mcp.channel import Channels, RoundChannel
 from stoa.interfaces.mcp.exchange import MethodCall
+from stoa.interfaces.mcp.invocations import invocation_of
 from stoa.interfaces.mcp.listing import Listing
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, INVALID_REQUEST, RESOURCE_NOT_FOUND, Fault
 from stoa.interfaces.mcp.sessions import Sessions
@@ -77,30 +77,15 @@ class Resources:
 
     async def read(self, call: MethodCall) -> bytes:
         """Runs the pipeline. Raises what the caller must be told."""
-        uri = call.request.params.get("uri")
-        if not isinstance(uri, str):
-            raise Fault(INVALID_PARAMS, "params.uri must be a string")
-        exchange = call.exchange
+        invocation = invocation_of(call, "resource")
         channel = self._channels.open(call)
-        outcome = await self._gateway.invoke_tool.execute(
-            Invocation(
-                credential=call.caller,
-                tool=uri,
-                arguments={},
-                door="mcp",
-                tenant=exchange.tenant,
-                request_id=exchange.request_id,
-                consumer=exchange.consumer,
-                kind="resource",
-            ),
-            channel,
-        )
+        outcome = await self._gateway.invoke_tool.execute(invocation, channel)
         if outcome.questions is not None and isinstance(channel, RoundChannel):
             return messages.result(call.request.id, channel.next_round(outcome.questions, self._server_info))
         try:
             wire: JsonObject = {"contents": shaping.resource_contents(outcome.content())}
         except ResourceNotFound as unknown:
             code = INVALID_PARAMS if call.revision.is_stateless else RESOURCE_NOT_FOUND
-            raise Fault(code, unknown.message, data={"uri": uri, "code": unknown.code}) from unknown
+            raise Fault(code, unknown.message, data={"uri": invocation.tool, "code": unknown.code}) from unknown
         result = shaping.with_meta(wire, call.revision, self._server_info, ttlMs=READ_TTL_MS, cacheScope="private")
         return messages.result(call.request.id, result)

@@ -1,7 +1,5 @@
 """tools/list and tools/call."""
 
-from typing import Any
-
 from stoa.application.gateway import Gateway
 from stoa.domain.errors import ClientCannot, ClientRefused, InvalidArguments, NotPermitted, StoaError
 from stoa.domain.invocation import Invocation, Outcome
@@ -10,8 +8,8 @@ from stoa.domain.result import ToolResult
 from stoa.interfaces.mcp import messages, shaping
 from stoa.interfaces.mcp.channel import Channels, RoundChannel
 from stoa.interfaces.mcp.exchange import MethodCall
+from stoa.interfaces.mcp.invocations import invocation_of
 from stoa.interfaces.mcp.listing import Listing
-from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
 from stoa.interfaces.mcp.revisions import Revision
 
 
@@ -27,7 +25,7 @@ class Tools:
 
     async def call(self, call: MethodCall) -> bytes:
         """Runs the pipeline. Raises what the caller must be told outside of a result."""
-        invocation = invocation_of(call)
+        invocation = invocation_of(call, "tool")
         channel = self._channels.open(call)
         outcome = await self._gateway.invoke_tool.execute(invocation, channel)
         if outcome.questions is not None and isinstance(channel, RoundChannel):
@@ -46,22 +44,3 @@ class Tools:
         if isinstance(error, ClientRefused) or (isinstance(error, ClientCannot) and not revision.is_stateless):
             return ToolResult.error(error.message)
         raise error or StoaError("Internal error")
-
-
-def invocation_of(call: MethodCall) -> Invocation:
-    """The pipeline's request for a tools/call. Raises Fault where not even a tool is named."""
-    params = call.request.params
-    name = params.get("name")
-    if not isinstance(name, str):
-        raise Fault(INVALID_PARAMS, "params.name must be a string")
-    arguments: Any = params.get("arguments")
-    exchange = call.exchange
-    return Invocation(
-        credential=call.caller,
-        tool=name,
-        arguments={} if arguments is None else arguments,
-        door="mcp",
-        tenant=exchange.tenant,
-        request_id=exchange.request_id,
-        consumer=exchange.consumer,
-    )
