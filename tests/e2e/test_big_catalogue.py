@@ -72,7 +72,9 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(gateway: GatewayProcess, mode: str, tenant: str, log: pytest.LogCaptureFixture) -> AsyncGenerator[Listener]:
+async def listening(
+    gateway: GatewayProcess, mode: str, tenant: str, log: pytest.LogCaptureFixture
+) -> AsyncGenerator[Listener]:
     """Nothing that happens from here on is missed."""
     listener = Listener(mode, tenant)
 

@@ -3,7 +3,8 @@
 // `node driver.mjs '{"sdk": "v1" | "v2", "mode": "legacy" | "auto" | "2026-07-28", "url": ..., "token": ...}'`
 //
 // A command is [method of the client, ...arguments]. Beside those: ["connect"], ["heard", notification method], which
-// waits until such a notification has come since it was waited for last, and ["close"]. An answer has `result` or
+// waits until such a notification has come since it was waited for last, ["opened"], which waits until the session's own
+// stream is, and ["close"]. An answer has `result` or
 // `error`, and what was seen since the answer before: `told` (notifications and progress), `asked` (questions of the
 // server) and `http` (status and challenge of each response).
 import { createInterface } from "node:readline";
@@ -12,6 +13,8 @@ const options = JSON.parse(process.argv[2]);
 const seen = { told: [], asked: [], http: [] };
 const unheard = [];
 let wake = () => {};
+let opened;
+const isOpened = new Promise((resolve) => (opened = resolve));
 
 const answers = {
   "elicitation/create": ({ params }) => ({
@@ -29,7 +32,9 @@ const notifications = ["message", "tools/list_changed", "prompts/list_changed", 
 
 async function recording(url, init) {
   const response = await fetch(url, init);
-  seen.http.push([init?.method ?? "GET", response.status, response.headers.get("www-authenticate")]);
+  const method = init?.method ?? "GET";
+  seen.http.push([method, response.status, response.headers.get("www-authenticate")]);
+  if (method === "GET" && response.ok) opened();
   return response;
 }
 
@@ -115,6 +120,7 @@ const commands = {
     unheard.length = 0;
     return method;
   },
+  opened: () => isOpened,
   async listen(filter) {
     await client.listen(filter);
     return filter;
