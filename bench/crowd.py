@@ -35,28 +35,31 @@ class Door:
     port: int
     token: str = field(repr=False)
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
     async def connect(self) -> "Wire":
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        return Wire(self, reader, writer)
+        return Wire(self.port, reader, writer)
 
 
 class Wire:
     """One HTTP/1.1 connection."""
 
-    def __init__(self, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._door, self._reader, self._writer = door, reader, writer
+    def __init__(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._port, self._reader, self._writer = port, reader, writer
         self.status = 0
         self.headers: dict[str, str] = {}
 
-    async def send(self, method: str, message: Any = None, headers: Mapping[str, str] | None = None) -> None:
+    async def send(self, method: str, headers: Mapping[str, str], message: Any = None) -> None:
         """A request; returns when the head of its answer is there. Raises ConnectionError."""
         body = b"" if message is None else json.dumps(message).encode()
         sent = {
-            "Host": f"127.0.0.1:{self._door.port}",
-            "Authorization": f"Bearer {self._door.token}",
+            "Host": f"127.0.0.1:{self._port}",
             "Accept": "application/json, text/event-stream" if body else "text/event-stream",
             **({"Content-Type": "application/json", "Content-Length": str(len(body))} if body else {}),
-            **(headers or {}),
+            **headers,
         }
         lines = [f"{method} /mcp HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
         self._writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
@@ -131,9 +134,9 @@ class Stream:
     async def _ask(self, wire: Wire) -> None:
         if self._last_id or self._message is None:
             again = {"Last-Event-ID": self._last_id} if self._last_id else {}
-            await wire.send("GET", headers=self._session.headers | again)
+            await wire.send("GET", self._session.headers | again)
         else:
-            await wire.send("POST", self._message, self._session.headers)
+            await wire.send("POST", self._session.headers, self._message)
 
     async def _read(self, wire: Wire) -> bool:
         """Whether the answer has come. A stream that was resumed begins where it was left, with no event of its own."""
@@ -167,15 +170,15 @@ class Session:
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        self.headers: dict[str, str] = {}
+        self.headers = door.headers
         self.own = Stream(door, self)
 
     async def open(self, wire: Wire, watched: tuple[str, ...] = ()) -> None:
         """Over a connection that others may use before and after."""
         params = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": _CLIENT}
         await self.post(wire, "initialize", params)
-        self.headers = {"Mcp-Session-Id": wire.headers["mcp-session-id"], "MCP-Protocol-Version": HANDSHAKE}
-        await wire.send("POST", {"jsonrpc": "2.0", "method": "notifications/initialized"}, self.headers)
+        self.headers |= {"Mcp-Session-Id": wire.headers["mcp-session-id"], "MCP-Protocol-Version": HANDSHAKE}
+        await wire.send("POST", self.headers, {"jsonrpc": "2.0", "method": "notifications/initialized"})
         if wire.status != 202:
             raise CannotMeasure(f"notifications/initialized was answered with HTTP {wire.status}")
         for uri in watched:
@@ -183,7 +186,7 @@ class Session:
 
     async def post(self, wire: Wire, method: str, params: Any) -> Any:
         """The result. Raises CannotMeasure for an error."""
-        await wire.send("POST", {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, self.headers)
+        await wire.send("POST", self.headers, {"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
         answer = await wire.body()
         if wire.status != 200 or "result" not in answer:
             raise CannotMeasure(f"{method} was answered with HTTP {wire.status}: {answer}")
@@ -200,5 +203,6 @@ async def listen(door: Door, request_id: int | str) -> Wire:
     wire = await door.connect()
     params = {"notifications": {"resourcesListChanged": True}, "_meta": _ENVELOPE}
     message = {"jsonrpc": "2.0", "id": request_id, "method": "subscriptions/listen", "params": params}
-    await wire.send("POST", message, {"MCP-Protocol-Version": STATELESS, "Mcp-Method": "subscriptions/listen"})
+    own = {"MCP-Protocol-Version": STATELESS, "Mcp-Method": "subscriptions/listen"}
+    await wire.send("POST", door.headers | own, message)
     return wire

@@ -14,6 +14,9 @@ from bench.crowd import Door, Session, Stream, Wire, allow_connections, listen
 from bench.errors import CannotMeasure
 from bench.session_server import WATCHED
 from bench.systems import Gateway
+from stoa.application.memory.clock import SystemClock
+from stoa.infrastructure.oidc import DevIssuer
+from stoa.interfaces.bootstrap import DEV_ISSUER
 
 SOON = 60.0
 """Seconds that everything may take which is not measured."""
@@ -21,23 +24,28 @@ STEPS, PAUSE_MS = 12, 500
 STORMS = 3
 AWAY_SECONDS = 0.5
 """The last client comes back so long after the cut, the first at once."""
+SESSIONS_OF_A_CALLER = 100
 _AT_ONCE = 16
 MAX_LISTENERS = 1024
 
 
 class SessionServer(Gateway):
-    """The gateway as `stoa serve` runs it, with tools that make events; everybody is the same platform administrator,
-    with a token."""
+    """The gateway as `stoa serve` runs it, with tools that make events; everybody is a platform administrator, with a
+    token."""
 
     name = "sessions"
 
     def command(self) -> Sequence[str]:
-        self._token = self._issue_token()
         return [sys.executable, "-m", "bench.session_server", str(self.port)]
 
-    @property
-    def door(self) -> Door:
-        return Door(self.port, self._token)
+    def doors(self, sessions: int) -> list[Door]:
+        """For so many sessions, each caller's: an agent that runs many times over has a hundred."""
+        issuer = DevIssuer(self._directory / "data", DEV_ISSUER, "stoa-mcp-gateway", SystemClock(), "dev")
+        tokens = [
+            issuer.issue(subject=f"agent-{n}", tenant="bench", roles=frozenset({"cpi-admin"}), lifetime_seconds=3600)
+            for n in range(-(-sessions // SESSIONS_OF_A_CALLER))
+        ]
+        return [Door(self.port, token) for token in tokens]
 
     def rss_kib(self) -> float:
         return self.usage().rss_mib * 1024
@@ -81,9 +89,9 @@ async def until(holds: Callable[[], bool], what: str, within: float = SOON) -> N
 
 
 @contextlib.asynccontextmanager
-async def crowd(door: Door, number: int, watched: tuple[str, ...] = ()) -> AsyncGenerator[list[Session]]:
+async def crowd(doors: list[Door], number: int, watched: tuple[str, ...] = ()) -> AsyncGenerator[list[Session]]:
     """Sessions whose own streams are open."""
-    sessions = [Session(door) for _ in range(number)]
+    door, sessions = doors[0], [Session(doors[n % len(doors)]) for n in range(number)]
     await together([lambda wire, one=session: one.open(wire, watched) for session in sessions], door)  # type: ignore[misc]
     async with asyncio.TaskGroup() as group:
         for session in sessions:
@@ -189,62 +197,64 @@ def _wrong_news(sessions: list[Session], steady: Session) -> list[str]:
 
 async def measure_sessions(server: SessionServer, number: int) -> list[str]:
     """Prints the figures; returns what is wrong."""
-    door = server.door
-    async with crowd(door, 50) as first:  # what is made once is made
+    doors = server.doors(number)
+    door = doors[0]
+    async with crowd(doors, 50) as first:  # what is made once is made
         await broadcast_seconds(door, first, 0)
     await asyncio.sleep(1)
-    before = server.rss_kib()
-    began = time.monotonic()
-    async with crowd(door, number, WATCHED) as sessions:
+    before, began = server.rss_kib(), time.monotonic()
+    async with crowd(doors, number, WATCHED) as sessions:
         opened = time.monotonic() - began
         await asyncio.sleep(1)
-        after = server.rss_kib()
-        print(f"{number} sessions, each with its GET stream open (opened in {opened:.1f} s)")
-        print(
-            f"  memory          {(after - before) / number:8.1f} KiB a session ({before / 1024:.0f} -> {after / 1024:.0f} MiB)"
-        )
+        print(f"{number} sessions of {len(doors)} callers, each with its GET stream open; opened in {opened:.1f} s")
+        _say("memory", _grown(before, server.rss_kib(), number))
         told = await broadcast_seconds(door, sessions, 2)
-        print(f"  list_changed    {told * 1000:8.0f} ms from the first client told to the last")
-        before_storm = server.usage().cpu_seconds
-        result = await storm(door, sessions)
-        back = ", ".join(f"{seconds:.1f}" for seconds in result.back_seconds)
-        print(
-            f"  reconnect storm {result.connections} connections cut {len(result.back_seconds)} times; all back after {back} s"
+        _say("list_changed", f"{told * 1000:.0f} ms from the first client told to the last")
+        cpu = server.usage().cpu_seconds
+        seen = await storm(door, sessions)
+        cpu = server.usage().cpu_seconds - cpu
+        back = ", ".join(f"{seconds:.1f}" for seconds in seen.back_seconds)
+        _say(
+            "reconnect storm",
+            f"{seen.connections} connections cut, {len(seen.back_seconds)} times: back after {back} s",
         )
-        print(
-            f"    {result.messages} messages to each session, {STEPS + 1} on each call's stream, in {result.total_seconds:.1f} s"
-        )
-        print(
-            f"    {server.usage().cpu_seconds - before_storm:.1f} s of CPU; {server.rss_kib() / 1024:.0f} MiB afterwards"
-        )
-        print("    " + ("nothing lost, nothing twice" if not result.failures else "; ".join(result.failures)))
-        return list(result.failures)
+        told_to = f"{seen.messages} messages to each session, {STEPS + 1} on the stream of each call"
+        _say("", f"{told_to}, in {seen.total_seconds:.1f} s with {cpu:.1f} s of CPU")
+        _say("", "; ".join(seen.failures) or "nothing lost, nothing twice")
+        _say("memory", f"{server.rss_kib() / 1024:.0f} MiB afterwards")
+        return list(seen.failures)
 
 
 async def measure_listeners(server: SessionServer, number: int) -> list[str]:
     """Prints the figures; returns what is wrong."""
-    door = server.door
+    (door,) = server.doors(1)
     for wire in [await listen(door, n) for n in range(50)]:
         wire.cut()
     await asyncio.sleep(1)
     before = server.rss_kib()
     wires = [await listen(door, n) for n in range(number)]
     await asyncio.sleep(1)
-    after = server.rss_kib()
-    failures = [f"a listener was answered with HTTP {wire.status}" for wire in wires if wire.status != 200][:1]
+    print(f"{number} subscriptions/listen streams of the stateless era")
+    _say("memory", _grown(before, server.rss_kib(), number))
     wires += [await listen(door, n) for n in range(number, MAX_LISTENERS)]
+    failures = [f"a listener was answered with HTTP {wire.status}" for wire in wires if wire.status != 200][:1]
     beyond = await listen(door, 0)
-    answer = await beyond.body() if beyond.status != 200 else None
-    print(f"{number} subscriptions/listen streams (2026-07-28)")
-    print(
-        f"  memory          {(after - before) / number:8.1f} KiB a stream ({before / 1024:.0f} -> {after / 1024:.0f} MiB)"
-    )
-    print(f"  number {MAX_LISTENERS + 1}     HTTP {beyond.status} {answer}")
+    answer = await beyond.body() if beyond.status != 200 else {}
+    _say(f"number {MAX_LISTENERS + 1}", f"HTTP {beyond.status}: {answer.get('error', {}).get('message')}")
     if beyond.status != 503:
         failures.append(f"listener {MAX_LISTENERS + 1} was answered with HTTP {beyond.status}, not 503")
     for wire in (*wires, beyond):
         wire.cut()
     return failures
+
+
+def _say(what: str, figures: str) -> None:
+    print(f"  {what:16}{figures}", flush=True)
+
+
+def _grown(before_kib: float, after_kib: float, number: int) -> str:
+    each = (after_kib - before_kib) / number
+    return f"{each:.1f} KiB each ({before_kib / 1024:.0f} -> {after_kib / 1024:.0f} MiB resident)"
 
 
 def run(directory: Path, options: argparse.Namespace) -> int:

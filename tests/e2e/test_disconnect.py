@@ -58,14 +58,15 @@ def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
 
 
 async def _begin_call(gateway: GatewayProcess, name: str, revision: str) -> tuple[Wire, "asyncio.Task[None]"]:
-    wire = await Door(gateway.port, gateway.token("viewer")).connect()
+    door = Door(gateway.port, gateway.token("viewer"))
+    wire = await door.connect()
     params: dict[str, Any] = {"name": name, "arguments": {}}
-    headers = {"MCP-Protocol-Version": revision}
+    headers = door.headers | {"MCP-Protocol-Version": revision}
     if revision == STATELESS:
         params["_meta"] = ENVELOPE
         headers |= {"Mcp-Method": "tools/call", "Mcp-Name": name}
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    return wire, asyncio.create_task(wire.send("POST", message, headers))
+    return wire, asyncio.create_task(wire.send("POST", headers, message))
 
 
 async def _until(holds: Callable[[], bool]) -> None:

@@ -1,5 +1,5 @@
-"""Clients that lose all their connections at once and come back while messages are sent: `python -m bench sessions` with
-a smaller crowd."""
+"""Clients that lose all their connections at once and come back while messages are sent: `python -m bench sessions`
+with a smaller crowd."""
 
 import asyncio
 from pathlib import Path
@@ -16,8 +16,8 @@ async def test_no_message_is_lost_or_repeated_when_all_clients_are_cut_off_and_c
     server = SessionServer("", tmp_path / "server")
     try:
         await asyncio.to_thread(server.start)
-        async with asyncio.timeout(60), crowd(server.door, 50, WATCHED) as sessions:
-            seen = await storm(server.door, sessions, storms=2, pause_ms=100)
+        async with asyncio.timeout(60), crowd(server.doors(50), 50, WATCHED) as sessions:
+            seen = await storm(server.doors(1)[0], sessions, storms=2, pause_ms=100)
     finally:
         server.stop()
     assert seen.failures == ()
@@ -32,14 +32,15 @@ async def test_a_listener_too_many_is_told_to_come_back_later_and_a_place_that_i
     server = SessionServer("", tmp_path / "server")
     try:
         await asyncio.to_thread(server.start)
+        (door,) = server.doors(1)
         async with asyncio.timeout(60):
-            wires = [await listen(server.door, number) for number in range(MAX_LISTENERS)]
+            wires = [await listen(door, number) for number in range(MAX_LISTENERS)]
             assert {wire.status for wire in wires} == {200}
-            refused = await listen(server.door, "one too many")
+            refused = await listen(door, "one too many")
             assert refused.status == 503
             assert (await refused.body())["error"]["message"].startswith("The server has as many listeners")
             wires[0].cut()
-            while (again := await listen(server.door, "again")).status == 503:
+            while (again := await listen(door, "again")).status == 503:
                 again.cut()  # the server hears of the place in a moment
             assert again.status == 200
             for wire in (*wires, refused, again):

@@ -33,6 +33,8 @@ class Feed:
         self._changed = asyncio.Event()
         self._is_over = False
         self._on_close = on_close
+        self.deadline: asyncio.TimerHandle | None = None
+        """What ends it when the right to it does."""
 
     def push(self, item: bytes) -> bool:
         """False: the feed is full or over, and this was not taken."""
@@ -61,6 +63,8 @@ class Feed:
 
     def close(self) -> None:
         """The connection is gone."""
+        if self.deadline is not None:  # left so, each connection would be remembered until its token expires
+            self.deadline.cancel()
         self._is_over = True
         self._on_close(self)
 
