@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test lint check conformance bench lock clean
+.PHONY: install run test lint check conformance clients bench lock clean
 
 install: $(VENV)/.installed
 
@@ -20,7 +20,7 @@ run: install
 	$(BIN)/stoa demo
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not live"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not live and not clients"
 
 lint: install
 	$(BIN)/ruff format --check .
@@ -34,6 +34,10 @@ check: lint test
 # The official MCP conformance suite; npm brings it and the Node it needs.
 conformance: install
 	$(BIN)/python tests/conformance/run.py
+
+# The official TypeScript clients and the MCP inspector against real gateways; npm brings them and their Node.
+clients: install
+	$(BIN)/python -m pytest -m clients tests/e2e
 
 bench: install
 	$(BIN)/python -m bench

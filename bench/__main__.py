@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
+from bench import sessions
 from bench.errors import CannotMeasure, NotInstalled
 from bench.load import Load, Round, find_wrk
 from bench.report import Measured, as_json, table, verdicts
@@ -24,10 +25,13 @@ _WARM_UP_SECONDS = 2
 
 
 def main() -> int:
-    options = _options()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _measure_all(options)
+        if sys.argv[1:2] == ["sessions"]:
+            options = sessions.options_of(sys.argv[2:])
+            with _directory() as directory:
+                return sessions.run(directory, options)
+        return _measure_all(_options())
     except CannotMeasure as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1

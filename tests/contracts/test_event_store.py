@@ -83,3 +83,11 @@ async def test_the_session_that_is_silent_for_longest_gives_way_first() -> None:
     await store.forget("a")
     await store.append("d", "t", b"1234")
     assert await store.replay("c", "t", 0) is not None
+
+
+async def test_sessions_that_nobody_ends_do_not_pile_up() -> None:
+    store = InMemoryEventStore(sessions=2)
+    for session in ("a", "b", "c"):
+        await store.begin(session, "t")
+    assert await store.replay("a", "t", 0) is None
+    assert await store.replay("b", "t", 0) is not None

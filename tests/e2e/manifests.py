@@ -1,6 +1,7 @@
 """Manifests as a person would write them, for catalogues of gateways under test."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,3 +25,31 @@ def write(gateway: GatewayProcess, file: str, *manifests: Mapping[str, Any]) -> 
     path.parent.mkdir(exist_ok=True)
     path.write_text(yaml.safe_dump_all(map(dict, manifests)), encoding="utf-8")
     return path
+
+
+def owned(manifest: Mapping[str, Any], tenant: str) -> dict[str, Any]:
+    """The same manifest as a tenant's own."""
+    return {**manifest, "metadata": {**manifest["metadata"], "namespace": f"tenant-{tenant}"}}
+
+
+def describe(gateway: GatewayProcess, file: str, operations: Iterable[str]) -> None:
+    """An OpenAPI document with these operations, each a GET; saved in one step, as most editors do."""
+    answers = {"responses": {"200": {"description": "ok"}}}
+    query = {"name": "q", "in": "query", "schema": {"type": "string"}}
+    paths = {
+        f"/{name}": {"get": {"operationId": name, "summary": f"About {name}", "parameters": [query], **answers}}
+        for name in operations
+    }
+    document = {"openapi": "3.1.0", "info": {"title": "many", "version": "1"}, "paths": paths}
+    draft = gateway.catalogue / f"{file}.draft"
+    draft.write_text(json.dumps(document), encoding="utf-8")
+    draft.replace(gateway.catalogue / file)
+
+
+THOUSAND = [f"operation_{number:04}" for number in range(1000)]
+
+
+def write_thousand(gateway: GatewayProcess, base_url: str) -> None:
+    """A catalogue of a thousand tools."""
+    describe(gateway, "thousand.json", THOUSAND)
+    write(gateway, "thousand.yaml", tool_set("thousand", "thousand.json", base_url))

@@ -30,6 +30,7 @@ from stoa.interfaces.bootstrap import DEV_ISSUER
 T = TypeVar("T")
 
 STOA = str(Path(sys.executable).with_name("stoa"))
+EVERYTHING = Path(__file__).resolve().parents[2] / "examples" / "everything.py"
 _INHERITED = ("PATH", "HOME", "LANG")
 """Nothing else: a developer's own settings must not reach the gateways under test."""
 
@@ -179,6 +180,37 @@ def serving(gateway: GatewayProcess, *, within: float = 30) -> Generator[Gateway
     finally:
         if gateway.process is not None:
             gateway.kill()
+
+
+@contextmanager
+def serving_everything(home: Path) -> Generator[str]:
+    """The MCP endpoint of examples/everything.py, where everybody is an anonymous viewer."""
+    port = free_port()
+    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, EVERYTHING, str(port)],
+            env={**environment, "DATA_DIR": str(home / "data")},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        until(lambda: is_live(port), within=30)
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        server.kill()
+        server.wait(10)
+
+
+def is_live(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/live")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 @dataclass

@@ -1,12 +1,7 @@
 """The official Python client is told and asked by the tools of examples/everything.py, in both eras of the protocol."""
 
-import os
-import subprocess
-import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -22,42 +17,17 @@ from mcp_types import (
     Root,
     TextContent,
 )
-from tests.e2e.processes import free_port, until
+from tests.e2e.processes import serving_everything
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "everything.py"
 MODES = ["legacy", "auto", "2026-07-28"]
 
 pytestmark = pytest.mark.xdist_group("e2e-asking-client")
 
 
-def _is_live(port: int) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/live")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    home, port = tmp_path_factory.mktemp("everything"), free_port()
-    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    with (home / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, EXAMPLE, str(port)],
-            env={**environment, "DATA_DIR": str(home / "data")},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        until(lambda: _is_live(port), within=30)
-        yield f"http://127.0.0.1:{port}/mcp"
-    finally:
-        server.kill()
-        server.wait(10)
+    with serving_everything(tmp_path_factory.mktemp("everything")) as url:
+        yield url
 
 
 async def _sampled(_: Any, params: CreateMessageRequestParams) -> CreateMessageResult:

@@ -1,6 +1,7 @@
 """A gateway starts quickly, ends when it is told to, and says why when it cannot start."""
 
 import re
+import resource
 import signal
 import socket
 import threading
@@ -36,6 +37,21 @@ def test_the_demo_catalogue_is_ready_within_two_seconds(tmp_path: Path) -> None:
             assert gateway.ready()["catalogue"]["detail"] == "13 tools from 9 manifests"
             print(f"ready after {gateway.ready_after:.2f} s, {gateway.memory_mib():.0f} MiB")
     assert min(measured) < TARGET_SECONDS * CROWDED_FACTOR, measured
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="the system does not tell a process's limits")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_gateway_takes_as_many_connections_as_the_system_lets_it(tmp_path: Path, workers: int) -> None:
+    low, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    gateway = GatewayProcess(tmp_path, workers=workers)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(low, 512), most))
+    try:
+        with serving(gateway):
+            limits = Path(f"/proc/{gateway.pid}/limits").read_text(encoding="ascii")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (low, most))
+    (files,) = (line for line in limits.splitlines() if line.startswith("Max open files"))
+    assert files.split()[3:5] == [str(most), str(most)]
 
 
 @pytest.mark.parametrize(("workers", "number"), [(1, signal.SIGTERM), (1, signal.SIGINT), (2, signal.SIGTERM)])

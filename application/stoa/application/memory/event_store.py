@@ -7,6 +7,7 @@ from stoa.application.ports import EventStore, Replay, StoredEvent
 MESSAGES = 256
 BYTES = 1024 * 1024
 TOTAL_BYTES = 64 * 1024 * 1024
+SESSIONS = 10_000
 
 
 class _Log:
@@ -27,13 +28,17 @@ class _Log:
 
 
 class InMemoryEventStore(EventStore):
-    """`messages`, `size`: how many messages, and bytes of them, are kept of one session; `total`: bytes of all.
-    The session that is silent for longest gives way first."""
+    """`messages`, `size`: how many messages, and bytes of them, are kept of one session; `total`: bytes of all;
+    `sessions`: how many have streams, for nobody tells which expired. The session that is silent for longest gives way
+    first."""
 
-    def __init__(self, *, messages: int = MESSAGES, size: int = BYTES, total: int = TOTAL_BYTES) -> None:
+    def __init__(
+        self, *, messages: int = MESSAGES, size: int = BYTES, total: int = TOTAL_BYTES, sessions: int = SESSIONS
+    ) -> None:
         self._messages = messages
         self._size = size
         self._total = total
+        self._sessions = sessions
         self._held = 0
         self._logs: OrderedDict[str, _Log] = OrderedDict()
 
@@ -51,7 +56,7 @@ class InMemoryEventStore(EventStore):
             log.drop_oldest()
         self._held += log.size - before
         while self._held > self._total and len(self._logs) > 1:
-            self._held -= self._logs.popitem(last=False)[1].size
+            self._drop_most_silent()
         return number
 
     async def replay(self, session_id: str, stream: str, after: int) -> Replay | None:
@@ -69,4 +74,9 @@ class InMemoryEventStore(EventStore):
     def _log(self, session_id: str) -> _Log:
         log = self._logs.setdefault(session_id, _Log())
         self._logs.move_to_end(session_id)
+        if len(self._logs) > self._sessions:
+            self._drop_most_silent()
         return log
+
+    def _drop_most_silent(self) -> None:
+        self._held -= self._logs.popitem(last=False)[1].size

@@ -32,6 +32,7 @@ def serve(*, catalogue: list[Path] | None = None, port: int | None = None, worke
     if port is not None:
         os.environ["PORT"] = str(port)
     settings = Settings()
+    _allow_connections()
     signal.signal(signal.SIGTERM, _end)
     config = uvicorn.Config(
         "stoa.interfaces.bootstrap:app_from_environment",
@@ -55,6 +56,16 @@ def serve(*, catalogue: list[Path] | None = None, port: int | None = None, worke
     with suppress(KeyboardInterrupt):
         server.run()
     return 0 if server.started else STARTUP_FAILURE
+
+
+def _allow_connections() -> None:
+    """As many open files as the system lets this process have. The soft limit is 1024 nearly everywhere, for programs
+    that use select(); event streams are connections that stay, and one that cannot be accepted is not even refused."""
+    with suppress(ImportError, OSError, ValueError):  # not on Windows; where it is forbidden the limit stays
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _supervise(config: uvicorn.Config) -> int:

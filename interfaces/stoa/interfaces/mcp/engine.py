@@ -274,7 +274,7 @@ class McpEngine:
         feed = await sessions.streams.follow(session, exchange.headers.get(b"last-event-id"))
         if caller.expires_at is not None:  # a stream must not outlive the right to it
             left = caller.expires_at - self._clock.now()
-            asyncio.get_running_loop().call_later(max(0.0, left.total_seconds()), feed.end)
+            feed.deadline = asyncio.get_running_loop().call_later(max(0.0, left.total_seconds()), feed.end)
         return Reply(200, feed=feed)
 
     async def _batch(

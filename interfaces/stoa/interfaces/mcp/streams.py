@@ -14,6 +14,7 @@ from stoa.domain.session import Session
 
 QUEUE_LIMIT = 1024
 RETRY_MS = 1000
+AWAY_SECONDS = 300.0
 STANDALONE = "s"
 """The stream of a session that belongs to no request."""
 
@@ -32,6 +33,8 @@ class Feed:
         self._changed = asyncio.Event()
         self._is_over = False
         self._on_close = on_close
+        self.deadline: asyncio.TimerHandle | None = None
+        """What ends it when the right to it does."""
 
     def push(self, item: bytes) -> bool:
         """False: the feed is full or over, and this was not taken."""
@@ -60,16 +63,21 @@ class Feed:
 
     def close(self) -> None:
         """The connection is gone."""
+        if self.deadline is not None:  # left so, each connection would be remembered until its token expires
+            self.deadline.cancel()
         self._is_over = True
         self._on_close(self)
 
 
 class Streams:
-    """All streams of all sessions."""
+    """All streams of all sessions. `away_seconds`: how long a session is told on after its standalone stream broke
+    off; its client finds what it missed when it comes back."""
 
-    def __init__(self, events: EventStore) -> None:
+    def __init__(self, events: EventStore, *, away_seconds: float = AWAY_SECONDS) -> None:
         self._events = events
         self._feeds: dict[tuple[str, str], Feed] = {}
+        self._away_seconds = away_seconds
+        self._away: dict[str, asyncio.TimerHandle] = {}
 
     async def begin(self, session: Session, stream: str) -> bytes:
         """The frame that a stream begins with: an event without data, so that a client can come back before anything
@@ -89,8 +97,8 @@ class Streams:
         return written
 
     def listening(self) -> list[str]:
-        """Sessions whose standalone stream is open."""
-        return [session_id for session_id, stream in self._feeds if stream == STANDALONE]
+        """Sessions whose standalone stream is open, or broke off lately."""
+        return [*(session_id for session_id, stream in self._feeds if stream == STANDALONE), *self._away]
 
     async def follow(self, session: Session, last_event_id: str | None) -> Feed:
         """What came after that event, then what comes; without one, or one that is unknown, the session's standalone
@@ -118,15 +126,26 @@ class Streams:
         def forget(feed: Feed) -> None:
             if self._feeds.get(key) is feed:
                 del self._feeds[key]
+                if stream == STANDALONE:
+                    later = asyncio.get_running_loop().call_later
+                    self._away[session_id] = later(self._away_seconds, self._away.pop, session_id)
 
+        if stream == STANDALONE:
+            self._is_back(session_id)
         earlier = self._feeds.get(key)
         if earlier is not None:
             earlier.end()
         feed = self._feeds[key] = Feed(forget)
         return feed
 
+    def _is_back(self, session_id: str) -> None:
+        away = self._away.pop(session_id, None)
+        if away is not None:
+            away.cancel()
+
     async def end(self, session_id: str) -> None:
         """The session is gone."""
+        self._is_back(session_id)
         for key in [key for key in self._feeds if key[0] == session_id]:
             self._feeds.pop(key).end()
         await self._events.forget(session_id)

@@ -104,7 +104,7 @@ class Subscriptions:
         feed.push(frame(notification("notifications/subscriptions/acknowledged", params)))
         if caller.expires_at is not None and self._loop is not None:
             left: timedelta = caller.expires_at - self._clock.now()
-            self._loop.call_later(max(0.0, left.total_seconds()), self._end, feed)
+            feed.deadline = self._loop.call_later(max(0.0, left.total_seconds()), self._end, feed)
         return Reply(200, feed=feed)
 
     def _forget(self, feed: Feed) -> None:
