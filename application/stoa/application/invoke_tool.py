@@ -39,6 +39,7 @@ from stoa.domain.errors import (
     NotPermitted,
     QuotaExceeded,
     StoaError,
+    TaskChanged,
     ToolNotFound,
     Violation,
     not_found,
@@ -65,6 +66,7 @@ _REFUSAL_STATUS: tuple[tuple[type[StoaError], Status], ...] = (
     (QuotaExceeded, Status.RATE_LIMITED),
     (InvalidArguments, Status.INVALID),
     (InvalidState, Status.INVALID),
+    (TaskChanged, Status.INVALID),
     (ClientCannot, Status.INVALID),
     (ClientRefused, Status.ERROR),
 )
