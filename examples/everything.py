@@ -1,5 +1,5 @@
 """A server with everything that a tool can do towards its client: content of each kind, progress, log messages, forms,
-sampling, roots, several rounds, arguments in headers. The official MCP conformance suite is run against it.
+sampling, roots, several rounds, tasks, arguments in headers. The official MCP conformance suite is run against it.
 
 Run it with `python examples/everything.py [PORT]`; it needs the extra `server`. Everybody may call it, on loopback.
 """
@@ -23,6 +23,7 @@ from stoa.domain.dialogue import (
     SamplingMessage,
     SamplingRequest,
 )
+from stoa.domain.errors import InvalidInput
 from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, PromptMessage, TextContent
 from stoa.interfaces.bootstrap import build_container
 from stoa.interfaces.http.guard import Guard
@@ -295,6 +296,58 @@ def add_round_tools(gateway: Gateway) -> None:
         return f"answered: {', '.join(sorted(answers))}"
 
 
+def add_task_tools(gateway: Gateway) -> None:
+    """Tools whose calls go on in the background, for clients that can ask for tasks."""
+
+    @gateway.tool
+    async def greet(name: str) -> str:
+        """Never a task."""
+        return f"Hello, {name}!"
+
+    @gateway.tool(tasks="optional", timeout_seconds=120)
+    async def slow_compute(context: Context, seconds: float, label: str = "") -> str:
+        """Takes its time."""
+        await context.progress(0, seconds, f"Computing {label}")
+        await asyncio.sleep(seconds)
+        return f"{label}: computed in {seconds:g} s"
+
+    @gateway.tool(tasks="required")
+    async def failing_job() -> ToolResult:
+        """Ends with an error result."""
+        await asyncio.sleep(1)
+        return ToolResult.error("The job failed, as it always does")
+
+    @gateway.tool(tasks="optional")
+    async def protocol_error_job() -> str:
+        """Ends with a protocol error."""
+        await asyncio.sleep(PAUSE_SECONDS)
+        raise InvalidInput("This job cannot be done")
+
+    @gateway.tool(tasks="optional")
+    async def confirm_delete(context: Context, filename: str = "") -> str:
+        """Asks before it deletes."""
+        answer = await context.elicit(f"Delete {filename}?", form(confirm={"type": "boolean"}), key="confirm")
+        return f"{'Deleted' if answer.content.get('confirm') else 'Kept'} {filename}"
+
+    @gateway.tool(tasks="optional")
+    async def multi_input(context: Context) -> str:
+        """Asks two questions at once."""
+        either = {"type": "object", "properties": {"name": {"type": "string"}, "confirm": {"type": "boolean"}}}
+        asked: dict[str, InputRequest] = {
+            "first": ElicitationRequest("What is your name?", either),
+            "second": ElicitationRequest("Go on?", either),
+        }
+        return f"answered: {', '.join(sorted(await context.ask(asked)))}"
+
+    @gateway.tool(name="test_tool_with_task", tasks="explicit")
+    async def with_task(context: Context) -> str:
+        """Asks, and then goes on in the background."""
+        answer = await context.elicit("What is your name?", NAME, key="user_name")
+        await context.continue_as_task()
+        await asyncio.sleep(PAUSE_SECONDS)
+        return f"Hello, {answer.content.get('name', 'stranger')}!"
+
+
 def add_resources(gateway: Gateway) -> None:
     """Things to read: written, binary, from a template."""
 
@@ -365,12 +418,23 @@ def _questions(can: ClientCapabilities) -> dict[str, InputRequest]:
     return questions
 
 
+ADDITIONS = (
+    add_content_tools,
+    add_news_tools,
+    add_asking_tools,
+    add_round_tools,
+    add_task_tools,
+    add_resources,
+    add_prompts,
+)
+
+
 async def main(port: int) -> None:
     generous = RateLimitManifest.model_validate({"requestsPerMinute": 6_000_000, "burst": 100_000})
     settings = Settings(port=port, identity_provider="none", stoa_caller_limits={"viewer": generous})
     container = build_container(settings)
     gateway = await container.get(Gateway)
-    for add in (add_content_tools, add_news_tools, add_asking_tools, add_round_tools, add_resources, add_prompts):
+    for add in ADDITIONS:
         add(gateway)
     app = await container.get(Guard)
     config = uvicorn.Config(app, host=settings.host, port=port, lifespan="on", access_log=False, log_level="warning")

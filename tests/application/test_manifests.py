@@ -331,3 +331,13 @@ def test_a_schema_that_contains_itself_is_refused():
     endless = {"type": "object"}
     endless["properties"] = {"a": endless}
     assert "without cycles" in refusal(manifest(endpoint=HOST, inputSchema=endless))
+
+
+@pytest.mark.parametrize("support", ["never", "optional", "required"])
+def test_a_tool_says_whether_its_calls_may_go_on_in_the_background(support):
+    assert tool(tasks=support).tasks == support
+    assert tool().tasks == "never"
+
+
+def test_only_a_python_function_can_say_when_its_task_begins():
+    assert "tasks" in refusal(manifest("Tool", endpoint=f"{HOST}/pets", tasks="explicit"))

@@ -164,9 +164,11 @@ class World:
         principals: Mapping[str, Principal] = PRINCIPALS,
         caller_limits: Mapping[str, RateLimit] | None = None,
         anonymous: Principal | None = None,
+        clock: ManualClock | None = None,
+        tick_seconds: float = 0.005,
         **parts: Any,
     ) -> None:
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         self.sink: InMemoryMeteringSink = parts.pop("sink", None) or InMemoryMeteringSink()
         self.observer = InMemoryInvocationObserver()
         self.audit_stream = io.BytesIO()
@@ -199,6 +201,7 @@ class World:
             sessions=self.sessions,
             clock=self.clock,
             debounce_seconds=0.001,
+            tick_seconds=tick_seconds,
         )
         self.mcp = StreamableHttp(self.engine, late_seconds=late_seconds)
         self.app = build_app(
@@ -291,7 +294,8 @@ def modern(
     params = dict(params or {})
     params.setdefault("_meta", envelope())
     headers: dict[str, str | None] = {"mcp-protocol-version": MODERN, "mcp-method": method}
-    name = params.get({"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}.get(method, ""))
+    named = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+    name = params.get("taskId" if method.startswith("tasks/") else named.get(method, ""))
     if isinstance(name, str):
         headers["mcp-name"] = encode_header_value(name)
     return {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}, headers

@@ -1,13 +1,15 @@
 """The composition root: what is wired, started and stopped."""
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dishka import Provider, provide
 from dishka import Scope as Lifetime
-from tests.interfaces.doors import send
-from tests.interfaces.served import manifest, serving
+from tests.interfaces.doors import envelope, modern, send
+from tests.interfaces.served import Served, manifest, serving
 
 from stoa.application.memory.rate_limiter import Unlimited
 from stoa.application.ports.rate_limiter import RateLimiter
@@ -162,3 +164,30 @@ async def test_a_token_for_an_audience_that_is_no_longer_accepted_is_refused(tmp
     async with serving(tmp_path, allowed_audiences=("two",)) as served:
         with pytest.raises(NotAuthenticated):
             await served.identity.verifier.verify(token)
+
+
+async def test_a_task_that_runs_when_the_server_stops_is_found_failed_by_the_next(tmp_path: Path) -> None:
+    declared = {"io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}}
+
+    async def ask(served: Served, method: str, **params: Any) -> Any:
+        params["_meta"] = {**envelope(), **declared}
+        message, headers = modern(method, params)
+        headers |= {"content-type": "application/json", "authorization": f"Bearer {served.token()}"}
+        sent = {name: value for name, value in headers.items() if value is not None}
+        return (await send(served.app, "POST", "/mcp", headers=sent, body=json.dumps(message).encode())).json()
+
+    reached = asyncio.Event()
+    async with serving(tmp_path) as served:
+
+        @served.gateway.tool(tasks="required")
+        async def endless() -> None:
+            reached.set()
+            await asyncio.get_running_loop().create_future()
+
+        begun = await ask(served, "tools/call", name="endless", arguments={})
+        await reached.wait()
+    async with serving(tmp_path) as served:
+        found = (await ask(served, "tasks/get", taskId=begun["result"]["taskId"]))["result"]
+        assert (found["status"], found["error"]["data"]["code"]) == ("failed", "task_interrupted")
+    kept = list(OutboxUsageLog(tmp_path / "data" / "outbox").events())
+    assert [(event.tool, event.status.value) for event in kept] == [("endless", "cancelled")]

@@ -77,6 +77,13 @@ class Context:
         if self._channel is not None:
             await self._channel.hang_up()
 
+    async def continue_as_task(self) -> bool:
+        """Answer the caller with a task and go on in the background. False: the caller waits as before, because the
+        tool has not `tasks="explicit"`, or its client has not declared MCP's extension for tasks. Call it after the
+        questions that come before the work. From here on progress and log messages are the task's status, and questions
+        wait in it; when they are answered, the function runs again from its start, in the background at once."""
+        return self._channel is not None and await self._channel.begin_task()
+
     async def sample(
         self,
         prompt: str | Sequence[SamplingMessage],

@@ -31,6 +31,7 @@ from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import InMemoryRateLimiter
 from stoa.application.memory.spec_source import InMemorySpecSource
+from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.ports.client_channel import ClientChannel
@@ -40,6 +41,7 @@ from stoa.application.ports.metering import MeteringSink
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.spec import ConversionOptions, SpecConverter, SpecDocument, SpecSource
+from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenVerifier
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
@@ -59,7 +61,7 @@ from stoa.domain.policy import Door
 from stoa.domain.prompt import Prompt
 from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit
 from stoa.domain.resource import Resource
-from stoa.domain.tool import LocalBinding, Tool, ToolAnnotations
+from stoa.domain.tool import LocalBinding, TaskSupport, Tool, ToolAnnotations
 
 F = TypeVar("F", bound=Function)
 
@@ -74,6 +76,7 @@ class Gateway:
         policy: PolicyEngine | None = None,
         limiter: RateLimiter | None = None,
         sink: MeteringSink | None = None,
+        tasks: TaskStore | None = None,
         backends: Sequence[ToolBackend] = (),
         sources: Sequence[ToolSource] = (),
         specs: SpecSource | None = None,
@@ -119,6 +122,8 @@ class Gateway:
             ids=ids or UuidFactory(),
             prices=prices,
         )
+        self.tasks = tasks or InMemoryTaskStore(clock)
+        """For the doors that let calls go on in the background."""
         self.list_tools = ListOperations(Tool, admission=self.admission, view=view)
         self.list_resources = ListOperations(Resource, admission=self.admission, view=view)
         self.list_prompts = ListOperations(Prompt, admission=self.admission, view=view)
@@ -193,11 +198,12 @@ class Gateway:
         tenant: str | None = None,
         tags: Sequence[str] = (),
         annotations: ToolAnnotations = ToolAnnotations(),
+        tasks: TaskSupport = "never",
         **rest: Any,
     ) -> Any:
         """Register a Python function; usable with and without parentheses. Types of its parameters become the input
-        schema, its docstring the description; one with the type Context gives the way back to the client. `rest` are
-        further fields of Tool."""
+        schema, its docstring the description; one with the type Context gives the way back to the client. `tasks`: may
+        its calls go on in the background. `rest` are further fields of Tool."""
 
         def register(target: Function) -> Function:
             tool_name = name or name_of(target)
@@ -212,6 +218,7 @@ class Gateway:
                         "input_schema": schema,
                         "tags": tuple(tags),
                         "annotations": annotations,
+                        "tasks": tasks,
                         "binding": LocalBinding(function=key),
                         **rest,
                     }

@@ -13,7 +13,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from stoa.application.admit_caller import AdmitCaller
 from stoa.application.patient_channel import PatientChannel
@@ -39,6 +39,7 @@ from stoa.domain.errors import (
     NotPermitted,
     QuotaExceeded,
     StoaError,
+    TaskChanged,
     ToolNotFound,
     Violation,
     not_found,
@@ -48,11 +49,15 @@ from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import as_object, is_object
 from stoa.domain.metering import CHARGED, NO_TENANT, NO_USER, MeteringEvent, PriceList, Status
 from stoa.domain.money import MicroUnits
+from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, Permit, PolicyQuery
 from stoa.domain.resource import Resource
 from stoa.domain.result import RawAnswer, ToolResult, shape
 
 _log = logging.getLogger(__name__)
+
+Admitted = Callable[[Operation, Principal], Awaitable[None]]
+"""Told right before stage 7 what is called, and as whom; a StoaError from it refuses the call like any stage."""
 
 _REFUSAL_STATUS: tuple[tuple[type[StoaError], Status], ...] = (
     (NotAuthenticated, Status.UNAUTHORIZED),
@@ -61,6 +66,7 @@ _REFUSAL_STATUS: tuple[tuple[type[StoaError], Status], ...] = (
     (QuotaExceeded, Status.RATE_LIMITED),
     (InvalidArguments, Status.INVALID),
     (InvalidState, Status.INVALID),
+    (TaskChanged, Status.INVALID),
     (ClientCannot, Status.INVALID),
     (ClientRefused, Status.ERROR),
 )
@@ -69,12 +75,13 @@ _REFUSAL_STATUS: tuple[tuple[type[StoaError], Status], ...] = (
 class _Call:
     """What is known of a call while it runs; the finaliser reads it, however far the call came."""
 
-    __slots__ = ("decision", "error", "is_sent", "principal", "questions", "registered", "result", "status")
+    __slots__ = ("decision", "error", "has_room", "is_sent", "principal", "questions", "registered", "result", "status")
 
     def __init__(self) -> None:
         self.principal: Principal | None = None
         self.registered: RegisteredTool | None = None
         self.decision: Decision | None = None
+        self.has_room = False
         self.is_sent = False
         self.status = Status.ERROR
         self.result: ToolResult | None = None
@@ -109,13 +116,16 @@ class InvokeTool:
         self._ids = ids
         self._prices = prices
 
-    async def execute(self, invocation: Invocation, channel: ClientChannel | None = None) -> Outcome:
-        """`channel`: the way back to the client, where the door has one."""
+    async def execute(
+        self, invocation: Invocation, channel: ClientChannel | None = None, admitted: Admitted | None = None
+    ) -> Outcome:
+        """`channel`: the way back to the client, where the door has one. `admitted` is told when nothing stands in the
+        call's way any more."""
         started_ns = self._clock.monotonic_ns()
         event_id = self._ids.new_id()
         call = _Call()
         try:
-            call.result = await self._run(invocation, call, invocation.request_id or event_id, channel)
+            call.result = await self._run(invocation, call, invocation.request_id or event_id, channel, admitted)
             call.status = Status.ERROR if call.result.is_error else Status.SUCCESS
         except asyncio.CancelledError:
             call.status = Status.CANCELLED
@@ -138,7 +148,12 @@ class InvokeTool:
         return await self._finish(invocation, call, event_id, started_ns)
 
     async def _run(
-        self, invocation: Invocation, call: _Call, request_id: str, channel: ClientChannel | None = None
+        self,
+        invocation: Invocation,
+        call: _Call,
+        request_id: str,
+        channel: ClientChannel | None,
+        admitted: Admitted | None,
     ) -> ToolResult:
         caller = call.principal = await self._admission.authenticate(invocation.credential)
         await self._admission.limit(caller)
@@ -176,6 +191,9 @@ class InvokeTool:
             self._sink.admit()
         except MeteringUnavailable as full:
             raise _unmetered(full) from full
+        call.has_room = True
+        if admitted is not None:
+            await admitted(tool, principal)
         call.is_sent = True
         try:
             async with asyncio.timeout(tool.timeout_seconds) as deadline:
@@ -197,7 +215,7 @@ class InvokeTool:
         request_id = invocation.request_id or event_id
         event = self._event(invocation, call, event_id, request_id, latency_ms, cost)
         try:
-            await self._sink.record(event, is_admitted=call.is_sent)
+            await self._sink.record(event, is_admitted=call.has_room)
         except MeteringUnavailable as lost:
             # An answer whose event is not kept would be a call that never happened: it is withheld, and free.
             call.result, call.questions, call.error, call.status, cost = (

@@ -30,6 +30,9 @@ class PatientChannel(ClientChannel):
     async def hang_up(self) -> None:
         await self._channel.hang_up()
 
+    async def begin_task(self) -> bool:
+        return await self._channel.begin_task()
+
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         loop = asyncio.get_running_loop()
         when = self._deadline.when()

@@ -55,6 +55,7 @@ class ToolSpec(ManifestModel):
     authentication: AuthenticationManifest = AuthenticationManifest()
     timeout: Timeout = 30.0
     rate_limit: RateLimitManifest | None = None
+    tasks: Literal["never", "optional", "required"] = "never"
     enabled: bool = True
 
 
@@ -124,6 +125,7 @@ class ToolManifest(Manifest):
             timeout_seconds=spec.timeout,
             rate_limit=None if spec.rate_limit is None else spec.rate_limit.to_domain(),
             authentication=spec.authentication.to_domain(),
+            tasks=spec.tasks,
             enabled=spec.enabled,
         )
 

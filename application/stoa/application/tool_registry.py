@@ -37,6 +37,7 @@ class _Snapshot:
     registered: Mapping[OperationKey, RegisteredTool]
     version: int
     routed_names: frozenset[str] = frozenset()
+    task_names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,11 @@ class ToolRegistry:
         """Names of tools, of whatever tenant, with arguments that are repeated in headers."""
         return self._snapshot.routed_names
 
+    @property
+    def task_names(self) -> frozenset[str]:
+        """Names of tools, of whatever tenant, whose calls may become tasks."""
+        return self._snapshot.task_names
+
     def find(self, tenant: TenantId | None, name: str, kind: Kind = "tool") -> RegisteredTool | None:
         """What has this name in the tenant's view; for a resource, what is read under this URI."""
         snapshot = self._snapshot
@@ -103,7 +109,12 @@ class ToolRegistry:
         if len(registered) < len(catalogue):
             catalogue = Catalogue({key: entry.tool for key, entry in registered.items()})
         routed_names = frozenset(key.name for key, entry in registered.items() if entry.routed)
-        snapshot = _Snapshot(catalogue, registered, old.version + 1, routed_names)
+        task_names = frozenset(
+            key.name
+            for key, entry in registered.items()
+            if isinstance(entry.tool, Tool) and entry.tool.tasks != "never"
+        )
+        snapshot = _Snapshot(catalogue, registered, old.version + 1, routed_names, task_names)
         return Prepared(old.catalogue.diff(catalogue), snapshot, findings)
 
     def adopt(self, prepared: Prepared) -> list[Finding]:

@@ -4,6 +4,8 @@
     ├─ InvalidInput               the caller can fix it
     │  ├─ InvalidArguments        tool arguments against the tool's schema
     │  ├─ InvalidState            what a client must bring back unchanged was changed, or is too old
+    │  ├─ TaskNotFound            unknown, expired or another caller's: one answer for all
+    │  ├─ TaskChanged             another process was first to change it
     │  ├─ ClientCannot            the call needs something of the client that it did not offer
     │  └─ ClientRefused           the client did not give what it was asked for
     ├─ NotAuthenticated
@@ -13,7 +15,8 @@
     ├─ QuotaExceeded              says when to come back
     └─ Unavailable                something the call depends on could not answer
        ├─ SessionsFull            no more sessions can be opened now
-       ├─ IdentityUnavailable  PolicyUnavailable  LimiterUnavailable  MeteringUnavailable
+       ├─ TaskInterrupted         who ran a task went away before it ended
+       ├─ IdentityUnavailable  PolicyUnavailable  LimiterUnavailable  MeteringUnavailable  TasksUnavailable
        │                          governing parts: the call is refused
        ├─ BackendUnavailable  BackendTimedOut  BackendSpokeNonsense
        │                          the back end: the call finished, with an error result
@@ -80,6 +83,24 @@ class InvalidState(InvalidInput):
         super().__init__("Invalid or expired requestState")
 
 
+class TaskNotFound(InvalidInput):
+    """No such task of this caller."""
+
+    code = "task_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("Unknown or expired task")
+
+
+class TaskChanged(InvalidInput):
+    """A task was changed by another request or process meanwhile."""
+
+    code = "task_changed"
+
+    def __init__(self) -> None:
+        super().__init__("The task has changed meanwhile; ask for it again")
+
+
 class ClientCannot(InvalidInput):
     """The call has to ask its client for something that the client did not declare."""
 
@@ -88,7 +109,7 @@ class ClientCannot(InvalidInput):
     def __init__(self, missing: Sequence[str]) -> None:
         super().__init__(f"The client must support {', '.join(missing)} for this call")
         self.missing = tuple(missing)
-        """Names of client capabilities."""
+        """Names of client capabilities; an extension of the protocol by its identifier."""
 
 
 class ClientRefused(InvalidInput):
@@ -203,6 +224,24 @@ class MeteringUnavailable(Unavailable):
     """The metering event of a call could not be kept, so calls are refused."""
 
     code = "metering_unavailable"
+
+
+class TasksUnavailable(Unavailable):
+    """Tasks can be neither kept nor found now, so none is begun."""
+
+    code = "tasks_unavailable"
+
+
+class TaskInterrupted(Unavailable):
+    """Who ran the task went away before the call ended. How far it came is not known, so it is not run again."""
+
+    code = "task_interrupted"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The gateway stopped before this call ended, and does not repeat it: it may have taken effect in part. "
+            "Look what it did before you call the tool again"
+        )
 
 
 class BackendUnavailable(Unavailable):

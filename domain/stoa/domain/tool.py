@@ -1,7 +1,7 @@
 """A Tool: what an agent may call to have something done."""
 
 from functools import cached_property
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import StringConstraints
 
@@ -43,6 +43,7 @@ __all__ = [  # with the parts that a Tool is made of, for whoever makes one
     "SecretKey",
     "SecretName",
     "SecretReference",
+    "TaskSupport",
     "TimeoutSeconds",
     "Tool",
     "ToolAnnotations",
@@ -55,6 +56,15 @@ ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 
 ToolKey = OperationKey
 """A key whose kind is "tool", which is the default."""
+
+
+TaskSupport = Literal["never", "optional", "required", "explicit"]
+"""May a call go on in the background, for clients that declare MCP's extension for tasks?
+
+`optional`: it does, and for other clients it does not. `required`: clients of the stateless era must declare it.
+`explicit`: a Python function says when (`Context.continue_as_task`), so that it can ask questions before. Doors without
+tasks run the call while its caller waits, whatever stands here.
+"""
 
 
 class ToolAnnotations(Strict):
@@ -74,6 +84,7 @@ class Tool(Operation):
     name: ToolName
     output_schema: JsonObject | None = None
     annotations: ToolAnnotations = ToolAnnotations()
+    tasks: TaskSupport = "never"
 
     @cached_property
     def access(self) -> Access:

@@ -36,6 +36,7 @@ from stoa.application.ports.metering import MeteringSink, UsageLog
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.spec import SpecConverter, SpecSource
+from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
@@ -53,6 +54,7 @@ from stoa.infrastructure.openapi import OpenApiConverter
 from stoa.infrastructure.outbox import OutboxMeteringSink, OutboxUsageLog
 from stoa.infrastructure.rest import RestBackend
 from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
+from stoa.infrastructure.task_files import FileTaskStore
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.app import Lifespan, build_app
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
@@ -139,6 +141,12 @@ class Core(Provider):
         await outbox.close()
 
     @provide
+    async def tasks(self, settings: Settings, clock: Clock) -> AsyncIterator[TaskStore]:
+        store = FileTaskStore(settings.data_dir / "tasks.db", clock)
+        yield store
+        await store.close()
+
+    @provide
     def credentials(self, settings: Settings) -> CredentialSource:
         environment = EnvironmentCredentialSource(os.environ)
         if settings.secrets_dir is None:
@@ -181,6 +189,7 @@ class Core(Provider):
         policy: PolicyEngine,
         limiter: RateLimiter,
         metering: Metering,
+        tasks: TaskStore,
         backend: ToolBackend,
         sources: list[ToolSource],
         specs: SpecSource,
@@ -195,6 +204,7 @@ class Core(Provider):
             policy=policy,
             limiter=limiter,
             sink=metering.sink,
+            tasks=tasks,
             backends=[backend],
             sources=sources,
             specs=specs,
@@ -228,7 +238,7 @@ class Doors(Provider):
         return RequestStates(secret, clock, resource.url)
 
     @provide
-    def engine(
+    async def engine(
         self,
         settings: Settings,
         clock: Clock,
@@ -236,11 +246,13 @@ class Doors(Provider):
         resource: ProtectedResource,
         version: Version,
         states: RequestStates,
-    ) -> McpEngine:
+    ) -> AsyncIterator[McpEngine]:
         sessions = None
         if settings.sessions == "memory":
             sessions = Sessions(InMemorySessionStore(clock), Streams(InMemoryEventStore()))
-        return McpEngine(gateway, resource, version, states=states, sessions=sessions, clock=clock)
+        engine = McpEngine(gateway, resource, version, states=states, sessions=sessions, clock=clock)
+        yield engine
+        await engine.close()
 
     @provide
     def app(

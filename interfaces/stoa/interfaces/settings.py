@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     catalogue_path: CommaSeparated = ()
     """Manifest files and folders, comma-separated."""
     data_dir: Path = Path("var")
-    """Outbox and development keys."""
+    """Outbox, tasks and development keys; on a local disk."""
     sessions: Literal["memory", "none"] = "memory"
     """Where sessions of MCP's handshake era are kept. `none`: every request stands for itself, as it must where several
     processes answer."""

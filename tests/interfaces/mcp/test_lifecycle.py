@@ -50,7 +50,7 @@ async def test_discover_says_who_the_server_is_and_what_it_offers(world: World) 
     result = (await world.modern("server/discover")).json()["result"]
     validate_server_result("server/discover", MODERN, result)
     assert result["supportedVersions"] == [MODERN]
-    assert result["capabilities"] == OFFERED
+    assert result["capabilities"] == {**OFFERED, "extensions": {"io.modelcontextprotocol/tasks": {}}}
     assert (result["resultType"], result["cacheScope"]) == ("complete", "private")
     assert result["ttlMs"] >= 0
     assert result["_meta"]["io.modelcontextprotocol/serverInfo"]["version"] == "1.2.3"

@@ -36,6 +36,9 @@ class InMemoryClientChannel(ClientChannel):
     async def hang_up(self) -> None:
         self.hung_up += 1
 
+    async def begin_task(self) -> bool:
+        return False
+
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         missing = self._capabilities.missing(requests)
         if missing:

@@ -15,6 +15,7 @@ from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.session_store import SessionStore
 from stoa.application.ports.spec import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
+from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
 from stoa.application.ports.tool_backend import BackendCall, CallContext, ToolBackend
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
@@ -42,6 +43,7 @@ __all__ = [
     "SpecDocument",
     "SpecSource",
     "StoredEvent",
+    "TaskStore",
     "TokenIssuer",
     "TokenVerifier",
     "ToolBackend",

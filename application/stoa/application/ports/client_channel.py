@@ -39,6 +39,13 @@ class ClientChannel(Protocol):
         ...
 
     @abstractmethod
+    async def begin_task(self) -> bool:
+        """Answer the caller now and go on in the background, where the client can ask for tasks. True: the call is a
+        task from here on; progress and log messages become its status, questions wait in it. Raises TasksUnavailable
+        or QuotaExceeded, which is not for the tool to catch."""
+        ...
+
+    @abstractmethod
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         """Ask all of these at once; a key names its question, and must be the same whenever the call is repeated."""
         ...

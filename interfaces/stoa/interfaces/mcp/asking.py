@@ -16,8 +16,10 @@ from stoa.domain.dialogue import (
     RootsRequest,
     SamplingAnswer,
     SamplingContent,
+    SamplingMessage,
     SamplingRequest,
 )
+from stoa.domain.errors import InvalidInput
 from stoa.domain.json_value import JsonObject, as_object, is_array, is_object
 from stoa.domain.result import AudioContent, ImageContent, TextContent
 
@@ -35,8 +37,15 @@ def capabilities(declared: Any) -> ClientCapabilities:
 
 
 def required(missing: tuple[str, ...]) -> JsonObject:
-    """These capabilities as a client would declare them."""
-    return {name: {} for name in missing}
+    """These capabilities as a client would declare them. Those with a slash are extensions."""
+    wire: JsonObject = {name: {} for name in missing if "/" not in name}
+    extensions: JsonObject = {name: {} for name in missing if "/" in name}
+    return {**wire, "extensions": extensions} if extensions else wire
+
+
+def declares(declared: Any, extension: str) -> bool:
+    """Does this client capabilities object name the extension?"""
+    return is_object(as_object(as_object(declared).get("extensions")).get(extension))
 
 
 def may_come_unasked(question: InputRequest) -> bool:
@@ -62,6 +71,37 @@ def request(question: InputRequest) -> JsonObject:
             return {"method": "elicitation/create", "params": params}
         case RootsRequest():
             return {"method": "roots/list", "params": {}}
+
+
+def read_request(wire: JsonObject) -> InputRequest | None:
+    """The question that `request` wrote; None for anything else."""
+    params = as_object(wire.get("params"))
+    try:
+        match wire.get("method"):
+            case "sampling/createMessage":
+                return SamplingRequest(
+                    messages=tuple(_message(as_object(message)) for message in params["messages"]),
+                    max_tokens=params["maxTokens"],
+                    system_prompt=params.get("systemPrompt"),
+                    temperature=params.get("temperature"),
+                    stop_sequences=tuple(params.get("stopSequences", ())),
+                )
+            case "elicitation/create":
+                return ElicitationRequest(params["message"], params["requestedSchema"])
+            case "roots/list":
+                return RootsRequest()
+            case _:
+                return None
+    except (InvalidInput, LookupError):
+        return None
+
+
+def _message(wire: JsonObject) -> SamplingMessage:
+    """Raises LookupError for a block that is none of ours."""
+    block = _content(wire["content"])
+    if block is None:
+        raise LookupError("content")
+    return SamplingMessage(wire["role"], block)
 
 
 def requests(questions: Mapping[str, InputRequest]) -> JsonObject:

@@ -67,6 +67,9 @@ class Telling:
         if self._stream is not None:
             await self._stream.hang_up()
 
+    async def begin_task(self) -> bool:
+        return False
+
     async def _send(self, message: bytes) -> None:
         if self._stream is not None:
             await self._stream.notify(message)
@@ -133,6 +136,11 @@ class RoundChannel(Telling, ClientChannel):
         self._state: RoundState | None = None
         self._answers: JsonObject = {}
 
+    @property
+    def answered(self) -> JsonObject:
+        """What the client wrote, by the key of each question it answered so far."""
+        return self._answers
+
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         """Raises InputRequired with what is not answered yet or wrongly, InvalidState, or ClientCannot."""
         answers = {key: self._answer(key, request) for key, request in requests.items()}
@@ -190,6 +198,12 @@ class Channels:
         self._states = states
         self._sessions = sessions
 
+    def round(self, call: MethodCall) -> RoundChannel:
+        """The way back of a stateless call, whatever its client declared. Raises Fault for an unknown log level."""
+        meta = as_object(call.request.params.get("_meta"))
+        threshold = LOG_LEVELS[log_level(meta[LOG_LEVEL_KEY])] if LOG_LEVEL_KEY in meta else SILENT
+        return RoundChannel(call, threshold, asking.capabilities(meta.get(CAPABILITIES_KEY)), self._states)
+
     def open(self, call: MethodCall) -> ClientChannel | None:
         """None when this request can neither be told nor asked anything. Raises Fault for an unknown log level."""
         params = call.request.params
@@ -201,8 +215,7 @@ class Channels:
         declared = meta.get(CAPABILITIES_KEY)
         if not (declared or "progressToken" in meta or LOG_LEVEL_KEY in meta or "inputResponses" in params):
             return None
-        threshold = LOG_LEVELS[log_level(meta[LOG_LEVEL_KEY])] if LOG_LEVEL_KEY in meta else SILENT
-        return RoundChannel(call, threshold, asking.capabilities(declared), self._states)
+        return self.round(call)
 
 
 def log_level(level: Any) -> LogLevel:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import SystemClock
 from stoa.application.ports.clock import Clock
+from stoa.application.run_tasks import LEASE_SECONDS, TICK_SECONDS, RunTasks
 from stoa.domain.catalogue import CatalogueDiff
 from stoa.domain.errors import ClientCannot, NotAuthenticated, NotPermitted, QuotaExceeded, SessionsFull, StoaError
 from stoa.domain.identity import Principal
@@ -47,6 +48,7 @@ from stoa.interfaces.mcp.revisions import ASSUMED, LEGACY, Revision
 from stoa.interfaces.mcp.sessions import HEADER, Sessions
 from stoa.interfaces.mcp.streams import Recording
 from stoa.interfaces.mcp.subscriptions import DEBOUNCE_SECONDS, Subscriptions
+from stoa.interfaces.mcp.tasks import McpTaskDoor, Tasks
 from stoa.interfaces.mcp.tools import Tools
 
 _log = logging.getLogger(__name__)
@@ -71,7 +73,8 @@ class _Method(NamedTuple):
 class McpEngine:
     """Answers one exchange at a time; keeps no state between them. `page_size`: entries on one page of a list.
     `states`: what a call with several rounds needs; without it another process cannot go on with what this one began.
-    `sessions`: without them every request of the handshake era stands for itself.
+    `sessions`: without them every request of the handshake era stands for itself. `lease_seconds`: how long a task may
+    go unheard of before it counts as lost; `tick_seconds`: how often it is looked at.
     """
 
     def __init__(
@@ -85,6 +88,8 @@ class McpEngine:
         sessions: Sessions | None = None,
         clock: Clock | None = None,
         debounce_seconds: float = DEBOUNCE_SECONDS,
+        lease_seconds: float = LEASE_SECONDS,
+        tick_seconds: float = TICK_SECONDS,
     ) -> None:
         self._gateway = gateway
         self._resource = resource
@@ -99,7 +104,16 @@ class McpEngine:
         )
         gateway.registry.subscribe(self._publish)
         listing = Listing(lifecycle.server_info, page_size)
-        tools = Tools(gateway, channels, lifecycle.server_info, listing)
+        runs = RunTasks(
+            gateway.invoke_tool,
+            gateway.tasks,
+            clock,
+            McpTaskDoor(lifecycle.server_info),
+            lease_seconds=lease_seconds,
+            tick_seconds=tick_seconds,
+        )
+        tasks = self._tasks = Tasks(gateway, channels, lifecycle.server_info, runs)
+        tools = Tools(gateway, channels, lifecycle.server_info, listing, tasks)
         resources = Resources(gateway, channels, lifecycle.server_info, listing, sessions)
         prompts = Prompts(gateway, channels, lifecycle.server_info, listing)
         completions = Completions(gateway, lifecycle.server_info)
@@ -116,6 +130,9 @@ class McpEngine:
             "prompts/get": _Method(prompts.get),
             "completion/complete": _Method(completions.complete),
             "subscriptions/listen": _Method(self._listen, in_handshake_era=False),
+            "tasks/get": _Method(tasks.get, in_handshake_era=False),
+            "tasks/update": _Method(tasks.update, in_handshake_era=False),
+            "tasks/cancel": _Method(tasks.cancel, in_handshake_era=False),
         }
         if sessions is not None:
             self._methods["logging/setLevel"] = _Method(lifecycle.set_level, in_stateless_era=False)
@@ -128,6 +145,10 @@ class McpEngine:
             self.subscriptions.publish(name, owner)
         if self._sessions is not None:
             self.subscriptions.soon(self._sessions.tell_watchers(frozenset(keys)))
+
+    async def close(self) -> None:
+        """End the calls that go on in the background; no exchange is answered afterwards."""
+        await self._tasks.close()
 
     async def answer(self, exchange: Exchange) -> Reply:
         value: Any = None
@@ -183,7 +204,11 @@ class McpEngine:
         if call.exchange.stream is None:
             raise Fault(INVALID_REQUEST, "Accept text/event-stream to listen", http_status=406)
         await self._gateway.admission.limit(call.caller)
-        return self.subscriptions.listen(call.request, call.caller)
+        task_ids = await self._tasks.watched(call)
+        reply = self.subscriptions.listen(call.request, call.caller, task_ids)
+        if task_ids and reply.feed is not None:
+            self._tasks.follow(reply.feed, call, task_ids, self.subscriptions)
+        return reply
 
     async def _handshake_era(self, exchange: Exchange, value: Any, caller: Principal, version: str | None) -> Reply:
         try:

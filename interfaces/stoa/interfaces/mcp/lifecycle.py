@@ -10,6 +10,7 @@ from stoa.interfaces.mcp.exchange import JSON, MethodCall, Reply
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, INVALID_REQUEST, Fault
 from stoa.interfaces.mcp.revisions import MODERN, negotiate
 from stoa.interfaces.mcp.sessions import HEADER, Sessions
+from stoa.interfaces.mcp.tasks import EXTENSION
 
 INSTRUCTIONS = (
     "Tools, resources and prompts of the APIs behind the STOA MCP Gateway. "
@@ -73,7 +74,7 @@ class Lifecycle:
     async def discover(self, call: MethodCall) -> bytes:
         offer: JsonObject = {
             "supportedVersions": list(MODERN),
-            "capabilities": self._capabilities,
+            "capabilities": {**self._capabilities, "extensions": {EXTENSION: {}}},
             "instructions": INSTRUCTIONS,
         }
         wire = shaping.with_meta(offer, call.revision, self.server_info, ttlMs=DISCOVER_TTL_MS, cacheScope="private")

@@ -79,15 +79,27 @@ class Subscriptions:
         method = f"notifications/{kind}/list_changed"
         for feed, (request_id, wanted, caller) in list(self._listeners.items()):
             if kind in wanted and caller.hears_of(owner):
-                params: JsonObject = {"_meta": {SUBSCRIPTION_KEY: request_id}}
-                if not feed.push(frame(notification(method, params))):
-                    self._end(feed)  # it missed something: it has to list and listen again
+                self._send(feed, request_id, method, {})
         if self._announce is not None:
             self._keep(self._announce(pydantic_core.to_json({"jsonrpc": "2.0", "method": method}), owner))
 
-    def listen(self, request: Request, caller: Principal) -> Reply:
+    def is_open(self, feed: Feed) -> bool:
+        return feed in self._listeners
+
+    def tell(self, feed: Feed, method: str, params: JsonObject) -> None:
+        """Send this notification to one listener, if it is still there."""
+        known = self._listeners.get(feed)
+        if known is not None:
+            self._send(feed, known[0], method, params)
+
+    def _send(self, feed: Feed, request_id: RequestId, method: str, params: JsonObject) -> None:
+        params = {**params, "_meta": {SUBSCRIPTION_KEY: request_id}}
+        if not feed.push(frame(notification(method, params))):
+            self._end(feed)  # it missed something: it has to list and listen again
+
+    def listen(self, request: Request, caller: Principal, task_ids: tuple[str, ...] = ()) -> Reply:
         """The stream that answers `subscriptions/listen`; the acknowledgement is on it first. It ends when the caller's
-        token does."""
+        token does. `task_ids`: the tasks that somebody will `tell` it of."""
         asked = request.params.get("notifications")
         if not is_object(asked):
             raise Fault(INVALID_PARAMS, "params.notifications must be an object")
@@ -97,10 +109,10 @@ class Subscriptions:
         feed = Feed(self._forget)
         self.attend()
         self._listeners[feed] = (request.id, wanted, caller)
-        params: JsonObject = {
-            "_meta": {SUBSCRIPTION_KEY: request.id},
-            "notifications": {f"{kind}ListChanged": True for kind in self._kinds if kind in wanted},
-        }
+        honoured: JsonObject = {f"{kind}ListChanged": True for kind in self._kinds if kind in wanted}
+        if task_ids:
+            honoured["taskIds"] = list(task_ids)
+        params: JsonObject = {"_meta": {SUBSCRIPTION_KEY: request.id}, "notifications": honoured}
         feed.push(frame(notification("notifications/subscriptions/acknowledged", params)))
         if caller.expires_at is not None and self._loop is not None:
             left: timedelta = caller.expires_at - self._clock.now()

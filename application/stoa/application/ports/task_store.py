@@ -1,0 +1,40 @@
+"""Where tasks are kept, for all processes of a deployment."""
+
+from abc import abstractmethod
+from typing import Protocol
+
+from stoa.domain.task import Task
+
+
+class TaskStore(Protocol):
+    """Laws:
+
+    - What `create` or `replace` kept is found at once by every process that shares the store, and survives the death of
+      this one as far as the adapter says.
+    - Compare and set: of several `replace` over the same version one returns True, whichever processes they come from;
+      the others change nothing.
+    - A terminal task never changes: no `replace` over it returns True.
+    - From `expires_at` on a task is gone: it is not found, not replaced, and makes room.
+    - There is an upper limit to the tasks of one owner. Other owners do not count.
+    - What is found is equal to what was kept.
+
+    All raise TasksUnavailable when the store cannot answer; whether a change was kept is then not known.
+    """
+
+    @abstractmethod
+    async def create(self, task: Task) -> None:
+        """Raises QuotaExceeded, naming the moment when the owner's oldest task makes room."""
+        ...
+
+    @abstractmethod
+    async def find(self, task_id: str) -> Task | None: ...
+
+    @abstractmethod
+    async def replace(self, task: Task, over: int) -> bool:
+        """Keep `task` under its id if the version that is kept is `over`, and is not terminal."""
+        ...
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release what is open; nothing is asked afterwards."""
+        ...

@@ -1,0 +1,319 @@
+"""Calls that go on in the background: a task is an ordinary invocation whose caller was answered early.
+
+The pipeline runs it like any other, and meters each run once. It becomes a task when the pipeline has admitted it: all
+refusals are answered as they are without tasks. A question ends a run; the answers begin the next one, as whoever
+brought the last of them, who is authenticated and authorised like any caller. A credential is never kept.
+
+The process that runs a task renews a lease on it. A task whose lease has lapsed lost its process: it has failed, and is
+not run again, because calls need not be repeatable.
+"""
+
+import asyncio
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Protocol
+
+from stoa.application.invoke_tool import InvokeTool
+from stoa.application.ports.client_channel import ClientChannel
+from stoa.application.ports.clock import Clock
+from stoa.application.ports.task_store import TaskStore
+from stoa.application.task_channel import TaskChannel
+from stoa.domain.dialogue import InputAnswer, InputRequest
+from stoa.domain.errors import (
+    ClientCannot,
+    ClientRefused,
+    InvalidInput,
+    StoaError,
+    TaskChanged,
+    TaskInterrupted,
+    TaskNotFound,
+)
+from stoa.domain.identity import Principal
+from stoa.domain.invocation import Invocation, Outcome
+from stoa.domain.json_value import JsonObject
+from stoa.domain.operation import Operation
+from stoa.domain.task import Task, TaskError, Work
+from stoa.domain.tool import Tool
+
+_log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 30.0
+CLOSE_SECONDS = 5.0
+"""How long to wait for calls that were told to end; who does not is found out by its lease."""
+TICK_SECONDS = 1.0
+"""How often a runner looks whether there is something to say: a lease to renew, a new status message."""
+
+
+class TaskDoor(Protocol):
+    """How the door that has tasks writes what is kept of them."""
+
+    @abstractmethod
+    def result(self, outcome: Outcome) -> JsonObject:
+        """What the call would have returned. Raises StoaError where it would have been an error."""
+        ...
+
+    @abstractmethod
+    def error(self, error: StoaError) -> TaskError: ...
+
+    @abstractmethod
+    def question(self, request: InputRequest) -> JsonObject: ...
+
+    @abstractmethod
+    def fits(self, question: JsonObject, answer: Any) -> bool:
+        """Is this an answer to what `question` wrote?"""
+        ...
+
+    @abstractmethod
+    def answer(self, request: InputRequest, answer: Any) -> InputAnswer | None: ...
+
+
+class RunTasks:
+    """Belongs to one event loop. Any number of processes with the same store serve the same tasks."""
+
+    def __init__(
+        self,
+        invoke_tool: InvokeTool,
+        store: TaskStore,
+        clock: Clock,
+        door: TaskDoor,
+        *,
+        lease_seconds: float = LEASE_SECONDS,
+        tick_seconds: float = TICK_SECONDS,
+    ) -> None:
+        self._invoke_tool = invoke_tool
+        self._store = store
+        self._clock = clock
+        self._door = door
+        self._lease_seconds = lease_seconds
+        self.tick_seconds = tick_seconds
+        self._runs: dict[str, _Run] = {}
+        self._works: set[asyncio.Task[Outcome]] = set()
+        self._supervisors: set[asyncio.Task[None]] = set()
+
+    async def start(
+        self, invocation: Invocation, channel: ClientChannel, answered: Callable[[], Mapping[str, Any]]
+    ) -> Task | Outcome:
+        """Call a tool. A Task when it goes on in the background, else the outcome. `answered`: what the client answered
+        on `channel` before the task began. Cancelling this cancels the call as long as it is no task."""
+        run = _Run(self._door, channel)
+        work = Work(
+            tool=invocation.tool,
+            arguments=invocation.arguments,
+            consumer=invocation.consumer,
+            request_id=invocation.request_id,
+        )
+
+        async def begin(owner: Principal) -> None:
+            answers = dict(answered())
+            task = Task.begin(work, owner, self._clock.now(), self._lease_seconds, answers)
+            await self._store.create(task)
+            self._begun(run, task)
+
+        try:
+            return await self._go(run, invocation, begin)
+        except asyncio.CancelledError:
+            if run.task is None and run.work is not None:
+                run.work.cancel()
+                await asyncio.wait({run.work})  # its event is recorded before the request is over
+            raise
+
+    async def find(self, task_id: str, caller: Principal | None) -> Task:
+        """The task as it stands. `caller` with its view on the tenant that is asked about. Raises TaskNotFound."""
+        task = await self._store.find(task_id)
+        while task is not None and task.is_of(caller):
+            if not task.is_abandoned(self._clock.now()):
+                return task
+            failed = task.failed(self._door.error(TaskInterrupted()), self._clock.now())
+            if await self._store.replace(failed, task.version):
+                return failed
+            task = await self._store.find(task_id)
+        raise TaskNotFound
+
+    async def cancel(self, task_id: str, caller: Principal | None) -> None:
+        """What is over stays as it is. Raises TaskNotFound."""
+        while True:
+            task = await self.find(task_id, caller)
+            cancelled = task.cancelled(self._clock.now())
+            if cancelled is task:
+                return
+            if await self._store.replace(cancelled, task.version):
+                run = self._runs.get(task_id)
+                if run is not None and run.work is not None:
+                    run.work.cancel()
+                return
+
+    async def answer(
+        self,
+        task_id: str,
+        caller: Principal | None,
+        responses: JsonObject,
+        invocation: Invocation,
+        early: ClientChannel,
+    ) -> None:
+        """Keep the answers that fit open questions; with the last one, run the task again. `invocation` says as whom,
+        and gets the rest from the task; `early` what the client can be asked. Raises TaskNotFound, and what refuses
+        the new run: the task then waits as before."""
+        while True:
+            task = await self.find(task_id, caller)
+            fitting = {
+                key: responses[key]
+                for key, question in task.questions.items()
+                if key in responses and self._door.fits(question, responses[key])
+            }
+            answered = task.answered(fitting, self._clock.now())
+            if answered is task:
+                return
+            if answered.questions:
+                if await self._store.replace(answered, task.version):
+                    return
+            elif await self._resume(answered, task.version, invocation, early):
+                return
+
+    async def _resume(self, answered: Task, over: int, invocation: Invocation, early: ClientChannel) -> bool:
+        """False: the task has changed meanwhile, and nothing was run."""
+        work = answered.work
+        if work is None:
+            return False
+        run = _Run(self._door, early)
+        asked = replace(
+            invocation,
+            tool=work.tool,
+            arguments=work.arguments,
+            consumer=work.consumer,
+            request_id=work.request_id,
+            tenant=answered.tenant,
+        )
+
+        async def begin(_: Principal) -> None:
+            resumed = answered.resumed(self._clock.now(), self._lease_seconds)
+            if not await self._store.replace(resumed, over):
+                raise TaskChanged
+            self._begun(run, resumed)
+
+        started = await self._go(run, asked, begin, is_resumed=True)
+        if isinstance(started, Task):
+            return True
+        if isinstance(started.error, TaskChanged):
+            return False
+        raise started.error or StoaError("Internal error")
+
+    async def _go(
+        self,
+        run: "_Run",
+        invocation: Invocation,
+        begin: Callable[[Principal], Any],
+        *,
+        is_resumed: bool = False,
+    ) -> Task | Outcome:
+        """Run the pipeline until it is over, or has become a task."""
+
+        async def admitted(tool: Operation, owner: Principal) -> None:
+            supports = tool.tasks if isinstance(tool, Tool) else "never"
+            if is_resumed or supports in {"optional", "required"}:
+                await begin(owner)
+            elif supports == "explicit":
+                run.begin = lambda: begin(owner)
+
+        execution = self._invoke_tool.execute(invocation, run.channel, admitted)
+        work = run.work = asyncio.create_task(execution)
+        self._works.add(work)  # the loop itself holds tasks weakly
+        work.add_done_callback(self._works.discard)
+        either: list[asyncio.Future[Any]] = [work, run.started]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return run.started.result() if run.started.done() else work.result()
+
+    def _begun(self, run: "_Run", task: Task) -> None:
+        run.task = task
+        run.channel.answers = dict(task.answers)
+        run.channel.has_begun = True
+        run.started.set_result(task)
+        self._runs[task.id] = run
+        supervisor = asyncio.create_task(self._supervise(run))
+        self._supervisors.add(supervisor)
+        supervisor.add_done_callback(self._supervisors.discard)
+
+    async def _supervise(self, run: "_Run") -> None:
+        """Keeps what is to be known of a run, until its end."""
+        work, task = run.work, run.task
+        if work is None or task is None:
+            return
+        try:
+            while not (await asyncio.wait({work}, timeout=self.tick_seconds))[0]:
+                task = await self._renew(run, task)
+            await self._conclude(run, task)
+        except StoaError as failure:  # the lease lapses, and says what can be said
+            _log.error("the end of a task could not be kept: %s", failure.message)
+        finally:
+            if self._runs.get(task.id) is run:
+                del self._runs[task.id]
+
+    async def _renew(self, run: "_Run", task: Task) -> Task:
+        now, message = self._clock.now(), run.channel.message
+        is_due = task.lease_until is None or task.lease_until - now < timedelta(seconds=self._lease_seconds * 2 / 3)
+        if run.work is None or not (is_due or message != task.message):
+            return task
+        renewed = task.renewed(now, self._lease_seconds, message)
+        try:
+            if await self._store.replace(renewed, task.version):
+                return renewed
+        except StoaError as failure:
+            _log.warning("the lease of a task could not be renewed: %s", failure.message)
+            return task
+        run.work.cancel()  # only an end changes a task that somebody runs: it was cancelled, or is gone
+        return task
+
+    async def _conclude(self, run: "_Run", task: Task) -> None:
+        try:
+            await self._store.replace(self._end(run, task), task.version)
+        except InvalidInput as refused:  # what cannot be kept
+            await self._store.replace(task.failed(self._door.error(refused), self._clock.now()), task.version)
+
+    def _end(self, run: "_Run", task: Task) -> Task:
+        now = self._clock.now()
+        if run.work is None or run.work.cancelled():
+            return task.failed(self._door.error(TaskInterrupted()), now)
+        try:
+            outcome = run.work.result()
+            if outcome.questions is None:
+                return task.completed(self._door.result(outcome), now)
+            missing = run.channel.capabilities.missing(outcome.questions)
+            if missing:
+                raise ClientCannot(missing)
+            written = {key: self._door.question(request) for key, request in outcome.questions.items()}
+            asked = task.asked(written, now)
+            if asked is task:
+                raise ClientRefused(next(iter(written), ""))
+            return asked
+        except StoaError as refusal:
+            return task.failed(self._door.error(refusal), now)
+        except Exception:  # noqa: BLE001  # last line of defence: a task must have an end
+            _log.exception("a task failed unexpectedly")
+            return task.failed(self._door.error(StoaError("Internal error")), now)
+
+    async def close(self) -> None:
+        """End what is running here: its tasks have failed, and say why."""
+        for work in self._works:
+            work.cancel()
+        ending: set[asyncio.Task[Any]] = {*self._works, *self._supervisors}
+        if ending:
+            await asyncio.wait(ending, timeout=CLOSE_SECONDS)
+
+
+class _Run:
+    """One run of the pipeline, and the task it belongs to once there is one."""
+
+    def __init__(self, door: TaskDoor, early: ClientChannel) -> None:
+        self.work: asyncio.Task[Outcome] | None = None
+        self.started: asyncio.Future[Task] = asyncio.get_running_loop().create_future()
+        self.task: Task | None = None
+        self.begin: Callable[[], Any] | None = None
+        self.channel = TaskChannel(early, self._begin, door.answer)
+
+    async def _begin(self) -> bool:
+        if self.begin is None:
+            return False
+        await self.begin()
+        return True

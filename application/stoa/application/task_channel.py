@@ -1,0 +1,67 @@
+"""The way back to a client that was answered with a task: it asks for the task, and finds there what it is told and
+asked."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from stoa.application.ports.client_channel import ClientChannel
+from stoa.domain.dialogue import ClientCapabilities, InputAnswer, InputRequest, InputRequired, LogLevel
+from stoa.domain.errors import ClientCannot, ClientRefused
+from stoa.domain.json_value import JsonObject
+
+ReadAnswer = Callable[[InputRequest, Any], InputAnswer | None]
+"""What a client wrote, when it fits the question."""
+
+
+class TaskChannel(ClientChannel):
+    """Until the task begins, what `early` does: the call is an ordinary one. From then on progress and log messages
+    are `message`, and a question without an answer among `answers` ends the run."""
+
+    def __init__(self, early: ClientChannel, begin: Callable[[], Awaitable[bool]], read: ReadAnswer) -> None:
+        self._early = early
+        self._begin = begin
+        self._read = read
+        self.has_begun = False
+        self.answers: JsonObject = {}
+        self.message: str | None = None
+        self._last: float | None = None
+
+    @property
+    def capabilities(self) -> ClientCapabilities:
+        return self._early.capabilities
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        if not self.has_begun:
+            await self._early.progress(progress, total, message)
+        elif self._last is None or progress > self._last:
+            self._last = progress
+            of = "" if total is None else f" of {total:g}"
+            self.message = message or f"{progress:g}{of}"
+
+    async def log(self, level: LogLevel, data: Any, logger: str | None = None) -> None:
+        if not self.has_begun:
+            await self._early.log(level, data, logger)
+        elif isinstance(data, str) and level != "debug":
+            self.message = data
+
+    async def hang_up(self) -> None:
+        if not self.has_begun:
+            await self._early.hang_up()
+
+    async def begin_task(self) -> bool:
+        return self.has_begun or await self._begin()
+
+    async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
+        if not self.has_begun:
+            return await self._early.ask(requests)
+        answers = {key: self._read(requests[key], self.answers[key]) for key in requests if key in self.answers}
+        for key, answer in answers.items():
+            if answer is None:  # another question under a key that was answered: it must not be asked again
+                raise ClientRefused(key)
+        still_open = {key: request for key, request in requests.items() if key not in answers}
+        missing = self.capabilities.missing(still_open)
+        if missing:
+            raise ClientCannot(missing)
+        if still_open:
+            raise InputRequired(still_open)
+        return {key: answer for key, answer in answers.items() if answer is not None}

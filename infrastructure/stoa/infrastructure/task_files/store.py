@@ -1,0 +1,147 @@
+"""TaskStore on SQLite. The file survives the death of the process and a power loss (write-ahead log, synchronous); any
+number of processes on one machine may open it, not a network file system.
+
+SQLite blocks, so everything happens in one thread of its own. The file is opened on first use; only its owner may read
+it, for arguments and results are in it.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from stoa.application import task_record
+from stoa.application.memory.task_store import TASKS_PER_OWNER
+from stoa.application.ports.clock import Clock
+from stoa.application.ports.task_store import TaskStore
+from stoa.domain.errors import QuotaExceeded, TasksUnavailable
+from stoa.domain.task import Task
+
+T = TypeVar("T")
+
+_SCHEMA_VERSION = 1
+_PATIENCE_SECONDS = 10.0
+"""How long to wait for another process that is writing."""
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS tasks (
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, version INTEGER NOT NULL, is_over INTEGER NOT NULL,
+    expires_at REAL NOT NULL, record BLOB NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tasks_by_owner ON tasks (owner, expires_at);
+CREATE INDEX IF NOT EXISTS tasks_by_end ON tasks (expires_at);
+"""
+
+
+class FileTaskStore(TaskStore):
+    """`path`: the file; its folder is made when it is missing."""
+
+    def __init__(self, path: Path, clock: Clock, *, per_owner: int = TASKS_PER_OWNER) -> None:
+        self._path = path
+        self._clock = clock
+        self._per_owner = per_owner
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stoa-tasks")
+        self._opened: sqlite3.Connection | None = None
+
+    async def create(self, task: Task) -> None:
+        record = task_record.dump(task)
+        await self._run(lambda: self._create(task, record))
+
+    async def find(self, task_id: str) -> Task | None:
+        record = await self._run(lambda: self._find(task_id))
+        return None if record is None else task_record.load(record)
+
+    async def replace(self, task: Task, over: int) -> bool:
+        record = task_record.dump(task)
+        return await self._run(lambda: self._replace(task, over, record))
+
+    async def close(self) -> None:
+        await self._run(self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        with _translated(self._path):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _create(self, task: Task, record: bytes) -> None:
+        database, now = self._database(), self._clock.now().timestamp()
+        with _transaction(database):
+            database.execute("DELETE FROM tasks WHERE expires_at <= ?", (now,))
+            count, first_end = database.execute(
+                "SELECT count(*), min(expires_at) FROM tasks WHERE owner = ?", (task.owner,)
+            ).fetchone()
+            if count >= self._per_owner:
+                raise QuotaExceeded("tasks", first_end - now)
+            row = (task.id, task.owner, task.version, task.is_over, task.expires_at.timestamp(), record)
+            database.execute("INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def _find(self, task_id: str) -> bytes | None:
+        query = "SELECT record FROM tasks WHERE id = ? AND expires_at > ?"
+        row = self._database().execute(query, (task_id, self._clock.now().timestamp())).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def _replace(self, task: Task, over: int, record: bytes) -> bool:
+        database = self._database()
+        with _transaction(database):
+            changed = database.execute(
+                "UPDATE tasks SET version = ?, is_over = ?, expires_at = ?, record = ?"
+                " WHERE id = ? AND version = ? AND NOT is_over AND expires_at > ?",
+                (
+                    *(task.version, task.is_over, task.expires_at.timestamp(), record),
+                    *(task.id, over, self._clock.now().timestamp()),
+                ),
+            )
+        return changed.rowcount == 1
+
+    def _database(self) -> sqlite3.Connection:
+        if self._opened is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's other files get the same mode
+            database = sqlite3.connect(self._path, timeout=_PATIENCE_SECONDS, isolation_level=None)
+            try:
+                _prepare(database)
+            except BaseException:
+                database.close()
+                raise
+            self._opened = database
+        return self._opened
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    (found,) = database.execute("PRAGMA user_version").fetchone()
+    if found > _SCHEMA_VERSION:
+        raise TasksUnavailable("The file of tasks was made by a later release of the gateway")
+    if found < _SCHEMA_VERSION:
+        with _transaction(database):  # processes that start together: one makes it, the others find it made
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
+
+@contextmanager
+def _transaction(database: sqlite3.Connection) -> Generator[None]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
+@contextmanager
+def _translated(path: Path) -> Generator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as caught:
+        raise TasksUnavailable(f"Tasks cannot be kept at the moment ({path.name}: {type(caught).__name__})") from caught
