@@ -48,6 +48,7 @@ from stoa.application.routed_arguments import RoutedArgument
 from stoa.application.static_backend import StaticBackend
 from stoa.application.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.tool_registry import ToolRegistry
+from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
 from stoa.domain.identity import Principal, TenantId
@@ -65,7 +66,10 @@ F = TypeVar("F", bound=Function)
 
 
 class Gateway:
-    """Wires the use cases. The doors reach them as attributes; embedding programs use the methods."""
+    """Wires the use cases. The doors reach them as attributes; embedding programs use the methods.
+
+    `client_requests`: what calls may ask their clients, whatever `policy` allows.
+    """
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class Gateway:
         prices: PriceList = PriceList(),
         caller_limits: Mapping[str, RateLimit] = ROLE_LIMITS,
         anonymous: Principal | None = None,
+        client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
     ) -> None:
         clock = clock or SystemClock()
         policy = policy or RulesPolicyEngine()
@@ -118,6 +123,7 @@ class Gateway:
             clock=clock,
             ids=ids or UuidFactory(),
             prices=prices,
+            client_requests=client_requests,
         )
         self.list_tools = ListOperations(Tool, admission=self.admission, view=view)
         self.list_resources = ListOperations(Resource, admission=self.admission, view=view)

@@ -87,9 +87,10 @@ async def test_a_question_ends_the_round_and_its_answer_finishes_the_call(world:
     assert "content" not in asked
     done = await _call(world, "greet", inputResponses={"who": ADA, "more": 1}, requestState=asked["requestState"])
     assert _text(done) == "Hello, Ada!"
-    assert [(event.status, event.cost_units > 0) for event in world.events] == [
-        (Status.INPUT_REQUIRED, False),
-        (Status.SUCCESS, True),
+    assert [(event.tool, event.status, event.cost_units > 0) for event in world.events] == [
+        ("elicitation:greet", Status.INPUT_REQUIRED, False),
+        ("greet", Status.INPUT_REQUIRED, False),
+        ("greet", Status.SUCCESS, True),
     ]
 
 
@@ -192,6 +193,7 @@ def _news(world: World) -> None:
     async def busy(context: Context) -> str:
         for value in (1, 1, 0, 2.5):
             await context.progress(value, 4, "on it")
+            world.clock.advance(0.1)
         await context.log("debug", "quiet")
         await context.log("warning", {"disk": "full"}, "os")
         return "done"

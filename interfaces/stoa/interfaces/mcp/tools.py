@@ -1,7 +1,14 @@
 """tools/list and tools/call."""
 
 from stoa.application.gateway import Gateway
-from stoa.domain.errors import ClientCannot, ClientRefused, InvalidArguments, NotPermitted, StoaError
+from stoa.domain.errors import (
+    ClientCannot,
+    ClientRefused,
+    InvalidArguments,
+    NotPermitted,
+    QuestionRefused,
+    StoaError,
+)
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject, is_object
 from stoa.domain.result import ToolResult
@@ -41,6 +48,8 @@ class Tools:
             return ToolResult.error(error.message)  # a result, so that the model reads it and mends the call
         if isinstance(error, NotPermitted) and not error.decision.missing_scopes:
             return ToolResult.error(error.message)  # no other credential would help
-        if isinstance(error, ClientRefused) or (isinstance(error, ClientCannot) and not revision.is_stateless):
+        if isinstance(error, (ClientRefused, QuestionRefused)) or (
+            isinstance(error, ClientCannot) and not revision.is_stateless
+        ):
             return ToolResult.error(error.message)
         raise error or StoaError("Internal error")
