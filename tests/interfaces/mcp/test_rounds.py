@@ -289,6 +289,22 @@ async def test_progress_and_log_messages_come_before_the_answer_when_they_are_wa
     assert events[-1]["result"]["content"][0]["text"] == "done"
 
 
+async def test_a_tool_that_tells_too_often_is_heard_ten_times_a_second(world: World) -> None:
+    @world.gateway.tool
+    async def eager(context: Context) -> str:
+        for value in range(205):  # for two seconds, and on when it is over
+            await context.progress(value, 200)
+            world.clock.advance(0.01)
+        return "done"
+
+    params = {"name": "eager", "_meta": {**envelope(), "progressToken": 1}}
+    for events in (
+        (await world.modern("tools/call", params)).events(),
+        (await world.legacy("tools/call", {"name": "eager", "_meta": {"progressToken": 1}})).events(),
+    ):
+        assert [event["params"]["progress"] for event in events[:-1]] == list(range(0, 201, 10))
+
+
 async def test_who_wants_no_news_gets_one_json_answer(world: World) -> None:
     _news(world)
     for answer in (await _call(world, "busy"), await _call(world, "busy", can={})):
