@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from stoa.application.passing_channel import PassingChannel
+from stoa.application.patient_channel import PatientChannel
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.invocation_observer import InvocationObserver
@@ -43,9 +44,9 @@ from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, PolicyQuery, Question
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AskingCall:
-    """The call whose function asks."""
+    """The call whose function asks. Not frozen, which costs: one is made for every call with a channel, asking or not."""
 
     invocation: Invocation
     principal: Principal
@@ -187,17 +188,23 @@ class Questions:
 
 class GovernedChannel(PassingChannel):
     """The channel of one call, with its questions governed. Raises QuestionRefused, QuotaExceeded, PolicyUnavailable,
-    LimiterUnavailable and MeteringUnavailable besides what `channel` does; then nothing was sent."""
+    LimiterUnavailable and MeteringUnavailable besides what `channel` does; then nothing was sent. `deadline` is the
+    call's: it stands still while the client is waited for."""
 
-    def __init__(self, channel: ClientChannel, questions: Questions, call: AskingCall) -> None:
+    def __init__(
+        self, channel: ClientChannel, questions: Questions, call: AskingCall, deadline: asyncio.Timeout | None = None
+    ) -> None:
         super().__init__(channel)
         self._questions = questions
         self._call = call
+        self._deadline = deadline
         self._asked = 0
         self._permitted: dict[str, _Permitted] = {}
 
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         self._count(len(requests))
+        if self._deadline is not None:  # only now: most calls have a channel and ask nothing
+            self._channel, self._deadline = PatientChannel(self._channel, self._deadline), None
         if self.asks_by_rounds:
             permitted = await self._permit(requests)
             self._permitted |= permitted

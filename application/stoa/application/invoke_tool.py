@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 
 from stoa.application.admit_caller import AdmitCaller
 from stoa.application.governed_channel import AskingCall, GovernedChannel, Questions
-from stoa.application.patient_channel import PatientChannel
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.invocation_observer import InvocationObserver
@@ -191,7 +190,7 @@ class InvokeTool:
             async with asyncio.timeout(tool.timeout_seconds) as deadline:
                 if channel is not None:
                     asking = AskingCall(invocation, principal, tool, arguments, request_id)
-                    governed = GovernedChannel(PatientChannel(channel, deadline), self._questions, asking)
+                    governed = GovernedChannel(channel, self._questions, asking, deadline)
                 context = CallContext(permit, principal, request_id, governed, invocation.door)
                 answer = await registered.call(arguments, context)
         except TimeoutError as late:

@@ -105,7 +105,8 @@ class SamplingRequest:
         if len({tool.name for tool in self.tools}) < len(self.tools):
             raise InvalidInput("sampling: two tools have one name")
         try:
-            pydantic_core.to_json([self.metadata, [tool.input_schema for tool in self.tools]])
+            written = pydantic_core.to_json([self.metadata, [tool.input_schema for tool in self.tools]])
+            pydantic_core.from_json(written, allow_inf_nan=False)
         except ValueError as caught:
             raise InvalidInput("sampling: metadata and input schemas must be JSON") from caught
         _check_pairs(self.messages)
