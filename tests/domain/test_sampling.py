@@ -81,6 +81,8 @@ def test_uses_and_results_that_do_not_pair_are_refused(messages: Any) -> None:
         {"tool_choice": "auto"},
         {"tools": (ADD, ADD)},
         {"metadata": {"x": b"\xff"}},
+        {"system_prompt": "\ud800"},
+        {"messages": (SamplingMessage("user", TextContent("\ud800")),)},
         {"metadata": {"x": math.nan}},
         {"max_tokens": 0},
     ],

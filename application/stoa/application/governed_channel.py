@@ -46,7 +46,7 @@ from stoa.domain.policy import Decision, PolicyQuery, Question
 
 @dataclass(slots=True)
 class AskingCall:
-    """The call whose function asks. Not frozen, which costs: one is made for every call with a channel, asking or not."""
+    """The call whose function asks. Not frozen, which costs: one is made for every call that has a channel."""
 
     invocation: Invocation
     principal: Principal

@@ -104,11 +104,11 @@ class SamplingRequest:
             raise InvalidInput("sampling: tool_choice needs tools")
         if len({tool.name for tool in self.tools}) < len(self.tools):
             raise InvalidInput("sampling: two tools have one name")
-        try:
-            written = pydantic_core.to_json([self.metadata, [tool.input_schema for tool in self.tools]])
-            pydantic_core.from_json(written, allow_inf_nan=False)
-        except ValueError as caught:
-            raise InvalidInput("sampling: metadata and input schemas must be JSON") from caught
+        blocks = [block for message in self.messages for block in message.blocks]
+        _check_json(
+            [self.metadata, self.system_prompt, self.stop_sequences, [tool.input_schema for tool in self.tools]]
+        )
+        _check_json([_said(block) for block in blocks])
         _check_pairs(self.messages)
 
     @property
@@ -117,6 +117,26 @@ class SamplingRequest:
         return bool(self.tools) or any(
             isinstance(block, ToolUse | ToolUseResult) for message in self.messages for block in message.blocks
         )
+
+
+def _said(block: SamplingContent) -> Any:
+    """What of a block is anybody's text or value."""
+    match block:
+        case TextContent():
+            return block.text
+        case ToolUse():
+            return block.input
+        case ToolUseResult():
+            return None if block.structured is MISSING else block.structured
+        case _:
+            return None
+
+
+def _check_json(value: Any) -> None:
+    try:
+        pydantic_core.from_json(pydantic_core.to_json(value), allow_inf_nan=False)
+    except ValueError as caught:
+        raise InvalidInput("sampling: texts must be Unicode; metadata, schemas, inputs and results JSON") from caught
 
 
 def _check_pairs(messages: Sequence[SamplingMessage]) -> None:
