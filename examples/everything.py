@@ -1,5 +1,6 @@
 """A server with everything that a tool can do towards its client: content of each kind, progress, log messages, forms,
-sampling, roots, several rounds, tasks, arguments in headers. The official MCP conformance suite is run against it.
+pages, sampling with tools, roots, several rounds, tasks, arguments in headers. The official MCP conformance suite is
+run against it.
 
 Run it with `python examples/everything.py [PORT]`; it needs the extra `server`. Everybody may call it, on loopback.
 """
@@ -8,7 +9,9 @@ import asyncio
 import base64
 import json
 import sys
+from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import uvicorn
 from pydantic import Field
@@ -22,6 +25,8 @@ from stoa.domain.dialogue import (
     RootsRequest,
     SamplingMessage,
     SamplingRequest,
+    SamplingTool,
+    ToolUseResult,
 )
 from stoa.domain.errors import InvalidInput
 from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, PromptMessage, TextContent
@@ -139,7 +144,7 @@ def add_news_tools(gateway: Gateway) -> None:
         """Tells how far it is."""
         for value in (0, 50, 100):
             await context.progress(value, 100, f"Completed step {value} of 100")
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(2.2 * PAUSE_SECONDS)  # more than ten a second would not all be sent
         return "done"
 
     @gateway.tool(name="test_tool_with_logging")
@@ -215,6 +220,26 @@ def add_asking_tools(gateway: Gateway) -> None:
     async def streaming(context: Context) -> str:
         """Asks the user, over a stream."""
         return (await context.elicit("Who are you?", NAME)).action
+
+    @gateway.tool
+    async def agent(context: Context, task: str) -> str:
+        """Has the client's model work on a task with a tool."""
+        clock = SamplingTool("clock", "Tells the time of day, UTC.", {"type": "object", "properties": {}})
+        messages = [SamplingMessage("user", TextContent(task))]
+        while True:  # the gateway ends it: a call may ask so many questions and no more
+            answer = await context.sample(messages, max_tokens=500, tools=[clock], key=f"turn-{len(messages)}")
+            if not answer.tool_uses:
+                return answer.text
+            now = TextContent(datetime.now(UTC).strftime("%H:%M"))
+            results = tuple(ToolUseResult(use.id, (now,)) for use in answer.tool_uses)
+            messages += [answer.message, SamplingMessage("user", results)]
+
+    @gateway.tool
+    async def connect(context: Context, service: str) -> str:
+        """Sends the user to a page, where a password may be asked for."""
+        page = f"https://login.example/{quote(service, safe='')}"
+        answer = await context.elicit_url(f"Log in to {service} to go on", page, key="login")
+        return f"The user said: {answer.action}"
 
 
 DEFAULTS: dict[str, Any] = {

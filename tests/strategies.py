@@ -13,7 +13,7 @@ from stoa.domain.invocation import BearerToken, Invocation
 from stoa.domain.json_value import JsonObject
 from stoa.domain.metering import MeteringEvent, PriceList, Status
 from stoa.domain.operation import Operation
-from stoa.domain.policy import Decision, PolicyQuery
+from stoa.domain.policy import Decision, PolicyQuery, Question
 from stoa.domain.prompt import Prompt, PromptArgument
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.resource import Resource
@@ -308,6 +308,19 @@ def rules(effect: st.SearchStrategy[str] = effects) -> st.SearchStrategy[Rule]:
         )
     )
     return plain | reading
+
+
+def questions() -> st.SearchStrategy[Question]:
+    sampling = st.builds(
+        Question,
+        kind=st.just("sampling"),
+        max_tokens=st.integers(1, 10_000),
+        model_hints=st.lists(st.sampled_from(["claude-x", "Claude-y", "gpt-z"]), max_size=2).map(tuple),
+    )
+    pages = st.builds(
+        Question, kind=st.just("elicitation"), mode=st.just("url"), url_host=st.sampled_from(["a.example", "b.example"])
+    )
+    return sampling | pages | st.sampled_from([Question(kind="elicitation", mode="form"), Question(kind="roots")])
 
 
 def policy_queries() -> st.SearchStrategy[PolicyQuery]:

@@ -98,15 +98,22 @@ async def test_a_client_that_refuses_makes_the_call_fail() -> None:
 
     outcome = await gateway.invoke("ask", {}, ANN, channel=InMemoryClientChannel(ALL, lambda key, _: None))
     assert isinstance(outcome.error, ClientRefused)
-    assert [event.status for event in sink.events()] == [Status.ERROR]
+    assert [(event.tool, event.status) for event in sink.events()] == [
+        ("roots:ask", Status.ERROR),
+        ("ask", Status.ERROR),
+    ]
 
 
 class _Rounds(InMemoryClientChannel):
+    @property
+    def asks_by_rounds(self) -> bool:
+        return True
+
     async def ask(self, requests: Any) -> Any:
         raise InputRequired(requests)
 
 
-async def test_a_round_that_ends_with_a_question_is_one_free_event() -> None:
+async def test_a_round_that_ends_with_a_question_is_free() -> None:
     gateway, sink = _gateway()
 
     @gateway.tool
@@ -116,7 +123,10 @@ async def test_a_round_that_ends_with_a_question_is_one_free_event() -> None:
     outcome = await gateway.invoke("ask", {}, ANN, channel=_Rounds(ALL, _answer))
     assert (outcome.status, outcome.result, outcome.error) == (Status.INPUT_REQUIRED, None, None)
     assert outcome.questions == {"where": RootsRequest()}
-    assert [(event.status, event.cost_units) for event in sink.events()] == [(Status.INPUT_REQUIRED, 0)]
+    assert [(event.tool, event.status, event.cost_units) for event in sink.events()] == [
+        ("roots:ask", Status.INPUT_REQUIRED, 0),
+        ("ask", Status.INPUT_REQUIRED, 0),
+    ]
 
 
 async def test_a_tool_that_ends_a_round_where_none_can_follow_is_refused() -> None:

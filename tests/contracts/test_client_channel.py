@@ -1,11 +1,12 @@
-"""The laws of ClientChannel, for the adapters that wait for an answer: in memory, and MCP's handshake era.
+"""The laws of ClientChannel. Where an answer takes another round (the stateless era), a client goes through the rounds.
 
-Where an answer takes another round (the stateless era), tests/interfaces/mcp/test_rounds.py says the same in its way.
 To add a channel, write a class that opens one for a client with these capabilities and answers.
 """
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import fields, replace
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -13,64 +14,131 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stoa.application.governed_channel import AskingCall, GovernedChannel, Questions
 from stoa.application.memory.client_channel import Answering, InMemoryClientChannel
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.event_store import InMemoryEventStore
+from stoa.application.memory.ids import SequentialIds
+from stoa.application.memory.metering import InMemoryMeteringSink
+from stoa.application.memory.policy_engine import RulesPolicyEngine
+from stoa.application.memory.rate_limiter import Unlimited
 from stoa.application.memory.session_store import InMemorySessionStore
+from stoa.application.passing_channel import PassingChannel
 from stoa.application.ports import ClientChannel
+from stoa.domain.client_requests import ClientRequests
 from stoa.domain.dialogue import (
     ClientCapabilities,
     ElicitationAnswer,
     ElicitationRequest,
     InputAnswer,
     InputRequest,
+    InputRequired,
     Root,
     RootsAnswer,
     RootsRequest,
     SamplingAnswer,
+    SamplingContent,
     SamplingMessage,
     SamplingRequest,
+    SamplingTool,
+    ToolUse,
+    ToolUseResult,
+    UrlElicitationRequest,
 )
 from stoa.domain.errors import ClientCannot, ClientRefused
 from stoa.domain.identity import Principal
+from stoa.domain.invocation import Invocation
+from stoa.domain.metering import PriceList
 from stoa.domain.result import TextContent
 from stoa.domain.session import Session
-from stoa.interfaces.mcp.channel import HandshakeChannel
+from stoa.domain.tool import LocalBinding, Tool
+from stoa.interfaces.mcp.channel import HandshakeChannel, RoundChannel
 from stoa.interfaces.mcp.exchange import Exchange, MethodCall, ResponseStream
 from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.messages import Request, Response
-from stoa.interfaces.mcp.revisions import NEWEST_LEGACY
+from stoa.interfaces.mcp.request_state import RequestStates
+from stoa.interfaces.mcp.revisions import NEWEST, NEWEST_LEGACY
 from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.streams import Streams
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 FORM = ElicitationRequest("Who?", NAME)
-SAMPLE = SamplingRequest(messages=(SamplingMessage("user", TextContent("Hi")),), max_tokens=5)
-QUESTIONS: dict[str, InputRequest] = {"form": FORM, "sample": SAMPLE, "roots": RootsRequest()}
+PAGE = UrlElicitationRequest("Log in", "https://gw.example/connect?e=7", "e-7")
+HELLO = (SamplingMessage("user", TextContent("Hi")),)
+SAMPLE = SamplingRequest(messages=HELLO, max_tokens=5, include_context="thisServer")
+CHOICE = SamplingRequest(messages=HELLO, max_tokens=5, tools=(SamplingTool("add", "Adds.", {"type": "object"}),))
+QUESTIONS: dict[str, InputRequest] = {
+    "form": FORM,
+    "page": PAGE,
+    "sample": SAMPLE,
+    "choice": CHOICE,
+    "roots": RootsRequest(),
+}
 ANSWERS: dict[str, InputAnswer] = {
     "form": ElicitationAnswer("accept", {"name": "Ada"}),
+    "page": ElicitationAnswer("accept", {}),
     "sample": SamplingAnswer((TextContent("Hello"),), "m"),
+    "choice": SamplingAnswer((TextContent("So:"), ToolUse("u1", "add", {"a": 1})), "m", stop_reason="toolUse"),
     "roots": RootsAnswer((Root("file:///work"),)),
 }
-ALL = ClientCapabilities(sampling=True, elicitation=True, roots=True)
+NEEDS = {
+    "form": {"elicitation"},
+    "page": {"elicitation.url"},
+    "sample": {"sampling"},
+    "choice": {"sampling", "sampling.tools"},
+    "roots": {"roots"},
+}
+ALL = ClientCapabilities(
+    sampling=True, sampling_tools=True, sampling_context=True, elicitation=True, elicitation_url=True, roots=True
+)
 
 
 class Opened(Protocol):
     channel: ClientChannel
 
     def progressed(self) -> list[float]: ...
-    def asked(self) -> int: ...
+    def asked(self) -> list[InputRequest]:
+        """What reached the client, as far as its capabilities go."""
+        ...
+
+    def done(self) -> list[str]: ...
 
 
 class _Memory:
     def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
-        self.channel = self._own = InMemoryClientChannel(capabilities, answering)
+        self._own = InMemoryClientChannel(capabilities, answering)
+        self.channel: ClientChannel = self._own
 
     def progressed(self) -> list[float]:
         return [entry[0] for entry in self._own.progressed]
 
-    def asked(self) -> int:
-        return len(self._own.asked)
+    def asked(self) -> list[InputRequest]:
+        return [request for asked in self._own.asked for request in asked.values()]
+
+    def done(self) -> list[str]:
+        return self._own.done
+
+
+class _Governed(_Memory):
+    """With rules that allow everything: what governs must not change what a channel is."""
+
+    def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
+        super().__init__(capabilities, answering)
+        clock = ManualClock()
+        questions = Questions(
+            policy=RulesPolicyEngine(),
+            rules=ClientRequests(),
+            limiter=Unlimited(),
+            sink=InMemoryMeteringSink(),
+            observers=[],
+            clock=clock,
+            ids=SequentialIds(),
+            prices=PriceList(),
+        )
+        ann = Principal.of("ann", roles=["viewer"])
+        tool = Tool(name="ask", binding=LocalBinding(function="ask"))
+        call = Invocation(credential=ann, tool="ask", arguments={}, door="library")
+        self.channel = GovernedChannel(self._own, questions, AskingCall(call, ann, tool, {}, "r"))
 
 
 class _Wire(ResponseStream):
@@ -82,7 +150,7 @@ class _Wire(ResponseStream):
         exchange = Exchange(headers=Headers([]), body=b"", credential=None, stream=self)
         request = Request(1, "tools/call", {"_meta": {"progressToken": "p"}})
         call = MethodCall(request, NEWEST_LEGACY, Principal.of("ann"), exchange, session)
-        self.channel: ClientChannel = HandshakeChannel(call, session, sessions)
+        self.channel: ClientChannel = HandshakeChannel(call, session, sessions, ManualClock())
         self._session, self._sessions, self._answering = session, sessions, answering
         self._sent: list[Any] = []
 
@@ -90,18 +158,94 @@ class _Wire(ResponseStream):
         sent = json.loads(message)
         self._sent.append(sent)
         if "id" in sent:
-            key = {"elicitation/create": "form", "sampling/createMessage": "sample"}.get(sent["method"], "roots")
-            answer = self._answering(key, QUESTIONS[key])
+            answer = self._answering(_key_of(sent), QUESTIONS[_key_of(sent)])
             self._sessions.answered(self._session, Response(sent["id"], None if answer is None else _written(answer)))
 
     async def hang_up(self) -> None:
         raise AssertionError("nobody asked for it")
 
     def progressed(self) -> list[float]:
-        return [sent["params"]["progress"] for sent in self._sent if sent["method"] == "notifications/progress"]
+        return _progress_in(self._sent)
 
-    def asked(self) -> int:
-        return sum("id" in sent for sent in self._sent)
+    def asked(self) -> list[InputRequest]:
+        return [_as_sent(message) for message in self._sent if "id" in message]
+
+    def done(self) -> list[str]:
+        name = "notifications/elicitation/complete"
+        return [sent["params"]["elicitationId"] for sent in self._sent if sent["method"] == name]
+
+
+class _Rounds(PassingChannel, ResponseStream):
+    """A client that goes through the rounds of the stateless era, and gives up when it is asked the same again."""
+
+    def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
+        self._can, self._answering = capabilities, answering
+        self._states = RequestStates(bytes(32), ManualClock(), "https://gw.example/mcp")
+        self._sent: list[Any] = []
+        self._questions: list[Any] = []
+        self.channel: ClientChannel = self
+        super().__init__(self._round({}))
+
+    def _round(self, params: dict[str, Any]) -> RoundChannel:
+        request = Request(1, "tools/call", {"name": "ask", "_meta": {"progressToken": "p"}, **params})
+        call = MethodCall(
+            request,
+            NEWEST,
+            Principal.of("ann"),
+            Exchange(headers=Headers([]), body=b"", credential=None, stream=self),
+        )
+        return RoundChannel(call, 0, self._can, ManualClock(), self._states)
+
+    async def notify(self, message: bytes) -> None:
+        self._sent.append(json.loads(message))
+
+    async def hang_up(self) -> None:
+        raise AssertionError("nobody asked for it")
+
+    async def ask(self, requests: Any) -> Any:
+        channel = self._round({})
+        known: set[str] = set()
+        while True:
+            try:
+                return await channel.ask(requests)
+            except InputRequired as pause:
+                if known & pause.requests.keys():
+                    raise ClientRefused(min(known & pause.requests.keys())) from pause
+                known |= pause.requests.keys()
+                asked = channel.next_round(pause.requests, {})
+            self._questions += asked["inputRequests"].values()
+            found = {key: self._answering(key, QUESTIONS[key]) for key in asked["inputRequests"]}
+            written = {key: _written(answer) for key, answer in found.items() if answer is not None}
+            channel = self._round({"inputResponses": written, "requestState": asked["requestState"]})
+
+    def progressed(self) -> list[float]:
+        return _progress_in(self._sent)
+
+    def asked(self) -> list[InputRequest]:
+        return [_as_sent(question) for question in self._questions]
+
+    def done(self) -> list[str]:
+        return [message["method"] for message in self._sent]  # this revision has no message for it
+
+
+def _progress_in(sent: list[Any]) -> list[float]:
+    return [message["params"]["progress"] for message in sent if message["method"] == "notifications/progress"]
+
+
+def _key_of(sent: Any) -> str:
+    if sent["method"] == "elicitation/create":
+        return "page" if sent["params"].get("mode") == "url" else "form"
+    if sent["method"] == "sampling/createMessage":
+        return "choice" if "tools" in sent["params"] else "sample"
+    return "roots"
+
+
+def _as_sent(sent: Any) -> InputRequest:
+    """The question that was written, as far as its capabilities go."""
+    question = QUESTIONS[_key_of(sent)]
+    if isinstance(question, SamplingRequest):
+        return replace(question, include_context=sent["params"].get("includeContext", "none"))
+    return question
 
 
 def _written(answer: InputAnswer) -> Any:
@@ -112,14 +256,24 @@ def _written(answer: InputAnswer) -> Any:
             return {
                 "role": "assistant",
                 "model": answer.model,
-                "content": [{"type": "text", "text": answer.text}],
+                "content": [_block(block) for block in answer.content],
+                **({"stopReason": answer.stop_reason} if answer.stop_reason else {}),
             }
         case RootsAnswer():
             return {"roots": [{"uri": root.uri} for root in answer.roots]}
 
 
+def _block(block: SamplingContent) -> Any:
+    if isinstance(block, ToolUse):
+        return {"type": "tool_use", "id": block.id, "name": block.name, "input": block.input}
+    if isinstance(block, ToolUseResult):
+        return {"type": "tool_result", "toolUseId": block.tool_use_id, "content": []}
+    assert isinstance(block, TextContent)
+    return {"type": "text", "text": block.text}
+
+
 Open = Callable[[ClientCapabilities, Answering], Opened]
-ADAPTERS: dict[str, Open] = {"memory": _Memory, "handshake": _Wire}
+ADAPTERS: dict[str, Open] = {"memory": _Memory, "governed": _Governed, "handshake": _Wire, "rounds": _Rounds}
 
 
 def _answering(key: str, _: InputRequest) -> InputAnswer | None:
@@ -131,34 +285,69 @@ def open_channel(request: pytest.FixtureRequest) -> Open:
     return ADAPTERS[request.param]
 
 
-@given(st.builds(ClientCapabilities, sampling=st.booleans(), elicitation=st.booleans(), roots=st.booleans()))
-@settings(max_examples=20, deadline=None)
+capabilities = st.builds(
+    ClientCapabilities, **dict.fromkeys((member.name for member in fields(ClientCapabilities)), st.booleans())
+)
+
+
+@given(capabilities, st.sets(st.sampled_from(sorted(QUESTIONS)), min_size=1))
+@settings(max_examples=60, deadline=None)
 async def test_nothing_is_asked_for_that_the_client_did_not_declare(
-    open_channel: Open, can: ClientCapabilities
+    open_channel: Open, can: ClientCapabilities, keys: set[str]
 ) -> None:
     opened = open_channel(can, _answering)
     assert opened.channel.capabilities == can
-    if can == ALL:
-        assert dict(await opened.channel.ask(QUESTIONS)) == ANSWERS
+    questions = {key: QUESTIONS[key] for key in keys}
+    lacking = {name for key in keys for name in NEEDS[key] if not getattr(can, name.replace(".", "_"))}
+    if lacking:
+        with pytest.raises(ClientCannot) as refused:
+            await opened.channel.ask(questions)
+        assert set(refused.value.missing) == lacking
+        assert opened.asked() == []
         return
-    with pytest.raises(ClientCannot) as refused:
-        await opened.channel.ask(QUESTIONS)
-    assert set(refused.value.missing) == {
-        name for name in ("sampling", "elicitation", "roots") if not getattr(can, name)
-    }
-    assert opened.asked() == 0
+    assert dict(await opened.channel.ask(questions)) == {key: ANSWERS[key] for key in keys}
+    sampled = [request for request in opened.asked() if isinstance(request, SamplingRequest) and not request.tools]
+    assert len(opened.asked()) == len(keys)
+    assert {request.include_context for request in sampled} <= {"thisServer" if can.sampling_context else "none"}
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(0, 9), max_size=20))
-@settings(max_examples=30, deadline=None)
-async def test_progress_strictly_increases(open_channel: Open, values: list[float]) -> None:
+@given(st.lists(st.floats() | st.integers(0, 120), max_size=20))
+@settings(max_examples=60, deadline=None)
+async def test_progress_strictly_increases_until_its_total_is_reached(open_channel: Open, values: list[float]) -> None:
     opened = open_channel(ALL, _answering)
     for value in values:
         await opened.channel.progress(value, 100, "on it")
     seen = opened.progressed()
+    numbers = [value for value in values if math.isfinite(value)]
     assert all(a < b for a, b in pairwise(seen))
-    assert seen[:1] == values[:1]
-    assert not values or seen[-1] == max(values)
+    assert seen[:1] == numbers[:1]
+    assert not any(value >= 100 for value in seen[:-1])
+    assert (bool(seen) and seen[-1] >= 100) == any(value >= 100 for value in numbers)
+
+
+async def test_what_was_asked_by_url_can_be_said_to_be_done_and_nothing_else_can(open_channel: Open) -> None:
+    opened = open_channel(ALL, _answering)
+    await opened.channel.elicitation_done("e-7")
+    assert opened.done() == []
+    await opened.channel.ask({"page": PAGE})
+    await opened.channel.elicitation_done("e-8")
+    await opened.channel.elicitation_done("e-7")
+    assert opened.done() == ([] if opened.channel.asks_by_rounds else ["e-7"])
+
+
+@pytest.mark.parametrize(
+    "uses",
+    [
+        (ToolUse("u", "subtract", {}),),
+        (ToolUse("u", "add", {}), ToolUse("u", "add", {})),
+        (ToolUseResult("u", (TextContent("3"),)),),
+    ],
+    ids=["not offered", "twice the same id", "a result"],
+)
+async def test_a_model_uses_the_tools_that_it_was_offered(open_channel: Open, uses: Any) -> None:
+    opened = open_channel(ALL, lambda key, _: SamplingAnswer(uses, "m"))
+    with pytest.raises(ClientRefused):
+        await opened.channel.ask({"choice": CHOICE})
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """The laws of InvocationObserver, for every adapter: told of any call whatever it was, quick, and without secrets."""
 
 import io
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -10,9 +12,15 @@ from hypothesis import strategies as st
 from tests.application.pipeline import Pipeline, tool
 from tests.strategies import invocations
 
+from stoa.application import Context, Gateway, Principal
+from stoa.application.memory.client_channel import InMemoryClientChannel
 from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
 from stoa.application.ports import InvocationObserver
+from stoa.domain.client_requests import ClientRequestRules, ClientRequests
+from stoa.domain.dialogue import ClientCapabilities, SamplingAnswer
+from stoa.domain.errors import QuestionRefused
 from stoa.domain.invocation import BearerToken
+from stoa.domain.result import TextContent
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 
@@ -71,6 +79,39 @@ async def test_every_finished_call_is_told_once_whatever_it_was(station_of, aske
     for invocation in asked:
         await pipeline.invoke_tool.execute(invocation)
     assert station.count() == len(asked)
+
+
+async def test_questions_to_clients_are_told_with_their_kind_and_are_no_calls(station_of):
+    station = station_of()
+    rules = ClientRequests(default=ClientRequestRules(roots=False))
+    gateway = Gateway(observers=[station.observer], client_requests=rules)
+
+    @gateway.tool
+    async def ask(context: Context) -> str:
+        with suppress(QuestionRefused):
+            await context.list_roots()
+        return (await context.sample("hunter2", max_tokens=3)).text
+
+    channel = InMemoryClientChannel(
+        ClientCapabilities(sampling=True, roots=True),
+        lambda key, request: SamplingAnswer((TextContent("hunter2"),), "m"),
+    )
+    ann = Principal.of("ann", roles=["viewer"])
+    assert (await gateway.invoke("ask", {}, ann, channel=channel)).error is None
+    is_prometheus = isinstance(station.observer, PrometheusObserver)
+    assert station.count() == (1 if is_prometheus else 3)
+    shown = station.shown()
+    assert "hunter2" not in shown
+    if is_prometheus:
+        assert 'stoa_questions_total{kind="sampling",status="success"} 1.0' in shown
+        assert 'stoa_questions_total{kind="roots",status="unauthorized"} 1.0' in shown
+    elif isinstance(station.observer, AuditLog):
+        lines = [json.loads(line) for line in shown.splitlines()]
+        assert [(line["audit"], line["tool"], line["allowed"]) for line in lines] == [
+            ("question", "roots:ask", False),
+            ("question", "sampling:ask", True),
+            ("invocation", "ask", True),
+        ]
 
 
 async def test_neither_token_nor_arguments_are_shown(station_of):

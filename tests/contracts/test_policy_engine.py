@@ -5,18 +5,24 @@ made of rules takes the default ones only: let its function skip the test for an
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.strategies import DOORS, policy_queries, principals, rules, tools
+from tests.strategies import DOORS, policy_queries, principals, questions, rules, tools
 
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.application.ports import PolicyEngine
+from stoa.application.question_policy import QuestionPolicy
+from stoa.domain.client_requests import ClientRequests
 from stoa.domain.policy import PolicyQuery
 
 MakeEngine = Callable[[Sequence[Rule]], PolicyEngine]
-ADAPTERS: dict[str, MakeEngine] = {"rules": RulesPolicyEngine}
+ADAPTERS: dict[str, MakeEngine] = {
+    "rules": RulesPolicyEngine,
+    "questions": lambda rules: QuestionPolicy(RulesPolicyEngine(rules), ClientRequests()),
+}
 
 
 @pytest.fixture(scope="session", params=list(ADAPTERS))
@@ -60,6 +66,25 @@ async def test_a_further_allowing_rule_never_overrides_a_denial(engine_of, some,
         assert not await allows(engine_of(more), query)
     elif await allows(engine_of(some), query):
         assert await allows(engine_of(more), query)
+
+
+@given(sets_of_rules, policy_queries(), questions())
+@settings(deadline=None)
+async def test_asking_the_client_never_allows_more_than_calling(engine_of, some, query, question):
+    if await allows(engine_of(some), replace(query, question=question)):
+        assert await allows(engine_of(some), query)
+
+
+@given(policy_queries(), st.sampled_from(["sampling", "elicitation", "roots"]), questions())
+@settings(deadline=None)
+async def test_a_rule_may_deny_questions_and_leave_calls_alone(engine_of, query, kind, question):
+    def asks(query: PolicyQuery) -> bool:
+        return query.question is not None and query.question.kind == kind
+
+    engine, without = engine_of([*DEFAULT_RULES, Rule("silence", "deny", asks, "not here")]), engine_of(DEFAULT_RULES)
+    assert await engine.decide(query) == await without.decide(query)
+    asking = replace(query, question=question)
+    assert await allows(engine, asking) == (question.kind != kind and await allows(without, asking))
 
 
 @given(policy_queries())

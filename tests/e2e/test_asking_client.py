@@ -11,11 +11,17 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import (
     CreateMessageRequestParams,
     CreateMessageResult,
+    CreateMessageResultWithTools,
     ElicitRequestParams,
+    ElicitRequestURLParams,
     ElicitResult,
     ListRootsResult,
     Root,
+    SamplingCapability,
+    SamplingToolsCapability,
     TextContent,
+    ToolResultContent,
+    ToolUseContent,
 )
 from tests.e2e.processes import serving_everything
 
@@ -78,6 +84,33 @@ async def test_a_tool_asks_the_model_the_user_and_for_the_folders(url: str, mode
         several = await _text(client, "test_input_required_result_multiple_inputs")
         assert several == "answered: client_roots, greeting, user_name"
         assert "my color" in await _text(client, "test_input_required_result_multi_round")
+
+
+async def _at_work(_: Any, params: CreateMessageRequestParams) -> CreateMessageResultWithTools:
+    """A model that looks at the clock before it answers."""
+    last = params.messages[-1].content
+    if isinstance(last, ToolResultContent):
+        (seen,) = last.content
+        said: Any = TextContent(type="text", text=f"{params.max_tokens} {isinstance(seen, TextContent)}")
+    else:
+        assert params.tools is not None
+        said = ToolUseContent(type="tool_use", id="u1", name=params.tools[0].name, input={})
+    return CreateMessageResultWithTools(role="assistant", content=[said], model="m")
+
+
+async def _opened(_: Any, params: ElicitRequestParams) -> ElicitResult:
+    assert isinstance(params, ElicitRequestURLParams)
+    assert params.url == "https://login.example/mail%20box"
+    return ElicitResult(action="accept")
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_model_uses_tools_and_a_user_is_sent_to_a_page(url: str, mode: str) -> None:
+    can = SamplingCapability(tools=SamplingToolsCapability())
+    callbacks = {"sampling_callback": _at_work, "elicitation_callback": _opened, "sampling_capabilities": can}
+    async with connected(url, mode, **callbacks) as client:
+        assert await _text(client, "agent", task="How late is it?") == "500 True"
+        assert await _text(client, "connect", service="mail box") == "The user said: accept"
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from stoa.domain.identity import TenantId
 from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit
 from stoa.interfaces.settings import Settings, describe_settings_error
 
@@ -44,6 +45,7 @@ def test_every_value_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) ->
         "LOG_LEVEL": "WARNING",
         "SECRETS_DIR": "/s",
         "BASE_DOMAIN": "",
+        "CLIENT_REQUESTS": '{"tenants": {"acme": {"sampling": false}}}',
         "STOA_CALLER_LIMITS": '{"viewer": {"requestsPerMinute": 5, "burst": 2}}',
     }.items():
         monkeypatch.setenv(name, value)
@@ -55,6 +57,7 @@ def test_every_value_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) ->
     assert settings.audiences == {"x"}
     assert (settings.metering_enabled, settings.rate_limit_enabled) == (False, False)
     assert (settings.log_level, settings.secrets_dir) == ("warning", Path("/s"))
+    assert not settings.client_requests.to_domain().of(TenantId("acme")).sampling
     assert settings.base_domain == "gostoa.dev", "an empty variable is no value"
     assert settings.caller_limits == ROLE_LIMITS | {"viewer": RateLimit(requests_per_minute=5, burst=2)}
 
@@ -86,6 +89,8 @@ def test_loopback_addresses_are_accepted(monkeypatch: pytest.MonkeyPatch, host: 
         ("METERING_ENABLED", "perhaps", "METERING_ENABLED: "),
         ("METERING_DURABILITY", "cloud", "METERING_DURABILITY: "),
         ("ENVIRONMENT", "test", "ENVIRONMENT: "),
+        ("CLIENT_REQUESTS", "many", "CLIENT_REQUESTS: write it as JSON"),
+        ("CLIENT_REQUESTS", '{"default": {"maxTokens": 0}}', "CLIENT_REQUESTS.default.maxTokens: "),
         ("STOA_CALLER_LIMITS", "many", "STOA_CALLER_LIMITS: write it as JSON"),
         (
             "STOA_CALLER_LIMITS",

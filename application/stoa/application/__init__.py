@@ -6,6 +6,7 @@ Importing this package imports no optional dependency.
 from stoa.application.context import Context
 from stoa.application.gateway import Gateway
 from stoa.application.list_operations import ListQuery, Page
+from stoa.domain.client_requests import ClientRequestRules, ClientRequests
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import BearerToken, Invocation, Outcome
 from stoa.domain.prompt import Prompt
@@ -15,6 +16,8 @@ from stoa.domain.tool import Tool, ToolAnnotations
 
 __all__ = [
     "BearerToken",
+    "ClientRequestRules",
+    "ClientRequests",
     "Context",
     "Gateway",
     "Invocation",

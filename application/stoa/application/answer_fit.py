@@ -11,22 +11,36 @@ from stoa.domain.dialogue import (
     RootsRequest,
     SamplingAnswer,
     SamplingRequest,
+    ToolUse,
+    ToolUseResult,
+    UrlElicitationRequest,
 )
 
 
 def fits(request: InputRequest, answer: InputAnswer) -> bool:
-    """Of the right kind; an accepted form satisfies its schema. A form that cannot be checked is not filled in."""
+    """Of the right kind. An accepted form satisfies its schema; one that cannot be checked is not filled in. A model
+    uses tools that it was offered, each time under an id of its own, and gives no results of tools."""
     match request, answer:
+        case SamplingRequest(), SamplingAnswer():
+            return _samples(request, answer)
         case ElicitationRequest(), ElicitationAnswer(action="accept"):
             try:
                 return jsonschema_rs.is_valid(request.schema, dict(answer.content), offline=True)
             except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):
                 return False
-        case (
-            (ElicitationRequest(), ElicitationAnswer())
-            | (SamplingRequest(), SamplingAnswer())
-            | (RootsRequest(), RootsAnswer())
-        ):
+        case UrlElicitationRequest(), ElicitationAnswer():
+            return not answer.content
+        case (ElicitationRequest(), ElicitationAnswer()) | (RootsRequest(), RootsAnswer()):
             return True
         case _:
             return False
+
+
+def _samples(request: SamplingRequest, answer: SamplingAnswer) -> bool:
+    offered: set[str] = set() if request.tool_choice == "none" else {tool.name for tool in request.tools}
+    uses = [block for block in answer.content if isinstance(block, ToolUse)]
+    if any(isinstance(block, ToolUseResult) for block in answer.content):
+        return False
+    if uses and answer.role != "assistant":
+        return False
+    return {use.name for use in uses} <= offered and len({use.id for use in uses}) == len(uses)

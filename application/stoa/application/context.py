@@ -10,8 +10,9 @@ the function runs again from its start when the answer is there: it must ask the
 what it does before a question must be repeatable.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.tool_backend import CallContext
@@ -23,17 +24,21 @@ from stoa.domain.dialogue import (
     InputAnswer,
     InputRequest,
     LogLevel,
+    ModelPreferences,
     Root,
     RootsAnswer,
     RootsRequest,
     SamplingAnswer,
     SamplingMessage,
     SamplingRequest,
+    SamplingTool,
+    UrlElicitationRequest,
 )
 from stoa.domain.errors import ClientCannot, ClientRefused
 from stoa.domain.identity import Principal
 from stoa.domain.json_value import JsonObject
 from stoa.domain.result import TextContent
+from stoa.domain.sampling import IncludeContext
 
 
 class Context:
@@ -92,9 +97,16 @@ class Context:
         system_prompt: str | None = None,
         temperature: float | None = None,
         stop_sequences: Sequence[str] = (),
+        model_preferences: ModelPreferences | None = None,
+        tools: Sequence[SamplingTool] = (),
+        tool_choice: Literal["auto", "required", "none"] | None = None,
+        metadata: JsonObject | None = None,
+        include_context: IncludeContext = "none",
         key: str | None = None,
     ) -> SamplingAnswer:
-        """Have the client's language model answer. Raises like `ask`."""
+        """Have the client's language model answer. The gateway may lower `max_tokens`. When the answer has `tool_uses`,
+        run them and ask again, with `answer.message` and a user message of their results appended. Raises like `ask`.
+        """
         messages = (SamplingMessage("user", TextContent(prompt)),) if isinstance(prompt, str) else tuple(prompt)
         request = SamplingRequest(
             messages=messages,
@@ -102,6 +114,11 @@ class Context:
             system_prompt=system_prompt,
             temperature=temperature,
             stop_sequences=tuple(stop_sequences),
+            model_preferences=model_preferences,
+            tools=tuple(tools),
+            tool_choice=tool_choice,
+            metadata=metadata,
+            include_context=include_context,
         )
         answer = await self._ask_one(request, key)
         if not isinstance(answer, SamplingAnswer):
@@ -115,6 +132,24 @@ class Context:
             raise ClientRefused("elicitation")
         return answer
 
+    async def elicit_url(
+        self, message: str, url: str, *, elicitation_id: str | None = None, key: str | None = None
+    ) -> ElicitationAnswer:
+        """Have the user open a web page, for what must not pass through the client. `accept` says that the user agreed,
+        not that it was done. The page must make sure that its visitor is `principal`. `elicitation_id`: for
+        `elicitation_done`; None: one is made. Raises like `ask`."""
+        request = UrlElicitationRequest(message, url, elicitation_id or secrets.token_urlsafe(16))
+        answer = await self._ask_one(request, key)
+        if not isinstance(answer, ElicitationAnswer):
+            raise ClientRefused("elicitation")
+        return answer
+
+    async def elicitation_done(self, elicitation_id: str) -> None:
+        """Tell the client, while the call runs, that the user has done what this page was for. Reaches clients of MCP
+        2025-11-25; others find out by calling again."""
+        if self._channel is not None:
+            await self._channel.elicitation_done(elicitation_id)
+
     async def list_roots(self, *, key: str | None = None) -> tuple[Root, ...]:
         """The folders the client works in. Raises like `ask`."""
         answer = await self._ask_one(RootsRequest(), key)
@@ -123,8 +158,9 @@ class Context:
         return answer.roots
 
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
-        """Ask several questions at once. Raises ClientCannot, ClientRefused or BackendTimedOut, and InputRequired,
-        which is not for you to catch."""
+        """Ask several questions at once. Raises QuestionRefused, QuotaExceeded or an Unavailable when the gateway does
+        not let them pass; ClientCannot, ClientRefused or BackendTimedOut when the client does not answer; and
+        InputRequired, which is not for you to catch."""
         if self._channel is None:
             raise ClientCannot(NO_CAPABILITIES.missing(requests))
         return await self._channel.ask(requests)

@@ -50,6 +50,7 @@ from stoa.application.routed_arguments import RoutedArgument
 from stoa.application.static_backend import StaticBackend
 from stoa.application.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.tool_registry import ToolRegistry
+from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
 from stoa.domain.identity import Principal, TenantId
@@ -67,7 +68,10 @@ F = TypeVar("F", bound=Function)
 
 
 class Gateway:
-    """Wires the use cases. The doors reach them as attributes; embedding programs use the methods."""
+    """Wires the use cases. The doors reach them as attributes; embedding programs use the methods.
+
+    `client_requests`: what calls may ask their clients, whatever `policy` allows.
+    """
 
     def __init__(
         self,
@@ -87,6 +91,7 @@ class Gateway:
         prices: PriceList = PriceList(),
         caller_limits: Mapping[str, RateLimit] = ROLE_LIMITS,
         anonymous: Principal | None = None,
+        client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
     ) -> None:
         clock = clock or SystemClock()
         policy = policy or RulesPolicyEngine()
@@ -121,6 +126,7 @@ class Gateway:
             clock=clock,
             ids=ids or UuidFactory(),
             prices=prices,
+            client_requests=client_requests,
         )
         self.tasks = tasks or InMemoryTaskStore(clock)
         """For the doors that let calls go on in the background."""

@@ -6,7 +6,8 @@
 4  authorise             the policy sees the arguments; it yields a Permit: no permit, no call
 5  tool limit            after authorisation: denied calls do not use up a tool's allowance
 6  validate arguments    after authorisation: strangers learn no schema
-7  call                  within the tool's deadline, with the tool's credentials, never the caller's
+7  call                  within the tool's deadline, with the tool's credentials, never the caller's; what it asks its
+                         client is governed too (`governed_channel.py`)
 8  shape the result
 9  finish                one metering event, one metric, one audit line, for every outcome, cancelled ones too
 """
@@ -16,7 +17,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from stoa.application.admit_caller import AdmitCaller
-from stoa.application.patient_channel import PatientChannel
+from stoa.application.governed_channel import AskingCall, GovernedChannel, Questions
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.invocation_observer import InvocationObserver
@@ -24,7 +25,9 @@ from stoa.application.ports.metering import MeteringSink
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.tool_backend import CallContext
+from stoa.application.records import admit, metered_name, safe, tell, unmetered
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
+from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
 from stoa.domain.dialogue import NO_CAPABILITIES, InputRequest, InputRequired
 from stoa.domain.errors import (
     BackendSpokeNonsense,
@@ -46,7 +49,7 @@ from stoa.domain.errors import (
 )
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation, Outcome
-from stoa.domain.json_value import as_object, is_object
+from stoa.domain.json_value import JsonObject, as_object, is_object
 from stoa.domain.metering import CHARGED, NO_TENANT, NO_USER, MeteringEvent, PriceList, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Operation
@@ -105,6 +108,7 @@ class InvokeTool:
         clock: Clock,
         ids: IdFactory,
         prices: PriceList,
+        client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
     ) -> None:
         self._admission = admission
         self._registry = registry
@@ -115,6 +119,16 @@ class InvokeTool:
         self._clock = clock
         self._ids = ids
         self._prices = prices
+        self._questions = Questions(
+            policy=policy,
+            rules=client_requests,
+            limiter=limiter,
+            sink=sink,
+            observers=observers,
+            clock=clock,
+            ids=ids,
+            prices=prices,
+        )
 
     async def execute(
         self, invocation: Invocation, channel: ClientChannel | None = None, admitted: Admitted | None = None
@@ -135,10 +149,7 @@ class InvokeTool:
             call.status = Status.TIMEOUT if isinstance(failure, BackendTimedOut) else Status.ERROR
             call.result = ToolResult.error(f"{failure.message} [{failure.code}]")
         except InputRequired as pause:
-            if channel is None:  # raised by the tool itself, where no round can follow
-                call.error, call.status = ClientCannot(NO_CAPABILITIES.missing(pause.requests)), Status.INVALID
-            else:
-                call.questions, call.status = pause.requests, Status.INPUT_REQUIRED
+            call.questions, call.status = pause.requests, Status.INPUT_REQUIRED
         except StoaError as refusal:
             call.error = refusal
             call.status = next((status for kind, status in _REFUSAL_STATUS if isinstance(refusal, kind)), Status.ERROR)
@@ -155,6 +166,37 @@ class InvokeTool:
         channel: ClientChannel | None,
         admitted: Admitted | None,
     ) -> ToolResult:
+        principal, registered, permit, arguments = await self._govern(invocation, call)
+        tool = registered.tool
+        admit(self._sink)
+        call.has_room = True
+        if admitted is not None:
+            await admitted(tool, principal)
+        call.is_sent = True
+        governed: GovernedChannel | None = None
+        try:
+            async with asyncio.timeout(tool.timeout_seconds) as deadline:
+                if channel is not None:
+                    asking = AskingCall(invocation, principal, tool, arguments, request_id)
+                    governed = GovernedChannel(channel, self._questions, asking, deadline)
+                context = CallContext(permit, principal, request_id, governed, invocation.door)
+                answer = await registered.call(arguments, context)
+        except TimeoutError as late:
+            raise BackendTimedOut(f"No answer within {tool.timeout_seconds:g} s") from late
+        except InputRequired as pause:
+            if governed is None:  # raised by the tool itself, where no round can follow
+                raise ClientCannot(NO_CAPABILITIES.missing(pause.requests)) from pause
+            raise InputRequired(await governed.depart(pause.requests)) from pause
+
+        if isinstance(tool, Resource):
+            return tool.contents(answer, invocation.tool)
+        result = shape(answer) if isinstance(answer, RawAnswer) else answer
+        return result if registered.output is None else registered.output.fit(result)
+
+    async def _govern(
+        self, invocation: Invocation, call: _Call
+    ) -> tuple[Principal, RegisteredTool, Permit, JsonObject]:
+        """Stages 1 to 6: as whom, what, by which permission, and with which valid arguments."""
         caller = call.principal = await self._admission.authenticate(invocation.credential)
         await self._admission.limit(caller)
 
@@ -185,28 +227,7 @@ class InvokeTool:
 
         if not is_object(arguments):  # doors pass on what came
             raise InvalidArguments([Violation("", "a JSON object")])
-        arguments = registered.arguments.check(arguments)
-
-        try:
-            self._sink.admit()
-        except MeteringUnavailable as full:
-            raise _unmetered(full) from full
-        call.has_room = True
-        if admitted is not None:
-            await admitted(tool, principal)
-        call.is_sent = True
-        try:
-            async with asyncio.timeout(tool.timeout_seconds) as deadline:
-                patient = None if channel is None else PatientChannel(channel, deadline)
-                context = CallContext(permit, principal, request_id, patient, invocation.door)
-                answer = await registered.call(arguments, context)
-        except TimeoutError as late:
-            raise BackendTimedOut(f"No answer within {tool.timeout_seconds:g} s") from late
-
-        if isinstance(tool, Resource):
-            return tool.contents(answer, invocation.tool)
-        result = shape(answer) if isinstance(answer, RawAnswer) else answer
-        return result if registered.output is None else registered.output.fit(result)
+        return principal, registered, permit, registered.arguments.check(arguments)
 
     async def _finish(self, invocation: Invocation, call: _Call, event_id: str, started_ns: int) -> Outcome:
         """The single finaliser."""
@@ -221,7 +242,7 @@ class InvokeTool:
             call.result, call.questions, call.error, call.status, cost = (
                 None,
                 None,
-                _unmetered(lost),
+                unmetered(lost),
                 Status.ERROR,
                 MicroUnits(0),
             )
@@ -242,15 +263,8 @@ class InvokeTool:
                 event=event,
                 questions=call.questions,
             )
-            self._tell(invocation, outcome)
+            tell(self._observers, invocation, outcome)
         return outcome
-
-    def _tell(self, invocation: Invocation, outcome: Outcome) -> None:
-        for observer in self._observers:
-            try:
-                observer.finished(invocation, outcome)
-            except Exception:  # noqa: BLE001  # a broken observer must not fail a call that has happened
-                _log.exception("an observer failed", extra={"observer": type(observer).__name__})
 
     def _price(self, call: _Call, latency_ms: int) -> MicroUnits:
         if not call.is_sent or call.registered is None or call.status not in CHARGED:
@@ -272,30 +286,12 @@ class InvokeTool:
             timestamp=self._clock.now(),
             tenant=(principal.tenant if principal is not None else None) or NO_TENANT,
             project=None if api is None else api.name,
-            consumer=_safe(invocation.consumer),
+            consumer=safe(invocation.consumer),
             user_id=NO_USER if principal is None else principal.subject,
-            tool=_safe(_metered_name(invocation, registered)) or "-",
+            tool=safe(metered_name(invocation, None if registered is None else registered.tool)) or "-",
             latency_ms=latency_ms,
             status=call.status,
             cost_units=cost,
-            request_id=_safe(request_id),
+            request_id=safe(request_id),
             metadata=metadata,
         )
-
-
-def _metered_name(invocation: Invocation, registered: RegisteredTool | None) -> str:
-    """What was called. Of a template its text: how many names there are must not be the callers' choice."""
-    if invocation.kind == "tool":
-        return invocation.tool
-    return f"{invocation.kind}:{invocation.tool if registered is None else registered.tool.name}"
-
-
-def _safe(text: str) -> str:
-    """What the caller wrote, as text that every reader of events can store."""
-    return text[:128] if text.isascii() else text[:128].encode("utf-8", "replace").decode("utf-8")
-
-
-def _unmetered(reason: MeteringUnavailable) -> MeteringUnavailable:
-    """What the caller is told; the reason names the operator's disk and is for the log."""
-    _log.error("a call was refused because it could not be metered: %s", reason.message)
-    return MeteringUnavailable("Usage cannot be recorded at the moment, so calls are refused")

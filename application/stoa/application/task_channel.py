@@ -30,6 +30,10 @@ class TaskChannel(ClientChannel):
     def capabilities(self) -> ClientCapabilities:
         return self._early.capabilities
 
+    @property
+    def asks_by_rounds(self) -> bool:
+        return True
+
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         if not self.has_begun:
             await self._early.progress(progress, total, message)
@@ -48,6 +52,10 @@ class TaskChannel(ClientChannel):
         if not self.has_begun:
             await self._early.hang_up()
 
+    async def elicitation_done(self, elicitation_id: str) -> None:
+        if not self.has_begun:
+            await self._early.elicitation_done(elicitation_id)
+
     async def begin_task(self) -> bool:
         return self.has_begun or await self._begin()
 
@@ -63,5 +71,5 @@ class TaskChannel(ClientChannel):
         if missing:
             raise ClientCannot(missing)
         if still_open:
-            raise InputRequired(still_open)
+            raise InputRequired({key: self.capabilities.fitted(request) for key, request in still_open.items()})
         return {key: answer for key, answer in answers.items() if answer is not None}

@@ -1,5 +1,5 @@
-"""What a tool may ask the client that called it, and what comes back: a form for its user, an answer of its language
-model, the folders it works in (MCP "Elicitation", "Sampling", "Roots").
+"""What a tool may ask the client that called it, and what comes back: a form or a web page for its user, an answer of
+its language model, the folders it works in (MCP "Elicitation", "Sampling", "Roots").
 
 In the handshake era a question is a request to the client and the tool waits. In the stateless era a question ends the
 round: `InputRequired` goes up, the client answers with a new request, and the tool runs again from its start with the
@@ -7,12 +7,49 @@ answers so far. So what stands before a question must be repeatable.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from stoa.domain.errors import InvalidInput
 from stoa.domain.json_value import JsonObject, as_object, is_array, is_object
-from stoa.domain.result import AudioContent, ImageContent, TextContent
+from stoa.domain.policy import Question
+from stoa.domain.sampling import (
+    ModelPreferences,
+    SamplingAnswer,
+    SamplingContent,
+    SamplingMessage,
+    SamplingRequest,
+    SamplingTool,
+    ToolUse,
+    ToolUseResult,
+)
+from stoa.domain.url_elicitation import UrlElicitationRequest
+
+__all__ = [  # with the parts that questions are made of, for whoever asks
+    "LOG_LEVELS",
+    "NO_CAPABILITIES",
+    "ClientCapabilities",
+    "ElicitationAnswer",
+    "ElicitationRequest",
+    "InputAnswer",
+    "InputRequest",
+    "InputRequired",
+    "LogLevel",
+    "ModelPreferences",
+    "Root",
+    "RootsAnswer",
+    "RootsRequest",
+    "SamplingAnswer",
+    "SamplingContent",
+    "SamplingMessage",
+    "SamplingRequest",
+    "SamplingTool",
+    "ToolUse",
+    "ToolUseResult",
+    "UrlElicitationRequest",
+    "capabilities_of",
+    "question_of",
+]
 
 LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
 
@@ -27,43 +64,6 @@ LOG_LEVELS: dict[LogLevel, int] = {
     "emergency": 7,
 }
 """Severity by name (RFC 5424 section 6.2.1, least severe first)."""
-
-SamplingContent = TextContent | ImageContent | AudioContent
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingMessage:
-    role: Literal["user", "assistant"]
-    content: SamplingContent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingRequest:
-    """Have the client's language model continue a conversation."""
-
-    messages: tuple[SamplingMessage, ...]
-    max_tokens: int
-    system_prompt: str | None = None
-    temperature: float | None = None
-    stop_sequences: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.messages or self.max_tokens < 1:
-            raise InvalidInput("sampling: give at least one message, and max_tokens of 1 or more")
-
-
-@dataclass(frozen=True, slots=True)
-class SamplingAnswer:
-    content: tuple[SamplingContent, ...]
-    model: str
-    role: Literal["user", "assistant"] = "assistant"
-    stop_reason: str | None = None
-
-    @property
-    def text(self) -> str:
-        """The text in it."""
-        return "".join(block.text for block in self.content if isinstance(block, TextContent))
-
 
 _FORM_TYPES = frozenset({"string", "number", "integer", "boolean", "array"})
 
@@ -117,7 +117,7 @@ class RootsAnswer:
     roots: tuple[Root, ...]
 
 
-InputRequest = SamplingRequest | ElicitationRequest | RootsRequest
+InputRequest = SamplingRequest | ElicitationRequest | UrlElicitationRequest | RootsRequest
 InputAnswer = SamplingAnswer | ElicitationAnswer | RootsAnswer
 
 
@@ -126,28 +126,63 @@ class ClientCapabilities:
     """What the client declared that it can be asked for."""
 
     sampling: bool = False
+    sampling_tools: bool = False
+    """Its model may be offered tools."""
+    sampling_context: bool = False
+    """It can add context of servers to what its model is asked."""
     elicitation: bool = False
     """By form."""
+    elicitation_url: bool = False
+    """By sending its user to a web page."""
     roots: bool = False
 
     def missing(self, requests: Mapping[str, InputRequest]) -> tuple[str, ...]:
-        """The capabilities that these requests need and the client did not declare."""
-        needed = {capability_of(request) for request in requests.values()}
-        return tuple(sorted(name for name in needed if not getattr(self, name)))
+        """The capabilities that these requests need and the client did not declare, as the protocol writes them:
+        `sampling`, `sampling.tools`, `elicitation`, `elicitation.url`, `roots`."""
+        needed = {capability for request in requests.values() for capability in capabilities_of(request)}
+        return tuple(sorted(name for name in needed if not getattr(self, name.replace(".", "_"))))
+
+    def fitted(self, request: InputRequest) -> InputRequest:
+        """The request without a wish that this client cannot fulfil, and that it may do without."""
+        if isinstance(request, SamplingRequest) and request.include_context != "none" and not self.sampling_context:
+            return replace(request, include_context="none")
+        return request
 
 
 NO_CAPABILITIES = ClientCapabilities()
 
 
-def capability_of(request: InputRequest) -> str:
-    """The member of ClientCapabilities that this request needs."""
+def capabilities_of(request: InputRequest) -> tuple[str, ...]:
+    """What a client must have declared to be asked this."""
     match request:
         case SamplingRequest():
-            return "sampling"
+            return ("sampling", "sampling.tools") if request.uses_tools else ("sampling",)
         case ElicitationRequest():
-            return "elicitation"
+            return ("elicitation",)
+        case UrlElicitationRequest():
+            return ("elicitation.url",)
         case RootsRequest():
-            return "roots"
+            return ("roots",)
+
+
+def question_of(request: InputRequest) -> Question:
+    """What a policy gets to see of it."""
+    match request:
+        case SamplingRequest():
+            wished = request.model_preferences
+            return Question(
+                kind="sampling",
+                max_tokens=request.max_tokens,
+                model_hints=() if wished is None else wished.hints,
+                include_context=request.include_context,
+                tools=tuple(tool.name for tool in request.tools),
+            )
+        case ElicitationRequest():
+            return Question(kind="elicitation", mode="form")
+        case UrlElicitationRequest():
+            return Question(kind="elicitation", mode="url", url_host=request.host)
+        case RootsRequest():
+            return Question(kind="roots")
 
 
 class InputRequired(Exception):  # not an error: it ends a round, as CancelledError ends a task

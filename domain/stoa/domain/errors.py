@@ -10,6 +10,7 @@
     │  └─ ClientRefused           the client did not give what it was asked for
     ├─ NotAuthenticated
     ├─ NotPermitted               carries the decision
+    ├─ QuestionRefused            a running call may not ask its client that; nothing was sent
     ├─ ToolNotFound               unknown, or invisible to this caller: one answer for both
     │  └─ ResourceNotFound  PromptNotFound
     ├─ QuotaExceeded              says when to come back
@@ -138,6 +139,17 @@ class NotPermitted(StoaError):
 
     def __init__(self, decision: Decision) -> None:
         super().__init__(f"Not permitted: {decision.reason}")
+        self.decision = decision
+
+
+class QuestionRefused(StoaError):
+    """A call may not ask its client what it wants to: the policy says no, or it has asked too often. Nothing was sent;
+    the function that asks may go on without."""
+
+    code = "question_refused"
+
+    def __init__(self, reason: str, decision: Decision | None = None) -> None:
+        super().__init__(f"The client may not be asked: {reason}")
         self.decision = decision
 
 

@@ -10,7 +10,7 @@ from stoa.domain.json_value import JsonObject
 from stoa.domain.metering import MeteringEvent, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Kind
-from stoa.domain.policy import Decision, Door
+from stoa.domain.policy import Decision, Door, QuestionKind
 from stoa.domain.result import TextContent, ToolResult
 
 
@@ -48,7 +48,8 @@ class Invocation:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """How an invocation ended. Exactly one of `result`, `error` and `questions` is set."""
+    """How an invocation ended: exactly one of `result`, `error` and `questions` is set. Or what came of a question that
+    it asked its client: then `question` is set, and `error` when there was no answer."""
 
     status: Status
     result: ToolResult | None
@@ -63,6 +64,7 @@ class Outcome:
     event: MeteringEvent
     questions: Mapping[str, InputRequest] | None = None
     """What the client has to answer before the call can go on, with status `input_required`."""
+    question: QuestionKind | None = None
 
     def content(self) -> ToolResult:
         """The answer of a resource or prompt, which cannot say in itself that it failed. Raises StoaError."""

@@ -44,7 +44,8 @@ CostUnits = Annotated[
 
 
 class MeteringEvent(BaseModel):
-    """One finished invocation. Never holds argument values, results or credentials."""
+    """One finished invocation, or one question that it asked its client. Never holds argument values, results or
+    credentials."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,6 +59,8 @@ class MeteringEvent(BaseModel):
     """The calling application, as it names itself (`X-Consumer-ID`)."""
     user_id: str = Field(min_length=1)
     tool: str = Field(min_length=1, max_length=128)
+    """Its name; `resource:URI`, `prompt:NAME`; of a question `sampling:TOOL`, `elicitation:TOOL`, `roots:TOOL`, with
+    the `request_id` of its call."""
     latency_ms: int = Field(ge=0)
     status: Status
     cost_units: CostUnits = MicroUnits(0)
@@ -86,6 +89,8 @@ class PriceList(BaseModel):
     per_100_ms: int = Field(default=100, ge=0)
     """0.0001 units per 100 ms, charged by the millisecond, rounded down to a whole micro-unit."""
     premium_factor: int = Field(default=2, ge=1)
+    per_question: int = Field(default=0, ge=0)
+    """For each question to the client that went out, whatever came of it, on top of the call's own price."""
 
     def quote(self, *, is_premium: bool, latency_ms: int) -> MicroUnits:
         """The price of one call. Monotone in latency, exact."""

@@ -11,15 +11,38 @@ Door = Literal["mcp", "rest", "cli", "library"]
 """The interface a call came through. Policies may look at it; nothing else differs between doors."""
 
 
+QuestionKind = Literal["sampling", "elicitation", "roots"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a running call wants to ask its client, as far as it is a policy's business: no texts, forms or URLs."""
+
+    kind: QuestionKind
+    max_tokens: int | None = None
+    """Of sampling: how long the answer may be."""
+    model_hints: tuple[str, ...] = ()
+    """Of sampling: models that are wished for."""
+    include_context: str = "none"
+    """Of sampling: whose context the client shall add, `thisServer` or `allServers`."""
+    tools: tuple[str, ...] = ()
+    """Of sampling: names of the tools that the model is offered."""
+    mode: Literal["form", "url"] | None = None
+    """Of elicitation."""
+    url_host: str | None = None
+    """Of elicitation by URL: where the user is sent, in lower case."""
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyQuery:
-    """May this caller use this operation with these arguments?"""
+    """May this caller use this operation with these arguments? With `question`: and may it ask the client that?"""
 
     principal: Principal
     tool: Operation
     """What is to be used: a tool, a resource to read or a prompt to get."""
     arguments: JsonObject
     door: Door
+    question: Question | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +56,8 @@ class Decision:
     """Ids of the rules that decided, for audit and explanation."""
     missing_scopes: frozenset[str] = frozenset()
     """Scopes with which the same query would pass: the caller may ask for them (RFC 6750 section 3.1)."""
+    max_tokens: int | None = None
+    """Of a question that is sampling: at most so many tokens may be asked for; None: any number."""
 
 
 @dataclass(frozen=True, slots=True)

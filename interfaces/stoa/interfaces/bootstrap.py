@@ -211,6 +211,7 @@ class Core(Provider):
             converters=converters,
             observers=[prometheus, audit],
             caller_limits=settings.caller_limits,
+            client_requests=settings.client_requests.to_domain(),
             anonymous=ANONYMOUS if settings.identity_provider == "none" else None,
         )
         yield gateway

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from stoa.application.client_requests_manifest import ClientRequestsManifest
 from stoa.application.manifests import RateLimitManifest
 from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit
 from stoa.interfaces.http.guard import LOOPBACK_HOSTS
@@ -56,6 +57,8 @@ class Settings(BaseSettings):
     rate_limit_enabled: bool = True
     stoa_caller_limits: dict[str, RateLimitManifest] = {}
     """Limits by role that replace the built-in ones, as JSON."""
+    client_requests: ClientRequestsManifest = ClientRequestsManifest()
+    """What calls may ask their clients, by tenant, as JSON."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 

@@ -1,4 +1,4 @@
-"""Questions are read back as they were written: a task keeps them so until they are answered."""
+"""Questions are read back so that the same answers fit: a task keeps what was written until it is answered."""
 
 import json
 from typing import Any
@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoa.domain.dialogue import ElicitationRequest, InputRequest, RootsRequest, SamplingMessage, SamplingRequest
+from stoa.domain.dialogue import (
+    ElicitationRequest,
+    InputRequest,
+    RootsRequest,
+    SamplingMessage,
+    SamplingRequest,
+    SamplingTool,
+    UrlElicitationRequest,
+)
 from stoa.domain.result import AudioContent, ImageContent, TextContent
 from stoa.interfaces.mcp import asking
+from stoa.interfaces.mcp.revisions import NEWEST
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=5)
 MESSAGES = st.builds(
@@ -25,7 +34,9 @@ QUESTIONS: st.SearchStrategy[InputRequest] = st.one_of(
         system_prompt=st.none() | TEXT,
         temperature=st.none() | st.floats(0, 1),
         stop_sequences=st.lists(TEXT, max_size=2).map(tuple),
+        tools=st.sampled_from([(), (SamplingTool("a", "", {}),)]),
     ),
+    st.just(UrlElicitationRequest("See", "https://pages.test/x", "e1")),
     st.builds(
         ElicitationRequest,
         TEXT,
@@ -35,9 +46,24 @@ QUESTIONS: st.SearchStrategy[InputRequest] = st.one_of(
 )
 
 
+ANSWERS: list[dict[str, Any]] = [
+    {"action": "accept", "content": {}},
+    {"action": "accept", "content": {"": 1}},
+    {"action": "decline"},
+    {"roots": []},
+    {"roots": [{"uri": "https://x"}]},
+    {"role": "assistant", "content": {"type": "text", "text": "x"}, "model": "m"},
+    {"role": "assistant", "content": {"type": "tool_use", "id": "1", "name": "a", "input": {}}, "model": "m"},
+    {"role": "assistant", "content": {"type": "tool_use", "id": "1", "name": "b", "input": {}}, "model": "m"},
+]
+
+
 @given(QUESTIONS)
-def test_a_question_is_read_back_as_it_was_written(question: InputRequest) -> None:
-    assert asking.read_request(json.loads(json.dumps(asking.request(question)))) == question
+def test_the_same_answers_fit_a_question_that_was_written_and_read_back(question: InputRequest) -> None:
+    read = asking.read_request(json.loads(json.dumps(asking.request(question, NEWEST))))
+    assert read is not None
+    for answer in ANSWERS:
+        assert asking.answer(read, answer, NEWEST) == asking.answer(question, answer, NEWEST)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +73,10 @@ def test_a_question_is_read_back_as_it_was_written(question: InputRequest) -> No
         {"method": "tools/call", "params": {}},
         {"method": "elicitation/create", "params": {"message": "x"}},
         {"method": "elicitation/create", "params": {"message": "x", "requestedSchema": {"type": "array"}}},
-        {"method": "sampling/createMessage", "params": {"messages": [{"role": "user"}], "maxTokens": 1}},
-        {"method": "sampling/createMessage", "params": {"messages": [{"role": "user", "content": {}}], "maxTokens": 1}},
+        {"method": "elicitation/create", "params": {"mode": "url", "message": "x"}},
+        {"method": "sampling/createMessage", "params": {"messages": []}},
+        {"method": "sampling/createMessage", "params": {"maxTokens": 0}},
+        {"method": "sampling/createMessage", "params": {"maxTokens": 1, "tools": [{}]}},
     ],
 )
 def test_what_is_no_question_is_none(wire: dict[str, Any]) -> None:

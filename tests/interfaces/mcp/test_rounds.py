@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mcp_types.methods import validate_server_result
 from tests.interfaces.doors import MODERN, Answer, World, envelope, new_world
 
-from stoa.application import Context
+from stoa.application import Context, Principal
 from stoa.application.memory.clock import ManualClock
 from stoa.domain.dialogue import ElicitationRequest, RootsRequest
 from stoa.domain.errors import InvalidState
@@ -87,9 +87,10 @@ async def test_a_question_ends_the_round_and_its_answer_finishes_the_call(world:
     assert "content" not in asked
     done = await _call(world, "greet", inputResponses={"who": ADA, "more": 1}, requestState=asked["requestState"])
     assert _text(done) == "Hello, Ada!"
-    assert [(event.status, event.cost_units > 0) for event in world.events] == [
-        (Status.INPUT_REQUIRED, False),
-        (Status.SUCCESS, True),
+    assert [(event.tool, event.status, event.cost_units > 0) for event in world.events] == [
+        ("elicitation:greet", Status.INPUT_REQUIRED, False),
+        ("greet", Status.INPUT_REQUIRED, False),
+        ("greet", Status.SUCCESS, True),
     ]
 
 
@@ -187,11 +188,88 @@ async def test_no_changed_state_opens(data: Any) -> None:
             RequestStates(secret, ManualClock(), audience).open(sealed, "me", {"a": 1, "b": 2})
 
 
+ANN = Principal.of("ann", tenant="alpha", roles=["viewer"])
+WHO = {
+    "ann": ANN,
+    "ann-of-beta": ANN.model_copy(update={"tenant": "beta"}),
+    "ann-elsewhere": ANN.model_copy(update={"issuer": "https://other.example"}),
+    "anns-other-app": ANN.model_copy(update={"client": "app"}),
+    "vic": Principal.of("vic", tenant="alpha", roles=["viewer"]),
+    "root": Principal.of("root", roles=["cpi-admin"]),
+}
+"""Callers who may all make the call, and must not go on with each other's."""
+
+calls = st.fixed_dictionaries(
+    {
+        "token": st.sampled_from(sorted(WHO)),
+        "method": st.sampled_from(["tools/call", "prompts/get"]),
+        "name": st.sampled_from(["welcome", "welcome_again"]),
+        "mark": st.sampled_from(["!", "?"]),
+        "query": st.sampled_from(["", "?tenant_id=alpha", "?tenant_id=beta"]),
+    }
+).filter(lambda call: call["token"] == "root" or not call["query"])
+
+
+def _who_greets() -> World:
+    world = new_world(principals=WHO)
+
+    async def welcome(context: Context, mark: str) -> str:
+        who = await context.elicit("Who?", NAME, key="who")
+        return f"Hello, {who.content['name']}{mark}"
+
+    for name in ("welcome", "welcome_again"):
+        world.gateway.tool(welcome, name=name)
+        world.gateway.prompt(welcome, name=name)
+    return world
+
+
+async def _greeted(world: World, call: dict[str, str], **more: Any) -> Answer:
+    full = {**envelope(), "io.modelcontextprotocol/clientCapabilities": ALL}
+    params = {"name": call["name"], "arguments": {"mark": call["mark"]}, "_meta": full, **more}
+    return await world.modern(call["method"], params, token=call["token"], query=call["query"])
+
+
+def _or_another(call: dict[str, str]) -> st.SearchStrategy[tuple[dict[str, str], dict[str, str]]]:
+    return st.tuples(st.just(call), st.just(call) | calls)
+
+
+@given(
+    both=calls.flatmap(_or_another),
+    waited=st.sampled_from([0, 599, 600, 10_000]),
+    changed=st.none() | st.tuples(st.integers(0, 10_000), st.sampled_from("Av_-.=\x00é")),
+    repeats=st.integers(1, 3),
+)
+@settings(max_examples=80, deadline=None)
+async def test_a_state_goes_on_with_its_own_call_alone_and_may_do_so_again(
+    both: tuple[dict[str, str], dict[str, str]], waited: int, changed: tuple[int, str] | None, repeats: int
+) -> None:
+    (first, second), world = both, _who_greets()
+    token = original = (await _greeted(world, first)).json()["result"]["requestState"]
+    if changed is not None:
+        where = changed[0] % len(token)
+        token = token[:where] + changed[1] + token[where + 1 :]
+    world.clock.advance(waited)
+    goes_on = first == second and token == original and waited < 600
+    for _ in range(repeats):  # not single use: docs/decisions/0014
+        answer = await _greeted(world, second, inputResponses={"who": ADA}, requestState=token)
+        if goes_on:
+            assert answer.status == 200
+            assert f"Hello, Ada{first['mark']}" in answer.body.decode()
+        else:
+            assert answer.status == 400
+            assert answer.json()["error"] == {
+                "code": -32602,
+                "message": "Invalid or expired requestState",
+                "data": {"code": "invalid_request_state"},
+            }
+
+
 def _news(world: World) -> None:
     @world.gateway.tool
     async def busy(context: Context) -> str:
         for value in (1, 1, 0, 2.5):
             await context.progress(value, 4, "on it")
+            world.clock.advance(0.1)
         await context.log("debug", "quiet")
         await context.log("warning", {"disk": "full"}, "os")
         return "done"
@@ -209,6 +287,22 @@ async def test_progress_and_log_messages_come_before_the_answer_when_they_are_wa
     logged = [event["params"] for event in events if event.get("method") == "notifications/message"]
     assert logged == [{"level": "warning", "logger": "os", "data": {"disk": "full"}}]
     assert events[-1]["result"]["content"][0]["text"] == "done"
+
+
+async def test_a_tool_that_tells_too_often_is_heard_ten_times_a_second(world: World) -> None:
+    @world.gateway.tool
+    async def eager(context: Context) -> str:
+        for value in range(205):  # for two seconds, and on when it is over
+            await context.progress(value, 200)
+            world.clock.advance(0.01)
+        return "done"
+
+    params = {"name": "eager", "_meta": {**envelope(), "progressToken": 1}}
+    for events in (
+        (await world.modern("tools/call", params)).events(),
+        (await world.legacy("tools/call", {"name": "eager", "_meta": {"progressToken": 1}})).events(),
+    ):
+        assert [event["params"]["progress"] for event in events[:-1]] == list(range(0, 201, 10))
 
 
 async def test_who_wants_no_news_gets_one_json_answer(world: World) -> None:

@@ -91,6 +91,7 @@ def world() -> World:
     @world.gateway.tool
     async def steps(context: Context) -> str:
         await context.progress(1)
+        world.clock.advance(0.1)
         await world_gate(world).wait()
         await context.progress(2)
         return "done"
@@ -210,7 +211,10 @@ async def test_a_question_rides_on_the_stream_of_its_request_and_the_answer_is_p
     assert (taken.status, taken.body) == (202, b"")
     result = sent(await task)[-1]["result"]
     assert result["content"][0]["text"] == "Hello, Ada"
-    assert [event.status for event in world.events] == [Status.SUCCESS]
+    assert [(event.tool, event.status) for event in world.events] == [
+        ("elicitation:greet", Status.SUCCESS),
+        ("greet", Status.SUCCESS),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +245,10 @@ async def test_a_question_that_is_not_answered_in_time_is_withdrawn() -> None:
     assert messages[-2]["method"] == "notifications/cancelled"
     assert messages[-2]["params"] == {"requestId": question}
     assert messages[-1]["result"]["isError"] is True
-    assert [event.status for event in world.events] == [Status.TIMEOUT]
+    assert [(event.tool, event.status) for event in world.events] == [
+        ("elicitation:greet", Status.TIMEOUT),
+        ("greet", Status.TIMEOUT),
+    ]
 
 
 async def test_nothing_is_asked_of_a_client_that_did_not_declare_it_or_takes_no_events(world: World) -> None:
@@ -265,7 +272,10 @@ async def test_a_client_cancels_its_own_request_and_it_is_metered_once(world: Wo
     assert (await client.tell(note)).status == 202
     assert sent(await task)[-1]["error"]["code"] == -32800
     await client.tell(note)
-    assert [event.status for event in world.events] == [Status.CANCELLED]
+    assert [(event.tool, event.status) for event in world.events] == [
+        ("elicitation:greet", Status.CANCELLED),
+        ("greet", Status.CANCELLED),
+    ]
     assert (await client.ask("ping")).json()["result"] == {}
 
 

@@ -168,7 +168,8 @@ One = tuple[Client, Gate]
 
 
 def statuses(*clients: Client) -> list[tuple[str, str]]:
-    return [(event.tool, event.status.value) for client in clients for event in client.world.events]
+    events = [(event.tool, event.status.value) for client in clients for event in client.world.events]
+    return [(tool, status) for tool, status in events if not tool.startswith("elicitation:")]
 
 
 async def test_a_call_becomes_a_task_that_any_replica_knows(pair: Pair) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 from stoa.application.answer_fit import fits
 from stoa.application.ports import ClientChannel
-from stoa.domain.dialogue import ClientCapabilities, InputAnswer, InputRequest, LogLevel
+from stoa.domain.dialogue import ClientCapabilities, InputAnswer, InputRequest, LogLevel, UrlElicitationRequest
 from stoa.domain.errors import ClientCannot, ClientRefused
+from stoa.domain.progress import ProgressPace
 
 Answering = Callable[[str, InputRequest], InputAnswer | None]
 
@@ -17,17 +18,23 @@ class InMemoryClientChannel(ClientChannel):
     def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
         self._capabilities = capabilities
         self._answering = answering
+        self._pace = ProgressPace()
         self.progressed: list[tuple[float, float | None, str | None]] = []
         self.logged: list[tuple[LogLevel, Any, str | None]] = []
         self.hung_up = 0
         self.asked: list[dict[str, InputRequest]] = []
+        self.done: list[str] = []
 
     @property
     def capabilities(self) -> ClientCapabilities:
         return self._capabilities
 
+    @property
+    def asks_by_rounds(self) -> bool:
+        return False
+
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        if not self.progressed or progress > self.progressed[-1][0]:
+        if self._pace.admits(progress, total, 0):
             self.progressed.append((progress, total, message))
 
     async def log(self, level: LogLevel, data: Any, logger: str | None = None) -> None:
@@ -39,10 +46,16 @@ class InMemoryClientChannel(ClientChannel):
     async def begin_task(self) -> bool:
         return False
 
+    async def elicitation_done(self, elicitation_id: str) -> None:
+        asked = (request for requests in self.asked for request in requests.values())
+        if any(isinstance(one, UrlElicitationRequest) and one.elicitation_id == elicitation_id for one in asked):
+            self.done.append(elicitation_id)
+
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         missing = self._capabilities.missing(requests)
         if missing:
             raise ClientCannot(missing)
+        requests = {key: self._capabilities.fitted(request) for key, request in requests.items()}
         self.asked.append(dict(requests))
         answers: dict[str, InputAnswer] = {}
         for key, request in requests.items():

@@ -11,10 +11,15 @@ class ClientChannel(Protocol):
     """Laws:
 
     - It belongs to one call: what is sent reaches the caller of that call only, and answers are that caller's only.
-    - Nothing is asked for that `capabilities` does not declare: `ask` raises ClientCannot before anything is sent.
-    - Progress that reaches the client strictly increases; a value that does not is dropped.
+    - Nothing is asked for that `capabilities` does not declare: `ask` raises ClientCannot before anything is sent. A
+      wish that is not declared and that the question may do without is left out (`ClientCapabilities.fitted`).
+    - Progress that reaches the client strictly increases, and stops when its total is reached; a value that does not
+      increase is dropped. Too many in too short a time may be dropped, but not the first nor the one that reaches the
+      total.
     - `progress` and `log` never fail because the client does not want to hear or is gone; they are dropped.
     - Every answer that `ask` returns fits its request: one for each key, of its kind, a form by its schema.
+
+    - When `ask` is cancelled or fails, no question of it is open any more.
 
     `ask` raises InputRequired where the answers come with another request (the stateless era), ClientRefused when the
     client answers with an error or what does not fit, BackendTimedOut when it does not answer at all.
@@ -23,6 +28,13 @@ class ClientChannel(Protocol):
     @property
     @abstractmethod
     def capabilities(self) -> ClientCapabilities: ...
+
+    @property
+    @abstractmethod
+    def asks_by_rounds(self) -> bool:
+        """True: `ask` sends nothing; unanswered questions end the round, with InputRequired. False: `ask` sends the
+        questions, and waits for the answers."""
+        ...
 
     @abstractmethod
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None: ...
@@ -43,6 +55,12 @@ class ClientChannel(Protocol):
         """Answer the caller now and go on in the background, where the client can ask for tasks. True: the call is a
         task from here on; progress and log messages become its status, questions wait in it. Raises TasksUnavailable
         or QuotaExceeded, which is not for the tool to catch."""
+        ...
+
+    @abstractmethod
+    async def elicitation_done(self, elicitation_id: str) -> None:
+        """Tell the client that what it opened a page for is done, where its revision has that (2025-11-25); elsewhere,
+        and for an id that this call did not ask about, this does nothing."""
         ...
 
     @abstractmethod

@@ -1,4 +1,5 @@
-"""One line of JSON per finished call: who called what, who decided it, how it ended. No arguments, results or tokens.
+"""One line of JSON per finished call, and per question that a call asked its client: who called what, who decided it,
+how it ended. No arguments, results or tokens.
 
 Lines are collected and written a few times a second: one system call for many calls. What a crash can take are the
 last lines of this log; the metering events, which say the same, are durable.
@@ -24,7 +25,7 @@ class AuditLog(InvocationObserver):
         principal, decision, event = outcome.principal, outcome.decision, outcome.event
         line = pydantic_core.to_json(
             {
-                "audit": "invocation",
+                "audit": "invocation" if outcome.question is None else "question",
                 "timestamp": event.timestamp,
                 "request_id": outcome.request_id,
                 "event_id": event.event_id,

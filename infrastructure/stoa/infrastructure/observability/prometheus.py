@@ -1,7 +1,7 @@
 """Metrics of finished calls for Prometheus.
 
-Labels are the door and the status only. `/metrics` needs no token, so tool and tenant names stay out of it; they are
-in the metering events, where access is governed.
+Labels are the door and the status only, of questions to clients the kind and the status. `/metrics` needs no token, so
+tool and tenant names stay out of it; they are in the metering events, where access is governed.
 """
 
 from typing import get_args
@@ -12,7 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.metering import Status
-from stoa.domain.policy import Door
+from stoa.domain.policy import Door, QuestionKind
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -31,11 +31,20 @@ class PrometheusObserver(InvocationObserver):
             (door, status): invocations.labels(door, status) for door in get_args(Door) for status in Status
         }
         self._latencies = {door: latency.labels(door) for door in get_args(Door)}
+        questions = Counter(
+            "stoa_questions", "Questions of calls to their clients", ("kind", "status"), registry=self._registry
+        )
+        self._questions = {
+            (kind, status): questions.labels(kind, status) for kind in get_args(QuestionKind) for status in Status
+        }
         if is_multiprocess:
             self._registry = CollectorRegistry()
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
 
     def finished(self, invocation: Invocation, outcome: Outcome) -> None:
+        if outcome.question is not None:
+            self._questions[outcome.question, outcome.status].inc()
+            return
         door = invocation.door
         self._counts[door, outcome.status].inc()
         self._latencies[door].observe(outcome.latency_ms / 1000)

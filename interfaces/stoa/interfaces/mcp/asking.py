@@ -14,33 +14,44 @@ from stoa.domain.dialogue import (
     Root,
     RootsAnswer,
     RootsRequest,
-    SamplingAnswer,
-    SamplingContent,
-    SamplingMessage,
     SamplingRequest,
+    UrlElicitationRequest,
 )
 from stoa.domain.errors import InvalidInput
 from stoa.domain.json_value import JsonObject, as_object, is_array, is_object
-from stoa.domain.result import AudioContent, ImageContent, TextContent
+from stoa.interfaces.mcp import sampling_wire
+from stoa.interfaces.mcp.revisions import Revision
 
 
-def capabilities(declared: Any) -> ClientCapabilities:
-    """What of the client capabilities object is of use here. `elicitation: {}` means by form."""
+def capabilities(declared: Any, revision: Revision) -> ClientCapabilities:
+    """What of the client capabilities object is of use here, and known to the revision. `elicitation: {}` means by
+    form; so does anything there before clients could say more."""
     if not declared or not is_object(declared):
         return NO_CAPABILITIES
-    elicitation = declared.get("elicitation")
+    sampling, elicitation = declared.get("sampling"), declared.get("elicitation")
+    by_url = revision.has_client_details and is_object(as_object(elicitation).get("url"))
     return ClientCapabilities(
-        sampling=is_object(declared.get("sampling")),
-        elicitation=is_object(elicitation) and ("form" in elicitation or "url" not in elicitation),
+        sampling=is_object(sampling),
+        sampling_tools=revision.has_client_details and is_object(as_object(sampling).get("tools")),
+        sampling_context=revision.has_client_details and is_object(as_object(sampling).get("context")),
+        elicitation=revision.has_elicitation and is_object(elicitation) and ("form" in elicitation or not by_url),
+        elicitation_url=revision.has_elicitation and by_url,
         roots=is_object(declared.get("roots")),
     )
 
 
 def required(missing: tuple[str, ...]) -> JsonObject:
     """These capabilities as a client would declare them. Those with a slash are extensions."""
-    wire: JsonObject = {name: {} for name in missing if "/" not in name}
-    extensions: JsonObject = {name: {} for name in missing if "/" in name}
-    return {**wire, "extensions": extensions} if extensions else wire
+    wire: JsonObject = {}
+    for name in missing:
+        if "/" in name:
+            wire.setdefault("extensions", {})[name] = {}
+            continue
+        capability, _, detail = name.partition(".")
+        wire.setdefault(capability, {}).update({detail: {}} if detail else {})
+    if {"elicitation", "elicitation.url"} <= set(missing):
+        wire["elicitation"]["form"] = {}  # which is meant where nothing is said, but not beside `url`
+    return wire
 
 
 def declares(declared: Any, extension: str) -> bool:
@@ -53,42 +64,35 @@ def may_come_unasked(question: InputRequest) -> bool:
     return isinstance(question, ElicitationRequest)
 
 
-def request(question: InputRequest) -> JsonObject:
+def request(question: InputRequest, revision: Revision) -> JsonObject:
     """`method` and `params`."""
     match question:
         case SamplingRequest():
-            params: JsonObject = {
-                "messages": [{"role": m.role, "content": _block(m.content)} for m in question.messages],
-                "maxTokens": question.max_tokens,
-                "systemPrompt": question.system_prompt,
-                "temperature": question.temperature,
-                "stopSequences": list(question.stop_sequences) or None,
-            }
-            params = {name: value for name, value in params.items() if value is not None}
-            return {"method": "sampling/createMessage", "params": params}
+            return {"method": "sampling/createMessage", "params": sampling_wire.params(question, revision)}
         case ElicitationRequest():
-            params = {"message": question.message, "requestedSchema": question.schema}
+            params: JsonObject = {"message": question.message, "requestedSchema": question.schema}
+            return {"method": "elicitation/create", "params": params}
+        case UrlElicitationRequest():
+            params = {"mode": "url", "message": question.message, "url": question.url}
+            if revision.has_elicitation_ids:
+                params["elicitationId"] = question.elicitation_id
             return {"method": "elicitation/create", "params": params}
         case RootsRequest():
             return {"method": "roots/list", "params": {}}
 
 
 def read_request(wire: JsonObject) -> InputRequest | None:
-    """The question that `request` wrote; None for anything else."""
+    """A question that the same answers fit as the one that `request` wrote; None for anything else."""
     params = as_object(wire.get("params"))
     try:
-        match wire.get("method"):
-            case "sampling/createMessage":
-                return SamplingRequest(
-                    messages=tuple(_message(as_object(message)) for message in params["messages"]),
-                    max_tokens=params["maxTokens"],
-                    system_prompt=params.get("systemPrompt"),
-                    temperature=params.get("temperature"),
-                    stop_sequences=tuple(params.get("stopSequences", ())),
-                )
-            case "elicitation/create":
+        match wire.get("method"), params.get("mode"):
+            case "sampling/createMessage", _:
+                return sampling_wire.read_question(params)
+            case "elicitation/create", "url":
+                return UrlElicitationRequest(params["message"], params["url"], params.get("elicitationId", "-"))
+            case "elicitation/create", _:
                 return ElicitationRequest(params["message"], params["requestedSchema"])
-            case "roots/list":
+            case "roots/list", _:
                 return RootsRequest()
             case _:
                 return None
@@ -96,41 +100,25 @@ def read_request(wire: JsonObject) -> InputRequest | None:
         return None
 
 
-def _message(wire: JsonObject) -> SamplingMessage:
-    """Raises LookupError for a block that is none of ours."""
-    block = _content(wire["content"])
-    if block is None:
-        raise LookupError("content")
-    return SamplingMessage(wire["role"], block)
+def requests(questions: Mapping[str, InputRequest], revision: Revision) -> JsonObject:
+    return {key: request(question, revision) for key, question in questions.items()}
 
 
-def requests(questions: Mapping[str, InputRequest]) -> JsonObject:
-    return {key: request(question) for key, question in questions.items()}
-
-
-def answer(question: InputRequest, result: Any) -> InputAnswer | None:
+def answer(question: InputRequest, result: Any, revision: Revision) -> InputAnswer | None:
     """The client's result, when it fits the question."""
     if not is_object(result):
         return None
     read: InputAnswer | None
     match question:
         case SamplingRequest():
-            read = _sampled(result)
+            read = sampling_wire.answer(result, revision)
         case ElicitationRequest():
             read = _filled_in(result)
+        case UrlElicitationRequest():
+            read = _opened(result)
         case RootsRequest():
             read = _roots(result)
     return read if read is not None and fits(question, read) else None
-
-
-def _sampled(result: JsonObject) -> SamplingAnswer | None:
-    content, role, model = result.get("content"), result.get("role"), result.get("model")
-    blocks = [_content(block) for block in (content if is_array(content) else [content])]
-    known = tuple(block for block in blocks if block is not None)
-    if len(known) < len(blocks) or role not in {"user", "assistant"} or not isinstance(model, str):
-        return None
-    reason = result.get("stopReason")
-    return SamplingAnswer(known, model, role, reason if isinstance(reason, str) else None)
 
 
 def _filled_in(result: JsonObject) -> ElicitationAnswer | None:
@@ -138,6 +126,12 @@ def _filled_in(result: JsonObject) -> ElicitationAnswer | None:
     if action == "accept":
         return ElicitationAnswer(action, content) if is_object(content) else None
     return ElicitationAnswer(action, {}) if action in {"decline", "cancel"} else None
+
+
+def _opened(result: JsonObject) -> ElicitationAnswer | None:
+    """What a page is told stays on the page: content, which clients must not send here, is not looked at."""
+    action = result.get("action")
+    return ElicitationAnswer(action, {}) if action in {"accept", "decline", "cancel"} else None
 
 
 def _roots(result: JsonObject) -> RootsAnswer | None:
@@ -151,23 +145,3 @@ def _roots(result: JsonObject) -> RootsAnswer | None:
             return None
         roots.append(Root(uri, name if isinstance(name, str) else None))
     return RootsAnswer(tuple(roots))
-
-
-def _block(content: SamplingContent) -> JsonObject:
-    if isinstance(content, TextContent):
-        return {"type": "text", "text": content.text}
-    kind = "image" if isinstance(content, ImageContent) else "audio"
-    return {"type": kind, "data": content.data, "mimeType": content.mime_type}
-
-
-def _content(block: Any) -> SamplingContent | None:
-    members = as_object(block)
-    match members.get("type"), members.get("text"), members.get("data"), members.get("mimeType"):
-        case "text", str(text), _, _:
-            return TextContent(text)
-        case "image", _, str(data), str(mime_type):
-            return ImageContent(data, mime_type)
-        case "audio", _, str(data), str(mime_type):
-            return AudioContent(data, mime_type)
-        case _:
-            return None

@@ -10,6 +10,8 @@ from typing import Any
 import pydantic_core
 
 from stoa.application.ports.client_channel import ClientChannel
+from stoa.application.ports.clock import Clock
+from stoa.application.together import together
 from stoa.domain.dialogue import (
     LOG_LEVELS,
     NO_CAPABILITIES,
@@ -18,9 +20,11 @@ from stoa.domain.dialogue import (
     InputRequest,
     InputRequired,
     LogLevel,
+    UrlElicitationRequest,
 )
 from stoa.domain.errors import BackendTimedOut, ClientCannot, ClientRefused
 from stoa.domain.json_value import JsonObject, as_object
+from stoa.domain.progress import ProgressPace
 from stoa.domain.session import Session
 from stoa.interfaces.mcp import asking
 from stoa.interfaces.mcp.envelope import CAPABILITIES_KEY
@@ -32,6 +36,9 @@ from stoa.interfaces.mcp.shaping import SERVER_INFO_KEY
 
 LOG_LEVEL_KEY = "io.modelcontextprotocol/logLevel"
 
+PROGRESS_INTERVAL_NS = 100_000_000
+"""Ten reports of progress a second are enough for everybody."""
+
 SILENT = len(LOG_LEVELS)
 """A threshold that no log message reaches."""
 
@@ -39,29 +46,38 @@ SILENT = len(LOG_LEVELS)
 class Telling:
     """Progress and log messages, on the stream that the answer of this request will end."""
 
-    def __init__(self, call: MethodCall, threshold: int, capabilities: ClientCapabilities) -> None:
+    def __init__(self, call: MethodCall, threshold: int, capabilities: ClientCapabilities, clock: Clock) -> None:
         self._call = call
+        self._clock = clock
         self._stream = call.exchange.stream
         token = as_object(call.request.params.get("_meta")).get("progressToken")
         self._token = token if isinstance(token, (str, int)) and not isinstance(token, bool) else None
         self._threshold = threshold
         self._capabilities = capabilities
-        self._last: float | None = None
+        self._pace = ProgressPace(PROGRESS_INTERVAL_NS)
 
     @property
     def capabilities(self) -> ClientCapabilities:
         return self._capabilities
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        if self._stream is None or self._token is None or (self._last is not None and not progress > self._last):
+        if self._stream is None or self._token is None:
             return
-        self._last = progress
+        if not self._pace.admits(progress, total, self._clock.monotonic_ns()):
+            return
         params: JsonObject = {"progressToken": self._token, "progress": progress}
         if total is not None:
             params["total"] = total
         if message is not None and self._call.revision.has_progress_messages:
             params["message"] = message
         await self._stream.notify(notification("notifications/progress", params))
+
+    @property
+    def asks_by_rounds(self) -> bool:
+        return False
+
+    async def elicitation_done(self, elicitation_id: str) -> None:
+        """Only a session's client can be told."""
 
     async def hang_up(self) -> None:
         if self._stream is not None:
@@ -93,48 +109,66 @@ class NewsChannel(Telling, ClientChannel):
 class HandshakeChannel(Telling, ClientChannel):
     """A call in a session: questions are requests on its stream, and the client posts the answers."""
 
-    def __init__(self, call: MethodCall, session: Session, sessions: Sessions) -> None:
+    def __init__(self, call: MethodCall, session: Session, sessions: Sessions, clock: Clock) -> None:
         # What goes nowhere cannot be asked: a client that takes no events has no capabilities.
         can = session.capabilities if call.exchange.stream is not None else NO_CAPABILITIES
-        super().__init__(call, LOG_LEVELS[session.log_level], can)
+        super().__init__(call, LOG_LEVELS[session.log_level], can, clock)
         self._session = session
         self._sessions = sessions
+        self._pages: set[str] = set()
 
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         missing = self.capabilities.missing(requests)
         if missing:
             raise ClientCannot(missing)
-        answers = await asyncio.gather(*(self._ask(key, request) for key, request in requests.items()))
-        return dict(zip(requests, answers, strict=True))
+        return await together({key: self._ask(key, request) for key, request in requests.items()})
+
+    async def elicitation_done(self, elicitation_id: str) -> None:
+        if elicitation_id in self._pages:
+            self._pages.remove(elicitation_id)
+            await self._send(notification("notifications/elicitation/complete", {"elicitationId": elicitation_id}))
 
     async def _ask(self, key: str, request: InputRequest) -> InputAnswer:
-        limit = self._sessions.ask_timeout_seconds
+        limit, revision = self._sessions.ask_timeout_seconds, self._call.revision
+        if isinstance(request, UrlElicitationRequest) and revision.has_elicitation_ids:
+            self._pages.add(request.elicitation_id)
+        written = asking.request(self.capabilities.fitted(request), revision)
         with self._sessions.question(self._session) as (request_id, future):
-            wire = {"jsonrpc": "2.0", "id": request_id, **asking.request(request)}
-            await self._send(pydantic_core.to_json(wire))
+            await self._send(pydantic_core.to_json({"jsonrpc": "2.0", "id": request_id, **written}))
             try:
                 async with asyncio.timeout(limit):
                     response = await future
             except TimeoutError as late:
-                await self._send(notification("notifications/cancelled", {"requestId": request_id}))
+                await self._withdraw(request_id)
                 raise BackendTimedOut(f"The client did not answer within {limit:g} s") from late
-        answer = asking.answer(request, response.result)
+            except asyncio.CancelledError:
+                await self._withdraw(request_id)
+                raise
+        answer = asking.answer(request, response.result, revision)
         if answer is None:
             raise ClientRefused(key)
         return answer
+
+    async def _withdraw(self, request_id: str) -> None:
+        """The user should not go on thinking about what nobody waits for."""
+        await self._send(notification("notifications/cancelled", {"requestId": request_id}))
 
 
 class RoundChannel(Telling, ClientChannel):
     """The stateless era: answers came with the request, in it or in its sealed state, or they take another round."""
 
     def __init__(
-        self, call: MethodCall, threshold: int, capabilities: ClientCapabilities, states: RequestStates
+        self, call: MethodCall, threshold: int, capabilities: ClientCapabilities, clock: Clock, states: RequestStates
     ) -> None:
-        super().__init__(call, threshold, capabilities)
+        super().__init__(call, threshold, capabilities, clock)
         self._states = states
         self._responses = as_object(call.request.params.get("inputResponses"))
         self._state: RoundState | None = None
         self._answers: JsonObject = {}
+
+    @property
+    def asks_by_rounds(self) -> bool:
+        return True
 
     @property
     def answered(self) -> JsonObject:
@@ -154,11 +188,12 @@ class RoundChannel(Telling, ClientChannel):
 
     def _answer(self, key: str, request: InputRequest) -> InputAnswer | None:
         state = self._earlier()
-        fresh = asking.answer(request, self._responses[key]) if self._is_due(key, request, state) else None
+        revision = self._call.revision
+        fresh = asking.answer(request, self._responses[key], revision) if self._is_due(key, request, state) else None
         if fresh is not None:
             self._answers[key] = self._responses[key]
             return fresh
-        return asking.answer(request, state.answers[key]) if key in state.answers else None
+        return asking.answer(request, state.answers[key], revision) if key in state.answers else None
 
     def _is_due(self, key: str, request: InputRequest, state: RoundState) -> bool:
         """A form may be filled in before it is asked for; other answers are taken when there was a question."""
@@ -174,18 +209,19 @@ class RoundChannel(Telling, ClientChannel):
     def _bound_to(self) -> tuple[Any, ...]:
         request, params = self._call.request, self._call.request.params
         target = params.get("name", params.get("uri"))
-        tenant = self._call.exchange.tenant
-        return self._call.caller.identity_key, tenant, request.method, target, params.get("arguments")
+        caller, tenant = self._call.caller, self._call.exchange.tenant
+        return caller.identity_key, caller.tenant, tenant, request.method, target, params.get("arguments")
 
     def next_round(self, questions: Mapping[str, InputRequest], server_info: JsonObject) -> JsonObject:
         """InputRequiredResult. Raises ClientCannot, InvalidState."""
         missing = self.capabilities.missing(questions)
         if missing:
             raise ClientCannot(missing)
+        fitted = {key: self.capabilities.fitted(question) for key, question in questions.items()}
         state = RoundState(self._earlier().round + 1, self._answers, frozenset(questions))
         return {
             "resultType": "input_required",
-            "inputRequests": asking.requests(questions),
+            "inputRequests": asking.requests(fitted, self._call.revision),
             "requestState": self._states.seal(state, *self._bound_to()),
             "_meta": {SERVER_INFO_KEY: server_info},
         }
@@ -194,7 +230,8 @@ class RoundChannel(Telling, ClientChannel):
 class Channels:
     """Opens the way back for a call, when there is one."""
 
-    def __init__(self, states: RequestStates, sessions: Sessions | None) -> None:
+    def __init__(self, states: RequestStates, sessions: Sessions | None, clock: Clock) -> None:
+        self._clock = clock
         self._states = states
         self._sessions = sessions
 
@@ -202,16 +239,17 @@ class Channels:
         """The way back of a stateless call, whatever its client declared. Raises Fault for an unknown log level."""
         meta = as_object(call.request.params.get("_meta"))
         threshold = LOG_LEVELS[log_level(meta[LOG_LEVEL_KEY])] if LOG_LEVEL_KEY in meta else SILENT
-        return RoundChannel(call, threshold, asking.capabilities(meta.get(CAPABILITIES_KEY)), self._states)
+        can = asking.capabilities(meta.get(CAPABILITIES_KEY), call.revision)
+        return RoundChannel(call, threshold, can, self._clock, self._states)
 
     def open(self, call: MethodCall) -> ClientChannel | None:
         """None when this request can neither be told nor asked anything. Raises Fault for an unknown log level."""
         params = call.request.params
         meta = as_object(params.get("_meta"))
         if call.session is not None and self._sessions is not None:
-            return HandshakeChannel(call, call.session, self._sessions)
+            return HandshakeChannel(call, call.session, self._sessions, self._clock)
         if not call.revision.is_stateless:
-            return NewsChannel(call, SILENT, NO_CAPABILITIES) if "progressToken" in meta else None
+            return NewsChannel(call, SILENT, NO_CAPABILITIES, self._clock) if "progressToken" in meta else None
         declared = meta.get(CAPABILITIES_KEY)
         if not (declared or "progressToken" in meta or LOG_LEVEL_KEY in meta or "inputResponses" in params):
             return None

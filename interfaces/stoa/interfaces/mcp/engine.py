@@ -97,7 +97,7 @@ class McpEngine:
         self._clock = clock
         self._sessions = sessions
         lifecycle = Lifecycle(version, gateway, sessions)
-        channels = Channels(states or RequestStates(os.urandom(32), clock, resource.url), sessions)
+        channels = Channels(states or RequestStates(os.urandom(32), clock, resource.url), sessions, clock)
         announce = None if sessions is None else sessions.announce
         self.subscriptions = Subscriptions(
             tuple(_LISTS.values()), lifecycle.server_info, clock, announce, debounce_seconds=debounce_seconds

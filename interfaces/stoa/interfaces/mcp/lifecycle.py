@@ -45,7 +45,7 @@ class Lifecycle:
         headers: list[tuple[bytes, bytes]] = [JSON]
         if self._sessions is not None:
             await self._gateway.admission.limit(call.caller)  # a session takes room
-            can = asking.capabilities(params.get("capabilities"))
+            can = asking.capabilities(params.get("capabilities"), revision)
             session = await self._sessions.begin(call.caller, revision.name, can)
             headers.append((HEADER, session.id.encode("ascii")))
         info = {name: value for name, value in self.server_info.items() if name != "title" or revision.has_titles}

@@ -18,6 +18,13 @@ class Revision:
     has_progress_messages: bool = True
     has_completions_capability: bool = True
     """Completion is older than the capability that announces it."""
+    has_elicitation: bool = True
+    has_client_details: bool = True
+    """Clients say which modes of elicitation and which parts of sampling they know."""
+    has_content_lists: bool = True
+    """A sampling message may have several blocks."""
+    has_elicitation_ids: bool = False
+    """Elicitation by URL has an id, and is followed by a notification when it is done."""
     allows_any_structured: bool = False
     """Structured content and output schemas need not be objects."""
 
@@ -34,10 +41,21 @@ LEGACY = {
             has_audio=False,
             has_progress_messages=False,
             has_completions_capability=False,
+            has_elicitation=False,
+            has_client_details=False,
+            has_content_lists=False,
         ),
-        Revision("2025-03-26", has_batches=True, has_titles=False, has_structured_content=False),
-        Revision("2025-06-18"),
-        Revision("2025-11-25"),
+        Revision(
+            "2025-03-26",
+            has_batches=True,
+            has_titles=False,
+            has_structured_content=False,
+            has_elicitation=False,
+            has_client_details=False,
+            has_content_lists=False,
+        ),
+        Revision("2025-06-18", has_client_details=False, has_content_lists=False),
+        Revision("2025-11-25", has_elicitation_ids=True),
     )
 }
 """The revisions that begin with `initialize`, oldest first."""

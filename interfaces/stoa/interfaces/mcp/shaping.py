@@ -28,21 +28,22 @@ _CACHE_LIMIT = 50_000
 def tool_result(result: ToolResult, revision: Revision) -> JsonObject:
     """CallToolResult. Structured content is left out where the revision cannot carry it, and with an error, because
     clients hold it against the output schema regardless."""
-    wire: JsonObject = {"content": [_block(block, revision) for block in result.content]}
+    wire: JsonObject = {"content": [content_block(block, revision) for block in result.content]}
     if result.is_error:
         wire["isError"] = True
-    elif _fits(result.structured, revision):
+    elif fits_structured(result.structured, revision):
         wire["structuredContent"] = result.structured
     return wire
 
 
-def _fits(structured: Any, revision: Revision) -> bool:
+def fits_structured(structured: Any, revision: Revision) -> bool:
     if structured is MISSING or not revision.has_structured_content:
         return False
     return revision.allows_any_structured or isinstance(structured, dict)
 
 
-def _block(block: ContentBlock, revision: Revision) -> JsonObject:
+def content_block(block: ContentBlock, revision: Revision) -> JsonObject:
+    """One block of content."""
     if isinstance(block, TextContent):
         return {"type": "text", "text": block.text}
     if isinstance(block, ImageContent):
@@ -124,7 +125,7 @@ def _argument(argument: PromptArgument, revision: Revision) -> JsonObject:
 
 def prompt_messages(result: ToolResult, revision: Revision) -> list[JsonObject]:
     """`messages` of prompts/get."""
-    return [{"role": one.role, "content": _block(one.content, revision)} for one in result.messages]
+    return [{"role": one.role, "content": content_block(one.content, revision)} for one in result.messages]
 
 
 def entry(one: Operation, revision: Revision) -> JsonObject:

@@ -56,14 +56,14 @@ class McpTaskDoor(TaskDoor):
         return TaskError(wire_error(error).rpc_code, error.message, data)
 
     def question(self, request: InputRequest) -> JsonObject:
-        return asking.request(request)
+        return asking.request(request, NEWEST)
 
     def fits(self, question: JsonObject, answer: Any) -> bool:
         request = asking.read_request(question)
-        return request is not None and asking.answer(request, answer) is not None
+        return request is not None and asking.answer(request, answer, NEWEST) is not None
 
     def answer(self, request: InputRequest, answer: Any) -> InputAnswer | None:
-        return asking.answer(request, answer)
+        return asking.answer(request, answer, NEWEST)
 
 
 class Tasks:

@@ -1,0 +1,271 @@
+"""Questions to clients are governed as calls are, whatever the era and the door.
+
+1  policy     each question is a PolicyQuery of its own; a decision may also lower the tokens that sampling asks for
+2  limits     questions of one call, then of one tool and tenant by the minute
+3  metering   one event for each question that went out, whatever came of it; none can be kept: none goes out
+4  the client
+
+Where the client is waited for, all four happen while the function asks. Where a question ends the round, the limit by
+the minute and the metering come when the round goes out: until then the function may think better of it, and what was
+answered already is not asked again.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from stoa.application.passing_channel import PassingChannel
+from stoa.application.patient_channel import PatientChannel
+from stoa.application.ports.client_channel import ClientChannel
+from stoa.application.ports.clock import Clock, IdFactory
+from stoa.application.ports.invocation_observer import InvocationObserver
+from stoa.application.ports.metering import MeteringSink
+from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.question_policy import QuestionPolicy
+from stoa.application.records import admit, metered_name, safe, tell, unmetered
+from stoa.application.together import together
+from stoa.domain.client_requests import ClientRequestRules, ClientRequests
+from stoa.domain.dialogue import InputAnswer, InputRequest, SamplingRequest, question_of
+from stoa.domain.errors import (
+    BackendTimedOut,
+    ClientCannot,
+    MeteringUnavailable,
+    QuestionRefused,
+    QuotaExceeded,
+    StoaError,
+)
+from stoa.domain.identity import Principal
+from stoa.domain.invocation import Invocation, Outcome
+from stoa.domain.json_value import JsonObject
+from stoa.domain.metering import NO_TENANT, MeteringEvent, PriceList, Status
+from stoa.domain.money import MicroUnits
+from stoa.domain.operation import Operation
+from stoa.domain.policy import Decision, PolicyQuery, Question
+
+
+@dataclass(slots=True)
+class AskingCall:
+    """The call whose function asks. Not frozen, which costs: one is made for every call that has a channel."""
+
+    invocation: Invocation
+    principal: Principal
+    operation: Operation
+    arguments: JsonObject
+    request_id: str
+
+
+@dataclass(slots=True)
+class _Permitted:
+    request: InputRequest
+    """As it may be sent."""
+    question: Question
+    decision: Decision
+
+
+class Questions:
+    """What governs the questions of all calls."""
+
+    def __init__(
+        self,
+        *,
+        policy: PolicyEngine,
+        rules: ClientRequests,
+        limiter: RateLimiter,
+        sink: MeteringSink,
+        observers: Sequence[InvocationObserver],
+        clock: Clock,
+        ids: IdFactory,
+        prices: PriceList,
+    ) -> None:
+        self._policy = QuestionPolicy(policy, rules)
+        self._rules = rules
+        self._limiter = limiter
+        self._sink = sink
+        self._observers = tuple(observers)
+        self._clock = clock
+        self._ids = ids
+        self._price = MicroUnits(prices.per_question)
+
+    def rules_of(self, call: AskingCall) -> ClientRequestRules:
+        return self._rules.of(call.principal.tenant)
+
+    def now_ns(self) -> int:
+        return self._clock.monotonic_ns()
+
+    async def permit(self, call: AskingCall, request: InputRequest) -> _Permitted:
+        """Raises QuestionRefused, which observers hear of, or PolicyUnavailable."""
+        question = question_of(request)
+        query = PolicyQuery(call.principal, call.operation, call.arguments, call.invocation.door, question)
+        decision = await self._policy.decide(query)
+        permitted = _Permitted(request, question, decision)
+        if not decision.is_allowed:
+            refused = QuestionRefused(decision.reason, decision)
+            self._tell(
+                call, permitted, self._event(call, permitted, Status.UNAUTHORIZED, 0, refused, MicroUnits(0)), refused
+            )
+            raise refused
+        cap = decision.max_tokens
+        if isinstance(request, SamplingRequest) and cap is not None and request.max_tokens > cap:
+            permitted.request = replace(request, max_tokens=cap)
+        return permitted
+
+    async def limit(self, call: AskingCall, count: int) -> None:
+        """Raises QuotaExceeded or LimiterUnavailable. One counter for each tenant, as with a tool's own limit."""
+        limit = self.rules_of(call).rate_limit
+        for _ in range(count):
+            verdict = await self._limiter.take(f"questions:{call.principal.tenant}:{call.operation.key}", limit)
+            if not verdict.is_allowed:
+                raise QuotaExceeded("questions to the client", verdict.retry_after_seconds)
+
+    def admit(self) -> None:
+        """Raises MeteringUnavailable."""
+        admit(self._sink)
+
+    async def record(
+        self,
+        call: AskingCall,
+        asked: _Permitted,
+        status: Status,
+        *,
+        started_ns: int | None = None,
+        error: StoaError | None = None,
+    ) -> MeteringUnavailable | None:
+        """Keep the event of a question that goes out now, or went out at `started_ns`; returns why it is not kept."""
+        latency_ms = 0 if started_ns is None else (self._clock.monotonic_ns() - started_ns) // 1_000_000
+        event = self._event(call, asked, status, latency_ms, error, self._price)
+        try:
+            await self._sink.record(event, is_admitted=started_ns is not None)
+        except MeteringUnavailable as lost:
+            return unmetered(lost)
+        finally:  # also when the caller goes away while the event is being written
+            self._tell(call, asked, event, error)
+        return None
+
+    def _event(
+        self,
+        call: AskingCall,
+        asked: _Permitted,
+        status: Status,
+        latency_ms: int,
+        error: StoaError | None,
+        cost: MicroUnits,
+    ) -> MeteringEvent:
+        api, invocation = call.operation.api, call.invocation
+        metadata = {"door": invocation.door, "rules": ",".join(asked.decision.rules)}
+        if error is not None:
+            metadata["error"] = error.code
+        return MeteringEvent(
+            event_id=self._ids.new_id(),
+            timestamp=self._clock.now(),
+            tenant=call.principal.tenant or NO_TENANT,
+            project=None if api is None else api.name,
+            consumer=safe(invocation.consumer),
+            user_id=call.principal.subject,
+            tool=safe(f"{asked.question.kind}:{metered_name(invocation, call.operation)}"),
+            latency_ms=latency_ms,
+            status=status,
+            cost_units=cost,
+            request_id=safe(call.request_id),
+            metadata=metadata,
+        )
+
+    def _tell(self, call: AskingCall, asked: _Permitted, event: MeteringEvent, error: StoaError | None) -> None:
+        outcome = Outcome(
+            status=event.status,
+            result=None,
+            error=error,
+            decision=asked.decision,
+            principal=call.principal,
+            request_id=call.request_id,
+            latency_ms=event.latency_ms,
+            cost=event.cost_units,
+            event=event,
+            question=asked.question.kind,
+        )
+        tell(self._observers, call.invocation, outcome)
+
+
+class GovernedChannel(PassingChannel):
+    """The channel of one call, with its questions governed. Raises QuestionRefused, QuotaExceeded, PolicyUnavailable,
+    LimiterUnavailable and MeteringUnavailable besides what `channel` does; then nothing was sent. `deadline` is the
+    call's: it stands still while the client is waited for."""
+
+    def __init__(
+        self, channel: ClientChannel, questions: Questions, call: AskingCall, deadline: asyncio.Timeout | None = None
+    ) -> None:
+        super().__init__(channel)
+        self._questions = questions
+        self._call = call
+        self._deadline = deadline
+        self._asked = 0
+        self._permitted: dict[str, _Permitted] = {}
+
+    async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
+        self._count(len(requests))
+        if self._deadline is not None:  # only now: most calls have a channel and ask nothing
+            self._channel, self._deadline = PatientChannel(self._channel, self._deadline), None
+        if self.asks_by_rounds:
+            permitted = await self._permit(requests)
+            self._permitted |= permitted
+            return await self._channel.ask({key: one.request for key, one in permitted.items()})
+        self._require(requests)
+        permitted = await self._permit(requests)
+        await self._questions.limit(self._call, len(permitted))
+        return await together({key: self._send(key, one) for key, one in permitted.items()})
+
+    async def depart(self, requests: Mapping[str, InputRequest]) -> dict[str, InputRequest]:
+        """The questions that a round ends with, as they go out; they are limited and metered. Raises as `ask` does. A
+        back end may have ended the round itself: then they pass the policy now."""
+        if not self.asks_by_rounds:
+            raise ClientCannot(("multi round-trip requests",))
+        self._require(requests)
+        going: dict[str, _Permitted] = {}
+        for key, request in requests.items():
+            known = self._permitted.get(key)
+            if known is None or known.request is not request:
+                self._count(1)
+                known = await self._questions.permit(self._call, request)
+            going[key] = known
+        await self._questions.limit(self._call, len(going))
+        for one in going.values():
+            lost = await self._questions.record(self._call, one, Status.INPUT_REQUIRED)
+            if lost is not None:
+                raise lost
+        return {key: one.request for key, one in going.items()}
+
+    def _count(self, number: int) -> None:
+        self._asked += number
+        most = self._questions.rules_of(self._call).per_call
+        if self._asked > most:
+            raise QuestionRefused(f"one call may ask {most} questions")
+
+    def _require(self, requests: Mapping[str, InputRequest]) -> None:
+        missing = self.capabilities.missing(requests)
+        if missing:
+            raise ClientCannot(missing)
+
+    async def _permit(self, requests: Mapping[str, InputRequest]) -> dict[str, _Permitted]:
+        """All of them, or none."""
+        return {key: await self._questions.permit(self._call, request) for key, request in requests.items()}
+
+    async def _send(self, key: str, asked: _Permitted) -> InputAnswer:
+        questions = self._questions
+        questions.admit()
+        started_ns = questions.now_ns()
+        try:
+            answer = (await self._channel.ask({key: asked.request}))[key]
+        except asyncio.CancelledError:
+            await questions.record(self._call, asked, Status.CANCELLED, started_ns=started_ns)
+            raise
+        except StoaError as failure:
+            status = Status.TIMEOUT if isinstance(failure, BackendTimedOut) else Status.ERROR
+            await questions.record(self._call, asked, status, started_ns=started_ns, error=failure)
+            raise
+        except Exception:  # it went out all the same, and every admitted question is recorded
+            await questions.record(self._call, asked, Status.ERROR, started_ns=started_ns)
+            raise
+        lost = await questions.record(self._call, asked, Status.SUCCESS, started_ns=started_ns)
+        if lost is not None:
+            raise lost
+        return answer

@@ -1,0 +1,40 @@
+"""Which reports of progress go out."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stoa.domain.progress import ProgressPace
+
+INTERVAL_NS = 100
+reports = st.lists(
+    st.tuples(st.floats() | st.integers(0, 30), st.none() | st.floats() | st.just(20.0), st.integers(0, 150)),
+    max_size=40,
+)
+
+
+@given(reports)
+def test_reports_increase_keep_their_distance_and_stop_at_the_total(
+    steps: list[tuple[float, float | None, int]],
+) -> None:
+    pace, now, sent = ProgressPace(INTERVAL_NS), 0, list[tuple[float, int, bool]]()
+    for progress, total, waited in steps:
+        now += waited
+        if pace.admits(progress, total, now):
+            sent.append((progress, now, total is not None and progress >= total))
+    assert all(a[0] < b[0] for a, b in pairwise(sent))
+    assert all(b[1] - a[1] >= INTERVAL_NS or b[2] for a, b in pairwise(sent))
+    assert not any(is_complete for _, _, is_complete in sent[:-1])
+
+
+def test_the_first_report_and_the_one_that_reaches_the_total_never_wait() -> None:
+    pace = ProgressPace(INTERVAL_NS)
+    assert [pace.admits(value, 3, 0) for value in (1, 2, 3, 4)] == [True, False, True, False]
+
+
+def test_in_any_second_at_most_ten_reports_and_the_last_go_out() -> None:
+    pace = ProgressPace(100_000_000)
+    sent = [at for at in range(0, 3_000_000_000, 7_000_000) if pace.admits(at, None, at)]
+    for start in sent:
+        assert sum(start <= at < start + 1_000_000_000 for at in sent) <= 10
