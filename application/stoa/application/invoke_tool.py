@@ -180,7 +180,7 @@ class InvokeTool:
         try:
             async with asyncio.timeout(tool.timeout_seconds) as deadline:
                 patient = None if channel is None else PatientChannel(channel, deadline)
-                context = CallContext(permit, principal, request_id, patient, invocation.door)
+                context = CallContext(permit, principal, request_id, patient, invocation.door, invocation.consumer)
                 answer = await registered.call(arguments, context)
         except TimeoutError as late:
             raise BackendTimedOut(f"No answer within {tool.timeout_seconds:g} s") from late

@@ -18,6 +18,8 @@ class Revision:
     has_progress_messages: bool = True
     has_completions_capability: bool = True
     """Completion is older than the capability that announces it."""
+    has_completion_context: bool = True
+    """A completion may depend on the arguments that are known already."""
     allows_any_structured: bool = False
     """Structured content and output schemas need not be objects."""
 
@@ -34,8 +36,15 @@ LEGACY = {
             has_audio=False,
             has_progress_messages=False,
             has_completions_capability=False,
+            has_completion_context=False,
         ),
-        Revision("2025-03-26", has_batches=True, has_titles=False, has_structured_content=False),
+        Revision(
+            "2025-03-26",
+            has_batches=True,
+            has_titles=False,
+            has_structured_content=False,
+            has_completion_context=False,
+        ),
         Revision("2025-06-18"),
         Revision("2025-11-25"),
     )

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from stoa.application.ports.event_store import EventStore
+from stoa.domain.identity import Principal
 from stoa.domain.session import Session
 
 QUEUE_LIMIT = 1024
@@ -27,7 +28,9 @@ def frame(message: bytes, event_id: str | None = None) -> bytes:
 class Feed:
     """Frames waiting for one connection. Bounded: a client that does not read is let go, and may come back."""
 
-    def __init__(self, on_close: Callable[["Feed"], None] = lambda _: None) -> None:
+    def __init__(self, on_close: Callable[["Feed"], None] = lambda _: None, caller: Principal | None = None) -> None:
+        self.caller = caller
+        """Who reads it, as authenticated when it was opened."""
         self._frames: deque[bytes] = deque()
         self._changed = asyncio.Event()
         self._is_over = False
@@ -92,7 +95,12 @@ class Streams:
         """Sessions whose standalone stream is open."""
         return [session_id for session_id, stream in self._feeds if stream == STANDALONE]
 
-    async def follow(self, session: Session, last_event_id: str | None) -> Feed:
+    def readers(self) -> list[tuple[str, Principal]]:
+        """Sessions whose standalone stream is open, and who reads it."""
+        open_feeds = [(key, feed.caller) for key, feed in self._feeds.items()]
+        return [(key[0], caller) for key, caller in open_feeds if key[1] == STANDALONE and caller is not None]
+
+    async def follow(self, session: Session, last_event_id: str | None, caller: Principal | None = None) -> Feed:
         """What came after that event, then what comes; without one, or one that is unknown, the session's standalone
         stream from now on. Takes the place of who followed the same stream before."""
         stream, _, number = (last_event_id or "").partition(":")
@@ -100,19 +108,19 @@ class Streams:
         if number.isdecimal() and len(number) <= 10:
             known = await self._events.replay(session.id, stream, int(number))
         if known is None:
-            feed = self._follow(session.id, STANDALONE)
+            feed = self._follow(session.id, STANDALONE, caller)
             start = await self.begin(session, STANDALONE)
             if start:
                 feed.push(start)
             return feed
-        feed = self._follow(session.id, stream)
+        feed = self._follow(session.id, stream, caller)
         for event in known.events:
             feed.push(frame(event.message, f"{stream}:{event.number}"))
         if known.is_over:
             feed.end()
         return feed
 
-    def _follow(self, session_id: str, stream: str) -> Feed:
+    def _follow(self, session_id: str, stream: str, caller: Principal | None) -> Feed:
         key = (session_id, stream)
 
         def forget(feed: Feed) -> None:
@@ -122,7 +130,7 @@ class Streams:
         earlier = self._feeds.get(key)
         if earlier is not None:
             earlier.end()
-        feed = self._feeds[key] = Feed(forget)
+        feed = self._feeds[key] = Feed(forget, caller)
         return feed
 
     async def end(self, session_id: str) -> None:
