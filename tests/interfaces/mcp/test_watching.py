@@ -1,11 +1,12 @@
 """resources/updated: who is told that a resource changed, in both eras, and when the right to know is looked at."""
 
 import asyncio
+import json
 import threading
 from typing import Any
 
 import pytest
-from tests.interfaces.doors import Answer, World, envelope, new_world
+from tests.interfaces.doors import PRINCIPALS, Answer, World, envelope, modern, new_world
 from tests.interfaces.mcp.test_sessions import Client, opened, sent, until
 
 from stoa.application import Context
@@ -14,6 +15,9 @@ from stoa.domain.errors import PolicyUnavailable, ResourceNotFound
 from stoa.domain.policy import Decision, PolicyQuery
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.tool import Tool, ToolKey
+from stoa.interfaces.mcp.exchange import Exchange, ResponseStream
+from stoa.interfaces.mcp.headers import Headers
+from stoa.interfaces.mcp.streams import QUEUE_LIMIT
 from stoa.interfaces.mcp.subscriptions import MAX_LISTENERS_OF_CALLER, MAX_WATCHED, MAX_WATCHED_OF_STREAM
 
 TAG = "io.modelcontextprotocol/subscriptionId"
@@ -323,3 +327,44 @@ async def test_a_watcher_that_is_over_its_limit_is_refused_like_a_caller() -> No
     assert (await client.ask("resources/subscribe", {"uri": "memo://plain"})).json()["result"] == {}
     over = await client.ask("resources/unsubscribe", {"uri": "memo://plain"})
     assert over.json()["error"]["code"] == 4290
+
+
+@ERAS
+async def test_a_silent_stream_is_kept_open_with_comments(watch: Any) -> None:
+    world = new_world(has_sessions=True, late_seconds=0.01)
+    watcher = await watch(world, ["memo://plain"])
+    await until(lambda: watcher.answer.body.count(b": ping\n\n") >= 2)
+    assert watcher.told == []
+    await watcher.leave()
+
+
+async def test_a_listener_that_does_not_read_is_let_go_gracefully(world: World) -> None:
+    uris = [f"memo://items/a/{number}" for number in range(MAX_WATCHED_OF_STREAM)]
+    message, headers = modern("subscriptions/listen", {"notifications": {"resourceSubscriptions": uris}})
+    exchange = Exchange(
+        headers=Headers([(name.encode(), str(value).encode()) for name, value in headers.items()]),
+        body=json.dumps(message).encode(),
+        credential=PRINCIPALS["alpha-admin"],
+        stream=_Nowhere(),
+    )
+    feed = (await world.engine.answer(exchange)).feed
+    assert feed is not None
+    for _ in range(QUEUE_LIMIT // len(uris) + 1):
+        for uri in uris:
+            world.gateway.resource_updated(uri)
+        await quiet(world)
+    waiting: list[bytes] = []
+    while (item := await feed.next()) is not None:
+        waiting.append(item)
+    assert len(waiting) == QUEUE_LIMIT + 1
+    last = json.loads(waiting[-1].partition(b"data: ")[2])
+    assert (last["id"], last["result"]["resultType"]) == (1, "complete")
+    assert last["result"]["_meta"][TAG] == 1
+
+
+class _Nowhere(ResponseStream):
+    async def notify(self, message: bytes) -> None:
+        raise AssertionError("nothing is told before the stream begins")
+
+    async def hang_up(self) -> None:
+        raise AssertionError("nobody asked for it")
