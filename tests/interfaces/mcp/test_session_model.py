@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 from tests.interfaces.doors import Answer, World, new_world
 from tests.interfaces.mcp.test_sessions import NAME, Client, frames, opened, until
 
@@ -122,6 +122,11 @@ class SessionHistory(RuleBasedStateMachine):
         return lives
 
     # --- sessions
+
+    @initialize(target=clients)
+    def three_clients(self) -> Any:
+        """Two of one caller, one of another: there is always somebody who might get what is not theirs."""
+        return multiple(*(self.initialise(owner) for owner in ("alpha-admin", "alpha-admin", "beta-viewer")))
 
     @rule(target=clients, owner=OWNERS)
     def initialise(self, owner: str) -> Any:
@@ -255,13 +260,14 @@ class SessionHistory(RuleBasedStateMachine):
         assert answer.status == (200 if self._touch(client) else 404)
         assert [message for _, message in frames(answer) if message is not None] == [] or answer.status == 404
 
-    @rule(call=calls, other=clients)
-    def ask(self, call: Call, other: Client) -> None:
+    @rule(call=calls, others=st.lists(clients, min_size=3, max_size=3))
+    def ask(self, call: Call, others: list[Client]) -> None:
         if self._order(call, "ask"):
             call.is_asking = True
             call.expected.append(f"question of {call.number}")
             self._settle(call)
-            self.answer_wrongly(call, other, other.token)
+            for other in others:
+                self.answer_wrongly(call, other, other.token)
 
     def _answer(self, call: Call, question: str, by: Client, token: str) -> int:
         filled_in = {"action": "accept", "content": {"name": f"{by.token} in {call.number}"}}
