@@ -40,6 +40,7 @@ def test_a_template_is_read_with_get_its_variables_in_path_and_query():
     made = resource(
         uriTemplate="pets://{id}/{part}",
         endpoint="https://pets.example/v1/pets/{id}?full=1",
+        completions={"part": ["tail", "paw"]},
         timeout="3s",
         rateLimit={"requestsPerMinute": 5},
         authentication={"type": "bearer", "secretRef": {"name": "pets"}},
@@ -54,6 +55,7 @@ def test_a_template_is_read_with_get_its_variables_in_path_and_query():
     assert [(one.name, one.location) for one in made.binding.parameters] == [("id", "path"), ("part", "query")]
     assert (made.timeout_seconds, made.rate_limit.requests_per_minute, made.enabled) == (3, 5, False)
     assert made.authentication.secret.name == "pets"
+    assert made.completions == {"part": ("tail", "paw")}
 
 
 def test_every_field_of_a_prompt_arrives():
@@ -94,6 +96,12 @@ def test_every_field_of_a_prompt_arrives():
         ({"uriTemplate": "memo://{+a}", "endpoint": "http://a"}, "spec.uriTemplate: write variables as"),
         ({"uriTemplate": "memo://{a}", "endpoint": "http://h/{b}"}, "spec.endpoint: {b} is not a variable"),
         ({"uriTemplate": "memo://{a}", "endpoint": "ftp://h/{a}"}, "spec.endpoint: "),
+        (
+            {"uriTemplate": "memo://{a}", "endpoint": "http://h/{a}", "completions": {"b": ["x"]}},
+            "spec.completions: b is not a variable",
+        ),
+        ({"uri": "memo://a", "text": "x", "completions": {"a": ["x"]}}, "spec.completions: a is not a variable"),
+        ({"uriTemplate": "memo://{a}", "endpoint": "http://h/{a}", "completions": {"a": "x"}}, "spec.completions.a: "),
     ],
 )
 def test_what_is_wrong_with_a_resource_is_named(spec, named):

@@ -1,14 +1,17 @@
 """What an argument of a prompt, or a variable of a resource template, may be completed to."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from stoa.application.admit_caller import AdmitCaller
 from stoa.application.caller_view import CallerView
+from stoa.application.completers import Completers
 from stoa.application.tool_pages import TOOL_PAGES
 from stoa.domain.errors import InvalidInput, not_found
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential
+from stoa.domain.operation import Operation
 from stoa.domain.policy import Door
 from stoa.domain.prompt import Prompt
 from stoa.domain.resource import Resource
@@ -27,6 +30,8 @@ class CompletionQuery:
     argument: str
     value: str
     tenant: TenantId | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Other arguments that are known already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +39,16 @@ class Completion:
     values: tuple[str, ...]
     """At most MAX_VALUES."""
     total: int
+    """All that there are."""
 
 
 class CompleteArgument:
     """Authenticates and limits like a call does, and offers nothing that the caller could not list."""
 
-    def __init__(self, *, admission: AdmitCaller, view: CallerView) -> None:
+    def __init__(self, *, admission: AdmitCaller, view: CallerView, completers: Completers | None = None) -> None:
         self._admission = admission
         self._view = view
+        self._completers = completers or Completers()
 
     async def execute(self, credential: Credential, query: CompletionQuery, door: Door) -> Completion:
         """Raises ResourceNotFound, PromptNotFound, InvalidInput for an argument that is not there,
@@ -51,29 +58,40 @@ class CompleteArgument:
         principal = caller.acting_for(query.tenant)
         if principal is None:
             raise not_found(query.kind, query.name)
-        known = await (self._of_prompt if query.kind == "prompt" else self._of_resource)(principal, query, door)
-        typed = query.value.casefold()
-        fitting = [value for value in known if value.casefold().startswith(typed)]
-        return Completion(tuple(fitting[:MAX_VALUES]), len(fitting))
+        listed = await (self._of_prompt if query.kind == "prompt" else self._of_resource)(principal, query, door)
+        values = await self._offered(listed[0], principal, query)
+        if values is None:
+            typed = query.value.casefold()
+            values = [value for value in listed[1] if value.casefold().startswith(typed)]
+        return Completion(tuple(values[:MAX_VALUES]), len(values))
 
-    async def _of_prompt(self, principal: Principal, query: CompletionQuery, door: Door) -> list[str]:
+    async def _offered(self, operation: Operation, caller: Principal, query: CompletionQuery) -> Sequence[str] | None:
+        """What a function of the embedding program offers; it has looked at what is typed."""
+        others = {name: value for name, value in query.arguments.items() if name != query.argument}
+        return await self._completers.offer(operation.key, query.argument, query.value, others, caller)
+
+    async def _of_prompt(
+        self, principal: Principal, query: CompletionQuery, door: Door
+    ) -> tuple[Operation, Sequence[str]]:
         prompt = await self._view.one(Prompt, principal, door, query.name)
         if prompt is None:
             raise not_found("prompt", query.name)
         for argument in prompt.arguments:
             if argument.name == query.argument:
-                return list(argument.completions)
+                return prompt, argument.completions
         raise InvalidInput(f"prompt {query.name} has no such argument")
 
-    async def _of_resource(self, principal: Principal, query: CompletionQuery, door: Door) -> list[str]:
+    async def _of_resource(
+        self, principal: Principal, query: CompletionQuery, door: Door
+    ) -> tuple[Operation, Sequence[str]]:
         resource = await self._view.one(Resource, principal, door, query.name)
         if resource is None:
             raise not_found("resource", query.name)
         if query.argument not in resource.template.names:
             raise InvalidInput(f"resource template {query.name} has no such variable")
-        if resource.key != TOOL_PAGES.key:
-            return []  # only the back end knows the values of its variables
-        return [tool.name for tool in await self._view.all(Tool, principal, door, _is_any)]
+        if resource.key == TOOL_PAGES.key:
+            return resource, [tool.name for tool in await self._view.all(Tool, principal, door, _is_any)]
+        return resource, resource.completions.get(query.argument, ())
 
 
 def _is_any(_: Tool) -> bool:

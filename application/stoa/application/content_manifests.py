@@ -33,6 +33,7 @@ class ResourceSpec(ManifestModel):
     description: str = ""
     mime_type: str | None = None
     size: int | None = Field(default=None, ge=0)
+    completions: dict[str, tuple[str, ...]] = Field(default={})
     text: str | None = None
     blob: str | None = None
     endpoint: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+")
@@ -62,6 +63,7 @@ class ResourceManifest(Manifest):
             description=spec.description,
             mime_type=spec.mime_type,
             size=self._size(),
+            completions=spec.completions,
             tags=spec.tags,
             binding=self._binding(uri),
             timeout_seconds=spec.timeout,
@@ -83,6 +85,9 @@ class ResourceManifest(Manifest):
             raise InvalidInput(f"spec.{field}: {caught}") from caught
         if bool(variables) != (field == "uriTemplate"):
             raise InvalidInput(f"spec.{field}: a uriTemplate has a {{variable}}, a uri has none")
+        for name in spec.completions:
+            if name not in variables:
+                raise InvalidInput(f"spec.completions: {name} is not a variable of spec.uriTemplate")
         if spec.endpoint is None:
             contents = StaticResource(uri=uri, mime_type=spec.mime_type, text=spec.text, blob=spec.blob)
             return StaticBinding(contents=(contents,))

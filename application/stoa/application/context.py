@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.tool_backend import CallContext
+from stoa.application.resource_access import ResourceAccess
 from stoa.domain.dialogue import (
     NO_CAPABILITIES,
     ClientCapabilities,
@@ -37,7 +38,7 @@ from stoa.domain.dialogue import (
 from stoa.domain.errors import ClientCannot, ClientRefused
 from stoa.domain.identity import Principal
 from stoa.domain.json_value import JsonObject
-from stoa.domain.result import TextContent
+from stoa.domain.result import EmbeddedResource, TextContent
 from stoa.domain.sampling import IncludeContext
 
 
@@ -45,10 +46,11 @@ class Context:
     """Of one call. Calls from doors without a way back (REST, command line) have a client that can do nothing:
     progress and log messages are dropped, questions raise ClientCannot."""
 
-    __slots__ = ("_call", "_channel", "_questions")
+    __slots__ = ("_call", "_channel", "_questions", "_resources")
 
-    def __init__(self, call: CallContext) -> None:
+    def __init__(self, call: CallContext, resources: ResourceAccess) -> None:
         self._call = call
+        self._resources = resources
         self._channel: ClientChannel | None = call.channel
         self._questions = 0
 
@@ -88,6 +90,17 @@ class Context:
         questions that come before the work. From here on progress and log messages are the task's status, and questions
         wait in it; when they are answered, the function runs again from its start, in the background at once."""
         return self._channel is not None and await self._channel.begin_task()
+
+    async def read_resource(self, uri: str) -> tuple[EmbeddedResource, ...]:
+        """Read a resource as the caller: an invocation of its own, authorised, limited and metered, without a way to
+        the client. Raises ResourceUnreadable when there is nothing to read or reads are nested too deeply, and
+        NotPermitted, QuotaExceeded or Unavailable like any call."""
+        return await self._resources.read(uri, self._call)
+
+    def resource_updated(self, uri: str) -> None:
+        """Tell those of the caller's tenant who watch it that what is read under `uri` has changed (a caller without a
+        tenant tells all who watch the global one). Raises ResourceUnreadable when nothing is read there."""
+        self._resources.updated(uri, self._call)
 
     async def sample(
         self,

@@ -21,6 +21,7 @@ import pydantic_core
 from stoa.application.admit_caller import AdmitCaller
 from stoa.application.caller_view import CallerView
 from stoa.application.complete_argument import CompleteArgument
+from stoa.application.completers import Completer, Completers
 from stoa.application.invoke_tool import InvokeTool
 from stoa.application.list_operations import ListOperations, ListQuery, Page
 from stoa.application.local_backend import Function, LocalBackend, name_of
@@ -46,10 +47,12 @@ from stoa.application.ports.token_verifier import TokenVerifier
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.application.refresh_catalogue import RefreshCatalogue
+from stoa.application.resource_access import ResourceAccess
 from stoa.application.routed_arguments import RoutedArgument
 from stoa.application.static_backend import StaticBackend
 from stoa.application.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.tool_registry import ToolRegistry
+from stoa.application.watch_resources import WatchResources
 from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
@@ -96,7 +99,9 @@ class Gateway:
         clock = clock or SystemClock()
         policy = policy or RulesPolicyEngine()
         limiter = limiter or InMemoryRateLimiter(clock)
-        self._local = LocalBackend()
+        access = ResourceAccess(self._execute, self._announce)
+        self._local = LocalBackend(access)
+        self._completers = Completers()
         view = self._view = CallerView(lambda: self.registry.catalogue, policy)
         self._backends = (self._local, StaticBackend(), ToolPages(view), *backends)
         self._manifests = InMemoryToolSource()
@@ -133,7 +138,8 @@ class Gateway:
         self.list_tools = ListOperations(Tool, admission=self.admission, view=view)
         self.list_resources = ListOperations(Resource, admission=self.admission, view=view)
         self.list_prompts = ListOperations(Prompt, admission=self.admission, view=view)
-        self.complete_argument = CompleteArgument(admission=self.admission, view=view)
+        self.complete_argument = CompleteArgument(admission=self.admission, view=view, completers=self._completers)
+        self.watch_resources = WatchResources(self.registry, policy, view)
         self.add(TOOL_PAGES)
 
     async def invoke(
@@ -241,15 +247,19 @@ class Gateway:
         name: str | None = None,
         description: str | None = None,
         tenant: str | None = None,
+        completions: Mapping[str, Sequence[str] | Completer] = MappingProxyType({}),
         **rest: Any,
     ) -> Callable[[F], F]:
         """Register a function that reads a resource: `uri` is its URI, or a template whose `{variables}` are the
-        function's parameters. It returns str, bytes or a ToolResult. `rest` are further fields of Resource."""
+        function's parameters. It returns str, bytes or a ToolResult. `completions`: as for `prompt`, of variables.
+        `rest` are further fields of Resource."""
 
         def register(target: F) -> F:
             key = f"{tenant or 'global'}/resource:{uri}"
             fields = {"label": name or name_of(target), "description": description or _doc(target), "tenant": tenant}
-            self.add(resource_of(uri, key, self._local.add(key, target), fields | rest))
+            resource = resource_of(uri, key, self._local.add(key, target), _listed(completions), fields | rest)
+            self._complete(resource, completions, resource.template.names)
+            self.add(resource)
             return target
 
         return register
@@ -265,22 +275,45 @@ class Gateway:
         name: str | None = None,
         description: str | None = None,
         tenant: str | None = None,
-        completions: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        completions: Mapping[str, Sequence[str] | Completer] = MappingProxyType({}),
         **rest: Any,
     ) -> Any:
         """Register a function that writes a prompt; usable with and without parentheses. Its parameters are the
         arguments, which arrive as text. It returns str or a list of PromptMessage. `completions`: values to propose
-        for a parameter. `rest` are further fields of Prompt."""
+        for a parameter, or a function that finds them (see `stoa.application.completers`); an Enum or a Literal needs
+        none. `rest` are further fields of Prompt."""
 
         def register(target: Function) -> Function:
             prompt_name = name or name_of(target)
             key = f"{tenant or 'global'}/prompt:{prompt_name}"
             fields = {"description": description or _doc(target), "tenant": tenant, **rest}
-            proposed = {parameter: tuple(values) for parameter, values in completions.items()}
-            self.add(prompt_of(prompt_name, key, self._local.add(key, target), proposed, fields))
+            prompt = prompt_of(prompt_name, key, self._local.add(key, target), _listed(completions), fields)
+            self._complete(prompt, completions, [argument.name for argument in prompt.arguments])
+            self.add(prompt)
             return target
 
         return register if function is None else register(function)
+
+    def _complete(
+        self, operation: Operation, completions: Mapping[str, Sequence[str] | Completer], names: Sequence[str]
+    ) -> None:
+        for name, proposed in completions.items():
+            if name not in names:
+                raise InvalidInput(f"{operation.name}: completions for {name}, which is no parameter")
+            if callable(proposed):
+                self._completers.add(operation.key, name, proposed)
+
+    def resource_updated(self, uri: str, *, tenant: str | None = None) -> None:
+        """Tell those who watch it that what is read under `uri` has changed: in the view of `tenant` only its own
+        callers, without one everybody who sees the global resource. May be called from any thread; bursts are folded.
+        Raises ResourceNotFound when nothing is read there."""
+        self._announce(uri, None if tenant is None else TenantId(tenant))
+
+    async def _execute(self, invocation: Invocation) -> Outcome:
+        return await self.invoke_tool.execute(invocation)
+
+    def _announce(self, uri: str, tenant: TenantId | None) -> None:
+        self.watch_resources.announce(uri, tenant)
 
     def add_openapi(
         self, text: str, *, location: str = "openapi", options: ConversionOptions = ConversionOptions()
@@ -312,10 +345,15 @@ class Gateway:
         """Release the back ends' connections."""
         for backend in self._backends:
             await backend.close()
+        self._completers.close()
 
 
 def _doc(function: Function) -> str:
     return (function.__doc__ or "").strip()
+
+
+def _listed(completions: Mapping[str, Sequence[str] | Completer]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(values) for name, values in completions.items() if not callable(values)}
 
 
 def _plain(arguments: Any) -> Any:

@@ -179,7 +179,7 @@ class InvokeTool:
                 if channel is not None:
                     asking = AskingCall(invocation, principal, tool, arguments, request_id)
                     governed = GovernedChannel(channel, self._questions, asking, deadline)
-                context = CallContext(permit, principal, request_id, governed, invocation.door)
+                context = CallContext(permit, principal, request_id, governed, invocation.door, invocation.consumer)
                 answer = await registered.call(arguments, context)
         except TimeoutError as late:
             raise BackendTimedOut(f"No answer within {tool.timeout_seconds:g} s") from late

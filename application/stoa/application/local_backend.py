@@ -13,6 +13,7 @@ from stoa.application.context import Context
 from stoa.application.local_content import contents_of, messages_of
 from stoa.application.manifests import describe_validation_error
 from stoa.application.ports.tool_backend import BackendCall, CallContext, ToolBackend
+from stoa.application.resource_access import NO_RESOURCES, ResourceAccess
 from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
@@ -27,7 +28,8 @@ class LocalBackend(ToolBackend):
 
     kind = "local"
 
-    def __init__(self) -> None:
+    def __init__(self, resources: ResourceAccess = NO_RESOURCES) -> None:
+        self._resources = resources
         self._functions: dict[str, Function] = {}
 
     def add(self, key: str, function: Function) -> JsonObject:
@@ -46,7 +48,7 @@ class LocalBackend(ToolBackend):
     def prepare(self, tool: Operation) -> BackendCall:
         if not isinstance(tool.binding, LocalBinding) or tool.binding.function not in self._functions:
             raise InvalidInput(f"{tool.kind} {tool.name}: its function is not registered in this process")
-        return _LocalCall(tool, self._functions[tool.binding.function])
+        return _LocalCall(tool, self._functions[tool.binding.function], self._resources)
 
     async def close(self) -> None:
         self._functions.clear()
@@ -98,8 +100,9 @@ def _is_async(function: Function) -> bool:
 
 
 class _LocalCall(BackendCall):
-    def __init__(self, tool: Operation, function: Function) -> None:
+    def __init__(self, tool: Operation, function: Function, resources: ResourceAccess) -> None:
         self._tool = tool
+        self._resources = resources
         self._function = function
         self._is_async = _is_async(function)
         self._signature = _Signature(function)
@@ -116,7 +119,7 @@ class _LocalCall(BackendCall):
             return ToolResult.error(f"Invalid arguments: {problem}")
         values = {name: getattr(typed, field) for field, name in self._signature.parameters.items()}
         if self._signature.context is not None:
-            values[self._signature.context] = Context(context)
+            values[self._signature.context] = Context(context, self._resources)
         if self._is_async:
             return self._result(await self._function(**values))
         return self._result(await asyncio.to_thread(self._function, **values))

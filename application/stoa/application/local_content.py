@@ -14,7 +14,9 @@ from stoa.domain.result import EmbeddedResource, PromptMessage, TextContent, Too
 from stoa.domain.uri_template import UriTemplate
 
 
-def resource_of(uri: str, key: str, schema: JsonObject, fields: Mapping[str, Any]) -> Resource:
+def resource_of(
+    uri: str, key: str, schema: JsonObject, proposed: Mapping[str, tuple[str, ...]], fields: Mapping[str, Any]
+) -> Resource:
     """The resource that a function with this input schema reads. Raises InvalidInput when its parameters are not the
     template's variables."""
     try:
@@ -24,8 +26,12 @@ def resource_of(uri: str, key: str, schema: JsonObject, fields: Mapping[str, Any
     parameters, required = set(as_object(schema.get("properties"))), set(schema.get("required", ()))
     if not required <= variables <= parameters:
         raise InvalidInput(f"{uri}: the function's parameters must be the variables of the URI template")
+    known = {name: proposed.get(name) or listed_values(schema, name) for name in sorted(variables)}
+    completions = {name: values for name, values in known.items() if values}
     binding = LocalBinding(function=key)
-    return Resource.model_validate({"name": uri, "input_schema": schema, "binding": binding, **fields})
+    return Resource.model_validate(
+        {"name": uri, "input_schema": schema, "binding": binding, "completions": completions, **fields}
+    )
 
 
 def prompt_of(
@@ -33,19 +39,31 @@ def prompt_of(
 ) -> Prompt:
     """The prompt that a function with this input schema writes: its parameters are the arguments."""
     parameters, required = as_object(schema.get("properties")), set(schema.get("required", ()))
-    if unknown := completions.keys() - parameters.keys():
-        raise InvalidInput(f"{name}: completions for {', '.join(sorted(unknown))}, which is no parameter")
     arguments = [
         PromptArgument(
             name=parameter,
             description=as_object(about).get("description", ""),
             required=parameter in required,
-            completions=completions.get(parameter, ()),
+            completions=completions.get(parameter) or listed_values(schema, parameter),
         )
         for parameter, about in parameters.items()
     ]
     binding = LocalBinding(function=key)
     return Prompt.model_validate({"name": name, "arguments": arguments, "binding": binding, **fields})
+
+
+def listed_values(schema: JsonObject, parameter: str) -> tuple[str, ...]:
+    """The texts that a parameter's type lists (an Enum, a Literal); empty when it lists none."""
+    about = as_object(as_object(schema.get("properties")).get(parameter))
+    branches = [about, *map(as_object, about.get("anyOf", ()))]
+    named = [as_object(schema.get("$defs")).get(str(one.get("$ref", "")).rpartition("/")[2]) for one in branches]
+    values = [
+        value
+        for one in (*branches, *map(as_object, named))
+        for value in (*one.get("enum", ()), one.get("const"))
+        if isinstance(value, str)
+    ]
+    return tuple(dict.fromkeys(values))
 
 
 def contents_of(value: Any) -> ToolResult:

@@ -20,7 +20,7 @@
        ├─ IdentityUnavailable  PolicyUnavailable  LimiterUnavailable  MeteringUnavailable  TasksUnavailable
        │                          governing parts: the call is refused
        ├─ BackendUnavailable  BackendTimedOut  BackendSpokeNonsense
-       │                          the back end: the call finished, with an error result
+       │  └─ ResourceUnreadable    the back end: the call finished, with an error result
        └─ ContentUnavailable      the same of a resource or prompt, whose answers have no form for errors
 
 A message is safe to show to the caller: never a secret, never a library's own text. A tool that ran and
@@ -272,6 +272,16 @@ class BackendSpokeNonsense(Unavailable):
     """The tool's back end answered something that its protocol does not allow."""
 
     code = "backend_protocol_error"
+
+
+class ResourceUnreadable(BackendUnavailable):
+    """A function's own read of a resource gave nothing; `reason` is how that read ended."""
+
+    code = "resource_unreadable"
+
+    def __init__(self, reason: StoaError) -> None:
+        super().__init__(reason.message)
+        self.reason = reason
 
 
 class ContentUnavailable(Unavailable):

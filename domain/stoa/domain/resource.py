@@ -3,7 +3,7 @@
 import base64
 import binascii
 from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
@@ -41,6 +41,8 @@ class Resource(Operation):
     mime_type: str | None = None
     size: int | None = Field(default=None, ge=0)
     """Bytes, where that is known."""
+    completions: dict[str, tuple[str, ...]] = Field(default={})
+    """Values to propose for a variable of a template; others are allowed too."""
 
     @field_validator("name")
     @classmethod
@@ -57,6 +59,12 @@ class Resource(Operation):
                 return {**fields, "input_schema": string_schema({name: {} for name in names}, names)}
             case _:
                 return fields
+
+    @model_validator(mode="after")
+    def _proposes_for_its_variables(self) -> Self:
+        if unknown := self.completions.keys() - set(self.template.names):
+            raise ValueError(f"completions for {', '.join(sorted(unknown))}, which is no variable of the URI template")
+        return self
 
     @cached_property
     def template(self) -> UriTemplate:

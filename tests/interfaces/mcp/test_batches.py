@@ -1,9 +1,11 @@
 """JSON-RPC batches, which the two oldest revisions have."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from tests.interfaces.doors import World, new_world
+from tests.interfaces.mcp.test_sessions import opened
 
 from stoa.domain.rate_limit import RateLimit
 from stoa.interfaces.mcp.engine import MAX_BATCH
@@ -76,3 +78,36 @@ async def test_every_call_of_a_strangers_batch_is_metered(world: World) -> None:
     answer = await world.post([_add(1, 1), NOTE, _add(2, 1)], version="2025-03-26", token=None)
     assert answer.status == 401
     assert [(event.status.value, event.tool) for event in world.events] == [("unauthorized", "add")] * 2
+
+
+@pytest.mark.parametrize("revision", ["2024-11-05", "2025-03-26"])
+async def test_a_batch_belongs_to_a_session_as_a_whole_and_follows_what_that_agreed_on(revision: str) -> None:
+    world = new_world(has_sessions=True)
+    client = await opened(world, revision=revision)
+    headers: dict[str, str | None] = {"mcp-session-id": client.id}
+    answer = await world.post([_ping(1), NOTE, _add(2, 1)], headers=headers)
+    assert [reply["id"] for reply in answer.json()] == [1, 2]
+    assert (await world.post([_ping(1)], headers=headers, token="beta-viewer")).status == 404
+    assert (await world.post([_ping(1)], headers={"mcp-session-id": "stale"})).status == 404
+    newer = await opened(world, revision="2025-11-25")
+    refused = await world.post([_ping(1)], version="2025-03-26", headers={"mcp-session-id": newer.id})
+    assert (refused.status, refused.json()["error"]["code"]) == (400, -32600)
+
+
+async def test_a_request_of_a_batch_can_be_cancelled_and_the_others_are_answered() -> None:
+    world, started = new_world(has_sessions=True), asyncio.Event()
+
+    @world.gateway.tool
+    async def forever() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    client = await opened(world, revision="2025-03-26")
+    headers: dict[str, str | None] = {"mcp-session-id": client.id}
+    call = {"jsonrpc": "2.0", "id": "slow", "method": "tools/call", "params": {"name": "forever"}}
+    batch = asyncio.create_task(world.post([_ping(1), call, _add(2, 1)], headers=headers))
+    await started.wait()
+    await client.tell({"method": "notifications/cancelled", "params": {"requestId": "slow"}})
+    ping, cancelled, add = (await batch).json()
+    assert (ping["id"], cancelled["error"]["code"], add["id"]) == (1, -32800, 2)
+    assert [event.status.value for event in world.events] == ["cancelled", "success"]

@@ -1,5 +1,6 @@
 """Resources, prompts and completion: what each revision gets to see, held against the official models."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -255,3 +256,38 @@ async def test_completion_counts_against_the_caller(version: str) -> None:
     await _complete(world, version, GREET, "name", "", token="alpha-viewer")
     params = {"ref": GREET, "argument": {"name": "name", "value": ""}}
     assert (await _error(world, version, "completion/complete", params, token="alpha-viewer"))["code"] == 4290
+
+
+@EVERY
+async def test_completion_depends_on_the_arguments_that_are_known_already(version: str) -> None:
+    world = new_world()
+
+    def towns(value: str, arguments: Mapping[str, str]) -> list[str]:
+        return sorted(f"{name}={text}" for name, text in arguments.items())
+
+    world.gateway.prompt(lambda town, country: town + country, name="travel", completions={"town": towns})
+    params: dict[str, Any] = {
+        "ref": {"type": "ref/prompt", "name": "travel"},
+        "argument": {"name": "town", "value": ""},
+        "context": {"arguments": {"country": "fr", "town": "not this"}},
+    }
+    found = (await _result(world, version, "completion/complete", params))["completion"]
+    assert found["values"] == (["country=fr"] if version >= "2025-06-18" else [])
+    for context in ([], "x", None, {"arguments": []}, {"arguments": {"country": 1}}):
+        answer = (await _ask(world, version, "completion/complete", {**params, "context": context})).json()
+        if version >= "2025-06-18":
+            assert answer["error"]["code"] == -32602
+        else:
+            assert answer["result"]["completion"]["values"] == [], "older revisions do not know it: it is ignored"
+
+
+@EVERY
+async def test_of_many_values_a_hundred_are_sent_and_the_rest_is_announced(version: str) -> None:
+    world = new_world()
+    listed = [f"v{number:03}" for number in range(101)]
+    world.gateway.prompt(lambda name: name, name="many", completions={"name": listed})
+    ref = {"type": "ref/prompt", "name": "many"}
+    found = await _complete(world, version, ref, "name", "v")
+    assert found == {"values": listed[:100], "total": 101, "hasMore": True}
+    exactly = await _complete(world, version, ref, "name", "v0")
+    assert (len(exactly["values"]), exactly["total"], exactly["hasMore"]) == (100, 100, False)

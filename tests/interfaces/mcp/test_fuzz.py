@@ -1,5 +1,6 @@
 """Whatever is posted, the answer is well formed: 2xx or 4xx, and a JSON-RPC body or an empty 202."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp.shared.inbound import encode_header_value
 from tests.interfaces.doors import LEGACY, MODERN, Answer, World, envelope, new_world
+
+from stoa.interfaces.mcp.envelope import is_stateless
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 values = st.recursive(
@@ -81,14 +84,25 @@ async def test_arbitrary_headers_get_a_well_formed_answer(headers: dict[str, str
         assert _is_well_formed(answer)
 
 
-METHODS = ["initialize", "ping", "server/discover", "tools/list", "tools/call", "notifications/initialized"]
-NAMES = ["add", "echo", "note", "wipe", "private", "rare", "table", "media"]
+METHODS = [*new_world(has_sessions=True).engine.methods, "notifications/initialized", "notifications/cancelled"]
+METHODS.remove("subscriptions/listen")  # its answer is a stream
+NAMES = ["add", "echo", "note", "wipe", "private", "rare", "table", "media", "greet"]
+URIS = ["memo://plain", "memo://alpha", "memo://beta", "memo://items/a/1", "stoa://tools/add", "memo://down"]
 params = st.fixed_dictionaries(
     {},
     optional={
         "name": st.sampled_from(NAMES) | values,
         "arguments": st.dictionaries(st.sampled_from(["a", "b", "value", "text"]), values, max_size=3) | values,
+        "uri": st.sampled_from(URIS) | values,
         "cursor": values,
+        "level": st.sampled_from(["info", "error"]) | values,
+        "ref": st.fixed_dictionaries({"type": st.sampled_from(["ref/prompt", "ref/resource"]), "name": values})
+        | values,
+        "argument": st.fixed_dictionaries({"name": text, "value": text}) | values,
+        "context": values,
+        "requestId": values,
+        "requestState": values,
+        "inputResponses": values,
         "protocolVersion": st.sampled_from(LEGACY) | values,
         "_meta": st.sampled_from([envelope(), envelope("v999"), {}]) | values,
     },
@@ -117,8 +131,75 @@ async def test_messages_of_every_kind_get_a_well_formed_answer(message: Any, ver
     before = len(WORLD.events)
     answer = await WORLD.post(None, body=json.dumps(message).encode(), headers=headers)
     assert _is_well_formed(answer)
-    calls = [m for m in (message if isinstance(message, list) else [message]) if m.get("method") == "tools/call"]
-    assert len(WORLD.events) - before <= len(calls), "one event a call at most"
+    assert len(WORLD.events) - before <= _metered(message), "one event a call at most"
+
+
+def _metered(message: Any) -> int:
+    each = message if isinstance(message, list) else [message]
+    return sum(m.get("method") in ("tools/call", "resources/read", "prompts/get") for m in each)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    messages | st.lists(messages, max_size=4),
+    st.sampled_from([None, *LEGACY]),
+    st.sampled_from(LEGACY),
+    st.sampled_from(["alpha-admin", "beta-viewer", None]),
+    st.sampled_from(["application/json", "application/json, text/event-stream"]),
+)
+async def test_messages_in_a_session_get_a_well_formed_answer(
+    message: Any, version: str | None, agreed: str, token: str | None, accept: str
+) -> None:
+    world = _with_sessions()
+    session = await _session(world, agreed)
+    headers = {"mcp-protocol-version": version, "mcp-session-id": session, "accept": accept}
+    answer = await world.post(None, body=json.dumps(message).encode(), headers=headers, token=token)
+    assert _is_well_formed(answer)
+    begins_anew = isinstance(message, dict) and message.get("method") == "initialize"
+    if token == "beta-viewer" and not is_stateless(version, message) and not begins_anew:
+        assert answer.status == 404
+    assert token is not None or answer.status == 401
+    assert len(world.events) <= _metered(message)
+    assert (await world.legacy("ping", headers={"mcp-session-id": session})).status == 200, "it did no harm"
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["GET", "DELETE", "PUT", "HEAD", "OPTIONS", "PATCH", "TRACE"]),
+    st.dictionaries(
+        st.sampled_from(["accept", "mcp-protocol-version", "last-event-id", "origin", "authorization", "x-request-id"]),
+        header_values,
+    ),
+    st.sampled_from(["own", "foreign", "none"]) | header_values,
+    st.sampled_from(["alpha-admin", "beta-viewer", "forged", None]),
+)
+async def test_other_http_methods_get_a_well_formed_answer(
+    http_method: str, headers: dict[str, str], named: str, token: str | None
+) -> None:
+    world = _with_sessions()
+    session = await _session(world, "2025-11-25")
+    chosen = {"own": session, "foreign": await _session(world, "2025-11-25", "beta-viewer")}
+    if named != "none":
+        headers = {**headers, "mcp-session-id": chosen.get(named, named)}
+    so_far, gone = Answer(), asyncio.Event()
+    gone.set()
+    answer = await world.request(http_method, "/mcp", headers=headers, token=token, into=so_far, gone=gone)
+    assert 200 <= answer.status < 500
+    if answer.header("content-type") == "text/event-stream":
+        assert (http_method, token, named) in {("GET", "alpha-admin", "own"), ("GET", "beta-viewer", "foreign")}
+        assert b"data: {" not in answer.body, "nothing has happened in the session"
+    else:
+        assert answer.body in {b"", b"{}"} or answer.status in {400, 403} or _is_well_formed(answer)
+
+
+def _with_sessions() -> World:
+    return new_world(has_sessions=True)
+
+
+async def _session(world: World, revision: str, token: str = "alpha-admin") -> str:
+    params = {"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+    answer = await world.legacy("initialize", params, version=None, token=token)
+    return answer.header("mcp-session-id") or ""
 
 
 WORLD = _world()

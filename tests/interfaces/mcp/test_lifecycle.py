@@ -8,7 +8,7 @@ from tests.interfaces.doors import LEGACY, MODERN, World
 
 PLAIN = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
 CHANGING = {name: {"listChanged": True} for name in ("tools", "resources", "prompts")}
-OFFERED = {**PLAIN, **CHANGING, "logging": {}}
+OFFERED = {**PLAIN, **CHANGING, "resources": {"listChanged": True, "subscribe": True}, "logging": {}}
 
 
 def _hello(version: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.interfaces.doors import LEGACY, MODERN, World, envelope, modern
+from tests.interfaces.doors import LEGACY, MODERN, World, envelope, modern, new_world
 
 
 def _error(answer: Any) -> tuple[int, int, Any]:
@@ -96,3 +96,41 @@ async def test_both_eras_are_served_side_by_side_with_the_same_id(world: World) 
     stateless = await world.modern("tools/list", request_id=1)
     assert "resultType" not in handshake.json()["result"]
     assert stateless.json()["result"]["resultType"] == "complete"
+
+
+async def test_every_row_of_the_routing_table_is_right_on_one_url_in_one_run_with_a_session_open() -> None:
+    world = new_world(has_sessions=True)
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+    session = (await world.legacy("initialize", hello, version=None)).header("mcp-session-id") or ""
+    mine, stale = {"mcp-session-id": session}, {"mcp-session-id": "stale", "last-event-id": "s:0"}
+    without_envelope = await world.legacy("tools/list", version=MODERN, headers=mine)
+    rows = [
+        (await world.modern("tools/list", headers=stale), 200, None),
+        (without_envelope, 400, -32602),
+        (await world.modern("tools/list", headers={**mine, "mcp-protocol-version": None}), 400, -32020),
+        (await world.modern("tools/list", headers={**mine, "mcp-protocol-version": "2025-11-25"}), 400, -32020),
+        (await world.modern("initialize", hello, headers=mine), 404, -32601),
+        (await world.legacy("initialize", hello, version=None, headers=stale), 200, None),
+        (await world.legacy("initialize", hello, version="2025-03-26"), 200, None),
+        (await world.legacy("tools/list", headers=mine), 200, None),
+        (await world.legacy("tools/list", version=None, headers=mine), 200, None),
+        (await world.legacy("tools/list", headers=stale), 404, -32600),
+        (await world.legacy("ping", version=None, headers=stale), 404, -32600),
+        (await world.legacy("no/such", headers=mine), 200, -32601),
+    ]
+    for number, (answer, status, code) in enumerate(rows):
+        error = answer.json().get("error", {})
+        assert (number, answer.status, error.get("code")) == (number, status, code)
+    assert [number for number, (answer, _, _) in enumerate(rows) if answer.header("mcp-session-id")] == [5, 6]
+
+
+@pytest.mark.parametrize("http_method", ["GET", "DELETE"])
+@pytest.mark.parametrize("version", [MODERN, "v999", "2027-01-01", ""])
+async def test_streams_and_ends_are_of_the_handshake_era_alone(http_method: str, version: str) -> None:
+    world = new_world(has_sessions=True)
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+    session = (await world.legacy("initialize", hello, version=None)).header("mcp-session-id") or ""
+    headers = {"mcp-session-id": session, "mcp-protocol-version": version, "accept": "text/event-stream"}
+    answer = await world.request(http_method, "/mcp", headers=headers)
+    assert (answer.status, answer.header("allow")) == (405, "POST")
+    assert (await world.legacy("ping", headers={"mcp-session-id": session})).status == 200

@@ -22,6 +22,7 @@ class CallContext:
     channel: ClientChannel | None = None
     """The way back to the client; None: it cannot be told or asked anything."""
     door: Door = "library"
+    consumer: str = "unknown"
 
 
 class BackendCall(Protocol):

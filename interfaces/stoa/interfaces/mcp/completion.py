@@ -1,10 +1,11 @@
 """completion/complete."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from stoa.application.complete_argument import CompletionQuery
 from stoa.application.gateway import Gateway
-from stoa.domain.json_value import JsonObject, as_object
+from stoa.domain.json_value import JsonObject, as_object, is_object
 from stoa.interfaces.mcp import messages, shaping
 from stoa.interfaces.mcp.exchange import MethodCall
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
@@ -45,7 +46,21 @@ def _query(call: MethodCall) -> CompletionQuery:
     match ref.get(member), argument.get("name"), argument.get("value"):
         case str() as name, str() as argument_name, str() as value:
             return CompletionQuery(
-                kind=kind, name=name, argument=argument_name, value=value, tenant=call.exchange.tenant
+                kind=kind,
+                name=name,
+                argument=argument_name,
+                value=value,
+                tenant=call.exchange.tenant,
+                arguments=_known(call) if call.revision.has_completion_context else {},
             )
         case _:
             raise Fault(INVALID_PARAMS, f"params.ref.{member}, argument.name and argument.value must be strings")
+
+
+def _known(call: MethodCall) -> Mapping[str, str]:
+    """The arguments that the client knows already. Raises Fault."""
+    context = call.request.params.get("context", {})
+    arguments = context.get("arguments", {}) if is_object(context) else None
+    if not is_object(arguments) or not all(isinstance(value, str) for value in arguments.values()):
+        raise Fault(INVALID_PARAMS, "params.context.arguments must be an object of strings")
+    return arguments

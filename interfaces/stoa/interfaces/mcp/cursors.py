@@ -1,5 +1,6 @@
-"""Opaque pagination cursors. Stateless: a cursor holds the name after which the next page begins, so pages stay
-right while tools come and go, on every replica."""
+"""Opaque pagination cursors. Stateless: a cursor holds the name after which the next page of a list begins, so pages
+stay right while tools come and go, on every replica. It is not sealed: it opens nothing that its bearer could not list.
+"""
 
 import base64
 import binascii
@@ -7,17 +8,21 @@ from typing import Any
 
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
 
-
-def encode(after: str) -> str:
-    return base64.urlsafe_b64encode(b"\x01" + after.encode()).decode("ascii")
+_VERSION = b"\x02"
 
 
-def decode(cursor: Any) -> str:
-    """The name in a cursor of ours. Raises Fault (invalid params) for any other."""
+def encode(after: str, of: str) -> str:
+    """`of`: the list that it belongs to."""
+    return base64.urlsafe_b64encode(_VERSION + of.encode() + b"\0" + after.encode()).decode("ascii")
+
+
+def decode(cursor: Any, of: str) -> str:
+    """The name in a cursor of ours for this list. Raises Fault (invalid params) for any other."""
     try:
         raw = base64.b64decode(cursor, altchars=b"-_", validate=True) if isinstance(cursor, str) else b""
-        if raw[:1] == b"\x01":
-            return raw[1:].decode("utf-8")
+        after = raw.removeprefix(_VERSION + of.encode() + b"\0").decode("utf-8")
     except (binascii.Error, ValueError) as caught:
         raise Fault(INVALID_PARAMS, "cursor is not one that this server gave") from caught
-    raise Fault(INVALID_PARAMS, "cursor is not one that this server gave")
+    if not after or encode(after, of) != cursor:  # of another list, or a second spelling of the same bytes
+        raise Fault(INVALID_PARAMS, "cursor is not one that this server gave")
+    return after

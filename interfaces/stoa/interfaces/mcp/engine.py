@@ -8,7 +8,7 @@ Strangers are told 401 before anything else; what they tried to call is metered 
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from stoa.application.gateway import Gateway
@@ -98,11 +98,12 @@ class McpEngine:
         self._sessions = sessions
         lifecycle = Lifecycle(version, gateway, sessions)
         channels = Channels(states or RequestStates(os.urandom(32), clock, resource.url), sessions, clock)
-        announce = None if sessions is None else sessions.announce
+        watch = gateway.watch_resources
         self.subscriptions = Subscriptions(
-            tuple(_LISTS.values()), lifecycle.server_info, clock, announce, debounce_seconds=debounce_seconds
+            tuple(_LISTS.values()), lifecycle.server_info, clock, watch, sessions, debounce_seconds=debounce_seconds
         )
         gateway.registry.subscribe(self._publish)
+        watch.subscribe(self.subscriptions.publish_update)
         listing = Listing(lifecycle.server_info, page_size)
         runs = RunTasks(
             gateway.invoke_tool,
@@ -143,8 +144,11 @@ class McpEngine:
         keys = (*(one.key for one in (*diff.added, *diff.changed)), *diff.removed)
         for name, owner in {(_LISTS[key.kind], key.tenant) for key in keys}:
             self.subscriptions.publish(name, owner)
-        if self._sessions is not None:
-            self.subscriptions.soon(self._sessions.tell_watchers(frozenset(keys)))
+
+    @property
+    def methods(self) -> Mapping[str, tuple[bool, bool]]:
+        """All methods: is it there in the handshake era, and in the stateless one?"""
+        return {name: (method.in_handshake_era, method.in_stateless_era) for name, method in self._methods.items()}
 
     async def close(self) -> None:
         """End the calls that go on in the background; no exchange is answered afterwards."""
@@ -205,7 +209,7 @@ class McpEngine:
             raise Fault(INVALID_REQUEST, "Accept text/event-stream to listen", http_status=406)
         await self._gateway.admission.limit(call.caller)
         task_ids = await self._tasks.watched(call)
-        reply = self.subscriptions.listen(call.request, call.caller, task_ids)
+        reply = await self.subscriptions.listen(call, task_ids)
         if task_ids and reply.feed is not None:
             self._tasks.follow(reply.feed, call, task_ids, self.subscriptions)
         return reply
@@ -290,13 +294,19 @@ class McpEngine:
         except Fault as fault:
             return _fault(fault, fault.http_status)
         if http_method == "GET":
-            return exchange.rejection or await self._follow(exchange, self._sessions, session, caller)
+            return await self._follow(exchange, self._sessions, session, caller)
         await self._sessions.end(session)
         return Reply(200, b"{}", (JSON,))
 
     async def _follow(self, exchange: Exchange, sessions: Sessions, session: Session, caller: Principal) -> Reply:
+        if exchange.rejection is not None:
+            return exchange.rejection
+        try:
+            await self._gateway.admission.limit(caller)
+        except StoaError as refusal:
+            return self._refusal(refusal, None)
         self.subscriptions.attend()
-        feed = await sessions.streams.follow(session, exchange.headers.get(b"last-event-id"))
+        feed = await sessions.streams.follow(session, exchange.headers.get(b"last-event-id"), caller)
         if caller.expires_at is not None:  # a stream must not outlive the right to it
             left = caller.expires_at - self._clock.now()
             feed.deadline = asyncio.get_running_loop().call_later(max(0.0, left.total_seconds()), feed.end)

@@ -29,11 +29,8 @@ class Lifecycle:
         self._sessions = sessions
         self._plain: JsonObject = {"tools": {}, "resources": {}, "prompts": {}, "completions": {}}
         changing: JsonObject = {name: {"listChanged": True} for name in ("tools", "resources", "prompts")}
+        changing["resources"]["subscribe"] = True
         self._capabilities: JsonObject = {**self._plain, **changing, "logging": {}}
-        self._of_sessions: JsonObject = {
-            **self._capabilities,
-            "resources": {"listChanged": True, "subscribe": True},
-        }
 
     async def initialize(self, call: MethodCall) -> Reply:
         """Never fails on the version: the client leaves if it cannot live with the answer."""
@@ -49,7 +46,7 @@ class Lifecycle:
             session = await self._sessions.begin(call.caller, revision.name, can)
             headers.append((HEADER, session.id.encode("ascii")))
         info = {name: value for name, value in self.server_info.items() if name != "title" or revision.has_titles}
-        offered = self._plain if self._sessions is None else self._of_sessions
+        offered = self._plain if self._sessions is None else self._capabilities
         if not revision.has_completions_capability:
             offered = {name: value for name, value in offered.items() if name != "completions"}
         offer: JsonObject = {
@@ -65,6 +62,7 @@ class Lifecycle:
         level = log_level(call.request.params.get("level"))
         if call.session is None or self._sessions is None:
             raise Fault(INVALID_REQUEST, "A log level needs a session")
+        await self._gateway.admission.limit(call.caller)
         await self._sessions.change(replace(call.session, log_level=level))
         return messages.result(call.request.id, {})
 

@@ -14,8 +14,8 @@ from stoa.interfaces.mcp.invocations import invocation_of
 from stoa.interfaces.mcp.listing import Listing
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, INVALID_REQUEST, RESOURCE_NOT_FOUND, Fault
 from stoa.interfaces.mcp.sessions import Sessions
+from stoa.interfaces.mcp.subscriptions import MAX_WATCHED
 
-MAX_WATCHED = 1000
 READ_TTL_MS = 0
 """Contents may change at any moment, and the gateway is not told."""
 
@@ -44,22 +44,21 @@ class Resources:
     async def subscribe(self, call: MethodCall) -> bytes:
         """From now on the session's standalone stream says when this resource changed."""
         uri, session = self._watched(call)
-        caller = call.caller.acting_for(call.exchange.tenant)
-        found = None if caller is None else self._gateway.registry.find(caller.tenant, uri, "resource")
-        try:
-            if found is None:
-                raise ResourceNotFound(uri)
-            await self._gateway.list_resources.find(call.caller, call.exchange.tenant, found.tool.name, "mcp")
-        except ResourceNotFound as unknown:
-            raise Fault(RESOURCE_NOT_FOUND, unknown.message, data={"uri": uri, "code": unknown.code}) from unknown
-        if len(session.watched) >= MAX_WATCHED:
+        await self._gateway.admission.limit(call.caller)
+        watched = await self._gateway.watch_resources.watchable(call.caller, call.exchange.tenant, uri, "mcp")
+        if watched is None:
+            unknown = ResourceNotFound(uri)
+            raise Fault(RESOURCE_NOT_FOUND, unknown.message, data={"uri": uri, "code": unknown.code})
+        others = frozenset(entry for entry in session.watched if entry[0] != uri)
+        if len(others) >= MAX_WATCHED:
             raise Fault(INVALID_PARAMS, f"A session watches at most {MAX_WATCHED} resources")
-        await self._change(session, session.watched | {(uri, found.tool.key)})
+        await self._change(session, others | {(uri, watched)})
         return messages.result(call.request.id, {})
 
     async def unsubscribe(self, call: MethodCall) -> bytes:
         """What was not watched is left alone."""
         uri, session = self._watched(call)
+        await self._gateway.admission.limit(call.caller)
         await self._change(session, frozenset(entry for entry in session.watched if entry[0] != uri))
         return messages.result(call.request.id, {})
 

@@ -25,6 +25,8 @@ class Revision:
     """A sampling message may have several blocks."""
     has_elicitation_ids: bool = False
     """Elicitation by URL has an id, and is followed by a notification when it is done."""
+    has_completion_context: bool = True
+    """A completion may depend on the arguments that are known already."""
     allows_any_structured: bool = False
     """Structured content and output schemas need not be objects."""
 
@@ -44,6 +46,7 @@ LEGACY = {
             has_elicitation=False,
             has_client_details=False,
             has_content_lists=False,
+            has_completion_context=False,
         ),
         Revision(
             "2025-03-26",
@@ -53,6 +56,7 @@ LEGACY = {
             has_elicitation=False,
             has_client_details=False,
             has_content_lists=False,
+            has_completion_context=False,
         ),
         Revision("2025-06-18", has_client_details=False, has_content_lists=False),
         Revision("2025-11-25", has_elicitation_ids=True),

@@ -6,7 +6,7 @@ What a session agreed on is in a SessionStore; what is going on is in this proce
 
 import asyncio
 import secrets
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -78,12 +78,13 @@ class Sessions:
             if session is not None and session.hears_of(owner):
                 await self.streams.publish(session_id, STANDALONE, message)
 
-    async def tell_watchers(self, changed: frozenset[OperationKey]) -> None:
-        """Send resources/updated to the sessions that watch one of these resources and listen."""
-        for session_id in self.streams.listening():
+    async def tell_watchers(self, is_told: Callable[[Principal, str, OperationKey], Awaitable[bool]]) -> None:
+        """Send resources/updated to the sessions that listen, for what they watch and `is_told`."""
+        for session_id, reader in self.streams.readers():
             session = await self._store.find(session_id)
-            for uri, key in sorted(session.watched) if session is not None else ():
-                if key in changed:
+            watched = () if session is None else session.watched
+            for uri, key in sorted(watched, key=lambda entry: entry[0]):
+                if await is_told(reader, uri, key):
                     message = notification("notifications/resources/updated", {"uri": uri})
                     await self.streams.publish(session_id, STANDALONE, message)
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from stoa.application.ports.event_store import EventStore
+from stoa.domain.identity import Principal
 from stoa.domain.session import Session
 
 QUEUE_LIMIT = 1024
@@ -28,7 +29,9 @@ def frame(message: bytes, event_id: str | None = None) -> bytes:
 class Feed:
     """Frames waiting for one connection. Bounded: a client that does not read is let go, and may come back."""
 
-    def __init__(self, on_close: Callable[["Feed"], None] = lambda _: None) -> None:
+    def __init__(self, on_close: Callable[["Feed"], None] = lambda _: None, caller: Principal | None = None) -> None:
+        self.caller = caller
+        """Who reads it, as authenticated when it was opened."""
         self._frames: deque[bytes] = deque()
         self._changed = asyncio.Event()
         self._is_over = False
@@ -77,7 +80,7 @@ class Streams:
         self._events = events
         self._feeds: dict[tuple[str, str], Feed] = {}
         self._away_seconds = away_seconds
-        self._away: dict[str, asyncio.TimerHandle] = {}
+        self._away: dict[str, tuple[asyncio.TimerHandle, Principal | None]] = {}
 
     async def begin(self, session: Session, stream: str) -> bytes:
         """The frame that a stream begins with: an event without data, so that a client can come back before anything
@@ -100,7 +103,13 @@ class Streams:
         """Sessions whose standalone stream is open, or broke off lately."""
         return [*(session_id for session_id, stream in self._feeds if stream == STANDALONE), *self._away]
 
-    async def follow(self, session: Session, last_event_id: str | None) -> Feed:
+    def readers(self) -> list[tuple[str, Principal]]:
+        """Sessions whose standalone stream is open, or broke off lately, and who reads it."""
+        followed = [(key[0], feed.caller) for key, feed in self._feeds.items() if key[1] == STANDALONE]
+        away = [(session_id, caller) for session_id, (_, caller) in self._away.items()]
+        return [(session_id, caller) for session_id, caller in (*followed, *away) if caller is not None]
+
+    async def follow(self, session: Session, last_event_id: str | None, caller: Principal | None = None) -> Feed:
         """What came after that event, then what comes; without one, or one that is unknown, the session's standalone
         stream from now on. Takes the place of who followed the same stream before."""
         stream, _, number = (last_event_id or "").partition(":")
@@ -108,19 +117,19 @@ class Streams:
         if number.isdecimal() and len(number) <= 10:
             known = await self._events.replay(session.id, stream, int(number))
         if known is None:
-            feed = self._follow(session.id, STANDALONE)
+            feed = self._follow(session.id, STANDALONE, caller)
             start = await self.begin(session, STANDALONE)
             if start:
                 feed.push(start)
             return feed
-        feed = self._follow(session.id, stream)
+        feed = self._follow(session.id, stream, caller)
         for event in known.events:
             feed.push(frame(event.message, f"{stream}:{event.number}"))
         if known.is_over:
             feed.end()
         return feed
 
-    def _follow(self, session_id: str, stream: str) -> Feed:
+    def _follow(self, session_id: str, stream: str, caller: Principal | None) -> Feed:
         key = (session_id, stream)
 
         def forget(feed: Feed) -> None:
@@ -128,20 +137,20 @@ class Streams:
                 del self._feeds[key]
                 if stream == STANDALONE:
                     later = asyncio.get_running_loop().call_later
-                    self._away[session_id] = later(self._away_seconds, self._away.pop, session_id)
+                    self._away[session_id] = later(self._away_seconds, self._away.pop, session_id), caller
 
         if stream == STANDALONE:
             self._is_back(session_id)
         earlier = self._feeds.get(key)
         if earlier is not None:
             earlier.end()
-        feed = self._feeds[key] = Feed(forget)
+        feed = self._feeds[key] = Feed(forget, caller)
         return feed
 
     def _is_back(self, session_id: str) -> None:
         away = self._away.pop(session_id, None)
         if away is not None:
-            away.cancel()
+            away[0].cancel()
 
     async def end(self, session_id: str) -> None:
         """The session is gone."""

@@ -1,51 +1,75 @@
-"""Telling clients that a list changed: on the standalone streams of sessions, and on `subscriptions/listen` streams of
-the stateless era (2026-07-28, "Subscriptions").
+"""Telling clients that a list or a resource changed: on the standalone streams of sessions, and on
+`subscriptions/listen` streams of the stateless era (2026-07-28, "Subscriptions").
 
-Bursts are folded into one message, half a second after the first change.
+Bursts are folded: what changes within half a second is told once, at its end.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pydantic_core
 
 from stoa.application.ports.clock import Clock
+from stoa.application.watch_resources import ResourceUpdate, Updates, WatchResources
+from stoa.domain.errors import StoaError
 from stoa.domain.identity import Principal, TenantId
-from stoa.domain.json_value import JsonObject, is_object
-from stoa.interfaces.mcp.exchange import Reply
-from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault, Request, RequestId, notification
+from stoa.domain.json_value import JsonObject, is_array, is_object
+from stoa.domain.operation import OperationKey
+from stoa.interfaces.mcp.exchange import MethodCall, Reply
+from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault, RequestId, notification
+from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.shaping import SERVER_INFO_KEY
 from stoa.interfaces.mcp.streams import Feed, frame
+
+_log = logging.getLogger(__name__)
 
 SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
 DEBOUNCE_SECONDS = 0.5
 MAX_LISTENERS = 1024
+MAX_LISTENERS_OF_CALLER = 64
+MAX_WATCHED = 1000
+"""URIs that one session watches."""
+MAX_WATCHED_OF_STREAM = 100
+"""URIs that one listen stream watches: the policy is asked about all of them at once."""
 
-Announce = Callable[[bytes, TenantId | None], Coroutine[Any, Any, None]]
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    request_id: RequestId
+    kinds: frozenset[str]
+    watched: Mapping[str, OperationKey]
+    """URIs, with the resource that each was read from when the stream began."""
+    caller: Principal
 
 
 class Subscriptions:
-    """`kinds`: the lists that can change here, `tools`, `prompts` or `resources`. `announce` reaches the sessions."""
+    """`kinds`: the lists that can change here, `tools`, `prompts` or `resources`."""
 
     def __init__(
         self,
         kinds: tuple[str, ...],
         server_info: JsonObject,
         clock: Clock,
-        announce: Announce | None = None,
+        watch: WatchResources,
+        sessions: Sessions | None = None,
         *,
         debounce_seconds: float = DEBOUNCE_SECONDS,
     ) -> None:
         self._kinds = kinds
         self._server_info = server_info
         self._clock = clock
-        self._announce = announce
+        self._watch = watch
+        self._sessions = sessions
         self._debounce_seconds = debounce_seconds
-        self._listeners: dict[Feed, tuple[RequestId, frozenset[str], Principal]] = {}
+        self._listeners: dict[Feed, _Listener] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due: set[tuple[str, TenantId | None]] = set()
+        self._due_updates: set[ResourceUpdate] = set()
         self._telling: set[asyncio.Task[None]] = set()
 
     def attend(self) -> None:
@@ -54,15 +78,16 @@ class Subscriptions:
 
     def publish(self, kind: str, owner: TenantId | None) -> None:
         """The list of a tenant, or of all (None), has changed. May be called from any thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._schedule, kind, owner)
+        self._in_loop(self._schedule, kind, owner)
 
-    def soon(self, telling: Coroutine[Any, Any, None]) -> None:
-        """Run this in the event loop, when there is somebody to tell. May be called from any thread."""
-        if self._loop is None or self._loop.is_closed():
-            telling.close()
-        else:
-            self._loop.call_soon_threadsafe(self._keep, telling)
+    def publish_update(self, update: ResourceUpdate) -> None:
+        """What is read from a resource has changed. May be called from any thread."""
+        self._in_loop(self._schedule_update, update)
+
+    def _in_loop(self, function: Callable[..., None], *arguments: Any) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                self._loop.call_soon_threadsafe(function, *arguments)
 
     def _keep(self, telling: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(telling)
@@ -74,42 +99,70 @@ class Subscriptions:
             self._due.add((kind, owner))
             self._loop.call_later(self._debounce_seconds, self._tell, kind, owner)
 
+    def _schedule_update(self, update: ResourceUpdate) -> None:
+        if not self._due_updates and self._loop is not None:
+            self._loop.call_later(self._debounce_seconds, self._tell_updates)
+        self._due_updates.add(update)
+
     def _tell(self, kind: str, owner: TenantId | None) -> None:
         self._due.discard((kind, owner))
         method = f"notifications/{kind}/list_changed"
-        for feed, (request_id, wanted, caller) in list(self._listeners.items()):
-            if kind in wanted and caller.hears_of(owner):
-                self._send(feed, request_id, method, {})
-        if self._announce is not None:
-            self._keep(self._announce(pydantic_core.to_json({"jsonrpc": "2.0", "method": method}), owner))
+        for feed, listener in list(self._listeners.items()):
+            if kind in listener.kinds and listener.caller.hears_of(owner):
+                self._push(feed, listener, method, {})
+        if self._sessions is not None:
+            message = pydantic_core.to_json({"jsonrpc": "2.0", "method": method})
+            self._keep(self._sessions.announce(message, owner))
+
+    def _tell_updates(self) -> None:
+        updates, self._due_updates = Updates(self._due_updates), set()
+        self._keep(self._tell_watchers(updates))
+
+    async def _tell_watchers(self, updates: Updates) -> None:
+        async def is_told(caller: Principal, uri: str, watched: OperationKey) -> bool:
+            try:
+                return await self._watch.concerns(updates, caller, uri, watched, "mcp")
+            except StoaError as unknown:  # whether it may still read is not known: then it is not told
+                _log.warning("a watcher was not told of a change: %s", unknown.message)
+                return False
+
+        for feed, listener in list(self._listeners.items()):
+            for uri, watched in listener.watched.items():
+                if await is_told(listener.caller, uri, watched):
+                    self._push(feed, listener, "notifications/resources/updated", {"uri": uri})
+        if self._sessions is not None:
+            await self._sessions.tell_watchers(is_told)
+
+    def _push(self, feed: Feed, listener: _Listener, method: str, params: JsonObject) -> None:
+        tagged: JsonObject = {"_meta": {SUBSCRIPTION_KEY: listener.request_id}, **params}
+        if not feed.push(frame(notification(method, tagged))):
+            self._end(feed)  # it missed something: it has to list and listen again
 
     def is_open(self, feed: Feed) -> bool:
         return feed in self._listeners
 
     def tell(self, feed: Feed, method: str, params: JsonObject) -> None:
         """Send this notification to one listener, if it is still there."""
-        known = self._listeners.get(feed)
-        if known is not None:
-            self._send(feed, known[0], method, params)
+        listener = self._listeners.get(feed)
+        if listener is not None:
+            self._push(feed, listener, method, params)
 
-    def _send(self, feed: Feed, request_id: RequestId, method: str, params: JsonObject) -> None:
-        params = {**params, "_meta": {SUBSCRIPTION_KEY: request_id}}
-        if not feed.push(frame(notification(method, params))):
-            self._end(feed)  # it missed something: it has to list and listen again
-
-    def listen(self, request: Request, caller: Principal, task_ids: tuple[str, ...] = ()) -> Reply:
+    async def listen(self, call: MethodCall, task_ids: tuple[str, ...] = ()) -> Reply:
         """The stream that answers `subscriptions/listen`; the acknowledgement is on it first. It ends when the caller's
         token does. `task_ids`: the tasks that somebody will `tell` it of."""
+        request, caller = call.request, call.caller
         asked = request.params.get("notifications")
         if not is_object(asked):
             raise Fault(INVALID_PARAMS, "params.notifications must be an object")
-        if len(self._listeners) >= MAX_LISTENERS:
-            raise Fault(5030, "The server has as many listeners as it can serve", http_status=503)
         wanted = frozenset(kind for kind in self._kinds if asked.get(f"{kind}ListChanged") is True)
+        watched = await self._watchable(call, _uris(asked.get("resourceSubscriptions", [])))
+        self._check_room(caller)
         feed = Feed(self._forget)
         self.attend()
-        self._listeners[feed] = (request.id, wanted, caller)
+        self._listeners[feed] = _Listener(request.id, wanted, watched, caller)
         honoured: JsonObject = {f"{kind}ListChanged": True for kind in self._kinds if kind in wanted}
+        if watched:
+            honoured["resourceSubscriptions"] = list(watched)
         if task_ids:
             honoured["taskIds"] = list(task_ids)
         params: JsonObject = {"_meta": {SUBSCRIPTION_KEY: request.id}, "notifications": honoured}
@@ -119,12 +172,35 @@ class Subscriptions:
             feed.deadline = self._loop.call_later(max(0.0, left.total_seconds()), self._end, feed)
         return Reply(200, feed=feed)
 
+    async def _watchable(self, call: MethodCall, uris: Iterable[str]) -> dict[str, OperationKey]:
+        """Those that the caller may read: what is not there and what is not the caller's are left out alike."""
+        found = {uri: await self._watch.watchable(call.caller, call.exchange.tenant, uri, "mcp") for uri in uris}
+        return {uri: key for uri, key in found.items() if key is not None}
+
+    def _check_room(self, caller: Principal) -> None:
+        own = sum(one.caller.identity_key == caller.identity_key for one in self._listeners.values())
+        if own >= MAX_LISTENERS_OF_CALLER:
+            raise Fault(4290, f"A caller has at most {MAX_LISTENERS_OF_CALLER} listen streams", http_status=429)
+        if len(self._listeners) >= MAX_LISTENERS:
+            raise Fault(5030, "The server has as many listeners as it can serve", http_status=503)
+
     def _forget(self, feed: Feed) -> None:
         self._listeners.pop(feed, None)
 
     def _end(self, feed: Feed) -> None:
         known = self._listeners.pop(feed, None)
         if known is not None:
-            meta: JsonObject = {SUBSCRIPTION_KEY: known[0], SERVER_INFO_KEY: self._server_info}
+            meta: JsonObject = {SUBSCRIPTION_KEY: known.request_id, SERVER_INFO_KEY: self._server_info}
             result: JsonObject = {"resultType": "complete", "_meta": meta}
-            feed.end(frame(pydantic_core.to_json({"jsonrpc": "2.0", "id": known[0], "result": result})))
+            feed.end(frame(pydantic_core.to_json({"jsonrpc": "2.0", "id": known.request_id, "result": result})))
+
+
+def _uris(asked: Any) -> list[str]:
+    """Each once, in the order asked for. Raises Fault."""
+    if not is_array(asked) or len(asked) > MAX_WATCHED_OF_STREAM:
+        most = MAX_WATCHED_OF_STREAM
+        raise Fault(INVALID_PARAMS, f"notifications.resourceSubscriptions must be a list of at most {most} URIs")
+    uris = [uri for uri in asked if isinstance(uri, str)]
+    if len(uris) < len(asked):
+        raise Fault(INVALID_PARAMS, "notifications.resourceSubscriptions: each URI must be a string")
+    return list(dict.fromkeys(uris))
