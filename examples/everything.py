@@ -1,7 +1,8 @@
 """A server with everything that a tool can do towards its client: content of each kind, progress, log messages, forms,
 sampling, roots, several rounds, arguments in headers. The official MCP conformance suite is run against it.
 
-Run it with `python examples/everything.py [PORT]`; it needs the extra `server`. Everybody may call it, on loopback.
+Run it with `python examples/everything.py [PORT]`, or with `--stdio` for a client that starts it itself. It needs the
+extra `server`. Everybody may call it, on loopback.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import sys
 from typing import Annotated, Any
 
 import uvicorn
+from dishka import AsyncContainer
 from pydantic import Field
 
 from stoa.application import Context, Gateway, ToolResult
@@ -24,7 +26,7 @@ from stoa.domain.dialogue import (
     SamplingRequest,
 )
 from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, PromptMessage, TextContent
-from stoa.interfaces.bootstrap import build_container
+from stoa.interfaces.bootstrap import CommandLine, build_container, serve_stdio
 from stoa.interfaces.http.guard import Guard
 from stoa.interfaces.settings import Settings
 
@@ -365,17 +367,31 @@ def _questions(can: ClientCapabilities) -> dict[str, InputRequest]:
     return questions
 
 
-async def main(port: int) -> None:
+async def everything(port: int) -> AsyncContainer:
     generous = RateLimitManifest.model_validate({"requestsPerMinute": 6_000_000, "burst": 100_000})
     settings = Settings(port=port, identity_provider="none", stoa_caller_limits={"viewer": generous})
-    container = build_container(settings)
+    container = build_container(settings, CommandLine())
     gateway = await container.get(Gateway)
     for add in (add_content_tools, add_news_tools, add_asking_tools, add_round_tools, add_resources, add_prompts):
         add(gateway)
-    app = await container.get(Guard)
+    return container
+
+
+async def over_stdio() -> None:
+    container = await everything(8080)
+    try:
+        await serve_stdio(container)
+    finally:
+        await container.close()
+
+
+async def over_http(port: int) -> None:
+    container = await everything(port)
+    settings, app = await container.get(Settings), await container.get(Guard)
     config = uvicorn.Config(app, host=settings.host, port=port, lifespan="on", access_log=False, log_level="warning")
     await uvicorn.Server(config).serve()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 8080))
+    argument = sys.argv[1] if len(sys.argv) > 1 else "8080"
+    asyncio.run(over_stdio() if argument == "--stdio" else over_http(int(argument)))

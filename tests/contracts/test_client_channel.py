@@ -41,7 +41,7 @@ from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.messages import Request, Response
 from stoa.interfaces.mcp.revisions import NEWEST_LEGACY
 from stoa.interfaces.mcp.sessions import Sessions
-from stoa.interfaces.mcp.streams import Streams
+from stoa.interfaces.mcp.streams import Recording, Streams
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 FORM = ElicitationRequest("Who?", NAME)
@@ -96,6 +96,9 @@ class _Wire(ResponseStream):
 
     async def hang_up(self) -> None:
         raise AssertionError("nobody asked for it")
+
+    def record(self, recording: Recording) -> None:
+        raise AssertionError("nobody could come back")
 
     def progressed(self) -> list[float]:
         return [sent["params"]["progress"] for sent in self._sent if sent["method"] == "notifications/progress"]

@@ -13,15 +13,7 @@ import httpx2
 import pytest
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import (
-    CreateMessageRequestParams,
-    CreateMessageResult,
-    ElicitRequestParams,
-    ElicitResult,
-    ListRootsResult,
-    Root,
-    TextContent,
-)
+from tests.e2e.answering import CALLBACKS, text_of
 from tests.e2e.processes import free_port, until
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "everything.py"
@@ -60,23 +52,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.wait(10)
 
 
-async def _sampled(_: Any, params: CreateMessageRequestParams) -> CreateMessageResult:
-    (message,) = params.messages
-    assert isinstance(message.content, TextContent)
-    return CreateMessageResult(
-        role="assistant", content=TextContent(type="text", text=message.content.text.upper()), model="m"
-    )
-
-
-async def _filled_in(_: Any, params: ElicitRequestParams) -> ElicitResult:
-    fields = params.requested_schema["properties"]  # type: ignore[union-attr]
-    return ElicitResult(action="accept", content={name: f"my {name}" for name in fields})
-
-
-async def _roots(_: Any) -> ListRootsResult:
-    return ListRootsResult(roots=[Root(uri="file:///work", name="work")])  # type: ignore[arg-type]
-
-
 @asynccontextmanager
 async def connected(url: str, mode: str, **callbacks: Any) -> AsyncGenerator[Client]:
     async with httpx2.AsyncClient(trust_env=False, timeout=20) as http:
@@ -85,29 +60,16 @@ async def connected(url: str, mode: str, **callbacks: Any) -> AsyncGenerator[Cli
             yield client
 
 
-async def _text(client: Client, tool: str, **arguments: Any) -> str:
-    result = await client.call_tool(tool, arguments)
-    assert not result.is_error, result.content
-    (block,) = result.content
-    assert isinstance(block, TextContent)
-    return block.text
-
-
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_tool_asks_the_model_the_user_and_for_the_folders(url: str, mode: str) -> None:
-    callbacks = {
-        "sampling_callback": _sampled,
-        "elicitation_callback": _filled_in,
-        "list_roots_callback": _roots,
-    }
-    async with connected(url, mode, **callbacks) as client:
-        assert await _text(client, "test_sampling", prompt="hi") == "LLM response: HI"
-        answered = await _text(client, "test_elicitation", message="Who?")
+    async with connected(url, mode, **CALLBACKS) as client:
+        assert await text_of(client, "test_sampling", prompt="hi") == "LLM response: HI"
+        answered = await text_of(client, "test_elicitation", message="Who?")
         assert "action=accept" in answered
         assert "my username" in answered
-        several = await _text(client, "test_input_required_result_multiple_inputs")
+        several = await text_of(client, "test_input_required_result_multiple_inputs")
         assert several == "answered: client_roots, greeting, user_name"
-        assert "my color" in await _text(client, "test_input_required_result_multi_round")
+        assert "my color" in await text_of(client, "test_input_required_result_multi_round")
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -9,7 +9,7 @@ from stoa.interfaces.mcp.channel import log_level
 from stoa.interfaces.mcp.exchange import JSON, MethodCall, Reply
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, INVALID_REQUEST, Fault
 from stoa.interfaces.mcp.revisions import MODERN, negotiate
-from stoa.interfaces.mcp.sessions import HEADER, Sessions
+from stoa.interfaces.mcp.sessions import Sessions
 
 INSTRUCTIONS = (
     "Tools, resources and prompts of the APIs behind the STOA MCP Gateway. "
@@ -41,12 +41,11 @@ class Lifecycle:
         if not isinstance(requested, str):
             raise Fault(INVALID_PARAMS, "params.protocolVersion must be a string")
         revision = negotiate(requested)
-        headers: list[tuple[bytes, bytes]] = [JSON]
+        session = None
         if self._sessions is not None:
             await self._gateway.admission.limit(call.caller)  # a session takes room
             can = asking.capabilities(params.get("capabilities"))
             session = await self._sessions.begin(call.caller, revision.name, can)
-            headers.append((HEADER, session.id.encode("ascii")))
         info = {name: value for name, value in self.server_info.items() if name != "title" or revision.has_titles}
         offered = self._plain if self._sessions is None else self._of_sessions
         if not revision.has_completions_capability:
@@ -57,7 +56,7 @@ class Lifecycle:
             "serverInfo": info,
             "instructions": INSTRUCTIONS,
         }
-        return Reply(200, messages.result(call.request.id, offer), tuple(headers))
+        return Reply(200, messages.result(call.request.id, offer), (JSON,), session=session)
 
     async def set_level(self, call: MethodCall) -> bytes:
         """logging/setLevel, for the rest of the session."""

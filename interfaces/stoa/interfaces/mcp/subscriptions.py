@@ -14,10 +14,11 @@ import pydantic_core
 from stoa.application.ports.clock import Clock
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.json_value import JsonObject, is_object
+from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.exchange import Reply
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault, Request, RequestId, notification
 from stoa.interfaces.mcp.shaping import SERVER_INFO_KEY
-from stoa.interfaces.mcp.streams import Feed, frame
+from stoa.interfaces.mcp.streams import Event, Feed
 
 SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
 DEBOUNCE_SECONDS = 0.5
@@ -80,7 +81,7 @@ class Subscriptions:
         for feed, (request_id, wanted, caller) in list(self._listeners.items()):
             if kind in wanted and caller.hears_of(owner):
                 params: JsonObject = {"_meta": {SUBSCRIPTION_KEY: request_id}}
-                if not feed.push(frame(notification(method, params))):
+                if not feed.push(Event(notification(method, params))):
                     self._end(feed)  # it missed something: it has to list and listen again
         if self._announce is not None:
             self._keep(self._announce(pydantic_core.to_json({"jsonrpc": "2.0", "method": method}), owner))
@@ -101,7 +102,7 @@ class Subscriptions:
             "_meta": {SUBSCRIPTION_KEY: request.id},
             "notifications": {f"{kind}ListChanged": True for kind in self._kinds if kind in wanted},
         }
-        feed.push(frame(notification("notifications/subscriptions/acknowledged", params)))
+        feed.push(Event(notification("notifications/subscriptions/acknowledged", params)))
         if caller.expires_at is not None and self._loop is not None:
             left: timedelta = caller.expires_at - self._clock.now()
             self._loop.call_later(max(0.0, left.total_seconds()), self._end, feed)
@@ -115,4 +116,4 @@ class Subscriptions:
         if known is not None:
             meta: JsonObject = {SUBSCRIPTION_KEY: known[0], SERVER_INFO_KEY: self._server_info}
             result: JsonObject = {"resultType": "complete", "_meta": meta}
-            feed.end(frame(pydantic_core.to_json({"jsonrpc": "2.0", "id": known[0], "result": result})))
+            feed.end(Event(messages.result(known[0], result)))
