@@ -369,7 +369,12 @@ def _questions(can: ClientCapabilities) -> dict[str, InputRequest]:
 
 async def everything(port: int) -> AsyncContainer:
     generous = RateLimitManifest.model_validate({"requestsPerMinute": 6_000_000, "burst": 100_000})
-    settings = Settings(port=port, identity_provider="none", stoa_caller_limits={"viewer": generous})
+    settings = Settings(
+        port=port,
+        identity_provider="none",
+        stoa_caller_limits={"viewer": generous},
+        mcp_profile="faithful",  # the suite wants schemas as they were declared
+    )
     container = build_container(settings, CommandLine())
     gateway = await container.get(Gateway)
     for add in (add_content_tools, add_news_tools, add_asking_tools, add_round_tools, add_resources, add_prompts):

@@ -159,6 +159,7 @@ class World:
         *,
         page_size: int = PAGE_SIZE,
         late_seconds: float = 15.0,
+        heartbeat_seconds: float = 15.0,
         has_sessions: bool = False,
         ask_timeout_seconds: float = 10.0,
         principals: Mapping[str, Principal] = PRINCIPALS,
@@ -199,6 +200,7 @@ class World:
             sessions=self.sessions,
             clock=self.clock,
             debounce_seconds=0.001,
+            heartbeat_seconds=heartbeat_seconds,
         )
         self.mcp = StreamableHttp(self.engine, late_seconds=late_seconds)
         self.app = build_app(

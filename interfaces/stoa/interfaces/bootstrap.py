@@ -61,12 +61,14 @@ from stoa.interfaces.http.metadata import metadata_blueprint
 from stoa.interfaces.http.operations import operations_blueprint
 from stoa.interfaces.http.rest import rest_blueprint
 from stoa.interfaces.mcp.engine import McpEngine
+from stoa.interfaces.mcp.exchange import View
 from stoa.interfaces.mcp.request_state import RequestStates
 from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.stdio import CredentialNow
 from stoa.interfaces.mcp.stdio_process import serve_process
 from stoa.interfaces.mcp.streamable_http import StreamableHttp
 from stoa.interfaces.mcp.streams import Streams
+from stoa.interfaces.mcp.views import view_of
 from stoa.interfaces.settings import Settings
 
 DEV_ISSUER = "http://127.0.0.1/stoa-dev-issuer"
@@ -278,7 +280,7 @@ class Doors(Provider):
 
         is_open = settings.identity_provider == "none"
         return build_app(
-            mcp=StreamableHttp(engine),
+            mcp=StreamableHttp(engine, view=view_of(profile=settings.mcp_profile)),
             blueprints=[
                 operations_blueprint([gateway.catalogue, rules, metering.probe], prometheus.exposition, version),
                 metadata_blueprint(None if is_open else resource, identity.issuer),
@@ -312,7 +314,11 @@ async def _watch(gateway: Gateway) -> None:
 
 
 async def serve_stdio(
-    container: AsyncContainer, credential: CredentialNow | None = None, *, tenant: TenantId | None = None
+    container: AsyncContainer,
+    credential: CredentialNow | None = None,
+    *,
+    tenant: TenantId | None = None,
+    view: View | None = None,
 ) -> None:
     """MCP at this process's standard input and output, until the client goes away or a signal says so. The container
     stays open. Without `credential` nobody vouches for the client, which only IDENTITY_PROVIDER=none lets in."""
@@ -328,7 +334,8 @@ async def serve_stdio(
     await gateway.catalogue.execute()
     watcher = asyncio.create_task(_watch(gateway))
     try:
-        await serve_process(engine, credential or _nobody, tenant=tenant)
+        shown = view or view_of(profile=(await container.get(Settings)).mcp_profile)
+        await serve_process(engine, credential or _nobody, tenant=tenant, view=shown)
     finally:
         watcher.cancel()
         await asyncio.wait({watcher})

@@ -3,6 +3,7 @@
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from dishka import AsyncContainer
 
@@ -13,11 +14,20 @@ from stoa.domain.invocation import BearerToken, Credential
 from stoa.interfaces.bootstrap import log_to_stderr, serve_stdio
 from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, development_token, open_container, settings_for
 from stoa.interfaces.mcp.stdio import CredentialNow
+from stoa.interfaces.mcp.views import view_of
 
 _RENEW_BEFORE = timedelta(minutes=5)
 
 
-async def stdio(*, role: str | None = None, tenant: str | None = None, catalogue: list[Path] | None = None) -> int:
+async def stdio(
+    *,
+    role: str | None = None,
+    tenant: str | None = None,
+    catalogue: list[Path] | None = None,
+    profile: Literal["portable", "faithful"] | None = None,
+    tags: str = "",
+    toolset: str | None = None,
+) -> int:
     """Serve the catalogue over MCP to the program that starts this one.
 
     Every message is authenticated with the token in STOA_TOKEN; when it expires, messages are refused until the client
@@ -31,6 +41,12 @@ async def stdio(*, role: str | None = None, tenant: str | None = None, catalogue
         Tenant of the development tokens; with STOA_TOKEN the tenant whose catalogue is meant.
     catalogue
         Manifest file or folder; may be given several times. Replaces CATALOGUE_PATH.
+    profile
+        List input schemas as every client understands them, or as they were declared. Replaces MCP_PROFILE.
+    tags
+        List the tools with one of these tags, comma-separated.
+    toolset
+        List the tools of this ToolSet.
     """
     settings = settings_for(catalogue or [])
     log_to_stderr(settings)
@@ -44,7 +60,8 @@ async def stdio(*, role: str | None = None, tenant: str | None = None, catalogue
         else:
             raise InvalidInput("nobody would be let in: set STOA_TOKEN, or pass --role for a development token")
         acting_for = TenantId(tenant) if tenant is not None and role is None else None
-        await serve_stdio(container, credential, tenant=acting_for)
+        view = view_of(profile=profile or settings.mcp_profile, tags=(tags,), toolset=toolset)
+        await serve_stdio(container, credential, tenant=acting_for, view=view)
     return 0
 
 

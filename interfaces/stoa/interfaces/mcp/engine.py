@@ -24,7 +24,7 @@ from stoa.domain.session import Session
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.errors import retry_after_seconds, wire_error
 from stoa.interfaces.mcp import asking, envelope, messages, param_headers
-from stoa.interfaces.mcp.channel import Channels
+from stoa.interfaces.mcp.channel import HEARTBEAT_SECONDS, Channels
 from stoa.interfaces.mcp.completion import Completions
 from stoa.interfaces.mcp.exchange import JSON, Exchange, MethodCall, Reply
 from stoa.interfaces.mcp.headers import Headers
@@ -87,6 +87,7 @@ class McpEngine:
         sessions: Sessions | None = None,
         clock: Clock | None = None,
         debounce_seconds: float = DEBOUNCE_SECONDS,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._gateway = gateway
         self._resource = resource
@@ -94,7 +95,8 @@ class McpEngine:
         self._clock = clock
         self._sessions = sessions
         lifecycle = Lifecycle(version, gateway, sessions)
-        channels = Channels(states or RequestStates(os.urandom(32), clock, resource.url), sessions)
+        states = states or RequestStates(os.urandom(32), clock, resource.url)
+        channels = Channels(states, sessions, heartbeat_seconds)
         announce = None if sessions is None else sessions.announce
         self.subscriptions = Subscriptions(
             tuple(_LISTS.values()), lifecycle.server_info, clock, announce, debounce_seconds=debounce_seconds

@@ -48,6 +48,22 @@ class ResponseStream(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of the catalogue's tools a client is shown, and how, as it chose itself. No permission: what is not shown
+    can be called all the same by whoever may."""
+
+    is_faithful: bool = False
+    """Input schemas as they are, not as every client understands them."""
+    tags: frozenset[str] = frozenset()
+    """Tools with at least one of these; empty: all."""
+    toolset: str | None = None
+    """Tools of this ToolSet."""
+
+
+EVERYTHING = View()
+
+
 @dataclass(slots=True)
 class Exchange:
     """A message of a client on its way in."""
@@ -62,6 +78,7 @@ class Exchange:
     rejection: Reply | None = None
     """What the transport refuses (media type, size); it is told to authenticated callers only."""
     tenant: TenantId | None = None
+    view: View = EVERYTHING
     consumer: str = "unknown"
     request_id: str | None = None
     stream: ResponseStream | None = None

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from stoa.application.gateway import Gateway
+from stoa.domain.icon import Icon
 from stoa.domain.json_value import JsonObject
 from stoa.interfaces.mcp import asking, messages, shaping
 from stoa.interfaces.mcp.channel import log_level
@@ -16,6 +17,13 @@ INSTRUCTIONS = (
     "Every call is authorised, limited and metered; an error result says what to change."
 )
 DISCOVER_TTL_MS = 300_000
+LOGO = Icon(
+    src="data:image/svg+xml,%3Csvg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='0%200%2032%2032'%3E%3Cpath%20fill="
+    "'%23246'%20d='M4%2010%2016%203l12%207v3H4zm2%205h4v10H6zm8%200h4v10h-4zm8%200h4v10h-4zM3%2027h26v3H3z'/%3E%3C/svg%3E",
+    mime_type="image/svg+xml",
+    sizes=("any",),
+)
+"""A stoa. Only introductions carry it; every result names the server, and would grow by it."""
 
 
 class Lifecycle:
@@ -47,6 +55,7 @@ class Lifecycle:
             can = asking.capabilities(params.get("capabilities"))
             session = await self._sessions.begin(call.caller, revision.name, can)
         info = {name: value for name, value in self.server_info.items() if name != "title" or revision.has_titles}
+        info = shaping.with_icons(info, (LOGO,), revision)
         offered = self._plain if self._sessions is None else self._of_sessions
         if not revision.has_completions_capability:
             offered = {name: value for name, value in offered.items() if name != "completions"}
@@ -70,10 +79,11 @@ class Lifecycle:
         return messages.result(call.request.id, {})
 
     async def discover(self, call: MethodCall) -> bytes:
+        introduced = shaping.with_icons(dict(self.server_info), (LOGO,), call.revision)
         offer: JsonObject = {
             "supportedVersions": list(MODERN),
             "capabilities": self._capabilities,
             "instructions": INSTRUCTIONS,
         }
-        wire = shaping.with_meta(offer, call.revision, self.server_info, ttlMs=DISCOVER_TTL_MS, cacheScope="private")
+        wire = shaping.with_meta(offer, call.revision, introduced, ttlMs=DISCOVER_TTL_MS, cacheScope="private")
         return messages.result(call.request.id, wire)

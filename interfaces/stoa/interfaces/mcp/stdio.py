@@ -18,7 +18,7 @@ from stoa.domain.invocation import BearerToken, Credential
 from stoa.domain.json_value import as_object, is_array
 from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.engine import McpEngine
-from stoa.interfaces.mcp.exchange import Exchange, Reply, ResponseStream
+from stoa.interfaces.mcp.exchange import EVERYTHING, Exchange, Reply, ResponseStream, View
 from stoa.interfaces.mcp.messages import INTERNAL_ERROR, INVALID_REQUEST, Fault, RequestId
 from stoa.interfaces.mcp.streams import Feed, Recording
 
@@ -86,12 +86,14 @@ class StdioDoor:
         credential: CredentialNow,
         *,
         tenant: TenantId | None = None,
+        view: View = EVERYTHING,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self._engine = engine
         self._send = send
         self._credential = credential
         self._tenant = tenant
+        self._view = view
         self._grace_seconds = grace_seconds
         self._session_id: str | None = None
         self._running: dict[RequestId, _Request] = {}
@@ -168,6 +170,7 @@ class StdioDoor:
             rejection=rejection,
             session_id=self._session_id,
             tenant=self._tenant,
+            view=self._view,
             consumer="stdio",
         )
 

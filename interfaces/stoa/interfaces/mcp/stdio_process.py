@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from stoa.domain.identity import TenantId
 from stoa.interfaces.mcp.engine import McpEngine
+from stoa.interfaces.mcp.exchange import EVERYTHING, View
 from stoa.interfaces.mcp.stdio import CredentialNow, StdioDoor
 
 _CHUNK = 64 * 1024
@@ -23,7 +24,9 @@ _CHUNK = 64 * 1024
 T = TypeVar("T")
 
 
-async def serve_process(engine: McpEngine, credential: CredentialNow, *, tenant: TenantId | None = None) -> None:
+async def serve_process(
+    engine: McpEngine, credential: CredentialNow, *, tenant: TenantId | None = None, view: View = EVERYTHING
+) -> None:
     """Serve the client at this process's standard input and output until it goes away, or SIGTERM or SIGINT."""
     with _connection() as (incoming, outgoing), _until_told_to_end() as told:
         reader, writer = _Worker("stdin"), _Worker("stdout")
@@ -34,7 +37,7 @@ async def serve_process(engine: McpEngine, credential: CredentialNow, *, tenant:
         async def send(message: bytes) -> None:
             await writer.run(lambda: _write(outgoing, message))
 
-        serving = asyncio.create_task(StdioDoor(engine, send, credential, tenant=tenant).serve(receive))
+        serving = asyncio.create_task(StdioDoor(engine, send, credential, tenant=tenant, view=view).serve(receive))
         ending = asyncio.create_task(told.wait())
         try:
             await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)

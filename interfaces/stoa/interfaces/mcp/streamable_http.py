@@ -11,15 +11,17 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Credential
 from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.engine import McpEngine
-from stoa.interfaces.mcp.exchange import JSON, Exchange, Reply, ResponseStream
+from stoa.interfaces.mcp.exchange import EVERYTHING, JSON, Exchange, Reply, ResponseStream, View
 from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.messages import INTERNAL_ERROR, INVALID_REQUEST
 from stoa.interfaces.mcp.revisions import LEGACY
 from stoa.interfaces.mcp.streams import Event, Feed, Recording
+from stoa.interfaces.mcp.views import read_query
 
 _log = logging.getLogger(__name__)
 
@@ -39,11 +41,13 @@ _SSE_HEADERS = (
 
 
 class StreamableHttp:
-    """`late_seconds`: an answer that takes longer is streamed, with a comment as often to keep the connection open."""
+    """`late_seconds`: an answer that takes longer is streamed, with a comment as often to keep the connection open.
+    `view`: what is shown where the URL does not say."""
 
-    def __init__(self, engine: McpEngine, *, late_seconds: float = 15.0) -> None:
+    def __init__(self, engine: McpEngine, *, late_seconds: float = 15.0, view: View = EVERYTHING) -> None:
         self._engine = engine
         self._late_seconds = late_seconds
+        self._view = view
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope["headers"])
@@ -54,15 +58,20 @@ class StreamableHttp:
         body, rejection = await _read(headers, receive)
         if rejection is None and not (takes_json or takes_events):
             rejection = _reject(406, "Accept application/json or text/event-stream")
+        try:
+            tenant, view = read_query(scope["query_string"], self._view)
+        except InvalidInput as wrong:
+            tenant, view, rejection = None, self._view, rejection or _reject(400, wrong.message)
         version = headers.get(b"mcp-protocol-version")
         exchange = Exchange(
             headers=headers,
             version=version,
             session_id=headers.get(SESSION_HEADER),
+            view=view,
             body=body,
             rejection=rejection,
             credential=credential_of(headers.get(b"authorization")),
-            tenant=tenant_of(scope["query_string"]),
+            tenant=tenant,
             consumer=headers.get(b"x-consumer-id") or "unknown",
             request_id=headers.get(b"x-request-id"),
         )

@@ -27,7 +27,7 @@ class Tools:
         """Runs the pipeline. Raises what the caller must be told outside of a result."""
         invocation = invocation_of(call, "tool")
         channel = self._channels.open(call)
-        outcome = await self._gateway.invoke_tool.execute(invocation, channel)
+        outcome = await self._channels.execute(self._gateway.invoke_tool, invocation, channel)
         if outcome.questions is not None and isinstance(channel, RoundChannel):
             return messages.result(call.request.id, channel.next_round(outcome.questions, self._server_info))
         wire = shaping.tool_result(self._result(outcome, invocation, call.revision), call.revision)
