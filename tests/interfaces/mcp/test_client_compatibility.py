@@ -196,7 +196,11 @@ async def test_an_output_schema_has_an_object_at_its_root_and_every_answer_keeps
 
 async def test_output_schemas_have_no_references(world: World) -> None:
     promised = {"type": "object", "properties": {"next": {"$ref": "#"}, "a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {}}}
-    world.gateway.tool(name="linked", output_schema=promised)(lambda: {})
+
+    @world.gateway.tool(output_schema=promised)
+    def linked() -> dict[str, Any]:
+        return {}
+
     assert "$ref" not in json.dumps((await listed(world))["linked"]["outputSchema"])
     assert "$ref" in json.dumps((await listed(world, "?profile=faithful"))["linked"]["outputSchema"])
 
