@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AliasChoices, Field, StringConstraints
 
 from stoa.domain.value import Strict
 
@@ -37,10 +37,10 @@ def _is_source(src: str) -> str:
 class Icon(Strict):
     """One picture."""
 
-    model_config = ConfigDict(populate_by_name=True)
-
     src: Annotated[str, AfterValidator(_is_source)]
-    mime_type: str | None = Field(default=None, alias="mimeType", pattern=r"^image/[A-Za-z0-9.+-]+$")
+    mime_type: str | None = Field(
+        default=None, validation_alias=AliasChoices("mimeType", "mime_type"), pattern=r"^image/[A-Za-z0-9.+-]+$"
+    )
     sizes: tuple[Annotated[str, StringConstraints(pattern=r"^(any|[1-9]\d{0,4}x[1-9]\d{0,4})$")], ...] = ()
     """`48x48`, or `any` for what scales."""
     theme: Literal["light", "dark"] | None = None

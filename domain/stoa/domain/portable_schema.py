@@ -200,8 +200,7 @@ def _portable(schema: Any) -> Any:
     _format(made)
     _object(schema, made, types)
     if "array" in types:
-        items = {} if "prefixItems" in schema else schema.get("items", {})
-        made["items"] = _portable(items)
+        made["items"] = _portable({} if "prefixItems" in schema else schema.get("items"))
     else:
         made.pop("items", None)
     return made

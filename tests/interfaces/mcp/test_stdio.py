@@ -1,6 +1,7 @@
 """The stdio transport without a process: bytes in, lines out, in both eras."""
 
 import asyncio
+import functools
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -8,11 +9,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.interfaces.doors import MODERN, World, envelope, modern, new_world
+from tests.interfaces.doors import MODERN, PRINCIPALS, World, envelope, modern, new_world
 
 from stoa.application import Context, Principal
+from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.domain.invocation import BearerToken
 from stoa.domain.metering import Status
 from stoa.interfaces.mcp.stdio import LINE_LIMIT, MAX_AT_ONCE, Lines, StdioDoor
@@ -60,7 +62,8 @@ class Client:
         """The first message of which this holds."""
         async with asyncio.timeout(10):
             while True:
-                found = next((message for message in self.messages if holds(message)), None)
+                single = (message for message in self.messages if isinstance(message, dict))
+                found = next(filter(holds, single), None)
                 if found is not None:
                     return found
                 self._changed.clear()
@@ -262,6 +265,51 @@ async def test_blank_lines_notifications_and_stray_answers_get_no_answer(world: 
         client.tell({"jsonrpc": "2.0", "id": 99, "result": {}})
         await client.ask(1, "ping")
         assert len(client.lines) == 1
+
+
+@functools.cache
+def _world() -> World:
+    return new_world(has_sessions=True)
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from(["jsonrpc", "id", "method", "params", "result", "error"]), inner)
+            ),
+            max_leaves=8,
+        ),
+        max_size=5,
+    )
+)
+def test_no_message_ends_the_connection(values: list[Any]) -> None:
+    async def send_all() -> None:
+        async with connected(_world()) as client:
+            for value in values:
+                client.tell(value)
+            assert (await client.ask("the last", "ping"))["result"] == {}
+
+    asyncio.run(send_all())
+
+
+async def test_a_defect_of_ours_is_answered_and_ends_nothing(world: World) -> None:
+    class Broken(InMemoryTokenVerifier):
+        async def verify(self, token: str) -> Principal:
+            if token == "broken":
+                raise RuntimeError("a defect")
+            return await super().verify(token)
+
+    world = new_world(has_sessions=True, verifier=Broken(PRINCIPALS, world.clock))
+    async with connected(world) as client:
+        client.token = "broken"
+        refused = await client.ask(1, "ping")
+        assert (refused["error"]["code"], refused["error"]["message"]) == (-32603, "Internal error")
+        client.token = "alpha-admin"
+        assert (await client.ask(2, "ping"))["result"] == {}
 
 
 async def test_every_message_is_authenticated(world: World) -> None:

@@ -157,11 +157,11 @@ class StdioDoor:
             await self._begin(exchange, value, _Request(self, None))
         elif "method" in members or "result" in members or "error" in members:
             # A notification, or an answer to a question of ours: accepted or not, it gets no answer.
-            reply = await self._engine.answer_parsed(exchange, value)
+            reply = await self._reply(exchange, value)
             if reply.status == 202 and members.get("method") == "notifications/cancelled":
                 self._cancel(as_object(members.get("params")).get("requestId"))
         else:
-            await self.write((await self._engine.answer_parsed(exchange, value)).body)
+            await self.write((await self._reply(exchange, value)).body)
 
     async def _exchange(self, rejection: Reply | None = None) -> Exchange:
         return Exchange(
@@ -179,7 +179,7 @@ class StdioDoor:
         request = _Request(self, request_id)
         if method == "initialize" and self._session_id is not None:
             await self._refuse(request_id, INVALID_REQUEST, "This connection has been initialized already")
-        elif method in _IN_ORDER:
+        elif isinstance(method, str) and method in _IN_ORDER:
             await self._answer(exchange, value, request)
         elif request_id is not None and request_id in self._running:
             await self._refuse(None, INVALID_REQUEST, f"A request with the id {request_id!r} is in progress")
@@ -214,12 +214,9 @@ class StdioDoor:
     async def _answer(self, exchange: Exchange, value: Any, request: "_Request") -> None:
         exchange.stream = request
         try:
-            reply = await self._engine.answer_parsed(exchange, value)
+            reply = await self._reply(exchange, value)
             if reply.feed is not None:
                 await self._pump(reply.feed)
-        except Exception:  # noqa: BLE001  # last line of defence: without an answer the client would wait for ever
-            _log.exception("a message on standard input failed unexpectedly")
-            reply = Reply(500, messages.error(request.id, INTERNAL_ERROR, "Internal error"))
         finally:
             if request.id is not None and self._running.get(request.id) is request:
                 del self._running[request.id]  # before it is answered: then the id may be used again
@@ -231,6 +228,13 @@ class StdioDoor:
         if reply.session is not None:
             self._session_id = reply.session.id
             self._listen(self._start(self._tell_news()))
+
+    async def _reply(self, exchange: Exchange, value: Any) -> Reply:
+        try:
+            return await self._engine.answer_parsed(exchange, value)
+        except Exception:  # noqa: BLE001  # last line of defence: one bad message must not end the connection
+            _log.exception("a message on standard input failed unexpectedly")
+            return Reply(500, messages.error(messages.id_of(value), INTERNAL_ERROR, "Internal error"))
 
     def _listen(self, task: asyncio.Task[None]) -> None:
         """This task has no end of its own."""
