@@ -4,7 +4,7 @@ Most calls need none: their client wants no progress, no log messages, and could
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import pydantic_core
@@ -217,10 +217,13 @@ class Channels:
         self._sessions = sessions
         self._heartbeat_seconds = heartbeat_seconds
 
-    async def execute(self, use_case: InvokeTool, invocation: Invocation, channel: Telling | None) -> Outcome:
+    def execute(self, use_case: InvokeTool, invocation: Invocation, channel: Telling | None) -> Awaitable[Outcome]:
         """Run the pipeline, with a sign of life to who wants one."""
         if channel is None or not channel.wants_progress:
-            return await use_case.execute(invocation, channel)
+            return use_case.execute(invocation, channel)
+        return self._execute_with_signs(use_case, invocation, channel)
+
+    async def _execute_with_signs(self, use_case: InvokeTool, invocation: Invocation, channel: Telling) -> Outcome:
         every, beating = self._heartbeat_seconds, list[asyncio.Task[None]]()
         timer = asyncio.get_running_loop().call_later(
             every, lambda: beating.append(asyncio.create_task(channel.keep_alive(every)))

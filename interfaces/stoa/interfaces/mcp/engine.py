@@ -133,14 +133,14 @@ class McpEngine:
         if self._sessions is not None:
             self.subscriptions.soon(self._sessions.tell_watchers(frozenset(keys)))
 
-    async def answer(self, exchange: Exchange) -> Reply:
+    def answer(self, exchange: Exchange) -> Awaitable[Reply]:
         value: Any = None
         if exchange.rejection is None:
             try:
                 value = messages.parse(exchange.body)
             except Fault as fault:
                 exchange.rejection = _fault(fault, fault.http_status)
-        return await self.answer_parsed(exchange, value)
+        return self.answer_parsed(exchange, value)
 
     async def answer_parsed(self, exchange: Exchange, value: Any) -> Reply:
         """As `answer`, for a transport that has to look into the message itself."""

@@ -58,10 +58,12 @@ class StreamableHttp:
         body, rejection = await _read(headers, receive)
         if rejection is None and not (takes_json or takes_events):
             rejection = _reject(406, "Accept application/json or text/event-stream")
-        try:
-            tenant, view = read_query(scope["query_string"], self._view)
-        except InvalidInput as wrong:
-            tenant, view, rejection = None, self._view, rejection or _reject(400, wrong.message)
+        tenant, view = None, self._view
+        if scope["query_string"]:
+            try:
+                tenant, view = read_query(scope["query_string"], view)
+            except InvalidInput as wrong:
+                rejection = rejection or _reject(400, wrong.message)
         version = headers.get(b"mcp-protocol-version")
         exchange = Exchange(
             headers=headers,

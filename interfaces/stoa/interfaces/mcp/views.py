@@ -28,8 +28,6 @@ def view_of(
 def read_query(query: bytes, default: View = EVERYTHING) -> tuple[TenantId | None, View]:
     """The tenant and the view that a URL's query asks for; what stands there twice counts the last time. Raises
     InvalidInput for an unknown profile."""
-    if not query:
-        return None, default
     given = parse_qs(query.decode("latin-1"))
     tenant, profile, toolset = (given.get(name, [None])[-1] for name in ("tenant_id", "profile", "toolset"))
     view = view_of(default, profile=profile, tags=given.get("tags", ()), toolset=toolset)
