@@ -2,7 +2,8 @@
 pages, sampling with tools, roots, several rounds, tasks, arguments in headers. The official MCP conformance suite is
 run against it.
 
-Run it with `python examples/everything.py [PORT]`; it needs the extra `server`. Everybody may call it, on loopback.
+Run it with `python examples/everything.py [PORT]`, or with `--stdio` for a client that starts it itself. It needs the
+extra `server`. Everybody may call it, on loopback.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import uvicorn
+from dishka import AsyncContainer
 from pydantic import Field
 
 from stoa.application import Context, Gateway, ToolResult
@@ -30,7 +32,7 @@ from stoa.domain.dialogue import (
 )
 from stoa.domain.errors import InvalidInput
 from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, PromptMessage, TextContent
-from stoa.interfaces.bootstrap import build_container
+from stoa.interfaces.bootstrap import CommandLine, build_container, serve_stdio
 from stoa.interfaces.http.guard import Guard
 from stoa.interfaces.settings import Settings
 
@@ -454,17 +456,36 @@ ADDITIONS = (
 )
 
 
-async def main(port: int) -> None:
+async def everything(port: int) -> AsyncContainer:
     generous = RateLimitManifest.model_validate({"requestsPerMinute": 6_000_000, "burst": 100_000})
-    settings = Settings(port=port, identity_provider="none", stoa_caller_limits={"viewer": generous})
-    container = build_container(settings)
+    settings = Settings(
+        port=port,
+        identity_provider="none",
+        stoa_caller_limits={"viewer": generous},
+        mcp_profile="faithful",  # the suite wants schemas as they were declared
+    )
+    container = build_container(settings, CommandLine())
     gateway = await container.get(Gateway)
     for add in ADDITIONS:
         add(gateway)
-    app = await container.get(Guard)
+    return container
+
+
+async def over_stdio() -> None:
+    container = await everything(8080)
+    try:
+        await serve_stdio(container)
+    finally:
+        await container.close()
+
+
+async def over_http(port: int) -> None:
+    container = await everything(port)
+    settings, app = await container.get(Settings), await container.get(Guard)
     config = uvicorn.Config(app, host=settings.host, port=port, lifespan="on", access_log=False, log_level="warning")
     await uvicorn.Server(config).serve()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 8080))
+    argument = sys.argv[1] if len(sys.argv) > 1 else "8080"
+    asyncio.run(over_stdio() if argument == "--stdio" else over_http(int(argument)))

@@ -59,7 +59,7 @@ from stoa.interfaces.mcp.messages import Request, Response
 from stoa.interfaces.mcp.request_state import RequestStates
 from stoa.interfaces.mcp.revisions import NEWEST, NEWEST_LEGACY
 from stoa.interfaces.mcp.sessions import Sessions
-from stoa.interfaces.mcp.streams import Streams
+from stoa.interfaces.mcp.streams import Recording, Streams
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 FORM = ElicitationRequest("Who?", NAME)
@@ -164,6 +164,9 @@ class _Wire(ResponseStream):
     async def hang_up(self) -> None:
         raise AssertionError("nobody asked for it")
 
+    def record(self, recording: Recording) -> None:
+        raise AssertionError("nobody could come back")
+
     def progressed(self) -> list[float]:
         return _progress_in(self._sent)
 
@@ -198,6 +201,9 @@ class _Rounds(PassingChannel, ResponseStream):
 
     async def notify(self, message: bytes) -> None:
         self._sent.append(json.loads(message))
+
+    def record(self, recording: Recording) -> None:
+        raise AssertionError("nobody could come back")
 
     async def hang_up(self) -> None:
         raise AssertionError("nobody asked for it")

@@ -10,19 +10,17 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import (
     CreateMessageRequestParams,
-    CreateMessageResult,
     CreateMessageResultWithTools,
     ElicitRequestParams,
     ElicitRequestURLParams,
     ElicitResult,
-    ListRootsResult,
-    Root,
     SamplingCapability,
     SamplingToolsCapability,
     TextContent,
     ToolResultContent,
     ToolUseContent,
 )
+from tests.e2e.answering import CALLBACKS, text_of
 from tests.e2e.processes import serving_everything
 
 MODES = ["legacy", "auto", "2026-07-28"]
@@ -36,23 +34,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-async def _sampled(_: Any, params: CreateMessageRequestParams) -> CreateMessageResult:
-    (message,) = params.messages
-    assert isinstance(message.content, TextContent)
-    return CreateMessageResult(
-        role="assistant", content=TextContent(type="text", text=message.content.text.upper()), model="m"
-    )
-
-
-async def _filled_in(_: Any, params: ElicitRequestParams) -> ElicitResult:
-    fields = params.requested_schema["properties"]  # type: ignore[union-attr]
-    return ElicitResult(action="accept", content={name: f"my {name}" for name in fields})
-
-
-async def _roots(_: Any) -> ListRootsResult:
-    return ListRootsResult(roots=[Root(uri="file:///work", name="work")])  # type: ignore[arg-type]
-
-
 @asynccontextmanager
 async def connected(url: str, mode: str, **callbacks: Any) -> AsyncGenerator[Client]:
     async with httpx2.AsyncClient(trust_env=False, timeout=20) as http:
@@ -61,29 +42,16 @@ async def connected(url: str, mode: str, **callbacks: Any) -> AsyncGenerator[Cli
             yield client
 
 
-async def _text(client: Client, tool: str, **arguments: Any) -> str:
-    result = await client.call_tool(tool, arguments)
-    assert not result.is_error, result.content
-    (block,) = result.content
-    assert isinstance(block, TextContent)
-    return block.text
-
-
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_tool_asks_the_model_the_user_and_for_the_folders(url: str, mode: str) -> None:
-    callbacks = {
-        "sampling_callback": _sampled,
-        "elicitation_callback": _filled_in,
-        "list_roots_callback": _roots,
-    }
-    async with connected(url, mode, **callbacks) as client:
-        assert await _text(client, "test_sampling", prompt="hi") == "LLM response: HI"
-        answered = await _text(client, "test_elicitation", message="Who?")
+    async with connected(url, mode, **CALLBACKS) as client:
+        assert await text_of(client, "test_sampling", prompt="hi") == "LLM response: HI"
+        answered = await text_of(client, "test_elicitation", message="Who?")
         assert "action=accept" in answered
         assert "my username" in answered
-        several = await _text(client, "test_input_required_result_multiple_inputs")
+        several = await text_of(client, "test_input_required_result_multiple_inputs")
         assert several == "answered: client_roots, greeting, user_name"
-        assert "my color" in await _text(client, "test_input_required_result_multi_round")
+        assert "my color" in await text_of(client, "test_input_required_result_multi_round")
 
 
 async def _at_work(_: Any, params: CreateMessageRequestParams) -> CreateMessageResultWithTools:
@@ -109,8 +77,8 @@ async def test_a_model_uses_tools_and_a_user_is_sent_to_a_page(url: str, mode: s
     can = SamplingCapability(tools=SamplingToolsCapability())
     callbacks = {"sampling_callback": _at_work, "elicitation_callback": _opened, "sampling_capabilities": can}
     async with connected(url, mode, **callbacks) as client:
-        assert await _text(client, "agent", task="How late is it?") == "500 True"
-        assert await _text(client, "connect", service="mail box") == "The user said: accept"
+        assert await text_of(client, "agent", task="How late is it?") == "500 True"
+        assert await text_of(client, "connect", service="mail box") == "The user said: accept"
 
 
 @pytest.mark.parametrize("mode", MODES)

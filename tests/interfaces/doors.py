@@ -159,6 +159,7 @@ class World:
         *,
         page_size: int = PAGE_SIZE,
         late_seconds: float = 15.0,
+        heartbeat_seconds: float = 15.0,
         has_sessions: bool = False,
         ask_timeout_seconds: float = 10.0,
         principals: Mapping[str, Principal] = PRINCIPALS,
@@ -202,6 +203,7 @@ class World:
             clock=self.clock,
             debounce_seconds=0.001,
             tick_seconds=tick_seconds,
+            heartbeat_seconds=heartbeat_seconds,
         )
         self.mcp = StreamableHttp(self.engine, late_seconds=late_seconds)
         self.app = build_app(

@@ -17,6 +17,7 @@ from stoa.application.manifest_fields import (
 from stoa.application.static_backend import check_placeholders
 from stoa.domain.binding import Binding, StaticBinding, StaticImage, StaticMessage, StaticResource
 from stoa.domain.errors import InvalidInput
+from stoa.domain.icon import Icons
 from stoa.domain.operation import string_schema
 from stoa.domain.prompt import Prompt, PromptArgument
 from stoa.domain.resource import Resource, ResourceUri, is_base64
@@ -37,6 +38,7 @@ class ResourceSpec(ManifestModel):
     text: str | None = None
     blob: str | None = None
     endpoint: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+")
+    icons: Icons = ()
     tags: tuple[str, ...] = ()
     authentication: AuthenticationManifest = AuthenticationManifest()
     timeout: Timeout = 30.0
@@ -64,6 +66,7 @@ class ResourceManifest(Manifest):
             mime_type=spec.mime_type,
             size=self._size(),
             completions=spec.completions,
+            icons=spec.icons,
             tags=spec.tags,
             binding=self._binding(uri),
             timeout_seconds=spec.timeout,
@@ -174,6 +177,7 @@ class PromptSpec(ManifestModel):
     description: str = ""
     arguments: tuple[_Argument, ...] = ()
     messages: tuple[_Message, ...] = Field(min_length=1)
+    icons: Icons = ()
     tags: tuple[str, ...] = ()
     enabled: bool = True
 
@@ -195,6 +199,7 @@ class PromptManifest(Manifest):
             title=spec.display_name,
             description=spec.description,
             arguments=tuple(PromptArgument(**argument.model_dump()) for argument in spec.arguments),
+            icons=spec.icons,
             tags=spec.tags,
             binding=StaticBinding(messages=tuple(message.to_domain() for message in spec.messages)),
             enabled=spec.enabled,

@@ -24,6 +24,8 @@ class ListQuery:
     tags: frozenset[str] = frozenset()
     """Those with at least one of these; empty: all."""
     category: str | None = None
+    api: str | None = None
+    """Those made from the API of this name: that of the ToolSet, or a Tool's `apiRef`."""
     search: str = ""
     """Case-insensitive text in name, title or description."""
     templates: bool = False
@@ -43,6 +45,8 @@ class ListQuery:
         if self.tags and self.tags.isdisjoint(one.tags):
             return False
         if self.category is not None and one.category != self.category:
+            return False
+        if self.api is not None and (one.api is None or one.api.name != self.api):
             return False
         needle = self.search.casefold()
         return not needle or needle in f"{one.name}\n{one.title or ''}\n{one.description}".casefold()

@@ -16,6 +16,7 @@ from stoa.application.manifest_fields import (
     split_endpoint,
 )
 from stoa.application.ports.spec import ConversionOptions
+from stoa.domain.icon import Icons
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import string_schema
 from stoa.domain.tool import ApiReference, Tool, ToolAnnotations
@@ -45,6 +46,7 @@ class ToolSpec(ManifestModel):
     description: str = ""
     endpoint: str = Field(pattern=r"^https?://[^/?#\s]+")
     method: str = Field(default="GET", pattern=r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$")
+    icons: Icons = ()
     tags: tuple[str, ...] = ()
     category: str | None = None
     version: str | None = None
@@ -74,6 +76,7 @@ class _Selector(ManifestModel):
 
 
 class _ToolDefaults(ManifestModel):
+    icons: Icons = ()
     tags: tuple[str, ...] = ()
     timeout: Timeout = 30.0
     rate_limit: RateLimitManifest | None = None
@@ -117,6 +120,7 @@ class ToolManifest(Manifest):
             input_schema=schema,
             output_schema=spec.output_schema,
             annotations=spec.annotations.to_domain(),
+            icons=spec.icons,
             tags=spec.tags,
             category=spec.category,
             version=spec.version,
@@ -150,6 +154,7 @@ class ToolSetManifest(Manifest):
             name_prefix=spec.naming.prefix,
             name_suffix=spec.naming.suffix,
             use_operation_id=spec.naming.use_operation_id,
+            icons=defaults.icons,
             extra_tags=defaults.tags,
             timeout_seconds=defaults.timeout,
             rate_limit=None if defaults.rate_limit is None else defaults.rate_limit.to_domain(),

@@ -4,7 +4,8 @@ advance.
 One attribute holds the whole state, so a reload is one assignment and no call ever sees half of it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from stoa.application.argument_schema import ArgumentSchema
@@ -12,8 +13,9 @@ from stoa.application.output_schema import OutputSchema
 from stoa.application.ports.tool_backend import BackendCall, ToolBackend
 from stoa.application.routed_arguments import RoutedArgument, routed_arguments
 from stoa.domain.catalogue import Catalogue, CatalogueDiff
+from stoa.domain.client_limits import note_on_count, notes_on
 from stoa.domain.errors import InvalidInput
-from stoa.domain.finding import Finding, error
+from stoa.domain.finding import Finding, error, warning
 from stoa.domain.identity import TenantId
 from stoa.domain.operation import Kind, Operation, OperationKey
 from stoa.domain.tool import Tool
@@ -29,6 +31,8 @@ class RegisteredTool:
     call: BackendCall
     routed: tuple[RoutedArgument, ...] = ()
     """Arguments that MCP clients repeat in headers."""
+    notes: tuple[str, ...] = ()
+    """What some clients will not take of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,8 @@ class ToolRegistry:
                 findings.append(error(str(key), refused.message))
         if len(registered) < len(catalogue):
             catalogue = Catalogue({key: entry.tool for key, entry in registered.items()})
+        findings += [warning(str(key), note) for key, entry in registered.items() for note in entry.notes]
+        findings += _notes_on_counts(catalogue)
         routed_names = frozenset(key.name for key, entry in registered.items() if entry.routed)
         task_names = frozenset(
             key.name
@@ -138,4 +144,16 @@ class ToolRegistry:
         promised = tool.output_schema if isinstance(tool, Tool) else None
         output = None if promised is None else OutputSchema(tool.name, promised)
         routed = routed_arguments(tool.input_schema) if isinstance(tool, Tool) else ()
-        return RegisteredTool(tool, ArgumentSchema(tool.input_schema), output, backend.prepare(tool), routed)
+        arguments = ArgumentSchema(tool.input_schema)
+        notes = tuple(notes_on(tool)) if isinstance(tool, Tool) else ()  # makes its portable schema too, once
+        return RegisteredTool(tool, arguments, output, backend.prepare(tool), routed, notes)
+
+
+def _notes_on_counts(catalogue: Catalogue) -> Iterator[Finding]:
+    """One for the tenant that sees most."""
+    owned = Counter(key.tenant for key in catalogue.tools)
+    shared = owned.pop(None, 0)
+    tenant, own = max(owned.items(), key=lambda one: (one[1], one[0]), default=(None, 0))
+    note = note_on_count(shared + own)
+    if note is not None:
+        yield warning(f"tenant {tenant}" if tenant else "every tenant", note)

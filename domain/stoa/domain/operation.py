@@ -9,6 +9,7 @@ import pydantic_core
 from pydantic import Field, model_validator
 
 from stoa.domain.binding import Authentication, Binding
+from stoa.domain.icon import Icons
 from stoa.domain.identity import SCOPE_ADMIN, SCOPE_READ, SCOPE_WRITE, TenantId, TenantName
 from stoa.domain.json_value import JsonObject
 from stoa.domain.rate_limit import RateLimit
@@ -62,6 +63,7 @@ class Operation(Strict):
     description: str = ""
     input_schema: JsonObject = Field(default_factory=lambda: {"type": "object", "properties": {}})
     """JSON Schema 2020-12 with an object at the root."""
+    icons: Icons = ()
     tags: tuple[str, ...] = ()
     category: str | None = None
     version: str | None = None

@@ -27,6 +27,7 @@ from stoa.domain.operation import (
     OperationKey,
     TimeoutSeconds,
 )
+from stoa.domain.portable_schema import portable
 from stoa.domain.value import Strict
 
 __all__ = [  # with the parts that a Tool is made of, for whoever makes one
@@ -85,6 +86,11 @@ class Tool(Operation):
     output_schema: JsonObject | None = None
     annotations: ToolAnnotations = ToolAnnotations()
     tasks: TaskSupport = "never"
+
+    @cached_property
+    def portable_input_schema(self) -> JsonObject:
+        """The input schema as every client understands it; the same object where it is so already."""
+        return portable(self.input_schema)
 
     @cached_property
     def access(self) -> Access:

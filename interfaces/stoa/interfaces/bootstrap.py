@@ -42,7 +42,8 @@ from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.application.summarise_usage import SummariseUsage
 from stoa.domain.errors import StoaError
-from stoa.domain.identity import Principal
+from stoa.domain.identity import Principal, TenantId
+from stoa.domain.invocation import Credential
 from stoa.infrastructure.credentials import ChainedCredentialSource, EnvironmentCredentialSource, FileCredentialSource
 from stoa.infrastructure.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.manifest_files import FileToolSource
@@ -62,10 +63,14 @@ from stoa.interfaces.http.metadata import metadata_blueprint
 from stoa.interfaces.http.operations import operations_blueprint
 from stoa.interfaces.http.rest import rest_blueprint
 from stoa.interfaces.mcp.engine import McpEngine
+from stoa.interfaces.mcp.exchange import View
 from stoa.interfaces.mcp.request_state import RequestStates
 from stoa.interfaces.mcp.sessions import Sessions
+from stoa.interfaces.mcp.stdio import CredentialNow
+from stoa.interfaces.mcp.stdio_process import serve_process
 from stoa.interfaces.mcp.streamable_http import StreamableHttp
 from stoa.interfaces.mcp.streams import Streams
+from stoa.interfaces.mcp.views import view_of
 from stoa.interfaces.settings import Settings
 
 DEV_ISSUER = "http://127.0.0.1/stoa-dev-issuer"
@@ -74,6 +79,9 @@ DEV_ISSUER = "http://127.0.0.1/stoa-dev-issuer"
 ANONYMOUS = Principal.of("anonymous", roles=["viewer"])
 
 Version = NewType("Version", str)
+
+_LIFE_SECONDS = 1e9
+"""The one session on stdio lasts as long as the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +293,7 @@ class Doors(Provider):
 
         is_open = settings.identity_provider == "none"
         return build_app(
-            mcp=StreamableHttp(engine),
+            mcp=StreamableHttp(engine, view=view_of(profile=settings.mcp_profile)),
             blueprints=[
                 operations_blueprint([gateway.catalogue, rules, metering.probe], prometheus.exposition, version),
                 metadata_blueprint(None if is_open else resource, identity.issuer),
@@ -318,6 +326,39 @@ async def _watch(gateway: Gateway) -> None:
         logging.getLogger(__name__).exception("the catalogue is no longer watched; restart to read changes")
 
 
+async def serve_stdio(
+    container: AsyncContainer,
+    credential: CredentialNow | None = None,
+    *,
+    tenant: TenantId | None = None,
+    view: View | None = None,
+) -> None:
+    """MCP at this process's standard input and output, until the client goes away or a signal says so. The container
+    stays open. Without `credential` nobody vouches for the client, which only IDENTITY_PROVIDER=none lets in."""
+    gateway, clock = await container.get(Gateway), await container.get(Clock)
+    engine = McpEngine(
+        gateway,
+        await container.get(ProtectedResource),
+        await container.get(Version),
+        states=await container.get(RequestStates),
+        sessions=Sessions(InMemorySessionStore(clock, idle_seconds=_LIFE_SECONDS), Streams(InMemoryEventStore())),
+        clock=clock,
+    )
+    await gateway.catalogue.execute()
+    watcher = asyncio.create_task(_watch(gateway))
+    try:
+        shown = view or view_of(profile=(await container.get(Settings)).mcp_profile)
+        await serve_process(engine, credential or _nobody, tenant=tenant, view=shown)
+    finally:
+        await engine.close()
+        watcher.cancel()
+        await asyncio.wait({watcher})
+
+
+async def _nobody() -> Credential:
+    return None
+
+
 def _quieten_collector() -> None:
     """The catalogue lives as long as the process: looking through it again and again would be pauses in calls (40 ms at
     the 99th percentile before this was here). Calls themselves leave hardly any cycles behind."""
@@ -337,10 +378,14 @@ def build_container(settings: Settings, *overrides: Provider) -> AsyncContainer:
     )
 
 
+def log_to_stderr(settings: Settings) -> None:
+    configure_logging("debug" if settings.debug else settings.log_level, settings.log_format)
+
+
 def app_from_environment() -> AsgiApp:
     """The ASGI application of one server worker."""
     settings = Settings()
-    configure_logging("debug" if settings.debug else settings.log_level, settings.log_format)
+    log_to_stderr(settings)
     container = build_container(settings)
     doors: list[AsgiApp] = []
 

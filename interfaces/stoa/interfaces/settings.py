@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     sessions: Literal["memory", "none"] = "memory"
     """Where sessions of MCP's handshake era are kept. `none`: every request stands for itself, as it must where several
     processes answer."""
+    mcp_profile: Literal["portable", "faithful"] = "portable"
+    """How MCP lists input schemas where the client's URL does not say: as every client understands them, or as they
+    were declared."""
     state_secret: SecretStr | None = None
     """Seals what clients carry between the rounds of a call; the same on all replicas. None: made in `data_dir`."""
     secrets_dir: Path | None = None

@@ -5,17 +5,17 @@ import asyncio
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.domain.dialogue import NO_CAPABILITIES
 from stoa.domain.session import Session
-from stoa.interfaces.mcp.streams import STANDALONE, Feed, Streams
+from stoa.interfaces.mcp.streams import STANDALONE, Event, Feed, Streams
 
 SESSION = Session("s1", "me", "2025-11-25", NO_CAPABILITIES)
 
 
-async def _frames(feed: Feed) -> list[bytes]:
+async def _events(feed: Feed) -> list[Event]:
     feed.end()
-    frames: list[bytes] = []
-    while (frame := await feed.next()) is not None:
-        frames.append(frame)
-    return frames
+    events: list[Event] = []
+    while (event := await feed.next()) is not None:
+        events.append(event)
+    return events
 
 
 async def test_a_client_that_comes_back_finds_what_was_told_while_it_was_away() -> None:
@@ -25,7 +25,7 @@ async def test_a_client_that_comes_back_finds_what_was_told_while_it_was_away() 
     for message in (b'"one"', b'"two"'):
         for session_id in streams.listening():
             await streams.publish(session_id, STANDALONE, message)
-    assert await _frames(await streams.follow(SESSION, "s:1")) == [b'event: message\nid: s:2\ndata: "two"\n\n']
+    assert await _events(await streams.follow(SESSION, "s:1")) == [Event(b'"two"', "s:2")]
     assert streams.listening() == ["s1"]
 
 

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from tests.interfaces.doors import PRINCIPALS, Answer, World, envelope, modern, new_world
+from tests.interfaces.doors import MODERN, PRINCIPALS, Answer, World, envelope, modern, new_world
 from tests.interfaces.mcp.test_sessions import Client, opened, sent, until
 
 from stoa.application import Context
@@ -17,7 +17,7 @@ from stoa.domain.rate_limit import RateLimit
 from stoa.domain.tool import Tool, ToolKey
 from stoa.interfaces.mcp.exchange import Exchange, ResponseStream
 from stoa.interfaces.mcp.headers import Headers
-from stoa.interfaces.mcp.streams import QUEUE_LIMIT
+from stoa.interfaces.mcp.streams import QUEUE_LIMIT, Event, Recording
 from stoa.interfaces.mcp.subscriptions import MAX_LISTENERS_OF_CALLER, MAX_WATCHED, MAX_WATCHED_OF_STREAM
 
 TAG = "io.modelcontextprotocol/subscriptionId"
@@ -343,6 +343,7 @@ async def test_a_listener_that_does_not_read_is_let_go_gracefully(world: World) 
     message, headers = modern("subscriptions/listen", {"notifications": {"resourceSubscriptions": uris}})
     exchange = Exchange(
         headers=Headers([(name.encode(), str(value).encode()) for name, value in headers.items()]),
+        version=MODERN,
         body=json.dumps(message).encode(),
         credential=PRINCIPALS["alpha-admin"],
         stream=_Nowhere(),
@@ -353,16 +354,19 @@ async def test_a_listener_that_does_not_read_is_let_go_gracefully(world: World) 
         for uri in uris:
             world.gateway.resource_updated(uri)
         await quiet(world)
-    waiting: list[bytes] = []
+    waiting: list[Event] = []
     while (item := await feed.next()) is not None:
         waiting.append(item)
     assert len(waiting) == QUEUE_LIMIT + 1
-    last = json.loads(waiting[-1].partition(b"data: ")[2])
+    last = json.loads(waiting[-1].message)
     assert (last["id"], last["result"]["resultType"]) == (1, "complete")
     assert last["result"]["_meta"][TAG] == 1
 
 
 class _Nowhere(ResponseStream):
+    def record(self, recording: Recording) -> None:
+        raise AssertionError("nobody could come back")
+
     async def notify(self, message: bytes) -> None:
         raise AssertionError("nothing is told before the stream begins")
 

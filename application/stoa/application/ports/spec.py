@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stoa.domain.finding import Finding
+from stoa.domain.icon import Icon
 from stoa.domain.identity import TenantId
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.tool import ApiReference, Authentication, Tool
@@ -52,6 +53,8 @@ class ConversionOptions:
     use_operation_id: bool = True
     """False: names are made from method and path."""
     extra_tags: tuple[str, ...] = ()
+    icons: tuple[Icon, ...] = ()
+    """Of every tool; none: the logo that the description names, if it does."""
     timeout_seconds: float = 30.0
     rate_limit: RateLimit | None = None
     authentication: Authentication = Authentication()

@@ -62,6 +62,7 @@ def tool_of(operation: Operation, name: str, base_url: str, api: ApiReference, b
             input_schema=_input_schema(arguments, operation, bench),
             output_schema=result_schema_of(operation, bench),
             annotations=annotations_of(operation.method),
+            icons=bench.icons,
             tags=_tags(operation, bench),
             version=api.version,
             api=ApiReference(name=api.name, version=api.version, operation_id=operation.operation_id),

@@ -11,6 +11,7 @@ from stoa.interfaces.cli.call import call
 from stoa.interfaces.cli.convert import convert
 from stoa.interfaces.cli.demo import demo
 from stoa.interfaces.cli.serve import serve
+from stoa.interfaces.cli.stdio import stdio
 from stoa.interfaces.cli.token import token
 from stoa.interfaces.cli.tools import tools
 from stoa.interfaces.cli.usage import usage
@@ -22,7 +23,7 @@ app = App(
     help="STOA MCP Gateway: APIs as governed Model Context Protocol tools.",
     version_flags=["--version"],
 )
-for _command in (demo, serve, convert, tools, call, token, usage):
+for _command in (demo, serve, stdio, convert, tools, call, token, usage):
     app.command(_command)
 
 

@@ -4,11 +4,12 @@ Most calls need none: their client wants no progress, no log messages, and could
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import pydantic_core
 
+from stoa.application.invoke_tool import InvokeTool
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock
 from stoa.application.together import together
@@ -23,6 +24,7 @@ from stoa.domain.dialogue import (
     UrlElicitationRequest,
 )
 from stoa.domain.errors import BackendTimedOut, ClientCannot, ClientRefused
+from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject, as_object
 from stoa.domain.progress import ProgressPace
 from stoa.domain.session import Session
@@ -38,12 +40,14 @@ LOG_LEVEL_KEY = "io.modelcontextprotocol/logLevel"
 
 PROGRESS_INTERVAL_NS = 100_000_000
 """Ten reports of progress a second are enough for everybody."""
+HEARTBEAT_SECONDS = 15.0
+_BEAT = 1e-6
 
 SILENT = len(LOG_LEVELS)
 """A threshold that no log message reaches."""
 
 
-class Telling:
+class Telling(ClientChannel):
     """Progress and log messages, on the stream that the answer of this request will end."""
 
     def __init__(self, call: MethodCall, threshold: int, capabilities: ClientCapabilities, clock: Clock) -> None:
@@ -55,12 +59,30 @@ class Telling:
         self._threshold = threshold
         self._capabilities = capabilities
         self._pace = ProgressPace(PROGRESS_INTERVAL_NS)
+        self._tells_itself = False
 
     @property
     def capabilities(self) -> ClientCapabilities:
         return self._capabilities
 
+    @property
+    def wants_progress(self) -> bool:
+        return self._stream is not None and self._token is not None
+
+    async def keep_alive(self, every_seconds: float) -> None:
+        """Say that the call is alive: clients give up on one after a minute without progress. Once the tool tells its
+        own progress nothing is added; what it tells is more than these, for they stay below a thousandth."""
+        beats = 0
+        while not self._tells_itself:
+            beats += 1
+            await self._progress(beats * _BEAT, None, "still running")
+            await asyncio.sleep(every_seconds)
+
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        self._tells_itself = True
+        await self._progress(progress, total, message)
+
+    async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
         if self._stream is None or self._token is None:
             return
         if not self._pace.admits(progress, total, self._clock.monotonic_ns()):
@@ -99,14 +121,14 @@ class Telling:
         await self._stream.notify(notification("notifications/message", params))
 
 
-class NewsChannel(Telling, ClientChannel):
+class NewsChannel(Telling):
     """A call in the handshake era without a session: nothing can be asked, for no answer would find its way."""
 
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         raise ClientCannot(self.capabilities.missing(requests))
 
 
-class HandshakeChannel(Telling, ClientChannel):
+class HandshakeChannel(Telling):
     """A call in a session: questions are requests on its stream, and the client posts the answers."""
 
     def __init__(self, call: MethodCall, session: Session, sessions: Sessions, clock: Clock) -> None:
@@ -154,7 +176,7 @@ class HandshakeChannel(Telling, ClientChannel):
         await self._send(notification("notifications/cancelled", {"requestId": request_id}))
 
 
-class RoundChannel(Telling, ClientChannel):
+class RoundChannel(Telling):
     """The stateless era: answers came with the request, in it or in its sealed state, or they take another round."""
 
     def __init__(
@@ -228,12 +250,20 @@ class RoundChannel(Telling, ClientChannel):
 
 
 class Channels:
-    """Opens the way back for a call, when there is one."""
+    """Opens the way back for a call, when there is one. `heartbeat_seconds`: how long a call whose client wants
+    progress may be silent."""
 
-    def __init__(self, states: RequestStates, sessions: Sessions | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        states: RequestStates,
+        sessions: Sessions | None,
+        clock: Clock,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
         self._clock = clock
         self._states = states
         self._sessions = sessions
+        self._heartbeat_seconds = heartbeat_seconds
 
     def round(self, call: MethodCall) -> RoundChannel:
         """The way back of a stateless call, whatever its client declared. Raises Fault for an unknown log level."""
@@ -242,7 +272,25 @@ class Channels:
         can = asking.capabilities(meta.get(CAPABILITIES_KEY), call.revision)
         return RoundChannel(call, threshold, can, self._clock, self._states)
 
-    def open(self, call: MethodCall) -> ClientChannel | None:
+    def execute(self, use_case: InvokeTool, invocation: Invocation, channel: Telling | None) -> Awaitable[Outcome]:
+        """Run the pipeline, with a sign of life to who wants one."""
+        if channel is None or not channel.wants_progress:
+            return use_case.execute(invocation, channel)
+        return self._execute_with_signs(use_case, invocation, channel)
+
+    async def _execute_with_signs(self, use_case: InvokeTool, invocation: Invocation, channel: Telling) -> Outcome:
+        every, beating = self._heartbeat_seconds, list[asyncio.Task[None]]()
+        timer = asyncio.get_running_loop().call_later(
+            every, lambda: beating.append(asyncio.create_task(channel.keep_alive(every)))
+        )
+        try:
+            return await use_case.execute(invocation, channel)
+        finally:
+            timer.cancel()
+            for task in beating:
+                task.cancel()
+
+    def open(self, call: MethodCall) -> Telling | None:
         """None when this request can neither be told nor asked anything. Raises Fault for an unknown log level."""
         params = call.request.params
         meta = as_object(params.get("_meta"))

@@ -25,9 +25,10 @@ from stoa.domain.session import Session
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.errors import retry_after_seconds, wire_error
 from stoa.interfaces.mcp import asking, envelope, messages, param_headers
-from stoa.interfaces.mcp.channel import Channels
+from stoa.interfaces.mcp.channel import HEARTBEAT_SECONDS, Channels
 from stoa.interfaces.mcp.completion import Completions
 from stoa.interfaces.mcp.exchange import JSON, Exchange, MethodCall, Reply
+from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.lifecycle import Lifecycle
 from stoa.interfaces.mcp.listing import Listing
 from stoa.interfaces.mcp.messages import (
@@ -39,13 +40,14 @@ from stoa.interfaces.mcp.messages import (
     Fault,
     Notification,
     Request,
+    RequestId,
     Response,
 )
 from stoa.interfaces.mcp.prompts import Prompts
 from stoa.interfaces.mcp.request_state import RequestStates
 from stoa.interfaces.mcp.resources import Resources
 from stoa.interfaces.mcp.revisions import ASSUMED, LEGACY, Revision
-from stoa.interfaces.mcp.sessions import HEADER, Sessions
+from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.streams import Recording
 from stoa.interfaces.mcp.subscriptions import DEBOUNCE_SECONDS, Subscriptions
 from stoa.interfaces.mcp.tasks import McpTaskDoor, Tasks
@@ -90,6 +92,7 @@ class McpEngine:
         debounce_seconds: float = DEBOUNCE_SECONDS,
         lease_seconds: float = LEASE_SECONDS,
         tick_seconds: float = TICK_SECONDS,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._gateway = gateway
         self._resource = resource
@@ -97,7 +100,8 @@ class McpEngine:
         self._clock = clock
         self._sessions = sessions
         lifecycle = Lifecycle(version, gateway, sessions)
-        channels = Channels(states or RequestStates(os.urandom(32), clock, resource.url), sessions, clock)
+        states = states or RequestStates(os.urandom(32), clock, resource.url)
+        channels = Channels(states, sessions, clock, heartbeat_seconds)
         watch = gateway.watch_resources
         self.subscriptions = Subscriptions(
             tuple(_LISTS.values()), lifecycle.server_info, clock, watch, sessions, debounce_seconds=debounce_seconds
@@ -154,37 +158,40 @@ class McpEngine:
         """End the calls that go on in the background; no exchange is answered afterwards."""
         await self._tasks.close()
 
-    async def answer(self, exchange: Exchange) -> Reply:
+    def answer(self, exchange: Exchange) -> Awaitable[Reply]:
         value: Any = None
-        unreadable = exchange.rejection
-        if unreadable is None:
+        if exchange.rejection is None:
             try:
                 value = messages.parse(exchange.body)
             except Fault as fault:
-                unreadable = _fault(fault, fault.http_status)
+                exchange.rejection = _fault(fault, fault.http_status)
+        return self.answer_parsed(exchange, value)
+
+    async def answer_parsed(self, exchange: Exchange, value: Any) -> Reply:
+        """As `answer`, for a transport that has to look into the message itself."""
         try:
             caller = await self._gateway.admission.authenticate(exchange.credential)
         except StoaError as refusal:
             await self._meter_refused_calls(exchange, value)
-            return self._refusal(refusal, None)
-        if unreadable is not None:
-            return unreadable
-        version = exchange.headers.get(b"mcp-protocol-version")
-        if envelope.is_stateless(version, value):
-            return await self._stateless(exchange, value, caller, version)
-        return await self._handshake_era(exchange, value, caller, version)
+            return self._refusal(refusal, None, messages.id_of(value))
+        if exchange.rejection is not None:
+            return exchange.rejection
+        if envelope.is_stateless(exchange.version, value):
+            return await self._stateless(exchange, value, caller)
+        return await self._handshake_era(exchange, value, caller)
 
-    async def _stateless(self, exchange: Exchange, value: Any, caller: Principal, version: str | None) -> Reply:
+    async def _stateless(self, exchange: Exchange, value: Any, caller: Principal) -> Reply:
         try:
             message = messages.read(value)
             if isinstance(message, Notification):
-                envelope.check_version(version)
+                if exchange.headers is not None:
+                    envelope.check_version(exchange.version)
                 return Reply(202)
             if not isinstance(message, Request):
                 raise Fault(INVALID_REQUEST, "This revision has no requests from the server to respond to")
             revision = envelope.check_envelope(message, exchange.headers)
-            if message.method == "tools/call" and self._gateway.registry.routed_names:
-                await self._check_param_headers(message, exchange, caller)
+            if message.method == "tools/call" and self._gateway.registry.routed_names and exchange.headers is not None:
+                await self._check_param_headers(message, exchange, exchange.headers, caller)
             method = self._methods.get(message.method)
             if method is None or not method.in_stateless_era:
                 unknown = f"Unknown method: {message.method}"
@@ -193,13 +200,15 @@ class McpEngine:
             return _fault(fault, fault.http_status)
         return await self._dispatch(method.handler, MethodCall(message, revision, caller, exchange))
 
-    async def _check_param_headers(self, request: Request, exchange: Exchange, caller: Principal) -> None:
+    async def _check_param_headers(
+        self, request: Request, exchange: Exchange, headers: Headers, caller: Principal
+    ) -> None:
         name = request.params.get("name")
         if not isinstance(name, str) or name not in self._gateway.registry.routed_names:
             return
         routed = await self._gateway.routed_arguments(caller, exchange.tenant, name, "mcp")
         try:
-            param_headers.check(routed, request.params.get("arguments"), exchange.headers)
+            param_headers.check(routed, request.params.get("arguments"), headers)
         except Fault as fault:
             fault.request_id = request.id
             raise
@@ -214,12 +223,12 @@ class McpEngine:
             self._tasks.follow(reply.feed, call, task_ids, self.subscriptions)
         return reply
 
-    async def _handshake_era(self, exchange: Exchange, value: Any, caller: Principal, version: str | None) -> Reply:
+    async def _handshake_era(self, exchange: Exchange, value: Any, caller: Principal) -> Reply:
         try:
             session = await self._session(exchange, value, caller)
         except Fault as fault:
             return _fault(fault, fault.http_status)
-        revision = LEGACY.get(version or "", ASSUMED) if session is None else LEGACY[session.revision]
+        revision = LEGACY.get(exchange.version or "", ASSUMED) if session is None else LEGACY[session.revision]
         if is_array(value) and revision.has_batches:
             return await self._batch(exchange, value, caller, revision, session)
         return await self._one(exchange, value, caller, revision, session)
@@ -227,12 +236,12 @@ class McpEngine:
     async def _session(self, exchange: Exchange, value: Any, caller: Principal) -> Session | None:
         """The session that a request names; None where it names none, which is served all the same. `initialize` begins
         a new one, whatever session the client had."""
-        session_id = None if self._sessions is None else exchange.headers.get(HEADER)
+        session_id = exchange.session_id
         if self._sessions is None or session_id is None or as_object(value).get("method") == "initialize":
             return None
         session = await self._sessions.find(session_id, caller)
         if exchange.stream is not None:
-            exchange.recording = Recording(self._sessions.streams, session)
+            exchange.stream.record(Recording(self._sessions.streams, session))
         return session
 
     async def _one(
@@ -275,10 +284,9 @@ class McpEngine:
                     raise
         return _fault(Fault(REQUEST_CANCELLED, "Request cancelled", request_id=call.request.id), 200)
 
-    async def answer_other(self, http_method: str, exchange: Exchange) -> Reply:
+    async def answer_other(self, http_method: str, exchange: Exchange, last_event_id: str | None = None) -> Reply:
         """GET: the session's stream of its own, or the rest of one that broke off. DELETE: the session ends."""
-        version = exchange.headers.get(b"mcp-protocol-version")
-        if self._sessions is None or (version is not None and version not in LEGACY):
+        if self._sessions is None or (exchange.version is not None and exchange.version not in LEGACY):
             return _not_allowed(b"POST")
         if http_method not in {"GET", "DELETE"}:
             return _not_allowed(b"GET, POST, DELETE")
@@ -286,27 +294,26 @@ class McpEngine:
             caller = await self._gateway.admission.authenticate(exchange.credential)
         except StoaError as refusal:
             return self._refusal(refusal, None)
-        session_id = exchange.headers.get(HEADER)
-        if session_id is None:
+        if exchange.session_id is None:
             return _fault(Fault(INVALID_REQUEST, "Missing session ID"), 400)
         try:
-            session = await self._sessions.find(session_id, caller)
+            session = await self._sessions.find(exchange.session_id, caller)
         except Fault as fault:
             return _fault(fault, fault.http_status)
         if http_method == "GET":
-            return await self._follow(exchange, self._sessions, session, caller)
+            return exchange.rejection or await self._follow(self._sessions, session, caller, last_event_id)
         await self._sessions.end(session)
         return Reply(200, b"{}", (JSON,))
 
-    async def _follow(self, exchange: Exchange, sessions: Sessions, session: Session, caller: Principal) -> Reply:
-        if exchange.rejection is not None:
-            return exchange.rejection
+    async def _follow(
+        self, sessions: Sessions, session: Session, caller: Principal, last_event_id: str | None
+    ) -> Reply:
         try:
             await self._gateway.admission.limit(caller)
         except StoaError as refusal:
             return self._refusal(refusal, None)
         self.subscriptions.attend()
-        feed = await sessions.streams.follow(session, exchange.headers.get(b"last-event-id"), caller)
+        feed = await sessions.streams.follow(session, last_event_id, caller)
         if caller.expires_at is not None:  # a stream must not outlive the right to it
             left = caller.expires_at - self._clock.now()
             feed.deadline = asyncio.get_running_loop().call_later(max(0.0, left.total_seconds()), feed.end)
@@ -336,7 +343,7 @@ class McpEngine:
             _log.exception("%s failed unexpectedly", call.request.method)
             return self._refusal(StoaError("Internal error"), call)
 
-    def _refusal(self, refusal: StoaError, call: MethodCall | None) -> Reply:
+    def _refusal(self, refusal: StoaError, call: MethodCall | None, request_id: RequestId | None = None) -> Reply:
         """A refusal as the protocol carries it. 401 and 403 need their HTTP status in every era, or no client would
         ever ask for another token; the other statuses are the stateless era's alone."""
         wire = wire_error(refusal)
@@ -358,7 +365,8 @@ class McpEngine:
             status = 400
         else:
             status = wire.http_status if isinstance(refusal, QuotaExceeded) else 200
-        request_id = None if call is None else call.request.id
+        if call is not None:
+            request_id = call.request.id
         return Reply(status, messages.error(request_id, wire.rpc_code, refusal.message, data), tuple(headers))
 
     async def _meter_refused_calls(self, exchange: Exchange, value: Any) -> None:

@@ -39,8 +39,9 @@ def check_version(version_header: str | None) -> Revision:
     return revision
 
 
-def check_envelope(request: Request, headers: Headers) -> Revision:
-    """The revision to answer in. Raises Fault, which carries the request's id."""
+def check_envelope(request: Request, headers: Headers | None) -> Revision:
+    """The revision to answer in. Without headers (stdio) the envelope stands alone. Raises Fault, which carries the
+    request's id."""
     meta = as_object(request.params.get("_meta"))
     version = meta.get(VERSION_KEY)
     if not isinstance(version, str) or not is_object(meta.get(CAPABILITIES_KEY)):
@@ -49,10 +50,11 @@ def check_envelope(request: Request, headers: Headers) -> Revision:
             f"params._meta must have {VERSION_KEY} (string) and {CAPABILITIES_KEY} (object)",
             request_id=request.id,
         )
-    try:
-        _check_headers(request, headers, version)
-    except Fault as fault:
-        raise Fault(fault.code, fault.message, request_id=request.id) from fault
+    if headers is not None:
+        try:
+            _check_headers(request, headers, version)
+        except Fault as fault:
+            raise Fault(fault.code, fault.message, request_id=request.id) from fault
     revision = MODERN.get(version)
     if revision is None:
         raise unsupported(version, request)

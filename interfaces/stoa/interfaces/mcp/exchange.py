@@ -1,4 +1,4 @@
-"""One HTTP exchange as the engine sees it: no sockets, only values."""
+"""One exchange as the engine sees it, whatever the transport: no connections, only values."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
@@ -20,15 +20,19 @@ class Reply:
     """What goes back: one JSON message, nothing (202), or a stream of events."""
 
     status: int
+    """As HTTP counts; 202: there is nothing to say."""
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    """Of HTTP alone; what they say is in the body too, where the protocol has a place for it."""
     feed: Feed | None = None
-    """An event stream to send instead of a body."""
+    """Messages to send instead of a body, as they come."""
+    session: Session | None = None
+    """The session that this answer begins."""
 
 
 class ResponseStream(Protocol):
-    """Where messages go that belong to a request and come before its answer. The first one makes the answer an event
-    stream; after the answer, and when the client is gone, they are dropped."""
+    """Where messages go that belong to a request and come before its answer; after it, and when the client is gone,
+    they are dropped."""
 
     @abstractmethod
     async def notify(self, message: bytes) -> None: ...
@@ -38,23 +42,47 @@ class ResponseStream(Protocol):
         """Close the connection if the client can come back for what follows."""
         ...
 
+    @abstractmethod
+    def record(self, recording: Recording) -> None:
+        """From now on every message belongs on this recording, if a client of this transport could come back for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of the catalogue's tools a client is shown, and how, as it chose itself. No permission: what is not shown
+    can be called all the same by whoever may."""
+
+    is_faithful: bool = False
+    """Input schemas as they are, not as every client understands them."""
+    tags: frozenset[str] = frozenset()
+    """Tools with at least one of these; empty: all."""
+    toolset: str | None = None
+    """Tools of this ToolSet."""
+
+
+EVERYTHING = View()
+
 
 @dataclass(slots=True)
 class Exchange:
-    """A POST to the endpoint."""
+    """A message of a client on its way in."""
 
-    headers: Headers
     body: bytes
     credential: Credential
+    headers: Headers | None = None
+    """What HTTP says of the message; None: the transport has none, and there is nothing to hold the message against."""
+    version: str | None = None
+    """The protocol revision, where it is said outside of the message."""
+    session_id: str | None = None
     rejection: Reply | None = None
     """What the transport refuses (media type, size); it is told to authenticated callers only."""
     tenant: TenantId | None = None
+    view: View = EVERYTHING
     consumer: str = "unknown"
     request_id: str | None = None
     stream: ResponseStream | None = None
     """None: the client takes a single answer only."""
-    recording: Recording | None = None
-    """Keeps the events of the stream, so that a client may come back for them."""
 
 
 @dataclass(slots=True)

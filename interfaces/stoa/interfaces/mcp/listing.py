@@ -26,12 +26,20 @@ class Listing:
         """Everything the caller may use, on as few pages as possible: several clients read only the first."""
         params = call.request.params
         after = cursors.decode(params["cursor"], member) if "cursor" in params else ""
-        query = ListQuery(tenant=call.exchange.tenant, after=after, limit=self._page_size, templates=templates)
+        view = call.exchange.view
+        query = ListQuery(
+            tenant=call.exchange.tenant,
+            after=after,
+            limit=self._page_size,
+            templates=templates,
+            tags=view.tags if member == "tools" else frozenset(),
+            api=view.toolset if member == "tools" else None,
+        )
         page = await use_case.execute(call.caller, query, "mcp")
         rest: JsonObject = {} if page.next_after is None else {"nextCursor": cursors.encode(page.next_after, member)}
         rest = shaping.with_meta(rest, call.revision, self._server_info, ttlMs=LIST_TTL_MS, cacheScope="private")
         # Assembled from the entries' bytes: the rest object without its opening brace closes the result.
-        entries = b",".join(self._json.of(one, call.revision) for one in page.items)
+        entries = b",".join(self._json.of(one, call.revision, is_faithful=view.is_faithful) for one in page.items)
         closing = pydantic_core.to_json(rest)[1:]
         return b"".join(
             (

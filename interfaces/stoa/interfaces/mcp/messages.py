@@ -72,6 +72,12 @@ def parse(body: bytes) -> Any:
         raise Fault(PARSE_ERROR, f"The body is not JSON: {caught}") from caught
 
 
+def id_of(value: Any) -> RequestId | None:
+    """The id of a message, as far as it can be read: whoever waits for an answer must recognise even a refusal."""
+    request_id = value.get("id") if is_object(value) else None
+    return request_id if isinstance(request_id, (str, int)) and not isinstance(request_id, bool) else None
+
+
 def read(value: Any) -> Message:
     """One message. Raises Fault when `value` is none."""
     if not is_object(value):
@@ -80,9 +86,7 @@ def read(value: Any) -> Message:
         raise Fault(INVALID_REQUEST, 'jsonrpc must be "2.0"')
     method = value.get("method")
     if method is None and ("result" in value or "error" in value):
-        answered = value.get("id")
-        is_id = isinstance(answered, (str, int)) and not isinstance(answered, bool)
-        return Response(answered if is_id else None, value.get("result"))
+        return Response(id_of(value), value.get("result"))
     if not isinstance(method, str):
         raise Fault(INVALID_REQUEST, "method must be a string")
     if "id" not in value:

@@ -24,7 +24,7 @@ class Prompts:
         """Runs the pipeline. Raises what the caller must be told; wrong arguments are invalid params here."""
         invocation = invocation_of(call, "prompt")
         channel = self._channels.open(call)
-        outcome = await self._gateway.invoke_tool.execute(invocation, channel)
+        outcome = await self._channels.execute(self._gateway.invoke_tool, invocation, channel)
         if outcome.questions is not None and isinstance(channel, RoundChannel):
             return messages.result(call.request.id, channel.next_round(outcome.questions, self._server_info))
         wire: JsonObject = {"messages": shaping.prompt_messages(outcome.content(), call.revision)}

@@ -13,6 +13,7 @@ class Revision:
     has_batches: bool = False
     has_annotations: bool = True
     has_titles: bool = True
+    has_icons: bool = True
     has_structured_content: bool = True
     has_audio: bool = True
     has_progress_messages: bool = True
@@ -39,6 +40,7 @@ LEGACY = {
             has_batches=True,
             has_annotations=False,
             has_titles=False,
+            has_icons=False,
             has_structured_content=False,
             has_audio=False,
             has_progress_messages=False,
@@ -52,13 +54,14 @@ LEGACY = {
             "2025-03-26",
             has_batches=True,
             has_titles=False,
+            has_icons=False,
             has_structured_content=False,
             has_elicitation=False,
             has_client_details=False,
             has_content_lists=False,
             has_completion_context=False,
         ),
-        Revision("2025-06-18", has_client_details=False, has_content_lists=False),
+        Revision("2025-06-18", has_icons=False, has_client_details=False, has_content_lists=False),
         Revision("2025-11-25", has_elicitation_ids=True),
     )
 }

@@ -18,7 +18,6 @@ from stoa.domain.session import Session
 from stoa.interfaces.mcp.messages import INVALID_REQUEST, Fault, RequestId, Response, notification
 from stoa.interfaces.mcp.streams import STANDALONE, Streams
 
-HEADER = b"mcp-session-id"
 ASK_TIMEOUT_SECONDS = 300.0
 
 

@@ -1,12 +1,15 @@
 """Domain values as each revision writes them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pydantic_core
 
 from stoa.application.output_schema import relaxed
+from stoa.domain.icon import Icon
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
+from stoa.domain.portable_schema import inlined
 from stoa.domain.prompt import Prompt, PromptArgument
 from stoa.domain.resource import Resource
 from stoa.domain.result import (
@@ -60,8 +63,9 @@ def _contents(block: EmbeddedResource) -> JsonObject:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def tool(tool: Tool, revision: Revision) -> JsonObject:
-    """One entry of tools/list."""
+def tool(tool: Tool, revision: Revision, *, is_faithful: bool = False) -> JsonObject:
+    """One entry of tools/list. What it promises of its results is relaxed in any case: clients refuse real answers over
+    it."""
     hints = tool.annotations
     annotations: JsonObject = {
         "title": None if revision.has_titles else tool.title,
@@ -75,12 +79,29 @@ def tool(tool: Tool, revision: Revision) -> JsonObject:
     if tool.title is not None and revision.has_titles:
         wire["title"] = tool.title
     wire["description"] = tool.description
-    wire["inputSchema"] = tool.input_schema
+    wire["inputSchema"] = tool.input_schema if is_faithful else tool.portable_input_schema
     if tool.output_schema is not None and revision.has_structured_content:
-        wire["outputSchema"] = relaxed(tool.output_schema)
+        wire["outputSchema"] = relaxed(tool.output_schema if is_faithful else inlined(tool.output_schema))
     if annotations and revision.has_annotations:
         wire["annotations"] = annotations
+    return with_icons(wire, tool.icons, revision)
+
+
+def with_icons(wire: JsonObject, icons: Iterable[Icon], revision: Revision) -> JsonObject:
+    """`wire` with its icons, where the revision has such a thing."""
+    if revision.has_icons and (written := [_icon(icon) for icon in icons]):
+        wire["icons"] = written
     return wire
+
+
+def _icon(icon: Icon) -> JsonObject:
+    wire: JsonObject = {
+        "src": icon.src,
+        "mimeType": icon.mime_type,
+        "sizes": list(icon.sizes) or None,
+        "theme": icon.theme,
+    }
+    return {name: value for name, value in wire.items() if value is not None}
 
 
 def resource(resource: Resource, revision: Revision) -> JsonObject:
@@ -93,7 +114,8 @@ def resource(resource: Resource, revision: Revision) -> JsonObject:
         "mimeType": resource.mime_type,
         "size": None if resource.is_template else resource.size,
     }
-    return {name: value for name, value in wire.items() if value is not None}
+    wire = {name: value for name, value in wire.items() if value is not None}
+    return with_icons(wire, resource.icons, revision)
 
 
 def resource_contents(result: ToolResult) -> list[JsonObject]:
@@ -110,7 +132,7 @@ def prompt(prompt: Prompt, revision: Revision) -> JsonObject:
         wire["description"] = prompt.description
     if prompt.arguments:
         wire["arguments"] = [_argument(argument, revision) for argument in prompt.arguments]
-    return wire
+    return with_icons(wire, prompt.icons, revision)
 
 
 def _argument(argument: PromptArgument, revision: Revision) -> JsonObject:
@@ -128,7 +150,7 @@ def prompt_messages(result: ToolResult, revision: Revision) -> list[JsonObject]:
     return [{"role": one.role, "content": content_block(one.content, revision)} for one in result.messages]
 
 
-def entry(one: Operation, revision: Revision) -> JsonObject:
+def entry(one: Operation, revision: Revision, *, is_faithful: bool = False) -> JsonObject:
     """One entry of the list of its kind."""
     match one:
         case Resource():
@@ -136,24 +158,24 @@ def entry(one: Operation, revision: Revision) -> JsonObject:
         case Prompt():
             return prompt(one, revision)
         case Tool():
-            return tool(one, revision)
+            return tool(one, revision, is_faithful=is_faithful)
         case _:
             raise TypeError(f"{type(one).__name__} has no list")
 
 
 class EntryJson:
-    """List entries as bytes, made once per entry and revision: a list of a thousand tools is then one join."""
+    """List entries as bytes, made once per entry, revision and form: a list of a thousand tools is then one join."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Fingerprint, str], bytes] = {}
+        self._known: dict[tuple[Fingerprint, str, bool], bytes] = {}
 
-    def of(self, item: Operation, revision: Revision) -> bytes:
-        key = (item.fingerprint, revision.name)
+    def of(self, item: Operation, revision: Revision, *, is_faithful: bool) -> bytes:
+        key = (item.fingerprint, revision.name, is_faithful)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _CACHE_LIMIT:  # replaced tools leave their entries behind
                 self._known.clear()
-            known = self._known[key] = pydantic_core.to_json(entry(item, revision))
+            known = self._known[key] = pydantic_core.to_json(entry(item, revision, is_faithful=is_faithful))
         return known
 
 

@@ -11,15 +11,17 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Credential
 from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.engine import McpEngine
-from stoa.interfaces.mcp.exchange import JSON, Exchange, Reply, ResponseStream
+from stoa.interfaces.mcp.exchange import EVERYTHING, JSON, Exchange, Reply, ResponseStream, View
 from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.messages import INTERNAL_ERROR, INVALID_REQUEST
 from stoa.interfaces.mcp.revisions import LEGACY
-from stoa.interfaces.mcp.streams import Feed, frame
+from stoa.interfaces.mcp.streams import Event, Feed, Recording
+from stoa.interfaces.mcp.views import read_query
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +30,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 BODY_LIMIT = 4 * 1024 * 1024
+SESSION_HEADER = b"mcp-session-id"
+RETRY_MS = 1000
 _ATTEND_AFTER_SECONDS = 0.05
 _SSE_HEADERS = (
     (b"content-type", b"text/event-stream"),
@@ -37,11 +41,13 @@ _SSE_HEADERS = (
 
 
 class StreamableHttp:
-    """`late_seconds`: an answer that takes longer is streamed, with a comment as often to keep the connection open."""
+    """`late_seconds`: an answer that takes longer is streamed, with a comment as often to keep the connection open.
+    `view`: what is shown where the URL does not say."""
 
-    def __init__(self, engine: McpEngine, *, late_seconds: float = 15.0) -> None:
+    def __init__(self, engine: McpEngine, *, late_seconds: float = 15.0, view: View = EVERYTHING) -> None:
         self._engine = engine
         self._late_seconds = late_seconds
+        self._view = view
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope["headers"])
@@ -52,16 +58,25 @@ class StreamableHttp:
         body, rejection = await _read(headers, receive)
         if rejection is None and not (takes_json or takes_events):
             rejection = _reject(406, "Accept application/json or text/event-stream")
+        tenant, view = None, self._view
+        if scope["query_string"]:
+            try:
+                tenant, view = read_query(scope["query_string"], view)
+            except InvalidInput as wrong:
+                rejection = rejection or _reject(400, wrong.message)
+        version = headers.get(b"mcp-protocol-version")
         exchange = Exchange(
             headers=headers,
+            version=version,
+            session_id=headers.get(SESSION_HEADER),
+            view=view,
             body=body,
             rejection=rejection,
             credential=credential_of(headers.get(b"authorization")),
-            tenant=tenant_of(scope["query_string"]),
+            tenant=tenant,
             consumer=headers.get(b"x-consumer-id") or "unknown",
             request_id=headers.get(b"x-request-id"),
         )
-        version = headers.get(b"mcp-protocol-version")
         answer = _Answer(
             send,
             # In the stateless era a closed connection cancels the call; in the handshake era it must not.
@@ -71,11 +86,7 @@ class StreamableHttp:
         )
         if takes_events:
             exchange.stream = answer
-            answer.belongs_to(exchange)
-        try:
-            feed = await answer.deliver(self._engine.answer(exchange))
-        finally:
-            exchange.stream = None  # they know each other: left so, every call would be work for the collector
+        feed = await answer.deliver(self._engine.answer(exchange))
         if feed is not None:
             await _stream(feed, self._late_seconds, receive, send)
 
@@ -83,12 +94,14 @@ class StreamableHttp:
         _, takes_events = _accepted(headers.get(b"accept"))
         exchange = Exchange(
             headers=headers,
+            version=headers.get(b"mcp-protocol-version"),
+            session_id=headers.get(SESSION_HEADER),
             body=b"",
             rejection=None if takes_events else _reject(406, "Accept text/event-stream"),
             credential=credential_of(headers.get(b"authorization")),
             tenant=tenant_of(query),
         )
-        reply = await self._engine.answer_other(method, exchange)
+        reply = await self._engine.answer_other(method, exchange, headers.get(b"last-event-id"))
         if reply.feed is None:
             await _send(send, reply)
         else:
@@ -110,7 +123,7 @@ class _Answer(ResponseStream):
         self._is_over = False
         self._is_left = False
         self._beginning: asyncio.Lock | None = None
-        self._exchange: Exchange | None = None
+        self._recording: Recording | None = None
         self._attendants: list[asyncio.Task[None]] = []
 
     async def deliver(self, work: Awaitable[Reply]) -> Feed | None:
@@ -159,8 +172,8 @@ class _Answer(ResponseStream):
                 await self._begin_stream()
             await self._write(b": ping\n\n")
 
-    def belongs_to(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    def record(self, recording: Recording) -> None:
+        self._recording = recording
 
     async def notify(self, message: bytes) -> None:
         if self._is_over or not self._has_client:
@@ -170,7 +183,7 @@ class _Answer(ResponseStream):
         await self._write(await self._event(message))
 
     async def hang_up(self) -> None:
-        recording = None if self._exchange is None else self._exchange.recording
+        recording = self._recording
         if self._is_over or self._is_left or recording is None or not recording.can_be_left:
             return
         if not self._has_begun:
@@ -190,10 +203,9 @@ class _Answer(ResponseStream):
             if not self._has_begun:
                 await self._send({"type": "http.response.start", "status": 200, "headers": list(_SSE_HEADERS)})
                 self._has_begun = True  # only now: a start that was cancelled on its way has begun nothing
-                recording = None if self._exchange is None else self._exchange.recording
-                opening = b"" if recording is None else await recording.opening()
-                if opening:
-                    await self._write(opening)
+                opening = None if self._recording is None else await self._recording.opening()
+                if opening is not None:
+                    await self._write(frame(opening))
 
     async def _finish(self, reply: Reply) -> None:
         self._is_over = True
@@ -207,8 +219,16 @@ class _Answer(ResponseStream):
         await self._write(event, is_last=True)
 
     async def _event(self, message: bytes, *, is_last: bool = False) -> bytes:
-        recording = None if self._exchange is None else self._exchange.recording
-        return frame(message) if recording is None else await recording.event(message, is_last=is_last)
+        recording = self._recording
+        return frame(Event(message) if recording is None else await recording.event(message, is_last=is_last))
+
+
+def frame(event: Event) -> bytes:
+    """One server-sent event."""
+    name = b"" if event.id is None else b"id: %b\n" % event.id.encode("ascii")
+    if not event.message:
+        return b"%bretry: %d\ndata: \n\n" % (name, RETRY_MS)
+    return b"event: message\n%bdata: %b\n\n" % (name, event.message)
 
 
 async def _stream(feed: Feed, every_seconds: float, receive: Receive, send: Send) -> None:
@@ -223,7 +243,7 @@ async def _stream(feed: Feed, every_seconds: float, receive: Receive, send: Send
                 item = coming.result()
                 if item is None:
                     break
-                await send({"type": "http.response.body", "body": item, "more_body": True})
+                await send({"type": "http.response.body", "body": frame(item), "more_body": True})
                 coming = asyncio.create_task(feed.next())
             elif not gone.done():
                 await send({"type": "http.response.body", "body": b": ping\n\n", "more_body": True})
@@ -295,5 +315,7 @@ def _reject(status: int, message: str) -> Reply:
 
 async def _send(send: Send, reply: Reply) -> None:
     headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
+    if reply.session is not None:
+        headers.append((SESSION_HEADER, reply.session.id.encode("ascii")))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

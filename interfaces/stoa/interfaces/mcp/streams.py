@@ -1,68 +1,71 @@
-"""Event streams beside single answers: what is on them, how an event is written, and going on with one after the
-connection broke (2025-11-25, "Resumability and Redelivery").
+"""Streams of messages beside single answers: what is on them, and going on with one after the connection broke
+(2025-11-25, "Resumability and Redelivery").
 
-A stream's events are numbered; an event's id is `STREAM:NUMBER`. The transport sends what a `Feed` gives it.
+A stream's events are numbered; an event's id is `STREAM:NUMBER`. The transport writes what a `Feed` gives it.
 """
 
 import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from stoa.application.ports.event_store import EventStore
 from stoa.domain.identity import Principal
 from stoa.domain.session import Session
 
 QUEUE_LIMIT = 1024
-RETRY_MS = 1000
 AWAY_SECONDS = 300.0
 STANDALONE = "s"
 """The stream of a session that belongs to no request."""
 
 
-def frame(message: bytes, event_id: str | None = None) -> bytes:
-    """One server-sent event."""
-    name = b"" if event_id is None else b"id: " + event_id.encode("ascii") + b"\n"
-    return b"event: message\n" + name + b"data: " + message + b"\n\n"
+class Event(NamedTuple):
+    """One message on a stream."""
+
+    message: bytes
+    """Empty: nothing but a place to come back to."""
+    id: str | None = None
+    """What a client names to get what came after it."""
 
 
 class Feed:
-    """Frames waiting for one connection. Bounded: a client that does not read is let go, and may come back."""
+    """Events waiting for one connection. Bounded: a client that does not read is let go, and may come back."""
 
     def __init__(self, on_close: Callable[["Feed"], None] = lambda _: None, caller: Principal | None = None) -> None:
         self.caller = caller
         """Who reads it, as authenticated when it was opened."""
-        self._frames: deque[bytes] = deque()
+        self._events: deque[Event] = deque()
         self._changed = asyncio.Event()
         self._is_over = False
         self._on_close = on_close
         self.deadline: asyncio.TimerHandle | None = None
         """What ends it when the right to it does."""
 
-    def push(self, item: bytes) -> bool:
+    def push(self, event: Event) -> bool:
         """False: the feed is full or over, and this was not taken."""
-        if self._is_over or len(self._frames) >= QUEUE_LIMIT:
+        if self._is_over or len(self._events) >= QUEUE_LIMIT:
             return False
-        self._frames.append(item)
+        self._events.append(event)
         self._changed.set()
         return True
 
-    def end(self, last: bytes = b"") -> None:
+    def end(self, last: Event | None = None) -> None:
         """Nothing follows what is waiting, and `last`."""
         if not self._is_over:
             self._is_over = True
-            if last:
-                self._frames.append(last)
+            if last is not None:
+                self._events.append(last)
             self._changed.set()
 
-    async def next(self) -> bytes | None:
-        """The next frame; None: it is over. Cancelling it loses nothing."""
-        while not self._frames:
+    async def next(self) -> Event | None:
+        """The next event; None: it is over. Cancelling it loses nothing."""
+        while not self._events:
             if self._is_over:
                 return None
             self._changed.clear()
             await self._changed.wait()
-        return self._frames.popleft()
+        return self._events.popleft()
 
     def close(self) -> None:
         """The connection is gone."""
@@ -82,22 +85,22 @@ class Streams:
         self._away_seconds = away_seconds
         self._away: dict[str, tuple[asyncio.TimerHandle, Principal | None]] = {}
 
-    async def begin(self, session: Session, stream: str) -> bytes:
-        """The frame that a stream begins with: an event without data, so that a client can come back before anything
-        was sent. Empty for older clients, which stumble over it."""
+    async def begin(self, session: Session, stream: str) -> Event | None:
+        """What a stream begins with: an event without a message, so that a client can come back before anything was
+        sent. None for older clients, which stumble over it."""
         if not is_primed(session):
-            return b""
+            return None
         await self._events.begin(session.id, stream)
-        return f"id: {stream}:0\nretry: {RETRY_MS}\ndata: \n\n".encode()
+        return Event(b"", f"{stream}:0")
 
-    async def publish(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> bytes:
-        """Keep a message of a stream, and send it to who follows it; returns its frame."""
+    async def publish(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> Event:
+        """Keep a message of a stream, and send it to who follows it; returns its event."""
         number = await self._events.append(session_id, stream, message, is_last=is_last)
-        written = frame(message, f"{stream}:{number}")
+        event = Event(message, f"{stream}:{number}")
         feed = self._feeds.get((session_id, stream))
-        if feed is not None and (not feed.push(written) or is_last):
+        if feed is not None and (not feed.push(event) or is_last):
             feed.end()
-        return written
+        return event
 
     def listening(self) -> list[str]:
         """Sessions whose standalone stream is open, or broke off lately."""
@@ -119,12 +122,12 @@ class Streams:
         if known is None:
             feed = self._follow(session.id, STANDALONE, caller)
             start = await self.begin(session, STANDALONE)
-            if start:
+            if start is not None:
                 feed.push(start)
             return feed
         feed = self._follow(session.id, stream, caller)
         for event in known.events:
-            feed.push(frame(event.message, f"{stream}:{event.number}"))
+            feed.push(Event(event.message, f"{stream}:{event.number}"))
         if known.is_over:
             feed.end()
         return feed
@@ -173,10 +176,10 @@ class Recording:
         """The client knows that it has to come back."""
         return is_primed(self._session)
 
-    async def opening(self) -> bytes:
+    async def opening(self) -> Event | None:
         return await self._streams.begin(self._session, self._stream)
 
-    async def event(self, message: bytes, *, is_last: bool) -> bytes:
+    async def event(self, message: bytes, *, is_last: bool) -> Event:
         return await self._streams.publish(self._session.id, self._stream, message, is_last=is_last)
 
 

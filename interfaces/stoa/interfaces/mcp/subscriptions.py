@@ -20,11 +20,12 @@ from stoa.domain.errors import StoaError
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.json_value import JsonObject, is_array, is_object
 from stoa.domain.operation import OperationKey
+from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.exchange import MethodCall, Reply
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault, RequestId, notification
 from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.shaping import SERVER_INFO_KEY
-from stoa.interfaces.mcp.streams import Feed, frame
+from stoa.interfaces.mcp.streams import Event, Feed
 
 _log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class Subscriptions:
 
     def _push(self, feed: Feed, listener: _Listener, method: str, params: JsonObject) -> None:
         tagged: JsonObject = {"_meta": {SUBSCRIPTION_KEY: listener.request_id}, **params}
-        if not feed.push(frame(notification(method, tagged))):
+        if not feed.push(Event(notification(method, tagged))):
             self._end(feed)  # it missed something: it has to list and listen again
 
     def is_open(self, feed: Feed) -> bool:
@@ -166,7 +167,7 @@ class Subscriptions:
         if task_ids:
             honoured["taskIds"] = list(task_ids)
         params: JsonObject = {"_meta": {SUBSCRIPTION_KEY: request.id}, "notifications": honoured}
-        feed.push(frame(notification("notifications/subscriptions/acknowledged", params)))
+        feed.push(Event(notification("notifications/subscriptions/acknowledged", params)))
         if caller.expires_at is not None and self._loop is not None:
             left: timedelta = caller.expires_at - self._clock.now()
             feed.deadline = self._loop.call_later(max(0.0, left.total_seconds()), self._end, feed)
@@ -192,7 +193,7 @@ class Subscriptions:
         if known is not None:
             meta: JsonObject = {SUBSCRIPTION_KEY: known.request_id, SERVER_INFO_KEY: self._server_info}
             result: JsonObject = {"resultType": "complete", "_meta": meta}
-            feed.end(frame(pydantic_core.to_json({"jsonrpc": "2.0", "id": known.request_id, "result": result})))
+            feed.end(Event(messages.result(known.request_id, result)))
 
 
 def _uris(asked: Any) -> list[str]:

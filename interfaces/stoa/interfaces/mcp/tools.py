@@ -37,7 +37,9 @@ class Tools:
                 return outcome
             return self._answer(call, invocation, channel, outcome)
         opened = self._channels.open(call)
-        return self._answer(call, invocation, opened, await self._gateway.invoke_tool.execute(invocation, opened))
+        return self._answer(
+            call, invocation, opened, await self._channels.execute(self._gateway.invoke_tool, invocation, opened)
+        )
 
     def _answer(
         self, call: MethodCall, invocation: Invocation, channel: ClientChannel | None, outcome: Outcome

@@ -1,0 +1,122 @@
+"""Standard input and output of this process as the connection of a StdioDoor.
+
+Reading and writing block in threads of their own: that works for pipes, files and terminals alike, and threads that are
+stuck in it do not keep the process from ending.
+"""
+
+import asyncio
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from stoa.domain.identity import TenantId
+from stoa.interfaces.mcp.engine import McpEngine
+from stoa.interfaces.mcp.exchange import EVERYTHING, View
+from stoa.interfaces.mcp.stdio import CredentialNow, StdioDoor
+
+_CHUNK = 64 * 1024
+
+T = TypeVar("T")
+
+
+async def serve_process(
+    engine: McpEngine, credential: CredentialNow, *, tenant: TenantId | None = None, view: View = EVERYTHING
+) -> None:
+    """Serve the client at this process's standard input and output until it goes away, or SIGTERM or SIGINT."""
+    with _connection() as (incoming, outgoing), _until_told_to_end() as told:
+        reader, writer = _Worker("stdin"), _Worker("stdout")
+
+        async def receive() -> bytes:
+            return await reader.run(lambda: os.read(incoming, _CHUNK))
+
+        async def send(message: bytes) -> None:
+            await writer.run(lambda: _write(outgoing, message))
+
+        serving = asyncio.create_task(StdioDoor(engine, send, credential, tenant=tenant, view=view).serve(receive))
+        ending = asyncio.create_task(told.wait())
+        try:
+            await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ending.cancel()
+            is_told = not serving.done()
+            serving.cancel()
+            await asyncio.wait({serving})
+        if not is_told:
+            serving.result()
+
+
+@contextmanager
+def _connection() -> Generator[tuple[int, int]]:
+    """Both ends for the protocol alone: whatever else prints in this process prints to standard error, and whatever
+    reads reads nothing. One line of a careless library would break the connection."""
+    sys.stdout.flush()
+    incoming, outgoing = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    try:
+        yield incoming, outgoing
+    finally:
+        sys.stdout.flush()
+        os.dup2(incoming, 0)
+        os.dup2(outgoing, 1)
+
+
+@contextmanager
+def _until_told_to_end() -> Generator[asyncio.Event]:
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    with suppress(NotImplementedError):  # Windows ends the process itself
+        for number in signals:
+            loop.add_signal_handler(number, told.set)
+    try:
+        yield told
+    finally:
+        with suppress(NotImplementedError):
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+
+def _write(descriptor: int, message: bytes) -> None:
+    view = memoryview(message)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+class _Worker:
+    """Runs blocking calls one after the other in a thread that dies with the process."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: queue.SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    async def run(self, job: Callable[[], T]) -> T:
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put((future, job))
+        return await future
+
+    def _work(self) -> None:
+        while True:
+            future, job = self._jobs.get()
+            try:
+                result, error = job(), None
+            except OSError as caught:
+                result, error = None, caught
+            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+                self._loop.call_soon_threadsafe(_settle, future, result, error)
+
+
+def _settle(future: "asyncio.Future[Any]", result: Any, error: OSError | None) -> None:
+    if future.done():  # who waited was cancelled
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
