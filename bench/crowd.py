@@ -193,8 +193,8 @@ class Session:
         return answer["result"]
 
     def asking(self, tool: str, **arguments: Any) -> Stream:
-        """The stream that answers a call and tells its progress."""
-        params = {"name": tool, "arguments": arguments, "_meta": {"progressToken": "p"}}
+        """The stream that answers a call and tells its steps."""
+        params = {"name": tool, "arguments": arguments}
         return Stream(self._door, self, {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params})
 
 

@@ -43,7 +43,7 @@ async def add_tools(gateway: Gateway) -> None:
     async def count(context: Context, steps: int, pause_ms: Annotated[int, Field(ge=0)]) -> str:
         """Tells each step."""
         for step in range(1, steps + 1):
-            await context.progress(step, steps)
+            await context.log("warning", step)
             await asyncio.sleep(pause_ms / 1000)
         return f"counted to {steps}"
 

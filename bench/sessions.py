@@ -24,7 +24,7 @@ STEPS, PAUSE_MS = 12, 500
 STORMS = 3
 AWAY_SECONDS = 0.5
 """The last client comes back so long after the cut, the first at once."""
-SESSIONS_OF_A_CALLER = 100
+SESSIONS_OF_A_CALLER = 50
 _AT_ONCE = 16
 MAX_LISTENERS = 1024
 
@@ -133,7 +133,7 @@ async def storm(door: Door, sessions: list[Session], *, storms: int = STORMS, pa
     async with asyncio.TaskGroup() as group:
         for answer in answers:
             group.create_task(answer.run())
-        await until(lambda: all(one.is_open.is_set() for one in streams), "every call tells its progress")
+        await until(lambda: all(one.is_open.is_set() for one in streams), "every call tells its steps")
         changing = group.create_task(_keep_changing(door, steady, is_over))
         for number in range(1, storms + 1):
             await until(lambda wanted=3 * number: len(_uris(steady.own)) >= wanted, "changes are heard of")  # type: ignore[misc]
@@ -179,7 +179,7 @@ def _uris(stream: Stream) -> list[str]:
 def _wrong_answers(answers: list[Stream]) -> list[str]:
     wrong = 0
     for answer in answers:
-        steps = [message.get("params", {}).get("progress") for _, message in answer.events]
+        steps = [message.get("params", {}).get("data") for _, message in answer.events]
         wrong += steps != [*range(1, STEPS + 1), None] or not _is_answered(answer)
     return [f"{wrong} of {len(answers)} calls were not told each step and the answer once"] if wrong else []
 
@@ -227,18 +227,18 @@ async def measure_sessions(server: SessionServer, number: int) -> list[str]:
 
 async def measure_listeners(server: SessionServer, number: int) -> list[str]:
     """Prints the figures; returns what is wrong."""
-    (door,) = server.doors(1)
-    for wire in [await listen(door, n) for n in range(50)]:
+    doors = server.doors(MAX_LISTENERS + 1)
+    for wire in [await listen(doors[0], n) for n in range(50)]:
         wire.cut()
     await asyncio.sleep(1)
     before = server.rss_kib()
-    wires = [await listen(door, n) for n in range(number)]
+    wires = [await listen(doors[n % len(doors)], n) for n in range(number)]
     await asyncio.sleep(1)
     print(f"{number} subscriptions/listen streams of the stateless era")
     _say("memory", _grown(before, server.rss_kib(), number))
-    wires += [await listen(door, n) for n in range(number, MAX_LISTENERS)]
+    wires += [await listen(doors[n % len(doors)], n) for n in range(number, MAX_LISTENERS)]
     failures = [f"a listener was answered with HTTP {wire.status}" for wire in wires if wire.status != 200][:1]
-    beyond = await listen(door, 0)
+    beyond = await listen(doors[-1], 0)
     answer = await beyond.body() if beyond.status != 200 else {}
     _say(f"number {MAX_LISTENERS + 1}", f"HTTP {beyond.status}: {answer.get('error', {}).get('message')}")
     if beyond.status != 503:
