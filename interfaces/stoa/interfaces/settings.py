@@ -41,9 +41,11 @@ class Settings(BaseSettings):
     """Manifest files and folders, comma-separated."""
     data_dir: Path = Path("var")
     """Outbox and development keys."""
-    sessions: Literal["memory", "none"] = "memory"
-    """Where sessions of MCP's handshake era are kept. `none`: every request stands for itself, as it must where several
-    processes answer."""
+    sessions: Literal["memory", "redis", "none"] = "memory"
+    """Where sessions of MCP's handshake era are kept. `redis`: shared by all replicas and workers, and there after a
+    restart. `none`: every request stands for itself, as it must where several processes answer and share nothing."""
+    redis_url: SecretStr | None = None
+    """What replicas share: `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, or `rediss:` for TLS."""
     state_secret: SecretStr | None = None
     """Seals what clients carry between the rounds of a call; the same on all replicas. None: made in `data_dir`."""
     secrets_dir: Path | None = None
@@ -70,6 +72,19 @@ class Settings(BaseSettings):
         if value is not None and len(value.get_secret_value()) < 32:
             raise ValueError("32 characters or more, chosen at random")
         return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://")):
+            raise ValueError("write it as redis://HOST:PORT/DATABASE, or rediss:// for TLS")
+        return value
+
+    @model_validator(mode="after")
+    def _redis_is_named(self) -> "Settings":
+        if self.sessions == "redis" and self.redis_url is None:
+            raise ValueError("SESSIONS=redis needs REDIS_URL; set it to redis://HOST:PORT/DATABASE")
+        return self
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -15,7 +15,15 @@ from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import SystemClock
 from stoa.application.ports.clock import Clock
 from stoa.domain.catalogue import CatalogueDiff
-from stoa.domain.errors import ClientCannot, NotAuthenticated, NotPermitted, QuotaExceeded, SessionsFull, StoaError
+from stoa.domain.errors import (
+    ClientCannot,
+    NotAuthenticated,
+    NotPermitted,
+    QuotaExceeded,
+    SessionsFull,
+    SharedStateUnavailable,
+    StoaError,
+)
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation
 from stoa.domain.json_value import as_object, is_array
@@ -188,12 +196,14 @@ class McpEngine:
     async def _handshake_era(self, exchange: Exchange, value: Any, caller: Principal, version: str | None) -> Reply:
         try:
             session = await self._session(exchange, value, caller)
+            revision = LEGACY.get(version or "", ASSUMED) if session is None else LEGACY[session.revision]
+            if is_array(value) and revision.has_batches:
+                return await self._batch(exchange, value, caller, revision, session)
+            return await self._one(exchange, value, caller, revision, session)
         except Fault as fault:
             return _fault(fault, fault.http_status)
-        revision = LEGACY.get(version or "", ASSUMED) if session is None else LEGACY[session.revision]
-        if is_array(value) and revision.has_batches:
-            return await self._batch(exchange, value, caller, revision, session)
-        return await self._one(exchange, value, caller, revision, session)
+        except SharedStateUnavailable as refusal:
+            return self._refusal(refusal, None)
 
     async def _session(self, exchange: Exchange, value: Any, caller: Principal) -> Session | None:
         """The session that a request names; None where it names none, which is served all the same. `initialize` begins
@@ -215,7 +225,7 @@ class McpEngine:
             return _fault(fault, fault.http_status)
         if not isinstance(message, Request):
             if session is not None:
-                self._note(session, message)
+                await self._note(session, message)
             return Reply(202)
         method = self._methods.get(message.method)
         if method is None or not method.in_handshake_era:
@@ -225,13 +235,13 @@ class McpEngine:
             return await self._dispatch(method.handler, call)
         return await self._cancellable(method.handler, call, session)
 
-    def _note(self, session: Session, message: Notification | Response) -> None:
+    async def _note(self, session: Session, message: Notification | Response) -> None:
         if self._sessions is None:
             return
         if isinstance(message, Response):
-            self._sessions.answered(session, message)
+            await self._sessions.answered(session, message)
         elif message.method == "notifications/cancelled":
-            self._sessions.cancel(session, message.params.get("requestId"))
+            await self._sessions.cancel(session, message.params.get("requestId"))
 
     async def _cancellable(self, handler: Handler, call: MethodCall, session: Session) -> Reply:
         """As `_dispatch`, and the client may cancel it. A posted request needs an answer all the same."""
@@ -262,16 +272,18 @@ class McpEngine:
             return _fault(Fault(INVALID_REQUEST, "Missing session ID"), 400)
         try:
             session = await self._sessions.find(session_id, caller)
+            if http_method == "GET":
+                return exchange.rejection or await self._follow(exchange, self._sessions, session, caller)
+            await self._sessions.end(session)
         except Fault as fault:
             return _fault(fault, fault.http_status)
-        if http_method == "GET":
-            return exchange.rejection or await self._follow(exchange, self._sessions, session, caller)
-        await self._sessions.end(session)
+        except SharedStateUnavailable as refusal:
+            return self._refusal(refusal, None)
         return Reply(200, b"{}", (JSON,))
 
     async def _follow(self, exchange: Exchange, sessions: Sessions, session: Session, caller: Principal) -> Reply:
         self.subscriptions.attend()
-        feed = await sessions.streams.follow(session, exchange.headers.get(b"last-event-id"))
+        feed = await sessions.follow(session, exchange.headers.get(b"last-event-id"))
         if caller.expires_at is not None:  # a stream must not outlive the right to it
             left = caller.expires_at - self._clock.now()
             asyncio.get_running_loop().call_later(max(0.0, left.total_seconds()), feed.end)
@@ -318,7 +330,7 @@ class McpEngine:
         if call is None or isinstance(refusal, (NotAuthenticated, NotPermitted)):
             status = wire.http_status
         elif not call.revision.is_stateless:
-            status = wire.http_status if isinstance(refusal, SessionsFull) else 200
+            status = wire.http_status if isinstance(refusal, (SessionsFull, SharedStateUnavailable)) else 200
         elif wire.rpc_code in _CLIENT_FAULTS:
             status = 400
         else:

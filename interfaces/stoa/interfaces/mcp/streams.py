@@ -1,74 +1,40 @@
-"""Event streams beside single answers: what is on them, how an event is written, and going on with one after the
-connection broke (2025-11-25, "Resumability and Redelivery").
+"""Event streams beside single answers: what is on them, and going on with one after the connection broke (2025-11-25,
+"Resumability and Redelivery").
 
-A stream's events are numbered; an event's id is `STREAM:NUMBER`. The transport sends what a `Feed` gives it.
+A stream's events are numbered; an event's id is `STREAM:NUMBER`. The transport sends what a `Feed` gives it. An event is
+kept first, then published on the stream's topic of the message bus, where a `Follower` waits for it: on this replica or
+on another one.
 """
 
-import asyncio
+import logging
 import secrets
-from collections import deque
-from collections.abc import Callable
 
+from stoa.application.memory.message_bus import InMemoryMessageBus
 from stoa.application.ports.event_store import EventStore
+from stoa.application.ports.message_bus import MessageBus
+from stoa.domain.errors import SharedStateUnavailable
 from stoa.domain.session import Session
+from stoa.interfaces.mcp.feeds import Feed, frame
+from stoa.interfaces.mcp.following import Follower, IsAlive, stream_message, stream_topic
 
-QUEUE_LIMIT = 1024
+_log = logging.getLogger(__name__)
+
 RETRY_MS = 1000
+RENEW_SECONDS = 60.0
+"""How often an open stream is looked after; far below the idle time of a session."""
 STANDALONE = "s"
 """The stream of a session that belongs to no request."""
 
 
-def frame(message: bytes, event_id: str | None = None) -> bytes:
-    """One server-sent event."""
-    name = b"" if event_id is None else b"id: " + event_id.encode("ascii") + b"\n"
-    return b"event: message\n" + name + b"data: " + message + b"\n\n"
-
-
-class Feed:
-    """Frames waiting for one connection. Bounded: a client that does not read is let go, and may come back."""
-
-    def __init__(self, on_close: Callable[["Feed"], None] = lambda _: None) -> None:
-        self._frames: deque[bytes] = deque()
-        self._changed = asyncio.Event()
-        self._is_over = False
-        self._on_close = on_close
-
-    def push(self, item: bytes) -> bool:
-        """False: the feed is full or over, and this was not taken."""
-        if self._is_over or len(self._frames) >= QUEUE_LIMIT:
-            return False
-        self._frames.append(item)
-        self._changed.set()
-        return True
-
-    def end(self, last: bytes = b"") -> None:
-        """Nothing follows what is waiting, and `last`."""
-        if not self._is_over:
-            self._is_over = True
-            if last:
-                self._frames.append(last)
-            self._changed.set()
-
-    async def next(self) -> bytes | None:
-        """The next frame; None: it is over. Cancelling it loses nothing."""
-        while not self._frames:
-            if self._is_over:
-                return None
-            self._changed.clear()
-            await self._changed.wait()
-        return self._frames.popleft()
-
-    def close(self) -> None:
-        """The connection is gone."""
-        self._is_over = True
-        self._on_close(self)
-
-
 class Streams:
-    """All streams of all sessions."""
+    """All streams of all sessions. `bus`: shared by the replicas that share the sessions."""
 
-    def __init__(self, events: EventStore) -> None:
+    def __init__(
+        self, events: EventStore, bus: MessageBus | None = None, *, renew_seconds: float = RENEW_SECONDS
+    ) -> None:
+        self.bus = bus or InMemoryMessageBus()
         self._events = events
+        self._renew_seconds = renew_seconds
         self._feeds: dict[tuple[str, str], Feed] = {}
 
     async def begin(self, session: Session, stream: str) -> bytes:
@@ -76,60 +42,63 @@ class Streams:
         was sent. Empty for older clients, which stumble over it."""
         if not is_primed(session):
             return b""
-        await self._events.begin(session.id, stream)
-        return f"id: {stream}:0\nretry: {RETRY_MS}\ndata: \n\n".encode()
+        return _opening(f"{stream}:{await self._events.begin(session.id, stream)}")
 
     async def publish(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> bytes:
         """Keep a message of a stream, and send it to who follows it; returns its frame."""
         number = await self._events.append(session_id, stream, message, is_last=is_last)
-        written = frame(message, f"{stream}:{number}")
-        feed = self._feeds.get((session_id, stream))
-        if feed is not None and (not feed.push(written) or is_last):
-            feed.end()
-        return written
+        await self.bus.publish(stream_topic(session_id, stream), stream_message(number, message, is_last=is_last))
+        return frame(message, f"{stream}:{number}")
 
     def listening(self) -> list[str]:
-        """Sessions whose standalone stream is open."""
+        """Sessions whose standalone stream is open here."""
         return [session_id for session_id, stream in self._feeds if stream == STANDALONE]
 
-    async def follow(self, session: Session, last_event_id: str | None) -> Feed:
+    async def follow(self, session: Session, last_event_id: str | None, is_alive: IsAlive) -> Feed:
         """What came after that event, then what comes; without one, or one that is unknown, the session's standalone
-        stream from now on. Takes the place of who followed the same stream before."""
+        stream from now on. Takes the place of who followed the same stream before. `is_alive` is asked again and again
+        while it is open; it ends when the answer is no. Raises SharedStateUnavailable."""
         stream, _, number = (last_event_id or "").partition(":")
-        known = None
         if number.isdecimal() and len(number) <= 10:
-            known = await self._events.replay(session.id, stream, int(number))
-        if known is None:
-            feed = self._follow(session.id, STANDALONE)
-            start = await self.begin(session, STANDALONE)
-            if start:
-                feed.push(start)
-            return feed
-        feed = self._follow(session.id, stream)
-        for event in known.events:
-            feed.push(frame(event.message, f"{stream}:{event.number}"))
-        if known.is_over:
-            feed.end()
-        return feed
+            return await self._follow(session, stream, int(number), is_alive)
+        return await self._follow(session, STANDALONE, None, is_alive)
 
-    def _follow(self, session_id: str, stream: str) -> Feed:
-        key = (session_id, stream)
+    async def _follow(self, session: Session, stream: str, after: int | None, is_alive: IsAlive) -> Feed:
+        key = (session.id, stream)
 
         def forget(feed: Feed) -> None:
             if self._feeds.get(key) is feed:
                 del self._feeds[key]
+            follower.stop()
 
+        subscription = await self.bus.subscribe(stream_topic(*key))
+        follower = Follower(self._events, session.id, stream, subscription, Feed(forget))
+        try:
+            is_known = await follower.begin(after, _opening if is_primed(session) else _no_opening)
+            if is_known:
+                await self.bus.publish(stream_topic(*key), follower.greeting)
+        except BaseException:
+            await subscription.close()
+            raise
+        if not is_known:
+            await subscription.close()
+            return await self._follow(session, STANDALONE, None, is_alive)
         earlier = self._feeds.get(key)
         if earlier is not None:
             earlier.end()
-        feed = self._feeds[key] = Feed(forget)
-        return feed
+        self._feeds[key] = follower.feed
+        follower.run(is_alive, self._renew_seconds)
+        return follower.feed
 
     async def end(self, session_id: str) -> None:
         """The session is gone."""
+        self.let_go(session_id)
+        await self._events.forget(session_id)
+
+    def let_go(self, session_id: str) -> None:
+        """Its streams are followed no longer, on this replica."""
         for key in [key for key in self._feeds if key[0] == session_id]:
             self._feeds.pop(key).end()
-        await self._events.forget(session_id)
 
 
 class Recording:
@@ -139,17 +108,41 @@ class Recording:
         self._streams = streams
         self._session = session
         self._stream = secrets.token_hex(8)
+        self._is_kept = True
 
     @property
     def can_be_left(self) -> bool:
-        """The client knows that it has to come back."""
-        return is_primed(self._session)
+        """The client knows that it has to come back, and will find the rest."""
+        return is_primed(self._session) and self._is_kept
 
     async def opening(self) -> bytes:
-        return await self._streams.begin(self._session, self._stream)
+        try:
+            return await self._streams.begin(self._session, self._stream)
+        except SharedStateUnavailable:
+            return self._lost(b"")
 
     async def event(self, message: bytes, *, is_last: bool) -> bytes:
-        return await self._streams.publish(self._session.id, self._stream, message, is_last=is_last)
+        """A client that is still there gets what cannot be kept all the same. After it nothing more is kept: a stream
+        with a hole would look complete to who comes back."""
+        if not self._is_kept:
+            return frame(message)
+        try:
+            return await self._streams.publish(self._session.id, self._stream, message, is_last=is_last)
+        except SharedStateUnavailable:
+            return self._lost(frame(message))
+
+    def _lost(self, written: bytes) -> bytes:
+        self._is_kept = False
+        _log.warning("an answer's stream cannot be kept: what the replicas share cannot be reached")
+        return written
+
+
+def _opening(event_id: str) -> bytes:
+    return f"id: {event_id}\nretry: {RETRY_MS}\ndata: \n\n".encode()
+
+
+def _no_opening(_: str) -> bytes:
+    return b""
 
 
 def is_primed(session: Session) -> bool:

@@ -15,9 +15,9 @@ from stoa.application.ports.clock import Clock
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.json_value import JsonObject, is_object
 from stoa.interfaces.mcp.exchange import Reply
+from stoa.interfaces.mcp.feeds import Feed, frame
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault, Request, RequestId, notification
 from stoa.interfaces.mcp.shaping import SERVER_INFO_KEY
-from stoa.interfaces.mcp.streams import Feed, frame
 
 SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
 DEBOUNCE_SECONDS = 0.5
