@@ -365,13 +365,17 @@ def _questions(can: ClientCapabilities) -> dict[str, InputRequest]:
     return questions
 
 
+def add_everything(gateway: Gateway) -> None:
+    for add in (add_content_tools, add_news_tools, add_asking_tools, add_round_tools, add_resources, add_prompts):
+        add(gateway)
+
+
 async def main(port: int) -> None:
     generous = RateLimitManifest.model_validate({"requestsPerMinute": 6_000_000, "burst": 100_000})
     settings = Settings(port=port, identity_provider="none", stoa_caller_limits={"viewer": generous})
     container = build_container(settings)
     gateway = await container.get(Gateway)
-    for add in (add_content_tools, add_news_tools, add_asking_tools, add_round_tools, add_resources, add_prompts):
-        add(gateway)
+    add_everything(gateway)
     app = await container.get(Guard)
     config = uvicorn.Config(app, host=settings.host, port=port, lifespan="on", access_log=False, log_level="warning")
     await uvicorn.Server(config).serve()

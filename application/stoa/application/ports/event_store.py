@@ -30,8 +30,8 @@ class EventStore(Protocol):
 
     @abstractmethod
     async def begin(self, session_id: str, stream: str) -> int:
-        """From here on the stream is known, though nothing is on it yet; beginning it again changes nothing. Returns the
-        number of its newest message, 0 where there is none."""
+        """From here on the stream is known, though nothing is on it yet; beginning it again changes nothing. Returns
+        the number of its newest message, 0 where there is none."""
         ...
 
     @abstractmethod

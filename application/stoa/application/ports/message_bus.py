@@ -22,10 +22,11 @@ class Subscription(Protocol):
 class MessageBus(Protocol):
     """Laws: a message published on a topic reaches every subscription to it that was there before, at most once, and
     nobody else. All subscriptions get the messages of a topic in one order, and what one publisher published after
-    another came back follows it. Nothing is kept for those who subscribe later; what is on its way may still reach them.
+    another came back follows it. Nothing is kept for those who subscribe later; what is on its way may still reach
+    them.
 
-    Where the connection between replicas is lost it is made again, without the reader's doing; what may have been missed
-    meanwhile is reported to each subscription by a None, after which it gets every message again.
+    Where the connection between replicas is lost it is made again, without the reader's doing; what may have been
+    missed meanwhile is reported to each subscription by a None, after which it gets every message again.
 
     Raises SharedStateUnavailable when the message cannot be published, or the subscription cannot be made, now.
     """

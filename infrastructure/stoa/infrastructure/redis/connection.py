@@ -9,7 +9,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
-
 from stoa.domain.errors import InvalidInput, SharedStateUnavailable
 
 MAX_CONNECTIONS = 32

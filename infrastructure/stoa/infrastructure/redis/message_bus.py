@@ -1,7 +1,7 @@
 """A message bus on Redis's publish and subscribe: one connection listens for all subscriptions of this process.
 
-It is made again when it is lost, and each subscription is told. Redis gives all clients the messages of a channel in the
-order in which it carried out the PUBLISH commands.
+It is made again when it is lost, and each subscription is told. Redis gives all clients the messages of a channel in
+the order in which it carried out the PUBLISH commands.
 """
 
 import asyncio

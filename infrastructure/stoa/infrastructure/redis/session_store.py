@@ -4,8 +4,8 @@
     PREFIX sessions-of:IDENTITY  sorted set: those of one identity
     PREFIX session:ID            hash: `owner`, the identity; `data`, the session as JSON
 
-Times are milliseconds of the replicas' own clocks, which have to agree to a few seconds, beside the idle time of half an
-hour. Redis drops by itself what no script has removed.
+Times are milliseconds of the replicas' own clocks, which have to agree to a few seconds; the idle time is half an hour.
+Redis drops by itself what no script has removed.
 """
 
 from typing import Any

@@ -31,8 +31,8 @@ class Follower:
     """Brings the messages of one stream into a feed: what was kept, then what comes, each once and in order.
 
     It was subscribed before anything was read from the store, so what comes twice is known by its number, and what does
-    not come is looked up. Of several followers, wherever they are, the newest stays: each says on the stream's topic that
-    it is there, and all see the same order.
+    not come is looked up. Of several followers, wherever they are, the newest stays: each says on the stream's topic
+    that it is there, and all see the same order.
     """
 
     def __init__(

@@ -74,8 +74,8 @@ class Relay:
             while True:
                 message = await subscription.next()
                 if message is None:
-                    # Streams look up for themselves what they missed. An answer that was lost is as one that never came:
-                    # its call ends when its time is over.
+                    # Streams look up for themselves what they missed. An answer that was lost is as one that never
+                    # came: its call ends when its time is over.
                     _log.warning("messages of other replicas may be lost: the connection between them was")
                 else:
                     self._take(message)

@@ -1,9 +1,9 @@
 """Event streams beside single answers: what is on them, and going on with one after the connection broke (2025-11-25,
 "Resumability and Redelivery").
 
-A stream's events are numbered; an event's id is `STREAM:NUMBER`. The transport sends what a `Feed` gives it. An event is
-kept first, then published on the stream's topic of the message bus, where a `Follower` waits for it: on this replica or
-on another one.
+A stream's events are numbered; an event's id is `STREAM:NUMBER`. The transport sends what a `Feed` gives it. An event
+is kept first, then published on the stream's topic of the message bus, where a `Follower` waits for it: on this replica
+or on another one.
 """
 
 import logging

@@ -1,0 +1,155 @@
+"""Sessions of several workers: the official Python client does not notice which one serves it, nor a restart."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import TextContent
+from tests.e2e.manifests import tool, write
+from tests.e2e.processes import GatewayProcess, Upstream, free_port, serving, until
+from tests.e2e.test_asking_client import _filled_in, _is_live, _roots, _sampled
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIENTS, ROUNDS = 4, 4
+
+pytestmark = pytest.mark.xdist_group("e2e-shared-sessions")
+
+
+@contextmanager
+def _everything(home: Path, port: int, redis: str) -> Generator[None]:
+    environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    settings = {
+        "DATA_DIR": str(home / "data"),
+        "PORT": str(port),
+        "IDENTITY_PROVIDER": "none",
+        "RATE_LIMIT_ENABLED": "false",
+        "SESSIONS": "redis",
+        "REDIS_URL": redis,
+    }
+    with (home / "log").open("ab") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tests.e2e.everything_workers", str(port), "2"],
+            cwd=ROOT,
+            env={**environment, **settings},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        until(lambda: _is_live(port), within=40)
+        yield
+        server.send_signal(signal.SIGTERM)
+        server.wait(20)
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait(10)
+
+
+@asynccontextmanager
+async def _client(url: str, headers: dict[str, str] | None = None) -> AsyncGenerator[Client]:
+    """Each request over a connection of its own, so that any worker may get it."""
+    callbacks: dict[str, Any] = {
+        "sampling_callback": _sampled,
+        "elicitation_callback": _filled_in,
+        "list_roots_callback": _roots,
+    }
+    limits = httpx2.Limits(max_keepalive_connections=0)
+    async with httpx2.AsyncClient(trust_env=False, timeout=30, limits=limits, headers=headers) as http:
+        transport = streamable_http_client(url, http_client=http)
+        async with Client(transport, mode="legacy", read_timeout_seconds=30, **callbacks) as client:
+            yield client
+
+
+async def _text(client: Client, name: str, **arguments: Any) -> str:
+    result = await client.call_tool(name, arguments)
+    assert not result.is_error, result.content
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+async def _use(client: Client) -> set[str]:
+    """Questions of each kind, again and again; the workers that were met."""
+    workers: set[str] = set()
+    for _ in range(ROUNDS):
+        workers.add(await _text(client, "worker"))
+        assert "action=accept" in await _text(client, "test_elicitation", message="Who?")
+        assert await _text(client, "test_sampling", prompt="hi") == "LLM response: HI"
+        several = await _text(client, "test_input_required_result_multiple_inputs")
+        assert several == "answered: client_roots, greeting, user_name"
+        assert await _text(client, "test_reconnection") == "Reconnection test completed"
+    return workers
+
+
+@pytest.mark.live
+async def test_a_client_is_asked_by_any_worker_and_goes_on_after_a_restart(tmp_path: Path, real_redis: str) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/mcp"
+    async with asyncio.timeout(100):
+        with _everything(tmp_path, port, real_redis):
+            clients = [_client(url) for _ in range(CLIENTS)]
+            opened = [await client.__aenter__() for client in clients]
+            met = await asyncio.gather(*map(_use, opened))
+            assert len(set[str]().union(*met)) == 2, "both workers took part"
+        with _everything(tmp_path, port, real_redis):
+            met_again = await asyncio.gather(*map(_use, opened))
+            assert not set[str]().union(*met) & set[str]().union(*met_again)
+            for client in reversed(clients):
+                await client.__aexit__(None, None, None)
+
+
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}
+CALL = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "ask", "arguments": {}}}
+
+
+def _post(gateway: GatewayProcess, message: Any, token: str, session: str | None = None) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
+    if session is not None:
+        headers |= {"Mcp-Session-Id": session, "MCP-Protocol-Version": "2025-11-25"}
+    with httpx.Client(trust_env=False, timeout=20) as http:
+        return http.post(f"{gateway.url}/mcp", json=message, headers=headers)
+
+
+@pytest.mark.live
+def test_a_session_of_stoa_serve_is_every_workers_and_outlives_a_restart(tmp_path: Path, real_redis: str) -> None:
+    settings = {"SESSIONS": "redis", "REDIS_URL": real_redis, "RATE_LIMIT_ENABLED": "false"}
+    gateway = GatewayProcess(tmp_path, settings, workers=2)
+    with Upstream().listening() as upstream:
+        write(gateway, "tools.yaml", tool("ask", f"{upstream.url}/ask"))
+        sessions: list[str] = []
+        for _ in range(2):
+            with serving(gateway):
+                mine, other = gateway.token("viewer"), gateway.token("devops")
+                assert gateway.ready()["redis"] == {"ready": True, "detail": "connected", "findings": []}
+                sessions.append(_post(gateway, INITIALIZE, mine).headers["mcp-session-id"])
+                for session in sessions * 5:
+                    assert "result" in _post(gateway, CALL, mine, session).json()
+                    assert _post(gateway, CALL, other, session).status_code == 404
+                assert gateway.stop() == 0
+    assert real_redis not in gateway.log
+
+
+def test_workers_that_share_nothing_have_no_sessions_and_say_so_once(tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path, workers=2)
+    with serving(gateway):
+        begun = _post(gateway, INITIALIZE, gateway.token("viewer"))
+        assert begun.status_code == 200
+        assert "mcp-session-id" not in begun.headers
+    assert gateway.log.count("set SESSIONS=redis") == 1
