@@ -14,11 +14,11 @@ from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.ports import Clock, SessionStore
 from stoa.domain.dialogue import LOG_LEVELS, NO_CAPABILITIES, ClientCapabilities
-from stoa.domain.errors import SessionsFull, SharedStateUnavailable
+from stoa.domain.errors import InvalidInput, SessionsFull, SharedStateUnavailable
 from stoa.domain.identity import TenantId
 from stoa.domain.operation import OperationKey
 from stoa.domain.session import Session
-from stoa.infrastructure.redis import RedisSessionStore
+from stoa.infrastructure.redis import RedisConnection, RedisSessionStore
 
 Pair = tuple[SessionStore, SessionStore]
 Open = Callable[[Clock], AbstractAsyncContextManager[Pair]]
@@ -171,3 +171,9 @@ async def test_what_another_version_wrote_and_nobody_can_read_is_gone(in_process
         await store.create(_session("a"))
         await redis.client.hset(f"{redis.prefix}session:a", "data", b'{"id": 1}')
         assert await store.find("a") is None
+
+
+def test_an_address_that_is_none_is_refused_and_not_repeated() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        RedisConnection("redis://:pass-word@host:port/0")
+    assert refused.value.message == "REDIS_URL: write it as redis://HOST:PORT/DATABASE"

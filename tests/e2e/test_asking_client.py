@@ -30,7 +30,7 @@ MODES = ["legacy", "auto", "2026-07-28"]
 pytestmark = pytest.mark.xdist_group("e2e-asking-client")
 
 
-def _is_live(port: int) -> bool:
+def is_live(port: int) -> bool:
     connection = HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/live")
@@ -53,7 +53,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             stderr=log,
         )
     try:
-        until(lambda: _is_live(port), within=30)
+        until(lambda: is_live(port), within=30)
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         server.kill()
@@ -78,14 +78,15 @@ async def _roots(_: Any) -> ListRootsResult:
 
 
 @asynccontextmanager
-async def connected(url: str, mode: str, **callbacks: Any) -> AsyncGenerator[Client]:
-    async with httpx2.AsyncClient(trust_env=False, timeout=20) as http:
+async def connected(url: str, mode: str, *, keeps_connections: bool = True, **callbacks: Any) -> AsyncGenerator[Client]:
+    limits = httpx2.Limits(max_keepalive_connections=None if keeps_connections else 0)
+    async with httpx2.AsyncClient(trust_env=False, timeout=20, limits=limits) as http:
         transport = streamable_http_client(url, http_client=http)
         async with Client(transport, mode=mode, read_timeout_seconds=20, **callbacks) as client:
             yield client
 
 
-async def _text(client: Client, tool: str, **arguments: Any) -> str:
+async def text_of(client: Client, tool: str, **arguments: Any) -> str:
     result = await client.call_tool(tool, arguments)
     assert not result.is_error, result.content
     (block,) = result.content
@@ -93,21 +94,27 @@ async def _text(client: Client, tool: str, **arguments: Any) -> str:
     return block.text
 
 
+CALLBACKS: dict[str, Any] = {
+    "sampling_callback": _sampled,
+    "elicitation_callback": _filled_in,
+    "list_roots_callback": _roots,
+}
+
+
+async def is_asked_everything(client: Client) -> None:
+    assert await text_of(client, "test_sampling", prompt="hi") == "LLM response: HI"
+    answered = await text_of(client, "test_elicitation", message="Who?")
+    assert "action=accept" in answered
+    assert "my username" in answered
+    several = await text_of(client, "test_input_required_result_multiple_inputs")
+    assert several == "answered: client_roots, greeting, user_name"
+    assert "my color" in await text_of(client, "test_input_required_result_multi_round")
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_tool_asks_the_model_the_user_and_for_the_folders(url: str, mode: str) -> None:
-    callbacks = {
-        "sampling_callback": _sampled,
-        "elicitation_callback": _filled_in,
-        "list_roots_callback": _roots,
-    }
-    async with connected(url, mode, **callbacks) as client:
-        assert await _text(client, "test_sampling", prompt="hi") == "LLM response: HI"
-        answered = await _text(client, "test_elicitation", message="Who?")
-        assert "action=accept" in answered
-        assert "my username" in answered
-        several = await _text(client, "test_input_required_result_multiple_inputs")
-        assert several == "answered: client_roots, greeting, user_name"
-        assert "my color" in await _text(client, "test_input_required_result_multi_round")
+    async with connected(url, mode, **CALLBACKS) as client:
+        await is_asked_everything(client)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -5,20 +5,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import httpx2
 import pytest
 from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
-from mcp_types import TextContent
 from tests.e2e.manifests import tool, write
 from tests.e2e.processes import GatewayProcess, Upstream, free_port, serving, until
-from tests.e2e.test_asking_client import _filled_in, _is_live, _roots, _sampled
+from tests.e2e.test_asking_client import CALLBACKS, connected, is_asked_everything, is_live, text_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS, ROUNDS = 4, 4
@@ -47,7 +44,7 @@ def _everything(home: Path, port: int, redis: str) -> Generator[None]:
             start_new_session=True,
         )
     try:
-        until(lambda: _is_live(port), within=40)
+        until(lambda: is_live(port), within=40)
         yield
         server.send_signal(signal.SIGTERM)
         server.wait(20)
@@ -57,39 +54,13 @@ def _everything(home: Path, port: int, redis: str) -> Generator[None]:
             server.wait(10)
 
 
-@asynccontextmanager
-async def _client(url: str, headers: dict[str, str] | None = None) -> AsyncGenerator[Client]:
-    """Each request over a connection of its own, so that any worker may get it."""
-    callbacks: dict[str, Any] = {
-        "sampling_callback": _sampled,
-        "elicitation_callback": _filled_in,
-        "list_roots_callback": _roots,
-    }
-    limits = httpx2.Limits(max_keepalive_connections=0)
-    async with httpx2.AsyncClient(trust_env=False, timeout=30, limits=limits, headers=headers) as http:
-        transport = streamable_http_client(url, http_client=http)
-        async with Client(transport, mode="legacy", read_timeout_seconds=30, **callbacks) as client:
-            yield client
-
-
-async def _text(client: Client, name: str, **arguments: Any) -> str:
-    result = await client.call_tool(name, arguments)
-    assert not result.is_error, result.content
-    (block,) = result.content
-    assert isinstance(block, TextContent)
-    return block.text
-
-
 async def _use(client: Client) -> set[str]:
     """Questions of each kind, again and again; the workers that were met."""
     workers: set[str] = set()
     for _ in range(ROUNDS):
-        workers.add(await _text(client, "worker"))
-        assert "action=accept" in await _text(client, "test_elicitation", message="Who?")
-        assert await _text(client, "test_sampling", prompt="hi") == "LLM response: HI"
-        several = await _text(client, "test_input_required_result_multiple_inputs")
-        assert several == "answered: client_roots, greeting, user_name"
-        assert await _text(client, "test_reconnection") == "Reconnection test completed"
+        workers.add(await text_of(client, "worker"))
+        await is_asked_everything(client)
+        assert await text_of(client, "test_reconnection") == "Reconnection test completed"
     return workers
 
 
@@ -99,7 +70,8 @@ async def test_a_client_is_asked_by_any_worker_and_goes_on_after_a_restart(tmp_p
     url = f"http://127.0.0.1:{port}/mcp"
     async with asyncio.timeout(100):
         with _everything(tmp_path, port, real_redis):
-            clients = [_client(url) for _ in range(CLIENTS)]
+            # Each request over a connection of its own, so that any worker may get it.
+            clients = [connected(url, "legacy", keeps_connections=False, **CALLBACKS) for _ in range(CLIENTS)]
             opened = [await client.__aenter__() for client in clients]
             met = await asyncio.gather(*map(_use, opened))
             assert len(set[str]().union(*met)) == 2, "both workers took part"

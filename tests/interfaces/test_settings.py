@@ -90,6 +90,7 @@ def test_loopback_addresses_are_accepted(monkeypatch: pytest.MonkeyPatch, host: 
         ("HOST", "::", "HOST=::"),
         ("PORT", "http", "PORT: "),
         ("SESSIONS", "redis", "SESSIONS=redis needs REDIS_URL"),
+        ("REDIS_URL", "redis://:pass-word@h:port/0", "REDIS_URL: write it as redis://HOST:PORT/DATABASE"),
         ("REDIS_URL", "http://x:pass-word@h", "REDIS_URL: write it as redis://HOST:PORT/DATABASE"),
         ("PORT", "70000", "PORT: "),
         ("LOG_LEVEL", "loud", "LOG_LEVEL: "),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
@@ -76,9 +77,9 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://")):
-            raise ValueError("write it as redis://HOST:PORT/DATABASE, or rediss:// for TLS")
-        return value
+        if value is None or _is_redis_url(value.get_secret_value()):
+            return value
+        raise ValueError("write it as redis://HOST:PORT/DATABASE, or rediss:// for TLS")
 
     @model_validator(mode="after")
     def _redis_is_named(self) -> "Settings":
@@ -121,6 +122,14 @@ class Settings(BaseSettings):
     @property
     def caller_limits(self) -> dict[str, RateLimit]:
         return ROLE_LIMITS | {role: limit.to_domain() for role, limit in self.stoa_caller_limits.items()}
+
+
+def _is_redis_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # of a port that is none
+        return False
 
 
 def describe_settings_error(caught: ValidationError | SettingsError) -> str:

@@ -45,6 +45,7 @@ class Follower:
         self._subscription = subscription
         self._token = secrets.token_hex(8).encode()
         self._has_arrived = False
+        self._has_begun = False
         self._newest = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -69,10 +70,12 @@ class Follower:
         self._task = asyncio.create_task(self._run(is_alive, renew_seconds))
 
     def stop(self) -> None:
-        if self._task is not None:
+        """The feed is over."""
+        if self._task is not None and self._has_begun:  # before, cancelling would keep it from tidying up
             self._task.cancel()
 
     async def _run(self, is_alive: IsAlive, renew_seconds: float) -> None:
+        self._has_begun = True
         try:
             loop = asyncio.get_running_loop()
             due = loop.time() + renew_seconds
