@@ -92,7 +92,9 @@ class _Wire(ResponseStream):
         if "id" in sent:
             key = {"elicitation/create": "form", "sampling/createMessage": "sample"}.get(sent["method"], "roots")
             answer = self._answering(key, QUESTIONS[key])
-            await self._sessions.answered(self._session, Response(sent["id"], None if answer is None else _written(answer)))
+            await self._sessions.answered(
+                self._session, Response(sent["id"], None if answer is None else _written(answer))
+            )
 
     async def hang_up(self) -> None:
         raise AssertionError("nobody asked for it")
