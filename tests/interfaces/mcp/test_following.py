@@ -77,7 +77,15 @@ numbers = st.frozensets(st.integers(1, 10), max_size=4)
 few = st.integers(0, 3)
 
 
-@given(st.lists(few, min_size=1, max_size=10), st.integers(0, 9), st.integers(0, 9), few, few, numbers, numbers)
+@given(
+    st.lists(st.integers(0, 12), min_size=1, max_size=10),
+    st.integers(0, 9),
+    st.integers(0, 9),
+    few,
+    few,
+    numbers,
+    numbers,
+)
 @settings(max_examples=150, deadline=None)
 async def test_who_follows_gets_each_message_after_his_last_one_once_and_in_order(
     pauses: list[int], published: int, seen: int, before: int, after: int, lost: frozenset[int], silent: frozenset[int]
