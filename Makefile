@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test lint check conformance clients bench lock clean
+.PHONY: install run test live lint check conformance clients bench lock clean
 
 install: $(VENV)/.installed
 
@@ -21,6 +21,10 @@ run: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not live and not clients"
+
+# The tests that need real servers; each says what is missing where one is.
+live: install
+	$(BIN)/python -m pytest -m live
 
 lint: install
 	$(BIN)/ruff format --check .

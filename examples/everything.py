@@ -456,6 +456,11 @@ ADDITIONS = (
 )
 
 
+def add_everything(gateway: Gateway) -> None:
+    for add in ADDITIONS:
+        add(gateway)
+
+
 async def everything(port: int) -> AsyncContainer:
     generous = RateLimitManifest.model_validate({"requestsPerMinute": 6_000_000, "burst": 100_000})
     settings = Settings(
@@ -466,8 +471,7 @@ async def everything(port: int) -> AsyncContainer:
     )
     container = build_container(settings, CommandLine())
     gateway = await container.get(Gateway)
-    for add in ADDITIONS:
-        add(gateway)
+    add_everything(gateway)
     return container
 
 

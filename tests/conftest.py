@@ -4,9 +4,33 @@
 """
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+from tests.services import redis_in_process, redis_server
 
 settings.register_profile("fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", parent=settings.get_profile("fixed"), derandomize=False, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+@pytest.fixture(scope="session")
+def in_process_redis() -> Iterator[str]:
+    with redis_in_process() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(
+    scope="session",
+    params=["memory", "in_process_redis", pytest.param("real_redis", marks=pytest.mark.live)],
+)
+def shared_in(request: pytest.FixtureRequest) -> str | None:
+    """Where replicas keep what they share: the URL of a Redis, or None for the memory of one process."""
+    return None if request.param == "memory" else str(request.getfixturevalue(request.param))

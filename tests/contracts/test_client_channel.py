@@ -159,7 +159,8 @@ class _Wire(ResponseStream):
         self._sent.append(sent)
         if "id" in sent:
             answer = self._answering(_key_of(sent), QUESTIONS[_key_of(sent)])
-            self._sessions.answered(self._session, Response(sent["id"], None if answer is None else _written(answer)))
+            written = None if answer is None else _written(answer)
+            await self._sessions.answered(self._session, Response(sent["id"], written))
 
     async def hang_up(self) -> None:
         raise AssertionError("nobody asked for it")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
+from tests.services import free_port
 
 from stoa.application.memory.clock import SystemClock
 from stoa.domain.metering import MeteringEvent
@@ -33,13 +34,6 @@ STOA = str(Path(sys.executable).with_name("stoa"))
 EVERYTHING = Path(__file__).resolve().parents[2] / "examples" / "everything.py"
 _INHERITED = ("PATH", "HOME", "LANG")
 """Nothing else: a developer's own settings must not reach the gateways under test."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def until(question: Callable[[], T], *, within: float, every: float = 0.05) -> T:

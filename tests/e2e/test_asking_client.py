@@ -1,13 +1,10 @@
 """The official Python client is told and asked by the tools of examples/everything.py, in both eras of the protocol."""
 
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
 
-import httpx2
 import pytest
-from mcp import Client, MCPError
-from mcp.client.streamable_http import streamable_http_client
+from mcp import MCPError
 from mcp_types import (
     CreateMessageRequestParams,
     CreateMessageResultWithTools,
@@ -20,7 +17,7 @@ from mcp_types import (
     ToolResultContent,
     ToolUseContent,
 )
-from tests.e2e.answering import CALLBACKS, text_of
+from tests.e2e.answering import CALLBACKS, connected, is_asked_everything, text_of
 from tests.e2e.processes import serving_everything
 
 MODES = ["legacy", "auto", "2026-07-28"]
@@ -34,24 +31,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@asynccontextmanager
-async def connected(url: str, mode: str, **callbacks: Any) -> AsyncGenerator[Client]:
-    async with httpx2.AsyncClient(trust_env=False, timeout=20) as http:
-        transport = streamable_http_client(url, http_client=http)
-        async with Client(transport, mode=mode, read_timeout_seconds=20, **callbacks) as client:
-            yield client
-
-
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_tool_asks_the_model_the_user_and_for_the_folders(url: str, mode: str) -> None:
     async with connected(url, mode, **CALLBACKS) as client:
-        assert await text_of(client, "test_sampling", prompt="hi") == "LLM response: HI"
-        answered = await text_of(client, "test_elicitation", message="Who?")
-        assert "action=accept" in answered
-        assert "my username" in answered
-        several = await text_of(client, "test_input_required_result_multiple_inputs")
-        assert several == "answered: client_roots, greeting, user_name"
-        assert "my color" in await text_of(client, "test_input_required_result_multi_round")
+        await is_asked_everything(client)
 
 
 async def _at_work(_: Any, params: CreateMessageRequestParams) -> CreateMessageResultWithTools:

@@ -19,6 +19,7 @@ from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports.health import Health, HealthProbe
+from stoa.application.ports.session_store import SessionStore
 from stoa.domain.errors import BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
 from stoa.domain.identity import Principal
 from stoa.domain.metering import MeteringEvent
@@ -161,6 +162,7 @@ class World:
         late_seconds: float = 15.0,
         heartbeat_seconds: float = 15.0,
         has_sessions: bool = False,
+        shared: Callable[[ManualClock], tuple[SessionStore, Streams]] | None = None,
         ask_timeout_seconds: float = 10.0,
         principals: Mapping[str, Principal] = PRINCIPALS,
         caller_limits: Mapping[str, RateLimit] | None = None,
@@ -190,9 +192,10 @@ class World:
         self.states = RequestStates(bytes(32), self.clock, URL)
         self.sessions: Sessions | None = None
         if has_sessions:
-            self.events_kept = InMemoryEventStore()
             store = InMemorySessionStore(self.clock, capacity=50)
-            self.sessions = Sessions(store, Streams(self.events_kept), ask_timeout_seconds=ask_timeout_seconds)
+            self.sessions = Sessions(store, Streams(InMemoryEventStore()), ask_timeout_seconds=ask_timeout_seconds)
+        elif shared is not None:
+            self.sessions = Sessions(*shared(self.clock), ask_timeout_seconds=ask_timeout_seconds)
         self.engine = McpEngine(
             self.gateway,
             RESOURCE,

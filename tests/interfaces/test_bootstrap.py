@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from dishka import Provider, provide
 from dishka import Scope as Lifetime
-from tests.interfaces.doors import envelope, modern, send
+from tests.interfaces.doors import Answer, envelope, modern, send
 from tests.interfaces.served import Served, manifest, serving
+from tests.services import free_port
 
 from stoa.application.memory.rate_limiter import Unlimited
 from stoa.application.ports.rate_limiter import RateLimiter
@@ -127,6 +128,37 @@ async def test_callers_limits_come_from_the_settings(tmp_path: Path) -> None:
         assert [(await served.get("/mcp/v1/tools", token)).status for _ in range(2)] == [200, 429]
         served.clock.advance(10)
         assert (await served.get("/mcp/v1/tools", token)).status == 200
+
+
+async def _initialize(served: Served) -> Answer:
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    headers = {"authorization": f"Bearer {served.token()}", "content-type": "application/json"}
+    return await send(served.app, "POST", "/mcp", headers=headers, body=json.dumps(message).encode())
+
+
+async def test_sessions_in_redis_are_shared_and_its_health_is_reported(tmp_path: Path, in_process_redis: str) -> None:
+    options = {"sessions": "redis", "redis_url": in_process_redis}
+    async with serving(tmp_path, **options) as one, serving(tmp_path, **options) as two:
+        assert (await one.get("/ready")).json()["parts"]["redis"]["ready"]
+        session = (await _initialize(one)).header("mcp-session-id")
+        headers = {"authorization": f"Bearer {one.token()}", "mcp-session-id": session or ""}
+        assert (await send(two.app, "DELETE", "/mcp", headers=headers)).status == 200
+        assert (await send(one.app, "DELETE", "/mcp", headers=headers)).status == 404
+
+
+async def test_without_its_redis_a_gateway_starts_but_is_not_ready_and_refuses_sessions(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"redis://user:pass-word@127.0.0.1:{free_port()}/0"
+    async with serving(tmp_path, sessions="redis", redis_url=url) as served:
+        answer = await served.get("/ready")
+        assert answer.status == 503
+        assert "REDIS_URL: the server cannot be reached" in answer.json()["parts"]["redis"]["detail"]
+        assert (await _initialize(served)).status == 503
+        assert (await served.get("/mcp/v1/tools", served.token())).status == 200
+    assert "pass-word" not in answer.body.decode() + caplog.text
+    assert "REDIS_URL" in caplog.text
 
 
 class _NoLimits(Provider):

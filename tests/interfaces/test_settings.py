@@ -62,6 +62,14 @@ def test_every_value_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) ->
     assert settings.caller_limits == ROLE_LIMITS | {"viewer": RateLimit(requests_per_minute=5, burst=2)}
 
 
+def test_the_address_of_redis_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSIONS", "redis")
+    monkeypatch.setenv("REDIS_URL", "redis://user:pass-word@127.0.0.1:1/0")
+    settings = Settings()
+    assert settings.redis_url is not None
+    assert "pass-word" not in repr(settings) + str(settings.model_dump()) + settings.model_dump_json()
+
+
 def test_the_public_url_is_what_clients_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUBLIC_URL", "https://gw.example/")
     settings = Settings()
@@ -84,6 +92,9 @@ def test_loopback_addresses_are_accepted(monkeypatch: pytest.MonkeyPatch, host: 
         ("HOST", "10.0.0.1", "set HOST=127.0.0.1"),
         ("HOST", "::", "HOST=::"),
         ("PORT", "http", "PORT: "),
+        ("SESSIONS", "redis", "SESSIONS=redis needs REDIS_URL"),
+        ("REDIS_URL", "redis://:pass-word@h:port/0", "REDIS_URL: write it as redis://HOST:PORT/DATABASE"),
+        ("REDIS_URL", "http://x:pass-word@h", "REDIS_URL: write it as redis://HOST:PORT/DATABASE"),
         ("PORT", "70000", "PORT: "),
         ("LOG_LEVEL", "loud", "LOG_LEVEL: "),
         ("METERING_ENABLED", "perhaps", "METERING_ENABLED: "),
@@ -106,4 +117,6 @@ def test_a_bad_value_is_refused_by_the_name_of_its_variable(
     monkeypatch.setenv(variable, value)
     with pytest.raises((ValidationError, SettingsError)) as refused:
         Settings()
-    assert expected in describe_settings_error(refused.value)
+    described = describe_settings_error(refused.value)
+    assert expected in described
+    assert "pass-word" not in described

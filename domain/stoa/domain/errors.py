@@ -214,6 +214,15 @@ class SessionsFull(Unavailable):
         super().__init__("The server cannot open more sessions at the moment")
 
 
+class SharedStateUnavailable(Unavailable):
+    """What the replicas share (sessions, streams, messages to each other) cannot be reached now."""
+
+    code = "shared_state_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway cannot reach its sessions at the moment")
+
+
 class IdentityUnavailable(Unavailable):
     """Tokens cannot be verified now."""
 

@@ -53,6 +53,7 @@ from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.oidc import DevIssuer, JwtTokenVerifier, StaticKeys
 from stoa.infrastructure.openapi import OpenApiConverter
 from stoa.infrastructure.outbox import OutboxMeteringSink, OutboxUsageLog
+from stoa.infrastructure.redis import RedisConnection, RedisEventStore, RedisMessageBus, RedisSessionStore
 from stoa.infrastructure.rest import RestBackend
 from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
 from stoa.infrastructure.task_files import FileTaskStore
@@ -91,6 +92,14 @@ class Metering:
     sink: MeteringSink
     log: UsageLog
     probe: HealthProbe
+
+
+@dataclass(frozen=True, slots=True)
+class SessionParts:
+    """Sessions of the handshake era, if there are any, and the health of where they are kept, if it can fail."""
+
+    sessions: Sessions | None
+    probes: tuple[HealthProbe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,19 +256,30 @@ class Doors(Provider):
         return RequestStates(secret, clock, resource.url)
 
     @provide
+    async def sessions(self, settings: Settings, clock: Clock) -> AsyncIterator[SessionParts]:
+        if settings.sessions == "none":
+            yield SessionParts(None)
+        elif settings.sessions == "memory" or settings.redis_url is None:
+            yield SessionParts(Sessions(InMemorySessionStore(clock), Streams(InMemoryEventStore())))
+        else:
+            redis = RedisConnection(settings.redis_url.get_secret_value())
+            bus = RedisMessageBus(redis)
+            sessions = Sessions(RedisSessionStore(redis, clock), Streams(RedisEventStore(redis, clock), bus))
+            yield SessionParts(sessions, (bus,))
+            await bus.close()
+            await redis.close()
+
+    @provide
     async def engine(
         self,
-        settings: Settings,
         clock: Clock,
         gateway: Gateway,
         resource: ProtectedResource,
         version: Version,
         states: RequestStates,
+        parts: SessionParts,
     ) -> AsyncIterator[McpEngine]:
-        sessions = None
-        if settings.sessions == "memory":
-            sessions = Sessions(InMemorySessionStore(clock), Streams(InMemoryEventStore()))
-        engine = McpEngine(gateway, resource, version, states=states, sessions=sessions, clock=clock)
+        engine = McpEngine(gateway, resource, version, states=states, sessions=parts.sessions, clock=clock)
         yield engine
         await engine.close()
 
@@ -275,12 +295,16 @@ class Doors(Provider):
         prometheus: PrometheusObserver,
         identity: Identity,
         version: Version,
+        parts: SessionParts,
         container: AsyncContainer,
     ) -> Guard:
         watcher: list[asyncio.Task[None]] = []
+        shared = parts.sessions if settings.sessions == "redis" else None
 
         async def start() -> None:
             await gateway.catalogue.execute()
+            if shared is not None:
+                await shared.open()
             _quieten_collector()
             watcher.append(asyncio.create_task(_watch(gateway)))
 
@@ -289,13 +313,17 @@ class Doors(Provider):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+            if shared is not None:
+                await shared.close()
             await container.close()
 
         is_open = settings.identity_provider == "none"
         return build_app(
             mcp=StreamableHttp(engine, view=view_of(profile=settings.mcp_profile)),
             blueprints=[
-                operations_blueprint([gateway.catalogue, rules, metering.probe], prometheus.exposition, version),
+                operations_blueprint(
+                    [gateway.catalogue, rules, metering.probe, *parts.probes], prometheus.exposition, version
+                ),
                 metadata_blueprint(None if is_open else resource, identity.issuer),
                 rest_blueprint(gateway, resource, version),
             ],
@@ -378,14 +406,14 @@ def build_container(settings: Settings, *overrides: Provider) -> AsyncContainer:
     )
 
 
-def log_to_stderr(settings: Settings) -> None:
+def start_logging(settings: Settings) -> None:
     configure_logging("debug" if settings.debug else settings.log_level, settings.log_format)
 
 
 def app_from_environment() -> AsgiApp:
     """The ASGI application of one server worker."""
     settings = Settings()
-    log_to_stderr(settings)
+    start_logging(settings)
     container = build_container(settings)
     doors: list[AsgiApp] = []
 

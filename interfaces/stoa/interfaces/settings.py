@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
@@ -42,9 +43,11 @@ class Settings(BaseSettings):
     """Manifest files and folders, comma-separated."""
     data_dir: Path = Path("var")
     """Outbox, tasks and development keys; on a local disk."""
-    sessions: Literal["memory", "none"] = "memory"
-    """Where sessions of MCP's handshake era are kept. `none`: every request stands for itself, as it must where several
-    processes answer."""
+    sessions: Literal["memory", "redis", "none"] = "memory"
+    """Where sessions of MCP's handshake era are kept. `redis`: shared by all replicas and workers, and there after a
+    restart. `none`: every request stands for itself, as it must where several processes answer and share nothing."""
+    redis_url: SecretStr | None = None
+    """What replicas share: `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, or `rediss:` for TLS."""
     mcp_profile: Literal["portable", "faithful"] = "portable"
     """How MCP lists input schemas where the client's URL does not say: as every client understands them, or as they
     were declared."""
@@ -76,6 +79,19 @@ class Settings(BaseSettings):
         if value is not None and len(value.get_secret_value()) < 32:
             raise ValueError("32 characters or more, chosen at random")
         return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or _is_redis_url(value.get_secret_value()):
+            return value
+        raise ValueError("write it as redis://HOST:PORT/DATABASE, or rediss:// for TLS")
+
+    @model_validator(mode="after")
+    def _redis_is_named(self) -> "Settings":
+        if self.sessions == "redis" and self.redis_url is None:
+            raise ValueError("SESSIONS=redis needs REDIS_URL; set it to redis://HOST:PORT/DATABASE")
+        return self
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -112,6 +128,14 @@ class Settings(BaseSettings):
     @property
     def caller_limits(self) -> dict[str, RateLimit]:
         return ROLE_LIMITS | {role: limit.to_domain() for role, limit in self.stoa_caller_limits.items()}
+
+
+def _is_redis_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"redis", "rediss"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # of a port that is none
+        return False
 
 
 def describe_settings_error(caught: ValidationError | SettingsError) -> str:

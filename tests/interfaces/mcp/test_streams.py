@@ -5,9 +5,14 @@ import asyncio
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.domain.dialogue import NO_CAPABILITIES
 from stoa.domain.session import Session
-from stoa.interfaces.mcp.streams import STANDALONE, Event, Feed, Streams
+from stoa.interfaces.mcp.feeds import Event, Feed
+from stoa.interfaces.mcp.streams import STANDALONE, Streams
 
 SESSION = Session("s1", "me", "2025-11-25", NO_CAPABILITIES)
+
+
+async def _lives() -> bool:
+    return True
 
 
 async def _events(feed: Feed) -> list[Event]:
@@ -21,17 +26,20 @@ async def _events(feed: Feed) -> list[Event]:
 async def test_a_client_that_comes_back_finds_what_was_told_while_it_was_away() -> None:
     streams = Streams(InMemoryEventStore())
     assert streams.listening() == []
-    (await streams.follow(SESSION, None)).close()
+    (await streams.follow(SESSION, None, _lives)).close()
     for message in (b'"one"', b'"two"'):
         for session_id in streams.listening():
             await streams.publish(session_id, STANDALONE, message)
-    assert await _events(await streams.follow(SESSION, "s:1")) == [Event(b'"two"', "s:2")]
+    feed = await streams.follow(SESSION, "s:1", _lives)
     assert streams.listening() == ["s1"]
+    assert await _events(feed) == [Event(b'"two"', "s:2")]
+    feed.close()
+    await streams.end("s1")
 
 
 async def test_a_client_that_stays_away_is_told_no_more() -> None:
     streams = Streams(InMemoryEventStore(), away_seconds=0)
-    (await streams.follow(SESSION, None)).close()
+    (await streams.follow(SESSION, None, _lives)).close()
     async with asyncio.timeout(10):
         while streams.listening():
             await asyncio.sleep(0)
@@ -39,7 +47,7 @@ async def test_a_client_that_stays_away_is_told_no_more() -> None:
 
 async def test_a_session_that_has_ended_is_not_away() -> None:
     streams = Streams(InMemoryEventStore())
-    (await streams.follow(SESSION, None)).close()
+    (await streams.follow(SESSION, None, _lives)).close()
     await streams.end("s1")
     assert streams.listening() == []
 

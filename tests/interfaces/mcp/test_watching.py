@@ -16,8 +16,9 @@ from stoa.domain.policy import Decision, PolicyQuery
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.tool import Tool, ToolKey
 from stoa.interfaces.mcp.exchange import Exchange, ResponseStream
+from stoa.interfaces.mcp.feeds import QUEUE_LIMIT, Event
 from stoa.interfaces.mcp.headers import Headers
-from stoa.interfaces.mcp.streams import QUEUE_LIMIT, Event, Recording
+from stoa.interfaces.mcp.streams import Recording
 from stoa.interfaces.mcp.subscriptions import MAX_LISTENERS_OF_CALLER, MAX_WATCHED, MAX_WATCHED_OF_STREAM
 
 TAG = "io.modelcontextprotocol/subscriptionId"

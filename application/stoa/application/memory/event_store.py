@@ -42,8 +42,8 @@ class InMemoryEventStore(EventStore):
         self._held = 0
         self._logs: OrderedDict[str, _Log] = OrderedDict()
 
-    async def begin(self, session_id: str, stream: str) -> None:
-        self._log(session_id).count.setdefault(stream, 0)
+    async def begin(self, session_id: str, stream: str) -> int:
+        return self._log(session_id).count.setdefault(stream, 0)
 
     async def append(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> int:
         log = self._log(session_id)

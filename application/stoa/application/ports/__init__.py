@@ -10,6 +10,7 @@ from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.event_store import EventStore, Replay, StoredEvent
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.invocation_observer import InvocationObserver
+from stoa.application.ports.message_bus import MessageBus, Subscription
 from stoa.application.ports.metering import MeteringSink, UsageLog
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
@@ -34,6 +35,7 @@ __all__ = [
     "IdFactory",
     "InvocationObserver",
     "ManifestDocument",
+    "MessageBus",
     "MeteringSink",
     "PolicyEngine",
     "RateLimiter",
@@ -43,6 +45,7 @@ __all__ = [
     "SpecDocument",
     "SpecSource",
     "StoredEvent",
+    "Subscription",
     "TaskStore",
     "TokenIssuer",
     "TokenVerifier",

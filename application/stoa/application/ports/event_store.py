@@ -23,11 +23,15 @@ class Replay:
 class EventStore(Protocol):
     """Laws: `replay` gives what was appended to that stream of that session after that number, in order, and never
     what belongs to another stream. Of each session a bounded number of messages is kept, the newest; a stream of which
-    something is missing is unknown."""
+    something is missing is unknown. All replicas that share the store see the same streams, and no number is given
+    twice.
+
+    Raises SharedStateUnavailable when the store cannot be reached."""
 
     @abstractmethod
-    async def begin(self, session_id: str, stream: str) -> None:
-        """From here on the stream is known, though nothing is on it yet; beginning it again changes nothing."""
+    async def begin(self, session_id: str, stream: str) -> int:
+        """From here on the stream is known, though nothing is on it yet; beginning it again changes nothing. Returns
+        the number of its newest message, 0 where there is none."""
         ...
 
     @abstractmethod

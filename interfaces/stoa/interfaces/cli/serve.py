@@ -1,5 +1,6 @@
 """`stoa serve`: the gateway as an HTTP server."""
 
+import logging
 import os
 import signal
 import tempfile
@@ -11,7 +12,10 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from stoa.interfaces.bootstrap import start_logging
 from stoa.interfaces.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 def serve(*, catalogue: list[Path] | None = None, port: int | None = None, workers: int = 1) -> int:
@@ -24,7 +28,7 @@ def serve(*, catalogue: list[Path] | None = None, port: int | None = None, worke
     port
         Port to listen on. Replaces PORT.
     workers
-        Processes that share the port. Rate limits are counted in each.
+        Processes that share the port. Rate limits are counted in each. Sessions need SESSIONS=redis.
     """
     # The workers read the environment, so that is how the options reach them.
     if catalogue:
@@ -51,7 +55,7 @@ def serve(*, catalogue: list[Path] | None = None, port: int | None = None, worke
         timeout_graceful_shutdown=10,
     )
     if workers > 1:
-        return _supervise(config)
+        return _supervise(config, settings)
     server = uvicorn.Server(config)
     with suppress(KeyboardInterrupt):
         server.run()
@@ -68,11 +72,18 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _supervise(config: uvicorn.Config) -> int:
+def _supervise(config: uvicorn.Config, settings: Settings) -> int:
     """The exit code; `uvicorn.run` would report success when no worker could start."""
     with tempfile.TemporaryDirectory(prefix="stoa-metrics-") as shared:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
-        os.environ["SESSIONS"] = "none"  # a session would be unknown to every worker but one
+        if settings.sessions == "memory":  # a session would be unknown to every worker but one
+            os.environ["SESSIONS"] = "none"
+            start_logging(settings)
+            _log.warning(
+                "SESSIONS=memory is for one process; with --workers %d there are no sessions: set SESSIONS=redis and "
+                "REDIS_URL to have them, or SESSIONS=none to say that none are wanted",
+                config.workers,
+            )
         supervisor = Multiprocess(config, [config.bind_socket()])
         supervisor.run()
     has_failed = any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)

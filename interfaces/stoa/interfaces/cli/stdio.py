@@ -11,7 +11,7 @@ from stoa.application.ports.clock import Clock
 from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Credential
-from stoa.interfaces.bootstrap import log_to_stderr, serve_stdio
+from stoa.interfaces.bootstrap import serve_stdio, start_logging
 from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, development_token, open_container, settings_for
 from stoa.interfaces.mcp.stdio import CredentialNow
 from stoa.interfaces.mcp.views import view_of
@@ -49,7 +49,7 @@ async def stdio(
         List the tools of this ToolSet.
     """
     settings = settings_for(catalogue or [])
-    log_to_stderr(settings)
+    start_logging(settings)
     async with open_container(settings) as container:
         if role is not None:
             credential: CredentialNow = _DevelopmentTokens(container, await container.get(Clock), role, tenant)

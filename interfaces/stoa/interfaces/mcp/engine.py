@@ -16,7 +16,15 @@ from stoa.application.memory.clock import SystemClock
 from stoa.application.ports.clock import Clock
 from stoa.application.run_tasks import LEASE_SECONDS, TICK_SECONDS, RunTasks
 from stoa.domain.catalogue import CatalogueDiff
-from stoa.domain.errors import ClientCannot, NotAuthenticated, NotPermitted, QuotaExceeded, SessionsFull, StoaError
+from stoa.domain.errors import (
+    ClientCannot,
+    NotAuthenticated,
+    NotPermitted,
+    QuotaExceeded,
+    SessionsFull,
+    SharedStateUnavailable,
+    StoaError,
+)
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation
 from stoa.domain.json_value import as_object, is_array
@@ -226,12 +234,14 @@ class McpEngine:
     async def _handshake_era(self, exchange: Exchange, value: Any, caller: Principal) -> Reply:
         try:
             session = await self._session(exchange, value, caller)
+            revision = LEGACY.get(exchange.version or "", ASSUMED) if session is None else LEGACY[session.revision]
+            if is_array(value) and revision.has_batches:
+                return await self._batch(exchange, value, caller, revision, session)
+            return await self._one(exchange, value, caller, revision, session)
         except Fault as fault:
             return _fault(fault, fault.http_status)
-        revision = LEGACY.get(exchange.version or "", ASSUMED) if session is None else LEGACY[session.revision]
-        if is_array(value) and revision.has_batches:
-            return await self._batch(exchange, value, caller, revision, session)
-        return await self._one(exchange, value, caller, revision, session)
+        except SharedStateUnavailable as refusal:
+            return self._refusal(refusal, None)
 
     async def _session(self, exchange: Exchange, value: Any, caller: Principal) -> Session | None:
         """The session that a request names; None where it names none, which is served all the same. `initialize` begins
@@ -253,7 +263,7 @@ class McpEngine:
             return _fault(fault, fault.http_status)
         if not isinstance(message, Request):
             if session is not None:
-                self._note(session, message)
+                await self._note(session, message)
             return Reply(202)
         method = self._methods.get(message.method)
         if method is None or not method.in_handshake_era:
@@ -263,13 +273,13 @@ class McpEngine:
             return await self._dispatch(method.handler, call)
         return await self._cancellable(method.handler, call, session)
 
-    def _note(self, session: Session, message: Notification | Response) -> None:
+    async def _note(self, session: Session, message: Notification | Response) -> None:
         if self._sessions is None:
             return
         if isinstance(message, Response):
-            self._sessions.answered(session, message)
+            await self._sessions.answered(session, message)
         elif message.method == "notifications/cancelled":
-            self._sessions.cancel(session, message.params.get("requestId"))
+            await self._sessions.cancel(session, message.params.get("requestId"))
 
     async def _cancellable(self, handler: Handler, call: MethodCall, session: Session) -> Reply:
         """As `_dispatch`, and the client may cancel it. A posted request needs an answer all the same."""
@@ -298,11 +308,13 @@ class McpEngine:
             return _fault(Fault(INVALID_REQUEST, "Missing session ID"), 400)
         try:
             session = await self._sessions.find(exchange.session_id, caller)
+            if http_method == "GET":
+                return exchange.rejection or await self._follow(self._sessions, session, caller, last_event_id)
+            await self._sessions.end(session)
         except Fault as fault:
             return _fault(fault, fault.http_status)
-        if http_method == "GET":
-            return exchange.rejection or await self._follow(self._sessions, session, caller, last_event_id)
-        await self._sessions.end(session)
+        except SharedStateUnavailable as refusal:
+            return self._refusal(refusal, None)
         return Reply(200, b"{}", (JSON,))
 
     async def _follow(
@@ -313,7 +325,7 @@ class McpEngine:
         except StoaError as refusal:
             return self._refusal(refusal, None)
         self.subscriptions.attend()
-        feed = await sessions.streams.follow(session, last_event_id, caller)
+        feed = await sessions.follow(session, last_event_id, caller)
         if caller.expires_at is not None:  # a stream must not outlive the right to it
             left = caller.expires_at - self._clock.now()
             feed.deadline = asyncio.get_running_loop().call_later(max(0.0, left.total_seconds()), feed.end)
@@ -360,7 +372,7 @@ class McpEngine:
         if call is None or isinstance(refusal, (NotAuthenticated, NotPermitted)):
             status = wire.http_status
         elif not call.revision.is_stateless:
-            status = wire.http_status if isinstance(refusal, SessionsFull) else 200
+            status = wire.http_status if isinstance(refusal, (SessionsFull, SharedStateUnavailable)) else 200
         elif wire.rpc_code in _CLIENT_FAULTS:
             status = 400
         else:

@@ -7,10 +7,11 @@ from typing import Protocol
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential
 from stoa.domain.session import Session
+from stoa.interfaces.mcp.feeds import Feed
 from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.messages import Request
 from stoa.interfaces.mcp.revisions import Revision
-from stoa.interfaces.mcp.streams import Feed, Recording
+from stoa.interfaces.mcp.streams import Recording
 
 JSON = (b"content-type", b"application/json")
 

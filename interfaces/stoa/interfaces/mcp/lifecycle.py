@@ -71,7 +71,7 @@ class Lifecycle:
         if call.session is None or self._sessions is None:
             raise Fault(INVALID_REQUEST, "A log level needs a session")
         await self._gateway.admission.limit(call.caller)
-        await self._sessions.change(replace(call.session, log_level=level))
+        await self._sessions.change(call.session, lambda session: replace(session, log_level=level))
         return messages.result(call.request.id, {})
 
     async def ping(self, call: MethodCall) -> bytes:

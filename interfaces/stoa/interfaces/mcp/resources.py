@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from stoa.application.gateway import Gateway
+from stoa.application.ports.session_store import Change
 from stoa.domain.errors import ResourceNotFound
 from stoa.domain.json_value import JsonObject
-from stoa.domain.operation import OperationKey
 from stoa.domain.session import Session
 from stoa.interfaces.mcp import messages, shaping
 from stoa.interfaces.mcp.channel import Channels, RoundChannel
@@ -45,21 +45,29 @@ class Resources:
         """From now on the session's standalone stream says when this resource changed."""
         uri, session = self._watched(call)
         await self._gateway.admission.limit(call.caller)
-        watched = await self._gateway.watch_resources.watchable(call.caller, call.exchange.tenant, uri, "mcp")
-        if watched is None:
+        key = await self._gateway.watch_resources.watchable(call.caller, call.exchange.tenant, uri, "mcp")
+        if key is None:
             unknown = ResourceNotFound(uri)
             raise Fault(RESOURCE_NOT_FOUND, unknown.message, data={"uri": uri, "code": unknown.code})
-        others = frozenset(entry for entry in session.watched if entry[0] != uri)
-        if len(others) >= MAX_WATCHED:
-            raise Fault(INVALID_PARAMS, f"A session watches at most {MAX_WATCHED} resources")
-        await self._change(session, others | {(uri, watched)})
+
+        def watch(now: Session) -> Session:
+            others = frozenset(entry for entry in now.watched if entry[0] != uri)
+            if len(others) >= MAX_WATCHED:
+                raise Fault(INVALID_PARAMS, f"A session watches at most {MAX_WATCHED} resources")
+            return replace(now, watched=others | {(uri, key)})
+
+        await self._change(session, watch)
         return messages.result(call.request.id, {})
 
     async def unsubscribe(self, call: MethodCall) -> bytes:
         """What was not watched is left alone."""
         uri, session = self._watched(call)
         await self._gateway.admission.limit(call.caller)
-        await self._change(session, frozenset(entry for entry in session.watched if entry[0] != uri))
+
+        def forget(now: Session) -> Session:
+            return replace(now, watched=frozenset(entry for entry in now.watched if entry[0] != uri))
+
+        await self._change(session, forget)
         return messages.result(call.request.id, {})
 
     def _watched(self, call: MethodCall) -> tuple[str, Session]:
@@ -70,9 +78,9 @@ class Resources:
             raise Fault(INVALID_REQUEST, "A subscription needs a session")
         return uri, call.session
 
-    async def _change(self, session: Session, watched: frozenset[tuple[str, OperationKey]]) -> None:
+    async def _change(self, session: Session, change: Change) -> None:
         if self._sessions is not None:
-            await self._sessions.change(replace(session, watched=watched))
+            await self._sessions.change(session, change)
 
     async def read(self, call: MethodCall) -> bytes:
         """Runs the pipeline. Raises what the caller must be told."""

@@ -1,24 +1,33 @@
 """Sessions of the handshake era: opened by `initialize`, bound to the caller, and what is going on in them: requests
 that may be cancelled, and questions to the client that wait for an answer.
 
-What a session agreed on is in a SessionStore; what is going on is in this process, as the connections are.
+What a session agreed on is in a SessionStore; what is going on is in this process, as the connections are. Where
+several replicas share the store, each may be sent what is meant for another, and passes it on (`Relay`).
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from stoa.application.ports.session_store import SessionStore
+from stoa.application.ports.session_store import Change, SessionStore
 from stoa.domain.dialogue import ClientCapabilities
+from stoa.domain.errors import SharedStateUnavailable
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.operation import OperationKey
 from stoa.domain.session import Session
+from stoa.interfaces.mcp.feeds import Feed
 from stoa.interfaces.mcp.messages import INVALID_REQUEST, Fault, RequestId, Response, notification
+from stoa.interfaces.mcp.relay import Handlers, Relay
 from stoa.interfaces.mcp.streams import STANDALONE, Streams
 
+_log = logging.getLogger(__name__)
+
 ASK_TIMEOUT_SECONDS = 300.0
+MAX_RELAYED_ID = 256
+"""Characters of a request id that may be cancelled on another replica: it is told to all of them."""
 
 
 class Running:
@@ -32,7 +41,10 @@ class Running:
 
 
 class Sessions:
-    """`ask_timeout_seconds`: how long a question to the client waits."""
+    """`ask_timeout_seconds`: how long a question to the client waits. Replicas share sessions when their stores and the
+    bus of their `streams` are shared, and `open` was called.
+
+    Everything that asks the store or the bus raises SharedStateUnavailable when they cannot be reached."""
 
     def __init__(
         self, store: SessionStore, streams: Streams, *, ask_timeout_seconds: float = ASK_TIMEOUT_SECONDS
@@ -42,6 +54,20 @@ class Sessions:
         self._store = store
         self._running: dict[tuple[str, RequestId], Running] = {}
         self._questions: dict[tuple[str, RequestId], asyncio.Future[Response]] = {}
+        handlers: Handlers = {
+            "answered": self._answered,
+            "cancelled": self._cancelled,
+            "ended": streams.let_go,
+            "followed": streams.is_back,
+        }
+        self._relay = Relay(streams.bus, handlers)
+
+    async def open(self) -> None:
+        """Hear what other replicas pass on, until `close`; for one process alone there is no need."""
+        await self._relay.open()
+
+    async def close(self) -> None:
+        await self._relay.close()
 
     async def begin(self, caller: Principal, revision: str, capabilities: ClientCapabilities) -> Session:
         """Raises SessionsFull."""
@@ -63,29 +89,53 @@ class Sessions:
             raise Fault(INVALID_REQUEST, "Session not found", http_status=404)
         return session
 
-    async def change(self, session: Session) -> None:
-        await self._store.replace(session)
+    async def change(self, session: Session, change: Change) -> None:
+        """`change` gets the session as it is by then."""
+        await self._store.update(session.id, change)
 
     async def end(self, session: Session) -> None:
         await self._store.delete(session.id)
         await self.streams.end(session.id)
+        await self._relay.tell_all("ended", session.id)
+
+    async def follow(self, session: Session, last_event_id: str | None, caller: Principal | None = None) -> Feed:
+        """As `Streams.follow`; while it is open the session is in use."""
+
+        async def is_alive() -> bool:
+            return await self._store.find(session.id) is not None
+
+        feed = await self.streams.follow(session, last_event_id, is_alive, caller)
+        await self._relay.tell_all("followed", session.id)
+        return feed
 
     async def announce(self, message: bytes, owner: TenantId | None) -> None:
-        """Send a message about `owner` to the sessions that listen and may hear of it."""
+        """Send a message about `owner` to the sessions that listen here and may hear of it."""
         for session_id in self.streams.listening():
-            session = await self._store.find(session_id)
+            session = await self._listener(session_id)
             if session is not None and session.hears_of(owner):
-                await self.streams.publish(session_id, STANDALONE, message)
+                await self._tell(session_id, message)
 
     async def tell_watchers(self, is_told: Callable[[Principal, str, OperationKey], Awaitable[bool]]) -> None:
-        """Send resources/updated to the sessions that listen, for what they watch and `is_told`."""
+        """Send resources/updated to the sessions that listen here, for what they watch and `is_told`."""
         for session_id, reader in self.streams.readers():
-            session = await self._store.find(session_id)
+            session = await self._listener(session_id)
             watched = () if session is None else session.watched
             for uri, key in sorted(watched, key=lambda entry: entry[0]):
                 if await is_told(reader, uri, key):
-                    message = notification("notifications/resources/updated", {"uri": uri})
-                    await self.streams.publish(session_id, STANDALONE, message)
+                    await self._tell(session_id, notification("notifications/resources/updated", {"uri": uri}))
+
+    async def _listener(self, session_id: str) -> Session | None:
+        try:
+            return await self._store.find(session_id)
+        except SharedStateUnavailable:
+            _log.warning("a session cannot be told of a change: what the replicas share cannot be reached")
+            return None
+
+    async def _tell(self, session_id: str, message: bytes) -> None:
+        try:
+            await self.streams.publish(session_id, STANDALONE, message)
+        except SharedStateUnavailable:
+            _log.warning("a session cannot be told of a change: what the replicas share cannot be reached")
 
     @contextmanager
     def running(self, session: Session, request_id: RequestId, task: asyncio.Task[Any]) -> Generator[Running]:
@@ -99,11 +149,17 @@ class Sessions:
             if self._running.get(key) is running:
                 del self._running[key]
 
-    def cancel(self, session: Session, request_id: Any) -> None:
+    async def cancel(self, session: Session, request_id: Any) -> None:
         """What is not running any more is left alone."""
         if isinstance(request_id, bool) or not isinstance(request_id, (str, int)):
             return
-        running = self._running.get((session.id, request_id))
+        if (session.id, request_id) in self._running:
+            self._cancelled(session.id, request_id)
+        elif len(str(request_id)) <= MAX_RELAYED_ID:
+            await self._relay.tell_all("cancelled", session.id, request_id)
+
+    def _cancelled(self, session_id: str, request_id: RequestId) -> None:
+        running = self._running.get((session_id, request_id))
         if running is not None and not running.is_cancelled:
             running.is_cancelled = True
             running.task.cancel()
@@ -111,7 +167,7 @@ class Sessions:
     @contextmanager
     def question(self, session: Session) -> Generator[tuple[str, asyncio.Future[Response]]]:
         """The id of a new request to the client, and its answer."""
-        request_id = f"server-{secrets.token_hex(8)}"
+        request_id = self._relay.new_question_id()
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._questions[session.id, request_id] = future
         try:
@@ -119,10 +175,16 @@ class Sessions:
         finally:
             del self._questions[session.id, request_id]
 
-    def answered(self, session: Session, response: Response) -> None:
+    async def answered(self, session: Session, response: Response) -> None:
         """An answer to nothing that was asked in this session is dropped."""
         if response.id is None:
             return
-        future = self._questions.get((session.id, response.id))
+        if (session.id, response.id) in self._questions:
+            self._answered(session.id, response.id, response.result)
+        elif isinstance(response.id, str):
+            await self._relay.tell_asker(response.id, "answered", session.id, response.id, response.result)
+
+    def _answered(self, session_id: str, question_id: RequestId, result: Any) -> None:
+        future = self._questions.get((session_id, question_id))
         if future is not None and not future.done():
-            future.set_result(response)
+            future.set_result(Response(question_id, result))

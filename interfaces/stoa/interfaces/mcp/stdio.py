@@ -19,8 +19,9 @@ from stoa.domain.json_value import as_object, is_array
 from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.engine import McpEngine
 from stoa.interfaces.mcp.exchange import EVERYTHING, Exchange, Reply, ResponseStream, View
+from stoa.interfaces.mcp.feeds import Feed
 from stoa.interfaces.mcp.messages import INTERNAL_ERROR, INVALID_REQUEST, Fault, RequestId
-from stoa.interfaces.mcp.streams import Feed, Recording
+from stoa.interfaces.mcp.streams import Recording
 
 _log = logging.getLogger(__name__)
 

@@ -17,10 +17,11 @@ from stoa.domain.invocation import BearerToken, Credential
 from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.engine import McpEngine
 from stoa.interfaces.mcp.exchange import EVERYTHING, JSON, Exchange, Reply, ResponseStream, View
+from stoa.interfaces.mcp.feeds import Event, Feed
 from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.messages import INTERNAL_ERROR, INVALID_REQUEST
 from stoa.interfaces.mcp.revisions import LEGACY
-from stoa.interfaces.mcp.streams import Event, Feed, Recording
+from stoa.interfaces.mcp.streams import Recording
 from stoa.interfaces.mcp.views import read_query
 
 _log = logging.getLogger(__name__)
@@ -188,8 +189,9 @@ class _Answer(ResponseStream):
             return
         if not self._has_begun:
             await self._begin_stream()
-        await self._write(b"", is_last=True)
-        self._is_left = True
+        if recording.can_be_left:  # still: its beginning may have been impossible to keep
+            await self._write(b"", is_last=True)
+            self._is_left = True
 
     async def _write(self, body: bytes, *, is_last: bool = False) -> None:
         """What comes after the client was left is kept for it and not sent."""

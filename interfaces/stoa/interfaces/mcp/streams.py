@@ -1,86 +1,48 @@
 """Streams of messages beside single answers: what is on them, and going on with one after the connection broke
 (2025-11-25, "Resumability and Redelivery").
 
-A stream's events are numbered; an event's id is `STREAM:NUMBER`. The transport writes what a `Feed` gives it.
+A stream's events are numbered; an event's id is `STREAM:NUMBER`. The transport writes what a `Feed` gives it. An event
+is kept first, then published on the stream's topic of the message bus, where a `Follower` waits for it: on this replica
+or on another one.
 """
 
 import asyncio
+import logging
 import secrets
-from collections import deque
-from collections.abc import Callable
-from typing import NamedTuple
 
+from stoa.application.memory.message_bus import InMemoryMessageBus
 from stoa.application.ports.event_store import EventStore
+from stoa.application.ports.message_bus import MessageBus
+from stoa.domain.errors import SharedStateUnavailable
 from stoa.domain.identity import Principal
 from stoa.domain.session import Session
+from stoa.interfaces.mcp.feeds import Event, Feed
+from stoa.interfaces.mcp.following import Follower, IsAlive, stream_message, stream_topic
 
-QUEUE_LIMIT = 1024
+_log = logging.getLogger(__name__)
+
 AWAY_SECONDS = 300.0
+RENEW_SECONDS = 60.0
+"""How often an open stream is looked after; far below the idle time of a session."""
 STANDALONE = "s"
 """The stream of a session that belongs to no request."""
 
 
-class Event(NamedTuple):
-    """One message on a stream."""
-
-    message: bytes
-    """Empty: nothing but a place to come back to."""
-    id: str | None = None
-    """What a client names to get what came after it."""
-
-
-class Feed:
-    """Events waiting for one connection. Bounded: a client that does not read is let go, and may come back."""
-
-    def __init__(self, on_close: Callable[["Feed"], None] = lambda _: None, caller: Principal | None = None) -> None:
-        self.caller = caller
-        """Who reads it, as authenticated when it was opened."""
-        self._events: deque[Event] = deque()
-        self._changed = asyncio.Event()
-        self._is_over = False
-        self._on_close = on_close
-        self.deadline: asyncio.TimerHandle | None = None
-        """What ends it when the right to it does."""
-
-    def push(self, event: Event) -> bool:
-        """False: the feed is full or over, and this was not taken."""
-        if self._is_over or len(self._events) >= QUEUE_LIMIT:
-            return False
-        self._events.append(event)
-        self._changed.set()
-        return True
-
-    def end(self, last: Event | None = None) -> None:
-        """Nothing follows what is waiting, and `last`."""
-        if not self._is_over:
-            self._is_over = True
-            if last is not None:
-                self._events.append(last)
-            self._changed.set()
-
-    async def next(self) -> Event | None:
-        """The next event; None: it is over. Cancelling it loses nothing."""
-        while not self._events:
-            if self._is_over:
-                return None
-            self._changed.clear()
-            await self._changed.wait()
-        return self._events.popleft()
-
-    def close(self) -> None:
-        """The connection is gone."""
-        if self.deadline is not None:  # left so, each connection would be remembered until its token expires
-            self.deadline.cancel()
-        self._is_over = True
-        self._on_close(self)
-
-
 class Streams:
-    """All streams of all sessions. `away_seconds`: how long a session is told on after its standalone stream broke
-    off; its client finds what it missed when it comes back."""
+    """All streams of all sessions. `bus`: shared by the replicas that share the sessions. `away_seconds`: how long a
+    session is told on after its standalone stream broke off; its client finds what it missed when it comes back."""
 
-    def __init__(self, events: EventStore, *, away_seconds: float = AWAY_SECONDS) -> None:
+    def __init__(
+        self,
+        events: EventStore,
+        bus: MessageBus | None = None,
+        *,
+        renew_seconds: float = RENEW_SECONDS,
+        away_seconds: float = AWAY_SECONDS,
+    ) -> None:
+        self.bus = bus or InMemoryMessageBus()
         self._events = events
+        self._renew_seconds = renew_seconds
         self._feeds: dict[tuple[str, str], Feed] = {}
         self._away_seconds = away_seconds
         self._away: dict[str, tuple[asyncio.TimerHandle, Principal | None]] = {}
@@ -90,77 +52,95 @@ class Streams:
         sent. None for older clients, which stumble over it."""
         if not is_primed(session):
             return None
-        await self._events.begin(session.id, stream)
-        return Event(b"", f"{stream}:0")
+        return Event(b"", f"{stream}:{await self._events.begin(session.id, stream)}")
 
     async def publish(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> Event:
         """Keep a message of a stream, and send it to who follows it; returns its event."""
         number = await self._events.append(session_id, stream, message, is_last=is_last)
-        event = Event(message, f"{stream}:{number}")
-        feed = self._feeds.get((session_id, stream))
-        if feed is not None and (not feed.push(event) or is_last):
-            feed.end()
-        return event
+        await self.bus.publish(stream_topic(session_id, stream), stream_message(number, message, is_last=is_last))
+        return Event(message, f"{stream}:{number}")
 
     def listening(self) -> list[str]:
-        """Sessions whose standalone stream is open, or broke off lately."""
+        """Sessions whose standalone stream is open here, or broke off here lately."""
         return [*(session_id for session_id, stream in self._feeds if stream == STANDALONE), *self._away]
 
     def readers(self) -> list[tuple[str, Principal]]:
-        """Sessions whose standalone stream is open, or broke off lately, and who reads it."""
+        """The same sessions, with who reads the stream."""
         followed = [(key[0], feed.caller) for key, feed in self._feeds.items() if key[1] == STANDALONE]
         away = [(session_id, caller) for session_id, (_, caller) in self._away.items()]
         return [(session_id, caller) for session_id, caller in (*followed, *away) if caller is not None]
 
-    async def follow(self, session: Session, last_event_id: str | None, caller: Principal | None = None) -> Feed:
+    async def follow(
+        self, session: Session, last_event_id: str | None, is_alive: IsAlive, caller: Principal | None = None
+    ) -> Feed:
         """What came after that event, then what comes; without one, or one that is unknown, the session's standalone
-        stream from now on. Takes the place of who followed the same stream before."""
+        stream from now on. Takes the place of who followed the same stream before. `is_alive` is asked again and again
+        while it is open; it ends when the answer is no. Raises SharedStateUnavailable."""
         stream, _, number = (last_event_id or "").partition(":")
-        known = None
         if number.isdecimal() and len(number) <= 10:
-            known = await self._events.replay(session.id, stream, int(number))
-        if known is None:
-            feed = self._follow(session.id, STANDALONE, caller)
-            start = await self.begin(session, STANDALONE)
-            if start is not None:
-                feed.push(start)
-            return feed
-        feed = self._follow(session.id, stream, caller)
-        for event in known.events:
-            feed.push(Event(event.message, f"{stream}:{event.number}"))
-        if known.is_over:
-            feed.end()
+            feed = await self._follow(session, stream, int(number), is_alive, caller)
+            if feed is not None:
+                return feed
+        feed = await self._follow(session, STANDALONE, None, is_alive, caller)
+        if feed is None:
+            raise SharedStateUnavailable
         return feed
 
-    def _follow(self, session_id: str, stream: str, caller: Principal | None) -> Feed:
-        key = (session_id, stream)
+    async def _follow(
+        self, session: Session, stream: str, after: int | None, is_alive: IsAlive, caller: Principal | None
+    ) -> Feed | None:
+        """None: the stream is unknown, or what follows is no longer complete."""
+        key = (session.id, stream)
 
         def forget(feed: Feed) -> None:
             if self._feeds.get(key) is feed:
                 del self._feeds[key]
-                if stream == STANDALONE:
-                    later = asyncio.get_running_loop().call_later
-                    self._away[session_id] = later(self._away_seconds, self._away.pop, session_id), caller
+                if stream == STANDALONE and not follower.is_displaced:
+                    self._is_gone(session.id, caller)
+            follower.stop()
 
+        subscription = await self.bus.subscribe(stream_topic(*key))
+        follower = Follower(self._events, session.id, stream, subscription, Feed(forget, caller))
+        try:
+            is_known = await follower.begin(after, is_primed=is_primed(session))
+            if is_known:
+                await self.bus.publish(stream_topic(*key), follower.greeting)
+        except BaseException:
+            await subscription.close()
+            raise
+        if not is_known:
+            await subscription.close()
+            return None
         if stream == STANDALONE:
-            self._is_back(session_id)
+            self.is_back(session.id)
         earlier = self._feeds.get(key)
         if earlier is not None:
             earlier.end()
-        feed = self._feeds[key] = Feed(forget, caller)
-        return feed
+        self._feeds[key] = follower.feed
+        follower.run(is_alive, self._renew_seconds)
+        return follower.feed
 
-    def _is_back(self, session_id: str) -> None:
+    def _is_gone(self, session_id: str, caller: Principal | None) -> None:
+        self.is_back(session_id)
+        later = asyncio.get_running_loop().call_later
+        self._away[session_id] = later(self._away_seconds, self._away.pop, session_id), caller
+
+    def is_back(self, session_id: str) -> None:
+        """Its client follows a stream again, here or on another replica."""
         away = self._away.pop(session_id, None)
         if away is not None:
             away[0].cancel()
 
     async def end(self, session_id: str) -> None:
         """The session is gone."""
-        self._is_back(session_id)
+        self.let_go(session_id)
+        await self._events.forget(session_id)
+
+    def let_go(self, session_id: str) -> None:
+        """Its streams are followed no longer, on this replica."""
+        self.is_back(session_id)
         for key in [key for key in self._feeds if key[0] == session_id]:
             self._feeds.pop(key).end()
-        await self._events.forget(session_id)
 
 
 class Recording:
@@ -170,17 +150,33 @@ class Recording:
         self._streams = streams
         self._session = session
         self._stream = secrets.token_hex(8)
+        self._is_kept = True
 
     @property
     def can_be_left(self) -> bool:
-        """The client knows that it has to come back."""
-        return is_primed(self._session)
+        """The client knows that it has to come back, and will find the rest."""
+        return is_primed(self._session) and self._is_kept
 
     async def opening(self) -> Event | None:
-        return await self._streams.begin(self._session, self._stream)
+        try:
+            return await self._streams.begin(self._session, self._stream)
+        except SharedStateUnavailable:
+            self._give_up()
+            return None
 
     async def event(self, message: bytes, *, is_last: bool) -> Event:
-        return await self._streams.publish(self._session.id, self._stream, message, is_last=is_last)
+        """A client that is still there gets what cannot be kept all the same. After it nothing more is kept: a stream
+        with a hole would look complete to who comes back."""
+        if self._is_kept:
+            try:
+                return await self._streams.publish(self._session.id, self._stream, message, is_last=is_last)
+            except SharedStateUnavailable:
+                self._give_up()
+        return Event(message)
+
+    def _give_up(self) -> None:
+        self._is_kept = False
+        _log.warning("an answer's stream cannot be kept: what the replicas share cannot be reached")
 
 
 def is_primed(session: Session) -> bool:

@@ -22,10 +22,10 @@ from stoa.domain.json_value import JsonObject, is_array, is_object
 from stoa.domain.operation import OperationKey
 from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.exchange import MethodCall, Reply
+from stoa.interfaces.mcp.feeds import Event, Feed
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault, RequestId, notification
 from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.shaping import SERVER_INFO_KEY
-from stoa.interfaces.mcp.streams import Event, Feed
 
 _log = logging.getLogger(__name__)
 

@@ -26,10 +26,10 @@ from stoa.interfaces.mcp import asking, messages, shaping
 from stoa.interfaces.mcp.channel import Channels, RoundChannel
 from stoa.interfaces.mcp.envelope import CAPABILITIES_KEY
 from stoa.interfaces.mcp.exchange import MethodCall
+from stoa.interfaces.mcp.feeds import Feed
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
 from stoa.interfaces.mcp.outcomes import result_of
 from stoa.interfaces.mcp.revisions import NEWEST
-from stoa.interfaces.mcp.streams import Feed
 from stoa.interfaces.mcp.subscriptions import Subscriptions
 
 _log = logging.getLogger(__name__)

@@ -1,0 +1,177 @@
+"""A message bus on Redis's publish and subscribe: one connection listens for all subscriptions of this process.
+
+It is made again when it is lost, and each subscription is told. Redis gives all clients the messages of a channel in
+the order in which it carried out the PUBLISH commands.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Any
+
+from stoa.application.mailbox import Mailbox
+from stoa.application.ports import Health, HealthProbe, MessageBus, Subscription
+from stoa.domain.errors import SharedStateUnavailable
+from stoa.infrastructure.redis.connection import LOST, RedisConnection, translated
+
+_log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 10.0
+RETRY_SECONDS = 0.5
+_PULSE = "pulse"
+"""A topic that nobody publishes on: a connection that listens needs one."""
+
+
+class RedisMessageBus(MessageBus, HealthProbe):
+    """`heartbeat_seconds`: how often a silent connection is tried; after twice that it counts as lost.
+    `retry_seconds`: the pause before a lost connection is made again."""
+
+    name = "redis"
+
+    def __init__(
+        self,
+        redis: RedisConnection,
+        *,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        self._redis = redis
+        self._heartbeat_seconds = heartbeat_seconds
+        self._retry_seconds = retry_seconds
+        self._mailboxes: dict[str, dict[Mailbox, None]] = {}
+        self._in_force: dict[str, asyncio.Future[None]] = {}
+        self._missed: set[str] = set()
+        self._listener: asyncio.Task[None] | None = None
+        self._pubsub: Any = None
+        self._health = Health(is_ready=False, detail="not connected yet")
+
+    def health(self) -> Health:
+        """Not ready before the first connection: a wrong REDIS_URL must not go live. Later the loss is a finding only,
+        for calls without a session go on."""
+        return self._health
+
+    async def publish(self, topic: str, message: bytes) -> None:
+        with translated():
+            await self._redis.client.publish(self._redis.prefix + topic, message)
+
+    async def subscribe(self, *topics: str) -> Subscription:
+        async def forget(mailbox: Mailbox) -> None:
+            await self._forget(mailbox, topics)
+
+        mailbox = Mailbox(forget)
+        new = [topic for topic in topics if topic not in self._mailboxes]
+        for topic in topics:
+            self._mailboxes.setdefault(topic, {})[mailbox] = None
+            self._in_force.setdefault(topic, asyncio.get_running_loop().create_future())
+        if self._listener is None:
+            self._listener = asyncio.create_task(self._listen())
+        try:
+            async with asyncio.timeout(self._redis.timeout_seconds):
+                if new and self._pubsub is not None:
+                    await self._pubsub.subscribe(*map(self._channel, new))
+                for topic in topics:
+                    await asyncio.shield(self._in_force[topic])
+        except (TimeoutError, *LOST) as lost:
+            await mailbox.close()
+            raise SharedStateUnavailable from lost
+        except asyncio.CancelledError:
+            await mailbox.close()
+            raise
+        return mailbox
+
+    async def close(self) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._listener
+            self._listener = None
+
+    async def _forget(self, mailbox: Mailbox, topics: tuple[str, ...]) -> None:
+        idle: list[str] = []
+        for topic in set(topics):
+            readers = self._mailboxes[topic]
+            del readers[mailbox]
+            if not readers:
+                del self._mailboxes[topic], self._in_force[topic]
+                self._missed.discard(topic)
+                idle.append(topic)
+        if idle and self._pubsub is not None:
+            with suppress(*LOST):  # a lost connection has no subscriptions
+                await self._pubsub.unsubscribe(*map(self._channel, idle))
+
+    def _channel(self, topic: str) -> str:
+        return self._redis.prefix + topic
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._redis.client.pubsub() as pubsub:
+                    await self._subscribe_all(pubsub)
+                    self._report(None)
+                    await self._read(pubsub)
+            except LOST as lost:
+                self._report(type(lost).__name__)
+            finally:
+                self._pubsub = None
+                self._hold()
+            await asyncio.sleep(self._retry_seconds)
+
+    async def _subscribe_all(self, pubsub: Any) -> None:
+        """From its end on, whoever subscribes does it himself."""
+        known = {_PULSE}
+        await pubsub.subscribe(self._channel(_PULSE))
+        while late := self._mailboxes.keys() - known:
+            known |= late
+            await pubsub.subscribe(*map(self._channel, late))
+        self._pubsub = pubsub
+
+    async def _read(self, pubsub: Any) -> None:
+        is_waiting = False
+        while True:
+            message = await pubsub.get_message(timeout=self._heartbeat_seconds)
+            if message is not None:
+                is_waiting = False
+                self._take(message)
+            elif is_waiting:
+                raise TimeoutError
+            else:
+                is_waiting = True
+                await pubsub.ping()
+
+    def _take(self, message: dict[str, Any]) -> None:
+        channel = message["channel"]
+        topic = "" if channel is None else channel.decode().removeprefix(self._redis.prefix)
+        readers = self._mailboxes.get(topic, {})
+        if message["type"] == "message":
+            for mailbox in readers:
+                mailbox.put(message["data"])
+        elif message["type"] == "subscribe" and readers:
+            in_force = self._in_force[topic]
+            if topic in self._missed or in_force.done():  # done: redis-py has connected anew on its own
+                self._missed.discard(topic)
+                for mailbox in readers:
+                    mailbox.lose()
+            if not in_force.done():
+                in_force.set_result(None)
+
+    def _hold(self) -> None:
+        """Nothing is subscribed to; who comes now has to wait until it is again."""
+        for topic, in_force in self._in_force.items():
+            if in_force.done():
+                self._missed.add(topic)
+                self._in_force[topic] = in_force.get_loop().create_future()
+
+    def _report(self, lost: str | None) -> None:
+        """Told once for each change, and without the library's text, which may name more than operators need."""
+        if lost is None:
+            if self._health.findings or not self._health.is_ready:
+                _log.info("Redis is connected")
+            self._health = Health(is_ready=True, detail="connected")
+        else:
+            finding = f"REDIS_URL: the server cannot be reached ({lost}); sessions are refused"
+            if finding not in (*self._health.findings, self._health.detail):
+                _log.warning(finding)
+            if self._health.is_ready:
+                self._health = Health(is_ready=True, detail="connection lost", findings=(finding,))
+            else:
+                self._health = Health(is_ready=False, detail=finding)

@@ -1,0 +1,140 @@
+"""Sessions in Redis.
+
+    PREFIX sessions              sorted set: all session ids by last use; a session that is not in it is gone
+    PREFIX sessions-of:IDENTITY  sorted set: those of one identity
+    PREFIX session:ID            hash: `owner`, the identity; `data`, the session as JSON
+
+Times are milliseconds of the replicas' own clocks, which have to agree to a few seconds; the idle time is half an hour.
+Redis drops by itself what no script has removed.
+"""
+
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from stoa.application.memory.session_store import CAPACITY, IDLE_SECONDS, PER_IDENTITY
+from stoa.application.ports import Clock, SessionStore
+from stoa.application.ports.session_store import Change
+from stoa.domain.errors import SessionsFull, SharedStateUnavailable
+from stoa.domain.session import Session
+from stoa.infrastructure.redis.connection import RedisConnection, Script
+
+_TRIES = 64
+"""Changes of one session that may come between reading and writing it."""
+
+_COMMON = """
+local prefix, id, now, idle = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local all, key = prefix .. 'sessions', prefix .. 'session:' .. id
+local kept_for = idle + 60000
+local function of(owner) return prefix .. 'sessions-of:' .. owner end
+local function lives()
+  local used = redis.call('ZSCORE', all, id)
+  return used and tonumber(used) > now - idle and redis.call('EXISTS', key) == 1
+end
+local function use(owner)
+  for _, index in ipairs({all, of(owner)}) do
+    redis.call('ZADD', index, 'GT', now, id)
+    redis.call('PEXPIRE', index, kept_for)
+  end
+  redis.call('PEXPIRE', key, kept_for)
+end
+"""
+
+_CREATE = """
+local owner, data, capacity, share = ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
+redis.call('ZREMRANGEBYSCORE', all, '-inf', now - idle)
+redis.call('ZREMRANGEBYSCORE', of(owner), '-inf', now - idle)
+while redis.call('ZCARD', of(owner)) >= share do
+  local oldest = redis.call('ZPOPMIN', of(owner))[1]
+  redis.call('ZREM', all, oldest)
+  redis.call('DEL', prefix .. 'session:' .. oldest)
+end
+if redis.call('ZCARD', all) >= capacity then return 0 end
+redis.call('HSET', key, 'owner', owner, 'data', data)
+use(owner)
+return 1
+"""
+
+_FIND = """
+if not lives() then return false end
+use(redis.call('HGET', key, 'owner'))
+return redis.call('HGET', key, 'data')
+"""
+
+_READ = """
+return lives() and redis.call('HGET', key, 'data')
+"""
+
+_REPLACE = """
+if not lives() or redis.call('HGET', key, 'data') ~= ARGV[5] then return 0 end
+redis.call('HSET', key, 'data', ARGV[6])
+return 1
+"""
+
+_DELETE = """
+local owner = redis.call('HGET', key, 'owner')
+redis.call('ZREM', all, id)
+if owner then redis.call('ZREM', of(owner), id) end
+redis.call('DEL', key)
+"""
+
+_FORMAT = TypeAdapter(Session)
+
+
+class RedisSessionStore(SessionStore):
+    """`idle_seconds`, `capacity`, `per_identity`: the same on all replicas."""
+
+    def __init__(
+        self,
+        redis: RedisConnection,
+        clock: Clock,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        capacity: int = CAPACITY,
+        per_identity: int = PER_IDENTITY,
+    ) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._idle_ms = round(idle_seconds * 1000)
+        self._capacity = capacity
+        self._per_identity = per_identity
+        texts = (_CREATE, _FIND, _READ, _REPLACE, _DELETE)
+        self._create, self._find, self._read, self._replace, self._delete = (
+            redis.script(_COMMON + text) for text in texts
+        )
+
+    async def create(self, session: Session) -> None:
+        data = _FORMAT.dump_json(session)
+        limits = (self._capacity, self._per_identity)
+        if not await self._run(self._create, session.id, session.identity_key, data, *limits):
+            raise SessionsFull
+
+    async def find(self, session_id: str) -> Session | None:
+        return _read(await self._run(self._find, session_id))
+
+    async def update(self, session_id: str, change: Change) -> None:
+        for _ in range(_TRIES):
+            data = await self._run(self._read, session_id)
+            session = _read(data)
+            if session is None:
+                return
+            if await self._run(self._replace, session_id, data, _FORMAT.dump_json(change(session))):
+                return
+        raise SharedStateUnavailable
+
+    async def delete(self, session_id: str) -> None:
+        await self._run(self._delete, session_id)
+
+    async def _run(self, script: Script, session_id: str, *arguments: str | bytes | int) -> Any:
+        now_ms = round(self._clock.now().timestamp() * 1000)
+        return await self._redis.run(script, session_id, now_ms, self._idle_ms, *arguments)
+
+
+def _read(data: bytes | None) -> Session | None:
+    """What another version of the gateway wrote and this one cannot read is gone: the client begins a new session."""
+    if data is None:
+        return None
+    try:
+        return _FORMAT.validate_json(data)
+    except ValidationError:
+        return None

@@ -1,0 +1,69 @@
+"""What waits for one connection."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from stoa.domain.identity import Principal
+
+QUEUE_LIMIT = 1024
+
+
+class Event(NamedTuple):
+    """One message on a stream."""
+
+    message: bytes
+    """Empty: nothing but a place to come back to."""
+    id: str | None = None
+    """What a client names to get what came after it."""
+
+
+class Feed:
+    """Events waiting for one connection. Bounded: a client that does not read is let go, and may come back."""
+
+    def __init__(self, on_close: Callable[["Feed"], None] = lambda _: None, caller: Principal | None = None) -> None:
+        self.caller = caller
+        """Who reads it, as authenticated when it was opened."""
+        self._events: deque[Event] = deque()
+        self._changed = asyncio.Event()
+        self._is_over = False
+        self._on_close = on_close
+        self.deadline: asyncio.TimerHandle | None = None
+        """What ends it when the right to it does."""
+
+    def push(self, event: Event) -> bool:
+        """False: the feed is full or over, and this was not taken."""
+        if self._is_over or len(self._events) >= QUEUE_LIMIT:
+            return False
+        self._events.append(event)
+        self._changed.set()
+        return True
+
+    def end(self, last: Event | None = None) -> None:
+        """Nothing follows what is waiting, and `last`."""
+        if not self._is_over:
+            self._is_over = True
+            if last is not None:
+                self._events.append(last)
+            self._changed.set()
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_over
+
+    async def next(self) -> Event | None:
+        """The next event; None: it is over. Cancelling it loses nothing."""
+        while not self._events:
+            if self._is_over:
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+        return self._events.popleft()
+
+    def close(self) -> None:
+        """The connection is gone."""
+        if self.deadline is not None:  # left so, each connection would be remembered until its token expires
+            self.deadline.cancel()
+        self._is_over = True
+        self._on_close(self)

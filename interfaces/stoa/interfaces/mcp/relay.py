@@ -1,0 +1,91 @@
+"""What one replica tells another about sessions: an answer for a call that runs there, a cancellation, an end.
+
+A client's message may arrive at any replica. What is meant for a call that runs elsewhere goes over the message bus: an
+answer to the replica that asked, which the question's id names; the rest, which is rare, to all.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import pydantic_core
+
+from stoa.application.ports.message_bus import MessageBus, Subscription
+from stoa.domain.errors import SharedStateUnavailable
+
+_log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+_ALL = "replicas"
+_QUESTION = re.compile(r"server-([0-9a-f]{16})-[0-9a-f]{16}")
+
+Handlers = Mapping[str, Callable[..., None]]
+"""What to do with each kind of message; called with the values that were told."""
+
+
+class Relay:
+    """`open` it to hear others; telling works without."""
+
+    def __init__(self, bus: MessageBus, handlers: Handlers) -> None:
+        self._bus = bus
+        self._handlers = handlers
+        self._address = secrets.token_hex(8)
+        self._hearing: asyncio.Task[None] | None = None
+
+    def new_question_id(self) -> str:
+        return f"server-{self._address}-{secrets.token_hex(8)}"
+
+    async def tell_asker(self, question_id: str, kind: str, *values: Any) -> None:
+        """Tell the replica that asked; nobody when the id is none of ours. Raises SharedStateUnavailable."""
+        named = _QUESTION.fullmatch(question_id)
+        if named is not None and named[1] != self._address:
+            await self._bus.publish(f"replica:{named[1]}", pydantic_core.to_json([kind, *values]))
+
+    async def tell_all(self, kind: str, *values: Any) -> None:
+        """Raises SharedStateUnavailable."""
+        await self._bus.publish(_ALL, pydantic_core.to_json([kind, *values]))
+
+    async def open(self) -> None:
+        """Hear the others until `close`. Where the bus cannot be reached now, it is tried again and again."""
+        self._hearing = asyncio.create_task(self._hear(await self._subscribe()))
+
+    async def close(self) -> None:
+        if self._hearing is not None:
+            self._hearing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._hearing
+            self._hearing = None
+
+    async def _subscribe(self) -> Subscription | None:
+        try:
+            return await self._bus.subscribe(_ALL, f"replica:{self._address}")
+        except SharedStateUnavailable:
+            return None
+
+    async def _hear(self, subscription: Subscription | None) -> None:
+        try:
+            while subscription is None:
+                await asyncio.sleep(RETRY_SECONDS)
+                subscription = await self._subscribe()
+            while True:
+                message = await subscription.next()
+                if message is None:
+                    # Streams look up for themselves what they missed. An answer that was lost is as one that never
+                    # came: its call ends when its time is over.
+                    _log.warning("messages of other replicas may be lost: the connection between them was")
+                else:
+                    self._take(message)
+        finally:
+            if subscription is not None:
+                await subscription.close()
+
+    def _take(self, message: bytes) -> None:
+        try:
+            kind, *values = pydantic_core.from_json(message)
+            self._handlers[kind](*values)
+        except (ValueError, TypeError, KeyError):  # of another version of the gateway, as while replicas are exchanged
+            _log.warning("a message of another replica is not understood")

@@ -1,0 +1,188 @@
+"""Servers that tests talk to: Redis, as a real process or as a peer within this one, and a wire that can be cut.
+
+Everything listens on loopback, is ended by its own process id, and starts empty.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import pytest
+from fakeredis import TcpFakeServer
+from fakeredis._clients._tcp_server import TCPFakeRequestHandler
+from redis.exceptions import ResponseError
+
+from stoa.infrastructure.redis import RedisConnection
+
+
+def missing(what: str) -> NoReturn:
+    """A live test cannot run here. On a CI machine that is a failure: there everything has to be installed."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}; on a CI machine it must be there")
+    pytest.skip(what)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class _Replies:
+    """The commands of one connection. An error is a reply like any other; the library would hang up after it."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def read_response(self) -> Any:
+        try:
+            return self._connection.read_response()
+        except ResponseError as error:
+            return error
+
+
+class _Handler(TCPFakeRequestHandler):
+    def setup(self) -> None:
+        super().setup()
+        self.current_client = _Replies(self.current_client)  # type: ignore[assignment]
+
+
+class _Server(TcpFakeServer):
+    request_queue_size = 128
+
+
+@contextmanager
+def redis_in_process() -> Generator[str]:
+    """The URL of a peer that speaks Redis's protocol over a socket, from threads of this process."""
+    server = _Server(("127.0.0.1", 0))
+    server.RequestHandlerClass = _Handler
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"redis://127.0.0.1:{server.server_address[1]}/0"
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
+@contextmanager
+def redis_server(folder: Path) -> Generator[str]:
+    """The URL of a real Redis: REDIS_URL, or one that is started for the tests."""
+    given = os.environ.get("REDIS_URL")
+    if given:
+        yield given
+        return
+    program = shutil.which("redis-server")
+    if program is None:
+        missing("set REDIS_URL, or install redis-server (Debian: apt install redis-server)")
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    options = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", "", "--appendonly", "no")
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([program, *options], stdout=log, stderr=log)
+    try:
+        _wait_for_pong(port, process)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait_for_pong(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            if connection.recv(16).startswith(b"+PONG"):
+                return
+        assert process.poll() is None, "redis-server ended"
+        assert time.monotonic() < deadline, "redis-server does not answer"
+        time.sleep(0.01)
+
+
+class Wire:
+    """A way to a server that a test can cut and mend."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._target = (parts.hostname, parts.port)
+        self._ends: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_cut = False
+        self.url = ""
+        self.came = 0
+        """Connections that were made."""
+
+    def cut(self) -> None:
+        self._is_cut = True
+        self.drop()
+
+    def drop(self) -> None:
+        """Break all connections; new ones may be made at once."""
+        for end in self._ends:
+            end.transport.abort()
+
+    def mend(self) -> None:
+        self._is_cut = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.came += 1
+        if self._is_cut:
+            writer.transport.abort()
+            return
+        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        self._ends |= {writer, far_writer}
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._copy(reader, far_writer))
+                both.create_task(self._copy(far_reader, writer))
+        finally:
+            self._ends -= {writer, far_writer}
+
+    async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                target.write(data)
+                await target.drain()
+        target.transport.abort()
+
+
+@asynccontextmanager
+async def wire(url: str) -> AsyncGenerator[Wire]:
+    made = Wire(url)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    try:
+        yield made
+    finally:
+        server.close()
+        made.drop()
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def connections(*urls: str, prefix: str = "", **options: Any) -> AsyncGenerator[tuple[RedisConnection, ...]]:
+    """Connections that see the same keys, and nobody else's unless `prefix` says so."""
+    prefix = prefix or secrets.token_hex(8)
+    made = tuple(RedisConnection(url, prefix=prefix, **options) for url in urls)
+    try:
+        yield made
+    finally:
+        for redis in made:
+            await redis.close()
