@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test lint check conformance bench lock clean
+.PHONY: install run test lint check conformance policy bench lock clean
 
 install: $(VENV)/.installed
 
@@ -34,6 +34,11 @@ check: lint test
 # The official MCP conformance suite; npm brings it and the Node it needs.
 conformance: install
 	$(BIN)/python tests/conformance/run.py
+
+# Compiles the default policy; needs opa (tools/services/install.sh opa). The same sources give the same bytes.
+policy:
+	tools/services/opa/build.sh infrastructure/stoa/infrastructure/opa/policies \
+		infrastructure/stoa/infrastructure/opa/default_bundle.tar.gz stoa/authz/decision stoa/visibility/visible
 
 bench: install
 	$(BIN)/python -m bench

@@ -36,6 +36,11 @@ class BackendCall(Protocol):
     @abstractmethod
     async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer | ToolResult: ...
 
+    def preview(self, arguments: JsonObject) -> JsonObject:  # noqa: ARG002
+        """What a call with these arguments would send, to be shown to people: nothing secret is in it, and nothing is
+        sent. Raises InvalidArguments. Empty: this kind of back end sends nothing."""
+        return {}
+
 
 class ToolBackend(Protocol):
     """One kind of back end: everything with the same binding `kind`."""

@@ -91,6 +91,7 @@ class _RestCall(BackendCall):
     def __init__(self, tool: Operation, plan: RequestPlan, open_session: SessionFactory, limit: int) -> None:
         self._key = tool.key
         self._name = str(tool.key)
+        self._authentication = tool.authentication.type
         self._plan = plan
         self._open_session = open_session
         self._limit = limit
@@ -106,6 +107,16 @@ class _RestCall(BackendCall):
         except TRANSLATED as error:
             problem = translated(error, self._name)
         raise problem  # outside the handler: what aiohttp says quotes URL and headers, and with them secrets
+
+    def preview(self, arguments: JsonObject) -> JsonObject:
+        request = self._plan.build(arguments, "-", is_signed=False)
+        return {
+            "method": self._plan.method,
+            "url": str(request.url),
+            "headers": request.headers,
+            "body": None if request.data is None else request.data.decode("utf-8", "replace"),
+            "authentication": self._authentication,
+        }
 
     async def _exchange(self, request: RestRequest) -> RawAnswer:
         url, session = request.url, self._open_session()
