@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 import aiohttp
 
+from stoa.infrastructure.outbound import ANYWHERE, OutboundRules
+from stoa.infrastructure.outbound.connector import guarded_connector
+
 TIMEOUT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 1024 * 1024
 
@@ -12,7 +15,8 @@ class ProviderClient:
     """Raises OSError (every error of aiohttp's is one or a ValueError here), TimeoutError, and ValueError for an answer
     that is none. Messages name the URL and no secret."""
 
-    def __init__(self, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, rules: OutboundRules = ANYWHERE, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._rules = rules
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session: aiohttp.ClientSession | None = None
 
@@ -34,7 +38,10 @@ class ProviderClient:
     async def _request(self, method: str, url: str, form: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout, trust_env=False
+                connector=guarded_connector(self._rules),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=self._timeout,
+                trust_env=False,
             )
         try:
             async with self._session.request(method, url, data=form, allow_redirects=False) as response:

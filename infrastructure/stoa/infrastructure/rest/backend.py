@@ -18,6 +18,8 @@ from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
 from stoa.domain.result import RawAnswer
 from stoa.domain.tool import RestBinding
+from stoa.infrastructure.outbound import ANYWHERE, OutboundRules
+from stoa.infrastructure.outbound.connector import guarded_connector
 from stoa.infrastructure.rest.compression import ACCEPTED, Broken, TooLarge, unpack
 from stoa.infrastructure.rest.errors import TRANSLATED, translated
 from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest, is_below
@@ -40,13 +42,13 @@ _NOT_FOLLOWED = (
 SessionFactory = Callable[[], aiohttp.ClientSession]
 
 
-def default_session() -> aiohttp.ClientSession:
+def open_session(rules: OutboundRules, connect_timeout_seconds: float) -> aiohttp.ClientSession:
     """Made inside the running loop. Without a total timeout: the deadline is the caller's."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=guarded_connector(rules, limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": _USER_AGENT, "Accept-Encoding": ACCEPTED},
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_seconds),
         max_line_size=MAX_HEADER_BYTES,
         max_field_size=MAX_HEADER_BYTES,
         trust_env=False,
@@ -54,7 +56,8 @@ def default_session() -> aiohttp.ClientSession:
 
 
 class RestBackend(ToolBackend):
-    """Calls HTTP APIs. One session, so one pool of connections, for all tools."""
+    """Calls HTTP APIs. One session, so one pool of connections, for all tools. `rules`: which addresses may be called;
+    an embedding program that registers its own tools trusts them."""
 
     kind = "rest"
 
@@ -62,11 +65,13 @@ class RestBackend(ToolBackend):
         self,
         credentials: CredentialSource,
         *,
-        session_factory: SessionFactory = default_session,
+        rules: OutboundRules = ANYWHERE,
+        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self._credentials = credentials
-        self._session_factory = session_factory
+        self._rules = rules
+        self._connect_timeout_seconds = connect_timeout_seconds
         self._max_answer_bytes = max_answer_bytes
         self._session: aiohttp.ClientSession | None = None
 
@@ -83,7 +88,7 @@ class RestBackend(ToolBackend):
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = self._session_factory()
+            self._session = open_session(self._rules, self._connect_timeout_seconds)
         return self._session
 
 
