@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test live lint check conformance clients bench lock clean
+.PHONY: install run test live lint check conformance clients policy bench lock clean
 
 install: $(VENV)/.installed
 
@@ -42,6 +42,11 @@ conformance: install
 # The official TypeScript clients and the MCP inspector against real gateways; npm brings them and their Node.
 clients: install
 	$(BIN)/python -m pytest -m clients tests/e2e
+
+# Compiles the default policy; needs opa (tools/services/install.sh opa). The same sources give the same bytes.
+policy:
+	tools/services/opa/build.sh infrastructure/stoa/infrastructure/opa/policies \
+		infrastructure/stoa/infrastructure/opa/default_bundle.tar.gz stoa/authz/decision stoa/visibility/visible
 
 bench: install
 	$(BIN)/python -m bench

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
-from tests.services import redis_in_process, redis_server
+from tests.live.servers import Redis, running
+from tests.services import redis_in_process
 
 settings.register_profile("fixed", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", parent=settings.get_profile("fixed"), derandomize=False, max_examples=1000)
@@ -23,8 +24,8 @@ def in_process_redis() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with redis_server(tmp_path_factory.mktemp("redis")) as url:
-        yield url
+    with running(Redis, tmp_path_factory.mktemp("redis")) as server:
+        yield f"redis://127.0.0.1:{server.port}/0"
 
 
 @pytest.fixture(

@@ -1,42 +1,18 @@
-"""Servers that tests talk to: Redis, as a real process or as a peer within this one, and a wire that can be cut.
-
-Everything listens on loopback, is ended by its own process id, and starts empty.
-"""
+"""A Redis within this process, and a wire to a server that can be cut. The real servers are in tests/live."""
 
 import asyncio
-import os
 import secrets
-import shutil
-import socket
-import subprocess
 import threading
-import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlsplit
 
-import pytest
 from fakeredis import TcpFakeServer
 from fakeredis._clients._tcp_server import TCPFakeRequestHandler
 from redis.exceptions import ResponseError
 
 from stoa.infrastructure.redis import RedisConnection
-
-
-def missing(what: str) -> NoReturn:
-    """A live test cannot run here. On a CI machine that is a failure: there everything has to be installed."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{what}; on a CI machine it must be there")
-    pytest.skip(what)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class _Replies:
@@ -79,41 +55,6 @@ def redis_in_process() -> Generator[str]:
         server.shutdown()
         thread.join(10)
         server.server_close()
-
-
-@contextmanager
-def redis_server(folder: Path) -> Generator[str]:
-    """The URL of a real Redis: REDIS_URL, or one that is started for the tests."""
-    given = os.environ.get("REDIS_URL")
-    if given:
-        yield given
-        return
-    program = shutil.which("redis-server")
-    if program is None:
-        missing("set REDIS_URL, or install redis-server (Debian: apt install redis-server)")
-    port = free_port()
-    folder.mkdir(parents=True, exist_ok=True)
-    options = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", "", "--appendonly", "no")
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program, *options], stdout=log, stderr=log)
-    try:
-        _wait_for_pong(port, process)
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _wait_for_pong(port: int, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(b"PING\r\n")
-            if connection.recv(16).startswith(b"+PONG"):
-                return
-        assert process.poll() is None, "redis-server ended"
-        assert time.monotonic() < deadline, "redis-server does not answer"
-        time.sleep(0.01)
 
 
 class Wire:

@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.services import connections, free_port
+from tests.live.servers import free_port
+from tests.services import connections
 
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.event_store import InMemoryEventStore

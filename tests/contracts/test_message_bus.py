@@ -6,7 +6,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
-from tests.services import Wire, connections, free_port, wire
+from tests.live.servers import free_port
+from tests.services import Wire, connections, wire
 
 from stoa.application.memory.message_bus import InMemoryMessageBus
 from stoa.application.ports import MessageBus, Subscription

@@ -1,33 +1,63 @@
 """The laws of PolicyEngine, for every adapter.
 
-To add an engine, write a function that makes one from rules, and put it into ADAPTERS. An engine whose policy is not
-made of rules takes the default ones only: let its function skip the test for any others.
+An engine whose policy is not made of rules takes the default ones only, and skips the tests with others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
+import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.infrastructure.opa.peer import OpaPeer, opa_peer
 from tests.strategies import DOORS, policy_queries, principals, questions, rules, tools
 
+from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.application.ports import PolicyEngine
 from stoa.application.question_policy import QuestionPolicy
 from stoa.domain.client_requests import ClientRequests
 from stoa.domain.policy import PolicyQuery
+from stoa.infrastructure.opa.embedded import OpaWasmPolicyEngine
+from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # a connection belongs to the loop that opened it
 
 MakeEngine = Callable[[Sequence[Rule]], PolicyEngine]
-ADAPTERS: dict[str, MakeEngine] = {
-    "rules": RulesPolicyEngine,
-    "questions": lambda rules: QuestionPolicy(RulesPolicyEngine(rules), ClientRequests()),
-}
 
 
-@pytest.fixture(scope="session", params=list(ADAPTERS))
-def engine_of(request: pytest.FixtureRequest) -> MakeEngine:
-    return ADAPTERS[request.param]
+def _opa(engine: Callable[[], PolicyEngine]) -> MakeEngine:
+    """Its policy is Rego, which says the same as the default rules and knows no others."""
+
+    def make(some: Sequence[Rule]) -> PolicyEngine:
+        if some is not DEFAULT_RULES:
+            pytest.skip("a Rego policy is not made of rules")
+        return engine()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def peer() -> Iterator[OpaPeer]:
+    with opa_peer() as peer:
+        yield peer
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["rules", "questions", "opa-wasm", "opa-server"])
+async def engine_of(request: pytest.FixtureRequest) -> AsyncIterator[MakeEngine]:
+    if request.param == "opa-server":
+        server = OpaServerPolicyEngine(request.getfixturevalue("peer").url, SystemClock())
+        yield _opa(lambda: server)
+        await server.close()
+    else:
+        embedded = OpaWasmPolicyEngine()
+        made: dict[str, MakeEngine] = {
+            "rules": RulesPolicyEngine,
+            "questions": lambda rules: QuestionPolicy(RulesPolicyEngine(rules), ClientRequests()),
+            "opa-wasm": _opa(lambda: embedded),
+        }
+        yield made[request.param]
 
 
 sets_of_rules = st.lists(rules(), max_size=4)
@@ -146,3 +176,12 @@ async def test_another_tenants_tools_are_neither_visible_nor_allowed(engine_of, 
     visible = await engine.visible(principal, candidates, door)
     if not principal.is_platform_admin:
         assert all(tool.tenant in {None, principal.tenant} for tool in visible)
+
+
+@given(policy_queries())
+@settings(max_examples=1000, deadline=None)
+async def test_every_engine_gives_the_default_decision_word_for_word(engine_of, query):
+    reference = await RulesPolicyEngine().decide(query)
+    assert await engine_of(DEFAULT_RULES).decide(query) == reference
+    shown = await RulesPolicyEngine().visible(query.principal, [query.tool], query.door)
+    assert await engine_of(DEFAULT_RULES).visible(query.principal, [query.tool], query.door) == shown

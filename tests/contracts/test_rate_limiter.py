@@ -87,6 +87,20 @@ async def test_refusals_use_no_allowance(open_limiter, limit, attempts):
         assert not (await limiter.take("a", limit)).is_allowed
 
 
+@given(limits_and_gaps)
+@settings(max_examples=60, deadline=None)
+async def test_looking_says_how_many_would_be_admitted_and_uses_none(open_limiter, case):
+    limit, arrivals = case
+    clock = ManualClock()
+    async with open_limiter(clock) as limiter:
+        for key, gap in arrivals:
+            clock.advance(gap / 1e9)
+            left = await limiter.peek(key, limit)
+            assert await limiter.peek(key, limit) == left
+            verdict = await limiter.take(key, limit)
+            assert (verdict.is_allowed, verdict.remaining) == (left > 0, max(0, left - 1))
+
+
 async def test_a_caller_who_was_away_has_the_whole_burst_and_no_more(open_limiter):
     limit = RateLimit(requests_per_minute=60, burst=3)
     clock = ManualClock()

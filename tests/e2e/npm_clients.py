@@ -11,6 +11,7 @@ from threading import Timer
 from typing import Any
 
 import pytest
+from tests.live.servers import IS_REQUIRED
 
 CLIENTS = Path(__file__).parent / "clients"
 _MODULES = CLIENTS / "node_modules"
@@ -24,7 +25,7 @@ def install() -> None:
     """Once for each lock file. Where there is no npm, the tests are skipped, and fail in CI."""
     if shutil.which("npm") is None:
         reason = "npm is not installed; it brings the TypeScript clients (Debian: apt install npm)"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+        pytest.fail(reason) if IS_REQUIRED else pytest.skip(reason)
     lock, stamp = CLIENTS / "package-lock.json", _MODULES / ".stoa-installed"
     if stamp.exists() and stamp.read_bytes() == lock.read_bytes():
         return

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
-from tests.services import free_port
+from tests.live.servers import free_port
 
 from stoa.application.memory.clock import SystemClock
 from stoa.domain.metering import MeteringEvent

@@ -10,7 +10,7 @@ from dishka import Provider, provide
 from dishka import Scope as Lifetime
 from tests.interfaces.doors import Answer, envelope, modern, send
 from tests.interfaces.served import Served, manifest, serving
-from tests.services import free_port
+from tests.live.servers import free_port
 
 from stoa.application.memory.rate_limiter import Unlimited
 from stoa.application.ports.rate_limiter import RateLimiter

@@ -20,7 +20,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_needs_to_be_set() -> None:
     settings = Settings()
     assert (settings.host, settings.port, settings.url) == ("127.0.0.1", 8080, "http://127.0.0.1:8080")
-    assert (settings.base_domain, settings.environment, settings.identity_provider) == (
+    assert (settings.base_domain, settings.environment, settings.identity) == (
         "gostoa.dev",
         "dev",
         "dev-issuer",
@@ -87,7 +87,7 @@ def test_loopback_addresses_are_accepted(monkeypatch: pytest.MonkeyPatch, host: 
 @pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [
-        ("ENVIRONMENT", "prod", "ENVIRONMENT=prod refuses it"),
+        ("TOKEN_INTROSPECTION", "true", "needs KEYCLOAK_CLIENT_SECRET"),
         ("HOST", "0.0.0.0", "HOST=0.0.0.0"),
         ("HOST", "10.0.0.1", "set HOST=127.0.0.1"),
         ("HOST", "::", "HOST=::"),
@@ -120,3 +120,32 @@ def test_a_bad_value_is_refused_by_the_name_of_its_variable(
     described = describe_settings_error(refused.value)
     assert expected in described
     assert "pass-word" not in described
+
+
+@pytest.mark.parametrize(
+    ("variables", "identity", "url"),
+    [
+        ({}, "dev-issuer", "https://auth.gostoa.dev"),
+        ({"KEYCLOAK_URL": "http://127.0.0.1:9/"}, "keycloak", "http://127.0.0.1:9"),
+        ({"ENVIRONMENT": "prod", "BASE_DOMAIN": "corp.example"}, "keycloak", "https://auth.corp.example"),
+        ({"ENVIRONMENT": "staging"}, "keycloak", "https://auth.gostoa.dev"),
+        ({"IDENTITY_PROVIDER": "none", "KEYCLOAK_URL": "http://kc"}, "none", "http://kc"),
+    ],
+)
+def test_who_vouches_follows_from_what_is_set(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], identity: str, url: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert (settings.identity, settings.provider_url) == (identity, url)
+    assert settings.private_networks == (("all",) if settings.environment == "dev" else ("none",))
+
+
+@pytest.mark.parametrize("provider", ["dev-issuer", "none"])
+def test_production_refuses_who_would_vouch_for_anybody(monkeypatch: pytest.MonkeyPatch, provider: str) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "prod")
+    monkeypatch.setenv("IDENTITY_PROVIDER", provider)
+    with pytest.raises(ValidationError) as wrong:
+        Settings()
+    assert describe_settings_error(wrong.value).endswith("ENVIRONMENT=prod refuses it")

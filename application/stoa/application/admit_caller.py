@@ -49,11 +49,18 @@ class AdmitCaller:
 
     async def limit(self, principal: Principal) -> None:
         """Count one request of this caller. Raises QuotaExceeded or LimiterUnavailable."""
+        verdict = await self._limiter.take("caller:" + principal.identity_key, self.limit_of(principal))
+        if not verdict.is_allowed:
+            raise QuotaExceeded("caller", verdict.retry_after_seconds)
+
+    async def left(self, principal: Principal) -> int:
+        """Requests that this caller may make right now; counts none. Raises LimiterUnavailable."""
+        return await self._limiter.peek("caller:" + principal.identity_key, self.limit_of(principal))
+
+    def limit_of(self, principal: Principal) -> RateLimit:
         limit = self._limit_of.get(principal.roles)
         if limit is None:
             limit = caller_limit(principal.roles, self._limits)
             if len(self._limit_of) < 1024:  # role sets come from tokens: their number must not be the caller's choice
                 self._limit_of[principal.roles] = limit
-        verdict = await self._limiter.take("caller:" + principal.identity_key, limit)
-        if not verdict.is_allowed:
-            raise QuotaExceeded("caller", verdict.retry_after_seconds)
+        return limit

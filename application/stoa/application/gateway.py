@@ -22,6 +22,7 @@ from stoa.application.admit_caller import AdmitCaller
 from stoa.application.caller_view import CallerView
 from stoa.application.complete_argument import CompleteArgument
 from stoa.application.completers import Completer, Completers
+from stoa.application.explain_call import ExplainCall
 from stoa.application.invoke_tool import InvokeTool
 from stoa.application.list_operations import ListOperations, ListQuery, Page
 from stoa.application.local_backend import Function, LocalBackend, name_of
@@ -132,6 +133,9 @@ class Gateway:
             ids=ids or UuidFactory(),
             prices=prices,
             client_requests=client_requests,
+        )
+        self.explain_call = ExplainCall(
+            admission=self.admission, registry=self.registry, policy=policy, limiter=limiter, prices=prices
         )
         self.tasks = tasks or InMemoryTaskStore(clock)
         """For the doors that let calls go on in the background."""

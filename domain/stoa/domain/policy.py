@@ -6,6 +6,7 @@ from typing import Literal, Self
 from stoa.domain.identity import Principal
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation, OperationKey
+from stoa.domain.rate_limit import RateLimit
 
 Door = Literal["mcp", "rest", "cli", "library"]
 """The interface a call came through. Policies may look at it; nothing else differs between doors."""
@@ -46,6 +47,28 @@ class PolicyQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class Obligations:
+    """What the gateway has to see to when it makes an allowed call."""
+
+    redact: tuple[str, ...] = ()
+    """JSON Pointers (RFC 6901) into the structured result; `*` stands for every member or entry. What is there is
+    replaced before anybody sees it."""
+    limit: RateLimit | None = None
+    """A further limit of this caller for this operation."""
+    confirm: str | None = None
+    """The user has to agree to this sentence before the call is made."""
+
+    def __post_init__(self) -> None:
+        if not all(pointer.startswith("/") for pointer in self.redact):
+            raise ValueError("obligations.redact: JSON Pointers begin with /")
+        if self.confirm == "":
+            raise ValueError("obligations.confirm must be a sentence")
+
+
+NO_OBLIGATIONS = Obligations()
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The policy's answer. Made by a PolicyEngine for one query."""
 
@@ -56,6 +79,8 @@ class Decision:
     """Ids of the rules that decided, for audit and explanation."""
     missing_scopes: frozenset[str] = frozenset()
     """Scopes with which the same query would pass: the caller may ask for them (RFC 6750 section 3.1)."""
+    obligations: Obligations = NO_OBLIGATIONS
+    """Of an allowing decision."""
     max_tokens: int | None = None
     """Of a question that is sampling: at most so many tokens may be asked for; None: any number."""
 

@@ -223,13 +223,13 @@ class CountingKeys(KeyProvider):
         return private_key(alg)
 
 
-async def test_a_verified_token_is_not_verified_again_for_five_minutes():
+async def test_a_verified_token_is_not_verified_again_for_a_minute():
     clock, keys = ManualClock(), CountingKeys()
     verifier = new_verifier(clock, keys=keys)
     token = forge()
     for _ in range(3):
         await verifier.verify(token)
-        clock.advance(99.9)
+        clock.advance(19.9)
     assert len(keys.asked) == 1
     clock.advance(1)
     await verifier.verify(token)

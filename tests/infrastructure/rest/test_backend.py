@@ -5,8 +5,8 @@ import gzip
 import random
 import socket
 import zlib
+from urllib.parse import urlsplit
 
-import aiohttp
 import pytest
 from tests.infrastructure.rest.loopback import (
     Last,
@@ -22,6 +22,7 @@ from tests.infrastructure.rest.loopback import (
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.domain.errors import BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
 from stoa.domain.result import TextContent, shape
+from stoa.infrastructure.outbound import PUBLIC_ONLY
 from stoa.infrastructure.rest import RestBackend
 
 ID = {"argument": "id", "name": "id", "location": "path", "style": "simple", "explode": False}
@@ -214,9 +215,6 @@ async def test_a_connection_closed_without_answer_is_unavailable():
 
 
 async def test_a_connection_that_is_never_made_times_out():
-    def impatient() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_connect=0.05))
-
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -224,12 +222,25 @@ async def test_a_connection_that_is_never_made_times_out():
             for waiting in (first, second):  # fill the queue of connections that nobody accepts
                 waiting.setblocking(False)
                 waiting.connect_ex(full.getsockname())
-            backend = RestBackend(InMemoryCredentialSource(), session_factory=impatient)
+            backend = RestBackend(InMemoryCredentialSource(), connect_timeout_seconds=0.05)
             try:
                 with pytest.raises(BackendTimedOut):
                     await called(backend, rest_tool(f"http://127.0.0.1:{full.getsockname()[1]}"))
             finally:
                 await backend.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433"])
+async def test_an_address_that_the_rules_exclude_is_not_connected_to_however_it_is_written(host):
+    async with loopback(lambda _: answer()) as server:
+        port = urlsplit(server.url).port
+        backend = RestBackend(InMemoryCredentialSource(), rules=PUBLIC_ONLY)
+        try:
+            with pytest.raises((BackendUnavailable, BackendSpokeNonsense)):
+                await called(backend, rest_tool(f"http://{host}:{port}"))
+        finally:
+            await backend.close()
+        assert server.connections == 0
 
 
 async def test_connections_are_reused():

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from stoa.domain.errors import InvalidInput, StoaError, Unavailable
+from stoa.infrastructure.outbound import ANYWHERE
 from stoa.infrastructure.specs import HttpSpecSource
 from stoa.infrastructure.specs.http import translated
 
@@ -60,9 +61,9 @@ async def test_the_request_goes_to_the_checked_address_under_the_name_of_the_hos
     assert "cookie" not in request.headers
 
 
-PRIVATE = ["127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "0.0.0.0", "::1", "fc00::1"]
+PRIVATE = ["127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "::1", "fc00::1"]
 DISGUISED = ["::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"]
-NEVER = ["169.254.169.254", "fe80::1", "224.0.0.1", "::ffff:169.254.169.254"]
+NEVER = ["0.0.0.0", "169.254.169.254", "fe80::1", "224.0.0.1", "::ffff:169.254.169.254"]
 
 
 @pytest.mark.parametrize("address", PRIVATE + DISGUISED + NEVER)
@@ -76,13 +77,13 @@ async def test_a_host_in_a_private_network_is_refused_before_anything_is_sent(ad
 
 @pytest.mark.parametrize("address", PRIVATE)
 async def test_private_networks_can_be_allowed(address):
-    assert await Server(ok).source(address, allow_private_networks=True).fetch("http://specs.test/a")
+    assert await Server(ok).source(address, rules=ANYWHERE).fetch("http://specs.test/a")
 
 
 @pytest.mark.parametrize("address", NEVER)
 async def test_link_local_addresses_are_never_asked(address):
-    with pytest.raises(InvalidInput, match="never fetched"):
-        await Server(ok).source(address, allow_private_networks=True).fetch("http://specs.test/a")
+    with pytest.raises(InvalidInput, match="must not be fetched"):
+        await Server(ok).source(address, rules=ANYWHERE).fetch("http://specs.test/a")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost", "2130706433", "0x7f.1"])
@@ -238,7 +239,7 @@ async def test_a_real_server_is_asked_under_its_own_name():
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        source = HttpSpecSource(allow_private_networks=True, resolve=resolving("127.0.0.1"))
+        source = HttpSpecSource(rules=ANYWHERE, resolve=resolving("127.0.0.1"))
         assert (await source.fetch(f"http://specs.test:{port}/a?b=c#d")).text == "{}"
 
     assert seen[0].startswith("GET /a?b=c HTTP/1.1\r\n")

@@ -298,7 +298,7 @@ def test_usage_refuses_what_it_cannot_group_or_compare(stoa: Shell, options: tup
     ("variable", "value", "hint"),
     [
         ("PORT", "http", "stoa: configuration: PORT: "),
-        ("ENVIRONMENT", "prod", "ENVIRONMENT=prod refuses it"),
+        ("TOKEN_INTROSPECTION", "true", "needs KEYCLOAK_CLIENT_SECRET"),
         ("HOST", "0.0.0.0", "HOST=0.0.0.0"),
         ("STOA_CALLER_LIMITS", "{", "stoa: configuration: STOA_CALLER_LIMITS: "),
     ],

@@ -145,6 +145,9 @@ class _NoLimiter(RateLimiter):
     async def take(self, key: str, limit: RateLimit) -> Any:
         raise LimiterUnavailable("Limits cannot be checked at the moment")
 
+    async def peek(self, key: str, limit: RateLimit) -> int:
+        raise LimiterUnavailable("counting is not possible")
+
 
 @ERAS
 async def test_an_identity_provider_that_is_away_is_503(version: str) -> None:

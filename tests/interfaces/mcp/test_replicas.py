@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from tests.interfaces.doors import Answer, World, new_world
 from tests.interfaces.mcp.test_sessions import NAME, Client, frames, opened, sent, until
-from tests.services import connections, free_port, wire
+from tests.live.servers import free_port
+from tests.services import connections, wire
 
 from stoa.application import Context
 from stoa.application.memory.clock import ManualClock

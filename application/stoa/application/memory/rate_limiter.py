@@ -23,6 +23,10 @@ class InMemoryRateLimiter(RateLimiter):
             self._sweep(now)
         return verdict
 
+    async def peek(self, key: str, limit: RateLimit) -> int:
+        _, verdict = limit.step(self._arrivals.get(key, 0), self._clock.monotonic_ns())
+        return verdict.remaining + 1 if verdict.is_allowed else 0
+
     def _sweep(self, now: int) -> None:
         self._arrivals = {key: arrival for key, arrival in self._arrivals.items() if arrival > now}
         self._sweep_at = max(_SWEEP_ABOVE, 2 * len(self._arrivals))
@@ -35,3 +39,6 @@ class Unlimited(RateLimiter):
 
     async def take(self, key: str, limit: RateLimit) -> LimitVerdict:  # noqa: ARG002
         return self._ALLOWED
+
+    async def peek(self, key: str, limit: RateLimit) -> int:  # noqa: ARG002
+        return self._ALLOWED.remaining

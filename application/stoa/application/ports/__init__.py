@@ -18,7 +18,7 @@ from stoa.application.ports.session_store import SessionStore
 from stoa.application.ports.spec import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
-from stoa.application.ports.tool_backend import BackendCall, CallContext, ToolBackend
+from stoa.application.ports.tool_backend import BackendCall, CallContext, Previewable, ToolBackend
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "MessageBus",
     "MeteringSink",
     "PolicyEngine",
+    "Previewable",
     "RateLimiter",
     "Replay",
     "SessionStore",

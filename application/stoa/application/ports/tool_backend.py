@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.domain.identity import Principal
@@ -36,6 +36,17 @@ class BackendCall(Protocol):
 
     @abstractmethod
     async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer | ToolResult: ...
+
+
+@runtime_checkable
+class Previewable(Protocol):
+    """A BackendCall that sends a request. Law: what `preview` shows is what a call would send, without anything secret."""
+
+    @abstractmethod
+    def preview(self, arguments: JsonObject) -> JsonObject:
+        """What a call with these arguments would send, to be shown to people; nothing is sent. Raises
+        InvalidArguments."""
+        ...
 
 
 class ToolBackend(Protocol):

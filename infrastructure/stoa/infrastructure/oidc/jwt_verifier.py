@@ -14,19 +14,20 @@ from stoa.domain.errors import InvalidInput, NotAuthenticated
 from stoa.domain.identity import Principal
 from stoa.infrastructure.oidc.claims import ClaimMapping, Claims, numeric_date, principal_of
 from stoa.infrastructure.oidc.compact_jws import MAX_TOKEN_LENGTH, parse
+from stoa.infrastructure.oidc.introspection import Introspection
 from stoa.infrastructure.oidc.keys import ALGORITHMS, KeyProvider, is_usable
 
 CLOCK_SKEW = timedelta(seconds=30)
 """How far the issuer's clock may run ahead of ours (nbf, iat). An expiry is never extended."""
-CACHE_TIME = timedelta(seconds=300)
-"""How long a token may outlive the withdrawal of the key that signed it."""
+CACHE_TIME = timedelta(seconds=60)
+"""How long a token may outlive its withdrawal, or that of the key that signed it."""
 
 _KEYCLOAK = ClaimMapping()
 _ACCEPTED_TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
 
 class JwtTokenVerifier(TokenVerifier):
-    """Accepts the access tokens of one issuer for any of `audiences`.
+    """Accepts the access tokens of one issuer for any of `audiences`; with `introspection`, those that still stand.
 
     A verified token is remembered by its digest, so that its next use costs a hash, a look-up and a comparison.
     """
@@ -39,6 +40,7 @@ class JwtTokenVerifier(TokenVerifier):
         audiences: frozenset[str],
         clock: Clock,
         mapping: ClaimMapping = _KEYCLOAK,
+        introspection: Introspection | None = None,
         cache_entries: int = 10_000,
     ) -> None:
         if not audiences:
@@ -50,6 +52,7 @@ class JwtTokenVerifier(TokenVerifier):
         self._audiences = audiences
         self._clock = clock
         self._mapping = mapping
+        self._introspection = introspection
         self._cache_entries = cache_entries
         self._cache: dict[bytes, tuple[Principal, datetime]] = {}
 
@@ -84,7 +87,10 @@ class JwtTokenVerifier(TokenVerifier):
             raise NotAuthenticated("The token is signed with a key that its issuer does not publish")
         if not ALGORITHMS[alg].verify(jws.signing_input, jws.signature, key):
             raise NotAuthenticated("The token's signature is wrong")
-        return self._accept(jws.claims)
+        accepted = self._accept(jws.claims)
+        if self._introspection is not None:
+            await self._introspection.check(token)
+        return accepted
 
     def _accept(self, claims: Claims) -> tuple[Principal, datetime]:
         """Judge claims whose signature holds."""

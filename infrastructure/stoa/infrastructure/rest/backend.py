@@ -12,12 +12,14 @@ from importlib.metadata import version
 import aiohttp
 from yarl import URL
 
-from stoa.application.ports import BackendCall, CallContext, CredentialSource, ToolBackend
+from stoa.application.ports import BackendCall, CallContext, CredentialSource, Previewable, ToolBackend
 from stoa.domain.errors import BackendSpokeNonsense, InvalidInput
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
 from stoa.domain.result import RawAnswer
 from stoa.domain.tool import RestBinding
+from stoa.infrastructure.outbound import ANYWHERE, OutboundRules
+from stoa.infrastructure.outbound.connector import guarded_connector
 from stoa.infrastructure.rest.compression import ACCEPTED, Broken, TooLarge, unpack
 from stoa.infrastructure.rest.errors import TRANSLATED, translated
 from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest, is_below
@@ -40,13 +42,13 @@ _NOT_FOLLOWED = (
 SessionFactory = Callable[[], aiohttp.ClientSession]
 
 
-def default_session() -> aiohttp.ClientSession:
+def open_session(rules: OutboundRules, connect_timeout_seconds: float) -> aiohttp.ClientSession:
     """Made inside the running loop. Without a total timeout: the deadline is the caller's."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=guarded_connector(rules, limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": _USER_AGENT, "Accept-Encoding": ACCEPTED},
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_seconds),
         max_line_size=MAX_HEADER_BYTES,
         max_field_size=MAX_HEADER_BYTES,
         trust_env=False,
@@ -54,7 +56,8 @@ def default_session() -> aiohttp.ClientSession:
 
 
 class RestBackend(ToolBackend):
-    """Calls HTTP APIs. One session, so one pool of connections, for all tools."""
+    """Calls HTTP APIs. One session, so one pool of connections, for all tools. `rules`: which addresses may be called;
+    an embedding program that registers its own tools trusts them."""
 
     kind = "rest"
 
@@ -62,11 +65,13 @@ class RestBackend(ToolBackend):
         self,
         credentials: CredentialSource,
         *,
-        session_factory: SessionFactory = default_session,
+        rules: OutboundRules = ANYWHERE,
+        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self._credentials = credentials
-        self._session_factory = session_factory
+        self._rules = rules
+        self._connect_timeout_seconds = connect_timeout_seconds
         self._max_answer_bytes = max_answer_bytes
         self._session: aiohttp.ClientSession | None = None
 
@@ -83,14 +88,15 @@ class RestBackend(ToolBackend):
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = self._session_factory()
+            self._session = open_session(self._rules, self._connect_timeout_seconds)
         return self._session
 
 
-class _RestCall(BackendCall):
+class _RestCall(BackendCall, Previewable):
     def __init__(self, tool: Operation, plan: RequestPlan, open_session: SessionFactory, limit: int) -> None:
         self._key = tool.key
         self._name = str(tool.key)
+        self._authentication = tool.authentication.type
         self._plan = plan
         self._open_session = open_session
         self._limit = limit
@@ -106,6 +112,16 @@ class _RestCall(BackendCall):
         except TRANSLATED as error:
             problem = translated(error, self._name)
         raise problem  # outside the handler: what aiohttp says quotes URL and headers, and with them secrets
+
+    def preview(self, arguments: JsonObject) -> JsonObject:
+        request = self._plan.build(arguments, "-", is_signed=False)
+        return {
+            "method": self._plan.method,
+            "url": str(request.url),
+            "headers": request.headers,
+            "body": None if request.data is None else request.data.decode("utf-8", "replace"),
+            "authentication": self._authentication,
+        }
 
     async def _exchange(self, request: RestRequest) -> RawAnswer:
         url, session = request.url, self._open_session()

@@ -4,6 +4,7 @@ import aiohttp
 from aiohttp.http import HttpProcessingError
 
 from stoa.domain.errors import BackendError, BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
+from stoa.infrastructure.outbound import ForbiddenAddress
 
 _TABLE: tuple[tuple[type[BaseException], type[BackendError], str], ...] = (
     # most specific first: several of these are also OSError, ConnectionError or TimeoutError
@@ -31,6 +32,8 @@ TRANSLATED = (aiohttp.ClientError, HttpProcessingError, OSError)
 
 def translated(error: BaseException, tool: str) -> BackendError:
     """The error to raise instead of `error`, in words that repeat nothing of it."""
+    if isinstance(getattr(error, "os_error", None), ForbiddenAddress):
+        return BackendUnavailable(f"The back end of {tool} failed: it is in a network that the gateway may not call")
     for kind, replacement, reason in _TABLE:
         if isinstance(error, kind):
             return replacement(f"The back end of {tool} failed: {reason}")

@@ -87,8 +87,9 @@ class RequestPlan:
         has_constant_url = not self._path and not self._query
         self._constant_url = URL(self._with_query(self._prefix, []), encoded=True) if has_constant_url else None
 
-    def build(self, arguments: JsonObject, request_id: str) -> RestRequest:
-        """Raises InvalidArguments for a value that cannot be sent, BackendUnavailable without a credential."""
+    def build(self, arguments: JsonObject, request_id: str, *, is_signed: bool = True) -> RestRequest:
+        """Raises InvalidArguments for a value that cannot be sent, BackendUnavailable without a credential. Not signed:
+        without the credential, to be shown."""
         place, url = self._prefix, self._constant_url
         if self._path:
             place += "".join(_encoded(self._path, arguments, is_demanded=True))
@@ -103,7 +104,7 @@ class RequestPlan:
         data = self._encode_body(arguments) if self._encode_body else None
         if data is not None:
             headers["Content-Type"] = self._content_type
-        if self._sign:
+        if self._sign and is_signed:
             url = self._sign(headers, url)
         return RestRequest(url, place, headers, data)
 

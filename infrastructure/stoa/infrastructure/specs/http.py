@@ -12,6 +12,7 @@ import httpx
 
 from stoa.application.ports import SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput, StoaError, Unavailable
+from stoa.infrastructure.outbound import PUBLIC_ONLY, OutboundRules
 from stoa.infrastructure.specs.addresses import Resolve, checked_addresses, resolve_with_system
 from stoa.infrastructure.specs.text import MAX_BYTES, document, too_large
 
@@ -26,19 +27,19 @@ _LATER = frozenset({408, 425, 429})
 class HttpSpecSource(SpecSource):
     """Fetches http and https URLs, without credentials and without the proxies of the environment.
 
-    `allow_private_networks` admits loopback and private addresses; link-local ones never.
+    `rules`: which addresses may be fetched from.
     """
 
     def __init__(
         self,
         *,
-        allow_private_networks: bool = False,
+        rules: OutboundRules = PUBLIC_ONLY,
         transport: httpx.AsyncBaseTransport | None = None,
         resolve: Resolve = resolve_with_system,
         timeout_seconds: float = TIMEOUT_SECONDS,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        self._allow_private_networks = allow_private_networks
+        self._rules = rules
         self._transport = transport
         self._resolve = resolve
         self._timeout_seconds = timeout_seconds
@@ -53,7 +54,7 @@ class HttpSpecSource(SpecSource):
                     _port(url),
                     location,
                     resolve=self._resolve,
-                    allow_private_networks=self._allow_private_networks,
+                    rules=self._rules,
                 )
                 return await self._fetch(client, url, addresses, location)
         except TimeoutError as error:

@@ -1,0 +1,125 @@
+"""What would happen to a call, stage by stage, without making it: for people who wonder why they are refused.
+
+A caller gets to know about himself and what he may see. Why something is absent is told to platform admins only; to
+others every absence is the same.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from stoa.application.admit_caller import AdmitCaller
+from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.ports.tool_backend import Previewable
+from stoa.application.tool_registry import RegisteredTool, ToolRegistry
+from stoa.domain.catalogue import Catalogue
+from stoa.domain.errors import InvalidArguments, Violation, not_found
+from stoa.domain.identity import Principal, TenantId
+from stoa.domain.invocation import Credential
+from stoa.domain.json_value import JsonObject
+from stoa.domain.metering import PriceList
+from stoa.domain.money import MicroUnits
+from stoa.domain.policy import Decision, Door, PolicyQuery
+from stoa.domain.rate_limit import RateLimit
+
+
+@dataclass(frozen=True, slots=True)
+class LimitLeft:
+    """A limit that the call would be counted against."""
+
+    name: Literal["caller", "tool", "policy"]
+    limit: RateLimit
+    left: int
+    """Calls that would be admitted right now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Fields are None or empty where the call would not get so far."""
+
+    tool: str
+    absence: str | None = None
+    """Why there is no such tool; the stages after it do not exist then."""
+    decision: Decision | None = None
+    limits: tuple[LimitLeft, ...] = ()
+    violations: tuple[Violation, ...] = ()
+    """What is wrong with the arguments."""
+    price: MicroUnits | None = None
+    """Of a call that takes no time; latency may add to it."""
+    request: JsonObject | None = None
+    """What would be sent to the back end, without secrets."""
+
+
+class ExplainCall:
+    def __init__(
+        self,
+        *,
+        admission: AdmitCaller,
+        registry: ToolRegistry,
+        policy: PolicyEngine,
+        limiter: RateLimiter,
+        prices: PriceList,
+    ) -> None:
+        self._admission = admission
+        self._registry = registry
+        self._policy = policy
+        self._limiter = limiter
+        self._prices = prices
+
+    async def execute(
+        self, credential: Credential, tenant: TenantId | None, name: str, arguments: JsonObject, door: Door
+    ) -> Explanation:
+        """Raises ToolNotFound where the caller may not know more, NotAuthenticated, QuotaExceeded or Unavailable."""
+        caller = await self._admission.authenticate(credential)
+        await self._admission.limit(caller)
+        principal = caller.acting_for(tenant)
+        if principal is None:
+            raise not_found("tool", name)
+        registered = self._registry.find(principal.tenant, name)
+        if registered is None:
+            if not caller.is_platform_admin:
+                raise not_found("tool", name)
+            return Explanation(tool=name, absence=_absence(self._registry.catalogue, principal, name))
+        return await self._explain(principal, registered, arguments, door)
+
+    async def _explain(
+        self, principal: Principal, registered: RegisteredTool, arguments: JsonObject, door: Door
+    ) -> Explanation:
+        tool = registered.tool
+        decision = await self._policy.decide(PolicyQuery(principal, tool, arguments, door))
+        explanation = Explanation(tool=tool.name, decision=decision)
+        if not decision.is_allowed:
+            return explanation
+        explanation = replace(
+            explanation,
+            limits=await self._limits(principal, registered, decision),
+            price=self._prices.quote(is_premium=tool.is_premium, latency_ms=0),
+        )
+        try:
+            checked = registered.arguments.check(arguments)
+            call = registered.call
+            return replace(explanation, request=call.preview(checked) if isinstance(call, Previewable) else None)
+        except InvalidArguments as invalid:
+            return replace(explanation, violations=invalid.violations)
+
+    async def _limits(
+        self, principal: Principal, registered: RegisteredTool, decision: Decision
+    ) -> tuple[LimitLeft, ...]:
+        own = self._admission.limit_of(principal)
+        limits = [LimitLeft("caller", own, await self._admission.left(principal))]
+        tool, added = registered.tool, decision.obligations.limit
+        if tool.rate_limit is not None:
+            key = f"tool:{principal.tenant}:{tool.key}"
+            limits.append(LimitLeft("tool", tool.rate_limit, await self._limiter.peek(key, tool.rate_limit)))
+        if added is not None:
+            key = f"policy:{principal.identity_key}:{tool.key}"
+            limits.append(LimitLeft("policy", added, await self._limiter.peek(key, added)))
+        return tuple(limits)
+
+
+def _absence(catalogue: Catalogue, principal: Principal, name: str) -> str:
+    """For platform admins."""
+    owners = sorted(key.tenant for key in catalogue.tools if key.name == name and key.tenant is not None)
+    if owners:
+        return f"it belongs to {', '.join(owners)}; you are looking at {principal.tenant or 'what is global'}"
+    return "no tool of this name is registered, or it is disabled; /ready lists what could not be registered"

@@ -1,0 +1,40 @@
+"""Asking the provider whether a token still stands (RFC 7662): a signature says nothing of a revocation."""
+
+from dataclasses import dataclass
+
+import pydantic_core
+from pydantic import SecretStr
+
+from stoa.domain.errors import IdentityUnavailable, NotAuthenticated
+from stoa.domain.json_value import as_object
+from stoa.infrastructure.oidc.provider_client import ProviderClient
+
+
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """`url`: the introspection endpoint. The client proves itself by its secret."""
+
+    url: str
+    client_id: str
+    client_secret: SecretStr
+    http: ProviderClient
+
+    async def check(self, token: str) -> None:
+        """Raises NotAuthenticated when the token does not stand, IdentityUnavailable when that cannot be learned."""
+        form = {
+            "token": token,
+            "token_type_hint": "access_token",
+            "client_id": self.client_id,
+            "client_secret": self.client_secret.get_secret_value(),
+        }
+        try:
+            status, body = await self.http.post_form(self.url, form)
+            answer = as_object(pydantic_core.from_json(body)) if status == 200 else {}
+        except (OSError, TimeoutError, ValueError):
+            status, answer = 0, {}
+        if status == 403:  # Keycloak: the realm is disabled
+            raise NotAuthenticated("The token was withdrawn")
+        if status != 200:
+            raise IdentityUnavailable("Tokens cannot be checked at the moment: the identity provider does not answer")
+        if answer.get("active") is not True:
+            raise NotAuthenticated("The token was withdrawn")

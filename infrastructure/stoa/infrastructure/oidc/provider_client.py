@@ -1,0 +1,56 @@
+"""HTTP to the identity provider: small answers, no redirects, in bounded time, on kept connections."""
+
+from collections.abc import Mapping
+
+import aiohttp
+
+from stoa.infrastructure.outbound import ANYWHERE, OutboundRules
+from stoa.infrastructure.outbound.connector import guarded_connector
+
+TIMEOUT_SECONDS = 5.0
+MAX_ANSWER_BYTES = 1024 * 1024
+
+
+class ProviderClient:
+    """Raises OSError (every error of aiohttp's is one or a ValueError here), TimeoutError, and ValueError for an answer
+    that is none. Messages name the URL and no secret."""
+
+    def __init__(self, rules: OutboundRules = ANYWHERE, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._rules = rules
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, url: str) -> bytes:
+        status, body = await self._request("GET", url)
+        if status != 200:
+            raise ValueError(f"{url} answered {status}")
+        return body
+
+    async def post_form(self, url: str, form: Mapping[str, str]) -> tuple[int, bytes]:
+        """Status and body of a form's answer (RFC 6749 section 3.2)."""
+        return await self._request("POST", url, form)
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _request(self, method: str, url: str, form: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=guarded_connector(self._rules),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=self._timeout,
+                trust_env=False,
+            )
+        try:
+            async with self._session.request(method, url, data=form, allow_redirects=False) as response:
+                body = bytearray()
+                async for chunk in response.content.iter_chunked(65536):
+                    body += chunk
+                    if len(body) > MAX_ANSWER_BYTES:
+                        raise ValueError(f"{url} answered more than {MAX_ANSWER_BYTES} bytes")
+                return response.status, bytes(body)
+        except aiohttp.ClientError as caught:  # its text may quote what was sent
+            problem = f"{url} failed: {type(caught).__name__}"
+        raise OSError(problem)

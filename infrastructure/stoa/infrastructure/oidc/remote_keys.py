@@ -1,0 +1,104 @@
+"""The keys that an OpenID provider publishes: found by discovery, kept for a while, fetched again when they may have
+changed (OpenID Connect Discovery 1.0 section 4; RFC 7517).
+
+    age of the keys   up to REFRESH_SECONDS   up to STALE_SECONDS                  older
+    known key         served                  fetched again; served if that fails  fetched again, or refused
+    unknown key       fetched again, at most once in RETRY_SECONDS
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pydantic_core
+
+from stoa.application.ports.clock import Clock
+from stoa.domain.errors import IdentityUnavailable
+from stoa.domain.json_value import JsonObject, is_object
+from stoa.infrastructure.oidc.keys import KeyProvider, StaticKeys, VerificationKey
+
+REFRESH_SECONDS = 60.0
+STALE_SECONDS = 600.0
+RETRY_SECONDS = 5.0
+
+Fetch = Callable[[str], Awaitable[bytes]]
+"""The body of a GET. Raises OSError, TimeoutError or ValueError."""
+
+
+class RemoteKeys(KeyProvider):
+    """Of the provider whose issuer identifier is `issuer`. One fetch at a time, whoever waits for it."""
+
+    def __init__(self, issuer: str, fetch: Fetch, clock: Clock) -> None:
+        self._issuer = issuer
+        self._fetch = fetch
+        self._clock = clock
+        self._keys: StaticKeys | None = None
+        self._fetched_ns = 0
+        self._tried_ns: int | None = None
+        self._fetching: asyncio.Task[None] | None = None
+        self.problem: str | None = "no keys were fetched yet"
+        """Why the last fetch failed; None: it did not."""
+
+    async def key_for(self, kid: str, alg: str) -> VerificationKey | None:
+        if self._age_seconds() <= REFRESH_SECONDS:
+            key = await self._known(kid, alg)
+            if key is not None:
+                return key
+        if self._may_fetch():
+            await self.refresh()
+        if self._age_seconds() > STALE_SECONDS:
+            raise IdentityUnavailable("Tokens cannot be verified at the moment: the identity provider does not answer")
+        return await self._known(kid, alg)
+
+    async def refresh(self) -> None:
+        """Fetch now, or wait for the fetch that is under way; `problem` says how it went."""
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._refresh())
+            self._fetching.add_done_callback(self._done)
+        await asyncio.shield(self._fetching)  # who waits may go away; the others still want the keys
+
+    @property
+    def is_current(self) -> bool:
+        """Can tokens be verified without another fetch?"""
+        return self._age_seconds() <= STALE_SECONDS
+
+    def _done(self, _: asyncio.Task[None]) -> None:
+        self._fetching = None
+
+    async def _known(self, kid: str, alg: str) -> VerificationKey | None:
+        return None if self._keys is None else await self._keys.key_for(kid, alg)
+
+    def _age_seconds(self) -> float:
+        return float("inf") if self._keys is None else (self._clock.monotonic_ns() - self._fetched_ns) / 1e9
+
+    def _may_fetch(self) -> bool:
+        return self._tried_ns is None or (self._clock.monotonic_ns() - self._tried_ns) / 1e9 >= RETRY_SECONDS
+
+    async def _refresh(self) -> None:
+        self._tried_ns = self._clock.monotonic_ns()
+        try:
+            metadata = await self._metadata()
+            key_set = _object(await self._fetch(str(metadata["jwks_uri"])), "the key set")
+        except (OSError, TimeoutError, ValueError) as caught:
+            self.problem = (
+                str(caught) if isinstance(caught, ValueError) else f"{type(caught).__name__} at {self._issuer}"
+            )
+            return
+        self._keys, self._fetched_ns, self.problem = StaticKeys(key_set), self._tried_ns, None
+
+    async def _metadata(self) -> JsonObject:
+        """Raises ValueError when it is another issuer's: its keys must not verify this one's tokens."""
+        url = f"{self._issuer}/.well-known/openid-configuration"
+        metadata = _object(await self._fetch(url), "the metadata")
+        if metadata.get("issuer") != self._issuer:
+            raise ValueError(f"{url} is the metadata of another issuer; set KEYCLOAK_URL as the provider calls itself")
+        if not str(metadata.get("jwks_uri", "")).startswith(("https://", "http://")):
+            raise ValueError(f"{url} has no jwks_uri")
+        return metadata
+
+
+def _object(text: bytes, what: str) -> JsonObject:
+    value: Any = pydantic_core.from_json(text)
+    if not is_object(value):
+        raise ValueError(f"{what} of the identity provider is not a JSON object")
+    return value

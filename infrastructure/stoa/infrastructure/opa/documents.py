@@ -1,0 +1,189 @@
+"""What a policy is asked, and what it answers, as JSON documents: the same for a policy in this process and for a
+server, so that both decide alike."""
+
+from typing import Any
+
+import pydantic_core
+from pydantic import ValidationError
+
+from stoa.domain.errors import PolicyUnavailable
+from stoa.domain.identity import Principal
+from stoa.domain.json_value import JsonObject, as_object, is_array, is_object
+from stoa.domain.operation import Operation
+from stoa.domain.policy import Decision, Door, Obligations, PolicyQuery, Question
+from stoa.domain.rate_limit import RateLimit
+from stoa.domain.tool import Tool
+
+DECISION = "stoa/authz/decision"
+VISIBLE = "stoa/visibility/visible"
+
+_KEPT = 20_000
+
+
+class InputWriter:
+    """Writes inputs. What is known before the call (tool, principal) is written once and kept.
+
+    `environment`: the deployment, `dev` or `prod`.
+    """
+
+    def __init__(self, environment: str) -> None:
+        self._environment = pydantic_core.to_json({"name": environment})
+        self._tools: dict[str, bytes] = {}
+        self._principals: dict[str, bytes] = {}
+
+    def question(self, query: PolicyQuery) -> bytes:
+        """Input of `stoa.authz.decision`. Raises PolicyUnavailable for arguments that are no JSON."""
+        try:
+            arguments = pydantic_core.to_json(query.arguments, inf_nan_mode="null")
+        except ValueError as caught:
+            raise PolicyUnavailable("the arguments cannot be shown to the policy: they are not JSON") from caught
+        asked = b"" if query.question is None else b'"question":%b,' % pydantic_core.to_json(_asked(query.question))
+        return b'{"tool":%b,"arguments":%b,%b%b' % (
+            self._tool(query.tool),
+            arguments,
+            asked,
+            self._caller(query.principal, query.door),
+        )
+
+    def listing(self, principal: Principal, tools: list[Operation], door: Door) -> bytes:
+        """Input of `stoa.visibility.visible`."""
+        return b'{"tools":[%b],%b' % (b",".join(map(self._tool, tools)), self._caller(principal, door))
+
+    def _caller(self, principal: Principal, door: Door) -> bytes:
+        return b'"principal":%b,"door":"%b","environment":%b}' % (
+            self._principal(principal),
+            door.encode("ascii"),
+            self._environment,
+        )
+
+    def _principal(self, principal: Principal) -> bytes:
+        written = self._principals.get(principal.authorization_key)
+        if written is None:
+            written = pydantic_core.to_json(
+                {
+                    "subject": principal.subject,
+                    "tenant": principal.tenant,
+                    "roles": sorted(principal.roles),
+                    "scopes": sorted(principal.scopes),
+                    "client": principal.client,
+                    "issuer": principal.issuer,
+                }
+            )
+            _keep(self._principals, principal.authorization_key, written)
+        return written
+
+    def _tool(self, tool: Operation) -> bytes:
+        written = self._tools.get(tool.fingerprint)
+        if written is None:
+            written = pydantic_core.to_json(_described(tool))
+            _keep(self._tools, tool.fingerprint, written)
+        return written
+
+
+def _keep(cache: dict[str, bytes], key: str, written: bytes) -> None:
+    if len(cache) >= _KEPT:
+        cache.clear()
+    cache[key] = written
+
+
+def _described(tool: Operation) -> JsonObject:
+    hints = tool.annotations if isinstance(tool, Tool) else None
+    return {
+        "kind": tool.kind,
+        "name": tool.name,
+        "tenant": tool.tenant,
+        "tags": list(tool.tags),
+        "category": tool.category,
+        "version": tool.version,
+        "access": tool.access.value,
+        "premium": tool.is_premium,
+        "api": None if tool.api is None else tool.api.name,
+        "operationId": None if tool.api is None else tool.api.operation_id,
+        "fingerprint": tool.fingerprint,
+        "annotations": {}
+        if hints is None
+        else {
+            "readOnlyHint": hints.read_only_hint,
+            "destructiveHint": hints.destructive_hint,
+            "idempotentHint": hints.idempotent_hint,
+            "openWorldHint": hints.open_world_hint,
+        },
+    }
+
+
+def _asked(question: Question) -> JsonObject:
+    return {
+        "kind": question.kind,
+        "maxTokens": question.max_tokens,
+        "modelHints": list(question.model_hints),
+        "includeContext": question.include_context,
+        "tools": list(question.tools),
+        "mode": question.mode,
+        "urlHost": question.url_host,
+    }
+
+
+def decision_of(value: Any) -> tuple[Decision, bool]:
+    """The decision, and whether it holds for all arguments. Raises PolicyUnavailable for anything but the shape that
+    docs/policy.md gives: an answer that is half understood could allow too much."""
+    if value is None:
+        raise PolicyUnavailable(f"the policy leaves {DECISION} undefined")
+    if not is_object(value) or not isinstance(value.get("allow"), bool):
+        raise PolicyUnavailable(f"{DECISION} must be an object with allow: true or false")
+    is_allowed: bool = value["allow"]
+    reason = value.get("reason", "")
+    if not isinstance(reason, str):
+        raise PolicyUnavailable(f"{DECISION}: reason must be a string")
+    decision = Decision(
+        is_allowed=is_allowed,
+        reason=reason or ("allowed" if is_allowed else "denied"),
+        rules=_texts(value, "rules"),
+        missing_scopes=frozenset(_texts(value, "missing_scopes")),
+        max_tokens=_max_tokens(value.get("max_tokens")),
+        obligations=_obligations(value.get("obligations", {})) if is_allowed else Obligations(),
+    )
+    return decision, value.get("cacheable") is True
+
+
+def positions_of(value: Any, count: int) -> frozenset[int]:
+    """Which of `count` tools are visible. Raises PolicyUnavailable."""
+    if not is_array(value) or not all(isinstance(one, int) and 0 <= one < count for one in value):
+        raise PolicyUnavailable(f"{VISIBLE} must be a list of positions in input.tools")
+    return frozenset(value)
+
+
+def _texts(value: JsonObject, member: str) -> tuple[str, ...]:
+    texts = value.get(member, [])
+    if not is_array(texts) or not all(isinstance(text, str) for text in texts):
+        raise PolicyUnavailable(f"{DECISION}: {member} must be a list of strings")
+    return tuple(texts)
+
+
+def _max_tokens(value: Any) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise PolicyUnavailable(f"{DECISION}: max_tokens must be a whole number from 1")
+
+
+def _obligations(value: Any) -> Obligations:
+    """Raises PolicyUnavailable also for one that is not known: what cannot be seen to must not be allowed."""
+    if not is_object(value) or value.keys() - {"redact", "limit", "confirm"}:
+        raise PolicyUnavailable(f"{DECISION}: obligations are redact, limit and confirm")
+    confirm = value.get("confirm")
+    if confirm is not None and not isinstance(confirm, str):
+        raise PolicyUnavailable(f"{DECISION}: obligations.confirm must be a sentence")
+    try:
+        return Obligations(_texts(value, "redact"), _limit(value.get("limit")), confirm)
+    except ValueError as caught:
+        raise PolicyUnavailable(f"{DECISION}: {caught}") from caught
+
+
+def _limit(value: Any) -> RateLimit | None:
+    if value is None:
+        return None
+    members = as_object(value)
+    try:
+        return RateLimit(requests_per_minute=members.get("requestsPerMinute", 0), burst=members.get("burst", 1))
+    except ValidationError as caught:
+        message = "obligations.limit needs requestsPerMinute and burst, whole numbers from 1"
+        raise PolicyUnavailable(f"{DECISION}: {message}") from caught

@@ -1,0 +1,157 @@
+"""Rego policies evaluated in this process.
+
+Decisions that the policy calls cacheable are kept by who asks, what for and through which door; the others are made
+each time. A new bundle brings its own, empty, cache, so nothing outlives the policy that decided it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from watchfiles import Change, awatch  # pyright: ignore[reportUnknownVariableType]
+
+from stoa.application.ports.health import Health, HealthProbe
+from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.domain.errors import InvalidInput, PolicyUnavailable
+from stoa.domain.identity import Principal
+from stoa.domain.operation import Operation
+from stoa.domain.policy import Decision, Door, PolicyQuery
+from stoa.infrastructure.opa.bundle import Bundle, read_bundle
+from stoa.infrastructure.opa.documents import DECISION, VISIBLE, InputWriter, decision_of, positions_of
+from stoa.infrastructure.opa.module_cache import ModuleCache
+from stoa.infrastructure.opa.wasm import Compiler, PolicyBroke, WasmPolicy
+
+O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
+
+DEFAULT_BUNDLE = Path(__file__).with_name("default_bundle.tar.gz")
+"""The policies beside this file, compiled. `make policy` writes it; the same sources give the same bytes."""
+
+_KEPT = 100_000
+_BATCH = 1000
+
+_log = logging.getLogger(__name__)
+
+_Key = tuple[str, str, Door]
+
+
+class _Loaded:
+    """A policy and what it has decided."""
+
+    __slots__ = ("decisions", "digest", "policy", "visible")
+
+    def __init__(self, policy: WasmPolicy, digest: str) -> None:
+        self.policy = policy
+        self.digest = digest
+        self.decisions: dict[_Key, Decision] = {}
+        self.visible: dict[_Key, bool] = {}
+
+
+class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
+    """`environment`: what policies see as input.environment.name. `cache`: where compiled policies are kept."""
+
+    name = "policy"
+
+    def __init__(
+        self, path: Path = DEFAULT_BUNDLE, *, environment: str = "dev", cache: ModuleCache | None = None
+    ) -> None:
+        """Raises InvalidInput when the bundle cannot be used."""
+        self.path = path
+        self._compiler = Compiler()
+        self._cache = cache
+        self._writer = InputWriter(environment)
+        self._loaded = self._load(read_bundle(path))
+        self._finding: str | None = None
+
+    async def decide(self, query: PolicyQuery) -> Decision:
+        loaded = self._loaded
+        key = (query.principal.authorization_key, query.tool.fingerprint, query.door)
+        kept = loaded.decisions.get(key) if query.question is None else None
+        if kept is not None:
+            return kept
+        decision, is_cacheable = decision_of(self._evaluate(loaded, DECISION, self._writer.question(query)))
+        if is_cacheable and query.question is None:
+            _bound(loaded.decisions)
+            loaded.decisions[key] = decision
+        return decision
+
+    async def visible(self, principal: Principal, tools: Sequence[O], door: Door) -> Sequence[O]:
+        loaded = self._loaded
+        who = principal.authorization_key
+        unknown = [tool for tool in tools if (who, tool.fingerprint, door) not in loaded.visible]
+        if len(loaded.visible) + len(unknown) > _KEPT:
+            loaded.visible.clear()
+            unknown = list(tools)
+        answers: dict[str, bool] = {}
+        for start in range(0, len(unknown), _BATCH):
+            if start:
+                await asyncio.sleep(0)  # a long list must not keep other calls waiting
+            batch: list[Operation] = [*unknown[start : start + _BATCH]]
+            found = positions_of(
+                self._evaluate(loaded, VISIBLE, self._writer.listing(principal, batch, door)), len(batch)
+            )
+            answers.update((tool.fingerprint, position in found) for position, tool in enumerate(batch))
+        for fingerprint, is_visible in answers.items():
+            loaded.visible[who, fingerprint, door] = is_visible
+        return [
+            tool
+            for tool in tools
+            if (
+                answers[tool.fingerprint]
+                if tool.fingerprint in answers
+                else loaded.visible[who, tool.fingerprint, door]
+            )
+        ]
+
+    async def watch(self) -> None:
+        """Reload when the file changes. Runs until it is cancelled."""
+        name = self.path.name
+
+        def is_ours(_: Change, path: str) -> bool:
+            return Path(path).name == name
+
+        async for _ in awatch(self.path.parent, watch_filter=is_ours):
+            await self.reload()
+
+    async def reload(self) -> bool:
+        """Go over to what the file now holds, in one step. False: it cannot be used, and the last good one stays."""
+        try:
+            loaded = await asyncio.to_thread(lambda: self._load(read_bundle(self.path)))
+        except InvalidInput as caught:
+            self._finding = caught.message
+            _log.error("the policy was not replaced: %s", caught.message)
+            return False
+        self._finding = None
+        if loaded.digest != self._loaded.digest:
+            self._loaded = loaded
+            _log.info("policy replaced", extra={"digest": loaded.digest})
+        return True
+
+    def health(self) -> Health:
+        findings = () if self._finding is None else (self._finding,)
+        return Health(True, f"bundle {self._loaded.digest[:12]}", findings)
+
+    def _load(self, bundle: Bundle) -> _Loaded:
+        module = (
+            self._compiler.compile(bundle.wasm)
+            if self._cache is None
+            else self._cache.module(self._compiler, bundle.wasm)
+        )
+        policy = WasmPolicy(self._compiler, module, bundle.data)
+        missing = sorted({DECISION, VISIBLE} - policy.entrypoints.keys())
+        if missing:
+            raise InvalidInput(f"{self.path}: build it with the entrypoint {' and '.join(missing)}")
+        return _Loaded(policy, bundle.digest)
+
+    def _evaluate(self, loaded: _Loaded, entrypoint: str, document: bytes) -> object:
+        try:
+            return loaded.policy.evaluate(entrypoint, document)
+        except PolicyBroke as caught:
+            _log.error("the policy gave no decision: %s", caught, extra={"digest": loaded.digest})
+            raise PolicyUnavailable("The policy gave no decision, so the call is refused") from caught
+
+
+def _bound(cache: dict[_Key, Decision]) -> None:
+    if len(cache) >= _KEPT:
+        cache.clear()

@@ -1,0 +1,44 @@
+"""Machine code of policies, kept on disk: compiling takes a hundred times as long as loading."""
+
+import hashlib
+import os
+import platform
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import wasmtime
+
+from stoa.domain.errors import InvalidInput
+from stoa.infrastructure.opa.wasm import Compiler
+
+_SEAL_BYTES = 32
+
+
+class ModuleCache:
+    """`directory` must be this process's own: what lies there is run. Files are bound to the policy's digest, the
+    version of wasmtime and the kind of machine; damaged ones are compiled anew."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def module(self, compiler: Compiler, wasm: bytes) -> wasmtime.Module:
+        """Raises InvalidInput when it is no WebAssembly."""
+        path = self._directory / "-".join([hashlib.sha256(wasm).hexdigest(), version("wasmtime"), platform.machine()])
+        try:
+            kept = path.read_bytes()
+            seal, code = kept[:_SEAL_BYTES], kept[_SEAL_BYTES:]
+            if hashlib.sha256(code).digest() == seal:
+                return compiler.load(code)
+        except (OSError, InvalidInput):
+            pass  # not there, or of another build: made below
+        module = compiler.compile(wasm)
+        self._keep(path, bytes(module.serialize()))
+        return module
+
+    def _keep(self, path: Path, code: bytes) -> None:
+        with suppress(OSError):  # a read-only disk costs time at the next start, nothing else
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            draft = path.with_name(f"{path.name}.{os.getpid()}")
+            draft.write_bytes(hashlib.sha256(code).digest() + code)
+            draft.replace(path)

@@ -1,0 +1,139 @@
+"""Policies asked of an OPA server over its REST API (`POST /v1/data/...`), usually a sidecar on loopback.
+
+Nothing is kept here: the server's policy may change at any time, and it does not say so. What it does not answer in
+time, or leaves undefined, is refused. After a few failures in a row it is not asked for a moment, so that calls are
+refused at once instead of waiting one after the other.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import aiohttp
+import pydantic_core
+from yarl import URL
+
+from stoa.application.ports.clock import Clock
+from stoa.application.ports.health import Health, HealthProbe
+from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.domain.errors import PolicyUnavailable
+from stoa.domain.identity import Principal
+from stoa.domain.json_value import is_object
+from stoa.domain.operation import Operation
+from stoa.domain.policy import Decision, Door, PolicyQuery
+from stoa.infrastructure.opa.documents import DECISION, VISIBLE, InputWriter, decision_of, positions_of
+
+O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
+
+TIMEOUT_SECONDS = 1.0
+PROBE_SECONDS = 2.0
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+FAILURES_BEFORE_PAUSE = 5
+PAUSE_SECONDS = 1.0
+_BATCH = 1000
+_REFUSED = "The policy server gave no decision, so the call is refused"
+
+_log = logging.getLogger(__name__)
+
+
+class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
+    """`url`: of the server, without a path. `environment`: what policies see as input.environment.name."""
+
+    name = "policy"
+
+    def __init__(
+        self, url: str, clock: Clock, *, environment: str = "dev", timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        self._url = URL(url.rstrip("/"))
+        self._clock = clock
+        self._writer = InputWriter(environment)
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._session: aiohttp.ClientSession | None = None
+        self._failures = 0
+        self._closed_until_ns = 0
+        self._health = Health(False, "not asked yet")
+
+    async def decide(self, query: PolicyQuery) -> Decision:
+        decision, _ = decision_of(await self._ask(DECISION, self._writer.question(query)))
+        return decision
+
+    async def visible(self, principal: Principal, tools: Sequence[O], door: Door) -> Sequence[O]:
+        found: list[O] = []
+        for start in range(0, len(tools), _BATCH):
+            batch = tools[start : start + _BATCH]
+            answer = await self._ask(VISIBLE, self._writer.listing(principal, [*batch], door))
+            positions = positions_of(answer, len(batch))
+            found += [tool for position, tool in enumerate(batch) if position in positions]
+        return found
+
+    async def watch(self) -> None:
+        """Keep `health` true to what is, also when nobody calls. Runs until it is cancelled."""
+        while True:
+            await self.probe()
+            await asyncio.sleep(PROBE_SECONDS)
+
+    async def probe(self) -> None:
+        """Ask for a decision about nothing: a server without the policy leaves it undefined."""
+        try:
+            decision_of(pydantic_core.from_json(await self._post(DECISION, b"{}")).get("result"))
+        except PolicyUnavailable as caught:
+            self._become(Health(False, caught.message))
+        except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as caught:
+            self._become(Health(False, f"{self._url}: {type(caught).__name__}"))
+        else:
+            self._become(Health(True, str(self._url)))
+
+    def health(self) -> Health:
+        return self._health
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _ask(self, rule: str, document: bytes) -> Any:
+        if self._clock.monotonic_ns() < self._closed_until_ns:
+            raise PolicyUnavailable(_REFUSED)
+        try:
+            answer = pydantic_core.from_json(await self._post(rule, document))
+            if not is_object(answer):
+                raise ValueError("no object")
+        except (aiohttp.ClientError, TimeoutError, ValueError) as caught:
+            self._failed(caught)
+            raise PolicyUnavailable(_REFUSED) from caught
+        self._failures = 0
+        return answer.get("result")
+
+    async def _post(self, rule: str, document: bytes) -> bytes:
+        """Raises aiohttp.ClientError, TimeoutError, and ValueError for an answer that is too long."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout
+            )
+        body = b'{"input":%b}' % document
+        url = self._url.joinpath("v1", "data", *rule.split("/"))
+        headers = {"Content-Type": "application/json"}
+        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+            if response.status != 200:
+                raise ValueError(f"status {response.status}")
+            answer = bytearray()
+            async for chunk in response.content.iter_chunked(65536):
+                answer += chunk
+                if len(answer) > MAX_ANSWER_BYTES:
+                    raise ValueError("the answer is too long")
+            return bytes(answer)
+
+    def _failed(self, caught: Exception) -> None:
+        self._failures += 1
+        reason = f"{type(caught).__name__}: {caught}" if isinstance(caught, ValueError) else type(caught).__name__
+        _log.error("the policy server at %s gave no decision: %s", self._url, reason)
+        if self._failures >= FAILURES_BEFORE_PAUSE:
+            self._failures = 0
+            self._closed_until_ns = self._clock.monotonic_ns() + int(PAUSE_SECONDS * 1e9)
+
+    def _become(self, health: Health) -> None:
+        if health.is_ready != self._health.is_ready:
+            level = logging.INFO if health.is_ready else logging.ERROR
+            _log.log(level, "policy server: %s", health.detail)
+        self._health = health

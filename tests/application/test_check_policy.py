@@ -1,0 +1,60 @@
+"""The search for broken laws finds each kind of break, and nothing in policies that keep them."""
+
+import itertools
+
+import pytest
+
+from stoa.application.check_policy import LAWS, CheckPolicy
+from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
+from stoa.domain.errors import PolicyUnavailable
+from stoa.domain.policy import Decision
+from stoa.domain.tool import LocalBinding, Tool
+from stoa.infrastructure.opa.embedded import OpaWasmPolicyEngine
+
+
+@pytest.mark.parametrize("make", [RulesPolicyEngine, OpaWasmPolicyEngine])
+async def test_the_default_policy_keeps_all_laws(make):
+    check = CheckPolicy(make())
+    assert await check.execute() == {}
+    assert check.asked > 1000
+
+
+class Broken(RulesPolicyEngine):
+    def __init__(self, law):
+        super().__init__()
+        self.law = law
+        self.count = itertools.count()
+
+    async def decide(self, query):
+        decision = await super().decide(query)
+        match self.law:
+            case "answers" if query.arguments:
+                raise PolicyUnavailable("no")
+            case "repeats":
+                return Decision(decision.is_allowed, str(next(self.count)))
+            case "isolates" if query.door == "rest":
+                return Decision(True, "the REST door is open", ("open",))
+            case "grows" if "stoa:write" in query.principal.scopes and not query.principal.is_platform_admin:
+                return Decision(False, "no writers", ("no-writers",))
+            case "helps" if not decision.is_allowed:
+                return Decision(False, "needs luck", ("luck",), frozenset({"stoa:luck"}))
+        return decision
+
+    async def visible(self, principal, tools, door):
+        return [] if self.law == "shows" else await super().visible(principal, tools, door)
+
+
+@pytest.mark.parametrize("law", LAWS)
+async def test_each_broken_law_is_found_with_a_case_that_shows_it(law):
+    engine = Broken(law)
+    found = await CheckPolicy(engine).execute()
+    assert law in found
+    assert found[law].query.principal is not None
+
+
+async def test_the_tools_of_a_catalogue_can_be_asked_about_instead():
+    rules = (*DEFAULT_RULES[1:], Rule("leak", "allow", lambda query: query.tool.name == "payroll", "leaks"))
+    payroll = Tool(name="payroll", tenant="acme", binding=LocalBinding(function="f"))
+    assert "isolates" in await CheckPolicy(RulesPolicyEngine(rules), [payroll]).execute()
+    harmless = Tool(name="weather", binding=LocalBinding(function="f"))
+    assert await CheckPolicy(RulesPolicyEngine(rules), [harmless]).execute() == {}

@@ -1,0 +1,170 @@
+"""When the provider's keys are fetched, kept, served although old, and no longer served."""
+
+import asyncio
+import json
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from joserfc.jwk import ECKey
+
+from stoa.application.memory.clock import ManualClock
+from stoa.domain.errors import IdentityUnavailable
+from stoa.infrastructure.oidc.remote_keys import REFRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, RemoteKeys
+
+ISSUER = "http://127.0.0.1:1/realms/stoa"
+KEYS = {kid: ECKey.generate_key("P-256").as_dict(private=False, kid=kid, use="sig") for kid in ("one", "two", "three")}
+
+
+class Provider:
+    """Publishes the keys named in `kids`; None: it does not answer."""
+
+    def __init__(self) -> None:
+        self.kids: tuple[str, ...] | None = ("one",)
+        self.fetched = 0
+        self.gate: asyncio.Event | None = None
+
+    async def fetch(self, url: str) -> bytes:
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.kids is None:
+            raise OSError("refused")
+        if url.endswith("/.well-known/openid-configuration"):
+            return json.dumps({"issuer": ISSUER, "jwks_uri": f"{ISSUER}/certs"}).encode()
+        assert url == f"{ISSUER}/certs"
+        self.fetched += 1
+        encryption = ECKey.generate_key("P-256").as_dict(private=False, kid="enc", use="enc")
+        return json.dumps({"keys": [encryption, *(KEYS[kid] for kid in self.kids)]}).encode()
+
+
+class Arranged:
+    def __init__(self) -> None:
+        self.provider, self.clock = Provider(), ManualClock()
+        self.keys = RemoteKeys(ISSUER, self.provider.fetch, self.clock)
+
+    async def knows(self, kid: str) -> bool:
+        return await self.keys.key_for(kid, "ES256") is not None
+
+
+async def test_keys_are_fetched_once_and_only_those_for_signatures_count():
+    at = Arranged()
+    assert await at.knows("one")
+    assert await at.knows("one")
+    assert at.provider.fetched == 1
+    at.clock.advance(RETRY_SECONDS)
+    assert not await at.knows("enc")
+
+
+async def test_an_unknown_key_is_looked_for_at_most_once_in_a_while():
+    at = Arranged()
+    assert not await at.knows("two")
+    at.provider.kids = ("one", "two")
+    assert not await at.knows("two")
+    at.clock.advance(RETRY_SECONDS)
+    assert await at.knows("two")
+    assert at.provider.fetched == 2
+
+
+async def test_many_who_ask_at_once_cause_one_fetch():
+    at = Arranged()
+    at.provider.gate = asyncio.Event()
+    asking = [asyncio.create_task(at.knows("one")) for _ in range(20)]
+    await asyncio.sleep(0)
+    asking[0].cancel()
+    at.provider.gate.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert answers[1:] == [True] * 19
+    assert at.provider.fetched == 1
+
+
+async def test_a_provider_that_is_away_at_the_start_is_found_when_it_is_back():
+    at = Arranged()
+    at.provider.kids = None
+    with pytest.raises(IdentityUnavailable):
+        await at.knows("one")
+    assert at.keys.problem
+    at.provider.kids = ("one",)
+    with pytest.raises(IdentityUnavailable):
+        await at.knows("one")  # not asked again yet
+    at.clock.advance(RETRY_SECONDS)
+    assert await at.knows("one")
+    assert at.keys.problem is None
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [b"", b"[]", b"{}", b'{"issuer": "https://evil.example"}', json.dumps({"issuer": ISSUER}).encode(), b"\xff"],
+)
+async def test_metadata_of_another_issuer_or_of_none_yields_no_keys(metadata):
+    async def fetch(_: str) -> bytes:
+        return metadata
+
+    keys = RemoteKeys(ISSUER, fetch, ManualClock())
+    with pytest.raises(IdentityUnavailable):
+        await keys.key_for("one", "ES256")
+
+
+@given(st.binary(max_size=60) | st.just(b'{"keys": 7}') | st.just(b'{"keys": [7, {"kty": "EC"}]}'))
+async def test_whatever_the_key_set_holds_nothing_but_a_refusal_comes_of_it(junk):
+    async def fetch(url: str) -> bytes:
+        return (
+            junk if url.endswith("/certs") else json.dumps({"issuer": ISSUER, "jwks_uri": f"{ISSUER}/certs"}).encode()
+        )
+
+    keys = RemoteKeys(ISSUER, fetch, ManualClock())
+    with suppress(IdentityUnavailable):
+        assert await keys.key_for("one", "ES256") is None
+
+
+class RotatingKeys(RuleBasedStateMachine):
+    """A withdrawn key is refused within the stated bound; a published one is found within RETRY_SECONDS."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at = Arranged()
+        self.published: tuple[str, ...] = ("one",)
+        self.last_seen_ns = dict.fromkeys(KEYS, -(10**18))
+        self.reachable_ns = 0
+
+    def now(self) -> int:
+        return self.at.clock.monotonic_ns()
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, RETRY_SECONDS, REFRESH_SECONDS + 1, STALE_SECONDS + 1]))
+    def time_passes(self, seconds):
+        self.at.clock.advance(seconds)
+
+    @rule(kids=st.lists(st.sampled_from(sorted(KEYS)), unique=True).map(tuple))
+    def keys_rotate(self, kids):
+        self.published = kids
+        if self.at.provider.kids is not None:
+            self.at.provider.kids = kids
+
+    @rule(is_up=st.booleans())
+    def provider_comes_and_goes(self, is_up):
+        self.at.provider.kids = self.published if is_up else None
+
+    @invariant()
+    def published_keys_are_noted(self):
+        if self.at.provider.kids is not None:
+            for kid in self.at.provider.kids:
+                self.last_seen_ns[kid] = self.now()
+
+    @rule(kid=st.sampled_from(sorted(KEYS)))
+    def a_token_comes(self, kid):
+        before = self.at.provider.fetched
+        try:
+            is_known = asyncio.run(self.at.knows(kid))
+        except IdentityUnavailable:
+            assert self.at.provider.kids is None or before == self.at.provider.fetched
+            return
+        gone_for = (self.now() - self.last_seen_ns[kid]) / 1e9
+        if is_known:
+            bound = REFRESH_SECONDS if self.at.provider.kids is not None else STALE_SECONDS
+            assert gone_for <= bound + RETRY_SECONDS
+        elif self.at.provider.kids is not None and kid in self.at.provider.kids:
+            assert before == self.at.provider.fetched  # asked moments ago
+
+
+TestRotatingKeys = RotatingKeys.TestCase

@@ -1,0 +1,190 @@
+"""Policies in this process: what is kept, what is replaced, and what policies that misbehave do."""
+
+import logging
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.infrastructure.opa import bundles
+from tests.infrastructure.opa.bundles import bundle_file, module, pack
+from tests.strategies import policy_queries
+
+from stoa.domain.errors import InvalidInput, PolicyUnavailable
+from stoa.domain.identity import Principal
+from stoa.domain.policy import Obligations, PolicyQuery
+from stoa.domain.rate_limit import RateLimit
+from stoa.domain.tool import LocalBinding, Tool
+from stoa.infrastructure.opa import wasm as wasm_module
+from stoa.infrastructure.opa.embedded import OpaWasmPolicyEngine
+from stoa.infrastructure.opa.module_cache import ModuleCache
+
+CALLER = Principal.of("ada", tenant="acme", roles=["viewer"])
+TOOL = Tool(name="ping", tenant="acme", binding=LocalBinding(function="ping"))
+QUERY = PolicyQuery(CALLER, TOOL, {}, "mcp")
+
+
+def deciding(tmp_path, value, **rest):
+    return bundle_file(tmp_path / "bundle.tar.gz", module(result=[{"result": value}], **rest))
+
+
+async def test_an_allowing_decision_carries_its_obligations(tmp_path):
+    limit = {"requestsPerMinute": 6, "burst": 2}
+    obligations = {"redact": ["/password"], "limit": limit, "confirm": "Really?"}
+    path = deciding(tmp_path, {"allow": True, "reason": "fine", "rules": ["r"], "obligations": obligations})
+    decision = await OpaWasmPolicyEngine(path).decide(QUERY)
+    assert (decision.is_allowed, decision.reason, decision.rules) == (True, "fine", ("r",))
+    assert decision.obligations == Obligations(("/password",), RateLimit(requests_per_minute=6, burst=2), "Really?")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        [],
+        "allow",
+        {},
+        {"allow": 1},
+        {"allow": "true"},
+        {"allow": True, "reason": 7},
+        {"allow": True, "rules": "r"},
+        {"allow": True, "rules": [1]},
+        {"allow": True, "missing_scopes": {}},
+        {"allow": True, "max_tokens": 0},
+        {"allow": True, "max_tokens": "many"},
+        {"allow": True, "obligations": []},
+        {"allow": True, "obligations": {"encrypt": True}},
+        {"allow": True, "obligations": {"redact": ["password"]}},
+        {"allow": True, "obligations": {"limit": {"requestsPerMinute": 0}}},
+        {"allow": True, "obligations": {"confirm": 1}},
+    ],
+)
+async def test_an_answer_of_another_shape_is_no_decision(tmp_path, value):
+    with pytest.raises(PolicyUnavailable):
+        await OpaWasmPolicyEngine(deciding(tmp_path, value)).decide(QUERY)
+
+
+@pytest.mark.parametrize("value", [None, {}, "all", [True, "x"], [-1], [1]])
+async def test_a_list_of_another_shape_shows_nothing(tmp_path, value):
+    with pytest.raises(PolicyUnavailable):
+        await OpaWasmPolicyEngine(deciding(tmp_path, value)).visible(CALLER, [TOOL], "mcp")
+
+
+async def test_an_undefined_decision_is_no_decision(tmp_path):
+    with pytest.raises(PolicyUnavailable, match="undefined"):
+        await OpaWasmPolicyEngine(bundle_file(tmp_path / "b.tar.gz", module(result=[]))).decide(QUERY)
+
+
+@pytest.mark.parametrize("body", [bundles.TRAPS, bundles.LOOPS, bundles.ABORTS])
+async def test_a_policy_that_breaks_refuses_in_bounded_time_with_one_log_line(tmp_path, body, caplog):
+    engine = OpaWasmPolicyEngine(bundle_file(tmp_path / "b.tar.gz", module(body, result="oh no")))
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level(logging.ERROR), pytest.raises(PolicyUnavailable):
+            await engine.decide(QUERY)
+        assert len(caplog.records) == 1
+    if body == bundles.ABORTS:
+        assert "oh no" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("wasm", "says"),
+    [
+        (b"", "not a WebAssembly module"),
+        (b"\0asm\1\0\0\0", "not a policy"),
+        (module(builtins={"http.send": 0, "time.now_ns": 1}), "http.send, time.now_ns"),
+        (module(entrypoints={"stoa/authz/decision": 0}), "stoa/visibility/visible"),
+        (module(entrypoints=[]), "not a policy"),
+        (module(entrypoints={"stoa/authz/decision": "zero"}), "not a policy"),
+    ],
+)
+def test_a_bundle_that_cannot_be_used_says_why(tmp_path, wasm, says):
+    with pytest.raises(InvalidInput, match=says):
+        OpaWasmPolicyEngine(bundle_file(tmp_path / "b.tar.gz", wasm))
+
+
+def test_a_bundle_without_policy_or_with_data_that_is_no_object_says_what_to_do(tmp_path):
+    with pytest.raises(InvalidInput, match=r"missing\.tar\.gz: cannot be read"):
+        OpaWasmPolicyEngine(tmp_path / "missing.tar.gz")
+    with pytest.raises(InvalidInput, match="opa build -t wasm"):
+        OpaWasmPolicyEngine(pack(tmp_path / "sources.tar.gz", {"authz.rego": b"package stoa.authz"}))
+    with pytest.raises(InvalidInput, match=r"data\.json must be an object"):
+        OpaWasmPolicyEngine(pack(tmp_path / "data.tar.gz", {"policy.wasm": module(), "data.json": b"[]"}))
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=50)
+def test_whatever_is_in_the_file_it_is_read_or_refused(tmp_path_factory, junk):
+    path = tmp_path_factory.mktemp("junk") / "b.tar.gz"
+    path.write_bytes(junk)
+    with pytest.raises(InvalidInput, match="not a policy bundle"):
+        OpaWasmPolicyEngine(path)
+
+
+async def test_only_what_the_policy_calls_cacheable_is_kept(tmp_path, monkeypatch):
+    asked = []
+    evaluate = wasm_module.WasmPolicy.evaluate
+
+    def counted(self, *arguments):
+        asked.append(arguments)
+        return evaluate(self, *arguments)
+
+    monkeypatch.setattr(wasm_module.WasmPolicy, "evaluate", counted)
+    for is_cacheable, times in ((True, 1), (False, 3), ("yes", 3)):
+        asked.clear()
+        engine = OpaWasmPolicyEngine(deciding(tmp_path, {"allow": True, "cacheable": is_cacheable}))
+        for _ in range(3):
+            await engine.decide(QUERY)
+        assert len(asked) == times
+    asked.clear()
+    await OpaWasmPolicyEngine().decide(PolicyQuery(CALLER, TOOL, {}, "rest"))
+    assert len(asked) == 1
+
+
+async def test_another_bundle_replaces_the_policy_and_what_it_decided(tmp_path):
+    path = deciding(tmp_path, {"allow": True, "cacheable": True})
+    engine = OpaWasmPolicyEngine(path)
+    assert (await engine.decide(QUERY)).is_allowed
+    deciding(tmp_path, {"allow": False, "cacheable": True})
+    assert (await engine.decide(QUERY)).is_allowed
+    assert await engine.reload()
+    assert not (await engine.decide(QUERY)).is_allowed
+
+
+async def test_a_bundle_that_cannot_be_used_leaves_the_last_good_one(tmp_path):
+    path = deciding(tmp_path, {"allow": True})
+    engine = OpaWasmPolicyEngine(path)
+    before = engine.health()
+    path.write_bytes(b"half a bun")
+    assert not await engine.reload()
+    assert (await engine.decide(QUERY)).is_allowed
+    assert engine.health().is_ready
+    assert engine.health().detail == before.detail
+    assert str(path) in engine.health().findings[0]
+    deciding(tmp_path, {"allow": False})
+    assert await engine.reload()
+    assert engine.health().findings == ()
+
+
+async def test_compiled_policies_are_kept_and_damaged_ones_made_anew(tmp_path):
+    cache = ModuleCache(tmp_path / "cache")
+    for damage in (None, b"", b"not machine code"):
+        for file in (tmp_path / "cache").glob("*") if damage is not None else ():
+            file.write_bytes(damage)
+        assert not (await OpaWasmPolicyEngine(cache=cache).decide(QUERY)).missing_scopes
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+@given(policy_queries())
+@settings(max_examples=50, deadline=None)
+async def test_the_default_policy_answers_whatever_the_arguments_are(query):
+    assert (await OpaWasmPolicyEngine().decide(query)).rules
+
+
+async def test_arguments_that_are_no_json_and_inputs_too_large_are_refused(monkeypatch):
+    engine = OpaWasmPolicyEngine()
+    with pytest.raises(PolicyUnavailable):
+        await engine.decide(PolicyQuery(CALLER, TOOL, {"half": "\ud800"}, "library"))
+    with pytest.raises(PolicyUnavailable):
+        await engine.decide(PolicyQuery(CALLER, TOOL, {"big": "x" * wasm_module.MAX_INPUT_BYTES}, "library"))
+    assert (await engine.decide(QUERY)).is_allowed
