@@ -3,7 +3,8 @@
 1  authenticate          nothing is looked up for a stranger
 2  caller limit          protects what follows, also from floods of calls that will be denied
 3  find                  the tool, resource or prompt in the caller's view: unknown and invisible are the same answer
-4  authorise             the policy sees the arguments; it yields a Permit: no permit, no call
+4  authorise             the policy sees the arguments; it yields a Permit: no permit, no call. Its obligations are seen
+                         to where they belong: a limit at 5, the user's agreement at 7, redaction at 8
 5  tool limit            after authorisation: denied calls do not use up a tool's allowance
 6  validate arguments    after authorisation: strangers learn no schema
 7  call                  within the tool's deadline, with the tool's credentials, never the caller's; what it asks its
@@ -28,13 +29,14 @@ from stoa.application.ports.tool_backend import CallContext
 from stoa.application.records import admit, metered_name, safe, tell, unmetered
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
 from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
-from stoa.domain.dialogue import NO_CAPABILITIES, InputRequest, InputRequired
+from stoa.domain.dialogue import NO_CAPABILITIES, ElicitationAnswer, ElicitationRequest, InputRequest, InputRequired
 from stoa.domain.errors import (
     BackendSpokeNonsense,
     BackendTimedOut,
     BackendUnavailable,
     ClientCannot,
     ClientRefused,
+    ContentUnavailable,
     InvalidArguments,
     InvalidState,
     MeteringUnavailable,
@@ -53,7 +55,8 @@ from stoa.domain.json_value import JsonObject, as_object, is_object
 from stoa.domain.metering import CHARGED, NO_TENANT, NO_USER, MeteringEvent, PriceList, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Operation
-from stoa.domain.policy import Decision, Permit, PolicyQuery
+from stoa.domain.policy import NO_OBLIGATIONS, Decision, Permit, PolicyQuery
+from stoa.domain.redaction import WITHHELD, redact
 from stoa.domain.resource import Resource
 from stoa.domain.result import RawAnswer, ToolResult, shape
 
@@ -61,6 +64,9 @@ _log = logging.getLogger(__name__)
 
 Admitted = Callable[[Operation, Principal], Awaitable[None]]
 """Told right before stage 7 what is called, and as whom; a StoaError from it refuses the call like any stage."""
+
+_CONFIRMATION = "policy-confirmation"
+_AGREEMENT: JsonObject = {"type": "object", "properties": {"agree": {"type": "boolean"}}, "required": ["agree"]}
 
 _REFUSAL_STATUS: tuple[tuple[type[StoaError], Status], ...] = (
     (NotAuthenticated, Status.UNAUTHORIZED),
@@ -172,13 +178,16 @@ class InvokeTool:
         call.has_room = True
         if admitted is not None:
             await admitted(tool, principal)
-        call.is_sent = True
+        obligations = NO_OBLIGATIONS if call.decision is None else call.decision.obligations
         governed: GovernedChannel | None = None
         try:
             async with asyncio.timeout(tool.timeout_seconds) as deadline:
                 if channel is not None:
                     asking = AskingCall(invocation, principal, tool, arguments, request_id)
                     governed = GovernedChannel(channel, self._questions, asking, deadline)
+                if obligations.confirm is not None:
+                    await _confirm(obligations.confirm, governed)
+                call.is_sent = True
                 context = CallContext(permit, principal, request_id, governed, invocation.door, invocation.consumer)
                 answer = await registered.call(arguments, context)
         except TimeoutError as late:
@@ -189,8 +198,12 @@ class InvokeTool:
             raise InputRequired(await governed.depart(pause.requests)) from pause
 
         if isinstance(tool, Resource):
+            if obligations.redact:
+                raise ContentUnavailable(WITHHELD)
             return tool.contents(answer, invocation.tool)
         result = shape(answer) if isinstance(answer, RawAnswer) else answer
+        if obligations.redact:
+            result = redact(result, obligations.redact)
         return result if registered.output is None else registered.output.fit(result)
 
     async def _govern(
@@ -224,6 +237,12 @@ class InvokeTool:
             verdict = await self._limiter.take(f"tool:{principal.tenant}:{tool.key}", tool.rate_limit)
             if not verdict.is_allowed:
                 raise QuotaExceeded("tool", verdict.retry_after_seconds)
+
+        added = decision.obligations.limit
+        if added is not None:
+            verdict = await self._limiter.take(f"policy:{principal.identity_key}:{tool.key}", added)
+            if not verdict.is_allowed:
+                raise QuotaExceeded("policy", verdict.retry_after_seconds)
 
         if not is_object(arguments):  # doors pass on what came
             raise InvalidArguments([Violation("", "a JSON object")])
@@ -295,3 +314,16 @@ class InvokeTool:
             request_id=safe(request_id),
             metadata=metadata,
         )
+
+
+async def _confirm(sentence: str, channel: GovernedChannel | None) -> None:
+    """Have the user agree, asked like for anything else. Raises ClientCannot where nobody can be asked, and
+    ClientRefused."""
+    question = ElicitationRequest(sentence, _AGREEMENT)
+    if channel is None:
+        raise ClientCannot(NO_CAPABILITIES.missing({_CONFIRMATION: question}))
+    answer = (await channel.ask({_CONFIRMATION: question}))[_CONFIRMATION]
+    if not (
+        isinstance(answer, ElicitationAnswer) and answer.action == "accept" and answer.content.get("agree") is True
+    ):
+        raise ClientRefused(_CONFIRMATION)

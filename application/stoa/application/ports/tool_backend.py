@@ -40,7 +40,7 @@ class BackendCall(Protocol):
 
 @runtime_checkable
 class Previewable(Protocol):
-    """A BackendCall that sends a request. Law: what `preview` shows is what a call would send, without anything secret."""
+    """A BackendCall that sends a request. Law: `preview` shows what a call would send, without anything secret."""
 
     @abstractmethod
     def preview(self, arguments: JsonObject) -> JsonObject:

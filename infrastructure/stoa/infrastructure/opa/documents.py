@@ -10,7 +10,7 @@ from stoa.domain.errors import PolicyUnavailable
 from stoa.domain.identity import Principal
 from stoa.domain.json_value import JsonObject, as_object, is_array, is_object
 from stoa.domain.operation import Operation
-from stoa.domain.policy import Decision, Door, Obligations, PolicyQuery, Question
+from stoa.domain.policy import NO_OBLIGATIONS, Decision, Door, Obligations, PolicyQuery, Question
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.tool import Tool
 
@@ -140,7 +140,7 @@ def decision_of(value: Any) -> tuple[Decision, bool]:
         rules=_texts(value, "rules"),
         missing_scopes=frozenset(_texts(value, "missing_scopes")),
         max_tokens=_max_tokens(value.get("max_tokens")),
-        obligations=_obligations(value.get("obligations", {})) if is_allowed else Obligations(),
+        obligations=_obligations(value.get("obligations", {})) if is_allowed else NO_OBLIGATIONS,
     )
     return decision, value.get("cacheable") is True
 
@@ -169,6 +169,8 @@ def _obligations(value: Any) -> Obligations:
     """Raises PolicyUnavailable also for one that is not known: what cannot be seen to must not be allowed."""
     if not is_object(value) or value.keys() - {"redact", "limit", "confirm"}:
         raise PolicyUnavailable(f"{DECISION}: obligations are redact, limit and confirm")
+    if not value:
+        return NO_OBLIGATIONS
     confirm = value.get("confirm")
     if confirm is not None and not isinstance(confirm, str):
         raise PolicyUnavailable(f"{DECISION}: obligations.confirm must be a sentence")
