@@ -6,7 +6,8 @@
 4  authorise             the policy sees the arguments; it yields a Permit: no permit, no call
 5  tool limit            after authorisation: denied calls do not use up a tool's allowance
 6  validate arguments    after authorisation: strangers learn no schema
-7  call                  within the tool's deadline, with the tool's credentials, never the caller's
+7  call                  within the tool's deadline, with the tool's credentials, never the caller's; a tool that acts in
+                         the caller's name gets what yields tokens for its back end, and nothing else
 8  shape the result
 9  finish                one metering event, one metric, one audit line, for every outcome, cancelled ones too
 """
@@ -24,7 +25,9 @@ from stoa.application.ports.metering import MeteringSink
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.tool_backend import CallContext
+from stoa.application.ports.upstream_access import UpstreamAccess
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
+from stoa.application.upstream_tokens import TokenSupply
 from stoa.domain.dialogue import NO_CAPABILITIES, InputRequest, InputRequired
 from stoa.domain.errors import (
     BackendSpokeNonsense,
@@ -40,11 +43,12 @@ from stoa.domain.errors import (
     QuotaExceeded,
     StoaError,
     ToolNotFound,
+    UpstreamAccessDenied,
     Violation,
     not_found,
 )
 from stoa.domain.identity import Principal
-from stoa.domain.invocation import Invocation, Outcome
+from stoa.domain.invocation import BearerToken, Invocation, Outcome
 from stoa.domain.json_value import as_object, is_object
 from stoa.domain.metering import CHARGED, NO_TENANT, NO_USER, MeteringEvent, PriceList, Status
 from stoa.domain.money import MicroUnits
@@ -57,6 +61,7 @@ _log = logging.getLogger(__name__)
 _REFUSAL_STATUS: tuple[tuple[type[StoaError], Status], ...] = (
     (NotAuthenticated, Status.UNAUTHORIZED),
     (NotPermitted, Status.UNAUTHORIZED),
+    (UpstreamAccessDenied, Status.UNAUTHORIZED),
     (ToolNotFound, Status.INVALID),
     (QuotaExceeded, Status.RATE_LIMITED),
     (InvalidArguments, Status.INVALID),
@@ -171,6 +176,7 @@ class InvokeTool:
         if not is_object(arguments):  # doors pass on what came
             raise InvalidArguments([Violation("", "a JSON object")])
         arguments = registered.arguments.check(arguments)
+        upstream = None if registered.tokens is None else _access(registered.tokens, principal, invocation)
 
         try:
             self._sink.admit()
@@ -180,7 +186,7 @@ class InvokeTool:
         try:
             async with asyncio.timeout(tool.timeout_seconds) as deadline:
                 patient = None if channel is None else PatientChannel(channel, deadline)
-                context = CallContext(permit, principal, request_id, patient, invocation.door)
+                context = CallContext(permit, principal, request_id, patient, invocation.door, upstream)
                 answer = await registered.call(arguments, context)
         except TimeoutError as late:
             raise BackendTimedOut(f"No answer within {tool.timeout_seconds:g} s") from late
@@ -263,6 +269,11 @@ class InvokeTool:
             request_id=_safe(request_id),
             metadata=metadata,
         )
+
+
+def _access(tokens: TokenSupply, principal: Principal, invocation: Invocation) -> UpstreamAccess:
+    credential = invocation.credential
+    return tokens.bind(principal, credential if isinstance(credential, BearerToken) else invocation.proof)
 
 
 def _metered_name(invocation: Invocation, registered: RegisteredTool | None) -> str:

@@ -11,6 +11,7 @@ from stoa.application.argument_schema import ArgumentSchema
 from stoa.application.output_schema import OutputSchema
 from stoa.application.ports.tool_backend import BackendCall, ToolBackend
 from stoa.application.routed_arguments import RoutedArgument, routed_arguments
+from stoa.application.upstream_tokens import TokenSupply, UpstreamTokens
 from stoa.domain.catalogue import Catalogue, CatalogueDiff
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, error
@@ -29,6 +30,8 @@ class RegisteredTool:
     call: BackendCall
     routed: tuple[RoutedArgument, ...] = ()
     """Arguments that MCP clients repeat in headers."""
+    tokens: TokenSupply | None = None
+    """Access tokens for its back end; None: its authentication is not oauth2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,9 @@ Listener = Callable[[CatalogueDiff], None]
 class ToolRegistry:
     """Holds the current snapshot and replaces it atomically."""
 
-    def __init__(self, backends: Iterable[ToolBackend]) -> None:
+    def __init__(self, backends: Iterable[ToolBackend], upstream_tokens: UpstreamTokens | None = None) -> None:
         self._backends = {backend.kind: backend for backend in backends}
+        self._upstream_tokens = upstream_tokens
         self._snapshot = _Snapshot(Catalogue({}), {}, 0)
         self._listeners: list[Listener] = []
 
@@ -127,4 +131,12 @@ class ToolRegistry:
         promised = tool.output_schema if isinstance(tool, Tool) else None
         output = None if promised is None else OutputSchema(tool.name, promised)
         routed = routed_arguments(tool.input_schema) if isinstance(tool, Tool) else ()
-        return RegisteredTool(tool, ArgumentSchema(tool.input_schema), output, backend.prepare(tool), routed)
+        arguments, call = ArgumentSchema(tool.input_schema), backend.prepare(tool)
+        return RegisteredTool(tool, arguments, output, call, routed, self._tokens(tool))
+
+    def _tokens(self, tool: Operation) -> TokenSupply | None:
+        if tool.authentication.type != "oauth2":
+            return None
+        if self._upstream_tokens is None:
+            raise InvalidInput("authentication.type oauth2: this gateway was made without upstream_tokens")
+        return self._upstream_tokens.prepare(tool)

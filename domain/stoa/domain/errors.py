@@ -8,6 +8,7 @@
     │  └─ ClientRefused           the client did not give what it was asked for
     ├─ NotAuthenticated
     ├─ NotPermitted               carries the decision
+    ├─ UpstreamAccessDenied       the back end's authorization server gives this caller no access
     ├─ ToolNotFound               unknown, or invisible to this caller: one answer for both
     │  └─ ResourceNotFound  PromptNotFound
     ├─ QuotaExceeded              says when to come back
@@ -118,6 +119,12 @@ class NotPermitted(StoaError):
     def __init__(self, decision: Decision) -> None:
         super().__init__(f"Not permitted: {decision.reason}")
         self.decision = decision
+
+
+class UpstreamAccessDenied(StoaError):
+    """The tool acts in the caller's name at its back end, and no access token for that can be had."""
+
+    code = "upstream_access_denied"
 
 
 class ToolNotFound(StoaError):

@@ -6,16 +6,21 @@ from typing import Annotated, ClassVar
 from pydantic import StringConstraints
 
 from stoa.domain.binding import (
+    Audience,
     Authentication,
     Binding,
     FormField,
+    GrantType,
     LocalBinding,
+    OAuthScope,
     RestBinding,
     RestBody,
     RestParameter,
     SecretKey,
     SecretName,
     SecretReference,
+    TokenGrant,
+    TokenUrl,
 )
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import (
@@ -32,11 +37,14 @@ from stoa.domain.value import Strict
 __all__ = [  # with the parts that a Tool is made of, for whoever makes one
     "Access",
     "ApiReference",
+    "Audience",
     "Authentication",
     "Binding",
     "Fingerprint",
     "FormField",
+    "GrantType",
     "LocalBinding",
+    "OAuthScope",
     "RestBinding",
     "RestBody",
     "RestParameter",
@@ -44,6 +52,8 @@ __all__ = [  # with the parts that a Tool is made of, for whoever makes one
     "SecretName",
     "SecretReference",
     "TimeoutSeconds",
+    "TokenGrant",
+    "TokenUrl",
     "Tool",
     "ToolAnnotations",
     "ToolKey",

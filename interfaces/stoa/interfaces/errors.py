@@ -15,6 +15,7 @@ from stoa.domain.errors import (
     StoaError,
     ToolNotFound,
     Unavailable,
+    UpstreamAccessDenied,
 )
 
 
@@ -35,6 +36,7 @@ WIRE_ERRORS: dict[type[StoaError], WireError] = {
     ClientCannot: WireError(400, -32021, 69),
     NotAuthenticated: WireError(401, 4010, 77),
     NotPermitted: WireError(403, 4030, 77),
+    UpstreamAccessDenied: WireError(403, 4031, 77),
     ToolNotFound: WireError(404, -32602, 66),
     QuotaExceeded: WireError(429, 4290, 75),
     Unavailable: WireError(503, 5030, 69),

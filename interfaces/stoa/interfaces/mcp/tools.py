@@ -1,7 +1,14 @@
 """tools/list and tools/call."""
 
 from stoa.application.gateway import Gateway
-from stoa.domain.errors import ClientCannot, ClientRefused, InvalidArguments, NotPermitted, StoaError
+from stoa.domain.errors import (
+    ClientCannot,
+    ClientRefused,
+    InvalidArguments,
+    NotPermitted,
+    StoaError,
+    UpstreamAccessDenied,
+)
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject, is_object
 from stoa.domain.result import ToolResult
@@ -39,7 +46,9 @@ class Tools:
             return outcome.result
         if isinstance(error, InvalidArguments) and is_object(invocation.arguments):
             return ToolResult.error(error.message)  # a result, so that the model reads it and mends the call
-        if isinstance(error, NotPermitted) and not error.decision.missing_scopes:
+        if isinstance(error, UpstreamAccessDenied) or (
+            isinstance(error, NotPermitted) and not error.decision.missing_scopes
+        ):
             return ToolResult.error(error.message)  # no other credential would help
         if isinstance(error, ClientRefused) or (isinstance(error, ClientCannot) and not revision.is_stateless):
             return ToolResult.error(error.message)
