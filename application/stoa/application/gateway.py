@@ -21,6 +21,7 @@ import pydantic_core
 from stoa.application.admit_caller import AdmitCaller
 from stoa.application.caller_view import CallerView
 from stoa.application.complete_argument import CompleteArgument
+from stoa.application.explain_call import ExplainCall
 from stoa.application.invoke_tool import InvokeTool
 from stoa.application.list_operations import ListOperations, ListQuery, Page
 from stoa.application.local_backend import Function, LocalBackend, name_of
@@ -121,6 +122,9 @@ class Gateway:
             clock=clock,
             ids=ids or UuidFactory(),
             prices=prices,
+        )
+        self.explain_call = ExplainCall(
+            admission=self.admission, registry=self.registry, policy=policy, limiter=limiter, prices=prices
         )
         self.list_tools = ListOperations(Tool, admission=self.admission, view=view)
         self.list_resources = ListOperations(Resource, admission=self.admission, view=view)

@@ -9,7 +9,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -50,8 +50,13 @@ from stoa.infrastructure.manifest_files import FileToolSource
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.logs import configure_logging
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
-from stoa.infrastructure.oidc import DevIssuer, JwtTokenVerifier, StaticKeys
+from stoa.infrastructure.oidc import DevIssuer, JwtTokenVerifier, KeycloakTokenVerifier, StaticKeys
+from stoa.infrastructure.oidc.provider_client import ProviderClient
+from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
+from stoa.infrastructure.opa.module_cache import ModuleCache
+from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
 from stoa.infrastructure.openapi import OpenApiConverter
+from stoa.infrastructure.outbound import OutboundRules
 from stoa.infrastructure.outbox import OutboxMeteringSink, OutboxUsageLog
 from stoa.infrastructure.rest import RestBackend
 from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
@@ -92,6 +97,16 @@ class Identity:
 
     verifier: TokenVerifier
     issuer: TokenIssuer | None
+    keycloak: KeycloakTokenVerifier | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policing:
+    """Who decides, its health, and what has to run beside it."""
+
+    engine: PolicyEngine
+    probe: HealthProbe
+    watch: Callable[[], Coroutine[None, None, None]] | None = None
 
 
 class Core(Provider):
@@ -109,22 +124,53 @@ class Core(Provider):
         return SystemClock()
 
     @provide
-    def identity(self, settings: Settings, clock: Clock) -> Identity:
-        if settings.identity_provider == "none":
-            return Identity(InMemoryTokenVerifier({}, clock), None)
+    def outbound(self, settings: Settings) -> OutboundRules:
+        return OutboundRules.parse(settings.private_networks)
+
+    @provide
+    async def identity(self, settings: Settings, clock: Clock, rules: OutboundRules) -> AsyncIterator[Identity]:
+        if settings.identity == "none":
+            yield Identity(InMemoryTokenVerifier({}, clock), None)
+            return
+        if settings.identity == "keycloak":
+            keycloak = KeycloakTokenVerifier(
+                url=settings.provider_url,
+                realm=settings.keycloak_realm,
+                audiences=settings.audiences,
+                clock=clock,
+                client_id=settings.keycloak_client_id,
+                tenant_claim=settings.tenant_claim,
+                introspection_secret=settings.keycloak_client_secret if settings.token_introspection else None,
+                http=ProviderClient(rules),
+            )
+            yield Identity(keycloak, None, keycloak)
+            await keycloak.close()
+            return
         audience = min(settings.audiences, key=lambda name: ("://" in name, name))
         issuer = DevIssuer(settings.data_dir, DEV_ISSUER, audience, clock, settings.environment)
         keys = StaticKeys(issuer.key_set())
-        verifier = JwtTokenVerifier(keys=keys, issuer=DEV_ISSUER, audiences=settings.audiences, clock=clock)
-        return Identity(verifier, issuer)
+        yield Identity(
+            JwtTokenVerifier(keys=keys, issuer=DEV_ISSUER, audiences=settings.audiences, clock=clock), issuer
+        )
 
     @provide
-    def rules(self) -> RulesPolicyEngine:
-        return RulesPolicyEngine()
+    async def policing(self, settings: Settings, clock: Clock) -> AsyncIterator[Policing]:
+        if not settings.opa_enabled:
+            rules = RulesPolicyEngine()
+            yield Policing(rules, rules)
+        elif settings.opa_embedded:
+            cache = ModuleCache(settings.data_dir / "policy-cache")
+            path = settings.opa_policy_path or DEFAULT_BUNDLE
+            embedded = OpaWasmPolicyEngine(path, environment=settings.environment, cache=cache)
+            yield Policing(embedded, embedded, embedded.watch if settings.opa_policy_path else None)
+        else:
+            server = OpaServerPolicyEngine(settings.opa_url, clock, environment=settings.environment)
+            yield Policing(server, server, server.watch)
+            await server.close()
 
     @provide
-    def policy(self, rules: RulesPolicyEngine) -> PolicyEngine:
-        return rules
+    def policy(self, policing: Policing) -> PolicyEngine:
+        return policing.engine
 
     @provide
     def limiter(self, settings: Settings, clock: Clock) -> RateLimiter:
@@ -149,8 +195,8 @@ class Core(Provider):
         return ChainedCredentialSource([FileCredentialSource(settings.secrets_dir), environment])
 
     @provide
-    def backend(self, credentials: CredentialSource) -> ToolBackend:
-        return RestBackend(credentials)
+    def backend(self, credentials: CredentialSource, rules: OutboundRules) -> ToolBackend:
+        return RestBackend(credentials, rules=rules)
 
     @provide
     def token_endpoint(self) -> TokenEndpoint:
@@ -167,9 +213,8 @@ class Core(Provider):
         return [FileToolSource([Path(path) for path in settings.catalogue_path])] if settings.catalogue_path else []
 
     @provide
-    def specs(self, settings: Settings) -> SpecSource:
-        remote = HttpSpecSource(allow_private_networks=settings.allow_private_spec_urls)
-        return SpecSourceByScheme(files=FileSpecSource(), remote=remote)
+    def specs(self, rules: OutboundRules) -> SpecSource:
+        return SpecSourceByScheme(files=FileSpecSource(), remote=HttpSpecSource(rules=rules))
 
     @provide
     def converters(self) -> dict[str, SpecConverter]:
@@ -216,7 +261,7 @@ class Core(Provider):
             upstream_tokens=upstream_tokens,
             observers=[prometheus, audit],
             caller_limits=settings.caller_limits,
-            anonymous=ANONYMOUS if settings.identity_provider == "none" else None,
+            anonymous=ANONYMOUS if settings.identity == "none" else None,
         )
         yield gateway
         await gateway.close()
@@ -264,32 +309,39 @@ class Doors(Provider):
         gateway: Gateway,
         engine: McpEngine,
         resource: ProtectedResource,
-        rules: RulesPolicyEngine,
+        policing: Policing,
         metering: Metering,
         prometheus: PrometheusObserver,
         identity: Identity,
         version: Version,
         container: AsyncContainer,
     ) -> Guard:
-        watcher: list[asyncio.Task[None]] = []
+        watchers: list[asyncio.Task[None]] = []
 
         async def start() -> None:
+            if identity.keycloak is not None:
+                await identity.keycloak.start()
             await gateway.catalogue.execute()
             _quieten_collector()
-            watcher.append(asyncio.create_task(_watch(gateway)))
+            watchers.append(asyncio.create_task(_watch("catalogue", gateway.catalogue.watch())))
+            if policing.watch is not None:
+                watchers.append(asyncio.create_task(_watch("policy", policing.watch())))
 
         async def stop() -> None:
-            for task in watcher:
+            for task in watchers:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
             await container.close()
 
-        is_open = settings.identity_provider == "none"
+        is_open = settings.identity == "none"
+        probes = [gateway.catalogue, policing.probe, metering.probe]
+        if identity.keycloak is not None:
+            probes.append(identity.keycloak)
         return build_app(
             mcp=StreamableHttp(engine),
             blueprints=[
-                operations_blueprint([gateway.catalogue, rules, metering.probe], prometheus.exposition, version),
+                operations_blueprint(probes, prometheus.exposition, version),
                 metadata_blueprint(None if is_open else resource, identity.issuer),
                 rest_blueprint(gateway, resource, version),
             ],
@@ -313,11 +365,16 @@ class CommandLine(Provider):
             audit.flush()
 
 
-async def _watch(gateway: Gateway) -> None:
+def policy_of(bundle: Path) -> PolicyEngine:
+    """The policy in a file, by itself. Raises InvalidInput when it cannot be used."""
+    return OpaWasmPolicyEngine(bundle)
+
+
+async def _watch(what: str, watching: Coroutine[None, None, None]) -> None:
     try:
-        await gateway.catalogue.watch()
-    except Exception:  # the calls go on with the catalogue as it is; only the log can tell
-        logging.getLogger(__name__).exception("the catalogue is no longer watched; restart to read changes")
+        await watching
+    except Exception:  # the calls go on with what was there; only the log can tell
+        logging.getLogger(__name__).exception("the %s is no longer watched; restart to read changes", what)
 
 
 def _quieten_collector() -> None:

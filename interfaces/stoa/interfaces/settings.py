@@ -33,8 +33,28 @@ class Settings(BaseSettings):
     """Further host names to serve, comma-separated; a leading dot allows subdomains, `*` any name."""
     cors_origins: CommaSeparated = ()
     """Web origins that may call the gateway, comma-separated."""
-    identity_provider: Literal["dev-issuer", "none"] = "dev-issuer"
-    """Who vouches for callers. `none`: everybody is an anonymous viewer; for loopback only."""
+    identity_provider: Literal["keycloak", "dev-issuer", "none", ""] = ""
+    """Who vouches for callers. `none`: everybody is an anonymous viewer; for loopback only. Empty: Keycloak where
+    KEYCLOAK_URL is set or ENVIRONMENT is not dev, else the development issuer."""
+    keycloak_url: str = ""
+    """Empty: https://auth.BASE_DOMAIN."""
+    keycloak_realm: str = "stoa"
+    keycloak_client_id: str = "stoa-mcp-gateway"
+    """The gateway's own client; its roles count beside those of the realm."""
+    keycloak_client_secret: SecretStr | None = None
+    token_introspection: bool = False
+    """Ask Keycloak, at most once a minute for each token, whether it was revoked; needs KEYCLOAK_CLIENT_SECRET."""
+    tenant_claim: str = "tenant_id"
+    """Claim that names the caller's tenant."""
+    opa_enabled: bool = True
+    """Decide by a Rego policy; false: by the same default rules in Python."""
+    opa_embedded: bool = True
+    """In this process; false: ask the server at OPA_URL."""
+    opa_url: str = "http://127.0.0.1:8181"
+    opa_policy_path: Path | None = None
+    """Bundle that `opa build -t wasm` made; None: the one that ships. Watched for changes."""
+    outbound_networks: CommaSeparated = ()
+    """Private networks that may be connected to, as CIDR blocks, `all` or `none`; empty: all in dev, none elsewhere."""
     allowed_audiences: CommaSeparated = ()
     """Accepted `aud` values; empty: the gateway's own URL and `stoa-mcp-gateway`."""
     catalogue_path: CommaSeparated = ()
@@ -48,8 +68,6 @@ class Settings(BaseSettings):
     """Seals what clients carry between the rounds of a call; the same on all replicas. None: made in `data_dir`."""
     secrets_dir: Path | None = None
     """Folder with the tools' secrets, laid out as Kubernetes mounts them: TENANT/NAME/KEY."""
-    allow_private_spec_urls: bool = True
-    """API descriptions may be fetched from loopback and private addresses; prod wants false."""
     metering_enabled: bool = True
     metering_durability: Literal["process", "fsync"] = "process"
     """What an answered call's event survives: the death of the process, or a power loss too."""
@@ -59,7 +77,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 
-    @field_validator("allowed_hosts", "cors_origins", "allowed_audiences", "catalogue_path", mode="before")
+    @field_validator(
+        "allowed_hosts", "cors_origins", "allowed_audiences", "catalogue_path", "outbound_networks", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -78,16 +98,39 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _development_stays_local(self) -> "Settings":
+        if self.identity == "keycloak":
+            return self
         if self.environment == "prod":
-            raise ValueError(
-                f"IDENTITY_PROVIDER={self.identity_provider} is for development and ENVIRONMENT=prod refuses it"
-            )
+            raise ValueError(f"IDENTITY_PROVIDER={self.identity} is for development and ENVIRONMENT=prod refuses it")
         if f"[{self.host}]" not in LOOPBACK_HOSTS and self.host not in LOOPBACK_HOSTS:
             raise ValueError(
-                f"HOST={self.host}: with IDENTITY_PROVIDER={self.identity_provider} the gateway listens on loopback "
-                "only; set HOST=127.0.0.1"
+                f"HOST={self.host}: with IDENTITY_PROVIDER={self.identity} the gateway listens on loopback only; "
+                "set HOST=127.0.0.1, or KEYCLOAK_URL"
             )
         return self
+
+    @model_validator(mode="after")
+    def _introspection_needs_a_client(self) -> "Settings":
+        if self.token_introspection and self.keycloak_client_secret is None:
+            raise ValueError("TOKEN_INTROSPECTION=true needs KEYCLOAK_CLIENT_SECRET")
+        return self
+
+    @property
+    def identity(self) -> Literal["keycloak", "dev-issuer", "none"]:
+        """Who vouches for callers."""
+        if self.identity_provider:
+            return self.identity_provider
+        return "keycloak" if self.keycloak_url or self.environment != "dev" else "dev-issuer"
+
+    @property
+    def provider_url(self) -> str:
+        """Keycloak's."""
+        return self.keycloak_url.rstrip("/") or f"https://auth.{self.base_domain}"
+
+    @property
+    def private_networks(self) -> tuple[str, ...]:
+        """As `outbound_networks`, with the default."""
+        return self.outbound_networks or ("all" if self.environment == "dev" else "none",)
 
     @property
     def url(self) -> str:
@@ -101,7 +144,7 @@ class Settings(BaseSettings):
 
     @property
     def audiences(self) -> frozenset[str]:
-        return frozenset(self.allowed_audiences or ("stoa-mcp-gateway", f"{self.url}/mcp"))
+        return frozenset(self.allowed_audiences or (self.keycloak_client_id, f"{self.url}/mcp"))
 
     @property
     def caller_limits(self) -> dict[str, RateLimit]:

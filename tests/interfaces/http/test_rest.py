@@ -301,3 +301,16 @@ async def test_any_body_gets_a_well_formed_answer_and_one_event(body: bytes) -> 
     assert answer.status in {200, 400}
     assert isinstance(answer.json(), dict)
     assert len(WORLD.events) == 1
+
+
+async def test_a_call_is_explained_with_the_same_words_as_the_command_line_and_not_made(world: World) -> None:
+    answer = await world.rest("GET", "/tools/note/explain")
+    assert answer.status == 200
+    body = answer.json()
+    assert body["decision"]["allowed"] is True
+    assert [violation["path"] for violation in body["violations"]] == [""]
+    answer = await world.rest("POST", "/tools/note/explain", body={"arguments": {"text": "hi"}})
+    assert answer.json()["violations"] == []
+    assert answer.json()["limits"][0]["name"] == "caller"
+    assert (await world.rest("GET", "/tools/private/explain")).status == 404
+    assert (await world.rest("GET", "/tools/note/explain", token=None)).status == 401

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from watchfiles import Change, awatch  # pyright: ignore[reportUnknownVariableType]
+
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.domain.errors import InvalidInput, PolicyUnavailable
@@ -101,6 +103,16 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
                 else loaded.visible[who, tool.fingerprint, door]
             )
         ]
+
+    async def watch(self) -> None:
+        """Reload when the file changes. Runs until it is cancelled."""
+        name = self.path.name
+
+        def is_ours(_: Change, path: str) -> bool:
+            return Path(path).name == name
+
+        async for _ in awatch(self.path.parent, watch_filter=is_ours):
+            await self.reload()
 
     async def reload(self) -> bool:
         """Go over to what the file now holds, in one step. False: it cannot be used, and the last good one stays."""

@@ -10,6 +10,7 @@ from stoa.domain.errors import StoaError
 from stoa.interfaces.cli.call import call
 from stoa.interfaces.cli.convert import convert
 from stoa.interfaces.cli.demo import demo
+from stoa.interfaces.cli.policy import app as policy
 from stoa.interfaces.cli.serve import serve
 from stoa.interfaces.cli.token import token
 from stoa.interfaces.cli.tools import tools
@@ -24,6 +25,7 @@ app = App(
 )
 for _command in (demo, serve, convert, tools, call, token, usage):
     app.command(_command)
+app.command(policy)
 
 
 def run(arguments: list[str] | None = None) -> int:

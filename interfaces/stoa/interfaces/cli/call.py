@@ -3,16 +3,14 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import pydantic_core
 
-from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Invocation
 from stoa.domain.money import to_json_number
 from stoa.domain.result import TextContent
-from stoa.interfaces.cli.common import development_token, open_gateway
+from stoa.interfaces.cli.common import arguments_of, development_token, open_gateway
 from stoa.interfaces.mcp import shaping
 from stoa.interfaces.mcp.revisions import NEWEST
 
@@ -51,7 +49,7 @@ async def call(
             Invocation(
                 credential=None if token is None else BearerToken(token),
                 tool=tool,
-                arguments=_parse(arguments),
+                arguments=arguments_of(arguments),
                 door="cli",
                 tenant=TenantId(tenant) if tenant is not None and role is None else None,
                 consumer="stoa-cli",
@@ -76,11 +74,3 @@ async def call(
             text = block.text if isinstance(block, TextContent) else f"[{type(block).__name__}; use --json to see it]"
             sys.stdout.write(f"{text}\n")
     return int(result.is_error)
-
-
-def _parse(arguments: tuple[str, ...]) -> dict[str, Any]:
-    pairs = [argument.partition("=") for argument in arguments]
-    wrong = [name for name, equals, _ in pairs if not equals or not name]
-    if wrong:
-        raise InvalidInput(f"write arguments as name=value, not {wrong[0]!r}")
-    return {name: value for name, _, value in pairs}

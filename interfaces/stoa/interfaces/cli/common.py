@@ -10,6 +10,7 @@ from rich.table import Table
 
 from stoa.application.gateway import Gateway
 from stoa.domain.errors import InvalidInput
+from stoa.domain.json_value import JsonObject
 from stoa.interfaces.bootstrap import CommandLine, Identity, build_container
 from stoa.interfaces.settings import Settings
 
@@ -45,6 +46,15 @@ async def development_token(container: AsyncContainer, role: str, tenant: str | 
         raise InvalidInput("tokens are made by the dev issuer only; set IDENTITY_PROVIDER=dev-issuer")
     subject = f"{role}@{tenant}" if tenant else role
     return issuer.issue(subject=subject, tenant=tenant, roles=frozenset({role}), lifetime_seconds=lifetime_seconds)
+
+
+def arguments_of(arguments: Sequence[str]) -> JsonObject:
+    """From `name=value`, as people write arguments. Raises InvalidInput."""
+    pairs = [argument.partition("=") for argument in arguments]
+    wrong = [name for name, equals, _ in pairs if not equals or not name]
+    if wrong:
+        raise InvalidInput(f"write arguments as name=value, not {wrong[0]!r}")
+    return {name: value for name, _, value in pairs}
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: Sequence[str] = ()) -> Table:

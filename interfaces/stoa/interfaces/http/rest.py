@@ -8,12 +8,14 @@ from stoa.application.gateway import Gateway
 from stoa.application.list_operations import ListOperations, ListQuery, Page
 from stoa.domain.errors import InvalidInput, StoaError
 from stoa.domain.invocation import Outcome
-from stoa.domain.json_value import JsonObject
+from stoa.domain.json_value import JsonObject, is_object
 from stoa.domain.operation import Operation
 from stoa.domain.result import ToolResult
 from stoa.interfaces.challenge import ProtectedResource
+from stoa.interfaces.explanation import wire_explanation
 from stoa.interfaces.http.rest_exchange import (
     asked_tenant,
+    body_arguments,
     caller_credential,
     execute,
     facts_of,
@@ -69,6 +71,17 @@ def _add_tools(routes: Blueprint, gateway: Gateway, resource: ProtectedResource)
     @routes.get("/tools/<name>")
     async def tool(name: str) -> Response:
         return json_answer(_entry(await gateway.list_tools.find(caller_credential(), asked_tenant(), name, "rest")))
+
+    @routes.route("/tools/<name>/explain", methods=["GET", "POST"])
+    async def explain(name: str) -> Response:
+        """With POST for the arguments in its body, as for a call."""
+        arguments, oversize = await body_arguments()
+        if oversize is not None:
+            raise oversize
+        if not is_object(arguments):
+            raise InvalidInput('write the body as {"arguments": {...}}')
+        found = await gateway.explain_call.execute(caller_credential(), asked_tenant(), name, arguments, "rest")
+        return json_answer(wire_explanation(found))
 
     @routes.post("/tools/<name>/invoke")
     async def invoke(name: str) -> Response:

@@ -1,0 +1,120 @@
+"""`stoa policy`: why a call would be allowed or refused, and whether a policy keeps the laws."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import pydantic_core
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from stoa.application.check_policy import LAWS, CheckPolicy, Counterexample
+from stoa.application.explain_call import Explanation
+from stoa.domain.errors import InvalidInput, StoaError
+from stoa.domain.identity import Principal
+from stoa.domain.json_value import JsonObject
+from stoa.domain.money import to_json_number
+from stoa.interfaces.bootstrap import policy_of
+from stoa.interfaces.cli.common import arguments_of, console, open_gateway, table
+from stoa.interfaces.explanation import wire_explanation
+
+app = App(name="policy", help="Explain decisions and check policies.")
+
+
+@app.command
+async def explain(
+    *arguments: str,
+    tool: str,
+    caller: Annotated[str, Parameter(name="--as")],
+    catalogue: list[Path] | None = None,
+    json: bool = False,
+) -> int:
+    """Show what would happen to a call, stage by stage, without making it. Exit code 1 when it would be refused.
+
+    Parameters
+    ----------
+    arguments
+        `name=value`. A value is text; where the tool wants something else, write it as JSON.
+    tool
+        Name of the tool.
+    caller
+        ROLE@TENANT, or ROLE for somebody of no tenant.
+    catalogue
+        Manifest file or folder; may be given several times. Replaces CATALOGUE_PATH.
+    json
+        Print JSON.
+    """
+    role, _, tenant = caller.partition("@")
+    principal = Principal.of(caller, tenant=tenant or None, roles=[role])
+    async with open_gateway(catalogue or []) as (gateway, _):
+        try:
+            found = await gateway.explain_call.execute(principal, None, tool, arguments_of(arguments), "cli")
+        except StoaError as refused:
+            if gateway.registry.find(None if not tenant else principal.tenant, tool) is not None:
+                raise
+            admin = principal.model_copy(update={"scopes": principal.scopes | {"stoa:admin"}})
+            found = await gateway.explain_call.execute(admin, None, tool, {}, "cli")
+            console(to_stderr=True).print(f"{caller} is told: {refused.message}", markup=False)
+    wire = wire_explanation(found)
+    if json:
+        sys.stdout.write(pydantic_core.to_json(wire).decode() + "\n")
+    else:
+        console().print(_drawn(caller, found, wire))
+    return int(found.decision is None or not found.decision.is_allowed or bool(found.violations))
+
+
+@app.command
+async def check(bundle: Path, /, *, catalogue: list[Path] | None = None) -> int:
+    """Search for cases in which a policy breaks the laws that the gateway's promises rest on. Exit code 1 when one is
+    found.
+
+    Parameters
+    ----------
+    bundle
+        File that `opa build -t wasm` made.
+    catalogue
+        Ask about the tools of these manifests instead of made-up ones.
+    """
+    engine = policy_of(bundle)
+    tools = []
+    if catalogue:
+        async with open_gateway(catalogue) as (gateway, _):
+            tools = list(gateway.registry.catalogue.tools.values())
+            if not tools:
+                raise InvalidInput("the catalogue has no tools to ask about")
+    checking = CheckPolicy(engine, tools)
+    broken = await checking.execute()
+    rows = [[sentence, "broken" if law in broken else "kept", _case(broken.get(law))] for law, sentence in LAWS.items()]
+    console().print(table(f"{bundle}: {checking.asked} decisions", ["law", "", "counterexample"], rows))
+    return int(bool(broken))
+
+
+def _case(found: Counterexample | None) -> str:
+    if found is None:
+        return ""
+    principal, tool = found.query.principal, found.query.tool
+    who = ", ".join([*sorted(principal.roles), *sorted(principal.scopes)]) or "no role"
+    return (
+        f"{principal.subject} of {principal.tenant or 'no tenant'} ({who}) calls {tool.name} of "
+        f"{tool.tenant or 'everybody'} ({tool.access.value}) through {found.query.door} with "
+        f"{pydantic_core.to_json(found.query.arguments).decode()}: {found.found}"
+    )
+
+
+def _drawn(caller: str, found: Explanation, wire: JsonObject) -> Table:
+    rows: list[list[str]] = []
+    if found.absence is not None:
+        rows.append(["find", f"no: {found.absence}"])
+    if found.decision is not None:
+        verdict = "allowed" if found.decision.is_allowed else "denied"
+        rows.append(["authorise", f"{verdict}: {found.decision.reason} ({', '.join(found.decision.rules)})"])
+    rows += [
+        ["limit", f"{one.name}: {one.left} left of {one.limit.burst} at once, {one.limit.requests_per_minute} a minute"]
+        for one in found.limits
+    ]
+    rows += [["validate", f"{one.path or 'arguments'}: expected {one.expected}"] for one in found.violations]
+    if found.price is not None:
+        rows.append(["price", f"{to_json_number(found.price)} and what its latency adds"])
+    if found.request is not None:
+        rows.append(["call", pydantic_core.to_json(wire["request"], indent=2).decode()])
+    return table(f"{found.tool}, called by {caller}", ["stage", "what would happen"], rows)

@@ -1,0 +1,113 @@
+"""An explanation says what a call would meet, and changes nothing."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from tests.application.pipeline import ANN
+from tests.strategies import principals, tools
+
+from stoa.application.gateway import Gateway
+from stoa.application.memory.clock import ManualClock
+from stoa.application.memory.metering import InMemoryMeteringSink
+from stoa.domain.errors import NotAuthenticated, NotPermitted, QuotaExceeded, StoaError, ToolNotFound
+from stoa.domain.identity import Principal
+from stoa.domain.rate_limit import RateLimit
+from stoa.domain.tool import LocalBinding, Tool
+
+ADMIN = Principal.of("root", roles=["cpi-admin"])
+LIMIT = RateLimit(requests_per_minute=6, burst=2)
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+class Arranged:
+    def __init__(self, *some: Tool) -> None:
+        self.sink, self.clock = InMemoryMeteringSink(), ManualClock()
+        self.gateway = Gateway(sink=self.sink, clock=self.clock)
+        self.calls = 0
+
+        async def function(n: int) -> int:
+            self.calls += 1
+            return n
+
+        self.gateway.tool(name="count", rate_limit=LIMIT, tenant=ANN.tenant)(function)
+        self.gateway.add_tools(*some)
+
+    async def explain(self, tool="count", arguments=None, caller=ANN, tenant=None):
+        return await self.gateway.explain_call.execute(
+            caller, tenant, tool, {"n": 1} if arguments is None else arguments, "cli"
+        )
+
+
+async def test_an_allowed_call_is_explained_to_its_price_and_limits_and_not_made():
+    at = Arranged()
+    found = await at.explain()
+    assert found.decision is not None
+    assert found.decision.is_allowed
+    assert [(one.name, one.left) for one in found.limits] == [("caller", 9), ("tool", 2)]
+    assert (found.violations, found.absence, found.price) == ((), None, 1000)
+    assert (at.calls, list(at.sink.events())) == (0, [])
+
+
+async def test_what_is_left_of_a_limit_is_what_calls_left():
+    at = Arranged()
+    for left in (2, 1, 0, 0):
+        found = await at.explain()
+        assert next(one.left for one in found.limits if one.name == "tool") == left
+        await at.gateway.invoke("count", {"n": 1}, ANN)
+
+
+async def test_wrong_arguments_are_named():
+    found = await Arranged().explain(arguments={"n": "many"})
+    assert [violation.path for violation in found.violations] == ["/n"]
+    assert found.request is None
+
+
+async def test_a_refusal_is_explained_and_nothing_after_it():
+    found = await Arranged().explain(caller=Principal.of("eve", tenant=ANN.tenant))
+    assert found.decision is not None
+    assert (found.decision.is_allowed, found.limits, found.price) == (False, (), None)
+
+
+async def test_only_a_platform_admin_is_told_why_something_is_absent():
+    at = Arranged()
+    stranger = Principal.of("bob", tenant="beta", roles=["tenant-admin"])
+    for name in ("count", "nothing"):
+        with pytest.raises(ToolNotFound):
+            await at.explain(name, caller=stranger)
+        with pytest.raises(ToolNotFound):
+            await at.explain(name, caller=stranger, tenant=ANN.tenant)
+    assert str(ANN.tenant) in str((await at.explain(caller=ADMIN)).absence)
+    assert "registered" in str((await at.explain("nothing", caller=ADMIN)).absence)
+    assert (await at.explain(caller=ADMIN, tenant=ANN.tenant)).absence is None
+
+
+async def test_a_stranger_is_told_nothing_and_a_flood_is_stopped():
+    at = Arranged()
+    with pytest.raises(NotAuthenticated):
+        await at.explain(caller=ANN.model_copy(update={"expires_at": at.clock.now() - timedelta(seconds=1)}))
+    with pytest.raises(QuotaExceeded):
+        for _ in range(1000):
+            await at.explain()
+
+
+@given(principals(), tools())
+@settings(max_examples=100)
+async def test_what_the_explanation_says_is_what_the_call_meets(caller, tool):
+    tool = tool.model_copy(
+        update={"binding": LocalBinding(function="count"), "rate_limit": None, "input_schema": SCHEMA}
+    )
+    at = Arranged()
+    at.gateway.registry.replace([tool])
+    try:
+        found = await at.explain(tool.name, caller=caller)
+    except StoaError as refused:
+        outcome = await at.gateway.invoke(tool.name, {"n": 1}, caller)
+        assert type(outcome.error) is type(refused)
+        return
+    outcome = await at.gateway.invoke(tool.name, {"n": 1}, caller)
+    if found.absence is not None:
+        assert isinstance(outcome.error, ToolNotFound)
+    else:
+        assert found.decision == outcome.decision
+        assert isinstance(outcome.error, NotPermitted) != outcome.decision.is_allowed
