@@ -6,8 +6,8 @@
 4  authorise             the policy sees the arguments; it yields a Permit: no permit, no call
 5  tool limit            after authorisation: denied calls do not use up a tool's allowance
 6  validate arguments    after authorisation: strangers learn no schema
-7  call                  within the tool's deadline, with the tool's credentials, never the caller's; a tool that acts in
-                         the caller's name gets what yields tokens for its back end, and nothing else
+7  call                  within the tool's deadline, with the tool's credentials, never the caller's; acting in the
+                         caller's name, it gets what yields tokens for its back end, and nothing else
 8  shape the result
 9  finish                one metering event, one metric, one audit line, for every outcome, cancelled ones too
 """

@@ -199,8 +199,8 @@ class Core(Provider):
         return RestBackend(credentials, rules=rules)
 
     @provide
-    def token_endpoint(self) -> TokenEndpoint:
-        return HttpTokenEndpoint()
+    def token_endpoint(self, rules: OutboundRules) -> TokenEndpoint:
+        return HttpTokenEndpoint(rules)
 
     @provide
     def upstream_tokens(

@@ -117,4 +117,6 @@ def _translated(caught: Exception) -> tuple[BackendError, str]:
         return BackendTimedOut("The authorization server of the back end did not answer in time"), reason
     if isinstance(caught, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, HttpProcessingError, _TooLong)):
         return BackendSpokeNonsense("The authorization server of the back end did not answer like one"), reason
+    if isinstance(caught, UnicodeError):
+        return BackendUnavailable("The tool's secret cannot be sent; store clientId and clientSecret as UTF-8"), reason
     return BackendUnavailable("The authorization server of the back end cannot be reached"), reason
