@@ -60,6 +60,7 @@ async def test_a_token_that_cannot_be_renewed_is_used_almost_to_its_end_and_no_l
     assert await at.own().token() == first
     await at.settle()
     assert await at.own().token() == first
+    await at.settle()
     assert len(at.server.asked) == 2
     at.clock.advance(FAILURE_SECONDS)
     with pytest.raises(BackendUnavailable, match="away"):

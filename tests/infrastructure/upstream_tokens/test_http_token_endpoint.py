@@ -117,6 +117,20 @@ async def test_a_server_in_trouble_is_unavailable(status):
         await granted(refusal("invalid_grant", status))
 
 
+@pytest.mark.parametrize("subject", [None, ALICE])
+@pytest.mark.parametrize(
+    "instead",
+    [
+        answer(b"no", status="401 Unauthorized"),
+        refusal("invalid_client"),
+        refusal("unauthorized_client", "403 Forbidden"),
+    ],
+)
+async def test_a_client_that_is_not_accepted_is_the_gateways_fault_whoever_calls(instead, subject):
+    with pytest.raises(BackendUnavailable, match="clientSecret"):
+        await granted(instead, subject=subject)
+
+
 async def test_the_log_names_the_endpoint_and_the_registered_error_and_no_description(caplog):
     with pytest.raises(UpstreamAccessDenied):
         await granted(refusal("invalid_grant", error_description="t0ken-of-alice expired"), subject=ALICE)
