@@ -403,6 +403,17 @@ durations = st.builds(
 ) | st.integers(1, 9999).map(lambda number: f"{number}ms")
 
 
+_oauth2 = {"type": "oauth2", "secretRef": {"name": "pets"}, "tokenUrl": "https://auth.example/realms/stoa/token"}
+_authentications = st.just({"type": "bearer", "secretRef": {"name": "pets", "key": "t"}}) | st.fixed_dictionaries(
+    {field: st.just(value) for field, value in _oauth2.items()},
+    optional={
+        "grant": st.sampled_from(["clientCredentials", "tokenExchange"]),
+        "audience": st.sampled_from(["pets", "https://pets.example/"]),
+        "scopes": st.lists(st.sampled_from(["pets:read", "profile"]), max_size=2),
+    },
+).filter(lambda it: it.get("grant") != "tokenExchange" or "audience" in it)
+
+
 def manifests() -> st.SearchStrategy[JsonObject]:
     """Good manifests of all kinds, with any choice of optional fields."""
     limits = st.fixed_dictionaries({"requestsPerMinute": st.integers(1, 10_000)}, optional={"burst": st.integers(1, 9)})
@@ -420,6 +431,7 @@ def manifests() -> st.SearchStrategy[JsonObject]:
             "annotations": st.fixed_dictionaries({}, optional={"readOnlyHint": st.booleans()}),
             "timeout": durations,
             "rateLimit": limits,
+            "authentication": _authentications,
             "enabled": st.booleans(),
         },
     )

@@ -11,10 +11,13 @@ from stoa.application.manifests import ToolManifest, ToolSetManifest, parse_mani
 from stoa.application.ports import ConversionOptions
 from stoa.domain.errors import InvalidInput
 from stoa.domain.rate_limit import RateLimit
-from stoa.domain.tool import ApiReference, Authentication, RestBody, SecretReference, ToolAnnotations
+from stoa.domain.tool import ApiReference, Authentication, RestBody, SecretReference, TokenGrant, ToolAnnotations
 
 API = "gostoa.dev/v1alpha1"
 HOST = "https://pets.example"
+
+
+OAUTH2 = {"type": "oauth2", "secretRef": {"name": "pets"}, "tokenUrl": "https://auth.example/realms/stoa/token"}
 
 
 def manifest(kind="Tool", metadata=None, **spec):
@@ -243,6 +246,17 @@ def test_a_refresh_interval_of_nothing_is_refused():
             "spec.authentication.secretRef.name",
             manifest(endpoint=HOST, authentication={"type": "bearer", "secretRef": {"name": "../../etc"}}),
         ),
+        ("spec.authentication", manifest(endpoint=HOST, authentication={**OAUTH2, "tokenUrl": None})),
+        ("spec.authentication", manifest(endpoint=HOST, authentication={**OAUTH2, "grant": "tokenExchange"})),
+        ("spec.authentication", manifest(endpoint=HOST, authentication={**OAUTH2, "type": "bearer"})),
+        ("spec.authentication", manifest(endpoint=HOST, authentication={**OAUTH2, "secretRef": None})),
+        (
+            "spec.authentication",
+            manifest(endpoint=HOST, authentication={**OAUTH2, "secretRef": {"name": "s", "key": "k"}}),
+        ),
+        ("spec.authentication.grant", manifest(endpoint=HOST, authentication={**OAUTH2, "grant": "password"})),
+        ("spec.authentication.scopes.0", manifest(endpoint=HOST, authentication={**OAUTH2, "scopes": ["a b"]})),
+        ("spec.authentication.audience", manifest(endpoint=HOST, authentication={**OAUTH2, "audience": ""})),
         ("spec.inputSchema", manifest(endpoint=HOST, inputSchema="object")),
         ("spec.inputSchema", manifest(endpoint=HOST, inputSchema={})),
         ("spec.inputSchema", manifest(endpoint=HOST, inputSchema={"type": "object", "properties": ["a"]})),
@@ -264,6 +278,40 @@ def test_a_refresh_interval_of_nothing_is_refused():
 def test_a_wrong_field_is_named(field, content):
     message = refusal(content)
     assert any(part.startswith((f"{field}:", f"{field} ", f"{field}.")) for part in message.split("; ")), message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "auth.example/token",
+        "ftp://auth.example/token",
+        "https://",
+        "https://ann:secret@auth.example/token",
+        "https://auth.example/token#x",
+        "https://auth.example:port/token",
+        "https://auth.example/realms/stoa/../evil/token",
+        "https://auth.example/realms/stoa/%2E%2e/evil/token",
+        "https://auth.example/realms/stoa/..%2Fevil/token",
+        "https://auth.example\\@evil.example/token",
+        "https://auth.example/to ken",
+    ],
+)
+def test_a_token_url_leads_where_it_seems_to_lead(url):
+    message = refusal(manifest(endpoint=HOST, authentication={**OAUTH2, "tokenUrl": url}))
+    assert message.startswith("spec.authentication.tokenUrl: write the http(s) URL")
+    assert "secret" not in message
+
+
+def test_how_a_token_is_had_arrives_whole():
+    exchange = {**OAUTH2, "grant": "tokenExchange", "audience": "pets", "scopes": ["pets:read"]}
+    made = tool(authentication=exchange).authentication
+    assert made == Authentication(
+        type="oauth2",
+        secret=SecretReference(name="pets"),
+        grant=TokenGrant(type="tokenExchange", token_url=OAUTH2["tokenUrl"], audience="pets", scopes=("pets:read",)),
+    )
+    assert options(toolDefaults={"authentication": exchange}).authentication == made
+    assert tool(authentication=OAUTH2).authentication.grant.type == "clientCredentials"
 
 
 def test_several_wrong_fields_are_all_named():

@@ -53,6 +53,7 @@ from stoa.application.routed_arguments import RoutedArgument
 from stoa.application.static_backend import StaticBackend
 from stoa.application.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.tool_registry import ToolRegistry
+from stoa.application.upstream_tokens import UpstreamTokens
 from stoa.application.watch_resources import WatchResources
 from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
 from stoa.domain.errors import InvalidInput
@@ -89,6 +90,7 @@ class Gateway:
         sources: Sequence[ToolSource] = (),
         specs: SpecSource | None = None,
         converters: Mapping[str, SpecConverter] | None = None,
+        upstream_tokens: UpstreamTokens | None = None,
         observers: Sequence[InvocationObserver] = (),
         clock: Clock | None = None,
         ids: IdFactory | None = None,
@@ -107,7 +109,8 @@ class Gateway:
         self._backends = (self._local, StaticBackend(), ToolPages(view), *backends)
         self._manifests = InMemoryToolSource()
         self._converters = dict(converters or {})
-        self.registry = ToolRegistry(self._backends)
+        self._upstream_tokens = upstream_tokens
+        self.registry = ToolRegistry(self._backends, upstream_tokens)
         self.catalogue = RefreshCatalogue(
             sources=(*sources, self._manifests),
             specs=specs or InMemorySpecSource(),
@@ -346,10 +349,12 @@ class Gateway:
         return mine
 
     async def close(self) -> None:
-        """Release the back ends' connections."""
+        """Release the connections to back ends and to token endpoints."""
         for backend in self._backends:
             await backend.close()
         self._completers.close()
+        if self._upstream_tokens is not None:
+            await self._upstream_tokens.close()
 
 
 def _doc(function: Function) -> str:

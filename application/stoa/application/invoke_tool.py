@@ -7,8 +7,9 @@
                          to where they belong: a limit at 5, the user's agreement at 7, redaction at 8
 5  tool limit            after authorisation: denied calls do not use up a tool's allowance
 6  validate arguments    after authorisation: strangers learn no schema
-7  call                  within the tool's deadline, with the tool's credentials, never the caller's; what it asks its
-                         client is governed too (`governed_channel.py`)
+7  call                  within the tool's deadline, with the tool's credentials, never the caller's; acting in the
+                         caller's name, it gets what yields tokens for its back end, and nothing else; what it asks
+                         its client is governed too (`governed_channel.py`)
 8  shape the result
 9  finish                one metering event, one metric, one audit line, for every outcome, cancelled ones too
 """
@@ -26,8 +27,10 @@ from stoa.application.ports.metering import MeteringSink
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.tool_backend import CallContext
+from stoa.application.ports.upstream_access import UpstreamAccess
 from stoa.application.records import admit, metered_name, safe, tell, unmetered
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
+from stoa.application.upstream_tokens import TokenSupply
 from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
 from stoa.domain.dialogue import NO_CAPABILITIES, ElicitationAnswer, ElicitationRequest, InputRequest, InputRequired
 from stoa.domain.errors import (
@@ -46,11 +49,12 @@ from stoa.domain.errors import (
     StoaError,
     TaskChanged,
     ToolNotFound,
+    UpstreamAccessDenied,
     Violation,
     not_found,
 )
 from stoa.domain.identity import Principal
-from stoa.domain.invocation import Invocation, Outcome
+from stoa.domain.invocation import BearerToken, Invocation, Outcome
 from stoa.domain.json_value import JsonObject, as_object, is_object
 from stoa.domain.metering import CHARGED, NO_TENANT, NO_USER, MeteringEvent, PriceList, Status
 from stoa.domain.money import MicroUnits
@@ -71,6 +75,7 @@ _AGREEMENT: JsonObject = {"type": "object", "properties": {"agree": {"type": "bo
 _REFUSAL_STATUS: tuple[tuple[type[StoaError], Status], ...] = (
     (NotAuthenticated, Status.UNAUTHORIZED),
     (NotPermitted, Status.UNAUTHORIZED),
+    (UpstreamAccessDenied, Status.UNAUTHORIZED),
     (ToolNotFound, Status.INVALID),
     (QuotaExceeded, Status.RATE_LIMITED),
     (InvalidArguments, Status.INVALID),
@@ -174,6 +179,7 @@ class InvokeTool:
     ) -> ToolResult:
         principal, registered, permit, arguments = await self._govern(invocation, call)
         tool = registered.tool
+        upstream = None if registered.tokens is None else _access(registered.tokens, principal, invocation)
         admit(self._sink)
         call.has_room = True
         if admitted is not None:
@@ -188,7 +194,8 @@ class InvokeTool:
                 if obligations.confirm is not None:
                     await _confirm(obligations.confirm, governed)
                 call.is_sent = True
-                context = CallContext(permit, principal, request_id, governed, invocation.door, invocation.consumer)
+                door, consumer = invocation.door, invocation.consumer
+                context = CallContext(permit, principal, request_id, governed, door, consumer, upstream)
                 answer = await registered.call(arguments, context)
         except TimeoutError as late:
             raise BackendTimedOut(f"No answer within {tool.timeout_seconds:g} s") from late
@@ -314,6 +321,11 @@ class InvokeTool:
             request_id=safe(request_id),
             metadata=metadata,
         )
+
+
+def _access(tokens: TokenSupply, principal: Principal, invocation: Invocation) -> UpstreamAccess:
+    credential = invocation.credential
+    return tokens.bind(principal, credential if isinstance(credential, BearerToken) else invocation.proof)
 
 
 async def _confirm(sentence: str, channel: GovernedChannel | None) -> None:

@@ -21,7 +21,10 @@ from stoa.domain.identity import TenantId, TenantName
 from stoa.domain.json_value import JsonObject, is_array, is_object
 from stoa.domain.rate_limit import Burst, RateLimit, RequestsPerMinute
 from stoa.domain.tool import (
+    Audience,
     Authentication,
+    GrantType,
+    OAuthScope,
     RestBinding,
     RestBody,
     RestParameter,
@@ -29,6 +32,8 @@ from stoa.domain.tool import (
     SecretName,
     SecretReference,
     TimeoutSeconds,
+    TokenGrant,
+    TokenUrl,
 )
 
 API_VERSION = "gostoa.dev/v1alpha1"
@@ -59,9 +64,13 @@ class _SecretRef(ManifestModel):
 
 
 class AuthenticationManifest(ManifestModel):
-    type: Literal["none", "bearer", "basic", "apiKey"] = "none"
+    type: Literal["none", "bearer", "basic", "apiKey", "oauth2"] = "none"
     secret_ref: _SecretRef | None = None
     header_name: str = "X-API-Key"
+    grant: GrantType = "clientCredentials"
+    token_url: TokenUrl | None = None
+    audience: Audience | None = None
+    scopes: tuple[OAuthScope, ...] = ()
 
     @model_validator(mode="after")
     def _has_secret(self) -> Self:
@@ -69,9 +78,29 @@ class AuthenticationManifest(ManifestModel):
             raise ValueError(f"type {self.type} needs secretRef")
         return self
 
+    @model_validator(mode="after")
+    def _has_what_its_type_needs(self) -> Self:
+        if self.type != "oauth2":
+            alien = self.model_fields_set & {"grant", "token_url", "audience", "scopes"}
+            if alien:
+                raise ValueError(f"{to_camel(min(alien))} is for type oauth2; remove it, or write type: oauth2")
+            return self
+        if self.token_url is None:
+            raise ValueError("type oauth2 needs tokenUrl, the URL of the token endpoint")
+        if self.grant == "tokenExchange" and self.audience is None:
+            raise ValueError("grant tokenExchange needs audience, the back end as the authorization server calls it")
+        if self.secret_ref is not None and self.secret_ref.key is not None:
+            raise ValueError(
+                "type oauth2 uses the entries clientId and clientSecret of the secret; remove secretRef.key"
+            )
+        return self
+
     def to_domain(self) -> Authentication:
         secret = self.secret_ref and SecretReference(name=self.secret_ref.name, key=self.secret_ref.key)
-        return Authentication(type=self.type, secret=secret, parameter_name=self.header_name)
+        grant = None
+        if self.token_url is not None:
+            grant = TokenGrant(type=self.grant, token_url=self.token_url, audience=self.audience, scopes=self.scopes)
+        return Authentication(type=self.type, secret=secret, grant=grant, parameter_name=self.header_name)
 
 
 class RateLimitManifest(ManifestModel):

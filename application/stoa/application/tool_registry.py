@@ -12,6 +12,7 @@ from stoa.application.argument_schema import ArgumentSchema
 from stoa.application.output_schema import OutputSchema
 from stoa.application.ports.tool_backend import BackendCall, ToolBackend
 from stoa.application.routed_arguments import RoutedArgument, routed_arguments
+from stoa.application.upstream_tokens import TokenSupply, UpstreamTokens
 from stoa.domain.catalogue import Catalogue, CatalogueDiff
 from stoa.domain.client_limits import note_on_count, notes_on
 from stoa.domain.errors import InvalidInput
@@ -33,6 +34,8 @@ class RegisteredTool:
     """Arguments that MCP clients repeat in headers."""
     notes: tuple[str, ...] = ()
     """What some clients will not take of it."""
+    tokens: TokenSupply | None = None
+    """Access tokens for its back end; None: its authentication is not oauth2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,9 @@ Listener = Callable[[CatalogueDiff], None]
 class ToolRegistry:
     """Holds the current snapshot and replaces it atomically."""
 
-    def __init__(self, backends: Iterable[ToolBackend]) -> None:
+    def __init__(self, backends: Iterable[ToolBackend], upstream_tokens: UpstreamTokens | None = None) -> None:
         self._backends = {backend.kind: backend for backend in backends}
+        self._upstream_tokens = upstream_tokens
         self._snapshot = _Snapshot(Catalogue({}), {}, 0)
         self._listeners: list[Listener] = []
 
@@ -146,7 +150,15 @@ class ToolRegistry:
         routed = routed_arguments(tool.input_schema) if isinstance(tool, Tool) else ()
         arguments = ArgumentSchema(tool.input_schema)
         notes = tuple(notes_on(tool)) if isinstance(tool, Tool) else ()  # makes its portable schema too, once
-        return RegisteredTool(tool, arguments, output, backend.prepare(tool), routed, notes)
+        call, tokens = backend.prepare(tool), self._tokens(tool)
+        return RegisteredTool(tool, arguments, output, call, routed, notes, tokens)
+
+    def _tokens(self, tool: Operation) -> TokenSupply | None:
+        if tool.authentication.type != "oauth2":
+            return None
+        if self._upstream_tokens is None:
+            raise InvalidInput("authentication.type oauth2: this gateway was made without upstream_tokens")
+        return self._upstream_tokens.prepare(tool)
 
 
 def _notes_on_counts(catalogue: Catalogue) -> Iterator[Finding]:

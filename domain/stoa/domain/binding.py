@@ -1,8 +1,10 @@
 """Bindings: what stands behind an operation, and how the gateway proves itself there."""
 
+import re
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from stoa.domain.value import Strict
 
@@ -18,11 +20,54 @@ class SecretReference(Strict):
     """One entry of a secret with several; None: the entry that the authentication type expects."""
 
 
+_TOKEN_URL = re.compile(r"https?://[^/?#@\\\s]+(/[^?#\\\s]*)?(\?[^#\\\s]*)?")
+_CLIMBING = re.compile(r"(^|/)\.{1,2}(/|$)|%2e|%2f|%5c", re.IGNORECASE)
+
+
+def _token_url(text: str) -> str:
+    if _TOKEN_URL.fullmatch(text):
+        try:
+            url = urlsplit(text)
+            if url.hostname and url.port != 0 and not _CLIMBING.search(url.path):
+                return text
+        except ValueError:
+            pass
+    raise ValueError("write the http(s) URL of the token endpoint, without user, fragment and dot segments")
+
+
+TokenUrl = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_token_url)]
+"""What it starts with is where it leads: no part of it climbs out of the path that it shows."""
+Audience = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1024)]
+OAuthScope = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)]
+"""One scope (RFC 6749 section 3.3)."""
+GrantType = Literal["clientCredentials", "tokenExchange"]
+
+
+class TokenGrant(Strict):
+    """How an access token for the back end is had from an OAuth2 token endpoint. The secret of the authentication has
+    the entries `clientId` and `clientSecret`."""
+
+    type: GrantType
+    """For the gateway itself (RFC 6749 section 4.4), or in the caller's name (RFC 8693)."""
+    token_url: TokenUrl
+    audience: Audience | None = None
+    """The back end that the token is for, as the authorization server calls it."""
+    scopes: tuple[OAuthScope, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_bound(self) -> Self:
+        if self.type == "tokenExchange" and self.audience is None:
+            raise ValueError("tokenExchange needs audience: a token in the caller's name is for one back end only")
+        return self
+
+
 class Authentication(Strict):
     """How the gateway proves itself to the back end. The caller's own token never goes there."""
 
-    type: Literal["none", "bearer", "basic", "apiKey"] = "none"
+    type: Literal["none", "bearer", "basic", "apiKey", "oauth2"] = "none"
     secret: SecretReference | None = None
+    grant: TokenGrant | None = None
+    """For oauth2."""
     location: Literal["header", "query", "cookie"] = "header"
     """Where an apiKey goes."""
     parameter_name: str = "X-API-Key"

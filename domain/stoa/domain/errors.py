@@ -11,6 +11,7 @@
     ├─ NotAuthenticated
     ├─ NotPermitted               carries the decision
     ├─ QuestionRefused            a running call may not ask its client that; nothing was sent
+    ├─ UpstreamAccessDenied       the back end's authorization server gives this caller no access
     ├─ ToolNotFound               unknown, or invisible to this caller: one answer for both
     │  └─ ResourceNotFound  PromptNotFound
     ├─ QuotaExceeded              says when to come back
@@ -151,6 +152,12 @@ class QuestionRefused(StoaError):
     def __init__(self, reason: str, decision: Decision | None = None) -> None:
         super().__init__(f"The client may not be asked: {reason}")
         self.decision = decision
+
+
+class UpstreamAccessDenied(StoaError):
+    """The tool acts in the caller's name at its back end, and no access token for that can be had."""
+
+    code = "upstream_access_denied"
 
 
 class ToolNotFound(StoaError):

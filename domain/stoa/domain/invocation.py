@@ -44,6 +44,8 @@ class Invocation:
     """The caller's correlation id; None: the gateway makes one."""
     consumer: str = "unknown"
     kind: Kind = "tool"
+    proof: Credential = None
+    """What `credential` was verified from, where the door did that: for tools that act in the caller's name."""
 
 
 @dataclass(slots=True, kw_only=True)

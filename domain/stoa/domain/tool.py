@@ -6,16 +6,21 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import StringConstraints
 
 from stoa.domain.binding import (
+    Audience,
     Authentication,
     Binding,
     FormField,
+    GrantType,
     LocalBinding,
+    OAuthScope,
     RestBinding,
     RestBody,
     RestParameter,
     SecretKey,
     SecretName,
     SecretReference,
+    TokenGrant,
+    TokenUrl,
 )
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import (
@@ -33,11 +38,14 @@ from stoa.domain.value import Strict
 __all__ = [  # with the parts that a Tool is made of, for whoever makes one
     "Access",
     "ApiReference",
+    "Audience",
     "Authentication",
     "Binding",
     "Fingerprint",
     "FormField",
+    "GrantType",
     "LocalBinding",
+    "OAuthScope",
     "RestBinding",
     "RestBody",
     "RestParameter",
@@ -46,6 +54,8 @@ __all__ = [  # with the parts that a Tool is made of, for whoever makes one
     "SecretReference",
     "TaskSupport",
     "TimeoutSeconds",
+    "TokenGrant",
+    "TokenUrl",
     "Tool",
     "ToolAnnotations",
     "ToolKey",

@@ -37,10 +37,12 @@ from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.spec import SpecConverter, SpecSource
 from stoa.application.ports.task_store import TaskStore
+from stoa.application.ports.token_endpoint import TokenEndpoint
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.application.summarise_usage import SummariseUsage
+from stoa.application.upstream_tokens import UpstreamTokens
 from stoa.domain.errors import StoaError
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential
@@ -62,6 +64,7 @@ from stoa.infrastructure.redis import RedisConnection, RedisEventStore, RedisMes
 from stoa.infrastructure.rest import RestBackend
 from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
 from stoa.infrastructure.task_files import FileTaskStore
+from stoa.infrastructure.upstream_tokens import HttpTokenEndpoint
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.app import Lifespan, build_app
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
@@ -221,6 +224,16 @@ class Core(Provider):
         return RestBackend(credentials, rules=rules)
 
     @provide
+    def token_endpoint(self, rules: OutboundRules) -> TokenEndpoint:
+        return HttpTokenEndpoint(rules)
+
+    @provide
+    def upstream_tokens(
+        self, endpoint: TokenEndpoint, credentials: CredentialSource, clock: Clock, identity: Identity
+    ) -> UpstreamTokens:
+        return UpstreamTokens(endpoint, credentials, clock, issuers=identity.verifier.issuers)
+
+    @provide
     def sources(self, settings: Settings) -> list[ToolSource]:
         return [FileToolSource([Path(path) for path in settings.catalogue_path])] if settings.catalogue_path else []
 
@@ -256,6 +269,7 @@ class Core(Provider):
         sources: list[ToolSource],
         specs: SpecSource,
         converters: dict[str, SpecConverter],
+        upstream_tokens: UpstreamTokens,
         prometheus: PrometheusObserver,
         audit: AuditLog,
     ) -> AsyncIterator[Gateway]:
@@ -271,6 +285,7 @@ class Core(Provider):
             sources=sources,
             specs=specs,
             converters=converters,
+            upstream_tokens=upstream_tokens,
             observers=[prometheus, audit],
             caller_limits=settings.caller_limits,
             client_requests=settings.client_requests.to_domain(),

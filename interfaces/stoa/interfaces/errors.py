@@ -16,6 +16,7 @@ from stoa.domain.errors import (
     StoaError,
     ToolNotFound,
     Unavailable,
+    UpstreamAccessDenied,
 )
 
 
@@ -37,6 +38,7 @@ WIRE_ERRORS: dict[type[StoaError], WireError] = {
     NotAuthenticated: WireError(401, 4010, 77),
     NotPermitted: WireError(403, 4030, 77),
     QuestionRefused: WireError(403, 4031, 77),
+    UpstreamAccessDenied: WireError(403, 4031, 77),
     ToolNotFound: WireError(404, -32602, 66),
     QuotaExceeded: WireError(429, 4290, 75),
     Unavailable: WireError(503, 5030, 69),

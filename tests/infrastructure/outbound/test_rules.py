@@ -1,5 +1,6 @@
 """Which addresses may be connected to, however they are written."""
 
+import dataclasses
 import ipaddress
 
 import pytest
@@ -51,6 +52,12 @@ def test_what_is_no_address_is_never_allowed(text):
         ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         assert not allows(ANYWHERE, text)
+
+
+@given(addresses)
+def test_what_is_not_encrypted_goes_to_no_public_address(address):
+    in_clear = dataclasses.replace(ANYWHERE, allows_public=False)
+    assert allows(in_clear, address) == (allows(ANYWHERE, address) and not allows(PUBLIC_ONLY, address))
 
 
 def test_networks_are_written_as_blocks_or_words():

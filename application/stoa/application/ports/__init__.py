@@ -17,9 +17,11 @@ from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.session_store import SessionStore
 from stoa.application.ports.spec import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
 from stoa.application.ports.task_store import TaskStore
+from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
 from stoa.application.ports.tool_backend import BackendCall, CallContext, Previewable, ToolBackend
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
+from stoa.application.ports.upstream_access import UpstreamAccess
 
 __all__ = [
     "BackendCall",
@@ -30,6 +32,7 @@ __all__ = [
     "ConversionOptions",
     "CredentialSource",
     "EventStore",
+    "GrantedToken",
     "Health",
     "HealthProbe",
     "IdFactory",
@@ -48,9 +51,12 @@ __all__ = [
     "StoredEvent",
     "Subscription",
     "TaskStore",
+    "TokenEndpoint",
     "TokenIssuer",
+    "TokenRequest",
     "TokenVerifier",
     "ToolBackend",
     "ToolSource",
+    "UpstreamAccess",
     "UsageLog",
 ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from stoa.application.ports.client_channel import ClientChannel
+from stoa.application.ports.upstream_access import UpstreamAccess
 from stoa.domain.identity import Principal
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
@@ -23,6 +24,8 @@ class CallContext:
     """The way back to the client; None: it cannot be told or asked anything."""
     door: Door = "library"
     consumer: str = "unknown"
+    upstream: UpstreamAccess | None = None
+    """Where the access token for the back end comes from; None: its authentication is not oauth2."""
 
 
 class BackendCall(Protocol):

@@ -22,6 +22,8 @@ class ForbiddenAddress(OSError):
 class OutboundRules:
     private_networks: tuple[Network, ...] = ()
     """Networks that are not public and may be connected to all the same."""
+    allows_public: bool = True
+    """False: what is sent in clear text must not cross a public network."""
 
     @classmethod
     def parse(cls, networks: Iterable[str]) -> "OutboundRules":
@@ -45,6 +47,8 @@ class OutboundRules:
             raise ForbiddenAddress(f"{address} is not an address") from caught
         if target.is_multicast or target.is_link_local or target.is_unspecified:
             raise ForbiddenAddress(f"{address} is a link-local, multicast or unspecified address, which is never used")
+        if target.is_global and not self.allows_public:
+            raise ForbiddenAddress(f"{address} is public, and the connection would not be encrypted; write https://")
         if not target.is_global and not any(target in network for network in self.private_networks):
             raise ForbiddenAddress(f"{address} is in a private network that OUTBOUND_NETWORKS does not name")
 

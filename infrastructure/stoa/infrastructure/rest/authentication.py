@@ -24,9 +24,10 @@ _COOKIE_OCTETS = "".join(set(string.punctuation) - set('",;\\%'))
 
 
 def compile_authentication(tool: Operation, credentials: CredentialSource) -> Sign | None:
-    """The signer of `tool`, None when its back end asks for nothing. Raises InvalidInput when it cannot work."""
+    """The signer of `tool`; None when its back end asks for nothing, or for a token that each call brings along. Raises
+    InvalidInput when it cannot work."""
     authentication = tool.authentication
-    if authentication.type == "none":
+    if authentication.type in {"none", "oauth2"}:
         return None
     reference = authentication.secret
     if reference is None:

@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from stoa.application.ports import BackendCall, CallContext, CredentialSource, Previewable, ToolBackend
-from stoa.domain.errors import BackendSpokeNonsense, InvalidInput
+from stoa.domain.errors import BackendSpokeNonsense, BackendUnavailable, InvalidInput
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
 from stoa.domain.result import RawAnswer
@@ -33,6 +33,7 @@ MAX_REDIRECTS = 5
 _USER_AGENT = f"stoa-mcp-gateway/{version('stoa-mcp-gateway')}"
 _QUICKLY_UNPACKED_BYTES = 64 * 1024
 """More is unpacked in a thread, so that other calls do not wait."""
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NOT_FOLLOWED = (
     b"The back end redirects this call; the redirect was not followed, because only GET and HEAD are repeated, "
@@ -79,7 +80,8 @@ class RestBackend(ToolBackend):
         if not isinstance(tool.binding, RestBinding):
             raise InvalidInput(f"Tool {tool.key}: its binding is {tool.binding.kind}, not rest")
         plan = RequestPlan(tool, tool.binding, self._credentials)
-        return _RestCall(tool, plan, self._open_session, self._max_answer_bytes)
+        kind = _OAuthRestCall if tool.authentication.type == "oauth2" else _RestCall
+        return kind(tool, plan, self._open_session, self._max_answer_bytes)
 
     async def close(self) -> None:
         session, self._session = self._session, None
@@ -108,7 +110,7 @@ class _RestCall(BackendCall, Previewable):
             raise InvalidInput("the permit is for another tool")
         request = self._plan.build(arguments, context.request_id)
         try:
-            return await self._exchange(request)
+            return await self._exchange(request, context)
         except TRANSLATED as error:
             problem = translated(error, self._name)
         raise problem  # outside the handler: what aiohttp says quotes URL and headers, and with them secrets
@@ -123,7 +125,7 @@ class _RestCall(BackendCall, Previewable):
             "authentication": self._authentication,
         }
 
-    async def _exchange(self, request: RestRequest) -> RawAnswer:
+    async def _exchange(self, request: RestRequest, context: CallContext) -> RawAnswer:  # noqa: ARG002  # for oauth2
         url, session = request.url, self._open_session()
         for _ in range(MAX_REDIRECTS + 1):
             async with session.request(
@@ -191,6 +193,23 @@ class _RestCall(BackendCall, Previewable):
         except ValueError:
             return None
         return target if is_same_origin and is_below(target.raw_path, self._plan.base.raw_path) else None
+
+
+class _OAuthRestCall(_RestCall):
+    """Shows the back end an access token that it gets with each call. A token that the back end refuses is renewed; the
+    call is made once more where repeating it does no harm (RFC 9110 section 9.2.2), else its answer stands."""
+
+    async def _exchange(self, request: RestRequest, context: CallContext) -> RawAnswer:
+        access = context.upstream
+        if access is None:
+            raise BackendUnavailable(f"{self._name} needs an access token for its back end, and this call brought none")
+        token = await access.token()
+        request.headers["Authorization"] = f"Bearer {token}"
+        answer = await super()._exchange(request, context)
+        if answer.status.startswith("401") and access.refused(token) and self._plan.method in _IDEMPOTENT:
+            request.headers["Authorization"] = f"Bearer {await access.token()}"
+            answer = await super()._exchange(request, context)
+        return answer
 
 
 def _status(response: aiohttp.ClientResponse) -> str:

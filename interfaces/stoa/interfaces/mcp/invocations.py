@@ -25,4 +25,5 @@ def invocation_of(call: MethodCall, kind: Kind) -> Invocation:
         request_id=exchange.request_id,
         consumer=exchange.consumer,
         kind=kind,
+        proof=exchange.credential,
     )

@@ -1,6 +1,14 @@
 """Which outcomes of a tool's call are a result, and which are an error of the request."""
 
-from stoa.domain.errors import ClientCannot, ClientRefused, InvalidArguments, NotPermitted, QuestionRefused, StoaError
+from stoa.domain.errors import (
+    ClientCannot,
+    ClientRefused,
+    InvalidArguments,
+    NotPermitted,
+    QuestionRefused,
+    StoaError,
+    UpstreamAccessDenied,
+)
 from stoa.domain.invocation import Outcome
 from stoa.domain.result import ToolResult
 from stoa.interfaces.mcp.revisions import Revision
@@ -13,7 +21,9 @@ def result_of(outcome: Outcome, revision: Revision, *, has_arguments: bool = Tru
         return outcome.result
     if isinstance(error, InvalidArguments) and has_arguments:
         return ToolResult.error(error.message)  # a result, so that the model reads it and mends the call
-    if isinstance(error, NotPermitted) and not error.decision.missing_scopes:
+    if isinstance(error, UpstreamAccessDenied) or (
+        isinstance(error, NotPermitted) and not error.decision.missing_scopes
+    ):
         return ToolResult.error(error.message)  # no other credential would help
     if isinstance(error, (ClientRefused, QuestionRefused)) or (
         isinstance(error, ClientCannot) and not revision.is_stateless
