@@ -404,7 +404,9 @@ durations = st.builds(
 
 
 _oauth2 = {"type": "oauth2", "secretRef": {"name": "pets"}, "tokenUrl": "https://auth.example/realms/stoa/token"}
-_authentications = st.builds(lambda: {"type": "bearer", "secretRef": {"name": "pets", "key": "t"}}) | st.fixed_dictionaries(
+_authentications = st.builds(
+    lambda: {"type": "bearer", "secretRef": {"name": "pets", "key": "t"}}
+) | st.fixed_dictionaries(
     {field: st.just(value) for field, value in _oauth2.items()},
     optional={
         "grant": st.sampled_from(["clientCredentials", "tokenExchange"]),
