@@ -1,6 +1,7 @@
 """Metrics of finished calls for Prometheus.
 
-Labels are the door and the status only, of questions to clients the kind and the status. `/metrics` needs no token, so
+Labels are the door and the status only, of questions to clients the kind and the status, of refusals the error's code
+(`policy_unavailable`: the policy gave no decision). `/metrics` needs no token, so
 tool and tenant names stay out of it; they are in the metering events, where access is governed.
 """
 
@@ -31,6 +32,9 @@ class PrometheusObserver(InvocationObserver):
             (door, status): invocations.labels(door, status) for door in get_args(Door) for status in Status
         }
         self._latencies = {door: latency.labels(door) for door in get_args(Door)}
+        self._refusals = Counter(
+            "stoa_refusals", "Calls that were refused or failed before an answer", ("code",), registry=self._registry
+        )
         questions = Counter(
             "stoa_questions", "Questions of calls to their clients", ("kind", "status"), registry=self._registry
         )
@@ -47,6 +51,8 @@ class PrometheusObserver(InvocationObserver):
             return
         door = invocation.door
         self._counts[door, outcome.status].inc()
+        if outcome.error is not None:
+            self._refusals.labels(outcome.error.code).inc()
         self._latencies[door].observe(outcome.latency_ms / 1000)
 
     def exposition(self) -> bytes:
