@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.interfaces.doors import PRINCIPALS, SECRET, Answer, World, add_tools, envelope
+from tests.services import connections
 
 from stoa.application import Context, Gateway, ToolResult
 from stoa.application.memory.clock import ManualClock
@@ -19,6 +20,7 @@ from stoa.domain.dialogue import ElicitationRequest
 from stoa.domain.errors import InvalidInput, TasksUnavailable
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.task import Task
+from stoa.infrastructure.redis import RedisTaskStore
 from stoa.infrastructure.task_files import FileTaskStore
 
 EXTENSION = "io.modelcontextprotocol/tasks"
@@ -147,13 +149,21 @@ async def replicas(store: TaskStore, clock: ManualClock | None = None) -> AsyncG
         await store.close()
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "redis"])
 async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[tuple[Client, Client, Gate]]:
     clock = ManualClock()
-    memory = request.param == "memory"
-    store = InMemoryTaskStore(clock) if memory else FileTaskStore(tmp_path / "tasks.db", clock)
-    async with replicas(store, clock) as opened:
-        yield opened
+    async with AsyncExitStack() as stack:
+        store: TaskStore
+        match request.param:
+            case "memory":
+                store = InMemoryTaskStore(clock)
+            case "file":
+                store = FileTaskStore(tmp_path / "tasks.db", clock)
+            case _:
+                url = request.getfixturevalue("in_process_redis")
+                (redis,) = await stack.enter_async_context(connections(url))
+                store = RedisTaskStore(redis, clock)
+        yield await stack.enter_async_context(replicas(store, clock))
 
 
 @pytest.fixture
