@@ -149,26 +149,30 @@ async def test_while_the_bus_is_away_watchers_here_are_told_and_the_log_says_onc
 ) -> None:
     caplog.set_level(logging.WARNING, "stoa.interfaces.mcp.announcements")
     items = [f"memo://items/{number}/1" for number in range(4)]
-    async with wire(in_process_redis) as way, connections(way.url, timeout_seconds=0.5) as (near,):
-        async with connections(in_process_redis, prefix=near.prefix.partition(":")[0]) as (far,):
-            buses = [RedisMessageBus(redis, retry_seconds=0.01) for redis in (near, far)]
-            async with replica(buses[0]) as one, replica(buses[1]) as two:
-                here, there = await watch(one, items), await watch(two, items)
-                way.cut()
-                for number in (0, 1):
-                    one.gateway.resource_updated(items[number])
-                    await until(lambda: len(here.told) > number)  # noqa: B023  # awaited here
-                    announcements = one.engine.subscriptions._announcements
-                    assert announcements is not None
-                    await until(lambda: announcements._sending is None or announcements._sending.done())  # noqa: B023
-                way.mend()
-                one.gateway.resource_updated(items[2])
-                await until(lambda: there.told == [items[2]])
-                assert here.told == items[:3]
-                for watcher in (here, there):
-                    await watcher.leave()
-            for bus in buses:
-                await bus.close()
+    prefix = secrets.token_hex(8)
+    async with (
+        wire(in_process_redis) as way,
+        connections(way.url, prefix=prefix, timeout_seconds=0.5) as (near,),
+        connections(in_process_redis, prefix=prefix) as (far,),
+    ):
+        buses = [RedisMessageBus(redis, retry_seconds=0.01) for redis in (near, far)]
+        async with replica(buses[0]) as one, replica(buses[1]) as two:
+            here, there = await watch(one, items), await watch(two, items)
+            way.cut()
+            for number in (0, 1):
+                one.gateway.resource_updated(items[number])
+                await until(lambda: len(here.told) > number)  # noqa: B023  # awaited here
+                announcements = one.engine.subscriptions._announcements
+                assert announcements is not None
+                await until(lambda: announcements._sending is None or announcements._sending.done())  # noqa: B023
+            way.mend()
+            one.gateway.resource_updated(items[2])
+            await until(lambda: there.told == [items[2]])
+            assert here.told == items[:3]
+            for watcher in (here, there):
+                await watcher.leave()
+        for bus in buses:
+            await bus.close()
     said = [record for record in caplog.records if record.name.endswith("announcements")]
     assert len(said) == 1
     assert in_process_redis not in caplog.text

@@ -584,6 +584,41 @@ async def test_following_tasks_needs_the_extension_and_a_list_of_ids(client: One
         assert (answer.status, answer.json()["error"]["code"]) == (400, -32602)
 
 
+class LosesAnswers(InMemoryTaskStore):
+    """Some changes are kept, and it says that they could not be."""
+
+    lost = 0
+
+    async def replace(self, task: Task, over: int) -> bool:
+        is_kept = await super().replace(task, over)
+        if self.lost:
+            self.lost -= 1
+            raise TasksUnavailable("The answer is lost")
+        return is_kept
+
+
+async def test_a_task_outlives_a_store_whose_answers_are_lost() -> None:
+    clock = ManualClock()
+    store = LosesAnswers(clock)
+    async with replicas(store, clock) as (here, _, gate):
+        task_id = await here.begin("wait")
+        await gate.reached.wait()
+        for _ in range(2):
+            store.lost = 1
+            clock.advance(20)  # its lease has to be renewed
+            async with asyncio.timeout(10):
+                while store.lost:
+                    await asyncio.sleep(0.001)
+        store.lost = 2
+        gate.opened.set()
+        assert (await here.until(task_id, "completed", "failed", "cancelled"))["status"] == "completed"
+        async with asyncio.timeout(10):
+            while here.world.engine._tasks._runs._runs:
+                await asyncio.sleep(0.001)
+        assert gate.runs == 1
+        assert statuses(here) == [("wait", "success")]
+
+
 async def test_who_hangs_up_before_the_task_is_kept_has_cancelled_the_call() -> None:
     reached, go = asyncio.Event(), asyncio.Event()
 

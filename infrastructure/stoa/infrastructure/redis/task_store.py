@@ -67,9 +67,7 @@ class RedisTaskStore(TaskStore):
         self._redis = redis
         self._clock = clock
         self._per_owner = per_owner
-        self._create, self._find, self._replace = (
-            redis.script(_COMMON + text) for text in (_CREATE, _FIND, _REPLACE)
-        )
+        self._create, self._find, self._replace = (redis.script(_COMMON + text) for text in (_CREATE, _FIND, _REPLACE))
 
     async def create(self, task: Task) -> None:
         first_end = await self._run(self._create, task.id, *_fields(task), self._per_owner)

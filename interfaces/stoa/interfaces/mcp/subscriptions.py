@@ -1,8 +1,8 @@
 """Telling clients that a list or a resource changed: on the standalone streams of sessions, and on
 `subscriptions/listen` streams of the stateless era (2026-07-28, "Subscriptions").
 
-Bursts are folded: what changes within half a second is told once, at its end, and what programs announced is passed on to
-the other replicas then.
+Bursts are folded: what changes within half a second is told once, at its end, and what programs announced is passed
+on to the other replicas then.
 """
 
 import asyncio
