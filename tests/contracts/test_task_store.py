@@ -1,26 +1,28 @@
-"""The laws of TaskStore, for every adapter. To add one, write what opens it for a folder that it may use: stores opened
-for the same folder are two processes that share their tasks."""
+"""The laws of TaskStore, for every adapter. To add one, write what opens it twice over the same place, which is empty:
+the two are processes that share their tasks."""
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.live.servers import free_port
+from tests.services import connections
 
 from stoa.application import task_record
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.ports import Clock, TaskStore
-from stoa.domain.errors import QuotaExceeded
+from stoa.domain.errors import QuotaExceeded, TasksUnavailable
 from stoa.domain.identity import Principal
 from stoa.domain.task import Task, TaskError, Work
+from stoa.infrastructure.redis import RedisTaskStore
 from stoa.infrastructure.task_files import FileTaskStore
 
 PER_OWNER = 3
@@ -31,37 +33,62 @@ Open = Callable[[Clock], Any]
 """Opens an async context: two views of one empty store, for three tasks of an owner."""
 
 
-class _Memory:
-    def __init__(self, _: Iterator[Path]) -> None:
-        pass
-
+def _in_memory(_: pytest.FixtureRequest) -> Open:
     @asynccontextmanager
-    async def __call__(self, clock: Clock) -> AsyncGenerator[Pair]:
+    async def opened(clock: Clock) -> AsyncGenerator[Pair]:
         store = InMemoryTaskStore(clock, per_owner=PER_OWNER)
         yield store, store
         await store.close()
 
+    return opened
 
-class _File:
-    def __init__(self, folders: Iterator[Path]) -> None:
-        self._folders = folders
+
+def _in_file(request: pytest.FixtureRequest) -> Open:
+    folders: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
 
     @asynccontextmanager
-    async def __call__(self, clock: Clock) -> AsyncGenerator[Pair]:
-        path = next(self._folders) / "new" / "tasks.db"
+    async def opened(clock: Clock) -> AsyncGenerator[Pair]:
+        path = folders.mktemp("tasks") / "new" / "tasks.db"
         first, second = (FileTaskStore(path, clock, per_owner=PER_OWNER) for _ in range(2))
         yield first, second
         await first.close()
         await second.close()
 
+    return opened
 
-ADAPTERS: dict[str, Callable[[Iterator[Path]], Open]] = {"memory": _Memory, "file": _File}
+
+def _in_redis(server: str) -> Callable[[pytest.FixtureRequest], Open]:
+    def of(request: pytest.FixtureRequest) -> Open:
+        url: str = request.getfixturevalue(server)
+
+        @asynccontextmanager
+        async def opened(clock: Clock) -> AsyncGenerator[Pair]:
+            async with connections(url, url) as (one, two):
+                first, second = (RedisTaskStore(redis, clock, per_owner=PER_OWNER) for redis in (one, two))
+                yield first, second
+                await first.close()
+                await second.close()
+
+        return opened
+
+    return of
 
 
-@pytest.fixture(scope="session", params=list(ADAPTERS))
-def open_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Open:
-    folders = (tmp_path_factory.mktemp("tasks") for _ in itertools.count())
-    return ADAPTERS[request.param](folders)
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Open]] = {
+    "memory": _in_memory,
+    "file": _in_file,
+    "in_process_redis": _in_redis("in_process_redis"),
+    "real_redis": _in_redis("real_redis"),
+}
+_LIVE = {"real_redis"}
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(name, marks=[pytest.mark.live] if name in _LIVE else []) for name in ADAPTERS],
+)
+def open_store(request: pytest.FixtureRequest) -> Open:
+    return ADAPTERS[request.param](request)
 
 
 def begun(clock: Clock, owner: Principal = ANN, **rest: Any) -> Task:
@@ -168,3 +195,32 @@ def tasks(draw: st.DrawFn) -> Task:
 @settings(deadline=None, max_examples=100)
 def test_a_task_is_read_back_as_it_was_written(task: Task) -> None:
     assert task_record.load(task_record.dump(task)) == task
+
+
+@given(tasks())
+@settings(deadline=None, max_examples=20)
+async def test_what_is_found_is_equal_to_what_was_kept(open_store: Open, task: Task) -> None:
+    async with open_store(ManualClock()) as (here, there):
+        await here.create(task)
+        assert await there.find(task.id) == task
+
+
+async def test_a_redis_that_is_away_is_said_so_and_gives_nothing_away() -> None:
+    clock = ManualClock()
+    async with connections(f"redis://user:pass-word@127.0.0.1:{free_port()}/0") as (redis,):
+        store, task = RedisTaskStore(redis, clock), begun(clock)
+        for attempt in (store.create(task), store.find(task.id), store.replace(task.cancelled(clock.now()), 1)):
+            with pytest.raises(TasksUnavailable) as refused:
+                await attempt
+            assert refused.value.message == "Tasks cannot be kept at the moment"
+
+
+async def test_in_redis_nothing_outlives_the_last_task_of_its_owner(in_process_redis: str) -> None:
+    clock = ManualClock()
+    async with connections(in_process_redis) as (redis,):
+        store = RedisTaskStore(redis, clock)
+        for ttl_seconds in (600.0, 60.0):
+            await store.create(begun(clock, ttl_seconds=ttl_seconds))
+        keys = await redis.client.keys(f"{redis.prefix}*")
+        left = sorted([await redis.client.pttl(key) / 1000 for key in keys])
+        assert left == pytest.approx([120, 660, 660], abs=20)

@@ -19,6 +19,7 @@ from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports.health import Health, HealthProbe
+from stoa.application.ports.message_bus import MessageBus
 from stoa.application.ports.session_store import SessionStore
 from stoa.domain.errors import BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
 from stoa.domain.identity import Principal
@@ -163,6 +164,7 @@ class World:
         heartbeat_seconds: float = 15.0,
         has_sessions: bool = False,
         shared: Callable[[ManualClock], tuple[SessionStore, Streams]] | None = None,
+        bus: MessageBus | None = None,
         ask_timeout_seconds: float = 10.0,
         principals: Mapping[str, Principal] = PRINCIPALS,
         caller_limits: Mapping[str, RateLimit] | None = None,
@@ -203,6 +205,7 @@ class World:
             page_size=page_size,
             states=self.states,
             sessions=self.sessions,
+            bus=bus,
             clock=self.clock,
             debounce_seconds=0.001,
             tick_seconds=tick_seconds,

@@ -161,6 +161,41 @@ async def test_without_its_redis_a_gateway_starts_but_is_not_ready_and_refuses_s
     assert "REDIS_URL" in caplog.text
 
 
+async def test_with_redis_tasks_and_announced_updates_are_shared_whatever_is_said_of_sessions(
+    tmp_path: Path, in_process_redis: str
+) -> None:
+    options = {"sessions": "none", "redis_url": in_process_redis}
+    extensions: Any = {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+    meta = {**envelope(), "io.modelcontextprotocol/clientCapabilities": extensions}
+    async with serving(tmp_path, **options) as one, serving(tmp_path, **options) as two:
+
+        async def ask(served: Served, method: str, params: Any, **rest: Any) -> Answer:
+            message, headers = modern(method, {**params, "_meta": meta})
+            sent = {name: value for name, value in headers.items() if value is not None}
+            sent |= {"authorization": f"Bearer {one.token()}", "content-type": "application/json"}
+            sent["accept"] = "application/json, text/event-stream"
+            return await send(served.app, "POST", "/mcp", headers=sent, body=json.dumps(message).encode(), **rest)
+
+        for served in (one, two):
+            served.gateway.tool(lambda: 1, name="dig", tasks="required")
+            served.gateway.resource("memo://one")(lambda: "text")
+        task = (await ask(one, "tools/call", {"name": "dig"})).json()["result"]
+        assert (await ask(two, "tasks/get", {"taskId": task["taskId"]})).json()["result"]["taskId"] == task["taskId"]
+        assert not (tmp_path / "data" / "tasks.db").exists()
+
+        told, gone = Answer(), asyncio.Event()
+        wanted = {"notifications": {"resourceSubscriptions": ["memo://one"]}}
+        listening = asyncio.create_task(ask(two, "subscriptions/listen", wanted, into=told, gone=gone))
+        async with asyncio.timeout(10):
+            while b"acknowledged" not in told.body:
+                await asyncio.sleep(0.001)
+            one.gateway.resource_updated("memo://one")
+            while b"notifications/resources/updated" not in told.body:
+                await asyncio.sleep(0.001)
+        gone.set()
+        await listening
+
+
 class _NoLimits(Provider):
     scope = Lifetime.APP
 

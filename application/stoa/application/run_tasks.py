@@ -30,12 +30,13 @@ from stoa.domain.errors import (
     TaskChanged,
     TaskInterrupted,
     TaskNotFound,
+    TasksUnavailable,
 )
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
-from stoa.domain.task import Task, TaskError, Work
+from stoa.domain.task import Task, TaskError, TaskStatus, Work
 from stoa.domain.tool import Tool
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,9 @@ CLOSE_SECONDS = 5.0
 """How long to wait for calls that were told to end; who does not is found out by its lease."""
 TICK_SECONDS = 1.0
 """How often a runner looks whether there is something to say: a lease to renew, a new status message."""
+
+END_TRIES = 10
+"""How often the end of a task is tried to be kept, a tick apart."""
 
 
 class TaskDoor(Protocol):
@@ -255,21 +259,44 @@ class RunTasks:
         is_due = task.lease_until is None or task.lease_until - now < timedelta(seconds=self._lease_seconds * 2 / 3)
         if run.work is None or not (is_due or message != task.message):
             return task
-        renewed = task.renewed(now, self._lease_seconds, message)
         try:
-            if await self._store.replace(renewed, task.version):
-                return renewed
+            kept = await self._keep(task, lambda then: then.renewed(now, self._lease_seconds, message))
         except StoaError as failure:
             _log.warning("the lease of a task could not be renewed: %s", failure.message)
             return task
-        run.work.cancel()  # only an end changes a task that somebody runs: it was cancelled, or is gone
-        return task
+        if kept is None:
+            run.work.cancel()
+        return kept or task
 
     async def _conclude(self, run: "_Run", task: Task) -> None:
+        """Tried again while the store is away: the call will not be."""
+        for tries_left in reversed(range(END_TRIES)):
+            try:
+                await self._keep_end(run, task)
+                return
+            except TasksUnavailable:
+                if not tries_left:
+                    raise
+                await asyncio.sleep(self.tick_seconds)
+
+    async def _keep_end(self, run: "_Run", task: Task) -> None:
         try:
-            await self._store.replace(self._end(run, task), task.version)
+            await self._keep(task, lambda then: self._end(run, then))
         except InvalidInput as refused:  # what cannot be kept
-            await self._store.replace(task.failed(self._door.error(refused), self._clock.now()), task.version)
+            error = self._door.error(refused)
+            await self._keep(task, lambda then: then.failed(error, self._clock.now()))
+
+    async def _keep(self, task: Task, change: Callable[[Task], Task]) -> Task | None:
+        """Change a task that is run here. None: it was cancelled, or is gone; nobody else changes it otherwise. A store
+        that could not answer may have kept an earlier change all the same: then that one is changed."""
+        changed = change(task)
+        if await self._store.replace(changed, task.version):
+            return changed
+        kept = await self._store.find(task.id)
+        if kept is None or kept.status is not TaskStatus.WORKING or kept.answers != task.answers:
+            return None  # with other answers it was begun again
+        changed = change(kept)
+        return changed if await self._store.replace(changed, kept.version) else None
 
     def _end(self, run: "_Run", task: Task) -> Task:
         now = self._clock.now()

@@ -31,6 +31,11 @@ class ResourceUpdate:
     audience: TenantId | None = None
     """Only this tenant is told; None: every tenant that sees the resource."""
 
+    @property
+    def is_announced(self) -> bool:
+        """A program said so, in this process; changes of the catalogue are seen in every process."""
+        return self.uri is not None
+
 
 class Updates:
     """Several updates, to be asked about many URIs."""

@@ -60,7 +60,13 @@ from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
 from stoa.infrastructure.openapi import OpenApiConverter
 from stoa.infrastructure.outbound import OutboundRules
 from stoa.infrastructure.outbox import OutboxMeteringSink, OutboxUsageLog
-from stoa.infrastructure.redis import RedisConnection, RedisEventStore, RedisMessageBus, RedisSessionStore
+from stoa.infrastructure.redis import (
+    RedisConnection,
+    RedisEventStore,
+    RedisMessageBus,
+    RedisSessionStore,
+    RedisTaskStore,
+)
 from stoa.infrastructure.rest import RestBackend
 from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
 from stoa.infrastructure.task_files import FileTaskStore
@@ -103,11 +109,18 @@ class Metering:
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """What replicas share, if REDIS_URL says where; its health is that of the bus."""
+
+    redis: RedisConnection | None
+    bus: RedisMessageBus | None
+
+
+@dataclass(frozen=True, slots=True)
 class SessionParts:
-    """Sessions of the handshake era, if there are any, and the health of where they are kept, if it can fail."""
+    """Sessions of the handshake era, if there are any."""
 
     sessions: Sessions | None
-    probes: tuple[HealthProbe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +220,20 @@ class Core(Provider):
         await outbox.close()
 
     @provide
-    async def tasks(self, settings: Settings, clock: Clock) -> AsyncIterator[TaskStore]:
-        store = FileTaskStore(settings.data_dir / "tasks.db", clock)
+    async def shared(self, settings: Settings) -> AsyncIterator[Shared]:
+        if settings.redis_url is None:
+            yield Shared(None, None)
+            return
+        redis = RedisConnection(settings.redis_url.get_secret_value())
+        bus = RedisMessageBus(redis)
+        yield Shared(redis, bus)
+        await bus.close()
+        await redis.close()
+
+    @provide
+    async def tasks(self, settings: Settings, clock: Clock, shared: Shared) -> AsyncIterator[TaskStore]:
+        redis, path = shared.redis, settings.data_dir / "tasks.db"
+        store = FileTaskStore(path, clock) if redis is None else RedisTaskStore(redis, clock)
         yield store
         await store.close()
 
@@ -316,18 +341,15 @@ class Doors(Provider):
         return RequestStates(secret, clock, resource.url)
 
     @provide
-    async def sessions(self, settings: Settings, clock: Clock) -> AsyncIterator[SessionParts]:
+    def sessions(self, settings: Settings, clock: Clock, shared: Shared) -> SessionParts:
+        redis = shared.redis
         if settings.sessions == "none":
-            yield SessionParts(None)
-        elif settings.sessions == "memory" or settings.redis_url is None:
-            yield SessionParts(Sessions(InMemorySessionStore(clock), Streams(InMemoryEventStore())))
-        else:
-            redis = RedisConnection(settings.redis_url.get_secret_value())
-            bus = RedisMessageBus(redis)
-            sessions = Sessions(RedisSessionStore(redis, clock), Streams(RedisEventStore(redis, clock), bus))
-            yield SessionParts(sessions, (bus,))
-            await bus.close()
-            await redis.close()
+            return SessionParts(None)
+        if settings.sessions == "memory" or redis is None:
+            return SessionParts(Sessions(InMemorySessionStore(clock), Streams(InMemoryEventStore())))
+        return SessionParts(
+            Sessions(RedisSessionStore(redis, clock), Streams(RedisEventStore(redis, clock), shared.bus))
+        )
 
     @provide
     async def engine(
@@ -338,8 +360,11 @@ class Doors(Provider):
         version: Version,
         states: RequestStates,
         parts: SessionParts,
+        shared: Shared,
     ) -> AsyncIterator[McpEngine]:
-        engine = McpEngine(gateway, resource, version, states=states, sessions=parts.sessions, clock=clock)
+        engine = McpEngine(
+            gateway, resource, version, states=states, sessions=parts.sessions, bus=shared.bus, clock=clock
+        )
         yield engine
         await engine.close()
 
@@ -356,17 +381,19 @@ class Doors(Provider):
         identity: Identity,
         version: Version,
         parts: SessionParts,
+        shared: Shared,
         container: AsyncContainer,
     ) -> Guard:
         watchers: list[asyncio.Task[None]] = []
-        shared = parts.sessions if settings.sessions == "redis" else None
+        sessions = parts.sessions if settings.sessions == "redis" else None
 
         async def start() -> None:
             if identity.keycloak is not None:
                 await identity.keycloak.start()
             await gateway.catalogue.execute()
-            if shared is not None:
-                await shared.open()
+            await engine.open()
+            if sessions is not None:
+                await sessions.open()
             _quieten_collector()
             watchers.append(asyncio.create_task(_watch("catalogue", gateway.catalogue.watch())))
             if policing.watch is not None:
@@ -377,12 +404,12 @@ class Doors(Provider):
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-            if shared is not None:
-                await shared.close()
+            if sessions is not None:
+                await sessions.close()
             await container.close()
 
         is_open = settings.identity == "none"
-        probes = [gateway.catalogue, policing.probe, metering.probe, *parts.probes]
+        probes = [gateway.catalogue, policing.probe, metering.probe, *filter(None, [shared.bus])]
         if identity.keycloak is not None:
             probes.append(identity.keycloak)
         return build_app(
@@ -440,9 +467,11 @@ async def serve_stdio(
         await container.get(Version),
         states=await container.get(RequestStates),
         sessions=Sessions(InMemorySessionStore(clock, idle_seconds=_LIFE_SECONDS), Streams(InMemoryEventStore())),
+        bus=(await container.get(Shared)).bus,
         clock=clock,
     )
     await gateway.catalogue.execute()
+    await engine.open()
     watcher = asyncio.create_task(_watch("catalogue", gateway.catalogue.watch()))
     try:
         shown = view or view_of(profile=(await container.get(Settings)).mcp_profile)

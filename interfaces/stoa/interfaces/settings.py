@@ -62,12 +62,13 @@ class Settings(BaseSettings):
     catalogue_path: CommaSeparated = ()
     """Manifest files and folders, comma-separated."""
     data_dir: Path = Path("var")
-    """Outbox, tasks and development keys; on a local disk."""
+    """Outbox, development keys and, without `redis_url`, tasks; on a local disk."""
     sessions: Literal["memory", "redis", "none"] = "memory"
     """Where sessions of MCP's handshake era are kept. `redis`: shared by all replicas and workers, and there after a
     restart. `none`: every request stands for itself, as it must where several processes answer and share nothing."""
     redis_url: SecretStr | None = None
-    """What replicas share: `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, or `rediss:` for TLS."""
+    """What replicas share: `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, or `rediss:` for TLS. Tasks are kept there,
+    and what programs announce reaches watchers on every replica; sessions too where `sessions` says so."""
     mcp_profile: Literal["portable", "faithful"] = "portable"
     """How MCP lists input schemas where the client's URL does not say: as every client understands them, or as they
     were declared."""

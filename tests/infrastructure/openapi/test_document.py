@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.infrastructure.openapi.documents import api, convert, messages, only_tool, operation, properties, swagger
 
@@ -126,6 +126,7 @@ JSON_VALUES = st.recursive(
 
 
 @given(JSON_VALUES)
+@example({"<<": [{"a": 1}]})
 def test_yaml_reads_json_as_json(value):
     assert parse_yaml(json.dumps(value)) == value
 

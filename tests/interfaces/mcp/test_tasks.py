@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.interfaces.doors import PRINCIPALS, SECRET, Answer, World, add_tools, envelope
+from tests.services import connections
 
 from stoa.application import Context, Gateway, ToolResult
 from stoa.application.memory.clock import ManualClock
@@ -19,6 +20,7 @@ from stoa.domain.dialogue import ElicitationRequest
 from stoa.domain.errors import InvalidInput, TasksUnavailable
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.task import Task
+from stoa.infrastructure.redis import RedisTaskStore
 from stoa.infrastructure.task_files import FileTaskStore
 
 EXTENSION = "io.modelcontextprotocol/tasks"
@@ -147,13 +149,21 @@ async def replicas(store: TaskStore, clock: ManualClock | None = None) -> AsyncG
         await store.close()
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "redis"])
 async def pair(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[tuple[Client, Client, Gate]]:
     clock = ManualClock()
-    memory = request.param == "memory"
-    store = InMemoryTaskStore(clock) if memory else FileTaskStore(tmp_path / "tasks.db", clock)
-    async with replicas(store, clock) as opened:
-        yield opened
+    async with AsyncExitStack() as stack:
+        store: TaskStore
+        match request.param:
+            case "memory":
+                store = InMemoryTaskStore(clock)
+            case "file":
+                store = FileTaskStore(tmp_path / "tasks.db", clock)
+            case _:
+                url = request.getfixturevalue("in_process_redis")
+                (redis,) = await stack.enter_async_context(connections(url))
+                store = RedisTaskStore(redis, clock)
+        yield await stack.enter_async_context(replicas(store, clock))
 
 
 @pytest.fixture
@@ -572,6 +582,41 @@ async def test_following_tasks_needs_the_extension_and_a_list_of_ids(client: One
     for wrong in ("x", [5], ["x"] * 51, {}):
         answer = await here.send("subscriptions/listen", {"notifications": {"taskIds": wrong}})
         assert (answer.status, answer.json()["error"]["code"]) == (400, -32602)
+
+
+class LosesAnswers(InMemoryTaskStore):
+    """Some changes are kept, and it says that they could not be."""
+
+    lost = 0
+
+    async def replace(self, task: Task, over: int) -> bool:
+        is_kept = await super().replace(task, over)
+        if self.lost:
+            self.lost -= 1
+            raise TasksUnavailable("The answer is lost")
+        return is_kept
+
+
+async def test_a_task_outlives_a_store_whose_answers_are_lost() -> None:
+    clock = ManualClock()
+    store = LosesAnswers(clock)
+    async with replicas(store, clock) as (here, _, gate):
+        task_id = await here.begin("wait")
+        await gate.reached.wait()
+        for _ in range(2):
+            store.lost = 1
+            clock.advance(20)  # its lease has to be renewed
+            async with asyncio.timeout(10):
+                while store.lost:
+                    await asyncio.sleep(0.001)
+        store.lost = 2
+        gate.opened.set()
+        assert (await here.until(task_id, "completed", "failed", "cancelled"))["status"] == "completed"
+        async with asyncio.timeout(10):
+            while here.world.engine._tasks._runs._runs:
+                await asyncio.sleep(0.001)
+        assert gate.runs == 1
+        assert statuses(here) == [("wait", "success")]
 
 
 async def test_who_hangs_up_before_the_task_is_kept_has_cancelled_the_call() -> None:

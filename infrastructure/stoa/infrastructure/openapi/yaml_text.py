@@ -58,13 +58,14 @@ def parse_yaml(text: str) -> Any:
 class _Frame:
     """A mapping or sequence that is being filled."""
 
-    __slots__ = ("anchor", "container", "key", "merges", "start")
+    __slots__ = ("anchor", "container", "is_merge", "key", "merges", "start")
 
     def __init__(self, container: Any, anchor: str | None, start: int) -> None:
         self.container = container
         self.anchor = anchor
         self.start = start
         self.key: Any = _NO_KEY
+        self.is_merge = False
         self.merges: list[JsonObject] = []
 
 
@@ -97,6 +98,7 @@ class _Builder:
         frame = self._frames[-1] if self._frames else None
         if frame is not None and frame.key is _NO_KEY and type(frame.container) is dict:
             frame.key = event.value  # a key is what stands there, never a number or a truth value
+            frame.is_merge = event.value == _MERGE and bool(event.implicit[0])  # in quotes it is a key as any
             if event.anchor:
                 self._anchors[event.anchor] = (event.value, 1)
             return
@@ -149,7 +151,8 @@ class _Builder:
             container.append(value)
             return
         key, frame.key = frame.key, _NO_KEY
-        if key == _MERGE and type(value) in {dict, list}:
+        is_merge, frame.is_merge = frame.is_merge, False
+        if is_merge and type(value) in {dict, list}:
             frame.merges += _merged(value, event)
         else:
             container[key] = value

@@ -4,5 +4,6 @@ from stoa.infrastructure.redis.connection import RedisConnection
 from stoa.infrastructure.redis.event_store import RedisEventStore
 from stoa.infrastructure.redis.message_bus import RedisMessageBus
 from stoa.infrastructure.redis.session_store import RedisSessionStore
+from stoa.infrastructure.redis.task_store import RedisTaskStore
 
-__all__ = ["RedisConnection", "RedisEventStore", "RedisMessageBus", "RedisSessionStore"]
+__all__ = ["RedisConnection", "RedisEventStore", "RedisMessageBus", "RedisSessionStore", "RedisTaskStore"]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import SystemClock
 from stoa.application.ports.clock import Clock
+from stoa.application.ports.message_bus import MessageBus
 from stoa.application.run_tasks import LEASE_SECONDS, TICK_SECONDS, RunTasks
 from stoa.domain.catalogue import CatalogueDiff
 from stoa.domain.errors import (
@@ -84,7 +85,8 @@ class McpEngine:
     """Answers one exchange at a time; keeps no state between them. `page_size`: entries on one page of a list.
     `states`: what a call with several rounds needs; without it another process cannot go on with what this one began.
     `sessions`: without them every request of the handshake era stands for itself. `lease_seconds`: how long a task may
-    go unheard of before it counts as lost; `tick_seconds`: how often it is looked at.
+    go unheard of before it counts as lost; `tick_seconds`: how often it is looked at. `bus`: where replicas tell each
+    other what programs announce, once it is `open`.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class McpEngine:
         page_size: int = PAGE_SIZE,
         states: RequestStates | None = None,
         sessions: Sessions | None = None,
+        bus: MessageBus | None = None,
         clock: Clock | None = None,
         debounce_seconds: float = DEBOUNCE_SECONDS,
         lease_seconds: float = LEASE_SECONDS,
@@ -112,7 +115,13 @@ class McpEngine:
         channels = Channels(states, sessions, clock, heartbeat_seconds)
         watch = gateway.watch_resources
         self.subscriptions = Subscriptions(
-            tuple(_LISTS.values()), lifecycle.server_info, clock, watch, sessions, debounce_seconds=debounce_seconds
+            tuple(_LISTS.values()),
+            lifecycle.server_info,
+            clock,
+            watch,
+            sessions,
+            bus=bus,
+            debounce_seconds=debounce_seconds,
         )
         gateway.registry.subscribe(self._publish)
         watch.subscribe(self.subscriptions.publish_update)
@@ -162,9 +171,14 @@ class McpEngine:
         """All methods: is it there in the handshake era, and in the stateless one?"""
         return {name: (method.in_handshake_era, method.in_stateless_era) for name, method in self._methods.items()}
 
+    async def open(self) -> None:
+        """Hear what programs announce on other replicas, and let those hear; for one process alone there is no need."""
+        await self.subscriptions.open()
+
     async def close(self) -> None:
         """End the calls that go on in the background; no exchange is answered afterwards."""
         await self._tasks.close()
+        await self.subscriptions.close()
 
     def answer(self, exchange: Exchange) -> Awaitable[Reply]:
         value: Any = None

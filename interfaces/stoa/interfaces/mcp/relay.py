@@ -1,4 +1,5 @@
-"""What one replica tells another about sessions: an answer for a call that runs there, a cancellation, an end.
+"""What one replica tells another: about sessions an answer for a call that runs there, a cancellation, an end; and what
+programs announce.
 
 A client's message may arrive at any replica. What is meant for a call that runs elsewhere goes over the message bus: an
 answer to the replica that asked, which the question's id names; the rest, which is rare, to all.
@@ -20,7 +21,6 @@ from stoa.domain.errors import SharedStateUnavailable
 _log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-_ALL = "replicas"
 _QUESTION = re.compile(r"server-([0-9a-f]{16})-[0-9a-f]{16}")
 
 Handlers = Mapping[str, Callable[..., None]]
@@ -28,26 +28,29 @@ Handlers = Mapping[str, Callable[..., None]]
 
 
 class Relay:
-    """`open` it to hear others; telling works without."""
+    """`open` it to hear others; telling works without. `topic`: who `tell_all` reaches; relays of one topic must know
+    the same kinds of messages."""
 
-    def __init__(self, bus: MessageBus, handlers: Handlers) -> None:
+    def __init__(self, bus: MessageBus, handlers: Handlers, topic: str = "replicas") -> None:
         self._bus = bus
         self._handlers = handlers
-        self._address = secrets.token_hex(8)
+        self._topic = topic
+        self.address = secrets.token_hex(8)
+        """Names this relay among all."""
         self._hearing: asyncio.Task[None] | None = None
 
     def new_question_id(self) -> str:
-        return f"server-{self._address}-{secrets.token_hex(8)}"
+        return f"server-{self.address}-{secrets.token_hex(8)}"
 
     async def tell_asker(self, question_id: str, kind: str, *values: Any) -> None:
         """Tell the replica that asked; nobody when the id is none of ours. Raises SharedStateUnavailable."""
         named = _QUESTION.fullmatch(question_id)
-        if named is not None and named[1] != self._address:
+        if named is not None and named[1] != self.address:
             await self._bus.publish(f"replica:{named[1]}", pydantic_core.to_json([kind, *values]))
 
     async def tell_all(self, kind: str, *values: Any) -> None:
-        """Raises SharedStateUnavailable."""
-        await self._bus.publish(_ALL, pydantic_core.to_json([kind, *values]))
+        """This relay too, while it is open. Raises SharedStateUnavailable."""
+        await self._bus.publish(self._topic, pydantic_core.to_json([kind, *values]))
 
     async def open(self) -> None:
         """Hear the others until `close`. Where the bus cannot be reached now, it is tried again and again."""
@@ -62,7 +65,7 @@ class Relay:
 
     async def _subscribe(self) -> Subscription | None:
         try:
-            return await self._bus.subscribe(_ALL, f"replica:{self._address}")
+            return await self._bus.subscribe(self._topic, f"replica:{self.address}")
         except SharedStateUnavailable:
             return None
 

@@ -1,7 +1,8 @@
 """Telling clients that a list or a resource changed: on the standalone streams of sessions, and on
 `subscriptions/listen` streams of the stateless era (2026-07-28, "Subscriptions").
 
-Bursts are folded: what changes within half a second is told once, at its end.
+Bursts are folded: what changes within half a second is told once, at its end, and what programs announced is passed
+on to the other replicas then.
 """
 
 import asyncio
@@ -15,12 +16,14 @@ from typing import Any
 import pydantic_core
 
 from stoa.application.ports.clock import Clock
+from stoa.application.ports.message_bus import MessageBus
 from stoa.application.watch_resources import ResourceUpdate, Updates, WatchResources
 from stoa.domain.errors import StoaError
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.json_value import JsonObject, is_array, is_object
 from stoa.domain.operation import OperationKey
 from stoa.interfaces.mcp import messages
+from stoa.interfaces.mcp.announcements import Announcements
 from stoa.interfaces.mcp.exchange import MethodCall, Reply
 from stoa.interfaces.mcp.feeds import Event, Feed
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault, RequestId, notification
@@ -49,7 +52,8 @@ class _Listener:
 
 
 class Subscriptions:
-    """`kinds`: the lists that can change here, `tools`, `prompts` or `resources`."""
+    """`kinds`: the lists that can change here, `tools`, `prompts` or `resources`. `bus`: where replicas pass on what
+    programs announce, once it is `open`."""
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class Subscriptions:
         watch: WatchResources,
         sessions: Sessions | None = None,
         *,
+        bus: MessageBus | None = None,
         debounce_seconds: float = DEBOUNCE_SECONDS,
     ) -> None:
         self._kinds = kinds
@@ -71,7 +76,21 @@ class Subscriptions:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due: set[tuple[str, TenantId | None]] = set()
         self._due_updates: set[ResourceUpdate] = set()
+        self._announcements = None if bus is None else Announcements(bus, self._schedule_update)
+        self._due_elsewhere: set[ResourceUpdate] = set()
         self._telling: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Hear what is announced on other replicas, and let them hear, until `close`."""
+        if self._announcements is not None:
+            self.attend()
+            await self._announcements.open()
+
+    async def close(self) -> None:
+        """What was announced here is still passed on."""
+        if self._announcements is not None:
+            self._pass_on()
+            await self._announcements.close()
 
     def attend(self) -> None:
         """From now on there is somebody to tell, in this event loop."""
@@ -83,7 +102,7 @@ class Subscriptions:
 
     def publish_update(self, update: ResourceUpdate) -> None:
         """What is read from a resource has changed. May be called from any thread."""
-        self._in_loop(self._schedule_update, update)
+        self._in_loop(self._schedule_own_update, update)
 
     def _in_loop(self, function: Callable[..., None], *arguments: Any) -> None:
         if self._loop is not None:
@@ -99,6 +118,11 @@ class Subscriptions:
         if (kind, owner) not in self._due and self._loop is not None:
             self._due.add((kind, owner))
             self._loop.call_later(self._debounce_seconds, self._tell, kind, owner)
+
+    def _schedule_own_update(self, update: ResourceUpdate) -> None:
+        if update.is_announced and self._announcements is not None:
+            self._due_elsewhere.add(update)
+        self._schedule_update(update)
 
     def _schedule_update(self, update: ResourceUpdate) -> None:
         if not self._due_updates and self._loop is not None:
@@ -118,6 +142,12 @@ class Subscriptions:
     def _tell_updates(self) -> None:
         updates, self._due_updates = Updates(self._due_updates), set()
         self._keep(self._tell_watchers(updates))
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._announcements is not None and self._due_elsewhere:
+            updates, self._due_elsewhere = self._due_elsewhere, set()
+            self._announcements.pass_on(updates)
 
     async def _tell_watchers(self, updates: Updates) -> None:
         async def is_told(caller: Principal, uri: str, watched: OperationKey) -> bool:
