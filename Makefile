@@ -47,6 +47,7 @@ clients: install
 policy:
 	tools/services/opa/build.sh infrastructure/stoa/infrastructure/opa/policies \
 		infrastructure/stoa/infrastructure/opa/default_bundle.tar.gz stoa/authz/decision stoa/visibility/visible
+	cd infrastructure/stoa/infrastructure/opa && sha256sum default_bundle.tar.gz >default_bundle.tar.gz.sha256
 
 bench: install
 	$(BIN)/python -m bench

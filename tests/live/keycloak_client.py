@@ -40,13 +40,13 @@ class Realm:
         form = {"subject_token": token, "subject_token_type": kind, "requested_token_type": kind}
         return self.token(grant_type=grant, audience=audience, **form, **GATEWAY)
 
-    def by_code(self, user: str) -> str:
+    def by_code(self, user: str, client: str = "stoa-cli") -> str:
         """Authorization code with PKCE, as a browser would go through it."""
         verifier = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         with httpx.Client(timeout=30) as http:
             query = {
-                "client_id": "stoa-cli",
+                "client_id": client,
                 "response_type": "code",
                 "scope": "openid",
                 "state": "s",
@@ -61,7 +61,7 @@ class Realm:
             assert form, page.text[:500]
             answer = http.post(html.unescape(form.group(1)), data={"username": user, "password": user})
             code = parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
-        form_data = {"client_id": "stoa-cli", "redirect_uri": REDIRECT, "code_verifier": verifier}
+        form_data = {"client_id": client, "redirect_uri": REDIRECT, "code_verifier": verifier}
         return self.token(grant_type="authorization_code", code=code, **form_data)
 
     def revoke(self, token: str) -> None:

@@ -81,6 +81,19 @@ async def test_a_browser_login_with_pkce_yields_the_same_person(realm, verifier)
     assert by_code.authorization_key == by_password.authorization_key
 
 
+async def test_an_mcp_client_logs_people_in_by_browser_only(realm, verifier):
+    principal = await verifier.verify(realm.by_code("bob", "stoa-mcp"))
+    assert (principal.tenant, principal.client) == ("globex", "stoa-mcp")
+    form = {"grant_type": "password", "client_id": "stoa-mcp", "username": "bob", "password": "bob"}
+    assert httpx.post(f"{realm.endpoint}/token", data=form, timeout=30).status_code in {400, 401}
+
+
+async def test_nobody_registers_a_client_without_an_administrator(realm):
+    registration = f"{realm.server.issuer}/clients-registrations/openid-connect"
+    answer = httpx.post(registration, json={"redirect_uris": ["https://evil.example/cb"]}, timeout=30)
+    assert answer.status_code == 403
+
+
 async def test_an_agent_with_client_credentials_is_a_viewer_of_its_tenant(realm, verifier):
     principal = await verifier.verify(realm.of_agent())
     assert (principal.tenant, principal.client) == ("acme", "stoa-agent")

@@ -15,7 +15,8 @@ from stoa.domain.policy import Obligations, PolicyQuery
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.tool import LocalBinding, Tool
 from stoa.infrastructure.opa import wasm as wasm_module
-from stoa.infrastructure.opa.embedded import OpaWasmPolicyEngine
+from stoa.infrastructure.opa.bundle import read_bundle
+from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
 from stoa.infrastructure.opa.module_cache import ModuleCache
 
 CALLER = Principal.of("ada", tenant="acme", roles=["viewer"])
@@ -119,6 +120,11 @@ def test_whatever_is_in_the_file_it_is_read_or_refused(tmp_path_factory, junk):
     path.write_bytes(junk)
     with pytest.raises(InvalidInput, match="not a policy bundle"):
         OpaWasmPolicyEngine(path)
+
+
+def test_the_bundle_that_ships_has_the_digest_beside_it():
+    digest = DEFAULT_BUNDLE.with_name("default_bundle.tar.gz.sha256").read_text().split()[0]
+    assert digest == read_bundle(DEFAULT_BUNDLE).digest
 
 
 async def test_only_what_the_policy_calls_cacheable_is_kept(tmp_path, monkeypatch):
