@@ -1,5 +1,6 @@
 """Policies in this process: what is kept, what is replaced, and what policies that misbehave do."""
 
+import asyncio
 import logging
 
 import pytest
@@ -154,6 +155,20 @@ async def test_another_bundle_replaces_the_policy_and_what_it_decided(tmp_path):
     deciding(tmp_path, {"allow": False, "cacheable": True})
     assert (await engine.decide(QUERY)).is_allowed
     assert await engine.reload()
+    assert not (await engine.decide(QUERY)).is_allowed
+
+
+async def test_the_file_is_watched(tmp_path):
+    engine = OpaWasmPolicyEngine(deciding(tmp_path, {"allow": True}))
+    before = engine.health().detail
+    watching = asyncio.create_task(engine.watch())
+    try:
+        async with asyncio.timeout(30):
+            while engine.health().detail == before:
+                deciding(tmp_path, {"allow": False})  # again and again: when the watch has begun is not known
+                await asyncio.sleep(0.05)
+    finally:
+        watching.cancel()
     assert not (await engine.decide(QUERY)).is_allowed
 
 
