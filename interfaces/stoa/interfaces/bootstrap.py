@@ -31,10 +31,13 @@ from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.credential_source import CredentialSource
+from stoa.application.ports.event_store import EventStore
 from stoa.application.ports.health import HealthProbe
+from stoa.application.ports.message_bus import MessageBus
 from stoa.application.ports.metering import MeteringSink, UsageLog
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.ports.session_store import SessionStore
 from stoa.application.ports.spec import SpecConverter, SpecSource
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_endpoint import TokenEndpoint
@@ -60,13 +63,6 @@ from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
 from stoa.infrastructure.openapi import OpenApiConverter
 from stoa.infrastructure.outbound import OutboundRules
 from stoa.infrastructure.outbox import OutboxMeteringSink, OutboxUsageLog
-from stoa.infrastructure.redis import (
-    RedisConnection,
-    RedisEventStore,
-    RedisMessageBus,
-    RedisSessionStore,
-    RedisTaskStore,
-)
 from stoa.infrastructure.rest import RestBackend
 from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
 from stoa.infrastructure.task_files import FileTaskStore
@@ -110,10 +106,20 @@ class Metering:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What replicas share, if REDIS_URL says where; its health is that of the bus."""
+    """What replicas share, where REDIS_URL says so."""
 
-    redis: RedisConnection | None
-    bus: RedisMessageBus | None
+    bus: MessageBus
+    probe: HealthProbe
+    sessions: SessionStore
+    events: EventStore
+    tasks: TaskStore
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """None: this process shares nothing."""
+
+    parts: Shared | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,20 +226,26 @@ class Core(Provider):
         await outbox.close()
 
     @provide
-    async def shared(self, settings: Settings) -> AsyncIterator[Shared]:
+    async def sharing(self, settings: Settings, clock: Clock) -> AsyncIterator[Sharing]:
         if settings.redis_url is None:
-            yield Shared(None, None)
+            yield Sharing(None)
             return
-        redis = RedisConnection(settings.redis_url.get_secret_value())
-        bus = RedisMessageBus(redis)
-        yield Shared(redis, bus)
+        from stoa.infrastructure import redis  # 6 MiB, for those who share something
+
+        connection = redis.RedisConnection(settings.redis_url.get_secret_value())
+        bus, tasks = redis.RedisMessageBus(connection), redis.RedisTaskStore(connection, clock)
+        sessions, events = redis.RedisSessionStore(connection, clock), redis.RedisEventStore(connection, clock)
+        yield Sharing(Shared(bus, bus, sessions, events, tasks))
+        await tasks.close()
         await bus.close()
-        await redis.close()
+        await connection.close()
 
     @provide
-    async def tasks(self, settings: Settings, clock: Clock, shared: Shared) -> AsyncIterator[TaskStore]:
-        redis, path = shared.redis, settings.data_dir / "tasks.db"
-        store = FileTaskStore(path, clock) if redis is None else RedisTaskStore(redis, clock)
+    async def tasks(self, settings: Settings, clock: Clock, sharing: Sharing) -> AsyncIterator[TaskStore]:
+        if sharing.parts is not None:
+            yield sharing.parts.tasks
+            return
+        store = FileTaskStore(settings.data_dir / "tasks.db", clock)
         yield store
         await store.close()
 
@@ -341,15 +353,13 @@ class Doors(Provider):
         return RequestStates(secret, clock, resource.url)
 
     @provide
-    def sessions(self, settings: Settings, clock: Clock, shared: Shared) -> SessionParts:
-        redis = shared.redis
+    def sessions(self, settings: Settings, clock: Clock, sharing: Sharing) -> SessionParts:
+        shared = sharing.parts
         if settings.sessions == "none":
             return SessionParts(None)
-        if settings.sessions == "memory" or redis is None:
+        if settings.sessions == "memory" or shared is None:
             return SessionParts(Sessions(InMemorySessionStore(clock), Streams(InMemoryEventStore())))
-        return SessionParts(
-            Sessions(RedisSessionStore(redis, clock), Streams(RedisEventStore(redis, clock), shared.bus))
-        )
+        return SessionParts(Sessions(shared.sessions, Streams(shared.events, shared.bus)))
 
     @provide
     async def engine(
@@ -360,11 +370,10 @@ class Doors(Provider):
         version: Version,
         states: RequestStates,
         parts: SessionParts,
-        shared: Shared,
+        sharing: Sharing,
     ) -> AsyncIterator[McpEngine]:
-        engine = McpEngine(
-            gateway, resource, version, states=states, sessions=parts.sessions, bus=shared.bus, clock=clock
-        )
+        bus = None if sharing.parts is None else sharing.parts.bus
+        engine = McpEngine(gateway, resource, version, states=states, sessions=parts.sessions, bus=bus, clock=clock)
         yield engine
         await engine.close()
 
@@ -381,7 +390,7 @@ class Doors(Provider):
         identity: Identity,
         version: Version,
         parts: SessionParts,
-        shared: Shared,
+        sharing: Sharing,
         container: AsyncContainer,
     ) -> Guard:
         watchers: list[asyncio.Task[None]] = []
@@ -409,7 +418,9 @@ class Doors(Provider):
             await container.close()
 
         is_open = settings.identity == "none"
-        probes = [gateway.catalogue, policing.probe, metering.probe, *filter(None, [shared.bus])]
+        probes = [gateway.catalogue, policing.probe, metering.probe]
+        if sharing.parts is not None:
+            probes.append(sharing.parts.probe)
         if identity.keycloak is not None:
             probes.append(identity.keycloak)
         return build_app(
