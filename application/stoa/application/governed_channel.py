@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from stoa.application.deadline import Deadline
 from stoa.application.passing_channel import PassingChannel
 from stoa.application.patient_channel import PatientChannel
 from stoa.application.ports.client_channel import ClientChannel
@@ -192,7 +193,7 @@ class GovernedChannel(PassingChannel):
     call's: it stands still while the client is waited for."""
 
     def __init__(
-        self, channel: ClientChannel, questions: Questions, call: AskingCall, deadline: asyncio.Timeout | None = None
+        self, channel: ClientChannel, questions: Questions, call: AskingCall, deadline: Deadline | None = None
     ) -> None:
         super().__init__(channel)
         self._questions = questions

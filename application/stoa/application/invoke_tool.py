@@ -19,6 +19,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from stoa.application.admit_caller import AdmitCaller
+from stoa.application.deadline import Deadline
 from stoa.application.governed_channel import AskingCall, GovernedChannel, Questions
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
@@ -187,7 +188,7 @@ class InvokeTool:
         obligations = NO_OBLIGATIONS if call.decision is None else call.decision.obligations
         governed: GovernedChannel | None = None
         try:
-            async with asyncio.timeout(tool.timeout_seconds) as deadline:
+            with Deadline(tool.timeout_seconds) as deadline:
                 if channel is not None:
                     asking = AskingCall(invocation, principal, tool, arguments, request_id)
                     governed = GovernedChannel(channel, self._questions, asking, deadline)
