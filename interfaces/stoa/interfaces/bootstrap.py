@@ -472,13 +472,14 @@ async def serve_stdio(
     """MCP at this process's standard input and output, until the client goes away or a signal says so. The container
     stays open. Without `credential` nobody vouches for the client, which only IDENTITY_PROVIDER=none lets in."""
     gateway, clock = await container.get(Gateway), await container.get(Clock)
+    shared = (await container.get(Sharing)).parts
     engine = McpEngine(
         gateway,
         await container.get(ProtectedResource),
         await container.get(Version),
         states=await container.get(RequestStates),
         sessions=Sessions(InMemorySessionStore(clock, idle_seconds=_LIFE_SECONDS), Streams(InMemoryEventStore())),
-        bus=(await container.get(Shared)).bus,
+        bus=None if shared is None else shared.bus,
         clock=clock,
     )
     await gateway.catalogue.execute()
