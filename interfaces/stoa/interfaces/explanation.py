@@ -18,6 +18,8 @@ def wire_explanation(found: Explanation) -> JsonObject:
             "reason": decision.reason,
             "rules": list(decision.rules),
             "missingScopes": sorted(decision.missing_scopes),
+            "redact": list(decision.obligations.redact),
+            "confirm": decision.obligations.confirm,
         },
         "limits": [
             {

@@ -79,6 +79,19 @@ async def test_many_who_ask_at_once_cause_one_fetch():
     assert at.provider.fetched == 1
 
 
+async def test_who_comes_while_keys_are_fetched_waits_for_them():
+    at = Arranged()
+    at.provider.gate = asyncio.Event()
+    first = asyncio.create_task(at.knows("one"))
+    for _ in range(5):
+        await asyncio.sleep(0)  # the fetch is under way
+    late = asyncio.create_task(at.knows("one"))
+    await asyncio.sleep(0)
+    at.provider.gate.set()
+    assert await asyncio.gather(first, late) == [True, True]
+    assert at.provider.fetched == 1
+
+
 async def test_a_provider_that_is_away_at_the_start_is_found_when_it_is_back():
     at = Arranged()
     at.provider.kids = None

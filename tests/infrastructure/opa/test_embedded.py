@@ -15,6 +15,7 @@ from stoa.domain.identity import Principal
 from stoa.domain.policy import Obligations, PolicyQuery
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.tool import LocalBinding, Tool
+from stoa.infrastructure.opa import embedded
 from stoa.infrastructure.opa import wasm as wasm_module
 from stoa.infrastructure.opa.bundle import read_bundle
 from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
@@ -61,9 +62,10 @@ async def test_an_allowing_decision_carries_its_obligations(tmp_path):
         {"allow": True, "obligations": {"confirm": 1}},
     ],
 )
-async def test_an_answer_of_another_shape_is_no_decision(tmp_path, value):
-    with pytest.raises(PolicyUnavailable):
+async def test_an_answer_of_another_shape_is_no_decision_and_one_log_line(tmp_path, value, caplog):
+    with caplog.at_level(logging.ERROR), pytest.raises(PolicyUnavailable):
         await OpaWasmPolicyEngine(deciding(tmp_path, value)).decide(QUERY)
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("value", [None, {}, "all", [True, "x"], [-1], [1]])
@@ -73,7 +75,7 @@ async def test_a_list_of_another_shape_shows_nothing(tmp_path, value):
 
 
 async def test_an_undefined_decision_is_no_decision(tmp_path):
-    with pytest.raises(PolicyUnavailable, match="undefined"):
+    with pytest.raises(PolicyUnavailable):
         await OpaWasmPolicyEngine(bundle_file(tmp_path / "b.tar.gz", module(result=[]))).decide(QUERY)
 
 
@@ -126,6 +128,17 @@ def test_whatever_is_in_the_file_it_is_read_or_refused(tmp_path_factory, junk):
 def test_the_bundle_that_ships_has_the_digest_beside_it():
     digest = DEFAULT_BUNDLE.with_name("default_bundle.tar.gz.sha256").read_text().split()[0]
     assert digest == read_bundle(DEFAULT_BUNDLE).digest
+
+
+async def test_a_long_list_is_whole_though_others_empty_the_cache_meanwhile(monkeypatch):
+    monkeypatch.setattr(embedded, "_BATCH", 2)
+    engine = OpaWasmPolicyEngine()
+    some = [TOOL.model_copy(update={"name": f"t{number}"}) for number in range(7)]
+    await engine.visible(CALLER, some[:3], "mcp")
+    listing = asyncio.create_task(engine.visible(CALLER, some, "mcp"))
+    await asyncio.sleep(0)
+    engine._loaded.visible.clear()
+    assert list(await listing) == some
 
 
 async def test_only_what_the_policy_calls_cacheable_is_kept(tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ class RemoteKeys(KeyProvider):
             key = await self._known(kid, alg)
             if key is not None:
                 return key
-        if self._may_fetch():
+        if self._fetching is not None or self._may_fetch():
             await self.refresh()
         if self._age_seconds() > STALE_SECONDS:
             raise IdentityUnavailable("Tokens cannot be verified at the moment: the identity provider does not answer")

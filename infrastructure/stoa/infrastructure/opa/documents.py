@@ -20,6 +20,10 @@ VISIBLE = "stoa/visibility/visible"
 _KEPT = 20_000
 
 
+class NotUnderstood(Exception):
+    """The answer is not of the documented shape. The text is for the log."""
+
+
 class InputWriter:
     """Writes inputs. What is known before the call (tool, principal) is written once and kept.
 
@@ -124,16 +128,16 @@ def _asked(question: Question) -> JsonObject:
 
 
 def decision_of(value: Any) -> tuple[Decision, bool]:
-    """The decision, and whether it holds for all arguments. Raises PolicyUnavailable for anything but the shape that
+    """The decision, and whether it holds for all arguments. Raises NotUnderstood for anything but the shape that
     docs/policy.md gives: an answer that is half understood could allow too much."""
     if value is None:
-        raise PolicyUnavailable(f"the policy leaves {DECISION} undefined")
+        raise NotUnderstood(f"the policy leaves {DECISION} undefined")
     if not is_object(value) or not isinstance(value.get("allow"), bool):
-        raise PolicyUnavailable(f"{DECISION} must be an object with allow: true or false")
+        raise NotUnderstood(f"{DECISION} must be an object with allow: true or false")
     is_allowed: bool = value["allow"]
     reason = value.get("reason", "")
     if not isinstance(reason, str):
-        raise PolicyUnavailable(f"{DECISION}: reason must be a string")
+        raise NotUnderstood(f"{DECISION}: reason must be a string")
     decision = Decision(
         is_allowed=is_allowed,
         reason=reason or ("allowed" if is_allowed else "denied"),
@@ -146,38 +150,38 @@ def decision_of(value: Any) -> tuple[Decision, bool]:
 
 
 def positions_of(value: Any, count: int) -> frozenset[int]:
-    """Which of `count` tools are visible. Raises PolicyUnavailable."""
+    """Which of `count` tools are visible. Raises NotUnderstood."""
     if not is_array(value) or not all(isinstance(one, int) and 0 <= one < count for one in value):
-        raise PolicyUnavailable(f"{VISIBLE} must be a list of positions in input.tools")
+        raise NotUnderstood(f"{VISIBLE} must be a list of positions in input.tools")
     return frozenset(value)
 
 
 def _texts(value: JsonObject, member: str) -> tuple[str, ...]:
     texts = value.get(member, [])
     if not is_array(texts) or not all(isinstance(text, str) for text in texts):
-        raise PolicyUnavailable(f"{DECISION}: {member} must be a list of strings")
+        raise NotUnderstood(f"{DECISION}: {member} must be a list of strings")
     return tuple(texts)
 
 
 def _max_tokens(value: Any) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
         return value
-    raise PolicyUnavailable(f"{DECISION}: max_tokens must be a whole number from 1")
+    raise NotUnderstood(f"{DECISION}: max_tokens must be a whole number from 1")
 
 
 def _obligations(value: Any) -> Obligations:
-    """Raises PolicyUnavailable also for one that is not known: what cannot be seen to must not be allowed."""
+    """Raises NotUnderstood also for one that is not known: what cannot be seen to must not be allowed."""
     if not is_object(value) or value.keys() - {"redact", "limit", "confirm"}:
-        raise PolicyUnavailable(f"{DECISION}: obligations are redact, limit and confirm")
+        raise NotUnderstood(f"{DECISION}: obligations are redact, limit and confirm")
     if not value:
         return NO_OBLIGATIONS
     confirm = value.get("confirm")
     if confirm is not None and not isinstance(confirm, str):
-        raise PolicyUnavailable(f"{DECISION}: obligations.confirm must be a sentence")
+        raise NotUnderstood(f"{DECISION}: obligations.confirm must be a sentence")
     try:
         return Obligations(_texts(value, "redact"), _limit(value.get("limit")), confirm)
     except ValueError as caught:
-        raise PolicyUnavailable(f"{DECISION}: {caught}") from caught
+        raise NotUnderstood(f"{DECISION}: {caught}") from caught
 
 
 def _limit(value: Any) -> RateLimit | None:
@@ -188,4 +192,4 @@ def _limit(value: Any) -> RateLimit | None:
         return RateLimit(requests_per_minute=members.get("requestsPerMinute", 0), burst=members.get("burst", 1))
     except ValidationError as caught:
         message = "obligations.limit needs requestsPerMinute and burst, whole numbers from 1"
-        raise PolicyUnavailable(f"{DECISION}: {message}") from caught
+        raise NotUnderstood(f"{DECISION}: {message}") from caught

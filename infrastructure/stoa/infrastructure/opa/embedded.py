@@ -6,9 +6,10 @@ each time. A new bundle brings its own, empty, cache, so nothing outlives the po
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from watchfiles import Change, awatch  # pyright: ignore[reportUnknownVariableType]
 
@@ -19,10 +20,11 @@ from stoa.domain.identity import Principal
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, Door, PolicyQuery
 from stoa.infrastructure.opa.bundle import Bundle, read_bundle
-from stoa.infrastructure.opa.documents import DECISION, VISIBLE, InputWriter, decision_of, positions_of
+from stoa.infrastructure.opa.documents import DECISION, VISIBLE, InputWriter, NotUnderstood, decision_of, positions_of
 from stoa.infrastructure.opa.module_cache import ModuleCache
 from stoa.infrastructure.opa.wasm import Compiler, PolicyBroke, WasmPolicy
 
+T = TypeVar("T")
 O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
 
 DEFAULT_BUNDLE = Path(__file__).with_name("default_bundle.tar.gz")
@@ -70,39 +72,28 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
         kept = loaded.decisions.get(key) if query.question is None else None
         if kept is not None:
             return kept
-        decision, is_cacheable = decision_of(self._evaluate(loaded, DECISION, self._writer.question(query)))
+        decision, is_cacheable = self._evaluate(loaded, DECISION, self._writer.question(query), decision_of)
         if is_cacheable and query.question is None:
             _bound(loaded.decisions)
             loaded.decisions[key] = decision
         return decision
 
     async def visible(self, principal: Principal, tools: Sequence[O], door: Door) -> Sequence[O]:
-        loaded = self._loaded
-        who = principal.authorization_key
-        unknown = [tool for tool in tools if (who, tool.fingerprint, door) not in loaded.visible]
-        if len(loaded.visible) + len(unknown) > _KEPT:
-            loaded.visible.clear()
-            unknown = list(tools)
-        answers: dict[str, bool] = {}
+        loaded, who = self._loaded, principal.authorization_key
+        # Its own copy: others may empty the cache while a long list is being decided.
+        answers = {tool.fingerprint: loaded.visible.get((who, tool.fingerprint, door)) for tool in tools}
+        unknown = [tool for tool in tools if answers[tool.fingerprint] is None]
         for start in range(0, len(unknown), _BATCH):
             if start:
                 await asyncio.sleep(0)  # a long list must not keep other calls waiting
             batch: list[Operation] = [*unknown[start : start + _BATCH]]
-            found = positions_of(
-                self._evaluate(loaded, VISIBLE, self._writer.listing(principal, batch, door)), len(batch)
-            )
+            document = self._writer.listing(principal, batch, door)
+            found = self._evaluate(loaded, VISIBLE, document, partial(positions_of, count=len(batch)))
             answers.update((tool.fingerprint, position in found) for position, tool in enumerate(batch))
-        for fingerprint, is_visible in answers.items():
-            loaded.visible[who, fingerprint, door] = is_visible
-        return [
-            tool
-            for tool in tools
-            if (
-                answers[tool.fingerprint]
-                if tool.fingerprint in answers
-                else loaded.visible[who, tool.fingerprint, door]
-            )
-        ]
+        if len(loaded.visible) + len(unknown) > _KEPT:
+            loaded.visible.clear()
+        loaded.visible.update(((who, tool.fingerprint, door), bool(answers[tool.fingerprint])) for tool in unknown)
+        return [tool for tool in tools if answers[tool.fingerprint]]
 
     async def watch(self) -> None:
         """Reload when the file changes. Runs until it is cancelled."""
@@ -144,10 +135,10 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
             raise InvalidInput(f"{self.path}: build it with the entrypoint {' and '.join(missing)}")
         return _Loaded(policy, bundle.digest)
 
-    def _evaluate(self, loaded: _Loaded, entrypoint: str, document: bytes) -> object:
+    def _evaluate(self, loaded: _Loaded, entrypoint: str, document: bytes, read: Callable[[Any], T]) -> T:
         try:
-            return loaded.policy.evaluate(entrypoint, document)
-        except PolicyBroke as caught:
+            return read(loaded.policy.evaluate(entrypoint, document))
+        except (PolicyBroke, NotUnderstood) as caught:
             _log.error("the policy gave no decision: %s", caught, extra={"digest": loaded.digest})
             raise PolicyUnavailable("The policy gave no decision, so the call is refused") from caught
 

@@ -7,7 +7,8 @@ refused at once instead of waiting one after the other.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
@@ -22,8 +23,9 @@ from stoa.domain.identity import Principal
 from stoa.domain.json_value import is_object
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, Door, PolicyQuery
-from stoa.infrastructure.opa.documents import DECISION, VISIBLE, InputWriter, decision_of, positions_of
+from stoa.infrastructure.opa.documents import DECISION, VISIBLE, InputWriter, NotUnderstood, decision_of, positions_of
 
+T = TypeVar("T")
 O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
 
 TIMEOUT_SECONDS = 1.0
@@ -33,6 +35,8 @@ FAILURES_BEFORE_PAUSE = 5
 PAUSE_SECONDS = 1.0
 _BATCH = 1000
 _REFUSED = "The policy server gave no decision, so the call is refused"
+
+_FAILURES = (aiohttp.ClientError, TimeoutError, ValueError, NotUnderstood)
 
 _log = logging.getLogger(__name__)
 
@@ -55,15 +59,15 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
         self._health = Health(False, "not asked yet")
 
     async def decide(self, query: PolicyQuery) -> Decision:
-        decision, _ = decision_of(await self._ask(DECISION, self._writer.question(query)))
+        decision, _ = await self._ask(DECISION, self._writer.question(query), decision_of)
         return decision
 
     async def visible(self, principal: Principal, tools: Sequence[O], door: Door) -> Sequence[O]:
         found: list[O] = []
         for start in range(0, len(tools), _BATCH):
             batch = tools[start : start + _BATCH]
-            answer = await self._ask(VISIBLE, self._writer.listing(principal, [*batch], door))
-            positions = positions_of(answer, len(batch))
+            document = self._writer.listing(principal, [*batch], door)
+            positions = await self._ask(VISIBLE, document, partial(positions_of, count=len(batch)))
             found += [tool for position, tool in enumerate(batch) if position in positions]
         return found
 
@@ -76,11 +80,9 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
     async def probe(self) -> None:
         """Ask for a decision about nothing: a server without the policy leaves it undefined."""
         try:
-            decision_of(pydantic_core.from_json(await self._post(DECISION, b"{}")).get("result"))
-        except PolicyUnavailable as caught:
-            self._become(Health(False, caught.message))
-        except (aiohttp.ClientError, TimeoutError, ValueError, AttributeError) as caught:
-            self._become(Health(False, f"{self._url}: {type(caught).__name__}"))
+            decision_of(await self._value(DECISION, b"{}"))
+        except _FAILURES as caught:
+            self._become(Health(False, f"{self._url}: {_reason(caught)}"))
         else:
             self._become(Health(True, str(self._url)))
 
@@ -92,17 +94,21 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
         if session is not None:
             await session.close()
 
-    async def _ask(self, rule: str, document: bytes) -> Any:
+    async def _ask(self, rule: str, document: bytes, read: Callable[[Any], T]) -> T:
         if self._clock.monotonic_ns() < self._closed_until_ns:
             raise PolicyUnavailable(_REFUSED)
         try:
-            answer = pydantic_core.from_json(await self._post(rule, document))
-            if not is_object(answer):
-                raise ValueError("no object")
-        except (aiohttp.ClientError, TimeoutError, ValueError) as caught:
+            answer = read(await self._value(rule, document))
+        except _FAILURES as caught:
             self._failed(caught)
             raise PolicyUnavailable(_REFUSED) from caught
         self._failures = 0
+        return answer
+
+    async def _value(self, rule: str, document: bytes) -> Any:
+        answer = pydantic_core.from_json(await self._post(rule, document))
+        if not is_object(answer):
+            raise NotUnderstood("the answer is no object")
         return answer.get("result")
 
     async def _post(self, rule: str, document: bytes) -> bytes:
@@ -126,8 +132,7 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
 
     def _failed(self, caught: Exception) -> None:
         self._failures += 1
-        reason = f"{type(caught).__name__}: {caught}" if isinstance(caught, ValueError) else type(caught).__name__
-        _log.error("the policy server at %s gave no decision: %s", self._url, reason)
+        _log.error("the policy server gave no decision: %s: %s", self._url, _reason(caught))
         if self._failures >= FAILURES_BEFORE_PAUSE:
             self._failures = 0
             self._closed_until_ns = self._clock.monotonic_ns() + int(PAUSE_SECONDS * 1e9)
@@ -137,3 +142,9 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
             level = logging.INFO if health.is_ready else logging.ERROR
             _log.log(level, "policy server: %s", health.detail)
         self._health = health
+
+
+def _reason(caught: Exception) -> str:
+    """For operators; what aiohttp says of a connection names addresses, its class is enough."""
+    is_own = isinstance(caught, (NotUnderstood, ValueError))
+    return f"{type(caught).__name__}: {caught}" if is_own else type(caught).__name__

@@ -108,6 +108,10 @@ def _drawn(caller: str, found: Explanation, wire: JsonObject) -> Table:
     if found.decision is not None:
         verdict = "allowed" if found.decision.is_allowed else "denied"
         rows.append(["authorise", f"{verdict}: {found.decision.reason} ({', '.join(found.decision.rules)})"])
+        if found.decision.obligations.confirm is not None:
+            rows.append(["confirm", f"the user is asked: {found.decision.obligations.confirm}"])
+        if found.decision.obligations.redact:
+            rows.append(["redact", ", ".join(found.decision.obligations.redact)])
     rows += [
         ["limit", f"{one.name}: {one.left} left of {one.limit.burst} at once, {one.limit.requests_per_minute} a minute"]
         for one in found.limits
