@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import aiohttp
 
 from stoa.infrastructure.outbound import ANYWHERE, OutboundRules
+from stoa.infrastructure.outbound.body import AnswerTooLong, bounded_body
 from stoa.infrastructure.outbound.connector import guarded_connector
 
 TIMEOUT_SECONDS = 5.0
@@ -45,12 +46,9 @@ class ProviderClient:
             )
         try:
             async with self._session.request(method, url, data=form, allow_redirects=False) as response:
-                body = bytearray()
-                async for chunk in response.content.iter_chunked(65536):
-                    body += chunk
-                    if len(body) > MAX_ANSWER_BYTES:
-                        raise ValueError(f"{url} answered more than {MAX_ANSWER_BYTES} bytes")
-                return response.status, bytes(body)
+                return response.status, await bounded_body(response, MAX_ANSWER_BYTES)
+        except AnswerTooLong as caught:
+            raise ValueError(f"{url} answered {caught}") from caught
         except aiohttp.ClientError as caught:  # its text may quote what was sent
             problem = f"{url} failed: {type(caught).__name__}"
         raise OSError(problem)

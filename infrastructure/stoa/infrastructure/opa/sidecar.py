@@ -24,6 +24,7 @@ from stoa.domain.json_value import is_object
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, Door, PolicyQuery
 from stoa.infrastructure.opa.documents import DECISION, VISIBLE, InputWriter, NotUnderstood, decision_of, positions_of
+from stoa.infrastructure.outbound.body import bounded_body
 
 T = TypeVar("T")
 O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
@@ -123,12 +124,7 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
         async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
             if response.status != 200:
                 raise ValueError(f"status {response.status}")
-            answer = bytearray()
-            async for chunk in response.content.iter_chunked(65536):
-                answer += chunk
-                if len(answer) > MAX_ANSWER_BYTES:
-                    raise ValueError("the answer is too long")
-            return bytes(answer)
+            return await bounded_body(response, MAX_ANSWER_BYTES)
 
     def _failed(self, caught: Exception) -> None:
         self._failures += 1

@@ -16,6 +16,7 @@ from aiohttp.http import HttpProcessingError
 from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.domain.errors import BackendError, BackendSpokeNonsense, BackendTimedOut, BackendUnavailable, StoaError
 from stoa.infrastructure.outbound import ANYWHERE, ForbiddenAddress, OutboundRules
+from stoa.infrastructure.outbound.body import AnswerTooLong, bounded_body
 from stoa.infrastructure.outbound.connector import guarded_connector
 from stoa.infrastructure.upstream_tokens import answers
 
@@ -66,12 +67,7 @@ class HttpTokenEndpoint(TokenEndpoint):
         }
         body = urlencode(_form(request)).encode("ascii")
         async with session.post(request.url, data=body, headers=headers, allow_redirects=False) as response:
-            answer = bytearray()
-            while chunk := await response.content.readany():
-                answer += chunk
-                if len(answer) > MAX_ANSWER_BYTES:
-                    raise _TooLong
-            return response.status, bytes(answer)
+            return response.status, await bounded_body(response, MAX_ANSWER_BYTES)
 
     def _session(self, scheme: str) -> aiohttp.ClientSession:
         session = self._sessions.get(scheme)
@@ -83,10 +79,6 @@ class HttpTokenEndpoint(TokenEndpoint):
                 trust_env=False,
             )
         return session
-
-
-class _TooLong(ValueError):
-    """The answer is longer than any answer of a token endpoint."""
 
 
 def _form(request: TokenRequest) -> dict[str, str]:
@@ -115,7 +107,9 @@ def _translated(caught: Exception) -> tuple[BackendError, str]:
     reason = type(caught).__name__
     if isinstance(caught, TimeoutError):
         return BackendTimedOut("The authorization server of the back end did not answer in time"), reason
-    if isinstance(caught, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, HttpProcessingError, _TooLong)):
+    if isinstance(
+        caught, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, HttpProcessingError, AnswerTooLong)
+    ):
         return BackendSpokeNonsense("The authorization server of the back end did not answer like one"), reason
     if isinstance(caught, UnicodeError):
         return BackendUnavailable("The tool's secret cannot be sent; store clientId and clientSecret as UTF-8"), reason
