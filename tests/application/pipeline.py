@@ -18,6 +18,7 @@ from stoa.application.memory.rate_limiter import InMemoryRateLimiter
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports import BackendCall, CallContext, ToolBackend
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
+from stoa.domain.caller_limits import CallerLimits
 from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation, Outcome
@@ -124,7 +125,9 @@ class Pipeline:
             verifier=self.verifier,
             limiter=self.limiter,
             clock=self.clock,
-            limits=dict.fromkeys(["cpi-admin", "tenant-admin", "devops", "viewer"], limit),
+            limits=CallerLimits(
+                roles=dict.fromkeys(["cpi-admin", "tenant-admin", "devops", "viewer"], limit), **parts.get("limits", {})
+            ),
             anonymous=anonymous,
         )
         self.invoke_tool = InvokeTool(
@@ -146,9 +149,16 @@ class Pipeline:
 
     def _trace_parts(self) -> None:
         self._wrap(self.verifier, "verify", lambda token: "authenticate")
-        self._wrap(self.limiter, "take", lambda key, limit: f"limit {key.partition(':')[0]}")
+        self._wrap(self.limiter, "take", lambda claims: "limit " + " ".join(claim.name for claim in claims))
         self._wrap(self.policy, "decide", lambda query: "authorise")
         self._wrap(self.sink, "record", lambda event, is_admitted: "record")
+        refusal = self.limiter.refusal
+
+        def traced_refusal(claims: Any) -> Any:
+            self.trace.append("known limit")
+            return (self.instead.get("known limit") or refusal)(claims)
+
+        self.limiter.refusal = traced_refusal
         admit = self.sink.admit
 
         def traced_admit() -> None:

@@ -105,39 +105,40 @@ CASES = {
         call={"credential": BearerToken("good")}, last="authenticate",
     ),
     "caller limit": Case(
-        Status.RATE_LIMITED, QuotaExceeded, limit=ONE_A_MINUTE, calls_before=1, last="limit caller"
+        Status.RATE_LIMITED, QuotaExceeded, limit=ONE_A_MINUTE, calls_before=1, last="known limit"
     ),
     "limiter away": Case(
         Status.ERROR, LimiterUnavailable, _instead("limit caller", LimiterUnavailable("away")), last="limit caller"
     ),
     "defect in the limiter": Case(Status.ERROR, StoaError, _instead("limit caller", DEFECT), last="limit caller"),
-    "unknown tool": Case(Status.INVALID, ToolNotFound, call={"tool": "nothing"}, last="find"),
-    "another tenant's tool": Case(Status.INVALID, ToolNotFound, tool={"tenant": "beta"}, last="find"),
+    "unknown tool": Case(Status.INVALID, ToolNotFound, call={"tool": "nothing"}, last="limit caller"),
+    "another tenant's tool": Case(Status.INVALID, ToolNotFound, tool={"tenant": "beta"}, last="limit caller"),
     "another tenant's catalogue": Case(
         Status.INVALID, ToolNotFound, tool={"tenant": "beta"}, call={"tenant": "beta"}, last="limit caller"
     ),
-    "disabled tool": Case(Status.INVALID, ToolNotFound, tool={"enabled": False}, last="find"),
+    "disabled tool": Case(Status.INVALID, ToolNotFound, tool={"enabled": False}, last="limit caller"),
     "denied": Case(
-        Status.UNAUTHORIZED, NotPermitted, tool={"annotations": ToolAnnotations(read_only_hint=False)}, last="authorise"
+        Status.UNAUTHORIZED, NotPermitted, tool={"annotations": ToolAnnotations(read_only_hint=False)},
+        last="limit caller",
     ),
     "policy away": Case(
-        Status.ERROR, PolicyUnavailable, _instead("authorise", PolicyUnavailable("away")), last="authorise"
+        Status.ERROR, PolicyUnavailable, _instead("authorise", PolicyUnavailable("away")), last="limit caller"
     ),
-    "defect in the policy": Case(Status.ERROR, StoaError, _instead("authorise", DEFECT), last="authorise"),
+    "defect in the policy": Case(Status.ERROR, StoaError, _instead("authorise", DEFECT), last="limit caller"),
     "tool limit": Case(
-        Status.RATE_LIMITED, QuotaExceeded, tool={"rate_limit": ONE_A_MINUTE}, calls_before=1, last="limit tool"
+        Status.RATE_LIMITED, QuotaExceeded, tool={"rate_limit": ONE_A_MINUTE}, calls_before=1, last="limit caller tool"
     ),
     "limiter away later": Case(
-        Status.ERROR, LimiterUnavailable, _instead("limit tool", LimiterUnavailable("away")),
-        tool={"rate_limit": ONE_A_MINUTE}, last="limit tool",
+        Status.ERROR, LimiterUnavailable, _instead("limit caller tool", LimiterUnavailable("away")),
+        tool={"rate_limit": ONE_A_MINUTE}, last="limit caller tool",
     ),
     "invalid arguments": Case(
         Status.INVALID, InvalidArguments, call={"arguments": {"n": "many"}},
-        tool={"rate_limit": ONE_A_MINUTE}, last="limit tool",
+        tool={"rate_limit": ONE_A_MINUTE}, last="limit caller tool",
     ),
     "no object": Case(
         Status.INVALID, InvalidArguments, call={"arguments": [1]},
-        tool={"rate_limit": ONE_A_MINUTE}, last="limit tool",
+        tool={"rate_limit": ONE_A_MINUTE}, last="limit caller tool",
     ),
 }  # fmt: skip
 
@@ -174,16 +175,17 @@ async def test_the_stages_are_passed_in_their_order():
     pipeline = Pipeline(tool(rate_limit=ONE_A_MINUTE))
     assert (await pipeline.invoke(credential=BearerToken("good"))).status is Status.SUCCESS
     assert pipeline.trace == [
-        "authenticate", "limit caller", "find", "authorise", "limit tool", "admit", "call", "record",
+        "authenticate", "known limit", "find", "authorise", "limit caller tool", "admit", "call", "record",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("step", ["authenticate", "limit caller", "authorise", "limit tool"])
+@pytest.mark.parametrize("step", ["authenticate", "authorise", "limit caller tool"])
 async def test_after_a_refusal_no_later_stage_is_entered(step):
     pipeline = Pipeline(tool(rate_limit=ONE_A_MINUTE))
     pipeline.instead[step] = raises(PolicyUnavailable("no"))
     await pipeline.invoke(credential=BearerToken("good"))
-    assert pipeline.trace[-2:] == [step, "record"]
+    counted = ["limit caller"] if step == "authorise" else []
+    assert pipeline.trace[-2 - len(counted) :] == [step, *counted, "record"]
     assert pipeline.backend.received == []
 
 

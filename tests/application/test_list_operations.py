@@ -8,6 +8,7 @@ from tests.strategies import DOORS, few_names, few_tenants, principals, prompts,
 
 from stoa.application.list_operations import ListQuery
 from stoa.application.memory.policy_engine import DEFAULT_RULES, RulesPolicyEngine
+from stoa.application.memory.rate_limiter import Unlimited
 from stoa.domain.catalogue import Catalogue
 from stoa.domain.errors import InvalidInput, NotAuthenticated, NotPermitted, QuotaExceeded, ToolNotFound
 from stoa.domain.rate_limit import RateLimit
@@ -33,8 +34,7 @@ async def names(pipeline, query=ListQuery(), credential=ANN, door="mcp"):
 )
 async def test_what_is_listed_is_exactly_what_can_be_called(catalogue, caller, tenant, door, more_rules):
     open_tools = [one.model_copy(update={"rate_limit": None}) for one in catalogue]
-    pipeline = Pipeline(*open_tools, policy=RulesPolicyEngine([*DEFAULT_RULES, *more_rules]))
-    pipeline.invoke_tool._admission._limit_of[caller.roles] = RateLimit(requests_per_minute=60_000_000, burst=1000)
+    pipeline = Pipeline(*open_tools, policy=RulesPolicyEngine([*DEFAULT_RULES, *more_rules]), limiter=Unlimited())
     for kind, candidates in CANDIDATES.items():
         use_case = {"tool": pipeline.list_tools, "prompt": pipeline.list_prompts}.get(kind, pipeline.list_resources)
         page = await use_case.execute(caller, ListQuery(tenant=tenant), door)
@@ -66,8 +66,8 @@ async def test_a_uri_can_be_read_exactly_when_its_resource_or_template_is_listed
     pipeline = Pipeline(
         *(one.model_copy(update={"rate_limit": None}) for one in catalogue),
         policy=RulesPolicyEngine([*DEFAULT_RULES, *more_rules]),
+        limiter=Unlimited(),
     )
-    pipeline.invoke_tool._admission._limit_of[caller.roles] = RateLimit(requests_per_minute=60_000_000, burst=1000)
     listed = set()
     for templates in (False, True):
         page = await pipeline.list_resources.execute(caller, ListQuery(templates=templates), door)

@@ -7,6 +7,7 @@ import pytest
 from stoa.application import Context, Gateway, Principal
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.resource_access import MAX_DEPTH
+from stoa.domain.caller_limits import CallerLimits
 from stoa.domain.errors import BackendUnavailable, NotPermitted, QuotaExceeded, ResourceUnreadable
 from stoa.domain.metering import Status
 from stoa.domain.rate_limit import RateLimit
@@ -18,7 +19,7 @@ BOB = Principal.of("bob", tenant="beta", roles=["viewer"])
 
 def _gateway(limits: Mapping[str, RateLimit] | None = None) -> tuple[Gateway, InMemoryMeteringSink]:
     sink = InMemoryMeteringSink()
-    gateway = Gateway(sink=sink) if limits is None else Gateway(sink=sink, caller_limits=limits)
+    gateway = Gateway(sink=sink) if limits is None else Gateway(sink=sink, limits=CallerLimits(roles=limits))
 
     @gateway.resource("memo://items/{item}", mime_type="text/plain")
     async def item(item: str) -> str:

@@ -21,6 +21,7 @@ from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.message_bus import MessageBus
 from stoa.application.ports.session_store import SessionStore
+from stoa.domain.caller_limits import CallerLimits
 from stoa.domain.errors import BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
 from stoa.domain.identity import Principal
 from stoa.domain.metering import MeteringEvent
@@ -186,7 +187,7 @@ class World:
             "verifier": InMemoryTokenVerifier(principals, self.clock),
             "sink": self.sink,
             "observers": [self.observer, self.audit],
-            "caller_limits": unlimited if caller_limits is None else caller_limits,
+            "limits": CallerLimits(roles=unlimited if caller_limits is None else caller_limits),
             "anonymous": anonymous,
         }
         self.gateway = Gateway(**(options | parts))

@@ -6,8 +6,9 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from stoa.domain.caller_limits import ROLE_LIMITS
 from stoa.domain.identity import TenantId
-from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit
+from stoa.domain.rate_limit import RateLimit
 from stoa.interfaces.settings import Settings, describe_settings_error
 
 
@@ -28,7 +29,7 @@ def test_nothing_needs_to_be_set() -> None:
     assert settings.metering_enabled
     assert settings.rate_limit_enabled
     assert settings.audiences == {"stoa-mcp-gateway", "http://127.0.0.1:8080/mcp"}
-    assert settings.caller_limits == ROLE_LIMITS
+    assert settings.limits.roles == ROLE_LIMITS
     assert ".gostoa.dev" in settings.hosts
 
 
@@ -59,7 +60,7 @@ def test_every_value_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) ->
     assert (settings.log_level, settings.secrets_dir) == ("warning", Path("/s"))
     assert not settings.client_requests.to_domain().of(TenantId("acme")).sampling
     assert settings.base_domain == "gostoa.dev", "an empty variable is no value"
-    assert settings.caller_limits == ROLE_LIMITS | {"viewer": RateLimit(requests_per_minute=5, burst=2)}
+    assert settings.limits.roles == ROLE_LIMITS | {"viewer": RateLimit(requests_per_minute=5, burst=2)}
 
 
 def test_the_address_of_redis_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:

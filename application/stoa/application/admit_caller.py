@@ -1,21 +1,25 @@
-"""The first two stages of every use case: authenticate, then the caller's own limit.
+"""The first two stages of every use case: authenticate, then the limits of the caller and of its tenant.
 
 They stand together because nothing may be looked up, and no work done, for a stranger or for a flood.
 """
 
-from collections.abc import Mapping
-
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.token_verifier import TokenVerifier
+from stoa.domain.caller_limits import CallerLimits
 from stoa.domain.errors import NotAuthenticated, QuotaExceeded
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import BearerToken, Credential
-from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit, caller_limit
+from stoa.domain.operation import Operation
+from stoa.domain.policy import Decision
+from stoa.domain.rate_limit import Claim, LimitVerdict
+
+_MOST_CALLERS = 4096
+"""Whose claims are kept ready."""
 
 
 class AdmitCaller:
-    """Turns a credential into a Principal within its limit.
+    """Turns a credential into a Principal within its limits.
 
     `anonymous` is who a caller without a credential is; None (the default) refuses such callers.
     """
@@ -26,14 +30,14 @@ class AdmitCaller:
         verifier: TokenVerifier,
         limiter: RateLimiter,
         clock: Clock,
-        limits: Mapping[str, RateLimit] = ROLE_LIMITS,
+        limits: CallerLimits = CallerLimits(),
         anonymous: Principal | None = None,
     ) -> None:
         self._verifier = verifier
         self._limiter = limiter
         self._clock = clock
-        self._limits = dict(limits)
-        self._limit_of: dict[frozenset[str], RateLimit] = {}
+        self._limits = limits
+        self._claims: dict[str, tuple[Claim, ...]] = {}
         self._anonymous = anonymous
 
     async def authenticate(self, credential: Credential) -> Principal:
@@ -47,20 +51,37 @@ class AdmitCaller:
             raise NotAuthenticated("The token has expired")
         return principal
 
-    async def limit(self, principal: Principal) -> None:
+    async def limit(self, principal: Principal) -> LimitVerdict:
         """Count one request of this caller. Raises QuotaExceeded or LimiterUnavailable."""
-        verdict = await self._limiter.take("caller:" + principal.identity_key, self.limit_of(principal))
-        if not verdict.is_allowed:
-            raise QuotaExceeded("caller", verdict.retry_after_seconds)
+        return within(await self._limiter.take(self.claims(principal)))
 
-    async def left(self, principal: Principal) -> int:
-        """Requests that this caller may make right now; counts none. Raises LimiterUnavailable."""
-        return await self._limiter.peek("caller:" + principal.identity_key, self.limit_of(principal))
+    def claims(self, principal: Principal, consumer: str | None = None) -> tuple[Claim, ...]:
+        """What one request of this caller is counted against, whatever it asks for. `consumer`: on whose behalf an
+        invocation is made."""
+        claims = self._claims.get(principal.authorization_key)
+        if claims is None:
+            if len(self._claims) >= _MOST_CALLERS:
+                self._claims.clear()
+            claims = self._claims[principal.authorization_key] = self._limits.of_caller(principal)
+        if consumer is None or not self._limits.consumers:
+            return claims
+        return claims + self._limits.of_consumer(principal.tenant, consumer)
 
-    def limit_of(self, principal: Principal) -> RateLimit:
-        limit = self._limit_of.get(principal.roles)
-        if limit is None:
-            limit = caller_limit(principal.roles, self._limits)
-            if len(self._limit_of) < 1024:  # role sets come from tokens: their number must not be the caller's choice
-                self._limit_of[principal.roles] = limit
-        return limit
+
+def within(verdict: LimitVerdict) -> LimitVerdict:
+    """Raises QuotaExceeded when it is a refusal."""
+    if verdict.is_allowed:
+        return verdict
+    raise QuotaExceeded("?" if verdict.claim is None else verdict.claim.name, verdict.retry_after_seconds, verdict)
+
+
+def limits_of(operation: Operation, principal: Principal, decision: Decision | None) -> tuple[Claim, ...]:
+    """What a permitted call of `operation` is counted against besides."""
+    claims: tuple[Claim, ...] = ()
+    if operation.rate_limit is not None:
+        # Per tenant: one tenant's load on a global tool must neither slow another nor be seen by it.
+        claims = (Claim("tool", f"tool:{principal.tenant}:{operation.key}", operation.rate_limit),)
+    added = None if decision is None else decision.obligations.limit
+    if added is not None:
+        claims += (Claim("policy", f"policy:{principal.identity_key}:{operation.key}", added),)
+    return claims

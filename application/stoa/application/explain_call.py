@@ -5,9 +5,8 @@ others every absence is the same.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
-from stoa.application.admit_caller import AdmitCaller
+from stoa.application.admit_caller import AdmitCaller, limits_of
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.tool_backend import Previewable
@@ -20,14 +19,14 @@ from stoa.domain.json_value import JsonObject
 from stoa.domain.metering import PriceList
 from stoa.domain.money import MicroUnits
 from stoa.domain.policy import Decision, Door, PolicyQuery
-from stoa.domain.rate_limit import RateLimit
+from stoa.domain.rate_limit import LimitName, RateLimit
 
 
 @dataclass(frozen=True, slots=True)
 class LimitLeft:
     """A limit that the call would be counted against."""
 
-    name: Literal["caller", "tool", "policy"]
+    name: LimitName
     limit: RateLimit
     left: int
     """Calls that would be admitted right now."""
@@ -105,16 +104,9 @@ class ExplainCall:
     async def _limits(
         self, principal: Principal, registered: RegisteredTool, decision: Decision
     ) -> tuple[LimitLeft, ...]:
-        own = self._admission.limit_of(principal)
-        limits = [LimitLeft("caller", own, await self._admission.left(principal))]
-        tool, added = registered.tool, decision.obligations.limit
-        if tool.rate_limit is not None:
-            key = f"tool:{principal.tenant}:{tool.key}"
-            limits.append(LimitLeft("tool", tool.rate_limit, await self._limiter.peek(key, tool.rate_limit)))
-        if added is not None:
-            key = f"policy:{principal.identity_key}:{tool.key}"
-            limits.append(LimitLeft("policy", added, await self._limiter.peek(key, added)))
-        return tuple(limits)
+        claims = self._admission.claims(principal) + limits_of(registered.tool, principal, decision)
+        left = await self._limiter.peek(claims)
+        return tuple(LimitLeft(claim.name, claim.limit, rest) for claim, rest in zip(claims, left, strict=True))
 
 
 def _absence(catalogue: Catalogue, principal: Principal, name: str) -> str:

@@ -55,6 +55,7 @@ from stoa.application.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.tool_registry import ToolRegistry
 from stoa.application.upstream_tokens import UpstreamTokens
 from stoa.application.watch_resources import WatchResources
+from stoa.domain.caller_limits import CallerLimits
 from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
@@ -65,7 +66,6 @@ from stoa.domain.metering import PriceList
 from stoa.domain.operation import Kind, Operation
 from stoa.domain.policy import Door
 from stoa.domain.prompt import Prompt
-from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit
 from stoa.domain.resource import Resource
 from stoa.domain.tool import LocalBinding, TaskSupport, Tool, ToolAnnotations
 
@@ -95,7 +95,7 @@ class Gateway:
         clock: Clock | None = None,
         ids: IdFactory | None = None,
         prices: PriceList = PriceList(),
-        caller_limits: Mapping[str, RateLimit] = ROLE_LIMITS,
+        limits: CallerLimits = CallerLimits(),
         anonymous: Principal | None = None,
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
     ) -> None:
@@ -122,7 +122,7 @@ class Gateway:
             verifier=verifier or InMemoryTokenVerifier({}, clock),
             limiter=limiter,
             clock=clock,
-            limits=caller_limits,
+            limits=limits,
             anonymous=anonymous,
         )
         self.invoke_tool = InvokeTool(

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from stoa.application.admit_caller import within
 from stoa.application.deadline import Deadline
 from stoa.application.passing_channel import PassingChannel
 from stoa.application.patient_channel import PatientChannel
@@ -33,7 +34,6 @@ from stoa.domain.errors import (
     ClientCannot,
     MeteringUnavailable,
     QuestionRefused,
-    QuotaExceeded,
     StoaError,
 )
 from stoa.domain.identity import Principal
@@ -43,6 +43,7 @@ from stoa.domain.metering import NO_TENANT, MeteringEvent, PriceList, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, PolicyQuery, Question
+from stoa.domain.rate_limit import Claim
 
 
 @dataclass(slots=True)
@@ -113,11 +114,9 @@ class Questions:
 
     async def limit(self, call: AskingCall, count: int) -> None:
         """Raises QuotaExceeded or LimiterUnavailable. One counter for each tenant, as with a tool's own limit."""
+        key = f"questions:{call.principal.tenant}:{call.operation.key}"
         limit = self.rules_of(call).rate_limit
-        for _ in range(count):
-            verdict = await self._limiter.take(f"questions:{call.principal.tenant}:{call.operation.key}", limit)
-            if not verdict.is_allowed:
-                raise QuotaExceeded("questions to the client", verdict.retry_after_seconds)
+        within(await self._limiter.take([Claim("questions to the client", key, limit, count)]))
 
     def admit(self) -> None:
         """Raises MeteringUnavailable."""

@@ -1,11 +1,12 @@
 """The one way to call a back end, whatever door the call came through.
 
 1  authenticate          nothing is looked up for a stranger
-2  caller limit          protects what follows, also from floods of calls that will be denied
+2  caller limit          whoever is known to have nothing left goes no further: protects what follows
 3  find                  the tool, resource or prompt in the caller's view: unknown and invisible are the same answer
 4  authorise             the policy sees the arguments; it yields a Permit: no permit, no call. Its obligations are seen
                          to where they belong: a limit at 5, the user's agreement at 7, redaction at 8
-5  tool limit            after authorisation: denied calls do not use up a tool's allowance
+5  limits                the call is counted against those of its caller, tenant, consumer and tool in one step, after
+                         authorisation: denied calls use up their caller's allowance, not the tool's
 6  validate arguments    after authorisation: strangers learn no schema
 7  call                  within the tool's deadline, with the tool's credentials, never the caller's; acting in the
                          caller's name, it gets what yields tokens for its back end, and nothing else; what it asks
@@ -17,8 +18,9 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
-from stoa.application.admit_caller import AdmitCaller
+from stoa.application.admit_caller import AdmitCaller, limits_of, within
 from stoa.application.deadline import Deadline
 from stoa.application.governed_channel import AskingCall, GovernedChannel, Questions
 from stoa.application.ports.client_channel import ClientChannel
@@ -61,6 +63,7 @@ from stoa.domain.metering import CHARGED, NO_TENANT, NO_USER, MeteringEvent, Pri
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Operation
 from stoa.domain.policy import NO_OBLIGATIONS, Decision, Permit, PolicyQuery
+from stoa.domain.rate_limit import LimitVerdict
 from stoa.domain.redaction import WITHHELD, redact
 from stoa.domain.resource import Resource
 from stoa.domain.result import RawAnswer, ToolResult, shape
@@ -90,7 +93,18 @@ _REFUSAL_STATUS: tuple[tuple[type[StoaError], Status], ...] = (
 class _Call:
     """What is known of a call while it runs; the finaliser reads it, however far the call came."""
 
-    __slots__ = ("decision", "error", "has_room", "is_sent", "principal", "questions", "registered", "result", "status")
+    __slots__ = (
+        "decision",
+        "error",
+        "has_room",
+        "is_sent",
+        "principal",
+        "questions",
+        "registered",
+        "result",
+        "status",
+        "verdict",
+    )
 
     def __init__(self) -> None:
         self.principal: Principal | None = None
@@ -102,6 +116,7 @@ class _Call:
         self.result: ToolResult | None = None
         self.error: StoaError | None = None
         self.questions: Mapping[str, InputRequest] | None = None
+        self.verdict: LimitVerdict | None = None
 
 
 class InvokeTool:
@@ -219,8 +234,28 @@ class InvokeTool:
     ) -> tuple[Principal, RegisteredTool, Permit, JsonObject]:
         """Stages 1 to 6: as whom, what, by which permission, and with which valid arguments."""
         caller = call.principal = await self._admission.authenticate(invocation.credential)
-        await self._admission.limit(caller)
+        claims = self._admission.claims(caller, invocation.consumer)
+        known = self._limiter.refusal(claims)
+        if known is not None:
+            within(known)
+        try:
+            principal, registered, permit, arguments = await self._authorise(invocation, call, caller)
+        except Exception:
+            call.verdict = await self._limiter.take(claims)
+            within(call.verdict)  # a flood of denied calls learns no more than one of others
+            raise
+        claims += limits_of(registered.tool, principal, call.decision)
+        call.verdict = await self._limiter.take(claims)
+        within(call.verdict)
 
+        if not is_object(arguments):  # doors pass on what came
+            raise InvalidArguments([Violation("", "a JSON object")])
+        return principal, registered, permit, registered.arguments.check(arguments)
+
+    async def _authorise(
+        self, invocation: Invocation, call: _Call, caller: Principal
+    ) -> tuple[Principal, RegisteredTool, Permit, Any]:
+        """Stages 3 and 4; the arguments are those that the policy saw, which may be no object."""
         principal = caller.acting_for(invocation.tenant)
         if principal is None:
             raise not_found(invocation.kind, invocation.tool)
@@ -233,28 +268,13 @@ class InvokeTool:
 
         # A resource's arguments are the variables in its URI, whatever the door passed on.
         arguments = tool.match(invocation.tool) or {} if isinstance(tool, Resource) else invocation.arguments
-        # What is no object is refused below, after the policy: whether a tool exists must not show in the error.
+        # What is no object is refused after the policy: whether a tool exists must not show in the error.
         query = PolicyQuery(principal, tool, as_object(arguments), invocation.door)
         decision = call.decision = await self._policy.decide(query)
         permit = Permit.grant(decision, tool.key)
         if permit is None:
             raise NotPermitted(decision)
-
-        if tool.rate_limit is not None:
-            # Per tenant: one tenant's load on a global tool must neither slow another nor be seen by it.
-            verdict = await self._limiter.take(f"tool:{principal.tenant}:{tool.key}", tool.rate_limit)
-            if not verdict.is_allowed:
-                raise QuotaExceeded("tool", verdict.retry_after_seconds)
-
-        added = decision.obligations.limit
-        if added is not None:
-            verdict = await self._limiter.take(f"policy:{principal.identity_key}:{tool.key}", added)
-            if not verdict.is_allowed:
-                raise QuotaExceeded("policy", verdict.retry_after_seconds)
-
-        if not is_object(arguments):  # doors pass on what came
-            raise InvalidArguments([Violation("", "a JSON object")])
-        return principal, registered, permit, registered.arguments.check(arguments)
+        return principal, registered, permit, arguments
 
     async def _finish(self, invocation: Invocation, call: _Call, event_id: str, started_ns: int) -> Outcome:
         """The single finaliser."""
@@ -289,6 +309,7 @@ class InvokeTool:
                 cost=cost,
                 event=event,
                 questions=call.questions,
+                limit=call.verdict,
             )
             tell(self._observers, invocation, outcome)
         return outcome

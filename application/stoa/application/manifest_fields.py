@@ -19,7 +19,7 @@ from pydantic.alias_generators import to_camel
 from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import TenantId, TenantName
 from stoa.domain.json_value import JsonObject, is_array, is_object
-from stoa.domain.rate_limit import Burst, RateLimit, RequestsPerMinute
+from stoa.domain.rate_limit import Burst, RateLimit, RequestsPerMinute, WhenAway
 from stoa.domain.tool import (
     Audience,
     Authentication,
@@ -106,9 +106,10 @@ class AuthenticationManifest(ManifestModel):
 class RateLimitManifest(ManifestModel):
     requests_per_minute: RequestsPerMinute
     burst: Burst = 1
+    fail: WhenAway = "share"
 
     def to_domain(self) -> RateLimit:
-        return RateLimit(requests_per_minute=self.requests_per_minute, burst=self.burst)
+        return RateLimit(requests_per_minute=self.requests_per_minute, burst=self.burst, fail=self.fail)
 
 
 class _Metadata(BaseModel):

@@ -35,6 +35,7 @@ from typing import ClassVar
 
 from stoa.domain.operation import Kind
 from stoa.domain.policy import Decision
+from stoa.domain.rate_limit import LimitVerdict
 
 
 class StoaError(Exception):
@@ -200,10 +201,12 @@ class QuotaExceeded(StoaError):
 
     code = "rate_limited"
 
-    def __init__(self, limit_name: str, retry_after_seconds: float) -> None:
+    def __init__(self, limit_name: str, retry_after_seconds: float, verdict: LimitVerdict | None = None) -> None:
         super().__init__(f"Rate limit exceeded ({limit_name}); retry in {retry_after_seconds:.1f} s")
         self.limit_name = limit_name
         self.retry_after_seconds = retry_after_seconds
+        self.verdict = verdict
+        """None: it is no limit by the minute."""
 
 
 class Unavailable(StoaError):

@@ -11,6 +11,7 @@ from stoa.domain.metering import MeteringEvent, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Kind
 from stoa.domain.policy import Decision, Door, QuestionKind
+from stoa.domain.rate_limit import LimitVerdict
 from stoa.domain.result import TextContent, ToolResult
 
 
@@ -67,6 +68,8 @@ class Outcome:
     questions: Mapping[str, InputRequest] | None = None
     """What the client has to answer before the call can go on, with status `input_required`."""
     question: QuestionKind | None = None
+    limit: LimitVerdict | None = None
+    """What the limits said; None: the call did not get so far."""
 
     def content(self) -> ToolResult:
         """The answer of a resource or prompt, which cannot say in itself that it failed. Raises StoaError."""

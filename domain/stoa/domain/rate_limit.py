@@ -1,30 +1,27 @@
 """Rate limits as a pure state machine: a token bucket in its GCRA form, with the clock passed in.
 
-The whole state is one integer (the theoretical arrival time of the next conforming call, in nanoseconds),
+The whole state of a limit is one integer (the theoretical arrival time of the next conforming call, in microseconds),
 so every store can keep it: a dict, or one Redis key changed by one script. Integer arithmetic makes the law exact:
 in any window of t seconds at most `burst + rate * t` calls are admitted.
+
+A call is usually counted against several limits at once. It is admitted when each has room; otherwise none is touched,
+so nobody loses allowance to a call that did not happen.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from functools import cached_property
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_MINUTE_NS = 60_000_000_000
+_MINUTE_US = 60_000_000
 
 RequestsPerMinute = Annotated[int, Field(gt=0, le=60_000_000)]
 Burst = Annotated[int, Field(gt=0, le=1_000_000)]
-
-
-@dataclass(frozen=True, slots=True)
-class LimitVerdict:
-    """What a limiter says about one call."""
-
-    is_allowed: bool
-    remaining: int
-    """Calls that would be admitted right now after this one."""
-    retry_after_seconds: float
-    """0 when allowed; otherwise when the next call can be admitted."""
+LimitName = Literal["caller", "tenant", "consumer", "tool", "policy", "questions to the client"]
+"""Whose limit it is, as refusals name it."""
+WhenAway = Literal["share", "closed"]
 
 
 class RateLimit(BaseModel):
@@ -34,40 +31,80 @@ class RateLimit(BaseModel):
 
     requests_per_minute: RequestsPerMinute
     burst: Burst = 1
+    fail: WhenAway = "share"
+    """When the replicas' common store is away: each goes on with its share of the limit, or refuses."""
 
-    @property
-    def interval_ns(self) -> int:
-        """Nanoseconds between two sustained calls, rounded up so that the rate is never exceeded."""
-        return -(-_MINUTE_NS // self.requests_per_minute)
+    @cached_property
+    def interval_us(self) -> int:
+        """Microseconds between two sustained calls, rounded up so that the rate is never exceeded."""
+        return -(-_MINUTE_US // self.requests_per_minute)
 
-    def step(self, arrival_ns: int, now_ns: int) -> tuple[int, LimitVerdict]:
-        """Judge one call at `now_ns` given the stored state; returns (new state, verdict).
+    @cached_property
+    def capacity_us(self) -> int:
+        """How far the state may run ahead of the clock."""
+        return self.burst * self.interval_us
 
-        A fresh key has state 0. A refused call leaves the state unchanged, so refusals cost no allowance.
-        `now_ns` comes from a clock that never goes back.
-        """
-        interval = self.interval_ns
-        tolerance = (self.burst - 1) * interval
-        start = max(arrival_ns, now_ns)
-        early_by = start - now_ns
-        if early_by > tolerance:
-            return arrival_ns, LimitVerdict(False, 0, (early_by - tolerance) / 1e9)
-        return start + interval, LimitVerdict(True, (tolerance - early_by) // interval, 0.0)
-
-
-ROLE_LIMITS: dict[str, RateLimit] = {
-    "cpi-admin": RateLimit(requests_per_minute=1000, burst=100),
-    "tenant-admin": RateLimit(requests_per_minute=500, burst=50),
-    "devops": RateLimit(requests_per_minute=200, burst=20),
-    "viewer": RateLimit(requests_per_minute=60, burst=10),
-}
-"""Caller limits by role, most generous first."""
-
-DEFAULT_LIMIT = RateLimit(requests_per_minute=30, burst=5)
-"""For a caller with no known role."""
+    def share(self, replicas: int) -> "RateLimit":
+        """What one of so many replicas may admit by itself. Rounded down, but never to nothing: of a limit smaller
+        than their number each still has one."""
+        return RateLimit(
+            requests_per_minute=max(1, self.requests_per_minute // replicas),
+            burst=max(1, self.burst // replicas),
+            fail=self.fail,
+        )
 
 
-def caller_limit(roles: frozenset[str], limits: dict[str, RateLimit] = ROLE_LIMITS) -> RateLimit:
-    """The most generous limit among the caller's roles, else `DEFAULT_LIMIT`."""
-    held = [limit for role, limit in limits.items() if role in roles]
-    return max(held, key=lambda limit: limit.requests_per_minute, default=DEFAULT_LIMIT)
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`cost` calls to be counted under `key`, which names a limit of one caller, tenant, consumer or tool."""
+
+    name: LimitName
+    key: str
+    limit: RateLimit
+    cost: int = 1
+
+
+@dataclass(slots=True)
+class LimitVerdict:
+    """What a limiter says about one call: of the claim that refuses it for the longest time, else of the one with the
+    least left. Not frozen, which costs: one is made for every call."""
+
+    is_allowed: bool
+    claim: Claim | None
+    """None: nothing was counted."""
+    remaining: int = 0
+    """Calls that the claim's limit would admit right now after this one."""
+    reset_seconds: float = 0.0
+    """Until the claim's limit has its whole burst again, if nothing else comes."""
+    retry_after_seconds: float = 0.0
+    """0 when allowed; otherwise when there can be room in every limit."""
+
+
+def judge(claims: Sequence[Claim], arrivals_us: Sequence[int], now_us: int) -> tuple[Sequence[int], LimitVerdict]:
+    """Judge one call at `now_us` given the stored state of each claim; returns (new states, verdict).
+
+    A fresh key has state 0. A refused call leaves all states unchanged. `now_us` comes from a clock that never goes
+    back. Each key is there once.
+    """
+    states: list[int] = []
+    verdict = LimitVerdict(True, None)
+    for claim, arrival in zip(claims, arrivals_us, strict=True):
+        limit = claim.limit
+        start = max(now_us, arrival)
+        end = start + claim.cost * limit.interval_us
+        room_us = now_us + limit.capacity_us - end
+        states.append(end)
+        if room_us < 0:
+            wait = -room_us / 1e6
+            if wait > verdict.retry_after_seconds:
+                verdict = LimitVerdict(False, claim, 0, (start - now_us) / 1e6, wait)
+        elif verdict.is_allowed:
+            remaining = room_us // limit.interval_us
+            if verdict.claim is None or remaining < verdict.remaining:
+                verdict = LimitVerdict(True, claim, remaining, (end - now_us) / 1e6)
+    return (states if verdict.is_allowed else arrivals_us), verdict
+
+
+def admissible(limit: RateLimit, arrival_us: int, now_us: int) -> int:
+    """Calls that would be admitted right now."""
+    return max(0, (now_us + limit.capacity_us - max(arrival_us, now_us)) // limit.interval_us)

@@ -324,7 +324,7 @@ class Core(Provider):
             converters=converters,
             upstream_tokens=upstream_tokens,
             observers=[prometheus, audit],
-            caller_limits=settings.caller_limits,
+            limits=settings.limits,
             client_requests=settings.client_requests.to_domain(),
             anonymous=ANONYMOUS if settings.identity == "none" else None,
         )

@@ -9,7 +9,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from stoa.application.client_requests_manifest import ClientRequestsManifest
 from stoa.application.manifests import RateLimitManifest
-from stoa.domain.rate_limit import ROLE_LIMITS, RateLimit
+from stoa.domain.caller_limits import ROLE_LIMITS, CallerLimits
+from stoa.domain.rate_limit import RateLimit
 from stoa.interfaces.http.guard import LOOPBACK_HOSTS
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
@@ -82,6 +83,10 @@ class Settings(BaseSettings):
     rate_limit_enabled: bool = True
     stoa_caller_limits: dict[str, RateLimitManifest] = {}
     """Limits by role that replace the built-in ones, as JSON."""
+    stoa_tenant_limits: dict[str, RateLimitManifest] = {}
+    """Limits of all callers of a tenant together, as JSON; `*` for each tenant that is not named."""
+    stoa_consumer_limits: dict[str, RateLimitManifest] = {}
+    """Limits by consumer (`X-Consumer-ID`) within a tenant, as JSON; `*` for each that is not named."""
     client_requests: ClientRequestsManifest = ClientRequestsManifest()
     """What calls may ask their clients, by tenant, as JSON."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -170,8 +175,16 @@ class Settings(BaseSettings):
         return frozenset(self.allowed_audiences or (self.keycloak_client_id, f"{self.url}/mcp"))
 
     @property
-    def caller_limits(self) -> dict[str, RateLimit]:
-        return ROLE_LIMITS | {role: limit.to_domain() for role, limit in self.stoa_caller_limits.items()}
+    def limits(self) -> CallerLimits:
+        return CallerLimits(
+            roles=ROLE_LIMITS | _limits(self.stoa_caller_limits),
+            tenants=_limits(self.stoa_tenant_limits),
+            consumers=_limits(self.stoa_consumer_limits),
+        )
+
+
+def _limits(written: dict[str, RateLimitManifest]) -> dict[str, RateLimit]:
+    return {name: limit.to_domain() for name, limit in written.items()}
 
 
 def _is_redis_url(text: str) -> bool:

@@ -1,8 +1,10 @@
 """Rate limits counted in this process: the default for one worker, and the reference for shared stores."""
 
+from collections.abc import Sequence
+
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.rate_limiter import RateLimiter
-from stoa.domain.rate_limit import LimitVerdict, RateLimit
+from stoa.domain.rate_limit import Claim, LimitVerdict, admissible, judge
 
 _SWEEP_ABOVE = 10_000
 
@@ -15,17 +17,31 @@ class InMemoryRateLimiter(RateLimiter):
         self._arrivals: dict[str, int] = {}
         self._sweep_at = _SWEEP_ABOVE
 
-    async def take(self, key: str, limit: RateLimit) -> LimitVerdict:
-        now = self._clock.monotonic_ns()
-        state, verdict = limit.step(self._arrivals.get(key, 0), now)
-        self._arrivals[key] = state
-        if len(self._arrivals) > self._sweep_at:
-            self._sweep(now)
+    def refusal(self, claims: Sequence[Claim]) -> LimitVerdict | None:
+        _, verdict = judge(claims, self._states(claims), self._now_us())
+        return None if verdict.is_allowed else verdict
+
+    async def take(self, claims: Sequence[Claim]) -> LimitVerdict:
+        now = self._now_us()
+        states, verdict = judge(claims, self._states(claims), now)
+        if verdict.is_allowed:
+            for claim, state in zip(claims, states, strict=True):
+                self._arrivals[claim.key] = state
+            if len(self._arrivals) > self._sweep_at:
+                self._sweep(now)
         return verdict
 
-    async def peek(self, key: str, limit: RateLimit) -> int:
-        _, verdict = limit.step(self._arrivals.get(key, 0), self._clock.monotonic_ns())
-        return verdict.remaining + 1 if verdict.is_allowed else 0
+    async def peek(self, claims: Sequence[Claim]) -> tuple[int, ...]:
+        now = self._now_us()
+        pairs = zip(claims, self._states(claims), strict=True)
+        return tuple(admissible(claim.limit, state, now) for claim, state in pairs)
+
+    def _now_us(self) -> int:
+        return self._clock.monotonic_ns() // 1000
+
+    def _states(self, claims: Sequence[Claim]) -> list[int]:
+        find = self._arrivals.get
+        return [find(claim.key, 0) for claim in claims]
 
     def _sweep(self, now: int) -> None:
         self._arrivals = {key: arrival for key, arrival in self._arrivals.items() if arrival > now}
@@ -35,10 +51,13 @@ class InMemoryRateLimiter(RateLimiter):
 class Unlimited(RateLimiter):
     """Allows everything: RATE_LIMIT_ENABLED=false, and embedding programs with limits of their own."""
 
-    _ALLOWED = LimitVerdict(is_allowed=True, remaining=1_000_000, retry_after_seconds=0.0)
+    _ALLOWED = LimitVerdict(is_allowed=True, claim=None)
 
-    async def take(self, key: str, limit: RateLimit) -> LimitVerdict:  # noqa: ARG002
+    def refusal(self, claims: Sequence[Claim]) -> LimitVerdict | None:  # noqa: ARG002
+        return None
+
+    async def take(self, claims: Sequence[Claim]) -> LimitVerdict:  # noqa: ARG002
         return self._ALLOWED
 
-    async def peek(self, key: str, limit: RateLimit) -> int:  # noqa: ARG002
-        return self._ALLOWED.remaining
+    async def peek(self, claims: Sequence[Claim]) -> tuple[int, ...]:
+        return tuple(claim.limit.burst for claim in claims)

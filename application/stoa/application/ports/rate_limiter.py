@@ -1,23 +1,32 @@
 """Counting calls against limits."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Protocol
 
-from stoa.domain.rate_limit import LimitVerdict, RateLimit
+from stoa.domain.rate_limit import Claim, LimitVerdict
 
 
 class RateLimiter(Protocol):
-    """Laws: for each key, in any window of t seconds at most `burst + rate * t` calls are allowed, over all
-    replicas that share the store; keys do not influence each other; a refused call uses no allowance. `peek` uses none
-    either.
+    """Laws: for each key, in any window of t seconds calls of at most `burst + rate * t` in all are allowed, over all
+    replicas that share the store; keys do not influence each other. A call is allowed when every claim has room, and a
+    refused one uses no allowance of any. `peek` uses none either. The verdicts are those of
+    `stoa.domain.rate_limit.judge`.
 
-    Raises LimiterUnavailable when it cannot count; the call is then refused.
+    `take` and `peek` raise LimiterUnavailable when they cannot count; the call is then refused.
     """
 
     @abstractmethod
-    async def take(self, key: str, limit: RateLimit) -> LimitVerdict: ...
+    def refusal(self, claims: Sequence[Claim]) -> LimitVerdict | None:
+        """The refusal that `take` would give now, as far as it is known without asking anybody; else None."""
+        ...
 
     @abstractmethod
-    async def peek(self, key: str, limit: RateLimit) -> int:
-        """How many calls would be admitted right now."""
+    async def take(self, claims: Sequence[Claim]) -> LimitVerdict:
+        """Count one call against all its limits, in one step."""
+        ...
+
+    @abstractmethod
+    async def peek(self, claims: Sequence[Claim]) -> tuple[int, ...]:
+        """For each claim how many calls its limit would admit right now."""
         ...

@@ -1,0 +1,51 @@
+"""What a caller's requests are counted against, whatever they ask for: its own limit by role, and where they are set
+its tenant's and its consumer's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stoa.domain.identity import Principal, TenantId
+from stoa.domain.rate_limit import Claim, RateLimit
+
+ROLE_LIMITS: dict[str, RateLimit] = {
+    "cpi-admin": RateLimit(requests_per_minute=1000, burst=100),
+    "tenant-admin": RateLimit(requests_per_minute=500, burst=50),
+    "devops": RateLimit(requests_per_minute=200, burst=20),
+    "viewer": RateLimit(requests_per_minute=60, burst=10),
+}
+"""Caller limits by role, most generous first."""
+
+DEFAULT_LIMIT = RateLimit(requests_per_minute=30, burst=5)
+"""For a caller with no known role."""
+
+EVERY_OTHER = "*"
+"""Stands for all names that have no limit of their own; each is still counted by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerLimits:
+    roles: Mapping[str, RateLimit] = field(default_factory=lambda: ROLE_LIMITS)
+    tenants: Mapping[str, RateLimit] = field(default_factory=dict)
+    """All callers of a tenant together. None by default."""
+    consumers: Mapping[str, RateLimit] = field(default_factory=dict)
+    """All invocations of a tenant for one consumer. It names itself, so this protects from accidents, not from malice;
+    consumers of one name in two tenants know nothing of each other. None by default."""
+
+    def of_role(self, roles: frozenset[str]) -> RateLimit:
+        """The most generous limit among the caller's roles, else `DEFAULT_LIMIT`."""
+        held = [limit for role, limit in self.roles.items() if role in roles]
+        return max(held, key=lambda limit: limit.requests_per_minute, default=DEFAULT_LIMIT)
+
+    def of_caller(self, principal: Principal) -> tuple[Claim, ...]:
+        own = Claim("caller", f"caller:{principal.identity_key}", self.of_role(principal.roles))
+        tenant = principal.tenant
+        common = None if tenant is None else _of(self.tenants, tenant)
+        return (own,) if common is None else (own, Claim("tenant", f"tenant:{tenant}", common))
+
+    def of_consumer(self, tenant: TenantId | None, consumer: str) -> tuple[Claim, ...]:
+        limit = _of(self.consumers, consumer)
+        return () if limit is None else (Claim("consumer", f"consumer:{tenant or ''}:{consumer}", limit),)
+
+
+def _of(limits: Mapping[str, RateLimit], name: str) -> RateLimit | None:
+    return limits.get(name) or limits.get(EVERY_OTHER)
