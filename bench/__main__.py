@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
-from bench import sessions
+from bench import sessions, stages
 from bench.errors import CannotMeasure, NotInstalled
 from bench.load import Load, Round, find_wrk
 from bench.report import Measured, as_json, table, verdicts
@@ -31,6 +31,8 @@ def main() -> int:
             options = sessions.options_of(sys.argv[2:])
             with _directory() as directory:
                 return sessions.run(directory, options)
+        if sys.argv[1:2] == ["stages"]:
+            return stages.run(sys.argv[2:])
         return _measure_all(_options())
     except CannotMeasure as problem:
         print(f"error: {problem}", file=sys.stderr)

@@ -17,6 +17,7 @@ from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import InMemoryRateLimiter
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports import BackendCall, CallContext, ToolBackend
+from stoa.application.records import Recorder
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
 from stoa.domain.caller_limits import CallerLimits
 from stoa.domain.errors import InvalidInput
@@ -135,9 +136,7 @@ class Pipeline:
             registry=self.registry,
             policy=self.policy,
             limiter=self.limiter,
-            sink=self.sink,
-            observers=parts.get("observers", [self.observer]),
-            clock=self.clock,
+            recorder=Recorder(self.sink, parts.get("observers", [self.observer]), self.clock),
             ids=SequentialIds(),
             prices=PriceList(),
         )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.application.pipeline import ANN, Pipeline, answers, raises, tool, waits
 from tests.strategies import few_names, invocations, operations, principals
 
+from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.domain.errors import (
     BackendSpokeNonsense,
@@ -32,7 +33,7 @@ from stoa.domain.errors import (
 )
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import BearerToken
-from stoa.domain.metering import CHARGED, PriceList, Status
+from stoa.domain.metering import CHARGED, MeteringEvent, PriceList, Status
 from stoa.domain.prompt import Prompt
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.resource import Resource
@@ -365,10 +366,10 @@ async def test_a_broken_observer_does_not_fail_a_call_and_the_others_are_told(ca
         def finished(self, invocation: Any, outcome: Any) -> None:
             raise RuntimeError("no disk")
 
-    pipeline = Pipeline(tool())
-    pipeline.invoke_tool._observers = (Broken(), pipeline.observer)
+    watching = InMemoryInvocationObserver()
+    pipeline = Pipeline(tool(), observers=[Broken(), watching])
     assert (await pipeline.invoke()).status is Status.SUCCESS
-    assert len(pipeline.observer.seen) == 1
+    assert len(watching.seen) == 1
     assert "an observer failed" in caplog.text
 
 
@@ -450,3 +451,23 @@ async def test_concurrent_calls_are_metered_like_those_one_after_another(asked):
 
 def test_missing_structured_content_is_not_null():
     assert ToolResult(()).structured is MISSING
+
+
+async def test_an_event_holds_the_values_of_those_arguments_that_the_tool_names():
+    pipeline = Pipeline(tool(metered_arguments=("n", "absent"), timeout_seconds=0.01))
+    assert (await pipeline.invoke(arguments={"n": 7})).event.metadata["argument.n"] == "7"
+    assert "argument.n" not in (await pipeline.invoke(arguments={"n": "no number"})).event.metadata
+    assert "argument.absent" not in (await pipeline.invoke(arguments={"n": 7})).event.metadata
+    other = Pipeline(tool())
+    assert set((await other.invoke(arguments={"n": 7})).event.metadata) == {"door", "rules"}
+
+
+@given(st.text())
+async def test_a_value_in_an_event_is_short_text_that_every_reader_can_store(value):
+    anything = {"type": "object", "properties": {"n": {}}}
+    pipeline = Pipeline(tool(input_schema=anything, metered_arguments=("n",)))
+    outcome = await pipeline.invoke(arguments={"n": value})
+    kept = outcome.event.metadata["argument.n"]
+    assert value.startswith(kept)
+    assert len(kept) == min(128, len(value))
+    assert MeteringEvent.from_json(outcome.event.model_dump_json()) == outcome.event

@@ -47,6 +47,7 @@ from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenVerifier
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
+from stoa.application.records import Recorder
 from stoa.application.refresh_catalogue import RefreshCatalogue
 from stoa.application.resource_access import ResourceAccess
 from stoa.application.routed_arguments import RoutedArgument
@@ -130,9 +131,7 @@ class Gateway:
             registry=self.registry,
             policy=policy,
             limiter=limiter,
-            sink=sink or InMemoryMeteringSink(),
-            observers=observers,
-            clock=clock,
+            recorder=Recorder(sink or InMemoryMeteringSink(), observers, clock),
             ids=ids or UuidFactory(),
             prices=prices,
             client_requests=client_requests,

@@ -11,7 +11,7 @@ answered already is not asked again.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from stoa.application.admit_caller import within
@@ -19,13 +19,10 @@ from stoa.application.deadline import Deadline
 from stoa.application.passing_channel import PassingChannel
 from stoa.application.patient_channel import PatientChannel
 from stoa.application.ports.client_channel import ClientChannel
-from stoa.application.ports.clock import Clock, IdFactory
-from stoa.application.ports.invocation_observer import InvocationObserver
-from stoa.application.ports.metering import MeteringSink
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.question_policy import QuestionPolicy
-from stoa.application.records import admit, metered_name, safe, tell, unmetered
+from stoa.application.records import Recorder
 from stoa.application.together import together
 from stoa.domain.client_requests import ClientRequestRules, ClientRequests
 from stoa.domain.dialogue import InputAnswer, InputRequest, SamplingRequest, question_of
@@ -39,7 +36,7 @@ from stoa.domain.errors import (
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject
-from stoa.domain.metering import NO_TENANT, MeteringEvent, PriceList, Status
+from stoa.domain.metering import MeteringEvent, PriceList, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, PolicyQuery, Question
@@ -55,6 +52,14 @@ class AskingCall:
     operation: Operation
     arguments: JsonObject
     request_id: str
+    event_id: str
+    asked: int = 0
+    """Events of its questions so far."""
+
+    def next_event_id(self) -> str:
+        """Of its next question: the call's own, counted on."""
+        self.asked += 1
+        return f"{self.event_id}.{self.asked}"
 
 
 @dataclass(slots=True)
@@ -74,26 +79,20 @@ class Questions:
         policy: PolicyEngine,
         rules: ClientRequests,
         limiter: RateLimiter,
-        sink: MeteringSink,
-        observers: Sequence[InvocationObserver],
-        clock: Clock,
-        ids: IdFactory,
+        recorder: Recorder,
         prices: PriceList,
     ) -> None:
         self._policy = QuestionPolicy(policy, rules)
         self._rules = rules
         self._limiter = limiter
-        self._sink = sink
-        self._observers = tuple(observers)
-        self._clock = clock
-        self._ids = ids
+        self._recorder = recorder
         self._price = MicroUnits(prices.per_question)
 
     def rules_of(self, call: AskingCall) -> ClientRequestRules:
         return self._rules.of(call.principal.tenant)
 
     def now_ns(self) -> int:
-        return self._clock.monotonic_ns()
+        return self._recorder.now_ns()
 
     async def permit(self, call: AskingCall, request: InputRequest) -> _Permitted:
         """Raises QuestionRefused, which observers hear of, or PolicyUnavailable."""
@@ -120,7 +119,7 @@ class Questions:
 
     def admit(self) -> None:
         """Raises MeteringUnavailable."""
-        admit(self._sink)
+        self._recorder.admit()
 
     async def record(
         self,
@@ -132,15 +131,12 @@ class Questions:
         error: StoaError | None = None,
     ) -> MeteringUnavailable | None:
         """Keep the event of a question that goes out now, or went out at `started_ns`; returns why it is not kept."""
-        latency_ms = 0 if started_ns is None else (self._clock.monotonic_ns() - started_ns) // 1_000_000
+        latency_ms = 0 if started_ns is None else (self._recorder.now_ns() - started_ns) // 1_000_000
         event = self._event(call, asked, status, latency_ms, error, self._price)
         try:
-            await self._sink.record(event, is_admitted=started_ns is not None)
-        except MeteringUnavailable as lost:
-            return unmetered(lost)
+            return await self._recorder.keep(event, is_admitted=started_ns is not None)
         finally:  # also when the caller goes away while the event is being written
             self._tell(call, asked, event, error)
-        return None
 
     def _event(
         self,
@@ -151,23 +147,18 @@ class Questions:
         error: StoaError | None,
         cost: MicroUnits,
     ) -> MeteringEvent:
-        api, invocation = call.operation.api, call.invocation
-        metadata = {"door": invocation.door, "rules": ",".join(asked.decision.rules)}
-        if error is not None:
-            metadata["error"] = error.code
-        return MeteringEvent(
-            event_id=self._ids.new_id(),
-            timestamp=self._clock.now(),
-            tenant=call.principal.tenant or NO_TENANT,
-            project=None if api is None else api.name,
-            consumer=safe(invocation.consumer),
-            user_id=call.principal.subject,
-            tool=safe(f"{asked.question.kind}:{metered_name(invocation, call.operation)}"),
-            latency_ms=latency_ms,
+        return self._recorder.event(
+            call.invocation,
+            event_id=call.next_event_id(),
+            request_id=call.request_id,
+            principal=call.principal,
+            operation=call.operation,
+            decision=asked.decision,
+            error=error,
             status=status,
-            cost_units=cost,
-            request_id=safe(call.request_id),
-            metadata=metadata,
+            latency_ms=latency_ms,
+            cost=cost,
+            asked=asked.question.kind,
         )
 
     def _tell(self, call: AskingCall, asked: _Permitted, event: MeteringEvent, error: StoaError | None) -> None:
@@ -183,7 +174,7 @@ class Questions:
             event=event,
             question=asked.question.kind,
         )
-        tell(self._observers, call.invocation, outcome)
+        self._recorder.tell(call.invocation, outcome)
 
 
 class GovernedChannel(PassingChannel):

@@ -17,21 +17,19 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from stoa.application.admit_caller import AdmitCaller, limits_of, within
 from stoa.application.deadline import Deadline
 from stoa.application.governed_channel import AskingCall, GovernedChannel, Questions
 from stoa.application.ports.client_channel import ClientChannel
-from stoa.application.ports.clock import Clock, IdFactory
-from stoa.application.ports.invocation_observer import InvocationObserver
-from stoa.application.ports.metering import MeteringSink
+from stoa.application.ports.clock import IdFactory
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.tool_backend import CallContext
 from stoa.application.ports.upstream_access import UpstreamAccess
-from stoa.application.records import admit, metered_name, safe, tell, unmetered
+from stoa.application.records import Recorder, named_arguments
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
 from stoa.application.upstream_tokens import TokenSupply
 from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
@@ -45,7 +43,6 @@ from stoa.domain.errors import (
     ContentUnavailable,
     InvalidArguments,
     InvalidState,
-    MeteringUnavailable,
     NotAuthenticated,
     NotPermitted,
     QuotaExceeded,
@@ -59,7 +56,7 @@ from stoa.domain.errors import (
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import BearerToken, Invocation, Outcome
 from stoa.domain.json_value import JsonObject, as_object, is_object
-from stoa.domain.metering import CHARGED, NO_TENANT, NO_USER, MeteringEvent, PriceList, Status
+from stoa.domain.metering import CHARGED, PriceList, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Operation
 from stoa.domain.policy import NO_OBLIGATIONS, Decision, Permit, PolicyQuery
@@ -98,6 +95,7 @@ class _Call:
         "error",
         "has_room",
         "is_sent",
+        "metadata",
         "principal",
         "questions",
         "registered",
@@ -117,6 +115,8 @@ class _Call:
         self.error: StoaError | None = None
         self.questions: Mapping[str, InputRequest] | None = None
         self.verdict: LimitVerdict | None = None
+        self.metadata: Mapping[str, str] = {}
+        """What its event says besides."""
 
 
 class InvokeTool:
@@ -130,9 +130,7 @@ class InvokeTool:
         registry: ToolRegistry,
         policy: PolicyEngine,
         limiter: RateLimiter,
-        sink: MeteringSink,
-        observers: Sequence[InvocationObserver],
-        clock: Clock,
+        recorder: Recorder,
         ids: IdFactory,
         prices: PriceList,
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
@@ -141,20 +139,11 @@ class InvokeTool:
         self._registry = registry
         self._policy = policy
         self._limiter = limiter
-        self._sink = sink
-        self._observers = tuple(observers)
-        self._clock = clock
+        self._recorder = recorder
         self._ids = ids
         self._prices = prices
         self._questions = Questions(
-            policy=policy,
-            rules=client_requests,
-            limiter=limiter,
-            sink=sink,
-            observers=observers,
-            clock=clock,
-            ids=ids,
-            prices=prices,
+            policy=policy, rules=client_requests, limiter=limiter, recorder=recorder, prices=prices
         )
 
     async def execute(
@@ -162,11 +151,11 @@ class InvokeTool:
     ) -> Outcome:
         """`channel`: the way back to the client, where the door has one. `admitted` is told when nothing stands in the
         call's way any more."""
-        started_ns = self._clock.monotonic_ns()
+        started_ns = self._recorder.now_ns()
         event_id = self._ids.new_id()
         call = _Call()
         try:
-            call.result = await self._run(invocation, call, invocation.request_id or event_id, channel, admitted)
+            call.result = await self._run(invocation, call, event_id, channel, admitted)
             call.status = Status.ERROR if call.result.is_error else Status.SUCCESS
         except asyncio.CancelledError:
             call.status = Status.CANCELLED
@@ -189,23 +178,26 @@ class InvokeTool:
         self,
         invocation: Invocation,
         call: _Call,
-        request_id: str,
+        event_id: str,
         channel: ClientChannel | None,
         admitted: Admitted | None,
     ) -> ToolResult:
         principal, registered, permit, arguments = await self._govern(invocation, call)
         tool = registered.tool
         upstream = None if registered.tokens is None else _access(registered.tokens, principal, invocation)
-        admit(self._sink)
+        if tool.metered_arguments:
+            call.metadata = named_arguments(tool, arguments)
+        self._recorder.admit()
         call.has_room = True
         if admitted is not None:
             await admitted(tool, principal)
+        request_id = invocation.request_id or event_id
         obligations = NO_OBLIGATIONS if call.decision is None else call.decision.obligations
         governed: GovernedChannel | None = None
         try:
             with Deadline(tool.timeout_seconds) as deadline:
                 if channel is not None:
-                    asking = AskingCall(invocation, principal, tool, arguments, request_id)
+                    asking = AskingCall(invocation, principal, tool, arguments, request_id, event_id)
                     governed = GovernedChannel(channel, self._questions, asking, deadline)
                 if obligations.confirm is not None:
                     await _confirm(obligations.confirm, governed)
@@ -278,25 +270,28 @@ class InvokeTool:
 
     async def _finish(self, invocation: Invocation, call: _Call, event_id: str, started_ns: int) -> Outcome:
         """The single finaliser."""
-        latency_ms = (self._clock.monotonic_ns() - started_ns) // 1_000_000
+        latency_ms = (self._recorder.now_ns() - started_ns) // 1_000_000
         cost = self._price(call, latency_ms)
         request_id = invocation.request_id or event_id
-        event = self._event(invocation, call, event_id, request_id, latency_ms, cost)
+        event = self._recorder.event(
+            invocation,
+            event_id=event_id,
+            request_id=request_id,
+            principal=call.principal,
+            operation=None if call.registered is None else call.registered.tool,
+            decision=call.decision,
+            error=call.error,
+            status=call.status,
+            latency_ms=latency_ms,
+            cost=cost,
+            metadata=call.metadata,
+        )
         try:
-            await self._sink.record(event, is_admitted=call.has_room)
-        except MeteringUnavailable as lost:
-            # An answer whose event is not kept would be a call that never happened: it is withheld, and free.
-            call.result, call.questions, call.error, call.status, cost = (
-                None,
-                None,
-                unmetered(lost),
-                Status.ERROR,
-                MicroUnits(0),
-            )
-        except Exception:  # noqa: BLE001  # last line of defence, as in execute: whether the event is kept is not known
-            _log.exception("metering failed unexpectedly", extra={"request_id": event_id})
-            doubt = MeteringUnavailable(f"Internal error; quote {event_id} when reporting it")
-            call.result, call.questions, call.error, call.status, cost = None, None, doubt, Status.ERROR, MicroUnits(0)
+            lost = await self._recorder.keep(event, is_admitted=call.has_room)
+            if lost is not None:
+                # An answer whose event is not kept would be a call that never happened: it is withheld, and free.
+                call.result, call.questions, call.error, call.status = None, None, lost, Status.ERROR
+                cost = MicroUnits(0)
         finally:  # also when the caller goes away while the event is being written
             outcome = Outcome(
                 status=call.status,
@@ -311,38 +306,13 @@ class InvokeTool:
                 questions=call.questions,
                 limit=call.verdict,
             )
-            tell(self._observers, invocation, outcome)
+            self._recorder.tell(invocation, outcome)
         return outcome
 
     def _price(self, call: _Call, latency_ms: int) -> MicroUnits:
         if not call.is_sent or call.registered is None or call.status not in CHARGED:
             return MicroUnits(0)
         return self._prices.quote(is_premium=call.registered.tool.is_premium, latency_ms=latency_ms)
-
-    def _event(
-        self, invocation: Invocation, call: _Call, event_id: str, request_id: str, latency_ms: int, cost: MicroUnits
-    ) -> MeteringEvent:
-        principal, registered = call.principal, call.registered
-        api = registered.tool.api if registered is not None else None
-        metadata: dict[str, str] = {"door": invocation.door}
-        if call.decision is not None:
-            metadata["rules"] = ",".join(call.decision.rules)
-        if call.error is not None:
-            metadata["error"] = call.error.code
-        return MeteringEvent(
-            event_id=event_id,
-            timestamp=self._clock.now(),
-            tenant=(principal.tenant if principal is not None else None) or NO_TENANT,
-            project=None if api is None else api.name,
-            consumer=safe(invocation.consumer),
-            user_id=NO_USER if principal is None else principal.subject,
-            tool=safe(metered_name(invocation, None if registered is None else registered.tool)) or "-",
-            latency_ms=latency_ms,
-            status=call.status,
-            cost_units=cost,
-            request_id=safe(request_id),
-            metadata=metadata,
-        )
 
 
 def _access(tokens: TokenSupply, principal: Principal, invocation: Invocation) -> UpstreamAccess:

@@ -19,6 +19,7 @@ from pydantic.alias_generators import to_camel
 from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import TenantId, TenantName
 from stoa.domain.json_value import JsonObject, is_array, is_object
+from stoa.domain.operation import MeteredArguments
 from stoa.domain.rate_limit import Burst, RateLimit, RequestsPerMinute, WhenAway
 from stoa.domain.tool import (
     Audience,
@@ -110,6 +111,10 @@ class RateLimitManifest(ManifestModel):
 
     def to_domain(self) -> RateLimit:
         return RateLimit(requests_per_minute=self.requests_per_minute, burst=self.burst, fail=self.fail)
+
+
+class MeteringManifest(ManifestModel):
+    arguments: MeteredArguments = ()
 
 
 class _Metadata(BaseModel):

@@ -9,6 +9,7 @@ from stoa.application.manifest_fields import (
     Interval,
     Manifest,
     ManifestModel,
+    MeteringManifest,
     RateLimitManifest,
     Timeout,
     placeholders,
@@ -16,6 +17,7 @@ from stoa.application.manifest_fields import (
     split_endpoint,
 )
 from stoa.application.ports.spec import ConversionOptions
+from stoa.domain.errors import InvalidInput
 from stoa.domain.icon import Icons
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import string_schema
@@ -57,6 +59,7 @@ class ToolSpec(ManifestModel):
     authentication: AuthenticationManifest = AuthenticationManifest()
     timeout: Timeout = 30.0
     rate_limit: RateLimitManifest | None = None
+    metering: MeteringManifest = MeteringManifest()
     tasks: Literal["never", "optional", "required"] = "never"
     enabled: bool = True
 
@@ -81,6 +84,7 @@ class _ToolDefaults(ManifestModel):
     timeout: Timeout = 30.0
     rate_limit: RateLimitManifest | None = None
     authentication: AuthenticationManifest = AuthenticationManifest()
+    metering: MeteringManifest = MeteringManifest()
 
 
 class _Naming(ManifestModel):
@@ -112,6 +116,9 @@ class ToolManifest(Manifest):
         """Raises InvalidInput or pydantic.ValidationError."""
         spec = self.spec
         schema = _schema_of_placeholders(spec.endpoint) if spec.input_schema is None else spec.input_schema
+        for name in spec.metering.arguments:
+            if name not in (schema.get("properties") or {}):
+                raise InvalidInput(f"spec.metering.arguments: {name} is no property of spec.inputSchema")
         return Tool(
             name=self.metadata.name,
             tenant=self.tenant,
@@ -129,6 +136,7 @@ class ToolManifest(Manifest):
             timeout_seconds=spec.timeout,
             rate_limit=None if spec.rate_limit is None else spec.rate_limit.to_domain(),
             authentication=spec.authentication.to_domain(),
+            metered_arguments=spec.metering.arguments,
             tasks=spec.tasks,
             enabled=spec.enabled,
         )
@@ -159,6 +167,7 @@ class ToolSetManifest(Manifest):
             timeout_seconds=defaults.timeout,
             rate_limit=None if defaults.rate_limit is None else defaults.rate_limit.to_domain(),
             authentication=defaults.authentication.to_domain(),
+            metered_arguments=defaults.metering.arguments,
         )
 
 

@@ -51,6 +51,9 @@ class Access(StrEnum):
     ADMIN = SCOPE_ADMIN
 
 
+MeteredArguments = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(max_length=8)]
+
+
 class Operation(Strict):
     """One callable thing. Equal fingerprints mean equal behaviour, so compiled parts may be kept."""
 
@@ -72,6 +75,8 @@ class Operation(Strict):
     timeout_seconds: TimeoutSeconds = 30.0
     rate_limit: RateLimit | None = None
     authentication: Authentication = Authentication()
+    metered_arguments: MeteredArguments = ()
+    """Arguments whose values may stand in metering events; no other value ever does."""
     enabled: bool = True
 
     @model_validator(mode="after")

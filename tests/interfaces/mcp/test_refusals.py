@@ -142,10 +142,13 @@ class _NoVerifier(TokenVerifier):
 
 
 class _NoLimiter(RateLimiter):
-    async def take(self, key: str, limit: RateLimit) -> Any:
+    def refusal(self, claims: Any) -> Any:
+        return None
+
+    async def take(self, claims: Any) -> Any:
         raise LimiterUnavailable("Limits cannot be checked at the moment")
 
-    async def peek(self, key: str, limit: RateLimit) -> int:
+    async def peek(self, claims: Any) -> Any:
         raise LimiterUnavailable("counting is not possible")
 
 

@@ -58,6 +58,8 @@ class ConversionOptions:
     timeout_seconds: float = 30.0
     rate_limit: RateLimit | None = None
     authentication: Authentication = Authentication()
+    metered_arguments: tuple[str, ...] = ()
+    """Of every tool that has them."""
 
 
 @dataclass(frozen=True, slots=True)

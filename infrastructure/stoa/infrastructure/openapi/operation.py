@@ -70,6 +70,7 @@ def tool_of(operation: Operation, name: str, base_url: str, api: ApiReference, b
             timeout_seconds=options.timeout_seconds,
             rate_limit=options.rate_limit,
             authentication=options.authentication,
+            metered_arguments=tuple(name for name in options.metered_arguments if name in arguments.schemas),
         )
     except pydantic.ValidationError as caught:
         fields = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in caught.errors()}))

@@ -1,0 +1,135 @@
+"""`python -m bench stages`: what each stage of the pipeline costs, in one process and without a network.
+
+The pipeline runs as the server wires it (token, policy in WebAssembly, limits, durable metering, metrics, audit) before
+a back end that answers at once. Each row takes one part out, or replaces it by its neutral adapter; its cost is the
+difference. Rounds go round the rows, so that a slow spell of the machine hits all of them.
+"""
+
+import argparse
+import asyncio
+import logging
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.errors import CannotMeasure
+from stoa.application.gateway import Gateway
+from stoa.application.memory.clock import SystemClock
+from stoa.application.memory.metering import MeteringOff
+from stoa.application.memory.policy_engine import RulesPolicyEngine
+from stoa.application.memory.rate_limiter import InMemoryRateLimiter, Unlimited
+from stoa.application.ports import BackendCall, CallContext, ToolBackend
+from stoa.domain.caller_limits import CallerLimits
+from stoa.domain.identity import Principal
+from stoa.domain.invocation import BearerToken
+from stoa.domain.operation import Operation
+from stoa.domain.rate_limit import RateLimit
+from stoa.domain.result import RawAnswer
+from stoa.domain.tool import RestBinding, Tool
+from stoa.infrastructure.observability.audit_log import AuditLog
+from stoa.infrastructure.observability.prometheus import PrometheusObserver
+from stoa.infrastructure.oidc import DevIssuer, JwtTokenVerifier, StaticKeys
+from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
+from stoa.infrastructure.outbox import OutboxMeteringSink
+
+_ISSUER = "http://127.0.0.1/bench"
+_PLENTY = RateLimit(requests_per_minute=60_000_000, burst=1_000_000)
+_ANSWER = RawAnswer(b'{"id":7,"name":"Rex","tag":"dog"}', "application/json")
+_SCHEMA = {
+    "type": "object",
+    "properties": {"petId": {"type": "integer", "minimum": 1}, "verbose": {"type": "boolean"}},
+    "required": ["petId"],
+    "additionalProperties": False,
+}
+
+
+class _Instant(ToolBackend):
+    kind = "rest"
+
+    def prepare(self, tool: Operation) -> BackendCall:  # noqa: ARG002
+        return _InstantCall()
+
+    async def close(self) -> None: ...
+
+
+class _InstantCall(BackendCall):
+    async def __call__(self, arguments: Any, context: CallContext) -> RawAnswer:  # noqa: ARG002
+        return _ANSWER
+
+
+def run(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench stages")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--calls", type=int, default=500, help="calls per round")
+    options = parser.parse_args(arguments)
+    logging.getLogger("stoa").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory(dir=Path(__file__).parent.parent / "var") as directory:
+        asyncio.run(_measure(Path(directory), options.rounds, options.calls))
+    return 0
+
+
+async def _measure(directory: Path, rounds: int, calls: int) -> None:
+    clock = SystemClock()
+    issuer = DevIssuer(directory, _ISSUER, "bench", clock, "dev")
+    verifier = JwtTokenVerifier(
+        keys=StaticKeys(issuer.key_set()), issuer=_ISSUER, audiences=frozenset({"bench"}), clock=clock
+    )
+    admin = Principal.of("ann", tenant="acme", roles=["cpi-admin"])
+    token = BearerToken(
+        issuer.issue(subject="ann", tenant="acme", roles=frozenset({"cpi-admin"}), lifetime_seconds=3600)
+    )
+    trail = (directory / "audit.jsonl").open("ab")
+    audit = AuditLog(trail)
+
+    def parts() -> dict[str, Any]:
+        return {
+            "clock": clock,
+            "verifier": verifier,
+            "policy": OpaWasmPolicyEngine(DEFAULT_BUNDLE),
+            "limiter": InMemoryRateLimiter(clock),
+            "sink": OutboxMeteringSink(directory / "outbox", clock=clock),
+            "observers": [PrometheusObserver(), audit],
+            "limits": CallerLimits(roles={"cpi-admin": _PLENTY}),
+            "backends": [_Instant()],
+        }
+
+    rows: dict[str, tuple[Callable[[], dict[str, Any]], Any, dict[str, Any]]] = {
+        "everything": (dict, token, {}),
+        "without authenticate": (dict, admin, {}),
+        "without authorise (the rules in Python instead)": (lambda: {"policy": RulesPolicyEngine()}, token, {}),
+        "without limits": (lambda: {"limiter": Unlimited()}, token, {}),
+        "with a tool limit too": (dict, token, {"rate_limit": _PLENTY}),
+        "without durable metering": (lambda: {"sink": MeteringOff()}, token, {}),
+        "without metrics and audit": (lambda: {"observers": []}, token, {}),
+        "nothing but the pipeline": (
+            lambda: {"limiter": Unlimited(), "sink": MeteringOff(), "observers": [], "policy": RulesPolicyEngine()},
+            admin,
+            {},
+        ),
+    }
+    gateways: dict[str, tuple[Gateway, Any]] = {}
+    for name, (changed, credential, fields) in rows.items():
+        gateway = Gateway(**{**parts(), **changed()})
+        binding = RestBinding(method="GET", base_url="http://127.0.0.1:9", path="/pets")
+        tool = {"name": "getPet", "tenant": "acme", "input_schema": _SCHEMA, "binding": binding, **fields}
+        gateway.add_tools(Tool.model_validate(tool))
+        outcome = await gateway.invoke("getPet", {"petId": 7}, credential)
+        if outcome.result is None or outcome.result.is_error:
+            raise CannotMeasure(f"{name}: {outcome.error or outcome.result}")
+        gateways[name] = gateway, credential
+    spent: dict[str, list[float]] = {name: [] for name in rows}
+    for _ in range(rounds):
+        for name, (gateway, credential) in gateways.items():
+            begin = time.process_time()
+            for number in range(calls):
+                await gateway.invoke("getPet", {"petId": number + 1}, credential)
+            spent[name].append((time.process_time() - begin) / calls * 1e6)
+    print("CPU µs/call: the least of all rounds, its difference, the median")
+    for name, values in spent.items():
+        least, whole = min(values), min(spent["everything"])
+        print(f"{name:45} {least:6.1f} {least - whole:+7.1f} {statistics.median(values):7.1f}")
+    await asyncio.sleep(0.3)  # the audit trail writes with a delay
+    trail.close()
