@@ -39,7 +39,7 @@ def decode_value(value: str) -> str:
     Raises Fault (HeaderMismatch) for a form that is not canonical.
     """
     if not (value.startswith(_SENTINEL) and value.endswith(_END, len(_SENTINEL))):
-        if all(" " <= character <= "~" or character == "\t" for character in value):
+        if value.isascii() and value.replace("\t", " ").isprintable():
             return value
         raise Fault(HEADER_MISMATCH, "A header value has bytes outside visible ASCII; use the base64 form")
     encoded = value[len(_SENTINEL) : -len(_END)]
