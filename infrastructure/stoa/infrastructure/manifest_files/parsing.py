@@ -28,9 +28,8 @@ def _check_depth(text: bytes) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _DEPTH_LIMIT:
-                raise yaml.MarkedYAMLError(
-                    problem=f"nested deeper than {_DEPTH_LIMIT} levels", problem_mark=event.start_mark
-                )
+                mark: Any = event.start_mark
+                raise yaml.MarkedYAMLError(problem=f"nested deeper than {_DEPTH_LIMIT} levels", problem_mark=mark)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 

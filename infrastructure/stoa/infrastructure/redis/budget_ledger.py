@@ -104,7 +104,7 @@ class _Batch:
 
 
 class RedisBudgetLedger(BudgetLedger):
-    """`retry_seconds`: the pause before refunds are sent again to a Redis that was away. Closing leaves `redis` open."""
+    """`retry_seconds`: the pause before refunds are sent again when Redis was away. Closing it leaves `redis` open."""
 
     def __init__(self, redis: RedisConnection, *, retry_seconds: float = RETRY_SECONDS) -> None:
         self._redis = redis
