@@ -28,7 +28,7 @@ from stoa.domain.tool import LocalBinding, Tool
 from stoa.infrastructure.redis import RedisBudgetLedger
 
 ACME, BETA, GAMMA = TenantId("acme"), TenantId("beta"), TenantId("gamma")
-START = datetime(2100, 12, 31, 23, 0, tzinfo=UTC)
+START = datetime(2026, 12, 31, 23, 0, tzinfo=UTC)
 BUDGETS = (
     Budget(tenant=ACME, monthly=MicroUnits(1000)),
     Budget(tenant=ACME, consumer="ci", monthly=MicroUnits(300)),
@@ -85,14 +85,14 @@ async def test_what_is_refused_says_when_the_next_month_begins_and_is_right() ->
     with pytest.raises(QuotaExceeded) as refused:
         await budgets.reserve(BETA, "ci", money(1))
     assert (refused.value.code, refused.value.limit_name) == ("budget_exhausted", "budget")
-    assert refused.value.message.endswith("a new one begins on 2101-01-01")
+    assert refused.value.message.endswith("a new one begins on 2027-01-01")
     clock.advance(refused.value.retry_after_seconds - 0.001)
     with pytest.raises(BudgetExhausted):
         await budgets.reserve(BETA, "ci", money(1))
     clock.advance(0.001)
     again = await budgets.reserve(BETA, "ci", money(50))
     assert again is not None
-    assert again.accounts[0].period == Month(2101, 1)
+    assert again.accounts[0].period == Month(2027, 1)
     assert reserved is not None
     budgets.settle(reserved, money(0))
     assert [row.spent for row in await budgets.status(BETA)] == [50], "a call settles in the month that it began in"
@@ -116,7 +116,7 @@ async def test_each_level_is_logged_and_told_once_and_a_broken_watcher_refuses_n
         for replica in replicas:
             with pytest.raises(BudgetExhausted):
                 await replica.reserve(ACME, "app", money(101))
-    account = Account(Owner(ACME), Month(2100, 12), money(1000))
+    account = Account(Owner(ACME), Month(2026, 12), money(1000))
     assert watcher.seen == [Crossing(account, 80, money(800)), Crossing(account, 100, money(900))]
     told = [record for record in caplog.records if hasattr(record, "percent")]
     assert [(record.levelname, record.percent, record.spent) for record in told] == [
@@ -135,7 +135,7 @@ def test_months_follow_each_other() -> None:
 @given(st.lists(metering_events(), max_size=8), st.data())
 def test_what_events_of_the_month_have_cost_is_summed_up_by_account(events, data) -> None:
     budgets = Budgets(BUDGETS, InMemoryBudgetLedger(), ManualClock(START))
-    moments = st.sampled_from([START, Month(2100, 12).begin, Month(2101, 1).begin, START - timedelta(days=40)])
+    moments = st.sampled_from([START, Month(2026, 12).begin, Month(2027, 1).begin, START - timedelta(days=40)])
     events = [
         event.model_copy(
             update={
@@ -153,9 +153,9 @@ def test_what_events_of_the_month_have_cost_is_summed_up_by_account(events, data
             for event in events
             if event.tenant == budget.tenant
             and budget.consumer in (None, event.consumer)
-            and (event.timestamp.year, event.timestamp.month) == (2100, 12)
+            and (event.timestamp.year, event.timestamp.month) == (2026, 12)
         )
-        assert sums.get(Account(budget.owner, Month(2100, 12), budget.monthly), 0) == cost
+        assert sums.get(Account(budget.owner, Month(2026, 12), budget.monthly), 0) == cost
 
 
 @asynccontextmanager

@@ -4,8 +4,8 @@
     PREFIX budget-writer:ID                number of the last batch of refunds that a process has had carried out
 
 A reservation is one script. Refunds are summed up by account and sent in the background, one batch at a time; a batch
-whose answer was lost is sent again under its number, which Redis carries out once. Redis drops the keys by itself 40
-days after their month.
+whose answer was lost is sent again under its number, which Redis carries out once. Redis drops the keys by itself 75
+days after they were last used, which is after their month whatever the clocks of the replicas say.
 """
 
 import asyncio
@@ -25,37 +25,37 @@ from stoa.infrastructure.redis.connection import Argument, RedisConnection
 _log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
-_KEPT_SECONDS = 40 * 86_400
+_KEPT_SECONDS = 75 * 86_400
 
-# ARGV: prefix, amount, is a refusal told of, then for each account: key, limit, its thresholds of 80 and 100, expiry.
+# ARGV: prefix, amount, is a refusal told of, seconds to keep; for each account: key, limit, thresholds of 80 and 100.
 # Answers: which account refused (0: none), then for each account looked at: noticed before, noticed now, spent.
 _RESERVE = """
 local prefix, amount, tells = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 local function spent(key)
   return tonumber(redis.call('HGET', key, 'spent') or 0)
 end
-local function notice(answer, key, reached, at)
+local function notice(answer, key, reached)
   local before = tonumber(redis.call('HGET', key, 'noticed') or 0)
   if reached > before then
     redis.call('HSET', key, 'noticed', reached)
   end
-  redis.call('EXPIREAT', key, at)
+  redis.call('EXPIRE', key, ARGV[4])
   table.insert(answer, before)
   table.insert(answer, math.max(before, reached))
   table.insert(answer, redis.call('HGET', key, 'spent') or '0')
 end
-for i = 4, #ARGV, 5 do
+for i = 5, #ARGV, 4 do
   local key = prefix .. ARGV[i]
   if spent(key) + amount > tonumber(ARGV[i + 1]) then
-    local answer = {(i + 1) / 5}
+    local answer = {(i - 1) / 4}
     if tells then
-      notice(answer, key, 100, ARGV[i + 4])
+      notice(answer, key, 100)
     end
     return answer
   end
 end
 local answer = {0}
-for i = 4, #ARGV, 5 do
+for i = 5, #ARGV, 4 do
   local key = prefix .. ARGV[i]
   redis.call('HINCRBY', key, 'spent', ARGV[2])
   local now, reached = spent(key), 0
@@ -64,7 +64,7 @@ for i = 4, #ARGV, 5 do
   elseif now >= tonumber(ARGV[i + 2]) then
     reached = 80
   end
-  notice(answer, key, reached, ARGV[i + 4])
+  notice(answer, key, reached)
 end
 return answer
 """
@@ -181,23 +181,17 @@ class RedisBudgetLedger(BudgetLedger):
     async def _try(self, accounts: Sequence[Account], amount: MicroUnits, *, tells: bool) -> BudgetVerdict:
         arguments: list[Argument] = []
         for account in accounts:
-            expiry = int(account.period.next.begin.timestamp()) + _KEPT_SECONDS
-            thresholds = (threshold(level, account.limit) for level in LEVELS)
-            arguments += (_key(account), account.limit, *thresholds, expiry)
-        refused, *noticed = await self._run(self._reserve, amount, int(tells), *arguments)
-        looked_at: Sequence[Account] = [accounts[refused - 1]] if refused else accounts
+            arguments += (_key(account), account.limit, *(threshold(level, account.limit) for level in LEVELS))
+        answer: list[Any] = await self._run(self._reserve, amount, int(tells), _KEPT_SECONDS, *arguments)
+        refused_by = accounts[answer[0] - 1] if answer[0] else None
+        looked_at = accounts if refused_by is None else [refused_by]
+        told = zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
         crossings = [
             Crossing(account, level, MicroUnits(int(spent)))
-            for account, before, now, spent in zip(
-                looked_at,
-                noticed[0::3],
-                noticed[1::3],
-                noticed[2::3],
-                strict=False,  # a refusal may tell nothing
-            )
+            for account, (before, now, spent) in zip(looked_at, told, strict=False)  # a refusal may tell nothing
             for level in crossed(before, now)
         ]
-        return BudgetVerdict(looked_at[0] if refused else None, tuple(crossings))
+        return BudgetVerdict(refused_by, tuple(crossings))
 
     async def _run(self, script: Any, *arguments: Argument) -> Any:
         with _translated():
