@@ -12,7 +12,6 @@ from datetime import datetime
 from stoa.application.ports.budget_ledger import BudgetLedger
 from stoa.application.ports.budget_watcher import BudgetWatcher
 from stoa.application.ports.clock import Clock
-from stoa.application.records import safe
 from stoa.domain.budget import Account, Budget, Crossing, Month, Owner
 from stoa.domain.errors import BudgetExhausted
 from stoa.domain.identity import TenantId
@@ -81,7 +80,7 @@ class Budgets:
             return None
         now = self._clock.now()
         self._turn_to(now)
-        owners = (Owner(tenant), Owner(tenant, safe(consumer)))
+        owners = (Owner(tenant), Owner(tenant, consumer))
         accounts = tuple(self._accounts[owner] for owner in owners if owner in self._accounts)
         if not accounts:
             return None

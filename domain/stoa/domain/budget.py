@@ -43,8 +43,7 @@ class Budget(Strict):
         return Owner(self.tenant, self.consumer)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Month:
+class Month(NamedTuple):
     """A calendar month in UTC."""
 
     year: int
@@ -99,11 +98,11 @@ def threshold(level: Level, limit: int) -> int:
 
 def level_of(spent: int, limit: int, *, is_refused: bool = False) -> int:
     """The highest level that is reached, 0: none."""
-    if is_refused:
-        return LEVELS[-1]
-    return max((level for level in LEVELS if spent >= threshold(level, limit)), default=0)
+    if is_refused or spent >= limit:
+        return 100
+    return 80 if spent * 100 >= limit * 80 else 0
 
 
 def crossed(noticed: int, reached: int) -> tuple[Level, ...]:
     """Levels to tell of, when `noticed` is the highest that was told of before."""
-    return tuple(level for level in LEVELS if noticed < level <= reached)
+    return tuple(level for level in LEVELS if noticed < level <= reached) if reached > noticed else ()

@@ -69,6 +69,7 @@ class InMemoryBudgetLedger(BudgetLedger):
 
 def _notice(account: Account, figures: _Figures, *, is_refused: bool = False) -> tuple[Crossing, ...]:
     reached = level_of(figures.spent, account.limit, is_refused=is_refused)
-    levels = crossed(figures.noticed, reached)
-    figures.noticed = max(figures.noticed, reached)
+    if reached <= figures.noticed:
+        return ()
+    levels, figures.noticed = crossed(figures.noticed, reached), reached
     return tuple(Crossing(account, level, MicroUnits(figures.spent)) for level in levels)
