@@ -2,6 +2,7 @@
 
 import base64
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from hypothesis import strategies as st
@@ -11,9 +12,10 @@ from stoa.domain.catalogue import Catalogue
 from stoa.domain.identity import ROLE_SCOPES, Principal, TenantId
 from stoa.domain.invocation import BearerToken, Invocation
 from stoa.domain.json_value import JsonObject
-from stoa.domain.metering import MeteringEvent, PriceList, Status
+from stoa.domain.metering import MeteringEvent, Status
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, PolicyQuery, Question
+from stoa.domain.price_list import PriceList, PriceVersion, Rates, RatesByOperation
 from stoa.domain.prompt import Prompt, PromptArgument
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.resource import Resource
@@ -394,8 +396,36 @@ def metering_events(*, padding: int = 0) -> st.SearchStrategy[MeteringEvent]:
     )
 
 
+amounts = st.decimals(0, 999_999, places=12) | st.decimals(0, 2, places=6) | st.just(Decimal(0))
+"""Prices, most of them finer than a micro-unit."""
+_rates: dict[str, st.SearchStrategy[Any]] = {
+    "base": st.none() | amounts,
+    "per_100_ms": st.none() | amounts,
+    "per_kib_out": st.none() | amounts,
+    "premium_factor": st.none() | st.decimals(1, 10, places=3),
+    "per_question": st.none() | st.decimals(0, 2, places=6),
+}
+_rates_by_operation: dict[str, st.SearchStrategy[Any]] = {
+    **_rates,
+    "tags": st.dictionaries(st.sampled_from(["pets", "money", "stoa:read"]), st.builds(Rates, **_rates), max_size=3),
+    "tools": st.dictionaries(
+        few_names | few_uris.map(lambda uri: f"resource:{uri}") | few_names.map(lambda name: f"prompt:{name}"),
+        st.builds(Rates, **_rates),
+        max_size=4,
+    ),
+}
+price_versions = st.builds(
+    PriceVersion,
+    **_rates_by_operation,
+    tenants=st.dictionaries(few_tenants, st.builds(RatesByOperation, **_rates_by_operation), max_size=2),
+)
+instants = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 price_lists = st.builds(
-    PriceList, base=st.integers(0, 10**9), per_100_ms=st.integers(0, 10**6), premium_factor=st.integers(1, 10)
+    lambda first, rest: PriceList(
+        versions=(first, *(version.model_copy(update={"since": since}) for since, version in sorted(rest.items())))
+    ),
+    price_versions,
+    st.dictionaries(instants, price_versions, max_size=3),
 )
 
 durations = st.builds(

@@ -23,8 +23,9 @@ from stoa.domain.caller_limits import CallerLimits
 from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation, Outcome
-from stoa.domain.metering import MeteringEvent, PriceList
+from stoa.domain.metering import MeteringEvent
 from stoa.domain.operation import Kind, Operation
+from stoa.domain.price_list import PriceList
 from stoa.domain.prompt import Prompt
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.resource import Resource

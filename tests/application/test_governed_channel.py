@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -42,7 +43,8 @@ from stoa.domain.errors import (
     QuotaExceeded,
     StoaError,
 )
-from stoa.domain.metering import MeteringEvent, PriceList, Status
+from stoa.domain.metering import MeteringEvent, Status
+from stoa.domain.price_list import PriceList, PriceVersion
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.result import TextContent
 
@@ -356,7 +358,7 @@ class Failing(Waiting):
     ids=["answered", "refused", "too late", "broken"],
 )
 async def test_what_came_of_a_question_is_in_its_event(client: Waiting, status: Status) -> None:
-    world = World([{"a": sampling()}], prices=PriceList(per_question=250))
+    world = World([{"a": sampling()}], prices=PriceList(versions=(PriceVersion(per_question=Decimal("0.00025")),)))
     await client.call(world.gateway, request_id="r-1", consumer="app")
     (event,) = world.events()
     assert (event.tool, event.status, event.cost_units) == ("sampling:ask", status, 250)

@@ -33,7 +33,8 @@ from stoa.domain.errors import (
 )
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import BearerToken
-from stoa.domain.metering import CHARGED, MeteringEvent, PriceList, Status
+from stoa.domain.metering import CHARGED, MeteringEvent, Status
+from stoa.domain.price_list import PriceList
 from stoa.domain.prompt import Prompt
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.resource import Resource

@@ -48,7 +48,7 @@ from stoa.domain.dialogue import (
 from stoa.domain.errors import ClientCannot, ClientRefused
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation
-from stoa.domain.metering import PriceList
+from stoa.domain.price_list import PriceList
 from stoa.domain.result import TextContent
 from stoa.domain.session import Session
 from stoa.domain.tool import LocalBinding, Tool

@@ -1,4 +1,4 @@
-"""MeteringEvent's JSON, prices, and exact money."""
+"""MeteringEvent's JSON, and exact money."""
 
 import json
 from datetime import UTC, datetime
@@ -9,13 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.strategies import EXACT_MICRO_UNITS, metering_events
 
-from stoa.domain.metering import MeteringEvent, PriceList, Status
+from stoa.domain.metering import MeteringEvent, Status
 from stoa.domain.money import MicroUnits, from_decimal, to_decimal, to_json_number
 
 AMOUNTS = st.integers(0, EXACT_MICRO_UNITS).map(MicroUnits)
-PRICE_LISTS = st.builds(
-    PriceList, base=st.integers(0, 10**9), per_100_ms=st.integers(0, 10**9), premium_factor=st.integers(1, 100)
-)
 EVENT = MeteringEvent(
     event_id="e-1",
     timestamp=datetime(2026, 1, 1, tzinfo=UTC),
@@ -90,30 +87,3 @@ def test_money_is_never_rounded_in_silence(units: Decimal) -> None:
     assert isinstance(exponent, int)
     mantissa = int("".join(map(str, digits))) * (-1 if sign else 1)
     assert amount * 10 ** max(-exponent - 6, 0) == mantissa * 10 ** max(exponent + 6, 0)
-
-
-@given(PRICE_LISTS, st.booleans(), st.integers(0, 10**9), st.integers(0, 10**9))
-def test_a_slower_call_never_costs_less(prices: PriceList, is_premium: bool, one: int, other: int) -> None:
-    fast, slow = sorted((one, other))
-    quote = prices.quote
-    assert quote(is_premium=is_premium, latency_ms=fast) <= quote(is_premium=is_premium, latency_ms=slow)
-
-
-@given(PRICE_LISTS, st.integers(0, 10**9))
-def test_premium_multiplies_the_base_and_leaves_the_latency_part(prices: PriceList, latency_ms: int) -> None:
-    extra = prices.quote(is_premium=True, latency_ms=latency_ms) - prices.quote(is_premium=False, latency_ms=latency_ms)
-    assert extra == prices.base * (prices.premium_factor - 1)
-
-
-@given(PRICE_LISTS, st.integers(0, 10**7))
-def test_whole_hundreds_of_milliseconds_are_charged_exactly(prices: PriceList, hundreds: int) -> None:
-    price = prices.quote(is_premium=False, latency_ms=hundreds * 100)
-    assert price == prices.base + prices.per_100_ms * hundreds
-
-
-def test_the_default_prices_are_the_published_ones() -> None:
-    prices = PriceList()
-    assert to_decimal(prices.quote(is_premium=False, latency_ms=0)) == Decimal("0.001")
-    assert to_decimal(prices.quote(is_premium=False, latency_ms=100)) == Decimal("0.0011")
-    assert to_decimal(prices.quote(is_premium=False, latency_ms=50)) == Decimal("0.00105")
-    assert to_decimal(prices.quote(is_premium=True, latency_ms=100)) == Decimal("0.0021")

@@ -34,3 +34,9 @@ async def test_aliases_that_multiply_are_refused(tmp_path: Path):
 async def test_an_alias_that_contains_itself_is_refused(tmp_path: Path):
     document = await read(tmp_path, "loop.yaml", "a: &a [*a]")
     assert document.content is None
+
+
+async def test_nesting_that_would_end_the_process_is_a_problem_that_names_the_line(tmp_path: Path):
+    document = await read(tmp_path, "deep.yaml", "kind: Tool\nspec: " + "[" * 100_000)
+    assert document.content is None
+    assert "line 2: nested deeper than 200 levels" in document.problem

@@ -16,9 +16,9 @@ from stoa.domain.errors import InvalidArguments, Violation, not_found
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential
 from stoa.domain.json_value import JsonObject
-from stoa.domain.metering import PriceList
 from stoa.domain.money import MicroUnits
 from stoa.domain.policy import Decision, Door, PolicyQuery
+from stoa.domain.price_list import PriceList
 from stoa.domain.rate_limit import LimitName, RateLimit
 
 

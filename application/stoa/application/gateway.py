@@ -63,9 +63,9 @@ from stoa.domain.finding import Finding, Severity
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential, Invocation, Outcome
 from stoa.domain.json_value import JsonObject
-from stoa.domain.metering import PriceList
 from stoa.domain.operation import Kind, Operation
 from stoa.domain.policy import Door
+from stoa.domain.price_list import PriceList
 from stoa.domain.prompt import Prompt
 from stoa.domain.resource import Resource
 from stoa.domain.tool import LocalBinding, TaskSupport, Tool, ToolAnnotations

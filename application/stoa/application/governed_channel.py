@@ -36,10 +36,11 @@ from stoa.domain.errors import (
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject
-from stoa.domain.metering import MeteringEvent, PriceList, Status
+from stoa.domain.metering import MeteringEvent, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, PolicyQuery, Question
+from stoa.domain.price_list import PriceList
 from stoa.domain.rate_limit import Claim
 
 

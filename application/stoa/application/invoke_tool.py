@@ -56,10 +56,11 @@ from stoa.domain.errors import (
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import BearerToken, Invocation, Outcome
 from stoa.domain.json_value import JsonObject, as_object, is_object
-from stoa.domain.metering import CHARGED, PriceList, Status
+from stoa.domain.metering import CHARGED, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Operation
 from stoa.domain.policy import NO_OBLIGATIONS, Decision, Permit, PolicyQuery
+from stoa.domain.price_list import PriceList
 from stoa.domain.rate_limit import LimitVerdict
 from stoa.domain.redaction import WITHHELD, redact
 from stoa.domain.resource import Resource

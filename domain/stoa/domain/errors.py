@@ -15,10 +15,12 @@
     ├─ ToolNotFound               unknown, or invisible to this caller: one answer for both
     │  └─ ResourceNotFound  PromptNotFound
     ├─ QuotaExceeded              says when to come back
+    │  └─ BudgetExhausted         the month's budget does not suffice for the call
     └─ Unavailable                something the call depends on could not answer
        ├─ SessionsFull            no more sessions can be opened now
        ├─ TaskInterrupted         who ran a task went away before it ended
-       ├─ IdentityUnavailable  PolicyUnavailable  LimiterUnavailable  MeteringUnavailable  TasksUnavailable
+       ├─ IdentityUnavailable  PolicyUnavailable  LimiterUnavailable  BudgetUnavailable  MeteringUnavailable
+       │  TasksUnavailable
        │                          governing parts: the call is refused
        ├─ BackendUnavailable  BackendTimedOut  BackendSpokeNonsense
        │  └─ ResourceUnreadable    the back end: the call finished, with an error result
@@ -31,6 +33,7 @@ said no is a result (`ToolResult.is_error`), not an exception. The doors map cla
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from stoa.domain.operation import Kind
@@ -209,6 +212,19 @@ class QuotaExceeded(StoaError):
         """None: it is no limit by the minute."""
 
 
+class BudgetExhausted(QuotaExceeded):
+    """What is left of the month's budget does not suffice for the most that the call may cost."""
+
+    code = "budget_exhausted"
+
+    def __init__(self, whose: str, begins_anew: datetime, retry_after_seconds: float) -> None:
+        super().__init__("budget", retry_after_seconds)
+        self.message = (
+            f"The monthly budget of {whose} does not suffice for this call; a new one begins on {begins_anew:%Y-%m-%d}"
+        )
+        self.args = (self.message,)
+
+
 class Unavailable(StoaError):
     """A dependency could not answer."""
 
@@ -249,6 +265,15 @@ class LimiterUnavailable(Unavailable):
     """The rate limit cannot be checked now."""
 
     code = "limiter_unavailable"
+
+
+class BudgetUnavailable(Unavailable):
+    """Budgets cannot be checked now, so calls that have one are refused."""
+
+    code = "budget_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("Budgets cannot be checked at the moment")
 
 
 class MeteringUnavailable(Unavailable):

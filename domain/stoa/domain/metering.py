@@ -77,22 +77,3 @@ class MeteringEvent(BaseModel):
                 return cls.model_validate({**fields, "cost_units": from_decimal(Decimal(str(cost)))})
             case _:
                 raise ValueError("not a metering event: a JSON object with the number cost_units")
-
-
-class PriceList(BaseModel):
-    """Price of a call: a base, doubled for premium tools, plus a linear part for latency. All in micro-units."""
-
-    model_config = ConfigDict(frozen=True)
-
-    base: int = Field(default=1_000, ge=0)
-    """0.001 units a call."""
-    per_100_ms: int = Field(default=100, ge=0)
-    """0.0001 units per 100 ms, charged by the millisecond, rounded down to a whole micro-unit."""
-    premium_factor: int = Field(default=2, ge=1)
-    per_question: int = Field(default=0, ge=0)
-    """For each question to the client that went out, whatever came of it, on top of the call's own price."""
-
-    def quote(self, *, is_premium: bool, latency_ms: int) -> MicroUnits:
-        """The price of one call. Monotone in latency, exact."""
-        base = self.base * self.premium_factor if is_premium else self.base
-        return MicroUnits(base + self.per_100_ms * latency_ms // 100)

@@ -20,7 +20,9 @@ from dishka import STRICT_VALIDATION, AsyncContainer, Provider, from_context, ma
 from dishka import Scope as Lifetime
 from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
 
+from stoa.application.budgets import Budgets
 from stoa.application.gateway import Gateway
+from stoa.application.memory.budget_ledger import InMemoryBudgetLedger
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.ids import UuidFactory
@@ -29,6 +31,7 @@ from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import InMemoryRateLimiter, Unlimited
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
+from stoa.application.ports.budget_ledger import BudgetLedger
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.event_store import EventStore
@@ -44,14 +47,16 @@ from stoa.application.ports.token_endpoint import TokenEndpoint
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
+from stoa.application.price_manifest import parse_budgets, parse_price_list
 from stoa.application.summarise_usage import SummariseUsage
 from stoa.application.upstream_tokens import UpstreamTokens
 from stoa.domain.errors import StoaError
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential
+from stoa.domain.price_list import PriceList
 from stoa.infrastructure.credentials import ChainedCredentialSource, EnvironmentCredentialSource, FileCredentialSource
 from stoa.infrastructure.credentials.deployment_secret import load_or_create
-from stoa.infrastructure.manifest_files import FileToolSource
+from stoa.infrastructure.manifest_files import DEFAULT_PRICES_FILE, FileToolSource, read_document
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.logs import configure_logging
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
@@ -113,6 +118,7 @@ class Shared:
     sessions: SessionStore
     events: EventStore
     tasks: TaskStore
+    budgets: BudgetLedger
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +241,9 @@ class Core(Provider):
         connection = redis.RedisConnection(settings.redis_url.get_secret_value())
         bus, tasks = redis.RedisMessageBus(connection), redis.RedisTaskStore(connection, clock)
         sessions, events = redis.RedisSessionStore(connection, clock), redis.RedisEventStore(connection, clock)
-        yield Sharing(Shared(bus, bus, sessions, events, tasks))
+        budgets = redis.RedisBudgetLedger(connection)
+        yield Sharing(Shared(bus, bus, sessions, events, tasks, budgets))
+        await budgets.close()
         await tasks.close()
         await bus.close()
         await connection.close()
@@ -248,6 +256,26 @@ class Core(Provider):
         store = FileTaskStore(settings.data_dir / "tasks.db", clock)
         yield store
         await store.close()
+
+    @provide
+    def prices(self, settings: Settings) -> PriceList:
+        path = settings.prices_path or DEFAULT_PRICES_FILE
+        return parse_price_list(read_document(path), f"PRICES_PATH={path}")
+
+    @provide
+    def budgets(
+        self, settings: Settings, clock: Clock, sharing: Sharing, metering: Metering, prometheus: PrometheusObserver
+    ) -> Budgets:
+        path = settings.budgets_path
+        limits = () if path is None else parse_budgets(read_document(path), f"BUDGETS_PATH={path}")
+        if sharing.parts is not None:
+            return Budgets(limits, sharing.parts.budgets, clock, [prometheus])
+        ledger = InMemoryBudgetLedger()
+        budgets = Budgets(limits, ledger, clock, [prometheus])
+        if limits:
+            for account, spent in budgets.recorded(metering.log.events()).items():
+                ledger.prime(account, spent)
+        return budgets
 
     @provide
     def credentials(self, settings: Settings) -> CredentialSource:

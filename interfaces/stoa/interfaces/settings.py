@@ -87,6 +87,10 @@ class Settings(BaseSettings):
     """Limits of all callers of a tenant together, as JSON; `*` for each tenant that is not named."""
     stoa_consumer_limits: dict[str, RateLimitManifest] = {}
     """Limits by consumer (`X-Consumer-ID`) within a tenant, as JSON; `*` for each that is not named."""
+    prices_path: Path | None = None
+    """Manifest of kind PriceList; None: the one that ships."""
+    budgets_path: Path | None = None
+    """Manifest of kind Budgets; None: nobody has a budget."""
     client_requests: ClientRequestsManifest = ClientRequestsManifest()
     """What calls may ask their clients, by tenant, as JSON."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -4,6 +4,8 @@ Each docstring states the laws that every adapter keeps; `tests/contracts` holds
 in-memory adapters live in `stoa.application.memory` and are part of the product.
 """
 
+from stoa.application.ports.budget_ledger import BudgetLedger, BudgetVerdict
+from stoa.application.ports.budget_watcher import BudgetWatcher
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.credential_source import CredentialSource
@@ -25,6 +27,9 @@ from stoa.application.ports.upstream_access import UpstreamAccess
 
 __all__ = [
     "BackendCall",
+    "BudgetLedger",
+    "BudgetVerdict",
+    "BudgetWatcher",
     "CallContext",
     "ClientChannel",
     "Clock",

@@ -11,17 +11,14 @@ from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
 
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.errors import InvalidInput
-from stoa.domain.json_value import is_array, is_object
+from stoa.domain.json_value import is_object
+from stoa.infrastructure.manifest_files.parsing import SIZE_LIMIT, load_all, reason
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-_SIZE_LIMIT = 8 * 1024 * 1024
 _API_DESCRIPTION = re.compile(rb"""^\s*[{,]?\s*["']?(openapi|swagger)["']?\s*:""", re.MULTILINE)
 _MANIFEST = re.compile(rb"""["']?apiVersion["']?\s*:\s*["']?gostoa\.dev/""")
 """A ToolSet with an inline description is a manifest all the same."""
-_VALUES_LIMIT = 500_000
 _CHECK_MILLISECONDS = 500
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class FileToolSource(ToolSource):
@@ -84,14 +81,14 @@ def _documents(path: Path) -> list[ManifestDocument]:
             head = file.read(4096)
             if _API_DESCRIPTION.search(head) and not _MANIFEST.search(head):
                 return []
-            text = head + file.read(_SIZE_LIMIT)
-        if len(text) > _SIZE_LIMIT:
-            return [ManifestDocument(origin, None, f"larger than {_SIZE_LIMIT} bytes")]
+            text = head + file.read(SIZE_LIMIT)
+        if len(text) > SIZE_LIMIT:
+            return [ManifestDocument(origin, None, f"larger than {SIZE_LIMIT} bytes")]
         contents = _parse(path, text)
     except OSError as caught:
         return [ManifestDocument(origin, None, f"cannot be read: {caught.strerror}")]
     except (yaml.YAMLError, ValueError, RecursionError) as caught:
-        return [ManifestDocument(origin, None, _reason(caught))]
+        return [ManifestDocument(origin, None, reason(caught))]
     return [
         ManifestDocument(f"{origin}#{number}", content, base_directory=str(path.parent))
         if is_object(content)
@@ -104,24 +101,4 @@ def _parse(path: Path, text: bytes) -> list[Any]:
     """Raises yaml.YAMLError or ValueError."""
     if path.suffix.lower() == ".json":
         return [pydantic_core.from_json(text, allow_inf_nan=False)]
-    contents = [content for content in yaml.load_all(text, _Loader) if content is not None]  # a safe one
-    _check_size(contents)
-    return contents
-
-
-def _check_size(value: Any) -> None:
-    """Aliases make a few lines of YAML into billions of values for whoever walks them; those are counted here."""
-    pending, count = [value], 0
-    while pending:
-        current = pending.pop()
-        children: list[Any] = list(current.values()) if is_object(current) else current if is_array(current) else []
-        count += 1 + len(children)
-        if count > _VALUES_LIMIT:
-            raise ValueError(f"more than {_VALUES_LIMIT} values once its aliases are followed")
-        pending += children
-
-
-def _reason(caught: Exception) -> str:
-    mark = getattr(caught, "problem_mark", None)
-    problem = getattr(caught, "problem", None) or str(caught)
-    return f"line {mark.line + 1}: {problem}" if mark is not None else f"not readable: {problem}"
+    return load_all(text)

@@ -10,7 +10,9 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from stoa.application.ports.budget_watcher import BudgetWatcher
 from stoa.application.ports.invocation_observer import InvocationObserver
+from stoa.domain.budget import LEVELS, Crossing
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.metering import Status
 from stoa.domain.policy import Door, QuestionKind
@@ -18,7 +20,7 @@ from stoa.domain.policy import Door, QuestionKind
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-class PrometheusObserver(InvocationObserver):
+class PrometheusObserver(InvocationObserver, BudgetWatcher):
     """`is_multiprocess`: several workers share PROMETHEUS_MULTIPROC_DIR and each answers for all of them."""
 
     def __init__(self, *, is_multiprocess: bool = False) -> None:
@@ -41,6 +43,10 @@ class PrometheusObserver(InvocationObserver):
         self._questions = {
             (kind, status): questions.labels(kind, status) for kind in get_args(QuestionKind) for status in Status
         }
+        warnings = Counter(
+            "stoa_budget_warnings", "Budgets that reached a level of their month", ("level",), registry=self._registry
+        )
+        self._budget_warnings = {level: warnings.labels(level) for level in LEVELS}
         if is_multiprocess:
             self._registry = CollectorRegistry()
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
@@ -54,6 +60,9 @@ class PrometheusObserver(InvocationObserver):
         if outcome.error is not None:
             self._refusals.labels(outcome.error.code).inc()
         self._latencies[door].observe(outcome.latency_ms / 1000)
+
+    def crossed(self, crossing: Crossing) -> None:
+        self._budget_warnings[crossing.level].inc()
 
     def exposition(self) -> bytes:
         """The text format, version 0.0.4."""

@@ -1,9 +1,17 @@
 """What the replicas of one gateway share, in Redis 6.2 or newer (one server, or what answers like one; no cluster)."""
 
+from stoa.infrastructure.redis.budget_ledger import RedisBudgetLedger
 from stoa.infrastructure.redis.connection import RedisConnection
 from stoa.infrastructure.redis.event_store import RedisEventStore
 from stoa.infrastructure.redis.message_bus import RedisMessageBus
 from stoa.infrastructure.redis.session_store import RedisSessionStore
 from stoa.infrastructure.redis.task_store import RedisTaskStore
 
-__all__ = ["RedisConnection", "RedisEventStore", "RedisMessageBus", "RedisSessionStore", "RedisTaskStore"]
+__all__ = [
+    "RedisBudgetLedger",
+    "RedisConnection",
+    "RedisEventStore",
+    "RedisMessageBus",
+    "RedisSessionStore",
+    "RedisTaskStore",
+]

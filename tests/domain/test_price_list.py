@@ -1,0 +1,146 @@
+"""Prices are exact, and who decides them is one order."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from tests.strategies import few_tenants, instants, operations, price_lists, price_versions
+
+from stoa.domain.identity import TenantId
+from stoa.domain.money import MICRO, to_decimal
+from stoa.domain.operation import Operation
+from stoa.domain.price_list import DEFAULT_PRICES, PriceList, PriceVersion, Rates, RatesByOperation
+from stoa.domain.tool import LocalBinding, Tool, ToolAnnotations
+
+tenants = st.none() | few_tenants
+latencies = st.integers(0, 10**9)
+sizes = st.integers(0, 10**10)
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+PET = Tool(name="pet", tags=("animals", "costly"), binding=LocalBinding(function="pet"))
+
+
+def said(version: PriceVersion, operation: Operation, tenant: TenantId | None, field: str) -> Iterator[Decimal | None]:
+    """What each row of the table of precedence says, from the first to the last."""
+    name = operation.name if operation.kind == "tool" else f"{operation.kind}:{operation.name}"
+    places: list[RatesByOperation] = [version]
+    if tenant in version.tenants:
+        places.insert(0, version.tenants[tenant])
+    for place in places:
+        yield getattr(place.tools.get(name, Rates()), field)
+        of_tags = [getattr(place.tags[tag], field) for tag in operation.tags if tag in place.tags]
+        yield max((amount for amount in of_tags if amount is not None), default=None)
+        yield getattr(place, field)
+    yield getattr(DEFAULT_PRICES, field)
+
+
+@given(price_versions, operations(), tenants, latencies, sizes)
+def test_a_quote_is_the_exact_price_by_the_table_of_precedence_rounded_down_once(
+    version, operation, tenant, latency_ms, size
+):
+    def of(field: str) -> Fraction:
+        return Fraction(next(amount for amount in said(version, operation, tenant, field) if amount is not None))
+
+    tariff = version.tariff(operation, tenant)
+    base = of("base") * (of("premium_factor") if operation.is_premium else 1)
+    exact = (base + of("per_100_ms") * latency_ms / 100 + of("per_kib_out") * size / 1024) * MICRO
+    quote = tariff.quote(latency_ms=latency_ms, bytes_out=size)
+    assert quote == exact // 1
+    assert type(quote) is int
+    assert tariff.per_question == of("per_question") * MICRO
+    assert tariff.counts_bytes == (of("per_kib_out") > 0)
+
+
+@given(price_versions, operations(), tenants, latencies, latencies, sizes, sizes)
+def test_more_time_or_more_bytes_never_cost_less(version, operation, tenant, time, more_time, size, more_size):
+    quote = version.tariff(operation, tenant).quote
+    least = quote(latency_ms=time, bytes_out=size)
+    assert least <= quote(latency_ms=time + more_time, bytes_out=size)
+    assert least <= quote(latency_ms=time, bytes_out=size + more_size)
+
+
+@given(price_versions, operations(), tenants, st.floats(0.001, 300), st.data())
+def test_no_call_within_its_bounds_costs_more_than_the_ceiling(version, operation, tenant, timeout_seconds, data):
+    tariff = version.tariff(operation, tenant)
+    most = data.draw(sizes)
+    ceiling = tariff.ceiling(timeout_seconds=timeout_seconds, max_bytes_out=most)
+    latency_ms = data.draw(st.integers(0, int(Fraction(timeout_seconds) * 1000)))
+    assert tariff.quote(latency_ms=latency_ms, bytes_out=data.draw(st.integers(0, most))) <= ceiling
+
+
+@given(price_lists, operations(), tenants, instants)
+def test_the_version_in_force_is_the_last_that_has_begun(prices, operation, tenant, at):
+    begun = [version for version in prices.versions[1:] if version.since <= at]
+    version = begun[-1] if begun else prices.versions[0]
+    assert prices.tariff(operation, tenant, at) == version.tariff(operation, tenant)
+
+
+@given(price_lists, operations(), tenants)
+def test_a_version_begins_exactly_at_its_instant_whatever_the_time_zone(prices, operation, tenant):
+    for before, after, instant in zip(prices.versions, prices.versions[1:], prices.instants, strict=False):
+        elsewhere = instant.astimezone(None)
+        assert prices.tariff(operation, tenant, elsewhere) == after.tariff(operation, tenant)
+        assume(before.since is None or before.since < instant)
+        just_before = instant - timedelta(microseconds=1)
+        assert prices.tariff(operation, tenant, just_before) == before.tariff(operation, tenant)
+
+
+@pytest.mark.parametrize("annotations", [ToolAnnotations(), ToolAnnotations(destructive_hint=True)])
+@pytest.mark.parametrize(("latency_ms", "cost"), [(0, "0.001"), (1, "0.001001"), (50, "0.00105"), (250, "0.00125")])
+def test_the_default_prices_are_the_published_ones(annotations, latency_ms, cost):
+    tool = Tool(name="pet", binding=LocalBinding(function="pet"), annotations=annotations)
+    premium = Decimal("0.001") if tool.is_premium else 0
+    tariff = PriceList().tariff(tool, TenantId("acme"), NOW)
+    assert to_decimal(tariff.quote(latency_ms=latency_ms)) == Decimal(cost) + premium
+    assert to_decimal(tariff.quote(latency_ms=latency_ms, bytes_out=10**9)) == Decimal(cost) + premium
+    assert (tariff.per_question, tariff.counts_bytes) == (0, False)
+    assert PriceList().quote(is_premium=tool.is_premium, latency_ms=latency_ms) == tariff.quote(latency_ms=latency_ms)
+
+
+def test_a_price_may_be_finer_than_what_can_be_charged():
+    fine = PriceVersion(base=Decimal(0), per_100_ms=Decimal(0), per_kib_out=Decimal("0.000000000001"))
+    tariff = fine.tariff(PET, None)
+    assert tariff.quote(latency_ms=0, bytes_out=1024 * 999_999) == 0
+    assert tariff.quote(latency_ms=0, bytes_out=1024 * 1_000_000) == 1
+
+
+def test_of_several_tags_the_highest_price_counts_field_by_field():
+    tags = {"animals": Rates(base=Decimal(3), per_100_ms=Decimal(1)), "costly": Rates(base=Decimal(2), per_kib_out="9")}
+    tariff = PriceVersion(tags=tags).tariff(PET, None)
+    assert tariff.quote(latency_ms=100, bytes_out=1024) == (3 + 1 + 9) * MICRO
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [0.1, 1.0, True, "1e400", "1e-13", "0.0000000000001", "-1", -1, "NaN", "x", "", "1_0", " 1", 10**9, 10**4000,
+     Decimal("NaN"), Decimal("Infinity"), Decimal("1e-13"), [], {}],
+)  # fmt: skip
+def test_what_is_no_exact_amount_is_refused(amount):
+    with pytest.raises(ValidationError):
+        Rates(base=amount)
+
+
+def test_a_question_costs_whole_micro_units_and_premium_is_no_discount():
+    with pytest.raises(ValidationError, match="finer than one micro-unit"):
+        Rates(per_question="0.0000001")
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        Rates(premium_factor="0.5")
+
+
+def test_versions_are_in_order_and_have_time_zones():
+    one, other = (PriceVersion(since=NOW + timedelta(days=day)) for day in range(2))
+    assert PriceList(versions=(PriceVersion(), one, other)).version_at(NOW) == 1
+    for wrong, reason in (
+        ((), "at least one"),
+        ((other, one), r"versions\.1\.from: it must be later"),
+        ((one, one), r"versions\.1\.from: it must be later"),
+        ((PriceVersion(), PriceVersion()), r"versions\.1: from is missing"),
+    ):
+        with pytest.raises(ValidationError, match=reason):
+            PriceList(versions=wrong)
+    with pytest.raises(ValidationError, match="time zone is missing"):
+        PriceVersion(since=NOW.replace(tzinfo=None))
