@@ -17,6 +17,7 @@ from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import InMemoryRateLimiter
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports import BackendCall, CallContext, ToolBackend
+from stoa.application.pricing import Pricing
 from stoa.application.records import Recorder
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
 from stoa.domain.caller_limits import CallerLimits
@@ -139,7 +140,8 @@ class Pipeline:
             limiter=self.limiter,
             recorder=Recorder(self.sink, parts.get("observers", [self.observer]), self.clock),
             ids=SequentialIds(),
-            prices=PriceList(),
+            pricing=Pricing(parts.get("prices", PriceList())),
+            budgets=parts.get("budgets"),
         )
         self.view = CallerView(lambda: self.registry.catalogue, self.policy)
         self.list_tools = ListOperations(Tool, admission=admission, view=self.view)

@@ -49,11 +49,12 @@ async def test_the_files_that_the_settings_name_are_read(tmp_path: Path) -> None
 
 async def test_a_bad_file_stops_the_start_and_is_named(tmp_path: Path) -> None:
     prices = written(tmp_path / "prices.json", "PriceList", versions=[{"price": 1}])
-    async with serving(tmp_path, prices_path=prices, budgets_path=tmp_path / "none.yaml") as served:
-        with pytest.raises(InvalidInput, match=r"PRICES_PATH=.*prices\.json: spec\.versions\.0\.price: no such field"):
-            await served.container.get(PriceList)
-        with pytest.raises(InvalidInput, match=r"none\.yaml: cannot be read"):
-            await served.container.get(Budgets)
+    with pytest.raises(InvalidInput, match=r"PRICES_PATH=.*prices\.json: spec\.versions\.0\.price: no such field"):
+        async with serving(tmp_path, prices_path=prices):
+            pass
+    with pytest.raises(InvalidInput, match=r"none\.yaml: cannot be read"):
+        async with serving(tmp_path, budgets_path=tmp_path / "none.yaml"):
+            pass
 
 
 async def test_a_process_of_its_own_begins_with_what_the_month_has_cost_so_far(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ others every absence is the same.
 from dataclasses import dataclass, replace
 
 from stoa.application.admit_caller import AdmitCaller, limits_of
+from stoa.application.ports.clock import Clock
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.tool_backend import Previewable
+from stoa.application.pricing import Pricing
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
 from stoa.domain.catalogue import Catalogue
 from stoa.domain.errors import InvalidArguments, Violation, not_found
@@ -18,7 +20,6 @@ from stoa.domain.invocation import Credential
 from stoa.domain.json_value import JsonObject
 from stoa.domain.money import MicroUnits
 from stoa.domain.policy import Decision, Door, PolicyQuery
-from stoa.domain.price_list import PriceList
 from stoa.domain.rate_limit import LimitName, RateLimit
 
 
@@ -57,13 +58,15 @@ class ExplainCall:
         registry: ToolRegistry,
         policy: PolicyEngine,
         limiter: RateLimiter,
-        prices: PriceList,
+        pricing: Pricing,
+        clock: Clock,
     ) -> None:
         self._admission = admission
         self._registry = registry
         self._policy = policy
         self._limiter = limiter
-        self._prices = prices
+        self._pricing = pricing
+        self._clock = clock
 
     async def execute(
         self, credential: Credential, tenant: TenantId | None, name: str, arguments: JsonObject, door: Door
@@ -92,7 +95,7 @@ class ExplainCall:
         explanation = replace(
             explanation,
             limits=await self._limits(principal, registered, decision),
-            price=self._prices.quote(is_premium=tool.is_premium, latency_ms=0),
+            price=self._pricing.tariff(tool, principal.tenant, self._clock.now()).quote(latency_ms=0),
         )
         try:
             checked = registered.arguments.check(arguments)

@@ -19,6 +19,7 @@ from typing import Any, TypeVar, overload
 import pydantic_core
 
 from stoa.application.admit_caller import AdmitCaller
+from stoa.application.budgets import Budgets
 from stoa.application.caller_view import CallerView
 from stoa.application.complete_argument import CompleteArgument
 from stoa.application.completers import Completer, Completers
@@ -47,6 +48,7 @@ from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenVerifier
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
+from stoa.application.pricing import Pricing
 from stoa.application.records import Recorder
 from stoa.application.refresh_catalogue import RefreshCatalogue
 from stoa.application.resource_access import ResourceAccess
@@ -96,6 +98,7 @@ class Gateway:
         clock: Clock | None = None,
         ids: IdFactory | None = None,
         prices: PriceList = PriceList(),
+        budgets: Budgets | None = None,
         limits: CallerLimits = CallerLimits(),
         anonymous: Principal | None = None,
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
@@ -126,6 +129,7 @@ class Gateway:
             limits=limits,
             anonymous=anonymous,
         )
+        pricing = Pricing(prices)
         self.invoke_tool = InvokeTool(
             admission=self.admission,
             registry=self.registry,
@@ -133,11 +137,17 @@ class Gateway:
             limiter=limiter,
             recorder=Recorder(sink or InMemoryMeteringSink(), observers, clock),
             ids=ids or UuidFactory(),
-            prices=prices,
+            pricing=pricing,
+            budgets=budgets,
             client_requests=client_requests,
         )
         self.explain_call = ExplainCall(
-            admission=self.admission, registry=self.registry, policy=policy, limiter=limiter, prices=prices
+            admission=self.admission,
+            registry=self.registry,
+            policy=policy,
+            limiter=limiter,
+            pricing=pricing,
+            clock=clock,
         )
         self.tasks = tasks or InMemoryTaskStore(clock)
         """For the doors that let calls go on in the background."""

@@ -21,6 +21,7 @@ from stoa.application.patient_channel import PatientChannel
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.pricing import Pricing
 from stoa.application.question_policy import QuestionPolicy
 from stoa.application.records import Recorder
 from stoa.application.together import together
@@ -33,14 +34,13 @@ from stoa.domain.errors import (
     QuestionRefused,
     StoaError,
 )
-from stoa.domain.identity import Principal
+from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject
 from stoa.domain.metering import MeteringEvent, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, PolicyQuery, Question
-from stoa.domain.price_list import PriceList
 from stoa.domain.rate_limit import Claim
 
 
@@ -56,6 +56,8 @@ class AskingCall:
     event_id: str
     asked: int = 0
     """Events of its questions so far."""
+    cost: int = 0
+    """Micro-units that these have cost."""
 
     def next_event_id(self) -> str:
         """Of its next question: the call's own, counted on."""
@@ -81,16 +83,20 @@ class Questions:
         rules: ClientRequests,
         limiter: RateLimiter,
         recorder: Recorder,
-        prices: PriceList,
+        pricing: Pricing,
     ) -> None:
         self._policy = QuestionPolicy(policy, rules)
         self._rules = rules
         self._limiter = limiter
         self._recorder = recorder
-        self._price = MicroUnits(prices.per_question)
+        self._pricing = pricing
 
     def rules_of(self, call: AskingCall) -> ClientRequestRules:
         return self._rules.of(call.principal.tenant)
+
+    def most(self, tenant: TenantId | None) -> int:
+        """Questions that one call may ask."""
+        return self._rules.of(tenant).per_call
 
     def now_ns(self) -> int:
         return self._recorder.now_ns()
@@ -133,9 +139,13 @@ class Questions:
     ) -> MeteringUnavailable | None:
         """Keep the event of a question that goes out now, or went out at `started_ns`; returns why it is not kept."""
         latency_ms = 0 if started_ns is None else (self._recorder.now_ns() - started_ns) // 1_000_000
-        event = self._event(call, asked, status, latency_ms, error, self._price)
+        tariff = self._pricing.tariff(call.operation, call.principal.tenant, self._recorder.now())
+        event = self._event(call, asked, status, latency_ms, error, tariff.per_question)
         try:
-            return await self._recorder.keep(event, is_admitted=started_ns is not None)
+            lost = await self._recorder.keep(event, is_admitted=started_ns is not None)
+            if lost is None:
+                call.cost += event.cost_units
+            return lost
         finally:  # also when the caller goes away while the event is being written
             self._tell(call, asked, event, error)
 
@@ -152,6 +162,7 @@ class Questions:
             call.invocation,
             event_id=call.next_event_id(),
             request_id=call.request_id,
+            timestamp=self._recorder.now(),
             principal=call.principal,
             operation=call.operation,
             decision=asked.decision,

@@ -7,7 +7,8 @@
                          to where they belong: a limit at 5, the user's agreement at 7, redaction at 8
 5  limits                the call is counted against those of its caller, tenant, consumer and tool in one step, after
                          authorisation: denied calls use up their caller's allowance, not the tool's
-6  validate arguments    after authorisation: strangers learn no schema
+6  validate arguments    after authorisation: strangers learn no schema; then the most that the call may cost is taken
+                         from the budgets that it counts against
 7  call                  within the tool's deadline, with the tool's credentials, never the caller's; acting in the
                          caller's name, it gets what yields tokens for its back end, and nothing else; what it asks
                          its client is governed too (`governed_channel.py`)
@@ -18,9 +19,11 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from stoa.application.admit_caller import AdmitCaller, limits_of, within
+from stoa.application.budgets import Budgets, Reservation
 from stoa.application.deadline import Deadline
 from stoa.application.governed_channel import AskingCall, GovernedChannel, Questions
 from stoa.application.ports.client_channel import ClientChannel
@@ -29,6 +32,7 @@ from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.tool_backend import CallContext
 from stoa.application.ports.upstream_access import UpstreamAccess
+from stoa.application.pricing import Pricing
 from stoa.application.records import Recorder, named_arguments
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
 from stoa.application.upstream_tokens import TokenSupply
@@ -53,18 +57,17 @@ from stoa.domain.errors import (
     Violation,
     not_found,
 )
-from stoa.domain.identity import Principal
+from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import BearerToken, Invocation, Outcome
 from stoa.domain.json_value import JsonObject, as_object, is_object
 from stoa.domain.metering import CHARGED, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Operation
 from stoa.domain.policy import NO_OBLIGATIONS, Decision, Permit, PolicyQuery
-from stoa.domain.price_list import PriceList
 from stoa.domain.rate_limit import LimitVerdict
 from stoa.domain.redaction import WITHHELD, redact
 from stoa.domain.resource import Resource
-from stoa.domain.result import RawAnswer, ToolResult, shape
+from stoa.domain.result import SIZE_LIMIT, RawAnswer, ToolResult, shape
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +95,7 @@ class _Call:
     """What is known of a call while it runs; the finaliser reads it, however far the call came."""
 
     __slots__ = (
+        "asking",
         "decision",
         "error",
         "has_room",
@@ -100,6 +104,7 @@ class _Call:
         "principal",
         "questions",
         "registered",
+        "reservation",
         "result",
         "status",
         "verdict",
@@ -116,6 +121,8 @@ class _Call:
         self.error: StoaError | None = None
         self.questions: Mapping[str, InputRequest] | None = None
         self.verdict: LimitVerdict | None = None
+        self.reservation: Reservation | None = None
+        self.asking: AskingCall | None = None
         self.metadata: Mapping[str, str] = {}
         """What its event says besides."""
 
@@ -133,7 +140,8 @@ class InvokeTool:
         limiter: RateLimiter,
         recorder: Recorder,
         ids: IdFactory,
-        prices: PriceList,
+        pricing: Pricing,
+        budgets: Budgets | None = None,
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
     ) -> None:
         self._admission = admission
@@ -142,9 +150,10 @@ class InvokeTool:
         self._limiter = limiter
         self._recorder = recorder
         self._ids = ids
-        self._prices = prices
+        self._pricing = pricing
+        self._budgets = budgets
         self._questions = Questions(
-            policy=policy, rules=client_requests, limiter=limiter, recorder=recorder, prices=prices
+            policy=policy, rules=client_requests, limiter=limiter, recorder=recorder, pricing=pricing
         )
 
     async def execute(
@@ -188,6 +197,10 @@ class InvokeTool:
         upstream = None if registered.tokens is None else _access(registered.tokens, principal, invocation)
         if tool.metered_arguments:
             call.metadata = named_arguments(tool, arguments)
+        if self._budgets is not None and self._budgets.apply_to(principal.tenant):
+            call.reservation = await self._budgets.reserve(
+                principal.tenant, invocation.consumer, self._ceiling(tool, principal.tenant)
+            )
         self._recorder.admit()
         call.has_room = True
         if admitted is not None:
@@ -198,7 +211,7 @@ class InvokeTool:
         try:
             with Deadline(tool.timeout_seconds) as deadline:
                 if channel is not None:
-                    asking = AskingCall(invocation, principal, tool, arguments, request_id, event_id)
+                    asking = call.asking = AskingCall(invocation, principal, tool, arguments, request_id, event_id)
                     governed = GovernedChannel(channel, self._questions, asking, deadline)
                 if obligations.confirm is not None:
                     await _confirm(obligations.confirm, governed)
@@ -272,12 +285,14 @@ class InvokeTool:
     async def _finish(self, invocation: Invocation, call: _Call, event_id: str, started_ns: int) -> Outcome:
         """The single finaliser."""
         latency_ms = (self._recorder.now_ns() - started_ns) // 1_000_000
-        cost = self._price(call, latency_ms)
+        now = self._recorder.now()
+        cost = self._price(call, latency_ms, now)
         request_id = invocation.request_id or event_id
         event = self._recorder.event(
             invocation,
             event_id=event_id,
             request_id=request_id,
+            timestamp=now,
             principal=call.principal,
             operation=None if call.registered is None else call.registered.tool,
             decision=call.decision,
@@ -294,6 +309,9 @@ class InvokeTool:
                 call.result, call.questions, call.error, call.status = None, None, lost, Status.ERROR
                 cost = MicroUnits(0)
         finally:  # also when the caller goes away while the event is being written
+            if self._budgets is not None and call.reservation is not None:
+                asked = 0 if call.asking is None else call.asking.cost
+                self._budgets.settle(call.reservation, MicroUnits(cost + asked))
             outcome = Outcome(
                 status=call.status,
                 result=call.result,
@@ -310,10 +328,19 @@ class InvokeTool:
             self._recorder.tell(invocation, outcome)
         return outcome
 
-    def _price(self, call: _Call, latency_ms: int) -> MicroUnits:
-        if not call.is_sent or call.registered is None or call.status not in CHARGED:
+    def _price(self, call: _Call, latency_ms: int, now: datetime) -> MicroUnits:
+        if not call.is_sent or call.registered is None or call.principal is None or call.status not in CHARGED:
             return MicroUnits(0)
-        return self._prices.quote(is_premium=call.registered.tool.is_premium, latency_ms=latency_ms)
+        tariff = self._pricing.tariff(call.registered.tool, call.principal.tenant, now)
+        size = call.result.size if tariff.counts_bytes and call.result is not None else 0
+        cost = tariff.quote(latency_ms=latency_ms, bytes_out=size)
+        return cost if call.reservation is None else min(cost, call.reservation.amount)
+
+    def _ceiling(self, tool: Operation, tenant: TenantId | None) -> MicroUnits:
+        """The most that a call may cost, with all the questions that it may ask."""
+        tariff = self._pricing.tariff(tool, tenant, self._recorder.now())
+        questions = self._questions.most(tenant) * tariff.per_question
+        return MicroUnits(tariff.ceiling(timeout_seconds=tool.timeout_seconds, max_bytes_out=SIZE_LIMIT) + questions)
 
 
 def _access(tokens: TokenSupply, principal: Principal, invocation: Invocation) -> UpstreamAccess:

@@ -3,6 +3,7 @@ observers told."""
 
 import logging
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import pydantic_core
 
@@ -32,12 +33,16 @@ class Recorder:
     def now_ns(self) -> int:
         return self._clock.monotonic_ns()
 
+    def now(self) -> datetime:
+        return self._clock.now()
+
     def event(
         self,
         invocation: Invocation,
         *,
         event_id: str,
         request_id: str,
+        timestamp: datetime,
         principal: Principal | None,
         operation: Operation | None,
         decision: Decision | None,
@@ -48,7 +53,7 @@ class Recorder:
         asked: str = "",
         metadata: Mapping[str, str] = {},
     ) -> MeteringEvent:
-        """The event of what ends now. `asked`: of a question its kind. `metadata`: what else it says."""
+        """The event of what ends at `timestamp`. `asked`: of a question its kind. `metadata`: what else it says."""
         api = None if operation is None else operation.api
         said = {"door": invocation.door, **metadata}
         if decision is not None:
@@ -58,7 +63,7 @@ class Recorder:
         name = _metered_name(invocation, operation)
         return MeteringEvent(
             event_id=event_id,
-            timestamp=self._clock.now(),
+            timestamp=timestamp,
             tenant=(principal.tenant if principal is not None else None) or NO_TENANT,
             project=None if api is None else api.name,
             consumer=_safe(invocation.consumer),

@@ -12,6 +12,8 @@ TEXT_LIMIT = 256 * 1024
 """Characters of text that one result may carry; beyond it clients refuse or drown."""
 BINARY_LIMIT = 5 * 1024 * 1024
 """Bytes of image, audio or other binary content that one result may carry, before base64."""
+SIZE_LIMIT = 4 * -(-BINARY_LIMIT // 3)
+"""The most that `ToolResult.size` can be of what a back end answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,25 @@ class ToolResult:
     is_error: bool = False
     messages: tuple[PromptMessage, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of content that go out: text as UTF-8, the rest in base64. What is structured says the same again."""
+        blocks = (*self.content, *(message.content for message in self.messages))
+        return sum(_size(block) for block in blocks)
+
     @staticmethod
     def error(text: str) -> "ToolResult":
         return ToolResult((TextContent(text),), is_error=True)
+
+
+def _size(block: ContentBlock) -> int:
+    match block:
+        case TextContent(text):
+            return len(text.encode("utf-8", "replace"))
+        case EmbeddedResource():
+            return len(block.blob or "") + len((block.text or "").encode("utf-8", "replace"))
+        case _:
+            return len(block.data)
 
 
 @dataclass(frozen=True, slots=True)

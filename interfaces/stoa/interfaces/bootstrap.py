@@ -335,6 +335,8 @@ class Core(Provider):
         specs: SpecSource,
         converters: dict[str, SpecConverter],
         upstream_tokens: UpstreamTokens,
+        prices: PriceList,
+        budgets: Budgets,
         prometheus: PrometheusObserver,
         audit: AuditLog,
     ) -> AsyncIterator[Gateway]:
@@ -352,6 +354,8 @@ class Core(Provider):
             converters=converters,
             upstream_tokens=upstream_tokens,
             observers=[prometheus, audit],
+            prices=prices,
+            budgets=budgets,
             limits=settings.limits,
             client_requests=settings.client_requests.to_domain(),
             anonymous=ANONYMOUS if settings.identity == "none" else None,
