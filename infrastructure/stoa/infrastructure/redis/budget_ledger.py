@@ -183,7 +183,8 @@ class RedisBudgetLedger(BudgetLedger):
         for account in accounts:
             arguments += (_key(account), account.limit, *(threshold(level, account.limit) for level in LEVELS))
         answer: list[Any] = await self._run(self._reserve, amount, int(tells), _KEPT_SECONDS, *arguments)
-        refused_by = accounts[answer[0] - 1] if answer[0] else None
+        refusing: int = answer[0]
+        refused_by = accounts[refusing - 1] if refusing else None
         looked_at = accounts if refused_by is None else [refused_by]
         told = zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
         crossings = [
