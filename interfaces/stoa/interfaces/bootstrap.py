@@ -391,6 +391,7 @@ class Doors(Provider):
         version: Version,
         parts: SessionParts,
         sharing: Sharing,
+        usage: SummariseUsage,
         container: AsyncContainer,
     ) -> Guard:
         watchers: list[asyncio.Task[None]] = []
@@ -428,7 +429,7 @@ class Doors(Provider):
             blueprints=[
                 operations_blueprint(probes, prometheus.exposition, version),
                 metadata_blueprint(None if is_open else resource, identity.issuer),
-                rest_blueprint(gateway, resource, version),
+                rest_blueprint(gateway, resource, version, usage),
             ],
             lifespan=Lifespan(start, stop),
             hosts=settings.hosts,
