@@ -106,16 +106,7 @@ class SummariseUsage:
         see has the usage of one that does not exist: none. `rest` is called every hundred microseconds or so, and may
         sleep so that other threads get their turn.
         """
-        for dimension in group_by:
-            if dimension not in DIMENSIONS:
-                raise InvalidInput(f"group_by: {dimension!r} is unknown; use any of {', '.join(DIMENSIONS)}")
-        if len(set(group_by)) < len(group_by):
-            raise InvalidInput("group_by: each dimension can be named once")
-        for name, moment in (("since", since), ("until", until)):
-            if moment is not None and moment.utcoffset() is None:
-                raise InvalidInput(f"{name}: {moment.isoformat()} has no time zone; append Z or an offset")
-            if moment is not None and not 1 < moment.year < date.max.year:
-                raise InvalidInput(f"{name}: {moment.isoformat()} is out of range")
+        _check(group_by, since, until)
         keys = [DIMENSIONS[dimension] for dimension in group_by]
         rows: defaultdict[tuple[str, ...], _Tally] = defaultdict(_Tally)
         totals = _Tally()
@@ -150,7 +141,7 @@ class SummariseUsage:
             del self._kept[gone]
         room = self._kept_groups - sum(len(sums.groups) for sums in self._kept.values())
         for name in names:
-            sums = self._kept.pop(name, None) or _Sums()  # what fails half-way is not kept
+            sums = self._kept.pop(name) if name in self._kept else _Sums()  # what fails half-way is not kept
             room += len(sums.groups)
             reading = self._log.read_segment(name, sums.end)
             sums.add(reading.events, rest)
@@ -166,6 +157,19 @@ class SummariseUsage:
                 part = _Sums()
                 part.add(filter(period.holds, self._log.read_segment(name).events), rest)
                 yield part.groups.items()
+
+
+def _check(group_by: Sequence[str], since: datetime | None, until: datetime | None) -> None:
+    for dimension in group_by:
+        if dimension not in DIMENSIONS:
+            raise InvalidInput(f"group_by: {dimension!r} is unknown; use any of {', '.join(DIMENSIONS)}")
+    if len(set(group_by)) < len(group_by):
+        raise InvalidInput("group_by: each dimension can be named once")
+    for name, moment in (("since", since), ("until", until)):
+        if moment is not None and moment.utcoffset() is None:
+            raise InvalidInput(f"{name}: {moment.isoformat()} has no time zone; append Z or an offset")
+        if moment is not None and not 1 < moment.year < date.max.year:
+            raise InvalidInput(f"{name}: {moment.isoformat()} is out of range")
 
 
 def _day(moment: datetime) -> int:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import pydantic_core
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
+from stoa.domain.json_value import is_object
 from stoa.domain.money import MicroUnits, from_json_number, to_json_number
 
 NO_TENANT = "-"
@@ -82,8 +83,8 @@ class MeteringEvent(BaseModel):
     @classmethod
     def from_fields(cls, fields: Any) -> "MeteringEvent":
         """The same from JSON that is parsed already. Raises ValueError."""
-        cost = fields.get("cost_units") if isinstance(fields, dict) else None
-        if type(cost) not in (int, float):  # Python counts true as an int
+        cost: Any = fields.get("cost_units") if is_object(fields) else None
+        if not isinstance(cost, int | float) or isinstance(cost, bool):  # Python counts true as an int
             raise ValueError("not a metering event: a JSON object with the number cost_units")
         return cls.model_validate({**fields, "cost_units": from_json_number(cost)})
 

@@ -46,7 +46,7 @@ from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.application.summarise_usage import SummariseUsage
 from stoa.application.upstream_tokens import UpstreamTokens
-from stoa.domain.errors import StoaError
+from stoa.domain.errors import InvalidInput, StoaError
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential
 from stoa.infrastructure.credentials import ChainedCredentialSource, EnvironmentCredentialSource, FileCredentialSource
@@ -449,6 +449,15 @@ class CommandLine(Provider):
             audit = AuditLog(stream)
             yield audit
             audit.flush()
+
+
+def topic_log_of(servers: str, topic: str) -> UsageLog:
+    """What a Kafka topic holds. Raises InvalidInput where the extra is not installed."""
+    try:
+        from stoa.infrastructure.kafka.topic_log import KafkaUsageLog
+    except ModuleNotFoundError as absent:
+        raise InvalidInput("reading Kafka needs the extra: pip install 'stoa-mcp-gateway[kafka]'") from absent
+    return KafkaUsageLog(servers, topic)
 
 
 def policy_of(bundle: Path) -> PolicyEngine:

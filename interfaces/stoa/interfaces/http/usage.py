@@ -93,8 +93,8 @@ class OneAtATime:
 
 
 class Pace:
-    """Pauses again and again. A thread that computes keeps the loop waiting for 5 ms each time that the loop wants to go
-    on after it read or wrote something; with this, for about 0.2 ms."""
+    """Pauses again and again. A thread that computes keeps the loop waiting for 5 ms each time that the loop goes on
+    after it read or wrote something; with this, for about 0.2 ms."""
 
     def __init__(self, work_seconds: float = 0.0002, pause_seconds: float = 0.0001) -> None:
         self._work_seconds = work_seconds
