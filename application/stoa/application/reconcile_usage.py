@@ -58,7 +58,7 @@ class Gap:
     """Events that are in one source and lack in another."""
 
     count: int = 0
-    examples: list[Entry] = field(default_factory=list)
+    examples: list[Entry] = field(default_factory=list[Entry])
     """The first of them, at most NAMED."""
 
 

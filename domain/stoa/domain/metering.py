@@ -84,7 +84,7 @@ class MeteringEvent(BaseModel):
     def from_fields(cls, fields: Any) -> "MeteringEvent":
         """The same from JSON that is parsed already. Raises ValueError."""
         cost: Any = fields.get("cost_units") if is_object(fields) else None
-        if not isinstance(cost, int | float) or isinstance(cost, bool):  # Python counts true as an int
+        if type(cost) not in (int, float):  # Python counts true as an int
             raise ValueError("not a metering event: a JSON object with the number cost_units")
         return cls.model_validate({**fields, "cost_units": from_json_number(cost)})
 

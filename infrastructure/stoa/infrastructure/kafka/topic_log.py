@@ -5,18 +5,20 @@ made and nothing is committed: reading leaves no trace on the broker.
 """
 
 import asyncio
-import contextlib
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Literal, TypeVar
+from collections.abc import Coroutine, Iterator
+from typing import Any, Literal, Self, TypeVar
 
 import pydantic_core
 from aiokafka import (  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
     AIOKafkaConsumer,
     TopicPartition,
     errors,
+)
+from aiokafka.admin import (  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+    AIOKafkaAdminClient,
 )
 from pydantic import SecretStr
 
@@ -55,8 +57,6 @@ class KafkaUsageLog(UsageLog):
         self._options: dict[str, Any] = {
             "bootstrap_servers": [server.strip() for server in servers.split(",") if server.strip()],
             "client_id": "stoa-usage",
-            "group_id": None,
-            "enable_auto_commit": False,
             "security_protocol": security_protocol,
         }
         if security_protocol.startswith("SASL_"):
@@ -88,20 +88,38 @@ class KafkaUsageLog(UsageLog):
         logger = logging.getLogger("aiokafka")
         if logger.level == logging.NOTSET:  # it logs an error for each attempt; what matters is raised
             logger.setLevel(logging.CRITICAL)
-        with _loop_in_a_thread() as run:
-            consumer = run(self._open())
+        with _LoopInAThread() as beside:
+            partitions = beside.run(self._told(self._partitions()))
+            consumer = beside.run(self._open())
             try:
-                ends = run(self._told(self._bounds(consumer)))
+                ends = beside.run(self._told(self._bounds(consumer, partitions)))
                 while ends:
-                    yield from self._parse(run(self._told(self._batch(consumer, ends))))
+                    yield from self._parse(beside.run(self._told(self._batch(consumer, ends))))
             finally:
-                run(consumer.stop())
+                beside.run(consumer.stop())
 
-    async def _open(self) -> Any:
+    async def _partitions(self) -> list[Any]:
+        """Asked for with all the others: asking for one topic makes it where the broker makes topics by itself."""
+        admin = AIOKafkaAdminClient(**self._options)
         try:
-            consumer = AIOKafkaConsumer(**self._options)
+            await asyncio.wait_for(admin.start(), self._silence_seconds)
+            topics = await admin.describe_topics()
         except ValueError as wrong:
             raise self._unreadable("write the broker as HOST:PORT") from wrong
+        finally:
+            await admin.close()
+        partitions = [
+            TopicPartition(self._topic, partition["partition"])
+            for topic in topics
+            if topic["topic"] == self._topic
+            for partition in topic["partitions"]
+        ]
+        if not partitions:
+            raise self._unreadable("there is no topic of that name there")
+        return partitions
+
+    async def _open(self) -> Any:
+        consumer = AIOKafkaConsumer(**self._options, group_id=None, enable_auto_commit=False)
         try:
             await self._told(asyncio.wait_for(consumer.start(), self._silence_seconds))
         except BaseException:
@@ -109,11 +127,8 @@ class KafkaUsageLog(UsageLog):
             raise
         return consumer
 
-    async def _bounds(self, consumer: Any) -> dict[Any, int]:
+    async def _bounds(self, consumer: Any, partitions: list[Any]) -> dict[Any, int]:
         """Where to stop in each partition that holds something; all are placed at their beginning."""
-        if self._topic not in await consumer.topics():
-            raise self._unreadable("there is no topic of that name there")
-        partitions = [TopicPartition(self._topic, number) for number in consumer.partitions_for_topic(self._topic)]
         begins = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         held = {partition: end for partition, end in ends.items() if end > begins[partition]}
@@ -171,14 +186,21 @@ def event_of(value: bytes | None) -> MeteringEvent:
     return MeteringEvent.from_fields(fields)
 
 
-@contextlib.contextmanager
-def _loop_in_a_thread() -> Iterator[Callable[[Coroutine[Any, Any, T]], T]]:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="kafka-usage-log", daemon=True)
-    thread.start()
-    try:
-        yield lambda work: asyncio.run_coroutine_threadsafe(work, loop).result()
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+class _LoopInAThread:
+    """An event loop beside the caller's, for the time of a `with`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="kafka-usage-log", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
