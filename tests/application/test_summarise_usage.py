@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -251,7 +252,7 @@ def test_others_get_their_turn_while_a_report_is_made() -> None:
     log.held = {"a": [event(latency_ms=n) for n in range(100)]}
     rests: list[int] = []
     SummariseUsage(log).execute(ADMIN, rest=lambda: rests.append(log.parsed))
-    assert all(later - earlier <= 8 for earlier, later in zip(rests, rests[1:], strict=False))
+    assert all(later - earlier <= 8 for earlier, later in pairwise(rests))
     assert rests[-1] == 100
 
 

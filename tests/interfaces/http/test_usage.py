@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -119,7 +120,7 @@ async def test_csv_is_one_table_in_which_nothing_is_computed(used: World) -> Non
 async def test_a_wrong_question_says_what_to_change(used: World, query: str, hint: str) -> None:
     answer = await used.rest("GET", f"/usage{query}")
     assert (answer.status, answer.json()["error"]) == (400, "invalid_input")
-    assert __import__("re").search(hint, answer.json()["message"])
+    assert re.search(hint, answer.json()["message"])
 
 
 async def test_too_many_rows_are_refused(world: World) -> None:
