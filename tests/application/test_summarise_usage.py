@@ -1,17 +1,19 @@
 """Usage reports: who sees what, and that the figures are exact."""
 
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.strategies import metering_events
 
-from stoa.application.ports import UsageLog
+from stoa.application.ports import SegmentedLog, SegmentReading, UsageLog
 from stoa.application.summarise_usage import DIMENSIONS, SummariseUsage
-from stoa.domain.errors import InvalidInput
+from stoa.domain.errors import InvalidInput, MeteringUnavailable
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.metering import CHARGED, NO_TENANT, MeteringEvent, Status
 
@@ -136,8 +138,129 @@ def test_without_grouping_there_is_one_row() -> None:
         ({"group_by": ["tool", "tool"]}, "once"),
         ({"since": datetime(2026, 1, 1)}, "since: .* no time zone"),  # noqa: DTZ001
         ({"until": datetime(2026, 1, 1)}, "until: .* no time zone"),  # noqa: DTZ001
+        ({"since": datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))}, "since: .* out of range"),
     ],
 )
 def test_a_question_that_cannot_be_answered_says_what_to_change(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         SummariseUsage(FixedLog([])).execute(ADMIN, **arguments)
+
+
+class Segments(UsageLog, SegmentedLog):
+    """A log that grows, loses segments, and says how much was read."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, list[MeteringEvent]] = {}
+        self.parsed = 0
+        self.failing = False
+
+    def events(self) -> Iterator[MeteringEvent]:
+        return (event for held in self.held.values() for event in held)
+
+    def segments(self) -> Sequence[str]:
+        return list(self.held)
+
+    def read_segment(self, name: str, start: int = 0) -> SegmentReading:
+        found = self.held.get(name, [])[start:]
+        return SegmentReading(self._parse(found), start + len(found))
+
+    def _parse(self, events: list[MeteringEvent]) -> Iterator[MeteringEvent]:
+        for event in events:
+            if self.failing:
+                raise MeteringUnavailable("the disk")
+            self.parsed += 1
+            yield event
+
+
+MOMENTS = st.integers(0, 20).map(lambda steps: NOON + timedelta(hours=6 * steps))
+PERIODS = st.tuples(st.none() | MOMENTS, st.none() | MOMENTS)
+CHANGES = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(0, 3), EVENTS, MOMENTS),
+        st.tuples(st.just("lose"), st.integers(0, 3)),
+        st.tuples(st.just("ask"), PERIODS, GROUPINGS, st.sampled_from([ADMIN, ACME])),
+    ),
+    max_size=12,
+)
+
+
+@pytest.mark.parametrize("kept_groups", [0, 3, 1000])
+@given(changes=CHANGES)
+def test_what_is_kept_between_reports_changes_none_of_them(kept_groups: int, changes: list[tuple[Any, ...]]) -> None:
+    log = Segments()
+    incremental = SummariseUsage(log, kept_groups=kept_groups)
+    names: dict[int, str] = {}
+    for number, change in enumerate(changes):
+        match change:
+            case ("add", place, events, moment):
+                name = names.setdefault(place, f"{number}")
+                spread = [
+                    one.model_copy(update={"timestamp": moment + timedelta(hours=n)}) for n, one in enumerate(events)
+                ]
+                log.held.setdefault(name, []).extend(spread)
+            case ("lose", place):
+                log.held.pop(names.pop(place, ""), None)
+            case (_, (since, until), group_by, principal):
+                options = {"group_by": group_by, "since": since, "until": until}
+                plain = SummariseUsage(FixedLog(log.events())).execute(principal, **options)
+                assert incremental.execute(principal, **options) == plain
+
+
+def test_what_was_summed_is_not_read_again() -> None:
+    log = Segments()
+    log.held = {name: [event(latency_ms=n) for n in range(10)] for name in "ab"}
+    use_case = SummariseUsage(log)
+    assert use_case.execute(ADMIN).totals.calls == 20
+    log.held["b"].append(event())
+    log.held["c"] = [event()]
+    assert use_case.execute(ADMIN, since=NOON - timedelta(hours=1)).totals.calls == 22
+    assert log.parsed == 22
+
+
+def test_a_period_of_whole_days_needs_no_second_reading() -> None:
+    log = Segments()
+    log.held = {"a": [event(timestamp=NOON + timedelta(days=day)) for day in range(5)]}
+    use_case = SummariseUsage(log)
+    midnight = NOON.replace(hour=0)
+    for days in range(5):
+        assert use_case.execute(ADMIN, until=midnight + timedelta(days=days)).totals.calls == days
+    assert log.parsed == 5
+
+
+def test_a_reading_that_failed_half_way_is_begun_anew() -> None:
+    log = Segments()
+    log.held = {"a": [event(), event()]}
+    use_case = SummariseUsage(log)
+    use_case.execute(ADMIN)
+    log.held["a"].append(event())
+    log.failing = True
+    with pytest.raises(MeteringUnavailable):
+        use_case.execute(ADMIN)
+    log.failing = False
+    assert use_case.execute(ADMIN).totals.calls == 3
+
+
+def test_who_may_see_nothing_costs_no_reading() -> None:
+    log = Segments()
+    log.held = {"a": [event()]}
+    SummariseUsage(log).execute(Principal.of("bob"))
+    assert log.parsed == 0
+
+
+def test_others_get_their_turn_while_a_report_is_made() -> None:
+    log = Segments()
+    log.held = {"a": [event(latency_ms=n) for n in range(100)]}
+    rests: list[int] = []
+    SummariseUsage(log).execute(ADMIN, rest=lambda: rests.append(log.parsed))
+    assert all(later - earlier <= 8 for earlier, later in pairwise(rests))
+    assert rests[-1] == 100
+
+
+def test_latencies_and_times_beyond_all_bounds_are_summed() -> None:
+    extremes = [
+        event(latency_ms=2**70),
+        event(timestamp=datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))),
+        event(timestamp=datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))),
+    ]
+    summary = SummariseUsage(FixedLog(extremes)).execute(ADMIN, group_by=["day"])
+    assert [row.group for row in summary.rows] == [("0001-01-01",), ("2026-03-01",), ("9999-12-31",)]

@@ -21,6 +21,7 @@ from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.message_bus import MessageBus
 from stoa.application.ports.session_store import SessionStore
+from stoa.application.summarise_usage import SummariseUsage
 from stoa.domain.caller_limits import CallerLimits
 from stoa.domain.errors import BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
 from stoa.domain.identity import Principal
@@ -220,7 +221,7 @@ class World:
                     [self.gateway.catalogue, RulesPolicyEngine(), self.probe], lambda: b"m 1\n", "1.2.3"
                 ),
                 metadata_blueprint(None if anonymous else RESOURCE, None),
-                rest_blueprint(self.gateway, RESOURCE, "1.2.3"),
+                rest_blueprint(self.gateway, RESOURCE, "1.2.3", SummariseUsage(self.sink)),
             ],
             lifespan=Lifespan(_nothing, _nothing),
             hosts=("localhost", "127.0.0.1", "[::1]", ".gw.example", "named.example"),

@@ -1,14 +1,13 @@
 """What is recorded and charged for a finished invocation."""
 
-from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any
 
 import pydantic_core
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 
-from stoa.domain.money import MicroUnits, from_decimal, to_json_number
+from stoa.domain.json_value import is_object
+from stoa.domain.money import MicroUnits, from_json_number, to_json_number
 
 NO_TENANT = "-"
 """`tenant` of an event whose caller has none or is unknown; no tenant can be called so."""
@@ -47,33 +46,44 @@ class MeteringEvent(BaseModel):
     """One finished invocation, or one question that it asked its client. Never holds argument values, results or
     credentials."""
 
-    model_config = ConfigDict(frozen=True)
+    # The docstrings below the fields are part of the published schema: stoa.application.metering_schema.
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     event_id: str = Field(min_length=1)
-    timestamp: datetime
+    """Unique; the same event may arrive twice on a topic, and is recognised by this."""
+    timestamp: AwareDatetime
     """When the invocation finished, UTC."""
     tenant: str = Field(min_length=1, max_length=64)
+    """The caller's; `-` when it has none or is unknown."""
     project: str | None = None
     """The API behind the tool."""
     consumer: str = Field(default="unknown", max_length=128)
     """The calling application, as it names itself (`X-Consumer-ID`)."""
     user_id: str = Field(min_length=1)
+    """The caller's subject at its identity provider; `-` when it is unknown."""
     tool: str = Field(min_length=1, max_length=128)
     """Its name; `resource:URI`, `prompt:NAME`; of a question `sampling:TOOL`, `elicitation:TOOL`, `roots:TOOL`, with
     the `request_id` of its call."""
     latency_ms: int = Field(ge=0)
+    """From the request's arrival to its end, in milliseconds."""
     status: Status
+    """How the invocation ended."""
     cost_units: CostUnits = MicroUnits(0)
+    """What is charged, in cost units, with at most six decimals."""
     request_id: str | None = None
+    """As the caller named its request, else made by the gateway."""
     metadata: dict[str, str] = {}
+    """Further facts. `cut`: texts of this event were too long and have been cut."""
 
     @classmethod
     def from_json(cls, line: bytes | str) -> "MeteringEvent":
         """Read back what `model_dump_json` wrote. Raises ValueError."""
-        fields: Any = pydantic_core.from_json(line)
-        match fields:
-            # A JSON number has a shortest exact form, see stoa.domain.money; Python counts true as an int.
-            case {"cost_units": int() | float() as cost} if not isinstance(cost, bool):
-                return cls.model_validate({**fields, "cost_units": from_decimal(Decimal(str(cost)))})
-            case _:
-                raise ValueError("not a metering event: a JSON object with the number cost_units")
+        return cls.from_fields(pydantic_core.from_json(line))
+
+    @classmethod
+    def from_fields(cls, fields: Any) -> "MeteringEvent":
+        """The same from JSON that is parsed already. Raises ValueError."""
+        cost: Any = fields.get("cost_units") if is_object(fields) else None
+        if type(cost) not in (int, float):  # Python counts true as an int
+            raise ValueError("not a metering event: a JSON object with the number cost_units")
+        return cls.model_validate({**fields, "cost_units": from_json_number(cost)})

@@ -50,7 +50,7 @@ from stoa.application.ports.tool_source import ToolSource
 from stoa.application.price_manifest import parse_budgets, parse_price_list
 from stoa.application.summarise_usage import SummariseUsage
 from stoa.application.upstream_tokens import UpstreamTokens
-from stoa.domain.errors import StoaError
+from stoa.domain.errors import InvalidInput, StoaError
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential
 from stoa.domain.price_list import PriceList
@@ -423,6 +423,7 @@ class Doors(Provider):
         version: Version,
         parts: SessionParts,
         sharing: Sharing,
+        usage: SummariseUsage,
         container: AsyncContainer,
     ) -> Guard:
         watchers: list[asyncio.Task[None]] = []
@@ -460,7 +461,7 @@ class Doors(Provider):
             blueprints=[
                 operations_blueprint(probes, prometheus.exposition, version),
                 metadata_blueprint(None if is_open else resource, identity.issuer),
-                rest_blueprint(gateway, resource, version),
+                rest_blueprint(gateway, resource, version, usage),
             ],
             lifespan=Lifespan(start, stop),
             hosts=settings.hosts,
@@ -480,6 +481,15 @@ class CommandLine(Provider):
             audit = AuditLog(stream)
             yield audit
             audit.flush()
+
+
+def topic_log_of(servers: str, topic: str) -> UsageLog:
+    """What a Kafka topic holds. Raises InvalidInput where the extra is not installed."""
+    try:
+        from stoa.infrastructure.kafka.topic_log import KafkaUsageLog
+    except ModuleNotFoundError as absent:
+        raise InvalidInput("reading Kafka needs the extra: pip install 'stoa-mcp-gateway[kafka]'") from absent
+    return KafkaUsageLog(servers, topic)
 
 
 def policy_of(bundle: Path) -> PolicyEngine:

@@ -1,5 +1,6 @@
 """Reading the outbox: damage, vanishing files, unreadable places."""
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,45 @@ def test_a_place_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "1.jsonl").mkdir()
     with pytest.raises(MeteringUnavailable, match=r"1\.jsonl"):
         ids(OutboxUsageLog(tmp_path))
+
+
+async def test_a_segment_is_read_on_where_the_last_reading_ended_until_it_is_sealed_and_after(tmp_path: Path) -> None:
+    sink, log = OutboxMeteringSink(tmp_path, clock=ManualClock(), segment_bytes=8 * KIB), OutboxUsageLog(tmp_path)
+    ends: dict[str, int] = {}
+    seen: list[str] = []
+
+    def read_on() -> None:
+        for name in log.segments():
+            reading = log.read_segment(name, ends.get(name, 0))
+            seen.extend(found.event_id for found in reading.events)
+            ends[name] = reading.end
+
+    for number in range(12):
+        await sink.record(event(str(number), padding=1500), is_admitted=False)
+        if number % 3:
+            read_on()
+    await sink.close()
+    read_on()
+    read_on()
+    assert seen == [str(number) for number in range(12)] == ids(log)
+    assert len(ends) > 1
+
+
+def test_an_unfinished_line_is_read_when_it_is_finished_and_a_vanished_segment_has_nothing_new(tmp_path: Path) -> None:
+    line = event().model_dump_json().encode() + b"\n"
+    path, log = tmp_path / "1.jsonl", OutboxUsageLog(tmp_path)
+    with path.open("wb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        writer.write(line + line[:40])
+        writer.flush()
+        first = log.read_segment("1.jsonl")
+        assert (len(list(first.events)), first.end) == (1, len(line))
+        writer.write(line[40:] + bytes(100))
+        writer.flush()
+        second = log.read_segment("1.jsonl", first.end)
+        assert (len(list(second.events)), second.end) == (1, 2 * len(line))
+    sealed = log.read_segment("1.jsonl", second.end)
+    assert (list(sealed.events), sealed.end) == ([], second.end)
+    path.unlink()
+    gone = log.read_segment("1.jsonl", second.end)
+    assert (list(gone.events), gone.end) == ([], second.end)

@@ -256,6 +256,7 @@ def test_usage_as_json_has_rows_and_totals(stoa: Shell) -> None:
         ("beta", "words", 1, 1),
     ]
     assert whole["totals"]["calls"] == 4
+    assert whole["totals"]["costUnits"] == pytest.approx(0.003, abs=0.01)
 
 
 @pytest.mark.usefixtures("used")

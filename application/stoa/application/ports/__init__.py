@@ -13,7 +13,7 @@ from stoa.application.ports.event_store import EventStore, Replay, StoredEvent
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.ports.message_bus import MessageBus, Subscription
-from stoa.application.ports.metering import MeteringSink, UsageLog
+from stoa.application.ports.metering import MeteringSink, SegmentedLog, SegmentReading, UsageLog
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.session_store import SessionStore
@@ -49,6 +49,8 @@ __all__ = [
     "Previewable",
     "RateLimiter",
     "Replay",
+    "SegmentReading",
+    "SegmentedLog",
     "SessionStore",
     "SpecConverter",
     "SpecDocument",

@@ -1,8 +1,9 @@
 """Where metering events go, and where usage is read from."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from stoa.domain.metering import MeteringEvent
 
@@ -44,3 +45,36 @@ class UsageLog(Protocol):
 
     @abstractmethod
     def events(self) -> Iterator[MeteringEvent]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentReading:
+    """What stood in a segment behind a place in it."""
+
+    events: Iterator[MeteringEvent]
+    end: int
+    """The place behind the last of them."""
+
+
+@runtime_checkable
+class SegmentedLog(Protocol):
+    """A UsageLog in pieces, for readers that come again and want only what is new.
+
+    Laws:
+
+    - The events of all segments, one segment after another in the order of `segments`, each from 0, are those of the
+      UsageLog.
+    - What stands in a segment before a reading's `end` never changes: reading on from there gives what was added
+      since, and nothing twice. `end` is `start` when there is nothing new, or the segment is gone.
+    - Names are never used again.
+
+    Both raise MeteringUnavailable as the UsageLog does.
+    """
+
+    @abstractmethod
+    def segments(self) -> Sequence[str]:
+        """The names of those that are there now."""
+        ...
+
+    @abstractmethod
+    def read_segment(self, name: str, start: int = 0) -> SegmentReading: ...

@@ -1,15 +1,15 @@
 """OutboxUsageLog: reads back what outboxes have written into one directory, while they write."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stoa.application.ports.metering import UsageLog
+from stoa.application.ports.metering import SegmentedLog, SegmentReading, UsageLog
 from stoa.domain.errors import MeteringUnavailable
 from stoa.domain.metering import MeteringEvent
-from stoa.infrastructure.outbox.segment import list_segments, read_lines
+from stoa.infrastructure.outbox.segment import list_segments, read_on
 
 
-class OutboxUsageLog(UsageLog):
+class OutboxUsageLog(UsageLog, SegmentedLog):
     """The events of all segments, those of one writer in its order. A segment that vanishes meanwhile is passed over:
     somebody has archived it."""
 
@@ -19,32 +19,41 @@ class OutboxUsageLog(UsageLog):
 
     @property
     def damaged(self) -> int:
-        """Lines that the last reading had to skip."""
+        """Lines that had to be skipped since `events` was asked last."""
         return self._damaged
 
     def events(self) -> Iterator[MeteringEvent]:
         self._damaged = 0
+        return self._read(self.segments())
+
+    def segments(self) -> Sequence[str]:
         try:
-            paths = list_segments(self._directory)
+            return [path.name for path in list_segments(self._directory)]
         except OSError as failure:
             raise self._unreadable(self._directory) from failure
-        return self._read(paths)
 
-    def _read(self, paths: list[Path]) -> Iterator[MeteringEvent]:
-        for path in paths:
+    def read_segment(self, name: str, start: int = 0) -> SegmentReading:
+        path = self._directory / name
+        try:
+            lines, end = read_on(path, start)
+        except FileNotFoundError:
+            lines, end = [], start
+        except OSError as failure:
+            raise self._unreadable(path) from failure
+        return SegmentReading(self._parse(lines), end)
+
+    def _read(self, names: Sequence[str]) -> Iterator[MeteringEvent]:
+        for name in names:
+            yield from self.read_segment(name).events
+
+    def _parse(self, lines: list[bytes]) -> Iterator[MeteringEvent]:
+        for line in lines:
             try:
-                lines = read_lines(path)
-            except FileNotFoundError:
+                event = MeteringEvent.from_json(line)
+            except ValueError:
+                self._damaged += 1
                 continue
-            except OSError as failure:
-                raise self._unreadable(path) from failure
-            for line in lines:
-                try:
-                    event = MeteringEvent.from_json(line)
-                except ValueError:
-                    self._damaged += 1
-                    continue
-                yield event
+            yield event
 
     def _unreadable(self, path: Path) -> MeteringUnavailable:
         return MeteringUnavailable(f"Usage cannot be read from {path}; it must be readable for this user")

@@ -98,21 +98,31 @@ def list_segments(directory: Path) -> list[Path]:
 
 
 def read_lines(path: Path) -> list[bytes]:
-    """The lines of one segment, without their newlines, damaged ones as they are.
+    """The lines of one segment, without their newlines, damaged ones as they are."""
+    return read_on(path, 0)[0]
+
+
+def read_on(path: Path, start: int) -> tuple[list[bytes], int]:
+    """The lines that stand behind `start`, which is 0 or where an earlier reading ended, and where this one ends.
 
     A live segment ends at its first zero byte and an unfinished line there is not a line yet. In one whose writer is
     gone a power loss may have left zeros anywhere: what stands behind them is read, and a torn last line is a line.
     """
     with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == start:  # sealed, and read to its end: the usual case
+            return [], start
         is_live = not _try_lock(file.fileno(), fcntl.LOCK_SH)  # asked before reading: it may be sealed meanwhile
+        file.seek(start)
         data = file.read()
     if is_live:
         end = data.find(b"\0")
         data = data if end < 0 else data[:end]
-    *lines, tail = data.rstrip(b"\0").split(b"\n")
+    data = data.rstrip(b"\0")
+    *lines, tail = data.split(b"\n")
     if tail and not is_live:
         lines.append(tail)
-    return lines
+        tail = b""
+    return lines, start + len(data) - len(tail)
 
 
 def reclaim(path: Path) -> None:

@@ -15,7 +15,7 @@ from stoa.interfaces.cli.serve import serve
 from stoa.interfaces.cli.stdio import stdio
 from stoa.interfaces.cli.token import token
 from stoa.interfaces.cli.tools import tools
-from stoa.interfaces.cli.usage import usage
+from stoa.interfaces.cli.usage import app as usage
 from stoa.interfaces.errors import wire_error
 from stoa.interfaces.settings import describe_settings_error
 
@@ -24,9 +24,10 @@ app = App(
     help="STOA MCP Gateway: APIs as governed Model Context Protocol tools.",
     version_flags=["--version"],
 )
-for _command in (demo, serve, stdio, convert, tools, call, token, usage):
+for _command in (demo, serve, stdio, convert, tools, call, token):
     app.command(_command)
 app.command(policy)
+app.command(usage)
 
 
 def run(arguments: list[str] | None = None) -> int:

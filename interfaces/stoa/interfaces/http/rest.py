@@ -6,6 +6,7 @@ from quart import Blueprint, Response
 
 from stoa.application.gateway import Gateway
 from stoa.application.list_operations import ListOperations, ListQuery, Page
+from stoa.application.summarise_usage import SummariseUsage
 from stoa.domain.errors import InvalidInput, StoaError
 from stoa.domain.invocation import Outcome
 from stoa.domain.json_value import JsonObject, is_object
@@ -24,6 +25,7 @@ from stoa.interfaces.http.rest_exchange import (
     query_values,
     refusal,
 )
+from stoa.interfaces.http.usage import add_usage
 from stoa.interfaces.mcp import shaping
 from stoa.interfaces.mcp.prompts import described
 from stoa.interfaces.mcp.revisions import NEWEST
@@ -33,7 +35,7 @@ O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
 MAX_PAGE = 1000
 
 
-def rest_blueprint(gateway: Gateway, resource: ProtectedResource, version: str) -> Blueprint:
+def rest_blueprint(gateway: Gateway, resource: ProtectedResource, version: str, usage: SummariseUsage) -> Blueprint:
     """All routes below `/mcp/v1`."""
     routes = Blueprint("rest", __name__, url_prefix="/mcp/v1")
 
@@ -45,6 +47,7 @@ def rest_blueprint(gateway: Gateway, resource: ProtectedResource, version: str) 
     _add_tools(routes, gateway, resource)
     _add_resources(routes, gateway, resource)
     _add_prompts(routes, gateway, resource)
+    add_usage(routes, gateway, usage)
 
     @routes.errorhandler(StoaError)
     async def refused(error: StoaError) -> Response:

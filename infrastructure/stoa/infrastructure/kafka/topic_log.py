@@ -1,0 +1,206 @@
+"""KafkaUsageLog: reads back a whole topic of metering events.
+
+A thread of its own runs the client's event loop, so that the reading can be driven from anywhere. No consumer group is
+made and nothing is committed: reading leaves no trace on the broker.
+"""
+
+import asyncio
+import logging
+import ssl
+import threading
+from collections.abc import Coroutine, Iterator
+from typing import Any, Literal, Self, TypeVar
+
+import pydantic_core
+from aiokafka import (  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+    AIOKafkaConsumer,
+    TopicPartition,
+    errors,
+)
+from aiokafka.admin import (  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+    AIOKafkaAdminClient,
+)
+from pydantic import SecretStr
+
+from stoa.application.ports.metering import UsageLog
+from stoa.domain.errors import MeteringUnavailable
+from stoa.domain.json_value import is_object
+from stoa.domain.metering import MeteringEvent
+
+T = TypeVar("T")
+
+_BATCH = 5000
+_POLL_MS = 500
+
+
+class KafkaUsageLog(UsageLog):
+    """The events that are on the topic when the reading begins, partition by partition as they come. A message is an
+    event's JSON, or a CloudEvent in the structured form with the event as `data`; anything else counts as damaged.
+
+    `silence_seconds`: how long a broker may say nothing.
+    """
+
+    def __init__(
+        self,
+        servers: str,
+        topic: str,
+        *,
+        security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT",
+        sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN",
+        username: str = "",
+        password: SecretStr | None = None,
+        silence_seconds: float = 30.0,
+    ) -> None:
+        self._topic = topic
+        self._servers = servers
+        self._silence_seconds = silence_seconds
+        self._options: dict[str, Any] = {
+            "bootstrap_servers": [server.strip() for server in servers.split(",") if server.strip()],
+            "client_id": "stoa-usage",
+            "security_protocol": security_protocol,
+        }
+        if security_protocol.startswith("SASL_"):
+            self._options |= {
+                "sasl_mechanism": sasl_mechanism,
+                "sasl_plain_username": username,
+                "sasl_plain_password": "" if password is None else password.get_secret_value(),
+            }
+        if security_protocol.endswith("SSL"):
+            self._options["ssl_context"] = ssl.create_default_context()
+        self._damaged = 0
+        self._total = 0
+
+    @property
+    def damaged(self) -> int:
+        """Messages that had to be skipped since `events` was asked last."""
+        return self._damaged
+
+    @property
+    def total(self) -> int:
+        """Messages that the last reading is to read, at most; 0 until that is known."""
+        return self._total
+
+    def events(self) -> Iterator[MeteringEvent]:
+        self._damaged = self._total = 0
+        return self._read()
+
+    def _read(self) -> Iterator[MeteringEvent]:
+        logger = logging.getLogger("aiokafka")
+        if logger.level == logging.NOTSET:  # it logs an error for each attempt; what matters is raised
+            logger.setLevel(logging.CRITICAL)
+        with _LoopInAThread() as beside:
+            partitions = beside.run(self._told(self._partitions()))
+            consumer = beside.run(self._open())
+            try:
+                ends = beside.run(self._told(self._bounds(consumer, partitions)))
+                while ends:
+                    yield from self._parse(beside.run(self._told(self._batch(consumer, ends))))
+            finally:
+                beside.run(consumer.stop())
+
+    async def _partitions(self) -> list[Any]:
+        """Asked for with all the others: asking for one topic makes it where the broker makes topics by itself."""
+        admin = AIOKafkaAdminClient(**self._options)
+        try:
+            await asyncio.wait_for(admin.start(), self._silence_seconds)
+            topics = await admin.describe_topics()
+        except ValueError as wrong:
+            raise self._unreadable("write the broker as HOST:PORT") from wrong
+        finally:
+            await admin.close()
+        partitions = [
+            TopicPartition(self._topic, partition["partition"])
+            for topic in topics
+            if topic["topic"] == self._topic
+            for partition in topic["partitions"]
+        ]
+        if not partitions:
+            raise self._unreadable("there is no topic of that name there")
+        return partitions
+
+    async def _open(self) -> Any:
+        consumer = AIOKafkaConsumer(**self._options, group_id=None, enable_auto_commit=False)
+        try:
+            await self._told(asyncio.wait_for(consumer.start(), self._silence_seconds))
+        except BaseException:
+            await consumer.stop()
+            raise
+        return consumer
+
+    async def _bounds(self, consumer: Any, partitions: list[Any]) -> dict[Any, int]:
+        """Where to stop in each partition that holds something; all are placed at their beginning."""
+        begins = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        held = {partition: end for partition, end in ends.items() if end > begins[partition]}
+        self._total = sum(end - begins[partition] for partition, end in held.items())
+        consumer.assign(list(held))
+        for partition in held:
+            consumer.seek(partition, begins[partition])
+        return held
+
+    async def _batch(self, consumer: Any, ends: dict[Any, int]) -> list[bytes | None]:
+        """The values of the next messages; takes what is read to its end out of `ends`."""
+        values: list[bytes | None] = []
+        deadline = asyncio.get_running_loop().time() + self._silence_seconds
+        while not values and ends:
+            before = [await consumer.position(partition) for partition in ends]
+            found = await consumer.getmany(*ends, timeout_ms=_POLL_MS, max_records=_BATCH)
+            for partition, messages in found.items():
+                values += [message.value for message in messages if message.offset < ends[partition]]
+            places = {partition: await consumer.position(partition) for partition in ends}
+            for partition, place in places.items():
+                if place >= ends[partition]:  # not by counting: compacted topics and transactions leave holes
+                    del ends[partition]
+                    consumer.pause(partition)
+            if list(places.values()) != before:
+                deadline = asyncio.get_running_loop().time() + self._silence_seconds
+            elif asyncio.get_running_loop().time() > deadline:
+                raise self._unreadable(f"nothing came for {self._silence_seconds:.0f} s")
+        return values
+
+    def _parse(self, values: list[bytes | None]) -> Iterator[MeteringEvent]:
+        for value in values:
+            try:
+                event = event_of(value)
+            except ValueError:
+                self._damaged += 1
+                continue
+            yield event
+
+    async def _told(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await work
+        except (errors.KafkaError, OSError, TimeoutError, AssertionError) as failure:  # it checks answers with assert
+            why = f"no broker answers there as it should ({type(failure).__name__})"
+            raise self._unreadable(why) from failure
+
+    def _unreadable(self, why: str) -> MeteringUnavailable:
+        return MeteringUnavailable(f"The topic {self._topic} at {self._servers} cannot be read: {why}")
+
+
+def event_of(value: bytes | None) -> MeteringEvent:
+    """The event in a message. Raises ValueError."""
+    fields: Any = pydantic_core.from_json(value or b"")
+    if is_object(fields) and "specversion" in fields:  # CloudEvents 1.0, section 3.1
+        fields = fields.get("data")
+    return MeteringEvent.from_fields(fields)
+
+
+class _LoopInAThread:
+    """An event loop beside the caller's, for the time of a `with`."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="kafka-usage-log", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
