@@ -100,12 +100,12 @@ class Budgets:
             self._ledger.settle(reservation.accounts, reservation.amount, charged)
         return charged
 
-    async def status(self, tenant: TenantId) -> tuple[AccountStatus, ...]:
-        """The budgets of a tenant in this month, its own first. Raises BudgetUnavailable."""
+    async def status(self, tenant: TenantId | None = None) -> tuple[AccountStatus, ...]:
+        """The budgets of a tenant in this month, its own first; None: of all. Raises BudgetUnavailable."""
         self._turn_to(self._clock.now())
         accounts = sorted(
-            (account for owner, account in self._accounts.items() if owner.tenant == tenant),
-            key=lambda account: account.owner.consumer or "",
+            (account for owner, account in self._accounts.items() if tenant in {None, owner.tenant}),
+            key=lambda account: (account.owner.tenant, account.owner.consumer or ""),
         )
         if not accounts:
             return ()

@@ -129,6 +129,7 @@ class Gateway:
             limits=limits,
             anonymous=anonymous,
         )
+        self.budgets = budgets
         pricing = Pricing(prices)
         self.invoke_tool = InvokeTool(
             admission=self.admission,

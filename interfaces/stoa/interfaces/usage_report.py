@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from stoa.application.budgets import AccountStatus
 from stoa.application.summarise_usage import UsageFigures, UsageSummary
 from stoa.domain.json_value import JsonObject
 from stoa.domain.money import to_decimal, to_json_number
@@ -36,6 +37,18 @@ def share(part: UsageFigures, whole: UsageFigures) -> str:
 def as_json(summary: UsageSummary) -> JsonObject:
     rows = [dict(zip(summary.group_by, row.group, strict=True)) | _named(row) for row in summary.rows]
     return {"groupBy": summary.group_by, "rows": rows, "totals": _named(summary.totals), "source": SOURCE}
+
+
+def budget_as_json(status: AccountStatus) -> JsonObject:
+    account = status.account
+    return {
+        "tenant": account.owner.tenant,
+        "consumer": account.owner.consumer,
+        "month": str(account.period),
+        "monthly": to_json_number(account.limit),
+        "spent": to_json_number(status.spent),
+        "percent": status.percent,
+    }
 
 
 def as_csv(summary: UsageSummary) -> str:

@@ -13,13 +13,20 @@ import jsonschema_rs
 import pytest
 from tests.interfaces.doors import World, new_world
 
+from stoa.application.budgets import Budgets
+from stoa.application.memory.budget_ledger import InMemoryBudgetLedger
+from stoa.application.memory.clock import ManualClock
 from stoa.application.metering_schema import metering_event_schema
+from stoa.domain.budget import Budget
 from stoa.domain.errors import QuotaExceeded
+from stoa.domain.identity import TenantId
 from stoa.domain.metering import MeteringEvent, Status
+from stoa.domain.money import MicroUnits
 from stoa.domain.rate_limit import RateLimit
 from stoa.interfaces.http.usage import MAX_ROWS, OneAtATime, Pace
 from stoa.interfaces.usage_report import SOURCE
 
+ALPHA = TenantId("alpha")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -213,3 +220,24 @@ def test_pauses_are_made_when_there_was_work() -> None:
     pace = Pace(work_seconds=3600.0, pause_seconds=0.0)
     for _ in range(3):
         pace()
+
+
+async def test_budgets_are_told_to_their_tenant_and_to_platform_admins() -> None:
+    ledger, clock = InMemoryBudgetLedger(), ManualClock()
+    both = [Budget(tenant=tenant, monthly=MicroUnits(4_000_000)) for tenant in ("alpha", "beta")]
+    budgets = Budgets([*both, Budget(tenant="alpha", consumer="app", monthly=MicroUnits(0))], ledger, clock)
+    world = new_world(budgets=budgets, clock=clock)
+    (alpha,) = [one.account for one in await budgets.status(ALPHA) if one.account.owner.consumer is None]
+    ledger.prime(alpha, MicroUnits(1_000_000))
+
+    async def told(query: str = "", **rest: Any) -> list[tuple[Any, ...]]:
+        answer = (await world.rest("GET", f"/budgets{query}", **rest)).json()["budgets"]
+        return [(one["tenant"], one["consumer"], one["spent"], one["monthly"], one["percent"]) for one in answer]
+
+    own = [("alpha", None, 1.0, 4.0, 25), ("alpha", "app", 0.0, 0.0, 100)]
+    assert await told(token="alpha-admin") == own
+    assert await told("?tenant_id=alpha", token="admin") == own
+    assert await told(token="admin") == [*own, ("beta", None, 0.0, 4.0, 0)]
+    assert await told("?tenant_id=beta", token="alpha-admin") == []
+    assert (await world.rest("GET", "/budgets", token=None)).status == 401
+    assert (await new_world().rest("GET", "/budgets")).json() == {"budgets": []}

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from stoa.application.summarise_usage import SummariseUsage, UsageSummary
 from stoa.domain.identity import Principal, TenantId
+from stoa.interfaces.cli.budgets import budgets
 from stoa.interfaces.cli.common import console, open_container
 from stoa.interfaces.cli.reconcile import reconcile
 from stoa.interfaces.cli.usage_chart import Measure, chart
@@ -20,6 +21,7 @@ from stoa.interfaces.usage_report import COLUMNS, as_csv, as_json, figures_of, s
 _OPERATOR = Principal.of("operator", roles=["cpi-admin"])  # whoever can read DATA_DIR can read the events anyway
 
 app = App(name="usage", help="What was called and what it cost, from the metering events in DATA_DIR.")
+app.command(budgets)
 app.command(reconcile)
 
 

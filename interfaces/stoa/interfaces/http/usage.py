@@ -18,8 +18,8 @@ from stoa.application.gateway import Gateway
 from stoa.application.metering_schema import metering_event_schema
 from stoa.application.summarise_usage import SummariseUsage
 from stoa.domain.errors import InvalidInput, QuotaExceeded
-from stoa.interfaces.http.rest_exchange import asked_tenant, caller_credential, query_value
-from stoa.interfaces.usage_report import as_csv, as_json
+from stoa.interfaces.http.rest_exchange import asked_tenant, caller_credential, json_answer, query_value
+from stoa.interfaces.usage_report import as_csv, as_json, budget_as_json
 
 T = TypeVar("T")
 
@@ -56,6 +56,18 @@ def add_usage(routes: Blueprint, gateway: Gateway, summarise: SummariseUsage) ->
 
         kind = "text/csv; charset=utf-8" if form == "csv" else "application/json"
         return Response(await readings.run(answer), content_type=kind)
+
+    @routes.get("/budgets")
+    async def budgets() -> Response:
+        """Of this month; for a platform admin of all tenants, or the one that it names."""
+        caller = await gateway.admission.authenticate(caller_credential())
+        await gateway.admission.limit(caller)
+        seen = caller.acting_for(asked_tenant())
+        if gateway.budgets is None or seen is None or (seen.tenant is None and not seen.is_platform_admin):
+            return json_answer({"budgets": []})
+        everything = caller.is_platform_admin and asked_tenant() is None
+        found = await gateway.budgets.status(None if everything else seen.tenant)
+        return json_answer({"budgets": [budget_as_json(one) for one in found]})
 
     @routes.get("/usage/schema")
     async def event_schema() -> Response:

@@ -1,0 +1,40 @@
+"""`stoa usage budgets`: what is left of this month's budgets, as bars."""
+
+import sys
+from typing import Literal
+
+import pydantic_core
+from rich.bar import Bar
+
+from stoa.application.budgets import Budgets
+from stoa.domain.identity import TenantId
+from stoa.domain.money import to_decimal
+from stoa.interfaces.cli.common import console, open_container, table
+from stoa.interfaces.settings import Settings
+from stoa.interfaces.usage_report import budget_as_json
+
+
+async def budgets(*, tenant: str | None = None, format: Literal["table", "json"] = "table") -> None:
+    """Show how much of the budgets in BUDGETS_PATH is spent this month.
+
+    Parameters
+    ----------
+    tenant
+        Only this tenant.
+    format
+        table or json.
+    """
+    async with open_container(Settings()) as container:
+        found = await (await container.get(Budgets)).status(None if tenant is None else TenantId(tenant))
+    if format == "json":
+        sys.stdout.write(pydantic_core.to_json([budget_as_json(one) for one in found]).decode() + "\n")
+        return
+    columns = ("tenant", "consumer", "month", "spent", "monthly", "percent")
+    drawn = table("Budgets", columns, (), numeric=columns[3:])
+    drawn.add_column("", min_width=20)
+    for one in found:
+        owner, month = one.account.owner, str(one.account.period)
+        amounts = [f"{to_decimal(amount):f}" for amount in (one.spent, one.account.limit)]
+        bar = Bar(100, 0, min(one.percent, 100), width=20)
+        drawn.add_row(owner.tenant, owner.consumer or "", month, *amounts, str(one.percent), bar)
+    console().print(drawn)
