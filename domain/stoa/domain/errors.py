@@ -22,6 +22,7 @@
        ├─ IdentityUnavailable  PolicyUnavailable  LimiterUnavailable  BudgetUnavailable  MeteringUnavailable
        │  TasksUnavailable
        │                          governing parts: the call is refused
+       ├─ PublisherUnavailable    metering events are not forwarded now; no call sees it
        ├─ BackendUnavailable  BackendTimedOut  BackendSpokeNonsense
        │  └─ ResourceUnreadable    the back end: the call finished, with an error result
        └─ ContentUnavailable      the same of a resource or prompt, whose answers have no form for errors
@@ -280,6 +281,12 @@ class MeteringUnavailable(Unavailable):
     """The metering event of a call could not be kept, so calls are refused."""
 
     code = "metering_unavailable"
+
+
+class PublisherUnavailable(Unavailable):
+    """Metering events cannot be forwarded now. They wait where they were recorded, and calls go on."""
+
+    code = "publisher_unavailable"
 
 
 class TasksUnavailable(Unavailable):

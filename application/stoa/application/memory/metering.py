@@ -38,9 +38,10 @@ class InMemoryMeteringSink(MeteringSink, UsageLog, HealthProbe):
     def events(self) -> Iterator[MeteringEvent]:
         return iter(tuple(self._events))
 
-    def drain(self) -> list[MeteringEvent]:
-        """Hand over all events and forget them, which makes room again."""
-        drained, self._events = self._events, []
+    def drain(self, limit: int | None = None) -> list[MeteringEvent]:
+        """Hand over the first events, or all, and forget them, which makes room again."""
+        drained = self._events[:limit]
+        del self._events[:limit]
         return drained
 
     def health(self) -> Health:

@@ -9,11 +9,13 @@ from stoa.application.ports.budget_watcher import BudgetWatcher
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.credential_source import CredentialSource
+from stoa.application.ports.event_publisher import EventPublisher
 from stoa.application.ports.event_store import EventStore, Replay, StoredEvent
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.ports.message_bus import MessageBus, Subscription
 from stoa.application.ports.metering import MeteringSink, SegmentedLog, SegmentReading, UsageLog
+from stoa.application.ports.metering_backlog import Batch, MeteringBacklog, RecordedEvent, Rejected, RelayStatus
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.session_store import SessionStore
@@ -27,6 +29,7 @@ from stoa.application.ports.upstream_access import UpstreamAccess
 
 __all__ = [
     "BackendCall",
+    "Batch",
     "BudgetLedger",
     "BudgetVerdict",
     "BudgetWatcher",
@@ -36,6 +39,7 @@ __all__ = [
     "Conversion",
     "ConversionOptions",
     "CredentialSource",
+    "EventPublisher",
     "EventStore",
     "GrantedToken",
     "Health",
@@ -44,10 +48,14 @@ __all__ = [
     "InvocationObserver",
     "ManifestDocument",
     "MessageBus",
+    "MeteringBacklog",
     "MeteringSink",
     "PolicyEngine",
     "Previewable",
     "RateLimiter",
+    "RecordedEvent",
+    "Rejected",
+    "RelayStatus",
     "Replay",
     "SegmentReading",
     "SegmentedLog",

@@ -11,11 +11,14 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Self
 
 SUFFIX = ".jsonl"
+POISON = "poison.jsonl"
+"""What the relay could not forward. It lies beside the segments and is none."""
 _NO_FALLOCATE = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 _ZEROS = bytes(64 * 1024)
 _sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # not every POSIX system has the cheaper one
@@ -92,7 +95,7 @@ class Segment:
 def list_segments(directory: Path) -> list[Path]:
     """All segments in order; none when there is no such directory."""
     try:
-        return sorted(path for path in directory.iterdir() if path.suffix == SUFFIX)
+        return sorted(path for path in directory.iterdir() if path.suffix == SUFFIX and path.name != POISON)
     except FileNotFoundError:
         return []
 
@@ -123,6 +126,69 @@ def read_on(path: Path, start: int) -> tuple[list[bytes], int]:
         lines.append(tail)
         tail = b""
     return lines, start + len(data) - len(tail)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some lines of one segment, without their newlines."""
+
+    lines: list[bytes]
+    end: int
+    """Offset behind them."""
+    is_last: bool
+    """The writer is gone and nothing follows."""
+
+
+def read_piece(path: Path, offset: int, max_bytes: int) -> Piece:
+    """The lines from `offset` on, as `read_lines` takes them, without reading the rest of the segment. `max_bytes` is
+    more than a line may have; where it ends within a line, that line is left for later."""
+    with path.open("rb") as file:
+        is_live = not _try_lock(file.fileno(), fcntl.LOCK_SH)  # asked before reading: it may be sealed meanwhile
+        size = os.fstat(file.fileno()).st_size
+        while True:
+            data = os.pread(file.fileno(), max_bytes, offset)
+            is_end = offset + len(data) >= size
+            if is_live or is_end or data.strip(b"\0"):
+                break
+            offset += len(data)  # a hole, or the tail that a dead writer left
+    if is_live:
+        end = data.find(b"\0")
+        data = data if end < 0 else data[:end]
+    elif is_end:
+        lines = data.rstrip(b"\0").split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        # A file without a byte may be one that its writer has made and not locked yet.
+        return Piece(lines, size, is_last=size > 0)
+    whole = data.rfind(b"\n") + 1
+    if not whole and not is_live:
+        return Piece([data], offset + len(data), is_last=False)  # longer than any line of ours
+    return Piece(data[:whole].split(b"\n")[:-1], offset + whole, is_last=False)
+
+
+def waiting_bytes(path: Path, offset: int) -> int:
+    """How much was written behind `offset`. A line has no zero byte, so in a segment with a tail its begin is found by
+    bisection."""
+    with path.open("rb") as file:
+        low, high = offset, os.fstat(file.fileno()).st_size
+        if high > low and os.pread(file.fileno(), 1, high - 1) != b"\0":
+            return high - low
+        while low < high:
+            middle = (low + high) // 2
+            if os.pread(file.fileno(), 1, middle) in {b"\0", b""}:
+                high = middle
+            else:
+                low = middle + 1
+        return max(low - offset, 0)
+
+
+def remove(path: Path) -> bool:
+    """Delete a segment unless it is live. False: it is still there."""
+    with suppress(FileNotFoundError), path.open("r+b") as file:
+        if not _try_lock(file.fileno(), fcntl.LOCK_EX):
+            return False
+        path.unlink()
+    return True
 
 
 def reclaim(path: Path) -> None:

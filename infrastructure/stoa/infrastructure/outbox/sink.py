@@ -1,14 +1,15 @@
 """OutboxMeteringSink: keeps metering events in segments on the local disk; what forwards them reads the segments.
 
 Room is accounted for in whole lines of the greatest length: `admit` and `record` compare one integer, and only
-when it says "no more" is a further segment allocated. The sink never deletes an event.
+when it says "no more" is a further segment allocated. The sink deletes no event, except of segments that it is told
+are elsewhere, and those only when it needs the room.
 """
 
 import asyncio
 import errno
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from stoa.domain.errors import MeteringUnavailable
 from stoa.domain.metering import MeteringEvent
 from stoa.infrastructure.outbox.event_line import MAX_LINE_BYTES, encode
 from stoa.infrastructure.outbox.group_commit import GroupCommit
-from stoa.infrastructure.outbox.segment import Segment, list_segments, reclaim
+from stoa.infrastructure.outbox.segment import POISON, Segment, list_segments, reclaim, remove
 
 _RETRY_NS = 1_000_000_000
 _NEARLY_FULL = 0.8
@@ -34,6 +35,8 @@ _REMEDIES = {
 }
 
 SegmentFactory = Callable[[Path, datetime, int], Segment]
+Relayed = Callable[[Path], Collection[str]]
+"""Names of the segments in a directory of which every event is elsewhere. May raise OSError."""
 
 
 class OutboxMeteringSink(MeteringSink, HealthProbe):
@@ -42,7 +45,7 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
     `durability` "process": a recorded event survives the death of this process; a power loss may take the last seconds.
     "fsync": it survives a power loss as well; concurrent records share one wait for the disk.
     `max_total_bytes` bounds the directory as a whole; processes that allocate in the same moment may each pass it by
-    one segment.
+    one segment. `relayed`: what may be deleted to stay below it, the oldest first; None: nothing.
     """
 
     name = "metering"
@@ -55,6 +58,7 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
         segment_bytes: int = 8 * 1024 * 1024,
         max_total_bytes: int = 1024 * 1024 * 1024,
         durability: Literal["process", "fsync"] = "process",
+        relayed: Relayed | None = None,
         create_segment: SegmentFactory = Segment.create,
     ) -> None:
         if segment_bytes < MAX_LINE_BYTES:
@@ -65,6 +69,7 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
         self._clock = clock
         self._segment_bytes = segment_bytes
         self._max_total_bytes = max_total_bytes
+        self._relayed = relayed
         self._create_segment = create_segment
         self._commits = GroupCommit() if durability == "fsync" else None
         self._segments: deque[Segment] = deque()
@@ -75,6 +80,8 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
         self._last_stamp = datetime.min.replace(tzinfo=UTC)
         self._census = (0, 0)
         """Segments and bytes in the directory when it was last looked at."""
+        self._removable = 0
+        """Bytes of them that may be deleted."""
         self._problem = ""
         self._retry_at_ns = 0
         with suppress(MeteringUnavailable):  # `health` and `admit` tell; an embedding program starts anyway
@@ -105,8 +112,9 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
         segments, total = self._census
         detail = f"{self._directory}: {segments} segments, {total} bytes of at most {self._max_total_bytes}"
         if not self._problem:
-            is_nearly_full = total > self._max_total_bytes * _NEARLY_FULL
-            return Health(True, detail, (f"{detail}; archive and remove old segments soon",) if is_nearly_full else ())
+            is_nearly_full = total - self._removable > self._max_total_bytes * _NEARLY_FULL
+            remedy = "archive and remove old segments soon" if self._relayed is None else "most of it was not relayed yet"
+            return Health(True, detail, (f"{detail}; {remedy}",) if is_nearly_full else ())
         if self._unclaimed >= MAX_LINE_BYTES:
             return Health(True, detail, (self._problem,))
         # Out of rotation no call would come and find that there is room again, so the question itself starts a try.
@@ -164,26 +172,45 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
     def _open_segment(self) -> None:
         self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         count, total = self._take_census()
+        if total + self._segment_bytes > self._max_total_bytes and self._removable:
+            self._remove_relayed(total + self._segment_bytes - self._max_total_bytes)
+            count, total = self._take_census()
         if total + self._segment_bytes > self._max_total_bytes:
+            remedy = "archive and remove old segments" if self._relayed is None else "let the relay catch up"
             raise self._refused(
-                f"it holds {total} of at most {self._max_total_bytes} bytes; "
-                "archive and remove old segments, or raise max_total_bytes"
+                f"it holds {total} of at most {self._max_total_bytes} bytes; {remedy}, or raise max_total_bytes "
+                "(METERING_MAX_BYTES)"
             )
         self._last_stamp = max(self._clock.now(), self._last_stamp + timedelta(microseconds=1))
         self._segments.append(self._create_segment(self._directory, self._last_stamp, self._segment_bytes))
         self._census = (count + 1, total + self._segment_bytes)
 
     def _take_census(self) -> tuple[int, int]:
-        count = total = 0
+        count = total = removable = 0
+        relayed = self._relayed(self._directory) if self._relayed is not None else ()
+        with suppress(FileNotFoundError):
+            total = (self._directory / POISON).stat().st_size
         for path in list_segments(self._directory):
             with suppress(FileNotFoundError):
                 if not self._segments:  # rare enough: at the start, and after trouble
                     with suppress(PermissionError):
                         reclaim(path)
-                total += path.stat().st_size
+                size = path.stat().st_size
+                total += size
                 count += 1
-        self._census = (count, total)
+                removable += size if path.name in relayed else 0
+        self._census, self._removable = (count, total), removable
         return self._census
+
+    def _remove_relayed(self, needed: int) -> None:
+        relayed = self._relayed(self._directory) if self._relayed is not None else ()
+        for path in list_segments(self._directory):
+            if needed <= 0:
+                break
+            if path.name in relayed:
+                with suppress(FileNotFoundError):
+                    size = path.stat().st_size
+                    needed -= size if remove(path) else 0
 
     def _abandon(self, segment: Segment) -> None:
         """Fill this segment no further: it is full, or broken."""

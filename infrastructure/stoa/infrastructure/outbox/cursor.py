@@ -1,0 +1,57 @@
+"""How far the relay has come in one outbox, kept in a file that is replaced as a whole.
+
+What stands in it was acknowledged by the other side, so an older one, or none, costs repetitions and never an event.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+
+FILE = "relay.json"
+_log = logging.getLogger(__name__)
+
+
+class Cursor(BaseModel):
+    """Segments are named by their file names, which never come back."""
+
+    model_config = ConfigDict(frozen=True)
+
+    offsets: dict[str, NonNegativeInt] = {}
+    """Bytes that were dealt with, in segments that are not finished."""
+    finished: frozenset[str] = frozenset()
+    """Segments of which nothing waits any more and nothing will come."""
+    relayed: NonNegativeInt = 0
+    rejected: NonNegativeInt = 0
+
+
+def load_cursor(directory: Path) -> Cursor:
+    """From the beginning when there is none, or it is damaged. Raises OSError."""
+    try:
+        return Cursor.model_validate_json((directory / FILE).read_bytes())
+    except FileNotFoundError:
+        return Cursor()
+    except ValidationError:
+        _log.warning("%s is damaged; the relay begins again, so that events will come a second time", directory / FILE)
+        return Cursor()
+
+
+def store_cursor(directory: Path, cursor: Cursor) -> None:
+    """On the disk when it returns. Raises OSError."""
+    replace_file(directory / FILE, cursor.model_dump_json().encode(), is_synced=True)
+
+
+def relayed_segments(directory: Path) -> frozenset[str]:
+    """Names of the segments that may be deleted: all their events are elsewhere. Raises OSError."""
+    return load_cursor(directory).finished
+
+
+def replace_file(path: Path, content: bytes, *, is_synced: bool) -> None:
+    draft = path.with_name(f".{path.name}.draft")  # one relay at a time writes
+    with draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        if is_synced:
+            os.fsync(file.fileno())
+    draft.replace(path)
