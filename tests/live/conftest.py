@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.live.servers import Keycloak, LiveServer, Opa, running
+from tests.live.servers import Kafka, Keycloak, LiveServer, Opa, running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,4 +22,10 @@ def opa(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 @pytest.fixture(scope="session")
 def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     with running(Keycloak, tmp_path_factory.mktemp("keycloak")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with running(Kafka, tmp_path_factory.mktemp("kafka")) as server:
         yield server

@@ -1,6 +1,7 @@
 """The real servers: each is started at most once per test run, on free loopback ports, in a folder of its own, and
 ended by its process id. `tools/services/install.sh NAME` installs one."""
 
+import logging
 import os
 import shutil
 import signal
@@ -15,12 +16,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
 
 REPOSITORY = Path(__file__).parents[2]
 SERVICES = REPOSITORY / "tools" / "services"
 INSTALLED = Path(os.environ.get("STOA_SERVICES_DIR") or Path.home() / ".cache" / "stoa-services")
 IS_REQUIRED = os.environ.get("STOA_REQUIRE_LIVE") == "1"
 _STOP_SECONDS = 20
+_SILENT = logging.getLogger("tests.live.silent")
+_SILENT.setLevel(logging.CRITICAL + 1)
+"""A client that looks for a broker says aloud that there is none yet."""
 
 
 class LiveServer(ABC):
@@ -140,6 +146,31 @@ class Redis(LiveServer):
             return False
 
 
+class Kafka(LiveServer):
+    """One node, broker and controller, without credentials. Topics are made by who needs them. After `kill` it takes
+    some seconds until the controller lets it in again."""
+
+    name = "kafka"
+    start_seconds = 90.0
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.controller_port = free_port()
+        self.servers = f"127.0.0.1:{self.port}"
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        return (INSTALLED / "kafka" / ".stamp").exists() and shutil.which("java") is not None
+
+    def command(self) -> list[str]:
+        data = str(self.folder / "data")
+        return [str(SERVICES / "kafka" / "start.sh"), data, str(self.port), str(self.controller_port)]
+
+    def is_ready(self) -> bool:
+        """A broker is named in metadata; the port opens before."""
+        return is_broker(self.servers)
+
+
 @contextmanager
 def running(kind: type[LiveServer], folder: Path) -> Iterator[LiveServer]:
     """A started server. Skips where it is not installed, unless STOA_REQUIRE_LIVE=1: then that is a failure."""
@@ -158,6 +189,20 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def is_broker(servers: str) -> bool:
+    """Does a Kafka cluster tell its brokers?"""
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0}, logger=_SILENT)
+    try:
+        return bool(admin.list_topics(timeout=2).brokers)
+    except KafkaException:
+        return False
+
+
+def make_topic(servers: str, name: str, *, partitions: int = 3) -> None:
+    admin = AdminClient({"bootstrap.servers": servers, "log_level": 0}, logger=_SILENT)
+    admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
 
 
 def answers(url: str) -> bool:

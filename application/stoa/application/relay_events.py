@@ -57,7 +57,7 @@ class RelayEvents(HealthProbe):
         while True:
             try:
                 pause = await self.step()
-            except Exception:  # a defect of ours must not stop the forwarding for good
+            except Exception:  # noqa: BLE001  # a defect of ours must not stop the forwarding for good
                 _log.exception("metering events: the relay met a defect and goes on")
                 pause = LONGEST_PAUSE_SECONDS
             await self._wait(pause)
@@ -72,7 +72,8 @@ class RelayEvents(HealthProbe):
         if self._pause:
             self._pause = 0.0
             _log.info("metering events: forwarded again")
-        await self._measure(now=is_idle)
+        if is_idle:
+            await self._measure(now=True)
         return IDLE_SECONDS if is_idle else 0.0
 
     async def close(self) -> None:
@@ -105,6 +106,7 @@ class RelayEvents(HealthProbe):
         batch = self._batch
         if batch is None:
             return False
+        await self._measure(now=False)  # before a wait that may be long
         if self._refused is None:
             refused = await self._publisher.publish(batch.events) if batch.events else ()
             if rejected := (*batch.damaged, *refused):

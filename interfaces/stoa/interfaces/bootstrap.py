@@ -48,6 +48,7 @@ from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.application.price_manifest import parse_budgets, parse_price_list
+from stoa.application.relay_events import RelayEvents
 from stoa.application.summarise_usage import SummariseUsage
 from stoa.application.upstream_tokens import UpstreamTokens
 from stoa.domain.errors import InvalidInput, StoaError
@@ -59,7 +60,7 @@ from stoa.infrastructure.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.manifest_files import DEFAULT_PRICES_FILE, FileToolSource, read_document
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.logs import configure_logging
-from stoa.infrastructure.observability.prometheus import PrometheusObserver
+from stoa.infrastructure.observability.prometheus import PrometheusObserver, RelayCollector
 from stoa.infrastructure.oidc import DevIssuer, JwtTokenVerifier, KeycloakTokenVerifier, StaticKeys
 from stoa.infrastructure.oidc.provider_client import ProviderClient
 from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
@@ -67,7 +68,12 @@ from stoa.infrastructure.opa.module_cache import ModuleCache
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
 from stoa.infrastructure.openapi import OpenApiConverter
 from stoa.infrastructure.outbound import OutboundRules
-from stoa.infrastructure.outbox import OutboxMeteringSink, OutboxUsageLog
+from stoa.infrastructure.outbox import (
+    OutboxMeteringBacklog,
+    OutboxMeteringSink,
+    OutboxUsageLog,
+    relayed_segments,
+)
 from stoa.infrastructure.rest import RestBackend
 from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
 from stoa.infrastructure.task_files import FileTaskStore
@@ -107,6 +113,13 @@ class Metering:
     sink: MeteringSink
     log: UsageLog
     probe: HealthProbe
+
+
+@dataclass(frozen=True, slots=True)
+class Relaying:
+    """What forwards metering events, where KAFKA_BOOTSTRAP_SERVERS says so."""
+
+    relay: RelayEvents | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +240,43 @@ class Core(Provider):
             yield Metering(off, off, off)
             return
         directory = settings.data_dir / "outbox"
-        outbox = OutboxMeteringSink(directory, clock=clock, durability=settings.metering_durability)
+        outbox = OutboxMeteringSink(
+            directory,
+            clock=clock,
+            durability=settings.metering_durability,
+            max_total_bytes=settings.metering_max_bytes,
+            relayed=relayed_segments if settings.relay_servers else None,
+        )
         yield Metering(outbox, OutboxUsageLog(directory), outbox)
         await outbox.close()
+
+    @provide
+    async def relaying(self, settings: Settings, clock: Clock) -> AsyncIterator[Relaying]:
+        if not settings.relay_servers:
+            yield Relaying(None)
+            return
+        try:
+            from stoa.infrastructure.kafka.publisher import KafkaEventPublisher  # 7 MiB, for those who have a broker
+        except ModuleNotFoundError as missing:
+            raise InvalidInput(
+                "KAFKA_BOOTSTRAP_SERVERS: aiokafka is not installed; install stoa-mcp-gateway[kafka], or set "
+                "KAFKA_BOOTSTRAP_SERVERS=none to forward nothing"
+            ) from missing
+        publisher = KafkaEventPublisher(
+            settings.relay_servers,
+            topic=settings.metering_topic,
+            envelope=settings.metering_envelope,
+            source=settings.url,
+            security_protocol=settings.kafka_security_protocol,
+            sasl_mechanism=settings.kafka_sasl_mechanism,
+            username=settings.kafka_username,
+            password=settings.kafka_password,
+        )
+        relay = RelayEvents(
+            backlog=OutboxMeteringBacklog(settings.data_dir / "outbox"), publisher=publisher, clock=clock
+        )
+        yield Relaying(relay)
+        await relay.close()
 
     @provide
     async def sharing(self, settings: Settings, clock: Clock) -> AsyncIterator[Sharing]:
@@ -418,6 +465,7 @@ class Doors(Provider):
         resource: ProtectedResource,
         policing: Policing,
         metering: Metering,
+        relaying: Relaying,
         prometheus: PrometheusObserver,
         identity: Identity,
         version: Version,
@@ -440,6 +488,8 @@ class Doors(Provider):
             watchers.append(asyncio.create_task(_watch("catalogue", gateway.catalogue.watch())))
             if policing.watch is not None:
                 watchers.append(asyncio.create_task(_watch("policy", policing.watch())))
+            if relaying.relay is not None:
+                watchers.append(asyncio.create_task(relaying.relay.run()))
 
         async def stop() -> None:
             for task in watchers:
@@ -456,6 +506,9 @@ class Doors(Provider):
             probes.append(sharing.parts.probe)
         if identity.keycloak is not None:
             probes.append(identity.keycloak)
+        if relaying.relay is not None:
+            probes.append(relaying.relay)
+            prometheus.add(RelayCollector(relaying.relay))
         return build_app(
             mcp=StreamableHttp(engine, view=view_of(profile=settings.mcp_profile)),
             blueprints=[

@@ -80,6 +80,19 @@ class Settings(BaseSettings):
     metering_enabled: bool = True
     metering_durability: Literal["process", "fsync"] = "process"
     """What an answered call's event survives: the death of the process, or a power loss too."""
+    metering_max_bytes: int = Field(default=1024**3, ge=16 * 1024**2)
+    """What the outbox may take of the disk. Then events that were forwarded are deleted, and calls are refused when
+    there are none."""
+    metering_topic: str = Field(default="stoa.metering.events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    metering_envelope: Literal["event", "cloudevents"] = "event"
+    """Form of the records in Kafka."""
+    kafka_bootstrap_servers: str = ""
+    """Where metering events are forwarded to, HOST:PORT, comma-separated; `none`: nowhere. Empty: nowhere in dev,
+    localhost:9092 elsewhere."""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    kafka_username: str = ""
+    kafka_password: SecretStr | None = None
     rate_limit_enabled: bool = True
     stoa_caller_limits: dict[str, RateLimitManifest] = {}
     """Limits by role that replace the built-in ones, as JSON."""
@@ -158,6 +171,12 @@ class Settings(BaseSettings):
     def provider_url(self) -> str:
         """Keycloak's."""
         return self.keycloak_url.rstrip("/") or f"https://auth.{self.base_domain}"
+
+    @property
+    def relay_servers(self) -> str:
+        """Brokers; empty: metering events are not forwarded."""
+        servers = self.kafka_bootstrap_servers or ("none" if self.environment == "dev" else "localhost:9092")
+        return servers if self.metering_enabled and servers != "none" else ""
 
     @property
     def private_networks(self) -> tuple[str, ...]:

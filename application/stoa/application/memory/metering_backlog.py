@@ -22,7 +22,7 @@ class InMemoryMeteringBacklog(MeteringBacklog):
 
     def __init__(self, sink: InMemoryMeteringSink, *, beside: "InMemoryMeteringBacklog | None" = None) -> None:
         self._sink = sink
-        self._shared = _Shared() if beside is None else beside._shared
+        self._shared: _Shared = _Shared() if beside is None else beside._shared
 
     @property
     def rejected(self) -> tuple[Rejected, ...]:
@@ -44,7 +44,7 @@ class InMemoryMeteringBacklog(MeteringBacklog):
         return Batch(tuple(events), len(events)) if events else None
 
     async def reject(self, rejected: Sequence[Rejected]) -> None:
-        self._shared.rejected += rejected
+        self._shared.rejected.extend(rejected)
 
     async def acknowledge(self, batch: Batch, *, relayed: int) -> None:
         self._sink.drain(len(batch.events))

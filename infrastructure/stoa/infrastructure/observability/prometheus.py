@@ -5,13 +5,17 @@ Labels are the door and the status only, of questions to clients the kind and th
 tool and tenant names stay out of it; they are in the metering events, where access is governed.
 """
 
+from collections.abc import Iterator
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from stoa.application.ports.budget_watcher import BudgetWatcher
 from stoa.application.ports.invocation_observer import InvocationObserver
+from stoa.application.relay_events import RelayEvents
 from stoa.domain.budget import LEVELS, Crossing
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.metering import Status
@@ -64,6 +68,26 @@ class PrometheusObserver(InvocationObserver, BudgetWatcher):
     def crossed(self, crossing: Crossing) -> None:
         self._budget_warnings[crossing.level].inc()
 
+    def add(self, collector: Collector) -> None:
+        """Metrics that are read from elsewhere when somebody asks."""
+        self._registry.register(collector)
+
     def exposition(self) -> bytes:
         """The text format, version 0.0.4."""
         return generate_latest(self._registry)
+
+
+class RelayCollector(Collector):
+    """How forwarding stands. Every worker gives the same figures, those of the one that forwards."""
+
+    def __init__(self, relay: RelayEvents) -> None:
+        self._relay = relay
+
+    def collect(self) -> Iterator[Metric]:
+        status, oldest = self._relay.status, self._relay.oldest_seconds()
+        yield GaugeMetricFamily("stoa_relay_waiting_bytes", "Metering events not yet forwarded", status.waiting_bytes)
+        yield GaugeMetricFamily("stoa_relay_oldest_seconds", "Age of the oldest event not yet forwarded", oldest)
+        yield GaugeMetricFamily("stoa_relay_failing", "1 while forwarding fails", float(bool(status.failure)))
+        yield CounterMetricFamily("stoa_relay_events", "Metering events forwarded", value=status.relayed)
+        yield CounterMetricFamily("stoa_relay_rejected", "Metering events that were rejected", value=status.rejected)
+        yield CounterMetricFamily("stoa_relay_failures", "Failed attempts to forward", value=status.failures)

@@ -113,7 +113,9 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
         detail = f"{self._directory}: {segments} segments, {total} bytes of at most {self._max_total_bytes}"
         if not self._problem:
             is_nearly_full = total - self._removable > self._max_total_bytes * _NEARLY_FULL
-            remedy = "archive and remove old segments soon" if self._relayed is None else "most of it was not relayed yet"
+            remedy = (
+                "archive and remove old segments soon" if self._relayed is None else "most of it was not relayed yet"
+            )
             return Health(True, detail, (f"{detail}; {remedy}",) if is_nearly_full else ())
         if self._unclaimed >= MAX_LINE_BYTES:
             return Health(True, detail, (self._problem,))

@@ -1,0 +1,223 @@
+"""KafkaEventPublisher: an idempotent producer that waits for all replicas, with deadlines of our own around it.
+
+A batch is delivered by a task. aiokafka tries again for as long as the broker is away, so a deadline that passes ends
+the waiting, not the delivery: the same batch, given again, waits for the same task, and nothing goes out twice because
+a broker was restarted. A delivery that fails takes its producer along, and the next one sends what was not
+acknowledged.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Literal
+
+from aiokafka import AIOKafkaProducer, errors  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+from pydantic import SecretStr
+
+from stoa.application.ports.event_publisher import EventPublisher
+from stoa.application.ports.metering_backlog import RecordedEvent, Rejected
+from stoa.domain.cloud_event import CONTENT_TYPE, cloud_event
+from stoa.domain.errors import PublisherUnavailable
+from stoa.infrastructure.kafka.errors import FAILURES, POISON, outage
+
+Envelope = Literal["event", "cloudevents"]
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+_Headers = list[tuple[str, bytes]]
+_Producer = Any
+"""AIOKafkaProducer; the library has no types."""
+
+TOPIC = "stoa.metering.events"
+REQUEST_SECONDS = 10.0
+PUBLISH_SECONDS = 5.0
+"""After these an outage is told, and the delivery goes on; how a request failed is known later, if it did."""
+STOP_SECONDS = 3.0
+_BATCH_BYTES = 128 * 1024
+_BREATHER = 50
+"""So many events are handed over without letting calls have the processor."""
+
+
+class _Delivery:
+    """One batch on its way."""
+
+    def __init__(self, events: tuple[RecordedEvent, ...]) -> None:
+        self.events = events
+        self.remaining = list(range(len(events)))
+        self.refused: list[Rejected] = []
+        self.task: asyncio.Task[None] | None = None
+
+
+class KafkaEventPublisher(EventPublisher):
+    """Makes one record per event: the key is the tenant, the value its JSON or a CloudEvent around it. The topic must
+    exist. `source` names the gateway in CloudEvents."""
+
+    def __init__(
+        self,
+        servers: str,
+        *,
+        topic: str = TOPIC,
+        envelope: Envelope = "event",
+        source: str = "/stoa-mcp-gateway",
+        security_protocol: SecurityProtocol = "PLAINTEXT",
+        sasl_mechanism: SaslMechanism = "PLAIN",
+        username: str = "",
+        password: SecretStr | None = None,
+        publish_seconds: float = PUBLISH_SECONDS,
+        request_seconds: float = REQUEST_SECONDS,
+    ) -> None:
+        self._topic = topic
+        self._envelope = envelope
+        self._source = source
+        self._publish_seconds = publish_seconds
+        self._options: dict[str, Any] = {
+            "bootstrap_servers": [server.strip() for server in servers.split(",") if server.strip()],
+            "client_id": "stoa-mcp-gateway",
+            "acks": "all",
+            "enable_idempotence": True,
+            "compression_type": "lz4",
+            "linger_ms": 5,
+            "max_batch_size": _BATCH_BYTES,
+            "request_timeout_ms": int(request_seconds * 1000),
+            "security_protocol": security_protocol,
+        }
+        if security_protocol.startswith("SASL_"):
+            self._options |= {
+                "sasl_mechanism": sasl_mechanism,
+                "sasl_plain_username": username,
+                "sasl_plain_password": password.get_secret_value() if password is not None else "",
+            }
+        if security_protocol.endswith("SSL"):
+            self._options["ssl_context"] = ssl.create_default_context()
+        self._producer: _Producer | None = None
+        self._delivery: _Delivery | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        # It logs an error for each attempt, and parts of messages when debugging; an outage is told once, by the relay.
+        logger = logging.getLogger("aiokafka")
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.CRITICAL)
+
+    async def publish(self, events: Sequence[RecordedEvent]) -> Sequence[Rejected]:
+        batch = tuple(events)
+        delivery = self._delivery
+        if delivery is None or delivery.events != batch:
+            await self._abandon()
+            delivery = self._delivery = _Delivery(batch)
+        if delivery.task is None:
+            delivery.task = asyncio.create_task(self._deliver(delivery))
+        task = delivery.task
+        await asyncio.wait({task}, timeout=self._publish_seconds)
+        if not task.done():
+            raise PublisherUnavailable(
+                f"Kafka did not take them within {self._publish_seconds:g} s; no broker of KAFKA_BOOTSTRAP_SERVERS "
+                "answers, or the topic has no leader"
+            )
+        delivery.task = None
+        try:
+            task.result()
+        except (*FAILURES, asyncio.CancelledError) as failure:
+            self._drop_producer()
+            raise PublisherUnavailable(f"Kafka, topic {self._topic}: {outage(failure)}") from failure
+        self._delivery = None
+        return delivery.refused
+
+    async def close(self) -> None:
+        await self._abandon()
+        self._drop_producer()
+        if self._ending:
+            await asyncio.wait(set(self._ending), timeout=2 * STOP_SECONDS)
+
+    async def _abandon(self) -> None:
+        """End a delivery that is not finished; its producer may have sent a part."""
+        delivery, self._delivery = self._delivery, None
+        if delivery is not None and delivery.task is not None:
+            delivery.task.cancel()
+            await asyncio.wait({delivery.task})
+            with suppress(asyncio.CancelledError, *FAILURES):
+                delivery.task.result()
+            self._drop_producer()
+
+    async def _deliver(self, delivery: _Delivery) -> None:
+        """Returns when every event is acknowledged or refused."""
+        failure = await self._send(delivery, delivery.remaining)
+        if failure is None:
+            return
+        if type(failure) not in POISON:
+            raise failure
+        # One that is too large fails its whole batch, and the broker misses what was numbered after it. So those that
+        # are left go alone, and what fails then is refused.
+        self._drop_producer()
+        for index in list(delivery.remaining):
+            alone = await self._send(delivery, [index])
+            if alone is None:
+                continue
+            self._drop_producer()
+            if type(alone) not in POISON:
+                raise alone
+            delivery.remaining.remove(index)
+            delivery.refused.append(Rejected(delivery.events[index].line, POISON[type(alone)]))
+
+    async def _send(self, delivery: _Delivery, indices: Sequence[int]) -> BaseException | None:
+        """Send these and wait for all; what arrived no longer remains. The failure to look at, if there was one."""
+        producer = await self._started()
+        sent: dict[int, asyncio.Future[Any]] = {}
+        failures: list[BaseException] = []
+        for count, index in enumerate(indices, 1):
+            try:
+                sent[index] = await self._enqueue(producer, delivery.events[index])
+            except FAILURES as failure:
+                failures.append(failure)
+                break
+            if not count % _BREATHER:
+                await asyncio.sleep(0)
+        if sent:
+            await asyncio.wait(sent.values())
+        for index, future in sent.items():
+            refusal = future.exception()
+            if refusal is None:
+                delivery.remaining.remove(index)
+            else:
+                failures.append(refusal)
+        return min(failures, key=lambda failure: type(failure) not in POISON, default=None)
+
+    async def _enqueue(self, producer: _Producer, recorded: RecordedEvent) -> asyncio.Future[Any]:
+        event, value, headers = recorded.event, recorded.line, _JSON_HEADERS
+        if self._envelope == "cloudevents":
+            value, headers = cloud_event(event, value, source=self._source), _CLOUD_HEADERS
+        while True:
+            with suppress(errors.KafkaTimeoutError):  # the buffer was full for as long as one request may take
+                future: asyncio.Future[Any] = await producer.send(
+                    self._topic, value, key=event.tenant.encode(), headers=headers
+                )
+                return future
+
+    async def _started(self) -> _Producer:
+        if self._producer is None:
+            self._producer = AIOKafkaProducer(**self._options)
+            await self._producer.start()
+        return self._producer
+
+    def _drop_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            ending = asyncio.create_task(_end(producer))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+
+
+_JSON_HEADERS: _Headers = [("content-type", b"application/json")]
+_CLOUD_HEADERS: _Headers = [("content-type", CONTENT_TYPE.encode())]
+
+
+async def _end(producer: _Producer) -> None:
+    """`stop` waits for what was not delivered, for ever; so that is given up first, which has no public way."""
+    producer._message_accumulator.fail_all(errors.ProducerClosed())
+    stopping = asyncio.ensure_future(producer.stop())
+    await asyncio.wait({stopping}, timeout=STOP_SECONDS)
+    stopping.cancel()
+    await asyncio.wait({stopping})
+    with suppress(asyncio.CancelledError, Exception):
+        stopping.result()
+    with suppress(*FAILURES):
+        await producer.client.close()
