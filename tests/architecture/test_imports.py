@@ -59,6 +59,12 @@ def test_importing_the_core_imports_no_extra():
     assert not {name for name in loaded if name.startswith(("stoa.infrastructure", "stoa.interfaces"))}
 
 
+def test_a_gateway_without_kafka_does_not_import_its_client():
+    loaded = run("import stoa.interfaces.bootstrap, sys; print(*sys.modules)").split()
+    assert "stoa.infrastructure.outbox" in loaded
+    assert not {name for name in loaded if name.startswith(("aiokafka", "stoa.infrastructure.kafka"))}
+
+
 def test_the_core_works_where_no_extra_is_installed():
     run(ONLY_THE_CORE + USE_EVERYTHING)
 

@@ -150,3 +150,27 @@ def test_production_refuses_who_would_vouch_for_anybody(monkeypatch: pytest.Monk
     with pytest.raises(ValidationError) as wrong:
         Settings()
     assert describe_settings_error(wrong.value).endswith("ENVIRONMENT=prod refuses it")
+
+
+@pytest.mark.parametrize(
+    ("variables", "servers"),
+    [
+        ({}, ""),
+        ({"ENVIRONMENT": "staging"}, "localhost:9092"),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "a:1,b:2"}, "a:1,b:2"),
+        ({"ENVIRONMENT": "staging", "KAFKA_BOOTSTRAP_SERVERS": "none"}, ""),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "a:1", "METERING_ENABLED": "false"}, ""),
+    ],
+)
+def test_events_are_forwarded_where_a_broker_is_named_or_outside_development(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], servers: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert Settings().relay_servers == servers
+
+
+def test_the_password_of_kafka_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_PASSWORD", "pass-word")
+    settings = Settings()
+    assert "pass-word" not in repr(settings) + str(settings.model_dump()) + settings.model_dump_json()

@@ -1,0 +1,59 @@
+"""A Kafka cluster in this process (librdkafka's mock), and what lies on a topic of any cluster."""
+
+import logging
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+
+SILENT = logging.getLogger("tests.kafka.silent")
+SILENT.setLevel(logging.CRITICAL + 1)
+
+
+@contextmanager
+def mock_cluster(brokers: int = 2) -> Generator[str]:
+    """Its bootstrap servers. It takes every topic and keeps records as long as it runs."""
+    owner = Producer({"bootstrap.servers": "127.0.0.1:1", "test.mock.num.brokers": brokers}, logger=SILENT)
+    found = owner.list_topics(timeout=10).brokers.values()
+    yield ",".join(f"{broker.host}:{broker.port}" for broker in found)
+    owner.flush(1)
+
+
+@contextmanager
+def deaf_broker() -> Generator[str]:
+    """Takes connections and never answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    key: bytes
+    value: bytes
+    headers: dict[str, bytes]
+    partition: int
+
+
+def records(servers: str, topic: str) -> list[Record]:
+    """All that are there now, each partition in its order."""
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "test", "enable.auto.commit": False}, logger=SILENT)
+    try:
+        partitions = list(consumer.list_topics(topic, timeout=30).topics[topic].partitions)
+        ends = {number: consumer.get_watermark_offsets(TopicPartition(topic, number), 30)[1] for number in partitions}
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+        found: list[Message] = []
+        while len(found) < sum(ends.values()):  # no transactions: every offset is a record
+            message = consumer.poll(30)
+            assert message is not None, f"only {len(found)} of {sum(ends.values())} records could be read"
+            if message.error() is None:
+                found.append(message)
+    finally:
+        consumer.close()
+    found.sort(key=lambda message: (message.partition(), message.offset()))
+    return [
+        Record(message.key(), message.value(), dict(message.headers() or ()), message.partition()) for message in found
+    ]
