@@ -266,6 +266,10 @@ async def _alternate(gateways: dict[str, GatewayProcess], options: argparse.Name
                 rounds[name].append((cuts[49] * 1000, cuts[98] * 1000, len(load.answered)))
                 say(f"round {number}/{options.rounds} {name:10} p50 {cuts[49] * 1000:.2f} ms p99 {cuts[98] * 1000:.2f}")
     figures: dict[str, Any] = {"calls that were refused or broken": refused}
+    for which, percentile in enumerate(("p50", "p99")):
+        pairs = zip(rounds["Kafka down"], rounds["no relay"], strict=True)
+        ratio = statistics.median(down[which] / none[which] for down, none in pairs)
+        figures[f"{percentile}, Kafka down / no relay, median of rounds"] = round(ratio, 3)
     for name, gateway in gateways.items():
         p50, p99, calls = zip(*rounds[name], strict=True)
         outbox = sum(path.stat().st_size for path in (gateway.data / "outbox").iterdir())
