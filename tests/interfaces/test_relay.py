@@ -1,13 +1,16 @@
 """The relay as it is wired: calls do not depend on it, operators see how it stands."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
 from tests.infrastructure.kafka.brokers import mock_cluster, records
 from tests.interfaces.served import Served, manifest, serving
 
+from stoa.domain.errors import InvalidInput
 from stoa.domain.metering import MeteringEvent
+from stoa.interfaces.bootstrap import Relaying, build_container
 from stoa.interfaces.settings import Settings
 
 
@@ -56,6 +59,18 @@ async def test_a_gateway_without_its_broker_is_ready_and_says_what_waits(tmp_pat
         assert "bytes wait, the oldest for" in part["detail"]
         assert "KAFKA_BOOTSTRAP_SERVERS" in part["findings"][0]
         assert "stoa_relay_failing 1.0" in (await served.get("/metrics")).body.decode()
+
+
+async def test_a_broker_without_its_client_is_said_at_the_start(
+    tmp_path: Path, catalogue: tuple[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("stoa.infrastructure.kafka")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "aiokafka", None)
+    container = build_container(Settings(data_dir=tmp_path, catalogue_path=catalogue, kafka_bootstrap_servers="a:1"))
+    with pytest.raises(InvalidInput, match=r"install stoa-mcp-gateway\[kafka\]"):
+        await container.get(Relaying)
+    await container.close()
 
 
 async def test_without_a_broker_there_is_no_relay(tmp_path: Path, catalogue: tuple[str]) -> None:

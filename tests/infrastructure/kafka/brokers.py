@@ -3,7 +3,7 @@
 import logging
 import socket
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
@@ -21,13 +21,30 @@ def mock_cluster(brokers: int = 2) -> Generator[str]:
     owner.flush(1)
 
 
-@contextmanager
-def deaf_broker() -> Generator[str]:
+class DeafBroker:
     """Takes connections and never answers."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self.servers = f"127.0.0.1:{listener.getsockname()[1]}"
+
+    def connections(self) -> int:
+        """How many came."""
+        count = 0
+        self._listener.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                self._listener.accept()[0].close()
+                count += 1
+        return count
+
+
+@contextmanager
+def deaf_broker() -> Generator[DeafBroker]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        yield DeafBroker(listener)
 
 
 @dataclass(frozen=True, slots=True)

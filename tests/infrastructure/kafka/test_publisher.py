@@ -50,8 +50,8 @@ async def test_a_cloud_event_carries_it_where_asked_for() -> None:
 
 
 async def test_a_broker_that_never_answers_is_told_within_the_deadline_and_left_within_seconds() -> None:
-    with deaf_broker() as servers:
-        publisher = KafkaEventPublisher(servers, publish_seconds=0.2, request_seconds=60)
+    with deaf_broker() as listener:
+        publisher = KafkaEventPublisher(listener.servers, publish_seconds=0.2, request_seconds=60)
         batch = [recorded("a")]
         for _ in range(2):
             with pytest.raises(PublisherUnavailable, match=r"within 0\.2 s"):
@@ -60,6 +60,16 @@ async def test_a_broker_that_never_answers_is_told_within_the_deadline_and_left_
             await publisher.publish([recorded("b")])  # another batch ends the first delivery
         async with asyncio.timeout(15):
             await publisher.close()
+
+
+async def test_a_delivery_that_takes_very_long_begins_again_with_a_new_connection() -> None:
+    with deaf_broker() as listener:
+        publisher = KafkaEventPublisher(listener.servers, publish_seconds=0.2, request_seconds=60, renew_seconds=0)
+        for _ in range(3):
+            with pytest.raises(PublisherUnavailable):
+                await publisher.publish([recorded("a")])
+        await publisher.close()
+        assert listener.connections() == 3
 
 
 async def test_the_same_batch_given_again_waits_for_the_same_delivery() -> None:

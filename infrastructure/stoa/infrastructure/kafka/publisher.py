@@ -2,8 +2,8 @@
 
 A batch is delivered by a task. aiokafka tries again for as long as the broker is away, so a deadline that passes ends
 the waiting, not the delivery: the same batch, given again, waits for the same task, and nothing goes out twice because
-a broker was restarted. A delivery that fails takes its producer along, and the next one sends what was not
-acknowledged.
+a broker was restarted. A delivery that fails, or is not done for very long (brokers may have moved to other addresses
+behind the same name), takes its producer along, and the next one sends what was not acknowledged.
 """
 
 import asyncio
@@ -33,6 +33,7 @@ TOPIC = "stoa.metering.events"
 REQUEST_SECONDS = 10.0
 PUBLISH_SECONDS = 5.0
 """After these an outage is told, and the delivery goes on; how a request failed is known later, if it did."""
+RENEW_SECONDS = 120.0
 STOP_SECONDS = 3.0
 _BATCH_BYTES = 128 * 1024
 _BREATHER = 50
@@ -47,6 +48,8 @@ class _Delivery:
         self.remaining = list(range(len(events)))
         self.refused: list[Rejected] = []
         self.task: asyncio.Task[None] | None = None
+        self.began = 0.0
+        """When the task did, by the loop's clock."""
 
 
 class KafkaEventPublisher(EventPublisher):
@@ -66,11 +69,13 @@ class KafkaEventPublisher(EventPublisher):
         password: SecretStr | None = None,
         publish_seconds: float = PUBLISH_SECONDS,
         request_seconds: float = REQUEST_SECONDS,
+        renew_seconds: float = RENEW_SECONDS,
     ) -> None:
         self._topic = topic
         self._envelope = envelope
         self._source = source
         self._publish_seconds = publish_seconds
+        self._renew_seconds = renew_seconds
         self._options: dict[str, Any] = {
             "bootstrap_servers": [server.strip() for server in servers.split(",") if server.strip()],
             "client_id": "stoa-mcp-gateway",
@@ -104,11 +109,14 @@ class KafkaEventPublisher(EventPublisher):
         if delivery is None or delivery.events != batch:
             await self._abandon()
             delivery = self._delivery = _Delivery(batch)
+        now = asyncio.get_running_loop().time
         if delivery.task is None:
-            delivery.task = asyncio.create_task(self._deliver(delivery))
+            delivery.task, delivery.began = asyncio.create_task(self._deliver(delivery)), now()
         task = delivery.task
         await asyncio.wait({task}, timeout=self._publish_seconds)
         if not task.done():
+            if now() - delivery.began >= self._renew_seconds:
+                await self._interrupt(delivery)
             raise PublisherUnavailable(
                 f"Kafka did not take them within {self._publish_seconds:g} s; no broker of KAFKA_BOOTSTRAP_SERVERS "
                 "answers, or the topic has no leader"
@@ -129,13 +137,18 @@ class KafkaEventPublisher(EventPublisher):
             await asyncio.wait(set(self._ending), timeout=2 * STOP_SECONDS)
 
     async def _abandon(self) -> None:
-        """End a delivery that is not finished; its producer may have sent a part."""
         delivery, self._delivery = self._delivery, None
-        if delivery is not None and delivery.task is not None:
-            delivery.task.cancel()
-            await asyncio.wait({delivery.task})
+        if delivery is not None:
+            await self._interrupt(delivery)
+
+    async def _interrupt(self, delivery: _Delivery) -> None:
+        """Its producer may have sent a part of what remains."""
+        task, delivery.task = delivery.task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
             with suppress(asyncio.CancelledError, *FAILURES):
-                delivery.task.result()
+                task.result()
             self._drop_producer()
 
     async def _deliver(self, delivery: _Delivery) -> None:
@@ -171,14 +184,18 @@ class KafkaEventPublisher(EventPublisher):
                 break
             if not count % _BREATHER:
                 await asyncio.sleep(0)
-        if sent:
-            await asyncio.wait(sent.values())
-        for index, future in sent.items():
-            refusal = future.exception()
-            if refusal is None:
-                delivery.remaining.remove(index)
-            else:
-                failures.append(refusal)
+        try:
+            if sent:
+                await asyncio.wait(sent.values())
+        finally:
+            for index, future in sent.items():
+                if not future.done():
+                    continue
+                refusal = future.exception()
+                if refusal is None:
+                    delivery.remaining.remove(index)
+                else:
+                    failures.append(refusal)
         return min(failures, key=lambda failure: type(failure) not in POISON, default=None)
 
     async def _enqueue(self, producer: _Producer, recorded: RecordedEvent) -> asyncio.Future[Any]:
