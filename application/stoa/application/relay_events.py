@@ -17,7 +17,7 @@ from stoa.domain.errors import StoaError
 
 _log = logging.getLogger(__name__)
 
-MAX_EVENTS = 1000
+MAX_EVENTS = 500
 MAX_BYTES = 1024 * 1024
 IDLE_SECONDS = 0.25
 """Between two looks at a backlog in which nothing waits."""
