@@ -135,6 +135,33 @@ async def test_a_position_that_cannot_be_kept_does_not_send_the_batch_again() ->
     assert setting.relay.status.failure == ""
 
 
+async def test_what_is_refused_is_kept_aside_once_however_often_its_end_could_not_be_kept() -> None:
+    class Failing(InMemoryMeteringBacklog):
+        failures = ["reject", "acknowledge"]
+
+        def fail_once(self, what: str) -> None:
+            if what in self.failures:
+                self.failures.remove(what)
+                raise MeteringUnavailable("the disk is full")
+
+        async def reject(self, rejected: Sequence[Rejected]) -> None:
+            self.fail_once("reject")
+            await super().reject(rejected)
+
+        async def acknowledge(self, batch: Batch, *, relayed: int) -> None:
+            self.fail_once("acknowledge")
+            await super().acknowledge(batch, relayed=relayed)
+
+    setting = Setting()
+    backlog = Failing(setting.sink)
+    setting.relay = setting.made(backlog)
+    await setting.record("a")
+    await setting.sink.record(event("bad").model_copy(update={"tool": "poison"}), is_admitted=False)
+    await setting.steps(4)
+    assert setting.published() == ["a"]
+    assert [one.reason for one in backlog.rejected] == ["no"]
+
+
 async def test_a_backlog_that_cannot_be_read_is_told_and_tried_again() -> None:
     class Unreadable(InMemoryMeteringBacklog):
         async def read(self, *, max_events: int, max_bytes: int) -> Batch | None:

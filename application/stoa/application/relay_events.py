@@ -47,6 +47,8 @@ class RelayEvents(HealthProbe):
         self._batch: Batch | None = None
         self._refused: Sequence[Rejected] | None = None
         """Of the batch, once it was published: it must not go out again because its end could not be kept."""
+        self._is_rejected = False
+        """What was refused of the batch is kept aside."""
         self._pause = 0.0
         """Grows while forwarding fails; 0: it does not."""
         self._measured_at_ns: int | None = None
@@ -108,13 +110,14 @@ class RelayEvents(HealthProbe):
             return False
         await self._measure(now=False)  # before a wait that may be long
         if self._refused is None:
-            refused = await self._publisher.publish(batch.events) if batch.events else ()
-            if rejected := (*batch.damaged, *refused):
-                await self._backlog.reject(rejected)
-                _log.warning("metering events: %d rejected, the first: %s", len(rejected), rejected[0].reason)
-            self._refused = refused
+            self._refused = await self._publisher.publish(batch.events) if batch.events else ()
+        rejected = (*batch.damaged, *self._refused)
+        if rejected and not self._is_rejected:
+            await self._backlog.reject(rejected)
+            self._is_rejected = True
+            _log.warning("metering events: %d rejected, the first: %s", len(rejected), rejected[0].reason)
         await self._backlog.acknowledge(batch, relayed=len(batch.events) - len(self._refused))
-        self._batch = self._refused = None
+        self._batch, self._refused, self._is_rejected = None, None, False
         return True
 
     async def _report(self, failure: StoaError) -> None:
