@@ -136,12 +136,12 @@ async def test_a_position_that_cannot_be_kept_does_not_send_the_batch_again() ->
 
 
 async def test_what_is_refused_is_kept_aside_once_however_often_its_end_could_not_be_kept() -> None:
-    class Failing(InMemoryMeteringBacklog):
-        failures = ["reject", "acknowledge"]
+    failures = ["reject", "acknowledge"]
 
+    class Failing(InMemoryMeteringBacklog):
         def fail_once(self, what: str) -> None:
-            if what in self.failures:
-                self.failures.remove(what)
+            if what in failures:
+                failures.remove(what)
                 raise MeteringUnavailable("the disk is full")
 
         async def reject(self, rejected: Sequence[Rejected]) -> None:
