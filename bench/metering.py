@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from tests.e2e.manifests import tool, write
 from tests.e2e.processes import GatewayProcess
 from tests.e2e.wire import ENVELOPE, STATELESS
+from tests.infrastructure.kafka.brokers import records
 from tests.live.servers import Kafka, free_port, make_topic
 
 from bench.errors import CannotMeasure
@@ -189,8 +189,8 @@ def _waiting(gateway: GatewayProcess) -> int:
 
 
 def _compare(servers: str, gateway: GatewayProcess, answered: set[str]) -> dict[str, Any]:
-    records = read_topic(servers, TOPIC)
-    events = [json.loads(value) for value in records]
+    found = records(servers, TOPIC)
+    events = [json.loads(record.value) for record in found]
     distinct = {event["event_id"]: event["request_id"] for event in events}
     calls = Counter(distinct.values())
     on_disk = {event.event_id for event in OutboxUsageLog(gateway.data / "outbox").events()}
@@ -198,36 +198,13 @@ def _compare(servers: str, gateway: GatewayProcess, answered: set[str]) -> dict[
         "answered calls": len(answered),
         "answered calls with exactly one distinct event on the topic": sum(calls[one] == 1 for one in answered),
         "lost": sum(calls[one] == 0 for one in answered),
-        "records on the topic": len(records),
+        "records on the topic": len(found),
         "distinct events on the topic": len(distinct),
-        "duplicate records": len(records) - len(distinct),
+        "duplicate records": len(found) - len(distinct),
         "events of calls whose answer was lost with the gateway": len(set(calls) - answered),
         "distinct events in the outbox": len(on_disk),
         "in the outbox and not on the topic": len(on_disk - distinct.keys()),
     }
-
-
-def read_topic(servers: str, topic: str) -> list[bytes]:
-    """The values of all records that are there now."""
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "bench", "enable.auto.commit": False})
-    try:
-        partitions = list(consumer.list_topics(topic, timeout=30).topics[topic].partitions)
-        ends = {number: consumer.get_watermark_offsets(TopicPartition(topic, number), 30)[1] for number in partitions}
-        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
-        values: list[bytes] = []
-        open_ends = {number for number, end in ends.items() if end}
-        deadline = time.monotonic() + 120
-        while open_ends:
-            if time.monotonic() > deadline:
-                raise CannotMeasure("the topic could not be read to its end within 120 s")
-            for message in consumer.consume(10_000, 1.0):
-                if message.error() is None:
-                    values.append(message.value() or b"")
-                    if message.offset() + 1 >= ends[message.partition()]:
-                        open_ends.discard(message.partition())
-        return values
-    finally:
-        consumer.close()
 
 
 def kafka_down(directory: Path, options: argparse.Namespace) -> int:

@@ -2,11 +2,12 @@
 
 import logging
 import socket
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
 
 SILENT = logging.getLogger("tests.kafka.silent")
 SILENT.setLevel(logging.CRITICAL + 1)
@@ -60,7 +61,7 @@ def records(servers: str, topic: str) -> list[Record]:
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "test", "enable.auto.commit": False}, logger=SILENT)
     try:
         partitions = list(consumer.list_topics(topic, timeout=30).topics[topic].partitions)
-        ends = {number: consumer.get_watermark_offsets(TopicPartition(topic, number), 30)[1] for number in partitions}
+        ends = {number: _end_of(consumer, TopicPartition(topic, number)) for number in partitions}
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
         found: list[Message] = []
         while len(found) < sum(ends.values()):  # no transactions: every offset is a record
@@ -74,3 +75,15 @@ def records(servers: str, topic: str) -> list[Record]:
     return [
         Record(message.key(), message.value(), dict(message.headers() or ()), message.partition()) for message in found
     ]
+
+
+def _end_of(consumer: Consumer, partition: TopicPartition) -> int:
+    """A broker that has just started is named in metadata before it leads its partitions."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return consumer.get_watermark_offsets(partition, 30)[1]
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
