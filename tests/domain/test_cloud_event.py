@@ -23,7 +23,7 @@ def test_it_has_the_attributes_of_1_0_and_the_event_unchanged(event: MeteringEve
         "type": "dev.gostoa.metering.invocation",
         "subject": event.tool,
         "datacontenttype": "application/json",
-        "dataschema": "https://gostoa.dev/schemas/metering-event.json",
+        "dataschema": "https://gostoa.dev/schemas/metering-event.v1.json",
     }
 
 

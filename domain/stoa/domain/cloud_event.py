@@ -7,7 +7,7 @@ from stoa.domain.metering import MeteringEvent
 
 CONTENT_TYPE = "application/cloudevents+json"
 TYPE = "dev.gostoa.metering.invocation"
-DATA_SCHEMA = "https://gostoa.dev/schemas/metering-event.json"
+DATA_SCHEMA = "https://gostoa.dev/schemas/metering-event.v1.json"
 
 
 def cloud_event(event: MeteringEvent, data: bytes, *, source: str) -> bytes:

@@ -13,8 +13,8 @@ from tests.infrastructure.outbox.events import event
 
 from stoa.application.ports import RecordedEvent
 from stoa.domain.errors import PublisherUnavailable
-from stoa.infrastructure.kafka import KafkaEventPublisher
 from stoa.infrastructure.kafka.errors import FAILURES, POISON, outage
+from stoa.infrastructure.kafka.publisher import KafkaEventPublisher
 
 NEVER_OURS = {"ConsumerStoppedError", "IllegalOperation"}
 """Of consumers and of transactions."""
