@@ -3,7 +3,17 @@
 from stoa.infrastructure.redis.connection import RedisConnection
 from stoa.infrastructure.redis.event_store import RedisEventStore
 from stoa.infrastructure.redis.message_bus import RedisMessageBus
+from stoa.infrastructure.redis.rate_limiter import RedisRateLimiter
+from stoa.infrastructure.redis.replica_count import ReplicaCount
 from stoa.infrastructure.redis.session_store import RedisSessionStore
 from stoa.infrastructure.redis.task_store import RedisTaskStore
 
-__all__ = ["RedisConnection", "RedisEventStore", "RedisMessageBus", "RedisSessionStore", "RedisTaskStore"]
+__all__ = [
+    "RedisConnection",
+    "RedisEventStore",
+    "RedisMessageBus",
+    "RedisRateLimiter",
+    "RedisSessionStore",
+    "RedisTaskStore",
+    "ReplicaCount",
+]
