@@ -25,9 +25,9 @@ EVERY_OTHER = "*"
 @dataclass(frozen=True, slots=True)
 class CallerLimits:
     roles: Mapping[str, RateLimit] = field(default_factory=lambda: ROLE_LIMITS)
-    tenants: Mapping[str, RateLimit] = field(default_factory=dict)
+    tenants: Mapping[str, RateLimit] = field(default_factory=dict[str, RateLimit])
     """All callers of a tenant together. None by default."""
-    consumers: Mapping[str, RateLimit] = field(default_factory=dict)
+    consumers: Mapping[str, RateLimit] = field(default_factory=dict[str, RateLimit])
     """All invocations of a tenant for one consumer. It names itself, so this protects from accidents, not from malice;
     consumers of one name in two tenants know nothing of each other. None by default."""
 

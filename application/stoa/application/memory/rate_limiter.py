@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.rate_limiter import RateLimiter
-from stoa.domain.rate_limit import Claim, LimitVerdict, RateLimit, admissible, judge
+from stoa.domain.rate_limit import Claim, LimitVerdict, RateLimit, WhenAway, admissible, judge
 
 _SWEEP_ABOVE = 10_000
 
@@ -69,12 +69,16 @@ class DividedRateLimiter(RateLimiter):
 
     def _divided(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         count = self._replicas()
-        return claims if count == 1 else [replace(claim, limit=_share(claim.limit, count)) for claim in claims]
+        return claims if count == 1 else [replace(claim, limit=_share_of(claim.limit, count)) for claim in claims]
+
+
+def _share_of(limit: RateLimit, replicas: int) -> RateLimit:
+    return _share(limit.requests_per_minute, limit.burst, limit.fail, replicas)
 
 
 @lru_cache(maxsize=1024)
-def _share(limit: RateLimit, replicas: int) -> RateLimit:
-    return limit.share(replicas)
+def _share(requests_per_minute: int, burst: int, fail: WhenAway, replicas: int) -> RateLimit:
+    return RateLimit(requests_per_minute=requests_per_minute, burst=burst, fail=fail).share(replicas)
 
 
 class Unlimited(RateLimiter):

@@ -7,9 +7,10 @@ tool and tenant names stay out of it; they are in the metering events, where acc
 
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from stoa.application.fallback_rate_limiter import LimiterEvent
 from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.metering import Status
@@ -41,6 +42,8 @@ class PrometheusObserver(InvocationObserver):
         self._questions = {
             (kind, status): questions.labels(kind, status) for kind in get_args(QuestionKind) for status in Status
         }
+        self._own = self._registry
+        """Where further metrics are made; those of several workers meet in their files."""
         if is_multiprocess:
             self._registry = CollectorRegistry()
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
@@ -55,6 +58,33 @@ class PrometheusObserver(InvocationObserver):
             self._refusals.labels(outcome.error.code).inc()
         self._latencies[door].observe(outcome.latency_ms / 1000)
 
+    def limits(self) -> "LimitMetrics":
+        """For a gateway whose replicas count limits together; to be called once."""
+        return LimitMetrics(self._own)
+
     def exposition(self) -> bytes:
         """The text format, version 0.0.4."""
         return generate_latest(self._registry)
+
+
+class LimitMetrics:
+    """How the counting of limits fares, told by its LimiterEvents."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._shared = Gauge(
+            "stoa_limits_shared",
+            "1 while all replicas count limits together, 0 while each does by itself",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self._shared.set(1)
+        outages = Counter("stoa_limits_outages", "Times that the common store of limits went away", registry=registry)
+        alone = Counter("stoa_limits_counted_alone", "Calls judged by this replica's share", registry=registry)
+        refused = Counter("stoa_limits_refused", "Calls refused because limits cannot be counted", registry=registry)
+        self._counters: dict[LimiterEvent, Counter] = {"lost": outages, "counted here": alone, "refused": refused}
+
+    def told(self, event: LimiterEvent) -> None:
+        if event in ("lost", "found"):
+            self._shared.set(event == "found")
+        if event != "found":
+            self._counters[event].inc()
