@@ -1,6 +1,7 @@
 """Hypothesis strategies for every domain type, and for manifests as people write them."""
 
 import base64
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,7 +18,7 @@ from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, PolicyQuery, Question
 from stoa.domain.price_list import PriceList, PriceVersion, Rates, RatesByOperation
 from stoa.domain.prompt import Prompt, PromptArgument
-from stoa.domain.rate_limit import RateLimit
+from stoa.domain.rate_limit import Claim, RateLimit
 from stoa.domain.resource import Resource
 from stoa.domain.result import (
     MISSING,
@@ -135,6 +136,31 @@ def principals(tenant: st.SearchStrategy[TenantId] = few_tenants) -> st.SearchSt
 rate_limits = st.builds(
     RateLimit, requests_per_minute=st.integers(1, 100_000) | st.just(60_000_000), burst=st.integers(1, 50)
 )
+
+
+@dataclass(frozen=True)
+class LimitedCall:
+    """A call that comes `gap_us` after the one before."""
+
+    gap_us: int
+    claims: tuple[Claim, ...]
+
+
+@st.composite
+def limited_calls(draw: st.DrawFn, *, keys: int = 3, max_size: int = 20) -> list[LimitedCall]:
+    """Calls against some of a few limits, with gaps where the edges of those limits are."""
+    names = ["a", "b:", "\x1f"][:keys]
+    limits = {name: draw(rate_limits) for name in names}
+    edges = sorted({max(0, limit.interval_us + by) for limit in limits.values() for by in (-1, 0, 1)})
+    gaps = st.sampled_from([0, 0, 1, *edges]) | st.integers(0, 3 * max(edges))
+    costs = st.sampled_from([1, 1, 1, 1, 2, 3])
+
+    def claims(chosen: list[str]) -> st.SearchStrategy[tuple[Claim, ...]]:
+        return st.tuples(*(st.builds(Claim, st.just("tool"), st.just(n), st.just(limits[n]), costs) for n in chosen))
+
+    chosen = st.lists(st.sampled_from(names), min_size=1, max_size=keys, unique=True)
+    return draw(st.lists(st.builds(LimitedCall, gaps, chosen.flatmap(claims)), max_size=max_size))
+
 
 annotations = st.builds(
     ToolAnnotations,

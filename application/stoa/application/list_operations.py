@@ -12,6 +12,7 @@ from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Door
+from stoa.domain.rate_limit import LimitVerdict
 
 O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
 
@@ -59,6 +60,8 @@ class Page(Generic[O]):
     """`ListQuery.after` of the next page; None: this was the last."""
     total: int
     """Entries that match, on all pages."""
+    limit: LimitVerdict | None = None
+    """What the caller's limits said to this request."""
 
 
 class ListOperations(Generic[O]):
@@ -72,23 +75,23 @@ class ListOperations(Generic[O]):
 
     async def execute(self, credential: Credential, query: ListQuery, door: Door) -> Page[O]:
         """Raises NotAuthenticated, QuotaExceeded or Unavailable."""
-        principal = await self._admitted(credential, query.tenant)
+        principal, verdict = await self._admitted(credential, query.tenant)
         if principal is None:
-            return Page((), None, 0)
+            return Page((), None, 0, verdict)
         visible = await self._view.all(self._kind, principal, door, query.matches)
         rest = [one for one in visible if one.name > query.after] if query.after else visible
         page = rest[: query.limit]
-        return Page(page, page[-1].name if len(rest) > len(page) else None, len(visible))
+        return Page(page, page[-1].name if len(rest) > len(page) else None, len(visible), verdict)
 
     async def find(self, credential: Credential, tenant: TenantId | None, name: str, door: Door) -> O:
         """One that the caller may list. Raises ToolNotFound for any other, and what `execute` raises."""
-        principal = await self._admitted(credential, tenant)
+        principal, _ = await self._admitted(credential, tenant)
         found = None if principal is None else await self._view.one(self._kind, principal, door, name)
         if found is None:
             raise not_found(self._kind.kind, name)
         return found
 
-    async def _admitted(self, credential: Credential, tenant: TenantId | None) -> Principal | None:
+    async def _admitted(self, credential: Credential, tenant: TenantId | None) -> tuple[Principal | None, LimitVerdict]:
         caller = await self._admission.authenticate(credential)
-        await self._admission.limit(caller)
-        return caller.acting_for(tenant)
+        verdict = await self._admission.limit(caller)
+        return caller.acting_for(tenant), verdict

@@ -56,7 +56,8 @@ class RateLimit(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`cost` calls to be counted under `key`, which names a limit of one caller, tenant, consumer or tool."""
+    """`cost` calls to be counted under `key`, which names a limit of one caller, tenant, consumer or tool. What costs
+    more than the burst is never admitted."""
 
     name: LimitName
     key: str

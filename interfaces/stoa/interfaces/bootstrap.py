@@ -21,6 +21,7 @@ from dishka import Scope as Lifetime
 from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
 
 from stoa.application.budgets import Budgets
+from stoa.application.fallback_rate_limiter import FallbackRateLimiter
 from stoa.application.gateway import Gateway
 from stoa.application.memory.budget_ledger import InMemoryBudgetLedger
 from stoa.application.memory.clock import SystemClock
@@ -28,7 +29,7 @@ from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.memory.metering import MeteringOff
 from stoa.application.memory.policy_engine import RulesPolicyEngine
-from stoa.application.memory.rate_limiter import InMemoryRateLimiter, Unlimited
+from stoa.application.memory.rate_limiter import DividedRateLimiter, InMemoryRateLimiter, Unlimited
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports.budget_ledger import BudgetLedger
@@ -102,6 +103,9 @@ ANONYMOUS = Principal.of("anonymous", roles=["viewer"])
 
 Version = NewType("Version", str)
 
+_LIMITS_WAIT_SECONDS = 0.5
+"""For an answer of Redis. Shorter would take a busy moment of this process for an outage."""
+
 _LIFE_SECONDS = 1e9
 """The one session on stdio lasts as long as the process."""
 
@@ -155,6 +159,15 @@ class Identity:
     verifier: TokenVerifier
     issuer: TokenIssuer | None
     keycloak: KeycloakTokenVerifier | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limiting:
+    """Who counts; where replicas count together, its health and what has to run beside it."""
+
+    limiter: RateLimiter
+    probe: HealthProbe | None = None
+    watch: Callable[[], Coroutine[None, None, None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +243,30 @@ class Core(Provider):
         return policing.engine
 
     @provide
-    def limiter(self, settings: Settings, clock: Clock) -> RateLimiter:
-        return InMemoryRateLimiter(clock) if settings.rate_limit_enabled else Unlimited()
+    async def limiting(
+        self, settings: Settings, clock: Clock, prometheus: PrometheusObserver
+    ) -> AsyncIterator[Limiting]:
+        if not settings.rate_limit_enabled:
+            yield Limiting(Unlimited())
+            return
+        if settings.redis_url is None:
+            yield Limiting(DividedRateLimiter(InMemoryRateLimiter(clock), lambda: settings.replicas))
+            return
+        from stoa.infrastructure import redis  # 6 MiB, for those who share something
+
+        # A connection of its own: a call waits for less long than a session does, for there is another way to count.
+        url = settings.redis_url.get_secret_value()
+        connection = redis.RedisConnection(url, timeout_seconds=_LIMITS_WAIT_SECONDS)
+        replicas = redis.ReplicaCount(connection, assumed=settings.replicas)
+        shared = redis.RedisRateLimiter(connection, clock)
+        limiter = FallbackRateLimiter(shared, clock, replicas, told=prometheus.limits().told)
+        yield Limiting(limiter, limiter, replicas.watch)
+        await replicas.leave()
+        await connection.close()
+
+    @provide
+    def limiter(self, limiting: Limiting) -> RateLimiter:
+        return limiting.limiter
 
     @provide
     async def metering(self, settings: Settings, clock: Clock) -> AsyncIterator[Metering]:
@@ -464,6 +499,7 @@ class Doors(Provider):
         engine: McpEngine,
         resource: ProtectedResource,
         policing: Policing,
+        limiting: Limiting,
         metering: Metering,
         relaying: Relaying,
         prometheus: PrometheusObserver,
@@ -490,6 +526,8 @@ class Doors(Provider):
                 watchers.append(asyncio.create_task(_watch("policy", policing.watch())))
             if relaying.relay is not None:
                 watchers.append(asyncio.create_task(relaying.relay.run()))
+            if limiting.watch is not None:
+                watchers.append(asyncio.create_task(_watch("number of replicas", limiting.watch())))
 
         async def stop() -> None:
             for task in watchers:
@@ -504,6 +542,8 @@ class Doors(Provider):
         probes = [gateway.catalogue, policing.probe, metering.probe]
         if sharing.parts is not None:
             probes.append(sharing.parts.probe)
+        if limiting.probe is not None:
+            probes.append(limiting.probe)
         if identity.keycloak is not None:
             probes.append(identity.keycloak)
         if relaying.relay is not None:
@@ -579,14 +619,18 @@ async def serve_stdio(
     )
     await gateway.catalogue.execute()
     await engine.open()
-    watcher = asyncio.create_task(_watch("catalogue", gateway.catalogue.watch()))
+    watchers = [asyncio.create_task(_watch("catalogue", gateway.catalogue.watch()))]
+    count = (await container.get(Limiting)).watch
+    if count is not None:
+        watchers.append(asyncio.create_task(_watch("number of replicas", count())))
     try:
         shown = view or view_of(profile=(await container.get(Settings)).mcp_profile)
         await serve_process(engine, credential or _nobody, tenant=tenant, view=shown)
     finally:
         await engine.close()
-        watcher.cancel()
-        await asyncio.wait({watcher})
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.wait(watchers)
 
 
 async def _nobody() -> Credential:

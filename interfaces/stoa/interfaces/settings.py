@@ -69,7 +69,11 @@ class Settings(BaseSettings):
     restart. `none`: every request stands for itself, as it must where several processes answer and share nothing."""
     redis_url: SecretStr | None = None
     """What replicas share: `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, or `rediss:` for TLS. Tasks are kept there,
-    and what programs announce reaches watchers on every replica; sessions too where `sessions` says so."""
+    rate limits counted, and what programs announce reaches watchers on every replica; sessions too where `sessions`
+    says so."""
+    replicas: int = Field(default=1, ge=1, le=10_000)
+    """Processes that answer together, workers counted. Without `redis_url` each counts by its share of every limit;
+    with it this matters only as long as Redis was never reached, afterwards they count themselves."""
     mcp_profile: Literal["portable", "faithful"] = "portable"
     """How MCP lists input schemas where the client's URL does not say: as every client understands them, or as they
     were declared."""

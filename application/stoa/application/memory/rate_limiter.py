@@ -1,10 +1,12 @@
 """Rate limits counted in this process: the default for one worker, and the reference for shared stores."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
 
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.rate_limiter import RateLimiter
-from stoa.domain.rate_limit import Claim, LimitVerdict, admissible, judge
+from stoa.domain.rate_limit import Claim, LimitVerdict, RateLimit, WhenAway, admissible, judge
 
 _SWEEP_ABOVE = 10_000
 
@@ -46,6 +48,37 @@ class InMemoryRateLimiter(RateLimiter):
     def _sweep(self, now: int) -> None:
         self._arrivals = {key: arrival for key, arrival in self._arrivals.items() if arrival > now}
         self._sweep_at = max(_SWEEP_ABOVE, 2 * len(self._arrivals))
+
+
+class DividedRateLimiter(RateLimiter):
+    """Counts by this process's share of each limit: `replicas` processes that know nothing of each other together admit
+    no more than the limit. Whoever meets only one of them has a share only."""
+
+    def __init__(self, limiter: RateLimiter, replicas: Callable[[], int]) -> None:
+        self._limiter = limiter
+        self._replicas = replicas
+
+    def refusal(self, claims: Sequence[Claim]) -> LimitVerdict | None:
+        return self._limiter.refusal(self._divided(claims))
+
+    async def take(self, claims: Sequence[Claim]) -> LimitVerdict:
+        return await self._limiter.take(self._divided(claims))
+
+    async def peek(self, claims: Sequence[Claim]) -> tuple[int, ...]:
+        return await self._limiter.peek(self._divided(claims))
+
+    def _divided(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+        count = self._replicas()
+        return claims if count == 1 else [replace(claim, limit=_share_of(claim.limit, count)) for claim in claims]
+
+
+def _share_of(limit: RateLimit, replicas: int) -> RateLimit:
+    return _share(limit.requests_per_minute, limit.burst, limit.fail, replicas)
+
+
+@lru_cache(maxsize=1024)
+def _share(requests_per_minute: int, burst: int, fail: WhenAway, replicas: int) -> RateLimit:
+    return RateLimit(requests_per_minute=requests_per_minute, burst=burst, fail=fail).share(replicas)
 
 
 class Unlimited(RateLimiter):

@@ -18,7 +18,8 @@ class RateLimiter(Protocol):
 
     @abstractmethod
     def refusal(self, claims: Sequence[Claim]) -> LimitVerdict | None:
-        """The refusal that `take` would give now, as far as it is known without asking anybody; else None."""
+        """The refusal that `take` would give now, as far as it is known without asking anybody; else None. What `take`
+        has refused is known until its `retry_after_seconds` have passed."""
         ...
 
     @abstractmethod

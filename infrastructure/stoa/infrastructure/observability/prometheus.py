@@ -8,11 +8,12 @@ tool and tenant names stay out of it; they are in the metering events, where acc
 from collections.abc import Iterator
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from stoa.application.fallback_rate_limiter import LimiterEvent
 from stoa.application.ports.budget_watcher import BudgetWatcher
 from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.relay_events import RelayEvents
@@ -51,6 +52,8 @@ class PrometheusObserver(InvocationObserver, BudgetWatcher):
             "stoa_budget_warnings", "Budgets that reached a level of their month", ("level",), registry=self._registry
         )
         self._budget_warnings = {level: warnings.labels(level) for level in LEVELS}
+        self._own = self._registry
+        """Where further metrics are made; those of several workers meet in their files."""
         if is_multiprocess:
             self._registry = CollectorRegistry()
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
@@ -72,6 +75,10 @@ class PrometheusObserver(InvocationObserver, BudgetWatcher):
         """Metrics that are read from elsewhere when somebody asks."""
         self._registry.register(collector)
 
+    def limits(self) -> "LimitMetrics":
+        """For a gateway whose replicas count limits together; to be called once."""
+        return LimitMetrics(self._own)
+
     def exposition(self) -> bytes:
         """The text format, version 0.0.4."""
         return generate_latest(self._registry)
@@ -91,3 +98,26 @@ class RelayCollector(Collector):
         yield CounterMetricFamily("stoa_relay_events", "Metering events forwarded", value=status.relayed)
         yield CounterMetricFamily("stoa_relay_rejected", "Metering events that were rejected", value=status.rejected)
         yield CounterMetricFamily("stoa_relay_failures", "Failed attempts to forward", value=status.failures)
+
+
+class LimitMetrics:
+    """How the counting of limits fares, told by its LimiterEvents."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._shared = Gauge(
+            "stoa_limits_shared",
+            "1 while all replicas count limits together, 0 while each does by itself",
+            registry=registry,
+            multiprocess_mode="mostrecent",
+        )
+        self._shared.set(1)
+        outages = Counter("stoa_limits_outages", "Times that the common store of limits went away", registry=registry)
+        alone = Counter("stoa_limits_counted_alone", "Calls judged by this replica's share", registry=registry)
+        refused = Counter("stoa_limits_refused", "Calls refused because limits cannot be counted", registry=registry)
+        self._counters: dict[LimiterEvent, Counter] = {"lost": outages, "counted here": alone, "refused": refused}
+
+    def told(self, event: LimiterEvent) -> None:
+        if event in ("lost", "found"):
+            self._shared.set(event == "found")
+        if event != "found":
+            self._counters[event].inc()

@@ -4,6 +4,8 @@ from stoa.infrastructure.redis.budget_ledger import RedisBudgetLedger
 from stoa.infrastructure.redis.connection import RedisConnection
 from stoa.infrastructure.redis.event_store import RedisEventStore
 from stoa.infrastructure.redis.message_bus import RedisMessageBus
+from stoa.infrastructure.redis.rate_limiter import RedisRateLimiter
+from stoa.infrastructure.redis.replica_count import ReplicaCount
 from stoa.infrastructure.redis.session_store import RedisSessionStore
 from stoa.infrastructure.redis.task_store import RedisTaskStore
 
@@ -12,6 +14,8 @@ __all__ = [
     "RedisConnection",
     "RedisEventStore",
     "RedisMessageBus",
+    "RedisRateLimiter",
     "RedisSessionStore",
     "RedisTaskStore",
+    "ReplicaCount",
 ]

@@ -28,7 +28,8 @@ def serve(*, catalogue: list[Path] | None = None, port: int | None = None, worke
     port
         Port to listen on. Replaces PORT.
     workers
-        Processes that share the port. Rate limits are counted in each. Sessions need SESSIONS=redis.
+        Processes that share the port. With REDIS_URL they count rate limits together, without it each by its share
+        (REPLICAS). Sessions need SESSIONS=redis.
     """
     # The workers read the environment, so that is how the options reach them.
     if catalogue:
@@ -76,6 +77,8 @@ def _supervise(config: uvicorn.Config, settings: Settings) -> int:
     """The exit code; `uvicorn.run` would report success when no worker could start."""
     with tempfile.TemporaryDirectory(prefix="stoa-metrics-") as shared:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        if "replicas" not in settings.model_fields_set:
+            os.environ["REPLICAS"] = str(config.workers)
         if settings.sessions == "memory":  # a session would be unknown to every worker but one
             os.environ["SESSIONS"] = "none"
             start_logging(settings)

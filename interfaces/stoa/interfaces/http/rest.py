@@ -14,6 +14,7 @@ from stoa.domain.operation import Operation
 from stoa.domain.result import ToolResult
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.explanation import wire_explanation
+from stoa.interfaces.http.rate_limit_headers import limit_headers
 from stoa.interfaces.http.rest_exchange import (
     asked_tenant,
     body_arguments,
@@ -59,17 +60,19 @@ def rest_blueprint(gateway: Gateway, resource: ProtectedResource, version: str, 
 def _add_tools(routes: Blueprint, gateway: Gateway, resource: ProtectedResource) -> None:
     @routes.get("/tools")
     async def tools() -> Response:
-        return json_answer(_listed("tools", await _page(gateway.list_tools)))
+        return _listed("tools", await _page(gateway.list_tools))
 
     @routes.get("/tools/categories")
     async def categories() -> Response:
-        listed = (await _page(gateway.list_tools, everything=True)).items
-        return json_answer({"categories": _counted([tool.category] for tool in listed if tool.category)})
+        page = await _page(gateway.list_tools, everything=True)
+        found = _counted([tool.category] for tool in page.items if tool.category)
+        return json_answer({"categories": found}, headers=limit_headers(page.limit))
 
     @routes.get("/tools/tags")
     async def tags() -> Response:
-        listed = (await _page(gateway.list_tools, everything=True)).items
-        return json_answer({"tags": _counted(tool.tags for tool in listed)})
+        page = await _page(gateway.list_tools, everything=True)
+        found = _counted(tool.tags for tool in page.items)
+        return json_answer({"tags": found}, headers=limit_headers(page.limit))
 
     @routes.get("/tools/<name>")
     async def tool(name: str) -> Response:
@@ -90,18 +93,18 @@ def _add_tools(routes: Blueprint, gateway: Gateway, resource: ProtectedResource)
     async def invoke(name: str) -> Response:
         outcome = await execute(gateway, "tool", name, has_body=True)
         if outcome.error is not None:
-            return refusal(outcome.error, resource, outcome.request_id)
-        return json_answer(_answer(name, outcome))
+            return refusal(outcome.error, resource, outcome.request_id, outcome.limit)
+        return json_answer(_answer(name, outcome), headers=limit_headers(outcome.limit))
 
 
 def _add_resources(routes: Blueprint, gateway: Gateway, resource: ProtectedResource) -> None:
     @routes.get("/resources")
     async def resources() -> Response:
-        return json_answer(_listed("resources", await _page(gateway.list_resources)))
+        return _listed("resources", await _page(gateway.list_resources))
 
     @routes.get("/resources/templates")
     async def templates() -> Response:
-        return json_answer(_listed("resourceTemplates", await _page(gateway.list_resources, templates=True)))
+        return _listed("resourceTemplates", await _page(gateway.list_resources, templates=True))
 
     @routes.get("/resources/read")
     async def read() -> Response:
@@ -110,14 +113,15 @@ def _add_resources(routes: Blueprint, gateway: Gateway, resource: ProtectedResou
         try:
             contents = shaping.resource_contents(outcome.content())
         except StoaError as error:
-            return refusal(error, resource, outcome.request_id)
-        return json_answer({"contents": contents, "uri": uri, **facts_of(outcome)})
+            return refusal(error, resource, outcome.request_id, outcome.limit)
+        answer = {"contents": contents, "uri": uri, **facts_of(outcome)}
+        return json_answer(answer, headers=limit_headers(outcome.limit))
 
 
 def _add_prompts(routes: Blueprint, gateway: Gateway, resource: ProtectedResource) -> None:
     @routes.get("/prompts")
     async def prompts() -> Response:
-        return json_answer(_listed("prompts", await _page(gateway.list_prompts)))
+        return _listed("prompts", await _page(gateway.list_prompts))
 
     @routes.post("/prompts/<name>")
     async def get(name: str) -> Response:
@@ -125,9 +129,10 @@ def _add_prompts(routes: Blueprint, gateway: Gateway, resource: ProtectedResourc
         try:
             messages = shaping.prompt_messages(outcome.content(), NEWEST)
         except StoaError as error:
-            return refusal(error, resource, outcome.request_id)
+            return refusal(error, resource, outcome.request_id, outcome.limit)
         description = described(gateway, outcome, name)
-        return json_answer({"description": description, "messages": messages, "promptName": name, **facts_of(outcome)})
+        answer = {"description": description, "messages": messages, "promptName": name, **facts_of(outcome)}
+        return json_answer(answer, headers=limit_headers(outcome.limit))
 
 
 async def _page(use_case: ListOperations[O], *, everything: bool = False, templates: bool = False) -> Page[O]:
@@ -147,8 +152,9 @@ async def _page(use_case: ListOperations[O], *, everything: bool = False, templa
     return await use_case.execute(caller_credential(), query, "rest")
 
 
-def _listed(member: str, page: Page[O]) -> JsonObject:
-    return {member: [_entry(one) for one in page.items], "nextCursor": page.next_after, "totalCount": page.total}
+def _listed(member: str, page: Page[O]) -> Response:
+    listed = {member: [_entry(one) for one in page.items], "nextCursor": page.next_after, "totalCount": page.total}
+    return json_answer(listed, headers=limit_headers(page.limit))
 
 
 def _counted(groups: Any) -> list[JsonObject]:

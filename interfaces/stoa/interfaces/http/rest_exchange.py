@@ -13,8 +13,10 @@ from stoa.domain.invocation import Credential, Invocation, Outcome
 from stoa.domain.json_value import JsonObject, is_object
 from stoa.domain.money import to_json_number
 from stoa.domain.operation import Kind
+from stoa.domain.rate_limit import LimitVerdict
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.errors import retry_after_seconds, wire_error
+from stoa.interfaces.http.rate_limit_headers import limit_headers
 from stoa.interfaces.mcp.streamable_http import credential_of, tenant_of
 
 
@@ -82,17 +84,21 @@ async def body_arguments() -> tuple[Any, RequestEntityTooLarge | None]:
     return content.get("arguments", {}) if is_object(content) else None, None
 
 
-def refusal(error: StoaError, resource: ProtectedResource, request_id: str | None) -> Response:
+def refusal(
+    error: StoaError, resource: ProtectedResource, request_id: str | None, verdict: LimitVerdict | None = None
+) -> Response:
+    """`verdict`: of a call that was counted, whatever it was refused for."""
     body: JsonObject = {"error": error.code, "message": error.message}
     if isinstance(error, InvalidArguments):
         body["violations"] = [{"path": v.path, "expected": v.expected} for v in error.violations]
     if request_id is not None:
         body["requestId"] = request_id
-    headers: dict[str, str] = {}
+    headers = limit_headers(verdict)
     challenge = resource.challenge(error)
     if challenge is not None:
         headers["WWW-Authenticate"] = challenge
     if isinstance(error, QuotaExceeded):
+        headers |= limit_headers(error.verdict)
         headers["Retry-After"] = str(retry_after_seconds(error))
     return json_answer(body, wire_error(error).http_status, headers)
 

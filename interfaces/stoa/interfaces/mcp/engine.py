@@ -379,7 +379,7 @@ class McpEngine:
         if challenge is not None:
             headers.append((b"www-authenticate", challenge.encode("latin-1", "replace")))
         if isinstance(refusal, QuotaExceeded):
-            data["retryAfterSeconds"] = refusal.retry_after_seconds
+            data |= _limit_data(refusal)
             headers.append((b"retry-after", b"%d" % retry_after_seconds(refusal)))
         if isinstance(refusal, ClientCannot):
             data["requiredCapabilities"] = asking.required(refusal.missing)
@@ -410,6 +410,17 @@ class McpEngine:
                     kind=kind,
                 )
             )
+
+
+def _limit_data(refusal: QuotaExceeded) -> dict[str, Any]:
+    """When to come back, and where it is a limit by the minute, which and how much of it there is."""
+    data: dict[str, Any] = {"limitName": refusal.limit_name, "retryAfterSeconds": refusal.retry_after_seconds}
+    verdict = refusal.verdict
+    if verdict is not None and verdict.claim is not None:
+        limit = verdict.claim.limit
+        data["limit"] = {"requestsPerMinute": limit.requests_per_minute, "burst": limit.burst}
+        data["remaining"], data["resetSeconds"] = verdict.remaining, verdict.reset_seconds
+    return data
 
 
 _METERED: dict[Any, tuple[Kind, str]] = {

@@ -1,0 +1,64 @@
+"""How many processes share one Redis: each says every few seconds that it is there, and remembers how many were.
+
+    PREFIX replicas   sorted set: a random name of each process, by the server's time when it was last heard, in
+                      milliseconds
+
+Workers of one server are processes like any other.
+"""
+
+import asyncio
+import secrets
+from contextlib import suppress
+
+from stoa.domain.errors import SharedStateUnavailable
+from stoa.infrastructure.redis.connection import RedisConnection
+
+EVERY_SECONDS = 2.0
+_MISSED = 3
+"""Whoever is not heard this many times is gone."""
+
+_BEAT = """
+local key, every = ARGV[1] .. 'replicas', tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', key, string.format('%.0f', now), ARGV[2])
+redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.0f', now - every))
+redis.call('PEXPIRE', key, ARGV[3])
+return redis.call('ZCARD', key)
+"""
+
+_LEAVE = """
+redis.call('ZREM', ARGV[1] .. 'replicas', ARGV[2])
+"""
+
+
+class ReplicaCount:
+    """`assumed`: their number as long as it was never seen."""
+
+    def __init__(self, redis: RedisConnection, *, assumed: int = 1, every_seconds: float = EVERY_SECONDS) -> None:
+        self._redis = redis
+        self._seen = assumed
+        self._every_seconds = every_seconds
+        self._name = secrets.token_hex(8)
+        self._beat, self._leave = redis.script(_BEAT), redis.script(_LEAVE)
+
+    def __call__(self) -> int:
+        """As last seen; at least 1."""
+        return max(1, self._seen)
+
+    async def beat(self) -> None:
+        """Be counted, and count. While Redis is away the last number stays."""
+        with suppress(SharedStateUnavailable):
+            kept_for = round(_MISSED * self._every_seconds * 1000)
+            self._seen = int(await self._redis.run(self._beat, self._name, kept_for))
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.beat()
+            await asyncio.sleep(self._every_seconds)
+
+    async def leave(self) -> None:
+        """This process ends; the others need not wait until it is missed."""
+        with suppress(SharedStateUnavailable):
+            await self._redis.run(self._leave, self._name)
