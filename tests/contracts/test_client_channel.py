@@ -18,13 +18,14 @@ from stoa.application.governed_channel import AskingCall, GovernedChannel, Quest
 from stoa.application.memory.client_channel import Answering, InMemoryClientChannel
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.event_store import InMemoryEventStore
-from stoa.application.memory.ids import SequentialIds
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import Unlimited
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.passing_channel import PassingChannel
 from stoa.application.ports import ClientChannel
+from stoa.application.pricing import Pricing
+from stoa.application.records import Recorder
 from stoa.domain.client_requests import ClientRequests
 from stoa.domain.dialogue import (
     ClientCapabilities,
@@ -124,21 +125,17 @@ class _Governed(_Memory):
 
     def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
         super().__init__(capabilities, answering)
-        clock = ManualClock()
         questions = Questions(
             policy=RulesPolicyEngine(),
             rules=ClientRequests(),
             limiter=Unlimited(),
-            sink=InMemoryMeteringSink(),
-            observers=[],
-            clock=clock,
-            ids=SequentialIds(),
-            prices=PriceList(),
+            recorder=Recorder(InMemoryMeteringSink(), [], ManualClock()),
+            pricing=Pricing(PriceList()),
         )
         ann = Principal.of("ann", roles=["viewer"])
         tool = Tool(name="ask", binding=LocalBinding(function="ask"))
         call = Invocation(credential=ann, tool="ask", arguments={}, door="library")
-        self.channel = GovernedChannel(self._own, questions, AskingCall(call, ann, tool, {}, "r"))
+        self.channel = GovernedChannel(self._own, questions, AskingCall(call, ann, tool, {}, "r", "e"))
 
 
 class _Wire(ResponseStream):

@@ -29,7 +29,8 @@ def test_nothing_needs_to_be_set() -> None:
     assert settings.metering_enabled
     assert settings.rate_limit_enabled
     assert settings.audiences == {"stoa-mcp-gateway", "http://127.0.0.1:8080/mcp"}
-    assert settings.limits.roles == ROLE_LIMITS
+    assert (settings.limits.roles, settings.limits.tenants, settings.limits.consumers) == (ROLE_LIMITS, {}, {})
+    assert settings.replicas == 1
     assert ".gostoa.dev" in settings.hosts
 
 
@@ -48,6 +49,9 @@ def test_every_value_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) ->
         "BASE_DOMAIN": "",
         "CLIENT_REQUESTS": '{"tenants": {"acme": {"sampling": false}}}',
         "STOA_CALLER_LIMITS": '{"viewer": {"requestsPerMinute": 5, "burst": 2}}',
+        "STOA_TENANT_LIMITS": '{"acme": {"requestsPerMinute": 6, "fail": "closed"}, "*": {"requestsPerMinute": 7}}',
+        "STOA_CONSUMER_LIMITS": '{"app": {"requestsPerMinute": 8}}',
+        "REPLICAS": "3",
     }.items():
         monkeypatch.setenv(name, value)
     settings = Settings()
@@ -61,6 +65,12 @@ def test_every_value_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) ->
     assert not settings.client_requests.to_domain().of(TenantId("acme")).sampling
     assert settings.base_domain == "gostoa.dev", "an empty variable is no value"
     assert settings.limits.roles == ROLE_LIMITS | {"viewer": RateLimit(requests_per_minute=5, burst=2)}
+    assert settings.limits.tenants == {
+        "acme": RateLimit(requests_per_minute=6, fail="closed"),
+        "*": RateLimit(requests_per_minute=7),
+    }
+    assert settings.limits.consumers == {"app": RateLimit(requests_per_minute=8)}
+    assert settings.replicas == 3
 
 
 def test_the_address_of_redis_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:

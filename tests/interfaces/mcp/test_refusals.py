@@ -112,7 +112,14 @@ async def test_a_used_up_limit_is_429_in_the_stateless_era(method: str) -> None:
     assert (answer.status, answer.header("retry-after")) == (429, "8")
     assert answer.json()["id"] == "q"
     assert answer.json()["error"]["code"] == 4290
-    assert answer.json()["error"]["data"] == {"code": "rate_limited", "retryAfterSeconds": 7.5}
+    assert answer.json()["error"]["data"] == {
+        "code": "rate_limited",
+        "retryAfterSeconds": 7.5,
+        "limitName": "caller",
+        "limit": {"requestsPerMinute": 6, "burst": 1},
+        "remaining": 0,
+        "resetSeconds": 7.5,
+    }
     world.clock.advance(7.5)
     assert (await world.modern(method, CALL)).status == 200
 

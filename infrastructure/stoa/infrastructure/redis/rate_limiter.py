@@ -5,12 +5,17 @@
     PREFIX limit-of:DIGEST   the same for a KEY that is long: keys hold names that callers choose
 
 One script judges all claims of a call in one step and one round trip. The verdict is then worked out here by `judge`,
-from the same numbers.
+from the same numbers. Calls that come while a question is on its way travel together with the next: one connection is
+enough for any number of them, and a store that hangs keeps all of them waiting once.
 """
 
+import asyncio
+from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.rate_limiter import RateLimiter
@@ -18,32 +23,37 @@ from stoa.domain.errors import LimiterUnavailable, SharedStateUnavailable
 from stoa.domain.rate_limit import Claim, LimitVerdict, admissible, judge
 from stoa.infrastructure.redis.connection import Argument, RedisConnection
 
+_AWAY = "The rate limits cannot be counted at the moment"
+_TOGETHER = 64
+"""Calls in one question: the server does nothing else meanwhile."""
 _MOST_KNOWN = 10_000
 """Keys whose state is remembered in this process."""
 _LONGEST_KEY = 200
 """Bytes; longer ones are kept under their digest."""
 
-# Answers the time and the states before the call; `judge` comes to the same result. Numbers are doubles here: exact
-# below 2^53, which microseconds reach in the year 2255. The text form of a large one would be rounded.
+# For each call its moment (or nothing), how many claims it has, and of each claim the key, the cost in microseconds and
+# the capacity. Answers the moment of each call and the states before it; `judge` comes to the same result. Numbers are
+# doubles here: exact below 2^53, which microseconds reach in the year 2255. The text form of a large one would be
+# rounded.
 _TAKE = """
-local now = tonumber(ARGV[2])
-local ttl
-if now then ttl = 3600000 else
-  local time = redis.call('TIME')
-  now = time[1] * 1000000 + time[2]
-end
-local answer, ends, has_room = {now}, {}, true
-for i = 3, #ARGV, 3 do
-  local arrival = tonumber(redis.call('GET', ARGV[1] .. ARGV[i]) or 0)
-  answer[#answer + 1] = arrival
-  ends[i] = math.max(now, arrival) + ARGV[i + 1]
-  if ends[i] > now + ARGV[i + 2] then has_room = false end
-end
-if has_room then
-  for i = 3, #ARGV, 3 do
-    local kept_for = ttl or math.ceil((ends[i] - now) / 1000) + 1
+local time = redis.call('TIME')
+time = time[1] * 1000000 + time[2]
+local answer, at = {}, 2
+while ARGV[at] do
+  local given, first, ends, has_room = tonumber(ARGV[at]), at + 2, {}, true
+  local now, last = given or time, at + 3 * ARGV[at + 1]
+  answer[#answer + 1] = now
+  for i = first, last, 3 do
+    local arrival = tonumber(redis.call('GET', ARGV[1] .. ARGV[i]) or 0)
+    answer[#answer + 1] = arrival
+    ends[i] = math.max(now, arrival) + ARGV[i + 1]
+    if ends[i] > now + ARGV[i + 2] then has_room = false end
+  end
+  for i = first, has_room and last or 0, 3 do
+    local kept_for = given and 3600000 or math.ceil((ends[i] - now) / 1000) + 1
     redis.call('SET', ARGV[1] .. ARGV[i], string.format('%.0f', ends[i]), 'PX', string.format('%.0f', kept_for))
   end
+  at = last + 2
 end
 return answer
 """
@@ -62,16 +72,27 @@ return answer
 """
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """A call whose verdict is awaited."""
+
+    claims: Sequence[Claim]
+    since_us: int
+    verdict: asyncio.Future[LimitVerdict]
+
+
 class RedisRateLimiter(RateLimiter):
     """`clock` measures for how long a refusal stays known. Calls are counted by the clock of the server, which all
     replicas share; `decides` makes `clock` decide, for tests and simulations: it has to be the same for all then, and
-    keys stay for an hour. Closing it leaves `redis` open.
+    keys stay for an hour.
     """
 
     def __init__(self, redis: RedisConnection, clock: Clock, *, decides: bool = False) -> None:
         self._redis = redis
         self._clock = clock
         self._decides = decides
+        self._waiting: deque[_Waiting] = deque()
+        self._trips: asyncio.Task[None] | None = None
         self._take, self._peek = redis.script(_TAKE), redis.script(_PEEK)
         # By the clock here. A state never moves back, so what is known is never later than what the server has; and a
         # moment of the server's is placed as early as it can have been, when the question left.
@@ -85,16 +106,11 @@ class RedisRateLimiter(RateLimiter):
     async def take(self, claims: Sequence[Claim]) -> LimitVerdict:
         if not claims:
             return LimitVerdict(is_allowed=True, claim=None)
-        left = self._now_us()
-        arguments: list[Argument] = [left if self._decides else ""]
-        for claim in claims:
-            limit = claim.limit
-            arguments += (_name(claim.key), claim.cost * limit.interval_us, limit.capacity_us)
-        with _translated():
-            now, *arrivals = await self._redis.run(self._take, *arguments)
-        states, verdict = judge(claims, arrivals, now)
-        self._remember(claims, states, left, now)
-        return verdict
+        waiting = _Waiting(claims, self._now_us(), asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._trips is None:
+            self._trips = asyncio.create_task(self._travel())
+        return await waiting.verdict
 
     async def peek(self, claims: Sequence[Claim]) -> tuple[int, ...]:
         moment = self._now_us() if self._decides else ""
@@ -102,6 +118,45 @@ class RedisRateLimiter(RateLimiter):
             now, *arrivals = await self._redis.run(self._peek, moment, *(_name(claim.key) for claim in claims))
         pairs = zip(claims, arrivals, strict=True)
         return tuple(admissible(claim.limit, arrival, now) for claim, arrival in pairs)
+
+    async def _travel(self) -> None:
+        """Until nobody waits any more."""
+        batch: list[_Waiting] = []
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(_TOGETHER, len(self._waiting)))]
+                await self._carry(batch)
+        except LimiterUnavailable as lost:
+            self._fail(batch, lost)
+        except BaseException:
+            self._fail(batch, LimiterUnavailable(_AWAY))
+            raise
+        finally:
+            self._trips = None
+
+    async def _carry(self, batch: Sequence["_Waiting"]) -> None:
+        arguments: list[Argument] = []
+        for waiting in batch:
+            arguments += (waiting.since_us if self._decides else "", len(waiting.claims))
+            for claim in waiting.claims:
+                limit = claim.limit
+                arguments += (_name(claim.key), claim.cost * limit.interval_us, limit.capacity_us)
+        left = self._now_us()
+        with _translated():
+            answer = iter(await self._redis.run(self._take, *arguments))
+        for waiting in batch:
+            now, arrivals = next(answer), list(islice(answer, len(waiting.claims)))
+            states, verdict = judge(waiting.claims, arrivals, now)
+            self._remember(waiting.claims, states, waiting.since_us if self._decides else left, now)
+            if not waiting.verdict.done():
+                waiting.verdict.set_result(verdict)
+
+    def _fail(self, batch: Iterable["_Waiting"], lost: LimiterUnavailable) -> None:
+        """Also for those who would have gone next: they are not to wait for the same store again."""
+        for waiting in (*batch, *self._waiting):
+            if not waiting.verdict.done():
+                waiting.verdict.set_exception(LimiterUnavailable(lost.message))
+        self._waiting.clear()
 
     def _now_us(self) -> int:
         return self._clock.monotonic_ns() // 1000
@@ -128,4 +183,4 @@ def _translated() -> Generator[None]:
     try:
         yield
     except SharedStateUnavailable as lost:
-        raise LimiterUnavailable("The rate limits cannot be counted at the moment") from lost
+        raise LimiterUnavailable(_AWAY) from lost
