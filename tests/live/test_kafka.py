@@ -18,6 +18,7 @@ from tests.live.servers import IS_REQUIRED, Kafka, free_port, make_topic
 from stoa.application.ports import RecordedEvent
 from stoa.domain.errors import PublisherUnavailable
 from stoa.domain.metering import MeteringEvent
+from stoa.infrastructure.kafka.login import KafkaLogin
 from stoa.infrastructure.kafka.publisher import KafkaEventPublisher
 
 TOPIC = "stoa.metering.events"
@@ -158,9 +159,7 @@ async def test_a_user_with_the_right_password_gets_in_and_one_without_is_told(tm
         for secret, is_right in (("stoa-secret", True), ("wrong-one", False)):
             publisher = KafkaEventPublisher(
                 server.sasl_servers,
-                security_protocol="SASL_PLAINTEXT",
-                username="stoa",
-                password=SecretStr(secret),
+                login=KafkaLogin("SASL_PLAINTEXT", username="stoa", password=SecretStr(secret)),
             )
             if is_right:
                 assert not await publisher.publish([recorded("a")])

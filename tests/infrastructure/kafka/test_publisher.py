@@ -14,6 +14,7 @@ from tests.infrastructure.outbox.events import event
 from stoa.application.ports import RecordedEvent
 from stoa.domain.errors import PublisherUnavailable
 from stoa.infrastructure.kafka.errors import FAILURES, POISON, outage
+from stoa.infrastructure.kafka.login import KafkaLogin
 from stoa.infrastructure.kafka.publisher import KafkaEventPublisher
 
 NEVER_OURS = {"ConsumerStoppedError", "IllegalOperation"}
@@ -92,7 +93,7 @@ async def test_the_same_batch_given_again_waits_for_the_same_delivery() -> None:
 async def test_the_password_is_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     publisher = KafkaEventPublisher(
-        "127.0.0.1:1", security_protocol="SASL_PLAINTEXT", username="stoa", password=SecretStr("geheim-17")
+        "127.0.0.1:1", login=KafkaLogin("SASL_PLAINTEXT", username="stoa", password=SecretStr("geheim-17"))
     )
     with pytest.raises(PublisherUnavailable) as told:
         await publisher.publish([recorded("a")])

@@ -8,23 +8,20 @@ behind the same name), takes its producer along, and the next one sends what was
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
 from aiokafka import AIOKafkaProducer, errors  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
-from pydantic import SecretStr
 
 from stoa.application.ports.event_publisher import EventPublisher
 from stoa.application.ports.metering_backlog import RecordedEvent, Rejected
 from stoa.domain.cloud_event import CONTENT_TYPE, cloud_event
 from stoa.domain.errors import PublisherUnavailable
 from stoa.infrastructure.kafka.errors import FAILURES, POISON, outage
+from stoa.infrastructure.kafka.login import KafkaLogin
 
 Envelope = Literal["event", "cloudevents"]
-SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 _Headers = list[tuple[str, bytes]]
 _Producer = Any
 """AIOKafkaProducer; the library has no types."""
@@ -63,10 +60,7 @@ class KafkaEventPublisher(EventPublisher):
         topic: str = TOPIC,
         envelope: Envelope = "event",
         source: str = "/stoa-mcp-gateway",
-        security_protocol: SecurityProtocol = "PLAINTEXT",
-        sasl_mechanism: SaslMechanism = "PLAIN",
-        username: str = "",
-        password: SecretStr | None = None,
+        login: KafkaLogin = KafkaLogin(),
         publish_seconds: float = PUBLISH_SECONDS,
         request_seconds: float = REQUEST_SECONDS,
         renew_seconds: float = RENEW_SECONDS,
@@ -77,24 +71,14 @@ class KafkaEventPublisher(EventPublisher):
         self._publish_seconds = publish_seconds
         self._renew_seconds = renew_seconds
         self._options: dict[str, Any] = {
-            "bootstrap_servers": [server.strip() for server in servers.split(",") if server.strip()],
-            "client_id": "stoa-mcp-gateway",
+            **login.options(servers, "stoa-mcp-gateway"),
             "acks": "all",
             "enable_idempotence": True,
             "compression_type": "lz4",
             "linger_ms": 5,
             "max_batch_size": _BATCH_BYTES,
             "request_timeout_ms": int(request_seconds * 1000),
-            "security_protocol": security_protocol,
         }
-        if security_protocol.startswith("SASL_"):
-            self._options |= {
-                "sasl_mechanism": sasl_mechanism,
-                "sasl_plain_username": username,
-                "sasl_plain_password": password.get_secret_value() if password is not None else "",
-            }
-        if security_protocol.endswith("SSL"):
-            self._options["ssl_context"] = ssl.create_default_context()
         self._producer: _Producer | None = None
         self._delivery: _Delivery | None = None
         self._ending: set[asyncio.Task[None]] = set()

@@ -6,10 +6,9 @@ made and nothing is committed: reading leaves no trace on the broker.
 
 import asyncio
 import logging
-import ssl
 import threading
 from collections.abc import Coroutine, Iterator
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import pydantic_core
 from aiokafka import (  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
@@ -20,12 +19,12 @@ from aiokafka import (  # type: ignore[import-untyped]  # pyright: ignore[report
 from aiokafka.admin import (  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
     AIOKafkaAdminClient,
 )
-from pydantic import SecretStr
 
 from stoa.application.ports.metering import UsageLog
 from stoa.domain.errors import MeteringUnavailable
 from stoa.domain.json_value import is_object
 from stoa.domain.metering import MeteringEvent
+from stoa.infrastructure.kafka.login import KafkaLogin
 
 T = TypeVar("T")
 
@@ -45,28 +44,13 @@ class KafkaUsageLog(UsageLog):
         servers: str,
         topic: str,
         *,
-        security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT",
-        sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN",
-        username: str = "",
-        password: SecretStr | None = None,
+        login: KafkaLogin = KafkaLogin(),
         silence_seconds: float = 30.0,
     ) -> None:
         self._topic = topic
         self._servers = servers
         self._silence_seconds = silence_seconds
-        self._options: dict[str, Any] = {
-            "bootstrap_servers": [server.strip() for server in servers.split(",") if server.strip()],
-            "client_id": "stoa-usage",
-            "security_protocol": security_protocol,
-        }
-        if security_protocol.startswith("SASL_"):
-            self._options |= {
-                "sasl_mechanism": sasl_mechanism,
-                "sasl_plain_username": username,
-                "sasl_plain_password": "" if password is None else password.get_secret_value(),
-            }
-        if security_protocol.endswith("SSL"):
-            self._options["ssl_context"] = ssl.create_default_context()
+        self._options = login.options(servers, "stoa-usage")
         self._damaged = 0
         self._total = 0
 

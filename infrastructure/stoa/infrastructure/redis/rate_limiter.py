@@ -11,7 +11,7 @@ enough for any number of them, and a store that hangs keeps all of them waiting 
 
 import asyncio
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -143,7 +143,7 @@ class RedisRateLimiter(RateLimiter):
                 arguments += (_name(claim.key), claim.cost * limit.interval_us, limit.capacity_us)
         left = self._now_us()
         with _translated():
-            answer = iter(await self._redis.run(self._take, *arguments))
+            answer: Iterator[int] = iter(await self._redis.run(self._take, *arguments))
         for waiting in batch:
             now, arrivals = next(answer), list(islice(answer, len(waiting.claims)))
             states, verdict = judge(waiting.claims, arrivals, now)

@@ -63,7 +63,7 @@ async def reconcile(
         with _progress() as progress:
             found = ReconcileUsage().execute(
                 _source(log, "outbox", progress),
-                topic=_source(topic_log_of(kafka, topic), f"topic {topic}", progress) if kafka else None,
+                topic=_source(topic_log_of(settings, kafka, topic), f"topic {topic}", progress) if kafka else None,
                 answered=_audit(paths, progress) if paths else None,
             )
     if format == "json":

@@ -1,0 +1,25 @@
+"""The composition root: the only package that knows both the adapters and the doors.
+
+`build_container` wires everything with dishka; tests and embedding programs replace parts by passing a provider with
+`override=True`. `app_from_environment` is what the server's workers load.
+"""
+
+from stoa.interfaces.bootstrap.container import build_container
+from stoa.interfaces.bootstrap.governance import DEV_ISSUER, policy_of
+from stoa.interfaces.bootstrap.parts import Identity, Metering, Relaying
+from stoa.interfaces.bootstrap.recording import CommandLine, topic_log_of
+from stoa.interfaces.bootstrap.serving import app_from_environment, serve_stdio, start_logging
+
+__all__ = [
+    "DEV_ISSUER",
+    "CommandLine",
+    "Identity",
+    "Metering",
+    "Relaying",
+    "app_from_environment",
+    "build_container",
+    "policy_of",
+    "serve_stdio",
+    "start_logging",
+    "topic_log_of",
+]

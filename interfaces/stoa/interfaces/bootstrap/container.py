@@ -1,0 +1,23 @@
+"""All providers together."""
+
+from dishka import STRICT_VALIDATION, AsyncContainer, Provider, make_async_container
+from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
+
+from stoa.interfaces.bootstrap.core import Core
+from stoa.interfaces.bootstrap.doors import Doors
+from stoa.interfaces.bootstrap.governance import Governance
+from stoa.interfaces.bootstrap.recording import Recording
+from stoa.interfaces.settings import Settings
+
+
+def build_container(settings: Settings, *overrides: Provider) -> AsyncContainer:
+    """All parts, wired; nothing is started. Providers in `overrides` replace parts and say so with `override=True`."""
+    return make_async_container(
+        Core(),
+        Governance(),
+        Recording(),
+        Doors(),
+        *overrides,
+        context={Settings: settings},
+        validation_settings=STRICT_VALIDATION,
+    )

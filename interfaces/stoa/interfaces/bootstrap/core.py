@@ -1,0 +1,162 @@
+"""Providers of the gateway itself, its back ends, and what replicas share."""
+
+import os
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from pathlib import Path
+
+from dishka import Provider, from_context
+from dishka import Scope as Lifetime
+from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
+
+from stoa.application.budgets import Budgets
+from stoa.application.gateway import Gateway
+from stoa.application.memory.clock import SystemClock
+from stoa.application.memory.ids import UuidFactory
+from stoa.application.ports.clock import Clock
+from stoa.application.ports.credential_source import CredentialSource
+from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.ports.spec import SpecConverter, SpecSource
+from stoa.application.ports.task_store import TaskStore
+from stoa.application.ports.token_endpoint import TokenEndpoint
+from stoa.application.ports.tool_backend import ToolBackend
+from stoa.application.ports.tool_source import ToolSource
+from stoa.application.upstream_tokens import UpstreamTokens
+from stoa.domain.identity import Principal
+from stoa.domain.price_list import PriceList
+from stoa.infrastructure.credentials import ChainedCredentialSource, EnvironmentCredentialSource, FileCredentialSource
+from stoa.infrastructure.manifest_files import FileToolSource
+from stoa.infrastructure.observability.audit_log import AuditLog
+from stoa.infrastructure.observability.prometheus import PrometheusObserver
+from stoa.infrastructure.openapi import OpenApiConverter
+from stoa.infrastructure.outbound import OutboundRules
+from stoa.infrastructure.rest import RestBackend
+from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
+from stoa.infrastructure.task_files import FileTaskStore
+from stoa.infrastructure.upstream_tokens import HttpTokenEndpoint
+from stoa.interfaces.bootstrap.parts import Identity, Metering, Shared, Sharing, Version
+from stoa.interfaces.settings import Settings
+
+ANONYMOUS = Principal.of("anonymous", roles=["viewer"])
+
+
+class Core(Provider):
+    """Everything below the doors that neither governs nor records."""
+
+    scope = Lifetime.APP
+    settings = from_context(Settings, scope=Lifetime.APP)
+
+    @provide
+    def version(self) -> Version:
+        return Version(version("stoa-mcp-gateway"))
+
+    @provide
+    def clock(self) -> Clock:
+        return SystemClock()
+
+    @provide
+    def outbound(self, settings: Settings) -> OutboundRules:
+        return OutboundRules.parse(settings.private_networks)
+
+    @provide
+    async def sharing(self, settings: Settings, clock: Clock) -> AsyncIterator[Sharing]:
+        if settings.redis_url is None:
+            yield Sharing(None)
+            return
+        from stoa.infrastructure import redis  # 6 MiB, for those who share something
+
+        connection = redis.RedisConnection(settings.redis_url.get_secret_value())
+        bus, tasks = redis.RedisMessageBus(connection), redis.RedisTaskStore(connection, clock)
+        sessions, events = redis.RedisSessionStore(connection, clock), redis.RedisEventStore(connection, clock)
+        budgets = redis.RedisBudgetLedger(connection)
+        yield Sharing(Shared(bus, sessions, events, tasks, budgets, probes=(bus,)))
+        await budgets.close()
+        await tasks.close()
+        await bus.close()
+        await connection.close()
+
+    @provide
+    async def tasks(self, settings: Settings, clock: Clock, sharing: Sharing) -> AsyncIterator[TaskStore]:
+        if sharing.parts is not None:
+            yield sharing.parts.tasks
+            return
+        store = FileTaskStore(settings.data_dir / "tasks.db", clock)
+        yield store
+        await store.close()
+
+    @provide
+    def credentials(self, settings: Settings) -> CredentialSource:
+        environment = EnvironmentCredentialSource(os.environ)
+        if settings.secrets_dir is None:
+            return environment
+        return ChainedCredentialSource([FileCredentialSource(settings.secrets_dir), environment])
+
+    @provide
+    def backend(self, credentials: CredentialSource, rules: OutboundRules) -> ToolBackend:
+        return RestBackend(credentials, rules=rules)
+
+    @provide
+    def token_endpoint(self, rules: OutboundRules) -> TokenEndpoint:
+        return HttpTokenEndpoint(rules)
+
+    @provide
+    def upstream_tokens(
+        self, endpoint: TokenEndpoint, credentials: CredentialSource, clock: Clock, identity: Identity
+    ) -> UpstreamTokens:
+        return UpstreamTokens(endpoint, credentials, clock, issuers=identity.verifier.issuers)
+
+    @provide
+    def sources(self, settings: Settings) -> list[ToolSource]:
+        return [FileToolSource([Path(path) for path in settings.catalogue_path])] if settings.catalogue_path else []
+
+    @provide
+    def specs(self, rules: OutboundRules) -> SpecSource:
+        return SpecSourceByScheme(files=FileSpecSource(), remote=HttpSpecSource(rules=rules))
+
+    @provide
+    def converters(self) -> dict[str, SpecConverter]:
+        return {"openAPI": OpenApiConverter()}
+
+    @provide
+    async def gateway(
+        self,
+        settings: Settings,
+        clock: Clock,
+        identity: Identity,
+        policy: PolicyEngine,
+        limiter: RateLimiter,
+        metering: Metering,
+        tasks: TaskStore,
+        backend: ToolBackend,
+        sources: list[ToolSource],
+        specs: SpecSource,
+        converters: dict[str, SpecConverter],
+        upstream_tokens: UpstreamTokens,
+        prices: PriceList,
+        budgets: Budgets,
+        prometheus: PrometheusObserver,
+        audit: AuditLog,
+    ) -> AsyncIterator[Gateway]:
+        gateway = Gateway(
+            clock=clock,
+            ids=UuidFactory(),
+            verifier=identity.verifier,
+            policy=policy,
+            limiter=limiter,
+            sink=metering.sink,
+            tasks=tasks,
+            backends=[backend],
+            sources=sources,
+            specs=specs,
+            converters=converters,
+            upstream_tokens=upstream_tokens,
+            observers=[prometheus, audit],
+            prices=prices,
+            budgets=budgets,
+            limits=settings.limits,
+            client_requests=settings.client_requests.to_domain(),
+            anonymous=ANONYMOUS if settings.identity == "none" else None,
+        )
+        yield gateway
+        await gateway.close()

@@ -1,0 +1,139 @@
+"""Providers of what governs a call: identity, policy, limits, prices and budgets."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from dishka import Provider
+from dishka import Scope as Lifetime
+from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
+
+from stoa.application.budgets import Budgets
+from stoa.application.fallback_rate_limiter import FallbackRateLimiter
+from stoa.application.memory.budget_ledger import InMemoryBudgetLedger
+from stoa.application.memory.policy_engine import RulesPolicyEngine
+from stoa.application.memory.rate_limiter import DividedRateLimiter, InMemoryRateLimiter, Unlimited
+from stoa.application.memory.token_verifier import InMemoryTokenVerifier
+from stoa.application.ports.clock import Clock
+from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.price_manifest import parse_budgets, parse_price_list
+from stoa.domain.price_list import PriceList
+from stoa.infrastructure.manifest_files import DEFAULT_PRICES_FILE, read_document
+from stoa.infrastructure.observability.prometheus import PrometheusObserver
+from stoa.infrastructure.oidc import DevIssuer, JwtTokenVerifier, KeycloakTokenVerifier, StaticKeys
+from stoa.infrastructure.oidc.provider_client import ProviderClient
+from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
+from stoa.infrastructure.opa.module_cache import ModuleCache
+from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
+from stoa.infrastructure.outbound import OutboundRules
+from stoa.interfaces.bootstrap.parts import Identity, Limiting, Metering, Policing, Sharing
+from stoa.interfaces.settings import Settings
+
+DEV_ISSUER = "http://127.0.0.1/stoa-dev-issuer"
+"""Issuer identifier of development tokens: one name whatever the port, so that a token outlives a restart."""
+
+_LIMITS_WAIT_SECONDS = 0.5
+"""For an answer of Redis. Shorter would take a busy moment of this process for an outage."""
+
+
+class Governance(Provider):
+    """Who may call what, how often and at what price."""
+
+    scope = Lifetime.APP
+
+    @provide
+    async def identity(self, settings: Settings, clock: Clock, rules: OutboundRules) -> AsyncIterator[Identity]:
+        if settings.identity == "none":
+            yield Identity(InMemoryTokenVerifier({}, clock), None)
+            return
+        if settings.identity == "keycloak":
+            keycloak = KeycloakTokenVerifier(
+                url=settings.provider_url,
+                realm=settings.keycloak_realm,
+                audiences=settings.audiences,
+                clock=clock,
+                client_id=settings.keycloak_client_id,
+                tenant_claim=settings.tenant_claim,
+                introspection_secret=settings.keycloak_client_secret if settings.token_introspection else None,
+                http=ProviderClient(rules),
+            )
+            yield Identity(keycloak, None, keycloak, probes=(keycloak,))
+            await keycloak.close()
+            return
+        audience = min(settings.audiences, key=lambda name: ("://" in name, name))
+        issuer = DevIssuer(settings.data_dir, DEV_ISSUER, audience, clock, settings.environment)
+        keys = StaticKeys(issuer.key_set())
+        yield Identity(
+            JwtTokenVerifier(keys=keys, issuer=DEV_ISSUER, audiences=settings.audiences, clock=clock), issuer
+        )
+
+    @provide
+    async def policing(self, settings: Settings, clock: Clock) -> AsyncIterator[Policing]:
+        if not settings.opa_enabled:
+            rules = RulesPolicyEngine()
+            yield Policing(rules, probes=(rules,))
+        elif settings.opa_embedded:
+            cache = ModuleCache(settings.data_dir / "policy-cache")
+            path = settings.opa_policy_path or DEFAULT_BUNDLE
+            embedded = OpaWasmPolicyEngine(path, environment=settings.environment, cache=cache)
+            watched = {"policy": embedded.watch} if settings.opa_policy_path else {}
+            yield Policing(embedded, probes=(embedded,), background=watched)
+        else:
+            server = OpaServerPolicyEngine(settings.opa_url, clock, environment=settings.environment)
+            yield Policing(server, probes=(server,), background={"policy": server.watch})
+            await server.close()
+
+    @provide
+    def policy(self, policing: Policing) -> PolicyEngine:
+        return policing.engine
+
+    @provide
+    async def limiting(
+        self, settings: Settings, clock: Clock, prometheus: PrometheusObserver
+    ) -> AsyncIterator[Limiting]:
+        if not settings.rate_limit_enabled:
+            yield Limiting(Unlimited())
+            return
+        if settings.redis_url is None:
+            yield Limiting(DividedRateLimiter(InMemoryRateLimiter(clock), lambda: settings.replicas))
+            return
+        from stoa.infrastructure import redis  # 6 MiB, for those who share something
+
+        # A connection of its own: a call waits for less long than a session does, for there is another way to count.
+        url = settings.redis_url.get_secret_value()
+        connection = redis.RedisConnection(url, timeout_seconds=_LIMITS_WAIT_SECONDS)
+        replicas = redis.ReplicaCount(connection, assumed=settings.replicas)
+        shared = redis.RedisRateLimiter(connection, clock)
+        limiter = FallbackRateLimiter(shared, clock, replicas, told=prometheus.limits().told)
+        yield Limiting(limiter, probes=(limiter,), background={"number of replicas": replicas.watch})
+        await replicas.leave()
+        await connection.close()
+
+    @provide
+    def limiter(self, limiting: Limiting) -> RateLimiter:
+        return limiting.limiter
+
+    @provide
+    def prices(self, settings: Settings) -> PriceList:
+        path = settings.prices_path or DEFAULT_PRICES_FILE
+        return parse_price_list(read_document(path), f"PRICES_PATH={path}")
+
+    @provide
+    def budgets(
+        self, settings: Settings, clock: Clock, sharing: Sharing, metering: Metering, prometheus: PrometheusObserver
+    ) -> Budgets:
+        path = settings.budgets_path
+        limits = () if path is None else parse_budgets(read_document(path), f"BUDGETS_PATH={path}")
+        if sharing.parts is not None:
+            return Budgets(limits, sharing.parts.budgets, clock, [prometheus])
+        ledger = InMemoryBudgetLedger()
+        budgets = Budgets(limits, ledger, clock, [prometheus])
+        if limits:
+            for account, spent in budgets.recorded(metering.log.events()).items():
+                ledger.prime(account, spent)
+        return budgets
+
+
+def policy_of(bundle: Path) -> PolicyEngine:
+    """The policy in a file, by itself. Raises InvalidInput when it cannot be used."""
+    return OpaWasmPolicyEngine(bundle)

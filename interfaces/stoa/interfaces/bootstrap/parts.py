@@ -1,0 +1,98 @@
+"""Parts that come together, or that may be missing: what the providers hand to each other."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import NewType
+
+from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
+
+from stoa.application.ports.budget_ledger import BudgetLedger
+from stoa.application.ports.event_store import EventStore
+from stoa.application.ports.health import HealthProbe
+from stoa.application.ports.message_bus import MessageBus
+from stoa.application.ports.metering import MeteringSink, UsageLog
+from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.ports.session_store import SessionStore
+from stoa.application.ports.task_store import TaskStore
+from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
+from stoa.application.relay_events import RelayEvents
+from stoa.infrastructure.oidc import KeycloakTokenVerifier
+from stoa.interfaces.mcp.sessions import Sessions
+
+Version = NewType("Version", str)
+
+Background = Callable[[], Coroutine[None, None, None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What a part of the gateway wants of the process that runs it."""
+
+    probes: tuple[HealthProbe, ...] = ()
+    """For `/ready`."""
+    background: Mapping[str, Background] = field(default_factory=dict[str, Background])
+    """What has to run beside it, by what is missing when it ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metering(Part):
+    """Both ends of where events are kept."""
+
+    sink: MeteringSink
+    log: UsageLog
+
+
+@dataclass(frozen=True, slots=True)
+class Relaying(Part):
+    """What forwards metering events, where KAFKA_BOOTSTRAP_SERVERS says so."""
+
+    relay: RelayEvents | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shared(Part):
+    """What replicas share, where REDIS_URL says so."""
+
+    bus: MessageBus
+    sessions: SessionStore
+    events: EventStore
+    tasks: TaskStore
+    budgets: BudgetLedger
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """None: this process shares nothing."""
+
+    parts: Shared | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionParts:
+    """Sessions of the handshake era, if there are any."""
+
+    sessions: Sessions | None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity(Part):
+    """Who verifies tokens, and in development who makes them."""
+
+    verifier: TokenVerifier
+    issuer: TokenIssuer | None
+    keycloak: KeycloakTokenVerifier | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limiting(Part):
+    """Who counts."""
+
+    limiter: RateLimiter
+
+
+@dataclass(frozen=True, slots=True)
+class Policing(Part):
+    """Who decides."""
+
+    engine: PolicyEngine

@@ -1,0 +1,124 @@
+"""Providers of what is told of calls: metering events, their relay, metrics and the audit trail."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+from dishka import Provider
+from dishka import Scope as Lifetime
+from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
+
+from stoa.application.memory.metering import MeteringOff
+from stoa.application.ports.clock import Clock
+from stoa.application.ports.metering import UsageLog
+from stoa.application.relay_events import RelayEvents
+from stoa.application.summarise_usage import SummariseUsage
+from stoa.domain.errors import InvalidInput
+from stoa.infrastructure.kafka.login import KafkaLogin
+from stoa.infrastructure.observability.audit_log import AuditLog
+from stoa.infrastructure.observability.prometheus import PrometheusObserver, RelayCollector
+from stoa.infrastructure.outbox import (
+    OutboxMeteringBacklog,
+    OutboxMeteringSink,
+    OutboxUsageLog,
+    relayed_segments,
+)
+from stoa.interfaces.bootstrap.parts import Metering, Relaying
+from stoa.interfaces.settings import Settings
+
+
+class Recording(Provider):
+    """Metering events and where they go, metrics, the audit trail."""
+
+    scope = Lifetime.APP
+
+    @provide
+    async def metering(self, settings: Settings, clock: Clock) -> AsyncIterator[Metering]:
+        if not settings.metering_enabled:
+            off = MeteringOff()
+            yield Metering(off, off, probes=(off,))
+            return
+        directory = settings.data_dir / "outbox"
+        outbox = OutboxMeteringSink(
+            directory,
+            clock=clock,
+            durability=settings.metering_durability,
+            max_total_bytes=settings.metering_max_bytes,
+            relayed=relayed_segments if settings.relay_servers else None,
+        )
+        yield Metering(outbox, OutboxUsageLog(directory), probes=(outbox,))
+        await outbox.close()
+
+    @provide
+    async def relaying(
+        self, settings: Settings, clock: Clock, prometheus: PrometheusObserver
+    ) -> AsyncIterator[Relaying]:
+        if not settings.relay_servers:
+            yield Relaying(None)
+            return
+        try:
+            from stoa.infrastructure.kafka.publisher import KafkaEventPublisher  # 7 MiB, for those who have a broker
+        except ModuleNotFoundError as missing:
+            raise InvalidInput(
+                "KAFKA_BOOTSTRAP_SERVERS: aiokafka is not installed; install stoa-mcp-gateway[kafka], or set "
+                "KAFKA_BOOTSTRAP_SERVERS=none to forward nothing"
+            ) from missing
+        publisher = KafkaEventPublisher(
+            settings.relay_servers,
+            topic=settings.metering_topic,
+            envelope=settings.metering_envelope,
+            source=settings.url,
+            login=_login(settings),
+        )
+        relay = RelayEvents(
+            backlog=OutboxMeteringBacklog(settings.data_dir / "outbox"), publisher=publisher, clock=clock
+        )
+        prometheus.add(RelayCollector(relay))
+        yield Relaying(relay, probes=(relay,), background={"forwarding of events": relay.run})
+        await relay.close()
+
+    @provide
+    def summarise_usage(self, metering: Metering) -> SummariseUsage:
+        return SummariseUsage(metering.log)
+
+    @provide
+    def prometheus(self) -> PrometheusObserver:
+        return PrometheusObserver(is_multiprocess="PROMETHEUS_MULTIPROC_DIR" in os.environ)
+
+    @provide
+    def audit(self) -> Iterator[AuditLog]:
+        audit = AuditLog(sys.stderr.buffer)
+        yield audit
+        audit.flush()
+
+
+class CommandLine(Provider):
+    """What is different in a command: its terminal shows the answer, so the audit trail goes to a file."""
+
+    scope = Lifetime.APP
+
+    @provide(override=True)
+    def audit(self, settings: Settings) -> Iterator[AuditLog]:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with (settings.data_dir / "audit.jsonl").open("ab") as stream:
+            audit = AuditLog(stream)
+            yield audit
+            audit.flush()
+
+
+def topic_log_of(settings: Settings, servers: str, topic: str) -> UsageLog:
+    """What a Kafka topic holds, with the login of the settings. Raises InvalidInput where the extra is missing."""
+    try:
+        from stoa.infrastructure.kafka.topic_log import KafkaUsageLog
+    except ModuleNotFoundError as absent:
+        raise InvalidInput("reading Kafka needs the extra: pip install 'stoa-mcp-gateway[kafka]'") from absent
+    return KafkaUsageLog(servers, topic, login=_login(settings))
+
+
+def _login(settings: Settings) -> KafkaLogin:
+    return KafkaLogin(
+        settings.kafka_security_protocol,
+        settings.kafka_sasl_mechanism,
+        settings.kafka_username,
+        settings.kafka_password,
+    )

@@ -1,0 +1,93 @@
+"""What a process runs: the ASGI application of a worker, or MCP at its standard input and output."""
+
+from dishka import AsyncContainer
+from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
+
+from stoa.application.gateway import Gateway
+from stoa.application.memory.event_store import InMemoryEventStore
+from stoa.application.memory.session_store import InMemorySessionStore
+from stoa.application.ports.clock import Clock
+from stoa.domain.errors import StoaError
+from stoa.domain.identity import TenantId
+from stoa.domain.invocation import Credential
+from stoa.infrastructure.observability.logs import configure_logging
+from stoa.interfaces.bootstrap.container import build_container
+from stoa.interfaces.bootstrap.parts import Limiting, Policing, Relaying, Sharing, Version
+from stoa.interfaces.bootstrap.running import Running
+from stoa.interfaces.challenge import ProtectedResource
+from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
+from stoa.interfaces.mcp.engine import McpEngine
+from stoa.interfaces.mcp.exchange import View
+from stoa.interfaces.mcp.request_state import RequestStates
+from stoa.interfaces.mcp.sessions import Sessions
+from stoa.interfaces.mcp.stdio import CredentialNow
+from stoa.interfaces.mcp.stdio_process import serve_process
+from stoa.interfaces.mcp.streams import Streams
+from stoa.interfaces.mcp.views import view_of
+from stoa.interfaces.settings import Settings
+
+_LIFE_SECONDS = 1e9
+"""The one session on stdio lasts as long as the process."""
+
+
+async def serve_stdio(
+    container: AsyncContainer,
+    credential: CredentialNow | None = None,
+    *,
+    tenant: TenantId | None = None,
+    view: View | None = None,
+) -> None:
+    """MCP at this process's standard input and output, until the client goes away or a signal says so. The container
+    stays open. Without `credential` nobody vouches for the client, which only IDENTITY_PROVIDER=none lets in."""
+    gateway, clock = await container.get(Gateway), await container.get(Clock)
+    shared = (await container.get(Sharing)).parts
+    engine = McpEngine(
+        gateway,
+        await container.get(ProtectedResource),
+        await container.get(Version),
+        states=await container.get(RequestStates),
+        sessions=Sessions(InMemorySessionStore(clock, idle_seconds=_LIFE_SECONDS), Streams(InMemoryEventStore())),
+        bus=None if shared is None else shared.bus,
+        clock=clock,
+    )
+    await gateway.catalogue.execute()
+    await engine.open()
+    background = Running(
+        {"catalogue": gateway.catalogue.watch},
+        *[(await container.get(part)).background for part in (Policing, Limiting, Relaying)],
+    )
+    background.start()
+    try:
+        shown = view or view_of(profile=(await container.get(Settings)).mcp_profile)
+        await serve_process(engine, credential or _nobody, tenant=tenant, view=shown)
+    finally:
+        await engine.close()
+        await background.stop()
+
+
+async def _nobody() -> Credential:
+    return None
+
+
+def start_logging(settings: Settings) -> None:
+    configure_logging("debug" if settings.debug else settings.log_level, settings.log_format)
+
+
+def app_from_environment() -> AsgiApp:
+    """The ASGI application of one server worker."""
+    settings = Settings()
+    start_logging(settings)
+    container = build_container(settings)
+    doors: list[AsgiApp] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if not doors:  # the first call is the lifespan's: the parts are made in the loop that will serve
+            try:
+                doors.append(await container.get(Guard))
+            except StoaError as refused:
+                await receive()
+                await send({"type": "lifespan.startup.failed", "message": f"stoa: {refused.message}"})
+                return
+        await doors[0](scope, receive, send)
+
+    return app
