@@ -119,7 +119,7 @@ def test_every_field_of_a_tool_arrives():
         apiRef={"name": "petstore", "version": "2", "operationId": "updatePet"},
         authentication={"type": "apiKey", "secretRef": {"name": "pets", "key": "k"}, "headerName": "X-Pets"},
         timeout="1.5s",
-        rateLimit={"requestsPerMinute": 60, "burst": 3},
+        rateLimit={"requestsPerMinute": 60, "burst": 3, "fail": "closed"},
         enabled=False,
     )
     assert (made.name, made.tenant, made.title, made.description) == (
@@ -131,7 +131,7 @@ def test_every_field_of_a_tool_arrives():
     assert made.authentication == Authentication(
         type="apiKey", secret=SecretReference(name="pets", key="k"), parameter_name="X-Pets"
     )
-    assert (made.timeout_seconds, made.rate_limit) == (1.5, RateLimit(requests_per_minute=60, burst=3))
+    assert (made.timeout_seconds, made.rate_limit) == (1.5, RateLimit(requests_per_minute=60, burst=3, fail="closed"))
     binding = made.binding
     assert (binding.method, binding.base_url, binding.path) == ("PUT", HOST, "/v2/pets/{petId}")
     assert binding.fixed_query == (("expand", "all"), ("flag", ""))
@@ -239,6 +239,7 @@ def test_a_refresh_interval_of_nothing_is_refused():
         ("spec.rateLimit.requestsPerMinute", manifest(endpoint=HOST, rateLimit={"burst": 5})),
         ("spec.rateLimit.requestsPerMinute", manifest(endpoint=HOST, rateLimit={"requestsPerMinute": 0})),
         ("spec.rateLimit.burst", manifest(endpoint=HOST, rateLimit={"requestsPerMinute": 1, "burst": 0})),
+        ("spec.rateLimit.fail", manifest(endpoint=HOST, rateLimit={"requestsPerMinute": 1, "fail": "open"})),
         ("spec.rate_limit", manifest(endpoint=HOST, rate_limit={"requestsPerMinute": 1})),
         ("spec.authentication.type", manifest(endpoint=HOST, authentication={"type": "magic"})),
         ("spec.authentication", manifest(endpoint=HOST, authentication={"type": "bearer"})),
