@@ -21,12 +21,12 @@ SECONDS = 60
 REPOSITORY = Path(__file__).parents[2]
 
 
-def arrivals(seed: int) -> list[list[Call]]:
-    """For each second the calls of 40 callers: some stay below their rate, most ask for several times as much, in
+def arrivals(seed: int, callers: int) -> list[list[Call]]:
+    """For each second the calls of these callers: some stay below their rate, most ask for several times as much, in
     bursts."""
     chance = random.Random(seed)
     seconds: list[list[Call]] = [[] for _ in range(SECONDS)]
-    for number in range(40):
+    for number in range(callers):
         rate, burst = chance.choice([6, 30, 60, 200, 600]), chance.choice([1, 5, 10, 40])
         moment, pace = 0.0, rate / 60 * chance.choice([0.5, 1, 2, 4])
         while moment < SECONDS:
@@ -87,10 +87,10 @@ async def replicas(url: str, *, workers: int, here: int) -> AsyncGenerator[list[
             await replica.redis.close()
 
 
-async def _simulate(url: str, seed: int, *, workers: int, here: int) -> None:
+async def _simulate(url: str, seed: int, *, workers: int, here: int, callers: int = 40) -> None:
     chance = random.Random(seed)
     admitted: dict[tuple[str, int, int], list[int]] = defaultdict(list)
-    plan, started = arrivals(seed), time.monotonic()
+    plan, started = arrivals(seed, callers), time.monotonic()
     async with replicas(url, workers=workers, here=here) as all_replicas:
         for calls in plan:
             parts: list[list[Call]] = [[] for _ in all_replicas]
@@ -113,7 +113,7 @@ async def _simulate(url: str, seed: int, *, workers: int, here: int) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_five_replicas_admit_no_more_than_one(in_process_redis: str, seed: int) -> None:
-    await _simulate(in_process_redis, seed, workers=0, here=5)
+    await _simulate(in_process_redis, seed, workers=0, here=5, callers=10)
 
 
 @pytest.mark.live
