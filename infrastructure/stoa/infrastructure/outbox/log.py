@@ -6,6 +6,7 @@ from pathlib import Path
 from stoa.application.ports.metering import SegmentedLog, SegmentReading, UsageLog
 from stoa.domain.errors import MeteringUnavailable
 from stoa.domain.metering import MeteringEvent
+from stoa.infrastructure.outbox.cursor import load_cursor
 from stoa.infrastructure.outbox.segment import list_segments, read_on
 
 
@@ -55,5 +56,21 @@ class OutboxUsageLog(UsageLog, SegmentedLog):
                 continue
             yield event
 
+    def waiting(self) -> "OutboxUsageLog":
+        """Those that the relay has still to forward, as its cursor says."""
+        return _WaitingLog(self._directory)
+
     def _unreadable(self, path: Path) -> MeteringUnavailable:
         return MeteringUnavailable(f"Usage cannot be read from {path}; it must be readable for this user")
+
+
+class _WaitingLog(OutboxUsageLog):
+    def events(self) -> Iterator[MeteringEvent]:
+        self._damaged = 0
+        try:
+            cursor = load_cursor(self._directory)
+        except OSError as failure:
+            raise self._unreadable(self._directory) from failure
+        for name in self.segments():
+            if name not in cursor.finished:
+                yield from self.read_segment(name, cursor.offsets.get(name, 0)).events

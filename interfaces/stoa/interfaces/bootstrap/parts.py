@@ -41,6 +41,8 @@ class Metering(Part):
 
     sink: MeteringSink
     log: UsageLog
+    waiting: UsageLog | None = None
+    """What is still to be forwarded, where something forwards."""
 
 
 @dataclass(frozen=True, slots=True)

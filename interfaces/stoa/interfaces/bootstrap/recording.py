@@ -46,7 +46,8 @@ class Recording(Provider):
             max_total_bytes=settings.metering_max_bytes,
             relayed=relayed_segments if settings.relay_servers else None,
         )
-        yield Metering(outbox, OutboxUsageLog(directory), probes=(outbox,))
+        log = OutboxUsageLog(directory)
+        yield Metering(outbox, log, log.waiting() if settings.relay_servers else None, probes=(outbox,))
         await outbox.close()
 
     @provide

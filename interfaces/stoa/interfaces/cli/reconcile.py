@@ -26,7 +26,6 @@ from stoa.interfaces.bootstrap import Metering, topic_log_of
 from stoa.interfaces.cli.common import console, open_container, table
 from stoa.interfaces.settings import Settings
 
-_TOPIC = "stoa.metering.events"
 _EVERY = 1000
 """Entries between two steps of the progress bar."""
 
@@ -35,7 +34,7 @@ async def reconcile(
     *,
     audit: list[Path] | None = None,
     kafka: str = "",
-    topic: str = _TOPIC,
+    topic: str = "",
     format: Literal["table", "json"] = "table",  # the option's name
 ) -> int:
     """Compare the events in DATA_DIR with the calls that were answered and with a Kafka topic, by event_id. Exit code 1
@@ -48,22 +47,25 @@ async def reconcile(
     kafka
         Broker of the topic as HOST:PORT; without it no topic is looked at.
     topic
-        The topic that events are forwarded to.
+        The topic that events are forwarded to; without it METERING_TOPIC.
     format
         table or json.
     """
     settings = Settings()
+    topic = topic or settings.metering_topic
     usual = settings.data_dir / "audit.jsonl"
     paths = audit or ([usual] if usual.exists() else [])
     for path in paths:
         if not path.is_file():
             raise InvalidInput(f"--audit: {path} is no file")
     async with open_container(settings) as container:
-        log = (await container.get(Metering)).log
+        metering = await container.get(Metering)
+        log, waiting = metering.log, metering.waiting
         with _progress() as progress:
             found = ReconcileUsage().execute(
                 _source(log, "outbox", progress),
                 topic=_source(topic_log_of(settings, kafka, topic), f"topic {topic}", progress) if kafka else None,
+                waiting=None if waiting is None else _source(waiting, "waiting", progress),
                 answered=_audit(paths, progress) if paths else None,
             )
     if format == "json":
