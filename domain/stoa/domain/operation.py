@@ -89,7 +89,7 @@ class Operation(Strict):
             raise ValueError(message) from caught
         return self
 
-    @property
+    @cached_property
     def key(self) -> OperationKey:
         return OperationKey(self.tenant, self.name, self.kind)
 

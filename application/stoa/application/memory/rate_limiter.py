@@ -20,8 +20,13 @@ class InMemoryRateLimiter(RateLimiter):
         self._sweep_at = _SWEEP_ABOVE
 
     def refusal(self, claims: Sequence[Claim]) -> LimitVerdict | None:
-        _, verdict = judge(claims, self._states(claims), self._now_us())
-        return None if verdict.is_allowed else verdict
+        now = self._now_us()
+        for claim in claims:  # every call comes here, and hardly one has a limit that is used up
+            limit = claim.limit
+            start = max(self._arrivals.get(claim.key, now), now)
+            if start + claim.cost * limit.interval_us > now + limit.capacity_us:
+                return judge(claims, self._states(claims), now)[1]
+        return None
 
     async def take(self, claims: Sequence[Claim]) -> LimitVerdict:
         now = self._now_us()
