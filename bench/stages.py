@@ -11,7 +11,6 @@ import logging
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,51 +70,66 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-async def _measure(directory: Path, rounds: int, calls: int) -> None:
-    clock = SystemClock()
-    issuer = DevIssuer(directory, _ISSUER, "bench", clock, "dev")
-    verifier = JwtTokenVerifier(
-        keys=StaticKeys(issuer.key_set()), issuer=_ISSUER, audiences=frozenset({"bench"}), clock=clock
-    )
-    admin = Principal.of("ann", tenant="acme", roles=["cpi-admin"])
-    token = BearerToken(
-        issuer.issue(subject="ann", tenant="acme", roles=frozenset({"cpi-admin"}), lifetime_seconds=3600)
-    )
-    trail = (directory / "audit.jsonl").open("ab")
-    audit = AuditLog(trail)
+class Parts:
+    """What the server wires, in `directory`, with a caller that no limit stops."""
 
-    def parts() -> dict[str, Any]:
-        return {
-            "clock": clock,
-            "verifier": verifier,
+    def __init__(self, directory: Path) -> None:
+        self.clock = SystemClock()
+        issuer = DevIssuer(directory, _ISSUER, "bench", self.clock, "dev")
+        self.verifier = JwtTokenVerifier(
+            keys=StaticKeys(issuer.key_set()), issuer=_ISSUER, audiences=frozenset({"bench"}), clock=self.clock
+        )
+        self.token = BearerToken(
+            issuer.issue(subject="ann", tenant="acme", roles=frozenset({"cpi-admin"}), lifetime_seconds=3600)
+        )
+        self._directory = directory
+        self._trail = (directory / "audit.jsonl").open("ab")
+        self._audit = AuditLog(self._trail)
+
+    def gateway(self, changed: dict[str, Any] | None = None, fields: dict[str, Any] | None = None) -> Gateway:
+        """With one tool, `getPet`, whose back end answers at once. `changed`: parts instead of the server's; `fields`:
+        of the tool."""
+        parts: dict[str, Any] = {
+            "clock": self.clock,
+            "verifier": self.verifier,
             "policy": OpaWasmPolicyEngine(DEFAULT_BUNDLE),
-            "limiter": InMemoryRateLimiter(clock),
-            "sink": OutboxMeteringSink(directory / "outbox", clock=clock),
-            "observers": [PrometheusObserver(), audit],
+            "limiter": InMemoryRateLimiter(self.clock),
+            "sink": OutboxMeteringSink(self._directory / "outbox", clock=self.clock),
+            "observers": [PrometheusObserver(), self._audit],
             "limits": CallerLimits(roles={"cpi-admin": _PLENTY}),
             "backends": [_Instant()],
         }
+        gateway = Gateway(**{**parts, **(changed or {})})
+        binding = RestBinding(method="GET", base_url="http://127.0.0.1:9", path="/pets")
+        tool = {"name": "getPet", "tenant": "acme", "input_schema": _SCHEMA, "binding": binding, **(fields or {})}
+        gateway.add_tools(Tool.model_validate(tool))
+        return gateway
 
-    rows: dict[str, tuple[Callable[[], dict[str, Any]], Any, dict[str, Any]]] = {
-        "everything": (dict, token, {}),
-        "without authenticate": (dict, admin, {}),
-        "without authorise (the rules in Python instead)": (lambda: {"policy": RulesPolicyEngine()}, token, {}),
-        "without limits": (lambda: {"limiter": Unlimited()}, token, {}),
-        "with a tool limit too": (dict, token, {"rate_limit": _PLENTY}),
-        "without durable metering": (lambda: {"sink": MeteringOff()}, token, {}),
-        "without metrics and audit": (lambda: {"observers": []}, token, {}),
+    async def close(self) -> None:
+        await asyncio.sleep(0.3)  # the audit trail writes with a delay
+        self._trail.close()
+
+
+async def _measure(directory: Path, rounds: int, calls: int) -> None:
+    parts = Parts(directory)
+    admin = Principal.of("ann", tenant="acme", roles=["cpi-admin"])
+    rows: dict[str, tuple[dict[str, Any], Any, dict[str, Any]]] = {
+        "everything": ({}, parts.token, {}),
+        "without authenticate": ({}, admin, {}),
+        "without authorise (the rules in Python instead)": ({"policy": RulesPolicyEngine()}, parts.token, {}),
+        "without limits": ({"limiter": Unlimited()}, parts.token, {}),
+        "with a tool limit too": ({}, parts.token, {"rate_limit": _PLENTY}),
+        "without durable metering": ({"sink": MeteringOff()}, parts.token, {}),
+        "without metrics and audit": ({"observers": []}, parts.token, {}),
         "nothing but the pipeline": (
-            lambda: {"limiter": Unlimited(), "sink": MeteringOff(), "observers": [], "policy": RulesPolicyEngine()},
+            {"limiter": Unlimited(), "sink": MeteringOff(), "observers": [], "policy": RulesPolicyEngine()},
             admin,
             {},
         ),
     }
     gateways: dict[str, tuple[Gateway, Any]] = {}
     for name, (changed, credential, fields) in rows.items():
-        gateway = Gateway(**{**parts(), **changed()})
-        binding = RestBinding(method="GET", base_url="http://127.0.0.1:9", path="/pets")
-        tool = {"name": "getPet", "tenant": "acme", "input_schema": _SCHEMA, "binding": binding, **fields}
-        gateway.add_tools(Tool.model_validate(tool))
+        gateway = parts.gateway(changed, fields)
         outcome = await gateway.invoke("getPet", {"petId": 7}, credential)
         if outcome.result is None or outcome.result.is_error:
             raise CannotMeasure(f"{name}: {outcome.error or outcome.result}")
@@ -131,5 +145,4 @@ async def _measure(directory: Path, rounds: int, calls: int) -> None:
     for name, values in spent.items():
         least, whole = min(values), min(spent["everything"])
         print(f"{name:45} {least:6.1f} {least - whole:+7.1f} {statistics.median(values):7.1f}")
-    await asyncio.sleep(0.3)  # the audit trail writes with a delay
-    trail.close()
+    await parts.close()
