@@ -88,22 +88,25 @@ def judge(claims: Sequence[Claim], arrivals_us: Sequence[int], now_us: int) -> t
     back. Each key is there once.
     """
     states: list[int] = []
-    verdict = LimitVerdict(True, None)
+    scarcest: Claim | None = None
+    refusing: Claim | None = None
+    least = wait_us = reset_us = 0
     for claim, arrival in zip(claims, arrivals_us, strict=True):
         limit = claim.limit
-        start = max(now_us, arrival)
+        start = arrival if arrival > now_us else now_us
         end = start + claim.cost * limit.interval_us
         room_us = now_us + limit.capacity_us - end
         states.append(end)
         if room_us < 0:
-            wait = -room_us / 1e6
-            if wait > verdict.retry_after_seconds:
-                verdict = LimitVerdict(False, claim, 0, (start - now_us) / 1e6, wait)
-        elif verdict.is_allowed:
+            if -room_us > wait_us:
+                refusing, wait_us, reset_us = claim, -room_us, start - now_us
+        elif refusing is None:
             remaining = room_us // limit.interval_us
-            if verdict.claim is None or remaining < verdict.remaining:
-                verdict = LimitVerdict(True, claim, remaining, (end - now_us) / 1e6)
-    return (states if verdict.is_allowed else arrivals_us), verdict
+            if scarcest is None or remaining < least:
+                scarcest, least, reset_us = claim, remaining, end - now_us
+    if refusing is not None:
+        return arrivals_us, LimitVerdict(False, refusing, 0, reset_us / 1e6, wait_us / 1e6)
+    return states, LimitVerdict(True, scarcest, least, reset_us / 1e6)
 
 
 def admissible(limit: RateLimit, arrival_us: int, now_us: int) -> int:

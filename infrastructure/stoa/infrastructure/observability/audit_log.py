@@ -35,7 +35,7 @@ class AuditLog(InvocationObserver):
                 "client": None if principal is None else principal.client,
                 "consumer": event.consumer,
                 "tool": event.tool,
-                "status": event.status,
+                "status": str(event.status),  # an enum member costs as much as all the rest of the line
                 "allowed": None if decision is None else decision.is_allowed,
                 "rules": None if decision is None else decision.rules,
                 "error": None if outcome.error is None else outcome.error.code,

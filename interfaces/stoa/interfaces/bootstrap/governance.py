@@ -95,7 +95,9 @@ class Governance(Provider):
             yield Limiting(Unlimited())
             return
         if settings.redis_url is None:
-            yield Limiting(DividedRateLimiter(InMemoryRateLimiter(clock), lambda: settings.replicas))
+            alone = InMemoryRateLimiter(clock)
+            several = settings.replicas > 1
+            yield Limiting(DividedRateLimiter(alone, lambda: settings.replicas) if several else alone)
             return
         from stoa.infrastructure import redis  # 6 MiB, for those who share something
 
