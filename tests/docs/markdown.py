@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"(?P<indent>[\s>]*)(?P<marks>`{3,}|~{3,})(?P<info>.*)")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block; `line` is that of its opening fence."""
+    """A fenced block; `line` is that of its opening fence.
+
+    `language` is all that the fence says. One that is indented, quoted or made of tildes keeps its marks, so that no
+    rule knows it and the block is told of instead of being skipped.
+    """
 
     file: str
     line: int
@@ -23,16 +27,27 @@ class Block:
 
 def documents() -> list[Path]:
     named = ("README.md", "CONTRIBUTING.md", "bench/README.md", "deploy/keycloak/README.md")
-    return [path for name in named if (path := ROOT / name).exists()] + sorted((ROOT / "docs").glob("*.md"))
+    return [path for name in named if (path := ROOT / name).exists()] + sorted((ROOT / "docs").rglob("*.md"))
 
 
 def blocks() -> list[Block]:
+    return [block for path in documents() for block in blocks_of(str(path.relative_to(ROOT)), path.read_text())]
+
+
+def blocks_of(file: str, text: str) -> list[Block]:
     found: list[Block] = []
-    for path in documents():
-        text = path.read_text()
-        for fence in FENCE.finditer(text):
-            line = text.count("\n", 0, fence.start()) + 1
-            found.append(Block(str(path.relative_to(ROOT)), line, fence["language"], fence["text"]))
+    lines = iter(enumerate(text.splitlines(), start=1))
+    for number, line in lines:
+        if not (fence := FENCE.fullmatch(line)):
+            continue
+        inside: list[str] = []
+        for _, inner in lines:
+            if inner.strip(" \t>").startswith(fence["marks"]):
+                break
+            inside.append(inner + "\n")
+        plain = not fence["indent"] and fence["marks"] == "```"
+        language = fence["info"] if plain else line
+        found.append(Block(file, number, language, "".join(inside)))
     return found
 
 
@@ -46,3 +61,8 @@ def table(file: str, first_heading: str) -> list[list[str]]:
             break
         rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
     return rows
+
+
+def section(file: str, heading: str) -> str:
+    """The text below a heading of the second level."""
+    return (ROOT / file).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
