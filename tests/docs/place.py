@@ -18,13 +18,13 @@ import pytest
 import yaml
 from tests.docs.markdown import ROOT, blocks
 from tests.e2e.processes import STOA, asgi_upstream, is_live, until
-from tests.interfaces.cli.usage_data import audit_line, events
+from tests.interfaces.cli.usage_data import audit_line, events, write_outbox
 from tests.live.servers import free_port
 
 from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE
 from stoa.interfaces.cli.app import run
 from stoa.interfaces.demo.catalogue_files import write_catalogue
-from stoa.interfaces.demo.upstream import build_upstream
+from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
 from stoa.interfaces.settings import Settings
 
 DEMO = ROOT / "interfaces" / "stoa" / "interfaces" / "demo"
@@ -49,6 +49,8 @@ class Place:
         monkeypatch.chdir(self.home)
         monkeypatch.setenv("PORT", str(self.port))
         monkeypatch.setenv("DATA_DIR", str(self.home / "var"))
+        # `stoa demo` sets it for its process, which is this one: the test's end takes it back.
+        monkeypatch.setenv("STOA_SECRET__TEAM_ALPHA__BILLING_API__APIKEY", BILLING_API_KEY)
         monkeypatch.setenv("TOKEN", self.stoa("token --role tenant-admin --tenant team-alpha")[1].strip())
 
     def stoa(self, command: str) -> tuple[int, str]:
@@ -82,7 +84,8 @@ def a_place(home: Path) -> Generator[Place]:
     for folder in (home, catalogue):
         shutil.copy(DEMO / "petstore.openapi.yaml", folder / api)
     shutil.copy(DEFAULT_BUNDLE, home / "bundle.tar.gz")
-    (home / "var").mkdir()
+    (home / "infrastructure").symlink_to(ROOT / "infrastructure")
+    write_outbox(home / "var", events())
     (home / "gateway.log").write_text("".join(map(audit_line, events())))
     shutil.copy(home / "gateway.log", home / "var" / "audit.jsonl")
     place = Place(home, free_port())
