@@ -34,7 +34,6 @@ from stoa.domain.errors import (
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import BearerToken
 from stoa.domain.metering import CHARGED, MeteringEvent, Status
-from stoa.domain.price_list import PriceList
 from stoa.domain.prompt import Prompt
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.resource import Resource
@@ -168,7 +167,7 @@ async def test_every_call_ends_as_it_should_and_is_metered_once(case: Case, capl
     assert event == outcome.event
     assert (event.status, event.cost_units, event.request_id) == (outcome.status, outcome.cost, outcome.request_id)
     charged = is_sent and case.status in CHARGED
-    assert outcome.cost == (PriceList().quote(is_premium=False, latency_ms=0) if charged else 0)
+    assert outcome.cost == (1_000 if charged else 0)
     assert [told for _, told in pipeline.observer.seen[events_before:]] == [outcome]
     assert SECRET not in f"{outcome.error} {outcome.result} {event}"
 
@@ -385,7 +384,7 @@ async def test_the_event_says_how_long_it_took_and_what_it_cost(is_premium, seco
 
     pipeline.backend.behaviour = slow
     outcome = await pipeline.invoke()
-    price = PriceList().quote(is_premium=is_premium, latency_ms=latency_ms)
+    price = (2_000 if is_premium else 1_000) + latency_ms
     assert (outcome.latency_ms, outcome.cost, outcome.event.cost_units) == (latency_ms, price, price)
     assert outcome.event.timestamp == pipeline.clock.now()
 

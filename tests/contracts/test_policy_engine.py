@@ -47,7 +47,7 @@ def peer() -> Iterator[OpaPeer]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=["rules", "questions", "opa-wasm", "opa-server"])
 async def engine_of(request: pytest.FixtureRequest) -> AsyncIterator[MakeEngine]:
     if request.param == "opa-server":
-        server = OpaServerPolicyEngine(request.getfixturevalue("peer").url, SystemClock())
+        server = OpaServerPolicyEngine(request.getfixturevalue("peer").url, SystemClock(), timeout_seconds=30)
         yield _opa(lambda: server)
         await server.close()
     else:

@@ -98,7 +98,6 @@ def test_the_default_prices_are_the_published_ones(annotations, latency_ms, cost
     assert to_decimal(tariff.quote(latency_ms=latency_ms)) == Decimal(cost) + premium
     assert to_decimal(tariff.quote(latency_ms=latency_ms, bytes_out=10**9)) == Decimal(cost) + premium
     assert (tariff.per_question, tariff.counts_bytes) == (0, False)
-    assert PriceList().quote(is_premium=tool.is_premium, latency_ms=latency_ms) == tariff.quote(latency_ms=latency_ms)
 
 
 def test_a_price_may_be_finer_than_what_can_be_charged():

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ async def test_the_files_that_the_settings_name_are_read(tmp_path: Path) -> None
     prices = written(tmp_path / "prices.json", "PriceList", versions=[{"base": 0.25}])
     budgets = written(tmp_path / "budgets.json", "Budgets", tenants={"alpha": {"monthly": "0.5"}})
     async with serving(tmp_path, prices_path=prices, budgets_path=budgets) as served:
-        assert (await served.container.get(PriceList)).quote(is_premium=False, latency_ms=0) == 250_000
+        assert (await served.container.get(PriceList)).versions[-1].base == Decimal("0.25")
         (status,) = await (await served.container.get(Budgets)).status(ALPHA)
         assert (status.account.limit, status.spent) == (500_000, 0)
 

@@ -184,15 +184,6 @@ class PriceList(Strict):
         """What `operation` costs a caller of `tenant` (None: of no tenant) when the call finishes at `at`."""
         return self.versions[self.version_at(at)].tariff(operation, tenant)
 
-    def quote(self, *, is_premium: bool, latency_ms: int) -> MicroUnits:
-        """The newest general price, whatever the operation."""
-        return _tariff(self.versions[-1:], is_premium=is_premium).quote(latency_ms=latency_ms)
-
-    @property
-    def per_question(self) -> MicroUnits:
-        """The newest general price of a question."""
-        return _tariff(self.versions[-1:], is_premium=False).per_question
-
 
 def _tariff(levels: Sequence[Rates], *, is_premium: bool) -> Tariff:
     """`levels`: strongest first; the default prices come after them."""
