@@ -1,7 +1,6 @@
 """All providers together."""
 
 from dishka import STRICT_VALIDATION, AsyncContainer, Provider, make_async_container
-from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
 
 from stoa.interfaces.bootstrap.core import Core
 from stoa.interfaces.bootstrap.doors import Doors

@@ -4,8 +4,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import NewType
 
-from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
-
 from stoa.application.ports.budget_ledger import BudgetLedger
 from stoa.application.ports.event_store import EventStore
 from stoa.application.ports.health import HealthProbe

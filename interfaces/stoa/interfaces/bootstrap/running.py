@@ -4,8 +4,6 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 
-from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
-
 from stoa.interfaces.bootstrap.parts import Background
 
 

@@ -1,7 +1,6 @@
 """What a process runs: the ASGI application of a worker, or MCP at its standard input and output."""
 
 from dishka import AsyncContainer
-from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
 
 from stoa.application.gateway import Gateway
 from stoa.application.memory.event_store import InMemoryEventStore
