@@ -13,7 +13,7 @@ from stoa.application.memory.clock import ManualClock
 from stoa.application.metering_schema import SCHEMA_ID, metering_event_schema
 from stoa.domain.metering import MeteringEvent
 from stoa.infrastructure.outbox import OutboxMeteringSink
-from stoa.infrastructure.outbox.segment import list_segments, read_lines
+from stoa.infrastructure.outbox.segment import list_segments, read_piece
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "docs" / "schemas" / "metering-event.v1.json"
 SCHEMA: dict[str, Any] = json.loads(PUBLISHED.read_text())
@@ -45,7 +45,7 @@ async def test_every_line_of_an_outbox_is_valid(tmp_path_factory: pytest.TempPat
     await sink.record(event.model_copy(update={"metadata": {"long": "x" * 9000}}))
     await sink.record(event, is_admitted=False)
     await sink.close()
-    lines = [line for path in list_segments(directory) for line in read_lines(path)]
+    lines = [line for path in list_segments(directory) for line in read_piece(path).lines]
     assert len(lines) == 2
     for line in lines:
         VALIDATOR.validate(json.loads(line))

@@ -14,7 +14,7 @@ from tests.e2e.manifests import tool, write
 from tests.e2e.processes import GatewayProcess, Seen, Upstream, serving, until
 from tests.e2e.wire import wire_client
 
-from stoa.infrastructure.outbox.segment import list_segments, read_lines
+from stoa.infrastructure.outbox.segment import list_segments, read_piece
 from stoa.interfaces.demo.catalogue_files import write_catalogue
 
 pytestmark = pytest.mark.xdist_group("e2e-startup")
@@ -139,7 +139,7 @@ def test_a_gateway_that_cannot_start_says_why_in_one_line_and_exits_with_an_erro
 def _writers(gateway: GatewayProcess) -> set[str]:
     """Processes whose segments hold events; a segment's name is `time-pid-random.jsonl`."""
     segments = list_segments(gateway.data / "outbox")
-    return {path.name.split("-")[1] for path in segments if any(True for _ in read_lines(path))}
+    return {path.name.split("-")[1] for path in segments if read_piece(path).lines}
 
 
 def _successes(exposition: str) -> float:

@@ -18,7 +18,7 @@ def ids(log: OutboxUsageLog) -> list[str]:
 
 def test_damaged_lines_are_skipped_and_counted_for_each_reading(tmp_path: Path) -> None:
     line = event().model_dump_json().encode()
-    (tmp_path / "1.jsonl").write_bytes(line + b'\n{"event_id":\n\xff\xfe\n[]\n' + line + b"\n" + line[:40])
+    (tmp_path / "1.jsonl").write_bytes(line + b'\n{"event_id":\n\xff\xfe\n[]\n' + line + b"\n" + line[:40] + b"\n" + line[:40])
     (tmp_path / "2.jsonl").write_bytes(line + b"\n")
     log = OutboxUsageLog(tmp_path)
     for _ in range(2):
@@ -94,7 +94,7 @@ def test_an_unfinished_line_is_read_when_it_is_finished_and_a_vanished_segment_h
         second = log.read_segment("1.jsonl", first.end)
         assert (len(list(second.events)), second.end) == (1, 2 * len(line))
     sealed = log.read_segment("1.jsonl", second.end)
-    assert (list(sealed.events), sealed.end) == ([], second.end)
+    assert (list(sealed.events), sealed.end) == ([], 2 * len(line) + 100)
     path.unlink()
     gone = log.read_segment("1.jsonl", second.end)
     assert (list(gone.events), gone.end) == ([], second.end)

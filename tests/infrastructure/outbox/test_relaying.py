@@ -194,14 +194,14 @@ async def test_damaged_lines_go_aside_with_their_reason_and_the_rest_is_relayed(
     good = [event(str(number)).model_dump_json().encode() for number in range(3)]
     hole = b"\0" * 20_000
     (tmp_path / "a.jsonl").write_bytes(good[0] + b"\n{half\n" + hole + b"torn}\n" + good[1] + b"\n" + hole)
-    (tmp_path / "b.jsonl").write_bytes(good[2] + b'\n{"event_id":')
+    (tmp_path / "b.jsonl").write_bytes(good[2] + b'\n{"event_id":')  # death cut it off: never told as recorded
     backlog = OutboxMeteringBacklog(tmp_path)
     assert await drain(backlog) == ["0", "1", "2"]
     poison = [json.loads(line) for line in (tmp_path / POISON).read_text().splitlines()]
-    assert [one["line"] for one in poison] == ["{half", "torn}", '{"event_id":']
+    assert [one["line"] for one in poison] == ["{half", "torn}"]
     assert {one["reason"] for one in poison} == {"damaged on the disk: not a metering event"}
     status = await backlog.status()
-    assert (status.relayed, status.rejected, status.waiting_bytes) == (3, 3, 0)
+    assert (status.relayed, status.rejected, status.waiting_bytes) == (3, 2, 0)
     assert relayed_segments(tmp_path) == {"a.jsonl", "b.jsonl"}
     log = OutboxUsageLog(tmp_path)
     assert len(list(log.events())) == 3  # the file beside the segments is none of them

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stoa.infrastructure.outbox.segment import Segment, list_segments, read_lines, reclaim
+from stoa.infrastructure.outbox.segment import Piece, Segment, list_segments, read_piece, reclaim
 
 STAMP = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -28,19 +28,19 @@ def test_a_sealed_segment_has_no_tail_and_an_unused_one_is_gone(tmp_path: Path) 
     assert used.path.read_bytes() == b"{}\n"
 
 
-def test_an_unfinished_line_of_a_live_segment_is_not_a_line_yet(tmp_path: Path) -> None:
+def test_an_unfinished_line_is_none_while_the_writer_lives_and_after(tmp_path: Path) -> None:
     segment = Segment.create(tmp_path, STAMP, 8192)
     segment.append(b'{"a":1}\n')
     segment.append(b'{"a":')
-    assert read_lines(segment.path) == [b'{"a":1}']
+    assert read_piece(segment.path) == Piece([b'{"a":1}'], 8, is_last=False)
     segment.seal()
-    assert read_lines(segment.path) == [b'{"a":1}', b'{"a":']
+    assert read_piece(segment.path) == Piece([b'{"a":1}'], 13, is_last=True)
 
 
 def test_lines_behind_a_hole_of_zeros_are_found_once_the_writer_is_gone(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"first\nsec" + bytes(4096) + b"rd\nfourth\n" + bytes(1000))
-    first, hole, fourth = read_lines(path)
+    first, hole, fourth = read_piece(path).lines
     assert (first, fourth) == (b"first", b"fourth")
     assert b"\0" in hole
 

@@ -53,7 +53,7 @@ class SegmentReading:
 
     events: Iterator[MeteringEvent]
     end: int
-    """The place behind the last of them."""
+    """Where the next reading goes on."""
 
 
 @runtime_checkable

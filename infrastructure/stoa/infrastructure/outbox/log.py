@@ -7,7 +7,7 @@ from stoa.application.ports.metering import SegmentedLog, SegmentReading, UsageL
 from stoa.domain.errors import MeteringUnavailable
 from stoa.domain.metering import MeteringEvent
 from stoa.infrastructure.outbox.cursor import load_cursor
-from stoa.infrastructure.outbox.segment import list_segments, read_on
+from stoa.infrastructure.outbox.segment import list_segments, read_piece
 
 
 class OutboxUsageLog(UsageLog, SegmentedLog):
@@ -36,12 +36,12 @@ class OutboxUsageLog(UsageLog, SegmentedLog):
     def read_segment(self, name: str, start: int = 0) -> SegmentReading:
         path = self._directory / name
         try:
-            lines, end = read_on(path, start)
+            piece = read_piece(path, start)
         except FileNotFoundError:
-            lines, end = [], start
+            return SegmentReading(iter(()), start)
         except OSError as failure:
             raise self._unreadable(path) from failure
-        return SegmentReading(self._parse(lines), end)
+        return SegmentReading(self._parse(piece.lines), piece.end)
 
     def _read(self, names: Sequence[str]) -> Iterator[MeteringEvent]:
         for name in names:

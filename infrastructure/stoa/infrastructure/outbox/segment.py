@@ -61,7 +61,8 @@ class Segment:
         return self.size - self.length
 
     def append(self, line: bytes) -> None:
-        """Write in one system call, so that the death of the process leaves the whole line or nothing."""
+        """Write in one system call; the newline comes last, so that readers know a line that death cut off. (Linux
+        looks for a deadly signal between two pages of one write.)"""
         written = os.pwrite(self._descriptor, line, self.length)
         if written != len(line):
             raise OSError(errno.EIO, "short write")
@@ -100,34 +101,6 @@ def list_segments(directory: Path) -> list[Path]:
         return []
 
 
-def read_lines(path: Path) -> list[bytes]:
-    """The lines of one segment, without their newlines, damaged ones as they are."""
-    return read_on(path, 0)[0]
-
-
-def read_on(path: Path, start: int) -> tuple[list[bytes], int]:
-    """The lines that stand behind `start`, which is 0 or where an earlier reading ended, and where this one ends.
-
-    A live segment ends at its first zero byte and an unfinished line there is not a line yet. In one whose writer is
-    gone a power loss may have left zeros anywhere: what stands behind them is read, and a torn last line is a line.
-    """
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == start:  # sealed, and read to its end: the usual case
-            return [], start
-        is_live = not _try_lock(file.fileno(), fcntl.LOCK_SH)  # asked before reading: it may be sealed meanwhile
-        file.seek(start)
-        data = file.read()
-    if is_live:
-        end = data.find(b"\0")
-        data = data if end < 0 else data[:end]
-    data = data.rstrip(b"\0")
-    *lines, tail = data.split(b"\n")
-    if tail and not is_live:
-        lines.append(tail)
-        tail = b""
-    return lines, start + len(data) - len(tail)
-
-
 @dataclass(frozen=True, slots=True)
 class Piece:
     """Some lines of one segment, without their newlines."""
@@ -139,14 +112,22 @@ class Piece:
     """The writer is gone and nothing follows."""
 
 
-def read_piece(path: Path, offset: int, max_bytes: int) -> Piece:
-    """The lines from `offset` on, as `read_lines` takes them, without reading the rest of the segment. `max_bytes` is
-    more than a line may have; where it ends within a line, that line is left for later."""
+def read_piece(path: Path, start: int = 0, max_bytes: int | None = None) -> Piece:
+    """The lines that stand behind `start`, which is 0 or where an earlier reading ended.
+
+    A line counts when its newline is there: without one its writer died, or is, in the middle of recording it, and
+    its call has not been answered. A live segment ends at its first zero byte. In one whose writer is gone a power
+    loss may have left zeros anywhere, and what stands behind them is read. `max_bytes` is more than a line may have;
+    where it ends within a line, that line is left for later. None: all there is.
+    """
     with path.open("rb") as file:
+        if 0 < os.fstat(file.fileno()).st_size <= start:  # sealed, and read to its end: the usual case
+            return Piece([], start, is_last=True)
         is_live = not _try_lock(file.fileno(), fcntl.LOCK_SH)  # asked before reading: it may be sealed meanwhile
-        size = os.fstat(file.fileno()).st_size
+        size, offset = os.fstat(file.fileno()).st_size, start
+        length = max(size - start, 0) if max_bytes is None else max_bytes
         while True:
-            data = os.pread(file.fileno(), max_bytes, offset)
+            data = os.pread(file.fileno(), length, offset)
             is_end = offset + len(data) >= size
             if is_live or is_end or data.strip(b"\0"):
                 break
@@ -154,16 +135,14 @@ def read_piece(path: Path, offset: int, max_bytes: int) -> Piece:
     if is_live:
         end = data.find(b"\0")
         data = data if end < 0 else data[:end]
-    elif is_end:
-        lines = data.rstrip(b"\0").split(b"\n")
-        if not lines[-1]:
-            lines.pop()
+    whole = data.rfind(b"\n") + 1
+    lines = data[:whole].split(b"\n")[:-1]
+    if is_end and not is_live:
         # A file without a byte may be one that its writer has made and not locked yet.
         return Piece(lines, size, is_last=size > 0)
-    whole = data.rfind(b"\n") + 1
     if not whole and not is_live:
         return Piece([data], offset + len(data), is_last=False)  # longer than any line of ours
-    return Piece(data[:whole].split(b"\n")[:-1], offset + whole, is_last=False)
+    return Piece(lines, offset + whole, is_last=False)
 
 
 def waiting_bytes(path: Path, offset: int) -> int:
