@@ -18,7 +18,9 @@ def ids(log: OutboxUsageLog) -> list[str]:
 
 def test_damaged_lines_are_skipped_and_counted_for_each_reading(tmp_path: Path) -> None:
     line = event().model_dump_json().encode()
-    (tmp_path / "1.jsonl").write_bytes(line + b'\n{"event_id":\n\xff\xfe\n[]\n' + line + b"\n" + line[:40] + b"\n" + line[:40])
+    (tmp_path / "1.jsonl").write_bytes(
+        line + b'\n{"event_id":\n\xff\xfe\n[]\n' + line + b"\n" + line[:40] + b"\n" + line[:40]
+    )
     (tmp_path / "2.jsonl").write_bytes(line + b"\n")
     log = OutboxUsageLog(tmp_path)
     for _ in range(2):
