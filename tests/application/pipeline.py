@@ -16,7 +16,7 @@ from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import InMemoryRateLimiter
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
-from stoa.application.ports import BackendCall, CallContext, ToolBackend
+from stoa.application.ports import BackendCall, CallContext, ClientChannel, ToolBackend
 from stoa.application.pricing import Pricing
 from stoa.application.records import Recorder
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
@@ -183,7 +183,14 @@ class Pipeline:
     def events(self) -> list[MeteringEvent]:
         return list(self.sink.events())
 
-    async def invoke(self, tool: str = "count", arguments: Any = None, credential: Any = ANN, **rest: Any) -> Outcome:
+    async def invoke(
+        self,
+        tool: str = "count",
+        arguments: Any = None,
+        credential: Any = ANN,
+        channel: ClientChannel | None = None,
+        **rest: Any,
+    ) -> Outcome:
         asked = Invocation(
             credential=credential,
             tool=tool,
@@ -192,4 +199,4 @@ class Pipeline:
             **rest,
         )
         async with asyncio.timeout(20):
-            return await self.invoke_tool.execute(asked)
+            return await self.invoke_tool.execute(asked, channel)

@@ -10,8 +10,12 @@ from tests.application.pipeline import ANN, Pipeline, raises, tool, waits
 
 from stoa.application.budgets import Budgets
 from stoa.application.memory.budget_ledger import InMemoryBudgetLedger
+from stoa.application.memory.client_channel import InMemoryClientChannel
 from stoa.application.memory.clock import ManualClock
+from stoa.application.ports.tool_backend import CallContext
 from stoa.domain.budget import Budget
+from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS
+from stoa.domain.dialogue import ClientCapabilities, ElicitationAnswer, ElicitationRequest
 from stoa.domain.errors import BackendTimedOut, BudgetExhausted, BudgetUnavailable, MeteringUnavailable
 from stoa.domain.metering import Status
 from stoa.domain.money import MicroUnits
@@ -134,6 +138,29 @@ async def test_a_ledger_that_cannot_answer_refuses_the_call():
     outcome = await purse.pipeline.invoke()
     assert isinstance(outcome.error, BudgetUnavailable)
     assert purse.pipeline.backend.received == []
+
+
+async def test_the_events_of_a_call_that_waited_long_for_its_user_say_what_its_budget_is_charged():
+    asking = PriceList(
+        versions=(PriceVersion(base=Decimal("0.001"), per_100_ms=Decimal("0.001"), per_question=Decimal("0.0005")),)
+    )
+    purse = Purse(10_000_000, tool(timeout_seconds=1.0), prices=asking)
+
+    def late(key: str, request: Any) -> ElicitationAnswer:
+        purse.pipeline.clock.advance(3600)
+        return ElicitationAnswer("decline", {})
+
+    async def asks(arguments: Any, context: CallContext) -> ToolResult:
+        assert context.channel is not None
+        await context.channel.ask({"why": ElicitationRequest("Why?", {"type": "object", "properties": {}})})
+        return ToolResult((TextContent("done"),))
+
+    purse.pipeline.backend.behaviour = asks
+    channel = InMemoryClientChannel(ClientCapabilities(elicitation=True), late)
+    assert (await purse.pipeline.invoke(channel=channel)).status is Status.SUCCESS
+    costs = [event.cost_units for event in purse.pipeline.events]
+    assert len(costs) == 2
+    assert sum(costs) == await purse.spent() == 11_000 + 500 * DEFAULT_CLIENT_REQUESTS.of(ANN.tenant).per_call
 
 
 async def test_a_budget_of_a_consumer_stops_that_consumer_alone():

@@ -126,6 +126,11 @@ class _Call:
         self.metadata: Mapping[str, str] = {}
         """What its event says besides."""
 
+    @property
+    def asked_cost(self) -> int:
+        """Micro-units that the events of its questions say."""
+        return 0 if self.asking is None else self.asking.cost
+
 
 class InvokeTool:
     """Runs one invocation through all stages. Refusals and failures come back as an Outcome, they are not raised;
@@ -310,8 +315,7 @@ class InvokeTool:
                 cost = MicroUnits(0)
         finally:  # also when the caller goes away while the event is being written
             if self._budgets is not None and call.reservation is not None:
-                asked = 0 if call.asking is None else call.asking.cost
-                self._budgets.settle(call.reservation, MicroUnits(cost + asked))
+                self._budgets.settle(call.reservation, MicroUnits(cost + call.asked_cost))
             outcome = Outcome(
                 status=call.status,
                 result=call.result,
@@ -334,7 +338,10 @@ class InvokeTool:
         tariff = self._pricing.tariff(call.registered.tool, call.principal.tenant, now)
         size = call.result.size if tariff.counts_bytes and call.result is not None else 0
         cost = tariff.quote(latency_ms=latency_ms, bytes_out=size)
-        return cost if call.reservation is None else min(cost, call.reservation.amount)
+        if call.reservation is None:
+            return cost
+        # The wait for an answer is no part of the time that was reserved for: events say no more than was taken.
+        return min(cost, MicroUnits(call.reservation.amount - call.asked_cost))
 
     def _ceiling(self, tool: Operation, tenant: TenantId | None) -> MicroUnits:
         """The most that a call may cost, with all the questions that it may ask."""
