@@ -119,7 +119,7 @@ def test_what_is_wrong_with_a_resource_is_named(spec, named):
         ({"messages": [{"text": "x", "role": "system"}]}, "spec.messages.0.role: "),
         (
             {"messages": [{"image": {"data": "?", "mimeType": "image/png"}}]},
-            "spec.messages.0.image: data is not base64",
+            "spec.messages.0.image.data: not base64",
         ),
         ({"messages": [{"resource": {"uri": "memo://a"}}]}, "spec.messages.0.resource: set exactly one"),
         ({"messages": [{"text": "{{b}}"}]}, "spec.messages, spec.arguments: {{b}} is not one"),

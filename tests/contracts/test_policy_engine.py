@@ -124,7 +124,7 @@ async def test_without_rules_nothing_is_allowed(engine_of, query):
 
 
 @given(policy_queries())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 async def test_by_default_scopes_decide_within_the_own_tenant_and_admins_may_everything(engine_of, query):
     principal, tool = query.principal, query.tool
     is_own = tool.tenant is None or tool.tenant == principal.tenant
@@ -179,7 +179,7 @@ async def test_another_tenants_tools_are_neither_visible_nor_allowed(engine_of, 
 
 
 @given(policy_queries())
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=200, deadline=None)
 async def test_every_engine_gives_the_default_decision_word_for_word(engine_of, query):
     reference = await RulesPolicyEngine().decide(query)
     assert await engine_of(DEFAULT_RULES).decide(query) == reference

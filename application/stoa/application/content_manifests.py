@@ -1,8 +1,8 @@
 """Manifests of the kinds Resource and Prompt."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from stoa.application.manifest_fields import (
     AuthenticationManifest,
@@ -15,12 +15,12 @@ from stoa.application.manifest_fields import (
     split_endpoint,
 )
 from stoa.application.static_backend import check_placeholders
-from stoa.domain.binding import Binding, StaticBinding, StaticImage, StaticMessage, StaticResource
+from stoa.domain.binding import Binding, StaticBinding, StaticImage, StaticMessage, StaticResource, is_base64
 from stoa.domain.errors import InvalidInput
 from stoa.domain.icon import Icons
 from stoa.domain.operation import string_schema
 from stoa.domain.prompt import Prompt, PromptArgument
-from stoa.domain.resource import Resource, ResourceUri, is_base64
+from stoa.domain.resource import Resource, ResourceUri
 from stoa.domain.tool import ToolName
 from stoa.domain.uri_template import UriTemplate
 
@@ -123,51 +123,20 @@ class _Argument(ManifestModel):
     completions: tuple[str, ...] = ()
 
 
-class _Image(ManifestModel):
-    data: str
-    mime_type: str
-
-    @model_validator(mode="after")
-    def _is_base64(self) -> Self:
-        if not is_base64(self.data):
-            raise ValueError("data is not base64")
-        return self
+class _Image(StaticImage, ManifestModel):
+    pass
 
 
-class _Resource(ManifestModel):
-    uri: str
-    mime_type: str | None = None
-    text: str | None = None
-    blob: str | None = None
-
-    @model_validator(mode="after")
-    def _has_one_form(self) -> Self:
-        if (self.text is None) == (self.blob is None):
-            raise ValueError("set exactly one of text and blob")
-        if self.blob is not None and not is_base64(self.blob):
-            raise ValueError("blob is not base64")
-        return self
+class _Resource(StaticResource, ManifestModel):
+    pass
 
 
-class _Message(ManifestModel):
-    role: Literal["user", "assistant"] = "user"
-    text: str | None = None
+class _Message(StaticMessage, ManifestModel):
     image: _Image | None = None
     resource: _Resource | None = None
 
-    @model_validator(mode="after")
-    def _has_one_form(self) -> Self:
-        if [self.text, self.image, self.resource].count(None) != 2:
-            raise ValueError("set exactly one of text, image and resource")
-        return self
-
     def to_domain(self) -> StaticMessage:
-        return StaticMessage(
-            role=self.role,
-            text=self.text,
-            image=self.image and StaticImage(data=self.image.data, mime_type=self.image.mime_type),
-            resource=self.resource and StaticResource(**self.resource.model_dump()),
-        )
+        return StaticMessage.model_validate(self.model_dump())
 
 
 class PromptSpec(ManifestModel):

@@ -1,5 +1,7 @@
 """Bindings: what stands behind an operation, and how the gateway proves itself there."""
 
+import base64
+import binascii
 import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -134,13 +136,31 @@ class LocalBinding(Strict):
     function: str
 
 
+def is_base64(text: str) -> bool:
+    """RFC 4648 section 4, padded."""
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
+
+
+def _base64(text: str) -> str:
+    if not is_base64(text):
+        raise ValueError("not base64 (RFC 4648 section 4)")
+    return text
+
+
+Base64 = Annotated[str, AfterValidator(_base64)]
+
+
 class StaticResource(Strict):
-    """Contents that are written down; exactly one of `text` and `blob` (base64) is set."""
+    """Contents that are written down; exactly one of `text` and `blob` is set."""
 
     uri: str
     mime_type: str | None = None
     text: str | None = None
-    blob: str | None = None
+    blob: Base64 | None = None
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
@@ -150,15 +170,14 @@ class StaticResource(Strict):
 
 
 class StaticImage(Strict):
-    data: str
-    """Base64."""
+    data: Base64
     mime_type: str
 
 
 class StaticMessage(Strict):
     """One message of a prompt; exactly one of `text`, `image` and `resource` is set."""
 
-    role: Literal["user", "assistant"]
+    role: Literal["user", "assistant"] = "user"
     text: str | None = None
     image: StaticImage | None = None
     resource: StaticResource | None = None

@@ -1,7 +1,5 @@
 """A Resource: something an agent may read under a URI, or under every URI of a template."""
 
-import base64
-import binascii
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
@@ -106,12 +104,3 @@ def _content(block: ContentBlock, uri: str, media_type: str | None, *, is_ours: 
         return EmbeddedResource(uri, block.mime_type, blob=block.data)
     named = uri if is_ours or not block.uri else block.uri
     return EmbeddedResource(named, block.mime_type or media_type, block.text, block.blob)
-
-
-def is_base64(text: str) -> bool:
-    """RFC 4648 section 4, padded."""
-    try:
-        base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return True
