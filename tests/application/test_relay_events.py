@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.infrastructure.outbox.events import event
+from tests.events import event
 
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.event_publisher import InMemoryEventPublisher

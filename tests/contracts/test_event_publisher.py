@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.events import event
 from tests.infrastructure.kafka.brokers import mock_cluster, records
 from tests.live.servers import Kafka, make_topic, running
 from tests.strategies import metering_events
@@ -97,8 +98,8 @@ async def test_what_was_published_is_there_once_and_in_the_order_of_its_tenant(
 
 async def test_an_event_that_is_too_large_is_refused_and_the_others_of_its_batch_arrive(open_door: OpenDoor) -> None:
     async with open_door() as door:
-        good = [recorded(_event(str(number))) for number in range(6)]
-        bad = RecordedEvent(_event("bad"), _event("bad").model_dump_json().encode() + b" " * TOO_LARGE)
+        good = [recorded(event(str(number))) for number in range(6)]
+        bad = RecordedEvent(event("bad"), event("bad").model_dump_json().encode() + b" " * TOO_LARGE)
         (refused,) = await door.publisher.publish([*good[:3], bad, *good[3:]])
         assert (refused.line, bool(refused.reason)) == (bad.line, True)
         assert sorted(await asyncio.to_thread(door.arrived)) == sorted(event.line for event in good)
@@ -108,22 +109,7 @@ async def test_an_outage_is_told_and_ends_neither_the_publisher_nor_its_close(op
     async with open_door() as door:
         for _ in range(2):
             with pytest.raises(PublisherUnavailable) as told:
-                await door.unreachable.publish([recorded(_event("a"))])
+                await door.unreachable.publish([recorded(event("a"))])
             assert told.value.message
         async with asyncio.timeout(20):
             await door.unreachable.close()
-
-
-def _event(event_id: str) -> MeteringEvent:
-    return MeteringEvent.model_validate(
-        {
-            "event_id": event_id,
-            "timestamp": "2026-01-01T00:00:00Z",
-            "tenant": "acme",
-            "user_id": "alice",
-            "tool": "pets.list",
-            "latency_ms": 12,
-            "status": "success",
-            "cost_units": 1012,
-        }
-    )

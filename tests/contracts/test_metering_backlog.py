@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.events import event
 from tests.strategies import metering_events
 
 from stoa.application.memory.clock import ManualClock
@@ -65,8 +66,8 @@ def open_store(request: pytest.FixtureRequest) -> OpenStore:
 
 
 async def _record(store: Store, *events: MeteringEvent) -> None:
-    for event in events:
-        await store.sink.record(event, is_admitted=False)
+    for one in events:
+        await store.sink.record(one, is_admitted=False)
 
 
 async def _drained(backlog: MeteringBacklog, **limits: int) -> list[MeteringEvent]:
@@ -124,19 +125,19 @@ async def test_whoever_opens_it_later_begins_behind_what_was_acknowledged(
 async def test_reading_does_not_move_on(open_store: OpenStore) -> None:
     async with open_store() as store:
         backlog = store.open()
-        await _record(store, _event("a"), _event("b"))
+        await _record(store, event("a"), event("b"))
         first, again = await backlog.read(**LIMITS), await backlog.read(**LIMITS)
         assert first is not None
         assert again is not None
         assert first.events == again.events
-        assert [MeteringEvent.from_json(recorded.line) for recorded in first.events] == [_event("a"), _event("b")]
+        assert [MeteringEvent.from_json(recorded.line) for recorded in first.events] == [event("a"), event("b")]
         await backlog.close()
 
 
 async def test_one_has_the_turn_and_the_next_takes_over(open_store: OpenStore) -> None:
     async with open_store() as store:
         first, second = store.open(), store.open()
-        await _record(store, _event("a"))
+        await _record(store, event("a"))
         assert await first.read(**LIMITS) is not None
         assert await second.read(**LIMITS) is None
         await first.fail("the broker is away")
@@ -144,18 +145,18 @@ async def test_one_has_the_turn_and_the_next_takes_over(open_store: OpenStore) -
         assert await second.status() == told
         assert (told.failure, told.failures) == ("the broker is away", 1)
         await first.close()
-        assert await _drained(second) == [_event("a")]
+        assert await _drained(second) == [event("a")]
         await second.close()
 
 
 async def test_the_status_tells_what_waits_and_what_was_done(open_store: OpenStore) -> None:
     async with open_store() as store:
         backlog = store.open()
-        await _record(store, _event("a"), _event("b"), _event("c"))
+        await _record(store, event("a"), event("b"), event("c"))
         assert await backlog.read(max_events=2, max_bytes=1024 * KIB) is not None
         before = await backlog.status()
-        assert before.waiting_bytes > 3 * len(_event("a").model_dump_json()) - 3
-        assert before.oldest == _event("a").timestamp
+        assert before.waiting_bytes > 3 * len(event("a").model_dump_json()) - 3
+        assert before.oldest == event("a").timestamp
         batch = await backlog.read(max_events=2, max_bytes=1024 * KIB)
         assert batch is not None
         await backlog.fail("away")
@@ -174,25 +175,9 @@ async def test_the_status_tells_what_waits_and_what_was_done(open_store: OpenSto
 async def test_batches_are_bounded_and_never_empty(open_store: OpenStore) -> None:
     async with open_store() as store:
         backlog = store.open()
-        await _record(store, *(_event(str(number), padding=2500) for number in range(9)))
+        await _record(store, *(event(str(number), padding=2500) for number in range(9)))
         by_count = await backlog.read(max_events=4, max_bytes=1024 * KIB)
         by_size = await backlog.read(max_events=100, max_bytes=9 * KIB)
         smallest = await backlog.read(max_events=1, max_bytes=1)
         assert [len(batch.events) for batch in (by_count, by_size, smallest) if batch] == [4, 3, 1]
         await backlog.close()
-
-
-def _event(event_id: str, padding: int = 0) -> MeteringEvent:
-    return MeteringEvent.model_validate(
-        {
-            "event_id": event_id,
-            "timestamp": "2026-01-01T00:00:00Z",
-            "tenant": "acme",
-            "user_id": "alice",
-            "tool": "pets.list",
-            "latency_ms": 12,
-            "status": "success",
-            "cost_units": 1012,
-            "metadata": {"padding": "x" * padding} if padding else {},
-        }
-    )

@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.events import event
 from tests.strategies import metering_events
 
 from stoa.application.memory.clock import ManualClock
@@ -120,11 +121,11 @@ async def test_every_admitted_call_is_recorded_however_many_refused_ones_try(
         for _ in range(promised):
             for _ in range(3):
                 try:
-                    await store.sink.record(_event("refused", padding), is_admitted=False)
+                    await store.sink.record(event("refused", padding=padding), is_admitted=False)
                     kept.append("refused")
                 except MeteringUnavailable:
                     pass
-            await store.sink.record(_event("admitted", padding))
+            await store.sink.record(event("admitted", padding=padding))
             kept.append("admitted")
         assert [event.event_id for event in store.events()] == kept
 
@@ -135,22 +136,22 @@ async def test_a_refused_admission_holds_no_room(open_store: OpenStore) -> None:
         for _ in range(3):
             with pytest.raises(MeteringUnavailable):
                 store.sink.admit()
-        event = _event()
+        one = event()
         for _ in range(promised):
-            await store.sink.record(event)
+            await store.sink.record(one)
         assert len(store.events()) == promised
 
 
 async def test_a_full_store_refuses_both_and_recovers_when_there_is_room_again(open_store: OpenStore) -> None:
     async with open_store() as store:
-        assert await _fill(store, _event()) >= LARGE
+        assert await _fill(store, event()) >= LARGE
         with pytest.raises(MeteringUnavailable):
             store.sink.admit()
         with pytest.raises(MeteringUnavailable):
-            await store.sink.record(_event(), is_admitted=False)
+            await store.sink.record(event(), is_admitted=False)
         store.relieve()
         store.sink.admit()
-        await store.sink.record(_event("after"))
+        await store.sink.record(event("after"))
         assert store.events()[-1].event_id == "after"
 
 
@@ -158,7 +159,7 @@ async def test_readiness_follows_the_room(open_store: OpenStore) -> None:
     async with open_store() as store:
         assert store.health.name == "metering"
         assert store.health.health().is_ready
-        await _fill(store, _event())
+        await _fill(store, event())
         with pytest.raises(MeteringUnavailable):
             store.sink.admit()
         full = store.health.health()
@@ -172,7 +173,7 @@ async def test_readiness_follows_the_room(open_store: OpenStore) -> None:
 async def test_an_event_is_kept_before_the_first_suspension(open_store: OpenStore) -> None:
     async with open_store() as store:
         store.sink.admit()
-        recording = store.sink.record(_event("cancelled"))
+        recording = store.sink.record(event("cancelled"))
         try:
             recording.send(None)
         except StopIteration:
@@ -185,11 +186,11 @@ async def test_an_event_is_kept_before_the_first_suspension(open_store: OpenStor
 async def test_reading_goes_on_while_events_are_recorded(open_store: OpenStore) -> None:
     async with open_store() as store:
         for number in range(5):
-            await store.sink.record(_event(f"before-{number}"), is_admitted=False)
+            await store.sink.record(event(f"before-{number}"), is_admitted=False)
         reading = store.log.events()
         seen = [next(reading).event_id]
         for number in range(5):
-            await store.sink.record(_event(f"during-{number}"), is_admitted=False)
+            await store.sink.record(event(f"during-{number}"), is_admitted=False)
         seen += [event.event_id for event in reading]
         assert seen[:5] == [f"before-{number}" for number in range(5)]
 
@@ -209,19 +210,3 @@ async def test_an_oversize_event_keeps_its_money_status_times_and_tenant(
         kept = {"timestamp", "tenant", "tool", "latency_ms", "status", "cost_units", "event_id"}
         assert back.model_dump(include=kept) == large.model_dump(include=kept)
         assert text.startswith(back.user_id)
-
-
-def _event(event_id: str = "e-1", padding: int = 0) -> MeteringEvent:
-    return MeteringEvent.model_validate(
-        {
-            "event_id": event_id,
-            "timestamp": "2026-01-01T00:00:00Z",
-            "tenant": "acme",
-            "user_id": "alice",
-            "tool": "pets.list",
-            "latency_ms": 12,
-            "status": "success",
-            "cost_units": 1012,
-            "metadata": {"padding": "x" * padding},
-        }
-    )

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.contracts.adapters import parameters
 from tests.live.servers import free_port
 from tests.services import connections
 from tests.strategies import LimitedCall, limited_calls, rate_limits, unicode_text
@@ -75,13 +76,9 @@ ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], OpenLimiters]] = {
     "in_process_redis": _in_redis("in_process_redis"),
     "real_redis": _in_redis("real_redis"),
 }
-_LIVE = {"real_redis"}
 
 
-@pytest.fixture(
-    scope="session",
-    params=[pytest.param(name, marks=[pytest.mark.live] if name in _LIVE else []) for name in ADAPTERS],
-)
+@pytest.fixture(scope="session", params=parameters(ADAPTERS))
 def open_limiters(request: pytest.FixtureRequest) -> OpenLimiters:
     return ADAPTERS[request.param](request)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.contracts.adapters import parameters
 from tests.live.servers import free_port
 from tests.services import connections
 
@@ -80,13 +81,9 @@ ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Open]] = {
     "in_process_redis": _in_redis("in_process_redis"),
     "real_redis": _in_redis("real_redis"),
 }
-_LIVE = {"real_redis"}
 
 
-@pytest.fixture(
-    scope="session",
-    params=[pytest.param(name, marks=[pytest.mark.live] if name in _LIVE else []) for name in ADAPTERS],
-)
+@pytest.fixture(scope="session", params=parameters(ADAPTERS))
 def open_store(request: pytest.FixtureRequest) -> Open:
     return ADAPTERS[request.param](request)
 

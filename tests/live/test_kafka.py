@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from tests.e2e.manifests import tool, write
 from tests.e2e.processes import GatewayProcess, Upstream, serving, until
 from tests.e2e.wire import wire_client
+from tests.events import event
 from tests.infrastructure.kafka.brokers import SILENT, records
-from tests.infrastructure.outbox.events import event
 from tests.live.servers import IS_REQUIRED, Kafka, free_port, make_topic
 
 from stoa.application.ports import RecordedEvent

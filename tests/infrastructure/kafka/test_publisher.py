@@ -8,8 +8,8 @@ import logging
 import pytest
 from aiokafka import errors as kafka
 from pydantic import SecretStr
+from tests.events import event
 from tests.infrastructure.kafka.brokers import deaf_broker, mock_cluster, records
-from tests.infrastructure.outbox.events import event
 
 from stoa.application.ports import RecordedEvent
 from stoa.domain.errors import PublisherUnavailable

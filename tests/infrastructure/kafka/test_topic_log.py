@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pydantic_core
 import pytest
 from confluent_kafka import Consumer, Producer
-from tests.infrastructure.outbox.events import event
+from tests.events import event
 
 from stoa.domain.errors import MeteringUnavailable
 from stoa.domain.metering import MeteringEvent

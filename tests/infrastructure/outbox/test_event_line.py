@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.infrastructure.outbox.events import event
+from tests.events import event
 from tests.strategies import metering_events
 
 from stoa.domain.metering import MeteringEvent

@@ -4,7 +4,8 @@ import fcntl
 from pathlib import Path
 
 import pytest
-from tests.infrastructure.outbox.events import KIB, event
+from tests.events import event
+from tests.infrastructure.outbox.disk import KIB
 
 from stoa.application.memory.clock import ManualClock
 from stoa.domain.errors import MeteringUnavailable

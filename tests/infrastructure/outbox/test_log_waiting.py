@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.infrastructure.outbox.events import event
+from tests.events import event
 
 from stoa.application.memory.clock import ManualClock
 from stoa.infrastructure.outbox import OutboxMeteringBacklog, OutboxMeteringSink, OutboxUsageLog

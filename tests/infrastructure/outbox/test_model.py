@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.infrastructure.outbox.events import KIB
+from tests.infrastructure.outbox.disk import KIB
 from tests.strategies import metering_events
 
 from stoa.application.memory.clock import ManualClock

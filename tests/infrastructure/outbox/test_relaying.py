@@ -11,7 +11,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from tests.infrastructure.outbox.events import KIB, event
+from tests.events import event
+from tests.infrastructure.outbox.disk import KIB
 
 from stoa.application.memory.clock import ManualClock
 from stoa.application.ports import Batch

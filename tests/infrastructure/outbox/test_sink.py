@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.infrastructure.outbox.events import KIB, Disk, event, torn_write
+from tests.events import event
+from tests.infrastructure.outbox.disk import KIB, Disk, torn_write
 
 from stoa.application.memory.clock import ManualClock
 from stoa.domain.errors import MeteringUnavailable

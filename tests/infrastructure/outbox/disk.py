@@ -1,30 +1,13 @@
-"""Events and broken disks for the outbox tests."""
+"""Broken disks for the outbox tests."""
 
 import errno
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from stoa.domain.metering import MeteringEvent
 from stoa.infrastructure.outbox.segment import Segment
 
 KIB = 1024
-
-
-def event(event_id: str = "e-1", *, padding: int = 0) -> MeteringEvent:
-    return MeteringEvent.model_validate(
-        {
-            "event_id": event_id,
-            "timestamp": "2026-01-01T00:00:00Z",
-            "tenant": "acme",
-            "user_id": "alice",
-            "tool": "pets.list",
-            "latency_ms": 12,
-            "status": "success",
-            "cost_units": 1012,
-            "metadata": {"padding": "x" * padding} if padding else {},
-        }
-    )
 
 
 class Disk:
