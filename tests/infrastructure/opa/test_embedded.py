@@ -222,3 +222,22 @@ async def test_arguments_that_are_no_json_and_inputs_too_large_are_refused(monke
     with pytest.raises(PolicyUnavailable):
         await engine.decide(PolicyQuery(CALLER, TOOL, {"big": "x" * wasm_module.MAX_INPUT_BYTES}, "library"))
     assert (await engine.decide(QUERY)).is_allowed
+
+
+def test_the_deadline_of_a_decision_is_cpu_time_and_not_that_of_a_busy_machine():
+    readings = iter([0.0, 0.0, 0.004, 0.009, 0.011, 0.011, 0.012, 0.030, 0.030])
+    ticks_at, seen = [], []
+
+    class Engine:
+        def increment_epoch(self):
+            ticks_at.append(seen[-1])
+
+    def spent():
+        seen.append(next(readings))
+        return seen[-1]
+
+    ticker = wasm_module._Ticker(Engine(), spent=spent, sleep=lambda _: None)
+    ticker._wanted.set()
+    with pytest.raises(StopIteration):
+        ticker._count()
+    assert ticks_at == [0.0, 0.011, 0.030]

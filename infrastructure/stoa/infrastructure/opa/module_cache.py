@@ -60,7 +60,7 @@ def _compiled_aside(wasm: bytes) -> bytes | None:
     """Machine code, made by another process: compiling leaves 15 MiB behind, for as long as the process lives. None:
     try it here."""
     try:
-        made = subprocess.run(
+        made = subprocess.run(  # noqa: S603  # nothing of the caller's: this Python, and a program of ours
             [sys.executable, "-c", _COMPILER], input=wasm, capture_output=True, check=True, timeout=60
         )
     except (OSError, subprocess.SubprocessError):
