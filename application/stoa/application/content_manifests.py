@@ -1,8 +1,8 @@
 """Manifests of the kinds Resource and Prompt."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stoa.application.manifest_fields import (
     AuthenticationManifest,
@@ -131,9 +131,16 @@ class _Resource(StaticResource, ManifestModel):
     pass
 
 
-class _Message(StaticMessage, ManifestModel):
+class _Message(ManifestModel):
+    role: Literal["user", "assistant"] = "user"
+    text: str | None = None
     image: _Image | None = None
     resource: _Resource | None = None
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Self:
+        self.to_domain()
+        return self
 
     def to_domain(self) -> StaticMessage:
         return StaticMessage.model_validate(self.model_dump())

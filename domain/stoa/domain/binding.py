@@ -177,7 +177,7 @@ class StaticImage(Strict):
 class StaticMessage(Strict):
     """One message of a prompt; exactly one of `text`, `image` and `resource` is set."""
 
-    role: Literal["user", "assistant"] = "user"
+    role: Literal["user", "assistant"]
     text: str | None = None
     image: StaticImage | None = None
     resource: StaticResource | None = None

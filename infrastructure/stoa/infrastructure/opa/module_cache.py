@@ -39,13 +39,9 @@ class ModuleCache:
                 return compiler.load(code)
         except (OSError, InvalidInput):
             pass  # not there, or of another build: made below
-        code = _compiled_aside(wasm)
-        if code is None:
-            module = compiler.compile(wasm)
-            code = bytes(module.serialize())
-        else:
-            module = compiler.load(code)
-        self._keep(path, code)
+        made = _compiled_aside(wasm)
+        module = compiler.compile(wasm) if made is None else compiler.load(made)
+        self._keep(path, bytes(module.serialize()))
         return module
 
     def _keep(self, path: Path, code: bytes) -> None:
