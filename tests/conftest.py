@@ -5,17 +5,27 @@
 
 import os
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from hypothesis import HealthCheck, settings
 from tests.live.servers import Redis, running
 from tests.services import redis_in_process
 
+from stoa.infrastructure.opa import module_cache
+
 settings.register_profile(
     "fixed", derandomize=True, deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("search", parent=settings.get_profile("fixed"), derandomize=False, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _policies_are_compiled_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module_cache, "_compiled_aside", cache(module_cache._compiled_aside))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -70,31 +70,36 @@ BROKEN: dict[str, tuple[Callable[[str], str], str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_manifest_that_turns_bad_keeps_its_last_good_version_and_says_which_file_and_field(
-    gateway: GatewayProcess, client: WireClient, kind: str
+def test_manifests_that_turn_bad_keep_their_last_good_version_and_say_which_file_and_field(
+    tmp_path: Path, upstream: Upstream
 ) -> None:
-    damage, reason = BROKEN[kind]
-    file = gateway.catalogue / "first.yaml"
-    good = file.read_text(encoding="utf-8")
-    file.write_text(damage(good), encoding="utf-8")
+    gateway = GatewayProcess(tmp_path)
+    names = {kind: f"tool-{number}" for number, kind in enumerate(BROKEN)}
+    files = {kind: write(gateway, f"{name}.yaml", tool(name, upstream.url)) for kind, name in names.items()}
+    good = {kind: file.read_text(encoding="utf-8") for kind, file in files.items()}
+    with serving(gateway), wire_client(gateway.url, gateway.token("cpi-admin")) as client:
+        for kind, file in files.items():
+            file.write_text(BROKEN[kind][0](good[kind]), encoding="utf-8")
+        findings = until(lambda: len(_findings(gateway)) >= 2 * len(BROKEN) and _findings(gateway), within=SOON)
+        assert findings
+        for kind, file in files.items():
+            assert any(str(file) in finding and BROKEN[kind][1] in finding for finding in findings), findings
+            assert f"warning: {file}: the last good version stays in use" in findings
+        assert gateway.get("/ready")[0] == 200
+        assert client.names() == set(names.values())
+        for name in names.values():
+            assert client.call(name)["structuredContent"] == {"ok": True}
 
-    findings = until(lambda: _findings(gateway), within=SOON)
-    assert any(str(file) in finding and reason in finding for finding in findings), findings
-    assert f"warning: {file}: the last good version stays in use" in findings
-    assert gateway.get("/ready")[0] == 200
-    assert client.names() == {"first"}
-    assert client.call("first")["structuredContent"] == {"ok": True}
+        shown = gateway.run("tools", "--catalogue", str(gateway.catalogue))
+        assert shown.returncode == 1
+        told = " ".join(shown.stderr.split())
+        for kind, file in files.items():
+            assert file.name in told
+            assert BROKEN[kind][1] in told
 
-    shown = gateway.run("tools", "--catalogue", str(gateway.catalogue))
-    assert shown.returncode == 1
-    told = " ".join(shown.stderr.split())
-    assert "first.yaml" in told
-    assert reason in told
-
-    file.write_text(good, encoding="utf-8")
-    until(lambda: not _findings(gateway), within=SOON)
-    assert gateway.run("tools", "--catalogue", str(gateway.catalogue)).returncode == 0
+        for kind, file in files.items():
+            file.write_text(good[kind], encoding="utf-8")
+        until(lambda: not _findings(gateway), within=SOON)
 
 
 def test_an_operation_added_to_the_api_description_beside_its_manifest_becomes_a_tool(
