@@ -33,6 +33,11 @@ def main() -> int:
                 return sessions.run(directory, options)
         if sys.argv[1:2] == ["stages"]:
             return stages.run(sys.argv[2:])
+        if sys.argv[1:] == ["standing"]:
+            from bench import standing  # needs what the tests need
+
+            with _directory() as directory:
+                return standing.run(directory)
         if (command := sys.argv[1] if len(sys.argv) > 1 else "") in {"kafka-kill", "kafka-down"}:
             from bench import metering  # needs what the tests need
 

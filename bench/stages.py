@@ -34,6 +34,7 @@ from stoa.infrastructure.oidc import DevIssuer, JwtTokenVerifier, StaticKeys
 from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
 from stoa.infrastructure.outbox import OutboxMeteringSink
 
+CROWDED = "everything, among 10,000 tools"
 _ISSUER = "http://127.0.0.1/bench"
 _PLENTY = RateLimit(requests_per_minute=60_000_000, burst=1_000_000)
 _ANSWER = RawAnswer(b'{"id":7,"name":"Rex","tag":"dog"}', "application/json")
@@ -86,9 +87,11 @@ class Parts:
         self._trail = (directory / "audit.jsonl").open("ab")
         self._audit = AuditLog(self._trail)
 
-    def gateway(self, changed: dict[str, Any] | None = None, fields: dict[str, Any] | None = None) -> Gateway:
-        """With one tool, `getPet`, whose back end answers at once. `changed`: parts instead of the server's; `fields`:
-        of the tool."""
+    def gateway(
+        self, changed: dict[str, Any] | None = None, fields: dict[str, Any] | None = None, *, others: int = 0
+    ) -> Gateway:
+        """With the tool `getPet`, whose back end answers at once, and `others` like it. `changed`: parts instead of the
+        server's; `fields`: of the tool."""
         parts: dict[str, Any] = {
             "clock": self.clock,
             "verifier": self.verifier,
@@ -102,7 +105,8 @@ class Parts:
         gateway = Gateway(**{**parts, **(changed or {})})
         binding = RestBinding(method="GET", base_url="http://127.0.0.1:9", path="/pets")
         tool = {"name": "getPet", "tenant": "acme", "input_schema": _SCHEMA, "binding": binding, **(fields or {})}
-        gateway.add_tools(Tool.model_validate(tool))
+        named = Tool.model_validate(tool)
+        gateway.add_tools(named, *(named.model_copy(update={"name": f"other-{n}"}) for n in range(others)))
         return gateway
 
     async def close(self) -> None:
@@ -128,8 +132,9 @@ async def _measure(directory: Path, rounds: int, calls: int) -> None:
         ),
     }
     gateways: dict[str, tuple[Gateway, Any]] = {}
+    rows[CROWDED] = {}, parts.token, {}
     for name, (changed, credential, fields) in rows.items():
-        gateway = parts.gateway(changed, fields)
+        gateway = parts.gateway(changed, fields, others=9_999 if name == CROWDED else 0)
         outcome = await gateway.invoke("getPet", {"petId": 7}, credential)
         if outcome.result is None or outcome.result.is_error:
             raise CannotMeasure(f"{name}: {outcome.error or outcome.result}")

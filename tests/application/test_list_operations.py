@@ -89,13 +89,19 @@ async def _found(use_case, caller, tenant, name, door):
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.sets(few_names | st.from_regex("[a-z]{1,3}", fullmatch=True)), st.integers(1, 4))
-async def test_the_pages_together_are_everything_once_and_in_order(found, limit):
-    pipeline = Pipeline(*(tool(name) for name in found))
+@given(
+    st.sets(few_names | st.from_regex("[a-z]{1,3}", fullmatch=True)),
+    st.sets(st.from_regex("[a-z]{1,2}_", fullmatch=True)),
+    st.integers(1, 4),
+)
+async def test_the_pages_together_are_everything_once_and_in_order_counted_or_not(found, hidden, limit):
+    pipeline = Pipeline(*(tool(name) for name in found), *(tool(name, tags=("stoa:admin",)) for name in hidden))
     collected, after, pages = [], "", 0
     while True:
         page = await pipeline.list_tools.execute(ANN, ListQuery(after=after, limit=limit), "mcp")
         assert page.total == len(found)
+        uncounted = await pipeline.list_tools.execute(ANN, ListQuery(after=after, limit=limit, is_counted=False), "mcp")
+        assert (uncounted.items, uncounted.next_after, uncounted.total) == (page.items, page.next_after, None)
         assert len(page.items) <= limit
         collected += [one.name for one in page.items]
         pages += 1

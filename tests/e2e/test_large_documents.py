@@ -66,13 +66,12 @@ async def _pages(client: Client) -> list[list[Tool]]:
     return pages
 
 
-@pytest.mark.parametrize("mode", ["legacy", "auto"])
-async def test_the_official_client_lists_every_operation(served: Served, mode: str) -> None:
+async def test_the_official_client_lists_every_operation(served: Served) -> None:
     began = time.monotonic()
-    async with connected(served.gateway, mode) as client:
+    async with connected(served.gateway, "auto") as client:
         pages = await _pages(client)
     listed = {entry.name: entry for page in pages for entry in page}
-    print(f"\n{mode}: {len(listed)} tools on {len(pages)} pages in {time.monotonic() - began:.2f} s")
+    print(f"\n{len(listed)} tools on {len(pages)} pages in {time.monotonic() - began:.2f} s")
     assert len(listed) == sum(operations for _, operations in DOCUMENTS.values())
     assert {"repos_get", "listCoreV1NamespacedPod", "PostPaymentIntents"} <= set(listed)
 

@@ -218,7 +218,7 @@ def calls(draw: st.DrawFn) -> Call:
     )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls())
 async def test_every_door_decides_answers_meters_and_audits_alike(
     capsys: pytest.CaptureFixture[str], call: Call

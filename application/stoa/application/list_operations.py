@@ -35,6 +35,8 @@ class ListQuery:
     """Names that sort after this one; pages stay stable while the catalogue changes."""
     limit: int = 1000
     """Entries on a page, at least 1."""
+    is_counted: bool = True
+    """Say how many match on all pages, which takes looking at all of them."""
 
     def __post_init__(self) -> None:
         if self.limit < 1:
@@ -58,8 +60,8 @@ class Page(Generic[O]):
     items: Sequence[O]
     next_after: str | None
     """`ListQuery.after` of the next page; None: this was the last."""
-    total: int
-    """Entries that match, on all pages."""
+    total: int | None
+    """Entries that match, on all pages; None: not counted."""
     limit: LimitVerdict | None = None
     """What the caller's limits said to this request."""
 
@@ -78,10 +80,14 @@ class ListOperations(Generic[O]):
         principal, verdict = await self._admitted(credential, query.tenant)
         if principal is None:
             return Page((), None, 0, verdict)
-        visible = await self._view.all(self._kind, principal, door, query.matches)
-        rest = [one for one in visible if one.name > query.after] if query.after else visible
+        if query.is_counted:
+            visible = await self._view.all(self._kind, principal, door, query.matches)
+            rest, total = [one for one in visible if one.name > query.after], len(visible)
+        else:
+            most, total = query.limit + 1, None
+            rest = await self._view.first(self._kind, principal, door, query.matches, after=query.after, most=most)
         page = rest[: query.limit]
-        return Page(page, page[-1].name if len(rest) > len(page) else None, len(visible), verdict)
+        return Page(page, page[-1].name if len(rest) > len(page) else None, total, verdict)
 
     async def find(self, credential: Credential, tenant: TenantId | None, name: str, door: Door) -> O:
         """One that the caller may list. Raises ToolNotFound for any other, and what `execute` raises."""

@@ -50,7 +50,7 @@ _tokens = st.one_of(
 _verifier = new_verifier()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(_tokens)
 @example("")
 @example("..")

@@ -182,7 +182,7 @@ def replaced(document: Any, path: tuple[Any, ...], junk: Any) -> Any:
     return copy
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.sampled_from([(document, path) for document in (FULL, OLD) for path in places(document)]), JUNK)
 def test_junk_anywhere_costs_only_its_own_part(place, junk):
     document, path = place

@@ -45,7 +45,7 @@ def _world() -> World:
     return new_world()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=200), versions, tokens)
 async def test_arbitrary_bytes_get_a_well_formed_answer(body: bytes, version: str | None, token: str | None) -> None:
     answer = await WORLD.post(None, body=body, version=version, token=token)
@@ -119,7 +119,7 @@ messages = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(messages | st.lists(messages, max_size=4), versions, st.booleans())
 async def test_messages_of_every_kind_get_a_well_formed_answer(message: Any, version: str | None, match: bool) -> None:
     headers: dict[str, str | None] = {"mcp-protocol-version": version}
@@ -139,7 +139,7 @@ def _metered(message: Any) -> int:
     return sum(m.get("method") in ("tools/call", "resources/read", "prompts/get") for m in each)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     messages | st.lists(messages, max_size=4),
     st.sampled_from([None, *LEGACY]),
@@ -163,7 +163,7 @@ async def test_messages_in_a_session_get_a_well_formed_answer(
     assert (await world.legacy("ping", headers={"mcp-session-id": session})).status == 200, "it did no harm"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.sampled_from(["GET", "DELETE", "PUT", "HEAD", "OPTIONS", "PATCH", "TRACE"]),
     st.dictionaries(

@@ -31,6 +31,7 @@ class Listing:
             tenant=call.exchange.tenant,
             after=after,
             limit=self._page_size,
+            is_counted=False,
             templates=templates,
             tags=view.tags if member == "tools" else frozenset(),
             api=view.toolset if member == "tools" else None,
