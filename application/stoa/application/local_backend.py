@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pydantic_core
@@ -30,19 +31,20 @@ class LocalBackend(ToolBackend):
 
     def __init__(self, resources: ResourceAccess = NO_RESOURCES) -> None:
         self._resources = resources
-        self._functions: dict[str, Function] = {}
+        self._functions: dict[str, _Registered] = {}
 
     def add(self, key: str, function: Function) -> JsonObject:
         """Register `function` and return the input schema that its signature implies.
 
         Raises InvalidInput when another function has this key, or a parameter cannot be described in JSON Schema.
         """
-        if self._functions.get(key, function) is not function:
+        known = self._functions.get(key)
+        if known is not None and known.function is not function:
             raise InvalidInput(f"{key}: a function of this name is registered already; rename one of them")
-        signature = _Signature(function)
-        if signature.context is not None and not _is_async(function):
+        signature, is_async = _Signature(function), _is_async(function)
+        if signature.context is not None and not is_async:
             raise InvalidInput(f"{key}: a function with a Context must be `async def`; only there it can be awaited")
-        self._functions[key] = function
+        self._functions[key] = _Registered(function, signature, is_async)
         return signature.schema
 
     def prepare(self, tool: Operation) -> BackendCall:
@@ -52,6 +54,13 @@ class LocalBackend(ToolBackend):
 
     async def close(self) -> None:
         self._functions.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class _Registered:
+    function: Function
+    signature: "_Signature"
+    is_async: bool
 
 
 class _Signature:
@@ -100,12 +109,12 @@ def _is_async(function: Function) -> bool:
 
 
 class _LocalCall(BackendCall):
-    def __init__(self, tool: Operation, function: Function, resources: ResourceAccess) -> None:
+    def __init__(self, tool: Operation, registered: _Registered, resources: ResourceAccess) -> None:
         self._tool = tool
         self._resources = resources
-        self._function = function
-        self._is_async = _is_async(function)
-        self._signature = _Signature(function)
+        self._function = registered.function
+        self._is_async = registered.is_async
+        self._signature = registered.signature
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> ToolResult:
         if context.permit.tool != self._tool.key:
