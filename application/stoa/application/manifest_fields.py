@@ -153,11 +153,11 @@ def _hint(written: str) -> str:
     for model in models:  # grows while it is walked
         models += model.__subclasses__()
         known |= {field.alias or name for name, field in model.model_fields.items()}
-    if written in known:
-        return " here; check the indentation"
-    by_lower_case = {name.lower(): name for name in known}
+    by_lower_case = {name.lower(): name for name in known - {written}}
     close = get_close_matches(written.lower(), sorted(by_lower_case), n=1, cutoff=0.8)
-    return f"; did you mean {by_lower_case[close[0]]}?" if close else ""
+    if close:
+        return f"; did you mean {by_lower_case[close[0]]}?"
+    return " here; check the indentation" if written in known else ""
 
 
 def describe_validation_error(caught: ValidationError) -> str:
