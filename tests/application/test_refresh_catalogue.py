@@ -157,10 +157,9 @@ async def test_a_tool_set_gives_the_tools_of_its_description():
 
 async def test_a_tool_set_that_nothing_fits_says_so():
     problems = await Bench().run(a=[many(inline="")])
-    assert problems == [
-        "warning: a#1: spec.selector: no operation of the API description fits, so there are no tools; "
-        "check methods, tags and pathPrefix"
-    ]
+    (problem,) = problems
+    assert problem.startswith("warning: a#1: spec.selector: no operation of the API description fits")
+    assert problem.endswith("check methods, tags and pathPrefix")
 
 
 async def test_a_relative_description_is_looked_for_beside_its_manifest():

@@ -149,7 +149,8 @@ class Manifest(BaseModel):
 
 def _hint(written: str) -> str:
     """What was probably meant, judged by the fields of all manifests."""
-    models, known = [ManifestModel, Manifest], set[str]()
+    models: list[type[BaseModel]] = [ManifestModel, Manifest]
+    known: set[str] = set()
     for model in models:  # grows while it is walked
         models += model.__subclasses__()
         known |= {field.alias or name for name, field in model.model_fields.items()}
