@@ -103,6 +103,25 @@ def test_a_field_that_does_not_exist_is_named(content, data):
     assert f"{'.'.join([*place, 'colour'])}: no such field" in refusal(content)
 
 
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"baseUrl": "https://a.example"}, "spec.baseUrl: no such field; did you mean baseURL?"),
+        ({"selector": {"method": ["GET"]}}, "spec.selector.method: no such field; did you mean methods?"),
+        ({"selector": {"toolDefaults": {}}}, "spec.selector.toolDefaults: no such field here; check the indentation"),
+        ({"zebra": 1}, "spec.zebra: no such field"),
+    ],
+)
+def test_a_misspelt_field_gets_the_one_that_was_meant(spec, told):
+    content = {
+        "apiVersion": "gostoa.dev/v1alpha1",
+        "kind": "ToolSet",
+        "metadata": {"name": "pets"},
+        "spec": {"openAPISpec": {"url": "pets.yaml"}, **spec},
+    }
+    assert refusal(content).endswith(told)
+
+
 def test_every_field_of_a_tool_arrives():
     made = tool(
         f"{HOST}/v2/pets/{{petId}}?expand=all&flag",

@@ -155,6 +155,13 @@ async def test_a_tool_set_gives_the_tools_of_its_description():
     assert problems == ["warning: https://x.example/s: odd"]
 
 
+async def test_a_tool_set_that_nothing_fits_says_so():
+    problems = await Bench().run(a=[many(inline="")])
+    (problem,) = problems
+    assert problem.startswith("warning: a#1: spec.selector: no operation of the API description fits")
+    assert problem.endswith("check methods, tags and pathPrefix")
+
+
 async def test_a_relative_description_is_looked_for_beside_its_manifest():
     bench = Bench()
     await bench.run(a=[many("specs/pets.json")])

@@ -59,6 +59,13 @@ def _bomb() -> str:
         ("a.yaml", "", "expected one document"),
         ("a.yaml", "a: 1\n---\nb: 1", "expected one document"),
         ("a.yaml", "a: [1", "line "),
+        ("a.yaml", "a:\n\tb: 1", "line 2: found character that cannot start any token; indent with spaces, not tabs"),
+        (
+            "a.yaml",
+            "a:\n  b: 1\n   c: 1",
+            "line 3: mapping values are not allowed in this context; check the indentation",
+        ),
+        ("a.yaml", "a:\n  b: {c: 1}\n   d: 1", "line 3: did not find expected key; check the indentation"),
         ("a.yaml", "? [a]\n: 1", "line 1"),
         ("a.yaml", "a: !!python/object:os.system 1", "line 1"),
         ("a.yaml", "[" * 100_000, "line 1: nested deeper than 200 levels"),

@@ -1,6 +1,7 @@
 """What the manifests of all kinds share: their frame, and the fields that mean the same everywhere."""
 
 import re
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
@@ -146,13 +147,29 @@ class Manifest(BaseModel):
         return TenantId(namespace.removeprefix("tenant-")) if namespace else None
 
 
+def _hint(written: str) -> str:
+    """What was probably meant, judged by the fields of all manifests."""
+    models: list[type[BaseModel]] = [ManifestModel, Manifest]
+    known: set[str] = set()
+    for model in models:  # grows while it is walked
+        models += model.__subclasses__()
+        known |= {field.alias or name for name, field in model.model_fields.items()}
+    by_lower_case = {name.lower(): name for name in known - {written}}
+    close = get_close_matches(written.lower(), sorted(by_lower_case), n=1, cutoff=0.8)
+    if close:
+        return f"; did you mean {by_lower_case[close[0]]}?"
+    return " here; check the indentation" if written in known else ""
+
+
 def describe_validation_error(caught: ValidationError) -> str:
     """Field by field, in the manifest's own words, without the offending values."""
     parts: list[str] = []
     for problem in caught.errors(include_url=False, include_input=False)[:5]:
         field = ".".join(str(part) for part in problem["loc"]) or "(document)"
-        message = problem["msg"].removeprefix("Value error, ")
-        parts.append(f"{field}: {'no such field' if problem['type'] == 'extra_forbidden' else message}")
+        if problem["type"] == "extra_forbidden":
+            parts.append(f"{field}: no such field{_hint(str(problem['loc'][-1]))}")
+        else:
+            parts.append(f"{field}: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(parts)
 
 

@@ -208,7 +208,13 @@ class RefreshCatalogue(HealthProbe):
         # In a thread: a large description takes seconds, and calls go on meanwhile.
         conversion = await asyncio.to_thread(converter.convert, description, manifest.conversion_options())
         operations = (*conversion.tools, _api_document(manifest, description.text))
-        return _Loaded(document, operations, conversion.findings, due, digest=digest)
+        findings = conversion.findings
+        if not conversion.tools and not any(finding.severity is Severity.ERROR for finding in findings):
+            unfit = (
+                "no operation of the API description fits, so there are no tools; check methods, tags and pathPrefix"
+            )
+            findings = (*findings, warning(f"{document.origin}: spec.selector", unfit))
+        return _Loaded(document, operations, findings, due, digest=digest)
 
     async def _describe(self, manifest: ToolSetManifest, document: ManifestDocument) -> SpecDocument:
         source = manifest.spec.open_api_spec

@@ -43,3 +43,8 @@ async def test_other_schemes_are_refused(location):
 
     with pytest.raises(InvalidInput, match="only http and https URLs and file paths"):
         await source.fetch(location)
+
+
+async def test_a_file_that_is_missing_says_where_relative_paths_start(tmp_path):
+    with pytest.raises(InvalidInput, match=r"^pets.yaml: no such file; check the path \(in a manifest, relative"):
+        await FileSpecSource(tmp_path).fetch("pets.yaml")

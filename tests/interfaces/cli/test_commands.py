@@ -11,10 +11,11 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from mcp_types.methods import validate_server_result
 
-from stoa.domain.errors import QuotaExceeded, StoaError, ToolNotFound
+from stoa.domain.errors import InvalidInput, QuotaExceeded, StoaError, ToolNotFound
 from stoa.infrastructure.outbox import OutboxUsageLog
 from stoa.interfaces.cli import app
 from stoa.interfaces.cli.app import run
+from stoa.interfaces.cli.common import listen
 
 Shell = Callable[..., tuple[int, str, str]]
 
@@ -38,6 +39,13 @@ def stoa(capsys: pytest.CaptureFixture[str]) -> Shell:
 def test_token_prints_a_token_and_nothing_else(stoa: Shell) -> None:
     code, out, err = stoa("token", "--role", "viewer", "--tenant", "alpha")
     assert (code, err, out.count("\n"), out.count(".")) == (0, "", 1, 2)
+
+
+def test_token_warns_of_a_role_that_nobody_knows(stoa: Shell) -> None:
+    code, out, err = stoa("token", "--role", "viewr")
+    assert (code, out.count(".")) == (0, 2)
+    assert "no role 'viewr'" in err
+    assert "cpi-admin, tenant-admin, devops, viewer" in err
 
 
 @pytest.mark.parametrize(
@@ -86,6 +94,22 @@ def test_tools_names_file_and_field_of_each_error_and_exits_with_1(stoa: Shell, 
     assert "error: " in err
     assert catalogue.name in err
     assert "spec.method" in err
+
+
+def test_tools_of_an_empty_folder_says_what_to_name(stoa: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    code, _, err = stoa("tools", "--catalogue", folder)
+    assert (code, err) == (
+        0,
+        "stoa: no manifests found: name a folder of manifests with --catalogue or CATALOGUE_PATH\n",
+    )
+
+
+def test_tools_of_a_missing_folder_names_the_option(stoa: Shell, tmp_path: Path) -> None:
+    code, out, err = stoa("tools", "--catalogue", tmp_path / "nowhere")
+    assert (code, out) == (65, "")
+    assert err.endswith("nowhere; check --catalogue or CATALOGUE_PATH\n")
 
 
 def test_tools_takes_several_catalogues(stoa: Shell, catalogue: Path, tmp_path: Path) -> None:
@@ -207,7 +231,7 @@ def test_call_takes_the_token_of_the_environment(stoa: Shell, catalogue: Path, m
 @pytest.mark.parametrize(
     ("arguments", "code", "hint"),
     [
-        (("search",), 77, "bearer token"),
+        (("search",), 77, "--role ROLE --tenant TENANT, or set STOA_TOKEN"),
         (("search", "--role", "viewer", "--tenant", "beta"), 66, "Unknown tool: search"),
         (("no-such", "--role", "viewer", "--tenant", "alpha"), 66, "Unknown tool: no-such"),
         (("change", "--role", "viewer", "--tenant", "alpha"), 77, "stoa:write"),
@@ -325,11 +349,22 @@ def test_an_error_is_one_line_and_its_exit_code(stoa: Shell, monkeypatch: pytest
     assert code == {QuotaExceeded: 75, ToolNotFound: 66, StoaError: 70}[type(error)]
 
 
-def test_a_port_in_use_is_named(stoa: Shell, upstream: str) -> None:
+@pytest.mark.parametrize("command", [("demo", "--once"), ("serve",)])
+def test_a_port_in_use_is_named(
+    stoa: Shell, upstream: str, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
     port = upstream.rpartition(":")[2]
-    code, _, err = stoa("demo", "--once", "--port", port)
-    assert code == 65
-    assert port in err
+    monkeypatch.setenv("PORT", port)  # `serve --port` would leave it in the environment
+    code, out, err = stoa(*command)
+    assert (code, out) == (65, "")
+    assert err == f"stoa: address already in use: port {port} of 127.0.0.1; choose another with --port\n"
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(
+        InvalidInput, match=r"cannot listen on port 0 of 192\.0\.2\.1; choose others with PORT and HOST"
+    ):
+        listen("192.0.2.1", 0)
 
 
 def test_help_and_version_are_shown(capsys: pytest.CaptureFixture[str]) -> None:

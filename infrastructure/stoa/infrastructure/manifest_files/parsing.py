@@ -46,7 +46,16 @@ def _check_size(value: Any) -> None:
         pending += children
 
 
+_HINTS = {
+    "did not find expected key": "; check the indentation of this line and the one before",
+    "found character that cannot start any token": "; indent with spaces, not tabs, and quote what begins with @ or `",
+    "mapping values are not allowed in this context": "; check the indentation, and quote text that contains a colon",
+}
+"""What people did, where the YAML parser says what it looked for."""
+
+
 def reason(caught: Exception) -> str:
     mark = getattr(caught, "problem_mark", None)
     problem = getattr(caught, "problem", None) or str(caught)
+    problem += _HINTS.get(problem, "")
     return f"line {mark.line + 1}: {problem}" if mark is not None else f"not readable: {problem}"

@@ -29,7 +29,9 @@ class FileToolSource(ToolSource):
         """Raises InvalidInput for a path that does not exist."""
         missing = [str(path) for path in paths if not path.exists()]
         if missing:
-            raise InvalidInput(f"no such catalogue file or folder: {', '.join(missing)}")
+            raise InvalidInput(
+                f"no such catalogue file or folder: {', '.join(missing)}; check --catalogue or CATALOGUE_PATH"
+            )
         self._paths = tuple(paths)
         self._single_files = tuple(path for path in paths if path.is_file())
         self._seen: dict[Path, tuple[int, int]] = {}

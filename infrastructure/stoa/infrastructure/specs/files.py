@@ -31,7 +31,7 @@ class FileSpecSource(SpecSource):
                 content = file.read(self._max_bytes + 1)
         except FileNotFoundError:
             raise InvalidInput(
-                f"{location}: no such file; check the path, relative ones start at the manifest"
+                f"{location}: no such file; check the path (in a manifest, relative ones start at its folder)"
             ) from None
         except PermissionError:
             raise InvalidInput(f"{location}: may not be read; give the gateway permission") from None

@@ -95,7 +95,7 @@ class HttpSpecSource(SpecSource):
                 continue
             except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
                 raise translated(error, location) from error
-        raise Unavailable(f"{location}: no connection to the host")
+        raise Unavailable(f"{location}: no connection to the host; check the URL, and that its server is running")
 
     async def _get(
         self, client: httpx.AsyncClient, url: httpx.URL, address: str, location: str

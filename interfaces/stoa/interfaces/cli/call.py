@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pydantic_core
 
+from stoa.domain.errors import NotAuthenticated
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Invocation
 from stoa.domain.money import to_json_number
@@ -55,6 +56,9 @@ async def call(
                 consumer="stoa-cli",
             )
         )
+    if isinstance(outcome.error, NotAuthenticated) and outcome.error.is_missing:
+        hint = f"{outcome.error.message}: call with --role ROLE --tenant TENANT, or set STOA_TOKEN"
+        raise NotAuthenticated(hint, is_missing=True)
     if outcome.error is not None:
         raise outcome.error
     result = outcome.result

@@ -1,5 +1,7 @@
 """What several commands need: a gateway with its catalogue loaded, tables, and development tokens."""
 
+import errno
+import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from stoa.interfaces.bootstrap import CommandLine, Identity, build_container
 from stoa.interfaces.settings import Settings
 
 TOKEN_LIFETIME_SECONDS = 12 * 3600
+NO_CATALOGUE = "name a folder of manifests with --catalogue or CATALOGUE_PATH"
 
 
 @asynccontextmanager
@@ -46,6 +49,22 @@ async def development_token(container: AsyncContainer, role: str, tenant: str | 
         raise InvalidInput("tokens are made by the dev issuer only; set IDENTITY_PROVIDER=dev-issuer")
     subject = f"{role}@{tenant}" if tenant else role
     return issuer.issue(subject=subject, tenant=tenant, roles=frozenset({role}), lifetime_seconds=lifetime_seconds)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address. Raises InvalidInput."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as caught:
+        listener.close()
+        if caught.errno == errno.EADDRINUSE:
+            message = f"address already in use: port {port} of {host}; choose another with --port"
+        else:
+            message = f"cannot listen on port {port} of {host}; choose others with PORT and HOST"
+        raise InvalidInput(message) from caught
+    return listener
 
 
 def arguments_of(arguments: Sequence[str]) -> JsonObject:

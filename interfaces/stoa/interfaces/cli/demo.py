@@ -19,16 +19,14 @@ import httpx
 import uvicorn
 from dishka import AsyncContainer
 from rich.panel import Panel
-from rich.syntax import Syntax
 
 from stoa.application.gateway import Gateway
 from stoa.application.memory.ids import UuidFactory
-from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Severity
 from stoa.domain.json_value import JsonObject
 from stoa.domain.money import to_decimal
 from stoa.interfaces.bootstrap import CommandLine, Metering, build_container
-from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, console, development_token, table
+from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, console, development_token, listen, table
 from stoa.interfaces.demo.catalogue_files import write_catalogue
 from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
 from stoa.interfaces.http.guard import AsgiApp, Guard
@@ -58,10 +56,10 @@ async def demo(*, port: int | None = None, once: bool = False) -> int:
     with tempfile.TemporaryDirectory(prefix="stoa-demo-") as catalogue:
         overrides: dict[str, Any] = {} if port is None else {"port": port}
         settings = Settings(catalogue_path=(catalogue,), **overrides)
-        gateway_socket = _listen(settings.host, settings.port)
+        gateway_socket = listen(settings.host, settings.port)
         settings = settings.model_copy(update={"port": gateway_socket.getsockname()[1]})
         os.environ.setdefault(_BILLING_SECRET, BILLING_API_KEY)
-        upstream_socket = _listen("127.0.0.1", 0)
+        upstream_socket = listen("127.0.0.1", 0)
         async with _serving(build_upstream(), upstream_socket):  # type: ignore[arg-type]  # quart's names for the same shapes
             write_catalogue(Path(catalogue), f"http://127.0.0.1:{upstream_socket.getsockname()[1]}")
             container = build_container(settings, CommandLine())
@@ -70,7 +68,7 @@ async def demo(*, port: int | None = None, once: bool = False) -> int:
                 tokens = await _introduce(container, settings)
                 succeeded = await _make_one_call(container, settings, tokens["tenant-admin", "team-alpha"])
                 if not once:
-                    console().print("The gateway is running; press Ctrl-C to stop it.")
+                    console().print("The gateway is running; press Ctrl-C to stop it. In another terminal: stoa usage")
                     await server.wait_until_stopped()
     return 0 if succeeded else 1
 
@@ -117,17 +115,6 @@ async def _serving(app: AsgiApp, listener: socket.socket) -> AsyncGenerator[_Ser
     finally:
         server.should_exit = True
         await running
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as caught:
-        listener.close()
-        raise InvalidInput(f"port {port} of {host} is in use; choose another with --port") from caught
-    return listener
 
 
 async def _introduce(container: AsyncContainer, settings: Settings) -> dict[tuple[str, str | None], str]:
@@ -199,7 +186,7 @@ async def _make_one_call(container: AsyncContainer, settings: Settings, token: s
     answer = response.json()
     out = console()
     out.print("\n[bold]One call through MCP[/bold]: crm-search as tenant-admin of team-alpha")
-    out.print(Syntax(json.dumps(answer.get("result", answer), indent=2), "json", word_wrap=True))
+    out.print(json.dumps(answer.get("result", answer), indent=2, ensure_ascii=False), soft_wrap=True, markup=False)
     metering = await container.get(Metering)
     event = next(event for event in metering.log.events() if event.request_id == request_id)
     out.print(

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from stoa.interfaces.bootstrap import start_logging
+from stoa.interfaces.cli.common import NO_CATALOGUE, listen
 from stoa.interfaces.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -37,6 +39,9 @@ def serve(*, catalogue: list[Path] | None = None, port: int | None = None, worke
     if port is not None:
         os.environ["PORT"] = str(port)
     settings = Settings()
+    listen(settings.host, settings.port).close()  # one line before the log begins; uvicorn's comes in the middle of it
+    if not settings.catalogue_path:
+        print(f"stoa: no tools: {NO_CATALOGUE}", file=sys.stderr)
     _allow_connections()
     signal.signal(signal.SIGTERM, _end)
     config = uvicorn.Config(

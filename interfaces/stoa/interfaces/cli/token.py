@@ -2,6 +2,7 @@
 
 import sys
 
+from stoa.domain.identity import ROLE_SCOPES
 from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, development_token, open_container
 from stoa.interfaces.settings import Settings
 
@@ -18,5 +19,11 @@ async def token(*, role: str, tenant: str | None = None, lifetime: int = TOKEN_L
     lifetime
         Seconds until it expires.
     """
+    if role not in ROLE_SCOPES:
+        known = ", ".join(ROLE_SCOPES)
+        print(
+            f"stoa: the default policy knows no role {role!r} and will refuse its calls; it knows {known}",
+            file=sys.stderr,
+        )
     async with open_container(Settings()) as container:
         sys.stdout.write(await development_token(container, role, tenant, lifetime) + "\n")

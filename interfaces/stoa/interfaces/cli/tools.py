@@ -1,10 +1,14 @@
 """`stoa tools`: the operator's view of the catalogue, with what is wrong in it."""
 
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from stoa.application import refresh_catalogue
 from stoa.domain.finding import Severity
 from stoa.domain.tool import RestBinding
-from stoa.interfaces.cli.common import console, open_gateway, table
+from stoa.interfaces.cli.common import NO_CATALOGUE, console, open_gateway, table
 
 
 async def tools(*, catalogue: list[Path] | None = None) -> int:
@@ -15,7 +19,7 @@ async def tools(*, catalogue: list[Path] | None = None) -> int:
     catalogue
         Manifest file or folder; may be given several times. Replaces CATALOGUE_PATH.
     """
-    async with open_gateway(catalogue or []) as (gateway, _):
+    async with _quiet_log(), open_gateway(catalogue or []) as (gateway, _):
         listed = sorted(gateway.registry.catalogue.tools.values(), key=lambda tool: (tool.tenant or "", tool.name))
         findings = gateway.catalogue.findings
     rows = [
@@ -29,6 +33,19 @@ async def tools(*, catalogue: list[Path] | None = None) -> int:
         for tool in listed
     ]
     console().print(table(f"{len(rows)} tools", ["tenant", "tool", "needs", "calls", "what it does"], rows))
+    if not rows and not findings:
+        console(to_stderr=True).print(f"stoa: no manifests found: {NO_CATALOGUE}", markup=False)
     for finding in findings:
         console(to_stderr=True).print(str(finding), markup=False)
     return int(any(finding.severity is Severity.ERROR for finding in findings))
+
+
+@asynccontextmanager
+async def _quiet_log() -> AsyncGenerator[None]:
+    """The findings are printed below the table; in the log they would be read twice."""
+    log = logging.getLogger(refresh_catalogue.__name__)
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
