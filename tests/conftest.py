@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from tests.live.servers import Redis, running
 from tests.services import redis_in_process
 
@@ -18,6 +18,10 @@ settings.register_profile(
     "fixed", derandomize=True, deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("search", parent=settings.get_profile("fixed"), derandomize=False, max_examples=1000)
+# Few examples, and none made smaller: whether a mutant is noticed is all that tools/mutants.py asks.
+settings.register_profile(
+    "mutation", parent=settings.get_profile("fixed"), max_examples=30, phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 

@@ -1,34 +1,133 @@
-"""Errors: stable codes and messages that are safe to show."""
+"""Errors: stable codes, and messages that are safe to show and say what to do."""
+
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
-from stoa.domain.errors import InvalidArguments, QuotaExceeded, StoaError, Violation
-from stoa.domain.invocation import BearerToken
+from stoa.domain import errors
+from stoa.domain.errors import StoaError
+from stoa.domain.policy import Decision
+from stoa.domain.rate_limit import LimitVerdict
+
+CODES = {
+    "StoaError": "internal",
+    "InvalidInput": "invalid_input",
+    "InvalidArguments": "invalid_arguments",
+    "InvalidState": "invalid_request_state",
+    "TaskNotFound": "task_not_found",
+    "TaskChanged": "task_changed",
+    "ClientCannot": "client_cannot",
+    "ClientRefused": "client_refused",
+    "NotAuthenticated": "not_authenticated",
+    "NotPermitted": "not_permitted",
+    "QuestionRefused": "question_refused",
+    "UpstreamAccessDenied": "upstream_access_denied",
+    "ToolNotFound": "tool_not_found",
+    "ResourceNotFound": "resource_not_found",
+    "PromptNotFound": "prompt_not_found",
+    "QuotaExceeded": "rate_limited",
+    "BudgetExhausted": "budget_exhausted",
+    "Unavailable": "unavailable",
+    "SessionsFull": "sessions_full",
+    "SharedStateUnavailable": "shared_state_unavailable",
+    "IdentityUnavailable": "identity_unavailable",
+    "PolicyUnavailable": "policy_unavailable",
+    "LimiterUnavailable": "limiter_unavailable",
+    "BudgetUnavailable": "budget_unavailable",
+    "MeteringUnavailable": "metering_unavailable",
+    "PublisherUnavailable": "publisher_unavailable",
+    "TasksUnavailable": "tasks_unavailable",
+    "TaskInterrupted": "task_interrupted",
+    "BackendUnavailable": "backend_unavailable",
+    "BackendTimedOut": "backend_timeout",
+    "BackendSpokeNonsense": "backend_protocol_error",
+    "ResourceUnreadable": "resource_unreadable",
+    "ContentUnavailable": "content_unavailable",
+}
+"""Programs compare them: one that changes breaks somebody."""
 
 
-def _tree(kind):
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _tree(child)
+def _tree(kind: type[StoaError]) -> list[type[StoaError]]:
+    return [kind, *(one for child in kind.__subclasses__() for one in _tree(child))]
 
 
-def test_every_error_has_a_code_of_its_own():
-    kinds = [kind for kind in _tree(StoaError) if kind.__module__ == "stoa.domain.errors"]
-    codes = [kind.code for kind in kinds]
-    assert len(set(codes)) == len(codes) > 10
+def test_every_error_has_its_own_code_which_stays() -> None:
+    kinds = [kind for kind in _tree(StoaError) if kind.__module__ == errors.__name__]
+    assert {kind.__name__: kind.code for kind in kinds} == CODES
+    assert len(set(CODES.values())) == len(CODES)
 
 
-def test_violations_are_told_with_their_place():
-    error = InvalidArguments([Violation("", "an object"), Violation("/a~1b", "a number")])
+MESSAGES: list[tuple[StoaError, str]] = [
+    (StoaError("no"), "no"),
+    (errors.InvalidState(), "Invalid or expired requestState"),
+    (errors.TaskNotFound(), "Unknown or expired task"),
+    (errors.TaskChanged(), "The task has changed meanwhile; ask for it again"),
+    (errors.ClientCannot(["roots", "sampling"]), "The client must support roots, sampling for this call"),
+    (errors.ClientRefused("who"), "The client did not answer the question 'who' as it has to"),
+    (errors.NotPermitted(Decision(False, "not on Sundays")), "Not permitted: not on Sundays"),
+    (errors.QuestionRefused("too often"), "The client may not be asked: too often"),
+    (errors.ToolNotFound("x"), "Unknown tool: x"),
+    (errors.ResourceNotFound("x"), "Unknown resource: x"),
+    (errors.PromptNotFound("x"), "Unknown prompt: x"),
+    (errors.QuotaExceeded("caller", 1.25), "Rate limit exceeded (caller); retry in 1.2 s"),
+    (
+        errors.BudgetExhausted("acme", datetime(2026, 12, 1, tzinfo=UTC), 60.0),
+        "The monthly budget of acme does not suffice for this call; a new one begins on 2026-12-01",
+    ),
+    (errors.SessionsFull(), "The server cannot open more sessions at the moment"),
+    (errors.SharedStateUnavailable(), "The gateway cannot reach its sessions at the moment"),
+    (errors.BudgetUnavailable(), "Budgets cannot be checked at the moment"),
+    (
+        errors.TaskInterrupted(),
+        (
+            "The gateway stopped before this call ended, and does not repeat it: it may have taken effect in part. "
+            "Look what it did before you call the tool again"
+        ),
+    ),
+    (errors.ResourceUnreadable(errors.ToolNotFound("x")), "Unknown tool: x"),
+]
+
+
+@pytest.mark.parametrize(("error", "message"), MESSAGES, ids=lambda one: type(one).__name__)
+def test_what_an_error_says_to_people(error: StoaError, message: str) -> None:
+    assert error.message == str(error) == message
+    assert error.args == (message,)
+
+
+def test_violations_are_told_with_their_place() -> None:
+    violations = [errors.Violation("", "an object"), errors.Violation("/a~1b", "a number")]
+    error = errors.InvalidArguments(violations)
     assert error.message == str(error) == "Invalid arguments: (root): an object; /a~1b: a number"
+    assert error.violations == tuple(violations)
 
 
-def test_a_quota_says_when_to_come_back():
-    error = QuotaExceeded("caller", 1.25)
-    assert "retry in 1.2 s" in error.message
-    assert error.retry_after_seconds == 1.25
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [("tool", errors.ToolNotFound), ("resource", errors.ResourceNotFound), ("prompt", errors.PromptNotFound)],
+)
+def test_what_is_not_found_is_called_by_its_kind(kind: Any, error: type[errors.ToolNotFound]) -> None:
+    found = errors.not_found(kind, "memo://ant")
+    assert type(found) is error
+    assert (found.kind, found.name, found.message) == (kind, "memo://ant", f"Unknown {kind}: memo://ant")
 
 
-@pytest.mark.parametrize("show", [repr, str, "{}".format])
-def test_a_bearer_token_does_not_show(show):
-    assert "hunter2" not in show(BearerToken("hunter2"))
+def test_errors_carry_what_the_doors_need() -> None:
+    decision, verdict = Decision(False, "no"), LimitVerdict(False, None)
+    quota = errors.QuotaExceeded("tool", 2.5, verdict)
+    assert (quota.limit_name, quota.retry_after_seconds, quota.verdict) == ("tool", 2.5, verdict)
+    assert errors.QuotaExceeded("tool", 2.5).verdict is None
+    budget = errors.BudgetExhausted("acme", datetime(2026, 12, 1, tzinfo=UTC), 60.0)
+    assert (budget.limit_name, budget.retry_after_seconds, budget.verdict) == ("budget", 60.0, None)
+    assert errors.NotPermitted(decision).decision is decision
+    assert errors.QuestionRefused("no", decision).decision is decision
+    assert errors.QuestionRefused("no").decision is None
+    assert errors.ClientCannot(["roots"]).missing == ("roots",)
+    reason = errors.BackendTimedOut("late")
+    assert errors.ResourceUnreadable(reason).reason is reason
+
+
+def test_no_credential_and_a_wrong_one_are_told_apart() -> None:
+    assert errors.NotAuthenticated("no token", is_missing=True).is_missing is True
+    assert errors.NotAuthenticated("bad token").is_missing is False
+    assert errors.NotAuthenticated("bad token").message == "bad token"

@@ -1,5 +1,8 @@
 """Principals: what roles imply, which tenant they look at, and keys that tell them apart."""
 
+import hashlib
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +121,46 @@ def test_half_a_surrogate_pair_in_a_role_does_no_harm():
 def test_a_principal_cannot_be_changed(principal):
     with pytest.raises(ValidationError):
         principal.tenant = "acme"
+
+
+def test_keys_are_digests_that_do_not_change_from_one_release_to_the_next():
+    """Counters, sessions and tasks are kept under them by replicas of other versions."""
+    ann = Principal.of("ann", tenant="acme", roles=["viewer"], client="app", issuer="https://issuer.example")
+    identity = ["https://issuer.example", "ann", "app"]
+    assert ann.identity_key == hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    rights = [ann.identity_key, "acme", ["viewer"], ["stoa:read"]]
+    assert ann.authorization_key == hashlib.sha256(json.dumps(rights).encode()).hexdigest()
+
+
+def test_rights_have_one_key_in_whatever_order_they_came():
+    names = [f"r{number}" for number in range(50)]
+    one, other = (
+        Principal(subject="a", roles=frozenset(order), scopes=frozenset(order)) for order in (names, names[::-1])
+    )
+    assert one.authorization_key == other.authorization_key
+    digest = hashlib.sha256(json.dumps([one.identity_key, None, sorted(names), sorted(names)]).encode()).hexdigest()
+    assert one.authorization_key == digest
+
+
+def test_the_most_powerful_role_stands_first():
+    assert list(ROLE_SCOPES) == ["cpi-admin", "tenant-admin", "devops", "viewer"]
+
+
+@given(principals())
+def test_a_principal_of_roles_holds_them_and_what_they_imply(principal):
+    again = Principal.of(
+        principal.subject,
+        tenant=principal.tenant,
+        roles=iter(principal.roles),
+        client=principal.client,
+        issuer=principal.issuer,
+    )
+    assert again == principal
+    assert again.scopes == scopes_of(principal.roles)
+
+
+def test_a_caller_has_a_name():
+    with pytest.raises(ValidationError, match="subject"):
+        Principal(subject="")
+    assert Principal(subject="a").subject == "a"
+    assert Principal.of("a") == Principal(subject="a")

@@ -3,13 +3,15 @@
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from tests.strategies import EXACT_MICRO_UNITS, metering_events
 
-from stoa.domain.metering import MeteringEvent, Status
+from stoa.domain.metering import CHARGED, NO_TENANT, NO_USER, MeteringEvent, Status
 from stoa.domain.money import MicroUnits, from_decimal, to_decimal, to_json_number
 
 AMOUNTS = st.integers(0, EXACT_MICRO_UNITS).map(MicroUnits)
@@ -87,3 +89,62 @@ def test_money_is_never_rounded_in_silence(units: Decimal) -> None:
     assert isinstance(exponent, int)
     mantissa = int("".join(map(str, digits))) * (-1 if sign else 1)
     assert amount * 10 ** max(-exponent - 6, 0) == mantissa * 10 ** max(exponent + 6, 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("event_id", ["e"], [""]),
+        ("tenant", ["-", "x" * 64], ["", "x" * 65]),
+        ("consumer", ["", "x" * 128], ["x" * 129]),
+        ("user_id", ["-", "x" * 300], [""]),
+        ("tool", ["t", "x" * 128], ["", "x" * 129]),
+        ("latency_ms", [0, 10**9], [-1]),
+        ("timestamp", [datetime(2026, 1, 1, tzinfo=UTC)], [datetime(2026, 1, 1)]),  # noqa: DTZ001
+        ("status", list(Status), ["ok"]),
+    ],
+)
+def test_the_bounds_of_an_event(field: str, good: list[Any], bad: list[Any]) -> None:
+    for value in good:
+        assert getattr(MeteringEvent.model_validate({**dict(EVENT), field: value}), field) == value
+    for value in bad:
+        with pytest.raises(ValidationError, match=field):
+            MeteringEvent.model_validate({**dict(EVENT), field: value})
+
+
+def test_the_words_for_how_a_call_ended_are_the_published_ones() -> None:
+    assert {status.name: status.value for status in Status} == {
+        name: name.lower()
+        for name in (
+            *("SUCCESS", "ERROR", "TIMEOUT", "RATE_LIMITED", "UNAUTHORIZED", "INVALID"),
+            *("CANCELLED", "INPUT_REQUIRED"),
+        )
+    }
+    assert {Status.SUCCESS, Status.ERROR, Status.TIMEOUT, Status.CANCELLED} == CHARGED
+
+
+def test_nobody_stands_in_an_event_as_a_dash() -> None:
+    assert (NO_TENANT, NO_USER) == ("-", "-")
+
+
+def test_cost_is_cost_units_in_json_and_micro_units_in_memory() -> None:
+    assert EVENT.model_dump()["cost_units"] == 1012
+    assert json.loads(EVENT.model_dump_json())["cost_units"] == 0.001012
+    assert EVENT.model_dump(mode="json")["cost_units"] == 0.001012
+
+
+@pytest.mark.parametrize("line", ["[1]", "{}", '{"cost_units": true}', '{"cost_units": "1"}', '"x"'])
+def test_what_is_no_event_is_told_what_it_lacks(line: str) -> None:
+    with pytest.raises(ValueError, match=r"^not a metering event: a JSON object with the number cost_units$"):
+        MeteringEvent.from_json(line)
+
+
+def test_a_cost_may_be_written_as_a_whole_number() -> None:
+    line = EVENT.model_dump_json().replace("0.001012", "3")
+    assert MeteringEvent.from_json(line).cost_units == 3_000_000
+
+
+def test_the_published_schema_says_what_each_field_means() -> None:
+    described = MeteringEvent.model_json_schema()["properties"]
+    assert described["latency_ms"]["description"] == "From the request's arrival to its end, in milliseconds."
+    assert described["cost_units"]["description"]

@@ -79,7 +79,7 @@ def validator(schema: Any) -> Any:
 
 
 @given(SCHEMAS)
-@settings(max_examples=150)
+@settings(max_examples=3 * settings.default.max_examples)
 def test_a_portable_schema_has_only_what_every_client_takes(schema: Any) -> None:
     made = portable(schema)
     validator(made)
@@ -95,7 +95,7 @@ def test_a_portable_schema_has_only_what_every_client_takes(schema: Any) -> None
 
 
 @given(SCHEMAS, st.dictionaries(NAMES, VALUES, max_size=3))
-@settings(max_examples=200)
+@settings(max_examples=4 * settings.default.max_examples)
 def test_what_the_original_accepts_the_portable_one_accepts_too(schema: Any, value: Any) -> None:
     if validator(schema).is_valid(value):
         assert validator(portable(schema)).is_valid(value)
@@ -108,7 +108,7 @@ def test_a_portable_schema_is_its_own_portable_form(schema: Any) -> None:
 
 
 @given(SCHEMAS, st.dictionaries(NAMES, VALUES | st.none(), max_size=3))
-@settings(max_examples=150)
+@settings(max_examples=3 * settings.default.max_examples)
 def test_writing_references_out_accepts_no_less(schema: Any, value: Any) -> None:
     made = inlined(schema)
     assert "$ref" not in json.dumps(made)

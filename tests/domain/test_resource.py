@@ -10,9 +10,9 @@ from tests.strategies import operations, prompts, raw_answers, resources, tool_r
 
 from stoa.domain.errors import ResourceNotFound
 from stoa.domain.operation import Access
-from stoa.domain.prompt import Prompt
-from stoa.domain.resource import Resource
-from stoa.domain.result import EmbeddedResource, RawAnswer, TextContent, ToolResult
+from stoa.domain.prompt import Prompt, PromptArgument
+from stoa.domain.resource import Resource, is_base64
+from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, RawAnswer, TextContent, ToolResult
 from stoa.domain.tool import LocalBinding, Tool
 
 BINDING = LocalBinding(function="f")
@@ -91,3 +91,129 @@ def test_two_arguments_of_a_prompt_have_different_names():
 def test_a_tool_a_prompt_and_their_keys_can_have_one_name():
     assert str(Tool(name="ant", binding=BINDING).key) == "global/ant"
     assert str(Prompt(name="ant", binding=BINDING, tenant="acme").key) == "acme/prompt:ant"
+
+
+@pytest.mark.parametrize("name", ["a:b", "A9+.-:!~", "memo://ant", "memo:" + "x" * 2043])
+def test_an_absolute_uri_names_a_resource(name):
+    assert resource(name).name == name
+    for wrong in (
+        f" {name}",
+        f"{name}\n",
+        f"9{name}",
+        name.replace(":", ""),
+        name.partition(":")[0] + ":",
+        f"{name}\x7f",
+    ):
+        with pytest.raises(ValidationError):
+            resource(wrong)
+
+
+def test_a_uri_is_not_longer_than_clients_send():
+    with pytest.raises(ValidationError, match="2048"):
+        resource("memo:" + "x" * 2044)
+
+
+def test_a_template_takes_the_strings_of_its_variables_unless_its_schema_says_otherwise():
+    one = resource("memo://{a}/{b}")
+    assert one.input_schema == {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
+        "required": ["a", "b"],
+        "additionalProperties": False,
+    }
+    own = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    assert resource("memo://{a}", input_schema=own).input_schema == own
+
+
+def test_a_resource_matches_its_own_uri_and_a_template_those_that_fit():
+    assert resource().match("memo://ant") == {}
+    assert resource().match("memo://bee") is None
+    assert resource("memo://{a}").match("memo://bee") == {"a": "bee"}
+    assert resource("memo://{a}").match("memo://bee/x") is None
+
+
+def test_values_are_proposed_for_variables_of_the_template_only():
+    completions = {"a": ("x", "y")}
+    assert resource("memo://{a}", completions=completions).completions == completions
+    with pytest.raises(ValidationError, match="completions for b, c, which is no variable of the URI template"):
+        resource("memo://{a}", completions={"c": (), "b": (), "a": ()})
+    with pytest.raises(ValidationError, match="completions for a, which"):
+        resource(completions=completions)
+
+
+def test_a_size_is_not_negative():
+    assert [resource(size=size).size for size in (None, 0, 5)] == [None, 0, 5]
+    with pytest.raises(ValidationError, match="size"):
+        resource(size=-1)
+
+
+@pytest.mark.parametrize(("status", "is_gone"), [("404 Not Found", True), ("410 Gone", True), ("403 No", False)])
+def test_a_back_end_that_has_no_such_thing_means_not_found(status, is_gone):
+    answer = RawAnswer(b"no", "text/plain", is_error=True, status=status)
+    if is_gone:
+        with pytest.raises(ResourceNotFound) as unknown:
+            resource().contents(answer, "memo://x")
+        assert unknown.value.name == "memo://x"
+    else:
+        assert resource().contents(answer, "memo://x") == ToolResult.error(f"{status}\nno")
+    fine = RawAnswer(b"no", "text/plain", status=status)
+    assert resource().contents(fine, "memo://x").content == (EmbeddedResource("memo://x", "text/plain", text="no"),)
+
+
+PARTS = [
+    (TextContent("a"), EmbeddedResource("memo://x", "text/markdown", text="a")),
+    (ImageContent("AAAA", "image/png"), EmbeddedResource("memo://x", "image/png", blob="AAAA")),
+    (AudioContent("AAAA", "audio/wav"), EmbeddedResource("memo://x", "audio/wav", blob="AAAA")),
+    (EmbeddedResource("own://y", "a/b", "t"), EmbeddedResource("own://y", "a/b", "t")),
+    (EmbeddedResource("own://y", None, blob="AAAA"), EmbeddedResource("own://y", "text/markdown", blob="AAAA")),
+    (EmbeddedResource("", None, "t"), EmbeddedResource("memo://x", "text/markdown", "t")),
+]
+
+
+def test_every_block_becomes_contents_of_the_uri_that_was_read_unless_it_names_its_own():
+    result = ToolResult(tuple(part for part, _ in PARTS))
+    contents = resource(mime_type="text/markdown").contents(result, "memo://x").content
+    assert contents == tuple(expected for _, expected in PARTS)
+
+
+def test_no_answer_is_an_empty_text_and_an_error_stays_one():
+    assert resource(mime_type="text/plain").contents(ToolResult(()), "memo://x").content == (
+        EmbeddedResource("memo://x", "text/plain", text=""),
+    )
+    failed = ToolResult.error("no")
+    assert resource().contents(failed, "memo://x") is failed
+
+
+def test_the_type_of_what_a_back_end_sends_is_its_own_else_the_manifests():
+    typed = resource(mime_type="text/markdown")
+    for media_type, expected in (("text/csv", "text/csv"), ("", "text/markdown")):
+        (block,) = typed.contents(RawAnswer(b"a", media_type), "memo://x").content
+        assert block == EmbeddedResource("memo://x", expected, text="a")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [("", True), ("AAAA", True), ("+/8=", True), *((text, False) for text in ("A", "AA A", "ä", "-_8="))],
+)
+def test_base64_is_padded_and_has_nothing_else_in_it(text, is_one):
+    assert is_base64(text) is is_one
+
+
+def test_a_prompts_schema_describes_its_arguments():
+    arguments = ({"name": "a", "description": "what", "required": True}, PromptArgument(name="b"))
+    prompt = Prompt.model_validate({"name": "p", "binding": BINDING, "arguments": arguments})
+    assert prompt.input_schema == {
+        "type": "object",
+        "properties": {"a": {"type": "string", "description": "what"}, "b": {"type": "string"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    assert Prompt(name="p", binding=BINDING).input_schema["properties"] == {}
+    assert Prompt(name="p", binding=BINDING, input_schema={"type": "object"}).input_schema["required"] == []
+
+
+def test_two_arguments_with_one_name_are_told():
+    with pytest.raises(ValidationError, match="two arguments have the same name"):
+        Prompt(name="p", binding=BINDING, arguments=({"name": "a"}, {"name": "b"}, {"name": "a"}))
+    with pytest.raises(ValidationError):
+        Prompt.model_validate("no object")

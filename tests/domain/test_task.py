@@ -1,5 +1,6 @@
 """What a task may become, whatever happens to it in whatever order."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoa.domain.identity import Principal
-from stoa.domain.task import MESSAGE_LIMIT, Task, TaskError, TaskStatus, Work
+from stoa.domain.task import MESSAGE_LIMIT, TERMINAL, Task, TaskError, TaskStatus, Work
 
 ANN = Principal.of("ann", tenant="acme", roles=["viewer"])
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -102,3 +103,73 @@ def test_ids_are_long_and_never_the_same() -> None:
     ids = {begun().id for _ in range(100)}
     assert len(ids) == 100
     assert all(len(one) >= 43 and one.isascii() for one in ids)
+
+
+def test_a_task_begins_as_its_work_and_its_owner_say() -> None:
+    work = Work(tool="dig", arguments={"n": 1})
+    answers = {"a": 1}
+    task = Task.begin(work, ANN, START, 30.0, answers)
+    assert (task.owner, task.tenant, task.tool, task.work) == (ANN.identity_key, "acme", "dig", work)
+    assert (task.created_at, task.updated_at) == (START, START)
+    assert (task.answers, task.questions) == ({"a": 1}, {})
+    assert task.answers is not answers
+    assert task.lease_until == START + timedelta(seconds=30)
+    assert task.expires_at == START + timedelta(hours=1)
+    assert begun().answers == {}
+
+
+def test_the_words_for_how_a_task_stands_are_the_protocols() -> None:
+    assert {status.name: status.value for status in TaskStatus} == {
+        name: name.lower() for name in ("WORKING", "INPUT_REQUIRED", "COMPLETED", "FAILED", "CANCELLED")
+    }
+    assert {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED} == TERMINAL
+    assert MESSAGE_LIMIT == 1000
+
+
+def test_a_task_without_a_lease_is_not_abandoned_and_neither_is_one_that_is_over() -> None:
+    late = START + timedelta(days=1)
+    assert not replace(begun(), lease_until=None).is_abandoned(late)
+    assert not replace(begun(), status=TaskStatus.FAILED).is_abandoned(late)
+
+
+def test_a_renewed_task_has_a_lease_from_now_on_and_its_newest_message() -> None:
+    later = START + timedelta(seconds=5)
+    task = begun().renewed(later, 40, "half")
+    assert (task.lease_until, task.message, task.updated_at) == (later + timedelta(seconds=40), "half", later)
+    again = task.renewed(later + timedelta(seconds=1), 40, "half")
+    assert (again.updated_at, again.message) == (later, "half")
+    gone = again.renewed(later + timedelta(seconds=2), 40, None)
+    assert (gone.message, gone.updated_at) == (None, later + timedelta(seconds=2))
+
+
+def test_a_task_that_asks_waits_without_a_message_and_goes_on_with_a_new_lease() -> None:
+    later = START + timedelta(seconds=5)
+    waiting = begun(answers={"b": 0}).renewed(START, 30, "half").asked({"a": {"m": 1}, "b": {"m": 2}}, later)
+    assert (waiting.status, waiting.questions) == (TaskStatus.INPUT_REQUIRED, {"a": {"m": 1}})
+    assert (waiting.message, waiting.lease_until, waiting.updated_at) == (None, None, later)
+    answered = waiting.answered({"a": 5}, later + timedelta(seconds=1))
+    assert (answered.answers, answered.questions) == ({"b": 0, "a": 5}, {})
+    assert answered.updated_at == later + timedelta(seconds=1)
+    on = answered.resumed(later + timedelta(seconds=2), 40)
+    assert (on.status, on.updated_at) == (TaskStatus.WORKING, later + timedelta(seconds=2))
+    assert on.lease_until == later + timedelta(seconds=42)
+    assert (waiting.asked({"c": {}}, later), begun().resumed(later, 1).version) == (waiting, 1)
+
+
+def test_the_end_of_a_task_is_what_came_of_it() -> None:
+    later = START + timedelta(seconds=5)
+    running = begun().renewed(START, 30, "half")
+    done, failed, gone = (
+        running.completed({"content": [1]}, later),
+        running.failed(TaskError(-1, "n" * 2000, {"x": 1}), later),
+        running.cancelled(later),
+    )
+    assert (done.status, done.result, done.error, done.message) == (TaskStatus.COMPLETED, {"content": [1]}, None, None)
+    assert (failed.status, failed.result, failed.message) == (TaskStatus.FAILED, None, "n" * MESSAGE_LIMIT)
+    assert failed.error == TaskError(-1, "n" * 2000, {"x": 1})
+    assert (gone.status, gone.result, gone.error, gone.message) == (TaskStatus.CANCELLED, None, None, None)
+    for end in (done, failed, gone):
+        assert end.is_over
+        assert (end.work, end.questions, end.answers, end.lease_until, end.updated_at) == (None, {}, {}, None, later)
+        assert end.version == running.version + 1
+    assert not running.is_over

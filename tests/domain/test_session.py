@@ -1,0 +1,25 @@
+"""What a session hears of."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.strategies import few_tenants, principals
+
+from stoa.domain.dialogue import NO_CAPABILITIES
+from stoa.domain.identity import Principal, TenantId
+from stoa.domain.session import Session
+
+owners = st.none() | few_tenants
+
+
+@given(principals(), owners)
+def test_a_session_hears_of_what_its_caller_may_notice(principal: Principal, owner: TenantId | None) -> None:
+    session = Session(
+        "id",
+        principal.identity_key,
+        "2025-11-25",
+        NO_CAPABILITIES,
+        hears_only=principal.tenant,
+        hears_all=principal.is_platform_admin,
+    )
+    assert session.hears_of(owner) == principal.hears_of(owner)
+    assert principal.hears_of(owner) == (owner in {None, principal.tenant} or "stoa:admin" in principal.scopes)
