@@ -1,9 +1,9 @@
 """Mutation testing: changes one thing in a module, runs the tests that reach it, and counts who notices.
 
 The mutations are mutmut's. Its runner mutates undecorated functions only and wraps them, which leaves out what most of
-the domain is: fields, constraints, constants, properties, validators. So this is a runner of its own. A mutant of a
-function is its code, swapped in a fork of a process that has collected the tests; any other is the module, imported
-anew in a fork of a process that has imported all else. Nothing is written to disk but the results.
+the domain is: fields, constraints, constants, properties, validators. So this is a runner of its own. Each mutant
+runs in a fork of a process that has collected the tests: that of a function is its code, swapped; any other is the
+module, imported anew together with the tests. Nothing is written to disk but the results.
 
     python tools/mutants.py domain/stoa/domain --tests tests/domain [--only budget,money] [--survivors] [--show]
 """
@@ -25,7 +25,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import coverage
 import libcst as cst
@@ -42,6 +42,8 @@ KILLED, SURVIVED, STILLBORN = "killed", "survived", "stillborn"
 _EXIT = {0: SURVIVED, 77: STILLBORN}
 _SECONDS_FOR_MODULES = 4.0
 """For a mutant outside functions, no line says which tests reach it: so much of the tests, the likeliest first."""
+_STRIDE = 8
+"""Mutants run in this order, so that what is known after a part of the run is an even sample."""
 
 
 # What is mutated.
@@ -149,14 +151,12 @@ def mutants_of(path: Path, module: str) -> Iterator[Mutant]:
     after = text[len(before) :]
     for statement in tree.body:
         own = tree.code_for_node(statement)
-        assert after.startswith(own), f"{path}: {own}"
         after = after[len(own) :]
         visitor = _Mutator(wrapper.resolve(PositionProvider))
         statement.visit(visitor)
         for begin, end, old, new in visitor.found:
             changed = deep_replace(statement, old, new)
-            assert isinstance(changed, cst.CSTNode)
-            source = f"{before}{tree.code_for_node(changed)}{after}"
+            source = f"{before}{tree.code_for_node(cast('cst.CSTNode', changed))}{after}"
             if source in seen:
                 continue
             seen.add(source)
@@ -239,7 +239,7 @@ def _forked(work: Callable[[], int], seconds: float) -> str:
 class Swapping:
     """A pytest plugin: collects the tests, measures which lines each reaches, and runs them against swapped code."""
 
-    def __init__(self, folder: Path, mutants: Iterable[Mutant], tell: Callable[[Mutant, str], None]) -> None:
+    def __init__(self, folder: Path, mutants: Sequence[Mutant], tell: Callable[[Mutant, str], None]) -> None:
         self._folder = folder
         self._mutants = mutants
         self._tell = tell
@@ -252,6 +252,7 @@ class Swapping:
         self._measure(session.items)
         if self.failed:
             return True
+        print(f"{len(session.items)} tests in {sum(self.seconds.values()):.0f} s", flush=True)
         functions: dict[tuple[str, tuple[str, int]], list[types.FunctionType]] = defaultdict(list)
         for one in gc.get_objects():
             if type(one) is types.FunctionType and one.__code__.co_filename.startswith(str(self._folder)):
@@ -259,8 +260,17 @@ class Swapping:
                 functions[code.co_filename, (code.co_qualname, code.co_firstlineno)].append(one)
         gc.freeze()
         items = {item.nodeid: item for item in session.items}
+        for path, module in dict.fromkeys((one.path, one.module) for one in self._mutants if one.functions is None):
+            same = Mutant(module, path, 0, "", "", path.read_text("utf-8"))
+            if _forked(lambda m=same: self._anew(m, session, self._near(m)), 600) != SURVIVED:
+                self.failed.append(f"{module}, imported anew as it is")
+        if self.failed:
+            return True
         for mutant in self._mutants:
             if mutant.functions is None:
+                chosen = self._near(mutant)
+                limit = 20 + 5 * sum(self.seconds[one] for one in chosen)
+                self._tell(mutant, _forked(lambda m=mutant, c=chosen: self._anew(m, session, c), limit))
                 continue
             reached = self.reach.get(str(mutant.path), {})
             ids = sorted({one for line in mutant.lines for one in reached.get(line, ())}, key=self.seconds.__getitem__)
@@ -298,6 +308,41 @@ class Swapping:
                 function.__code__ = code
         return int(any(_is_red(item) for item in items))
 
+    def _near(self, mutant: Mutant) -> list[str]:
+        """For a mutant outside functions: the tests that bear the module's name or hold for all modules, those that
+        reach its functions, and the quickest."""
+        reaching = {one for ids in self.reach.get(str(mutant.path), {}).values() for one in ids}
+
+        def rank(name: str) -> tuple[int, float]:
+            file = Path(name.partition("::")[0]).stem
+            return 0 if file in {
+                f"test_{mutant.path.stem}",
+                "test_values",
+            } else 1 if name in reaching else 2, self.seconds[name]
+
+        chosen: list[str] = []
+        left = _SECONDS_FOR_MODULES
+        for name in sorted(self.seconds, key=rank):
+            left -= self.seconds[name]
+            if left > 0 or rank(name)[0] == 0:
+                chosen.append(name)
+        return chosen
+
+    @staticmethod
+    def _anew(mutant: Mutant, session: pytest.Session, chosen: list[str]) -> int:
+        for name in [name for name in sys.modules if name.partition(".")[0] in {"stoa", "tests"}]:
+            del sys.modules[name]
+        sys.meta_path.insert(0, _Changed(mutant))
+        try:
+            importlib.import_module(mutant.module)
+        except Exception:  # noqa: BLE001
+            return 77
+        for file in dict.fromkeys(name.partition("::")[0] for name in chosen):
+            items = list(session.genitems(pytest.Module.from_parent(session, path=ROOT / file)))
+            if not items or any(_is_red(item) for item in items if item.nodeid in chosen):
+                return 1
+        return 0
+
 
 def _is_red(item: pytest.Item) -> bool:
     return any(report.failed for report in runtestprotocol(item, nextitem=None, log=False))
@@ -322,40 +367,13 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         exec(compile(self._mutant.source, str(self._mutant.path), "exec"), module.__dict__)  # noqa: S102
 
 
-def _anew(mutant: Mutant, tests: list[str]) -> int:
-    sys.meta_path.insert(0, _Changed(mutant))
-    try:
-        importlib.import_module(mutant.module)
-        importlib.import_module("tests.conftest")
-    except Exception:  # noqa: BLE001
-        return 77
-    return int(pytest.main([*PYTEST, "-x", *tests]))
-
-
-def _tests_for(mutant: Mutant, plugin: Swapping) -> list[str]:
-    """Those that reach the module's functions or bear its name, then the quickest."""
-    reaching = {one for ids in plugin.reach.get(str(mutant.path), {}).values() for one in ids}
-
-    def rank(name: str) -> tuple[int, float]:
-        is_own = Path(name.partition("::")[0]).stem == f"test_{mutant.path.stem}"
-        return 0 if is_own else 1 if name in reaching else 2, plugin.seconds[name]
-
-    chosen: list[str] = []
-    left = _SECONDS_FOR_MODULES
-    for name in sorted(plugin.seconds, key=rank):
-        left -= plugin.seconds[name]
-        if left > 0 or rank(name)[0] == 0:
-            chosen.append(name)
-    return chosen
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tests", required=True)
     parser.add_argument("--only", default="", help="modules, separated by commas")
     parser.add_argument("--survivors", action="store_true", help="leave out what the last run killed")
-    parser.add_argument("--every", type=int, default=1, help="of the mutants outside functions only each so many-th")
+    parser.add_argument("--every", type=int, default=1, help="only each so many-th mutant")
     parser.add_argument("--show", action="store_true", help="list the survivors of the last run")
     options = parser.parse_args()
     os.chdir(ROOT)
@@ -374,7 +392,12 @@ def main() -> int:
     known: dict[str, dict[str, str]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     ended = {key: one["how"] for key, one in known.items()}
     if not options.show:
-        todo = [one for one in everything if not options.survivors or ended.get(one.key, "").startswith(SURVIVED) or one.key not in ended]
+        todo = [
+            one
+            for one in everything
+            if not options.survivors or ended.get(one.key, "").startswith(SURVIVED) or one.key not in ended
+        ]
+        todo = [one for start in range(_STRIDE) for one in todo[:: options.every][start::_STRIDE]]
         print(f"{len(everything)} mutants, {len(todo)} to run; made in {time.monotonic() - begun:.0f} s", flush=True)
         done = 0
 
@@ -392,15 +415,7 @@ def main() -> int:
         if plugin.failed:
             print("tests fail without any mutant:", *plugin.failed, sep="\n  ")
             return 1
-        print(f"functions done in {time.monotonic() - begun:.0f} s", flush=True)
-        for name in [name for name in sys.modules if name.partition(".")[0] in {"stoa", "tests"}]:
-            del sys.modules[name]
-        gc.collect()
-        for mutant in [one for one in todo if one.functions is None][:: options.every]:
-            if True:
-                tests = _tests_for(mutant, plugin)
-                limit = 20 + 5 * sum(plugin.seconds[one] for one in tests)
-                tell(mutant, _forked(lambda m=mutant, t=tests: _anew(m, t), limit))
+        RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(known))
         print(f"all done in {time.monotonic() - begun:.0f} s")
     table: dict[str, Counter[str]] = defaultdict(Counter)

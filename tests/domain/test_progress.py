@@ -1,7 +1,9 @@
 """Which reports of progress go out."""
 
+import math
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,3 +40,36 @@ def test_in_any_second_at_most_ten_reports_and_the_last_go_out() -> None:
     sent = [at for at in range(0, 3_000_000_000, 7_000_000) if pace.admits(at, None, at)]
     for start in sent:
         assert sum(start <= at < start + 1_000_000_000 for at in sent) <= 10
+
+
+def test_without_an_interval_every_report_that_increases_goes_out() -> None:
+    pace = ProgressPace()
+    assert [pace.admits(value, None, 5) for value in (0.0, 0.5, 0.5, 0.25, 1)] == [True, True, False, False, True]
+
+
+def test_the_next_report_goes_out_exactly_when_the_interval_is_over() -> None:
+    pace = ProgressPace(100)
+    assert [pace.admits(value, None, now) for value, now in ((1, 7), (2, 106), (3, 107), (4, 206), (5, 207))] == [
+        True, False, True, False, True,
+    ]  # fmt: skip
+
+
+def test_a_first_report_below_zero_goes_out_at_once() -> None:
+    pace = ProgressPace(100)
+    assert pace.admits(-5, 10, 0)
+    assert not pace.admits(-4, 10, 99)
+
+
+@pytest.mark.parametrize(
+    ("progress", "total"), [(math.nan, None), (math.inf, None), (-math.inf, 1), (1, math.inf), (1, math.nan)]
+)
+def test_what_is_no_number_never_goes_out_and_counts_as_nothing(progress: float, total: float | None) -> None:
+    pace = ProgressPace(100)
+    assert not pace.admits(progress, total, 0)
+    assert pace.admits(0, 1, 0)
+
+
+def test_nothing_follows_a_report_that_goes_beyond_its_total() -> None:
+    pace = ProgressPace(100)
+    assert pace.admits(7, 5, 0)
+    assert not pace.admits(8, None, 1000)

@@ -1,9 +1,12 @@
 """Rate limits as a state machine: what any sequence of calls may obtain from it."""
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from tests.strategies import LimitedCall, limited_calls, rate_limits
 
 from stoa.domain.rate_limit import Claim, LimitVerdict, RateLimit, admissible, judge
@@ -168,3 +171,45 @@ def test_every_state_is_exact_as_a_double(calls: list[LimitedCall]) -> None:
         replay.take(call.claims)
         for claim in call.claims:
             assert replay.states.get(claim.key, 0) + claim.limit.capacity_us < 2**53
+
+
+@given(rate_limits, st.integers(0, 10**9), st.integers(-(10**9), 10**9))
+def test_admissible_is_what_is_left_and_never_less_than_nothing(limit: RateLimit, ahead: int, gap: int) -> None:
+    now = START
+    left = admissible(limit, now + gap, now)
+    replay = Replay(now)
+    replay.states = {"k": now + gap}
+    admitted = 0
+    while replay.take((Claim("tool", "k", limit),)).is_allowed:
+        admitted += 1
+    assert left == admitted <= limit.burst
+
+
+def test_the_first_of_two_equally_scarce_limits_is_named_and_of_two_refusing_ones_the_slower() -> None:
+    slow, fast = RateLimit(requests_per_minute=1, burst=2), RateLimit(requests_per_minute=60, burst=2)
+    one, other = Claim("caller", "a", slow), Claim("tenant", "b", fast)
+    states, verdict = judge([one, other], [0, 0], START)
+    assert (verdict.claim, verdict.remaining, verdict.reset_seconds) == (one, 1, 60.0)
+    assert (verdict.retry_after_seconds, list(states)) == (0.0, [START + 60_000_000, START + 1_000_000])
+    full = [START + 120_000_000, START + 2_000_000]
+    for claims, arrivals in (([one, other], full), ([other, one], full[::-1])):
+        after, refused = judge(claims, arrivals, START)
+        assert (refused.is_allowed, refused.claim, refused.remaining) == (False, one, 0)
+        assert (refused.reset_seconds, refused.retry_after_seconds) == (120.0, 60.0)
+        assert after == arrivals
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("requests_per_minute", [1, 60_000_000], [0, -1, 60_000_001]),
+        ("burst", [1, 1_000_000], [0, -1, 1_000_001]),
+        ("fail", ["share", "closed"], ["open"]),
+    ],
+)
+def test_the_bounds_of_a_limit(field: str, good: list[Any], bad: list[Any]) -> None:
+    for value in good:
+        assert getattr(RateLimit(**{"requests_per_minute": 1, field: value}), field) == value
+    for value in bad:
+        with pytest.raises(ValidationError, match=field):
+            RateLimit(**{"requests_per_minute": 1, field: value})

@@ -73,3 +73,27 @@ def test_what_has_no_structure_is_withheld(is_error):
     result = ToolResult((TextContent(SECRET),), MISSING, is_error=is_error)
     assert redact(result, ["/password"]) == ToolResult.error(WITHHELD)
     assert redact(ToolResult((TextContent(SECRET),), {"a": 1}, is_error=True), ["/a"]) == ToolResult.error(WITHHELD)
+
+
+def test_the_words_that_stand_for_what_is_hidden():
+    assert REDACTED == "[redacted]"
+    assert WITHHELD.startswith("The policy hides parts of this tool's answers, and this one has no structure")
+
+
+@pytest.mark.parametrize("pointer", ["/a~1b/c~0d", "/a~1b/*", "/*/c~0d"])
+def test_escaped_names_are_those_that_are_meant(pointer):
+    hidden = redact(ToolResult((), {"a/b": {"c~d": 1}, "a": 2}), [pointer])
+    assert hidden.structured["a/b"] == {"c~d": REDACTED}
+
+
+def test_an_escaped_tilde_before_a_one_is_no_slash():
+    value = {"~1": SECRET, "/": 2}
+    assert redact(ToolResult((), value), ["/~01"]).structured == {"~1": REDACTED, "/": 2}
+
+
+def test_every_pointer_is_heeded_and_the_rest_of_the_result_stays():
+    result = ToolResult((TextContent("x"),), [1, 2, {"a": 3}], messages=())
+    assert redact(result, ["/0", "/2/a"]) == ToolResult(
+        (TextContent('["[redacted]",2,{"a":"[redacted]"}]'),), [REDACTED, 2, {"a": REDACTED}]
+    )
+    assert redact(result, ["/00", "/3", "/-1"]).structured == result.structured

@@ -1,19 +1,24 @@
 """Shaping raw answers: whatever a back end says becomes a result that can be sent as JSON."""
 
 import base64
+import json
+from dataclasses import replace
 
 import pydantic_core
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.strategies import content_blocks, raw_answers, tool_results
 
 from stoa.domain.result import (
     BINARY_LIMIT,
     MISSING,
+    SIZE_LIMIT,
     TEXT_LIMIT,
     AudioContent,
     EmbeddedResource,
     ImageContent,
+    PromptMessage,
     RawAnswer,
     TextContent,
     ToolResult,
@@ -140,3 +145,114 @@ def test_binary_content_beyond_the_limit_is_replaced_by_a_note():
 
     assert isinstance(block, TextContent)
     assert f"{BINARY_LIMIT + 1} bytes not shown" in block.text
+
+
+def test_the_limits_are_the_documented_ones():
+    assert (TEXT_LIMIT, BINARY_LIMIT) == (262_144, 5_242_880)
+    assert len(base64.b64encode(b"x" * BINARY_LIMIT)) == SIZE_LIMIT
+
+
+@given(tool_results, st.lists(content_blocks, max_size=2))
+def test_the_size_is_the_bytes_of_what_goes_out(result, blocks):
+    def sent(block):
+        texts = [getattr(block, name, None) or "" for name in ("text", "data", "blob")]
+        return sum(len(text.encode()) for text in texts)
+
+    messages = tuple(PromptMessage("user", block) for block in blocks)
+    whole = replace(result, messages=messages)
+    assert whole.size == sum(map(sent, (*result.content, *blocks)))
+
+
+def test_half_a_character_counts_as_what_is_sent_in_its_place():
+    assert ToolResult((TextContent("\ud800"), EmbeddedResource("a:b", None, "\ud800ä"))).size == 1 + 3
+
+
+@given(raw_answers)
+def test_no_answer_is_larger_than_the_limit_says(answer):
+    assert shape(answer).size <= SIZE_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("media_type", "structured"),
+    [
+        ("application/json", {"a": 1}),
+        ("application/problem+json", {"a": 1}),
+        ("", {"a": 1}),
+        ("text/plain", MISSING),
+        ("application/jsonp", MISSING),
+        ("text/json", MISSING),
+        ("x+jsonx", MISSING),
+    ],
+)
+def test_json_is_what_says_so_or_says_nothing(media_type, structured):
+    result = shape(RawAnswer(b'{"a": 1}', media_type, status="200 OK"))
+    assert result == ToolResult((TextContent('{"a": 1}'),), structured)
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[1e999]", b"[1E999]", b"[1e+999]", b"9" * 309 + b".0", b"NaN", b"[Infinity]", b"-1e400", b"\xff"]
+)
+def test_what_json_cannot_say_is_not_structured(body):
+    assert shape(RawAnswer(body, "application/json")).structured is MISSING
+
+
+@pytest.mark.parametrize("body", [b"[1e99]", b"[1e-999]", b"[1e308]", b'["1e999"]', b"9" * 400])
+def test_large_numbers_that_json_can_say_are_structured(body):
+    assert shape(RawAnswer(body, "application/json")).structured == json.loads(body)
+
+
+def test_a_picture_that_is_text_or_nothing_is_text():
+    assert shape(RawAnswer(b"<svg/>", "image/svg+xml")).content == (TextContent("<svg/>"),)
+    assert shape(RawAnswer(b"", "audio/wav", status="204 No Content")).content == (TextContent("204 No Content"),)
+
+
+def test_a_picture_that_looks_like_text_is_a_picture():
+    assert shape(RawAnswer(b"abc", "image/png")).content == (ImageContent("YWJj", "image/png"),)
+
+
+@pytest.mark.parametrize(
+    "charset", ["utf-7", "UTF_7", "idna", "punycode", "raw_unicode_escape", "unicode-escape", "undefined"]
+)
+def test_a_codec_that_is_no_charset_is_not_used(charset):
+    assert shape(RawAnswer(b"+AGE- \\x41 a-", "text/plain", charset)).content == (TextContent("+AGE- \\x41 a-"),)
+
+
+def test_text_with_a_null_character_is_binary_unless_its_charset_explains_it():
+    assert shape(RawAnswer(b"a\x00", "text/plain")).content == (
+        EmbeddedResource("stoa://result", "text/plain", blob="YQA="),
+    )
+    assert shape(RawAnswer("ab".encode("utf-16"), "text/plain", "utf-16")).content == (TextContent("ab"),)
+    assert shape(RawAnswer(b"a\x00", "")).content[0].mime_type == "application/octet-stream"
+
+
+@pytest.mark.parametrize(("length", "is_cut"), [(TEXT_LIMIT, False), (TEXT_LIMIT + 1, True)])
+def test_text_is_cut_after_the_limit(length, is_cut):
+    note = f"\n[truncated: {length} characters, {TEXT_LIMIT} shown]" if is_cut else ""
+    for is_error in (False, True):
+        result = shape(RawAnswer(b"a" * length, "text/plain", is_error=is_error, status="500 Oops"))
+        start = "500 Oops\n" if is_error else ""
+        assert result.content == (TextContent(f"{start}{'a' * TEXT_LIMIT}{note}"),)
+
+
+def test_an_error_without_a_text_shows_its_status_alone():
+    assert shape(RawAnswer(b"", "text/plain", is_error=True, status="502 Bad")) == ToolResult.error("502 Bad")
+
+
+def test_binary_content_at_the_limit_is_shown_and_of_an_error_never():
+    (block,) = shape(RawAnswer(b"\x00" * BINARY_LIMIT, "application/zip")).content
+    assert isinstance(block, EmbeddedResource)
+    too_large = shape(RawAnswer(b"\x00" * (BINARY_LIMIT + 1), "application/zip"))
+    assert too_large == ToolResult(
+        (TextContent(f"more than {BINARY_LIMIT} bytes (application/zip, {BINARY_LIMIT + 1} bytes not shown)"),)
+    )
+    failed = shape(RawAnswer(b"\x00", "image/png", is_error=True, status="500 Oops"))
+    assert failed == ToolResult.error("500 Oops (image/png, 1 bytes not shown)")
+
+
+def test_a_byte_order_mark_in_utf_8_does_not_show():
+    result = shape(RawAnswer(b"\xef\xbb\xbf{}", "application/json"))
+    assert (result.content, result.structured) == ((TextContent("{}"),), {})
+
+
+def test_an_error_result_is_its_text():
+    assert ToolResult.error("no") == ToolResult((TextContent("no"),), MISSING, is_error=True)

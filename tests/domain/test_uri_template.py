@@ -64,3 +64,66 @@ def test_what_is_no_template_of_level_1_is_refused(text):
 def test_a_long_uri_is_matched_in_linear_time():
     template = UriTemplate("memo://{a}-{b}-{c}-{d}!")
     assert template.match("memo://" + "a-" * 100_000) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("memo://{a", "a brace is not closed, or not opened"),
+        ("memo://a}", "a brace is not closed, or not opened"),
+        ("memo://{{a}}", "a brace is not closed, or not opened"),
+        ("memo://{+a}", "write variables as {name}: letters, digits and _; operators are not supported"),
+        ("memo://{9a}", "write variables as {name}: letters, digits and _; operators are not supported"),
+        ("memo://{ä}", "write variables as {name}: letters, digits and _; operators are not supported"),
+        ("memo://{}", "write variables as {name}: letters, digits and _; operators are not supported"),
+        ("memo://{a}/{a}", "a variable stands there twice"),
+        ("memo://{a}{b}", "text must stand between two variables"),
+    ],
+)
+def test_a_refused_template_is_told_why(text, message):
+    with pytest.raises(ValueError, match=r".") as refused:
+        UriTemplate(text)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("name", ["a", "_", "Z9_", "petId"])
+def test_variables_have_the_names_of_identifiers(name):
+    assert UriTemplate(f"memo://{{{name}}}").names == (name,)
+    assert UriTemplate(f"{{{name}}}").match("x") == {name: "x"}
+
+
+def test_a_template_may_begin_and_end_with_a_variable():
+    assert UriTemplate("{a}:{b}").match("x:y") == {"a": "x", "b": "y"}
+    assert UriTemplate("{a}:{b}").expand({"a": "x", "b": "y z/"}) == "x:y%20z%2F"
+
+
+@pytest.mark.parametrize(
+    ("text", "uri", "values"),
+    [
+        ("memo://{a}-{b}", "memo://x-y-z", {"a": "x", "b": "y-z"}),
+        ("memo://{a}.txt", "memo://x.txt.txt", {"a": "x.txt"}),
+        ("memo://{a}.txt", "memo://.txt", None),
+        ("memo://{a}.txt", "memo://x.txt?", None),
+        ("memo://{a}/x", "memo://a/x/x", None),
+        ("memo://a", "memo://a", {}),
+        ("memo://a", "memo://ab", None),
+        ("memo://{a}--{b}", "memo:////--x", None),
+        ("memo://{a}", "memo://a~b!$&'()*+,;=:@-._", {"a": "a~b!$&'()*+,;=:@-._"}),
+        ("memo://{a}", "memo://%C3%A4%20b", {"a": "ä b"}),
+        ("memo://{a}", "memo://a%7Fb", None),
+        ("memo://{a}", "memo://a%1Fb", None),
+        ("memo://{a}", "memo://a%zz", None),
+        ("memo://{a}", "memo://%ED%A0%80", None),
+        ("memo://{a}", "memo://...", {"a": "..."}),
+        ("memo://{a}", "memo://.", None),
+        ("memo://{a}", "memo://a%2F.%2Fb", None),
+        ("memo://{a}", "memo://a%2F..", None),
+        ("memo://{a}", "memo://a%2Fb%5Cc", {"a": "a/b\\c"}),
+        ("memo://{a}", "memo://..%5Ca", None),
+        ("memo://{a}", "memo://a?b", None),
+        ("memo://{a}", "memo://a#b", None),
+        ("memo://{a}", "memo://a}b", None),
+    ],
+)
+def test_what_is_matched_and_what_is_not(text, uri, values):
+    assert UriTemplate(text).match(uri) == values
