@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stoa.domain.json_value import JsonObject
 from stoa.domain.portable_schema import BUDGET, inlined, portable
 
 KEYWORDS = {
@@ -165,3 +166,264 @@ def test_alternatives_at_the_root_become_members_of_one_object() -> None:
         "properties": {"id": {"type": "integer"}, "x": {}, "name": {"type": "string"}},
         "required": ["x"],
     }
+
+
+def with_defs(p: Any, **defs: Any) -> JsonObject:
+    return {"type": "object", "properties": {"p": p}, "$defs": defs}
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        ({"$ref": "#/$defs/One"}, {"type": "string", "title": "One"}),
+        ({"$ref": "#/$defs/One", "title": "Mine"}, {"type": "string", "title": "Mine"}),
+        ({"$ref": "#/$defs/One", "minLength": 1}, {"type": "string", "title": "One", "minLength": 1}),
+        (
+            {"$ref": "#/$defs/One", "type": "string", "description": "d"},
+            {"allOf": [{"type": "string", "title": "One"}, {"type": "string"}], "description": "d"},
+        ),
+        ({"items": {"$ref": "#/$defs/One"}}, {"items": {"type": "string", "title": "One"}}),
+        ({"anyOf": [{"$ref": "#/$defs/One"}, True]}, {"anyOf": [{"type": "string", "title": "One"}, True]}),
+        ({"patternProperties": {"^$ref": {"$ref": "#/$defs/One"}}},
+         {"patternProperties": {"^$ref": {"type": "string", "title": "One"}}}),
+        ({"dependentSchemas": {"type": {"$ref": "#/$defs/One"}}},
+         {"dependentSchemas": {"type": {"type": "string", "title": "One"}}}),
+        ({"properties": {"enum": {"$ref": "#/$defs/One"}}}, {"properties": {"enum": {"type": "string", "title": "One"}}}),
+        ({"$defs": {"x": {}}, "definitions": {"x": {}}, "type": "string"}, {"type": "string"}),
+        ({"enum": [{"$ref": "x"}], "default": {"$ref": "#/$defs/One"}, "const": {"$defs": 1}},
+         {"enum": [{"$ref": "x"}], "default": {"$ref": "#/$defs/One"}, "const": {"$defs": 1}}),
+        ({"examples": [{"$ref": "x"}], "example": {"$ref": "x"}, "dependentRequired": {"$ref": ["a"]}},
+         {"examples": [{"$ref": "x"}], "example": {"$ref": "x"}, "dependentRequired": {"$ref": ["a"]}}),
+        ({"$ref": 5, "type": "string"}, {"type": "string"}),
+        ({"$ref": "#/$defs/Two"}, {"type": "string", "title": "One", "description": "Two"}),
+        ({"$ref": "#/$defs/a~1b"}, {"type": "integer"}),
+        ({"$ref": "#/$defs/a%7E1b"}, {"type": "integer"}),
+        ({"$ref": "#/$defs/c~0d"}, {"type": "boolean"}),
+        ({"$ref": "#/$defs/~01"}, {"type": "null"}),
+        ({"$ref": "#/$defs/Many/anyOf/1"}, {"type": "number"}),
+        ({"$ref": "#/$defs/Many/anyOf/10"}, {"description": "(10, not described further here)"}),
+        ({"$ref": "#/$defs/Many/anyOf/-1"}, {"description": "(-1, not described further here)"}),
+        ({"$ref": "#/$defs/Many/anyOf/x"}, {"description": "(x, not described further here)"}),
+        ({"$ref": "#/$defs/Yes"}, {"description": "(Yes, not described further here)"}),
+        ({"$ref": "#/$defs/No/thing"}, {"description": "(thing, not described further here)"}),
+        ({"$ref": "https://e.example/s.json#/$defs/Pet", "type": "object"},
+         {"type": "object", "description": "(Pet, not described further here)"}),
+        ({"$ref": "pet.json"}, {"description": "(pet.json, not described further here)"}),
+        ({"$ref": "#anchor", "description": "An anchor"}, {"description": "An anchor"}),
+        ({"$ref": "#anchor"}, {"description": "(anchor, not described further here)"}),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_reference_is_written_out_where_it_stands(p: Any, expected: Any) -> None:
+    one = {"type": "string", "title": "One"}
+    two = {"$ref": "#/$defs/One", "description": "Two"}
+    many = {"anyOf": [{"type": "string"}, {"type": "number"}]}
+    defs = {"One": one, "Two": two, "Many": many, "Yes": True, "a/b": {"type": "integer"}, "c~d": {"type": "boolean"}}
+    made = inlined(with_defs(p, **defs, **{"~1": {"type": "null"}}))
+    assert made == {"type": "object", "properties": {"p": expected}}
+
+
+def test_the_whole_may_be_referred_to_and_is_cut_off_where_it_repeats_itself() -> None:
+    whole = {"type": "object", "description": "A node.", "properties": {"next": {"$ref": "#"}}}
+    stub = {"type": "object", "description": "A node. (the whole again, not described further here)"}
+    made = inlined(whole)
+    assert made["properties"]["next"]["properties"]["next"]["properties"]["next"] == stub
+
+
+def test_a_reference_at_the_root_is_written_out_too() -> None:
+    one = {"type": "object", "properties": {"a": {"type": "string"}}}
+    assert inlined({"$ref": "#/definitions/One", "definitions": {"One": one}}) == one
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"a": {"enum": ["$ref", "$defs"]}}},
+        {"type": "object", "title": "definitions", "required": ["$ref"]},
+        {},
+    ],
+)
+def test_a_schema_without_references_stays_the_very_same(schema: JsonObject) -> None:
+    assert inlined(schema) is schema
+
+
+@pytest.mark.parametrize("key", ["$defs", "definitions"])
+def test_definitions_that_nobody_refers_to_are_left_out(key: str) -> None:
+    assert inlined({"type": "object", "allOf": [{key: {"A": {}}}], key: {"A": {}}}) == {"type": "object", "allOf": [{}]}
+
+
+def chain(width: int, weight: Any = None) -> JsonObject:
+    """Definitions that each refer `width` times to the next."""
+    defs: JsonObject = {
+        f"L{n}": {
+            "type": "object",
+            "properties": {f"p{i}": {"$ref": f"#/$defs/L{n + 1}"} for i in range(width)},
+            **(weight or {}),
+        }
+        for n in range(12)
+    }
+    return with_defs({"$ref": "#/$defs/L0"}, **defs, L12={"type": "string"})
+
+
+def depth(made: JsonObject) -> int:
+    """How many references inside references were written out."""
+    levels, here = 0, made["properties"]["p"]
+    while "properties" in here:
+        here, levels = here["properties"]["p0"], levels + 1
+    assert "not described further here" in here["description"]
+    return levels
+
+
+def test_the_wider_a_schema_the_less_deep_it_is_written_out() -> None:
+    depths = [depth(inlined(chain(width))) for width in (1, 2, 3, 5, 7, 20, 60, 500)]
+    assert depths == [8, 8, 5, 4, 3, 2, 1, 1]
+    assert all(len(json.dumps(inlined(chain(width)))) < 5 * BUDGET for width in range(1, 12))
+    assert BUDGET == 24_576
+
+
+def test_a_schema_too_large_for_any_reference_has_none_written_out() -> None:
+    schema = chain(1)
+    schema["properties"] |= {f"q{n}": {"$ref": "#/$defs/L0"} for n in range(5000)}
+    made = inlined(schema)["properties"]
+    assert made["q4999"] == made["p"] == {"type": "object", "description": "(L0, not described further here)"}
+    assert len(made) == 5001
+
+
+@pytest.mark.parametrize(
+    "weight",
+    [
+        {"description": "x" * 2000},
+        {"enum": [{}] * 200},
+        {"patternProperties": {"x" * 100 + str(n): True for n in range(20)}},
+        {"x" * 2000: 1},
+        {f"x{n}": 1 for n in range(200)},
+        {"patternProperties": {str(n): True for n in range(200)}},
+    ],
+)
+def test_whatever_makes_a_schema_large_makes_it_less_deep(weight: Any) -> None:
+    assert depth(inlined(chain(2, weight))) in {2, 3}
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        (True, {}),
+        ({}, {}),
+        ({"$comment": "c", "not": {}, "if": {}, "then": {}, "readOnly": True, "$schema": "x"}, {}),
+        ({"const": None}, {"enum": [None]}),
+        ({"type": ["null"]}, {"type": "null"}),
+        ({"type": []}, {"type": []}),
+        ({"type": ["string", 5]}, {"type": "string"}),
+        ({"type": ["string", "null"], "enum": ["a", None]}, {"type": "string", "enum": ["a"]}),
+        ({"type": ["string", "null"], "enum": [None]}, {"type": "string", "enum": [None]}),
+        ({"type": "string", "enum": ["a", None]}, {"type": "string", "enum": ["a", None]}),
+        ({"type": "null", "enum": [None]}, {"type": "null", "enum": [None]}),
+        ({"type": ["null", "integer", "string"]}, {"anyOf": [{"type": "integer"}, {"type": "string"}]}),
+        (
+            {"type": ["array", "object"]},
+            {"anyOf": [{"type": "array", "items": {}}, {"type": "object", "properties": {}}]},
+        ),
+        ({"type": ["string", "integer"], "anyOf": [{"minLength": 1}, {"minimum": 1}]},
+         {"anyOf": [{"minLength": 1}, {"minimum": 1}]}),
+        ({"oneOf": [{"type": "string"}, {"type": "integer"}]}, {"anyOf": [{"type": "string"}, {"type": "integer"}]}),
+        ({"oneOf": [{"type": "string"}], "anyOf": [{"type": "integer"}, {"type": "boolean"}]},
+         {"anyOf": [{"type": "integer"}, {"type": "boolean"}]}),
+        ({"anyOf": [{"type": "null"}]}, {}),
+        ({"anyOf": [{"type": "string", "title": "Inner"}], "title": "Outer"}, {"type": "string", "title": "Outer"}),
+        ({"anyOf": [{"type": "string", "title": "Inner"}]}, {"type": "string", "title": "Inner"}),
+        ({"anyOf": [{"minLength": 1}], "minLength": 2}, {"anyOf": [{"minLength": 1}], "minLength": 2}),
+        ({"anyOf": [{"minLength": 1}], "maxLength": 2}, {"minLength": 1, "maxLength": 2}),
+        ({"anyOf": "x"}, {}),
+        ({"allOf": [{"type": "string"}, {"minLength": 1}]}, {"allOf": [{"type": "string"}, {"minLength": 1}]}),
+        (
+            {"allOf": [{"properties": {"a": {}}, "required": ["a"]}, {"properties": {"b": {"type": "string"}}}],
+             "additionalProperties": False, "required": ["b"]},
+            {"type": "object", "properties": {"a": {}, "b": {"type": "string"}}, "required": ["b", "a"]},
+        ),
+        ({"allOf": [{"type": "object"}, {"anyOf": [{"minProperties": 1}, {"maxProperties": 2}]}]},
+         {"allOf": [{"type": "object", "properties": {}}, {"anyOf": [{"minProperties": 1}, {"maxProperties": 2}]}]}),
+        ({"allOf": []}, {"type": "object", "properties": {}}),
+        ({"type": "integer", "exclusiveMinimum": 3, "exclusiveMaximum": 9}, {"type": "integer", "minimum": 4, "maximum": 8}),
+        ({"type": "integer", "exclusiveMinimum": 3, "minimum": 5}, {"type": "integer", "minimum": 5}),
+        ({"type": "integer", "exclusiveMinimum": 3, "maximum": 5}, {"type": "integer", "minimum": 4, "maximum": 5}),
+        ({"type": "integer", "exclusiveMinimum": True, "exclusiveMaximum": 9}, {"type": "integer", "maximum": 8}),
+        ({"type": "integer", "exclusiveMinimum": "x", "exclusiveMaximum": 9}, {"type": "integer", "maximum": 8}),
+        ({"type": "integer", "exclusiveMinimum": 0.5},
+         {"type": "integer", "minimum": 0.5, "description": "(greater than 0.5)"}),
+        ({"exclusiveMinimum": 3}, {"minimum": 3, "description": "(greater than 3)"}),
+        ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1, "description": "Share"},
+         {"type": "number", "minimum": 0, "maximum": 1, "description": "Share (greater than 0) (less than 1)"}),
+        ({"type": "string", "format": "date-time"}, {"type": "string", "format": "date-time"}),
+        ({"type": "string", "format": "uuid", "description": "Id"}, {"type": "string", "description": "Id (format: uuid)"}),
+        ({"type": "integer", "format": "int64"}, {"type": "integer"}),
+        ({"type": "string", "format": 5}, {"type": "string"}),
+        ({"type": "string", "items": {}, "required": ["a"], "additionalProperties": False}, {"type": "string"}),
+        ({"items": {"type": "string"}}, {}),
+        ({"type": "array", "items": {"const": 1}}, {"type": "array", "items": {"enum": [1]}}),
+        ({"type": "array", "items": True, "prefixItems": [{}]}, {"type": "array", "items": {}}),
+        ({"type": "array", "items": {"type": "string"}, "prefixItems": [{}]}, {"type": "array", "items": {}}),
+        ({"type": "object", "required": [], "additionalProperties": False},
+         {"type": "object", "properties": {}, "additionalProperties": False}),
+        ({"type": "object", "required": ["a"], "additionalProperties": True},
+         {"type": "object", "properties": {}, "required": ["a"], "additionalProperties": True}),
+        ({"type": "object", "additionalProperties": {"const": 1}},
+         {"type": "object", "properties": {}, "additionalProperties": {"enum": [1]}}),
+        ({"type": "object", "additionalProperties": False, "patternProperties": {"^x": {}}},
+         {"type": "object", "properties": {}, "additionalProperties": True}),
+        ({"type": "object", "patternProperties": {"^x": {}}}, {"type": "object", "properties": {}}),
+        ({"properties": {"a": {"const": 1}}, "required": ["a"], "additionalProperties": False},
+         {"properties": {"a": {"enum": [1]}}, "required": ["a"], "additionalProperties": False}),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_member_says_what_every_client_understands_of_it(p: Any, expected: Any) -> None:
+    assert portable({"type": "object", "properties": {"p": p}})["properties"]["p"] == expected
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({}, {}),
+        ({"title": "T", "description": "D", "$comment": "c", "examples": [{}]}, {"title": "T", "description": "D"}),
+        ({"title": 5, "description": None}, {}),
+        ({"required": ["a", 5, "a", "b"]}, {"required": ["a", "b"]}),
+        ({"additionalProperties": False}, {"additionalProperties": False}),
+        ({"additionalProperties": {"const": 1}}, {"additionalProperties": {"enum": [1]}}),
+        ({"additionalProperties": False, "patternProperties": {"^x": {}}}, {}),
+        ({"properties": {"a": {"const": 1}}}, {"properties": {"a": {"enum": [1]}}}),
+        ({"allOf": [{"properties": {"a": {}}, "required": ["a"]}, True]}, {"properties": {"a": {}}, "required": ["a"]}),
+        ({"anyOf": [{"properties": {"a": {}}, "required": ["a"]}, {"required": ["b"]}]}, {"properties": {"a": {}}}),
+        ({"anyOf": [{"required": ["a", "b"]}, {"required": ["b", "c"]}], "required": ["z"]}, {"required": ["z", "b"]}),
+        ({"oneOf": [{"properties": {"a": {}}, "required": ["a"]}]}, {"properties": {"a": {}}, "required": ["a"]}),
+        (
+            {"if": {"properties": {"i": {}}}, "then": {"properties": {"a": {}}, "required": ["a"]},
+             "else": {"properties": {"b": {}}}},
+            {"properties": {"a": {}, "b": {}}},
+        ),
+        ({"then": False, "else": {"properties": {"b": {}}}}, {"properties": {"b": {}}}),
+        (
+            {"properties": {"a": {"type": "string"}}, "anyOf": [{"properties": {"a": {"type": "integer"}}}]},
+            {"properties": {"a": {"anyOf": [{"type": "string"}, {"type": "integer"}]}}},
+        ),
+        (
+            {"properties": {"a": {"type": "string"}}, "anyOf": [{"properties": {"a": {"type": "string"}}}]},
+            {"properties": {"a": {"type": "string"}}},
+        ),
+        ({"properties": {"a": {"type": "string"}}, "anyOf": [{"properties": {"a": True}}]},
+         {"properties": {"a": {"anyOf": [{"type": "string"}, {}]}}}),
+        ({"properties": {"a": {"type": "string"}}, "anyOf": [{"properties": {"a": {}}}]}, {"properties": {"a": {}}}),
+        ({"properties": {"a": {"type": "string"}}, "anyOf": [{"properties": {"a": False}}]}, {"properties": {"a": {}}}),
+        ({"properties": {"a": True}, "anyOf": [{"properties": {"a": {"type": "string"}}}]}, {"properties": {"a": {}}}),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_the_root_is_one_object_with_all_members_that_may_be_given(schema: JsonObject, expected: JsonObject) -> None:
+    assert portable({"type": "object", **schema}) == {"type": "object", "properties": {}, **expected}
+
+
+def test_a_schema_too_deep_to_be_understood_stays_as_it_is() -> None:
+    deep: JsonObject = {"type": "string", "format": "uuid"}
+    for _ in range(2000):
+        deep = {"type": "array", "items": deep}
+    schema = {"type": "object", "properties": {"p": deep}}
+    assert portable(schema) is schema

@@ -72,8 +72,7 @@ class _Inliner:
         self._left = budget
 
     def whole(self) -> JsonObject:
-        bare = {key: value for key, value in self._root.items() if key not in {"$defs", "definitions"}}
-        return as_object(self._schema(bare, ()))
+        return as_object(self._schema(self._root, ()))
 
     def _schema(self, schema: Any, trail: tuple[str, ...]) -> Any:
         if not is_object(schema):
@@ -84,8 +83,6 @@ class _Inliner:
             if key not in {"$ref", "$defs", "definitions"}
         }
         reference = schema.get("$ref")
-        if reference is None:
-            return beside
         if not isinstance(reference, str):
             return beside
         target = self._target(reference)
@@ -135,9 +132,7 @@ def _stub(reference: str, target: JsonObject | None) -> JsonObject:
     return {"type": kind, "description": note} if isinstance(kind, str) else {"description": note}
 
 
-def _merged(target: Any, beside: JsonObject) -> JsonObject:
-    if not is_object(target):
-        return beside
+def _merged(target: JsonObject, beside: JsonObject) -> JsonObject:
     if beside.keys() <= _NOTES or beside.keys().isdisjoint(target):
         return {**target, **beside}
     notes = {key: value for key, value in beside.items() if key in _NOTES}
