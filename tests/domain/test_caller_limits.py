@@ -73,3 +73,27 @@ def test_limits_of_several_kinds_never_share_a_counter(principal: Principal, con
     limits = CallerLimits(tenants={EVERY_OTHER: LIMIT}, consumers={EVERY_OTHER: OTHER})
     claims: tuple[Claim, ...] = limits.of_caller(principal) + limits.of_consumer(principal.tenant, consumer)
     assert len({claim.key for claim in claims}) == len(claims)
+
+
+def test_limits_stand_from_the_most_generous_role_down() -> None:
+    assert list(ROLE_LIMITS) == ["cpi-admin", "tenant-admin", "devops", "viewer"]
+
+
+def test_counters_are_named_so_that_replicas_of_other_versions_share_them() -> None:
+    ann = Principal.of("ann", tenant="acme", roles=["viewer"])
+    limits = CallerLimits(tenants={"acme": LIMIT}, consumers={"app": OTHER})
+    assert limits.of_caller(ann) == (
+        Claim("caller", f"caller:{ann.identity_key}", ROLE_LIMITS["viewer"]),
+        Claim("tenant", "tenant:acme", LIMIT),
+    )
+    assert limits.of_consumer(TenantId("acme"), "app") == (Claim("consumer", "consumer:acme:app", OTHER),)
+    assert limits.of_consumer(None, "app") == (Claim("consumer", "consumer::app", OTHER),)
+    assert limits.of_consumer(None, "other") == ()
+
+
+def test_the_most_generous_of_the_callers_own_roles_counts() -> None:
+    limits = CallerLimits(roles={"slow": LIMIT, "fast": OTHER, "faster": RateLimit(requests_per_minute=11)})
+    assert limits.of_role(frozenset({"slow", "fast"})) is OTHER
+    assert limits.of_role(frozenset({"slow", "nobody"})) is LIMIT
+    assert limits.of_role(frozenset({"nobody"})) is DEFAULT_LIMIT
+    assert EVERY_OTHER == "*"

@@ -2,14 +2,17 @@
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.strategies import catalogues, few_names, few_tenants, few_uris, operations, tools
 
-from stoa.domain.catalogue import Catalogue
+from stoa.domain.catalogue import Catalogue, CatalogueDiff
 from stoa.domain.finding import Severity
 from stoa.domain.identity import TenantId
-from stoa.domain.tool import ToolKey
+from stoa.domain.prompt import Prompt
+from stoa.domain.resource import Resource
+from stoa.domain.tool import LocalBinding, Tool, ToolKey
 
 tool_lists = st.lists(operations(), max_size=12)
 kinds = st.sampled_from(["tool", "resource", "prompt"])
@@ -107,3 +110,90 @@ def test_a_disabled_global_tool_shadows_nothing(owned):
     catalogue, findings = Catalogue.build([disabled, owned])
     assert set(catalogue.tools) == {ToolKey(owned.tenant, owned.name)}
     assert findings == []
+
+
+def test_a_shadow_and_a_twin_are_told_with_the_remedy():
+    binding = LocalBinding(function="f")
+    shadow = Tool(name="ant", tenant="acme", binding=binding)
+    plain = Tool(name="ant", binding=binding)
+    prompt = Prompt(name="bee", binding=binding)
+    catalogue, findings = Catalogue.build([shadow, prompt, plain, prompt, plain])
+    assert [str(finding) for finding in findings] == [
+        "error: global/prompt:bee: a prompt of this name is registered already; rename one of them",
+        "error: global/ant: a tool of this name is registered already; rename one of them",
+        "error: acme/ant: would shadow the global tool ant; rename it",
+    ]
+    assert list(catalogue.operations.values()) == [prompt, plain]
+    assert list(catalogue.tools) == [plain.key]
+
+
+@given(catalogues(), catalogues())
+def test_a_diff_names_what_came_what_changed_and_what_went(old, new):
+    diff = old.diff(new)
+    before, after = dict(old.operations), dict(new.operations)
+    assert [one.key for one in diff.added] == [key for key in after if key not in before]
+    assert set(diff.removed) == before.keys() - after.keys()
+    assert {one.key for one in diff.changed} == {
+        key for key in after.keys() & before.keys() if after[key] != before[key]
+    }
+    assert all(one is after[one.key] for one in (*diff.added, *diff.changed))
+    assert not old.diff(old)
+
+
+@given(tools(), tools())
+def test_an_empty_diff_is_none_and_each_part_of_one_counts(one, other):
+    assert not CatalogueDiff((), (), ())
+    assert CatalogueDiff((one,), (), ()) and CatalogueDiff((), (one,), ()) and CatalogueDiff((), (), (one.key,))
+
+
+@given(catalogues())
+def test_a_catalogue_is_compared_by_its_content_and_is_no_key(catalogue):
+    again = Catalogue(dict(catalogue.operations))
+    assert (catalogue, len(again)) == (again, len(catalogue.operations))
+    assert catalogue != dict(catalogue.operations)
+    with pytest.raises(TypeError):
+        hash(catalogue)
+    with pytest.raises(TypeError):
+        catalogue.operations["x"] = None
+
+
+def test_what_the_maker_does_with_its_mapping_afterwards_changes_no_catalogue():
+    tool = Tool(name="ant", binding=LocalBinding(function="f"))
+    mapping = {tool.key: tool}
+    catalogue = Catalogue(mapping)
+    mapping.clear()
+    assert catalogue.find(None, "ant") is tool
+
+
+def test_a_view_is_made_once_for_each_owner():
+    tool = Tool(name="ant", tenant="acme", binding=LocalBinding(function="f"))
+    catalogue, _ = Catalogue.build([tool])
+    assert catalogue.view(tool.tenant) is catalogue.view(tool.tenant)
+    assert catalogue.view(tool.tenant) == (tool,)
+    assert catalogue.view(None) == catalogue.view(TenantId("stranger")) == ()
+
+
+def test_of_several_templates_that_match_a_global_one_counts_and_then_the_first_by_its_text():
+    binding = LocalBinding(function="f")
+
+    def template(text, tenant=None):
+        return Resource(name=text, tenant=tenant, binding=binding)
+
+    owned, late, early = template("a://{x}", "acme"), template("a://{z}"), template("a://{y}")
+    exact = Resource(name="a://one", tenant="acme", binding=binding)
+    catalogue, _ = Catalogue.build([owned, late, early, exact])
+    assert catalogue.resolve(TenantId("acme"), "a://two") is early
+    assert catalogue.resolve(TenantId("acme"), "a://one") is exact
+    assert catalogue.resolve(None, "a://one") is early
+    assert catalogue.resolve(TenantId("acme"), "a://{y}") is None
+    alone, _ = Catalogue.build([owned])
+    assert alone.resolve(TenantId("acme"), "a://two") is owned
+    assert alone.resolve(TenantId("beta"), "a://two") is None
+
+
+def test_a_resource_is_found_by_its_kind_only():
+    binding = LocalBinding(function="f")
+    catalogue, _ = Catalogue.build([Prompt(name="ant", binding=binding), Tool(name="bee", binding=binding)])
+    assert catalogue.find(None, "ant") is None
+    assert catalogue.find(None, "ant", "prompt") is not None
+    assert [one.name for one in catalogue.view(None)] == ["bee"]

@@ -6,7 +6,7 @@ from datetime import datetime
 from hypothesis import given
 from tests.strategies import metering_events
 
-from stoa.domain.cloud_event import cloud_event
+from stoa.domain.cloud_event import CONTENT_TYPE, cloud_event
 from stoa.domain.metering import MeteringEvent
 
 
@@ -31,3 +31,7 @@ def test_it_has_the_attributes_of_1_0_and_the_event_unchanged(event: MeteringEve
 def test_the_data_goes_in_byte_for_byte(event: MeteringEvent) -> None:
     line = event.model_dump_json().encode()
     assert cloud_event(event, line, source="/gateway").endswith(b',"data":' + line + b"}")
+
+
+def test_the_content_type_is_that_of_the_structured_mode() -> None:
+    assert CONTENT_TYPE == "application/cloudevents+json"

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from tests.strategies import few_tenants, instants, operations, price_lists, price_versions
 
 from stoa.domain.identity import TenantId
-from stoa.domain.money import MICRO, to_decimal
+from stoa.domain.money import MICRO, MicroUnits, to_decimal
 from stoa.domain.operation import Operation
-from stoa.domain.price_list import DEFAULT_PRICES, PriceList, PriceVersion, Rates, RatesByOperation
+from stoa.domain.price_list import DEFAULT_PRICES, PriceList, PriceVersion, Rates, RatesByOperation, Tariff
 from stoa.domain.tool import LocalBinding, Tool, ToolAnnotations
 
 tenants = st.none() | few_tenants
@@ -143,3 +143,100 @@ def test_versions_are_in_order_and_have_time_zones():
             PriceList(versions=wrong)
     with pytest.raises(ValidationError, match="time zone is missing"):
         PriceVersion(since=NOW.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize(
+    "amount", [0, 1, "0", "007", "0.000000000001", "1e-12", "1E+8", "999999999.999999999999", Decimal("1E8"), 10**9 - 1]
+)
+def test_an_amount_is_exact_as_it_was_written(amount):
+    assert Rates(base=amount).base == Decimal(amount)
+
+
+@pytest.mark.parametrize(
+    ("amount", "message"),
+    [
+        (0.5, 'write an amount such as 0.001 (in Python Decimal("0.001"), never a float)'),
+        (True, 'write an amount such as 0.001 (in Python Decimal("0.001"), never a float)'),
+        ([], 'write an amount such as 0.001 (in Python Decimal("0.001"), never a float)'),
+        ("1_0", "write an amount such as 0.001"),
+        (".5", "write an amount such as 0.001"),
+        ("5.", "write an amount such as 0.001"),
+        ("0." + "0" * 39, "write an amount such as 0.001"),
+        ("1e9", "an amount is below 10^9, not negative, and has at most 12 decimal places"),
+        (Decimal("-0.1"), "an amount is below 10^9, not negative, and has at most 12 decimal places"),
+        ("1e-13", "an amount is below 10^9, not negative, and has at most 12 decimal places"),
+    ],
+)
+def test_a_refused_amount_is_told_what_to_write(amount, message):
+    with pytest.raises(ValidationError) as refused:
+        Rates(base=amount)
+    assert f"Value error, {message} [" in str(refused.value)
+
+
+def test_an_amount_of_40_characters_is_read():
+    assert Rates(base="1." + "0" * 12 + "e0").base == 1
+    assert len("0" * 39 + "1") == 40
+    assert Rates(base="0" * 39 + "1").base == 1
+
+
+@pytest.mark.parametrize("factor", ["1", "1.5", 2])
+def test_a_premium_is_never_a_discount(factor):
+    assert Rates(premium_factor=factor).premium_factor == Decimal(factor)
+    with pytest.raises(ValidationError):
+        Rates(premium_factor="0.999999999999")
+
+
+def test_a_refused_sequence_of_versions_is_told_what_to_mend():
+    first, one, other = (PriceVersion(), *(PriceVersion(since=NOW + timedelta(days=day)) for day in range(2)))
+    for wrong, message in (
+        ((), "versions: write at least one"),
+        ((first, one, first), "versions.2: from is missing; only the first version may leave it out"),
+        ((first, other, one), "versions.2.from: it must be later than that of the version before"),
+        ((one, one), "versions.1.from: it must be later than that of the version before"),
+    ):
+        with pytest.raises(ValidationError) as refused:
+            PriceList(versions=wrong)
+        assert f"Value error, {message} [" in str(refused.value)
+    with pytest.raises(ValidationError) as refused:
+        PriceVersion(since=NOW.replace(tzinfo=None))
+    assert "Value error, the time zone is missing; write the instant as 2026-01-01T00:00:00Z [" in str(refused.value)
+    assert PriceList(versions=(one, other)).instants == (other.since,)
+    assert PriceList(versions=(first, one, other)).instants == (one.since, other.since)
+    assert PriceList(versions=(first,)).instants == ()
+
+
+def test_a_version_counts_from_its_instant_on():
+    prices = PriceList(versions=(PriceVersion(), PriceVersion(since=NOW)))
+    moments = [NOW + timedelta(microseconds=step) for step in (-1, 0, 1)]
+    assert [prices.version_at(moment) for moment in moments] == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("timeout_seconds", "milliseconds"),
+    [(1, 1000), (0.25, 250), (0.0001, 1), (1.0005, 1001), (0.001, 2)],
+)
+def test_the_ceiling_is_the_price_of_the_whole_time_and_of_all_bytes(timeout_seconds, milliseconds):
+    """A time that no whole number of milliseconds reaches is rounded up; 0.001 is a little more than 1 ms."""
+    tariff = Tariff(fixed=10, per_ms=2, per_byte=3, denominator=1, per_question=MicroUnits(0))
+    assert tariff.ceiling(timeout_seconds=timeout_seconds, max_bytes_out=5) == 10 + 2 * milliseconds + 15
+
+
+def test_a_quote_is_rounded_down_to_a_whole_micro_unit():
+    tariff = Tariff(fixed=1, per_ms=1, per_byte=1, denominator=3, per_question=MicroUnits(0))
+    assert [tariff.quote(latency_ms=ms) for ms in range(6)] == [0, 0, 1, 1, 1, 2]
+    assert tariff.quote(latency_ms=1, bytes_out=1) == 1
+    assert Tariff(fixed=0, per_ms=0, per_byte=1, denominator=1, per_question=MicroUnits(0)).counts_bytes
+    assert not Tariff(fixed=0, per_ms=0, per_byte=0, denominator=1, per_question=MicroUnits(0)).counts_bytes
+
+
+def test_each_part_of_a_price_in_micro_units():
+    version = PriceVersion(
+        base="0.5", per_100_ms="0.25", per_kib_out="0.125", premium_factor=3, per_question="0.000002"
+    )
+    plain = version.tariff(PET, None)
+    assert plain.quote(latency_ms=0) == 500_000
+    assert plain.quote(latency_ms=100) == 750_000
+    assert plain.quote(latency_ms=0, bytes_out=1024) == 625_000
+    assert plain.per_question == 2
+    premium = PET.model_copy(update={"annotations": ToolAnnotations(destructive_hint=True)})
+    assert version.tariff(premium, None).quote(latency_ms=100) == 1_750_000

@@ -99,3 +99,18 @@ def test_a_key_shows_tenant_and_name():
     assert tool(tenant="acme").key == ToolKey("acme", "ant")
     assert str(tool(tenant="acme").key) == "acme/ant"
     assert str(tool().key) == "global/ant"
+
+
+def test_a_tool_is_portable_to_every_client_and_unchanged_where_it_is_so_already():
+    plain = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    assert tool(input_schema=plain).portable_input_schema is tool(input_schema=plain).input_schema or (
+        tool(input_schema=plain).portable_input_schema == plain
+    )
+    made = tool(input_schema={"type": "object", "properties": {"n": {"const": 1}}}).portable_input_schema
+    assert made == {"type": "object", "properties": {"n": {"enum": [1]}}}
+
+
+def test_a_premium_tool_is_one_that_destroys():
+    assert [tool(annotations=ToolAnnotations(destructive_hint=hint)).is_premium for hint in (None, False, True)] == [
+        False, False, True,
+    ]  # fmt: skip
