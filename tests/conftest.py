@@ -20,7 +20,7 @@ settings.register_profile(
 settings.register_profile("search", parent=settings.get_profile("fixed"), derandomize=False, max_examples=1000)
 # Few examples, and none made smaller: whether a mutant is noticed is all that tools/mutants.py asks.
 settings.register_profile(
-    "mutation", parent=settings.get_profile("fixed"), max_examples=30, phases=(Phase.explicit, Phase.generate)
+    "mutation", parent=settings.get_profile("fixed"), max_examples=20, phases=(Phase.explicit, Phase.generate)
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 

@@ -23,7 +23,7 @@ import time
 import types
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -260,10 +260,11 @@ class Swapping:
                 functions[code.co_filename, (code.co_qualname, code.co_firstlineno)].append(one)
         gc.freeze()
         items = {item.nodeid: item for item in session.items}
-        for path, module in dict.fromkeys((one.path, one.module) for one in self._mutants if one.functions is None):
-            same = Mutant(module, path, 0, "", "", path.read_text("utf-8"))
-            if _forked(lambda m=same: self._anew(m, session, self._near(m)), 600) != SURVIVED:
-                self.failed.append(f"{module}, imported anew as it is")
+        if anew := [one for one in self._mutants if one.functions is None]:
+            same = replace(anew[0], source=anew[0].path.read_text("utf-8"))
+            near = sorted({name for one in anew for name in self._near(one)})
+            if _forked(lambda: self._anew(same, session, near), 1200) != SURVIVED:
+                self.failed.append(f"some test, when {same.module} is imported anew as it is")
         if self.failed:
             return True
         for mutant in self._mutants:
@@ -348,19 +349,16 @@ def _is_red(item: pytest.Item) -> bool:
     return any(report.failed for report in runtestprotocol(item, nextitem=None, log=False))
 
 
-class _Changed(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds one module changed."""
 
     def __init__(self, mutant: Mutant) -> None:
         self._mutant = mutant
 
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> Any:
+    def find_spec(self, fullname: str, *_: object) -> importlib.machinery.ModuleSpec | None:
         if fullname != self._mutant.module:
             return None
         return importlib.machinery.ModuleSpec(fullname, self, origin=str(self._mutant.path))
-
-    def get_source(self, fullname: str) -> str:
-        return self._mutant.source
 
     def exec_module(self, module: types.ModuleType) -> None:
         module.__file__ = str(self._mutant.path)
