@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test live lint check conformance clients policy bench lock clean
+.PHONY: install run test live lint check conformance clients policy bench mutants lock clean
 
 install: $(VENV)/.installed
 
@@ -52,6 +52,11 @@ policy:
 
 bench: install
 	$(BIN)/python -m bench
+
+# Mutation testing of the domain (the dependency group `mutation`, which no other target needs); an hour or two.
+mutants: install
+	$(BIN)/python -m pip install --quiet 'mutmut>=3.8'
+	$(BIN)/python tools/mutants.py domain/stoa/domain --tests tests/domain
 
 # Rewrites requirements.lock for all supported Python versions; needs uv (any recent version).
 lock:
