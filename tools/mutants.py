@@ -9,6 +9,7 @@ module, imported anew together with the tests. Nothing is written to disk but th
 """
 
 import argparse
+import ast
 import gc
 import hashlib
 import importlib
@@ -24,6 +25,7 @@ import types
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -259,6 +261,7 @@ class Swapping:
                 code = one.__code__
                 functions[code.co_filename, (code.co_qualname, code.co_firstlineno)].append(one)
         gc.freeze()
+        _imports()
         items = {item.nodeid: item for item in session.items}
         if anew := [one for one in self._mutants if one.functions is None]:
             same = replace(anew[0], source=anew[0].path.read_text("utf-8"))
@@ -274,7 +277,9 @@ class Swapping:
                 self._tell(mutant, _forked(lambda m=mutant, c=chosen: self._anew(m, session, c), limit))
                 continue
             reached = self.reach.get(str(mutant.path), {})
-            ids = sorted({one for line in mutant.lines for one in reached.get(line, ())}, key=self.seconds.__getitem__)
+            ids = sorted(
+                {one for line in mutant.lines for one in reached.get(line, ())}, key=lambda one: self._rank(one, mutant)
+            )
             chosen = [items[one] for one in ids]
             swaps = [(functions[str(mutant.path), where], code) for where, code in mutant.functions]
             if any(not found for found, _ in swaps):
@@ -314,25 +319,30 @@ class Swapping:
         reach its functions, and the quickest."""
         reaching = {one for ids in self.reach.get(str(mutant.path), {}).values() for one in ids}
 
-        def rank(name: str) -> tuple[int, float]:
-            file = Path(name.partition("::")[0]).stem
-            return 0 if file in {
-                f"test_{mutant.path.stem}",
-                "test_values",
-            } else 1 if name in reaching else 2, self.seconds[name]
+        def rank(name: str) -> tuple[bool, bool, float]:
+            own, seconds = self._rank(name, mutant)
+            return own, name not in reaching, seconds
 
         chosen: list[str] = []
         left = _SECONDS_FOR_MODULES
         for name in sorted(self.seconds, key=rank):
             left -= self.seconds[name]
-            if left > 0 or rank(name)[0] == 0:
+            if left > 0 or not rank(name)[0]:
                 chosen.append(name)
         return chosen
 
+    def _rank(self, name: str, mutant: Mutant) -> tuple[bool, float]:
+        """Likely and quick ones first."""
+        is_own = Path(name.partition("::")[0]).stem in {f"test_{mutant.path.stem}", "test_values"}
+        return not is_own, self.seconds[name]
+
     @staticmethod
     def _anew(mutant: Mutant, session: pytest.Session, chosen: list[str]) -> int:
-        for name in [name for name in sys.modules if name.partition(".")[0] in {"stoa", "tests"}]:
-            del sys.modules[name]
+        for name in _users_of(mutant.module):
+            package, _, last = name.rpartition(".")
+            if package in sys.modules:
+                vars(sys.modules[package]).pop(last, None)
+            sys.modules.pop(name)
         sys.meta_path.insert(0, _Changed(mutant))
         try:
             importlib.import_module(mutant.module)
@@ -347,6 +357,30 @@ class Swapping:
 
 def _is_red(item: pytest.Item) -> bool:
     return any(report.failed for report in runtestprotocol(item, nextitem=None, log=False))
+
+
+@cache
+def _imports() -> dict[str, set[str]]:
+    """Which of our modules each of them names in its imports."""
+    ours = {name: one for name, one in sys.modules.items() if name.partition(".")[0] in {"stoa", "tests"}}
+    found: dict[str, set[str]] = {}
+    for name, one in ours.items():
+        file = getattr(one, "__file__", None)
+        tree = ast.parse(Path(file).read_text("utf-8")) if file else ast.Module([], [])
+        froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        found[name] = {node.module or "" for node in froms}
+        found[name] |= {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
+    return found
+
+
+def _users_of(module: str) -> set[str]:
+    """The module and all that import it, directly or not."""
+    users: set[str] = set()
+    more = {module}
+    while more:
+        users |= more
+        more = {name for name, imported in _imports().items() if imported & more} - users
+    return users & sys.modules.keys()
 
 
 class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
