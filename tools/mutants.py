@@ -9,7 +9,6 @@ module, imported anew together with the tests. Nothing is written to disk but th
 """
 
 import argparse
-import ast
 import gc
 import hashlib
 import importlib
@@ -25,7 +24,6 @@ import types
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -261,7 +259,6 @@ class Swapping:
                 code = one.__code__
                 functions[code.co_filename, (code.co_qualname, code.co_firstlineno)].append(one)
         gc.freeze()
-        _imports()
         items = {item.nodeid: item for item in session.items}
         if anew := [one for one in self._mutants if one.functions is None]:
             same = replace(anew[0], source=anew[0].path.read_text("utf-8"))
@@ -338,11 +335,8 @@ class Swapping:
 
     @staticmethod
     def _anew(mutant: Mutant, session: pytest.Session, chosen: list[str]) -> int:
-        for name in _users_of(mutant.module):
-            package, _, last = name.rpartition(".")
-            if package in sys.modules:
-                vars(sys.modules[package]).pop(last, None)
-            sys.modules.pop(name)
+        for name in [name for name in sys.modules if name.partition(".")[0] in {"stoa", "tests"}]:
+            del sys.modules[name]
         sys.meta_path.insert(0, _Changed(mutant))
         try:
             importlib.import_module(mutant.module)
@@ -357,30 +351,6 @@ class Swapping:
 
 def _is_red(item: pytest.Item) -> bool:
     return any(report.failed for report in runtestprotocol(item, nextitem=None, log=False))
-
-
-@cache
-def _imports() -> dict[str, set[str]]:
-    """Which of our modules each of them names in its imports."""
-    ours = {name: one for name, one in sys.modules.items() if name.partition(".")[0] in {"stoa", "tests"}}
-    found: dict[str, set[str]] = {}
-    for name, one in ours.items():
-        file = getattr(one, "__file__", None)
-        tree = ast.parse(Path(file).read_text("utf-8")) if file else ast.Module([], [])
-        froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-        found[name] = {node.module or "" for node in froms}
-        found[name] |= {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
-    return found
-
-
-def _users_of(module: str) -> set[str]:
-    """The module and all that import it, directly or not."""
-    users: set[str] = set()
-    more = {module}
-    while more:
-        users |= more
-        more = {name for name, imported in _imports().items() if imported & more} - users
-    return users & sys.modules.keys()
 
 
 class _Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
