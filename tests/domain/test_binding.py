@@ -22,6 +22,7 @@ from stoa.domain.binding import (
     StaticResource,
     TokenGrant,
     TokenUrl,
+    is_base64,
 )
 
 TOKEN = "https://auth.example/token"
@@ -199,3 +200,17 @@ def test_the_kind_says_which_binding_it_is(fields: dict[str, Any], kind: type[Ba
         TypeAdapter(Binding).validate_python({**fields, "kind": "no-such"})
     with pytest.raises(ValidationError, match=r"[Uu]nable to extract tag"):
         TypeAdapter(Binding).validate_python({name: value for name, value in fields.items() if name != "kind"})
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [("", True), ("AAAA", True), ("+/8=", True), *((text, False) for text in ("A", "AA A", "ä", "-_8="))],
+)
+def test_base64_is_padded_and_has_nothing_else_in_it(text: str, is_one: bool) -> None:
+    assert is_base64(text) is is_one
+    for kind, field in ((StaticResource, {"uri": "a:b", "blob": text}), (StaticImage, {"mime_type": "", "data": text})):
+        if is_one:
+            assert kind.model_validate(field)
+        else:
+            with pytest.raises(ValidationError, match=r"Value error, not base64 \(RFC 4648 section 4\) "):
+                kind.model_validate(field)

@@ -11,7 +11,7 @@ from tests.strategies import operations, prompts, raw_answers, resources, tool_r
 from stoa.domain.errors import ResourceNotFound
 from stoa.domain.operation import Access
 from stoa.domain.prompt import Prompt, PromptArgument
-from stoa.domain.resource import Resource, is_base64
+from stoa.domain.resource import Resource
 from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, RawAnswer, TextContent, ToolResult
 from stoa.domain.tool import LocalBinding, Tool
 
@@ -189,14 +189,6 @@ def test_the_type_of_what_a_back_end_sends_is_its_own_else_the_manifests():
     for media_type, expected in (("text/csv", "text/csv"), ("", "text/markdown")):
         (block,) = typed.contents(RawAnswer(b"a", media_type), "memo://x").content
         assert block == EmbeddedResource("memo://x", expected, text="a")
-
-
-@pytest.mark.parametrize(
-    ("text", "is_one"),
-    [("", True), ("AAAA", True), ("+/8=", True), *((text, False) for text in ("A", "AA A", "ä", "-_8="))],
-)
-def test_base64_is_padded_and_has_nothing_else_in_it(text, is_one):
-    assert is_base64(text) is is_one
 
 
 def test_a_prompts_schema_describes_its_arguments():
