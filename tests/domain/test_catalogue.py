@@ -197,3 +197,11 @@ def test_a_resource_is_found_by_its_kind_only():
     assert catalogue.find(None, "ant") is None
     assert catalogue.find(None, "ant", "prompt") is not None
     assert [one.name for one in catalogue.view(None)] == ["bee"]
+
+
+def test_a_tenant_finds_what_is_global_and_what_is_its_own():
+    binding = LocalBinding(function="f")
+    common, own = Tool(name="ant", binding=binding), Tool(name="bee", tenant="acme", binding=binding)
+    catalogue, _ = Catalogue.build([common, own])
+    assert [catalogue.find(TenantId("acme"), name) for name in ("ant", "bee")] == [common, own]
+    assert [catalogue.find(TenantId("beta"), name) for name in ("ant", "bee")] == [common, None]

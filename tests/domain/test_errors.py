@@ -1,5 +1,6 @@
 """Errors: stable codes, and messages that are safe to show and say what to do."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,39 +59,40 @@ def test_every_error_has_its_own_code_which_stays() -> None:
     assert len(set(CODES.values())) == len(CODES)
 
 
-MESSAGES: list[tuple[StoaError, str]] = [
-    (StoaError("no"), "no"),
-    (errors.InvalidState(), "Invalid or expired requestState"),
-    (errors.TaskNotFound(), "Unknown or expired task"),
-    (errors.TaskChanged(), "The task has changed meanwhile; ask for it again"),
-    (errors.ClientCannot(["roots", "sampling"]), "The client must support roots, sampling for this call"),
-    (errors.ClientRefused("who"), "The client did not answer the question 'who' as it has to"),
-    (errors.NotPermitted(Decision(False, "not on Sundays")), "Not permitted: not on Sundays"),
-    (errors.QuestionRefused("too often"), "The client may not be asked: too often"),
-    (errors.ToolNotFound("x"), "Unknown tool: x"),
-    (errors.ResourceNotFound("x"), "Unknown resource: x"),
-    (errors.PromptNotFound("x"), "Unknown prompt: x"),
-    (errors.QuotaExceeded("caller", 1.25), "Rate limit exceeded (caller); retry in 1.2 s"),
+MESSAGES: list[tuple[Callable[[], StoaError], str]] = [
+    (lambda: StoaError("no"), "no"),
+    (lambda: errors.InvalidState(), "Invalid or expired requestState"),
+    (lambda: errors.TaskNotFound(), "Unknown or expired task"),
+    (lambda: errors.TaskChanged(), "The task has changed meanwhile; ask for it again"),
+    (lambda: errors.ClientCannot(["roots", "sampling"]), "The client must support roots, sampling for this call"),
+    (lambda: errors.ClientRefused("who"), "The client did not answer the question 'who' as it has to"),
+    (lambda: errors.NotPermitted(Decision(False, "not on Sundays")), "Not permitted: not on Sundays"),
+    (lambda: errors.QuestionRefused("too often"), "The client may not be asked: too often"),
+    (lambda: errors.ToolNotFound("x"), "Unknown tool: x"),
+    (lambda: errors.ResourceNotFound("x"), "Unknown resource: x"),
+    (lambda: errors.PromptNotFound("x"), "Unknown prompt: x"),
+    (lambda: errors.QuotaExceeded("caller", 1.25), "Rate limit exceeded (caller); retry in 1.2 s"),
     (
-        errors.BudgetExhausted("acme", datetime(2026, 12, 1, tzinfo=UTC), 60.0),
+        lambda: errors.BudgetExhausted("acme", datetime(2026, 12, 1, tzinfo=UTC), 60.0),
         "The monthly budget of acme does not suffice for this call; a new one begins on 2026-12-01",
     ),
-    (errors.SessionsFull(), "The server cannot open more sessions at the moment"),
-    (errors.SharedStateUnavailable(), "The gateway cannot reach its sessions at the moment"),
-    (errors.BudgetUnavailable(), "Budgets cannot be checked at the moment"),
+    (lambda: errors.SessionsFull(), "The server cannot open more sessions at the moment"),
+    (lambda: errors.SharedStateUnavailable(), "The gateway cannot reach its sessions at the moment"),
+    (lambda: errors.BudgetUnavailable(), "Budgets cannot be checked at the moment"),
     (
-        errors.TaskInterrupted(),
+        lambda: errors.TaskInterrupted(),
         (
             "The gateway stopped before this call ended, and does not repeat it: it may have taken effect in part. "
             "Look what it did before you call the tool again"
         ),
     ),
-    (errors.ResourceUnreadable(errors.ToolNotFound("x")), "Unknown tool: x"),
+    (lambda: errors.ResourceUnreadable(errors.ToolNotFound("x")), "Unknown tool: x"),
 ]
 
 
-@pytest.mark.parametrize(("error", "message"), MESSAGES, ids=lambda one: type(one).__name__)
-def test_what_an_error_says_to_people(error: StoaError, message: str) -> None:
+@pytest.mark.parametrize(("make", "message"), MESSAGES, ids=[message for _, message in MESSAGES])
+def test_what_an_error_says_to_people(make: Callable[[], StoaError], message: str) -> None:
+    error = make()
     assert error.message == str(error) == message
     assert error.args == (message,)
 

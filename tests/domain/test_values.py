@@ -66,9 +66,9 @@ MADE_BY_NAME = {
 }
 
 DEFAULTS = [
-    pytest.param(kind, name, value, id=f"{kind.__name__}.{name}")
+    pytest.param(kind, name, id=f"{kind.__name__}.{name}")
     for kind in (*DATACLASSES, *MODELS)
-    for name, value in fields_of(kind).items()
+    for name in fields_of(kind)
 ]
 
 MADE_FOR_EVERY_CALL = {"Invocation", "LimitVerdict", "Outcome"}
@@ -160,8 +160,9 @@ SPEAKING = {
 """The published defaults that are not empty."""
 
 
-@pytest.mark.parametrize(("kind", "name", "value"), DEFAULTS)
-def test_what_is_left_out_says_nothing_but_for_the_published_defaults(kind: type[Any], name: str, value: Any) -> None:
+@pytest.mark.parametrize(("kind", "name"), DEFAULTS)
+def test_what_is_left_out_says_nothing_but_for_the_published_defaults(kind: type[Any], name: str) -> None:
+    value = fields_of(kind)[name]
     full_name = f"{kind.__name__}.{name}"
     if full_name in SPEAKING:
         assert value == SPEAKING[full_name]
