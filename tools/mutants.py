@@ -218,13 +218,13 @@ def _deep(code: types.CodeType) -> tuple[object, ...]:
 # How it is run.
 
 
-def _forked(work: Callable[[], int], seconds: float) -> str:
+def _forked(work: Callable[[], int]) -> str:
     pid = os.fork()
     if pid == 0:
         code = 3
         try:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(max(2, int(seconds)))
+            signal.alarm(60)
             resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
@@ -263,15 +263,14 @@ class Swapping:
         if anew := [one for one in self._mutants if one.functions is None]:
             same = replace(anew[0], source=anew[0].path.read_text("utf-8"))
             near = sorted({name for one in anew for name in self._near(one)})
-            if _forked(lambda: self._anew(same, session, near), 1200) != SURVIVED:
+            if _forked(lambda: self._anew(same, session, near)) != SURVIVED:
                 self.failed.append(f"some test, when {same.module} is imported anew as it is")
         if self.failed:
             return True
         for mutant in self._mutants:
             if mutant.functions is None:
                 chosen = self._near(mutant)
-                limit = 20 + 5 * sum(self.seconds[one] for one in chosen)
-                self._tell(mutant, _forked(lambda m=mutant, c=chosen: self._anew(m, session, c), limit))
+                self._tell(mutant, _forked(lambda m=mutant, c=chosen: self._anew(m, session, c)))
                 continue
             reached = self.reach.get(str(mutant.path), {})
             ids = sorted(
@@ -284,8 +283,7 @@ class Swapping:
             elif not chosen:
                 self._tell(mutant, f"{SURVIVED} (not reached)")
             else:
-                limit = 5 + 5 * sum(self.seconds[one] for one in ids)
-                self._tell(mutant, _forked(lambda s=swaps, c=chosen: self._run(s, c), limit))
+                self._tell(mutant, _forked(lambda s=swaps, c=chosen: self._run(s, c)))
         return True
 
     def _measure(self, items: list[pytest.Item]) -> None:
@@ -304,12 +302,16 @@ class Swapping:
                 line: {one for one in contexts if one} for line, contexts in data.contexts_by_lineno(path).items()
             }
 
-    @staticmethod
-    def _run(swaps: list[tuple[list[types.FunctionType], types.CodeType]], items: list[pytest.Item]) -> int:
+    def _run(self, swaps: list[tuple[list[types.FunctionType], types.CodeType]], items: list[pytest.Item]) -> int:
         for found, code in swaps:
             for function in found:
                 function.__code__ = code
-        return int(any(_is_red(item) for item in items))
+        return int(any(self._notices(item) for item in items))
+
+    def _notices(self, item: pytest.Item) -> bool:
+        """In a fork, which ends when the test takes far longer than it does without a mutant: also a way to notice."""
+        signal.alarm(10 + int(10 * self.seconds[item.nodeid]))
+        return _is_red(item)
 
     def _near(self, mutant: Mutant) -> list[str]:
         """For a mutant outside functions: the tests that bear the module's name or hold for all modules, those that
@@ -333,8 +335,7 @@ class Swapping:
         is_own = Path(name.partition("::")[0]).stem in {f"test_{mutant.path.stem}", "test_values"}
         return not is_own, self.seconds[name]
 
-    @staticmethod
-    def _anew(mutant: Mutant, session: pytest.Session, chosen: list[str]) -> int:
+    def _anew(self, mutant: Mutant, session: pytest.Session, chosen: list[str]) -> int:
         for name in [name for name in sys.modules if name.partition(".")[0] in {"stoa", "tests"}]:
             del sys.modules[name]
         sys.meta_path.insert(0, _Changed(mutant))
@@ -344,7 +345,7 @@ class Swapping:
             return 77
         for file in dict.fromkeys(name.partition("::")[0] for name in chosen):
             items = list(session.genitems(pytest.Module.from_parent(session, path=ROOT / file)))
-            if not items or any(_is_red(item) for item in items if item.nodeid in chosen):
+            if not items or any(self._notices(item) for item in items if item.nodeid in chosen):
                 return 1
         return 0
 
