@@ -430,3 +430,32 @@ def test_a_schema_too_deep_to_be_understood_stays_as_it_is() -> None:
         deep = {"type": "array", "items": deep}
     schema = {"type": "object", "properties": {"p": deep}}
     assert portable(schema) is schema
+
+
+@pytest.mark.parametrize("keyword", ["properties", "patternProperties", "dependentSchemas"])
+def test_names_of_members_are_no_keywords(keyword: str) -> None:
+    made = inlined(with_defs({keyword: {"enum": {"$ref": "#/$defs/One"}}}, One={"type": "string"}))
+    assert made["properties"]["p"] == {keyword: {"enum": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    "p",
+    [
+        {"type": "string", "minLength": 1, "maxLength": 2, "pattern": "a", "x-mcp-header": "X", "enum": ["a"]},
+        {"type": "number", "minimum": 1, "maximum": 2, "multipleOf": 3, "title": "T", "description": "D"},
+        {
+            "type": "array",
+            "items": {},
+            "minItems": 1,
+            "maxItems": 2,
+            "uniqueItems": True,
+            "default": [],
+            "examples": [[]],
+        },
+        {"type": "object", "properties": {}, "minProperties": 1, "maxProperties": 2, "additionalProperties": False},
+    ],
+    ids=repr,
+)
+def test_keywords_of_the_common_part_stay(p: Any) -> None:
+    schema = {"type": "object", "properties": {"p": p}}
+    assert portable(schema) is schema

@@ -17,13 +17,13 @@ from stoa.domain.json_value import JsonObject, as_object, is_array, is_object
 
 BUDGET = 24 * 1024
 """Characters, about, that a schema may grow to when references are written out."""
-_NESTING = (8, 5, 4, 3, 2, 1, 0)
-"""How many references inside references are written out: the most that fits the budget."""
+_NESTING = (8, 5, 4, 3, 2, 1)
+"""How many references inside references are written out: the most that fits the budget, else none."""
 _REPEATS = 2
 """How often a schema is written out within itself."""
 
-_NOT_SCHEMAS = frozenset({"enum", "const", "default", "examples", "example", "required", "type", "dependentRequired"})
-_MAPS = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
+_NOT_SCHEMAS = frozenset({"enum", "const", "default", "examples", "example", "dependentRequired"})
+_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
 _KEPT = frozenset(
     {"type", "title", "description", "default", "examples", "enum", "required", "properties", "additionalProperties"}
     | {"items", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "anyOf", "allOf"}
