@@ -273,9 +273,12 @@ class Swapping:
                 self._tell(mutant, _forked(lambda m=mutant, c=chosen: self._anew(m, session, c)))
                 continue
             reached = self.reach.get(str(mutant.path), {})
-            ids = sorted(
-                {one for line in mutant.lines for one in reached.get(line, ())}, key=lambda one: self._rank(one, mutant)
+            whole = {line for _, code in mutant.functions for *_, line in code.co_lines() if line is not None}
+            found = (
+                {one for line in lines for one in reached.get(line, ())}
+                for lines in (mutant.lines, whole)  # a line within a constant is never run by itself
             )
+            ids = sorted(next(filter(None, found), ()), key=lambda one, m=mutant: self._rank(one, m))
             chosen = [items[one] for one in ids]
             swaps = [(functions[str(mutant.path), where], code) for where, code in mutant.functions]
             if any(not found for found, _ in swaps):

@@ -442,7 +442,7 @@ def test_names_of_members_are_no_keywords(keyword: str) -> None:
     "p",
     [
         {"type": "string", "minLength": 1, "maxLength": 2, "pattern": "a", "x-mcp-header": "X", "enum": ["a"]},
-        {"type": "number", "minimum": 1, "maximum": 2, "multipleOf": 3, "title": "T", "description": "D"},
+        {"type": "number", "minimum": 1, "maximum": 2, "multipleOf": 3, "title": "T", "default": 3},
         {
             "type": "array",
             "items": {},
