@@ -208,6 +208,7 @@ def test_a_picture_that_is_text_or_nothing_is_text():
 
 def test_a_picture_that_looks_like_text_is_a_picture():
     assert shape(RawAnswer(b"abc", "image/png")).content == (ImageContent("YWJj", "image/png"),)
+    assert shape(RawAnswer(b"abc", "audio/wav")).content == (AudioContent("YWJj", "audio/wav"),)
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ def test_a_template_may_begin_and_end_with_a_variable():
         ("memo://{a}--{b}", "memo:////--x", None),
         ("memo://{a}", "memo://a~b!$&'()*+,;=:@-._", {"a": "a~b!$&'()*+,;=:@-._"}),
         ("memo://{a}", "memo://%C3%A4%20b", {"a": "ä b"}),
+        ("memo://{a}", "memo://%c3%a4%2d", {"a": "ä-"}),
         ("memo://{a}", "memo://a%7Fb", None),
         ("memo://{a}", "memo://a%1Fb", None),
         ("memo://{a}", "memo://a%zz", None),
