@@ -48,7 +48,7 @@ class EmbeddedResource:
 ContentBlock = TextContent | ImageContent | AudioContent | EmbeddedResource
 
 _BYTE_ORDER_MARK = codecs.BOM_UTF8
-_PYTHON_ONLY = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
+_PYTHON_ONLY = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7"})
 """Codecs that no media type means: they yield half surrogate pairs, warn, or take quadratic time."""
 _MAYBE_INFINITE = re.compile(rb"[eE]\+?\d{3}|\d{309}")
 """Numbers that may be too large for a float, and would be read as infinity, which JSON cannot say."""
