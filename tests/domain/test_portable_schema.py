@@ -176,6 +176,7 @@ def with_defs(p: Any, **defs: Any) -> JsonObject:
     ("p", "expected"),
     [
         ({"$ref": "#/$defs/One"}, {"type": "string", "title": "One"}),
+        ({"$ref": "#/$defs/Noted", "examples": ["b"]}, {"type": "string", "examples": ["b"]}),
         ({"$ref": "#/$defs/One", "title": "Mine"}, {"type": "string", "title": "Mine"}),
         ({"$ref": "#/$defs/One", "minLength": 1}, {"type": "string", "title": "One", "minLength": 1}),
         (
@@ -219,7 +220,15 @@ def test_a_reference_is_written_out_where_it_stands(p: Any, expected: Any) -> No
     one = {"type": "string", "title": "One"}
     two = {"$ref": "#/$defs/One", "description": "Two"}
     many = {"anyOf": [{"type": "string"}, {"type": "number"}]}
-    defs = {"One": one, "Two": two, "Many": many, "Yes": True, "a/b": {"type": "integer"}, "c~d": {"type": "boolean"}}
+    defs = {
+        "One": one,
+        "Noted": {"type": "string", "examples": ["a"]},
+        "Two": two,
+        "Many": many,
+        "Yes": True,
+        "a/b": {"type": "integer"},
+        "c~d": {"type": "boolean"},
+    }
     made = inlined(with_defs(p, **defs, **{"~1": {"type": "null"}}))
     assert made == {"type": "object", "properties": {"p": expected}}
 

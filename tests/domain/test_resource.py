@@ -35,13 +35,14 @@ def test_a_prompts_arguments_are_strings_and_no_others_are_taken(one):
     assert all(schema["type"] == "string" for schema in properties.values())
     assert one.input_schema["required"] == [argument.name for argument in one.arguments if argument.required]
     assert one.input_schema["additionalProperties"] is False
+    assert one.is_template is False
 
 
 @given(resources() | prompts())
 def test_reading_needs_the_scope_read_unless_a_tag_says_more(one):
     tagged = [access for access in (Access.ADMIN, Access.WRITE) if access.value in one.tags]
     assert one.access == (tagged[0] if tagged else Access.READ)
-    assert not one.is_premium
+    assert one.is_premium is False
 
 
 @given(operations())
