@@ -96,7 +96,7 @@ def test_a_portable_schema_has_only_what_every_client_takes(schema: Any) -> None
 
 
 @given(SCHEMAS, st.dictionaries(NAMES, VALUES, max_size=3))
-@settings(max_examples=4 * settings.default.max_examples)
+@settings(max_examples=200)
 def test_what_the_original_accepts_the_portable_one_accepts_too(schema: Any, value: Any) -> None:
     if validator(schema).is_valid(value):
         assert validator(portable(schema)).is_valid(value)
