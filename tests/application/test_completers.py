@@ -195,6 +195,14 @@ def test_a_function_that_cannot_be_called_like_this_is_refused_at_once(function:
         gateway.prompt(lambda name: name, name="trip", completions={"name": function})
 
 
+def test_a_function_whose_type_hints_cannot_be_read_is_refused_at_once() -> None:
+    def offered(value: "Nowhere", arguments: Any) -> list[str]:  # type: ignore[name-defined]  # noqa: F821
+        return []
+
+    with pytest.raises(InvalidInput, match="its type hints must be importable"):
+        Gateway().prompt(lambda name: name, name="trip", completions={"name": offered})
+
+
 def test_completions_are_for_parameters_that_are_there() -> None:
     for proposed in (["x"], _crash):
         with pytest.raises(InvalidInput, match="colour"):

@@ -430,6 +430,22 @@ async def test_a_round_that_a_back_end_ends_itself_is_governed_too() -> None:
     assert len(world.events()) == 1
 
 
+async def test_questions_in_a_round_that_a_back_end_ends_itself_are_counted_too() -> None:
+    world = World([], client_requests=ClientRequests(default=ClientRequestRules(per_call=2)))
+    wanted: dict[str, InputRequest] = {"a": RootsRequest(), "b": FORM}
+
+    @world.gateway.tool
+    async def pause() -> str:
+        raise InputRequired(wanted)
+
+    assert (await world.gateway.invoke("pause", {}, ANN, channel=ByRounds())).questions == wanted
+    wanted["c"] = sampling()
+    refused = await world.gateway.invoke("pause", {}, ANN, channel=ByRounds())
+    assert isinstance(refused.error, QuestionRefused)
+    assert (refused.questions, refused.status) == (None, Status.ERROR)
+    assert [event.tool for event in world.events()] == ["roots:pause", "elicitation:pause"]
+
+
 async def test_a_question_that_the_function_gives_up_does_not_count() -> None:
     world, client = World([]), ByRounds()
 

@@ -210,6 +210,18 @@ async def test_denied_and_unknown_calls_count_against_the_caller():
     assert (await pipeline.invoke()).status is Status.UNAUTHORIZED
 
 
+async def test_a_flood_of_denied_calls_is_told_of_its_limit_also_when_that_shows_only_in_counting():
+    pipeline = Pipeline(tool(tags=("stoa:admin",)), limit=ONE_A_MINUTE)
+    pipeline.instead["known limit"] = lambda claims: None  # a store that all replicas count in knows nothing before
+    assert isinstance((await pipeline.invoke()).error, NotPermitted)
+    for name in ("count", "nothing"):
+        outcome = await pipeline.invoke(name)
+        assert isinstance(outcome.error, QuotaExceeded)
+        assert (outcome.status, outcome.event.status, outcome.cost) == (Status.RATE_LIMITED, Status.RATE_LIMITED, 0)
+    assert len(pipeline.events) == 3
+    assert pipeline.backend.received == []
+
+
 async def test_one_caller_does_not_use_up_the_limit_of_another():
     pipeline = Pipeline(tool(), limit=ONE_A_MINUTE)
     assert (await pipeline.invoke()).status is Status.SUCCESS

@@ -11,6 +11,7 @@ from stoa.application.memory.policy_engine import DEFAULT_RULES, RulesPolicyEngi
 from stoa.application.memory.rate_limiter import Unlimited
 from stoa.domain.catalogue import Catalogue
 from stoa.domain.errors import InvalidInput, NotAuthenticated, NotPermitted, QuotaExceeded, ToolNotFound
+from stoa.domain.operation import ApiReference
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.tool import LocalBinding
 
@@ -168,3 +169,10 @@ async def test_another_tenants_tool_cannot_be_found():
         assert await names(pipeline, ListQuery(tenant=tenant)) == []
         with pytest.raises(ToolNotFound, match="theirs"):
             await pipeline.list_tools.find(ANN, tenant, "theirs", "mcp")
+
+
+def test_only_what_an_api_was_made_into_is_listed_for_it():
+    own = tool().model_copy(update={"api": ApiReference(name="pets")})
+    assert [ListQuery(api=name).matches(one) for one in (own, tool()) for name in (None, "pets", "other")] == [
+        True, True, False, True, False, False,
+    ]  # fmt: skip
