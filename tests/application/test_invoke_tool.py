@@ -298,6 +298,16 @@ async def test_the_policy_sees_the_arguments():
     assert (await pipeline.invoke(arguments=[6])).status is Status.INVALID
 
 
+async def test_what_no_rule_allows_is_denied_and_names_a_scope_only_where_one_is_missing():
+    pipeline = Pipeline(tool(), policy=RulesPolicyEngine([]))
+    for credential, missing in ((ANN, set()), (Principal.of("nobody", tenant="acme"), {"stoa:read"})):
+        outcome = await pipeline.invoke(credential=credential)
+        assert isinstance(outcome.error, NotPermitted)
+        assert outcome.error.decision.missing_scopes == missing
+        assert outcome.event.metadata["rules"] == "default-deny"
+    assert pipeline.backend.received == []
+
+
 @pytest.mark.parametrize("where", ["authorise", "back end"])
 async def test_a_cancelled_call_is_metered_once_and_stays_cancelled(where):
     pipeline, reached = Pipeline(tool()), asyncio.Event()

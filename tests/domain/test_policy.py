@@ -1,9 +1,10 @@
 """Permits come from allowing decisions only."""
 
+import pytest
 from hypothesis import given
 from tests.strategies import decisions, tools
 
-from stoa.domain.policy import Permit
+from stoa.domain.policy import Obligations, Permit
 
 
 @given(decisions, tools())
@@ -14,3 +15,12 @@ def test_a_permit_comes_from_an_allowing_decision_and_is_for_one_tool(decision, 
         assert (permit.tool, permit.rules) == (tool.key, decision.rules)
     else:
         assert permit is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"), [({"redact": ("/a", "b")}, "obligations.redact"), ({"confirm": ""}, "obligations.confirm")]
+)
+def test_an_obligation_that_cannot_be_met_is_refused_when_it_is_made(fields, named):
+    with pytest.raises(ValueError, match=named):
+        Obligations(**fields)
+    assert Obligations(redact=("/a",), confirm="Sure?").confirm == "Sure?"
