@@ -174,12 +174,23 @@ async def test_a_function_that_cannot_await_gets_no_context() -> None:
 
 @pytest.mark.parametrize(
     "schema",
-    [{}, {"type": "object"}, {"type": "object", "properties": {"a": {"type": "object"}}},
+    [{}, {"type": "object"}, {"type": "array", "properties": {}},
+     {"type": "object", "properties": {"a": {"type": "object"}}},
      {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "object"}}}}],
 )  # fmt: skip
 def test_a_form_is_flat(schema: Any) -> None:
     with pytest.raises(InvalidInput):
         ElicitationRequest("?", schema)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"type": kind} for kind in ("string", "number", "integer", "boolean")]
+    + [{"type": "array", "items": {"enum": ["a"]}}, {"type": "array", "items": {"anyOf": [{"const": "a"}]}}],
+)
+def test_a_form_has_fields_that_people_can_fill_in(field: Any) -> None:
+    schema = {"type": "object", "properties": {"a": field}}
+    assert ElicitationRequest("?", schema).schema == schema
 
 
 class _Confused(InMemoryClientChannel):

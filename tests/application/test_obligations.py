@@ -100,7 +100,14 @@ async def test_a_call_is_made_when_the_user_agrees():
         answering("cancel", agree=True),
         Confused(FORMS, lambda *_: None),
     ],
-    ids=["no", "decline", "cancel", "declines what it agrees to", "cancels what it agrees to", "answers something else"],
+    ids=[
+        "no",
+        "decline",
+        "cancel",
+        "declines what it agrees to",
+        "cancels what it agrees to",
+        "answers something else",
+    ],
 )
 async def test_without_agreement_nothing_is_called_and_nothing_charged(channel):
     at = Arranged(confirm="Delete it?")
