@@ -150,6 +150,17 @@ async def test_what_fails_is_an_empty_list_and_a_line_in_the_log(
     assert ["global/prompt:trip, argument name" in record.getMessage() for record in caplog.records] == [True]
 
 
+@pytest.mark.parametrize("value", [1, b"x", None, "x" * 1001])
+async def test_the_log_says_what_a_function_that_completes_has_to_give(
+    value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = Gateway()
+    gateway.prompt(lambda name: name, name="trip", completions={"name": lambda *_: ["fine", value]})
+    with caplog.at_level(logging.WARNING):
+        assert (await complete(gateway, "name")).values == ()
+    assert "a function that completes gives texts of at most 1000 characters" in caplog.text
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 3 * MAX_VALUES))
 async def test_at_most_a_hundred_values_are_offered_and_all_are_counted(count: int) -> None:

@@ -245,16 +245,18 @@ async def test_only_arguments_that_a_prompt_has_are_completed():
         )
 
 
-@pytest.mark.parametrize("answer", [7, None, ["text"], [7]])
-async def test_what_a_function_returns_that_is_no_content_is_a_defect_that_is_metered_and_shows_nothing(answer):
-    gateway = Gateway(sink=InMemoryMeteringSink())
+@pytest.mark.parametrize("answer", [7, None, ["text", 7]])
+async def test_what_a_function_returns_that_is_no_content_is_a_defect_that_only_the_log_explains(answer, caplog):
+    sink = InMemoryMeteringSink()
+    gateway = Gateway(sink=sink)
     gateway.resource("memo://x")(lambda: answer)
     gateway.prompt(lambda: answer, name="p")
     for outcome in (await read(gateway, "memo://x"), await get(gateway, "p")):
-        if outcome.event.tool == "prompt:p" and answer == ["text"]:
-            continue  # that one is a message
         assert (outcome.status, outcome.result, outcome.event.status) == (Status.ERROR, None, Status.ERROR)
         assert outcome.error.message.startswith("Internal error; quote")
+    assert len(list(sink.events())) == 2
+    assert "a resource function returns str, bytes or ToolResult" in caplog.text
+    assert "a prompt function returns str or a list of PromptMessage" in caplog.text
 
 
 async def test_the_description_that_tools_were_made_from_can_be_read_by_those_who_see_them():

@@ -257,3 +257,13 @@ async def test_who_may_not_list_a_tool_does_not_learn_which_of_its_arguments_are
         assert await headers(name, tenant) == [], name
     root = Principal.of("root", roles=["cpi-admin"])
     assert await headers("theirs", "beta", root) == await headers("admins", "acme", root) == ["Region"]
+
+
+async def test_for_a_tool_without_such_arguments_the_policy_is_not_asked_before_the_call():
+    class Unasked(RulesPolicyEngine):
+        async def visible(self, principal, tools, door):
+            raise AssertionError("asked")
+
+    gateway = Gateway(policy=Unasked())
+    gateway.tool(lambda: 1, name="plain")
+    assert await gateway.routed_arguments(ANN, None, "plain", "mcp") == ()

@@ -14,6 +14,7 @@ from tests.application.pipeline import ANN, Pipeline, answers, raises, tool, wai
 from tests.strategies import few_names, invocations, operations, principals
 
 from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
+from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.domain.errors import (
     BackendSpokeNonsense,
@@ -493,3 +494,9 @@ async def test_a_value_in_an_event_is_short_text_that_every_reader_can_store(val
     assert value.startswith(kept)
     assert len(kept) == min(128, len(value))
     assert MeteringEvent.from_json(outcome.event.model_dump_json()) == outcome.event
+
+
+@pytest.mark.parametrize("capacity", [0, -1])
+def test_events_are_not_kept_in_no_room_at_all(capacity):
+    with pytest.raises(ValueError, match="give 1 or more, or None"):
+        InMemoryMeteringSink(capacity=capacity)
