@@ -1,7 +1,9 @@
 """Which reports of progress go out."""
 
+import math
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,3 +40,11 @@ def test_in_any_second_at_most_ten_reports_and_the_last_go_out() -> None:
     sent = [at for at in range(0, 3_000_000_000, 7_000_000) if pace.admits(at, None, at)]
     for start in sent:
         assert sum(start <= at < start + 1_000_000_000 for at in sent) <= 10
+
+
+@pytest.mark.parametrize(("progress", "total"), [(math.inf, None), (math.nan, None), (2, math.inf), (2, math.nan)])
+def test_what_is_no_number_is_not_told(progress: float, total: float | None) -> None:
+    pace = ProgressPace(INTERVAL_NS)
+    assert pace.admits(1, None, 0)
+    assert not pace.admits(progress, total, 1000)
+    assert pace.admits(2, None, 1000)
