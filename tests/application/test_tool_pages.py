@@ -33,3 +33,8 @@ def test_a_page_says_nothing_of_what_a_tool_does_not_have():
     assert "category" not in plain
     assert "|" not in plain
     assert "category money" in page(tool(category="money"))
+
+
+def test_a_tool_with_tags_alone_is_filed_under_them_alone():
+    assert "Filed under: pets\n" in page(tool(tags=("pets",)))
+    assert "Filed under: category money, pets\n" in page(tool(tags=("pets",), category="money"))

@@ -143,3 +143,9 @@ def test_versions_are_in_order_and_have_time_zones():
             PriceList(versions=wrong)
     with pytest.raises(ValidationError, match="time zone is missing"):
         PriceVersion(since=NOW.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize("amount", [0.5, True, [1], {"a": 1}, object()])
+def test_an_amount_that_is_no_decimal_is_told_how_to_write_it(amount):
+    with pytest.raises(ValidationError, match=r"write an amount such as 0\.001"):
+        PriceVersion(per_question=amount)

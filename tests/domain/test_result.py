@@ -140,3 +140,12 @@ def test_binary_content_beyond_the_limit_is_replaced_by_a_note():
 
     assert isinstance(block, TextContent)
     assert f"{BINARY_LIMIT + 1} bytes not shown" in block.text
+
+
+def test_what_is_no_json_by_its_type_has_no_structure_even_if_it_could_be_read_as_json():
+    for kind, structured in (
+        ("text/plain", MISSING),
+        ("application/json", {"a": 1}),
+        ("application/hal+json", {"a": 1}),
+    ):
+        assert shape(RawAnswer(b'{"a": 1}', kind)).structured == structured

@@ -100,3 +100,10 @@ def test_priorities_are_zero_to_one(value: float, name: str) -> None:
     else:
         with pytest.raises(InvalidInput, match=name):
             ModelPreferences(**{name: value})  # type: ignore[arg-type]
+
+
+def test_two_uses_in_one_message_cannot_be_told_apart_by_one_id() -> None:
+    twice = SamplingMessage("assistant", (use("a"), use("a")))
+    results = SamplingMessage("user", (answered("a"), answered("a")))
+    with pytest.raises(InvalidInput, match="the same id"):
+        request(ASK, twice, results, tools=(ADD,))

@@ -64,3 +64,8 @@ def test_what_is_no_template_of_level_1_is_refused(text):
 def test_a_long_uri_is_matched_in_linear_time():
     template = UriTemplate("memo://{a}-{b}-{c}-{d}!")
     assert template.match("memo://" + "a-" * 100_000) is None
+
+
+def test_without_variables_it_matches_itself_and_nothing_longer():
+    assert UriTemplate("memo://x").match("memo://x") == {}
+    assert UriTemplate("memo://x").match("memo://x/y") is None
