@@ -322,6 +322,13 @@ async def test_a_question_that_cannot_be_metered_is_not_sent(era: type[Waiting])
     assert len(world.events(of_calls=True)) == 1
 
 
+async def test_room_that_was_kept_for_a_question_is_used_by_it() -> None:
+    world, client = World([{"a": sampling()}], is_stubborn=False, capacity=2), Waiting()
+    assert (await client.call(world.gateway)).status is Status.SUCCESS
+    (event,) = world.events()
+    assert (event.status, event.metadata["rules"]) == (Status.SUCCESS, "client-requests,scope-grants-access")
+
+
 async def test_an_answer_whose_event_is_lost_is_withheld() -> None:
     world, client = World([{"a": sampling()}]), Waiting()
     record = world.sink.record

@@ -231,6 +231,17 @@ async def test_one_caller_does_not_use_up_the_limit_of_another():
     assert (await pipeline.invoke(credential=bob)).status is Status.SUCCESS
 
 
+async def test_calls_for_one_consumer_are_limited_together_and_others_go_on():
+    pipeline = Pipeline(tool(), limits={"consumers": {"batch": ONE_A_MINUTE}})
+    amy = ANN.model_copy(update={"subject": "amy"})
+    assert (await pipeline.invoke(consumer="batch")).status is Status.SUCCESS
+    refused = await pipeline.invoke(consumer="batch", credential=amy)
+    assert isinstance(refused.error, QuotaExceeded)
+    assert (refused.error.limit_name, refused.event.status) == ("consumer", Status.RATE_LIMITED)
+    assert (await pipeline.invoke(consumer="other")).status is Status.SUCCESS
+    assert len(pipeline.backend.received) == 2
+
+
 async def test_tenants_share_a_global_tool_but_not_its_allowance():
     pipeline = Pipeline(tool(tenant=None, rate_limit=ONE_A_MINUTE))
     assert (await pipeline.invoke()).status is Status.SUCCESS
