@@ -223,6 +223,14 @@ async def test_a_flood_of_denied_calls_is_told_of_its_limit_also_when_that_shows
     assert pipeline.backend.received == []
 
 
+async def test_a_caller_is_told_whether_it_has_shown_no_token_or_a_bad_one():
+    pipeline = Pipeline(tool())
+    for credential, is_missing in ((None, True), (BearerToken("bad"), False)):
+        outcome = await pipeline.invoke(credential=credential)
+        assert isinstance(outcome.error, NotAuthenticated)
+        assert outcome.error.is_missing == is_missing
+
+
 async def test_one_caller_does_not_use_up_the_limit_of_another():
     pipeline = Pipeline(tool(), limit=ONE_A_MINUTE)
     assert (await pipeline.invoke()).status is Status.SUCCESS

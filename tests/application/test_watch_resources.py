@@ -90,6 +90,14 @@ async def test_who_may_no_longer_read_it_is_not_told():
     assert await world.watch.watchable(ANN, None, "memo://all", "mcp") is None
 
 
+async def test_the_policy_sees_the_door_that_is_watched_through():
+    mcp_only = Rule("mcp-only", "deny", lambda query: query.door != "mcp", "only through mcp")
+    world = World(policy=RulesPolicyEngine([*DEFAULT_RULES, mcp_only]))
+    every = world.key("memo://all")
+    assert await world.watch.watchable(ANN, None, "memo://all", "mcp") == every
+    assert await world.watch.watchable(ANN, None, "memo://all", "rest") is None
+
+
 async def test_a_page_about_a_tool_changes_with_the_tool_for_those_who_see_it():
     world = World()
     page, tool = world.key("stoa://tools/private"), OperationKey(BETA, "private", "tool")
