@@ -150,3 +150,8 @@ def test_huge_integers_are_judged_exactly(digits):
 def test_a_schema_that_cannot_be_used_is_refused_at_registration(bad):
     with pytest.raises(InvalidInput, match="inputSchema is not a usable JSON Schema"):
         ArgumentSchema(bad)
+
+
+def test_where_nothing_may_stand_a_text_is_refused_as_anything_else():
+    assert list(violations(schema(a=False), {"a": "1"})) == ["/a"]
+    assert schema(a=True).check({"a": "1"}) == {"a": "1"}

@@ -225,3 +225,12 @@ async def test_calls_that_cost_less_than_they_reserved_use_the_budget_up_to_one_
         left = budget.monthly - sum(costs)
         assert 0 <= left < ceiling
         assert (await replicas[0].status(ACME))[0].spent == sum(costs)
+
+
+async def test_where_there_are_no_budgets_the_ledger_is_not_asked_for_them() -> None:
+    class Away(InMemoryBudgetLedger):
+        async def spent(self, accounts):
+            raise AssertionError("asked")
+
+    assert await Budgets((), Away(), ManualClock(START)).status() == ()
+    assert await Budgets(BUDGETS, Away(), ManualClock(START)).status(GAMMA) == ()

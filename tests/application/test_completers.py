@@ -150,6 +150,17 @@ async def test_what_fails_is_an_empty_list_and_a_line_in_the_log(
     assert ["global/prompt:trip, argument name" in record.getMessage() for record in caplog.records] == [True]
 
 
+@pytest.mark.parametrize("value", [1, b"x", None, "x" * 1001])
+async def test_the_log_says_what_a_function_that_completes_has_to_give(
+    value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = Gateway()
+    gateway.prompt(lambda name: name, name="trip", completions={"name": lambda *_: ["fine", value]})
+    with caplog.at_level(logging.WARNING):
+        assert (await complete(gateway, "name")).values == ()
+    assert "a function that completes gives texts of at most 1000 characters" in caplog.text
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 3 * MAX_VALUES))
 async def test_at_most_a_hundred_values_are_offered_and_all_are_counted(count: int) -> None:
@@ -193,6 +204,14 @@ def test_a_function_that_cannot_be_called_like_this_is_refused_at_once(function:
     gateway = Gateway()
     with pytest.raises(InvalidInput, match=r"argument name: a function that completes it takes the typed value"):
         gateway.prompt(lambda name: name, name="trip", completions={"name": function})
+
+
+def test_a_function_whose_type_hints_cannot_be_read_is_refused_at_once() -> None:
+    def offered(value: "Nowhere", arguments: Any) -> list[str]:  # type: ignore[name-defined]  # noqa: F821
+        return []
+
+    with pytest.raises(InvalidInput, match="its type hints must be importable"):
+        Gateway().prompt(lambda name: name, name="trip", completions={"name": offered})
 
 
 def test_completions_are_for_parameters_that_are_there() -> None:

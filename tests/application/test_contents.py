@@ -10,9 +10,19 @@ from tests.strategies import principals
 from stoa.application import Gateway, ListQuery, Principal, PromptMessage, TextContent, Tool
 from stoa.application.complete_argument import MAX_VALUES, CompletionQuery
 from stoa.application.memory.clock import ManualClock
+from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.tool_pages import TOOL_PAGES
-from stoa.domain.errors import InvalidArguments, InvalidInput, PromptNotFound, ResourceNotFound
+from stoa.domain.caller_limits import CallerLimits
+from stoa.domain.errors import (
+    InvalidArguments,
+    InvalidInput,
+    NotAuthenticated,
+    PromptNotFound,
+    QuotaExceeded,
+    ResourceNotFound,
+)
 from stoa.domain.metering import Status
+from stoa.domain.rate_limit import RateLimit
 from stoa.domain.result import EmbeddedResource, ToolResult
 from stoa.domain.tool import LocalBinding, RestBinding, SecretReference, ToolAnnotations
 
@@ -201,6 +211,52 @@ async def test_completion_offers_what_begins_alike_up_to_its_limit():
     ]:
         with pytest.raises(error):
             await gateway.complete_argument.execute(ANN, query, "library")
+
+
+async def test_completion_authenticates_and_counts_like_a_call():
+    gateway = Gateway(limits=CallerLimits(roles={"viewer": RateLimit(requests_per_minute=1, burst=1)}))
+    gateway.prompt(lambda city: city, name="trip", completions={"city": ["Paris"]})
+    query = CompletionQuery(kind="prompt", name="trip", argument="city", value="")
+    with pytest.raises(NotAuthenticated):
+        await gateway.complete_argument.execute(None, query, "library")
+    assert (await gateway.complete_argument.execute(ANN, query, "library")).values == ("Paris",)
+    with pytest.raises(QuotaExceeded):
+        await gateway.complete_argument.execute(ANN, query, "library")
+
+
+@pytest.mark.parametrize(("kind", "error"), [("prompt", PromptNotFound), ("resource", ResourceNotFound)])
+async def test_nothing_is_completed_in_the_name_of_another_tenant(kind, error):
+    gateway = Gateway()
+    gateway.prompt(lambda city: city, name="trip", tenant="beta", completions={"city": ["Paris"]})
+    gateway.resource("x://{city}", tenant="beta", completions={"city": ["Paris"]})(lambda city: city)
+    name = "trip" if kind == "prompt" else "x://{city}"
+    query = CompletionQuery(kind=kind, name=name, argument="city", value="", tenant="beta")
+    with pytest.raises(error):
+        await gateway.complete_argument.execute(ANN, query, "library")
+    assert (await gateway.complete_argument.execute(ROOT, query, "library")).values == ("Paris",)
+
+
+async def test_only_arguments_that_a_prompt_has_are_completed():
+    gateway = Gateway()
+    gateway.prompt(lambda city: city, name="trip", completions={"city": ["Paris"]})
+    with pytest.raises(InvalidInput, match="trip has no such argument"):
+        await gateway.complete_argument.execute(
+            ANN, CompletionQuery(kind="prompt", name="trip", argument="colour", value=""), "library"
+        )
+
+
+@pytest.mark.parametrize("answer", [7, None, ["text", 7]])
+async def test_what_a_function_returns_that_is_no_content_is_a_defect_that_only_the_log_explains(answer, caplog):
+    sink = InMemoryMeteringSink()
+    gateway = Gateway(sink=sink)
+    gateway.resource("memo://x")(lambda: answer)
+    gateway.prompt(lambda: answer, name="p")
+    for outcome in (await read(gateway, "memo://x"), await get(gateway, "p")):
+        assert (outcome.status, outcome.result, outcome.event.status) == (Status.ERROR, None, Status.ERROR)
+        assert outcome.error.message.startswith("Internal error; quote")
+    assert len(list(sink.events())) == 2
+    assert "a resource function returns str, bytes or ToolResult" in caplog.text
+    assert "a prompt function returns str or a list of PromptMessage" in caplog.text
 
 
 async def test_the_description_that_tools_were_made_from_can_be_read_by_those_who_see_them():

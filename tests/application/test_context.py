@@ -174,9 +174,66 @@ async def test_a_function_that_cannot_await_gets_no_context() -> None:
 
 @pytest.mark.parametrize(
     "schema",
-    [{}, {"type": "object"}, {"type": "object", "properties": {"a": {"type": "object"}}},
+    [{}, {"type": "object"}, {"type": "array", "properties": {}},
+     {"type": "object", "properties": {"a": {"type": "object"}}},
      {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "object"}}}}],
 )  # fmt: skip
 def test_a_form_is_flat(schema: Any) -> None:
     with pytest.raises(InvalidInput):
         ElicitationRequest("?", schema)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"type": kind} for kind in ("string", "number", "integer", "boolean")]
+    + [{"type": "array", "items": {"enum": ["a"]}}, {"type": "array", "items": {"anyOf": [{"const": "a"}]}}],
+)
+def test_a_form_has_fields_that_people_can_fill_in(field: Any) -> None:
+    schema = {"type": "object", "properties": {"a": field}}
+    assert ElicitationRequest("?", schema).schema == schema
+
+
+class _Confused(InMemoryClientChannel):
+    """Passes on whatever it gets."""
+
+    async def ask(self, requests: Any) -> Any:
+        return {key: self._answering(key, request) for key, request in requests.items()}
+
+
+@pytest.mark.parametrize("question", ["sample", "elicit", "elicit_url", "list_roots"])
+async def test_an_answer_to_another_question_is_none(question: str) -> None:
+    gateway, sink = _gateway()
+
+    @gateway.tool
+    async def ask(context: Context) -> str:
+        match question:
+            case "sample":
+                return (await context.sample("x", max_tokens=1)).text
+            case "elicit":
+                return (await context.elicit("?", FORM)).action
+            case "elicit_url":
+                return (await context.elicit_url("?", "https://a.example/")).action
+            case _:
+                return str(await context.list_roots())
+
+    wrong = ElicitationAnswer("accept", {}) if question == "list_roots" else RootsAnswer(())
+    all_of_them = ClientCapabilities(sampling=True, elicitation=True, elicitation_url=True, roots=True)
+    outcome = await gateway.invoke("ask", {}, ANN, channel=_Confused(all_of_them, lambda *_: wrong))
+    assert isinstance(outcome.error, ClientRefused)
+    assert [event.status for event in sink.events() if event.tool == "ask"] == [Status.ERROR]
+
+
+async def test_a_function_goes_on_in_the_background_where_its_channel_can() -> None:
+    class Tasks(InMemoryClientChannel):
+        async def begin_task(self) -> bool:
+            return True
+
+    gateway, _ = _gateway()
+
+    @gateway.tool(tasks="explicit")
+    async def dig(context: Context) -> bool:
+        return await context.continue_as_task()
+
+    outcome = await gateway.invoke("dig", {}, ANN, channel=Tasks(ALL, _answer))
+    assert outcome.result is not None
+    assert outcome.result.structured is True

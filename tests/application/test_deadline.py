@@ -64,3 +64,17 @@ async def test_while_it_stands_still_no_time_passes():
         deadline.pause()
         deadline.resume()
         await forever()
+
+
+async def test_what_is_no_task_has_no_deadline():
+    loop = asyncio.get_running_loop()
+    told = loop.create_future()
+
+    def callback() -> None:
+        with pytest.raises(RuntimeError, match="belongs to a task"), Deadline(1):
+            pass
+        told.set_result(True)
+
+    loop.call_soon(callback)
+    loop.call_later(5, told.cancel)
+    assert await told

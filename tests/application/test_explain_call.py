@@ -10,6 +10,7 @@ from tests.strategies import principals, tools
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.metering import InMemoryMeteringSink
+from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.domain.errors import NotAuthenticated, NotPermitted, QuotaExceeded, StoaError, ToolNotFound
 from stoa.domain.identity import Principal
 from stoa.domain.rate_limit import RateLimit
@@ -111,3 +112,13 @@ async def test_what_the_explanation_says_is_what_the_call_meets(caller, tool):
     else:
         assert found.decision == outcome.decision
         assert isinstance(outcome.error, NotPermitted) != outcome.decision.is_allowed
+
+
+async def test_an_explanation_is_for_the_door_that_the_call_would_come_through():
+    not_here = Rule("not-here", "deny", lambda query: query.door == "cli", "not from the command line")
+    gateway = Gateway(policy=RulesPolicyEngine([*DEFAULT_RULES, not_here]))
+    gateway.tool(lambda: 1, name="count")
+    for door, is_allowed in (("cli", False), ("rest", True)):
+        found = await gateway.explain_call.execute(ANN, None, "count", {}, door)
+        assert found.decision is not None
+        assert found.decision.is_allowed == is_allowed

@@ -239,3 +239,31 @@ async def test_a_defect_is_told_by_its_number_only(caplog):
     outcome = await gateway.invoke("f", {}, ANN)
     assert outcome.error is not None
     assert outcome.error.message == "Internal error; quote 00000000-0000-7000-8000-000000000001 when reporting it"
+
+
+async def test_who_may_not_list_a_tool_does_not_learn_which_of_its_arguments_are_repeated_in_headers():
+    gateway = Gateway(backends=[ScriptedBackend([])])
+    routed = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
+    gateway.add_tools(
+        tool("theirs", tenant="beta", input_schema=routed), tool("mine", input_schema=routed), tool("plain"),
+        tool("admins", input_schema=routed, tags=("stoa:admin",)),
+    )  # fmt: skip
+
+    async def headers(name, tenant=None, caller=ANN):
+        return [one.header for one in await gateway.routed_arguments(caller, tenant, name, "mcp")]
+
+    assert await headers("mine") == await headers("mine", "acme") == ["Region"]
+    for name, tenant in (("theirs", None), ("theirs", "beta"), ("plain", None), ("none", None), ("admins", None)):
+        assert await headers(name, tenant) == [], name
+    root = Principal.of("root", roles=["cpi-admin"])
+    assert await headers("theirs", "beta", root) == await headers("admins", "acme", root) == ["Region"]
+
+
+async def test_for_a_tool_without_such_arguments_the_policy_is_not_asked_before_the_call():
+    class Unasked(RulesPolicyEngine):
+        async def visible(self, principal, tools, door):
+            raise AssertionError("asked")
+
+    gateway = Gateway(policy=Unasked())
+    gateway.tool(lambda: 1, name="plain")
+    assert await gateway.routed_arguments(ANN, None, "plain", "mcp") == ()

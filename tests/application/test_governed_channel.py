@@ -322,6 +322,13 @@ async def test_a_question_that_cannot_be_metered_is_not_sent(era: type[Waiting])
     assert len(world.events(of_calls=True)) == 1
 
 
+async def test_room_that_was_kept_for_a_question_is_used_by_it() -> None:
+    world, client = World([{"a": sampling()}], is_stubborn=False, capacity=2), Waiting()
+    assert (await client.call(world.gateway)).status is Status.SUCCESS
+    (event,) = world.events()
+    assert (event.status, event.metadata["rules"]) == (Status.SUCCESS, "client-requests,scope-grants-access")
+
+
 async def test_an_answer_whose_event_is_lost_is_withheld() -> None:
     world, client = World([{"a": sampling()}]), Waiting()
     record = world.sink.record
@@ -428,6 +435,22 @@ async def test_a_round_that_a_back_end_ends_itself_is_governed_too() -> None:
         assert isinstance(outcome.error, error)
         assert outcome.questions is None
     assert len(world.events()) == 1
+
+
+async def test_questions_in_a_round_that_a_back_end_ends_itself_are_counted_too() -> None:
+    world = World([], client_requests=ClientRequests(default=ClientRequestRules(per_call=2)))
+    wanted: dict[str, InputRequest] = {"a": RootsRequest(), "b": FORM}
+
+    @world.gateway.tool
+    async def pause() -> str:
+        raise InputRequired(wanted)
+
+    assert (await world.gateway.invoke("pause", {}, ANN, channel=ByRounds())).questions == wanted
+    wanted["c"] = sampling()
+    refused = await world.gateway.invoke("pause", {}, ANN, channel=ByRounds())
+    assert isinstance(refused.error, QuestionRefused)
+    assert (refused.questions, refused.status) == (None, Status.ERROR)
+    assert [event.tool for event in world.events()] == ["roots:pause", "elicitation:pause"]
 
 
 async def test_a_question_that_the_function_gives_up_does_not_count() -> None:

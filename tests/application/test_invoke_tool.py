@@ -14,6 +14,7 @@ from tests.application.pipeline import ANN, Pipeline, answers, raises, tool, wai
 from tests.strategies import few_names, invocations, operations, principals
 
 from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
+from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.domain.errors import (
     BackendSpokeNonsense,
@@ -210,12 +211,43 @@ async def test_denied_and_unknown_calls_count_against_the_caller():
     assert (await pipeline.invoke()).status is Status.UNAUTHORIZED
 
 
+async def test_a_flood_of_denied_calls_is_told_of_its_limit_also_when_that_shows_only_in_counting():
+    pipeline = Pipeline(tool(tags=("stoa:admin",)), limit=ONE_A_MINUTE)
+    pipeline.instead["known limit"] = lambda claims: None  # a store that all replicas count in knows nothing before
+    assert isinstance((await pipeline.invoke()).error, NotPermitted)
+    for name in ("count", "nothing"):
+        outcome = await pipeline.invoke(name)
+        assert isinstance(outcome.error, QuotaExceeded)
+        assert (outcome.status, outcome.event.status, outcome.cost) == (Status.RATE_LIMITED, Status.RATE_LIMITED, 0)
+    assert len(pipeline.events) == 3
+    assert pipeline.backend.received == []
+
+
+async def test_a_caller_is_told_whether_it_has_shown_no_token_or_a_bad_one():
+    pipeline = Pipeline(tool())
+    for credential, is_missing in ((None, True), (BearerToken("bad"), False)):
+        outcome = await pipeline.invoke(credential=credential)
+        assert isinstance(outcome.error, NotAuthenticated)
+        assert outcome.error.is_missing == is_missing
+
+
 async def test_one_caller_does_not_use_up_the_limit_of_another():
     pipeline = Pipeline(tool(), limit=ONE_A_MINUTE)
     assert (await pipeline.invoke()).status is Status.SUCCESS
     assert (await pipeline.invoke()).status is Status.RATE_LIMITED
     bob = Principal.of("bob", tenant="acme", roles=["viewer"])
     assert (await pipeline.invoke(credential=bob)).status is Status.SUCCESS
+
+
+async def test_calls_for_one_consumer_are_limited_together_and_others_go_on():
+    pipeline = Pipeline(tool(), limits={"consumers": {"batch": ONE_A_MINUTE}})
+    amy = ANN.model_copy(update={"subject": "amy"})
+    assert (await pipeline.invoke(consumer="batch")).status is Status.SUCCESS
+    refused = await pipeline.invoke(consumer="batch", credential=amy)
+    assert isinstance(refused.error, QuotaExceeded)
+    assert (refused.error.limit_name, refused.event.status) == ("consumer", Status.RATE_LIMITED)
+    assert (await pipeline.invoke(consumer="other")).status is Status.SUCCESS
+    assert len(pipeline.backend.received) == 2
 
 
 async def test_tenants_share_a_global_tool_but_not_its_allowance():
@@ -284,6 +316,16 @@ async def test_the_policy_sees_the_arguments():
     assert isinstance(denied.error, NotPermitted)
     assert denied.event.metadata == {"door": "library", "rules": "large", "error": "not_permitted"}
     assert (await pipeline.invoke(arguments=[6])).status is Status.INVALID
+
+
+async def test_what_no_rule_allows_is_denied_and_names_a_scope_only_where_one_is_missing():
+    pipeline = Pipeline(tool(), policy=RulesPolicyEngine([]))
+    for credential, missing in ((ANN, set()), (Principal.of("nobody", tenant="acme"), {"stoa:read"})):
+        outcome = await pipeline.invoke(credential=credential)
+        assert isinstance(outcome.error, NotPermitted)
+        assert outcome.error.decision.missing_scopes == missing
+        assert outcome.event.metadata["rules"] == "default-deny"
+    assert pipeline.backend.received == []
 
 
 @pytest.mark.parametrize("where", ["authorise", "back end"])
@@ -471,3 +513,9 @@ async def test_a_value_in_an_event_is_short_text_that_every_reader_can_store(val
     assert value.startswith(kept)
     assert len(kept) == min(128, len(value))
     assert MeteringEvent.from_json(outcome.event.model_dump_json()) == outcome.event
+
+
+@pytest.mark.parametrize("capacity", [0, -1])
+def test_events_are_not_kept_in_no_room_at_all(capacity):
+    with pytest.raises(ValueError, match="give 1 or more, or None"):
+        InMemoryMeteringSink(capacity=capacity)

@@ -7,10 +7,12 @@ from tests.application.pipeline import ANN, Pipeline, tool
 from tests.strategies import DOORS, few_names, few_tenants, principals, prompts, resources, rules, tools
 
 from stoa.application.list_operations import ListQuery
-from stoa.application.memory.policy_engine import DEFAULT_RULES, RulesPolicyEngine
+from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.application.memory.rate_limiter import Unlimited
 from stoa.domain.catalogue import Catalogue
 from stoa.domain.errors import InvalidInput, NotAuthenticated, NotPermitted, QuotaExceeded, ToolNotFound
+from stoa.domain.identity import Principal
+from stoa.domain.operation import ApiReference
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.tool import LocalBinding
 
@@ -168,3 +170,27 @@ async def test_another_tenants_tool_cannot_be_found():
         assert await names(pipeline, ListQuery(tenant=tenant)) == []
         with pytest.raises(ToolNotFound, match="theirs"):
             await pipeline.list_tools.find(ANN, tenant, "theirs", "mcp")
+
+
+def test_only_what_an_api_was_made_into_is_listed_for_it():
+    own = tool().model_copy(update={"api": ApiReference(name="pets")})
+    assert [ListQuery(api=name).matches(one) for one in (own, tool()) for name in (None, "pets", "other")] == [
+        True, True, False, True, False, False,
+    ]  # fmt: skip
+
+
+async def test_the_policy_sees_the_door_that_is_listed_through_and_so_does_finding():
+    mcp_only = Rule("mcp-only", "deny", lambda query: query.door != "mcp", "only through mcp")
+    pipeline = Pipeline(tool(), policy=RulesPolicyEngine([*DEFAULT_RULES, mcp_only]))
+    assert [await names(pipeline, door=door) for door in ("mcp", "rest")] == [["count"], []]
+    assert (await pipeline.list_tools.find(ANN, None, "count", "mcp")).name == "count"
+    with pytest.raises(ToolNotFound):
+        await pipeline.list_tools.find(ANN, None, "count", "rest")
+
+
+async def test_a_platform_admin_finds_what_is_in_the_tenant_that_it_asks_for():
+    pipeline = Pipeline(tool("theirs", tenant="beta"))
+    root = Principal.of("root", roles=["cpi-admin"])
+    assert (await pipeline.list_tools.find(root, "beta", "theirs", "mcp")).tenant == "beta"
+    with pytest.raises(ToolNotFound):
+        await pipeline.list_tools.find(root, None, "theirs", "mcp")

@@ -7,7 +7,7 @@ from stoa.application.memory.client_channel import InMemoryClientChannel
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
-from stoa.domain.dialogue import NO_CAPABILITIES, ClientCapabilities, ElicitationAnswer
+from stoa.domain.dialogue import NO_CAPABILITIES, ClientCapabilities, ElicitationAnswer, RootsAnswer
 from stoa.domain.errors import ClientCannot, ClientRefused, ContentUnavailable, QuotaExceeded
 from stoa.domain.identity import Principal
 from stoa.domain.metering import Status
@@ -53,6 +53,13 @@ class Arranged:
         return [event.status for event in self.sink.events() if event.tool == "person"]
 
 
+class Confused(InMemoryClientChannel):
+    """Looks at nothing of what it passes on."""
+
+    async def ask(self, requests):
+        return {key: RootsAnswer(()) for key in requests}
+
+
 def answering(action, **content):
     return InMemoryClientChannel(FORMS, lambda key, request: ElicitationAnswer(action, content))
 
@@ -85,8 +92,22 @@ async def test_a_call_is_made_when_the_user_agrees():
 
 @pytest.mark.parametrize(
     "channel",
-    [answering("accept", agree=False), answering("decline"), answering("cancel")],
-    ids=["no", "decline", "cancel"],
+    [
+        answering("accept", agree=False),
+        answering("decline"),
+        answering("cancel"),
+        answering("decline", agree=True),
+        answering("cancel", agree=True),
+        Confused(FORMS, lambda *_: None),
+    ],
+    ids=[
+        "no",
+        "decline",
+        "cancel",
+        "declines what it agrees to",
+        "cancels what it agrees to",
+        "answers something else",
+    ],
 )
 async def test_without_agreement_nothing_is_called_and_nothing_charged(channel):
     at = Arranged(confirm="Delete it?")

@@ -15,8 +15,15 @@ from stoa.application.memory.clock import ManualClock
 from stoa.application.ports.tool_backend import CallContext
 from stoa.domain.budget import Budget
 from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS
-from stoa.domain.dialogue import ClientCapabilities, ElicitationAnswer, ElicitationRequest
+from stoa.domain.dialogue import (
+    ClientCapabilities,
+    ElicitationAnswer,
+    ElicitationRequest,
+    RootsAnswer,
+    RootsRequest,
+)
 from stoa.domain.errors import BackendTimedOut, BudgetExhausted, BudgetUnavailable, MeteringUnavailable
+from stoa.domain.invocation import Invocation
 from stoa.domain.metering import Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.price_list import PriceList, PriceVersion, Rates, RatesByOperation
@@ -217,3 +224,33 @@ async def test_prices_follow_the_tool_its_tags_the_tenant_and_the_moment():
     assert costs == [1_000, 500_000, 250_000, 2_000]
     pipeline.clock.advance(60)
     assert (await pipeline.invoke("plain")).cost == 2_000_000
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_questions_are_charged_to_the_budget_of_their_call_unless_their_event_is_lost(is_kept: bool):
+    prices = PriceList(versions=(PriceVersion(base=Decimal("0.001"), per_question=Decimal("0.0002")),))
+    purse = Purse(10_000_000, prices=prices)
+    record = purse.pipeline.sink.record
+
+    async def keep(event: Any, *, is_admitted: bool) -> None:
+        if ":" in event.tool and not is_kept:
+            raise MeteringUnavailable("disk")
+        await record(event, is_admitted=is_admitted)
+
+    purse.pipeline.sink.record = keep  # type: ignore[method-assign]
+
+    async def asks(arguments: Any, context: Any) -> ToolResult:
+        for number in range(2):
+            try:
+                await context.channel.ask({str(number): RootsRequest()})
+            except MeteringUnavailable:
+                assert not is_kept
+        return ToolResult((TextContent("done"),))
+
+    purse.pipeline.backend.behaviour = asks
+    channel = InMemoryClientChannel(ClientCapabilities(roots=True), lambda *_: RootsAnswer(()))
+    asked = Invocation(credential=ANN, tool="count", arguments={}, door="library")
+    outcome = await purse.pipeline.invoke_tool.execute(asked, channel)
+    assert (outcome.status, outcome.cost) == (Status.SUCCESS, 1000)
+    assert sum(event.cost_units for event in purse.pipeline.events) == await purse.spent()
+    assert await purse.spent() == (1400 if is_kept else 1000)

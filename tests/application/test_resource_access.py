@@ -6,10 +6,14 @@ import pytest
 
 from stoa.application import Context, Gateway, Principal
 from stoa.application.memory.metering import InMemoryMeteringSink
-from stoa.application.resource_access import MAX_DEPTH
+from stoa.application.ports import CallContext
+from stoa.application.resource_access import MAX_DEPTH, NO_RESOURCES
+from stoa.application.watch_resources import ResourceUpdate
 from stoa.domain.caller_limits import CallerLimits
 from stoa.domain.errors import BackendUnavailable, NotPermitted, QuotaExceeded, ResourceUnreadable
 from stoa.domain.metering import Status
+from stoa.domain.operation import OperationKey
+from stoa.domain.policy import Permit
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.result import TextContent, ToolResult
 
@@ -132,3 +136,32 @@ async def test_a_loop_through_tools_comes_to_an_end_too_and_leaves_later_reads_a
     assert "error" in str(outcome.result)
     assert len(list(sink.events())) == 2 * MAX_DEPTH + 1
     assert (await gateway.invoke("read", {"uri": "memo://items/a"}, BOB)).status is Status.SUCCESS
+
+
+async def test_a_function_says_that_a_resource_changed_to_its_own_tenant_and_nothing_of_what_is_not_there() -> None:
+    gateway, sink = _gateway()
+    told: list[ResourceUpdate] = []
+    gateway.watch_resources.subscribe(told.append)
+
+    @gateway.tool
+    async def change(context: Context, uri: str) -> str:
+        context.resource_updated(uri)
+        return "told"
+
+    for caller, uri in ((ANN, "memo://alpha"), (BOB, "memo://items/a"), (BOB, "memo://alpha"), (ANN, "memo://none")):
+        await gateway.invoke("change", {"uri": uri}, caller)
+    of_change = [update for update in told if update.is_announced]
+    assert [(update.uri, update.audience) for update in of_change] == [
+        ("memo://alpha", "alpha"),
+        ("memo://items/a", "beta"),
+    ]
+    done, failed = Status.SUCCESS, Status.ERROR
+    assert [event.status for event in sink.events()] == [done, done, failed, failed]
+
+
+async def test_a_function_outside_of_a_gateway_has_no_resources() -> None:
+    call = CallContext(Permit(OperationKey(None, "f", "tool"), ()), ANN, "r-1", None, "library", "app")
+    with pytest.raises(ResourceUnreadable):
+        await NO_RESOURCES.read("memo://x", call)
+    with pytest.raises(ResourceUnreadable):
+        NO_RESOURCES.updated("memo://x", call)

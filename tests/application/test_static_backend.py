@@ -92,3 +92,9 @@ async def test_nothing_is_given_for_a_permit_of_another_operation():
 def test_a_message_has_exactly_one_form(message):
     with pytest.raises(ValueError, match="exactly one"):
         StaticBinding.model_validate({"messages": [{"role": "user", **message}]})
+
+
+@pytest.mark.parametrize("form", [{}, {"text": "a", "blob": "AA=="}])
+def test_contents_have_exactly_one_form(form):
+    with pytest.raises(ValueError, match="exactly one of text and blob"):
+        StaticBinding.model_validate({"contents": [{"uri": "memo://x", **form}]})

@@ -107,3 +107,13 @@ def test_who_unsubscribed_is_told_nothing_more_even_while_others_are_told():
     held.replace([tool("a")])
     held.replace([tool("b")])
     assert told == ["first", "second", "second"]
+
+
+def test_a_tool_that_needs_tokens_is_left_out_where_none_can_be_had():
+    grant = {"type": "clientCredentials", "token_url": "https://issuer.example/token"}
+    authentication = {"type": "oauth2", "secret": {"name": "s"}, "grant": grant}
+    held, backend = registry()
+    (finding,) = held.replace([tool("plain"), tool("granted", authentication=authentication)])
+    assert (finding.where, "without upstream_tokens" in finding.message) == ("acme/granted", True)
+    assert backend.prepared == ["acme/plain", "acme/granted"]
+    assert held.find("acme", "granted") is None

@@ -164,3 +164,16 @@ def test_a_caller_has_a_name():
         Principal(subject="")
     assert Principal(subject="a").subject == "a"
     assert Principal.of("a") == Principal(subject="a")
+
+
+@given(principals(), st.none() | few_tenants)
+def test_nobody_notices_what_other_tenants_do(principal, owner):
+    may_see = owner in {None, principal.tenant} or principal.is_platform_admin
+    assert principal.hears_of(owner) == may_see
+
+
+def test_a_viewer_hears_of_its_own_and_of_what_is_global_and_an_admin_of_everything():
+    owners = [None, TenantId("acme"), TenantId("beta")]
+    ann = Principal.of("ann", tenant="acme", roles=["viewer"])
+    assert [ann.hears_of(owner) for owner in owners] == [True, True, False]
+    assert all(Principal.of("root", roles=["cpi-admin"]).hears_of(owner) for owner in owners)

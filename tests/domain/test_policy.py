@@ -33,3 +33,12 @@ def test_the_user_agrees_to_a_sentence():
         Obligations(confirm="")
     assert Obligations(confirm="Sure?").confirm == "Sure?"
     assert Obligations(confirm=None).confirm is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"), [({"redact": ("/a", "b")}, "obligations.redact"), ({"confirm": ""}, "obligations.confirm")]
+)
+def test_an_obligation_that_cannot_be_met_is_refused_when_it_is_made(fields, named):
+    with pytest.raises(ValueError, match=named):
+        Obligations(**fields)
+    assert Obligations(redact=("/a",), confirm="Sure?").confirm == "Sure?"

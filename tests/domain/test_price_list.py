@@ -240,3 +240,9 @@ def test_each_part_of_a_price_in_micro_units():
     assert plain.per_question == 2
     premium = PET.model_copy(update={"annotations": ToolAnnotations(destructive_hint=True)})
     assert version.tariff(premium, None).quote(latency_ms=100) == 1_750_000
+
+
+@pytest.mark.parametrize("amount", [0.5, True, [1], {"a": 1}, object()])
+def test_an_amount_that_is_no_decimal_is_told_how_to_write_it(amount):
+    with pytest.raises(ValidationError, match=r"write an amount such as 0\.001"):
+        PriceVersion(per_question=amount)

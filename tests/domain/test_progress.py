@@ -73,3 +73,11 @@ def test_nothing_follows_a_report_that_goes_beyond_its_total() -> None:
     pace = ProgressPace(100)
     assert pace.admits(7, 5, 0)
     assert not pace.admits(8, None, 1000)
+
+
+@pytest.mark.parametrize(("progress", "total"), [(math.inf, None), (math.nan, None), (2, math.inf), (2, math.nan)])
+def test_what_is_no_number_is_not_told(progress: float, total: float | None) -> None:
+    pace = ProgressPace(INTERVAL_NS)
+    assert pace.admits(1, None, 0)
+    assert not pace.admits(progress, total, 1000)
+    assert pace.admits(2, None, 1000)

@@ -210,3 +210,22 @@ def test_two_arguments_with_one_name_are_told():
         Prompt(name="p", binding=BINDING, arguments=({"name": "a"}, {"name": "b"}, {"name": "a"}))
     with pytest.raises(ValidationError):
         Prompt.model_validate("no object")
+
+
+def test_a_resource_is_read_under_its_own_uri_alone():
+    one = Resource(name="memo://x", binding=BINDING)
+    assert (one.match("memo://x"), one.match("memo://y")) == ({}, None)
+
+
+def test_completions_are_for_variables_of_the_template():
+    with pytest.raises(ValidationError, match="size, which is no variable"):
+        Resource(name="memo://{colour}", binding=BINDING, completions={"colour": ("red",), "size": ("s",)})
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "410 Gone"])
+def test_what_the_back_end_says_is_gone_is_not_there(status):
+    one = Resource(name="memo://x", binding=BINDING)
+    with pytest.raises(ResourceNotFound):
+        one.contents(RawAnswer(b"", "", is_error=True, status=status), "memo://x")
+    assert one.contents(RawAnswer(b"", "", is_error=True, status="500 Oops"), "memo://x").is_error
+    assert not one.contents(RawAnswer(b"x", "text/plain", status="404 Not Found"), "memo://x").is_error

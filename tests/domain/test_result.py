@@ -257,3 +257,12 @@ def test_a_byte_order_mark_in_utf_8_does_not_show():
 
 def test_an_error_result_is_its_text():
     assert ToolResult.error("no") == ToolResult((TextContent("no"),), MISSING, is_error=True)
+
+
+def test_what_is_no_json_by_its_type_has_no_structure_even_if_it_could_be_read_as_json():
+    for kind, structured in (
+        ("text/plain", MISSING),
+        ("application/json", {"a": 1}),
+        ("application/hal+json", {"a": 1}),
+    ):
+        assert shape(RawAnswer(b'{"a": 1}', kind)).structured == structured

@@ -180,3 +180,10 @@ def test_an_answer_gives_its_text_its_tool_uses_and_itself_as_a_message() -> Non
     assert answer.message == SamplingMessage("assistant", answer.content)
     assert SamplingAnswer((), "m", "user").message.role == "user"
     assert SamplingMessage("user", TEXT).blocks == (TEXT,)
+
+
+def test_two_uses_in_one_message_cannot_be_told_apart_by_one_id() -> None:
+    twice = SamplingMessage("assistant", (use("a"), use("a")))
+    results = SamplingMessage("user", (answered("a"), answered("a")))
+    with pytest.raises(InvalidInput, match="the same id"):
+        request(ASK, twice, results, tools=(ADD,))

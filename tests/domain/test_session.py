@@ -1,5 +1,6 @@
-"""What a session hears of."""
+"""Whose changes the client of a session hears of."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.strategies import few_tenants, principals
@@ -7,6 +8,23 @@ from tests.strategies import few_tenants, principals
 from stoa.domain.dialogue import NO_CAPABILITIES
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.session import Session
+
+ACME, BETA = TenantId("acme"), TenantId("beta")
+
+
+@pytest.mark.parametrize(
+    ("hears", "owners"),
+    [
+        ({}, [None]),
+        ({"hears_only": ACME}, [None, ACME]),
+        ({"hears_all": True}, [None, ACME, BETA]),
+        ({"hears_only": ACME, "hears_all": True}, [None, ACME, BETA]),
+    ],
+)
+def test_a_client_hears_of_global_changes_and_of_its_tenants_and_an_admins_of_all(hears, owners):
+    session = Session(id="x", identity_key="k", revision="2025-11-25", capabilities=NO_CAPABILITIES, **hears)
+    assert [owner for owner in (None, ACME, BETA) if session.hears_of(owner)] == owners
+
 
 owners = st.none() | few_tenants
 

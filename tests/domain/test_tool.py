@@ -5,7 +5,7 @@ from hypothesis import given
 from pydantic import ValidationError
 from tests.strategies import annotations, tags, tools
 
-from stoa.domain.tool import Access, LocalBinding, Tool, ToolAnnotations, ToolKey
+from stoa.domain.tool import Access, LocalBinding, TokenGrant, Tool, ToolAnnotations, ToolKey
 
 
 def tool(**fields):
@@ -114,3 +114,11 @@ def test_a_premium_tool_is_one_that_destroys():
     assert [tool(annotations=ToolAnnotations(destructive_hint=hint)).is_premium for hint in (None, False, True)] == [
         False, False, True,
     ]  # fmt: skip
+
+
+def test_a_token_in_the_callers_name_is_for_one_back_end():
+    url = "https://issuer.example/token"
+    with pytest.raises(ValidationError, match="tokenExchange needs audience"):
+        TokenGrant(type="tokenExchange", token_url=url)
+    assert TokenGrant(type="tokenExchange", token_url=url, audience="crm").audience == "crm"
+    assert TokenGrant(type="clientCredentials", token_url=url).audience is None

@@ -128,3 +128,8 @@ def test_a_template_may_begin_and_end_with_a_variable():
 )
 def test_what_is_matched_and_what_is_not(text, uri, values):
     assert UriTemplate(text).match(uri) == values
+
+
+def test_without_variables_it_matches_itself_and_nothing_longer():
+    assert UriTemplate("memo://x").match("memo://x") == {}
+    assert UriTemplate("memo://x").match("memo://x/y") is None

@@ -43,6 +43,7 @@ def test_a_page_is_served_with_tls_or_on_this_machine(url: str, host: str) -> No
         "https://user@login.example/",
         "https://user:pass@login.example/",
         "https://login.example\\@other.example/",
+        "https://other.example\\.login.example/",
         "https://login.example:port/",
         "https://[login/",
         "https://löwe.example/",

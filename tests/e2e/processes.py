@@ -90,7 +90,7 @@ class GatewayProcess:
         assert self.process is not None
         return self.process.pid
 
-    def start(self, *, within: float = 30) -> None:
+    def start(self, *, within: float = 60) -> None:
         if self.precompiled and _compiled.exists() and not self.data.exists():
             shutil.copytree(_compiled, self.data / _compiled.name)
         started = time.monotonic()
@@ -182,7 +182,7 @@ class GatewayProcess:
 
 
 @contextmanager
-def serving(gateway: GatewayProcess, *, within: float = 30) -> Generator[GatewayProcess]:
+def serving(gateway: GatewayProcess, *, within: float = 60) -> Generator[GatewayProcess]:
     """The gateway, ready; ended in every case."""
     try:
         gateway.start(within=within)

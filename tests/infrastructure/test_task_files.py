@@ -95,3 +95,10 @@ def test_what_json_cannot_carry_is_refused() -> None:
     circle["again"] = circle
     with pytest.raises(InvalidInput, match="no JSON"):
         task_record.dump(Task.begin(Work(tool="x", arguments=circle), Principal.of("ann"), ManualClock().now(), 30.0))
+
+
+def test_what_another_release_kept_is_not_guessed_at() -> None:
+    record = task_record.dump(begun(ManualClock()))
+    assert task_record.load(record).tool == "dig"
+    with pytest.raises(TasksUnavailable, match="another release"):
+        task_record.load(record.replace(b'"form":1', b'"form":2'))

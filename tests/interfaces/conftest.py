@@ -16,7 +16,7 @@ def _signatures_are_read_once() -> Iterator[None]:
     read = local_backend._Signature
 
     def signature(function: Any) -> Any:
-        if function.__module__ != doors.__name__:
+        if getattr(function, "__module__", "") != doors.__name__:
             return read(function)
         if function.__code__ not in known:
             known[function.__code__] = read(function)

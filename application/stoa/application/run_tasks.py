@@ -23,7 +23,6 @@ from stoa.application.ports.task_store import TaskStore
 from stoa.application.task_channel import TaskChannel
 from stoa.domain.dialogue import InputAnswer, InputRequest
 from stoa.domain.errors import (
-    ClientCannot,
     ClientRefused,
     InvalidInput,
     StoaError,
@@ -306,9 +305,6 @@ class RunTasks:
             outcome = run.work.result()
             if outcome.questions is None:
                 return task.completed(self._door.result(outcome), now)
-            missing = run.channel.capabilities.missing(outcome.questions)
-            if missing:
-                raise ClientCannot(missing)
             written = {key: self._door.question(request) for key, request in outcome.questions.items()}
             asked = task.asked(written, now)
             if asked is task:

@@ -6,7 +6,9 @@ object at its root with properties and no combinators, no references, no type li
 `properties` for every object, and only keywords of the common part.
 
 Whatever the original accepts, apart from nulls where another type is allowed, the portable one accepts too: it only
-says less. Arguments are held against the original.
+says less. One exception is meant: a member that only some alternatives or conditions at the root describe is shown as
+they describe it, because a member without a type helps no model; elsewhere the original may let it be anything.
+Arguments are held against the original.
 """
 
 from collections.abc import Mapping

@@ -57,8 +57,7 @@ async def call(
             )
         )
     if isinstance(outcome.error, NotAuthenticated) and outcome.error.is_missing:
-        hint = f"{outcome.error.message}: call with --role ROLE --tenant TENANT, or set STOA_TOKEN"
-        raise NotAuthenticated(hint, is_missing=True)
+        print("stoa: call with --role ROLE --tenant TENANT, or set STOA_TOKEN", file=sys.stderr)
     if outcome.error is not None:
         raise outcome.error
     result = outcome.result
