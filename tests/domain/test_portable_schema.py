@@ -106,7 +106,9 @@ def chooses(schema: Any) -> bool:
     """Are there alternatives or conditions at the root, which may describe a member that others leave open?"""
     if not isinstance(schema, dict):
         return False
-    return not schema.keys().isdisjoint({"anyOf", "oneOf", "then", "else"}) or any(map(chooses, schema.get("allOf", [])))
+    return not schema.keys().isdisjoint({"anyOf", "oneOf", "then", "else"}) or any(
+        map(chooses, schema.get("allOf", []))
+    )
 
 
 @pytest.mark.parametrize(

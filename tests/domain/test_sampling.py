@@ -1,6 +1,7 @@
 """Conversations that a client's model is asked to continue."""
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -144,7 +145,7 @@ NOT_JSON = "texts must be Unicode; metadata, schemas, inputs and results JSON"
         ({"messages": (ASK, SamplingMessage("assistant", ToolUse("a", "add", {"x": math.nan})), GOES_ON)}, NOT_JSON),
         ({"messages": (ASK, USES, SamplingMessage("user", ToolUseResult("a", (), math.nan)))}, NOT_JSON),
     ],
-    ids=repr,
+    ids=lambda value: re.sub(r" at 0x[0-9a-f]+", "", repr(value)),  # the same in all processes of a run
 )
 def test_a_refused_request_is_told_why(wrong: Any, reason: str) -> None:
     with pytest.raises(InvalidInput) as refused:
