@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -68,7 +69,7 @@ async def demo(*, port: int | None = None, once: bool = False) -> int:
                 tokens = await _introduce(container, settings)
                 succeeded = await _make_one_call(container, settings, tokens["tenant-admin", "team-alpha"])
                 if not once:
-                    console().print("The gateway is running; press Ctrl-C to stop it. In another terminal: stoa usage")
+                    console().print(f"The gateway is running; press Ctrl-C to stop it. In another terminal: {sys.argv[0]} usage")
                     await server.wait_until_stopped()
     return 0 if succeeded else 1
 
