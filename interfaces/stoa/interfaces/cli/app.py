@@ -6,7 +6,7 @@ from cyclopts import App
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from stoa.domain.errors import StoaError
+from stoa.domain.errors import NotAuthenticated, StoaError
 from stoa.interfaces.cli.call import call
 from stoa.interfaces.cli.convert import convert
 from stoa.interfaces.cli.demo import demo
@@ -35,7 +35,9 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         return int(app(arguments, result_action="return_value") or 0)
     except StoaError as refused:
-        print(f"stoa: {refused.message}", file=sys.stderr)
+        is_nobody = isinstance(refused, NotAuthenticated) and refused.is_missing
+        remedy = "; call with --role ROLE --tenant TENANT, or set STOA_TOKEN" if is_nobody else ""
+        print(f"stoa: {refused.message}{remedy}", file=sys.stderr)
         return wire_error(refused).exit_code
     except (ValidationError, SettingsError) as wrong:  # of the settings
         print(f"stoa: configuration: {describe_settings_error(wrong)}", file=sys.stderr)

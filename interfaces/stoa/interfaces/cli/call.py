@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pydantic_core
 
-from stoa.domain.errors import NotAuthenticated
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Invocation
 from stoa.domain.money import to_json_number
@@ -56,8 +55,6 @@ async def call(
                 consumer="stoa-cli",
             )
         )
-    if isinstance(outcome.error, NotAuthenticated) and outcome.error.is_missing:
-        print("stoa: call with --role ROLE --tenant TENANT, or set STOA_TOKEN", file=sys.stderr)
     if outcome.error is not None:
         raise outcome.error
     result = outcome.result

@@ -69,7 +69,9 @@ async def demo(*, port: int | None = None, once: bool = False) -> int:
                 tokens = await _introduce(container, settings)
                 succeeded = await _make_one_call(container, settings, tokens["tenant-admin", "team-alpha"])
                 if not once:
-                    console().print(f"The gateway is running; press Ctrl-C to stop it. In another terminal: {sys.argv[0]} usage")
+                    console().print(
+                        f"The gateway is running; press Ctrl-C to stop it. In another terminal: {sys.argv[0]} usage"
+                    )
                     await server.wait_until_stopped()
     return 0 if succeeded else 1
 
