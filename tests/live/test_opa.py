@@ -27,11 +27,12 @@ QUERY = PolicyQuery(Principal.of("ada", tenant="acme", roles=["viewer"]), TOOL, 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engines(opa):
-    server = OpaServerPolicyEngine(opa.url, SystemClock())
+    server = OpaServerPolicyEngine(opa.url, SystemClock(), timeout_seconds=30.0)  # some of so many are late
     yield [server, OpaWasmPolicyEngine()]
     await server.close()
 
 
+@pytest.mark.timeout(600)
 @given(policy_queries())
 @settings(max_examples=10_000)
 async def test_embedded_server_and_rules_agree_on_ten_thousand_queries(engines, query):
