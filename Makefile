@@ -21,7 +21,7 @@ run: install
 	$(BIN)/stoa demo
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not live and not clients"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not live and not clients"
 
 # The tests that need real servers; each says what is missing where one is.
 live: install

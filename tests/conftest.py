@@ -3,6 +3,7 @@
 `HYPOTHESIS_PROFILE=search` looks for new ones.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -23,6 +24,18 @@ settings.register_profile(
     "mutation", parent=settings.get_profile("fixed"), max_examples=20, phases=(Phase.explicit, Phase.generate)
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files with few long tests first: one that came last would keep one worker busy and leave the other idle."""
+    items.sort(key=lambda item: "e2e" not in item.path.parts)
+
+
+def pytest_collection_finish() -> None:
+    """What thousands of collected tests are made of stays; the garbage collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.docs.markdown import ROOT, blocks
+from tests.e2e import forkserver
 from tests.e2e.processes import STOA, asgi_upstream, is_live, until
 from tests.interfaces.cli.usage_data import audit_line, events, write_outbox
 from tests.live.servers import free_port
@@ -103,24 +104,18 @@ def started(place: Place, arguments: list[str], port: int) -> Generator[None]:
     """A command that serves at this port; ended by its process id."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     with (place.home / f"log-{port}").open("wb") as log:
-        process = subprocess.Popen(
+        process = forkserver.start(
             [STOA, *arguments],
-            cwd=place.home,
-            env={**kept, "DATA_DIR": str(place.home / "var"), "TMPDIR": str(place.home), **_secrets()},
-            stdout=log,
-            stderr=log,
+            environment={**kept, "DATA_DIR": str(place.home / "var"), "TMPDIR": str(place.home), **_secrets()},
+            output=log.fileno(),
+            folder=place.home,
         )
     try:
         until(lambda: process.poll() is not None or is_live(port), within=30)
         assert process.poll() is None, (place.home / f"log-{port}").read_text()
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+        process.end()
 
 
 def _secrets() -> dict[str, str]:

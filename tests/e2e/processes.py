@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
+from tests.e2e import forkserver
+from tests.e2e.forkserver import Forked
 from tests.live.servers import free_port
 
 from stoa.application.memory.clock import SystemClock
@@ -64,7 +66,9 @@ class GatewayProcess:
     """Begin with the policy that an earlier gateway of these tests compiled."""
     ready_after: float = 0.0
     """Seconds from the start of the process to the first 200 of `/ready`."""
-    process: "subprocess.Popen[bytes] | None" = None
+    imports_itself: bool = False
+    """Start it as a shell would, and not as a fork of a process that has imported it."""
+    process: "subprocess.Popen[bytes] | Forked | None" = None
 
     def __post_init__(self) -> None:
         self.catalogue.mkdir(exist_ok=True)
@@ -95,15 +99,19 @@ class GatewayProcess:
             shutil.copytree(_compiled, self.data / _compiled.name)
         started = time.monotonic()
         catalogues = [f"--catalogue={self.catalogue / source}" for source in self.sources]
-        command = [STOA, "serve", *catalogues, "--port", str(self.port)]
+        command = [STOA, "serve", *catalogues, "--port", str(self.port), "--workers", str(self.workers)]
+        environment = self._environment()
         with (self.home / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, "--workers", str(self.workers)],
-                stdout=log,
-                stderr=log,
-                env=self._environment(),
-                start_new_session=True,  # so that its workers can be ended with it
-            )
+            if self.imports_itself:
+                self.process = subprocess.Popen(
+                    command,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    start_new_session=True,  # so that its workers can be ended with it
+                )
+            else:
+                self.process = forkserver.start(command, environment=environment, output=log.fileno())
         until(self._is_ready, within=within, every=0.02)
         self.ready_after = time.monotonic() - started
         if not _compiled.exists() and (self.data / _compiled.name).exists():
@@ -128,7 +136,7 @@ class GatewayProcess:
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Another `stoa` command with the same settings."""
         return subprocess.run(
-            [STOA, *arguments], env=self._environment(), capture_output=True, text=True, timeout=30, check=False
+            forkserver.command(STOA, *arguments), env=self._environment(), capture_output=True, text=True, timeout=30, check=False
         )
 
     def token(self, role: str, tenant: str | None = None) -> str:
@@ -198,18 +206,16 @@ def serving_everything(home: Path) -> Generator[str]:
     port = free_port()
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     with (home / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, EVERYTHING, str(port)],
-            env={**environment, "DATA_DIR": str(home / "data")},
-            stdout=log,
-            stderr=log,
+        server = forkserver.start(
+            [str(EVERYTHING), str(port)],
+            environment={**environment, "DATA_DIR": str(home / "data")},
+            output=log.fileno(),
         )
     try:
         until(lambda: is_live(port), within=30)
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
-        server.kill()
-        server.wait(10)
+        server.end()
 
 
 def is_live(port: int) -> bool:

@@ -39,7 +39,8 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    gateway = GatewayProcess(tmp_path_factory.mktemp("large"), {"RATE_LIMIT_ENABLED": "false"})
+    settings = {"RATE_LIMIT_ENABLED": "false"}
+    gateway = GatewayProcess(tmp_path_factory.mktemp("large"), settings, imports_itself=True)
     with Upstream().listening() as upstream:
         for name, (file, _) in DOCUMENTS.items():
             write(gateway, f"{name}.yaml", tool_set(name, str(SPECS / file), f"{upstream.url}/{name}"))

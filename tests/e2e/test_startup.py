@@ -26,7 +26,7 @@ SLOW_FACTOR = 3.0
 
 
 def test_the_demo_catalogue_is_ready_after_two_seconds_of_work(tmp_path: Path) -> None:
-    gateway = GatewayProcess(tmp_path)
+    gateway = GatewayProcess(tmp_path, imports_itself=True)
     write_catalogue(gateway.catalogue, NOBODY)
     with serving(gateway):
         spent = gateway.cpu_seconds()
@@ -38,7 +38,7 @@ def test_the_demo_catalogue_is_ready_after_two_seconds_of_work(tmp_path: Path) -
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="the system does not tell a process's limits")
 def test_a_gateway_takes_as_many_connections_as_the_system_lets_it(tmp_path: Path) -> None:
     low, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    gateway = GatewayProcess(tmp_path)  # its workers would inherit it
+    gateway = GatewayProcess(tmp_path, imports_itself=True)  # a fork would have the fork server's limit
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(low, 512), most))
     try:
         with serving(gateway):
@@ -59,7 +59,7 @@ def test_a_gateway_that_is_told_to_end_finishes_its_calls_and_exits_with_0(
         may_answer.wait(10)
         return 200, "application/json", b'{"late": true}'
 
-    gateway = GatewayProcess(tmp_path, workers=workers)
+    gateway = GatewayProcess(tmp_path, workers=workers, imports_itself=workers > 1)
     with Upstream(answer).listening() as upstream, ThreadPoolExecutor(1) as pool:
         write(gateway, "slow.yaml", tool("slow", f"{upstream.url}/slow"))
         with serving(gateway), wire_client(gateway.url, gateway.token("viewer")) as client:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from tests.e2e import forkserver
 from tests.e2e.answering import CALLBACKS, text_of
 from tests.e2e.processes import STOA, GatewayProcess, asgi_upstream
 
@@ -47,11 +48,11 @@ async def connected(command: list[str], home: Path, mode: str, **options: Any) -
 
 
 def stoa(gateway: GatewayProcess, *arguments: str) -> list[str]:
-    return [str(STOA), "stdio", "--catalogue", str(gateway.catalogue), *arguments]
+    return forkserver.command(STOA, "stdio", "--catalogue", str(gateway.catalogue), *arguments)
 
 
 def everything() -> list[str]:
-    return [sys.executable, str(EXAMPLE), "--stdio"]
+    return forkserver.command(str(EXAMPLE), "--stdio")
 
 
 @pytest.mark.parametrize("mode", MODES)

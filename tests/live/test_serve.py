@@ -27,7 +27,7 @@ def gateway(request: pytest.FixtureRequest, tmp_path: Path, realm: Realm):
     settings = {"KEYCLOAK_URL": realm.server.url, "ENVIRONMENT": "prod", "OUTBOUND_NETWORKS": "127.0.0.0/8"}
     if request.param == "server":
         settings |= {"OPA_EMBEDDED": "false", "OPA_URL": request.getfixturevalue("opa").url}
-    gateway = GatewayProcess(tmp_path, settings)
+    gateway = GatewayProcess(tmp_path, settings, imports_itself=True)
     with Upstream().listening() as upstream:
         everybodys, acmes = tool("weather", f"{upstream.url}/weather"), tool("payroll", f"{upstream.url}/payroll")
         purge = tool("purge", f"{upstream.url}/purge", **DESTRUCTIVE)

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar
 
 import pydantic_core
@@ -29,7 +29,7 @@ MAX_ROWS = 5000
 
 def add_usage(routes: Blueprint, gateway: Gateway, summarise: SummariseUsage) -> None:
     readings = OneAtATime()
-    schema = pydantic_core.to_json(metering_event_schema())
+    schema = _schema()
 
     @routes.get("/usage")
     async def usage() -> Response:
@@ -117,6 +117,11 @@ class Pace:
         if time.perf_counter() >= self._until:
             time.sleep(self._pause_seconds)
             self._until = time.perf_counter() + self._work_seconds
+
+
+@cache
+def _schema() -> bytes:
+    return pydantic_core.to_json(metering_event_schema())
 
 
 def _moment(name: str) -> datetime | None:
