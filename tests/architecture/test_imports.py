@@ -69,7 +69,6 @@ def test_the_core_works_where_no_extra_is_installed():
     run(ONLY_THE_CORE + USE_EVERYTHING)
 
 
-@pytest.mark.xdist_group("import-linter")
 def test_the_import_contracts_are_kept():
     linter = Path(sys.executable).with_name("lint-imports")
     if not linter.exists():

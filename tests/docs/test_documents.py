@@ -39,8 +39,6 @@ from stoa.infrastructure.manifest_files import read_document
 from stoa.interfaces.cli.app import run
 from stoa.interfaces.settings import Settings
 
-pytestmark = pytest.mark.xdist_group("docs")
-
 OPTION = re.compile(r"--[a-z][a-z-]*")
 NOT_RUN = {
     r"make ": "installs, starts servers or runs this suite; the target is looked up with `make -n`",

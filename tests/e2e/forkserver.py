@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
@@ -89,9 +90,7 @@ def _server() -> Path:
     return path
 
 
-def start(
-    program: Sequence[str], *, environment: Mapping[str, str], output: int, folder: Path | None = None
-) -> Forked:
+def start(program: Sequence[str], *, environment: Mapping[str, str], output: int, folder: Path | None = None) -> Forked:
     """A Python file and its arguments; both output streams go to `output`, and there is no input."""
     with open(os.devnull, "rb") as nothing:
         return Forked(_server(), program, environment, str(folder or Path.cwd()), (nothing.fileno(), output, output))
@@ -144,10 +143,8 @@ def _keep(connection: socket.socket) -> NoReturn:
         os.close(stream)
     connection.sendall(f"{pid}\n".encode())
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    try:
+    with suppress(ConnectionError):  # nobody waits for it
         connection.sendall(f"{status}\n".encode())
-    except ConnectionError:  # nobody waits for it
-        pass
     os._exit(0)
 
 

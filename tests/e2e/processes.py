@@ -136,7 +136,12 @@ class GatewayProcess:
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Another `stoa` command with the same settings."""
         return subprocess.run(
-            forkserver.command(STOA, *arguments), env=self._environment(), capture_output=True, text=True, timeout=30, check=False
+            forkserver.command(STOA, *arguments),
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
 
     def token(self, role: str, tenant: str | None = None) -> str:

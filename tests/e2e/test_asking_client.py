@@ -22,8 +22,6 @@ from tests.e2e.processes import serving_everything
 
 MODES = ["legacy", "auto", "2026-07-28"]
 
-pytestmark = pytest.mark.xdist_group("e2e-asking-client")
-
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

@@ -15,8 +15,6 @@ from mcp_types import ToolListChangedNotification
 from tests.e2e.manifests import THOUSAND, describe, owned, tool, write, write_thousand
 from tests.e2e.processes import GatewayProcess, Upstream, serving
 
-pytestmark = pytest.mark.xdist_group("e2e-big-catalogue")
-
 ERAS = {"legacy": "2025-11-25", "2026-07-28": "2026-07-28"}
 SOON = 20.0
 """Seconds within which a client has heard of a change."""

@@ -15,8 +15,6 @@ from tests.e2e.wire import ENVELOPE, HANDSHAKE, STATELESS
 
 from stoa.domain.metering import Status
 
-pytestmark = pytest.mark.xdist_group("e2e-disconnect")
-
 SOON = 10.0
 
 

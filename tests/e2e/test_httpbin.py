@@ -15,8 +15,6 @@ from tests.e2e.manifests import tool, tool_set, write
 from tests.e2e.processes import GatewayProcess, serving
 from tests.e2e.wire import HANDSHAKE, STATELESS, WireClient, wire_client
 
-pytestmark = pytest.mark.xdist_group("e2e-httpbin")
-
 OPERATIONS = 78
 SECRETS = {
     "STOA_SECRET__GLOBAL__BIN_LOGIN__USERNAME": "upstream-ada",

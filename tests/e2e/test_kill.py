@@ -12,8 +12,6 @@ from tests.e2e.manifests import tool, write
 from tests.e2e.processes import GatewayProcess, Upstream, serving
 from tests.e2e.wire import ENVELOPE, STATELESS, wire_client
 
-pytestmark = pytest.mark.xdist_group("e2e-kill")
-
 CONNECTIONS = 16
 SECONDS_UNTIL_KILLED = 1.2
 

@@ -26,7 +26,6 @@ DOCUMENTS = {
 READY_WITHIN_SECONDS = 40
 
 pytestmark = [
-    pytest.mark.xdist_group("e2e-large-documents"),
     pytest.mark.skipif(not SPECS.is_dir(), reason="the collection of API descriptions (shared/specs) is not there"),
 ]
 

@@ -15,7 +15,6 @@ from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
 pytestmark = [
     pytest.mark.clients,
     pytest.mark.timeout(INSTALL_SECONDS + 120),
-    pytest.mark.xdist_group("e2e-npm-clients"),
     pytest.mark.usefixtures("installed"),
 ]
 

@@ -14,8 +14,6 @@ from tests.e2e.processes import GatewayProcess, asgi_upstream, serving
 from stoa.interfaces.demo.catalogue_files import write_catalogue
 from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
 
-pytestmark = pytest.mark.xdist_group("e2e-official-client")
-
 MODES = ["legacy", "auto", "2026-07-28"]
 NEW_PET = {"name": "Rex", "species": "dog", "ageMonths": 5, "priceEur": 250}
 ALPHA = ("tenant-admin", "team-alpha")

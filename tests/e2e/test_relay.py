@@ -12,8 +12,6 @@ from tests.infrastructure.kafka.brokers import mock_cluster, records
 
 from stoa.domain.metering import MeteringEvent
 
-pytestmark = pytest.mark.xdist_group("e2e-relay")
-
 TOPIC = "stoa.metering.events"
 
 

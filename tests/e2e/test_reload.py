@@ -11,8 +11,6 @@ from tests.e2e.manifests import tool, tool_set, write
 from tests.e2e.processes import GatewayProcess, Upstream, serving, until
 from tests.e2e.wire import WireClient, wire_client
 
-pytestmark = pytest.mark.xdist_group("e2e-reload")
-
 SOON = 5.0
 """Seconds within which an edit is in effect."""
 

@@ -20,8 +20,6 @@ from tests.e2e.processes import GatewayProcess, Upstream, free_port, is_live, se
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS, ROUNDS = 4, 4
 
-pytestmark = pytest.mark.xdist_group("e2e-shared-sessions")
-
 
 @contextmanager
 def _everything(home: Path, port: int, redis: str) -> Generator[None]:

@@ -17,8 +17,6 @@ from tests.e2e.wire import wire_client
 from stoa.infrastructure.outbox.segment import list_segments, read_piece
 from stoa.interfaces.demo.catalogue_files import write_catalogue
 
-pytestmark = pytest.mark.xdist_group("e2e-startup")
-
 NOBODY = "http://127.0.0.1:1"
 TARGET_SECONDS = 2.0
 SLOW_FACTOR = 3.0

@@ -20,8 +20,6 @@ from tests.e2e.processes import STOA, GatewayProcess, asgi_upstream
 from stoa.interfaces.demo.catalogue_files import write_catalogue
 from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
 
-pytestmark = pytest.mark.xdist_group("e2e-stdio")
-
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "everything.py"
 MODES = ["legacy", "auto", "2026-07-28"]
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'

@@ -4,12 +4,9 @@ with a smaller crowd."""
 import asyncio
 from pathlib import Path
 
-import pytest
 from bench.crowd import allow_connections, listen
 from bench.session_server import WATCHED
 from bench.sessions import MAX_LISTENERS, SessionServer, crowd, storm
-
-pytestmark = pytest.mark.xdist_group("e2e-storm")
 
 
 async def test_no_message_is_lost_or_repeated_when_all_clients_are_cut_off_and_come_back(tmp_path: Path) -> None:

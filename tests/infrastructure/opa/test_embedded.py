@@ -209,10 +209,14 @@ async def test_compiled_policies_are_kept_and_damaged_ones_made_anew(tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-@given(policy_queries())
-@settings(max_examples=50, deadline=None)
-async def test_the_default_policy_answers_whatever_the_arguments_are(query):
-    assert (await OpaWasmPolicyEngine().decide(query)).rules
+@pytest.fixture(scope="module")
+def default_policy():
+    return OpaWasmPolicyEngine()
+
+
+@given(query=policy_queries())
+async def test_the_default_policy_answers_whatever_the_arguments_are(default_policy, query):
+    assert (await default_policy.decide(query)).rules
 
 
 async def test_arguments_that_are_no_json_and_inputs_too_large_are_refused(monkeypatch):
