@@ -53,10 +53,11 @@ policy:
 bench: install
 	$(BIN)/python -m bench
 
-# Mutation testing of the domain (the dependency group `mutation`, which no other target needs); an hour or two.
+# Mutation testing (the dependency group `mutation`, which no other target needs); hours.
 mutants: install
 	$(BIN)/python -m pip install --quiet 'mutmut>=3.8'
-	$(BIN)/python tools/mutants.py domain/stoa/domain --tests tests/domain
+	$(BIN)/python -m tools.mutants domain/stoa/domain --tests tests/domain
+	$(BIN)/python -m tools.mutants application/stoa/application --tests tests/application --functions
 
 # Rewrites requirements.lock for all supported Python versions; needs uv (any recent version).
 lock:

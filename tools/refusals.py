@@ -13,9 +13,9 @@ import ast
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from tools.forked import NO_TEST, ROOT, Change, Place, run
+from tools.mutation import NEVER_ALIVE, NOT_REACHED, ROOT, STILLBORN, SURVIVED, Change, differences, run
 
 TESTS = (
     "tests/domain",
@@ -57,9 +57,39 @@ EXPLAINED = (
 HEAD = """# Every refusal, and a test that fails without it
 
 Written by `python -m tools.refusals`, which takes away one refusal at a time: {noticed} of {all} are noticed. The test
-is the quickest of those that fail; the kinds of refusal are explained in `tools/refusals.py`.
+is the first that fails: those of the module's own name are tried before others, and quick ones before slow ones. The
+kinds of refusal are explained in `tools/refusals.py`.
 """
+UNNOTICED = {SURVIVED, NOT_REACHED, NEVER_ALIVE, STILLBORN}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Place(NamedTuple):
+    """Where a node stands in its tree."""
+
+    parent: ast.AST
+    field: str
+    index: int | None
+
+    @property
+    def node(self) -> Any:
+        value = getattr(self.parent, self.field)
+        return value if self.index is None else value[self.index]
+
+    def put(self, node: ast.AST) -> None:
+        if self.index is None:
+            setattr(self.parent, self.field, node)
+        else:
+            getattr(self.parent, self.field)[self.index] = node
+
+
+class Refusal(NamedTuple):
+    function: str
+    line: int
+    text: str
+    reached: Place
+    """Only a test that comes to this statement or expression can notice that the refusal is gone."""
+    take_away: Callable[[], None]
 
 
 def places(node: ast.AST, function: str = "") -> Iterator[tuple[ast.AST, Place, str]]:
@@ -75,11 +105,25 @@ def places(node: ast.AST, function: str = "") -> Iterator[tuple[ast.AST, Place, 
                 yield from places(child, name)
 
 
-def refusals(path: Path, refusing: set[str]) -> Iterator[Change]:
-    tree = ast.parse(path.read_text())
+def refusals(tree: ast.Module, refusing: set[str]) -> Iterator[Refusal]:
     for node, place, name in places(tree):
-        for kind, reached, apply, text in _of(node, place, refusing):
-            yield Change(path, node.lineno, name, f"{kind}: {' '.join(text.split())}", reached, tree, apply)
+        for kind, reached, take_away, text in _of(node, place, refusing):
+            yield Refusal(name, node.lineno, f"{kind}: {' '.join(text.split())}", reached, take_away)
+
+
+def changes(path: Path, refusing: set[str]) -> Iterator[tuple[Change, Refusal]]:
+    """Each refusal of a file, and the change that takes it away."""
+    text = path.read_text()
+    original = compile(text, str(path), "exec")
+    for number, _ in enumerate(refusals(ast.parse(text), refusing)):
+        tree = ast.parse(text)  # a new one for each: what is taken away is not put back
+        refusal = list(refusals(tree, refusing))[number]
+        node = refusal.reached.node
+        lines = set(range(node.lineno, node.end_lineno + 1))
+        refusal.take_away()
+        changed = compile(ast.fix_missing_locations(tree), str(path), "exec")
+        swaps = [swap for swap in differences(original, changed) if swap is not None]
+        yield Change(path.stem, path, refusal.line, refusal.text, swaps, lines), refusal
 
 
 def _of(node: Any, place: Place, refusing: set[str]) -> Iterator[tuple[str, Place, Callable[[], None], str]]:
@@ -174,43 +218,43 @@ def refusing_functions(paths: list[Path]) -> set[str]:
     } - NAMESAKES
 
 
-def explanation(change: Change) -> str:
-    found = (why for function, part, why in EXPLAINED if function == change.function and part in change.text)
+def explanation(refusal: Refusal) -> str:
+    found = (why for function, part, why in EXPLAINED if function == refusal.function and part in refusal.text)
     return "".join(f": {why}" for why in found)
 
 
-def main() -> None:
+def main() -> int:
     paths = sorted(path for layer in ("domain", "application") for path in (ROOT / layer).rglob("*.py"))
     passed = [one for one in paths if (one.stem in ADAPTERS if one.parent.name == "memory" else one.stem not in BESIDE)]
     chosen = [Path(name).resolve() for name in sys.argv[1:]] or passed
     refusing = refusing_functions(paths)
-    changes = [change for path in chosen for change in refusals(path, refusing)]
+    found = [pair for path in chosen for pair in changes(path, refusing)]
+    refusal_of = {id(change): refusal for change, refusal in found}
     rows: dict[str, list[str]] = {}
     noticed = 0
 
-    def report(change: Change, test: str) -> None:
+    def tell(change: Change, how: str) -> None:
         nonlocal noticed
-        is_noticed = test not in {"", NO_TEST}
+        refusal, is_noticed = refusal_of[id(change)], how not in UNNOTICED
         noticed += is_noticed
-        said = test.rpartition("/")[2] if is_noticed else f"**nobody**{explanation(change)}"
-        row = [change.function, f"`{change.text}`", said]
-        rows.setdefault(str(change.path.relative_to(ROOT)), []).append(
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
-        )
-        print(
-            f"{change.path.relative_to(ROOT)}:{change.line} {change.function}: {change.text} -> {test or 'nobody'}",
-            flush=True,
-        )
+        said = how.rpartition("/")[2] if is_noticed else f"**nobody**{explanation(refusal)}"
+        row = [refusal.function, f"`{refusal.text}`", said]
+        file = str(change.path.relative_to(ROOT))
+        rows.setdefault(file, []).append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+        print(f"{file}:{change.line} {refusal.function}: {refusal.text} -> {how}", flush=True)
 
-    run(changes, TESTS, report)
-    print(f"{noticed} of {len(changes)} noticed")
+    if failed := run([change for change, _ in found], TESTS, tell):
+        print("tests fail without any change:", *failed, sep="\n  ")
+        return 1
+    print(f"{noticed} of {len(found)} noticed")
     if chosen is passed:
-        head = HEAD.format(noticed=noticed, all=len(changes))
+        head = HEAD.format(noticed=noticed, all=len(found))
         tables = (
             f"\n## {path}\n\n| in | refusal | noticed by |\n|---|---|---|\n" + "\n".join(rows[path]) for path in rows
         )
         (ROOT / "docs" / "refusals.md").write_text(head + "\n".join(tables) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
