@@ -115,9 +115,9 @@ def test_a_gateway_that_cannot_start_says_why_in_one_line_and_exits_with_an_erro
     missing = gateway.run(
         "serve", "--catalogue", str(gateway.catalogue), "--port", str(gateway.port), "--workers", str(workers)
     )
-    assert missing.returncode == 3
-    assert f"no such catalogue file or folder: {gateway.catalogue}" in missing.stderr
-    assert "Traceback" not in missing.stderr
+    assert missing.returncode == 65
+    message = f"no such catalogue file or folder: {gateway.catalogue}; check --catalogue or CATALOGUE_PATH"
+    assert missing.stderr.splitlines() == [f"stoa: {message}"]
 
     gateway.catalogue.mkdir()
     with socket.create_server(("127.0.0.1", gateway.port)):
@@ -127,6 +127,14 @@ def test_a_gateway_that_cannot_start_says_why_in_one_line_and_exits_with_an_erro
     assert taken.returncode != 0
     assert "address already in use" in taken.stderr.lower()
     assert "Traceback" not in taken.stderr
+
+
+def test_a_gateway_without_a_catalogue_says_what_to_name_before_its_log_begins(tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path, sources=())
+    with serving(gateway):
+        first, second, *_ = gateway.log.splitlines()
+    assert first == "stoa: no tools: name a folder of manifests with --catalogue or CATALOGUE_PATH"
+    assert second.startswith("{")
 
 
 def _writers(gateway: GatewayProcess) -> set[str]:

@@ -257,6 +257,28 @@ def test_call_meters_refusals_too(stoa: Shell, catalogue: Path, data_dir: Path) 
     assert statuses == ["unauthorized", "invalid"]
 
 
+# --- policy
+
+
+def test_explaining_a_call_shows_its_stages_and_exits_with_1_where_it_would_be_refused(
+    stoa: Shell, catalogue: Path, data_dir: Path
+) -> None:
+    def explain(caller: str, *arguments: str) -> tuple[int, str, str]:
+        return stoa("policy", "explain", "--tool", "search", "--as", caller, *arguments, "--catalogue", catalogue)
+
+    code, out, err = explain("viewer@alpha", "id=5")
+    assert (code, err) == (0, "")
+    for expected in ("search, called by viewer@alpha", "allowed: ", "scope-grants-access", "price", '"method": "GET"'):
+        assert expected in out
+    code, out, err = explain("viewer@alpha", "id=x")
+    assert (code, err) == (1, "")
+    assert "/id: " in out
+    code, out, err = explain("viewer@beta")
+    assert (code, err) == (1, "viewer@beta is told: Unknown tool: search\n")
+    assert "it belongs to alpha; you are looking at beta" in out
+    assert list(OutboxUsageLog(data_dir / "outbox").events()) == []
+
+
 # --- usage
 
 

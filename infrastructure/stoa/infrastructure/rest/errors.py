@@ -13,7 +13,7 @@ _TABLE: tuple[tuple[type[BaseException], type[BackendError], str], ...] = (
     (aiohttp.ClientConnectorDNSError, BackendUnavailable, "its host name does not resolve"),
     (aiohttp.ClientSSLError, BackendUnavailable, "the TLS handshake failed"),
     (aiohttp.ServerFingerprintMismatch, BackendUnavailable, "its TLS certificate is not the expected one"),
-    (aiohttp.ClientConnectorError, BackendUnavailable, "the connection was refused"),
+    (aiohttp.ClientConnectorError, BackendUnavailable, "nothing listens at its address (baseURL, endpoint)"),
     (aiohttp.ClientConnectionError, BackendUnavailable, "the connection was lost"),
     (aiohttp.UploadAbortedError, BackendUnavailable, "the connection was lost"),
     (aiohttp.ClientPayloadError, BackendSpokeNonsense, "its answer is cut short or wrongly encoded"),

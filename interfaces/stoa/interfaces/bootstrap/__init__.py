@@ -5,6 +5,7 @@
 """
 
 from stoa.interfaces.bootstrap.container import build_container
+from stoa.interfaces.bootstrap.core import catalogue_sources
 from stoa.interfaces.bootstrap.governance import DEV_ISSUER, policy_of
 from stoa.interfaces.bootstrap.parts import Identity, Metering, Relaying
 from stoa.interfaces.bootstrap.recording import CommandLine, topic_log_of
@@ -18,6 +19,7 @@ __all__ = [
     "Relaying",
     "app_from_environment",
     "build_container",
+    "catalogue_sources",
     "policy_of",
     "serve_stdio",
     "start_logging",

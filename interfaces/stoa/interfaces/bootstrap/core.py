@@ -41,6 +41,11 @@ from stoa.interfaces.settings import Settings
 ANONYMOUS = Principal.of("anonymous", roles=["viewer"])
 
 
+def catalogue_sources(settings: Settings) -> list[ToolSource]:
+    """Raises InvalidInput for a file or folder that does not exist."""
+    return [FileToolSource([Path(path) for path in settings.catalogue_path])] if settings.catalogue_path else []
+
+
 class Core(Provider):
     """Everything below the doors that neither governs nor records."""
 
@@ -108,7 +113,7 @@ class Core(Provider):
 
     @provide
     def sources(self, settings: Settings) -> list[ToolSource]:
-        return [FileToolSource([Path(path) for path in settings.catalogue_path])] if settings.catalogue_path else []
+        return catalogue_sources(settings)
 
     @provide
     def specs(self, rules: OutboundRules) -> SpecSource:

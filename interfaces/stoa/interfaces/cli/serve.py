@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from stoa.interfaces.bootstrap import start_logging
+from stoa.interfaces.bootstrap import catalogue_sources, start_logging
 from stoa.interfaces.cli.common import NO_CATALOGUE, listen
 from stoa.interfaces.settings import Settings
 
@@ -39,7 +39,9 @@ def serve(*, catalogue: list[Path] | None = None, port: int | None = None, worke
     if port is not None:
         os.environ["PORT"] = str(port)
     settings = Settings()
-    listen(settings.host, settings.port).close()  # one line before the log begins; uvicorn's comes in the middle of it
+    # One line before the log begins, not one in the middle of it.
+    listen(settings.host, settings.port).close()
+    catalogue_sources(settings)
     if not settings.catalogue_path:
         print(f"stoa: no tools: {NO_CATALOGUE}", file=sys.stderr)
     _allow_connections()

@@ -9,7 +9,7 @@ from stoa.application.list_operations import ListOperations, ListQuery, Page
 from stoa.application.summarise_usage import SummariseUsage
 from stoa.domain.errors import InvalidInput, StoaError
 from stoa.domain.invocation import Outcome
-from stoa.domain.json_value import JsonObject, is_object
+from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
 from stoa.domain.result import ToolResult
 from stoa.interfaces.challenge import ProtectedResource
@@ -81,11 +81,9 @@ def _add_tools(routes: Blueprint, gateway: Gateway, resource: ProtectedResource)
     @routes.route("/tools/<name>/explain", methods=["GET", "POST"])
     async def explain(name: str) -> Response:
         """With POST for the arguments in its body, as for a call."""
-        arguments, oversize = await body_arguments()
-        if oversize is not None:
-            raise oversize
-        if not is_object(arguments):
-            raise InvalidInput('write the body as {"arguments": {...}}')
+        arguments, unusable = await body_arguments()
+        if unusable is not None:
+            raise unusable
         found = await gateway.explain_call.execute(caller_credential(), asked_tenant(), name, arguments, "rest")
         return json_answer(wire_explanation(found))
 

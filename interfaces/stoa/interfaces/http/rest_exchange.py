@@ -1,5 +1,6 @@
 """What every REST route needs: reading the request, writing the answer or the refusal."""
 
+from dataclasses import replace
 from typing import Any
 
 import pydantic_core
@@ -7,7 +8,7 @@ from quart import Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from stoa.application.gateway import Gateway
-from stoa.domain.errors import InvalidArguments, QuotaExceeded, StoaError
+from stoa.domain.errors import InvalidArguments, NotAuthenticated, QuotaExceeded, StoaError, Violation
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import Credential, Invocation, Outcome
 from stoa.domain.json_value import JsonObject, is_object
@@ -18,6 +19,8 @@ from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.errors import retry_after_seconds, wire_error
 from stoa.interfaces.http.rate_limit_headers import limit_headers
 from stoa.interfaces.mcp.streamable_http import credential_of, tenant_of
+
+_UNUSABLE = InvalidArguments([Violation("", 'a JSON object; write the body as {"arguments": {...}}')])
 
 
 def caller_credential() -> Credential:
@@ -39,9 +42,9 @@ def query_values(name: str) -> list[str]:
 async def execute(gateway: Gateway, kind: Kind, name: str, *, has_body: bool = False) -> Outcome:
     """The pipeline's outcome for what the request asks. Raises RequestEntityTooLarge."""
     arguments: Any = {}
-    oversize: RequestEntityTooLarge | None = None
+    unusable: RequestEntityTooLarge | InvalidArguments | None = None
     if has_body:
-        arguments, oversize = await body_arguments()
+        arguments, unusable = await body_arguments()
     outcome = await gateway.invoke_tool.execute(
         Invocation(
             credential=caller_credential(),
@@ -54,8 +57,10 @@ async def execute(gateway: Gateway, kind: Kind, name: str, *, has_body: bool = F
             kind=kind,
         )
     )
-    if oversize is not None and isinstance(outcome.error, InvalidArguments):
-        raise oversize
+    if unusable is not None and isinstance(outcome.error, InvalidArguments):
+        if isinstance(unusable, RequestEntityTooLarge):
+            raise unusable
+        return replace(outcome, error=unusable)
     return outcome
 
 
@@ -69,8 +74,9 @@ def facts_of(outcome: Outcome) -> JsonObject:
     }
 
 
-async def body_arguments() -> tuple[Any, RequestEntityTooLarge | None]:
-    """What the body says; a body that says nothing usable becomes a value that the pipeline refuses and meters."""
+async def body_arguments() -> tuple[Any, RequestEntityTooLarge | InvalidArguments | None]:
+    """What the body says; a body that says nothing usable becomes a value that the pipeline refuses and meters, and
+    what is to be said of it."""
     try:
         body = await request.get_data()
     except RequestEntityTooLarge as oversize:
@@ -80,15 +86,18 @@ async def body_arguments() -> tuple[Any, RequestEntityTooLarge | None]:
     try:
         content = pydantic_core.from_json(body, allow_inf_nan=False)
     except ValueError:
-        return None, None
-    return content.get("arguments", {}) if is_object(content) else None, None
+        return None, _UNUSABLE
+    arguments = content.get("arguments", {}) if is_object(content) else None
+    return arguments, None if is_object(arguments) else _UNUSABLE
 
 
 def refusal(
     error: StoaError, resource: ProtectedResource, request_id: str | None, verdict: LimitVerdict | None = None
 ) -> Response:
     """`verdict`: of a call that was counted, whatever it was refused for."""
-    body: JsonObject = {"error": error.code, "message": error.message}
+    is_nobody = isinstance(error, NotAuthenticated) and error.is_missing
+    remedy = "; send it in the header Authorization: Bearer TOKEN" if is_nobody else ""
+    body: JsonObject = {"error": error.code, "message": f"{error.message}{remedy}"}
     if isinstance(error, InvalidArguments):
         body["violations"] = [{"path": v.path, "expected": v.expected} for v in error.violations]
     if request_id is not None:
