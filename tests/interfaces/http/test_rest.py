@@ -152,21 +152,27 @@ async def test_a_call_without_arguments_may_have_any_empty_body(world: World, bo
 
 
 @pytest.mark.parametrize(
-    "body", [b"{", b"[]", b"3", b"null", b"\xff", {"arguments": None}, {"arguments": []}, {"arguments": "x"}]
+    ("body", "hint"),
+    [
+        *((body, '; write the body as {"arguments": {...}}') for body in (b"{", b"[]", b"3", b"null", b"\xff")),
+        *(({"arguments": arguments}, "") for arguments in (None, [], "x")),
+    ],
 )
-async def test_a_body_that_says_nothing_usable_is_refused_and_metered(world: World, body: Any) -> None:
+async def test_a_body_that_says_nothing_usable_is_refused_and_metered(world: World, body: Any, hint: str) -> None:
     answer = await world.rest("POST", "/tools/table/invoke", body)
     assert (answer.status, answer.json()["error"]) == (400, "invalid_arguments")
-    assert answer.json()["violations"] == [
-        {"path": "", "expected": 'a JSON object; write the body as {"arguments": {...}}'}
-    ]
+    assert answer.json()["violations"] == [{"path": "", "expected": f"a JSON object{hint}"}]
     assert [event.status for event in world.events] == [Status.INVALID]
 
 
 async def test_whoever_shows_no_token_is_told_how_to(world: World) -> None:
     answer = await world.rest("GET", "/tools", token=None)
     assert answer.status == 401
-    assert answer.json()["message"] == "A bearer token is required; send it in the header Authorization: Bearer TOKEN"
+    assert answer.json() == {
+        "error": "not_authenticated",
+        "message": "A bearer token is required",
+        "hint": "send the header Authorization: Bearer TOKEN",
+    }
 
 
 async def test_a_body_beyond_the_limit_is_refused_and_metered(world: World) -> None:

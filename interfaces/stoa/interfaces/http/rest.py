@@ -9,7 +9,7 @@ from stoa.application.list_operations import ListOperations, ListQuery, Page
 from stoa.application.summarise_usage import SummariseUsage
 from stoa.domain.errors import InvalidInput, StoaError
 from stoa.domain.invocation import Outcome
-from stoa.domain.json_value import JsonObject
+from stoa.domain.json_value import JsonObject, is_object
 from stoa.domain.operation import Operation
 from stoa.domain.result import ToolResult
 from stoa.interfaces.challenge import ProtectedResource
@@ -84,6 +84,8 @@ def _add_tools(routes: Blueprint, gateway: Gateway, resource: ProtectedResource)
         arguments, unusable = await body_arguments()
         if unusable is not None:
             raise unusable
+        if not is_object(arguments):
+            raise InvalidInput('write the body as {"arguments": {...}}')
         found = await gateway.explain_call.execute(caller_credential(), asked_tenant(), name, arguments, "rest")
         return json_answer(wire_explanation(found))
 

@@ -87,17 +87,16 @@ async def body_arguments() -> tuple[Any, RequestEntityTooLarge | InvalidArgument
         content = pydantic_core.from_json(body, allow_inf_nan=False)
     except ValueError:
         return None, _UNUSABLE
-    arguments = content.get("arguments", {}) if is_object(content) else None
-    return arguments, None if is_object(arguments) else _UNUSABLE
+    return (content.get("arguments", {}), None) if is_object(content) else (None, _UNUSABLE)
 
 
 def refusal(
     error: StoaError, resource: ProtectedResource, request_id: str | None, verdict: LimitVerdict | None = None
 ) -> Response:
     """`verdict`: of a call that was counted, whatever it was refused for."""
-    is_nobody = isinstance(error, NotAuthenticated) and error.is_missing
-    remedy = "; send it in the header Authorization: Bearer TOKEN" if is_nobody else ""
-    body: JsonObject = {"error": error.code, "message": f"{error.message}{remedy}"}
+    body: JsonObject = {"error": error.code, "message": error.message}
+    if isinstance(error, NotAuthenticated) and error.is_missing:
+        body["hint"] = "send the header Authorization: Bearer TOKEN"
     if isinstance(error, InvalidArguments):
         body["violations"] = [{"path": v.path, "expected": v.expected} for v in error.violations]
     if request_id is not None:
