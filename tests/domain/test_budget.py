@@ -1,5 +1,6 @@
 """Levels of a budget are exact, and each is told of once."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
 from typing import Any
@@ -22,6 +23,10 @@ def test_a_level_is_reached_when_that_part_of_the_limit_is_spent(spent: int, lim
         is_reached = Fraction(level, 100) * limit <= spent
         assert (reached >= level) == is_reached == (spent >= threshold(level, limit))
     assert level_of(spent, limit, is_refused=True) == 100
+
+
+def test_the_level_just_below_is_not_reached() -> None:
+    assert [level_of(spent, 1000) for spent in (799, 800, 999, 1000)] == [0, 80, 80, 100]
 
 
 @given(st.lists(st.tuples(amounts, st.booleans())), amounts)
@@ -73,6 +78,15 @@ def test_a_month_is_that_of_the_instant_in_utc_wherever_it_is_told(moment: datet
     assert (month.year, month.month) == (moment.year, moment.month)
     assert month.begin == moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     assert month.begin.tzinfo is UTC
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the system does not let a process choose its time zone")
+def test_a_month_is_not_that_of_where_the_gateway_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XXX-14")
+        time.tzset()
+        assert Month.of(datetime(2026, 1, 31, 23, tzinfo=UTC)) == Month(2026, 1)
+    time.tzset()
 
 
 @given(months.filter(lambda moment: (moment.year, moment.month) != (9999, 12)))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.strategies import few_tenants, questions
 
-from stoa.domain.client_requests import ClientRequestRules, ClientRequests
+from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequestRules, ClientRequests
 from stoa.domain.identity import TenantId
 from stoa.domain.policy import Decision, Question
 from stoa.domain.rate_limit import RateLimit
@@ -19,9 +19,10 @@ KINDS = ["sampling", "elicitation", "roots"]
 @given(questions())
 def test_by_default_every_question_may_be_asked_and_sampling_is_capped(question: Question) -> None:
     cap = 4096 if question.kind == "sampling" else None
-    assert ClientRequestRules().judge(question) == Decision(
-        True, "the tenant's rules allow it", ("client-requests",), max_tokens=cap
-    )
+    for rules in (ClientRequestRules(), DEFAULT_CLIENT_REQUESTS.of(TenantId("acme"))):
+        assert rules.judge(question) == Decision(
+            True, "the tenant's rules allow it", ("client-requests",), max_tokens=cap
+        )
 
 
 @given(questions(), st.sets(st.sampled_from(KINDS)))

@@ -152,10 +152,15 @@ def test_the_sustained_rate_is_never_exceeded_and_missed_by_less_than_one_interv
     assert (interval - 1) * rate < MINUTE
 
 
+def test_a_share_fails_as_the_whole_limit_does() -> None:
+    assert RateLimit(requests_per_minute=10, burst=5, fail="closed").share(2) == RateLimit(
+        requests_per_minute=5, burst=2, fail="closed"
+    )
+
+
 @given(rate_limits, st.integers(1, 200))
 def test_the_shares_of_all_replicas_are_no_more_than_the_limit(limit: RateLimit, replicas: int) -> None:
     share = limit.share(replicas)
-    assert share.fail == limit.fail
     for whole, part in ((limit.requests_per_minute, share.requests_per_minute), (limit.burst, share.burst)):
         assert replicas * part <= whole if whole >= replicas else part == 1
         assert (part + 1) * replicas > whole, "nothing more is lost than by rounding"
