@@ -20,9 +20,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 run: install
 	$(BIN)/stoa demo
 
-# Three workers on two cores: tests of whole processes wait a good part of their time.
 test: install
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not live and not clients"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not live and not clients"
 
 # The tests that need real servers; each says what is missing where one is.
 live: install
