@@ -204,7 +204,7 @@ def test_the_kind_says_which_binding_it_is(fields: dict[str, Any], kind: type[Ba
 
 @pytest.mark.parametrize(
     ("text", "is_one"),
-    [("", True), ("AAAA", True), ("+/8=", True), *((text, False) for text in ("A", "AA A", "ä", "-_8="))],
+    [("", True), ("AAAA", True), ("+/8=", True), *((text, False) for text in ("A", "AA A", "AA\n==", "ä", "-_8="))],
 )
 def test_base64_is_padded_and_has_nothing_else_in_it(text: str, is_one: bool) -> None:
     assert is_base64(text) is is_one

@@ -15,6 +15,8 @@ from stoa.domain.identity import TenantId
 from stoa.domain.money import MICRO, MicroUnits, to_decimal
 from stoa.domain.operation import Operation
 from stoa.domain.price_list import DEFAULT_PRICES, PriceList, PriceVersion, Rates, RatesByOperation, Tariff
+from stoa.domain.prompt import Prompt
+from stoa.domain.resource import Resource
 from stoa.domain.tool import LocalBinding, Tool, ToolAnnotations
 
 tenants = st.none() | few_tenants
@@ -203,6 +205,16 @@ def test_a_refused_sequence_of_versions_is_told_what_to_mend():
     assert PriceList(versions=(one, other)).instants == (other.since,)
     assert PriceList(versions=(first, one, other)).instants == (one.since, other.since)
     assert PriceList(versions=(first,)).instants == ()
+
+
+def test_a_resource_and_a_prompt_are_priced_by_the_names_that_they_are_metered_by():
+    prices = PriceVersion(
+        base=Decimal(1), tools={"resource:memo://ant": Rates(base=Decimal(2)), "prompt:bee": Rates(base=Decimal(3))}
+    )
+    binding = LocalBinding(function="f")
+    priced = [Resource(name="memo://ant", binding=binding), Prompt(name="bee", binding=binding)]
+    others = [Tool(name="bee", input_schema={"type": "object"}, binding=binding)]
+    assert [prices.tariff(one, None).quote(latency_ms=0) // MICRO for one in (*priced, *others)] == [2, 3, 1]
 
 
 def test_a_version_counts_from_its_instant_on():

@@ -212,10 +212,20 @@ def test_a_picture_that_looks_like_text_is_a_picture():
 
 
 @pytest.mark.parametrize(
-    "charset", ["utf-7", "UTF_7", "idna", "punycode", "raw_unicode_escape", "unicode-escape", "undefined"]
+    ("charset", "text"),
+    [
+        *((charset, "+AGE- \\x41 a-") for charset in ("utf-7", "UTF_7", "punycode", "unicode-escape", "undefined")),
+        ("idna", "xn--bcher-kva"),
+        ("raw_unicode_escape", "\\u0041"),
+    ],
 )
-def test_a_codec_that_is_no_charset_is_not_used(charset):
-    assert shape(RawAnswer(b"+AGE- \\x41 a-", "text/plain", charset)).content == (TextContent("+AGE- \\x41 a-"),)
+def test_a_codec_that_is_no_charset_is_not_used(charset, text):
+    assert shape(RawAnswer(text.encode(), "text/plain", charset)).content == (TextContent(text),)
+
+
+def test_null_is_structured_content_and_text_has_none():
+    assert shape(RawAnswer(b"null", "application/json")).structured is None
+    assert shape(RawAnswer(b"null", "text/plain")).structured is not None
 
 
 def test_text_with_a_null_character_is_binary_unless_its_charset_explains_it():

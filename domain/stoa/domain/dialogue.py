@@ -65,7 +65,7 @@ LOG_LEVELS: dict[LogLevel, int] = {
 }
 """Severity by name (RFC 5424 section 6.2.1, least severe first)."""
 
-_FORM_TYPES = frozenset({"string", "number", "integer", "boolean", "array"})
+_PLAIN_TYPES = frozenset({"string", "number", "integer", "boolean"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _is_field(schema: JsonObject) -> bool:
     if kind == "array":
         items = as_object(schema.get("items"))
         return is_array(items.get("enum")) or is_array(items.get("anyOf"))
-    return isinstance(kind, str) and kind in _FORM_TYPES
+    return isinstance(kind, str) and kind in _PLAIN_TYPES
 
 
 @dataclass(frozen=True, slots=True)
