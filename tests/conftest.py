@@ -30,8 +30,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files with few long tests first: one that came last would keep one worker busy and leave the other idle."""
-    items.sort(key=lambda item: "e2e" not in item.path.parts)
+    """Files whose tests wait for processes are spread among those that compute: two at once would leave the machine
+    idle, and one that came last would leave the other worker without work."""
+    files = dict.fromkeys(item.path for item in items)
+    waiting = [path for path in files if "e2e" in path.parts]
+    computing = [path for path in files if "e2e" not in path.parts]
+    every = 3 * len(computing) // (4 * len(waiting)) if waiting else 0
+    rank = {path: (number, True) for number, path in enumerate(computing)}
+    rank |= {path: (number * every, False) for number, path in enumerate(waiting)}
+    items.sort(key=lambda item: rank[item.path])
 
 
 def pytest_collection_finish() -> None:
