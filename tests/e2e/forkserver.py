@@ -109,8 +109,7 @@ def _serve(path: str) -> None:
         listener.bind(path)
         listener.listen(64)
         print("ready", flush=True)
-        while sys.stdin not in (ready := select.select([listener, sys.stdin], [], [])[0]):
-            assert ready
+        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
             connection, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
