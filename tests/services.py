@@ -87,8 +87,9 @@ class Wire:
         if self._is_cut:
             writer.transport.abort()
             return
+        self._ends.add(writer)  # may be cut while the other end is being connected
         far_reader, far_writer = await asyncio.open_connection(*self._target)
-        self._ends |= {writer, far_writer}
+        self._ends.add(far_writer)
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._copy(reader, far_writer))

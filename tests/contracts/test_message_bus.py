@@ -73,6 +73,18 @@ async def test_a_message_reaches_everybody_who_subscribed_before_once_and_in_ord
         assert b"too early" not in await _until(late, b"end")
 
 
+async def test_it_can_be_closed_at_any_moment_of_connecting(in_process_redis: str) -> None:
+    for steps in range(60):
+        async with _in_redis(in_process_redis) as (bus,):
+            subscribing = asyncio.create_task(bus.subscribe("t"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(0.9):  # before a cancellation is sent again
+                await bus.close()
+            subscribing.cancel()
+            await asyncio.wait({subscribing})
+
+
 async def test_a_message_is_for_its_topic_only(open_buses: Open) -> None:
     async with open_buses() as (here, there):
         one, both = await there.subscribe("one"), await there.subscribe("one", "two")

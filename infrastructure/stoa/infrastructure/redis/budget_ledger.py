@@ -12,10 +12,11 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from stoa.application.ending import end
 from stoa.application.ports.budget_ledger import BudgetLedger, BudgetVerdict
 from stoa.domain.budget import LEVELS, Account, Crossing, crossed, threshold
 from stoa.domain.errors import BudgetUnavailable, SharedStateUnavailable
@@ -149,9 +150,7 @@ class RedisBudgetLedger(BudgetLedger):
 
     async def close(self) -> None:
         if self._sender is not None:
-            self._sender.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._sender
+            await end(self._sender)
         try:
             await self.flush()
         except BudgetUnavailable:

@@ -9,6 +9,7 @@ import logging
 from contextlib import suppress
 from typing import Any
 
+from stoa.application.ending import end
 from stoa.application.mailbox import Mailbox
 from stoa.application.ports import Health, HealthProbe, MessageBus, Subscription
 from stoa.domain.errors import SharedStateUnavailable
@@ -81,9 +82,7 @@ class RedisMessageBus(MessageBus, HealthProbe):
 
     async def close(self) -> None:
         if self._listener is not None:
-            self._listener.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._listener
+            await end(self._listener)
             self._listener = None
 
     async def _forget(self, mailbox: Mailbox, topics: tuple[str, ...]) -> None:
@@ -103,7 +102,7 @@ class RedisMessageBus(MessageBus, HealthProbe):
         return self._redis.prefix + topic
 
     async def _listen(self) -> None:
-        while True:
+        while _goes_on():
             try:
                 async with self._redis.client.pubsub() as pubsub:
                     await self._subscribe_all(pubsub)
@@ -127,7 +126,7 @@ class RedisMessageBus(MessageBus, HealthProbe):
 
     async def _read(self, pubsub: Any) -> None:
         is_waiting = False
-        while True:
+        while _goes_on():
             message = await pubsub.get_message(timeout=self._heartbeat_seconds)
             if message is not None:
                 is_waiting = False
@@ -175,3 +174,9 @@ class RedisMessageBus(MessageBus, HealthProbe):
                 self._health = Health(is_ready=True, detail="connection lost", findings=(finding,))
             else:
                 self._health = Health(is_ready=False, detail=finding)
+
+
+def _goes_on() -> bool:
+    """False once this task was cancelled, also where redis-py lost that on its way (see `end`)."""
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
 
+from stoa.application.ending import end
 from stoa.interfaces.bootstrap.parts import Background
 
 
@@ -18,10 +19,7 @@ class Running:
         self._tasks += [asyncio.create_task(_attended(what, begin())) for what, begin in self._background.items()]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await end(*self._tasks)
 
 
 async def _attended(what: str, work: Coroutine[None, None, None]) -> None:

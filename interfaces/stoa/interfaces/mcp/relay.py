@@ -10,11 +10,11 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import pydantic_core
 
+from stoa.application.ending import end
 from stoa.application.ports.message_bus import MessageBus, Subscription
 from stoa.domain.errors import SharedStateUnavailable
 
@@ -58,9 +58,7 @@ class Relay:
 
     async def close(self) -> None:
         if self._hearing is not None:
-            self._hearing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._hearing
+            await end(self._hearing)
             self._hearing = None
 
     async def _subscribe(self) -> Subscription | None:

@@ -1,0 +1,20 @@
+"""The end of what runs in the background."""
+
+import asyncio
+from typing import Any
+
+AGAIN_SECONDS = 1.0
+"""Longer than what is ended here needs to tidy up; should it be interrupted, nothing is lost."""
+
+
+async def end(*tasks: asyncio.Task[Any], again_seconds: float = AGAIN_SECONDS) -> None:
+    """Cancel tasks and wait until they are over.
+
+    A cancellation can be lost: before Python 3.12 `asyncio.wait_for`, by which redis-py sends, drops one that comes
+    together with what it waited for. So it is sent again after `again_seconds`.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=again_seconds)
