@@ -9,6 +9,7 @@ start it themselves (`forkserver.py SOCKET PROGRAM ARGUMENT...`): it lends its s
 the program does.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -104,6 +105,7 @@ def command(*program: str) -> list[str]:
 def _serve(path: str) -> None:
     for name in _IMPORTED:
         importlib.import_module(name)
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
