@@ -45,6 +45,23 @@ async def test_an_error_of_its_own_is_not_hidden_by_the_time():
             raise ValueError("mine")
 
 
+async def test_what_loses_its_cancellations_is_cancelled_until_it_does_not():
+    lost = 0
+    with pytest.raises(TimeoutError), Deadline(0.001, again_seconds=0.001) as deadline:
+        while True:
+            try:
+                await forever()
+            except asyncio.CancelledError:
+                lost += 1
+                if lost == 3:
+                    raise
+                deadline.pause()
+                deadline.resume()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
 async def test_deadlines_may_be_nested():
     with Deadline(10), pytest.raises(TimeoutError), Deadline(0.001):
         await forever()

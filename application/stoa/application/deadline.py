@@ -4,19 +4,33 @@ import asyncio
 from types import TracebackType
 from typing import Any
 
+from stoa.application.ending import AGAIN_SECONDS
+
 
 class Deadline:
-    """What runs `with` it is cancelled after `seconds`, and TimeoutError is raised instead.
+    """What runs `with` it is cancelled after `seconds`, and TimeoutError is raised instead. Should it lose the
+    cancellation (see `end`), it is cancelled again `again_seconds` later.
 
     As `asyncio.timeout`, which asks four times what the running loop is: a system call each time before Python 3.12,
     and a twentieth of a whole call where those are slow.
     """
 
-    __slots__ = ("_cancelling", "_handle", "_has_expired", "_left", "_loop", "_seconds", "_task", "_when")
+    __slots__ = (
+        "_again_seconds",
+        "_cancellations",
+        "_cancelling",
+        "_handle",
+        "_left",
+        "_loop",
+        "_seconds",
+        "_task",
+        "_when",
+    )
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, again_seconds: float = AGAIN_SECONDS) -> None:
         self._seconds = seconds
-        self._has_expired = False
+        self._again_seconds = again_seconds
+        self._cancellations = 0
         self._task: asyncio.Task[Any]
 
     def __enter__(self) -> "Deadline":
@@ -30,8 +44,11 @@ class Deadline:
 
     def __exit__(self, kind: type[BaseException] | None, caught: BaseException | None, _: TracebackType | None) -> None:
         self._handle.cancel()
-        if self._has_expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError from caught
+        if self._cancellations:
+            for _time in range(self._cancellations):
+                self._task.uncancel()
+            if self._task.cancelling() <= self._cancelling and kind is asyncio.CancelledError:
+                raise TimeoutError from caught
 
     def pause(self) -> None:
         """Time stands still until `resume`."""
@@ -40,13 +57,13 @@ class Deadline:
 
     def resume(self) -> None:
         """Go on with the time that was left."""
-        if not self._has_expired:
-            self._run(self._left)
+        self._run(self._left)
 
     def _run(self, seconds: float) -> None:
         self._when = self._loop.time() + seconds
         self._handle = self._loop.call_later(seconds, self._expire)
 
     def _expire(self) -> None:
-        self._has_expired = True
+        self._cancellations += 1
         self._task.cancel()
+        self._run(self._again_seconds)

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 AGAIN_SECONDS = 1.0
-"""Longer than what is ended here needs to tidy up; should it be interrupted, nothing is lost."""
+"""Longer than what is cancelled needs to tidy up; nothing is lost should that be interrupted."""
 
 
 async def end(*tasks: asyncio.Task[Any], again_seconds: float = AGAIN_SECONDS) -> None:
