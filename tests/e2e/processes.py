@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import uvicorn
 from tests.e2e import forkserver
 from tests.e2e.forkserver import Forked
-from tests.live.servers import free_port
+from tests.live.servers import free_port, is_free
 
 from stoa.application.memory.clock import SystemClock
 from stoa.domain.metering import MeteringEvent
@@ -132,6 +132,7 @@ class GatewayProcess:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.wait()
+        until(lambda: is_free(self.port), within=10)  # its workers end when they get to it
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Another `stoa` command with the same settings."""

@@ -3,6 +3,7 @@ ended by its process id. `tools/services/install.sh NAME` installs one."""
 
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -186,9 +187,19 @@ def running(kind: type[LiveServer], folder: Path) -> Iterator[LiveServer]:
 
 
 def free_port() -> int:
+    """Below those that systems give to outgoing connections, one of which might take it before its server does."""
+    ports = (secrets.choice(range(20_000, 32_000)) for _ in range(1000))
+    return next(port for port in ports if is_free(port))
+
+
+def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def is_broker(servers: str) -> bool:
