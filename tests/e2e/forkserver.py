@@ -12,6 +12,7 @@ the program does.
 import gc
 import importlib
 import json
+import multiprocessing
 import os
 import runpy
 import select
@@ -105,6 +106,8 @@ def command(*program: str) -> list[str]:
 def _serve(path: str) -> None:
     for name in _IMPORTED:
         importlib.import_module(name)
+    # Workers of a gateway are forked as well: spawned ones would import everything once more.
+    importlib.import_module("uvicorn._subprocess").spawn = multiprocessing.get_context("fork")
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:

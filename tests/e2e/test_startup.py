@@ -75,7 +75,8 @@ def test_a_gateway_that_is_told_to_end_finishes_its_calls_and_exits_with_0(
 
 
 def test_two_workers_share_the_port_and_the_metrics_and_meter_every_call(tmp_path: Path) -> None:
-    gateway = GatewayProcess(tmp_path, {"RATE_LIMIT_ENABLED": "false"}, workers=2)
+    # The library for metrics decides as it is imported whether processes share them.
+    gateway = GatewayProcess(tmp_path, {"RATE_LIMIT_ENABLED": "false"}, workers=2, imports_itself=True)
     with Upstream().listening() as upstream:
         write(gateway, "tools.yaml", tool("ask", f"{upstream.url}/ask"))
         with serving(gateway), ThreadPoolExecutor(8) as pool:
