@@ -2,15 +2,23 @@
 with a smaller crowd."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
+import bench.session_server
 from bench.crowd import allow_connections, listen
 from bench.session_server import WATCHED
 from bench.sessions import MAX_LISTENERS, SessionServer, crowd, storm
+from tests.e2e import forkserver
+
+
+class ForkedServer(SessionServer):
+    def command(self) -> Sequence[str]:
+        return forkserver.command(bench.session_server.__file__, str(self.port))
 
 
 async def test_no_message_is_lost_or_repeated_when_all_clients_are_cut_off_and_come_back(tmp_path: Path) -> None:
-    server = SessionServer("", tmp_path / "server")
+    server = ForkedServer("", tmp_path / "server")
     try:
         await asyncio.to_thread(server.start)
         async with asyncio.timeout(60), crowd(server.doors(50), 50, WATCHED) as sessions:
@@ -26,7 +34,7 @@ async def test_a_listener_too_many_is_told_to_come_back_later_and_a_place_that_i
     tmp_path: Path,
 ) -> None:
     allow_connections(MAX_LISTENERS + 200)
-    server = SessionServer("", tmp_path / "server")
+    server = ForkedServer("", tmp_path / "server")
     try:
         await asyncio.to_thread(server.start)
         doors = server.doors(MAX_LISTENERS + 1)
