@@ -111,7 +111,7 @@ async def _simulate(url: str, seed: int, *, workers: int, here: int, callers: in
     )
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [2, 7])
 async def test_five_replicas_admit_no_more_than_one(in_process_redis: str, seed: int) -> None:
     await _simulate(in_process_redis, seed, workers=0, here=5, callers=5)
 

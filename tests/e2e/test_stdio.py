@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -143,7 +142,8 @@ def test_a_signal_ends_the_process_with_success(gateway: GatewayProcess, number:
 
 
 def test_what_a_tool_prints_does_not_get_into_the_protocol(tmp_path: Path) -> None:
-    program = f"""
+    program = tmp_path / "program.py"
+    program.write_text(f"""
 import asyncio, os, sys
 sys.path.insert(0, {str(EXAMPLE.parent)!r})
 import everything
@@ -164,10 +164,10 @@ async def main():
     await container.close()
 
 asyncio.run(main())
-"""
+""")
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "prints"}}
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        forkserver.command(str(program)),
         input=json.dumps(call).encode() + b"\n",
         env={"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path)},
         capture_output=True,
