@@ -77,6 +77,8 @@ async def test_a_further_limit_is_the_callers_for_this_tool():
     at = Arranged(limit=RateLimit(requests_per_minute=1, burst=2))
     outcomes = [await at.call() for _ in range(3)]
     assert [type(outcome.error) for outcome in outcomes] == [type(None), type(None), QuotaExceeded]
+    assert outcomes[-1].error is not None
+    assert "(policy)" in outcomes[-1].error.message
     assert (await at.call(BOB)).error is None
     assert at.calls == 3
 
