@@ -83,6 +83,13 @@ async def test_while_it_stands_still_no_time_passes():
         await forever()
 
 
+async def test_what_goes_on_after_its_end_is_not_its_business():
+    with Deadline(0.001) as deadline:
+        deadline.pause()
+    deadline.resume()
+    await asyncio.sleep(0.005)
+
+
 async def test_what_is_no_task_has_no_deadline():
     loop = asyncio.get_running_loop()
     told = loop.create_future()

@@ -20,6 +20,7 @@ class Deadline:
         "_cancellations",
         "_cancelling",
         "_handle",
+        "_is_over",
         "_left",
         "_loop",
         "_seconds",
@@ -31,6 +32,7 @@ class Deadline:
         self._seconds = seconds
         self._again_seconds = again_seconds
         self._cancellations = 0
+        self._is_over = False
         self._task: asyncio.Task[Any]
 
     def __enter__(self) -> "Deadline":
@@ -44,6 +46,7 @@ class Deadline:
 
     def __exit__(self, kind: type[BaseException] | None, caught: BaseException | None, _: TracebackType | None) -> None:
         self._handle.cancel()
+        self._is_over = True
         if self._cancellations:
             for _time in range(self._cancellations):
                 self._task.uncancel()
@@ -56,8 +59,9 @@ class Deadline:
         self._handle.cancel()
 
     def resume(self) -> None:
-        """Go on with the time that was left."""
-        self._run(self._left)
+        """Go on with the time that was left; nothing to do once what ran is over."""
+        if not self._is_over:
+            self._run(self._left)
 
     def _run(self, seconds: float) -> None:
         self._when = self._loop.time() + seconds

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
+from stoa.application.ending import end
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -18,8 +20,4 @@ async def together(work: Mapping[K, Coroutine[Any, Any, V]]) -> dict[K, V]:
         results = await asyncio.gather(*tasks.values())
         return dict(zip(tasks, results, strict=True))
     finally:
-        running = [task for task in tasks.values() if not task.done()]
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await end(*(task for task in tasks.values() if not task.done()))
