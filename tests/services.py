@@ -32,6 +32,8 @@ class _Replies:
 
 
 class _Handler(TCPFakeRequestHandler):
+    disable_nagle_algorithm = True  # each reply of a pipeline is written by itself, and would wait 40 ms for the next
+
     def setup(self) -> None:
         super().setup()
         self.current_client = _Replies(self.current_client)  # type: ignore[assignment]

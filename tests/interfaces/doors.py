@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from mcp.shared.inbound import encode_header_value
@@ -28,7 +29,7 @@ from stoa.domain.identity import Principal
 from stoa.domain.metering import MeteringEvent
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, PromptMessage, TextContent, ToolResult
-from stoa.domain.tool import ToolAnnotations
+from stoa.domain.tool import LocalBinding, ToolAnnotations
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.app import Lifespan, build_app
@@ -455,10 +456,20 @@ def add_contents(gateway: Gateway) -> None:
         ]
 
 
+@cache
+def _first() -> Gateway:
+    gateway = World().gateway
+    add_tools(gateway)
+    add_contents(gateway)
+    return gateway
+
+
 def new_world(**options: Any) -> World:
-    world = World(**options)
-    add_tools(world.gateway)
-    add_contents(world.gateway)
+    """With all tools and contents. What is made of their functions is made once, and registered in one step: there are
+    thousands of worlds."""
+    world, first = World(**options), _first()
+    world.gateway._local._functions.update(first._local._functions)
+    world.gateway.add(*(one for one in first.catalogue._registered if isinstance(one.binding, LocalBinding)))
     return world
 
 
