@@ -57,6 +57,15 @@ async def test_where_no_budget_applies_nobody_is_asked() -> None:
     assert [budgets.apply_to(tenant) for tenant in (None, GAMMA, BETA)] == [False, False, True]
 
 
+async def test_a_months_budgets_are_there_before_its_first_call() -> None:
+    clock = ManualClock(START)
+    budgets = Budgets(BUDGETS, InMemoryBudgetLedger(), clock)
+    for month in (Month(2026, 12), Month(2027, 1)):
+        found = [(one.account.owner, one.account.period, one.spent) for one in await budgets.status(ACME)]
+        assert found == [(Owner(ACME), month, 0), (Owner(ACME, "ci"), month, 0)]
+        clock.advance(3600)
+
+
 async def test_a_call_takes_from_its_tenant_and_its_application_and_gets_back_what_it_did_not_cost() -> None:
     budgets = Budgets(BUDGETS, InMemoryBudgetLedger(), ManualClock(START))
     one, other = await budgets.reserve(ACME, "ci", money(300)), await budgets.reserve(ACME, "app", money(100))

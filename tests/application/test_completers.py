@@ -66,6 +66,8 @@ async def test_variables_of_a_template_are_completed_by_functions_lists_and_type
     assert (await complete(gateway, "region", "U", **of_template)).values == ("us",)
     assert (await complete(gateway, "colour", "", **of_template)).values == ("red",)
     assert (await complete(gateway, "item", "", arguments={"region": "eu"}, **of_template)).values == ("eu",)
+    gateway.resource("bare://{item}")(lambda item: item)
+    assert await complete(gateway, "item", "", kind="resource", name="bare://{item}") == Completion((), 0)
     with pytest.raises(InvalidInput, match="size"):
         gateway.resource("x://{item}", completions={"size": ["s"]})(lambda item: item)
 

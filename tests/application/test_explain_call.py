@@ -46,7 +46,8 @@ async def test_an_allowed_call_is_explained_to_its_price_and_limits_and_not_made
     assert found.decision is not None
     assert found.decision.is_allowed
     assert [(one.name, one.left) for one in found.limits] == [("caller", 9), ("tool", 2)]
-    assert (found.violations, found.absence, found.price) == ((), None, 1000)
+    assert (found.tool, found.violations, found.absence, found.price) == ("count", (), None, 1000)
+    assert found.request is None, "a function of this process is sent nothing"
     assert (at.calls, list(at.sink.events())) == (0, [])
 
 
@@ -68,6 +69,7 @@ async def test_a_refusal_is_explained_and_nothing_after_it():
     found = await Arranged().explain(caller=Principal.of("eve", tenant=ANN.tenant))
     assert found.decision is not None
     assert (found.decision.is_allowed, found.limits, found.price) == (False, (), None)
+    assert (found.tool, found.violations, found.absence, found.request) == ("count", (), None, None)
 
 
 async def test_only_a_platform_admin_is_told_why_something_is_absent():
@@ -78,7 +80,15 @@ async def test_only_a_platform_admin_is_told_why_something_is_absent():
             await at.explain(name, caller=stranger)
         with pytest.raises(ToolNotFound):
             await at.explain(name, caller=stranger, tenant=ANN.tenant)
-    assert str(ANN.tenant) in str((await at.explain(caller=ADMIN)).absence)
+    absent = await at.explain(caller=ADMIN)
+    assert absent.absence == f"it belongs to {ANN.tenant}; you are looking at what is global"
+    assert (absent.decision, absent.limits, absent.violations, absent.price, absent.request) == (
+        None,
+        (),
+        (),
+        None,
+        None,
+    )
     assert "registered" in str((await at.explain("nothing", caller=ADMIN)).absence)
     assert (await at.explain(caller=ADMIN, tenant=ANN.tenant)).absence is None
 

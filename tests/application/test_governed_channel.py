@@ -239,6 +239,7 @@ async def test_a_refusal_reaches_the_function_and_observers_but_not_the_client(e
     assert (question.question, question.status, question.error) == ("sampling", Status.UNAUTHORIZED, refused)
     assert question.decision is not None
     assert question.decision.rules == ("client-requests.sampling",)
+    assert refused.decision is question.decision
     assert (call.question, call.status) == (None, Status.SUCCESS)
 
 
@@ -366,12 +367,20 @@ class Failing(Waiting):
 )
 async def test_what_came_of_a_question_is_in_its_event(client: Waiting, status: Status) -> None:
     world = World([{"a": sampling()}], prices=PriceList(versions=(PriceVersion(per_question=Decimal("0.00025")),)))
+    ask = client.ask
+
+    async def slow(requests: Any) -> Any:
+        world.clock.advance(1.5)
+        return await ask(requests)
+
+    client.ask = slow  # type: ignore[method-assign]
     await client.call(world.gateway, request_id="r-1", consumer="app")
     (event,) = world.events()
+    assert event.latency_ms == 1500
     assert (event.tool, event.status, event.cost_units) == ("sampling:ask", status, 250)
     assert (event.request_id, event.consumer, event.user_id, event.tenant) == ("r-1", "app", "ann", "alpha")
     (call,) = world.events(of_calls=True)
-    assert (call.request_id, call.cost_units) == ("r-1", 1000)
+    assert (call.request_id, call.cost_units) == ("r-1", 2500)
     assert event.event_id == f"{call.event_id}.1"
 
 

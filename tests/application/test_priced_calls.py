@@ -135,6 +135,18 @@ async def test_the_most_that_a_call_may_cost_must_fit():
     assert await enough.spent() == 1_000
 
 
+async def test_the_most_that_a_call_may_cost_is_reckoned_with_the_prices_of_its_moment():
+    flat, later = Decimal(0), ManualClock().now() + timedelta(seconds=60)
+    versions = (
+        PriceVersion(base=Decimal("0.001"), per_100_ms=flat),
+        PriceVersion(since=later, base=Decimal("0.01"), per_100_ms=flat),
+    )
+    purse = Purse(5_000, prices=PriceList(versions=versions))
+    assert (await purse.pipeline.invoke()).status is Status.SUCCESS
+    purse.pipeline.clock.advance(60)
+    assert (await purse.pipeline.invoke()).status is Status.RATE_LIMITED
+
+
 async def test_a_ledger_that_cannot_answer_refuses_the_call():
     purse = Purse(5_000)
 

@@ -17,6 +17,7 @@ from stoa.application.upstream_tokens import (
     REFUSED_SECONDS,
     RENEW_SECONDS,
     UNSAID_LIFETIME_SECONDS,
+    UpstreamTokens,
 )
 from stoa.domain.errors import (
     BackendSpokeNonsense,
@@ -65,6 +66,18 @@ async def test_a_token_that_cannot_be_renewed_is_used_almost_to_its_end_and_no_l
     at.clock.advance(FAILURE_SECONDS)
     with pytest.raises(BackendUnavailable, match="away"):
         await at.own().token()
+
+
+async def test_a_token_is_not_used_at_the_end_of_its_time(at):
+    first = await at.own().token()
+    at.clock.advance(LIFETIME - MARGIN_SECONDS)
+    assert await at.own().token() != first
+
+
+def test_an_issuer_may_be_written_with_a_closing_slash(at):
+    tokens = UpstreamTokens(at.server, at.credentials, at.clock, issuers=[f"{ISSUER}/"])
+    supply = tokens.prepare(oauth_tool(type="tokenExchange", audience="pets"))
+    assert supply.bind(ALICE.model_copy(update={"issuer": f"{ISSUER}/"}), BearerToken(ALICE_TOKEN))
 
 
 async def test_many_calls_at_once_cause_one_request_and_none_that_goes_away_takes_it_along(at):
