@@ -152,6 +152,11 @@ def test_a_schema_that_cannot_be_used_is_refused_at_registration(bad):
         ArgumentSchema(bad)
 
 
+def test_a_whole_number_with_a_point_is_an_integer():
+    assert schema(a={"type": "integer"}).check({"a": "1.0"}) == {"a": 1.0}
+    assert violations(schema(a={"type": "integer"}), {"a": "1.5"})
+
+
 def test_where_nothing_may_stand_a_text_is_refused_as_anything_else():
     assert list(violations(schema(a=False), {"a": "1"})) == ["/a"]
     assert schema(a=True).check({"a": "1"}) == {"a": "1"}

@@ -128,10 +128,11 @@ async def test_each_level_is_logged_and_told_once_and_a_broken_watcher_refuses_n
     account = Account(Owner(ACME), Month(2026, 12), money(1000))
     assert watcher.seen == [Crossing(account, 80, money(800)), Crossing(account, 100, money(900))]
     told = [record for record in caplog.records if hasattr(record, "percent")]
-    assert [(record.levelname, record.percent, record.spent) for record in told] == [
-        ("WARNING", 80, "0.0008"),
-        ("WARNING", 100, "0.0009"),
+    assert [(record.levelname, record.message, record.percent, record.spent, record.budget) for record in told] == [
+        ("WARNING", "a budget is running out", 80, "0.0008", "0.001"),
+        ("WARNING", "a budget is used up, calls are refused", 100, "0.0009", "0.001"),
     ]
+    assert {(record.tenant, record.consumer, record.month) for record in told} == {("acme", None, "2026-12")}
 
 
 def test_months_follow_each_other() -> None:

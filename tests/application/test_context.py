@@ -18,10 +18,12 @@ from stoa.domain.dialogue import (
     RootsRequest,
     SamplingAnswer,
     SamplingRequest,
+    UrlElicitationRequest,
 )
 from stoa.domain.errors import ClientCannot, ClientRefused, InvalidInput
 from stoa.domain.metering import Status
 from stoa.domain.result import TextContent
+from stoa.domain.sampling import SamplingMessage
 
 ANN = Principal.of("ann", roles=["viewer"])
 ALL = ClientCapabilities(sampling=True, elicitation=True, roots=True)
@@ -71,6 +73,29 @@ async def test_a_function_reaches_the_client_through_its_context() -> None:
     assert outcome.result.structured == ["question-1!", "who", "file:///a", ["a", "b"], "ann", "r"]
     assert channel.progressed == [(1, 2, "half")]
     assert channel.logged == [("info", {"topic": "x"}, "talk")]
+
+
+async def test_a_conversation_is_continued_and_a_web_page_opened_through_the_context() -> None:
+    gateway, _ = _gateway()
+    said = (SamplingMessage("user", TextContent("Hi")), SamplingMessage("assistant", TextContent("Hello")))
+
+    @gateway.tool
+    async def talk(context: Context) -> list[Any]:
+        sampled = await context.sample(said, max_tokens=10)
+        opened = await context.elicit_url("Log in", "https://a.example/", elicitation_id="e-1")
+        return [sampled.text, opened.action]
+
+    def answer(key: str, request: Any) -> Any:
+        return ElicitationAnswer("accept", {}) if isinstance(request, UrlElicitationRequest) else _answer(key, request)
+
+    channel = InMemoryClientChannel(ClientCapabilities(sampling=True, elicitation_url=True), answer)
+    outcome = await gateway.invoke("talk", {}, ANN, channel=channel)
+    assert outcome.result is not None
+    assert outcome.result.structured == ["question-1!", "accept"]
+    sampled, opened = (request for asked in channel.asked for request in asked.values())
+    assert isinstance(sampled, SamplingRequest)
+    assert sampled.messages == said
+    assert opened == UrlElicitationRequest("Log in", "https://a.example/", "e-1")
 
 
 async def test_without_a_way_back_news_are_dropped_and_questions_refused() -> None:

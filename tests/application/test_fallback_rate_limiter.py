@@ -58,6 +58,16 @@ class World:
         return await self.limiter.take((Claim("tool", key, limit, cost),))
 
 
+async def test_what_the_store_knows_to_be_refused_is_refused_without_asking_it() -> None:
+    world = World()
+    verdict = await world.take(cost=6)
+    while verdict.is_allowed:
+        verdict = await world.take()
+    asked = world.store.asked
+    assert world.limiter.refusal((Claim("tool", "a", LIMIT),)) == verdict
+    assert world.store.asked == asked
+
+
 async def test_while_the_store_is_away_a_replica_admits_its_share() -> None:
     world = World(replicas=3)
     world.store.is_away = True

@@ -12,8 +12,11 @@ from stoa.application import BearerToken, Gateway, ListQuery, Principal, Tool, T
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.ids import SequentialIds
 from stoa.application.memory.metering import InMemoryMeteringSink
-from stoa.application.memory.policy_engine import Rule, RulesPolicyEngine
+from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
+from stoa.application.memory.spec_source import InMemorySpecSource
+from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
+from stoa.application.ports.spec import Conversion, SpecConverter, SpecDocument
 from stoa.domain.errors import InvalidArguments, InvalidInput, NotAuthenticated, NotPermitted, QuotaExceeded
 from stoa.domain.metering import Status
 from stoa.domain.tool import LocalBinding
@@ -143,6 +146,55 @@ async def test_a_tool_set_without_a_converter_is_refused():
     }
     with pytest.raises(InvalidInput, match="converter"):
         await with_rest().add_manifest(tool_set)
+
+
+class Converter(SpecConverter):
+    """Makes a tool of every description, named by where that was."""
+
+    def __init__(self):
+        self.seen = []
+
+    def convert(self, document, options):
+        self.seen.append(document)
+        made = Tool.model_validate({"name": f"tool-{len(self.seen)}", "binding": REST})
+        return Conversion((made,), ())
+
+
+async def test_descriptions_come_from_the_source_and_go_to_the_converter_that_were_given():
+    specs, converter = InMemorySpecSource(), Converter()
+    specs.put("https://api.example/openapi.json", "{}")
+    gateway = with_rest(specs=specs, converters={"openAPI": converter})
+    gateway.add_openapi("[]", location="here.json")
+    tool_set = {"apiVersion": API, "kind": "ToolSet", "metadata": {"name": "s"}}
+    spec = {"openAPISpec": {"url": "https://api.example/openapi.json"}, "baseURL": "https://api.example"}
+    assert await gateway.add_manifest({**tool_set, "spec": spec}) == []
+    assert converter.seen == [SpecDocument("here.json", "[]"), SpecDocument("https://api.example/openapi.json", "{}")]
+    assert await names(gateway) == ["tool-1", "tool-2"]
+
+
+async def test_lists_are_those_of_the_door_that_is_named():
+    not_on_rest = Rule("not-on-rest", "deny", lambda query: query.door == "rest", "not there")
+    store = InMemoryTaskStore(ManualClock())
+    gateway = Gateway(policy=RulesPolicyEngine([*DEFAULT_RULES, not_on_rest]), tasks=store)
+    assert gateway.tasks is store
+    gateway.tool(lambda: 1, name="one")
+    gateway.prompt(lambda: "hi", name="greet")
+    for door, seen in (("rest", []), ("mcp", ["one"])):
+        assert [one.name for one in (await gateway.tools(ANN, ListQuery(), door)).items] == seen
+    assert [one.name for one in (await gateway.list_prompts.execute(ANN, ListQuery(), "mcp")).items] == ["greet"]
+
+
+async def test_a_resource_is_called_like_its_function_and_has_completions_for_its_parameters_alone():
+    gateway = Gateway()
+
+    @gateway.resource("memo://{topic}")
+    def memo(topic: str) -> str:
+        return topic
+
+    (listed,) = (await gateway.list_resources.execute(ANN, ListQuery(search="memo", templates=True), "mcp")).items
+    assert (listed.name, listed.label) == ("memo://{topic}", "memo")
+    with pytest.raises(InvalidInput, match=r"^greet: completions for size, which is no parameter"):
+        gateway.prompt(lambda name: name, name="greet", completions={"size": ["s"]})
 
 
 async def test_every_part_can_be_replaced():

@@ -164,6 +164,14 @@ async def test_listing_authenticates_and_counts_like_a_call():
     assert (await pipeline.invoke()).event.status == "rate_limited"
 
 
+async def test_what_another_tenant_has_is_an_empty_page_that_was_counted_like_any():
+    pipeline = Pipeline(tool(), limit=RateLimit(requests_per_minute=60, burst=5))
+    page = await pipeline.list_tools.execute(ANN, ListQuery(tenant="beta"), "mcp")
+    assert (tuple(page.items), page.next_after, page.total) == ((), None, 0)
+    assert page.limit is not None
+    assert page.limit.remaining == 4
+
+
 async def test_another_tenants_tool_cannot_be_found():
     pipeline = Pipeline(tool("theirs", tenant="beta"))
     for tenant in (None, "beta", "nowhere", "../beta"):

@@ -238,6 +238,22 @@ async def test_prices_follow_the_tool_its_tags_the_tenant_and_the_moment():
     assert (await pipeline.invoke("plain")).cost == 2_000_000
 
 
+async def test_a_question_has_the_price_of_the_tenant_whose_call_asks():
+    own = {TENANT: RatesByOperation(per_question=Decimal("0.0007"))}
+    prices = PriceList(versions=(PriceVersion(per_question=Decimal("0.0002"), tenants=own),))
+    pipeline = Pipeline(tool(), prices=prices)
+
+    async def asks(arguments: Any, context: CallContext) -> ToolResult:
+        assert context.channel is not None
+        await context.channel.ask({"where": RootsRequest()})
+        return ToolResult((TextContent("done"),))
+
+    pipeline.backend.behaviour = asks
+    channel = InMemoryClientChannel(ClientCapabilities(roots=True), lambda *_: RootsAnswer(()))
+    assert (await pipeline.invoke(channel=channel)).status is Status.SUCCESS
+    assert [event.cost_units for event in pipeline.events] == [700, 1_000]
+
+
 @pytest.mark.parametrize("is_kept", [True, False])
 async def test_questions_are_charged_to_the_budget_of_their_call_unless_their_event_is_lost(is_kept: bool):
     prices = PriceList(versions=(PriceVersion(base=Decimal("0.001"), per_question=Decimal("0.0002")),))

@@ -13,7 +13,13 @@ from stoa.application.memory.event_publisher import InMemoryEventPublisher
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.metering_backlog import InMemoryMeteringBacklog
 from stoa.application.ports import Batch, RecordedEvent, Rejected, RelayStatus
-from stoa.application.relay_events import FIRST_PAUSE_SECONDS, IDLE_SECONDS, LONGEST_PAUSE_SECONDS, RelayEvents
+from stoa.application.relay_events import (
+    FIRST_PAUSE_SECONDS,
+    IDLE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    STATUS_SECONDS,
+    RelayEvents,
+)
 from stoa.domain.errors import MeteringUnavailable, PublisherUnavailable
 
 
@@ -53,6 +59,24 @@ async def test_what_is_recorded_is_published_in_order_and_then_it_is_idle() -> N
     await setting.steps(1)
     assert setting.published() == ["a", "b", "c"]
     assert list(setting.sink.events()) == []
+
+
+async def test_while_there_is_work_what_waits_is_measured_once_a_second() -> None:
+    setting = Setting()
+    measured: list[int] = []
+    status = setting.backlog.status
+
+    async def counted() -> RelayStatus:
+        measured.append(setting.clock.monotonic_ns())
+        return await status()
+
+    setting.backlog.status = counted  # type: ignore[method-assign]
+    began = setting.clock.monotonic_ns()
+    for number in range(10):
+        await setting.record(str(number))
+        await setting.relay.step()
+        setting.clock.advance(STATUS_SECONDS / 4)
+    assert [moment - began for moment in measured] == [0, STATUS_SECONDS * 1e9, 2 * STATUS_SECONDS * 1e9]
 
 
 async def test_pauses_grow_to_a_limit_while_the_other_side_is_away_and_nothing_is_lost() -> None:

@@ -78,6 +78,15 @@ async def test_an_update_concerns_those_who_watch_its_source_and_may_hear_of_it(
     assert not await world.concerns(ANN, "memo://all", every, other)
 
 
+async def test_who_acts_for_a_tenant_hears_of_what_is_that_tenants():
+    world = World()
+    watched = world.key("memo://acme/1", ACME)
+    update = ResourceUpdate(frozenset({watched}), "memo://acme/1", ACME)
+    for caller in (ANN, ROOT):
+        assert await world.concerns(caller, "memo://acme/1", watched, update)
+    assert not await world.concerns(BEA, "memo://acme/1", watched, update)
+
+
 async def test_who_may_no_longer_read_it_is_not_told():
     is_open = [True]
     closing = Rule("closed", "deny", lambda query: query.tool.kind == "resource" and not is_open[0], "closed")
