@@ -212,6 +212,36 @@ async def test_a_tool_that_asks_what_was_answered_already_fails_its_task() -> No
         assert (kept.status, kept.error.data if kept.error else "") == (TaskStatus.FAILED, "client_refused")
 
 
+async def test_a_task_runs_again_with_what_it_was_called_with() -> None:
+    async with world(asks) as at:
+        asked = Invocation(
+            credential=ANN, tool="count", arguments={"n": 7}, door="library", consumer="app", request_id="r-1"
+        )
+        task = await at.runner.start(asked, CLIENT, dict)
+        assert isinstance(task, Task)
+        kept = await at.settled(task)
+        assert kept is not None
+        at.clock.advance(5)
+        await at.answer(kept, where={})
+        ended = await at.settled(kept)
+        assert ended is not None
+        assert (ended.status, ended.updated_at) == (TaskStatus.COMPLETED, at.clock.now())
+        assert [arguments for arguments, _ in at.pipeline.backend.received] == [{"n": 7}, {"n": 7}]
+        assert {(event.consumer, event.request_id) for event in at.pipeline.events} == {("app", "r-1")}
+        assert not at.runner._works, "what is over is forgotten"
+
+
+async def test_a_task_can_be_cancelled_where_it_does_not_run() -> None:
+    async with world(waits(asyncio.Event())) as at:
+        task = await at.begin()
+        elsewhere = RunTasks(at.pipeline.invoke_tool, at.store, at.clock, Door())
+        await elsewhere.cancel(task.id, ANN)
+        at.clock.advance(20)
+        kept = await at.settled(task)
+        assert kept is not None
+        assert (kept.status, at.statuses) == (TaskStatus.CANCELLED, [Status.CANCELLED])
+
+
 @pytest.mark.parametrize("fields", [{"tasks": "never"}, {"tasks": "explicit"}])
 async def test_a_function_goes_to_the_background_only_where_its_tool_may(fields: dict[str, Any]) -> None:
     went = None
