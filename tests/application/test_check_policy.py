@@ -61,6 +61,28 @@ async def test_each_broken_law_is_found_with_a_case_that_shows_it(law):
     assert re.fullmatch(SHOWN[law], found[law].found)
 
 
+async def test_a_policy_that_breaks_every_law_is_asked_no_longer_than_that_takes():
+    class Worst(RulesPolicyEngine):
+        def __init__(self):
+            super().__init__()
+            self.count = itertools.count()
+
+        async def decide(self, query):
+            if query.arguments:
+                raise PolicyUnavailable("no")
+            if query.door == "rest" and "stoa:write" not in query.principal.scopes:
+                return Decision(True, str(next(self.count)), ("open",))
+            return Decision(False, "needs luck", ("luck",), frozenset({"stoa:luck"}))
+
+        async def visible(self, principal, tools, door):
+            return []
+
+    check, thorough = CheckPolicy(Worst()), CheckPolicy(Broken("shows"))
+    assert set(await check.execute()) == set(LAWS)
+    await thorough.execute()
+    assert check.asked < thorough.asked / 2
+
+
 async def test_a_policy_that_no_longer_answers_helps_nobody():
     class Once(RulesPolicyEngine):
         async def decide(self, query):

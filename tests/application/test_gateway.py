@@ -1,10 +1,12 @@
 """The Gateway as embedding programs use it."""
 
 from datetime import UTC
+from typing import Annotated
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field
 from tests.application.pipeline import ANN, ScriptedBackend, raises, tool
 from tests.strategies import json_values
 
@@ -104,6 +106,24 @@ async def test_tools_that_cannot_be_registered_are_named_and_the_others_are_regi
         gateway.add_tools(good, Tool(name="lost", binding=LocalBinding(function="nowhere")), tool("far", binding=REST))
     assert "acme/far: no back end for tools of kind rest" in refused.value.message
     assert await names(gateway) == ["good", "known"]
+
+
+async def test_what_some_clients_will_not_take_is_registered_all_the_same():
+    gateway = Gateway()
+    gateway.tool(lambda: 1, name="long", description="x" * 3000)
+    assert await names(gateway) == ["long"]
+
+
+async def test_a_prompts_arguments_are_described_as_its_parameters_are():
+    gateway = Gateway()
+
+    @gateway.prompt
+    def trip(city: Annotated[str, Field(description="Where to")], by: str = "train") -> str:
+        return f"{city} {by}"
+
+    (listed,) = (await gateway.list_prompts.execute(ANN, ListQuery(), "mcp")).items
+    described = [(one.name, one.description, one.required) for one in listed.arguments]
+    assert described == [("city", "Where to", True), ("by", "", False)]
 
 
 async def test_without_a_converter_openapi_is_refused_with_what_to_pass():

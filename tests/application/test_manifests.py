@@ -163,7 +163,7 @@ def test_a_tool_that_says_little_has_the_documented_defaults():
     assert (made.tenant, made.title, made.timeout_seconds, made.rate_limit, made.enabled) == (
         None, None, 30.0, None, True,
     )  # fmt: skip
-    assert made.authentication == Authentication()
+    assert made.authentication == tool(authentication={"type": "none"}).authentication == Authentication()
     assert made.binding.method == "GET"
     assert made.input_schema == {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     assert tool(annotations={"title": "Pets"}).title == "Pets"

@@ -204,6 +204,7 @@ def test_what_is_kept_between_reports_changes_none_of_them(kept_groups: int, cha
                 options = {"group_by": group_by, "since": since, "until": until}
                 plain = SummariseUsage(FixedLog(log.events())).execute(principal, **options)
                 assert incremental.execute(principal, **options) == plain
+                assert sum(len(sums.groups) for sums in incremental._kept.values()) <= kept_groups
 
 
 def test_what_was_summed_is_not_read_again() -> None:
