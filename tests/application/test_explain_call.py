@@ -4,13 +4,14 @@ from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
-from tests.application.pipeline import ANN
+from tests.application.pipeline import ANN, ScriptedBackend
 from tests.strategies import principals, tools
 
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
+from stoa.application.ports import BackendCall, Previewable
 from stoa.domain.errors import NotAuthenticated, NotPermitted, QuotaExceeded, StoaError, ToolNotFound
 from stoa.domain.identity import Principal
 from stoa.domain.rate_limit import RateLimit
@@ -57,6 +58,28 @@ async def test_what_is_left_of_a_limit_is_what_calls_left():
         found = await at.explain()
         assert next(one.left for one in found.limits if one.name == "tool") == left
         await at.gateway.invoke("count", {"n": 1}, ANN)
+
+
+async def test_what_a_back_end_would_be_sent_is_shown():
+    class Call(BackendCall, Previewable):
+        async def __call__(self, arguments, context):
+            raise AssertionError("called")
+
+        def preview(self, arguments):
+            return {"sent": arguments}
+
+    class Backend(ScriptedBackend):
+        kind = "rest"
+
+        def prepare(self, tool):
+            return Call()
+
+    gateway = Gateway(backends=[Backend([])])
+    binding = {"kind": "rest", "method": "GET", "base_url": "http://127.0.0.1:9", "path": "/"}
+    gateway.add_tools(Tool.model_validate({"name": "far", "input_schema": SCHEMA, "binding": binding}))
+    found = await gateway.explain_call.execute(ANN, None, "far", {"n": 1}, "cli")
+    assert found.decision is not None
+    assert (found.decision.is_allowed, found.request) == (True, {"sent": {"n": 1}})
 
 
 async def test_wrong_arguments_are_named():

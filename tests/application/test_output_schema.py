@@ -115,3 +115,11 @@ def test_an_answer_that_cannot_be_looked_at_does_not_fit():
     output = OutputSchema("ant", {"type": "object", "properties": {"a": {"type": "integer"}}})
     assert output.fit(ToolResult((), {"a": value})).structured == {}
     assert output.fit(ToolResult((), {1: 2})).structured == {}
+
+
+def test_what_is_relaxed_keeps_its_shape_in_branches_and_items():
+    text = {"type": "string", "minLength": 2}
+    numbers = {"type": "array", "items": {"type": "integer", "minimum": 3}}
+    promised = {"type": "object", "properties": {"a": {"oneOf": [text, numbers]}}, "required": ["a"]}
+    branches = [{"type": ["string", "null"]}, {"type": ["array", "null"], "items": {"type": ["integer", "null"]}}]
+    assert relaxed(promised) == {"type": "object", "properties": {"a": {"anyOf": [*branches, {"type": "null"}]}}}
