@@ -94,6 +94,13 @@ def test_a_tool_with_an_unusable_schema_or_unknown_kind_takes_no_other_with_it()
     assert [one.name for one in held.catalogue.view("acme")] == ["good"]
 
 
+def test_a_tenant_that_sees_more_tools_than_some_client_shows_is_named():
+    held, _ = registry()
+    assert held.replace([tool(f"t{number}") for number in range(40)]) == []
+    (finding,) = held.replace([tool(f"t{number}", tenant=None if number else "acme") for number in range(41)])
+    assert (finding.where, finding.message.partition(";")[0]) == ("tenant acme", "sees 41 tools")
+
+
 def test_who_unsubscribed_is_told_nothing_more_even_while_others_are_told():
     held, _ = registry()
     told: list[str] = []

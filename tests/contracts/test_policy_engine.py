@@ -16,8 +16,6 @@ from tests.strategies import DOORS, policy_queries, principals, questions, rules
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.application.ports import PolicyEngine
-from stoa.application.question_policy import QuestionPolicy
-from stoa.domain.client_requests import ClientRequests
 from stoa.domain.policy import PolicyQuery
 from stoa.infrastructure.opa.embedded import OpaWasmPolicyEngine
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
@@ -44,7 +42,7 @@ def peer() -> Iterator[OpaPeer]:
         yield peer
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["rules", "questions", "opa-wasm", "opa-server"])
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["rules", "opa-wasm", "opa-server"])
 async def engine_of(request: pytest.FixtureRequest) -> AsyncIterator[MakeEngine]:
     if request.param == "opa-server":
         server = OpaServerPolicyEngine(request.getfixturevalue("peer").url, SystemClock(), timeout_seconds=30)
@@ -54,7 +52,6 @@ async def engine_of(request: pytest.FixtureRequest) -> AsyncIterator[MakeEngine]
         embedded = OpaWasmPolicyEngine()
         made: dict[str, MakeEngine] = {
             "rules": RulesPolicyEngine,
-            "questions": lambda rules: QuestionPolicy(RulesPolicyEngine(rules), ClientRequests()),
             "opa-wasm": _opa(lambda: embedded),
         }
         yield made[request.param]

@@ -22,7 +22,6 @@ from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.pricing import Pricing
-from stoa.application.question_policy import QuestionPolicy
 from stoa.application.records import Recorder
 from stoa.application.together import together
 from stoa.domain.client_requests import ClientRequestRules, ClientRequests
@@ -85,7 +84,7 @@ class Questions:
         recorder: Recorder,
         pricing: Pricing,
     ) -> None:
-        self._policy = QuestionPolicy(policy, rules)
+        self._policy = policy
         self._rules = rules
         self._limiter = limiter
         self._recorder = recorder
@@ -105,7 +104,7 @@ class Questions:
         """Raises QuestionRefused, which observers hear of, or PolicyUnavailable."""
         question = question_of(request)
         query = PolicyQuery(call.principal, call.operation, call.arguments, call.invocation.door, question)
-        decision = await self._policy.decide(query)
+        decision = await self._decide(query, question)
         permitted = _Permitted(request, question, decision)
         if not decision.is_allowed:
             refused = QuestionRefused(decision.reason, decision)
@@ -117,6 +116,15 @@ class Questions:
         if isinstance(request, SamplingRequest) and cap is not None and request.max_tokens > cap:
             permitted.request = replace(request, max_tokens=cap)
         return permitted
+
+    async def _decide(self, query: PolicyQuery, question: Question) -> Decision:
+        """Allowed is what both the tenant's rules and the policy allow, with the lower of their caps."""
+        own = self._rules.of(query.principal.tenant).judge(question)
+        if not own.is_allowed:
+            return own
+        decision = await self._policy.decide(query)
+        caps = [cap for cap in (own.max_tokens, decision.max_tokens) if cap is not None]
+        return replace(decision, rules=(*own.rules, *decision.rules), max_tokens=min(caps, default=None))
 
     async def limit(self, call: AskingCall, count: int) -> None:
         """Raises QuotaExceeded or LimiterUnavailable. One counter for each tenant, as with a tool's own limit."""
