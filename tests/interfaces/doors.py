@@ -219,7 +219,10 @@ class World:
             mcp=self.mcp,
             blueprints=[
                 operations_blueprint(
-                    [self.gateway.catalogue, RulesPolicyEngine(), self.probe], lambda: b"m 1\n", "1.2.3"
+                    [self.gateway.catalogue, RulesPolicyEngine(), self.probe],
+                    lambda: b"m 1\n",
+                    "1.2.3",
+                    self.gateway.admission,
                 ),
                 metadata_blueprint(None if anonymous else RESOURCE, None),
                 rest_blueprint(self.gateway, RESOURCE, "1.2.3", SummariseUsage(self.sink)),

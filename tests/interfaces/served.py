@@ -57,6 +57,10 @@ class Served:
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         return await send(self.app, "GET", path, headers=headers)
 
+    async def ready(self) -> Any:
+        """The parts of `/ready` with their details, as a platform admin sees them."""
+        return (await self.get("/ready", self.token("cpi-admin", None))).json()["parts"]
+
     async def call(self, tool: str, arguments: Any = None, token: str | None = None, **rest: Any) -> Answer:
         """A REST invocation."""
         headers = {} if token is None else {"authorization": f"Bearer {token}"}

@@ -41,7 +41,7 @@ async def test_the_gateway_is_not_ready_before_its_catalogue_is_loaded(tmp_path:
         answer = await served.get("/ready")
         assert answer.status == 200
         assert {"catalogue", "policy", "metering"} == set(answer.json()["parts"])
-        assert answer.json()["parts"]["catalogue"]["detail"].startswith("1 tool")
+        assert (await served.ready())["catalogue"]["detail"].startswith("1 tool")
 
 
 async def test_a_bad_manifest_is_shown_to_operators_and_takes_no_other_with_it(tmp_path: Path, catalogue: Path) -> None:
@@ -49,7 +49,7 @@ async def test_a_bad_manifest_is_shown_to_operators_and_takes_no_other_with_it(t
     async with serving(tmp_path, catalogue_path=(str(catalogue),)) as served:
         answer = await served.get("/ready")
         assert answer.status == 200
-        assert any("bad.yaml" in finding for finding in answer.json()["parts"]["catalogue"]["findings"])
+        assert any("bad.yaml" in finding for finding in (await served.ready())["catalogue"]["findings"])
         listed = (await served.get("/mcp/v1/tools", served.token())).json()
         assert [tool["name"] for tool in listed["tools"]] == ["ask"]
 
@@ -85,7 +85,8 @@ async def test_metering_limits_and_identity_can_be_switched_off(tmp_path: Path) 
         assert served.events == []
         assert (await served.get("/.well-known/oauth-protected-resource/mcp")).status == 404
         assert (await served.get("/dev-issuer/jwks")).status == 404
-        assert (await served.get("/ready")).json()["parts"]["metering"]["detail"] == "off (METERING_ENABLED=false)"
+        (probe,) = served.metering.probes
+        assert probe.health().detail == "off (METERING_ENABLED=false)"
     assert not (tmp_path / "data" / "outbox").exists()
 
 
@@ -140,7 +141,7 @@ async def _initialize(served: Served) -> Answer:
 async def test_sessions_in_redis_are_shared_and_its_health_is_reported(tmp_path: Path, in_process_redis: str) -> None:
     options = {"sessions": "redis", "redis_url": in_process_redis}
     async with serving(tmp_path, **options) as one, serving(tmp_path, **options) as two:
-        assert (await one.get("/ready")).json()["parts"]["redis"]["ready"]
+        assert (await one.ready())["redis"]["ready"]
         session = (await _initialize(one)).header("mcp-session-id")
         headers = {"authorization": f"Bearer {one.token()}", "mcp-session-id": session or ""}
         assert (await send(two.app, "DELETE", "/mcp", headers=headers)).status == 200
@@ -154,7 +155,7 @@ async def test_without_its_redis_a_gateway_starts_but_is_not_ready_and_refuses_s
     async with serving(tmp_path, sessions="redis", redis_url=url) as served:
         answer = await served.get("/ready")
         assert answer.status == 503
-        assert "REDIS_URL: the server cannot be reached" in answer.json()["parts"]["redis"]["detail"]
+        assert "REDIS_URL: the server cannot be reached" in (await served.ready())["redis"]["detail"]
         assert (await _initialize(served)).status == 503
         assert (await served.get("/mcp/v1/tools", served.token())).status == 200
     assert "pass-word" not in answer.body.decode() + caplog.text
@@ -202,7 +203,7 @@ async def test_with_redis_all_replicas_count_limits_together(tmp_path: Path, in_
         token = one.token(role="")  # five at once
         answers = [await served.get("/mcp/v1/tools", token) for served in (one, two) * 4]
         assert [answer.status for answer in answers] == [200] * 5 + [429] * 3
-        part = (await one.get("/ready")).json()["parts"]["limits"]
+        part = (await one.ready())["limits"]
         assert part == {"ready": True, "detail": "counted by all replicas together", "findings": []}
         metrics = (await one.get("/metrics")).body.decode()
         assert "stoa_limits_shared 1.0" in metrics
@@ -219,7 +220,7 @@ async def test_while_redis_is_away_each_replica_admits_its_share_and_says_so(tmp
         assert answers[0].header("ratelimit-limit") == "5"
         refused = await served.get("/mcp/v1/tools", served.token(role="viewer", tenant="beta"))
         assert (refused.status, refused.json()["error"]) == (503, "limiter_unavailable")
-        part = (await served.get("/ready")).json()["parts"]["limits"]
+        part = (await served.ready())["limits"]
         assert part["ready"]
         assert "1/2 of each limit" in part["findings"][0]
         assert "pass-word" not in part["findings"][0]
@@ -234,7 +235,7 @@ async def test_several_processes_without_redis_have_a_share_each(tmp_path: Path)
         token = served.token(role="viewer")
         answers = [await served.get("/mcp/v1/tools", token) for _ in range(6)]
         assert [answer.status for answer in answers] == [200] * 5 + [429]
-        assert "limits" not in (await served.get("/ready")).json()["parts"]
+        assert "limits" not in (await served.ready())
 
 
 class _NoLimits(Provider):

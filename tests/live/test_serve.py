@@ -94,7 +94,7 @@ def test_strangers_are_shown_the_way_and_missing_scopes_are_named(gateway: Gatew
 def test_readiness_names_the_parts_and_the_log_holds_no_token(gateway: GatewayProcess, realm: Realm) -> None:
     token = realm.of_user("alice")
     assert _call(gateway, token, "weather").status_code == 200
-    parts = gateway.ready()
+    parts = gateway.ready(realm.of_user("carol"))
     assert parts["identity"] == {"ready": True, "detail": realm.server.issuer, "findings": []}
     assert parts["policy"]["ready"]
     assert token.rpartition(".")[2] not in gateway.log

@@ -125,7 +125,7 @@ class Doors(Provider):
         return build_app(
             mcp=StreamableHttp(engine, view=view_of(profile=settings.mcp_profile)),
             blueprints=[
-                operations_blueprint(probes, prometheus.exposition, version),
+                operations_blueprint(probes, prometheus.exposition, version, gateway.admission),
                 metadata_blueprint(None if is_open else resource, identity.issuer),
                 rest_blueprint(gateway, resource, version, usage),
             ],

@@ -1,16 +1,24 @@
-"""For operators: liveness, readiness with reasons, and metrics. They tell nothing about tenants or their tools beyond
-counts and file names, and need no token, because orchestrators have none."""
+"""Endpoints for operators: liveness, readiness and metrics.
+
+Orchestrators have no token, so these endpoints need none, and without one they show states and counts only. Details and
+findings name tenants, tools, files and URLs: `/ready` shows them to platform admins.
+"""
 
 from collections.abc import Callable, Sequence
 
 import pydantic_core
 from quart import Blueprint, Response
 
-from stoa.application.ports.health import HealthProbe
+from stoa.application.admit_caller import AdmitCaller
+from stoa.application.ports.health import Health, HealthProbe
+from stoa.domain.errors import StoaError
+from stoa.interfaces.http.rest_exchange import caller_credential
 
 
-def operations_blueprint(probes: Sequence[HealthProbe], metrics: Callable[[], bytes], version: str) -> Blueprint:
-    """`/health`, `/live`, `/ready`, `/metrics`."""
+def operations_blueprint(
+    probes: Sequence[HealthProbe], metrics: Callable[[], bytes], version: str, admission: AdmitCaller
+) -> Blueprint:
+    """`/health`, `/live`, `/ready`, `/metrics`. `admission` recognises the platform admins."""
     routes = Blueprint("operations", __name__)
 
     @routes.get("/health")
@@ -25,10 +33,8 @@ def operations_blueprint(probes: Sequence[HealthProbe], metrics: Callable[[], by
     async def ready() -> Response:
         found = {probe.name: probe.health() for probe in probes}
         is_ready = all(health.is_ready for health in found.values())
-        parts = {
-            name: {"ready": health.is_ready, "detail": health.detail, "findings": list(health.findings)}
-            for name, health in found.items()
-        }
+        has_details = await _is_platform_admin(admission)
+        parts = {name: _part(health, has_details=has_details) for name, health in found.items()}
         return _json({"status": "ready" if is_ready else "not ready", "parts": parts}, 200 if is_ready else 503)
 
     @routes.get("/metrics")
@@ -36,6 +42,23 @@ def operations_blueprint(probes: Sequence[HealthProbe], metrics: Callable[[], by
         return Response(metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
+
+
+async def _is_platform_admin(admission: AdmitCaller) -> bool:
+    """Never raises: a probe is answered whatever its credential is worth, also while no token can be verified."""
+    credential = caller_credential()
+    if credential is None:
+        return False
+    try:
+        return (await admission.authenticate(credential)).is_platform_admin
+    except StoaError:
+        return False
+
+
+def _part(health: Health, *, has_details: bool) -> dict[str, object]:
+    if has_details:
+        return {"ready": health.is_ready, "detail": health.detail, "findings": list(health.findings)}
+    return {"ready": health.is_ready, "findingCount": len(health.findings)}
 
 
 def _json(value: object, status: int = 200) -> Response:
