@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -300,3 +301,19 @@ async def test_a_task_that_runs_when_the_server_stops_is_found_failed_by_the_nex
         assert (found["status"], found["error"]["data"]["code"]) == ("failed", "task_interrupted")
     kept = list(OutboxUsageLog(tmp_path / "data" / "outbox").events())
     assert [(event.tool, event.status.value) for event in kept] == [("endless", "cancelled")]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX")
+async def test_data_dir_holds_nothing_that_other_users_can_read(tmp_path: Path, catalogue: Path) -> None:
+    options = {"catalogue_path": (str(catalogue),), "kafka_bootstrap_servers": f"127.0.0.1:{free_port()}"}
+    before = os.umask(0o022)
+    try:
+        async with serving(tmp_path, **options) as served:
+            await served.call("ask", {"q": 1}, served.token())
+            while not (tmp_path / "data" / "outbox" / "relay.lock").exists():
+                await asyncio.sleep(0.01)
+    finally:
+        os.umask(before)
+    modes = {path.relative_to(tmp_path).as_posix(): path.stat().st_mode for path in (tmp_path / "data").rglob("*")}
+    assert {"data/audit.jsonl", "data/deployment.secret", "data/outbox/relay.lock"} <= set(modes)
+    assert [name for name, mode in modes.items() if mode & 0o077] == []

@@ -1,5 +1,6 @@
 """Settings from the environment."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,17 @@ def test_the_password_of_kafka_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("KAFKA_PASSWORD", "pass-word")
     settings = Settings()
     assert "pass-word" not in repr(settings) + str(settings.model_dump()) + settings.model_dump_json()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX")
+def test_data_dir_that_everyone_may_write_to_is_refused_outside_development(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    tmp_path.chmod(0o777)
+    assert Settings().data_dir == tmp_path
+    monkeypatch.setenv("ENVIRONMENT", "staging")
+    with pytest.raises(ValidationError, match=r"DATA_DIR=.*: every user of this machine may write there; run chmod o-w"):
+        Settings()
+    tmp_path.chmod(0o750)
+    assert Settings().data_dir == tmp_path

@@ -1,5 +1,7 @@
 """Everything that can be configured from the environment, read once by `bootstrap`."""
 
+import os
+import stat
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -159,6 +161,16 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _data_dir_is_protected(self) -> "Settings":
+        """Keys, secrets and metering events must not be replaced by other users of the machine."""
+        if os.name == "posix" and self.environment != "dev" and _is_world_writable(self.data_dir):
+            raise ValueError(
+                f"DATA_DIR={self.data_dir}: every user of this machine may write there; run chmod o-w on it, or "
+                "choose another folder"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _introspection_needs_a_client(self) -> "Settings":
         if self.token_introspection and self.keycloak_client_secret is None:
             raise ValueError("TOKEN_INTROSPECTION=true needs KEYCLOAK_CLIENT_SECRET")
@@ -208,6 +220,13 @@ class Settings(BaseSettings):
             tenants=_limits(self.stoa_tenant_limits),
             consumers=_limits(self.stoa_consumer_limits),
         )
+
+
+def _is_world_writable(folder: Path) -> bool:
+    try:
+        return bool(folder.stat().st_mode & stat.S_IWOTH)
+    except OSError:  # it is made, with the right mode, when something is written
+        return False
 
 
 def _limits(written: dict[str, RateLimitManifest]) -> dict[str, RateLimit]:

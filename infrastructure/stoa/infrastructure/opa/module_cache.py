@@ -48,6 +48,7 @@ class ModuleCache:
         with suppress(OSError):  # a read-only disk costs time at the next start, nothing else
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             draft = path.with_name(f"{path.name}.{os.getpid()}")
+            draft.touch(mode=0o600)
             draft.write_bytes(hashlib.sha256(code).digest() + code)
             draft.replace(path)
 

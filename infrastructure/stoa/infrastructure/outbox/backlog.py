@@ -92,8 +92,8 @@ class OutboxMeteringBacklog(MeteringBacklog):
     def _has_turn(self) -> bool:
         if self._lock is not None:
             return True
-        self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
-        descriptor = os.open(self._directory / LOCK, os.O_RDWR | os.O_CREAT, 0o640)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._cursor = load_cursor(self._directory)
@@ -138,7 +138,8 @@ class OutboxMeteringBacklog(MeteringBacklog):
         self._cursor = cursor
 
     def _reject(self, rejected: Sequence[Rejected]) -> None:
-        with (self._directory / POISON).open("ab") as file:
+        descriptor = os.open(self._directory / POISON, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "ab") as file:
             for one in rejected:
                 line = one.line.strip(b"\0")[:MAX_LINE_BYTES].decode("utf-8", "replace")
                 file.write(pydantic_core.to_json({"reason": one.reason, "line": line}) + b"\n")

@@ -49,7 +49,8 @@ def relayed_segments(directory: Path) -> frozenset[str]:
 
 def replace_file(path: Path, content: bytes, *, is_synced: bool) -> None:
     draft = path.with_name(f".{path.name}.draft")  # one relay at a time writes
-    with draft.open("wb") as file:
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         if is_synced:

@@ -172,7 +172,7 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
         self._recount()
 
     def _open_segment(self) -> None:
-        self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         count, total = self._take_census()
         if total + self._segment_bytes > self._max_total_bytes and self._removable:
             self._remove_relayed(total + self._segment_bytes - self._max_total_bytes)

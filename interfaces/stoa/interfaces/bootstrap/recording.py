@@ -100,8 +100,10 @@ class CommandLine(Provider):
 
     @provide(override=True)
     def audit(self, settings: Settings) -> Iterator[AuditLog]:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        with (settings.data_dir / "audit.jsonl").open("ab") as stream:
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = settings.data_dir / "audit.jsonl"
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "ab") as stream:
             audit = AuditLog(stream)
             yield audit
             audit.flush()
