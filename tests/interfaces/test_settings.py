@@ -195,7 +195,9 @@ def test_data_dir_that_everyone_may_write_to_is_refused_outside_development(
     tmp_path.chmod(0o777)
     assert Settings().data_dir == tmp_path
     monkeypatch.setenv("ENVIRONMENT", "staging")
-    with pytest.raises(ValidationError, match=r"DATA_DIR=.*: every user of this machine may write there; run chmod o-w"):
+    with pytest.raises(
+        ValidationError, match=r"DATA_DIR=.*: every user of this machine may write there; run chmod o-w"
+    ):
         Settings()
     tmp_path.chmod(0o750)
     assert Settings().data_dir == tmp_path
