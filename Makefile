@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test live lint check conformance clients policy bench mutants lock clean
+.PHONY: install run test live lint check conformance clients policy bench fuzz soak mutants lock clean
 
 install: $(VENV)/.installed
 
@@ -52,6 +52,14 @@ policy:
 
 bench: install
 	$(BIN)/python -m bench
+
+# A million mutated requests against a running gateway; about fifteen minutes.
+fuzz: install
+	$(BIN)/python -m tools.quality.fuzz --requests 1000000
+
+# A hostile tenant beside an honest one, for five minutes.
+soak: install
+	$(BIN)/python -m tools.quality.soak --seconds 300
 
 # Mutation testing (the dependency group `mutation`, which no other target needs); hours.
 mutants: install

@@ -1,0 +1,340 @@
+"""A hostile tenant and strangers beside an honest tenant: `make soak`, or `python -m tools.quality.soak --seconds 300`.
+
+The honest tenant calls one tool at a steady pace, first alone, then while all attacks run at once. Each attack is one
+that a gateway without bounds does not survive: exponential arguments, backtracking patterns, floods of refused calls,
+YAML bombs, answers that are not read, bodies that do not end, large JSON from strangers, sessions and streams without
+end, endless heads, names that do not resolve. Passed: the honest tenant's 99th percentile stays within `--factor` times
+its quiet value, no honest call fails, and the gateway stays below `--memory` MiB.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tools.quality.fuzz import SCHEMAS, Client, Request
+from tools.quality.gateway import Gateway, serving, start_upstream, tool
+
+HONEST, HOSTILE = "acme", "evil"
+PACE_SECONDS = 0.02
+MIB = 2**20
+
+
+@dataclass
+class Target:
+    """The gateway as the attackers see it."""
+
+    port: int
+    token: str
+    folder: Path
+    done: Counter[str] = field(default_factory=Counter[str])
+
+    def rpc(
+        self, method: str, params: Any, token: str | None, *, batch: int = 0, version: str | None = None
+    ) -> Request:
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        body = json.dumps([message] * batch if batch else message).encode()
+        return self.post("/mcp", body, token, version)
+
+    def call(self, name: str, arguments: Any, token: str | None) -> Request:
+        return self.post(f"/mcp/v1/tools/{name}/invoke", json.dumps({"arguments": arguments}).encode(), token)
+
+    def post(self, path: str, body: bytes, token: str | None, version: str | None = None) -> Request:
+        headers = [
+            ("Host", f"127.0.0.1:{self.port}"),
+            ("Content-Type", "application/json"),
+            ("Accept", "application/json"),
+        ]
+        headers += [("Authorization", f"Bearer {token}")] if token else []
+        headers += [("MCP-Protocol-Version", version)] if version else []
+        return Request("POST", path, headers, body)
+
+
+async def exponential_arguments(target: Target) -> None:
+    value: Any = {"op": "eq", "field": 1}
+    for _ in range(20):
+        value = {"op": "not", "of": value}
+    await _repeat(target, "exponential arguments", target.call("recursive", {"filter": value}, target.token), 0.2)
+
+
+async def doubled_chain(target: Target) -> None:
+    await _repeat(target, "doubled allOf chain", target.call("chain", {"a": 1}, target.token), 0.2)
+
+
+async def backtracking(target: Target) -> None:
+    arguments = {"ahead": "a" * 49 + "!", "mail": "a." * 24 + "@", "word": "a" * 49 + "!"}
+    await _repeat(target, "backtracking patterns", target.call("regex", arguments, target.token), 0.2)
+
+
+async def refused_batches(target: Target) -> None:
+    request = target.rpc("tools/call", {"name": "victim"}, None, batch=50, version="2025-03-26")
+    await _repeat(target, "batches of a stranger", request, 0.0)
+
+
+async def refused_calls(target: Target) -> None:
+    await _repeat(target, "unknown tools of the hostile tenant", target.call("x" * 100, {}, target.token), 0.0)
+
+
+async def large_bodies(target: Target) -> None:
+    body = b'{"arguments":{"a":[' + b"1," * (2 * MIB - 100) + b"1]}}"
+    await _repeat(target, "4 MiB of JSON from a stranger", target.post("/mcp", body, None), 0.25)
+
+
+async def large_arguments(target: Target) -> None:
+    body = b'{"arguments":{"tags":[' + b"1," * MIB + b"1]}}"
+    await _repeat(
+        target,
+        "2 MiB of JSON from the hostile tenant",
+        target.post("/mcp/v1/tools/plain/invoke", body, target.token),
+        1,
+    )
+
+
+async def yaml_bombs(target: Target) -> None:
+    bombs = itertools.cycle([_merge_bomb(), _alias_bomb(), _large_manifest(), "a: " + "[" * 5000])
+    for bomb in bombs:
+        (target.folder / "bomb.yaml").write_text(bomb)
+        target.done["manifests that explode"] += 1
+        await asyncio.sleep(2)
+
+
+async def unread_answers(target: Target) -> None:
+    request = target.call("large", {}, target.token).encoded()
+    await _hold(target, "answers that are not read", request * 20, 12)
+
+
+async def unfinished_bodies(target: Target) -> None:
+    request = target.post("/mcp", b"x" * (4 * MIB), None).encoded()[:-1]
+    await _hold(target, "bodies that do not end", request, 40)
+
+
+async def unfinished_heads(target: Target) -> None:
+    await _hold(target, "heads that do not end", b"POST /mcp HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * 50_000, 20)
+
+
+async def sessions(target: Target) -> None:
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+    await _repeat(target, "sessions", target.rpc("initialize", params, target.token), 0.0)
+
+
+async def streams(target: Target) -> None:
+    params = {
+        "notifications": {"toolsListChanged": True},
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        },
+    }
+    request = target.rpc("subscriptions/listen", params, target.token, version="2026-07-28")
+    request.headers = [pair for pair in request.headers if pair[0] != "Accept"]
+    request.headers += [("Accept", "text/event-stream"), ("Mcp-Method", "subscriptions/listen")]
+    await _hold(target, "streams", request.encoded(), 100)
+
+
+async def unresolvable_names(target: Target) -> None:
+    await _repeat(target, "names that do not resolve", target.call("unresolvable", {}, target.token), 0.1)
+
+
+ATTACKS: tuple[Callable[[Target], Awaitable[None]], ...] = (
+    exponential_arguments,
+    doubled_chain,
+    backtracking,
+    refused_batches,
+    refused_calls,
+    large_bodies,
+    large_arguments,
+    yaml_bombs,
+    unread_answers,
+    unfinished_bodies,
+    unfinished_heads,
+    sessions,
+    streams,
+    unresolvable_names,
+)
+
+
+async def _repeat(target: Target, name: str, request: Request, pause_seconds: float) -> None:
+    """Send `request` again and again, at most 200 times a second."""
+    client = Client(target.port)
+    while True:
+        with suppress(OSError, asyncio.IncompleteReadError, TimeoutError, ValueError):
+            async with asyncio.timeout(10):
+                status, *_ = await client.send(request)
+                target.done[f"{name}: {status}"] += 1
+                if status >= 400:
+                    await asyncio.sleep(0.005)
+        await asyncio.sleep(max(0.005, pause_seconds))
+
+
+async def _hold(target: Target, name: str, request: bytes, connections: int) -> None:
+    """Keep `connections` open, each with `request` sent as far as it is taken, and read nothing."""
+
+    async def hold() -> None:
+        while True:
+            with suppress(OSError, TimeoutError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", target.port, limit=1024)
+                try:
+                    writer.write(request)
+                    async with asyncio.timeout(60):
+                        await writer.drain()
+                        while await reader.read(1):  # a byte a second keeps the connection from looking dead
+                            await asyncio.sleep(1)
+                finally:
+                    target.done[f"{name}: ended by the gateway"] += 1
+                    writer.close()
+            await asyncio.sleep(1)
+
+    await asyncio.gather(*(hold() for _ in range(connections)))
+
+
+def _merge_bomb() -> str:
+    lines = ["a0: &a0 {k: v}", *(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}, *a{n - 1}]}}" for n in range(1, 25))]
+    return "\n".join(lines)
+
+
+def _alias_bomb() -> str:
+    return "\n".join(["a0: &a0 [x,x]", *(f"a{n}: &a{n} [*a{n - 1},*a{n - 1},*a{n - 1}]" for n in range(1, 25))])
+
+
+def _large_manifest() -> str:
+    return "\n---\n".join(json.dumps(tool(f"t{n}", "http://127.0.0.1:9/x", tenant=HOSTILE)) for n in range(10_000))
+
+
+async def _attack(options: argparse.Namespace) -> None:
+    target = Target(options.port, options.token, Path(options.folder))
+    running = [asyncio.ensure_future(attack(target)) for attack in ATTACKS]
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await ended.wait()
+    for attack, task in zip(ATTACKS, running, strict=True):
+        if task.done():
+            print(f"{attack.__name__} failed: {task.exception()!r}")
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    print("\n".join(f"  {count:>9,} {name}" for name, count in sorted(target.done.items())), flush=True)
+
+
+@dataclass
+class Measured:
+    latencies: list[float] = field(default_factory=list[float])
+    failures: Counter[str] = field(default_factory=Counter[str])
+    memory_mib: int = 0
+
+    def percentile(self, share: float) -> float:
+        return sorted(self.latencies)[int(len(self.latencies) * share)] if self.latencies else float("inf")
+
+    def __str__(self) -> str:
+        p50, p99, most = (self.percentile(share) * 1000 for share in (0.5, 0.99, 0.99999))
+        failures = f", failures {dict(self.failures)}" if self.failures else ""
+        return (
+            f"{len(self.latencies):,} calls, p50 {p50:.1f} ms, p99 {p99:.1f} ms, slowest {most:.0f} ms, "
+            f"gateway at most {self.memory_mib} MiB{failures}"
+        )
+
+
+async def measure(gateway: Gateway, token: str, seconds: float) -> Measured:
+    """The honest tenant: a call each 20 ms on four connections, whatever the calls before it did."""
+    measured, clients = Measured(), [Client(gateway.port) for _ in range(4)]
+    request = Target(gateway.port, token, Path()).call("victim", {}, token)
+
+    async def call(client: Client) -> None:
+        began = time.perf_counter()
+        try:
+            async with asyncio.timeout(10):
+                status, _, body, _ = await client.send(request)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError) as lost:
+            measured.failures[type(lost).__name__] += 1
+            await client.close()
+            return
+        measured.latencies.append(time.perf_counter() - began)
+        if status != 200:
+            measured.failures[f"status {status}"] += 1
+            print(body[:200])
+
+    until = time.monotonic() + seconds
+    for turn in itertools.count():
+        if time.monotonic() > until or gateway.process.poll() is not None:
+            break
+        await asyncio.gather(call(clients[turn % 4]), asyncio.sleep(PACE_SECONDS))
+        if turn % 25 == 0:
+            measured.memory_mib = max(measured.memory_mib, gateway.memory_mib())
+    for client in clients:
+        await client.close()
+    return measured
+
+
+def manifests(upstream: str) -> list[dict[str, Any]]:
+    schemas = {name: SCHEMAS[name] for name in ("plain", "recursive", "chain", "regex")}
+    tools = [tool(name, f"{upstream}/{name}", method="POST", inputSchema=schema) for name, schema in schemas.items()]
+    return [
+        *tools,
+        tool("victim", f"{upstream}/victim"),
+        tool("large", f"{upstream}/large"),
+        tool("unresolvable", "http://does-not-resolve.invalid/x"),
+    ]
+
+
+async def _main(options: argparse.Namespace) -> int:
+    upstream, url = await start_upstream()
+    with tempfile.TemporaryDirectory(prefix="stoa-soak-") as scratch:
+        folder = Path(options.folder or scratch)
+        hostile = folder / "hostile"
+        hostile.mkdir(parents=True, exist_ok=True)
+        arguments = ("--catalogue", f"{HOSTILE}={hostile}")
+        with serving(folder, manifests(url), {"STOA_CALLER_LIMITS": _LIMITS}, arguments) as gateway:
+            token = gateway.token("cpi-admin", HONEST)
+            quiet = await measure(gateway, token, min(30, options.seconds))
+            print(f"quiet:   {quiet}", flush=True)
+            command = [sys.executable, "-m", "tools.quality.soak", "--attack", "--port", str(gateway.port)]
+            command += ["--token", gateway.token("devops", HOSTILE), "--folder", str(hostile)]
+            attackers = subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+            try:
+                busy = await measure(gateway, token, options.seconds)
+            finally:
+                attackers.terminate()
+                attackers.wait(20)
+            print(f"attacked: {busy}", flush=True)
+            alive = gateway.process.poll() is None
+            print(f"afterwards: {await measure(gateway, token, 5) if alive else 'the gateway died'}")
+    upstream.close()
+    ratio = busy.percentile(0.99) / quiet.percentile(0.99)
+    passed = alive and not busy.failures and ratio <= options.factor and busy.memory_mib < options.memory
+    print(f"p99 x {ratio:.2f} (at most {options.factor:g}), {busy.memory_mib} MiB (below {options.memory}): "
+          f"{'passed' if passed else 'FAILED'}")  # fmt: skip
+    return 0 if passed else 1
+
+
+_LIMITS = json.dumps({"cpi-admin": {"requestsPerMinute": 6_000_000, "burst": 1_000_000}})
+"""The honest tenant calls more than its role may; the hostile one has the limits that ship."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.quality.soak", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--factor", type=float, default=2.0)
+    parser.add_argument("--memory", type=int, default=400, help="MiB")
+    parser.add_argument("--folder", help="where catalogues, data and log are kept; default: a temporary folder")
+    parser.add_argument("--attack", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--token", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.attack:
+        asyncio.run(_attack(options))
+        return 0
+    return asyncio.run(_main(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
