@@ -52,6 +52,12 @@ class PrometheusObserver(InvocationObserver, BudgetWatcher):
             "stoa_budget_warnings", "Budgets that reached a level of their month", ("level",), registry=self._registry
         )
         self._budget_warnings = {level: warnings.labels(level) for level in LEVELS}
+        self._restarts = Counter(
+            "stoa_background_restarts",
+            "Background work that ended and was started again",
+            ("part",),
+            registry=self._registry,
+        )
         self._own = self._registry
         """Where further metrics are made; those of several workers meet in their files."""
         if is_multiprocess:
@@ -70,6 +76,10 @@ class PrometheusObserver(InvocationObserver, BudgetWatcher):
 
     def crossed(self, crossing: Crossing) -> None:
         self._budget_warnings[crossing.level].inc()
+
+    def restarted(self, part: str) -> None:
+        """Background work ended and was started again. `part`: its name, one of a few."""
+        self._restarts.labels(part).inc()
 
     def add(self, collector: Collector) -> None:
         """Metrics that are read from elsewhere when somebody asks."""

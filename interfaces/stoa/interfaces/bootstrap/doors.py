@@ -12,6 +12,7 @@ from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.ports.clock import Clock
 from stoa.application.summarise_usage import SummariseUsage
+from stoa.application.supervisor import Supervisor
 from stoa.infrastructure.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.interfaces.bootstrap.parts import (
@@ -24,7 +25,6 @@ from stoa.interfaces.bootstrap.parts import (
     Sharing,
     Version,
 )
-from stoa.interfaces.bootstrap.running import Running
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.app import Lifespan, build_app
 from stoa.interfaces.http.guard import Guard
@@ -98,11 +98,11 @@ class Doors(Provider):
         parts: SessionParts,
         sharing: Sharing,
         usage: SummariseUsage,
+        supervisor: Supervisor,
         container: AsyncContainer,
     ) -> Guard:
         sessions = parts.sessions if settings.sessions == "redis" else None
         beside = [policing, metering, limiting, relaying, identity, *([sharing.parts] if sharing.parts else ())]
-        background = Running({"catalogue": gateway.catalogue.watch}, *(part.background for part in beside))
 
         async def start() -> None:
             if identity.keycloak is not None:
@@ -112,16 +112,18 @@ class Doors(Provider):
             if sessions is not None:
                 await sessions.open()
             _quieten_collector()
-            background.start()
+            supervisor.start({"catalogue": gateway.catalogue.watch})
+            for part in beside:
+                supervisor.start(part.background)
 
         async def stop() -> None:
-            await background.stop()
+            await supervisor.stop()
             if sessions is not None:
                 await sessions.close()
             await container.close()
 
         is_open = settings.identity == "none"
-        probes = [gateway.catalogue, *(probe for part in beside for probe in part.probes)]
+        probes = [gateway.catalogue, supervisor, *(probe for part in beside for probe in part.probes)]
         return build_app(
             mcp=StreamableHttp(engine, view=view_of(profile=settings.mcp_profile)),
             blueprints=[

@@ -1,6 +1,6 @@
 """Parts that come together, or that may be missing: what the providers hand to each other."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NewType
 
@@ -15,12 +15,11 @@ from stoa.application.ports.session_store import SessionStore
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
 from stoa.application.relay_events import RelayEvents
+from stoa.application.supervisor import Background
 from stoa.infrastructure.oidc import KeycloakTokenVerifier
 from stoa.interfaces.mcp.sessions import Sessions
 
 Version = NewType("Version", str)
-
-Background = Callable[[], Coroutine[None, None, None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +29,7 @@ class Part:
     probes: tuple[HealthProbe, ...] = ()
     """For `/ready`."""
     background: Mapping[str, Background] = field(default_factory=dict[str, Background])
-    """What has to run beside it, by what is missing when it ends."""
+    """Work for its Supervisor, by name."""
 
 
 @dataclass(frozen=True, slots=True)

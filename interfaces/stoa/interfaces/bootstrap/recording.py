@@ -13,6 +13,7 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.metering import UsageLog
 from stoa.application.relay_events import RelayEvents
 from stoa.application.summarise_usage import SummariseUsage
+from stoa.application.supervisor import Supervisor
 from stoa.domain.errors import InvalidInput
 from stoa.infrastructure.kafka.login import KafkaLogin
 from stoa.infrastructure.observability.audit_log import AuditLog
@@ -85,6 +86,10 @@ class Recording(Provider):
     @provide
     def prometheus(self) -> PrometheusObserver:
         return PrometheusObserver(is_multiprocess="PROMETHEUS_MULTIPROC_DIR" in os.environ)
+
+    @provide
+    def supervisor(self, clock: Clock, prometheus: PrometheusObserver) -> Supervisor:
+        return Supervisor(clock, restarted=prometheus.restarted)
 
     @provide
     def audit(self) -> Iterator[AuditLog]:

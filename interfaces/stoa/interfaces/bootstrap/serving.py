@@ -6,13 +6,13 @@ from stoa.application.gateway import Gateway
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.ports.clock import Clock
+from stoa.application.supervisor import Supervisor
 from stoa.domain.errors import StoaError
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import Credential
 from stoa.infrastructure.observability.logs import configure_logging
 from stoa.interfaces.bootstrap.container import build_container
 from stoa.interfaces.bootstrap.parts import Limiting, Policing, Relaying, Sharing, Version
-from stoa.interfaces.bootstrap.running import Running
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
 from stoa.interfaces.mcp.engine import McpEngine
@@ -51,17 +51,16 @@ async def serve_stdio(
     )
     await gateway.catalogue.execute()
     await engine.open()
-    background = Running(
-        {"catalogue": gateway.catalogue.watch},
-        *[(await container.get(part)).background for part in (Policing, Limiting, Relaying)],
-    )
-    background.start()
+    supervisor = await container.get(Supervisor)
+    supervisor.start({"catalogue": gateway.catalogue.watch})
+    for part in (Policing, Limiting, Relaying):
+        supervisor.start((await container.get(part)).background)
     try:
         shown = view or view_of(profile=(await container.get(Settings)).mcp_profile)
         await serve_process(engine, credential or _nobody, tenant=tenant, view=shown)
     finally:
         await engine.close()
-        await background.stop()
+        await supervisor.stop()
 
 
 async def _nobody() -> Credential:
