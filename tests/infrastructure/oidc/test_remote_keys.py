@@ -12,7 +12,13 @@ from joserfc.jwk import ECKey
 
 from stoa.application.memory.clock import ManualClock
 from stoa.domain.errors import IdentityUnavailable
-from stoa.infrastructure.oidc.remote_keys import REFRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, RemoteKeys
+from stoa.infrastructure.oidc.remote_keys import (
+    REFRESH_SECONDS,
+    RETRY_SECONDS,
+    STALE_SECONDS,
+    WATCH_SECONDS,
+    RemoteKeys,
+)
 
 ISSUER = "http://127.0.0.1:1/realms/stoa"
 KEYS = {kid: ECKey.generate_key("P-256").as_dict(private=False, kid=kid, use="sig") for kid in ("one", "two", "three")}
@@ -181,3 +187,68 @@ class RotatingKeys(RuleBasedStateMachine):
 
 
 TestRotatingKeys = RotatingKeys.TestCase
+
+
+class Watch:
+    """Runs `watch` one pause at a time; each pause moves the clock."""
+
+    def __init__(self, at: Arranged) -> None:
+        self.at = at
+        self.pauses: list[float] = []
+        self._turn, self._done = asyncio.Semaphore(0), asyncio.Semaphore(0)
+        self.task = asyncio.create_task(at.keys.watch(self._sleep))
+
+    async def _sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self._done.release()
+        await self._turn.acquire()
+        self.at.clock.advance(seconds)
+
+    async def step(self) -> None:
+        await asyncio.wait_for(self._done.acquire(), 5)
+        self._turn.release()
+
+
+async def test_keys_are_refreshed_without_traffic_so_that_an_idle_gateway_stays_ready():
+    at = Arranged()
+    watch = Watch(at)
+    for _ in range(round(2 * STALE_SECONDS / WATCH_SECONDS)):
+        await watch.step()
+        assert at.keys.is_current
+    watch.task.cancel()
+    assert at.clock.monotonic_ns() / 1e9 > STALE_SECONDS
+    assert WATCH_SECONDS < REFRESH_SECONDS
+
+
+async def test_keys_of_a_provider_that_comes_late_are_found_without_traffic():
+    at = Arranged()
+    at.provider.kids = None
+    watch = Watch(at)
+    await watch.step()
+    assert not at.keys.is_current
+    assert "OSError" in str(at.keys.problem)
+    at.provider.kids = ("one",)
+    await watch.step()
+    await watch.step()
+    assert at.keys.is_current
+    assert at.keys.problem is None
+    assert watch.pauses[:2] == [RETRY_SECONDS, WATCH_SECONDS]
+    watch.task.cancel()
+
+
+async def test_keys_survive_a_defect_while_they_are_fetched(caplog: pytest.LogCaptureFixture):
+    at = Arranged()
+    assert await at.knows("one")
+    working = at.provider.fetch
+
+    async def broken(url: str) -> bytes:
+        raise LookupError(url)
+
+    keys = RemoteKeys(ISSUER, lambda url: broken(url) if at.provider.fetched == 1 else working(url), at.clock)
+    await keys.refresh()
+    assert not keys.is_current
+    assert "unexpected LookupError" in str(keys.problem)
+    assert "Traceback" in caplog.text
+    at.provider.fetched = 2
+    await keys.refresh()
+    assert keys.is_current

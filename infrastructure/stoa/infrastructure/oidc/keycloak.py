@@ -54,6 +54,10 @@ class KeycloakTokenVerifier(JwtTokenVerifier, HealthProbe):
         """Fetch the keys; `health` says how it went. A provider that is away now is asked again later."""
         await self._remote.refresh()
 
+    async def watch(self) -> None:
+        """Keep the keys, and with them `health`, current until cancelled."""
+        await self._remote.watch()
+
     def health(self) -> Health:
         problem = self._remote.problem
         findings = () if problem is None else (problem,)

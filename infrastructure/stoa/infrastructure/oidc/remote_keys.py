@@ -4,9 +4,12 @@ changed (OpenID Connect Discovery 1.0 section 4; RFC 7517).
     age of the keys   up to REFRESH_SECONDS   up to STALE_SECONDS                  older
     known key         served                  fetched again; served if that fails  fetched again, or refused
     unknown key       fetched again, at most once in RETRY_SECONDS
+
+`watch` fetches them without being asked, so that health follows the provider also while no token comes.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,9 +23,14 @@ from stoa.infrastructure.oidc.keys import KeyProvider, StaticKeys, VerificationK
 REFRESH_SECONDS = 60.0
 STALE_SECONDS = 600.0
 RETRY_SECONDS = 5.0
+WATCH_SECONDS = 45.0
+"""Below REFRESH_SECONDS: while the provider answers, no call has to wait for keys."""
 
 Fetch = Callable[[str], Awaitable[bytes]]
 """The body of a GET. Raises OSError, TimeoutError or ValueError."""
+Sleep = Callable[[float], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
 
 
 class RemoteKeys(KeyProvider):
@@ -57,6 +65,12 @@ class RemoteKeys(KeyProvider):
             self._fetching.add_done_callback(self._done)
         await asyncio.shield(self._fetching)  # who waits may go away; the others still want the keys
 
+    async def watch(self, sleep: Sleep = asyncio.sleep) -> None:
+        """Keep the keys current until cancelled: every WATCH_SECONDS, and every RETRY_SECONDS after a failure."""
+        while True:
+            await self.refresh()
+            await sleep(WATCH_SECONDS if self.problem is None else RETRY_SECONDS)
+
     @property
     def is_current(self) -> bool:
         """Can tokens be verified without another fetch?"""
@@ -78,13 +92,17 @@ class RemoteKeys(KeyProvider):
         self._tried_ns = self._clock.monotonic_ns()
         try:
             metadata = await self._metadata()
-            key_set = _object(await self._fetch(str(metadata["jwks_uri"])), "the key set")
+            keys = StaticKeys(_object(await self._fetch(str(metadata["jwks_uri"])), "the key set"))
         except (OSError, TimeoutError, ValueError) as caught:
             self.problem = (
                 str(caught) if isinstance(caught, ValueError) else f"{type(caught).__name__} at {self._issuer}"
             )
             return
-        self._keys, self._fetched_ns, self.problem = StaticKeys(key_set), self._tried_ns, None
+        except Exception as defect:  # noqa: BLE001  # callers wait for this task; a defect is one more failed fetch
+            _log.exception("fetching the keys of %s failed unexpectedly", self._issuer)
+            self.problem = f"unexpected {type(defect).__name__} at {self._issuer}; the log has the reason"
+            return
+        self._keys, self._fetched_ns, self.problem = keys, self._tried_ns, None
 
     async def _metadata(self) -> JsonObject:
         """Raises ValueError when it is another issuer's: its keys must not verify this one's tokens."""

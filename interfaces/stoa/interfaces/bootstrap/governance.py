@@ -57,7 +57,7 @@ class Governance(Provider):
                 introspection_secret=settings.keycloak_client_secret if settings.token_introspection else None,
                 http=ProviderClient(rules),
             )
-            yield Identity(keycloak, None, keycloak, probes=(keycloak,))
+            yield Identity(keycloak, None, keycloak, probes=(keycloak,), background={"token keys": keycloak.watch})
             await keycloak.close()
             return
         audience = min(settings.audiences, key=lambda name: ("://" in name, name))
