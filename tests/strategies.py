@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stoa.application.memory.policy_engine import Rule
 from stoa.domain.catalogue import Catalogue
-from stoa.domain.identity import ROLE_SCOPES, Principal, TenantId
+from stoa.domain.identity import ALL_SCOPES, ROLE_SCOPES, Principal, TenantId
 from stoa.domain.invocation import BearerToken, Invocation
 from stoa.domain.json_value import JsonObject
 from stoa.domain.metering import MeteringEvent, Status
@@ -119,17 +119,24 @@ def object_schemas() -> st.SearchStrategy[JsonObject]:
     )
 
 
+token_limits: st.SearchStrategy[frozenset[str] | None] = st.none() | st.frozensets(
+    st.sampled_from([*ALL_SCOPES, "stoa:other"])
+)
+"""What a token is limited to; None: nothing."""
+
+
 def principals(tenant: st.SearchStrategy[TenantId] = few_tenants) -> st.SearchStrategy[Principal]:
     held = st.frozensets(roles, max_size=3)
     return st.builds(
-        lambda subject, tenant, roles, client, issuer: Principal.of(
-            subject, tenant=tenant, roles=roles, client=client, issuer=issuer
+        lambda subject, tenant, roles, client, issuer, limit: Principal.of(
+            subject, tenant=tenant, roles=roles, client=client, issuer=issuer, token_scopes=limit
         ),
         st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
         st.none() | tenant,
         held,
         st.none() | unicode_text,
         st.sampled_from(["local", "https://issuer.example/realms/stoa"]),
+        token_limits,
     )
 
 

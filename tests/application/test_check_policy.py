@@ -37,6 +37,10 @@ class Broken(RulesPolicyEngine):
                 return Decision(True, "the REST door is open", ("open",))
             case "grows" if "stoa:write" in query.principal.scopes and not query.principal.is_platform_admin:
                 return Decision(False, "no writers", ("no-writers",))
+            case "bounded" if "stoa:admin" in (query.principal.token_scopes or ()):
+                return Decision(True, "it says so itself", ("step-up",))
+            case "roles" if query.principal.tenant == query.tool.tenant is not None:
+                return Decision(True, "everybody is a member", ("members",))
             case "helps" if not decision.is_allowed:
                 return Decision(False, "needs luck", ("luck",), frozenset({"stoa:luck"}))
         return decision
@@ -50,6 +54,8 @@ SHOWN = {
     "repeats": r"(allowed|denied) by no rule, then (allowed|denied) by no rule",
     "isolates": "allowed by open",
     "grows": r"allowed by \S+; with stoa:write denied by no-writers",
+    "bounded": "allowed by step-up; by its roles alone denied by default-deny",
+    "roles": "allowed by members; a stranger is denied by tenant-isolation",
     "helps": "denied by luck; with stoa:luck denied by luck",
     "shows": "allowed, but not listed",
 }
@@ -71,7 +77,8 @@ async def test_a_policy_that_breaks_every_law_is_asked_no_longer_than_that_takes
             if query.arguments:
                 raise PolicyUnavailable("no")
             if query.door == "rest" and "stoa:write" not in query.principal.scopes:
-                return Decision(True, str(next(self.count)), ("open",))
+                is_open = query.principal.tenant is not None or query.principal.token_scopes is not None
+                return Decision(is_open, str(next(self.count)), ("open",))
             return Decision(False, "needs luck", ("luck",), frozenset({"stoa:luck"}))
 
         async def visible(self, principal, tools, door):
@@ -88,7 +95,8 @@ async def test_a_policy_that_no_longer_answers_helps_nobody():
         async def decide(self, query):
             if "stoa:admin" in query.principal.scopes:
                 raise PolicyUnavailable("no")
-            return Decision(False, "for admins", ("admins",), frozenset({"stoa:admin"}))
+            obtainable = frozenset({"stoa:admin"} if query.principal.roles == {"cpi-admin"} else ())
+            return Decision(False, "for admins", ("admins",), obtainable)
 
     found = await CheckPolicy(Once()).execute()
     assert found["helps"].found == "denied by admins; with stoa:admin no decision"

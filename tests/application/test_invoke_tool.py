@@ -320,7 +320,10 @@ async def test_the_policy_sees_the_arguments():
 
 async def test_what_no_rule_allows_is_denied_and_names_a_scope_only_where_one_is_missing():
     pipeline = Pipeline(tool(), policy=RulesPolicyEngine([]))
-    for credential, missing in ((ANN, set()), (Principal.of("nobody", tenant="acme"), {"stoa:read"})):
+    for credential, missing in (
+        (ANN, set()),
+        (Principal.of("ann", tenant="acme", roles=["viewer"], token_scopes=[]), {"stoa:read"}),
+    ):
         outcome = await pipeline.invoke(credential=credential)
         assert isinstance(outcome.error, NotPermitted)
         assert outcome.error.decision.missing_scopes == missing

@@ -11,11 +11,12 @@ import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.infrastructure.opa.peer import OpaPeer, opa_peer
-from tests.strategies import DOORS, policy_queries, principals, questions, rules, tools
+from tests.strategies import DOORS, policy_queries, principals, questions, rules, token_limits, tools
 
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.application.ports import PolicyEngine
+from stoa.domain.identity import Principal
 from stoa.domain.policy import PolicyQuery
 from stoa.infrastructure.opa.embedded import OpaWasmPolicyEngine
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
@@ -133,14 +134,42 @@ async def test_by_default_scopes_decide_within_the_own_tenant_and_admins_may_eve
 
 @given(policy_queries())
 @settings(deadline=None)
-async def test_with_the_missing_scopes_the_same_query_passes(engine_of, query):
+async def test_scopes_that_a_refusal_names_are_those_with_which_the_same_query_passes(engine_of, query):
     engine = engine_of(DEFAULT_RULES)
     decision = await engine.decide(query)
-    if decision.missing_scopes:
-        assert not decision.is_allowed
-        scopes = query.principal.scopes | decision.missing_scopes
-        stronger = query.principal.model_copy(update={"scopes": scopes})
-        assert await allows(engine, PolicyQuery(stronger, query.tool, query.arguments, query.door))
+    stronger = replace(query, principal=query.principal.stepped_up([query.tool.access]))
+    would_pass = await allows(engine, stronger)
+    if not decision.is_allowed and decision.rules == ("default-deny",):
+        assert decision.missing_scopes == ({query.tool.access} if would_pass else set())
+    else:
+        assert not decision.missing_scopes
+
+
+@given(policy_queries(), token_limits, token_limits)
+@settings(deadline=None)
+async def test_scopes_of_a_token_limit_what_roles_give_and_add_nothing(engine_of, query, some, more):
+    engine = engine_of(DEFAULT_RULES)
+
+    async def passes(limit: frozenset[str] | None) -> bool:
+        held = query.principal
+        limited = Principal.of(held.subject, tenant=held.tenant, roles=held.roles, token_scopes=limit)
+        return await allows(engine, replace(query, principal=limited))
+
+    if await passes(some):
+        assert await passes(None)
+        assert await passes(None if more is None else (some or frozenset()) | more) or some is None
+        assert query.principal.roles
+
+
+@given(policy_queries(), st.sampled_from(["stoa:admin", "stoa:read"]))
+@settings(deadline=None)
+async def test_scopes_without_a_role_allow_and_show_nothing(engine_of, query, scope):
+    engine = engine_of(DEFAULT_RULES)
+    held = Principal(
+        subject="a", tenant=query.principal.tenant, token_scopes=frozenset({scope}), scopes=frozenset({scope})
+    )
+    assert not await allows(engine, replace(query, principal=held))
+    assert not await engine.visible(held, [query.tool], query.door)
 
 
 some_tools = st.lists(tools(), max_size=6)

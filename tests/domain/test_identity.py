@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tests.strategies import few_tenants, principals, roles, tenants
+from tests.strategies import few_tenants, principals, roles, tenants, token_limits
 
-from stoa.domain.identity import ROLE_SCOPES, Principal, TenantId, scopes_of
+from stoa.domain.identity import ALL_SCOPES, ROLE_SCOPES, Principal, TenantId, scopes_of
 
 awkward = st.text(st.sampled_from(["a", "b", "\x1f", "\x00", ",", '"', "\\", "[", "]", "é"]), max_size=4)
 
@@ -24,13 +24,50 @@ def test_known_roles_imply_the_documented_scopes_and_unknown_ones_none():
 @given(st.frozensets(roles), st.frozensets(roles))
 def test_more_roles_never_imply_fewer_scopes(some, more):
     assert scopes_of(some) | scopes_of(more) == scopes_of(some | more)
-    assert scopes_of(some, granted=["x"]) == scopes_of(some) | {"x"}
 
 
 @given(st.frozensets(roles))
 def test_only_the_platform_role_makes_a_platform_admin(held):
     assert Principal.of("ann", roles=held).is_platform_admin == ("cpi-admin" in held)
     assert "cpi-admin" in ROLE_SCOPES
+
+
+any_scopes = st.frozensets(st.sampled_from([*ALL_SCOPES, "stoa:other", "openid", "STOA:admin"]))
+
+
+@given(st.frozensets(roles), token_limits, any_scopes)
+def test_scopes_are_what_roles_and_token_both_give_and_never_the_union(held, limit, scopes):
+    ann = Principal(subject="ann", roles=held, token_scopes=limit, scopes=scopes)
+    own = {scope for scope in ann.scopes if scope.startswith("stoa:")}
+    assert ann.scopes - own == {scope for scope in scopes if not scope.startswith("stoa:")}
+    expected = scopes & scopes_of(held)
+    assert own == (expected if limit is None else expected & limit)
+    assert ann.is_platform_admin == ("cpi-admin" in held and "stoa:admin" in own)
+    assert type(ann).model_validate(dict(ann)) == ann
+
+
+@given(principals(), any_scopes)
+def test_scopes_of_a_token_that_steps_up_grow_as_far_as_the_roles_and_no_further(principal, wanted):
+    stronger = principal.stepped_up(wanted)
+    assert stronger.scopes >= principal.scopes
+    gained = {scope for scope in stronger.scopes - principal.scopes if scope.startswith("stoa:")}
+    assert gained == wanted & scopes_of(principal.roles) - principal.scopes
+    assert (stronger.roles, stronger.tenant, stronger.subject) == (principal.roles, principal.tenant, principal.subject)
+
+
+@pytest.mark.parametrize(
+    ("roles", "limit", "covered"),
+    [
+        (["viewer"], None, {"stoa:read", "stoa:write", "stoa:admin"}),
+        (["viewer"], {"stoa:read"}, {"stoa:read"}),
+        (["cpi-admin"], {"stoa:admin"}, {"stoa:read", "stoa:write", "stoa:admin"}),
+        (["tenant-admin"], {"stoa:admin"}, {"stoa:admin"}),
+        (["cpi-admin"], set(), set()),
+    ],
+)
+def test_scopes_of_a_token_cover_what_they_name_and_of_a_platform_admin_everything(roles, limit, covered):
+    ann = Principal.of("ann", roles=roles, token_scopes=limit)
+    assert {scope for scope in ALL_SCOPES if ann.token_covers(scope)} == covered
 
 
 @given(principals())
@@ -83,14 +120,17 @@ def test_identity_keys_are_equal_for_equal_identities_only(one, other):
     assert (key(one) == key(other)) == (one == other)
 
 
-rights = st.tuples(st.none() | few_tenants, st.frozensets(awkward, max_size=3), st.frozensets(awkward, max_size=3))
+some_names = st.frozensets(awkward, max_size=3)
+rights = st.tuples(st.none() | few_tenants, some_names, some_names, st.none() | some_names)
 
 
 @given(rights, rights)
 def test_authorization_keys_are_equal_for_equal_rights_only(one, other):
-    def key(held: tuple[TenantId | None, frozenset[str], frozenset[str]]) -> str:
-        tenant, some_roles, scopes = held
-        return Principal(subject="ann", tenant=tenant, roles=some_roles, scopes=scopes).authorization_key
+    def key(held: tuple[TenantId | None, frozenset[str], frozenset[str], frozenset[str] | None]) -> str:
+        tenant, some_roles, scopes, limit = held
+        return Principal(
+            subject="ann", tenant=tenant, roles=some_roles, scopes=scopes, token_scopes=limit
+        ).authorization_key
 
     assert (key(one) == key(other)) == (one == other)
 
@@ -108,8 +148,8 @@ def test_a_separator_inside_a_part_does_not_join_two_callers(one, other):
 
 
 def test_a_role_does_not_pass_for_a_scope():
-    role = Principal(subject="a", roles=frozenset({"stoa:admin"}))
-    scope = Principal(subject="a", scopes=frozenset({"stoa:admin"}))
+    role = Principal(subject="a", roles=frozenset({"admin"}))
+    scope = Principal(subject="a", scopes=frozenset({"admin"}))
     assert role.authorization_key != scope.authorization_key
 
 
@@ -154,9 +194,11 @@ def test_a_principal_of_roles_holds_them_and_what_they_imply(principal):
         roles=iter(principal.roles),
         client=principal.client,
         issuer=principal.issuer,
+        token_scopes=principal.token_scopes,
     )
     assert again == principal
-    assert again.scopes == scopes_of(principal.roles)
+    if principal.token_scopes is None:
+        assert again.scopes == scopes_of(principal.roles)
 
 
 def test_a_caller_has_a_name():

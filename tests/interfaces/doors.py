@@ -55,6 +55,8 @@ PRINCIPALS = {
     "alpha-viewer": Principal.of("vic", tenant="alpha", roles=["viewer"]),
     "beta-admin": Principal.of("bob", tenant="beta", roles=["tenant-admin"]),
     "beta-viewer": Principal.of("bea", tenant="beta", roles=["viewer"]),
+    "alpha-reading": Principal.of("ann", tenant="alpha", roles=["tenant-admin"], token_scopes=["stoa:read"]),
+    "root-reading": Principal.of("root", tenant="alpha", roles=["cpi-admin"], token_scopes=["stoa:read"]),
     "roleless": Principal.of("nobody", tenant="alpha"),
 }
 """Tokens and whose they are."""

@@ -4,27 +4,29 @@ The cases are all combinations of a few tenants, roles, scopes, kinds, doors and
 with those of a catalogue; simple ones come first, so the first counterexample is a short one.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.domain.binding import LocalBinding
 from stoa.domain.errors import PolicyUnavailable
-from stoa.domain.identity import ROLE_SCOPES, Principal, scopes_of
+from stoa.domain.identity import ROLE_SCOPES, Principal
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, Door, PolicyQuery
 from stoa.domain.tool import Access, Tool, ToolAnnotations
 
-Law = Literal["answers", "repeats", "isolates", "grows", "shows", "helps"]
+Law = Literal["answers", "repeats", "isolates", "grows", "bounded", "roles", "shows", "helps"]
 
 LAWS: dict[Law, str] = {
     "answers": "Every question gets a decision",
     "repeats": "The same question gets the same decision",
     "isolates": "Nobody but a platform admin may use another tenant's tools",
-    "grows": "Further scopes never take away what was allowed",
+    "grows": "Further scopes of a token never take away what was allowed",
+    "bounded": "A token's scopes never allow what its caller's roles do not",
+    "roles": "Without a role nothing is allowed that a stranger may not do",
     "shows": "What may be allowed for some arguments is listed",
     "helps": "With the scopes that a refusal names, the call passes",
 }
@@ -84,14 +86,29 @@ class CheckPolicy:
             yield Counterexample("isolates", query, _said(decision))
         if decision.is_allowed:
             for scope in sorted(set(_SCOPES) - principal.scopes):
-                stronger = await self._decide(_with_scopes(query, scope))
+                stronger = await self._decide(replace(query, principal=principal.stepped_up([scope])))
                 if stronger is None or not stronger.is_allowed:
                     yield Counterexample("grows", query, f"{_said(decision)}; with {scope} {_said(stronger)}")
+            async for counterexample in self._about_roles(query, decision):
+                yield counterexample
         elif decision.missing_scopes:
-            helped = await self._decide(_with_scopes(query, *decision.missing_scopes))
+            helped = await self._decide(replace(query, principal=principal.stepped_up(decision.missing_scopes)))
             if helped is None or not helped.is_allowed:
                 wanted = ", ".join(sorted(decision.missing_scopes))
                 yield Counterexample("helps", query, f"{_said(decision)}; with {wanted} {_said(helped)}")
+
+    async def _about_roles(self, query: PolicyQuery, decision: Decision) -> AsyncIterator[Counterexample]:
+        """Of an allowed query: is it the roles that allow it?"""
+        principal = query.principal
+        if principal.token_scopes is not None:
+            unlimited = _caller(principal.tenant, principal.roles, None)
+            plain = await self._decide(replace(query, principal=unlimited))
+            if plain is None or not plain.is_allowed:
+                yield Counterexample("bounded", query, f"{_said(decision)}; by its roles alone {_said(plain)}")
+        if not principal.roles:
+            stranger = await self._decide(replace(query, principal=_caller(None, (), None)))
+            if stranger is None or not stranger.is_allowed:
+                yield Counterexample("roles", query, f"{_said(decision)}; a stranger is {_said(stranger)}")
 
     async def _decide(self, query: PolicyQuery) -> Decision | None:
         self.asked += 1
@@ -107,11 +124,6 @@ class CheckPolicy:
             return False
 
 
-def _with_scopes(query: PolicyQuery, *scopes: str) -> PolicyQuery:
-    stronger = query.principal.model_copy(update={"scopes": query.principal.scopes | set(scopes)})
-    return PolicyQuery(stronger, query.tool, query.arguments, query.door)
-
-
 def _said(decision: Decision | None) -> str:
     if decision is None:
         return "no decision"
@@ -119,10 +131,15 @@ def _said(decision: Decision | None) -> str:
 
 
 def _principals() -> Iterator[Principal]:
-    for tenant, roles in product(_TENANTS, [(), *((role,) for role in reversed(ROLE_SCOPES))]):
-        yield Principal.of("somebody", tenant=tenant, roles=roles)
-    for tenant, scope in product(_TENANTS, _SCOPES):
-        yield Principal.of("agent", tenant=tenant, client="agent").model_copy(update={"scopes": scopes_of((), [scope])})
+    """Of every role, with a token that limits nothing, and with one that has a single scope."""
+    held: list[tuple[str, ...]] = [(), *((role,) for role in reversed(ROLE_SCOPES))]
+    for scope, tenant, roles in product((None, *_SCOPES), _TENANTS, held):
+        yield _caller(tenant, roles, scope)
+
+
+def _caller(tenant: str | None, roles: Iterable[str], scope: str | None) -> Principal:
+    limit = None if scope is None else frozenset({scope})
+    return Principal.of("somebody", tenant=tenant, roles=roles, client="agent", token_scopes=limit)
 
 
 def _made_up() -> Iterator[Operation]:

@@ -55,6 +55,7 @@ from stoa.application.resource_access import ResourceAccess
 from stoa.application.routed_arguments import RoutedArgument
 from stoa.application.static_backend import StaticBackend
 from stoa.application.tool_pages import TOOL_PAGES, ToolPages
+from stoa.application.token_scoped_policy import TokenScopedPolicy
 from stoa.application.tool_registry import ToolRegistry
 from stoa.application.upstream_tokens import UpstreamTokens
 from stoa.application.watch_resources import WatchResources
@@ -104,7 +105,7 @@ class Gateway:
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
     ) -> None:
         clock = clock or SystemClock()
-        policy = policy or RulesPolicyEngine()
+        policy = TokenScopedPolicy(policy or RulesPolicyEngine())
         limiter = limiter or InMemoryRateLimiter(clock)
         access = ResourceAccess(self._execute, self._announce)
         self._local = LocalBackend(access)

@@ -284,7 +284,7 @@ class InvokeTool:
         decision = call.decision = await self._policy.decide(query)
         permit = Permit.grant(decision, tool.key)
         if permit is None:
-            raise NotPermitted(decision)
+            raise NotPermitted(decision, is_missing_right=not principal.holds(tool.access))
         return principal, registered, permit, arguments
 
     async def _finish(self, invocation: Invocation, call: _Call, event_id: str, started_ns: int) -> Outcome:

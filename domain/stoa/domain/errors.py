@@ -143,9 +143,11 @@ class NotPermitted(StoaError):
 
     code = "not_permitted"
 
-    def __init__(self, decision: Decision) -> None:
+    def __init__(self, decision: Decision, *, is_missing_right: bool = False) -> None:
+        """`is_missing_right`: the caller lacks the scope that the operation needs, whatever else the policy says."""
         super().__init__(f"Not permitted: {decision.reason}")
         self.decision = decision
+        self.is_missing_right = is_missing_right or bool(decision.missing_scopes)
 
 
 class QuestionRefused(StoaError):

@@ -1,6 +1,8 @@
 """Who is calling: tenants, roles, scopes and the Principal that a verified credential yields.
 
-Roles imply scopes; both are open sets, so an identity provider may send more than the gateway knows.
+What a caller may do is what its roles give, limited by the `stoa:*` scopes of its token where it has any: never the
+union. A client that asks for a scope can narrow what its user may do, not widen it. Roles and scopes are open sets, so
+an identity provider may send more than the gateway knows.
 """
 
 import hashlib
@@ -10,7 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Annotated, NewType
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError, ValidationInfo, field_validator
 
 from stoa.domain.value import Value
 
@@ -18,10 +20,16 @@ TenantId = NewType("TenantId", str)
 TenantName = Annotated[TenantId, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 """A tenant as it is written in manifests and claims: an RFC 1123 label, like a Kubernetes namespace."""
 
+SCOPE_PREFIX = "stoa:"
+"""Begins the scopes that say what may be done here; all others are the identity provider's own business."""
 SCOPE_ADMIN, SCOPE_WRITE, SCOPE_READ = "stoa:admin", "stoa:write", "stoa:read"
+ALL_SCOPES = (SCOPE_READ, SCOPE_WRITE, SCOPE_ADMIN)
+
+PLATFORM_ROLE = "cpi-admin"
+"""The only role with a view on every tenant; nothing but this role gives it."""
 
 ROLE_SCOPES: dict[str, frozenset[str]] = {
-    "cpi-admin": frozenset({SCOPE_ADMIN, SCOPE_WRITE, SCOPE_READ}),
+    PLATFORM_ROLE: frozenset(ALL_SCOPES),
     "tenant-admin": frozenset({SCOPE_WRITE, SCOPE_READ}),
     "devops": frozenset({SCOPE_WRITE, SCOPE_READ}),
     "viewer": frozenset({SCOPE_READ}),
@@ -29,12 +37,14 @@ ROLE_SCOPES: dict[str, frozenset[str]] = {
 """The scopes that each known role grants, most powerful role first."""
 
 
-def scopes_of(roles: Iterable[str], granted: Iterable[str] = ()) -> frozenset[str]:
-    """All scopes that these roles imply, with those granted directly. Unknown roles imply nothing."""
-    scopes = set(granted)
-    for role in roles:
-        scopes |= ROLE_SCOPES.get(role, frozenset())
-    return frozenset(scopes)
+def scopes_of(roles: Iterable[str]) -> frozenset[str]:
+    """All scopes that these roles give. Unknown roles give none."""
+    return frozenset[str]().union(*(ROLE_SCOPES.get(role, frozenset()) for role in roles))
+
+
+def stoa_scopes(scopes: Iterable[str]) -> frozenset[str]:
+    """Those of `scopes` that limit what may be done here."""
+    return frozenset(scope for scope in scopes if scope.startswith(SCOPE_PREFIX))
 
 
 class Principal(Value):
@@ -45,8 +55,11 @@ class Principal(Value):
     tenant: TenantName | None = None
     """None: belongs to no tenant and sees global tools only."""
     roles: frozenset[str] = frozenset()
+    token_scopes: frozenset[str] | None = None
+    """The `stoa:*` scopes that the token is limited to, whatever the roles give; None: it is not limited."""
     scopes: frozenset[str] = frozenset()
-    """Effective scopes; see `of` for deriving them from roles."""
+    """Effective scopes. Of the `stoa:*` ones given here those remain that `roles` give and `token_scopes` leaves; see
+    `of` for deriving them."""
     client: str | None = None
     """OAuth client that obtained the credential (`azp` or `client_id`)."""
     issuer: str = "local"
@@ -61,9 +74,33 @@ class Principal(Value):
             {"subject": subject, "tenant": tenant, "roles": held, "scopes": scopes_of(held), **rest}
         )
 
+    @field_validator("scopes")
+    @classmethod
+    def _limit(cls, scopes: frozenset[str], info: ValidationInfo) -> frozenset[str]:
+        """Here, so that no TokenVerifier, embedding program or policy can forget it."""
+        limit: frozenset[str] | None = info.data.get("token_scopes")
+        given = scopes_of(info.data.get("roles", ()))
+        return scopes - stoa_scopes(scopes) | (scopes & (given if limit is None else given & limit))
+
     @property
     def is_platform_admin(self) -> bool:
-        return SCOPE_ADMIN in self.scopes
+        """Holds the role cpi-admin and a token that is not limited to less than `stoa:admin`."""
+        return PLATFORM_ROLE in self.roles and SCOPE_ADMIN in self.scopes
+
+    def holds(self, scope: str) -> bool:
+        """May this principal use what needs this scope, by its roles and its token?"""
+        return scope in self.scopes or self.is_platform_admin
+
+    def token_covers(self, scope: str) -> bool:
+        """Does the token let its caller use what needs this scope, as far as the token is concerned?"""
+        return self.token_scopes is None or scope in self.token_scopes or self.is_platform_admin
+
+    def stepped_up(self, scopes: Iterable[str]) -> "Principal":
+        """This principal with a token that has these scopes too; what its roles do not give stays without effect."""
+        wanted = frozenset(scopes)
+        limit = None if self.token_scopes is None else self.token_scopes | stoa_scopes(wanted)
+        changed = {"token_scopes": limit, "scopes": self.scopes | wanted}
+        return type(self).model_validate({**dict(self), **changed})
 
     @cached_property
     def identity_key(self) -> str:
@@ -73,7 +110,8 @@ class Principal(Value):
     @cached_property
     def authorization_key(self) -> str:
         """Digest of everything a policy may look at: equal keys get equal decisions."""
-        return _digest(self.identity_key, self.tenant, sorted(self.roles), sorted(self.scopes))
+        limit = () if self.token_scopes is None else (sorted(self.token_scopes),)
+        return _digest(self.identity_key, self.tenant, sorted(self.roles), sorted(self.scopes), *limit)
 
     def hears_of(self, owner: TenantId | None) -> bool:
         """May this principal notice that something of `owner` (None: global) changed? Nobody notices what other tenants

@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     """Ask Keycloak, at most once a minute for each token, whether it was revoked; needs KEYCLOAK_CLIENT_SECRET."""
     tenant_claim: str = "tenant_id"
     """Claim that names the caller's tenant."""
+    require_scopes: bool = False
+    """Refuse every call whose token has no `stoa:*` scope; false: it may do what its caller's roles give."""
     opa_enabled: bool = True
     """Decide by a Rego policy; false: by the same default rules in Python."""
     opa_embedded: bool = True

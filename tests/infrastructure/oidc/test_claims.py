@@ -49,8 +49,34 @@ def test_roles_of_a_client_that_is_not_configured_mean_nothing_even_when_malform
     assert principal(resource_access={"stranger": 5}).roles == frozenset()
 
 
-def test_scopes_are_those_granted_and_those_that_roles_imply():
-    assert principal(scope="openid  stoa:admin ", roles=["viewer"]).scopes == {"openid", "stoa:admin", "stoa:read"}
+@pytest.mark.parametrize(
+    ("scope", "roles", "scopes", "limit"),
+    [
+        (None, ["devops"], {"stoa:read", "stoa:write"}, None),
+        ("openid profile", ["devops"], {"openid", "profile", "stoa:read", "stoa:write"}, None),
+        ("openid stoa:read", ["devops"], {"openid", "stoa:read"}, {"stoa:read"}),
+        ("openid  stoa:admin ", ["viewer"], {"openid"}, {"stoa:admin"}),
+        ("stoa:admin stoa:read stoa:write", ["viewer"], {"stoa:read"}, {"stoa:admin", "stoa:read", "stoa:write"}),
+        ("stoa:admin", [], set(), {"stoa:admin"}),
+        ("stoa:admin", ["stoa:admin", "root"], set(), {"stoa:admin"}),
+        ("stoa:read", ["cpi-admin"], {"stoa:read"}, {"stoa:read"}),
+        ("stoa:other", ["cpi-admin"], set(), {"stoa:other"}),
+        ("STOA:ADMIN", ["viewer"], {"STOA:ADMIN", "stoa:read"}, None),
+    ],
+)
+def test_scopes_are_what_the_roles_give_limited_by_those_of_the_token(scope, roles, scopes, limit):
+    held = principal(roles=roles, **({} if scope is None else {"scope": scope}))
+    assert (held.scopes, held.token_scopes) == (scopes, limit)
+    assert held.is_platform_admin == ("stoa:admin" in scopes)
+
+
+def test_scopes_that_are_demanded_and_missing_leave_nothing_of_what_the_roles_give():
+    demanding = ClaimMapping(requires_scopes=True)
+    for claims in ({}, {"scope": "openid"}):
+        held = principal(demanding, roles=["cpi-admin"], **claims)
+        assert held.scopes <= {"openid"}
+        assert not any(held.token_covers(scope) for scope in ("stoa:read", "stoa:write", "stoa:admin"))
+    assert principal(demanding, roles=["devops"], scope="stoa:read").scopes == {"stoa:read"}
 
 
 def test_only_a_space_separates_scopes():

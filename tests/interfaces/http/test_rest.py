@@ -225,8 +225,12 @@ async def test_every_route_needs_a_token(world: World, method: str, path: str) -
     assert 'error="invalid_token"' in (forged.header("www-authenticate") or "")
 
 
-async def test_a_missing_scope_is_a_challenge(world: World) -> None:
-    answer = await world.rest("POST", "/tools/wipe/invoke", token="alpha-viewer")
+async def test_scopes_that_a_caller_could_get_are_a_challenge(world: World) -> None:
+    for token in ("alpha-viewer", "alpha-reading"):
+        answer = await world.rest("POST", "/tools/wipe/invoke", token=token)
+        assert (answer.status, answer.json()["error"]) == (403, "not_permitted")
+        assert answer.header("www-authenticate") is None
+    answer = await world.rest("POST", "/tools/wipe/invoke", token="root-reading")
     assert (answer.status, answer.json()["error"]) == (403, "not_permitted")
     assert answer.header("www-authenticate") == (
         'Bearer error="insufficient_scope", error_description="needs scope stoa:admin", '

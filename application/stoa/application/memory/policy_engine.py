@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.policy_engine import PolicyEngine
-from stoa.domain.identity import Principal
+from stoa.domain.identity import Principal, scopes_of
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, Door, PolicyQuery
 
@@ -44,7 +44,7 @@ DEFAULT_RULES = (
         "the caller's scopes cover the tool",
     ),
 )
-"""Admins may everything; others need the tool's scope, within their tenant. The scope that a tool needs follows from
+"""Platform admins may everything; others need the tool's scope, within their tenant. The scope that a tool needs follows from
 its tags and annotations (`Tool.access`)."""
 
 
@@ -89,4 +89,5 @@ def _no_grant(query: PolicyQuery) -> Decision:
     needed = query.tool.access.value
     if needed in query.principal.scopes:
         return Decision(False, "no rule allows it", ("default-deny",))
-    return Decision(False, f"needs scope {needed}", ("default-deny",), frozenset({needed}))
+    obtainable = scopes_of(query.principal.roles) & {needed}
+    return Decision(False, f"needs scope {needed}", ("default-deny",), obtainable)

@@ -13,7 +13,7 @@ from typing import Any, cast
 from pydantic import TypeAdapter, ValidationError
 
 from stoa.domain.errors import NotAuthenticated
-from stoa.domain.identity import Principal, TenantId, TenantName, scopes_of
+from stoa.domain.identity import Principal, TenantId, TenantName, scopes_of, stoa_scopes
 
 Claims = Mapping[str, Any]
 
@@ -31,6 +31,8 @@ class ClaimMapping:
     tenant_claim: str = "tenant_id"
     role_clients: frozenset[str] = frozenset()
     """Clients whose roles in `resource_access` count; those of any other client mean nothing here."""
+    requires_scopes: bool = False
+    """A token without any `stoa:*` scope gives its caller nothing, instead of what the roles give."""
 
 
 def principal_of(claims: Claims, mapping: ClaimMapping) -> Principal:
@@ -42,12 +44,14 @@ def principal_of(claims: Claims, mapping: ClaimMapping) -> Principal:
     if expires_at is None:
         raise NotAuthenticated("The token has no expiry (exp)")
     roles = _roles(claims, mapping.role_clients)
-    granted = _optional_text(claims, "scope", may_be_empty=True) or ""
+    granted = (_optional_text(claims, "scope", may_be_empty=True) or "").split(" ")
+    limit = stoa_scopes(granted)
     return Principal(
         subject=_text(claims, "sub"),
         tenant=_tenant(claims, mapping.tenant_claim),
         roles=roles,
-        scopes=scopes_of(roles, (scope for scope in granted.split(" ") if scope)),
+        token_scopes=limit if limit or mapping.requires_scopes else None,
+        scopes=scopes_of(roles).union(filter(None, granted)),  # Principal keeps what roles and token both give
         client=_optional_text(claims, "azp") or _optional_text(claims, "client_id"),
         issuer=_text(claims, "iss"),
         expires_at=expires_at,

@@ -5,6 +5,7 @@ that the real provider changes the configuration and nothing else.
 """
 
 import uuid
+from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,18 @@ _ALGORITHM = "ES256"
 class DevIssuer(TokenIssuer):
     """Issues tokens of `issuer` for `audience`, signed with the key kept in `directory`.
 
-    Raises InvalidInput in production, for an issuer that is not on this machine, and for an unusable key file.
+    `scopes`: those of every token. Raises InvalidInput in production, for an issuer that is not on this machine, and for an unusable key file.
     """
 
-    def __init__(self, directory: Path, issuer: str, audience: str, clock: Clock, environment: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        issuer: str,
+        audience: str,
+        clock: Clock,
+        environment: str,
+        scopes: Sequence[str] = ("openid",),
+    ) -> None:
         if environment.strip().lower() in {"prod", "production"}:
             raise InvalidInput(
                 "The dev issuer signs a token for anybody and does not run with ENVIRONMENT=prod; "
@@ -42,6 +51,7 @@ class DevIssuer(TokenIssuer):
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
+        self._scopes = tuple(scopes)
         self._key = load_or_create(directory)
         self._kid = self._key.thumbprint()
 
@@ -74,7 +84,7 @@ class DevIssuer(TokenIssuer):
             "iat": issued_at,
             "exp": issued_at + lifetime_seconds,
             "jti": str(uuid.uuid4()),
-            "scope": "openid",
+            "scope": " ".join(self._scopes),
             "realm_access": {"roles": sorted(roles)},
         }
         if tenant is not None:

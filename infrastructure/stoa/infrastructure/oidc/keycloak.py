@@ -31,6 +31,7 @@ class KeycloakTokenVerifier(JwtTokenVerifier, HealthProbe):
         clock: Clock,
         client_id: str = "stoa-mcp-gateway",
         tenant_claim: str = "tenant_id",
+        requires_scopes: bool = False,
         introspection_secret: SecretStr | None = None,
         http: ProviderClient | None = None,
     ) -> None:
@@ -46,7 +47,9 @@ class KeycloakTokenVerifier(JwtTokenVerifier, HealthProbe):
             issuer=issuer,
             audiences=audiences,
             clock=clock,
-            mapping=ClaimMapping(tenant_claim=tenant_claim, role_clients=frozenset({client_id})),
+            mapping=ClaimMapping(
+                tenant_claim=tenant_claim, role_clients=frozenset({client_id}), requires_scopes=requires_scopes
+            ),
             introspection=introspection,
         )
 

@@ -7,7 +7,7 @@ import pydantic_core
 from pydantic import ValidationError
 
 from stoa.domain.errors import PolicyUnavailable
-from stoa.domain.identity import Principal
+from stoa.domain.identity import Principal, scopes_of
 from stoa.domain.json_value import JsonObject, as_object, is_array, is_object
 from stoa.domain.operation import Operation
 from stoa.domain.policy import NO_OBLIGATIONS, Decision, Door, Obligations, PolicyQuery, Question
@@ -69,6 +69,7 @@ class InputWriter:
                     "tenant": principal.tenant,
                     "roles": sorted(principal.roles),
                     "scopes": sorted(principal.scopes),
+                    "roleScopes": sorted(scopes_of(principal.roles)),
                     "client": principal.client,
                     "issuer": principal.issuer,
                 }

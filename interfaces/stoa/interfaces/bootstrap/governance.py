@@ -17,10 +17,11 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.price_manifest import parse_budgets, parse_price_list
+from stoa.domain.identity import ALL_SCOPES
 from stoa.domain.price_list import PriceList
 from stoa.infrastructure.manifest_files import DEFAULT_PRICES_FILE, read_document
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
-from stoa.infrastructure.oidc import DevIssuer, JwtTokenVerifier, KeycloakTokenVerifier, StaticKeys
+from stoa.infrastructure.oidc import ClaimMapping, DevIssuer, JwtTokenVerifier, KeycloakTokenVerifier, StaticKeys
 from stoa.infrastructure.oidc.provider_client import ProviderClient
 from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
 from stoa.infrastructure.opa.module_cache import ModuleCache
@@ -54,6 +55,7 @@ class Governance(Provider):
                 clock=clock,
                 client_id=settings.keycloak_client_id,
                 tenant_claim=settings.tenant_claim,
+                requires_scopes=settings.require_scopes,
                 introspection_secret=settings.keycloak_client_secret if settings.token_introspection else None,
                 http=ProviderClient(rules),
             )
@@ -61,11 +63,15 @@ class Governance(Provider):
             await keycloak.close()
             return
         audience = min(settings.audiences, key=lambda name: ("://" in name, name))
-        issuer = DevIssuer(settings.data_dir, DEV_ISSUER, audience, clock, settings.environment)
+        # Where scopes are required its tokens have all of them, which limits nothing: the roles decide.
+        scopes = ("openid", *(ALL_SCOPES if settings.require_scopes else ()))
+        issuer = DevIssuer(settings.data_dir, DEV_ISSUER, audience, clock, settings.environment, scopes)
         keys = StaticKeys(issuer.key_set())
-        yield Identity(
-            JwtTokenVerifier(keys=keys, issuer=DEV_ISSUER, audiences=settings.audiences, clock=clock), issuer
+        mapping = ClaimMapping(requires_scopes=settings.require_scopes)
+        verifier = JwtTokenVerifier(
+            keys=keys, issuer=DEV_ISSUER, audiences=settings.audiences, clock=clock, mapping=mapping
         )
+        yield Identity(verifier, issuer)
 
     @provide
     async def policing(self, settings: Settings, clock: Clock) -> AsyncIterator[Policing]:

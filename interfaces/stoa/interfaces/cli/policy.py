@@ -11,7 +11,7 @@ from rich.table import Table
 from stoa.application.check_policy import LAWS, CheckPolicy, Counterexample
 from stoa.application.explain_call import Explanation
 from stoa.domain.errors import InvalidInput, StoaError
-from stoa.domain.identity import Principal
+from stoa.domain.identity import PLATFORM_ROLE, Principal
 from stoa.domain.json_value import JsonObject
 from stoa.domain.money import to_json_number
 from stoa.interfaces.bootstrap import policy_of
@@ -52,7 +52,7 @@ async def explain(
         except StoaError as refused:
             if gateway.registry.find(None if not tenant else principal.tenant, tool) is not None:
                 raise
-            admin = principal.model_copy(update={"scopes": principal.scopes | {"stoa:admin"}})
+            admin = Principal.of(caller, tenant=principal.tenant, roles=[PLATFORM_ROLE])
             found = await gateway.explain_call.execute(admin, None, tool, {}, "cli")
             console(to_stderr=True).print(f"{caller} is told: {refused.message}", markup=False)
     wire = wire_explanation(found)

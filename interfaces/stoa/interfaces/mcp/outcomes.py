@@ -21,9 +21,7 @@ def result_of(outcome: Outcome, revision: Revision, *, has_arguments: bool = Tru
         return outcome.result
     if isinstance(error, InvalidArguments) and has_arguments:
         return ToolResult.error(error.message)  # a result, so that the model reads it and mends the call
-    if isinstance(error, UpstreamAccessDenied) or (
-        isinstance(error, NotPermitted) and not error.decision.missing_scopes
-    ):
+    if isinstance(error, UpstreamAccessDenied) or (isinstance(error, NotPermitted) and not error.is_missing_right):
         return ToolResult.error(error.message)  # no other credential would help
     if isinstance(error, (ClientRefused, QuestionRefused)) or (
         isinstance(error, ClientCannot) and not revision.is_stateless

@@ -2,8 +2,10 @@
 # scope: package
 # title: Who may use what
 # description: |
-#   Input: principal {subject, tenant, roles, scopes, client, issuer}, tool {kind, name, tenant, tags, category, access,
+#   Input: principal {subject, tenant, roles, scopes, roleScopes, client, issuer}, tool {kind, name, tenant, tags, category, access,
 #   annotations, ...}, arguments (absent when tools are listed), door, environment {name}.
+#   `scopes` is what the roles give, limited by the token's scopes: a token never adds to it. `roleScopes` is what the
+#   roles give, whatever the token: a scope that is missing is worth asking for when it is among them.
 #   Without arguments the question is: may it be allowed for some arguments?
 #   `cacheable` says that the answer depends on nothing but principal, tool, door and environment.
 package stoa.authz
@@ -31,7 +33,10 @@ else := "platform-admin" if is_platform_admin
 
 else := "scope-grants-access" if input.tool.access in input.principal.scopes
 
-is_platform_admin if "stoa:admin" in input.principal.scopes
+is_platform_admin if {
+	"cpi-admin" in input.principal.roles
+	"stoa:admin" in input.principal.scopes
+}
 
 is_own if is_platform_admin
 
@@ -47,12 +52,15 @@ default missing_scopes := []
 
 missing_scopes := [input.tool.access] if {
 	rule == "default-deny"
-	input.principal.scopes
+	input.tool.access in input.principal.roleScopes
 }
 
 default reason := "no rule allows it"
 
-reason := concat(" ", ["needs scope", scope]) if some scope in missing_scopes
+reason := concat(" ", ["needs scope", input.tool.access]) if {
+	rule == "default-deny"
+	input.principal.scopes
+}
 
 reason := reasons[rule]
 

@@ -2,9 +2,16 @@ package stoa.authz_test
 
 import data.stoa.authz
 
-viewer := {"subject": "v", "tenant": "acme", "roles": ["viewer"], "scopes": ["stoa:read"]}
+viewer := {"subject": "v", "tenant": "acme", "roles": ["viewer"], "scopes": ["stoa:read"], "roleScopes": ["stoa:read"]}
 
-admin := {"subject": "a", "tenant": null, "roles": ["cpi-admin"], "scopes": ["stoa:admin", "stoa:write", "stoa:read"]}
+all_scopes := ["stoa:admin", "stoa:write", "stoa:read"]
+
+admin := {"subject": "a", "tenant": null, "roles": ["cpi-admin"], "scopes": all_scopes, "roleScopes": all_scopes}
+
+limited_devops := {
+	"subject": "d", "tenant": "acme", "roles": ["devops"],
+	"scopes": ["stoa:read"], "roleScopes": ["stoa:write", "stoa:read"],
+}
 
 tool(tenant, access) := {"kind": "tool", "name": "t", "tenant": tenant, "tags": [], "access": access}
 
@@ -21,10 +28,29 @@ test_a_scope_that_covers_the_tool_grants_access if {
 test_a_global_tool_is_everybodys if ask(viewer, tool(null, "stoa:read")).allow
 
 test_a_scope_that_is_missing_is_named if {
-	decision := ask(viewer, tool("acme", "stoa:write"))
+	decision := ask(limited_devops, tool("acme", "stoa:write"))
 	not decision.allow
 	decision.missing_scopes == ["stoa:write"]
 	decision.reason == "needs scope stoa:write"
+}
+
+test_a_scope_that_no_role_gives_is_not_worth_asking_for if {
+	decision := ask(viewer, tool("acme", "stoa:write"))
+	not decision.allow
+	decision.missing_scopes == []
+	decision.reason == "needs scope stoa:write"
+}
+
+test_a_scope_does_not_make_a_platform_admin if {
+	decision := ask(object.union(viewer, {"scopes": all_scopes}), tool("globex", "stoa:read"))
+	decision.rules == ["tenant-isolation"]
+}
+
+test_an_admin_whose_token_is_limited_is_no_platform_admin if {
+	limited := object.union(admin, {"scopes": ["stoa:read"]})
+	ask(limited, tool("globex", "stoa:read")).rules == ["tenant-isolation"]
+	ask(limited, tool(null, "stoa:read")).rules == ["scope-grants-access"]
+	ask(limited, tool(null, "stoa:admin")).missing_scopes == ["stoa:admin"]
 }
 
 test_another_tenants_tool_is_denied_without_a_hint if {
