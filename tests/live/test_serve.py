@@ -72,7 +72,9 @@ def _call(gateway: GatewayProcess, token: str | None, name: str) -> httpx.Respon
     return httpx.post(f"{gateway.url}/mcp", json=message, headers=headers, timeout=20)
 
 
-def test_strangers_are_shown_the_way_and_missing_scopes_are_named(gateway: GatewayProcess, realm: Realm) -> None:
+def test_strangers_are_shown_the_way_and_scopes_that_no_role_gives_are_not_asked_for(
+    gateway: GatewayProcess, realm: Realm
+) -> None:
     refused = _call(gateway, None, "weather")
     assert refused.status_code == 401
     challenge = refused.headers["www-authenticate"]
@@ -81,10 +83,8 @@ def test_strangers_are_shown_the_way_and_missing_scopes_are_named(gateway: Gatew
     assert metadata["authorization_servers"] == [realm.server.issuer]
     assert metadata["resource"] == f"{gateway.url}/mcp"
     assert httpx.get(f"{gateway.url}/.well-known/oauth-protected-resource", timeout=20).json() == metadata
-    step_up = _call(gateway, realm.of_user("alice"), "purge")
-    assert step_up.status_code == 403
-    assert 'error="insufficient_scope"' in step_up.headers["www-authenticate"]
-    assert "stoa:admin" in step_up.headers["www-authenticate"]
+    refused = _call(gateway, realm.of_user("alice"), "purge")
+    assert (refused.status_code, refused.headers.get("www-authenticate")) == (403, None)
     foreign, unknown = (_call(gateway, realm.of_user("bob"), name) for name in ("payroll", "no-such-tool"))
     assert foreign.text.replace("payroll", "IT") == unknown.text.replace("no-such-tool", "IT")
     exchanged = _call(gateway, realm.exchanged(realm.of_user("alice")), "weather")

@@ -24,9 +24,9 @@ _ALGORITHM = "ES256"
 
 
 class DevIssuer(TokenIssuer):
-    """Issues tokens of `issuer` for `audience`, signed with the key kept in `directory`.
+    """Issues tokens of `issuer` for `audience`, signed with the key kept in `directory`, each with all of `scopes`.
 
-    `scopes`: those of every token. Raises InvalidInput in production, for an issuer that is not on this machine, and for an unusable key file.
+    Raises InvalidInput in production, for an issuer that is not on this machine, and for an unusable key file.
     """
 
     def __init__(
