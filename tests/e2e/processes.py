@@ -28,6 +28,7 @@ from tests.live.servers import free_port, is_free
 
 from stoa.application.memory.clock import SystemClock
 from stoa.domain.metering import MeteringEvent
+from stoa.infrastructure.credentials.deployment_secret import FILE_NAME
 from stoa.infrastructure.oidc import DevIssuer
 from stoa.infrastructure.outbox import OutboxUsageLog
 from stoa.interfaces.bootstrap import DEV_ISSUER
@@ -40,7 +41,7 @@ _INHERITED = ("PATH", "HOME", "LANG")
 """Nothing else: a developer's own settings must not reach the gateways under test."""
 _kept = tempfile.TemporaryDirectory(prefix="stoa-tests-")
 _compiled = Path(_kept.name) / "policy-cache"
-"""The policy as the first gateway compiled it, for the others."""
+"""The policy as the first gateway compiled it, for the others, with the secret that it was kept under."""
 
 
 def until(question: Callable[[], T], *, within: float, every: float = 0.05) -> T:
@@ -96,7 +97,7 @@ class GatewayProcess:
 
     def start(self, *, within: float = 60) -> None:
         if self.precompiled and _compiled.exists() and not self.data.exists():
-            shutil.copytree(_compiled, self.data / _compiled.name)
+            shutil.copytree(_compiled.parent, self.data)
         started = time.monotonic()
         catalogues = [f"--catalogue={self.catalogue / source}" for source in self.sources]
         command = [STOA, "serve", *catalogues, "--port", str(self.port), "--workers", str(self.workers)]
@@ -116,6 +117,8 @@ class GatewayProcess:
         self.ready_after = time.monotonic() - started
         if not _compiled.exists() and (self.data / _compiled.name).exists():
             shutil.copytree(self.data / _compiled.name, _compiled)
+            with suppress(FileNotFoundError):  # STATE_SECRET was given
+                shutil.copy2(self.data / FILE_NAME, _compiled.with_name(FILE_NAME))
 
     def wait(self, *, within: float = 15) -> int:
         """The exit code."""

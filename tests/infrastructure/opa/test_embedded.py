@@ -19,7 +19,6 @@ from stoa.infrastructure.opa import embedded
 from stoa.infrastructure.opa import wasm as wasm_module
 from stoa.infrastructure.opa.bundle import read_bundle
 from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
-from stoa.infrastructure.opa.module_cache import ModuleCache
 
 CALLER = Principal.of("ada", tenant="acme", roles=["viewer"])
 TOOL = Tool(name="ping", tenant="acme", binding=LocalBinding(function="ping"))
@@ -198,15 +197,6 @@ async def test_a_bundle_that_cannot_be_used_leaves_the_last_good_one(tmp_path):
     deciding(tmp_path, {"allow": False})
     assert await engine.reload()
     assert engine.health().findings == ()
-
-
-async def test_compiled_policies_are_kept_and_damaged_ones_made_anew(tmp_path):
-    cache = ModuleCache(tmp_path / "cache")
-    for damage in (None, b"", b"not machine code"):
-        for file in (tmp_path / "cache").glob("*") if damage is not None else ():
-            file.write_bytes(damage)
-        assert not (await OpaWasmPolicyEngine(cache=cache).decide(QUERY)).missing_scopes
-    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 @pytest.fixture(scope="module")

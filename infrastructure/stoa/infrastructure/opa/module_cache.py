@@ -1,8 +1,16 @@
-"""Machine code of policies, kept on disk: compiling takes a hundred times as long as loading."""
+"""Machine code of policies, kept on disk: compiling takes a hundred times as long as loading.
+
+What lies there is run as it is, so it is loaded only if this process's user owns it, nobody else may write it, and it
+carries a digest keyed with the deployment's secret. Everything else is compiled anew, and replaced.
+"""
 
 import hashlib
+import hmac
+import logging
 import os
 import platform
+import secrets
+import stat
 import subprocess
 import sys
 from contextlib import suppress
@@ -12,53 +20,92 @@ from pathlib import Path
 import wasmtime
 
 from stoa.domain.errors import InvalidInput
-from stoa.infrastructure.opa.wasm import Compiler
+from stoa.infrastructure.opa.wasm import CONFIGURATION, Compiler
 
 _SEAL_BYTES = 32
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _COMPILER = """
 import sys
 from stoa.infrastructure.opa.wasm import Compiler
 sys.stdout.buffer.write(Compiler().compile(sys.stdin.buffer.read()).serialize())
 """
 
+_log = logging.getLogger(__name__)
+
+
+class _Distrusted(Exception):
+    """The text says why, for the log."""
+
 
 class ModuleCache:
-    """`directory` must be this process's own: what lies there is run. Files are bound to the policy's digest, the
-    version of wasmtime and the kind of machine; damaged ones are compiled anew."""
+    """Of one deployment. A file is bound to the policy's digest, the version and configuration of wasmtime, the kind
+    of machine, and `secret`, which nobody else knows."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, secret: bytes) -> None:
         self._directory = directory
+        self._key = hmac.digest(secret, b"stoa compiled policies", "sha256")
 
     def module(self, compiler: Compiler, wasm: bytes) -> wasmtime.Module:
         """Raises InvalidInput when it is no WebAssembly."""
-        path = self._directory / "-".join([hashlib.sha256(wasm).hexdigest(), version("wasmtime"), platform.machine()])
+        build = (hashlib.sha256(wasm).hexdigest(), version("wasmtime"), CONFIGURATION, platform.machine())
+        path = self._directory / "-".join(build)
         try:
-            kept = path.read_bytes()
-            seal, code = kept[:_SEAL_BYTES], kept[_SEAL_BYTES:]
-            if hashlib.sha256(code).digest() == seal:
-                return compiler.load(code)
-        except (OSError, InvalidInput):
-            pass  # not there, or of another build: made below
+            return compiler.load(self._read(path))
+        except FileNotFoundError:
+            pass  # made below, as are those of another build
+        except (OSError, InvalidInput, _Distrusted) as caught:
+            problem = caught.strerror if isinstance(caught, OSError) else str(caught)
+            _log.warning("a compiled policy is made anew: %s: %s", path, problem)
         made = _compiled_aside(wasm)
         module = compiler.compile(wasm) if made is None else compiler.load(made)
         self._keep(path, bytes(module.serialize()))
         return module
 
+    def _read(self, path: Path) -> bytes:
+        """Raises OSError and _Distrusted."""
+        self._check_directory()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & _OTHERS_WRITE:
+                raise _Distrusted("it is not a file that only this user may write")
+            kept = file.read()
+        seal, code = kept[:_SEAL_BYTES], kept[_SEAL_BYTES:]
+        if not hmac.compare_digest(seal, self._seal(path, code)):
+            raise _Distrusted("its digest is not one of this deployment")
+        return code
+
+    def _check_directory(self) -> None:
+        """Raises OSError, and _Distrusted for a folder in which somebody else may put files."""
+        status = self._directory.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise _Distrusted("its folder is not one that belongs to this user; remove it")
+        if status.st_mode & _OTHERS_WRITE:
+            self._directory.chmod(0o700)
+            raise _Distrusted("its folder could be written by others, which was mended")
+
     def _keep(self, path: Path, code: bytes) -> None:
-        with suppress(OSError):  # a read-only disk costs time at the next start, nothing else
+        with suppress(OSError, _Distrusted):  # a read-only disk costs time at the next start, nothing else
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            draft = path.with_name(f"{path.name}.{os.getpid()}")
-            draft.touch(mode=0o600)
-            draft.write_bytes(hashlib.sha256(code).digest() + code)
+            self._check_directory()
+            draft = path.with_name(f".{secrets.token_hex(8)}.draft")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(self._seal(path, code) + code)
             draft.replace(path)
+
+    def _seal(self, path: Path, code: bytes) -> bytes:
+        """Of the name too: code of one policy must not pass for that of another."""
+        return hmac.digest(self._key, hashlib.sha256(path.name.encode()).digest() + code, "sha256")
 
 
 def _compiled_aside(wasm: bytes) -> bytes | None:
     """Machine code, made by another process: compiling leaves 15 MiB behind, for as long as the process lives. None:
     try it here."""
     try:
-        made = subprocess.run(  # noqa: S603  # nothing of the caller's: this Python, and a program of ours
-            [sys.executable, "-c", _COMPILER], input=wasm, capture_output=True, check=True, timeout=60
+        # Nothing of the caller's: this Python, and a program of ours; -P: never a module of the working directory.
+        made = subprocess.run(  # noqa: S603
+            [sys.executable, "-P", "-c", _COMPILER], input=wasm, capture_output=True, check=True, timeout=60
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -23,6 +23,8 @@ DEADLINE_TICKS = 6
 MAX_PAGES = 512
 """32 MiB: data, input and everything that the policy makes of it."""
 MAX_INPUT_BYTES = 4 * 1024 * 1024
+CONFIGURATION = "epochs"
+"""Name of what `Compiler` sets up; machine code of another configuration is of no use."""
 _PAGE = 65536
 _IDLE_TICKS = 100
 _ENDLESS = 1 << 40

@@ -1,5 +1,6 @@
 """Providers of what governs a call: identity, policy, limits, prices and budgets."""
 
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.price_manifest import parse_budgets, parse_price_list
+from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import ALL_SCOPES
 from stoa.domain.price_list import PriceList
+from stoa.infrastructure.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.manifest_files import DEFAULT_PRICES_FILE, read_document
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.oidc import ClaimMapping, DevIssuer, JwtTokenVerifier, KeycloakTokenVerifier, StaticKeys
@@ -35,6 +38,9 @@ DEV_ISSUER = "http://127.0.0.1/stoa-dev-issuer"
 
 _LIMITS_WAIT_SECONDS = 0.5
 """For an answer of Redis. Shorter would take a busy moment of this process for an outage."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class Governance(Provider):
@@ -79,7 +85,7 @@ class Governance(Provider):
             rules = RulesPolicyEngine()
             yield Policing(rules, probes=(rules,))
         elif settings.opa_embedded:
-            cache = ModuleCache(settings.data_dir / "policy-cache")
+            cache = _module_cache(settings)
             path = settings.opa_policy_path or DEFAULT_BUNDLE
             embedded = OpaWasmPolicyEngine(path, environment=settings.environment, cache=cache)
             watched = {"policy": embedded.watch} if settings.opa_policy_path else {}
@@ -140,6 +146,17 @@ class Governance(Provider):
             for account, spent in budgets.recorded(metering.log.events()).items():
                 ledger.prime(account, spent)
         return budgets
+
+
+def _module_cache(settings: Settings) -> ModuleCache | None:
+    """None where there is no secret to know our own files by: then the policy is compiled at each start."""
+    given = settings.state_secret
+    try:
+        secret = load_or_create(settings.data_dir) if given is None else given.get_secret_value().encode()
+    except InvalidInput as caught:
+        _log.warning("compiled policies are not kept: %s", caught.message)
+        return None
+    return ModuleCache(settings.data_dir / "policy-cache", secret)
 
 
 def policy_of(bundle: Path) -> PolicyEngine:
