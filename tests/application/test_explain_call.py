@@ -60,7 +60,22 @@ async def test_what_is_left_of_a_limit_is_what_calls_left():
         await at.gateway.invoke("count", {"n": 1}, ANN)
 
 
-async def test_what_a_back_end_would_be_sent_is_shown():
+@pytest.mark.parametrize(
+    ("owner", "caller", "is_shown"),
+    [
+        (None, ADMIN, True),
+        ("acme", Principal.of("root", tenant="acme", roles=["cpi-admin"]), True),
+        ("acme", Principal.of("ada", tenant="acme", roles=["tenant-admin"]), True),
+        ("acme", Principal.of("ada", tenant="acme", roles=["tenant-admin"], token_scopes=["stoa:read"]), False),
+        (None, Principal.of("ada", tenant="acme", roles=["tenant-admin"]), False),
+        ("acme", Principal.of("dev", tenant="acme", roles=["devops"]), False),
+        ("acme", ANN, False),
+        (None, ANN, False),
+    ],
+)
+async def test_explanations_show_what_a_back_end_would_be_sent_to_those_who_look_after_the_tool(
+    owner, caller, is_shown
+):
     class Call(BackendCall, Previewable):
         async def __call__(self, arguments, context):
             raise AssertionError("called")
@@ -76,10 +91,17 @@ async def test_what_a_back_end_would_be_sent_is_shown():
 
     gateway = Gateway(backends=[Backend([])])
     binding = {"kind": "rest", "method": "GET", "base_url": "http://127.0.0.1:9", "path": "/"}
-    gateway.add_tools(Tool.model_validate({"name": "far", "input_schema": SCHEMA, "binding": binding}))
-    found = await gateway.explain_call.execute(ANN, None, "far", {"n": 1}, "cli")
-    assert found.decision is not None
-    assert (found.decision.is_allowed, found.request) == (True, {"sent": {"n": 1}})
+    reads = {"read_only_hint": True}
+    gateway.add_tools(
+        Tool.model_validate(
+            {"name": "far", "tenant": owner, "input_schema": SCHEMA, "annotations": reads, "binding": binding}
+        )
+    )
+    for to_operator in (False, True):
+        found = await gateway.explain_call.execute(caller, None, "far", {"n": 1}, "rest", to_operator=to_operator)
+        assert found.decision is not None
+        assert found.decision.is_allowed
+        assert found.request == ({"sent": {"n": 1}} if is_shown or to_operator else None)
 
 
 async def test_wrong_arguments_are_named():

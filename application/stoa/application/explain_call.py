@@ -1,7 +1,9 @@
 """What would happen to a call, stage by stage, without making it: for people who wonder why they are refused.
 
 A caller gets to know about himself and what he may see. Why something is absent is told to platform admins only; to
-others every absence is the same.
+others every absence is the same. What the back end would be sent (its URL, what the tool's author fixed, the name of
+the secret) is shown to those who may know how the tool is made: platform admins, and tenant admins for the tools of
+their tenant.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +17,7 @@ from stoa.application.pricing import Pricing
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
 from stoa.domain.catalogue import Catalogue
 from stoa.domain.errors import InvalidArguments, Violation, not_found
-from stoa.domain.identity import Principal, TenantId
+from stoa.domain.identity import SCOPE_WRITE, TENANT_ROLE, Principal, TenantId
 from stoa.domain.invocation import Credential
 from stoa.domain.json_value import JsonObject
 from stoa.domain.money import MicroUnits
@@ -47,7 +49,7 @@ class Explanation:
     price: MicroUnits | None = None
     """Of a call that takes no time; latency may add to it."""
     request: JsonObject | None = None
-    """What would be sent to the back end, without secrets."""
+    """What would be sent to the back end, without secrets; None also for callers who may not know."""
 
 
 class ExplainCall:
@@ -69,9 +71,18 @@ class ExplainCall:
         self._clock = clock
 
     async def execute(
-        self, credential: Credential, tenant: TenantId | None, name: str, arguments: JsonObject, door: Door
+        self,
+        credential: Credential,
+        tenant: TenantId | None,
+        name: str,
+        arguments: JsonObject,
+        door: Door,
+        *,
+        to_operator: bool = False,
     ) -> Explanation:
-        """Raises ToolNotFound where the caller may not know more, NotAuthenticated, QuotaExceeded or Unavailable."""
+        """`to_operator`: it is told to somebody who has the manifests at hand, whoever the call would be made by.
+
+        Raises ToolNotFound where the caller may not know more, NotAuthenticated, QuotaExceeded or Unavailable."""
         caller = await self._admission.authenticate(credential)
         await self._admission.limit(caller)
         principal = caller.acting_for(tenant)
@@ -82,7 +93,10 @@ class ExplainCall:
             if not caller.is_platform_admin:
                 raise not_found("tool", name)
             return Explanation(tool=name, absence=_absence(self._registry.catalogue, principal, name))
-        return await self._explain(principal, registered, arguments, door)
+        explanation = await self._explain(principal, registered, arguments, door)
+        if to_operator or _may_know_how(caller, registered.tool.tenant):
+            return explanation
+        return replace(explanation, request=None)
 
     async def _explain(
         self, principal: Principal, registered: RegisteredTool, arguments: JsonObject, door: Door
@@ -110,6 +124,12 @@ class ExplainCall:
         claims = self._admission.claims(principal) + limits_of(registered.tool, principal, decision)
         left = await self._limiter.peek(claims)
         return tuple(LimitLeft(claim.name, claim.limit, rest) for claim, rest in zip(claims, left, strict=True))
+
+
+def _may_know_how(caller: Principal, owner: TenantId | None) -> bool:
+    """May the caller know how a tool of `owner` (None: global) is made?"""
+    is_own = owner is not None and owner == caller.tenant
+    return caller.is_platform_admin or (is_own and TENANT_ROLE in caller.roles and caller.holds(SCOPE_WRITE))
 
 
 def _absence(catalogue: Catalogue, principal: Principal, name: str) -> str:

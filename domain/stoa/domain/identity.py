@@ -27,10 +27,12 @@ ALL_SCOPES = (SCOPE_READ, SCOPE_WRITE, SCOPE_ADMIN)
 
 PLATFORM_ROLE = "cpi-admin"
 """The only role with a view on every tenant; nothing but this role gives it."""
+TENANT_ROLE = "tenant-admin"
+"""Looks after one tenant."""
 
 ROLE_SCOPES: dict[str, frozenset[str]] = {
     PLATFORM_ROLE: frozenset(ALL_SCOPES),
-    "tenant-admin": frozenset({SCOPE_WRITE, SCOPE_READ}),
+    TENANT_ROLE: frozenset({SCOPE_WRITE, SCOPE_READ}),
     "devops": frozenset({SCOPE_WRITE, SCOPE_READ}),
     "viewer": frozenset({SCOPE_READ}),
 }

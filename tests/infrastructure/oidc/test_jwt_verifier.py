@@ -276,3 +276,58 @@ async def test_a_token_that_expires_while_its_key_is_fetched_is_refused():
     clock = ManualClock()
     verifier = new_verifier(clock, keys=CountingKeys(clock, takes_seconds=10))
     assert await refusal(forge(good_claims(exp=NOW + 5)), verifier) == "The token has expired"
+
+
+OF_ANOTHER_PROVIDER = {"typ": None, "realm_access": None, "roles": ["viewer"], "scope": None, "azp": None}
+GATEWAYS_OWN = "stoa-gateway"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": AUDIENCE, "azp": "claude"},
+        {"aud": [AUDIENCE, "account"], "client_id": "claude"},
+        {"aud": GATEWAYS_OWN, "azp": GATEWAYS_OWN, "scope": "stoa:read"},
+        {"aud": GATEWAYS_OWN, "scope": "stoa:read"},
+        {"aud": GATEWAYS_OWN, "cid": "0oa1", "scp": ["stoa:read"]},
+        {"aud": GATEWAYS_OWN, "appid": "9f3c", "ver": "1.0"},
+        {"aud": AUDIENCE, "client_id": "claude", "token_use": "access"},
+        {"aud": GATEWAYS_OWN, "azp": GATEWAYS_OWN, "typ": "Bearer", "nonce": "n"},
+    ],
+)
+async def test_access_tokens_of_providers_that_mark_them_in_no_way_are_accepted(claims):
+    await new_verifier().verify(forge(good_claims(**OF_ANOTHER_PROVIDER | claims)))
+
+
+async def test_access_tokens_that_their_header_marks_are_accepted():
+    claims = good_claims(**OF_ANOTHER_PROVIDER, aud=GATEWAYS_OWN)
+    await new_verifier().verify(forge(claims, good_header(typ="at+jwt")))
+    await new_verifier().verify(forge({**claims, "nonce": "n"}, good_header(typ="application/AT+jwt")))
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": GATEWAYS_OWN},
+        {"aud": [GATEWAYS_OWN]},
+        {"aud": GATEWAYS_OWN, "azp": GATEWAYS_OWN},
+        {"aud": [GATEWAYS_OWN, "account"], "azp": GATEWAYS_OWN},
+        {"aud": GATEWAYS_OWN, "azp": "claude", "nonce": "n"},
+        {"aud": GATEWAYS_OWN, "azp": "claude", "at_hash": "h"},
+        {"aud": GATEWAYS_OWN, "azp": "claude", "scope": "openid", "c_hash": "h"},
+        {"aud": GATEWAYS_OWN, "azp": "claude", "s_hash": ""},
+        {"aud": GATEWAYS_OWN, "azp": "claude", "events": {}},
+        {"aud": GATEWAYS_OWN, "client_id": "claude", "token_use": "id"},
+        {"aud": GATEWAYS_OWN, "client_id": "claude", "token_use": None, "typ": "ID"},
+        {"aud": GATEWAYS_OWN, "azp": "claude", "scope": "openid", "typ": "bearer"},
+    ],
+)
+@pytest.mark.parametrize("header_type", ["JWT", None])
+async def test_id_tokens_and_logout_tokens_are_no_access_tokens_whoever_issued_them(claims, header_type):
+    forged = forge(good_claims(**OF_ANOTHER_PROVIDER | claims), good_header(typ=header_type))
+    assert "not an access token" in await refusal(forged)
+
+
+@pytest.mark.parametrize("typ", ["ID", "Refresh", "Offline", "Logout"])
+async def test_what_a_claim_calls_no_access_token_is_none_whatever_the_header_says(typ):
+    assert "not an access token" in await refusal(forge(good_claims(typ=typ), good_header(typ="at+jwt")))

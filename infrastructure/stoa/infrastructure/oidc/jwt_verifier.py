@@ -16,6 +16,7 @@ from stoa.infrastructure.oidc.claims import ClaimMapping, Claims, numeric_date, 
 from stoa.infrastructure.oidc.compact_jws import MAX_TOKEN_LENGTH, parse
 from stoa.infrastructure.oidc.introspection import Introspection
 from stoa.infrastructure.oidc.keys import ALGORITHMS, KeyProvider, is_usable
+from stoa.infrastructure.oidc.kinds import is_access_token
 
 CLOCK_SKEW = timedelta(seconds=30)
 """How far the issuer's clock may run ahead of ours (nbf, iat). An expiry is never extended."""
@@ -87,6 +88,8 @@ class JwtTokenVerifier(TokenVerifier):
             raise NotAuthenticated("The token is signed with a key that its issuer does not publish")
         if not ALGORITHMS[alg].verify(jws.signing_input, jws.signature, key):
             raise NotAuthenticated("The token's signature is wrong")
+        if not is_access_token(jws.header, jws.claims):
+            raise NotAuthenticated("The token is not an access token; send that, no ID, refresh or logout token")
         accepted = self._accept(jws.claims)
         if self._introspection is not None:
             await self._introspection.check(token)
@@ -94,8 +97,6 @@ class JwtTokenVerifier(TokenVerifier):
 
     def _accept(self, claims: Claims) -> tuple[Principal, datetime]:
         """Judge claims whose signature holds."""
-        if claims.get("typ", "Bearer") != "Bearer":  # Keycloak marks ID, refresh and sender-constrained tokens so
-            raise NotAuthenticated("The token is not an access token")
         if not _names_one_of(claims.get("aud"), self._audiences):
             raise NotAuthenticated("The token is for another audience")
         principal = principal_of(claims, self._mapping)

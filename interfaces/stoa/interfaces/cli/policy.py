@@ -48,7 +48,9 @@ async def explain(
     principal = Principal.of(caller, tenant=tenant or None, roles=[role])
     async with open_gateway(catalogue or []) as (gateway, _):
         try:
-            found = await gateway.explain_call.execute(principal, None, tool, arguments_of(arguments), "cli")
+            found = await gateway.explain_call.execute(
+                principal, None, tool, arguments_of(arguments), "cli", to_operator=True
+            )
         except StoaError as refused:
             if gateway.registry.find(None if not tenant else principal.tenant, tool) is not None:
                 raise
