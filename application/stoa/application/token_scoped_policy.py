@@ -29,7 +29,10 @@ class TokenScopedPolicy(PolicyEngine):
         self._engine = engine
 
     async def decide(self, query: PolicyQuery) -> Decision:
-        decision = await self._limited(query)
+        if query.principal.token_scopes is None:
+            decision = await self._engine.decide(query)
+        else:
+            decision = await self._limited(query)
         if not decision.missing_scopes:
             return decision
         stronger = replace(query, principal=query.principal.stepped_up(decision.missing_scopes))

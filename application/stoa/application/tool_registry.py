@@ -43,8 +43,8 @@ class _Snapshot:
     catalogue: Catalogue
     registered: Mapping[OperationKey, RegisteredTool]
     version: int
-    routed_names: frozenset[str] = frozenset()
-    task_names: frozenset[str] = frozenset()
+    routed: frozenset[tuple[TenantId | None, str]] = frozenset()
+    tasks: frozenset[tuple[TenantId | None, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +78,20 @@ class ToolRegistry:
         return self._snapshot.version
 
     @property
-    def routed_names(self) -> frozenset[str]:
-        """Names of tools, of whatever tenant, with arguments that are repeated in headers."""
-        return self._snapshot.routed_names
+    def has_routed(self) -> bool:
+        """Is there any tool, of whatever tenant, with arguments that are repeated in headers?"""
+        return bool(self._snapshot.routed)
 
-    @property
-    def task_names(self) -> frozenset[str]:
-        """Names of tools, of whatever tenant, whose calls may become tasks."""
-        return self._snapshot.task_names
+    def has_routed_arguments(self, tenant: TenantId | None, name: str) -> bool:
+        """Is there a tool of this name in the tenant's view with arguments that are repeated in headers? A tool of
+        another tenant costs the same look-ups as none."""
+        routed = self._snapshot.routed
+        return (None, name) in routed or (tenant, name) in routed
+
+    def may_become_task(self, tenant: TenantId | None, name: str) -> bool:
+        """The same for tools whose calls may become tasks."""
+        tasks = self._snapshot.tasks
+        return (None, name) in tasks or (tenant, name) in tasks
 
     def find(self, tenant: TenantId | None, name: str, kind: Kind = "tool") -> RegisteredTool | None:
         """What has this name in the tenant's view; for a resource, what is read under this URI."""
@@ -118,13 +124,13 @@ class ToolRegistry:
             catalogue = Catalogue({key: entry.tool for key, entry in registered.items()})
         findings += [warning(str(key), note) for key, entry in registered.items() for note in entry.notes]
         findings += _notes_on_counts(catalogue)
-        routed_names = frozenset(key.name for key, entry in registered.items() if entry.routed)
-        task_names = frozenset(
-            key.name
+        routed = frozenset((key.tenant, key.name) for key, entry in registered.items() if entry.routed)
+        tasks = frozenset(
+            (key.tenant, key.name)
             for key, entry in registered.items()
             if isinstance(entry.tool, Tool) and entry.tool.tasks != "never"
         )
-        snapshot = _Snapshot(catalogue, registered, old.version + 1, routed_names, task_names)
+        snapshot = _Snapshot(catalogue, registered, old.version + 1, routed, tasks)
         return Prepared(old.catalogue.diff(catalogue), snapshot, findings)
 
     def adopt(self, prepared: Prepared) -> list[Finding]:

@@ -212,7 +212,7 @@ class McpEngine:
             if not isinstance(message, Request):
                 raise Fault(INVALID_REQUEST, "This revision has no requests from the server to respond to")
             revision = envelope.check_envelope(message, exchange.headers)
-            if message.method == "tools/call" and self._gateway.registry.routed_names and exchange.headers is not None:
+            if message.method == "tools/call" and self._gateway.registry.has_routed and exchange.headers is not None:
                 await self._check_param_headers(message, exchange, exchange.headers, caller)
             method = self._methods.get(message.method)
             if method is None or not method.in_stateless_era:
@@ -226,7 +226,10 @@ class McpEngine:
         self, request: Request, exchange: Exchange, headers: Headers, caller: Principal
     ) -> None:
         name = request.params.get("name")
-        if not isinstance(name, str) or name not in self._gateway.registry.routed_names:
+        viewer = caller.acting_for(exchange.tenant)
+        if viewer is None or not isinstance(name, str):
+            return
+        if not self._gateway.registry.has_routed_arguments(viewer.tenant, name):
             return
         routed = await self._gateway.routed_arguments(caller, exchange.tenant, name, "mcp")
         try:

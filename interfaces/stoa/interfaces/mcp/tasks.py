@@ -76,7 +76,8 @@ class Tasks:
 
     def may_begin(self, call: MethodCall, tool: str) -> bool:
         """May a call of this name become a task? Whether it does, the tool and the caller decide."""
-        return call.revision.is_stateless and tool in self._gateway.registry.task_names
+        viewer = _caller(call) if call.revision.is_stateless else None
+        return viewer is not None and self._gateway.registry.may_become_task(viewer.tenant, tool)
 
     async def call(self, call: MethodCall, invocation: Invocation, channel: RoundChannel) -> bytes | Outcome:
         """CreateTaskResult, or the outcome of a call that is no task."""
