@@ -16,7 +16,10 @@ from tests.live.servers import free_port
 from stoa.application.memory.rate_limiter import Unlimited
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.domain.errors import NotAuthenticated
+from stoa.domain.tool import ToolAnnotations
+from stoa.infrastructure.oidc import DevIssuer
 from stoa.infrastructure.outbox import OutboxUsageLog
+from stoa.interfaces.bootstrap import DEV_ISSUER
 from stoa.interfaces.settings import Settings
 
 
@@ -317,3 +320,34 @@ async def test_data_dir_holds_nothing_that_other_users_can_read(tmp_path: Path, 
     modes = {path.relative_to(tmp_path).as_posix(): path.stat().st_mode for path in (tmp_path / "data").rglob("*")}
     assert {"data/audit.jsonl", "data/deployment.secret", "data/outbox/relay.lock"} <= set(modes)
     assert [name for name, mode in modes.items() if mode & 0o077] == []
+
+
+@pytest.mark.parametrize("required", [True, False])
+async def test_scopes_are_demanded_where_the_operator_says_so(tmp_path: Path, required: bool) -> None:
+    async with serving(tmp_path, require_scopes=required) as served:
+
+        @served.gateway.tool(annotations=ToolAnnotations(read_only_hint=True))
+        async def look() -> str:
+            return "seen"
+
+        @served.gateway.tool(annotations=ToolAnnotations(read_only_hint=False))
+        async def change() -> str:
+            return "changed"
+
+        def token(*scopes: str) -> str:
+            directory, audience = served.settings.data_dir, "stoa-mcp-gateway"
+            issuer = DevIssuer(directory, DEV_ISSUER, audience, served.clock, "dev", scopes)
+            return issuer.issue(subject="ann", tenant="alpha", roles=frozenset({"devops"}), lifetime_seconds=60)
+
+        async def status(tool: str, token: str) -> tuple[int, bool]:
+            answer = await served.call(tool, token=token)
+            return answer.status, "insufficient_scope" in (answer.header("www-authenticate") or "")
+
+        allowed, may_ask = (200, False), (403, True)
+        for name in ("look", "change"):
+            assert await status(name, served.token("devops")) == allowed
+            assert await status(name, token("openid")) == (may_ask if required else allowed)
+        assert await status("look", token("stoa:read")) == allowed
+        assert await status("change", token("stoa:read")) == may_ask
+        assert await status("change", token("stoa:read", "stoa:write")) == allowed
+        assert await status("change", served.token("viewer")) == (403, False)
