@@ -12,6 +12,7 @@ from stoa.domain.binding import Authentication, Binding
 from stoa.domain.icon import Icons
 from stoa.domain.identity import SCOPE_ADMIN, SCOPE_READ, SCOPE_WRITE, TenantId, TenantName
 from stoa.domain.json_value import JsonObject
+from stoa.domain.plain_text import PlainSchema, PlainText
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.value import Strict
 
@@ -62,9 +63,9 @@ class Operation(Strict):
     name: str
     tenant: TenantName | None = None
     """None: global, visible to every tenant."""
-    title: str | None = None
-    description: str = ""
-    input_schema: JsonObject = Field(default_factory=lambda: {"type": "object", "properties": {}})
+    title: PlainText | None = None
+    description: PlainText = ""
+    input_schema: PlainSchema = Field(default_factory=lambda: {"type": "object", "properties": {}})
     """JSON Schema 2020-12 with an object at the root."""
     icons: Icons = ()
     tags: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ from pydantic import model_validator
 
 from stoa.domain.json_value import JsonObject, is_object
 from stoa.domain.operation import Kind, Operation, string_schema
+from stoa.domain.plain_text import PlainText
 from stoa.domain.tool import ToolName
 from stoa.domain.value import Strict
 
@@ -14,8 +15,8 @@ class PromptArgument(Strict):
     """One argument; its value is always a string."""
 
     name: ToolName
-    title: str | None = None
-    description: str = ""
+    title: PlainText | None = None
+    description: PlainText = ""
     required: bool = False
     completions: tuple[str, ...] = ()
     """Values to propose while somebody types; others are allowed too."""

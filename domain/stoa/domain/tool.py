@@ -32,6 +32,7 @@ from stoa.domain.operation import (
     OperationKey,
     TimeoutSeconds,
 )
+from stoa.domain.plain_text import PlainSchema
 from stoa.domain.portable_schema import portable
 from stoa.domain.value import Strict
 
@@ -93,7 +94,7 @@ class Tool(Operation):
     kind: ClassVar[Kind] = "tool"
 
     name: ToolName
-    output_schema: JsonObject | None = None
+    output_schema: PlainSchema | None = None
     annotations: ToolAnnotations = ToolAnnotations()
     tasks: TaskSupport = "never"
 

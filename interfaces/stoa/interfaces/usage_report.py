@@ -8,6 +8,7 @@ from stoa.application.budgets import AccountStatus
 from stoa.application.summarise_usage import UsageFigures, UsageSummary
 from stoa.domain.json_value import JsonObject
 from stoa.domain.money import to_decimal, to_json_number
+from stoa.domain.plain_text import plain
 
 SOURCE = (
     "the events that the outbox of this machine holds; those of other machines, and archived ones, are not in it: "
@@ -72,4 +73,5 @@ def _named(figures: UsageFigures) -> JsonObject:
 
 def _cell(text: str) -> str:
     """Consumers name themselves, and spreadsheets compute what looks like a formula."""
+    text = plain(text)
     return f"'{text}" if len(text) > 1 and text[0] in "=+-@\t\r" else text

@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from tests.interfaces.cli.usage_data import audit_line, events, write_outbox
 
+from stoa.domain.plain_text import plain
 from stoa.interfaces.cli.app import run
 
 Shell = Callable[..., tuple[int, str, str]]
@@ -163,3 +164,28 @@ def test_what_cannot_be_read_is_named(stoa: Shell, tmp_path: Path) -> None:
     assert (code, "absent is no file" in err) == (65, True)
     code, _, err = stoa("usage", "reconcile", "--kafka", "nonsense:x")
     assert (code, "HOST:PORT" in err) == (69, True)
+
+
+HOSTILE = "\x1b]0;owned\x07\x9b2J\u202e[/foo]"
+
+
+@pytest.mark.parametrize("tool", ["[/foo]", "[bold]x[/bold]", HOSTILE])
+@pytest.mark.parametrize("form", ["table", "chart", "csv", "json"])
+def test_text_of_others_is_shown_in_reports_as_text(stoa: Shell, data_dir: Path, tool: str, form: str) -> None:
+    made = [event.model_copy(update={"tool": tool, "metadata": {"consumer": tool}}) for event in events()[:3]]
+    write_outbox(data_dir, made)
+    for groups in ("tool", "tool,day"):
+        code, out, err = stoa("usage", "--format", form, "--by", groups)
+        assert (code, err) == (0, "")
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(out)
+        if form == "json":
+            assert json.loads(out)["rows"][0]["tool"] == tool
+        else:
+            assert plain(tool) in out
+
+
+def test_text_of_others_is_shown_in_errors_as_text(stoa: Shell) -> None:
+    code, _, err = stoa("call", HOSTILE, "--role", "viewer")
+    assert code != 0
+    assert plain(HOSTILE) in err
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(err)

@@ -6,6 +6,8 @@ from typing import Literal
 
 import structlog
 
+from stoa.domain.plain_text import plain
+
 
 def configure_logging(level: str, form: Literal["json", "console"]) -> None:
     """Send all logging to standard error in one form. Called once by the process that serves."""
@@ -16,8 +18,8 @@ def configure_logging(level: str, form: Literal["json", "console"]) -> None:
         structlog.stdlib.ExtraAdder(),
         _without_colours,
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer()
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.processors.JSONRenderer()] if form == "json" else [_plain, structlog.dev.ConsoleRenderer()]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -26,12 +28,23 @@ def configure_logging(level: str, form: Literal["json", "console"]) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                renderer,
+                *renderers,
             ],
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # logs URLs of every request, queries included
+
+
+def _plain(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """For a terminal; as JSON what does not belong there is escaped. Values that are no text are shown by their repr,
+    which escapes too."""
+    return {name: _shown(name, value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _shown(name: str, text: str) -> str:
+    """One line stays one: nobody writes lines that look like ours. A traceback has several."""
+    return plain(text) if name in {"exception", "stack"} else plain(text).replace("\n", "\\n")
 
 
 def _without_colours(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

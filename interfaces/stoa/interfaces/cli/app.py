@@ -1,13 +1,12 @@
 """The commands, and what they have in common: settings, the container, and errors as a line and an exit code."""
 
-import sys
-
 from cyclopts import App
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from stoa.domain.errors import NotAuthenticated, StoaError
 from stoa.interfaces.cli.call import call
+from stoa.interfaces.cli.common import complain
 from stoa.interfaces.cli.convert import convert
 from stoa.interfaces.cli.demo import demo
 from stoa.interfaces.cli.policy import app as policy
@@ -37,8 +36,8 @@ def run(arguments: list[str] | None = None) -> int:
     except StoaError as refused:
         is_nobody = isinstance(refused, NotAuthenticated) and refused.is_missing
         remedy = "; call with --role ROLE --tenant TENANT, or set STOA_TOKEN" if is_nobody else ""
-        print(f"stoa: {refused.message}{remedy}", file=sys.stderr)
+        complain(f"stoa: {refused.message}{remedy}")
         return wire_error(refused).exit_code
     except (ValidationError, SettingsError) as wrong:  # of the settings
-        print(f"stoa: configuration: {describe_settings_error(wrong)}", file=sys.stderr)
+        complain(f"stoa: configuration: {describe_settings_error(wrong)}")
         return 78

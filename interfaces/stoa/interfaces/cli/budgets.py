@@ -1,15 +1,13 @@
 """`stoa usage budgets`: what is left of this month's budgets, as bars."""
 
-import sys
 from typing import Literal
 
-import pydantic_core
 from rich.bar import Bar
 
 from stoa.application.budgets import Budgets
 from stoa.domain.identity import TenantId
 from stoa.domain.money import to_decimal
-from stoa.interfaces.cli.common import console, open_container, table
+from stoa.interfaces.cli.common import console, open_container, show_json, table
 from stoa.interfaces.settings import Settings
 from stoa.interfaces.usage_report import budget_as_json
 
@@ -27,7 +25,7 @@ async def budgets(*, tenant: str | None = None, format: Literal["table", "json"]
     async with open_container(Settings()) as container:
         found = await (await container.get(Budgets)).status(None if tenant is None else TenantId(tenant))
     if format == "json":
-        sys.stdout.write(pydantic_core.to_json([budget_as_json(one) for one in found]).decode() + "\n")
+        show_json([budget_as_json(one) for one in found])
         return
     columns = ("tenant", "consumer", "month", "spent", "monthly", "percent")
     drawn = table("Budgets", columns, (), numeric=columns[3:])

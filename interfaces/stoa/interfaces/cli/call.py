@@ -1,16 +1,13 @@
 """`stoa call`: one governed call from the command line, through the same pipeline as every other door."""
 
 import os
-import sys
 from pathlib import Path
-
-import pydantic_core
 
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Invocation
 from stoa.domain.money import to_json_number
 from stoa.domain.result import TextContent
-from stoa.interfaces.cli.common import arguments_of, development_token, open_gateway
+from stoa.interfaces.cli.common import arguments_of, development_token, open_gateway, show, show_json
 from stoa.interfaces.mcp import shaping
 from stoa.interfaces.mcp.revisions import NEWEST
 
@@ -68,9 +65,9 @@ async def call(
             "latencyMs": outcome.latency_ms,
             "costUnits": to_json_number(outcome.cost),
         }
-        sys.stdout.write(pydantic_core.to_json(whole).decode() + "\n")
+        show_json(whole)
     else:
         for block in result.content:
             text = block.text if isinstance(block, TextContent) else f"[{type(block).__name__}; use --json to see it]"
-            sys.stdout.write(f"{text}\n")
+            show(text)
     return int(result.is_error)

@@ -2,17 +2,23 @@
 
 import errno
 import socket
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import pydantic_core
 from dishka import AsyncContainer
 from rich.console import Console
+from rich.style import Style
 from rich.table import Table
+from rich.text import Text
 
 from stoa.application.gateway import Gateway
 from stoa.domain.errors import InvalidInput
 from stoa.domain.json_value import JsonObject
+from stoa.domain.plain_text import escaped, plain
 from stoa.interfaces.bootstrap import CommandLine, Identity, build_container
 from stoa.interfaces.settings import Settings
 
@@ -85,8 +91,30 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     return drawn
 
 
+class PlainConsole(Console):
+    """Shows every string as text: without markup, and without what would move the cursor or turn the text round."""
+
+    def render_str(self, text: str, *, style: str | Style = "", **options: Any) -> Text:
+        return Text(plain(text), style=style, justify=options.get("justify"), overflow=options.get("overflow"))
+
+
 def console(*, to_stderr: bool = False) -> Console:
-    shown = Console(stderr=to_stderr, highlight=False)
+    shown = PlainConsole(stderr=to_stderr, highlight=False)
     if not shown.is_terminal:
         shown.width = 120  # a pipe has no width; 80 columns would break names that somebody searches for
     return shown
+
+
+def show(text: str) -> None:
+    """A line on standard output, as it is besides what `plain` removes."""
+    sys.stdout.write(f"{plain(text)}\n")
+
+
+def show_json(value: Any) -> None:
+    """One line of JSON on standard output; nothing of it is lost, and no terminal obeys it."""
+    sys.stdout.write(escaped(pydantic_core.to_json(value).decode()) + "\n")
+
+
+def complain(text: str) -> None:
+    """A line on standard error."""
+    sys.stderr.write(f"{plain(text)}\n")

@@ -1,13 +1,10 @@
 """`stoa convert`: what an API description becomes as tools."""
 
-import sys
 from pathlib import Path
 from typing import Literal
 
-import pydantic_core
-
 from stoa.application.ports.spec import ConversionOptions, SpecConverter, SpecSource
-from stoa.interfaces.cli.common import console, open_container, table
+from stoa.interfaces.cli.common import complain, console, open_container, show_json, table
 from stoa.interfaces.mcp import shaping
 from stoa.interfaces.mcp.revisions import NEWEST
 from stoa.interfaces.settings import Settings
@@ -42,10 +39,11 @@ async def convert(
     if report is not None:
         report.write_text("".join(f"{line}\n" for line in findings), encoding="utf-8")
     else:
-        sys.stderr.writelines(f"{line}\n" for line in findings)
+        for line in findings:
+            complain(line)
     if format == "json":
         listed = [shaping.tool(tool, NEWEST) for tool in conversion.tools]
-        sys.stdout.write(pydantic_core.to_json(listed).decode() + "\n")
+        show_json(listed)
         return
     rows = [[tool.name, tool.access.value, tool.title or tool.description[:60]] for tool in conversion.tools]
     console().print(table(f"{len(rows)} tools from {spec}", ["tool", "needs", "what it does"], rows))

@@ -126,7 +126,7 @@ async def _introduce(container: AsyncContainer, settings: Settings) -> dict[tupl
     gateway = await container.get(Gateway)
     for finding in gateway.catalogue.findings:
         if finding.severity is Severity.ERROR:
-            out.print(str(finding), markup=False)
+            out.print(str(finding))
     listed = sorted(gateway.registry.catalogue.tools.values(), key=lambda tool: (tool.tenant or "", tool.name))
     rows = [[tool.tenant or "(every tenant)", tool.name, tool.access.value, tool.title or ""] for tool in listed]
     out.print(table("Tools", ["tenant", "tool", "needs", "what it does"], rows))
@@ -135,10 +135,10 @@ async def _introduce(container: AsyncContainer, settings: Settings) -> dict[tupl
         (role, tenant): await development_token(container, role, tenant, TOKEN_LIFETIME_SECONDS)
         for role, tenant in _CALLERS
     }
-    out.print("\n[bold]Tokens[/bold] (development only, valid for 12 hours)")
+    out.print("\nTokens (development only, valid for 12 hours)", style="bold")
     for (role, tenant), token in tokens.items():
         out.print(f"{role} {tenant or ''}")
-        out.print(token, soft_wrap=True, markup=False)
+        out.print(token, soft_wrap=True)
     _print_clients(settings, tokens["tenant-admin", "team-alpha"])
     return tokens
 
@@ -158,8 +158,8 @@ def _print_clients(settings: Settings, token: str) -> None:
         ("curl", call),
     )
     for client, text in shown:
-        out.print(f"\n[bold]{client}[/bold]")
-        out.print(text, soft_wrap=True, markup=False)
+        out.print(f"\n{client}", style="bold")
+        out.print(text, soft_wrap=True)
 
 
 async def _make_one_call(container: AsyncContainer, settings: Settings, token: str) -> bool:
@@ -188,8 +188,8 @@ async def _make_one_call(container: AsyncContainer, settings: Settings, token: s
         response = await client.post(f"{settings.url}/mcp", json=request, headers=headers)
     answer = response.json()
     out = console()
-    out.print("\n[bold]One call through MCP[/bold]: crm-search as tenant-admin of team-alpha")
-    out.print(json.dumps(answer.get("result", answer), indent=2, ensure_ascii=False), soft_wrap=True, markup=False)
+    out.print("\nOne call through MCP: crm-search as tenant-admin of team-alpha", style="bold")
+    out.print(json.dumps(answer.get("result", answer), indent=2, ensure_ascii=False), soft_wrap=True)
     metering = await container.get(Metering)
     event = next(event for event in metering.log.events() if event.request_id == request_id)
     out.print(

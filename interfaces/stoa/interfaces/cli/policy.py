@@ -1,6 +1,5 @@
 """`stoa policy`: why a call would be allowed or refused, and whether a policy keeps the laws."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from stoa.domain.identity import PLATFORM_ROLE, Principal
 from stoa.domain.json_value import JsonObject
 from stoa.domain.money import to_json_number
 from stoa.interfaces.bootstrap import policy_of
-from stoa.interfaces.cli.common import arguments_of, console, open_gateway, table
+from stoa.interfaces.cli.common import arguments_of, console, open_gateway, show_json, table
 from stoa.interfaces.explanation import wire_explanation
 
 app = App(name="policy", help="Explain decisions and check policies.")
@@ -56,10 +55,10 @@ async def explain(
                 raise
             admin = Principal.of(caller, tenant=principal.tenant, roles=[PLATFORM_ROLE])
             found = await gateway.explain_call.execute(admin, None, tool, {}, "cli")
-            console(to_stderr=True).print(f"{caller} is told: {refused.message}", markup=False)
+            console(to_stderr=True).print(f"{caller} is told: {refused.message}")
     wire = wire_explanation(found)
     if json:
-        sys.stdout.write(pydantic_core.to_json(wire).decode() + "\n")
+        show_json(wire)
     else:
         console().print(_drawn(caller, found, wire))
     return int(found.decision is None or not found.decision.is_allowed or bool(found.violations))

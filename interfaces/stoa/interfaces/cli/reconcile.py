@@ -1,6 +1,5 @@
 """`stoa usage reconcile`: compares what was answered, what was recorded and what was forwarded."""
 
-import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +22,7 @@ from stoa.domain.errors import InvalidInput
 from stoa.domain.json_value import JsonObject, is_object
 from stoa.domain.money import to_decimal, to_json_number
 from stoa.interfaces.bootstrap import Metering, topic_log_of
-from stoa.interfaces.cli.common import console, open_container, table
+from stoa.interfaces.cli.common import console, open_container, show_json, table
 from stoa.interfaces.settings import Settings
 
 _EVERY = 1000
@@ -69,7 +68,7 @@ async def reconcile(
                 answered=_audit(paths, progress) if paths else None,
             )
     if format == "json":
-        sys.stdout.write(pydantic_core.to_json(_as_json(found)).decode() + "\n")
+        show_json(_as_json(found))
     else:
         console().print(_drawn(found))
     return int(found.has_gaps)

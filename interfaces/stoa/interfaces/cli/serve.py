@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from stoa.interfaces.bootstrap import catalogue_sources, start_logging
-from stoa.interfaces.cli.common import NO_CATALOGUE, listen
+from stoa.interfaces.cli.common import NO_CATALOGUE, complain, listen
 from stoa.interfaces.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ def serve(*, catalogue: list[Path] | None = None, port: int | None = None, worke
     listen(settings.host, settings.port).close()
     catalogue_sources(settings)
     if not settings.catalogue_path:
-        print(f"stoa: no tools: {NO_CATALOGUE}", file=sys.stderr)
+        complain(f"stoa: no tools: {NO_CATALOGUE}")
     _allow_connections()
     signal.signal(signal.SIGTERM, _end)
     config = uvicorn.Config(

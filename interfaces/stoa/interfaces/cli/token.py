@@ -3,7 +3,7 @@
 import sys
 
 from stoa.domain.identity import ROLE_SCOPES
-from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, development_token, open_container
+from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, complain, development_token, open_container
 from stoa.interfaces.settings import Settings
 
 
@@ -21,9 +21,6 @@ async def token(*, role: str, tenant: str | None = None, lifetime: int = TOKEN_L
     """
     if role not in ROLE_SCOPES:
         known = ", ".join(ROLE_SCOPES)
-        print(
-            f"stoa: the default policy knows no role {role!r} and will refuse its calls; it knows {known}",
-            file=sys.stderr,
-        )
+        complain(f"stoa: the default policy knows no role {role!r} and will refuse its calls; it knows {known}")
     async with open_container(Settings()) as container:
         sys.stdout.write(await development_token(container, role, tenant, lifetime) + "\n")

@@ -34,9 +34,9 @@ async def tools(*, catalogue: list[Path] | None = None) -> int:
     ]
     console().print(table(f"{len(rows)} tools", ["tenant", "tool", "needs", "calls", "what it does"], rows))
     if not rows and not findings:
-        console(to_stderr=True).print(f"stoa: no manifests found: {NO_CATALOGUE}", markup=False)
+        console(to_stderr=True).print(f"stoa: no manifests found: {NO_CATALOGUE}")
     for finding in findings:
-        console(to_stderr=True).print(str(finding), markup=False)
+        console(to_stderr=True).print(str(finding))
     return int(any(finding.severity is Severity.ERROR for finding in findings))
 
 

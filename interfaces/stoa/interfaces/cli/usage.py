@@ -5,14 +5,13 @@ import sys
 from datetime import datetime
 from typing import Literal
 
-import pydantic_core
 from cyclopts import App
 from rich.table import Table
 
 from stoa.application.summarise_usage import SummariseUsage, UsageSummary
 from stoa.domain.identity import Principal, TenantId
 from stoa.interfaces.cli.budgets import budgets
-from stoa.interfaces.cli.common import console, open_container
+from stoa.interfaces.cli.common import console, open_container, show_json
 from stoa.interfaces.cli.reconcile import reconcile
 from stoa.interfaces.cli.usage_chart import Measure, chart
 from stoa.interfaces.settings import Settings
@@ -68,7 +67,7 @@ async def usage(
     elif format == "csv":
         sys.stdout.write(as_csv(summary))
     else:
-        sys.stdout.write(pydantic_core.to_json(as_json(summary)).decode() + "\n")
+        show_json(as_json(summary))
 
 
 def _table(summary: UsageSummary) -> Table:
