@@ -94,11 +94,13 @@ async def test_what_is_anothers_looks_like_what_is_not_there() -> None:
 
 
 async def test_what_the_caller_may_not_read_is_refused_so_that_it_can_ask_for_the_scope() -> None:
-    gateway, sink = _gateway()
-    outcome = await gateway.invoke("read", {"uri": "memo://secret"}, ANN)
-    assert isinstance(outcome.error, NotPermitted)
-    assert outcome.error.decision.missing_scopes == {"stoa:admin"}
-    assert [event.status for event in sink.events()] == [Status.UNAUTHORIZED] * 2
+    limited = Principal.of("root", tenant="alpha", roles=["cpi-admin"], token_scopes=["stoa:read"])
+    for caller, missing in ((limited, {"stoa:admin"}), (ANN, set())):
+        gateway, sink = _gateway()
+        outcome = await gateway.invoke("read", {"uri": "memo://secret"}, caller)
+        assert isinstance(outcome.error, NotPermitted)
+        assert outcome.error.decision.missing_scopes == missing
+        assert [event.status for event in sink.events()] == [Status.UNAUTHORIZED] * 2
 
 
 async def test_reads_count_against_the_callers_limit() -> None:

@@ -133,7 +133,7 @@ async def test_a_page_about_a_tool_is_read_like_any_resource(world: World, versi
 @EVERY
 async def test_refusals_of_a_read_look_like_those_of_a_call(world: World, version: str) -> None:
     assert (await _ask(world, version, "resources/read", {"uri": "memo://plain"}, token=None)).status == 401
-    scope = await _ask(world, version, "resources/read", {"uri": "memo://secret"}, token="alpha-viewer")
+    scope = await _ask(world, version, "resources/read", {"uri": "memo://secret"}, token="root-reading")
     assert (scope.status, "insufficient_scope" in (scope.header("www-authenticate") or "")) == (403, True)
     down = await _error(world, version, "resources/read", {"uri": "memo://down"})
     assert (down["code"], down["data"]["code"]) == (5030, "content_unavailable")
