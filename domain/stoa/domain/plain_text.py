@@ -47,15 +47,20 @@ def _escape(match: re.Match[str]) -> str:
 
 def _plain_notes(value: Any, done: dict[int, Any], level: int) -> Any:
     """`done`: what was made of each part, by identity: one part may stand in many places, or within itself."""
-    if level > _MOST_LEVELS or id(value) in done or not (is_object(value) or is_array(value)):
-        return done.get(id(value), value)
-    done[id(value)] = value
+    if id(value) in done:
+        return done[id(value)]
+    if level > _MOST_LEVELS:  # refused elsewhere
+        return value
     if is_array(value):
+        done[id(value)] = value
         made: Any = [_plain_notes(entry, done, level + 1) for entry in value]
         is_new = any(new is not old for new, old in zip(made, value, strict=True))
-    else:
+    elif is_object(value):
+        done[id(value)] = value
         made = {name: _plain_member(name, member, done, level) for name, member in value.items()}
         is_new = any(made[name] is not value[name] for name in made)
+    else:
+        return value
     if is_new:
         done[id(value)] = made
     return done[id(value)]
