@@ -12,6 +12,9 @@ from stoa.domain.money import MicroUnits, from_json_number, to_json_number
 NO_TENANT = "-"
 """`tenant` of an event whose caller has none or is unknown; no tenant can be called so."""
 NO_USER = "-"
+UNKNOWN_NAME = "(unknown)"
+"""`tool` of an event about something that its caller cannot see or that is not there; nothing can be called so. How
+many names there are must not be the callers' choice."""
 
 
 class Status(StrEnum):
@@ -43,8 +46,8 @@ CostUnits = Annotated[
 
 
 class MeteringEvent(BaseModel):
-    """One finished invocation, or one question that it asked its client. Never holds argument values, results or
-    credentials."""
+    """One finished invocation, or one question that it asked its client, or several refused invocations together. Never
+    holds argument values, results or credentials."""
 
     # The docstrings below the fields are part of the published schema: stoa.application.metering_schema.
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
@@ -62,12 +65,16 @@ class MeteringEvent(BaseModel):
     user_id: str = Field(min_length=1)
     """The caller's subject at its identity provider; `-` when it is unknown."""
     tool: str = Field(min_length=1, max_length=128)
-    """Its name; `resource:URI`, `prompt:NAME`; of a question `sampling:TOOL`, `elicitation:TOOL`, `roots:TOOL`, with
+    """Its name; `resource:URI`, `prompt:NAME`; `(unknown)` where the caller sees nothing of the name; of a question `sampling:TOOL`, `elicitation:TOOL`, `roots:TOOL`, with
     the `request_id` of its call."""
     latency_ms: int = Field(ge=0)
     """From the request's arrival to its end, in milliseconds."""
     status: Status
     """How the invocation ended."""
+    calls: int = Field(default=1, ge=1)
+    """How many refused invocations this event stands for: more than one where there were too many to keep each, and
+    those whose caller was never authenticated. Then what they differ in is not told, `timestamp` is when it was
+    written and `metadata.since` when the first of them ended. All other events stand for one."""
     cost_units: CostUnits = MicroUnits(0)
     """What is charged, in cost units, with at most six decimals."""
     request_id: str | None = None

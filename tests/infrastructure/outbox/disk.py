@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from stoa.infrastructure.outbox.segment import Segment
+from stoa.infrastructure.outbox.segment import CALLS, Segment
 
 KIB = 1024
 
@@ -19,11 +19,11 @@ class Disk:
         self.append: Callable[[Segment, bytes], None] = Segment.append
         self.sync: Callable[[Segment], None] = Segment.sync
 
-    def create(self, directory: Path, stamp: datetime, size: int) -> Segment:
+    def create(self, directory: Path, stamp: datetime, size: int, suffix: str = CALLS) -> Segment:
         self.created += 1
         if self.create_failure is not None:
             raise OSError(self.create_failure, "injected")
-        segment = _FaultySegment.create(directory, stamp, size)
+        segment = _FaultySegment.create(directory, stamp, size, suffix)
         segment.disk = self
         return segment
 

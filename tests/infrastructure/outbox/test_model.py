@@ -96,7 +96,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        for segment in self._sink._segments:
+        for segment in self._sink._calls._segments:
             os.close(segment._descriptor)  # the lock goes with it, as with the death of the process
         self._forget_promises()
         self._sink = self._open()

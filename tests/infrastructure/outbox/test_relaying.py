@@ -31,7 +31,7 @@ def made_sink(directory: Path, clock: ManualClock, **options: Any) -> OutboxMete
 
 def die(sink: OutboxMeteringSink) -> None:
     """As if its process had been killed: the locks go, the tails stay."""
-    for segment in sink._segments:
+    for segment in sink._calls._segments:
         os.close(segment._descriptor)
     sink._segments.clear()
 

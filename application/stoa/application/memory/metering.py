@@ -4,16 +4,21 @@ The events live as long as the object. Nothing is shared between processes; `sto
 disk instead.
 """
 
+from collections import Counter
 from collections.abc import Iterator
+from typing import Literal
 
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.metering import MeteringSink, UsageLog
 from stoa.domain.errors import MeteringUnavailable
 from stoa.domain.metering import MeteringEvent
 
+_Kind = Literal["call", "refusal", "summary"]
+
 
 class InMemoryMeteringSink(MeteringSink, UsageLog, HealthProbe):
-    """Keeps at most `capacity` events (None: any number), refusing calls beyond that until some are drained."""
+    """Keeps at most `capacity` events of admitted calls (None: any number), refusing calls beyond that until some are
+    drained; besides as many of refused calls, and of their summaries."""
 
     name = "metering"
 
@@ -21,37 +26,49 @@ class InMemoryMeteringSink(MeteringSink, UsageLog, HealthProbe):
         if capacity is not None and capacity < 1:
             raise ValueError(f"InMemoryMeteringSink: capacity is {capacity}; give 1 or more, or None for no limit")
         self._capacity = capacity
-        self._events: list[MeteringEvent] = []
+        self._events: list[tuple[_Kind, MeteringEvent]] = []
+        self._counts: Counter[_Kind] = Counter()
         self._admitted = 0
 
     def admit(self) -> None:
-        self._require_room()
+        self._require_room("call")
         self._admitted += 1
 
     async def record(self, event: MeteringEvent, *, is_admitted: bool = True) -> None:
         if is_admitted and self._admitted:
             self._admitted -= 1
         else:
-            self._require_room()
-        self._events.append(event)
+            self._require_room("call")
+        self._keep("call", event)
+
+    async def record_refusal(self, event: MeteringEvent, *, is_summary: bool = False) -> None:
+        kind: _Kind = "summary" if is_summary else "refusal"
+        self._require_room(kind)
+        self._keep(kind, event)
 
     def events(self) -> Iterator[MeteringEvent]:
-        return iter(tuple(self._events))
+        return iter([event for _, event in self._events])
 
     def drain(self, limit: int | None = None) -> list[MeteringEvent]:
         """Hand over the first events, or all, and forget them, which makes room again."""
         drained = self._events[:limit]
         del self._events[:limit]
-        return drained
+        self._counts.subtract(kind for kind, _ in drained)
+        return [event for _, event in drained]
 
     def health(self) -> Health:
         return Health(is_ready=self._has_room(), detail=f"{len(self._events)} events in memory")
 
-    def _has_room(self) -> bool:
-        return self._capacity is None or len(self._events) + self._admitted < self._capacity
+    def _keep(self, kind: _Kind, event: MeteringEvent) -> None:
+        self._events.append((kind, event))
+        self._counts[kind] += 1
 
-    def _require_room(self) -> None:
-        if not self._has_room():
+    def _has_room(self, kind: _Kind = "call") -> bool:
+        promised = self._admitted if kind == "call" else 0
+        return self._capacity is None or self._counts[kind] + promised < self._capacity
+
+    def _require_room(self, kind: _Kind) -> None:
+        if not self._has_room(kind):
             raise MeteringUnavailable(
                 f"Metering is full ({self._capacity} events in memory); drain it or raise capacity"
             )
@@ -66,6 +83,9 @@ class MeteringOff(MeteringSink, UsageLog, HealthProbe):
         pass
 
     async def record(self, event: MeteringEvent, *, is_admitted: bool = True) -> None:
+        pass
+
+    async def record_refusal(self, event: MeteringEvent, *, is_summary: bool = False) -> None:
         pass
 
     def events(self) -> Iterator[MeteringEvent]:

@@ -15,9 +15,12 @@ class MeteringSink(Protocol):
       the back end is; the room is held until that record, so every admitted call records exactly once.
     - `record` keeps the event before its first suspension point, so cancellation cannot lose it; when it returns,
       the event survives the death of the process.
-    - Events come back from the matching UsageLog exactly once each, in the order recorded by this sink. One beyond
-      8 KiB of JSON may come back with its texts cut; its money, status, times and tenant are never touched.
-    - Both raise MeteringUnavailable when no more events can be kept; they recover by themselves.
+    - `record_refusal` has a bounded room of its own: however much it keeps, `admit` grants as much as without it. So
+      have summaries: however many refusals are kept singly, they take no room of a summary.
+    - Events come back from the matching UsageLog exactly once each; those of `record`, of single refusals and of
+      summaries each in the order recorded by this sink. One beyond 8 KiB of JSON may come back with its texts cut; its
+      money, status, times and tenant are never touched.
+    - All raise MeteringUnavailable when no more events can be kept; they recover by themselves.
 
     A sink belongs to one event loop.
     """
@@ -29,11 +32,13 @@ class MeteringSink(Protocol):
 
     @abstractmethod
     async def record(self, event: MeteringEvent, *, is_admitted: bool = True) -> None:
-        """Keep the event.
+        """Keep the event. `is_admitted` False: it was promised nothing, and is kept when there is room beyond all
+        promises."""
+        ...
 
-        `is_admitted` False: a call that was refused before `admit`, or by it. Its event is kept when there is room
-        that nobody was promised.
-        """
+    @abstractmethod
+    async def record_refusal(self, event: MeteringEvent, *, is_summary: bool = False) -> None:
+        """Keep the event of a call that was refused before `admit`, or by it. `is_summary`: it stands for several."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 A segment is *live* while its writer holds the exclusive flock that came with its creation; the lock goes with the
 process, however it ends. Whoever cuts or removes a segment holds that lock. File names sort in the order in which one
-writer filled them. OSError passes through: the sink and the log translate it.
+writer filled those of a kind. OSError passes through: the sink and the log translate it.
 """
 
 import errno
@@ -16,7 +16,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-SUFFIX = ".jsonl"
+CALLS = ".jsonl"
+REFUSALS = ".refused.jsonl"
+SUMMARIES = ".summary.jsonl"
+"""How the names of segments end, by what is in them: admitted calls, refused ones, and events that stand for many of
+these."""
 POISON = "poison.jsonl"
 """What the relay could not forward. It lies beside the segments and is none."""
 _NO_FALLOCATE = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
@@ -38,10 +42,10 @@ class Segment:
         self._is_listed = False
 
     @classmethod
-    def create(cls, directory: Path, stamp: datetime, size: int) -> Self:
+    def create(cls, directory: Path, stamp: datetime, size: int, suffix: str = CALLS) -> Self:
         """A new segment of `size` bytes, all of them allocated, so that no later write meets a full disk."""
         while True:
-            name = f"{stamp:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+            name = f"{stamp:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
             path = directory / name
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             try:
@@ -93,12 +97,17 @@ class Segment:
             os.close(self._descriptor)
 
 
-def list_segments(directory: Path) -> list[Path]:
-    """All segments in order; none when there is no such directory."""
+def list_segments(directory: Path, kind: str | None = None) -> list[Path]:
+    """All segments in order, or those of one kind; none when there is no such directory."""
     try:
-        return sorted(path for path in directory.iterdir() if path.suffix == SUFFIX and path.name != POISON)
+        found = (path for path in directory.iterdir() if path.suffix == CALLS and path.name != POISON)
+        return sorted(path for path in found if kind is None or _kind_of(path.name) == kind)
     except FileNotFoundError:
         return []
+
+
+def _kind_of(name: str) -> str:
+    return next((kind for kind in (REFUSALS, SUMMARIES) if name.endswith(kind)), CALLS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,239 @@
+"""SegmentPool: the segments that one process fills with one kind of line, within a bound on all of that kind.
+
+Room is accounted for in whole lines of the greatest length: `admit` and `append` compare one integer, and only when it
+says "no more" is a further segment allocated. A pool counts, reclaims and deletes the segments of its own kind and
+never looks at the others, so that no kind can take the room of another.
+"""
+
+import errno
+import sys
+from collections import deque
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from stoa.application.ports.clock import Clock
+from stoa.domain.errors import MeteringUnavailable
+from stoa.infrastructure.outbox.event_line import MAX_LINE_BYTES
+from stoa.infrastructure.outbox.group_commit import GroupCommit
+from stoa.infrastructure.outbox.segment import POISON, Segment, list_segments, reclaim, remove
+
+_RETRY_NS = 1_000_000_000
+
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "no space is left there; free some or choose another directory"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "not writable; grant access or choose another directory"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "not a directory; remove the file or choose another directory"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "too many open files; raise the limit of open files"),
+}
+
+SegmentFactory = Callable[[Path, datetime, int, str], Segment]
+"""Directory, time, size in bytes, and the end of the file's name."""
+Relayed = Callable[[Path], Collection[str]]
+"""Names of the segments in a directory of which every event is elsewhere. May raise OSError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOptions:
+    """Where the pool's segments lie and what they may take."""
+
+    directory: Path
+    suffix: str
+    """End of the names of its segments; no other pool's ends so."""
+    segment_bytes: int
+    max_bytes: int
+    setting: str
+    """What an operator raises to have more room."""
+    has_poison: bool = False
+    """What the relay could not forward counts towards `max_bytes`."""
+    relayed: Relayed | None = None
+    create_segment: SegmentFactory = Segment.create
+
+
+class SegmentPool:
+    """Raises MeteringUnavailable from `admit`, `append` and `make_room` when no further line fits."""
+
+    def __init__(self, options: PoolOptions, clock: Clock, commits: GroupCommit | None) -> None:
+        self._options = options
+        self._clock = clock
+        self._commits = commits
+        self._segments: deque[Segment] = deque()
+        """The one being filled, then the spare ones."""
+        self._admitted = 0
+        self._unclaimed = 0
+        """Bytes that neither a line nor a promise holds; below zero only after a segment broke."""
+        self._last_stamp = datetime.min.replace(tzinfo=UTC)
+        self._census = (0, 0)
+        """Segments and bytes in the directory when it was last looked at."""
+        self._removable = 0
+        """Bytes of them that may be deleted."""
+        self._problem = ""
+        self._retry_at_ns = 0
+
+    @property
+    def problem(self) -> str:
+        """Why the pool could not grow; empty: it could."""
+        return self._problem
+
+    @property
+    def has_room(self) -> bool:
+        return self._unclaimed >= MAX_LINE_BYTES
+
+    @property
+    def segments(self) -> int:
+        return self._census[0]
+
+    @property
+    def used_bytes(self) -> int:
+        """What its segments take of the disk, their unused ends included."""
+        return self._census[1]
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of these, what must not be deleted yet."""
+        return self._census[1] - self._removable
+
+    def admit(self) -> None:
+        """Promise room for one line."""
+        if self._unclaimed < MAX_LINE_BYTES:
+            self.make_room()
+        self._unclaimed -= MAX_LINE_BYTES
+        self._admitted += 1
+
+    def append(self, line: bytes, *, is_admitted: bool) -> Segment:
+        """Write a line; `is_admitted`: into the room of one promise."""
+        if is_admitted and self._admitted:
+            self._admitted -= 1
+            self._unclaimed += MAX_LINE_BYTES
+        elif self._unclaimed < MAX_LINE_BYTES:
+            self.make_room()
+        segment = self._segment_for(len(line))
+        try:
+            segment.append(line)
+        except OSError:  # once more, in another segment: the event must not depend on one bad file
+            self.abandon(segment)
+            segment = self._segment_for(len(line))
+            try:
+                segment.append(line)
+            except OSError as failure:
+                self.abandon(segment)
+                raise self.failed(failure) from failure
+        self._unclaimed -= len(line)
+        return segment
+
+    def close(self) -> None:
+        """Give unused space back; nothing is appended afterwards."""
+        self._problem = f"Metering to {self._options.directory} is closed"
+        self._retry_at_ns = sys.maxsize
+        while self._segments:
+            self._retire(self._segments.popleft())
+        self._recount()
+
+    def abandon(self, segment: Segment) -> None:
+        """Fill this segment no further: it is full, or broken."""
+        if segment in self._segments:
+            self._segments.remove(segment)
+            self._retire(segment)
+            self._recount()
+
+    def make_room(self) -> None:
+        while self._unclaimed < MAX_LINE_BYTES:
+            self._add_segment()
+
+    def try_again(self) -> None:
+        with suppress(MeteringUnavailable):
+            self.make_room()
+
+    def failed(self, failure: OSError) -> MeteringUnavailable:
+        code = failure.errno or 0
+        return self._refused(_REMEDIES.get(code, f"{errno.errorcode.get(code, 'unknown error')}; check the disk"))
+
+    def _segment_for(self, size: int) -> Segment:
+        if self._segments and self._segments[0].room < size:
+            self.abandon(self._segments[0])
+        if not self._segments:
+            self._add_segment()
+        return self._segments[0]
+
+    def _add_segment(self) -> None:
+        if self._problem and self._clock.monotonic_ns() < self._retry_at_ns:
+            raise MeteringUnavailable(self._problem)
+        try:
+            self._open_segment()
+        except OSError as failure:
+            raise self.failed(failure) from failure
+        self._problem = ""
+        self._recount()
+
+    def _open_segment(self) -> None:
+        options = self._options
+        options.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        count, total = self._take_census()
+        if total + options.segment_bytes > options.max_bytes and self._removable:
+            self._remove_relayed(total + options.segment_bytes - options.max_bytes)
+            count, total = self._take_census()
+        if total + options.segment_bytes > options.max_bytes:
+            remedy = "archive and remove old segments" if options.relayed is None else "let the relay catch up"
+            raise self._refused(
+                f"it holds {total} of at most {options.max_bytes} bytes; {remedy}, or raise {options.setting}"
+            )
+        self._last_stamp = max(self._clock.now(), self._last_stamp + timedelta(microseconds=1))
+        made = options.create_segment(options.directory, self._last_stamp, options.segment_bytes, options.suffix)
+        self._segments.append(made)
+        self._census = (count + 1, total + options.segment_bytes)
+
+    def _own(self) -> list[Path]:
+        return list_segments(self._options.directory, self._options.suffix)
+
+    def _relayed(self) -> Collection[str]:
+        relayed = self._options.relayed
+        return () if relayed is None else relayed(self._options.directory)
+
+    def _take_census(self) -> tuple[int, int]:
+        count = total = removable = 0
+        relayed = self._relayed()
+        if self._options.has_poison:
+            with suppress(FileNotFoundError):
+                total = (self._options.directory / POISON).stat().st_size
+        for path in self._own():
+            with suppress(FileNotFoundError):
+                if not self._segments:  # rare enough: at the start, and after trouble
+                    with suppress(PermissionError):
+                        reclaim(path)
+                size = path.stat().st_size
+                total += size
+                count += 1
+                removable += size if path.name in relayed else 0
+        self._census, self._removable = (count, total), removable
+        return self._census
+
+    def _remove_relayed(self, needed: int) -> None:
+        relayed = self._relayed()
+        for path in self._own():
+            if needed <= 0:
+                break
+            if path.name in relayed:
+                with suppress(FileNotFoundError):
+                    size = path.stat().st_size
+                    needed -= size if remove(path) else 0
+
+    def _retire(self, segment: Segment) -> None:
+        if self._commits is not None:
+            self._commits.retire(segment)
+            return
+        with suppress(OSError):  # its lines are kept; the tail is reclaimed by the next process
+            segment.seal()
+
+    def _recount(self) -> None:
+        # A spare segment may end in waste shorter than a line, so it counts in whole lines; the one being filled does
+        # so by itself, because the promises are whole lines.
+        spare_lines = max(len(self._segments) - 1, 0) * (self._options.segment_bytes // MAX_LINE_BYTES)
+        room = self._segments[0].room if self._segments else 0
+        self._unclaimed = room + (spare_lines - self._admitted) * MAX_LINE_BYTES
+
+    def _refused(self, why: str) -> MeteringUnavailable:
+        self._problem = f"Metering cannot write to {self._options.directory}: {why}"
+        self._retry_at_ns = self._clock.monotonic_ns() + _RETRY_NS
+        return MeteringUnavailable(self._problem)
