@@ -59,7 +59,8 @@ from stoa.application.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.tool_registry import ToolRegistry
 from stoa.application.upstream_tokens import UpstreamTokens
 from stoa.application.watch_resources import WatchResources
-from stoa.domain.caller_limits import CallerLimits
+from stoa.application.strangers import Strangers
+from stoa.domain.caller_limits import CallerLimits, StrangerLimits
 from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
@@ -101,6 +102,7 @@ class Gateway:
         prices: PriceList = PriceList(),
         budgets: Budgets | None = None,
         limits: CallerLimits = CallerLimits(),
+        stranger_limits: StrangerLimits | None = StrangerLimits(),
         anonymous: Principal | None = None,
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
     ) -> None:
@@ -123,8 +125,13 @@ class Gateway:
             registry=self.registry,
             clock=clock,
         )
+        ids = ids or UuidFactory()
+        verifier = verifier or InMemoryTokenVerifier({}, clock)
+        recorder = self._recorder = Recorder(sink or InMemoryMeteringSink(), observers, clock, ids)
+        self.strangers = Strangers(stranger_limits, recorder, clock, verifier.knows)
+        """For the doors that anybody can reach."""
         self.admission = AdmitCaller(
-            verifier=verifier or InMemoryTokenVerifier({}, clock),
+            verifier=verifier,
             limiter=limiter,
             clock=clock,
             limits=limits,
@@ -137,8 +144,8 @@ class Gateway:
             registry=self.registry,
             policy=policy,
             limiter=limiter,
-            recorder=Recorder(sink or InMemoryMeteringSink(), observers, clock),
-            ids=ids or UuidFactory(),
+            recorder=recorder,
+            ids=ids,
             pricing=pricing,
             budgets=budgets,
             client_requests=client_requests,
@@ -360,12 +367,14 @@ class Gateway:
         return mine
 
     async def close(self) -> None:
-        """Release the connections to back ends and to token endpoints."""
+        """Release the connections to back ends and to token endpoints, and record the refusals that were only
+        counted so far."""
         for backend in self._backends:
             await backend.close()
         self._completers.close()
         if self._upstream_tokens is not None:
             await self._upstream_tokens.close()
+        await self._recorder.close()
 
 
 def _doc(function: Function) -> str:

@@ -13,7 +13,8 @@
                          caller's name, it gets what yields tokens for its back end, and nothing else; what it asks
                          its client is governed too (`governed_channel.py`)
 8  shape the result
-9  finish                one metering event, one metric, one audit line, for every outcome, cancelled ones too
+9  finish                one metering event, one metric, one audit line, for every outcome, cancelled ones too; refusals
+                         of strangers, and of who has had too many, are counted together (`refusal_tally.py`)
 """
 
 import asyncio
@@ -307,9 +308,12 @@ class InvokeTool:
             cost=cost,
             metadata=call.metadata,
         )
+        is_told = True
         try:
-            lost = await self._recorder.keep(event, is_admitted=call.has_room)
-            if lost is not None:
+            if not call.has_room:
+                is_stranger = call.principal is None
+                is_told = await self._recorder.keep_refusal(event, invocation, call.error, is_stranger=is_stranger)
+            elif (lost := await self._recorder.keep(event)) is not None:
                 # An answer whose event is not kept would be a call that never happened: it is withheld, and free.
                 call.result, call.questions, call.error, call.status = None, None, lost, Status.ERROR
                 cost = MicroUnits(0)
@@ -329,7 +333,8 @@ class InvokeTool:
                 questions=call.questions,
                 limit=call.verdict,
             )
-            self._recorder.tell(invocation, outcome)
+            if is_told:
+                self._recorder.tell(invocation, outcome)
         return outcome
 
     def _price(self, call: _Call, latency_ms: int, now: datetime) -> MicroUnits:

@@ -7,17 +7,19 @@ from datetime import datetime
 
 import pydantic_core
 
-from stoa.application.ports.clock import Clock
-from stoa.application.ports.invocation_observer import InvocationObserver
+from stoa.application.memory.ids import UuidFactory
+from stoa.application.ports.clock import Clock, IdFactory
+from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
 from stoa.application.ports.metering import MeteringSink
+from stoa.application.refusal_tally import RefusalKind, RefusalTally
 from stoa.domain.errors import MeteringUnavailable, StoaError
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject
-from stoa.domain.metering import NO_TENANT, NO_USER, MeteringEvent, Status
+from stoa.domain.metering import NO_TENANT, NO_USER, UNKNOWN_NAME, MeteringEvent, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Operation
-from stoa.domain.policy import Decision
+from stoa.domain.policy import Decision, Door
 
 _log = logging.getLogger(__name__)
 
@@ -25,10 +27,18 @@ _log = logging.getLogger(__name__)
 class Recorder:
     """Where events go, and who else is told how calls end."""
 
-    def __init__(self, sink: MeteringSink, observers: Iterable[InvocationObserver], clock: Clock) -> None:
+    def __init__(
+        self,
+        sink: MeteringSink,
+        observers: Iterable[InvocationObserver],
+        clock: Clock,
+        ids: IdFactory | None = None,
+    ) -> None:
         self._sink = sink
         self._observers = tuple(observers)
+        self._refusal_observers = [one for one in self._observers if isinstance(one, RefusalObserver)]
         self._clock = clock
+        self._tally = RefusalTally(sink, clock, ids or UuidFactory(), self._tell_summary)
 
     def now_ns(self) -> int:
         return self._clock.monotonic_ns()
@@ -83,7 +93,7 @@ class Recorder:
         except MeteringUnavailable as full:
             raise _unmetered(full) from full
 
-    async def keep(self, event: MeteringEvent, *, is_admitted: bool) -> MeteringUnavailable | None:
+    async def keep(self, event: MeteringEvent, *, is_admitted: bool = True) -> MeteringUnavailable | None:
         """Returns why the event is not kept, as the caller is told of it."""
         try:
             await self._sink.record(event, is_admitted=is_admitted)
@@ -93,6 +103,44 @@ class Recorder:
             _log.exception("metering failed unexpectedly", extra={"request_id": event.request_id})
             return MeteringUnavailable(f"Internal error; quote {event.event_id} when reporting it")
         return None
+
+    async def keep_refusal(
+        self, event: MeteringEvent, invocation: Invocation, error: StoaError | None, *, is_stranger: bool
+    ) -> bool:
+        """Keep the event of a call that was refused before it was admitted. False: it was counted instead, and
+        observers have been told. `is_stranger`: its caller was never authenticated."""
+        if not is_stranger and self._tally.may_stand_alone(event.tenant):
+            try:
+                await self._sink.record_refusal(event)
+            except MeteringUnavailable:
+                pass  # counted, and so is every other one until there is room
+            except Exception:  # last line of defence: a refusal stays a refusal, and is not lost
+                _log.exception("metering failed unexpectedly", extra={"request_id": event.request_id})
+            else:
+                return True
+        code = "cancelled" if error is None else error.code
+        self._count(RefusalKind(event.tenant, invocation.door, event.status, code, event.tool), 1, invocation.tool)
+        return False
+
+    def count_strangers(self, door: Door, status: Status, code: str, calls: int = 1, name: str = "") -> None:
+        """Count requests that a door refused because nobody vouched for their caller. `name`: what was asked for."""
+        self._count(RefusalKind(NO_TENANT, door, status, code, UNKNOWN_NAME), calls, name)
+
+    async def close(self) -> None:
+        """Record what was counted and is in no event yet."""
+        await self._tally.close()
+
+    def _count(self, kind: RefusalKind, calls: int, name: str) -> None:
+        self._tally.count(kind, calls, name)
+        for observer in self._refusal_observers:
+            observer.refused(kind.door, kind.status, kind.code, calls)
+
+    def _tell_summary(self, event: MeteringEvent, name: str) -> None:
+        for observer in self._refusal_observers:
+            try:
+                observer.summarised(event, name)
+            except Exception:  # as in `tell`
+                _log.exception("an observer failed", extra={"observer": type(observer).__name__})
 
     def tell(self, invocation: Invocation, outcome: Outcome) -> None:
         for observer in self._observers:
@@ -112,10 +160,11 @@ def _text(value: object) -> str:
 
 
 def _metered_name(invocation: Invocation, operation: Operation | None) -> str:
-    """What was called. Of a template its text: how many names there are must not be the callers' choice."""
-    if invocation.kind == "tool":
-        return invocation.tool
-    return f"{invocation.kind}:{invocation.tool if operation is None else operation.name}"
+    """What was called, by the name it is registered under: how many names there are must not be the callers' choice. So
+    of a template it is its text."""
+    if operation is None:
+        return UNKNOWN_NAME
+    return operation.name if invocation.kind == "tool" else f"{invocation.kind}:{operation.name}"
 
 
 def _safe(text: str) -> str:

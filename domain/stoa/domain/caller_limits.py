@@ -18,6 +18,18 @@ ROLE_LIMITS: dict[str, RateLimit] = {
 DEFAULT_LIMIT = RateLimit(requests_per_minute=30, burst=5)
 """For a caller with no known role."""
 
+
+@dataclass(frozen=True, slots=True)
+class StrangerLimits:
+    """What requests of callers are counted against that nobody vouches for, those with a token that proves nothing
+    included. Requests with a valid token are not counted."""
+
+    address: RateLimit = RateLimit(requests_per_minute=600, burst=200)
+    """From one network address; of IPv6 from one /64."""
+    everyone: RateLimit = RateLimit(requests_per_minute=6_000, burst=1_000)
+    """From all addresses together."""
+
+
 EVERY_OTHER = "*"
 """Stands for all names that have no limit of their own; each is still counted by itself."""
 

@@ -15,6 +15,8 @@ NO_USER = "-"
 UNKNOWN_NAME = "(unknown)"
 """`tool` of an event about something that its caller cannot see or that is not there; nothing can be called so. How
 many names there are must not be the callers' choice."""
+OTHER_NAMES = "(other)"
+"""Stands for names beyond those that are told apart."""
 
 
 class Status(StrEnum):

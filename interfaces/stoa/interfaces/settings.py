@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from stoa.application.client_requests_manifest import ClientRequestsManifest
 from stoa.application.manifests import RateLimitManifest
-from stoa.domain.caller_limits import ROLE_LIMITS, CallerLimits
+from stoa.domain.caller_limits import ROLE_LIMITS, CallerLimits, StrangerLimits
 from stoa.domain.rate_limit import RateLimit
 from stoa.interfaces.http.guard import LOOPBACK_HOSTS
 
@@ -89,8 +89,8 @@ class Settings(BaseSettings):
     metering_durability: Literal["process", "fsync"] = "process"
     """What an answered call's event survives: the death of the process, or a power loss too."""
     metering_max_bytes: int = Field(default=1024**3, ge=16 * 1024**2)
-    """What the outbox may take of the disk. Then events that were forwarded are deleted, and calls are refused when
-    there are none."""
+    """What the outbox may take of the disk, an eighth of it for refused calls. Then events that were forwarded are
+    deleted; when there are none, calls are refused, and refused calls are only counted."""
     metering_topic: str = Field(default="stoa.metering.events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     metering_envelope: Literal["event", "cloudevents"] = "event"
     """Form of the records in Kafka."""
@@ -108,6 +108,12 @@ class Settings(BaseSettings):
     """Limits of all callers of a tenant together, as JSON; `*` for each tenant that is not named."""
     stoa_consumer_limits: dict[str, RateLimitManifest] = {}
     """Limits by consumer (`X-Consumer-ID`) within a tenant, as JSON; `*` for each that is not named."""
+    stoa_stranger_limits: dict[Literal["address", "all"], RateLimitManifest] = {}
+    """Limits of requests that no valid token comes with, from one network address and from all together, as JSON; each
+    process counts for itself."""
+    trusted_proxies: CommaSeparated = ()
+    """Networks of the proxies in front of the gateway, as CIDR blocks, comma-separated: from them X-Forwarded-For is
+    believed. Empty: every connection is its client's own."""
     prices_path: Path | None = None
     """Manifest of kind PriceList; None: the one that ships."""
     budgets_path: Path | None = None
@@ -118,7 +124,13 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
 
     @field_validator(
-        "allowed_hosts", "cors_origins", "allowed_audiences", "catalogue_path", "outbound_networks", mode="before"
+        "allowed_hosts",
+        "cors_origins",
+        "allowed_audiences",
+        "catalogue_path",
+        "outbound_networks",
+        "trusted_proxies",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
@@ -214,6 +226,18 @@ class Settings(BaseSettings):
     @property
     def audiences(self) -> frozenset[str]:
         return frozenset(self.allowed_audiences or (self.keycloak_client_id, f"{self.url}/mcp"))
+
+    @property
+    def stranger_limits(self) -> StrangerLimits | None:
+        """None: nothing is limited."""
+        if not self.rate_limit_enabled:
+            return None
+        given, usual = self.stoa_stranger_limits, StrangerLimits()
+        address, everyone = given.get("address"), given.get("all")
+        return StrangerLimits(
+            usual.address if address is None else address.to_domain(),
+            usual.everyone if everyone is None else everyone.to_domain(),
+        )
 
     @property
     def limits(self) -> CallerLimits:

@@ -22,6 +22,10 @@ class InMemoryTokenVerifier(TokenVerifier):
             raise NotAuthenticated("The token has expired")
         return principal
 
+    def knows(self, token: str) -> bool:
+        principal = self._principals.get(token)
+        return principal is not None and (principal.expires_at is None or self._clock.now() < principal.expires_at)
+
     @property
     def issuers(self) -> tuple[str, ...]:
         return tuple(sorted({principal.issuer for principal in self._principals.values()}))

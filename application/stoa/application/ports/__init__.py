@@ -12,7 +12,7 @@ from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.event_publisher import EventPublisher
 from stoa.application.ports.event_store import EventStore, Replay, StoredEvent
 from stoa.application.ports.health import Health, HealthProbe
-from stoa.application.ports.invocation_observer import InvocationObserver
+from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
 from stoa.application.ports.message_bus import MessageBus, Subscription
 from stoa.application.ports.metering import MeteringSink, SegmentedLog, SegmentReading, UsageLog
 from stoa.application.ports.metering_backlog import Batch, MeteringBacklog, RecordedEvent, Rejected, RelayStatus

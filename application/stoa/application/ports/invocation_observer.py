@@ -1,13 +1,16 @@
 """Who is told about finished invocations besides the metering sink: metrics and the audit trail."""
 
 from abc import abstractmethod
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from stoa.domain.invocation import Invocation, Outcome
+from stoa.domain.metering import MeteringEvent, Status
+from stoa.domain.policy import Door
 
 
 class InvocationObserver(Protocol):
-    """Laws: told exactly once per finished invocation, after its metering event is kept; quick, does not block. Told
+    """Laws: told exactly once per finished invocation that has a metering event of its own, after that is kept (of the
+    others a RefusalObserver hears); quick, does not block. Told
     likewise of each question that an invocation asked its client: `outcome.question` says what kind of question it was,
     `invocation` is the one that asked. A question that the policy refused is told too, and its event is not kept.
 
@@ -16,3 +19,22 @@ class InvocationObserver(Protocol):
 
     @abstractmethod
     def finished(self, invocation: Invocation, outcome: Outcome) -> None: ...
+
+
+@runtime_checkable
+class RefusalObserver(Protocol):
+    """An InvocationObserver that hears of refused calls which have no metering event of their own.
+
+    Laws: of every finished invocation either `finished` is told, or `refused` with it among the `calls`, never both.
+    `summarised` is told of each event that stands for such calls, after it is kept. Both are quick and do not block.
+    """
+
+    @abstractmethod
+    def refused(self, door: Door, status: Status, code: str, calls: int) -> None:
+        """Told at once. `code`: of the error."""
+        ...
+
+    @abstractmethod
+    def summarised(self, event: MeteringEvent, name: str) -> None:
+        """`name`: what the first of the calls asked for, as it was sent."""
+        ...

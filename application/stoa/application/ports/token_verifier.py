@@ -16,6 +16,12 @@ class TokenVerifier(Protocol):
     @abstractmethod
     async def verify(self, token: str) -> Principal: ...
 
+    @abstractmethod
+    def knows(self, token: str) -> bool:
+        """Whether this token was verified lately, so that `verify` accepts it at hardly any cost. Never true of a token
+        that `verify` would refuse as it is."""
+        ...
+
     @property
     @abstractmethod
     def issuers(self) -> tuple[str, ...]:

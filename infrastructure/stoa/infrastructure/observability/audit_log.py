@@ -1,5 +1,6 @@
-"""One line of JSON per finished call, and per question that a call asked its client: who called what, who decided it,
-how it ended. No arguments, results or tokens.
+"""One line of JSON per metering event: per finished call, per question that a call asked its client, and per summary of
+refused calls that were counted together. It says who called what, who decided it, how it ended; no arguments, results
+or tokens. Strangers, and callers who are refused again and again, so write a few lines a minute and no more.
 
 Lines are collected and written a few times a second: one system call for many calls. What a crash can take are the
 last lines of this log; the metering events, which say the same, are durable.
@@ -10,41 +11,66 @@ from typing import BinaryIO
 
 import pydantic_core
 
-from stoa.application.ports.invocation_observer import InvocationObserver
+from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
 from stoa.domain.invocation import Invocation, Outcome
+from stoa.domain.metering import UNKNOWN_NAME, MeteringEvent, Status
+from stoa.domain.policy import Door
 
 _FLUSH_SECONDS = 0.25
 
 
-class AuditLog(InvocationObserver):
+class AuditLog(InvocationObserver, RefusalObserver):
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._lines: list[bytes] = []
 
     def finished(self, invocation: Invocation, outcome: Outcome) -> None:
         principal, decision, event = outcome.principal, outcome.decision, outcome.event
-        line = pydantic_core.to_json(
+        fields = {
+            "audit": "invocation" if outcome.question is None else "question",
+            "timestamp": event.timestamp,
+            "request_id": outcome.request_id,
+            "event_id": event.event_id,
+            "door": invocation.door,
+            "tenant": event.tenant,
+            "user_id": event.user_id,
+            "client": None if principal is None else principal.client,
+            "consumer": event.consumer,
+            "tool": event.tool,
+            "status": str(event.status),  # an enum member costs as much as all the rest of the line
+            "allowed": None if decision is None else decision.is_allowed,
+            "rules": None if decision is None else decision.rules,
+            "error": None if outcome.error is None else outcome.error.code,
+            "latency_ms": outcome.latency_ms,
+        }
+        if event.tool == UNKNOWN_NAME:
+            fields["asked"] = _as_sent(invocation.tool)
+        self._write(fields)
+
+    def refused(self, door: Door, status: Status, code: str, calls: int) -> None:
+        """The summary has the line."""
+
+    def summarised(self, event: MeteringEvent, name: str) -> None:
+        self._write(
             {
-                "audit": "invocation" if outcome.question is None else "question",
+                "audit": "refusals",
                 "timestamp": event.timestamp,
-                "request_id": outcome.request_id,
                 "event_id": event.event_id,
-                "door": invocation.door,
+                "door": event.metadata.get("door"),
+                "since": event.metadata.get("since"),
+                "calls": event.calls,
                 "tenant": event.tenant,
-                "user_id": event.user_id,
-                "client": None if principal is None else principal.client,
-                "consumer": event.consumer,
                 "tool": event.tool,
-                "status": str(event.status),  # an enum member costs as much as all the rest of the line
-                "allowed": None if decision is None else decision.is_allowed,
-                "rules": None if decision is None else decision.rules,
-                "error": None if outcome.error is None else outcome.error.code,
-                "latency_ms": outcome.latency_ms,
+                "asked": _as_sent(name),
+                "status": str(event.status),
+                "error": event.metadata.get("error"),
             }
         )
+
+    def _write(self, fields: dict[str, object]) -> None:
         if not self._lines:
             self._schedule()
-        self._lines.append(line)
+        self._lines.append(pydantic_core.to_json(fields))
 
     def _schedule(self) -> None:
         asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
@@ -55,3 +81,8 @@ class AuditLog(InvocationObserver):
             lines, self._lines = self._lines, []
             self._stream.write(b"\n".join(lines) + b"\n")
             self._stream.flush()
+
+
+def _as_sent(name: str) -> str:
+    """A name that anybody may have made up: cut, and without a character that a terminal or a reader acts upon."""
+    return "".join(one if one.isascii() and one.isprintable() else f"\\u{{{ord(one):x}}}" for one in name[:128])

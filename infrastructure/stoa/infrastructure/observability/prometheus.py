@@ -15,17 +15,17 @@ from prometheus_client.registry import Collector
 
 from stoa.application.fallback_rate_limiter import LimiterEvent
 from stoa.application.ports.budget_watcher import BudgetWatcher
-from stoa.application.ports.invocation_observer import InvocationObserver
+from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
 from stoa.application.relay_events import RelayEvents
 from stoa.domain.budget import LEVELS, Crossing
 from stoa.domain.invocation import Invocation, Outcome
-from stoa.domain.metering import Status
+from stoa.domain.metering import MeteringEvent, Status
 from stoa.domain.policy import Door, QuestionKind
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
-class PrometheusObserver(InvocationObserver, BudgetWatcher):
+class PrometheusObserver(InvocationObserver, RefusalObserver, BudgetWatcher):
     """`is_multiprocess`: several workers share PROMETHEUS_MULTIPROC_DIR and each answers for all of them."""
 
     def __init__(self, *, is_multiprocess: bool = False) -> None:
@@ -73,6 +73,13 @@ class PrometheusObserver(InvocationObserver, BudgetWatcher):
         if outcome.error is not None:
             self._refusals.labels(outcome.error.code).inc()
         self._latencies[door].observe(outcome.latency_ms / 1000)
+
+    def refused(self, door: Door, status: Status, code: str, calls: int) -> None:
+        self._counts[door, status].inc(calls)
+        self._refusals.labels(code).inc(calls)
+
+    def summarised(self, event: MeteringEvent, name: str) -> None:
+        """Its calls have been counted."""
 
     def crossed(self, crossing: Crossing) -> None:
         self._budget_warnings[crossing.level].inc()

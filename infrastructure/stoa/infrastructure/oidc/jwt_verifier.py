@@ -75,6 +75,12 @@ class JwtTokenVerifier(TokenVerifier):
         self._remember(digest, principal, valid_until)
         return principal
 
+    def knows(self, token: str) -> bool:
+        if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
+            return False
+        cached = self._cache.get(sha256(token.encode()).digest())
+        return cached is not None and self._clock.now() < cached[1]
+
     async def _verify_fully(self, token: str) -> tuple[Principal, datetime]:
         jws = parse(token)
         if jws is None:

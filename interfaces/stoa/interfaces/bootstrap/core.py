@@ -160,6 +160,7 @@ class Core(Provider):
             prices=prices,
             budgets=budgets,
             limits=settings.limits,
+            stranger_limits=settings.stranger_limits,
             client_requests=settings.client_requests.to_domain(),
             anonymous=ANONYMOUS if settings.identity == "none" else None,
         )

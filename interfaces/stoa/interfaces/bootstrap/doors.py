@@ -26,6 +26,7 @@ from stoa.interfaces.bootstrap.parts import (
     Version,
 )
 from stoa.interfaces.challenge import ProtectedResource
+from stoa.interfaces.http.addresses import Addresses
 from stoa.interfaces.http.app import Lifespan, build_app
 from stoa.interfaces.http.guard import Guard
 from stoa.interfaces.http.metadata import metadata_blueprint
@@ -124,12 +125,14 @@ class Doors(Provider):
 
         is_open = settings.identity == "none"
         probes = [gateway.catalogue, supervisor, *(probe for part in beside for probe in part.probes)]
+        addresses = Addresses.parse(settings.trusted_proxies)
+        view = view_of(profile=settings.mcp_profile)
         return build_app(
-            mcp=StreamableHttp(engine, view=view_of(profile=settings.mcp_profile)),
+            mcp=StreamableHttp(engine, view=view, address_of=addresses.of),
             blueprints=[
                 operations_blueprint(probes, prometheus.exposition, version, gateway.admission),
                 metadata_blueprint(None if is_open else resource, identity.issuer),
-                rest_blueprint(gateway, resource, version, usage),
+                rest_blueprint(gateway, resource, version, usage, addresses.of),
             ],
             lifespan=Lifespan(start, stop),
             hosts=settings.hosts,

@@ -40,11 +40,15 @@ class Recording(Provider):
             yield Metering(off, off, probes=(off,))
             return
         directory = settings.data_dir / "outbox"
+        refusals = settings.metering_max_bytes // 8
+        calls = settings.metering_max_bytes - refusals
         outbox = OutboxMeteringSink(
             directory,
             clock=clock,
             durability=settings.metering_durability,
-            max_total_bytes=settings.metering_max_bytes,
+            segment_bytes=min(8 * 1024 * 1024, calls // 4),
+            max_total_bytes=calls,
+            max_refusal_bytes=refusals,
             relayed=relayed_segments if settings.relay_servers else None,
         )
         log = OutboxUsageLog(directory)

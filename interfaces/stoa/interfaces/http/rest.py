@@ -1,13 +1,14 @@
 """The REST door: `/mcp/v1/...`. Handlers decode, call one use case, encode."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-from quart import Blueprint, Response
+from quart import Blueprint, Response, g, request
 
 from stoa.application.gateway import Gateway
 from stoa.application.list_operations import ListOperations, ListQuery, Page
 from stoa.application.summarise_usage import SummariseUsage
-from stoa.domain.errors import InvalidInput, StoaError
+from stoa.domain.errors import IdentityUnavailable, InvalidInput, NotAuthenticated, StoaError
 from stoa.domain.invocation import Outcome
 from stoa.domain.json_value import JsonObject, is_object
 from stoa.domain.operation import Operation
@@ -36,9 +37,21 @@ O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
 MAX_PAGE = 1000
 
 
-def rest_blueprint(gateway: Gateway, resource: ProtectedResource, version: str, usage: SummariseUsage) -> Blueprint:
-    """All routes below `/mcp/v1`."""
+def rest_blueprint(
+    gateway: Gateway,
+    resource: ProtectedResource,
+    version: str,
+    usage: SummariseUsage,
+    address_of: Callable[[Any], str | None] = lambda _: None,
+) -> Blueprint:
+    """All routes below `/mcp/v1`. `address_of`: what a client's requests are counted under while nobody vouches for it,
+    by the request's ASGI scope; None: they are not limited."""
     routes = Blueprint("rest", __name__, url_prefix="/mcp/v1")
+
+    @routes.before_request
+    async def limit_strangers() -> None:
+        g.address = address_of(request.scope)
+        gateway.strangers.admit(g.address, caller_credential(), "rest")
 
     @routes.get("/")
     async def info() -> Response:
@@ -52,6 +65,8 @@ def rest_blueprint(gateway: Gateway, resource: ProtectedResource, version: str, 
 
     @routes.errorhandler(StoaError)
     async def refused(error: StoaError) -> Response:
+        if isinstance(error, (NotAuthenticated, IdentityUnavailable)):
+            gateway.strangers.refused(g.address, "rest", error)
         return refusal(error, resource, None)
 
     return routes

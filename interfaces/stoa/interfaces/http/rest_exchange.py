@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pydantic_core
-from quart import Response, request
+from quart import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from stoa.application.gateway import Gateway
@@ -57,6 +57,8 @@ async def execute(gateway: Gateway, kind: Kind, name: str, *, has_body: bool = F
             kind=kind,
         )
     )
+    if outcome.error is not None and outcome.principal is None:
+        gateway.strangers.spend(g.address, outcome.error)
     if unusable is not None and isinstance(outcome.error, InvalidArguments):
         if isinstance(unusable, RequestEntityTooLarge):
             raise unusable

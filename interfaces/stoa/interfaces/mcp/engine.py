@@ -2,13 +2,13 @@
 
     parse → authenticate → which era? → envelope (stateless) or revision (handshake) → method → reply
 
-Strangers are told 401 before anything else; what they tried to call is metered all the same.
+Strangers are told 401 before anything else; their requests are counted, by the message.
 """
 
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from stoa.application.gateway import Gateway
@@ -27,7 +27,7 @@ from stoa.domain.errors import (
     StoaError,
 )
 from stoa.domain.identity import Principal
-from stoa.domain.invocation import Invocation
+from stoa.domain.invocation import Credential
 from stoa.domain.json_value import as_object, is_array
 from stoa.domain.operation import Kind
 from stoa.domain.session import Session
@@ -70,6 +70,22 @@ _LISTS: dict[Kind, str] = {"tool": "tools", "resource": "resources", "prompt": "
 MAX_BATCH = 50
 PAGE_SIZE = 1000
 
+_COUNTED = frozenset(
+    {
+        "tools/list",
+        "tools/call",
+        "resources/list",
+        "resources/templates/list",
+        "resources/read",
+        "prompts/list",
+        "prompts/get",
+        "completion/complete",
+        "logging/setLevel",
+        "resources/subscribe",
+        "resources/unsubscribe",
+    }
+)
+"""Methods of the handshake era that count against the caller's limit by themselves (docs/decisions/0015)."""
 _CLIENT_FAULTS = frozenset({INVALID_PARAMS, MISSING_CAPABILITY})
 
 Handler = Callable[[MethodCall], Awaitable[bytes | Reply]]
@@ -180,6 +196,14 @@ class McpEngine:
         await self._tasks.close()
         await self.subscriptions.close()
 
+    def refuse_stranger(self, address: str | None, credential: Credential) -> Reply | None:
+        """The answer to a request that no work is done for, not even reading it; None: read on."""
+        try:
+            self._gateway.strangers.admit(address, credential, "mcp")
+        except QuotaExceeded as refusal:
+            return self._refusal(refusal, None)
+        return None
+
     def answer(self, exchange: Exchange) -> Awaitable[Reply]:
         value: Any = None
         if exchange.rejection is None:
@@ -194,7 +218,8 @@ class McpEngine:
         try:
             caller = await self._gateway.admission.authenticate(exchange.credential)
         except StoaError as refusal:
-            await self._meter_refused_calls(exchange, value)
+            calls, name = _asked(value)
+            self._gateway.strangers.refused(exchange.address, "mcp", refusal, calls, name)
             return self._refusal(refusal, None, messages.id_of(value))
         if exchange.rejection is not None:
             return exchange.rejection
@@ -320,6 +345,7 @@ class McpEngine:
         try:
             caller = await self._gateway.admission.authenticate(exchange.credential)
         except StoaError as refusal:
+            self._gateway.strangers.refused(exchange.address, "mcp", refusal)
             return self._refusal(refusal, None)
         if exchange.session_id is None:
             return _fault(Fault(INVALID_REQUEST, "Missing session ID"), 400)
@@ -355,9 +381,24 @@ class McpEngine:
             return _fault(Fault(INVALID_REQUEST, f"A batch has 1 to {MAX_BATCH} messages"), 400)
         if any(as_object(value).get("method") == "initialize" for value in values):
             return _fault(Fault(INVALID_REQUEST, "initialize must not be in a batch"), 400)
-        replies = [await self._one(exchange, value, caller, revision, session) for value in values]
+        replies = [await self._member(exchange, value, caller, revision, session) for value in values]
         bodies = [reply.body for reply in replies if reply.body]
         return Reply(200, b"[" + b",".join(bodies) + b"]", (JSON,)) if bodies else Reply(202)
+
+    async def _member(
+        self, exchange: Exchange, value: Any, caller: Principal, revision: Revision, session: Session | None
+    ) -> Reply:
+        """A message of a batch. Requests that are free by themselves count here: a batch must not make many of one."""
+        fields = as_object(value)
+        method = fields.get("method")
+        if not isinstance(method, str) or method in _COUNTED or "id" not in fields:
+            return await self._one(exchange, value, caller, revision, session)
+        try:
+            await self._gateway.admission.limit(caller)
+        except StoaError as refusal:
+            reply = self._refusal(refusal, None, messages.id_of(value))
+            return Reply(200, reply.body, reply.headers)
+        return await self._one(exchange, value, caller, revision, session)
 
     async def _dispatch(self, handler: Handler, call: MethodCall) -> Reply:
         try:
@@ -398,22 +439,6 @@ class McpEngine:
             request_id = call.request.id
         return Reply(status, messages.error(request_id, wire.rpc_code, refusal.message, data), tuple(headers))
 
-    async def _meter_refused_calls(self, exchange: Exchange, value: Any) -> None:
-        """An unauthenticated call or read is a finished invocation like any other: the pipeline refuses and meters
-        it."""
-        for kind, name in _called(value):
-            await self._gateway.invoke_tool.execute(
-                Invocation(
-                    credential=exchange.credential,
-                    tool=name,
-                    arguments={},
-                    door="mcp",
-                    request_id=exchange.request_id,
-                    consumer=exchange.consumer,
-                    kind=kind,
-                )
-            )
-
 
 def _limit_data(refusal: QuotaExceeded) -> dict[str, Any]:
     """When to come back, and where it is a limit by the minute, which and how much of it there is."""
@@ -426,22 +451,12 @@ def _limit_data(refusal: QuotaExceeded) -> dict[str, Any]:
     return data
 
 
-_METERED: dict[Any, tuple[Kind, str]] = {
-    "tools/call": ("tool", "name"),
-    "resources/read": ("resource", "uri"),
-    "prompts/get": ("prompt", "name"),
-}
-"""Methods that are an invocation: of which kind, and the member of params that names what is called."""
-
-
-def _called(value: Any) -> Iterator[tuple[Kind, str]]:
-    messages_in = value[:MAX_BATCH] if is_array(value) else [value]
-    for message in map(as_object, messages_in):
-        method = message.get("method")
-        kind, member = _METERED.get(method if isinstance(method, str) else None, ("tool", ""))
-        name = as_object(message.get("params")).get(member)
-        if member and "id" in message and isinstance(name, str):
-            yield kind, name
+def _asked(value: Any) -> tuple[int, str]:
+    """How many messages a body holds, at most as many as are read, and what the first names."""
+    several = is_array(value)
+    params = as_object(as_object(value[0] if several and value else value).get("params"))
+    name = params.get("name", params.get("uri"))
+    return max(1, min(len(value), MAX_BATCH)) if several else 1, name if isinstance(name, str) else ""
 
 
 def _fault(fault: Fault, status: int) -> Reply:

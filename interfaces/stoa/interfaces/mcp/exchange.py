@@ -82,6 +82,8 @@ class Exchange:
     view: View = EVERYTHING
     consumer: str = "unknown"
     request_id: str | None = None
+    address: str | None = None
+    """Of the client, on a network; what is counted against it are requests that nobody vouches for."""
     stream: ResponseStream | None = None
     """None: the client takes a single answer only."""
 

@@ -43,17 +43,31 @@ _SSE_HEADERS = (
 
 class StreamableHttp:
     """`late_seconds`: an answer that takes longer is streamed, with a comment as often to keep the connection open.
-    `view`: what is shown where the URL does not say."""
+    `view`: what is shown where the URL does not say. `address_of`: what a client's requests are counted under while
+    nobody vouches for it; None: they are not limited."""
 
-    def __init__(self, engine: McpEngine, *, late_seconds: float = 15.0, view: View = EVERYTHING) -> None:
+    def __init__(
+        self,
+        engine: McpEngine,
+        *,
+        late_seconds: float = 15.0,
+        view: View = EVERYTHING,
+        address_of: Callable[[Scope], str | None] = lambda _: None,
+    ) -> None:
         self._engine = engine
+        self._address_of = address_of
         self._late_seconds = late_seconds
         self._view = view
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope["headers"])
+        address, credential = self._address_of(scope), credential_of(headers.get(b"authorization"))
+        refusal = self._engine.refuse_stranger(address, credential)
+        if refusal is not None:
+            await _send(send, refusal)
+            return
         if scope["method"] != "POST":
-            await self._without_body(scope["method"], scope["query_string"], headers, receive, send)
+            await self._without_body(scope, headers, address, credential, receive, send)
             return
         takes_json, takes_events = _accepted(headers.get(b"accept"))
         body, rejection = await _read(headers, receive)
@@ -73,7 +87,8 @@ class StreamableHttp:
             view=view,
             body=body,
             rejection=rejection,
-            credential=credential_of(headers.get(b"authorization")),
+            credential=credential,
+            address=address,
             tenant=tenant,
             consumer=headers.get(b"x-consumer-id") or "unknown",
             request_id=headers.get(b"x-request-id"),
@@ -91,7 +106,15 @@ class StreamableHttp:
         if feed is not None:
             await _stream(feed, self._late_seconds, receive, send)
 
-    async def _without_body(self, method: str, query: bytes, headers: Headers, receive: Receive, send: Send) -> None:
+    async def _without_body(
+        self,
+        scope: Scope,
+        headers: Headers,
+        address: str | None,
+        credential: Credential,
+        receive: Receive,
+        send: Send,
+    ) -> None:
         _, takes_events = _accepted(headers.get(b"accept"))
         exchange = Exchange(
             headers=headers,
@@ -99,10 +122,11 @@ class StreamableHttp:
             session_id=headers.get(SESSION_HEADER),
             body=b"",
             rejection=None if takes_events else _reject(406, "Accept text/event-stream"),
-            credential=credential_of(headers.get(b"authorization")),
-            tenant=tenant_of(query),
+            credential=credential,
+            address=address,
+            tenant=tenant_of(scope["query_string"]),
         )
-        reply = await self._engine.answer_other(method, exchange, headers.get(b"last-event-id"))
+        reply = await self._engine.answer_other(scope["method"], exchange, headers.get(b"last-event-id"))
         if reply.feed is None:
             await _send(send, reply)
         else:
