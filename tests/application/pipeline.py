@@ -133,12 +133,13 @@ class Pipeline:
             ),
             anonymous=anonymous,
         )
+        self.recorder = Recorder(self.sink, parts.get("observers", [self.observer]), self.clock)
         self.invoke_tool = InvokeTool(
             admission=admission,
             registry=self.registry,
             policy=self.policy,
             limiter=self.limiter,
-            recorder=Recorder(self.sink, parts.get("observers", [self.observer]), self.clock),
+            recorder=self.recorder,
             ids=SequentialIds(),
             pricing=Pricing(parts.get("prices", PriceList())),
             budgets=parts.get("budgets"),
@@ -153,7 +154,8 @@ class Pipeline:
         self._wrap(self.verifier, "verify", lambda token: "authenticate")
         self._wrap(self.limiter, "take", lambda claims: "limit " + " ".join(claim.name for claim in claims))
         self._wrap(self.policy, "decide", lambda query: "authorise")
-        self._wrap(self.sink, "record", lambda event, is_admitted: "record")
+        self._wrap(self.sink, "record", lambda event, is_admitted=True: "record")
+        self._wrap(self.sink, "record_refusal", lambda event, is_summary=False: "record")
         refusal = self.limiter.refusal
 
         def traced_refusal(claims: Any) -> Any:

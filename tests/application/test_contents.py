@@ -111,10 +111,10 @@ async def test_a_tool_a_prompt_and_a_resource_do_not_meet():
     assert isinstance((await read(gateway, "same")).error, ResourceNotFound)
 
 
-async def test_what_a_template_or_an_unknown_uri_is_metered_as_stays_short():
+async def test_an_unknown_uri_is_metered_under_the_one_name_for_all_of_them():
     pipeline = Pipeline(tool())
     outcome = await pipeline.invoke("memo://" + "x" * 500, kind="resource")
-    assert outcome.event.tool == ("resource:memo://" + "x" * 500)[:128]
+    assert outcome.event.tool == "(unknown)"
     assert (outcome.status, outcome.cost) == (Status.INVALID, 0)
 
 

@@ -89,7 +89,7 @@ class World:
     @property
     def statuses(self) -> list[Status]:
         """Of the runs, without their questions."""
-        return [event.status for event in self.pipeline.events if event.tool == "count"]
+        return [event.status for event in self.pipeline.events if event.tool in {"count", "(unknown)"}]
 
 
 @asynccontextmanager

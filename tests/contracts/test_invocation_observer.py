@@ -36,7 +36,7 @@ class Station:
 
 def _memory() -> Station:
     observer = InMemoryInvocationObserver()
-    return Station(observer, lambda: len(observer.seen), lambda: "")
+    return Station(observer, lambda: len(observer.seen) + observer.counted.total(), lambda: "")
 
 
 def _audit() -> Station:
@@ -47,7 +47,10 @@ def _audit() -> Station:
         log.flush()
         return stream.getvalue().decode()
 
-    return Station(log, lambda: lines().count("\n"), lines)
+    def count() -> int:
+        return sum(json.loads(line).get("calls", 1) for line in lines().splitlines())
+
+    return Station(log, count, lines)
 
 
 def _prometheus() -> Station:
@@ -78,6 +81,7 @@ async def test_every_finished_call_is_told_once_whatever_it_was(station_of, aske
     pipeline = Pipeline(*(tool(name) for name in ("ant", "bee")), observers=[station.observer])
     for invocation in asked:
         await pipeline.invoke_tool.execute(invocation)
+    await pipeline.recorder.close()
     assert station.count() == len(asked)
 
 
@@ -119,5 +123,6 @@ async def test_neither_token_nor_arguments_are_shown(station_of):
     pipeline = Pipeline(tool(input_schema={"type": "object"}), observers=[station.observer])
     for token in ("good", "hunter2"):
         await pipeline.invoke(arguments={"password": "hunter2"}, credential=BearerToken(token))
+    await pipeline.recorder.close()
     assert station.count() == 2
     assert "hunter2" not in station.shown()

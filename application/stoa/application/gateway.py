@@ -54,12 +54,12 @@ from stoa.application.refresh_catalogue import RefreshCatalogue
 from stoa.application.resource_access import ResourceAccess
 from stoa.application.routed_arguments import RoutedArgument
 from stoa.application.static_backend import StaticBackend
+from stoa.application.strangers import Strangers
 from stoa.application.token_scoped_policy import TokenScopedPolicy
 from stoa.application.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.tool_registry import ToolRegistry
 from stoa.application.upstream_tokens import UpstreamTokens
 from stoa.application.watch_resources import WatchResources
-from stoa.application.strangers import Strangers
 from stoa.domain.caller_limits import CallerLimits, StrangerLimits
 from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
 from stoa.domain.errors import InvalidInput

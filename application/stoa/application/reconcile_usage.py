@@ -26,6 +26,8 @@ class Entry:
     tenant: str
     timestamp: datetime | None = None
     cost: MicroUnits = MicroUnits(0)
+    calls: int = 1
+    """That it stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class SourceCount:
 
     entries: int = 0
     distinct: int = 0
+    calls: int = 0
+    """That the distinct events stand for."""
     unreadable: int = 0
     cost: MicroUnits | None = MicroUnits(0)
     """Of the distinct events; None where the source does not tell costs."""
@@ -144,6 +148,7 @@ def _read(source: Source, place: int, seen: dict[bytes, int]) -> SourceCount:
         if not places & place:
             seen[key] = places | place
             count.distinct += 1
+            count.calls += entry.calls
             cost += entry.cost
     count.unreadable = source.unreadable()
     count.cost = MicroUnits(cost) if source.has_costs else None

@@ -22,7 +22,7 @@ from stoa.domain.rate_limit import RateLimit
 
 INTERVAL_SECONDS = 60.0
 """Between two summaries of the same refusals; a process that is killed loses the counts of so long."""
-SINGLY = RateLimit(requests_per_minute=60, burst=500)
+SINGLY = RateLimit(requests_per_minute=60, burst=1000)
 """Refusals of one tenant that get an event each."""
 _MOST_TOOLS = 16
 """Tools of one tenant that are told apart in one interval."""

@@ -16,12 +16,18 @@ from typing import NamedTuple
 from stoa.application.ports.metering import SegmentedLog, UsageLog
 from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import Principal, TenantId
-from stoa.domain.metering import CHARGED, MeteringEvent, Status
+from stoa.domain.metering import CHARGED, NO_TENANT, NO_USER, OTHER_NAMES, UNKNOWN_NAME, MeteringEvent, Status
 from stoa.domain.money import MicroUnits
 
 _KEPT_GROUPS = 200_000
-"""Groups that are kept between two reports, some 400 bytes each. How many there are is the callers' choice (consumers
-name themselves), so segments with what would go beyond are summed anew each time."""
+"""Groups that are kept between two reports, some 400 bytes each; segments with what would go beyond are summed anew each
+time."""
+_MOST_TOOLS = 50_000
+_MOST_CONSUMERS = 500
+"""Names of one tenant that a report tells apart: consumers name themselves, and old events hold any name of a tool."""
+_MOST_NAMES = 4_000
+"""Consumers of all tenants together, of which a report to an administrator may have a row each."""
+_NOT_FOUND = frozenset({"tool_not_found", "resource_not_found", "prompt_not_found"})
 _LONGEST_MS = 2**63
 _BREATH = 8
 """Events between two calls of `rest`."""
@@ -88,6 +94,8 @@ class SummariseUsage:
         self._log = log
         self._kept_groups = kept_groups
         self._kept: dict[str, _Sums] = {}
+        self._tools = _Names(_MOST_TOOLS, 4 * _MOST_TOOLS)
+        self._consumers = _Names(_MOST_CONSUMERS, _MOST_NAMES)
         self._turn = threading.Lock()
 
     def execute(
@@ -132,7 +140,7 @@ class SummariseUsage:
 
     def _sums(self, period: "_Period", rest: Callable[[], None]) -> Iterator[Iterable[tuple[_Group, "_Sum"]]]:
         if not isinstance(self._log, SegmentedLog):
-            sums = _Sums()
+            sums = self._new_sums()
             sums.add(filter(period.holds, self._log.events()), rest)
             yield sums.groups.items()
             return
@@ -141,7 +149,7 @@ class SummariseUsage:
             del self._kept[gone]
         room = self._kept_groups - sum(len(sums.groups) for sums in self._kept.values())
         for name in names:
-            sums = self._kept.pop(name) if name in self._kept else _Sums()  # what fails half-way is not kept
+            sums = self._kept.pop(name) if name in self._kept else self._new_sums()  # what fails half-way is not kept
             room += len(sums.groups)
             reading = self._log.read_segment(name, sums.end)
             sums.add(reading.events, rest)
@@ -154,9 +162,12 @@ class SummariseUsage:
             elif period.has_whole_days:
                 yield [(group, summed) for group, summed in sums.groups.items() if period.has_day(group.day)]
             elif not period.misses(sums):
-                part = _Sums()
+                part = self._new_sums()
                 part.add(filter(period.holds, self._log.read_segment(name).events), rest)
                 yield part.groups.items()
+
+    def _new_sums(self) -> "_Sums":
+        return _Sums(self._tools, self._consumers)
 
 
 def _check(group_by: Sequence[str], since: datetime | None, until: datetime | None) -> None:
@@ -193,9 +204,11 @@ class _Sum:
 class _Sums:
     """The groups of one segment."""
 
-    __slots__ = ("end", "first", "groups", "last")
+    __slots__ = ("_consumers", "_tools", "end", "first", "groups", "last")
 
-    def __init__(self) -> None:
+    def __init__(self, tools: "_Names", consumers: "_Names") -> None:
+        self._tools = tools
+        self._consumers = consumers
         self.groups: dict[_Group, _Sum] = {}
         self.end = 0
         """Where reading goes on."""
@@ -208,14 +221,49 @@ class _Sums:
                 rest()
             moment = event.timestamp
             self.first, self.last = min(self.first, moment), max(self.last, moment)
-            group = _Group(event.tenant, event.tool, event.consumer, event.status, _day(moment))
+            group = self._group(event)
             summed = self.groups.get(group)
             if summed is None:
                 summed = self.groups[group] = _Sum()
-            summed.calls += 1
+            summed.calls += event.calls
             summed.cost += event.cost_units
             if event.status in CHARGED:
                 summed.latencies.append(min(event.latency_ms, _LONGEST_MS))
+
+    def _group(self, event: MeteringEvent) -> _Group:
+        """Of events that older versions wrote, with every name as it was sent, it is that of today's."""
+        tenant, tool, consumer = event.tenant, event.tool, event.consumer
+        is_summary = "since" in event.metadata
+        if not is_summary and tenant == NO_TENANT and event.user_id == NO_USER:
+            tool, consumer = UNKNOWN_NAME, _CONSUMER
+        elif event.metadata.get("error") in _NOT_FOUND:
+            tool = UNKNOWN_NAME
+        tool, consumer = self._tools.of(tenant, tool), self._consumers.of(tenant, consumer)
+        return _Group(tenant, tool, consumer, event.status, _day(event.timestamp))
+
+
+_CONSUMER: str = MeteringEvent.model_fields["consumer"].default
+"""Of calls that name none."""
+
+
+class _Names:
+    """A bounded number of names for each tenant, and in all: the first that come keep their own."""
+
+    def __init__(self, each: int, most: int) -> None:
+        self._each = each
+        self._room = most
+        self._known: defaultdict[str, dict[str, str]] = defaultdict(dict)
+
+    def of(self, tenant: str, name: str) -> str:
+        known = self._known[tenant]
+        kept = known.get(name)
+        if kept is not None:
+            return kept
+        if len(known) >= self._each or not self._room:
+            return OTHER_NAMES
+        self._room -= 1
+        known[name] = name
+        return name
 
 
 _EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)

@@ -33,7 +33,7 @@ def die(sink: OutboxMeteringSink) -> None:
     """As if its process had been killed: the locks go, the tails stay."""
     for segment in sink._calls._segments:
         os.close(segment._descriptor)
-    sink._segments.clear()
+    sink._calls._segments.clear()
 
 
 async def read(backlog: OutboxMeteringBacklog, max_events: int = 1000, max_bytes: int = 1024 * KIB) -> Batch | None:

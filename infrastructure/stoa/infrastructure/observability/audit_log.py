@@ -7,6 +7,7 @@ last lines of this log; the metering events, which say the same, are durable.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import BinaryIO
 
 import pydantic_core
@@ -67,7 +68,7 @@ class AuditLog(InvocationObserver, RefusalObserver):
             }
         )
 
-    def _write(self, fields: dict[str, object]) -> None:
+    def _write(self, fields: Mapping[str, object]) -> None:
         if not self._lines:
             self._schedule()
         self._lines.append(pydantic_core.to_json(fields))

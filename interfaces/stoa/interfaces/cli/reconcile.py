@@ -95,7 +95,10 @@ def _counted(
 
 def _source(log: UsageLog, name: str, progress: Progress) -> Source:
     def entries() -> Iterator[Entry]:
-        read = (Entry(event.event_id, event.tenant, event.timestamp, event.cost_units) for event in log.events())
+        read = (
+            Entry(event.event_id, event.tenant, event.timestamp, event.cost_units, event.calls)
+            for event in log.events()
+        )
         return _counted(read, name, progress, lambda: getattr(log, "total", None))
 
     return Source(entries, lambda: getattr(log, "damaged", 0))
@@ -133,9 +136,14 @@ def _answered(line: bytes) -> Entry | None:
             return Entry("", "")
         event_id, tenant = fields["event_id"], fields["tenant"]
         timestamp = datetime.fromisoformat(fields["timestamp"])
+        calls = int(fields.get("calls", 1))
     except (ValueError, KeyError, TypeError):
         return None
-    return Entry(event_id, tenant, timestamp) if isinstance(event_id, str) and isinstance(tenant, str) else None
+    return (
+        Entry(event_id, tenant, timestamp, calls=calls)
+        if isinstance(event_id, str) and isinstance(tenant, str)
+        else None
+    )
 
 
 _GAPS = {
@@ -149,9 +157,9 @@ def _drawn(found: Reconciliation) -> Group:
     counts = {"answered calls": found.answered, "outbox": found.outbox, "topic": found.topic}
     sources = table(
         "Sources",
-        ["source", "events", "distinct", "duplicates", "unreadable", "cost units"],
+        ["source", "events", "distinct", "calls", "duplicates", "unreadable", "cost units"],
         [[name, *_row(count)] for name, count in counts.items()],
-        numeric=["events", "distinct", "duplicates", "unreadable", "cost units"],
+        numeric=["events", "distinct", "calls", "duplicates", "unreadable", "cost units"],
     )
     gaps: dict[str, Gap] = {name: getattr(found, name) for name in _GAPS}
     rows = [[_GAPS[name], str(gap.count)] for name, gap in gaps.items()]
@@ -172,9 +180,16 @@ def _drawn(found: Reconciliation) -> Group:
 
 def _row(count: SourceCount | None) -> list[str]:
     if count is None:
-        return ["not looked at", "", "", "", ""]
+        return ["not looked at", "", "", "", "", ""]
     cost = "" if count.cost is None else f"{to_decimal(count.cost):f}"
-    return [str(count.entries), str(count.distinct), str(count.duplicates), str(count.unreadable), cost]
+    return [
+        str(count.entries),
+        str(count.distinct),
+        str(count.calls),
+        str(count.duplicates),
+        str(count.unreadable),
+        cost,
+    ]
 
 
 def _as_json(found: Reconciliation) -> JsonObject:
@@ -185,6 +200,7 @@ def _as_json(found: Reconciliation) -> JsonObject:
             else {
                 "events": count.entries,
                 "distinct": count.distinct,
+                "calls": count.calls,
                 "duplicates": count.duplicates,
                 "unreadable": count.unreadable,
                 "costUnits": None if count.cost is None else to_json_number(count.cost),
