@@ -54,7 +54,12 @@ def _outbox(durability: Literal["process", "fsync"]) -> OpenStore:
         with TemporaryDirectory() as directory:
             path, clock = Path(directory), ManualClock()
             sink = OutboxMeteringSink(
-                path, clock=clock, segment_bytes=12 * KIB, max_total_bytes=LARGE * 12 * KIB, durability=durability
+                path,
+                clock=clock,
+                segment_bytes=12 * KIB,
+                max_total_bytes=LARGE * 12 * KIB,
+                max_refusal_bytes=128 * KIB,
+                durability=durability,
             )
 
             def relieve() -> None:
@@ -93,6 +98,15 @@ def _admit_all(store: Store) -> int:
         except MeteringUnavailable:
             return count
     raise AssertionError("the store promised room without end")
+
+
+async def _refuse_all(store: Store, *, is_summary: bool, padding: int = 0) -> int:
+    for count in range(BOUND):
+        try:
+            await store.sink.record_refusal(event(f"refused {count}", padding=padding), is_summary=is_summary)
+        except MeteringUnavailable:
+            return count
+    raise AssertionError("refused calls have room without end")
 
 
 @settings(max_examples=25, deadline=None)
@@ -210,3 +224,42 @@ async def test_an_oversize_event_keeps_its_money_status_times_and_tenant(
         kept = {"timestamp", "tenant", "tool", "latency_ms", "status", "cost_units", "event_id"}
         assert back.model_dump(include=kept) == large.model_dump(include=kept)
         assert text.startswith(back.user_id)
+
+
+@pytest.mark.parametrize("padding", [0, 7800])
+async def test_refused_calls_take_no_room_of_admitted_ones_nor_of_summaries(
+    open_store: OpenStore, padding: int
+) -> None:
+    async with open_store() as quiet, open_store() as flooded:
+        singles = await _refuse_all(flooded, is_summary=False, padding=padding)
+        summaries = await _refuse_all(flooded, is_summary=True, padding=padding)
+        assert singles
+        assert summaries == await _refuse_all(quiet, is_summary=True, padding=padding)
+        assert _admit_all(flooded) == _admit_all(quiet)
+        assert flooded.health.name == "metering"
+        assert len(flooded.events()) == singles + summaries
+
+
+async def test_admitted_calls_take_no_room_of_refused_ones(open_store: OpenStore) -> None:
+    async with open_store() as quiet, open_store() as full:
+        await _fill(full, event())
+        assert await _refuse_all(full, is_summary=False) == await _refuse_all(quiet, is_summary=False)
+
+
+@settings(max_examples=15, deadline=None)
+@given(kinds=st.lists(st.sampled_from(["admitted", "single", "summary"]), max_size=12))
+async def test_events_of_each_kind_come_back_once_and_in_their_order(open_store: OpenStore, kinds: list[str]) -> None:
+    async with open_store() as store:
+        expected: dict[str, list[str]] = {"admitted": [], "single": [], "summary": []}
+        for number, kind in enumerate(kinds):
+            one = event(f"{kind} {number}")
+            if kind == "admitted":
+                store.sink.admit()
+                await store.sink.record(one)
+            else:
+                await store.sink.record_refusal(one, is_summary=kind == "summary")
+            expected[kind].append(one.event_id)
+        back = [one.event_id for one in store.events()]
+        assert len(back) == len(kinds)
+        for kind, ids in expected.items():
+            assert [one for one in back if one.startswith(kind)] == ids

@@ -247,6 +247,8 @@ class World:
         self.audit.flush()
         self.sink.drain()
         self.observer.seen.clear()
+        self.observer.counted.clear()
+        self.observer.summaries.clear()
         self.audit_stream.seek(0)
         self.audit_stream.truncate()
 

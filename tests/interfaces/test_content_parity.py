@@ -64,6 +64,7 @@ async def _through(door: Door, read: Read, used_up: int) -> dict[str, Any]:
         await world.gateway.tools(BearerToken(read[3] or ""))
     world.forget()
     await door(world, read)
+    await world.gateway.flush_refusals()
     return _recorded(world)
 
 

@@ -84,7 +84,11 @@ async def _handshake(world: World, call: Call) -> Said:
 
 def _mcp(world: World, answer: Any, version: str) -> Said:
     """MCP tells some refusals in a result, and most HTTP statuses not at all; which is checked here."""
-    body, error = answer.json(), world.observer.seen[-1][1].error
+    body = answer.json()
+    if answer.status == 401:
+        assert body["error"]["code"] == 4010
+        return Said(401, body["error"]["data"]["code"], body["error"]["message"])
+    error = world.observer.seen[-1][1].error
     if "result" in body:
         result = body["result"]
         text, is_error = result["content"][0]["text"], result.get("isError", False)
@@ -147,6 +151,8 @@ DOORS: dict[str, Door] = {
 
 def _recorded(world: World) -> dict[str, Any]:
     """Everything that must not depend on the door."""
+    if not world.observer.seen:
+        return _counted(world)
     (invocation, outcome), events, lines = world.observer.seen[-1], world.events, world.audit_lines()
     assert len(world.observer.seen) == len(events) == len(lines) == 1
     event = events[0].model_dump(mode="json", exclude={"event_id", "request_id", "timestamp", "consumer"})
@@ -160,6 +166,18 @@ def _recorded(world: World) -> dict[str, Any]:
         "principal": outcome.principal,
         "event": event,
         "audit": {name: value for name, value in lines[0].items() if name not in varying},
+    }
+
+
+def _counted(world: World) -> dict[str, Any]:
+    """Of a stranger's call."""
+    (event,), (line,), ((_, status, error),) = world.events, world.audit_lines(), world.observer.counted
+    varying = {"event_id", "timestamp", "door", "since"}
+    return {
+        "status": status,
+        "error": error,
+        "event": {**event.model_dump(mode="json", exclude=varying), "metadata": event.metadata["error"]},
+        "audit": {name: value for name, value in line.items() if name not in varying},
     }
 
 
@@ -178,6 +196,7 @@ async def _through(door: Door, call: Call) -> tuple[dict[str, Any], Said]:
             for _ in range(call.used_up):
                 await world.gateway.admission.limit(PRINCIPALS[call.token])
     said = await door(world, call)
+    await world.gateway.flush_refusals()
     return _recorded(world), replace(said, text=said.text.replace(world.events[0].event_id, "(event id)"))
 
 

@@ -60,7 +60,7 @@ from stoa.application.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.tool_registry import ToolRegistry
 from stoa.application.upstream_tokens import UpstreamTokens
 from stoa.application.watch_resources import WatchResources
-from stoa.domain.caller_limits import CallerLimits, StrangerLimits
+from stoa.domain.caller_limits import DEFAULT_STRANGER_LIMITS, CallerLimits, StrangerLimits
 from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
@@ -102,7 +102,7 @@ class Gateway:
         prices: PriceList = PriceList(),
         budgets: Budgets | None = None,
         limits: CallerLimits = CallerLimits(),
-        stranger_limits: StrangerLimits | None = StrangerLimits(),
+        stranger_limits: StrangerLimits | None = DEFAULT_STRANGER_LIMITS,
         anonymous: Principal | None = None,
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
     ) -> None:
@@ -365,6 +365,10 @@ class Gateway:
         mine = [f for f in findings if f.where in keys or f.where == origin or f.where.startswith(f"{origin} ")]
         _raise_errors(mine, {origin, *keys})
         return mine
+
+    async def flush_refusals(self) -> None:
+        """Record the refused calls that were only counted so far; it happens by itself once a minute, and at `close`."""
+        await self._recorder.flush()
 
     async def close(self) -> None:
         """Release the connections to back ends and to token endpoints, and record the refusals that were only

@@ -114,7 +114,7 @@ class Recorder:
                 await self._sink.record_refusal(event)
             except MeteringUnavailable:
                 pass  # counted, and so is every other one until there is room
-            except Exception:  # last line of defence: a refusal stays a refusal, and is not lost
+            except Exception:  # noqa: BLE001  # last line of defence: a refusal stays a refusal, and is not lost
                 _log.exception("metering failed unexpectedly", extra={"request_id": event.request_id})
             else:
                 return True
@@ -125,6 +125,10 @@ class Recorder:
     def count_strangers(self, door: Door, status: Status, code: str, calls: int = 1, name: str = "") -> None:
         """Count requests that a door refused because nobody vouched for their caller. `name`: what was asked for."""
         self._count(RefusalKind(NO_TENANT, door, status, code, UNKNOWN_NAME), calls, name)
+
+    async def flush(self) -> None:
+        """Record what was counted so far."""
+        await self._tally.flush()
 
     async def close(self) -> None:
         """Record what was counted and is in no event yet."""
@@ -139,7 +143,7 @@ class Recorder:
         for observer in self._refusal_observers:
             try:
                 observer.summarised(event, name)
-            except Exception:  # as in `tell`
+            except Exception:  # noqa: BLE001  # as in `tell`
                 _log.exception("an observer failed", extra={"observer": type(observer).__name__})
 
     def tell(self, invocation: Invocation, outcome: Outcome) -> None:

@@ -20,8 +20,8 @@ from stoa.domain.metering import CHARGED, NO_TENANT, NO_USER, OTHER_NAMES, UNKNO
 from stoa.domain.money import MicroUnits
 
 _KEPT_GROUPS = 200_000
-"""Groups that are kept between two reports, some 400 bytes each; segments with what would go beyond are summed anew each
-time."""
+"""Groups that are kept between two reports, some 400 bytes each; segments with what would go beyond are summed anew
+each time."""
 _MOST_TOOLS = 50_000
 _MOST_CONSUMERS = 500
 """Names of one tenant that a report tells apart: consumers name themselves, and old events hold any name of a tool."""

@@ -30,6 +30,8 @@ class StrangerLimits:
     """From all addresses together."""
 
 
+DEFAULT_STRANGER_LIMITS = StrangerLimits()
+
 EVERY_OTHER = "*"
 """Stands for all names that have no limit of their own; each is still counted by itself."""
 

@@ -298,8 +298,8 @@ def test_usage_as_json_has_rows_and_totals(stoa: Shell) -> None:
     assert [(row["tenant"], row["tool"], row["calls"], row["refusals"]) for row in whole["rows"]] == [
         ("alpha", "everywhere", 1, 0),
         ("alpha", "words", 1, 0),
+        ("beta", "(unknown)", 1, 1),
         ("beta", "everywhere", 1, 0),
-        ("beta", "words", 1, 1),
     ]
     assert whole["totals"]["calls"] == 4
     assert whole["totals"]["costUnits"] == pytest.approx(0.003, abs=0.01)

@@ -115,7 +115,7 @@ def test_without_gaps_the_exit_code_is_0(stoa: Shell, used: Path) -> None:
     found = json.loads(out)
     assert (code, err, found["hasGaps"]) == (0, "", False)
     assert found["answered"] == {
-        "events": 80, "distinct": 80, "duplicates": 0, "unreadable": 1, "costUnits": None,
+        "events": 80, "distinct": 80, "calls": 80, "duplicates": 0, "unreadable": 1, "costUnits": None,
     }  # fmt: skip
     assert found["outbox"]["costUnits"] == 0.088
     assert found["topic"] is None

@@ -43,6 +43,7 @@ async def test_a_token_that_proves_nothing_is_an_invalid_token(world: World, ver
         'Bearer error="invalid_token", error_description="The token is not known", '
         f'resource_metadata="{METADATA_URL}", scope="stoa:read"'
     )
+    await world.gateway.flush_refusals()
     assert [(event.status.value, event.user_id) for event in world.events] == [("unauthorized", "-")]
 
 
@@ -159,6 +160,9 @@ async def test_the_limit_of_a_tool_is_its_own(world: World) -> None:
 
 
 class _NoVerifier(TokenVerifier):
+    def knows(self, token: str) -> bool:
+        return False
+
     issuers = ()
 
     async def verify(self, token: str) -> Principal:

@@ -54,6 +54,7 @@ __all__ = [
     "Previewable",
     "RateLimiter",
     "RecordedEvent",
+    "RefusalObserver",
     "Rejected",
     "RelayStatus",
     "Replay",

@@ -1,8 +1,8 @@
 """OutboxMeteringSink: keeps metering events in segments on the local disk; what forwards them reads the segments.
 
 Refused calls have segments of their own within a bound of their own (`SegmentPool`), and so have the summaries that
-stand for many of them: however many calls are refused, an admitted one finds the same room. The sink deletes no event, except of segments that it is told are elsewhere, and
-those only when it needs the room.
+stand for many of them: however many calls are refused, an admitted one finds the same room. The sink deletes no event,
+except of segments that it is told are elsewhere, and those only when it needs the room.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
     `durability` "process": a recorded event survives the death of this process; a power loss may take the last seconds.
     "fsync": it survives a power loss as well; concurrent records share one wait for the disk.
     `max_total_bytes` bounds what admitted calls take of the directory, `max_refusal_bytes` what refused calls take
-    besides, a quarter of it for their summaries; processes that allocate in the same moment may each pass either by one segment. `relayed`: what may be
-    deleted to stay below them, the oldest first; None: nothing.
+    besides, a quarter of it for their summaries; processes that allocate in the same moment may each pass a bound by
+    one segment. `relayed`: what may be deleted to stay below them, the oldest first; None: nothing.
     """
 
     name = "metering"
