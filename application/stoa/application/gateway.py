@@ -367,7 +367,7 @@ class Gateway:
         return mine
 
     async def flush_refusals(self) -> None:
-        """Record the refused calls that were only counted so far; it happens by itself once a minute, and at `close`."""
+        """Record the refused calls that were only counted so far, as happens once a minute and at `close`."""
         await self._recorder.flush()
 
     async def close(self) -> None:

@@ -22,6 +22,8 @@ from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, Door
 
 _log = logging.getLogger(__name__)
+_LOG_EVERY_NS = 10_000_000_000
+"""A full disk is one problem, however many calls meet it."""
 
 
 class Recorder:
@@ -38,6 +40,8 @@ class Recorder:
         self._observers = tuple(observers)
         self._refusal_observers = [one for one in self._observers if isinstance(one, RefusalObserver)]
         self._clock = clock
+        self._unlogged = 0
+        self._log_again_ns = 0
         self._tally = RefusalTally(sink, clock, ids or UuidFactory(), self._tell_summary)
 
     def now_ns(self) -> int:
@@ -91,14 +95,14 @@ class Recorder:
         try:
             self._sink.admit()
         except MeteringUnavailable as full:
-            raise _unmetered(full) from full
+            raise self._unmetered(full) from full
 
     async def keep(self, event: MeteringEvent, *, is_admitted: bool = True) -> MeteringUnavailable | None:
         """Returns why the event is not kept, as the caller is told of it."""
         try:
             await self._sink.record(event, is_admitted=is_admitted)
         except MeteringUnavailable as lost:
-            return _unmetered(lost)
+            return self._unmetered(lost)
         except Exception:  # noqa: BLE001  # last line of defence: whether the event is kept is not known
             _log.exception("metering failed unexpectedly", extra={"request_id": event.request_id})
             return MeteringUnavailable(f"Internal error; quote {event.event_id} when reporting it")
@@ -146,6 +150,15 @@ class Recorder:
             except Exception:  # noqa: BLE001  # as in `tell`
                 _log.exception("an observer failed", extra={"observer": type(observer).__name__})
 
+    def _unmetered(self, reason: MeteringUnavailable) -> MeteringUnavailable:
+        """What the caller is told; the reason names the operator's disk and is for the log, now and then."""
+        self._unlogged += 1
+        now_ns = self._clock.monotonic_ns()
+        if now_ns >= self._log_again_ns:
+            _log.error("%d calls were refused because they could not be metered: %s", self._unlogged, reason.message)
+            self._unlogged, self._log_again_ns = 0, now_ns + _LOG_EVERY_NS
+        return MeteringUnavailable("Usage cannot be recorded at the moment, so calls are refused")
+
     def tell(self, invocation: Invocation, outcome: Outcome) -> None:
         for observer in self._observers:
             try:
@@ -174,9 +187,3 @@ def _metered_name(invocation: Invocation, operation: Operation | None) -> str:
 def _safe(text: str) -> str:
     """What the caller wrote, as text that every reader of events can store."""
     return text[:128] if text.isascii() else text[:128].encode("utf-8", "replace").decode("utf-8")
-
-
-def _unmetered(reason: MeteringUnavailable) -> MeteringUnavailable:
-    """What the caller is told; the reason names the operator's disk and is for the log."""
-    _log.error("a call was refused because it could not be metered: %s", reason.message)
-    return MeteringUnavailable("Usage cannot be recorded at the moment, so calls are refused")

@@ -67,8 +67,8 @@ class MeteringEvent(BaseModel):
     user_id: str = Field(min_length=1)
     """The caller's subject at its identity provider; `-` when it is unknown."""
     tool: str = Field(min_length=1, max_length=128)
-    """Its name; `resource:URI`, `prompt:NAME`; of a question `sampling:TOOL`, `elicitation:TOOL`, `roots:TOOL`, with the
-    `request_id` of its call. `(unknown)`: its caller sees nothing of that name; `(other)`: of several."""
+    """Its name; `resource:URI`, `prompt:NAME`; of a question `sampling:TOOL`, `elicitation:TOOL`, `roots:TOOL`, with
+    the `request_id` of its call. `(unknown)`: its caller sees nothing of that name; `(other)`: of several."""
     latency_ms: int = Field(ge=0)
     """From the request's arrival to its end, in milliseconds."""
     status: Status
