@@ -60,6 +60,14 @@ async def test_strangers_are_limited_together_however_many_addresses_they_have()
     await door.recorder.close()
 
 
+async def test_strangers_at_one_address_take_no_more_of_everyones_limit_than_their_own() -> None:
+    door = Door()
+    for _ in range(50):
+        door.ask(credential=BearerToken("bad"), calls=50)
+    assert [door.ask(f"address {number}") for number in range(16)] == [True] * 15 + [False]
+    await door.recorder.close()
+
+
 async def test_a_batch_of_a_stranger_counts_its_members() -> None:
     door = Door()
     assert door.ask(calls=50)

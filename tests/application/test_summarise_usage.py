@@ -265,3 +265,37 @@ def test_latencies_and_times_beyond_all_bounds_are_summed() -> None:
     ]
     summary = SummariseUsage(FixedLog(extremes)).execute(ADMIN, group_by=["day"])
     assert [row.group for row in summary.rows] == [("0001-01-01",), ("2026-03-01",), ("9999-12-31",)]
+
+
+def test_names_in_events_of_older_versions_that_were_not_found_are_one_row() -> None:
+    strangers = (
+        event(tenant="-", user_id="-", tool=f"odd {number}", consumer=f"c {number}", status="unauthorized")
+        for number in range(5200)
+    )
+    unknown = (
+        event(tool=f"odd {number}", status="invalid", metadata={"error": "tool_not_found"}) for number in range(5200)
+    )
+    summary = SummariseUsage(FixedLog([*strangers, *unknown])).execute(ADMIN, group_by=("tenant", "tool", "consumer"))
+    assert [(*row.group, row.calls) for row in summary.rows] == [
+        ("-", "(unknown)", "unknown", 5200), ("acme", "(unknown)", "unknown", 5200),
+    ]  # fmt: skip
+
+
+def test_names_of_consumers_beyond_a_few_are_others_for_each_tenant() -> None:
+    events = [event(tenant=tenant, consumer=f"c{number:04}") for tenant in ("acme", "beta") for number in range(700)]
+    summary = SummariseUsage(FixedLog(events)).execute(ADMIN, group_by=("tenant", "consumer"))
+    assert summary.totals.calls == 1400
+    assert len(summary.rows) == 2 * 501
+    assert [(*row.group, row.calls) for row in summary.rows if row.group[1] == "(other)"] == [
+        ("acme", "(other)", 200), ("beta", "(other)", 200),
+    ]  # fmt: skip
+
+
+def test_a_summary_of_refused_calls_counts_as_all_of_them_and_has_no_latency() -> None:
+    events = [
+        event(latency_ms=7),
+        event(status="rate_limited", calls=40, metadata={"since": "2026-03-01T00:00:00Z"}),
+        event(status="error", calls=2, metadata={"since": "2026-03-01T00:00:00Z"}),
+    ]
+    totals = SummariseUsage(FixedLog(events)).execute(ADMIN).totals
+    assert (totals.calls, totals.refusals, totals.errors, totals.p50_latency_ms) == (43, 40, 2, 7)

@@ -16,7 +16,7 @@ from stoa.domain.errors import NotAuthenticated, QuotaExceeded, StoaError
 from stoa.domain.invocation import BearerToken, Credential
 from stoa.domain.metering import Status
 from stoa.domain.policy import Door
-from stoa.domain.rate_limit import RateLimit
+from stoa.domain.rate_limit import RateLimit, admissible
 
 _EVERYONE = ""
 _ATTEMPTS = RateLimit(requests_per_minute=3_000, burst=50)
@@ -93,6 +93,8 @@ class _Buckets:
         return max(self._wait(address, self._each, now_us), self._wait(_EVERYONE, self._everyone, now_us))
 
     def spend(self, address: str, calls: int, now_us: int) -> None:
+        """One address takes no more of everyone's limit than it has of its own."""
+        calls = min(calls, admissible(self._each, self._states.get(address, 0), now_us))
         for key, limit in ((address, self._each), (_EVERYONE, self._everyone)):
             spent = max(self._states.get(key, 0), now_us) + calls * limit.interval_us
             self._states[key] = min(spent, now_us + limit.capacity_us)

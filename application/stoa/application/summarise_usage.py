@@ -227,7 +227,7 @@ class _Sums:
                 summed = self.groups[group] = _Sum()
             summed.calls += event.calls
             summed.cost += event.cost_units
-            if event.status in CHARGED:
+            if event.status in CHARGED and "since" not in event.metadata:  # a summary has no latency
                 summed.latencies.append(min(event.latency_ms, _LONGEST_MS))
 
     def _group(self, event: MeteringEvent) -> _Group:
