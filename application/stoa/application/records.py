@@ -2,7 +2,7 @@
 observers told."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 import pydantic_core
@@ -140,15 +140,10 @@ class Recorder:
 
     def _count(self, kind: RefusalKind, calls: int, name: str) -> None:
         self._tally.count(kind, calls, name)
-        for observer in self._refusal_observers:
-            observer.refused(kind.door, kind.status, kind.code, calls)
+        self._tell(lambda observer: observer.refused(kind.door, kind.status, kind.code, calls))
 
     def _tell_summary(self, event: MeteringEvent, name: str) -> None:
-        for observer in self._refusal_observers:
-            try:
-                observer.summarised(event, name)
-            except Exception:  # noqa: BLE001  # as in `tell`
-                _log.exception("an observer failed", extra={"observer": type(observer).__name__})
+        self._tell(lambda observer: observer.summarised(event, name))
 
     def _unmetered(self, reason: MeteringUnavailable) -> MeteringUnavailable:
         """What the caller is told; the reason names the operator's disk and is for the log, now and then."""
@@ -158,6 +153,13 @@ class Recorder:
             _log.error("%d calls were refused because they could not be metered: %s", self._unlogged, reason.message)
             self._unlogged, self._log_again_ns = 0, now_ns + _LOG_EVERY_NS
         return MeteringUnavailable("Usage cannot be recorded at the moment, so calls are refused")
+
+    def _tell(self, tell: Callable[[RefusalObserver], None]) -> None:
+        for observer in self._refusal_observers:
+            try:
+                tell(observer)
+            except Exception:  # noqa: BLE001  # a broken observer must not change a refusal
+                _log.exception("an observer failed", extra={"observer": type(observer).__name__})
 
     def tell(self, invocation: Invocation, outcome: Outcome) -> None:
         for observer in self._observers:

@@ -93,7 +93,6 @@ class RefusalTally:
 
     async def flush(self) -> None:
         """Record all that was counted. What finds no room stays counted and is tried again."""
-        self._tools = {}
         unkept, reason = 0, ""
         for kind in tuple(self._counts):
             count = self._counts.pop(kind)
@@ -105,6 +104,9 @@ class RefusalTally:
                 unkept, reason = unkept + count.calls, full.message
             else:
                 self._told(event, count.name)
+        self._tools = {}
+        for kind in self._counts:
+            self._tools.setdefault(kind.tenant, set()).add(kind.tool)
         if unkept:
             _log.error("%d refused calls are counted and not recorded yet: %s", unkept, reason)
             self._schedule()
