@@ -141,13 +141,14 @@ async def test_refusals_of_a_read_look_like_those_of_a_call(world: World, versio
     await _result(world, version, "resources/read", {"uri": "memo://alpha"})
     limited = await _error(world, version, "resources/read", {"uri": "memo://alpha"})
     assert (limited["code"], limited["data"]["code"]) == (4290, "rate_limited")
+    await world.gateway.flush_refusals()
     names = [(event.tool, event.status.value) for event in world.events]
     assert names == [
-        ("resource:memo://plain", "unauthorized"),
         ("resource:memo://secret", "unauthorized"),
         ("resource:memo://down", "error"),
         ("resource:memo://alpha", "success"),
         ("resource:memo://alpha", "rate_limited"),
+        ("(unknown)", "unauthorized"),
     ]
 
 

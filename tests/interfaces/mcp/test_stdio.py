@@ -321,7 +321,8 @@ async def test_every_message_is_authenticated(world: World) -> None:
         assert (await client.ask(2, "ping"))["error"]["data"]["code"] == "not_authenticated"
         client.token = "alpha-admin"
         assert (await client.ask(3, "ping"))["result"] == {}
-    assert [event.status for event in world.events] == [Status.UNAUTHORIZED]
+    await world.gateway.flush_refusals()
+    assert [(event.status, event.calls) for event in world.events] == [(Status.UNAUTHORIZED, 2)]
 
 
 async def test_a_token_that_expires_ends_what_the_connection_may_do() -> None:

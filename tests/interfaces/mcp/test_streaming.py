@@ -189,6 +189,9 @@ async def test_a_cancelled_notification_does_not_reach_another_callers_request()
 
 
 class _Broken:
+    def refuse_stranger(self, *_: Any) -> None:
+        pass
+
     async def answer(self, _: Any) -> Any:
         raise RuntimeError("s3cr3t")
 
