@@ -42,22 +42,26 @@ class Strangers:
 
     def admit(self, address: str | None, credential: Credential, door: Door) -> None:
         """Raises QuotaExceeded, which is counted, when no more work is done for strangers at this address."""
+        wait_us = self.wait_us(address, credential)
+        if wait_us:
+            refusal = QuotaExceeded("requests without a valid token", wait_us / 1e6)
+            self._recorder.count_strangers(door, Status.RATE_LIMITED, refusal.code)
+            raise refusal
+
+    def wait_us(self, address: str | None, credential: Credential) -> int:
+        """Microseconds until work is done for this request; 0: it may be read, and its token verified, now."""
         if address is None or self._limits is None or self._by_address.is_untouched:
-            return
+            return 0
         now_us = self._clock.monotonic_ns() // 1000
         wait_us = self._by_address.wait_us(address, now_us)
+        if not wait_us or not isinstance(credential, BearerToken):
+            return wait_us
+        if self._is_known(credential.value):
+            return 0
+        wait_us = self._attempts.wait_us(address, now_us)
         if not wait_us:
-            return
-        if isinstance(credential, BearerToken):
-            if self._is_known(credential.value):
-                return
-            wait_us = self._attempts.wait_us(address, now_us)
-            if not wait_us:
-                self._attempts.spend(address, 1, now_us)
-                return
-        refusal = QuotaExceeded("requests without a valid token", wait_us / 1e6)
-        self._recorder.count_strangers(door, Status.RATE_LIMITED, refusal.code)
-        raise refusal
+            self._attempts.spend(address, 1, now_us)
+        return wait_us
 
     def refused(self, address: str | None, door: Door, error: StoaError, calls: int = 1, name: str = "") -> None:
         """Count requests that were refused because their caller could not be authenticated. `calls`: messages in a

@@ -149,3 +149,20 @@ def test_strangers_limits_can_be_set_one_by_one_and_are_off_with_all_limits() ->
     assert Settings.model_validate({"rate_limit_enabled": False}).stranger_limits is None
     with pytest.raises(ValueError, match="address"):
         Settings.model_validate({"stoa_stranger_limits": {"*": {"requestsPerMinute": 5}}})
+
+
+async def test_tokens_at_the_readiness_probe_are_limited_like_others_and_the_probe_is_answered(served: Served) -> None:
+    verified: list[str] = []
+    original = served.identity.verifier.verify
+
+    async def counted(token: str) -> Any:
+        verified.append(token)
+        return await original(token)
+
+    served.gateway.admission._verifier.verify = counted  # type: ignore[method-assign]
+    admin = served.token("cpi-admin")
+    assert (await served.get("/ready", admin)).json()["parts"]["metering"]["detail"]
+    for _ in range(200):
+        assert (await served.get("/ready", "bad")).status == 200
+    assert verified == [admin] + ["bad"] * 60
+    assert (await served.get("/ready", admin)).json()["parts"]["metering"]["detail"]

@@ -130,7 +130,9 @@ class Doors(Provider):
         return build_app(
             mcp=StreamableHttp(engine, view=view, address_of=addresses.of),
             blueprints=[
-                operations_blueprint(probes, prometheus.exposition, version, gateway.admission),
+                operations_blueprint(
+                    probes, prometheus.exposition, version, gateway.admission, gateway.strangers, addresses.of
+                ),
                 metadata_blueprint(None if is_open else resource, identity.issuer),
                 rest_blueprint(gateway, resource, version, usage, addresses.of),
             ],

@@ -5,20 +5,28 @@ findings name tenants, tools, files and URLs: `/ready` shows them to platform ad
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pydantic_core
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
 from stoa.application.admit_caller import AdmitCaller
 from stoa.application.ports.health import Health, HealthProbe
+from stoa.application.strangers import Strangers
 from stoa.domain.errors import StoaError
 from stoa.interfaces.http.rest_exchange import caller_credential
 
 
 def operations_blueprint(
-    probes: Sequence[HealthProbe], metrics: Callable[[], bytes], version: str, admission: AdmitCaller
+    probes: Sequence[HealthProbe],
+    metrics: Callable[[], bytes],
+    version: str,
+    admission: AdmitCaller,
+    strangers: Strangers,
+    address_of: Callable[[Any], str | None] = lambda _: None,
 ) -> Blueprint:
-    """`/health`, `/live`, `/ready`, `/metrics`. `admission` recognises the platform admins."""
+    """`/health`, `/live`, `/ready`, `/metrics`. `admission` recognises the platform admins; `strangers` limits how many
+    tokens are looked at for that."""
     routes = Blueprint("operations", __name__)
 
     @routes.get("/health")
@@ -33,7 +41,7 @@ def operations_blueprint(
     async def ready() -> Response:
         found = {probe.name: probe.health() for probe in probes}
         is_ready = all(health.is_ready for health in found.values())
-        has_details = await _is_platform_admin(admission)
+        has_details = await _is_platform_admin(admission, strangers, address_of(request.scope))
         parts = {name: _part(health, has_details=has_details) for name, health in found.items()}
         return _json({"status": "ready" if is_ready else "not ready", "parts": parts}, 200 if is_ready else 503)
 
@@ -44,14 +52,15 @@ def operations_blueprint(
     return routes
 
 
-async def _is_platform_admin(admission: AdmitCaller) -> bool:
+async def _is_platform_admin(admission: AdmitCaller, strangers: Strangers, address: str | None) -> bool:
     """Never raises: a probe is answered whatever its credential is worth, also while no token can be verified."""
     credential = caller_credential()
-    if credential is None:
+    if credential is None or strangers.wait_us(address, credential):
         return False
     try:
         return (await admission.authenticate(credential)).is_platform_admin
-    except StoaError:
+    except StoaError as refusal:
+        strangers.spend(address, refusal)
         return False
 
 
