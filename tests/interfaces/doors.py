@@ -225,6 +225,7 @@ class World:
                     lambda: b"m 1\n",
                     "1.2.3",
                     self.gateway.admission,
+                    self.gateway.strangers,
                 ),
                 metadata_blueprint(None if anonymous else RESOURCE, None),
                 rest_blueprint(self.gateway, RESOURCE, "1.2.3", SummariseUsage(self.sink)),

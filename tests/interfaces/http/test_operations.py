@@ -71,7 +71,10 @@ class Unreachable(TokenVerifier):
     def issuers(self) -> tuple[str, ...]:
         return ()
 
-    async def verify(self, token: str) -> Principal:
+    def knows(self, token: str) -> bool:
+            return False
+
+        async def verify(self, token: str) -> Principal:
         raise IdentityUnavailable("The identity provider does not answer")
 
 
