@@ -72,9 +72,9 @@ class Unreachable(TokenVerifier):
         return ()
 
     def knows(self, token: str) -> bool:
-            return False
+        return False
 
-        async def verify(self, token: str) -> Principal:
+    async def verify(self, token: str) -> Principal:
         raise IdentityUnavailable("The identity provider does not answer")
 
 
