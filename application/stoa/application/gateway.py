@@ -37,6 +37,7 @@ from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.memory.tool_source import InMemoryToolSource
+from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.invocation_observer import InvocationObserver
@@ -80,7 +81,8 @@ F = TypeVar("F", bound=Function)
 class Gateway:
     """Wires the use cases. The doors reach them as attributes; embedding programs use the methods.
 
-    `client_requests`: what calls may ask their clients, whatever `policy` allows.
+    `client_requests`: what calls may ask their clients, whatever `policy` allows. `executor`: where manifests and API
+    descriptions are understood; it is not closed here.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Gateway:
         sources: Sequence[ToolSource] = (),
         specs: SpecSource | None = None,
         converters: Mapping[str, SpecConverter] | None = None,
+        executor: BoundedExecutor | None = None,
         upstream_tokens: UpstreamTokens | None = None,
         observers: Sequence[InvocationObserver] = (),
         clock: Clock | None = None,
@@ -123,6 +126,7 @@ class Gateway:
             specs=specs or InMemorySpecSource(),
             converters=self._converters,
             registry=self.registry,
+            executor=executor,
             clock=clock,
         )
         ids = ids or UuidFactory()

@@ -7,28 +7,33 @@ tools along. The new catalogue replaces the old one in one step.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import PurePath
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import pydantic_core
 
-from stoa.application.manifests import ToolSetManifest, parse_manifest
+from stoa.application.manifests import ToolSetManifest
+from stoa.application.memory.bounded_executor import InThreadExecutor
+from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.spec import SpecConverter, SpecDocument, SpecSource
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.application.tool_registry import ToolRegistry
-from stoa.domain.binding import StaticBinding, StaticResource
+from stoa.application.understand_manifest import converted, understood
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.finding import Finding, Severity, error, warning
 from stoa.domain.operation import Operation
-from stoa.domain.resource import Resource
+from stoa.domain.tool import Tool
 
 _log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 RETRY_SECONDS = 30.0
 """A description that could not be fetched is tried again this soon."""
@@ -45,6 +50,8 @@ class _Loaded:
     """When its description is fetched again; None: whenever the catalogue is refreshed."""
     outage: tuple[Finding, ...] = ()
     """Why it could not be fetched again the last time."""
+    manifest: ToolSetManifest | None = None
+    """Of a tool set whose description is elsewhere, and may change without it."""
     digest: str = ""
     """SHA-256 of the description it was converted from; an unchanged one is not converted again."""
 
@@ -53,8 +60,21 @@ class _Loaded:
         return replace(self, refresh_at_ns=max(self.refresh_at_ns or 0, now_ns + int(RETRY_SECONDS * 1e9)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """What was wrong with a manifest, and with its description where `digest` names one: to look at the same again may
+    take all that the executor allows, and other manifests wait."""
+
+    document: ManifestDocument
+    digest: str
+    reason: str
+
+
 class RefreshCatalogue(HealthProbe):
-    """Reads every source and makes the result the catalogue. `findings` tells what is wrong at present."""
+    """Reads every source and makes the result the catalogue. `findings` tells what is wrong at present.
+
+    Manifests are understood, and descriptions converted, by `executor`.
+    """
 
     name = "catalogue"
 
@@ -66,13 +86,16 @@ class RefreshCatalogue(HealthProbe):
         converters: Mapping[str, SpecConverter],
         registry: ToolRegistry,
         clock: Clock,
+        executor: BoundedExecutor | None = None,
     ) -> None:
         self._sources = tuple(sources)
         self._specs = specs
         self._converters = converters
         self._registry = registry
+        self._executor = executor or InThreadExecutor()
         self._clock = clock
         self._good: dict[str, _Loaded] = {}
+        self._refused: dict[str, _Refused] = {}
         self._registered: list[Operation] = []
         self._is_loaded = False
         self._retry_soon = False
@@ -85,27 +108,40 @@ class RefreshCatalogue(HealthProbe):
             return await self._refresh()
 
     async def _refresh(self) -> tuple[Finding, ...]:
-        files: dict[str, list[ManifestDocument]] = {}
-        for source in self._sources:
-            for document in await source.read():
-                files.setdefault(_file_of(document.origin), []).append(document)
+        self._retry_soon = False
+        try:
+            files = await self._files()
+        except Unavailable as failure:
+            self._retry_soon = True
+            return self._told([error("catalogue", f"{failure.message}; trying again in {RETRY_SECONDS:g} s")])
         good: dict[str, _Loaded] = {}
         findings: list[Finding] = []
-        self._retry_soon = False
+        before: dict[str, dict[str, _Loaded]] = {}
+        for origin, known in self._good.items():
+            before.setdefault(_file_of(origin), {})[origin] = known
         for file, documents in files.items():
             loaded, problems = await self._load_file(documents, findings)
-            if problems and (previous := self._previous(file)):
+            if problems and (previous := self._put_off(before.get(file, {}))):
                 good.update(previous)
                 problems.append(warning(file, "the last good version stays in use"))
             else:
                 good.update(loaded)
             findings += problems
         self._good = good
+        present = {document.origin for documents in files.values() for document in documents}
+        self._refused = {origin: refused for origin, refused in self._refused.items() if origin in present}
         findings += [finding for loaded in good.values() for finding in (*loaded.findings, *loaded.outage)]
         findings += await self._publish_in_background()
-        self._report(findings)
-        self.findings, self._is_loaded = tuple(findings), True
-        return self.findings
+        self._is_loaded = True
+        return self._told(findings)
+
+    async def _files(self) -> dict[str, list[ManifestDocument]]:
+        """All documents, by the file they stand in. Raises Unavailable."""
+        files: dict[str, list[ManifestDocument]] = {}
+        for source in self._sources:
+            for document in await source.read():
+                files.setdefault(_file_of(document.origin), []).append(document)
+        return files
 
     def register(self, operations: Iterable[Operation]) -> list[Finding]:
         """Add tools, resources and prompts that the embedding program made itself; they stay until the process ends."""
@@ -150,12 +186,11 @@ class RefreshCatalogue(HealthProbe):
         detail = f"{len(self._registry.catalogue.tools)} tools from {len(self._good)} manifests"
         return Health(True, detail, tuple(map(str, self.findings)))
 
-    def _previous(self, file: str) -> dict[str, _Loaded]:
+    def _put_off(self, previous: Mapping[str, _Loaded]) -> dict[str, _Loaded]:
         now = self._clock.monotonic_ns()
         return {
             origin: loaded if loaded.refresh_at_ns is None else loaded.put_off(now)
-            for origin, loaded in self._good.items()
-            if _file_of(origin) == file
+            for origin, loaded in previous.items()
         }
 
     async def _load_file(
@@ -184,37 +219,65 @@ class RefreshCatalogue(HealthProbe):
         return loaded, problems
 
     async def _load(self, document: ManifestDocument) -> _Loaded:
-        manifest = parse_manifest(document.content or {})
-        if not isinstance(manifest, ToolSetManifest):
-            return _Loaded(document, (manifest.to_operation(),), (), None)
+        known = self._good.get(document.origin)
+        if known is not None and known.document != document:
+            known = None
+        if known is not None and known.manifest is None:
+            return known
+        now = self._clock.monotonic_ns()
+        if known is not None and known.refresh_at_ns is not None and now < known.refresh_at_ns:
+            return known
+        manifest = None if known is None else known.manifest
+        if manifest is None:
+            (asked,) = await self._run(document, "", understood, document.content or {})
+            if isinstance(asked, Operation):
+                return _Loaded(document, (asked,), (), None)
+            manifest = asked
         if not manifest.spec.enabled:
             return _Loaded(document, (), (), None)
-        known = self._good.get(document.origin)
-        now = self._clock.monotonic_ns()
-        if known and known.document == document and known.refresh_at_ns is not None and now < known.refresh_at_ns:
-            return known
+        return await self._load_set(document, manifest, known)
+
+    async def _load_set(self, document: ManifestDocument, manifest: ToolSetManifest, known: _Loaded | None) -> _Loaded:
         converter = self._converters.get("openAPI")
         if converter is None:
             raise InvalidInput("spec.openAPISpec: this gateway was made without a converter for OpenAPI documents")
         source = manifest.spec.open_api_spec
+        now = self._clock.monotonic_ns()
         description = await self._describe(manifest, document)
         is_remote = source.url is not None and bool(urlsplit(source.url).scheme)
         due = now + int(source.refresh_interval * 1e9) if is_remote else None
-        digest = hashlib.sha256(
-            f"{description.location}\n{description.text}".encode("utf-8", "surrogatepass")
-        ).hexdigest()
-        if known and known.document == document and known.digest == digest:
+        digest = await asyncio.to_thread(_digest_of, description)
+        if known is not None and known.digest == digest:
             return replace(known, refresh_at_ns=due, outage=())
-        # In a thread: a large description takes seconds, and calls go on meanwhile.
-        conversion = await asyncio.to_thread(converter.convert, description, manifest.conversion_options())
-        operations = (*conversion.tools, _api_document(manifest, description.text))
-        findings = conversion.findings
-        if not conversion.tools and not any(finding.severity is Severity.ERROR for finding in findings):
+        parts = await self._run(document, digest, converted, converter, description, manifest)
+        operations = tuple(part for part in parts if isinstance(part, Operation))
+        findings = tuple(part for part in parts if isinstance(part, Finding))
+        has_tools = any(isinstance(one, Tool) for one in operations)
+        if not has_tools and not any(finding.severity is Severity.ERROR for finding in findings):
             unfit = (
                 "no operation of the API description fits, so there are no tools; check methods, tags and pathPrefix"
             )
             findings = (*findings, warning(f"{document.origin}: spec.selector", unfit))
-        return _Loaded(document, operations, findings, due, digest=digest)
+        elsewhere = None if source.url is None else manifest
+        return _Loaded(document, operations, findings, due, manifest=elsewhere, digest=digest)
+
+    async def _run(
+        self,
+        document: ManifestDocument,
+        digest: str,
+        function: Callable[P, Iterable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> list[T]:
+        """As the executor does; what it refused once is not tried again."""
+        refused = self._refused.get(document.origin)
+        if refused is not None and refused.digest == digest and refused.document == document:
+            raise InvalidInput(refused.reason)
+        try:
+            return await self._executor.run(function, *args, **kwargs)
+        except InvalidInput as problem:
+            self._refused[document.origin] = _Refused(document, digest, problem.message)
+            raise
 
     async def _describe(self, manifest: ToolSetManifest, document: ManifestDocument) -> SpecDocument:
         source = manifest.spec.open_api_spec
@@ -231,29 +294,20 @@ class RefreshCatalogue(HealthProbe):
         waits = [max(0.0, (moment - self._clock.monotonic_ns()) / 1e9) for moment in due]
         return min([*waits, RETRY_SECONDS] if self._retry_soon else waits, default=None)
 
-    def _report(self, findings: Sequence[Finding]) -> None:
+    def _told(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+        """Makes them the present findings, and logs those that are new."""
+        before = {(one.severity, one.where, one.message) for one in self.findings}
         for finding in findings:
-            if finding not in self.findings:
+            if (finding.severity, finding.where, finding.message) not in before:
                 level = logging.ERROR if finding.severity is Severity.ERROR else logging.WARNING
                 _log.log(level, "catalogue: %s: %s", finding.where, finding.message)
+        self.findings = tuple(findings)
+        return self.findings
 
 
-def _api_document(manifest: ToolSetManifest, text: str) -> Resource:
-    """The description itself, as it was fetched, for whoever wants to know more than the tools tell."""
-    name = manifest.metadata.name
-    text = text.encode("utf-8", "replace").decode()
-    uri = f"stoa://apis/{name}"
-    media_type = "application/json" if text.lstrip()[:1] in {"{", "["} else "application/yaml"
-    return Resource(
-        name=uri,
-        label=name,
-        tenant=manifest.tenant,
-        title=manifest.spec.display_name,
-        description=manifest.spec.description or f"The description of the API behind the tools of {name}.",
-        mime_type=media_type,
-        size=len(text.encode()),
-        binding=StaticBinding(contents=(StaticResource(uri=uri, mime_type=media_type, text=text),)),
-    )
+def _digest_of(description: SpecDocument) -> str:
+    text = f"{description.location}\n{description.text}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _file_of(origin: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.infrastructure.openapi.documents import api, convert, messages, only_tool, operation, properties, swagger
 
 from stoa.domain.errors import InvalidInput
-from stoa.infrastructure.openapi.yaml_text import YamlProblem, parse_yaml
+from stoa.infrastructure.documents import DocumentProblem, parse_yaml
 
 HEAD = "openapi: 3.0.0\ninfo: {title: T, version: '1'}\nservers: [{url: https://a.example}]\n"
 
@@ -85,18 +85,18 @@ def test_yaml_anchors_and_merge_keys_are_followed():
 def test_an_alias_bomb_is_refused():
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
-    with pytest.raises(YamlProblem, match="aliases expand"):
+    with pytest.raises(DocumentProblem, match="aliases expand"):
         parse_yaml("\n".join(lines))
 
 
 def test_a_value_that_contains_itself_is_refused():
-    with pytest.raises(YamlProblem, match="alias"):
+    with pytest.raises(DocumentProblem, match="alias"):
         parse_yaml("a: &a [*a]\n")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "a: " + "[" * 300 + "]" * 300, "- " * 5_000])
 def test_bottomless_nesting_is_refused(text):
-    with pytest.raises(YamlProblem):
+    with pytest.raises(DocumentProblem):
         parse_yaml(text)
 
 

@@ -4,6 +4,7 @@ Each docstring states the laws that every adapter keeps; `tests/contracts` holds
 in-memory adapters live in `stoa.application.memory` and are part of the product.
 """
 
+from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.budget_ledger import BudgetLedger, BudgetVerdict
 from stoa.application.ports.budget_watcher import BudgetWatcher
 from stoa.application.ports.client_channel import ClientChannel
@@ -30,6 +31,7 @@ from stoa.application.ports.upstream_access import UpstreamAccess
 __all__ = [
     "BackendCall",
     "Batch",
+    "BoundedExecutor",
     "BudgetLedger",
     "BudgetVerdict",
     "BudgetWatcher",

@@ -1,18 +1,19 @@
 """Manifests from YAML and JSON files, one or many documents a file, in folder trees, watched for changes."""
 
+import asyncio
+import hashlib
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import pydantic_core
-import yaml
 from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
 
+from stoa.application.memory.bounded_executor import InThreadExecutor
+from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.errors import InvalidInput
-from stoa.domain.json_value import is_object
-from stoa.infrastructure.manifest_files.parsing import SIZE_LIMIT, load_all, reason
+from stoa.infrastructure.manifest_files.reading import SIZE_LIMIT, contents_of
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _API_DESCRIPTION = re.compile(rb"""^\s*[{,]?\s*["']?(openapi|swagger)["']?\s*:""", re.MULTILINE)
@@ -21,11 +22,23 @@ _MANIFEST = re.compile(rb"""["']?apiVersion["']?\s*:\s*["']?gostoa\.dev/""")
 _CHECK_MILLISECONDS = 500
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a file of this digest (SHA-256) holds."""
+
+    digest: bytes
+    documents: tuple[ManifestDocument, ...]
+
+
 class FileToolSource(ToolSource):
     """`paths`: files, and folders whose `.yaml`, `.yml` and `.json` files are manifests. API descriptions may stand
-    beside the manifests that refer to them; hidden files and folders are left alone."""
+    beside the manifests that refer to them; hidden files and folders are left alone.
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    Files are parsed by `executor`, one by one, and again only when their bytes changed. A large inline API description
+    is handed over as JSON text.
+    """
+
+    def __init__(self, paths: Sequence[Path], executor: BoundedExecutor | None = None) -> None:
         """Raises InvalidInput for a path that does not exist."""
         missing = [str(path) for path in paths if not path.exists()]
         if missing:
@@ -35,22 +48,56 @@ class FileToolSource(ToolSource):
         self._paths = tuple(paths)
         self._single_files = tuple(path for path in paths if path.is_file())
         self._seen: dict[Path, tuple[int, int]] = {}
+        self._executor = executor or InThreadExecutor()
+        self._readings: dict[Path, _Reading] = {}
 
     async def read(self) -> Sequence[ManifestDocument]:
-        self._seen = self._stamps(self._paths)
-        return [document for path in sorted(self._seen) for document in _documents(path)]
+        self._seen = await asyncio.to_thread(self._stamps, self._paths)
+        readings: dict[Path, _Reading] = {}
+        for path in sorted(self._seen):
+            readings[path] = await self._reading(path, self._readings.get(path))
+        self._readings = readings
+        return [document for reading in readings.values() for document in reading.documents]
+
+    async def _reading(self, path: Path, known: _Reading | None) -> _Reading:
+        origin = str(path)
+        text = await asyncio.to_thread(_text_of, path)
+        if isinstance(text, str):
+            return _Reading(b"", (ManifestDocument(origin, None, text),))
+        if not text:
+            return _Reading(b"", ())
+        digest = await asyncio.to_thread(_digest_of, text)
+        if known is not None and known.digest == digest:
+            return known
+        try:
+            contents = await self._executor.run(contents_of, text, is_json=path.suffix.lower() == ".json")
+        except InvalidInput as refused:
+            return _Reading(digest, (ManifestDocument(origin, None, refused.message),))
+        base = str(path.parent)
+        documents = (
+            ManifestDocument(f"{origin}#{number}", None, content)
+            if isinstance(content, str)
+            else ManifestDocument(f"{origin}#{number}", content, base_directory=base)
+            for number, content in enumerate(contents, 1)
+        )
+        return _Reading(digest, tuple(documents))
 
     async def changes(self) -> AsyncIterator[None]:
         # The first tick compares with what was read last: a change made before the watch began is not missed.
         is_first = True
         async for changes in awatch(*self._paths, yield_on_timeout=True, rust_timeout=_CHECK_MILLISECONDS):
-            if changes or (self._stamps(self._paths) != self._seen if is_first else self._has_replaced_file()):
+            has_changed = bool(changes)
+            if not has_changed:
+                has_changed = await asyncio.to_thread(self._has_changed, is_first=is_first)
+            if has_changed:
                 yield
             is_first = False
 
-    def _has_replaced_file(self) -> bool:
+    def _has_changed(self, *, is_first: bool) -> bool:
         """A file that is watched by itself is lost to the watch when an editor renames another over it, so such files
-        are also looked at."""
+        are looked at each time."""
+        if is_first:
+            return self._stamps(self._paths) != self._seen
         seen = {path: self._seen[path] for path in self._single_files if path in self._seen}
         return self._stamps(self._single_files) != seen
 
@@ -76,31 +123,18 @@ def _files(roots: Sequence[Path]) -> Iterator[Path]:
                 yield path
 
 
-def _documents(path: Path) -> list[ManifestDocument]:
-    origin = str(path)
+def _text_of(path: Path) -> bytes | str:
+    """The bytes of a manifest file, none of an API description; as `str`, why they cannot be had."""
     try:
         with path.open("rb") as file:
             head = file.read(4096)
             if _API_DESCRIPTION.search(head) and not _MANIFEST.search(head):
-                return []
+                return b""
             text = head + file.read(SIZE_LIMIT)
-        if len(text) > SIZE_LIMIT:
-            return [ManifestDocument(origin, None, f"larger than {SIZE_LIMIT} bytes")]
-        contents = _parse(path, text)
     except OSError as caught:
-        return [ManifestDocument(origin, None, f"cannot be read: {caught.strerror}")]
-    except (yaml.YAMLError, ValueError, RecursionError) as caught:
-        return [ManifestDocument(origin, None, reason(caught))]
-    return [
-        ManifestDocument(f"{origin}#{number}", content, base_directory=str(path.parent))
-        if is_object(content)
-        else ManifestDocument(f"{origin}#{number}", None, "expected a mapping with apiVersion, kind, metadata and spec")
-        for number, content in enumerate(contents, 1)
-    ]
+        return f"cannot be read: {caught.strerror}"
+    return f"larger than {SIZE_LIMIT} bytes" if len(text) > SIZE_LIMIT else text
 
 
-def _parse(path: Path, text: bytes) -> list[Any]:
-    """Raises yaml.YAMLError or ValueError."""
-    if path.suffix.lower() == ".json":
-        return [pydantic_core.from_json(text, allow_inf_nan=False)]
-    return load_all(text)
+def _digest_of(text: bytes) -> bytes:
+    return hashlib.sha256(text).digest()

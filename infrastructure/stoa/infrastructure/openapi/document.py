@@ -4,16 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import pydantic_core
-
 from stoa.application.ports import SpecDocument
 from stoa.domain.errors import InvalidInput
 from stoa.domain.json_value import JsonObject, is_object
-from stoa.infrastructure.openapi.yaml_text import YamlProblem, parse_yaml
-
-_FLOW_YAML_LIMIT = 256 * 1024
-"""Text that opens with a brace but is no JSON is tried as YAML up to this size: large ones must not cost twice."""
-_POSITION = re.compile(r"^(?P<reason>.*) at line (?P<line>\d+) column \d+$", re.DOTALL)
+from stoa.infrastructure.documents import DocumentProblem, read_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,33 +47,11 @@ def read_document(document: SpecDocument) -> ApiDocument:
 
 
 def _parse(document: SpecDocument) -> Any:
-    text = document.text.removeprefix("\ufeff")
-    looks_like_json = text.lstrip()[:1] in {"{", "["}
-    if not looks_like_json:
-        return _parse_yaml(document.location, text)
     try:
-        return pydantic_core.from_json(text.encode(), allow_inf_nan=False)
-    except ValueError as failure:
-        if len(text) <= _FLOW_YAML_LIMIT:
-            try:
-                return parse_yaml(text)
-            except YamlProblem:
-                pass  # the JSON parser's complaint is the one that helps
-        raise InvalidInput(_json_problem(document.location, str(failure))) from failure
-
-
-def _parse_yaml(location: str, text: str) -> Any:
-    try:
-        return parse_yaml(text)
-    except YamlProblem as problem:
-        raise InvalidInput(f"{location}: line {problem.line}: not readable as YAML: {problem.reason}") from problem
-
-
-def _json_problem(location: str, message: str) -> str:
-    position = _POSITION.match(message)
-    if position is None:
-        return f"{location}: line 1: not readable as JSON"
-    return f"{location}: line {position['line']}: not readable as JSON: {position['reason']}"
+        return read_value(document.text)
+    except DocumentProblem as problem:
+        where = f"{document.location}: line {problem.line}"
+        raise InvalidInput(f"{where}: not readable as {problem.language}: {problem.reason}") from problem
 
 
 def _version(location: str, root: JsonObject) -> tuple[int, int]:

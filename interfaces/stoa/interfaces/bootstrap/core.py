@@ -13,6 +13,7 @@ from stoa.application.budgets import Budgets
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
+from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.policy_engine import PolicyEngine
@@ -35,15 +36,17 @@ from stoa.infrastructure.rest import RestBackend
 from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
 from stoa.infrastructure.task_files import FileTaskStore
 from stoa.infrastructure.upstream_tokens import HttpTokenEndpoint
+from stoa.infrastructure.worker_process import ProcessExecutor
 from stoa.interfaces.bootstrap.parts import Identity, Metering, Shared, Sharing, Version
 from stoa.interfaces.settings import Settings
 
 ANONYMOUS = Principal.of("anonymous", roles=["viewer"])
 
 
-def catalogue_sources(settings: Settings) -> list[ToolSource]:
+def catalogue_sources(settings: Settings, executor: BoundedExecutor | None = None) -> list[ToolSource]:
     """Raises InvalidInput for a file or folder that does not exist."""
-    return [FileToolSource([Path(path) for path in settings.catalogue_path])] if settings.catalogue_path else []
+    paths = [Path(path) for path in settings.catalogue_path]
+    return [FileToolSource(paths, executor)] if paths else []
 
 
 class Core(Provider):
@@ -112,8 +115,14 @@ class Core(Provider):
         return UpstreamTokens(endpoint, credentials, clock, issuers=identity.verifier.issuers)
 
     @provide
-    def sources(self, settings: Settings) -> list[ToolSource]:
-        return catalogue_sources(settings)
+    async def executor(self) -> AsyncIterator[BoundedExecutor]:
+        executor = ProcessExecutor()
+        yield executor
+        await executor.close()
+
+    @provide
+    def sources(self, settings: Settings, executor: BoundedExecutor) -> list[ToolSource]:
+        return catalogue_sources(settings, executor)
 
     @provide
     def specs(self, rules: OutboundRules) -> SpecSource:
@@ -137,6 +146,7 @@ class Core(Provider):
         sources: list[ToolSource],
         specs: SpecSource,
         converters: dict[str, SpecConverter],
+        executor: BoundedExecutor,
         upstream_tokens: UpstreamTokens,
         prices: PriceList,
         budgets: Budgets,
@@ -155,6 +165,7 @@ class Core(Provider):
             sources=sources,
             specs=specs,
             converters=converters,
+            executor=executor,
             upstream_tokens=upstream_tokens,
             observers=[prometheus, audit],
             prices=prices,

@@ -1,0 +1,7 @@
+"""The one bounded reader of YAML and JSON that others wrote, for every adapter family that reads such documents."""
+
+from stoa.infrastructure.documents.problem import DocumentProblem
+from stoa.infrastructure.documents.text import read_json, read_value, read_values
+from stoa.infrastructure.documents.yaml_text import parse_yaml, parse_yaml_all
+
+__all__ = ["DocumentProblem", "parse_yaml", "parse_yaml_all", "read_json", "read_value", "read_values"]
