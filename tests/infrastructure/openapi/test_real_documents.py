@@ -8,8 +8,8 @@ import pytest
 from tests.infrastructure.openapi.laws import assert_all_accounted_for, assert_sound, count_operations
 
 from stoa.application.ports import ConversionOptions, SpecDocument
+from stoa.infrastructure.documents import parse_yaml
 from stoa.infrastructure.openapi import OpenApiConverter
-from stoa.infrastructure.openapi.yaml_text import parse_yaml
 
 SPECS = Path(__file__).parents[4] / "shared" / "specs" / "openapi"
 DOCUMENTS = sorted(
