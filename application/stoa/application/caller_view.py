@@ -1,5 +1,6 @@
 """What a caller sees: of the catalogue's view of its tenant, what the policy lets it use."""
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Callable
 from itertools import islice
@@ -11,6 +12,9 @@ from stoa.domain.catalogue import Catalogue
 from stoa.domain.identity import Principal
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Door
+
+_AT_ONCE = 512
+"""Operations that the policy looks at in one go."""
 
 O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
 
@@ -28,8 +32,13 @@ class CallerView:
     async def all(self, kind: type[O], principal: Principal, door: Door, matches: Callable[[O], bool]) -> list[O]:
         """What the caller sees and `matches`, sorted by name."""
         view = self._catalogue().view(principal.tenant, kind.kind)
-        candidates = [one for one in view if isinstance(one, kind) and matches(one)]
-        return list(await self._policy.visible(principal, candidates, door))
+        candidates = (one for one in view if isinstance(one, kind) and matches(one))
+        found: list[O] = []
+        while some := list(islice(candidates, _AT_ONCE)):
+            found += await self._policy.visible(principal, some, door)
+            if len(some) == _AT_ONCE:
+                await asyncio.sleep(0)  # a catalogue of 40,000 takes 0.2 s in all, and calls go on meanwhile
+        return found
 
     async def first(
         self, kind: type[O], principal: Principal, door: Door, matches: Callable[[O], bool], *, after: str, most: int
@@ -38,7 +47,8 @@ class CallerView:
         large catalogue a page costs what is on it."""
         view = self._catalogue().view(principal.tenant, kind.kind)
         begin = bisect_right(view, after, key=attrgetter("name"))
-        candidates = (one for one in islice(view, begin, None) if isinstance(one, kind) and matches(one))
+        rest = (view[position] for position in range(begin, len(view)))  # islice would walk to where it begins
+        candidates = (one for one in rest if isinstance(one, kind) and matches(one))
         found: list[O] = []
         while len(found) < most and (some := list(islice(candidates, most))):
             found += await self._policy.visible(principal, some, door)

@@ -32,12 +32,17 @@ class Catalogue:
     and says so, whatever the order in which they arrive.
     """
 
-    __slots__ = ("_by_key", "_owners", "_views")
+    __slots__ = ("_by_key", "_owned", "_templates", "_tools", "_views")
 
     def __init__(self, operations: Mapping[OperationKey, Operation]) -> None:
         self._by_key = MappingProxyType(dict(operations))
-        self._owners = frozenset(key.tenant for key in operations)
+        self._owned: dict[TenantId | None, list[Operation]] = {}
+        """By owner, so that no view looks at what belongs to other tenants."""
+        for key, one in operations.items():
+            self._owned.setdefault(key.tenant, []).append(one)
         self._views: dict[TenantId | None, dict[Kind, tuple[Operation, ...]]] = {}
+        self._templates: dict[TenantId | None, tuple[Resource, ...]] = {}
+        self._tools: Mapping[OperationKey, Tool] | None = None
 
     @classmethod
     def build(cls, operations: Iterable[Operation]) -> "tuple[Catalogue, list[Finding]]":
@@ -75,7 +80,9 @@ class Catalogue:
     @property
     def tools(self) -> Mapping[OperationKey, Tool]:
         """The tools alone."""
-        return {key: one for key, one in self._by_key.items() if isinstance(one, Tool)}
+        if self._tools is None:
+            self._tools = MappingProxyType({key: one for key, one in self._by_key.items() if isinstance(one, Tool)})
+        return self._tools
 
     def find(self, tenant: TenantId | None, name: str, kind: Kind = "tool") -> Operation | None:
         """What has this very name in the tenant's view. Something invisible costs the same look-ups as nothing."""
@@ -88,19 +95,28 @@ class Catalogue:
         found = self.find(tenant, uri, "resource")
         if isinstance(found, Resource) and not found.is_template:
             return found
-        templates = (one for one in self.view(tenant, "resource") if isinstance(one, Resource) and one.is_template)
-        matching = (one for one in templates if one.match(uri) is not None)
+        matching = (one for one in self._templates_of(tenant) if one.match(uri) is not None)
         return min(matching, key=lambda one: one.tenant is not None, default=None)
+
+    def _templates_of(self, tenant: TenantId | None) -> tuple[Resource, ...]:
+        if tenant not in self._owned:
+            tenant = None
+        templates = self._templates.get(tenant)
+        if templates is None:
+            resources = self.view(tenant, "resource")
+            templates = tuple(one for one in resources if isinstance(one, Resource) and one.is_template)
+            self._templates[tenant] = templates
+        return templates
 
     def view(self, tenant: TenantId | None, kind: Kind = "tool") -> tuple[Operation, ...]:
         """Everything of this kind that the tenant sees, sorted by name."""
-        if tenant not in self._owners:
+        if tenant not in self._owned:
             tenant = None  # sees what everybody sees: names of strangers must not pile up
         views = self._views.get(tenant)
         if views is None:
-            visible = sorted(
-                (one for key, one in self._by_key.items() if key.tenant in {None, tenant}), key=lambda one: one.name
-            )
+            common = self._owned.get(None, ())
+            own = () if tenant is None else self._owned[tenant]
+            visible = sorted([*common, *own], key=lambda one: one.name)
             views = self._views[tenant] = {each: tuple(one for one in visible if one.kind == each) for each in _KINDS}
         return views[kind]
 
@@ -114,7 +130,8 @@ class Catalogue:
         )
 
     def apply(self, diff: CatalogueDiff) -> "Catalogue":
-        operations = {key: one for key, one in self._by_key.items() if key not in set(diff.removed)}
+        removed = set(diff.removed)
+        operations = {key: one for key, one in self._by_key.items() if key not in removed}
         operations.update({one.key: one for one in (*diff.changed, *diff.added)})
         return Catalogue(operations)
 

@@ -7,7 +7,7 @@ take all tools of a server with it; hence the small alphabet and the limit of 48
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 NAME_LIMIT = 48
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_-]+")
@@ -37,26 +37,42 @@ def unique(names: Sequence[str]) -> list[str]:
 
     A name that stands in the list already is never made, and no name grows beyond the limit.
     """
-    taken, used = set(names), set[str]()
+    numbered, used = NumberedNames(NAME_LIMIT, names), set[str]()
     result: list[str] = []
     for name in names:
-        chosen = name
-        if name in used:
-            chosen = _numbered(name, taken)
-            taken.add(chosen)
-        used.add(chosen)
-        result.append(chosen)
+        result.append(numbered.next(name) if name in used else name)
+        used.add(name)
     return result
 
 
-def _numbered(name: str, taken: set[str]) -> str:
-    number = 2
-    while True:
-        ending = f"_{number}"
-        candidate = f"{name[: NAME_LIMIT - len(ending)]}{ending}"
-        if candidate not in taken:
-            return candidate
-        number += 1
+class NumberedNames:
+    """Names with the lowest number from 2 on that is free, `ant_2`, `ant_3`, no longer than a limit. It counts on where
+    it found the last one: any number of equal names takes one look at each number."""
+
+    def __init__(self, limit: int, taken: Iterable[str] = ()) -> None:
+        self._limit = limit
+        self._taken = set(taken)
+        self._next: dict[tuple[str, int], int] = {}
+        """By what stands before the number, and how many digits that has."""
+
+    def take(self, name: str) -> bool:
+        """Use a name as it is; False: it is taken."""
+        is_free = name not in self._taken
+        self._taken.add(name)
+        return is_free
+
+    def next(self, name: str) -> str:
+        digits = 1
+        while True:
+            stem = name[: self._limit - digits - 1]
+            number = self._next.get((stem, digits), max(2, 10 ** (digits - 1)))
+            while number < 10**digits and f"{stem}_{number}" in self._taken:
+                number += 1
+            self._next[stem, digits] = number + 1
+            if number < 10**digits:
+                self._taken.add(f"{stem}_{number}")
+                return f"{stem}_{number}"
+            digits += 1
 
 
 def _legal(text: str) -> str:

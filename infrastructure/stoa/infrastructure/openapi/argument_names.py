@@ -6,7 +6,7 @@ appended (`id_query`), body members `body_` before; the binding keeps the names 
 
 import re
 
-from stoa.domain.naming import shortened
+from stoa.domain.naming import NumberedNames, shortened
 
 NAME_LIMIT = 64
 _LEGAL = re.compile(r"^[A-Za-z0-9_.-]{1,64}\Z")
@@ -15,7 +15,7 @@ _ILLEGAL = re.compile(r"[^A-Za-z0-9_.-]+")
 
 class ArgumentNames:
     def __init__(self) -> None:
-        self._taken: set[str] = set()
+        self._names = NumberedNames(NAME_LIMIT)
 
     def of_parameters(self, parameters: list[tuple[str, str]]) -> list[str]:
         """Keys for (name, place) pairs, in their order."""
@@ -33,9 +33,8 @@ class ArgumentNames:
         """Legal names first, so that no rewritten one takes the place of one that could stay."""
         chosen: dict[int, str] = {}
         for position, (name, _) in enumerate(wanted):
-            if _LEGAL.match(name) and name not in self._taken:
+            if _LEGAL.match(name) and self._names.take(name):
                 chosen[position] = name
-                self._taken.add(name)
         for position, (name, other) in enumerate(wanted):
             if position not in chosen:
                 chosen[position] = self._free([name, other])
@@ -43,13 +42,8 @@ class ArgumentNames:
 
     def _free(self, candidates: list[str]) -> str:
         legal = [legal_key(candidate) for candidate in candidates]
-        name = next((candidate for candidate in legal if candidate not in self._taken), None)
-        number = 2
-        while name is None or name in self._taken:
-            name = f"{legal[-1][: NAME_LIMIT - 4]}_{number}"
-            number += 1
-        self._taken.add(name)
-        return name
+        name = next((candidate for candidate in legal if self._names.take(candidate)), None)
+        return self._names.next(legal[-1][: NAME_LIMIT - 4]) if name is None else name
 
 
 def legal_key(name: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoa.domain.json_value import JsonObject, is_object
-from stoa.domain.naming import shortened
+from stoa.domain.naming import NumberedNames, shortened
 from stoa.infrastructure.openapi.schema import ANNOTATIONS, Node, Reference, SchemaNormaliser
 from stoa.infrastructure.openapi.text import cut
 from stoa.infrastructure.openapi.values import is_list
@@ -65,7 +65,7 @@ class Bundler:
         self._normaliser = normaliser
         self._facts: dict[str, _Facts] = {}
         self._names: dict[str, str] = {}
-        self._pointers: dict[str, str] = {}
+        self._numbered = NumberedNames(64)
         self._written_out = _Writer(self, self.is_recursive)
         self._referring = _Writer(self, lambda pointer: not self._is_leaf(pointer), is_brief=True)
 
@@ -125,12 +125,9 @@ class Bundler:
         if name is None:
             own = _ILLEGAL.sub("_", pointer.rpartition("/")[2]) or "Schema"
             name = own if len(own) <= 64 else shortened(own, pointer, 64)
-            number = 2
-            while name in self._pointers:
-                name = f"{own[:56]}_{number}"
-                number += 1
+            if not self._numbered.take(name):
+                name = self._numbered.next(own[:56])
             self._names[pointer] = name
-            self._pointers[name] = pointer
         return name
 
     def _reachable(self, start: Iterable[str]) -> list[str]:
@@ -165,6 +162,7 @@ class Bundler:
         order: dict[str, int] = {start: 0}
         low: dict[str, int] = {start: 0}
         open_ones: list[str] = [start]
+        positions: dict[str, int] = {start: 0}
         is_open: set[str] = {start}
         work: list[tuple[str, Iterator[str]]] = [(start, iter(self._read(start).uses))]
         while work:
@@ -172,6 +170,7 @@ class Bundler:
             for successor in successors:
                 if successor not in self._facts:
                     order[successor] = low[successor] = len(order)
+                    positions[successor] = len(open_ones)
                     open_ones.append(successor)
                     is_open.add(successor)
                     work.append((successor, iter(self._read(successor).uses)))
@@ -183,7 +182,7 @@ class Bundler:
                 if work:
                     low[work[-1][0]] = min(low[work[-1][0]], low[pointer])
                 if low[pointer] == order[pointer]:
-                    position = open_ones.index(pointer)
+                    position = positions[pointer]
                     circle = open_ones[position:]
                     del open_ones[position:]
                     is_open.difference_update(circle)
