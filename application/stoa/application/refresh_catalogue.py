@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import PurePath
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pydantic_core
 
+from stoa.application.background_work import Pace, making_what_stays
 from stoa.application.manifests import ToolSetManifest
 from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.ports.bounded_executor import BoundedExecutor
@@ -24,7 +25,7 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.spec import SpecConverter, SpecDocument, SpecSource
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
-from stoa.application.tool_registry import ToolRegistry
+from stoa.application.tool_registry import Prepared, ToolRegistry
 from stoa.application.understand_manifest import converted, understood
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.finding import Finding, Severity, error, warning
@@ -35,6 +36,8 @@ _log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_MANY = 1000
+"""Operations from which on the garbage collector is kept away from them."""
 RETRY_SECONDS = 30.0
 """A description that could not be fetched is tried again this soon."""
 
@@ -160,9 +163,14 @@ class RefreshCatalogue(HealthProbe):
         """Compiles in a thread, swaps in the loop; once more when `register` came in between."""
         while True:
             version = self._registry.version
-            prepared = await asyncio.to_thread(self._registry.prepare, self._all())
+            prepared = await asyncio.to_thread(self._prepared)
             if self._registry.version == version:
                 return self._registry.adopt(prepared)
+
+    def _prepared(self) -> Prepared:
+        operations = self._all()
+        with making_what_stays() if len(operations) > _MANY else nullcontext():
+            return self._registry.prepare(operations, Pace())
 
     def _all(self) -> list[Operation]:
         return list(chain(self._registered, *(loaded.operations for loaded in self._good.values())))

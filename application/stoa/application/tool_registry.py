@@ -104,8 +104,9 @@ class ToolRegistry:
         """Make `tools` the whole catalogue; returns a finding for each that had to be left out."""
         return self.adopt(self.prepare(tools))
 
-    def prepare(self, tools: Iterable[Operation]) -> Prepared:
-        """Compile a catalogue without changing anything; may run in a thread.
+    def prepare(self, tools: Iterable[Operation], rest: Callable[[], None] = lambda: None) -> Prepared:
+        """Compile a catalogue without changing anything; may run in a thread. `rest` is called after each operation
+        that was compiled, and may sleep so that other threads get their turn.
 
         What cannot be compiled is not listed either: all that is listed is callable. Those whose fingerprint did not
         change keep their compiled parts, and with them their open connections.
@@ -115,11 +116,14 @@ class ToolRegistry:
         registered: dict[OperationKey, RegisteredTool] = {}
         for key, tool in catalogue.operations.items():
             known = old.registered.get(key)
+            if known is not None and known.tool.fingerprint == tool.fingerprint:
+                registered[key] = known
+                continue
             try:
-                reuse = known is not None and known.tool.fingerprint == tool.fingerprint
-                registered[key] = known if known is not None and reuse else self._compile(tool)
+                registered[key] = self._compile(tool)
             except InvalidInput as refused:
                 findings.append(error(str(key), refused.message))
+            rest()
         if len(registered) < len(catalogue):
             catalogue = Catalogue({key: entry.tool for key, entry in registered.items()})
         findings += [warning(str(key), note) for key, entry in registered.items() for note in entry.notes]

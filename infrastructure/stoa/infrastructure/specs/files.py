@@ -17,9 +17,9 @@ class FileSpecSource(SpecSource):
         self._max_bytes = max_bytes
 
     async def fetch(self, location: str) -> SpecDocument:
-        return document(location, await asyncio.to_thread(self._read, location))
+        return await asyncio.to_thread(self._read, location)
 
-    def _read(self, location: str) -> bytes:
+    def _read(self, location: str) -> SpecDocument:
         try:
             path = self._directory / location
             mode = path.stat().st_mode
@@ -39,4 +39,4 @@ class FileSpecSource(SpecSource):
             raise InvalidInput(f"{location!r}: cannot be read as a file; check the path") from error
         if len(content) > self._max_bytes:
             raise too_large(location, self._max_bytes)
-        return content
+        return document(location, content)

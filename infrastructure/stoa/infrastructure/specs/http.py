@@ -80,7 +80,7 @@ class HttpSpecSource(SpecSource):
         for _ in range(MAX_REDIRECTS + 1):
             found = await self._first_answer(client, url, addresses, location)
             if not isinstance(found, httpx.URL):
-                return document(location, found)
+                return await asyncio.to_thread(document, location, found)
             url = found
         raise InvalidInput(f"{location}: more than {MAX_REDIRECTS} redirects; give the final address")
 

@@ -11,9 +11,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import astuple, dataclass
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from stoa.application.background_work import Pace, making_what_stays
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.infrastructure.worker_process.limits import MIB, WorkLimits
@@ -34,6 +36,8 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 10.0
+_LARGE_BYTES = 4 * MIB
+"""Of a result that is kept out of the garbage collector: what is that large is a catalogue, and stays."""
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "LC_ALL")
 """Of the environment; the rest holds secrets."""
 _MAIN = """\
@@ -87,7 +91,7 @@ class ProcessExecutor(BoundedExecutor):
                 if not is_good:
                     self._end()
                 self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._end)
-        return await asyncio.to_thread(lambda: list(items_of(bodies)))
+        return await asyncio.to_thread(_unpickled, bodies)
 
     async def _run(self, worker: _Worker, body: bytes) -> bytes:
         """What the items of the answer were pickled to. Raises InvalidInput, or what tells that the worker is gone."""
@@ -163,3 +167,13 @@ class ProcessExecutor(BoundedExecutor):
         self._end()
         if self._ending:
             await asyncio.wait(set(self._ending))
+
+
+def _unpickled(bodies: bytes) -> list[Any]:
+    pace = Pace()
+    items: list[Any] = []
+    with making_what_stays() if len(bodies) > _LARGE_BYTES else nullcontext():
+        for item in items_of(bodies):
+            items.append(item)
+            pace()
+    return items

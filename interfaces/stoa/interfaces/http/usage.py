@@ -5,7 +5,6 @@ with pauses that let the calls through.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache, partial
@@ -14,6 +13,7 @@ from typing import TypeVar
 import pydantic_core
 from quart import Blueprint, Response
 
+from stoa.application.background_work import Pace
 from stoa.application.gateway import Gateway
 from stoa.application.metering_schema import metering_event_schema
 from stoa.application.summarise_usage import SummariseUsage
@@ -102,21 +102,6 @@ class OneAtATime:
         self._room += 1
         if not running.cancelled():
             running.exception()  # seen, also when nobody waits for it any more
-
-
-class Pace:
-    """Pauses again and again. A thread that computes keeps the loop waiting for 5 ms each time that the loop goes on
-    after it read or wrote something; with this, for about 0.2 ms."""
-
-    def __init__(self, work_seconds: float = 0.0002, pause_seconds: float = 0.0001) -> None:
-        self._work_seconds = work_seconds
-        self._pause_seconds = pause_seconds
-        self._until = 0.0
-
-    def __call__(self) -> None:
-        if time.perf_counter() >= self._until:
-            time.sleep(self._pause_seconds)
-            self._until = time.perf_counter() + self._work_seconds
 
 
 @cache
