@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import astuple, dataclass
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from stoa.application.background_work import Pace, making_what_stays
@@ -133,7 +134,7 @@ class ProcessExecutor(BoundedExecutor):
         return self._worker
 
     def _begin(self, channel: int) -> subprocess.Popen[bytes]:
-        paths = json.dumps([path for path in sys.path if path])
+        paths = json.dumps([path or str(Path.cwd()) for path in sys.path])
         return subprocess.Popen(  # noqa: S603  # ourselves again
             [sys.executable, "-I", "-c", _MAIN, paths, str(os.getpid()), json.dumps(astuple(self._limits))],
             stdin=channel,
@@ -173,7 +174,11 @@ def _unpickled(bodies: bytes) -> list[Any]:
     pace = Pace()
     items: list[Any] = []
     with making_what_stays() if len(bodies) > _LARGE_BYTES else nullcontext():
-        for item in items_of(bodies):
-            items.append(item)
-            pace()
+        try:
+            for item in items_of(bodies):
+                items.append(item)
+                pace()
+        except Exception as failure:
+            _log.exception("a result of the process that reads manifests is none")
+            raise InvalidInput(f"cannot be processed ({type(failure).__name__})") from failure
     return items
