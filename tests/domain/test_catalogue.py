@@ -205,3 +205,15 @@ def test_a_tenant_finds_what_is_global_and_what_is_its_own():
     catalogue, _ = Catalogue.build([common, own])
     assert [catalogue.find(TenantId("acme"), name) for name in ("ant", "bee")] == [common, own]
     assert [catalogue.find(TenantId("beta"), name) for name in ("ant", "bee")] == [common, None]
+
+
+@given(catalogues(), tool_lists)
+def test_a_catalogue_that_is_extended_is_the_one_that_is_built_of_all_or_there_is_something_to_say(catalogue, added):
+    extended = catalogue.extended(added)
+    built, findings = Catalogue.build([*catalogue.operations.values(), *added])
+    if extended is None:
+        assert findings or not all(one.enabled for one in added)
+    else:
+        assert (extended, findings) == (built, [])
+        assert list(extended.operations) == list(built.operations)
+        assert all(extended.view(key.tenant) == built.view(key.tenant) for key in built.operations)

@@ -148,16 +148,15 @@ class RefreshCatalogue(HealthProbe):
 
     def register(self, operations: Iterable[Operation]) -> list[Finding]:
         """Add tools, resources and prompts that the embedding program made itself; they stay until the process ends."""
-        self._registered += operations
-        return self._publish()
+        added = tuple(operations)
+        self._registered += added
+        findings = self._registry.add(added)
+        return self._registry.replace(self._all()) if findings is None else findings
 
     def operations_of(self, origin: str) -> tuple[Operation, ...]:
         """What the manifest of this origin gave when it was last good."""
         loaded = self._good.get(origin)
         return () if loaded is None else loaded.operations
-
-    def _publish(self) -> list[Finding]:
-        return self._registry.replace(self._all())
 
     async def _publish_in_background(self) -> list[Finding]:
         """Compiles in a thread, swaps in the loop; once more when `register` came in between."""

@@ -5,8 +5,8 @@ One attribute holds the whole state, so a reload is one assignment and no call e
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from stoa.application.argument_schema import ArgumentSchema
 from stoa.application.output_schema import OutputSchema
@@ -45,6 +45,7 @@ class _Snapshot:
     version: int
     routed: frozenset[tuple[TenantId | None, str]] = frozenset()
     tasks: frozenset[tuple[TenantId | None, str]] = frozenset()
+    tools_by_owner: Mapping[TenantId | None, int] = field(default_factory=dict[TenantId | None, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +127,24 @@ class ToolRegistry:
             rest()
         if len(registered) < len(catalogue):
             catalogue = Catalogue({key: entry.tool for key, entry in registered.items()})
-        findings += [warning(str(key), note) for key, entry in registered.items() for note in entry.notes]
-        findings += _notes_on_counts(catalogue)
-        routed = frozenset((key.tenant, key.name) for key, entry in registered.items() if entry.routed)
-        tasks = frozenset(
-            (key.tenant, key.name)
-            for key, entry in registered.items()
-            if isinstance(entry.tool, Tool) and entry.tool.tasks != "never"
-        )
-        snapshot = _Snapshot(catalogue, registered, old.version + 1, routed, tasks)
+        snapshot = _extended(_Snapshot(catalogue, {}, old.version), catalogue, registered)
+        findings += _notes(snapshot, registered)
         return Prepared(old.catalogue.diff(catalogue), snapshot, findings)
+
+    def add(self, operations: Sequence[Operation]) -> list[Finding] | None:
+        """Make the present catalogue with `operations` the whole one; returns the findings about these. None, and
+        nothing is changed: some of them cannot be had beside what is there, so it takes `replace`."""
+        old = self._snapshot
+        catalogue = old.catalogue.extended(operations)
+        if catalogue is None:
+            return None
+        try:
+            added = {one.key: self._compile(one) for one in operations}
+        except InvalidInput:
+            return None
+        snapshot = _extended(old, catalogue, added)
+        diff = CatalogueDiff(tuple(operations), (), ())
+        return self.adopt(Prepared(diff, snapshot, list(_notes(snapshot, added))))
 
     def adopt(self, prepared: Prepared) -> list[Finding]:
         """Make a prepared catalogue the current one, in one step, and tell the listeners; returns its findings.
@@ -171,11 +180,27 @@ class ToolRegistry:
         return self._upstream_tokens.prepare(tool)
 
 
-def _notes_on_counts(catalogue: Catalogue) -> Iterator[Finding]:
-    """One for the tenant that sees most."""
-    owned = Counter(key.tenant for key in catalogue.tools)
+def _extended(known: _Snapshot, catalogue: Catalogue, added: Mapping[OperationKey, RegisteredTool]) -> _Snapshot:
+    """The snapshot after `known`, with what was added to it."""
+    tools = {key: entry.tool for key, entry in added.items() if isinstance(entry.tool, Tool)}
+    return _Snapshot(
+        catalogue,
+        {**known.registered, **added},
+        known.version + 1,
+        known.routed | {(key.tenant, key.name) for key, entry in added.items() if entry.routed},
+        known.tasks | {(key.tenant, key.name) for key, tool in tools.items() if tool.tasks != "never"},
+        Counter(known.tools_by_owner) + Counter(key.tenant for key in tools),
+    )
+
+
+def _notes(snapshot: _Snapshot, entries: Mapping[OperationKey, RegisteredTool]) -> Iterator[Finding]:
+    """What clients will not take of these, and of how many tools there are: one for the tenant that sees most."""
+    for key, entry in entries.items():
+        for note in entry.notes:
+            yield warning(str(key), note)
+    owned = dict(snapshot.tools_by_owner)
     shared = owned.pop(None, 0)
     tenant, own = max(owned.items(), key=lambda one: (one[1], one[0]), default=(None, 0))
-    note = note_on_count(shared + own)
-    if note is not None:
-        yield warning(f"tenant {tenant}" if tenant else "every tenant", note)
+    on_count = note_on_count(shared + own)
+    if on_count is not None:
+        yield warning(f"tenant {tenant}" if tenant else "every tenant", on_count)

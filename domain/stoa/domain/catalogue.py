@@ -1,6 +1,6 @@
 """The Catalogue: an immutable snapshot of all operations, with views per tenant and diffs between snapshots."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import get_args
@@ -32,14 +32,15 @@ class Catalogue:
     and says so, whatever the order in which they arrive.
     """
 
-    __slots__ = ("_by_key", "_owned", "_templates", "_tools", "_views")
+    __slots__ = ("_by_key", "_by_owner", "_owners", "_templates", "_tools", "_views")
 
-    def __init__(self, operations: Mapping[OperationKey, Operation]) -> None:
+    def __init__(
+        self, operations: Mapping[OperationKey, Operation], owners: frozenset[TenantId | None] | None = None
+    ) -> None:
+        """`owners`: those of the operations, where they are known."""
         self._by_key = MappingProxyType(dict(operations))
-        self._owned: dict[TenantId | None, list[Operation]] = {}
-        """By owner, so that no view looks at what belongs to other tenants."""
-        for key, one in operations.items():
-            self._owned.setdefault(key.tenant, []).append(one)
+        self._owners = frozenset(key.tenant for key in operations) if owners is None else owners
+        self._by_owner: dict[TenantId | None, list[Operation]] | None = None
         self._views: dict[TenantId | None, dict[Kind, tuple[Operation, ...]]] = {}
         self._templates: dict[TenantId | None, tuple[Resource, ...]] = {}
         self._tools: Mapping[OperationKey, Tool] | None = None
@@ -99,7 +100,7 @@ class Catalogue:
         return min(matching, key=lambda one: one.tenant is not None, default=None)
 
     def _templates_of(self, tenant: TenantId | None) -> tuple[Resource, ...]:
-        if tenant not in self._owned:
+        if tenant not in self._owners:
             tenant = None
         templates = self._templates.get(tenant)
         if templates is None:
@@ -110,15 +111,38 @@ class Catalogue:
 
     def view(self, tenant: TenantId | None, kind: Kind = "tool") -> tuple[Operation, ...]:
         """Everything of this kind that the tenant sees, sorted by name."""
-        if tenant not in self._owned:
+        if tenant not in self._owners:
             tenant = None  # sees what everybody sees: names of strangers must not pile up
         views = self._views.get(tenant)
         if views is None:
-            common = self._owned.get(None, ())
-            own = () if tenant is None else self._owned[tenant]
+            common = self._owned_by(None)
+            own = [] if tenant is None else self._owned_by(tenant)
             visible = sorted([*common, *own], key=lambda one: one.name)
             views = self._views[tenant] = {each: tuple(one for one in visible if one.kind == each) for each in _KINDS}
         return views[kind]
+
+    def _owned_by(self, owner: TenantId | None) -> list[Operation]:
+        """So that no view looks at what belongs to other tenants."""
+        if self._by_owner is None:
+            by_owner: dict[TenantId | None, list[Operation]] = {}
+            for key, one in self._by_key.items():
+                by_owner.setdefault(key.tenant, []).append(one)
+            self._by_owner = by_owner
+        return self._by_owner.get(owner, [])
+
+    def extended(self, operations: Sequence[Operation]) -> "Catalogue | None":
+        """The catalogue with these besides, as `build` makes it; None where one is disabled or in the way of another,
+        and `build` has something to say."""
+        added = {one.key: one for one in operations if one.enabled}
+        owners = self._owners | {key.tenant for key in added}
+        whole = {**self._by_key, **added}
+        if len(added) < len(operations) or len(whole) < len(self._by_key) + len(added):
+            return None
+        for key in added:
+            rivals = [None] if key.tenant is not None else owners - {None}
+            if any(OperationKey(owner, key.name, key.kind) in whole for owner in rivals):
+                return None
+        return Catalogue(whole, owners)
 
     def diff(self, newer: "Catalogue") -> CatalogueDiff:
         """The changes that lead from here to `newer`: `self.apply(self.diff(newer)) == newer`."""

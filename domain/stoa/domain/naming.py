@@ -54,6 +54,8 @@ class NumberedNames:
         self._taken = set(taken)
         self._next: dict[tuple[str, int], int] = {}
         """By what stands before the number, and how many digits that has."""
+        self._digits: dict[str, int] = {}
+        """By name: fewer are used up."""
 
     def take(self, name: str) -> bool:
         """Use a name as it is; False: it is taken."""
@@ -62,7 +64,7 @@ class NumberedNames:
         return is_free
 
     def next(self, name: str) -> str:
-        digits = 1
+        digits = self._digits.get(name, 1)
         while True:
             stem = name[: self._limit - digits - 1]
             number = self._next.get((stem, digits), max(2, 10 ** (digits - 1)))
@@ -73,6 +75,7 @@ class NumberedNames:
                 self._taken.add(f"{stem}_{number}")
                 return f"{stem}_{number}"
             digits += 1
+            self._digits[name] = digits
 
 
 def _legal(text: str) -> str:

@@ -171,7 +171,8 @@ def _flat(schema: Any) -> tuple[dict[str, Any], list[str]]:
         for more, _ in branches:
             _add(properties, more)
         if branches:
-            required += [name for name in branches[0][1] if all(name in needed for _, needed in branches)]
+            by_all = set(branches[0][1]).intersection(*(needed for _, needed in branches))
+            required += [name for name in branches[0][1] if name in by_all]
     for keyword in ("then", "else"):
         if keyword in members:
             _add(properties, _flat(members[keyword])[0])

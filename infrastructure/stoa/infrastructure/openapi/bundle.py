@@ -12,6 +12,7 @@ from typing import Any
 
 from stoa.domain.json_value import JsonObject, is_object
 from stoa.domain.naming import NumberedNames, shortened
+from stoa.infrastructure.openapi.circles import circles
 from stoa.infrastructure.openapi.schema import ANNOTATIONS, Node, Reference, SchemaNormaliser
 from stoa.infrastructure.openapi.text import cut
 from stoa.infrastructure.openapi.values import is_list
@@ -156,37 +157,10 @@ class Bundler:
         return facts
 
     def _analyse(self, start: str) -> None:
-        """Tarjan's algorithm without recursion: circles come out after everything that they use."""
-        if start in self._facts:
-            return
-        order: dict[str, int] = {start: 0}
-        low: dict[str, int] = {start: 0}
-        open_ones: list[str] = [start]
-        positions: dict[str, int] = {start: 0}
-        is_open: set[str] = {start}
-        work: list[tuple[str, Iterator[str]]] = [(start, iter(self._read(start).uses))]
-        while work:
-            pointer, successors = work[-1]
-            for successor in successors:
-                if successor not in self._facts:
-                    order[successor] = low[successor] = len(order)
-                    positions[successor] = len(open_ones)
-                    open_ones.append(successor)
-                    is_open.add(successor)
-                    work.append((successor, iter(self._read(successor).uses)))
-                    break
-                if successor in is_open:
-                    low[pointer] = min(low[pointer], order[successor])
-            else:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[pointer])
-                if low[pointer] == order[pointer]:
-                    position = positions[pointer]
-                    circle = open_ones[position:]
-                    del open_ones[position:]
-                    is_open.difference_update(circle)
-                    self._conclude(circle)
+        """Circles come out after everything that they use."""
+        if start not in self._facts:
+            for circle in circles(start, lambda pointer: self._read(pointer).uses, self._facts):
+                self._conclude(circle)
 
     def _conclude(self, circle: list[str]) -> None:
         members = [self._facts[pointer] for pointer in circle]
@@ -203,15 +177,16 @@ class Bundler:
 
     def _mark_hollow(self, circle: list[str]) -> None:
         """Find the members that come back to themselves without passing a property or an item."""
-        in_place = {pointer: set(_in_place(self._normaliser.component(pointer))) & set(circle) for pointer in circle}
+        members = set(circle)
+        in_place = {pointer: set(_in_place(self._normaliser.component(pointer))) & members for pointer in circle}
+        seen: set[str] = set()
         for start in circle:
-            found = set(in_place[start])
-            queue = deque(found)
-            while queue:
-                new = in_place[queue.popleft()] - found
-                found |= new
-                queue.extend(new)
-            self._facts[start].is_hollow = start in found
+            if start in seen:
+                continue
+            for inner in circles(start, in_place.__getitem__, seen):
+                seen.update(inner)
+                for pointer in inner:
+                    self._facts[pointer].is_hollow = len(inner) > 1 or pointer in in_place[pointer]
 
 
 class _Writer:
