@@ -1,9 +1,19 @@
 """What only files can get wrong."""
 
+import json
 from pathlib import Path
+from typing import Any
 
+from stoa.application.memory.bounded_executor import InThreadExecutor
+from stoa.application.memory.clock import ManualClock
+from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.ports.tool_source import ManifestDocument
+from stoa.application.refresh_catalogue import RefreshCatalogue
+from stoa.application.static_backend import StaticBackend
+from stoa.application.tool_registry import ToolRegistry
 from stoa.infrastructure.manifest_files import FileToolSource
+from stoa.infrastructure.manifest_files.reading import MANIFEST_LIMIT
+from stoa.infrastructure.worker_process import ProcessExecutor
 
 
 async def read(directory: Path, name: str, text: str) -> ManifestDocument:
@@ -40,3 +50,69 @@ async def test_nesting_that_would_end_the_process_is_a_problem_that_names_the_li
     document = await read(tmp_path, "deep.yaml", "kind: Tool\nspec: " + "[" * 100_000)
     assert document.content is None
     assert "line 2: nested deeper than 200 levels" in document.problem
+
+
+def resource(name: str, **spec: Any) -> str:
+    metadata = {"name": name, "namespace": "tenant-acme"}
+    whole = {"uri": f"memo://{name}", "text": "x", **spec}
+    return json.dumps({"apiVersion": "gostoa.dev/v1alpha1", "kind": "Resource", "metadata": metadata, "spec": whole})
+
+
+async def test_a_manifest_bomb_is_a_finding_and_the_other_files_are_loaded(tmp_path: Path):
+    levels = ["l0: &l0 {a: 1}"]
+    levels += [f"l{n}: &l{n} {{<<: [*l{n - 1}, *l{n - 1}]}}" for n in range(1, 24)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(levels))
+    (tmp_path / "good.yaml").write_text(resource("good"))
+    executor = ProcessExecutor()
+    registry = ToolRegistry([StaticBackend()])
+    refresh = RefreshCatalogue(
+        sources=[FileToolSource([tmp_path], executor)],
+        specs=InMemorySpecSource(),
+        converters={},
+        registry=registry,
+        executor=executor,
+        clock=ManualClock(),
+    )
+    try:
+        (finding,) = await refresh.execute()
+    finally:
+        await executor.close()
+    assert str(finding).startswith(f"error: {tmp_path / 'bomb.yaml'}: line 23: aliases expand to more than")
+    assert [one.name for one in registry.catalogue.operations.values()] == ["memo://good"]
+
+
+async def test_a_manifest_file_is_parsed_again_only_when_its_bytes_changed(tmp_path: Path):
+    parsed: list[bytes] = []
+
+    class Counting(InThreadExecutor):
+        async def run(self, function: Any, *args: Any, **kwargs: Any) -> list[Any]:
+            parsed.append(args[0])
+            return await super().run(function, *args, **kwargs)
+
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(f"a: {name}")
+    source = FileToolSource([tmp_path], Counting())
+    before = await source.read()
+    assert await source.read() == before
+    (tmp_path / "b.yaml").write_text("a: c")
+    assert [document.content for document in await source.read()] == [{"a": "a"}, {"a": "c"}]
+    assert parsed == [b"a: a", b"a: b", b"a: c"]
+
+
+async def test_a_manifest_with_a_large_inline_description_is_handed_over_with_its_text(tmp_path: Path):
+    description = {"openapi": "3.0.0", "paths": {f"/p{n}": {"get": {"summary": "x" * 100}} for n in range(20_000)}}
+    spec = {"openAPISpec": {"inline": description}, "baseURL": "https://a.example"}
+    manifest = {"apiVersion": "gostoa.dev/v1alpha1", "kind": "ToolSet", "metadata": {"name": "big"}, "spec": spec}
+    document = await read(tmp_path, "big.yaml", json.dumps(manifest))
+    assert document.content is not None
+    inline = document.content["spec"]["openAPISpec"].pop("inline")
+    assert json.loads(inline) == description
+    assert document.content == {**manifest, "spec": {"openAPISpec": {}, "baseURL": "https://a.example"}}
+
+
+async def test_a_manifest_larger_than_one_may_be_is_a_problem_and_its_neighbours_are_none(tmp_path: Path):
+    (tmp_path / "two.yaml").write_text(f"a: {'x' * MANIFEST_LIMIT}\n---\na: 1\n---\n[1]")
+    large, good, other = await FileToolSource([tmp_path]).read()
+    assert "larger than 1048576 bytes" in large.problem
+    assert good.content == {"a": 1}
+    assert "expected a mapping" in other.problem

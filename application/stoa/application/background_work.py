@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
@@ -22,7 +22,7 @@ class Pace:
 
 
 @contextmanager
-def making_what_stays() -> Iterator[None]:
+def making_what_stays() -> Generator[None]:
     """Objects that are made within are kept out of the garbage collector, which would look through all of them again
     and again while nothing else runs: 0.4 s for ten thousand tools. Reference counts free them all the same."""
     was_enabled = gc.isenabled()
