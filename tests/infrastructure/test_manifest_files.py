@@ -77,7 +77,7 @@ async def test_a_manifest_bomb_is_a_finding_and_the_other_files_are_loaded(tmp_p
         (finding,) = await refresh.execute()
     finally:
         await executor.close()
-    assert str(finding).startswith(f"error: {tmp_path / 'bomb.yaml'}: line 23: aliases expand to more than")
+    assert str(finding).startswith(f"error: {tmp_path / 'bomb.yaml'}: line 18: aliases expand to more than")
     assert [one.name for one in registry.catalogue.operations.values()] == ["memo://good"]
 
 
