@@ -49,7 +49,7 @@ def test_a_template_is_read_with_get_its_variables_in_path_and_query():
     assert isinstance(made.binding, RestBinding)
     assert (made.binding.method, made.binding.path, made.binding.fixed_query) == (
         "GET",
-        "/v1/pets/{id}",
+        "/{id}",
         (("full", "1"),),
     )
     assert [(one.name, one.location) for one in made.binding.parameters] == [("id", "path"), ("part", "query")]

@@ -152,7 +152,7 @@ def test_every_field_of_a_tool_arrives():
     )
     assert (made.timeout_seconds, made.rate_limit) == (1.5, RateLimit(requests_per_minute=60, burst=3, fail="closed"))
     binding = made.binding
-    assert (binding.method, binding.base_url, binding.path) == ("PUT", HOST, "/v2/pets/{petId}")
+    assert (binding.method, binding.base_url, binding.path) == ("PUT", f"{HOST}/v2/pets", "/{petId}")
     assert binding.fixed_query == (("expand", "all"), ("flag", ""))
     assert [(one.argument, one.location) for one in binding.parameters] == [("petId", "path")]
     assert binding.body == RestBody(media_type="application/json", fields={"name": "name"}, required=True)

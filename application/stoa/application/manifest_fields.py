@@ -214,11 +214,19 @@ def rest_binding(endpoint: str, method: str, schema: JsonObject) -> RestBinding:
         ]
     elif rest:
         body = RestBody(media_type="application/json", fields={name: name for name in rest}, required=True)
+    base, path = _own_path(url.path)
     return RestBinding(
         method=method,
-        base_url=f"{url.scheme}://{url.netloc}",
-        path=url.path or "/",
+        base_url=f"{url.scheme}://{url.netloc}{base}",
+        path=path,
         fixed_query=tuple(parse_qsl(url.query, keep_blank_values=True)),
         parameters=tuple(parameters),
         body=body,
     )
+
+
+def _own_path(path: str) -> tuple[str, str]:
+    """The segments before the first placeholder, which no request and no redirect of the tool leaves, and the rest."""
+    constant = path.partition("{")[0]
+    base = constant.rstrip("/") if constant == path else constant.rpartition("/")[0]
+    return base, path[len(base) :] or ("" if base else "/")

@@ -3,11 +3,12 @@
 import re
 from urllib.parse import quote, unquote
 
+from stoa.domain.dot_segments import holds_control_character, holds_dot_segment
+
 _EXPRESSION = re.compile(r"\{([^{}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BROKEN_TRIPLE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NEVER_IN_A_VALUE = re.compile(r"[/?#{}]")
-_SEGMENTS = re.compile(r"[/\\]")
 
 
 class UriTemplate:
@@ -64,6 +65,4 @@ def _decoded(text: str) -> str | None:
         value.encode("utf-8")
     except UnicodeError:
         return None
-    if any(segment in {".", ".."} for segment in _SEGMENTS.split(value)):
-        return None
-    return None if any(character < " " or character == "\x7f" for character in value) else value
+    return None if holds_dot_segment(value) or holds_control_character(value) else value

@@ -138,11 +138,17 @@ def test_an_encoded_value_holds_only_unreserved_characters_and_decodes_to_itself
     assert unquote(text.removeprefix("q=")) == value
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [(".", "%2E"), ("..", "%2E%2E"), ("../x", "%2E%2E%2Fx"), ("v1.2", "v1.2")]
-)
-def test_dots_that_mean_something_in_a_path_are_encoded(value, expected):
-    assert path_encoder("id", "simple", explode=False)(value) == expected
+@pytest.mark.parametrize("value", ["v1.2", "a..b", "...", ".hidden", "x.", "..x", "1.0.0-rc.1", "main...topic"])
+def test_path_values_with_dots_that_are_no_segment_stay_as_they_are(value):
+    assert path_encoder("id", "simple", explode=False)(value) == value
+
+
+@pytest.mark.parametrize("style", ["simple", "label", "matrix"])
+@pytest.mark.parametrize("value", [".", "..", "../x", ["a", ".."], {"..": "x"}, {"x": "a/.."}, "a\n", "\x00"])
+def test_path_values_with_dot_segments_or_control_characters_are_refused(style, value):
+    for explode in (False, True):
+        with pytest.raises(Unsendable, match="part of the path"):
+            path_encoder("id", style, explode=explode)(value)
 
 
 @pytest.mark.parametrize("style", ["simple", "label", "matrix"])

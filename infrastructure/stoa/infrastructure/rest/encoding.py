@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pydantic_core
 
+from stoa.domain.dot_segments import holds_control_character, holds_dot_segment
 from stoa.domain.errors import InvalidArguments, Violation
 from stoa.domain.json_value import is_array, is_object
 
@@ -31,6 +32,8 @@ _LARGEST_PLAIN_FLOAT = 1e21
 NOT_UNICODE = (UnicodeEncodeError, pydantic_core.PydanticSerializationError)
 """What encoding half a surrogate pair raises; its own text would repeat the value."""
 
+NO_DOT_SEGMENT = "a value without the segments . and .., in any spelling, because it is part of the path"
+
 
 class Unsendable(ValueError):
     """A value cannot be sent as the binding demands; the text says what is expected and never repeats the value."""
@@ -43,7 +46,7 @@ def invalid_argument(argument: str, expected: str) -> InvalidArguments:
 
 
 def path_encoder(name: str, style: str, *, explode: bool, is_json: bool = False) -> Encoder:
-    """One path parameter. The result is never empty and never adds a segment."""
+    """One path parameter. The result is never empty, adds no segment and holds no dot segment, however it is decoded."""
     if is_json:
         return lambda value: _quote_segment(json_text(value))
     if style == "label":
@@ -107,9 +110,9 @@ def header_encoder(*, explode: bool, is_json: bool = False) -> Encoder:
     return lambda value: header_text(",".join(_items(value, str, explode=explode)))
 
 
-def cookie_encoder(name: str, *, explode: bool, is_json: bool = False) -> Encoder:
-    """Cookie pairs as `a=b; c=d` (style form); "" when there is nothing to send."""
-    as_query = query_encoder(name, "form", explode=explode, is_json=is_json)
+def cookie_encoder(name: str, *, explode: bool, is_json: bool = False, taken: frozenset[str] = frozenset()) -> Encoder:
+    """Cookie pairs as `a=b; c=d` (style form); "" when there is nothing to send. `taken` as of a query."""
+    as_query = query_encoder(name, "form", explode=explode, is_json=is_json, taken=taken)
     return lambda value: as_query(value).replace("&", "; ")
 
 
@@ -134,7 +137,7 @@ def json_text(value: Any) -> str:
 
 def header_text(text: str) -> str:
     """`text`, when a header field may carry it (RFC 9110 section 5.5)."""
-    if not text.isprintable() and any((char < " " and char != "\t") or char == "\x7f" for char in text):
+    if holds_control_character(text.replace("\t", "")):
         raise Unsendable("text without control characters")
     return text
 
@@ -175,9 +178,14 @@ def _quote(text: str) -> str:
 
 
 def _quote_segment(text: str) -> str:
-    """Dots are unreserved, yet `.` and `..` mean something in a path: then they are encoded too."""
-    quoted = quote(text, safe="")
-    return quoted.replace(".", "%2E") if ".." in text or text == "." else quoted
+    """Dots are unreserved, and many servers decode before they resolve `..`: no encoding makes a dot segment harmless."""
+    if text.isalnum() and text.isascii():
+        return text
+    if holds_dot_segment(text):
+        raise Unsendable(NO_DOT_SEGMENT)
+    if holds_control_character(text):
+        raise Unsendable("text without control characters, because it is part of the path")
+    return quote(text, safe="")
 
 
 def _quote_reserved(text: str) -> str:

@@ -1,25 +1,28 @@
 """Compiles a RestBinding, once at registration, into what a call runs: joining prepared pieces with encoded arguments.
 
-A request cannot leave its base URL: host and base path are constants, and an encoded value holds no `/`, `?`
-or `#`. Anything in the binding that would undermine this is refused here with InvalidInput.
+A request cannot leave its base URL: host and base path are constants, an encoded value holds no `/`, `?` or `#`, and
+neither a value nor the finished path holds a dot segment, however often a server decodes it. Anything in the binding that
+would undermine this is refused here with InvalidInput.
 """
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from yarl import URL
 
 from stoa.application.ports import CredentialSource
-from stoa.domain.errors import InvalidInput
+from stoa.domain.dot_segments import holds_dot_segment
+from stoa.domain.errors import InvalidArguments, InvalidInput
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
 from stoa.domain.tool import RestBinding, RestParameter
 from stoa.infrastructure.rest.authentication import compile_authentication
 from stoa.infrastructure.rest.body import BodyEncoder, compile_body
 from stoa.infrastructure.rest.encoding import (
+    NO_DOT_SEGMENT,
     NOT_UNICODE,
     Encoder,
     Unsendable,
@@ -33,7 +36,6 @@ from stoa.infrastructure.rest.encoding import (
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_DOT_SEGMENT = re.compile(r"(^|/)(\.|%2e){1,2}(/|$)", re.IGNORECASE)
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _IN_PATH = "/:@!$&'()*+,;=~%"
 _PROTECTED = {
@@ -70,7 +72,12 @@ class RequestPlan:
         self.method = binding.method
         self.base = _base_url(binding.base_url, name)
         self._taken = _check_names(tool, binding)
+        key = tool.authentication if tool.authentication.type == "apiKey" else None
+        is_cookie = key is not None and key.location == "cookie"
+        self._taken_cookies = frozenset({str(key.parameter_name)} if key and is_cookie else ())
         self._prefix, self._path = _compile_path(str(self.base).rstrip("/"), binding, name)
+        self._open_segment = self._prefix.rpartition("/")[2]
+        """What the first value is joined with."""
         self._fixed_query = "&".join(
             f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in binding.fixed_query
         )
@@ -92,7 +99,7 @@ class RequestPlan:
         without the credential, to be shown."""
         place, url = self._prefix, self._constant_url
         if self._path:
-            place += "".join(_encoded(self._path, arguments, is_demanded=True))
+            place = self._finished_path(arguments)
         if url is None:
             url = URL(self._with_query(place, _encoded(self._query, arguments)), encoded=True)
         headers = {**self._headers, "X-Request-ID": request_id}
@@ -108,13 +115,30 @@ class RequestPlan:
             url = self._sign(headers, url)
         return RestRequest(url, place, headers, data)
 
+    def _finished_path(self, arguments: JsonObject) -> str:
+        """What no value is by itself, neighbours may be together: the text around a placeholder, or another value."""
+        texts = _encoded(self._path, arguments, is_demanded=True)
+        path = self._open_segment + "".join(texts)
+        if holds_dot_segment(path):
+            raise self._escaping(texts)
+        return self._prefix + "".join(texts)
+
+    def _escaping(self, texts: list[str]) -> InvalidArguments:
+        """Names the argument that completes the dot segment."""
+        path = self._open_segment
+        for piece, text in zip(self._path, texts, strict=True):
+            path += text
+            if holds_dot_segment(path):
+                return invalid_argument(piece.argument, NO_DOT_SEGMENT)
+        return invalid_argument(self._path[-1].argument, NO_DOT_SEGMENT)
+
     def _with_query(self, place: str, pieces: list[str]) -> str:
         if self._fixed_query:
             pieces = [self._fixed_query, *pieces]
         return f"{place}?{'&'.join(pieces)}" if pieces else place
 
     def _pieces(self, binding: RestBinding, location: str) -> list[_Piece]:
-        encoder = {"query": self._query_encoder, "header": _header_encoder, "cookie": _cookie_encoder}[location]
+        encoder = {"query": self._query_encoder, "header": _header_encoder, "cookie": self._cookie_encoder}[location]
         return [
             _Piece(parameter.argument, encoder(parameter), _SPELLINGS.get(parameter.name.lower(), parameter.name))
             for parameter in binding.parameters
@@ -131,19 +155,20 @@ class RequestPlan:
             taken=self._taken,
         )
 
+    def _cookie_encoder(self, parameter: RestParameter) -> Encoder:
+        return cookie_encoder(
+            parameter.name, explode=parameter.explode, is_json=parameter.is_json, taken=self._taken_cookies
+        )
+
 
 def is_below(path: str, base: str) -> bool:
     """Is the encoded `path` the base path or below it, however it is normalised?"""
     base = base.rstrip("/")
-    return (path == base or path.startswith(f"{base}/")) and not _DOT_SEGMENT.search(path)
+    return (path == base or path.startswith(f"{base}/")) and not holds_dot_segment(path)
 
 
 def _header_encoder(parameter: RestParameter) -> Encoder:
     return header_encoder(explode=parameter.explode, is_json=parameter.is_json)
-
-
-def _cookie_encoder(parameter: RestParameter) -> Encoder:
-    return cookie_encoder(parameter.name, explode=parameter.explode, is_json=parameter.is_json)
 
 
 def _encoded(pieces: Iterable[_Piece], arguments: JsonObject, *, is_demanded: bool = False) -> list[str]:
@@ -181,6 +206,8 @@ def _base_url(text: str, tool: str) -> URL:
         raise InvalidInput(f"Tool {tool}: binding.base_url is not an http(s) URL with a host")
     if url.raw_user is not None or url.raw_password is not None:
         raise InvalidInput(f"Tool {tool}: binding.base_url holds a user or password; use authentication with a secret")
+    if holds_dot_segment(urlsplit(text).path):
+        raise InvalidInput(f"Tool {tool}: binding.base_url holds a segment . or ..; write the path that is meant")
     return url
 
 
@@ -218,7 +245,7 @@ def _compile_path(base: str, binding: RestBinding, tool: str) -> tuple[str, list
     template = binding.path.partition("#")[0]  # a fragment is never sent
     if "?" in template:
         raise InvalidInput(f"Tool {tool}: binding.path holds a query; move it to fixed_query")
-    if _DOT_SEGMENT.search(_PLACEHOLDER.sub("x", template)):
+    if holds_dot_segment(_PLACEHOLDER.sub("x", template)):
         raise InvalidInput(f"Tool {tool}: binding.path holds a segment . or ..; write the path that is meant")
     if template and not template.startswith("/"):
         template = f"/{template}"
