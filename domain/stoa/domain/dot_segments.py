@@ -1,8 +1,9 @@
 """Dot segments (RFC 3986 section 3.3) in any spelling that a server may read as one: the one rule for values that
 become part of a path.
 
-Servers, and the proxies before them, decode before they resolve `..`, some of them twice; some read `\\` as `/`, take off
-`;parameters`, or map wide forms to ASCII. What one of them reads as a dot segment leads out of the path that was meant.
+Servers, and the proxies before them, decode before they resolve `..`, some of them twice; some read `\\` as `/`, take
+off `;parameters`, or map wide forms to ASCII. What one of them reads as a dot segment leads out of the path that was
+meant.
 """
 
 import re
@@ -16,7 +17,7 @@ _DROPPED = re.compile(r"[\t\n\r]")
 _ENCODED_CHARACTER = re.compile(r"%u([0-9A-Fa-f]{4})")
 """The spelling of IIS and of `escape` in JavaScript."""
 _OVERLONG = re.compile(r"%(?:c[01]%[89ab]|e0%[89]|f0%8|f8%8|fc%8)", re.IGNORECASE)
-"""The beginning of UTF-8 that is longer than it must be (RFC 3629 section 3): `%c0%ae` for a dot, `%e0%80%af` for `/`."""
+"""The beginning of UTF-8 that is longer than it must be (RFC 3629 section 3), as `%c0%ae` for a dot."""
 _ASCII_OF = {wide: chr(wide - 0xFEE0) for wide in range(0xFF01, 0xFF5F)} | {
     **{ord(dot): "." for dot in "\u2024\ufe52\uff61\u3002"},
     **{ord(slash): "/" for slash in "\u2044\u2215\u29f8"},
@@ -24,11 +25,11 @@ _ASCII_OF = {wide: chr(wide - 0xFEE0) for wide in range(0xFF01, 0xFF5F)} | {
     0x2025: "..",
     0x2026: "...",
 }
-"""Characters that NFKC, IDNA or the best fit of a code page makes ASCII; one pass, where normalising could be quadratic."""
+"""Characters that NFKC, IDNA or the best fit of a code page makes ASCII. One pass; normalising could be quadratic."""
 
 
 def holds_dot_segment(text: str) -> bool:
-    """Is a segment of `text` a `.` or `..`, as it stands or after any number of decodings? `...` and `a..b` are none."""
+    """True when a segment of `text` is `.` or `..`, as it stands or decoded; `...` and `a..b` are none."""
     if "%" not in text and "." not in text and text.isascii():
         return False
     for _ in range(_MOST_DECODINGS):

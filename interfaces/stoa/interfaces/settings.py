@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     """Bundle that `opa build -t wasm` made; None: the one that ships. Watched for changes."""
     outbound_networks: CommaSeparated = ()
     """Private networks that may be connected to, as CIDR blocks, `all` or `none`; empty: all in dev, none elsewhere."""
+    outbound_resolver: Literal["dns", "system"] = "dns"
+    """How host names are looked up: `dns` asks the servers of /etc/resolv.conf after /etc/hosts; `system` asks the
+    operating system, for names that only nsswitch.conf knows."""
     allowed_audiences: CommaSeparated = ()
     """Accepted `aud` values; empty: the gateway's own URL and `stoa-mcp-gateway`."""
     catalogue_path: CommaSeparated = ()

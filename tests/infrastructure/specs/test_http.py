@@ -17,7 +17,7 @@ PUBLIC = "203.0.114.7"
 
 
 def resolving(*addresses: str) -> Callable[[str, int], Awaitable[list[str]]]:
-    async def resolve(_host: str, _port: int) -> list[str]:
+    async def resolve(_host: str) -> list[str]:
         return list(addresses)
 
     return resolve
@@ -102,7 +102,7 @@ async def test_the_next_address_is_tried_when_one_refuses_the_connection():
 
 
 async def test_a_name_that_does_not_resolve_is_unavailable():
-    async def resolve(_host: str, _port: int) -> list[str]:
+    async def resolve(_host: str) -> list[str]:
         raise OSError("Name or service not known")
 
     with pytest.raises(Unavailable, match="does not resolve"):

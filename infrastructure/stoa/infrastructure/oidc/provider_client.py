@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from stoa.infrastructure.outbound import ANYWHERE, OutboundRules
+from stoa.infrastructure.outbound import ANYWHERE, HostResolver, OutboundRules
 from stoa.infrastructure.outbound.body import AnswerTooLong, bounded_body
 from stoa.infrastructure.outbound.connector import guarded_connector
 
@@ -16,8 +16,15 @@ class ProviderClient:
     """Raises OSError (every error of aiohttp's is one or a ValueError here), TimeoutError, and ValueError for an answer
     that is none. Messages name the URL and no secret."""
 
-    def __init__(self, rules: OutboundRules = ANYWHERE, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        rules: OutboundRules = ANYWHERE,
+        resolver: HostResolver | None = None,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
         self._rules = rules
+        self._resolver = resolver
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session: aiohttp.ClientSession | None = None
 
@@ -39,7 +46,7 @@ class ProviderClient:
     async def _request(self, method: str, url: str, form: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=guarded_connector(self._rules),
+                connector=guarded_connector(self._rules, self._resolver),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
                 trust_env=False,

@@ -24,7 +24,9 @@ from stoa.domain.json_value import is_object
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, Door, PolicyQuery
 from stoa.infrastructure.opa.documents import DECISION, VISIBLE, InputWriter, NotUnderstood, decision_of, positions_of
+from stoa.infrastructure.outbound import HostResolver
 from stoa.infrastructure.outbound.body import bounded_body
+from stoa.infrastructure.outbound.connector import connector
 
 T = TypeVar("T")
 O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
@@ -48,10 +50,17 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
     name = "policy"
 
     def __init__(
-        self, url: str, clock: Clock, *, environment: str = "dev", timeout_seconds: float = TIMEOUT_SECONDS
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        environment: str = "dev",
+        resolver: HostResolver | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._url = URL(url.rstrip("/"))
         self._clock = clock
+        self._resolver = resolver
         self._writer = InputWriter(environment)
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session: aiohttp.ClientSession | None = None
@@ -116,7 +125,7 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
         """Raises aiohttp.ClientError, TimeoutError, and ValueError for an answer that is too long."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout
+                connector=connector(self._resolver, limit=0), cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout
             )
         body = b'{"input":%b}' % document
         url = self._url.joinpath("v1", "data", *rule.split("/"))

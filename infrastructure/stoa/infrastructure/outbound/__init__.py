@@ -1,6 +1,17 @@
-"""Where the gateway may connect to: one set of rules for API descriptions, identity providers and back ends. Shared by
-the adapter families; no family itself."""
+"""Where the gateway may connect to, and how names become addresses: one set of rules and one resolver for API
+descriptions, identity providers and back ends. Shared by the adapter families; no family itself."""
 
+from stoa.infrastructure.outbound.lookups import DnsLookUp, SystemLookUp
+from stoa.infrastructure.outbound.resolver import HostResolver, NameNotResolved
 from stoa.infrastructure.outbound.rules import ANYWHERE, PUBLIC_ONLY, ForbiddenAddress, OutboundRules
 
-__all__ = ["ANYWHERE", "PUBLIC_ONLY", "ForbiddenAddress", "OutboundRules"]
+__all__ = [
+    "ANYWHERE",
+    "PUBLIC_ONLY",
+    "DnsLookUp",
+    "ForbiddenAddress",
+    "HostResolver",
+    "NameNotResolved",
+    "OutboundRules",
+    "SystemLookUp",
+]

@@ -18,7 +18,7 @@ from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
 from stoa.domain.result import RawAnswer
 from stoa.domain.tool import RestBinding
-from stoa.infrastructure.outbound import ANYWHERE, OutboundRules
+from stoa.infrastructure.outbound import ANYWHERE, HostResolver, OutboundRules
 from stoa.infrastructure.outbound.connector import guarded_connector
 from stoa.infrastructure.rest.compression import ACCEPTED, Broken, TooLarge, unpack
 from stoa.infrastructure.rest.errors import TRANSLATED, translated
@@ -43,10 +43,12 @@ _NOT_FOLLOWED = (
 SessionFactory = Callable[[], aiohttp.ClientSession]
 
 
-def open_session(rules: OutboundRules, connect_timeout_seconds: float) -> aiohttp.ClientSession:
+def open_session(
+    rules: OutboundRules, resolver: HostResolver | None, connect_timeout_seconds: float
+) -> aiohttp.ClientSession:
     """Made inside the running loop. Without a total timeout: the deadline is the caller's."""
     return aiohttp.ClientSession(
-        connector=guarded_connector(rules, limit=0),
+        connector=guarded_connector(rules, resolver, limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": _USER_AGENT, "Accept-Encoding": ACCEPTED},
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_seconds),
@@ -58,7 +60,8 @@ def open_session(rules: OutboundRules, connect_timeout_seconds: float) -> aiohtt
 
 class RestBackend(ToolBackend):
     """Calls HTTP APIs. One session, so one pool of connections, for all tools. `rules`: which addresses may be called;
-    an embedding program that registers its own tools trusts them."""
+    an embedding program that registers its own tools trusts them. `resolver`: shared with other connections; None: its
+    own, which asks DNS."""
 
     kind = "rest"
 
@@ -67,11 +70,13 @@ class RestBackend(ToolBackend):
         credentials: CredentialSource,
         *,
         rules: OutboundRules = ANYWHERE,
+        resolver: HostResolver | None = None,
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self._credentials = credentials
         self._rules = rules
+        self._resolver = resolver
         self._connect_timeout_seconds = connect_timeout_seconds
         self._max_answer_bytes = max_answer_bytes
         self._session: aiohttp.ClientSession | None = None
@@ -90,7 +95,7 @@ class RestBackend(ToolBackend):
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = open_session(self._rules, self._connect_timeout_seconds)
+            self._session = open_session(self._rules, self._resolver, self._connect_timeout_seconds)
         return self._session
 
 

@@ -46,7 +46,7 @@ def invalid_argument(argument: str, expected: str) -> InvalidArguments:
 
 
 def path_encoder(name: str, style: str, *, explode: bool, is_json: bool = False) -> Encoder:
-    """One path parameter. The result is never empty, adds no segment and holds no dot segment, however it is decoded."""
+    """One path parameter. The result is never empty, adds no segment and holds no dot segment, however decoded."""
     if is_json:
         return lambda value: _quote_segment(json_text(value))
     if style == "label":
@@ -178,7 +178,7 @@ def _quote(text: str) -> str:
 
 
 def _quote_segment(text: str) -> str:
-    """Dots are unreserved, and many servers decode before they resolve `..`: no encoding makes a dot segment harmless."""
+    """Dots are unreserved, and many servers decode before they resolve `..`: encoding makes no dot segment harmless."""
     if text.isalnum() and text.isascii():
         return text
     if holds_dot_segment(text):

@@ -1,8 +1,8 @@
 """Compiles a RestBinding, once at registration, into what a call runs: joining prepared pieces with encoded arguments.
 
 A request cannot leave its base URL: host and base path are constants, an encoded value holds no `/`, `?` or `#`, and
-neither a value nor the finished path holds a dot segment, however often a server decodes it. Anything in the binding that
-would undermine this is refused here with InvalidInput.
+neither a value nor the finished path holds a dot segment, however often a server decodes it. Anything in the binding
+that would undermine this is refused here with InvalidInput.
 """
 
 import re

@@ -1,28 +1,18 @@
 """Which network addresses the gateway may fetch from, so that a location in a manifest cannot reach inner services."""
 
-import asyncio
-import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.infrastructure.outbound import ForbiddenAddress, OutboundRules
 
-Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""From host and port to addresses in text form; raises OSError when the name is unknown."""
+Resolve = Callable[[str], Awaitable[Sequence[str]]]
+"""From a host to addresses in text form; raises OSError when the name is unknown."""
 
 
-async def resolve_with_system(host: str, port: int) -> list[str]:
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-async def checked_addresses(
-    host: str, port: int, location: str, *, resolve: Resolve, rules: OutboundRules
-) -> list[str]:
+async def checked_addresses(host: str, location: str, *, resolve: Resolve, rules: OutboundRules) -> list[str]:
     """All addresses of `host`, each of them allowed. Raises InvalidInput or Unavailable, naming `location`."""
     try:
-        addresses = [text.partition("%")[0] for text in await resolve(host, port)]
+        addresses = [text.partition("%")[0] for text in await resolve(host)]
     except (OSError, UnicodeError) as error:
         raise Unavailable(f"{location}: the host name does not resolve") from error
     if not addresses:

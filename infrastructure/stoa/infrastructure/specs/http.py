@@ -12,8 +12,8 @@ import httpx
 
 from stoa.application.ports import SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput, StoaError, Unavailable
-from stoa.infrastructure.outbound import PUBLIC_ONLY, OutboundRules
-from stoa.infrastructure.specs.addresses import Resolve, checked_addresses, resolve_with_system
+from stoa.infrastructure.outbound import PUBLIC_ONLY, DnsLookUp, HostResolver, OutboundRules
+from stoa.infrastructure.specs.addresses import Resolve, checked_addresses
 from stoa.infrastructure.specs.text import MAX_BYTES, document, too_large
 
 MAX_REDIRECTS = 3
@@ -27,7 +27,7 @@ _LATER = frozenset({408, 425, 429})
 class HttpSpecSource(SpecSource):
     """Fetches http and https URLs, without credentials and without the proxies of the environment.
 
-    `rules`: which addresses may be fetched from.
+    `rules`: which addresses may be fetched from. `resolve`: of a HostResolver; None: of its own, which asks DNS.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class HttpSpecSource(SpecSource):
         *,
         rules: OutboundRules = PUBLIC_ONLY,
         transport: httpx.AsyncBaseTransport | None = None,
-        resolve: Resolve = resolve_with_system,
+        resolve: Resolve | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
         max_bytes: int = MAX_BYTES,
     ) -> None:
         self._rules = rules
         self._transport = transport
-        self._resolve = resolve
+        self._resolve = resolve or HostResolver(DnsLookUp()).addresses
         self._timeout_seconds = timeout_seconds
         self._max_bytes = max_bytes
 
@@ -49,13 +49,7 @@ class HttpSpecSource(SpecSource):
         url = _parsed(location)
         try:
             async with asyncio.timeout(self._timeout_seconds), self._client() as client:
-                addresses = await checked_addresses(
-                    url.host,
-                    _port(url),
-                    location,
-                    resolve=self._resolve,
-                    rules=self._rules,
-                )
+                addresses = await checked_addresses(url.host, location, resolve=self._resolve, rules=self._rules)
                 return await self._fetch(client, url, addresses, location)
         except TimeoutError as error:
             raise Unavailable(f"{location}: no complete answer within {self._timeout_seconds:g} s") from error

@@ -15,7 +15,7 @@ from aiohttp.http import HttpProcessingError
 
 from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.domain.errors import BackendError, BackendSpokeNonsense, BackendTimedOut, BackendUnavailable, StoaError
-from stoa.infrastructure.outbound import ANYWHERE, ForbiddenAddress, OutboundRules
+from stoa.infrastructure.outbound import ANYWHERE, ForbiddenAddress, HostResolver, OutboundRules
 from stoa.infrastructure.outbound.body import AnswerTooLong, bounded_body
 from stoa.infrastructure.outbound.connector import guarded_connector
 from stoa.infrastructure.upstream_tokens import answers
@@ -34,7 +34,14 @@ _log = logging.getLogger(__name__)
 class HttpTokenEndpoint(TokenEndpoint):
     """`rules`: which addresses may be connected to."""
 
-    def __init__(self, rules: OutboundRules = ANYWHERE, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        rules: OutboundRules = ANYWHERE,
+        resolver: HostResolver | None = None,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self._resolver = resolver
         self._rules = {"https": rules, "http": replace(rules, allows_public=False)}
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._sessions: dict[str, aiohttp.ClientSession] = {}
@@ -73,7 +80,7 @@ class HttpTokenEndpoint(TokenEndpoint):
         session = self._sessions.get(scheme)
         if session is None:
             session = self._sessions[scheme] = aiohttp.ClientSession(
-                connector=guarded_connector(self._rules.get(scheme, self._rules["http"])),
+                connector=guarded_connector(self._rules.get(scheme, self._rules["http"]), self._resolver),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
                 trust_env=False,

@@ -31,7 +31,7 @@ from stoa.infrastructure.manifest_files import FileToolSource
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.openapi import OpenApiConverter
-from stoa.infrastructure.outbound import OutboundRules
+from stoa.infrastructure.outbound import DnsLookUp, HostResolver, OutboundRules, SystemLookUp
 from stoa.infrastructure.rest import RestBackend
 from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
 from stoa.infrastructure.task_files import FileTaskStore
@@ -68,6 +68,12 @@ class Core(Provider):
         return OutboundRules.parse(settings.private_networks)
 
     @provide
+    async def resolver(self, settings: Settings, clock: Clock) -> AsyncIterator[HostResolver]:
+        resolver = HostResolver(DnsLookUp() if settings.outbound_resolver == "dns" else SystemLookUp(), clock)
+        yield resolver
+        await resolver.close()
+
+    @provide
     async def sharing(self, settings: Settings, clock: Clock) -> AsyncIterator[Sharing]:
         if settings.redis_url is None:
             yield Sharing(None)
@@ -101,12 +107,12 @@ class Core(Provider):
         return ChainedCredentialSource([FileCredentialSource(settings.secrets_dir), environment])
 
     @provide
-    def backend(self, credentials: CredentialSource, rules: OutboundRules) -> ToolBackend:
-        return RestBackend(credentials, rules=rules)
+    def backend(self, credentials: CredentialSource, rules: OutboundRules, resolver: HostResolver) -> ToolBackend:
+        return RestBackend(credentials, rules=rules, resolver=resolver)
 
     @provide
-    def token_endpoint(self, rules: OutboundRules) -> TokenEndpoint:
-        return HttpTokenEndpoint(rules)
+    def token_endpoint(self, rules: OutboundRules, resolver: HostResolver) -> TokenEndpoint:
+        return HttpTokenEndpoint(rules, resolver)
 
     @provide
     def upstream_tokens(
@@ -125,8 +131,9 @@ class Core(Provider):
         return catalogue_sources(settings, executor)
 
     @provide
-    def specs(self, rules: OutboundRules) -> SpecSource:
-        return SpecSourceByScheme(files=FileSpecSource(), remote=HttpSpecSource(rules=rules))
+    def specs(self, rules: OutboundRules, resolver: HostResolver) -> SpecSource:
+        remote = HttpSpecSource(rules=rules, resolve=resolver.addresses)
+        return SpecSourceByScheme(files=FileSpecSource(), remote=remote)
 
     @provide
     def converters(self) -> dict[str, SpecConverter]:

@@ -29,7 +29,7 @@ from stoa.infrastructure.oidc.provider_client import ProviderClient
 from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
 from stoa.infrastructure.opa.module_cache import ModuleCache
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
-from stoa.infrastructure.outbound import OutboundRules
+from stoa.infrastructure.outbound import HostResolver, OutboundRules
 from stoa.interfaces.bootstrap.parts import Identity, Limiting, Metering, Policing, Sharing
 from stoa.interfaces.settings import Settings
 
@@ -49,7 +49,9 @@ class Governance(Provider):
     scope = Lifetime.APP
 
     @provide
-    async def identity(self, settings: Settings, clock: Clock, rules: OutboundRules) -> AsyncIterator[Identity]:
+    async def identity(
+        self, settings: Settings, clock: Clock, rules: OutboundRules, resolver: HostResolver
+    ) -> AsyncIterator[Identity]:
         if settings.identity == "none":
             yield Identity(InMemoryTokenVerifier({}, clock), None)
             return
@@ -63,7 +65,7 @@ class Governance(Provider):
                 tenant_claim=settings.tenant_claim,
                 requires_scopes=settings.require_scopes,
                 introspection_secret=settings.keycloak_client_secret if settings.token_introspection else None,
-                http=ProviderClient(rules),
+                http=ProviderClient(rules, resolver),
             )
             yield Identity(keycloak, None, keycloak, probes=(keycloak,), background={"token keys": keycloak.watch})
             await keycloak.close()
@@ -80,7 +82,7 @@ class Governance(Provider):
         yield Identity(verifier, issuer)
 
     @provide
-    async def policing(self, settings: Settings, clock: Clock) -> AsyncIterator[Policing]:
+    async def policing(self, settings: Settings, clock: Clock, resolver: HostResolver) -> AsyncIterator[Policing]:
         if not settings.opa_enabled:
             rules = RulesPolicyEngine()
             yield Policing(rules, probes=(rules,))
@@ -91,7 +93,7 @@ class Governance(Provider):
             watched = {"policy": embedded.watch} if settings.opa_policy_path else {}
             yield Policing(embedded, probes=(embedded,), background=watched)
         else:
-            server = OpaServerPolicyEngine(settings.opa_url, clock, environment=settings.environment)
+            server = OpaServerPolicyEngine(settings.opa_url, clock, environment=settings.environment, resolver=resolver)
             yield Policing(server, probes=(server,), background={"policy": server.watch})
             await server.close()
 

@@ -1,0 +1,158 @@
+"""Host names to addresses, for every outbound connection: one look-up per name at a time, kept for as long as DNS says.
+
+Laws:
+
+- A look-up ends after `timeout_seconds` at the latest, for those who wait for it and for those who come later.
+- A caller that is cancelled ends its waiting, not the look-up: the next caller of that name has its outcome.
+- Names that hang, however many, delay no other name: look-ups hold no thread, and when MAX_LOOKUPS are under way the
+  oldest is given up for the next.
+- An answer is used for its TTL, MAX_TTL_SECONDS at most; a failure for FAILURE_SECONDS.
+
+Addresses come unchecked: OutboundRules are applied where the connection is made, to the address that it is made to.
+"""
+
+import asyncio
+import ipaddress
+from typing import NamedTuple, Protocol
+
+from stoa.application.memory.clock import SystemClock
+from stoa.application.ports.clock import Clock
+
+TIMEOUT_SECONDS = 5.0
+MAX_TTL_SECONDS = 300.0
+FAILURE_SECONDS = 5.0
+"""How long a name that did not resolve is not asked for again; a service that was just made is found after it."""
+MAX_LOOKUPS = 1000
+MAX_NAMES = 10_000
+"""Kept outcomes; the oldest goes first."""
+
+
+class Found(NamedTuple):
+    addresses: tuple[str, ...]
+    """In text form, the preferred one first."""
+    ttl_seconds: float
+
+
+class LookUp(Protocol):
+    """Asks for one name, in lower case and ASCII. Raises OSError where there is none, and may take for ever."""
+
+    async def __call__(self, name: str) -> Found: ...
+
+    async def close(self) -> None: ...
+
+
+class NameNotResolved(OSError):
+    """A host name has no address, or nobody said in time. The text names the host; it is for operators."""
+
+
+class _Kept(NamedTuple):
+    addresses: tuple[str, ...]
+    problem: str
+    until_ns: int
+
+
+class HostResolver:
+    """Belongs to one event loop from its first look-up to `close`. The look-up is its own and closed with it."""
+
+    def __init__(
+        self,
+        look_up: LookUp,
+        clock: Clock | None = None,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        max_lookups: int = MAX_LOOKUPS,
+        max_names: int = MAX_NAMES,
+    ) -> None:
+        self._look_up = look_up
+        self._clock = clock or SystemClock()
+        self._timeout_seconds = timeout_seconds
+        self._max_lookups = max_lookups
+        self._max_names = max_names
+        self._kept: dict[str, _Kept] = {}
+        self._under_way: dict[str, asyncio.Task[_Kept]] = {}
+
+    async def addresses(self, host: str) -> tuple[str, ...]:
+        """Never empty; a literal address is its own. Raises NameNotResolved."""
+        if _is_literal(host):
+            return (host,)
+        name = _canonical(host)
+        kept = self._kept.get(name)
+        if kept is None or kept.until_ns <= self._clock.monotonic_ns():
+            task = self._under_way.get(name) or self._begin(name)
+            await asyncio.wait({task})  # unlike `await task`, leaves it alone when this caller is cancelled
+            kept = self._given_up() if task.cancelled() else task.result()
+        if kept.problem:
+            raise NameNotResolved(f"{name} does not resolve: {kept.problem}")
+        return kept.addresses
+
+    async def close(self) -> None:
+        """Whoever waits is told that the name does not resolve."""
+        tasks = [*self._under_way.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._look_up.close()
+
+    def _begin(self, name: str) -> asyncio.Task[_Kept]:
+        if len(self._under_way) >= self._max_lookups:
+            oldest = next(iter(self._under_way))
+            self._keep(oldest, self._given_up())
+            self._under_way.pop(oldest).cancel()
+        task = self._under_way[name] = asyncio.create_task(self._ask(name), name=f"look up {name}")
+        return task
+
+    async def _ask(self, name: str) -> _Kept:
+        this = asyncio.current_task()
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                found = await self._look_up(name)
+        except TimeoutError:
+            kept = self._failed(f"no answer within {self._timeout_seconds:g} s")
+        except (OSError, ValueError) as caught:
+            kept = self._failed(str(caught) or type(caught).__name__)
+        else:
+            kept = self._succeeded(found)
+        finally:
+            if self._under_way.get(name) is this:
+                del self._under_way[name]
+        self._keep(name, kept)
+        return kept
+
+    def _succeeded(self, found: Found) -> _Kept:
+        if not found.addresses:
+            return self._failed("it has no addresses")
+        return _Kept(found.addresses, "", self._after(min(found.ttl_seconds, MAX_TTL_SECONDS)))
+
+    def _given_up(self) -> _Kept:
+        return self._failed("its look-up was given up for those of others")
+
+    def _failed(self, problem: str) -> _Kept:
+        return _Kept((), problem, self._after(FAILURE_SECONDS))
+
+    def _after(self, seconds: float) -> int:
+        return self._clock.monotonic_ns() + int(seconds * 1e9)
+
+    def _keep(self, name: str, kept: _Kept) -> None:
+        self._kept.pop(name, None)
+        if len(self._kept) >= self._max_names:
+            del self._kept[next(iter(self._kept))]
+        self._kept[name] = kept
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _canonical(host: str) -> str:
+    """Raises NameNotResolved for what cannot be a name (RFC 1035 section 2.3.4)."""
+    try:
+        name = host.lower() if host.isascii() else host.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        name = ""
+    if not name or len(name) > 254 or any(character <= " " or character == "\x7f" for character in name):
+        raise NameNotResolved("a host name has 1 to 253 letters, digits, hyphens and dots")
+    return name
