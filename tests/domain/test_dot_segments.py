@@ -11,8 +11,9 @@ from stoa.domain.dot_segments import holds_dot_segment
 SPELLINGS = [
     ".", "..", "../x", "x/..", "a/../../b", "a/./b", "..\\x", "\\..\\..", "%2e%2e", "%2E.", ".%2e", "%252e%252e%252fx",
     "%25252e%25252e", "..%2fx", "..%5cx", "..;", "..;/x", "..;a=b/x", "%2e%2e;/x", "..%3b/x", "\uff0e\uff0e", "\u2025",
-    "\u2024.", "a\uff0f..\uff0fb", "..\uff3cx", "\uff05\uff12\uff25.", "%uff0e%uff0e", "%u002e%u002e", "..%00x", ".%09.",
-    "%c0%ae%c0%ae", "%C0%AE.", "%e0%80%ae.", "..%c0%afx", "x%c1%9c..", "..?x", "..#x", ".. ", ".. /x", "..%20/x",
+    "\u2024.", "a\uff0f..\uff0fb", "..\uff3cx", "\uff05\uff12\uff25.", "%uff0e%uff0e", "%u002e%u002e", "..%00x",
+    ".%09.", "%c0%ae%c0%ae", "%C0%AE.", "%e0%80%ae.", "..%c0%afx", "x%c1%9c..", "..?x", "..#x", ".. ",
+    ".. /x", "..%20/x",
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ Labels are the door and the status only, of questions to clients the kind and th
 tool and tenant names stay out of it; they are in the metering events, where access is governed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -22,6 +22,7 @@ from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.metering import MeteringEvent, Status
 from stoa.domain.policy import Door, QuestionKind
 
+_LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -91,6 +92,12 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, BudgetWatcher):
     def add(self, collector: Collector) -> None:
         """Metrics that are read from elsewhere when somebody asks."""
         self._registry.register(collector)
+
+    def loop_lag(self) -> Callable[[float], None]:
+        """What takes each measured lag of the event loop, in seconds; to be called once."""
+        text = "How late the event loop was, measured four times a second"
+        lag = Histogram("stoa_event_loop_lag_seconds", text, buckets=_LAG_BUCKETS, registry=self._own)
+        return lag.observe
 
     def limits(self) -> "LimitMetrics":
         """For a gateway whose replicas count limits together; to be called once."""

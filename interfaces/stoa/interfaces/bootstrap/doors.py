@@ -24,6 +24,7 @@ from stoa.interfaces.bootstrap.parts import (
     SessionParts,
     Sharing,
     Version,
+    Watching,
 )
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.addresses import Addresses
@@ -93,6 +94,7 @@ class Doors(Provider):
         limiting: Limiting,
         metering: Metering,
         relaying: Relaying,
+        watching: Watching,
         prometheus: PrometheusObserver,
         identity: Identity,
         version: Version,
@@ -103,7 +105,15 @@ class Doors(Provider):
         container: AsyncContainer,
     ) -> Guard:
         sessions = parts.sessions if settings.sessions == "redis" else None
-        beside = [policing, metering, limiting, relaying, identity, *([sharing.parts] if sharing.parts else ())]
+        beside = [
+            policing,
+            metering,
+            limiting,
+            relaying,
+            watching,
+            identity,
+            *([sharing.parts] if sharing.parts else ()),
+        ]
 
         async def start() -> None:
             if identity.keycloak is not None:

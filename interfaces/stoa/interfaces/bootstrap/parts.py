@@ -50,6 +50,11 @@ class Relaying(Part):
 
 
 @dataclass(frozen=True, slots=True)
+class Watching(Part):
+    """What notices an event loop that is kept busy."""
+
+
+@dataclass(frozen=True, slots=True)
 class Shared(Part):
     """What replicas share, where REDIS_URL says so."""
 

@@ -18,13 +18,14 @@ from stoa.domain.errors import InvalidInput
 from stoa.infrastructure.kafka.login import KafkaLogin
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver, RelayCollector
+from stoa.infrastructure.observability.watchdog import LoopWatchdog
 from stoa.infrastructure.outbox import (
     OutboxMeteringBacklog,
     OutboxMeteringSink,
     OutboxUsageLog,
     relayed_segments,
 )
-from stoa.interfaces.bootstrap.parts import Metering, Relaying
+from stoa.interfaces.bootstrap.parts import Metering, Relaying, Watching
 from stoa.interfaces.settings import Settings
 
 
@@ -94,6 +95,11 @@ class Recording(Provider):
     @provide
     def supervisor(self, clock: Clock, prometheus: PrometheusObserver) -> Supervisor:
         return Supervisor(clock, restarted=prometheus.restarted)
+
+    @provide
+    def watching(self, clock: Clock, prometheus: PrometheusObserver) -> Watching:
+        watchdog = LoopWatchdog(clock, prometheus.loop_lag())
+        return Watching(probes=(watchdog,), background={"event loop": watchdog.run})
 
     @provide
     def audit(self) -> Iterator[AuditLog]:

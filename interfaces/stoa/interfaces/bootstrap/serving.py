@@ -12,7 +12,7 @@ from stoa.domain.identity import TenantId
 from stoa.domain.invocation import Credential
 from stoa.infrastructure.observability.logs import configure_logging
 from stoa.interfaces.bootstrap.container import build_container
-from stoa.interfaces.bootstrap.parts import Limiting, Policing, Relaying, Sharing, Version
+from stoa.interfaces.bootstrap.parts import Limiting, Policing, Relaying, Sharing, Version, Watching
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
 from stoa.interfaces.mcp.engine import McpEngine
@@ -53,7 +53,7 @@ async def serve_stdio(
     await engine.open()
     supervisor = await container.get(Supervisor)
     supervisor.start({"catalogue": gateway.catalogue.watch})
-    for part in (Policing, Limiting, Relaying):
+    for part in (Policing, Limiting, Relaying, Watching):
         supervisor.start((await container.get(part)).background)
     try:
         shown = view or view_of(profile=(await container.get(Settings)).mcp_profile)
