@@ -409,3 +409,21 @@ def test_a_tool_says_whether_its_calls_may_go_on_in_the_background(support):
 
 def test_only_a_python_function_can_say_when_its_task_begins():
     assert "tasks" in refusal(manifest("Tool", endpoint=f"{HOST}/pets", tasks="explicit"))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "base", "path"),
+    [
+        (HOST, HOST, "/"),
+        (f"{HOST}/", HOST, "/"),
+        (f"{HOST}/{{id}}", HOST, "/{id}"),
+        (f"{HOST}/orders", f"{HOST}/orders", ""),
+        (f"{HOST}/orders/", f"{HOST}/orders", "/"),
+        (f"{HOST}/v1/orders/{{id}}/lines", f"{HOST}/v1/orders", "/{id}/lines"),
+        (f"{HOST}/v1/order-{{id}}", f"{HOST}/v1", "/order-{id}"),
+    ],
+)
+def test_redirects_of_a_hand_written_tool_stay_below_what_its_endpoint_says_before_any_argument(endpoint, base, path):
+    names = ("id",) if "{id}" in endpoint else ()
+    binding = tool(endpoint, inputSchema=schema(*names, required=[*names])).binding
+    assert (binding.base_url, binding.path) == (base, path)
