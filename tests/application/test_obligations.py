@@ -2,7 +2,7 @@
 
 import pytest
 
-from stoa.application import Gateway
+from stoa.application import Context, Gateway
 from stoa.application.memory.client_channel import InMemoryClientChannel
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.metering import InMemoryMeteringSink
@@ -13,7 +13,8 @@ from stoa.domain.identity import Principal
 from stoa.domain.metering import Status
 from stoa.domain.policy import Decision, Obligations
 from stoa.domain.rate_limit import RateLimit
-from stoa.domain.redaction import REDACTED
+from stoa.domain.redaction import REDACTED, WITHHELD
+from stoa.domain.result import ToolResult
 
 ANN = Principal.of("ann", tenant="acme", roles=["viewer"])
 BOB = Principal.of("bob", tenant="acme", roles=["viewer"])
@@ -40,6 +41,28 @@ class Arranged:
         async def person(n: int = 1) -> dict[str, str]:
             self.calls += 1
             return {"name": "Ada", "password": "s3cr3t"}
+
+        @self.gateway.tool
+        async def chatty(context: Context) -> dict[str, str]:
+            await context.progress(1, 2, "s3cr3t")
+            await context.log("error", {"password": "s3cr3t"})
+            return {"password": "s3cr3t"}
+
+        @self.gateway.tool
+        async def listed() -> list[dict[str, str]]:
+            return [{"password": "s3cr3t"}]
+
+        @self.gateway.tool
+        async def in_a_text() -> str:
+            return '{"password": "s3cr3t"}'
+
+        @self.gateway.tool
+        async def wrong() -> ToolResult:
+            return ToolResult.error('404 {"password": "s3cr3t"}')
+
+        @self.gateway.prompt
+        async def introduce() -> str:
+            return "s3cr3t"
 
         @self.gateway.resource("memo://person")
         async def memo() -> str:
@@ -71,6 +94,26 @@ async def test_hidden_fields_reach_nobody():
     assert "s3cr3t" not in repr(outcome)
     read = await at.gateway.invoke("memo://person", {}, ANN, kind="resource")
     assert isinstance(read.error, ContentUnavailable)
+
+
+@pytest.mark.parametrize("name", ["listed", "in_a_text", "wrong"])
+async def test_redaction_withholds_answers_of_another_shape_than_the_policy_expects(name):
+    outcome = await Arranged(redact=("/password",)).gateway.invoke(name, {}, ANN)
+    assert outcome.result == ToolResult.error(WITHHELD)
+    assert "s3cr3t" not in repr(outcome)
+
+
+async def test_redaction_withholds_prompts():
+    outcome = await Arranged(redact=("/password",)).gateway.invoke("introduce", {}, ANN, kind="prompt")
+    assert isinstance(outcome.error, ContentUnavailable)
+    assert "s3cr3t" not in repr(outcome)
+
+
+async def test_redaction_lets_a_tool_tell_numbers_but_no_words():
+    channel = InMemoryClientChannel(FORMS, lambda *_: None)
+    outcome = await Arranged(redact=("/password",)).gateway.invoke("chatty", {}, ANN, channel=channel)
+    assert outcome.result.structured == {"password": REDACTED}
+    assert (channel.progressed, channel.logged) == ([(1, 2, None)], [])
 
 
 async def test_a_further_limit_is_the_callers_for_this_tool():

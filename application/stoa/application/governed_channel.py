@@ -13,6 +13,7 @@ answered already is not asked again.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from stoa.application.admit_caller import within
 from stoa.application.deadline import Deadline
@@ -25,7 +26,7 @@ from stoa.application.pricing import Pricing
 from stoa.application.records import Recorder
 from stoa.application.together import together
 from stoa.domain.client_requests import ClientRequestRules, ClientRequests
-from stoa.domain.dialogue import InputAnswer, InputRequest, SamplingRequest, question_of
+from stoa.domain.dialogue import InputAnswer, InputRequest, LogLevel, SamplingRequest, question_of
 from stoa.domain.errors import (
     BackendTimedOut,
     ClientCannot,
@@ -200,17 +201,32 @@ class Questions:
 class GovernedChannel(PassingChannel):
     """The channel of one call, with its questions governed. Raises QuestionRefused, QuotaExceeded, PolicyUnavailable,
     LimiterUnavailable and MeteringUnavailable besides what `channel` does; then nothing was sent. `deadline` is the
-    call's: it stands still while the client is waited for."""
+    call's: it stands still while the client is waited for. `tells_words`: False where the policy hides parts of the
+    answer, which free text could tell: log messages are then dropped, and progress is numbers alone."""
 
     def __init__(
-        self, channel: ClientChannel, questions: Questions, call: AskingCall, deadline: Deadline | None = None
+        self,
+        channel: ClientChannel,
+        questions: Questions,
+        call: AskingCall,
+        deadline: Deadline | None = None,
+        *,
+        tells_words: bool = True,
     ) -> None:
         super().__init__(channel)
+        self._tells_words = tells_words
         self._questions = questions
         self._call = call
         self._deadline = deadline
         self._asked = 0
         self._permitted: dict[str, _Permitted] = {}
+
+    async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
+        await self._channel.progress(progress, total, message if self._tells_words else None)
+
+    async def log(self, level: LogLevel, data: Any, logger: str | None = None) -> None:
+        if self._tells_words:
+            await self._channel.log(level, data, logger)
 
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         self._count(len(requests))

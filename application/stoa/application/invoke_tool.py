@@ -218,7 +218,9 @@ class InvokeTool:
             with Deadline(tool.timeout_seconds) as deadline:
                 if channel is not None:
                     asking = call.asking = AskingCall(invocation, principal, tool, arguments, request_id, event_id)
-                    governed = GovernedChannel(channel, self._questions, asking, deadline)
+                    governed = GovernedChannel(
+                        channel, self._questions, asking, deadline, tells_words=not obligations.redact
+                    )
                 if obligations.confirm is not None:
                     await _confirm(obligations.confirm, governed)
                 call.is_sent = True
@@ -232,9 +234,9 @@ class InvokeTool:
                 raise ClientCannot(NO_CAPABILITIES.missing(pause.requests)) from pause
             raise InputRequired(await governed.depart(pause.requests)) from pause
 
+        if obligations.redact and tool.kind != "tool":  # their answers have no structure
+            raise ContentUnavailable(WITHHELD)
         if isinstance(tool, Resource):
-            if obligations.redact:
-                raise ContentUnavailable(WITHHELD)
             return tool.contents(answer, invocation.tool)
         result = shape(answer) if isinstance(answer, RawAnswer) else answer
         if obligations.redact:

@@ -1,13 +1,16 @@
-"""Taking out of a result what its caller must not see."""
+"""Taking out of a result what its caller must not see.
+
+It fails closed: an answer in which a pointer cannot be followed to its end, for it meets another kind of value than it
+names, may carry elsewhere what the policy hides, and is withheld as a whole.
+"""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pydantic_core
 
 from stoa.domain.json_value import is_array, is_object
-from stoa.domain.result import MISSING, ImageContent, TextContent, ToolResult
+from stoa.domain.result import MISSING, TextContent, ToolResult
 
 REDACTED = "[redacted]"
 WITHHELD = (
@@ -15,29 +18,52 @@ WITHHELD = (
 )
 
 
+class _Mismatch(Exception):
+    """A pointer goes into a value that has no such places."""
+
+
 def redact(result: ToolResult, pointers: Sequence[str]) -> ToolResult:
     """`result` with everything at these JSON Pointers (RFC 6901; `*` stands for every member or entry) replaced, in the
-    structured content and in the text, which is written anew from it. A result without structured content says nobody
-    knows where what: it is withheld."""
+    structured content and in the text, which is written anew from it. Nothing else is kept: a picture or an embedded
+    document has no places that a pointer could name.
+
+    A member that an object lacks, an entry behind an array's end and everything below null hide nothing. Where a
+    pointer meets another kind of value (a name an array, an index an object without that member, anything a string,
+    number or boolean), the answer is withheld; so is an error, and an answer without structured content or with one
+    that is no JSON.
+    """
     if result.structured is MISSING or result.is_error:
         return ToolResult.error(WITHHELD)
-    structured = result.structured
-    for pointer in pointers:
-        structured = _without(structured, [_unescaped(token) for token in pointer.split("/")[1:]])
-    pictures = tuple(block for block in result.content if isinstance(block, ImageContent))
-    text = TextContent(pydantic_core.to_json(structured).decode())
-    return replace(result, content=(text, *pictures), structured=structured)
+    try:
+        # Through JSON and back: pointers name what goes out, not the Python objects that it is written from.
+        structured = pydantic_core.from_json(pydantic_core.to_json(result.structured), allow_inf_nan=False)
+        for pointer in pointers:
+            structured = _without(structured, [_unescaped(token) for token in pointer.split("/")[1:]])
+        text = pydantic_core.to_json(structured).decode()
+    except (_Mismatch, ValueError, RecursionError):  # ValueError: no JSON, or nested too deeply
+        return ToolResult.error(WITHHELD)
+    return ToolResult((TextContent(text),), structured)
 
 
 def _without(value: Any, tokens: Sequence[str]) -> Any:
+    """Raises _Mismatch."""
     if not tokens:
         return REDACTED
     token, rest = tokens[0], tokens[1:]
+    if value is None:
+        return None
     if is_object(value):
+        if _is_index(token) and token not in value:
+            raise _Mismatch
         return {name: _without(one, rest) if token in {name, "*"} else one for name, one in value.items()}
-    if is_array(value):
+    if is_array(value) and (token == "*" or _is_index(token)):
         return [_without(one, rest) if token in {str(place), "*"} else one for place, one in enumerate(value)]
-    return value
+    raise _Mismatch
+
+
+def _is_index(token: str) -> bool:
+    """RFC 6901 section 4: decimal digits without leading zeros."""
+    return token.isascii() and token.isdigit() and (token == "0" or token[0] != "0")
 
 
 def _unescaped(token: str) -> str:
