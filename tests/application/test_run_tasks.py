@@ -10,13 +10,15 @@ from stoa.application.memory.client_channel import InMemoryClientChannel
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.ports import ClientChannel
 from stoa.application.task_channel import TaskChannel
-from stoa.domain.dialogue import ClientCapabilities, ElicitationAnswer, ElicitationRequest, InputRequired
+from stoa.domain.dialogue import ClientCapabilities, ElicitationAnswer, ElicitationRequest, InputRequired, RootsRequest
 from stoa.domain.errors import ClientCannot, ClientRefused, PolicyUnavailable, TasksUnavailable
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation
 from stoa.domain.metering import Status
 from stoa.domain.operation import Operation
+from stoa.domain.question_fingerprint import fingerprint
 from stoa.domain.rate_limit import RateLimit
+from stoa.domain.task import GivenAnswers
 
 ONE = RateLimit(requests_per_minute=60, burst=1)
 FORM = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
@@ -97,14 +99,18 @@ async def test_a_tasks_channel_tells_nobody_and_never_asks_a_key_again() -> None
     await channel.log("info", "said")
     await channel.hang_up()
     assert (channel.message, len(early.progressed), early.logged, early.hung_up) == ("said", 1, [], 0)
-    channel.answers = {"known": {"ok": True}, "changed": None}
     form = ElicitationRequest("Sure?", FORM)
+    channel.given = GivenAnswers(
+        {"known": {"ok": True}, "changed": None, "another": {"ok": True}, "unknown": {"ok": True}},
+        {"known": fingerprint(form), "changed": fingerprint(form), "another": fingerprint(RootsRequest())},
+    )
     assert await channel.ask({"known": form}) == {"known": ElicitationAnswer("accept", {"ok": True})}
     with pytest.raises(InputRequired) as open_question:
         await channel.ask({"known": form, "new": form})
     assert list(open_question.value.requests) == ["new"]
-    with pytest.raises(ClientRefused, match="changed"):
-        await channel.ask({"changed": form})
+    for key in ("changed", "another", "unknown"):  # what was answered was another question, or nobody knows which
+        with pytest.raises(ClientRefused, match=key):
+            await channel.ask({key: form})
     limited = TaskChannel(InMemoryClientChannel(ClientCapabilities(), lambda *_: None), begin, lambda *_: None)
     limited.has_begun = True
     with pytest.raises(ClientCannot):

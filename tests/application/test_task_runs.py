@@ -17,8 +17,9 @@ from stoa.domain.errors import StoaError, TasksUnavailable
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject
 from stoa.domain.metering import Status
+from stoa.domain.question_fingerprint import fingerprint
 from stoa.domain.result import TextContent, ToolResult
-from stoa.domain.task import Task, TaskError, TaskStatus
+from stoa.domain.task import GivenAnswers, Task, TaskError, TaskStatus
 
 CLIENT = InMemoryClientChannel(ClientCapabilities(roots=True), lambda *_: None)
 
@@ -68,7 +69,8 @@ class World:
 
     async def start(self, **answered: Any) -> Task | Outcome:
         asked = Invocation(credential=ANN, tool="count", arguments={}, door="library")
-        return await self.runner.start(asked, CLIENT, lambda: answered)
+        given = GivenAnswers(answered, dict.fromkeys(answered, fingerprint(RootsRequest())))
+        return await self.runner.start(asked, CLIENT, lambda: given)
 
     async def begin(self, **answered: Any) -> Task:
         task = await self.start(**answered)
@@ -217,7 +219,7 @@ async def test_a_task_runs_again_with_what_it_was_called_with() -> None:
         asked = Invocation(
             credential=ANN, tool="count", arguments={"n": 7}, door="library", consumer="app", request_id="r-1"
         )
-        task = await at.runner.start(asked, CLIENT, dict)
+        task = await at.runner.start(asked, CLIENT, GivenAnswers)
         assert isinstance(task, Task)
         kept = await at.settled(task)
         assert kept is not None

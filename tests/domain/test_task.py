@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoa.domain.identity import Principal
-from stoa.domain.task import MESSAGE_LIMIT, TERMINAL, Task, TaskError, TaskStatus, Work
+from stoa.domain.task import MESSAGE_LIMIT, TERMINAL, GivenAnswers, Task, TaskError, TaskStatus, Work
 
 ANN = Principal.of("ann", tenant="acme", roles=["viewer"])
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -107,12 +107,13 @@ def test_ids_are_long_and_never_the_same() -> None:
 
 def test_a_task_begins_as_its_work_and_its_owner_say() -> None:
     work = Work(tool="dig", arguments={"n": 1})
-    answers = {"a": 1}
-    task = Task.begin(work, ANN, START, 30.0, answers)
+    answers, fingerprints = {"a": 1}, {"a": "f"}
+    task = Task.begin(work, ANN, START, 30.0, GivenAnswers(answers, fingerprints))
     assert (task.owner, task.tenant, task.tool, task.work) == (ANN.identity_key, "acme", "dig", work)
     assert (task.created_at, task.updated_at) == (START, START)
     assert (task.answers, task.questions) == ({"a": 1}, {})
     assert task.answers is not answers
+    assert (task.fingerprints, task.fingerprints is fingerprints) == ({"a": "f"}, False)
     assert task.lease_until == START + timedelta(seconds=30)
     assert task.expires_at == START + timedelta(hours=1)
     assert begun().answers == {}
@@ -144,7 +145,9 @@ def test_a_renewed_task_has_a_lease_from_now_on_and_its_newest_message() -> None
 
 def test_a_task_that_asks_waits_without_a_message_and_goes_on_with_a_new_lease() -> None:
     later = START + timedelta(seconds=5)
-    waiting = begun(answers={"b": 0}).renewed(START, 30, "half").asked({"a": {"m": 1}, "b": {"m": 2}}, later)
+    waiting = begun(given=GivenAnswers({"b": 0}, {"b": "fb"})).renewed(START, 30, "half")
+    waiting = waiting.asked({"a": {"m": 1}, "b": {"m": 2}}, later, {"a": "fa", "b": "another", "c": "fc"})
+    assert waiting.fingerprints == {"a": "fa", "b": "fb"}, "an answer keeps the fingerprint of its own question"
     assert (waiting.status, waiting.questions) == (TaskStatus.INPUT_REQUIRED, {"a": {"m": 1}})
     assert (waiting.message, waiting.lease_until, waiting.updated_at) == (None, None, later)
     answered = waiting.answered({"a": 5}, later + timedelta(seconds=1))
@@ -158,7 +161,7 @@ def test_a_task_that_asks_waits_without_a_message_and_goes_on_with_a_new_lease()
 
 def test_the_end_of_a_task_is_what_came_of_it() -> None:
     later = START + timedelta(seconds=5)
-    running = begun(answers={"a": 1}).renewed(START, 30, "half")
+    running = begun(given=GivenAnswers({"a": 1}, {"a": "f"})).renewed(START, 30, "half")
     done, failed, gone = (
         running.completed({"content": [1]}, later),
         running.failed(TaskError(-1, "n" * 2000, {"x": 1}), later),
@@ -171,5 +174,6 @@ def test_the_end_of_a_task_is_what_came_of_it() -> None:
     for end in (done, failed, gone):
         assert end.is_over
         assert (end.work, end.questions, end.answers, end.lease_until, end.updated_at) == (None, {}, {}, None, later)
+        assert end.fingerprints == {}
         assert end.version == running.version + 1
     assert not running.is_over

@@ -365,7 +365,7 @@ def _access(tokens: TokenSupply, principal: Principal, invocation: Invocation) -
 async def _confirm(sentence: str, channel: GovernedChannel | None) -> None:
     """Have the user agree, asked like for anything else. Raises ClientCannot where nobody can be asked, and
     ClientRefused."""
-    question = ElicitationRequest(sentence, _AGREEMENT)
+    question = ElicitationRequest(sentence, _AGREEMENT, is_confirmation=True)
     if channel is None:
         raise ClientCannot(NO_CAPABILITIES.missing({_CONFIRMATION: question}))
     answer = (await channel.ask({_CONFIRMATION: question}))[_CONFIRMATION]

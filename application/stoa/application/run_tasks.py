@@ -11,7 +11,7 @@ not run again, because calls need not be repeatable.
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
@@ -35,7 +35,8 @@ from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
-from stoa.domain.task import Task, TaskError, TaskStatus, Work
+from stoa.domain.question_fingerprint import fingerprint
+from stoa.domain.task import GivenAnswers, Task, TaskError, TaskStatus, Work
 from stoa.domain.tool import Tool
 
 _log = logging.getLogger(__name__)
@@ -97,10 +98,9 @@ class RunTasks:
         self._supervisors: set[asyncio.Task[None]] = set()
 
     async def start(
-        self, invocation: Invocation, channel: ClientChannel, answered: Callable[[], Mapping[str, Any]]
+        self, invocation: Invocation, channel: ClientChannel, given: Callable[[], GivenAnswers]
     ) -> Task | Outcome:
-        """Call a tool. A Task when it goes on in the background, else the outcome. `answered`: what the client answered
-        on `channel` before the task began. Cancelling this cancels the call as long as it is no task."""
+        """Call a tool. A Task when it goes on in the background, else the outcome. `given`: what the client answered on `channel` before the task began. Cancelling this cancels the call as long as it is no task."""
         run = _Run(self._door, channel)
         work = Work(
             tool=invocation.tool,
@@ -110,8 +110,7 @@ class RunTasks:
         )
 
         async def begin(owner: Principal) -> None:
-            answers = dict(answered())
-            task = Task.begin(work, owner, self._clock.now(), self._lease_seconds, answers)
+            task = Task.begin(work, owner, self._clock.now(), self._lease_seconds, given())
             await self._store.create(task)
             self._begun(run, task)
 
@@ -230,7 +229,7 @@ class RunTasks:
 
     def _begun(self, run: "_Run", task: Task) -> None:
         run.task = task
-        run.channel.answers = dict(task.answers)
+        run.channel.given = GivenAnswers(task.answers, task.fingerprints)
         run.channel.has_begun = True
         run.started.set_result(task)
         self._runs[task.id] = run
@@ -306,7 +305,7 @@ class RunTasks:
             if outcome.questions is None:
                 return task.completed(self._door.result(outcome), now)
             written = {key: self._door.question(request) for key, request in outcome.questions.items()}
-            asked = task.asked(written, now)
+            asked = task.asked(written, now, {key: fingerprint(one) for key, one in outcome.questions.items()})
             if asked is task:
                 raise ClientRefused(next(iter(written), ""))
             return asked

@@ -7,7 +7,8 @@ from typing import Any
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.domain.dialogue import ClientCapabilities, InputAnswer, InputRequest, InputRequired, LogLevel
 from stoa.domain.errors import ClientCannot, ClientRefused
-from stoa.domain.json_value import JsonObject
+from stoa.domain.question_fingerprint import fingerprint
+from stoa.domain.task import GivenAnswers
 
 ReadAnswer = Callable[[InputRequest, Any], InputAnswer | None]
 """What a client wrote, when it fits the question."""
@@ -15,14 +16,14 @@ ReadAnswer = Callable[[InputRequest, Any], InputAnswer | None]
 
 class TaskChannel(ClientChannel):
     """Until the task begins, what `early` does: the call is an ordinary one. From then on progress and log messages
-    are `message`, and a question without an answer among `answers` ends the run."""
+    are `message`, and a question without an answer among those `given` ends the run."""
 
     def __init__(self, early: ClientChannel, begin: Callable[[], Awaitable[bool]], read: ReadAnswer) -> None:
         self._early = early
         self._begin = begin
         self._read = read
         self.has_begun = False
-        self.answers: JsonObject = {}
+        self.given = GivenAnswers()
         self.message: str | None = None
         self._last: float | None = None
 
@@ -62,7 +63,8 @@ class TaskChannel(ClientChannel):
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
         if not self.has_begun:
             return await self._early.ask(requests)
-        answers = {key: self._read(requests[key], self.answers[key]) for key in requests if key in self.answers}
+        known = self.given.answers
+        answers = {key: self._answer(key, request) for key, request in requests.items() if key in known}
         for key, answer in answers.items():
             if answer is None:  # another question under a key that was answered: it must not be asked again
                 raise ClientRefused(key)
@@ -73,3 +75,8 @@ class TaskChannel(ClientChannel):
         if still_open:
             raise InputRequired({key: self.capabilities.fitted(request) for key, request in still_open.items()})
         return {key: answer for key, answer in answers.items() if answer is not None}
+
+    def _answer(self, key: str, request: InputRequest) -> InputAnswer | None:
+        if self.given.fingerprints.get(key) != fingerprint(request):
+            return None
+        return self._read(request, self.given.answers[key])

@@ -75,6 +75,8 @@ class ElicitationRequest:
     message: str
     schema: JsonObject
     """A flat JSON Schema: an object whose properties are strings, numbers, booleans, or arrays of choices."""
+    is_confirmation: bool = False
+    """Asked by the gateway for the policy: its answer counts for one call."""
 
     def __post_init__(self) -> None:
         properties = self.schema.get("properties")

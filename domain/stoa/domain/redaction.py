@@ -38,33 +38,33 @@ def redact(result: ToolResult, pointers: Sequence[str]) -> ToolResult:
         # Through JSON and back: pointers name what goes out, not the Python objects that it is written from.
         structured = pydantic_core.from_json(pydantic_core.to_json(result.structured), allow_inf_nan=False)
         for pointer in pointers:
-            structured = _without(structured, [_unescaped(token) for token in pointer.split("/")[1:]])
+            structured = _without(structured, [_unescaped(part) for part in pointer.split("/")[1:]])
         text = pydantic_core.to_json(structured).decode()
     except (_Mismatch, ValueError, RecursionError):  # ValueError: no JSON, or nested too deeply
         return ToolResult.error(WITHHELD)
     return ToolResult((TextContent(text),), structured)
 
 
-def _without(value: Any, tokens: Sequence[str]) -> Any:
+def _without(value: Any, parts: Sequence[str]) -> Any:
     """Raises _Mismatch."""
-    if not tokens:
+    if not parts:
         return REDACTED
-    token, rest = tokens[0], tokens[1:]
+    part, rest = parts[0], parts[1:]
     if value is None:
         return None
     if is_object(value):
-        if _is_index(token) and token not in value:
+        if _is_index(part) and part not in value:
             raise _Mismatch
-        return {name: _without(one, rest) if token in {name, "*"} else one for name, one in value.items()}
-    if is_array(value) and (token == "*" or _is_index(token)):
-        return [_without(one, rest) if token in {str(place), "*"} else one for place, one in enumerate(value)]
+        return {name: _without(one, rest) if part in {name, "*"} else one for name, one in value.items()}
+    if is_array(value) and (part == "*" or _is_index(part)):
+        return [_without(one, rest) if part in {str(place), "*"} else one for place, one in enumerate(value)]
     raise _Mismatch
 
 
-def _is_index(token: str) -> bool:
+def _is_index(part: str) -> bool:
     """RFC 6901 section 4: decimal digits without leading zeros."""
-    return token.isascii() and token.isdigit() and (token == "0" or token[0] != "0")
+    return part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")
 
 
-def _unescaped(token: str) -> str:
-    return token.replace("~1", "/").replace("~0", "~")
+def _unescaped(part: str) -> str:
+    return part.replace("~1", "/").replace("~0", "~")

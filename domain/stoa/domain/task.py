@@ -45,6 +45,16 @@ class TaskError:
     data: Any = None
 
 
+@dataclass(frozen=True, slots=True)
+class GivenAnswers:
+    """What a client answered so far."""
+
+    answers: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """As written, by key; each was found fit."""
+    fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of the questions that these answer, by key."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What is to be done: the invocation without who makes it. It may be run again, by another process, when questions
@@ -80,6 +90,8 @@ class Task:
     """Those that are open, by key."""
     answers: JsonObject = field(default_factory=dict[str, Any])
     """By key; each was found fit. A key is never asked again."""
+    fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of the questions that are open or answered, by key."""
     result: JsonObject | None = None
     """What the call would have returned; set exactly when it is completed."""
     error: TaskError | None = None
@@ -89,7 +101,7 @@ class Task:
 
     @classmethod
     def begin(
-        cls, work: Work, owner: Principal, now: datetime, lease_seconds: float, answers: Mapping[str, Any] = {}
+        cls, work: Work, owner: Principal, now: datetime, lease_seconds: float, given: GivenAnswers = GivenAnswers()
     ) -> "Task":
         """A working task of `owner`, with an id of 256 random bits."""
         return cls(
@@ -100,7 +112,8 @@ class Task:
             created_at=now,
             updated_at=now,
             work=work,
-            answers=dict(answers),
+            answers=dict(given.answers),
+            fingerprints=dict(given.fingerprints),
             lease_until=now + timedelta(seconds=lease_seconds),
         )
 
@@ -129,14 +142,23 @@ class Task:
         lease = now + timedelta(seconds=lease_seconds)
         return self._next(lease_until=lease, message=text, updated_at=seen)
 
-    def asked(self, questions: Mapping[str, JsonObject], now: datetime) -> "Task":
+    def asked(self, questions: Mapping[str, JsonObject], now: datetime, fingerprints: Mapping[str, str] = {}) -> "Task":
         """It waits for these answers; nobody runs it meanwhile. Keys that were answered are not asked again."""
         still_open = {key: question for key, question in questions.items() if key not in self.answers}
         if self.status is not TaskStatus.WORKING or not still_open:
             return self
+        known = {**{key: fingerprints[key] for key in still_open if key in fingerprints}, **self._of_answers()}
         return self._next(
-            status=TaskStatus.INPUT_REQUIRED, questions=still_open, message=None, lease_until=None, updated_at=now
+            status=TaskStatus.INPUT_REQUIRED,
+            questions=still_open,
+            fingerprints=known,
+            message=None,
+            lease_until=None,
+            updated_at=now,
         )
+
+    def _of_answers(self) -> dict[str, str]:
+        return {key: digest for key, digest in self.fingerprints.items() if key in self.answers}
 
     def answered(self, answers: Mapping[str, Any], now: datetime) -> "Task":
         """What is no open question is ignored. It goes on when it is `resumed`, not by itself."""
@@ -165,7 +187,10 @@ class Task:
     def _over(self, now: datetime, **end: Any) -> "Task":
         if self.is_over:
             return self
-        return self._next(work=None, questions={}, answers={}, lease_until=None, updated_at=now, **end)
+        nothing: Mapping[str, Any] = {}
+        return self._next(
+            work=None, questions=nothing, answers={}, fingerprints=nothing, lease_until=None, updated_at=now, **end
+        )
 
     def _next(self, **changes: Any) -> "Task":
         return replace(self, version=self.version + 1, **changes)

@@ -116,27 +116,57 @@ async def test_a_missing_or_malformed_answer_is_asked_for_again(world: World, re
         assert list(again["inputRequests"]) == ["who"]
 
 
-async def test_a_form_may_be_filled_in_with_the_first_request_but_nothing_else_may(world: World) -> None:
-    assert _text(await _call(world, "greet", inputResponses={"who": ADA})) == "Hello, Ada!"
-    sampled = {"role": "assistant", "content": {"type": "text", "text": "4"}, "model": "m"}
-    asked = await _asked(world, "sample", {"prompt": "2+2"}, inputResponses={"s": sampled})
-    assert asked["inputRequests"]["s"]["params"] == {
-        "messages": [{"role": "user", "content": {"type": "text", "text": "2+2"}}],
-        "maxTokens": 9,
-        "systemPrompt": "brief",
-    }
+SAMPLED = {"role": "assistant", "content": {"type": "text", "text": "4"}, "model": "m"}
+
+
+async def test_an_answer_counts_when_its_question_was_asked_and_never_before(world: World) -> None:
+    for name, arguments, responses in (
+        ("greet", {}, {"who": ADA}),
+        ("sample", {"prompt": "2+2"}, {"s": SAMPLED}),
+        ("several", {}, {"who": ADA, "where": {"roots": []}}),
+    ):
+        asked = await _asked(world, name, arguments, inputResponses=responses)
+        assert list(asked["inputRequests"]) == list(responses)
+        done = await _call(world, name, arguments, inputResponses=responses, requestState=asked["requestState"])
+        assert _text(done)
+
+
+async def test_an_answer_that_came_too_early_is_not_kept(world: World) -> None:
+    asked = await _asked(world, "twice", inputResponses={"one": ADA, "two": BLUE})
+    second = await _asked(world, "twice", inputResponses={"one": ADA, "two": BLUE}, requestState=asked["requestState"])
+    assert list(second["inputRequests"]) == ["two"]
+
+
+@pytest.mark.parametrize("is_later", [False, True], ids=["fresh answer", "answer from an earlier round"])
+async def test_an_answer_to_one_question_is_none_to_another_of_the_same_name(world: World, is_later: bool) -> None:
+    amount = [5]
+
+    @world.gateway.tool
+    async def pay(context: Context) -> str:
+        sure = await context.elicit(f"Pay {amount[0]}?", NAME, key="sure")
+        await context.elicit("Who?", NAME, key="who")
+        return f"{sure.content['name']} pays {amount[0]}"
+
+    asked = await _asked(world, "pay")
+    if is_later:
+        asked = await _asked(world, "pay", inputResponses={"sure": ADA}, requestState=asked["requestState"])
+    amount[0] = 10_000
+    responses = {"sure": ADA, "who": ADA}
+    again = await _asked(world, "pay", inputResponses=responses, requestState=asked["requestState"])
+    assert again["inputRequests"]["sure"]["params"]["message"] == "Pay 10000?"
+
+
+async def test_a_page_is_the_same_question_whatever_its_run_calls_it(world: World) -> None:
+    @world.gateway.tool
+    async def visit(context: Context) -> str:
+        return (await context.elicit_url("Sign in", "https://x.example/", key="page")).action
+
+    can = {"elicitation": {"url": {}}}
+    asked = await _asked(world, "visit", can=can)
     done = await _call(
-        world, "sample", {"prompt": "2+2"}, inputResponses={"s": sampled}, requestState=asked["requestState"]
+        world, "visit", can=can, inputResponses={"page": {"action": "accept"}}, requestState=asked["requestState"]
     )
-    assert _text(done) == "4"
-
-
-async def test_an_answer_given_early_is_kept_while_others_are_asked_for(world: World) -> None:
-    asked = await _asked(world, "several", inputResponses={"who": ADA})
-    assert asked["inputRequests"] == {"where": {"method": "roots/list", "params": {}}}
-    roots = {"where": {"roots": [{"uri": "file:///a", "name": "a"}]}}
-    done = await _call(world, "several", inputResponses=roots, requestState=asked["requestState"])
-    assert _text(done) == "['where', 'who']"
+    assert _text(done) == "accept"
 
 
 @pytest.mark.parametrize("can", [{}, {"sampling": {}}, {"elicitation": {"url": {}}}])
@@ -173,19 +203,19 @@ async def test_a_state_is_good_for_its_caller_its_call_and_ten_minutes(world: Wo
 @settings(max_examples=40, deadline=None)
 async def test_no_changed_state_opens(data: Any) -> None:
     states = RequestStates(bytes(32), ManualClock(), "https://gw")
-    kept = RoundState(1, {"a": {"x": 1}}, frozenset({"b"}))
+    kept = RoundState(1, {"a": {"x": 1}}, {"a": "fa"}, {"b": "fb"}, data.draw(st.booleans()))
     sealed = states.seal(kept, "me", {"a": 1, "b": 2})
-    assert states.open(sealed, "me", {"b": 2, "a": 1}) == kept
+    assert await states.open(sealed, "me", {"b": 2, "a": 1}) == kept
     where = data.draw(st.integers(0, len(sealed) - 1))
     what = data.draw(st.characters(codec="ascii"))
     changed = sealed[:where] + what + sealed[where + 1 :]
     others = [(changed, "me", {"a": 1, "b": 2})] if changed != sealed else []
     for token, *bound in [*others, (sealed, "you", {"a": 1, "b": 2}), (sealed, "me", {"a": 1})]:
         with pytest.raises(InvalidState):
-            states.open(token, *bound)
+            await states.open(token, *bound)
     for secret, audience in ((b"\x01" * 32, "https://gw"), (bytes(32), "https://other")):
         with pytest.raises(InvalidState):
-            RequestStates(secret, ManualClock(), audience).open(sealed, "me", {"a": 1, "b": 2})
+            await RequestStates(secret, ManualClock(), audience).open(sealed, "me", {"a": 1, "b": 2})
 
 
 ANN = Principal.of("ann", tenant="alpha", roles=["viewer"])

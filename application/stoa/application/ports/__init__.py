@@ -17,6 +17,7 @@ from stoa.application.ports.invocation_observer import InvocationObserver, Refus
 from stoa.application.ports.message_bus import MessageBus, Subscription
 from stoa.application.ports.metering import MeteringSink, SegmentedLog, SegmentReading, UsageLog
 from stoa.application.ports.metering_backlog import Batch, MeteringBacklog, RecordedEvent, Rejected, RelayStatus
+from stoa.application.ports.one_time_marks import OneTimeMarks
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.session_store import SessionStore
@@ -52,6 +53,7 @@ __all__ = [
     "MessageBus",
     "MeteringBacklog",
     "MeteringSink",
+    "OneTimeMarks",
     "PolicyEngine",
     "Previewable",
     "RateLimiter",

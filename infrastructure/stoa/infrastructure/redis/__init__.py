@@ -4,6 +4,7 @@ from stoa.infrastructure.redis.budget_ledger import RedisBudgetLedger
 from stoa.infrastructure.redis.connection import RedisConnection
 from stoa.infrastructure.redis.event_store import RedisEventStore
 from stoa.infrastructure.redis.message_bus import RedisMessageBus
+from stoa.infrastructure.redis.one_time_marks import RedisOneTimeMarks
 from stoa.infrastructure.redis.rate_limiter import RedisRateLimiter
 from stoa.infrastructure.redis.replica_count import ReplicaCount
 from stoa.infrastructure.redis.session_store import RedisSessionStore
@@ -14,6 +15,7 @@ __all__ = [
     "RedisConnection",
     "RedisEventStore",
     "RedisMessageBus",
+    "RedisOneTimeMarks",
     "RedisRateLimiter",
     "RedisSessionStore",
     "RedisTaskStore",

@@ -1,6 +1,7 @@
 """Providers of the doors: the MCP engine and the HTTP application."""
 
 import gc
+import hashlib
 from collections.abc import AsyncIterator
 
 from dishka import AsyncContainer, Provider
@@ -14,6 +15,7 @@ from stoa.application.ports.clock import Clock
 from stoa.application.summarise_usage import SummariseUsage
 from stoa.application.supervisor import Supervisor
 from stoa.infrastructure.credentials.deployment_secret import load_or_create
+from stoa.infrastructure.mark_files import FileOneTimeMarks
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.interfaces.bootstrap.parts import (
     Identity,
@@ -53,10 +55,16 @@ class Doors(Provider):
         return ProtectedResource(f"{settings.url}/mcp", metadata_url, identity.verifier.issuers)
 
     @provide
-    def states(self, settings: Settings, clock: Clock, resource: ProtectedResource) -> RequestStates:
+    def states(self, settings: Settings, clock: Clock, resource: ProtectedResource, sharing: Sharing) -> RequestStates:
         given = settings.state_secret
         secret = load_or_create(settings.data_dir) if given is None else given.get_secret_value().encode()
-        return RequestStates(secret, clock, resource.url)
+        if sharing.parts is not None:
+            return RequestStates(secret, clock, resource.url, sharing.parts.marks)
+        own = secret if given is None else load_or_create(settings.data_dir)
+        marks = FileOneTimeMarks(settings.data_dir / "used-states", clock)
+        return RequestStates(
+            secret, clock, resource.url, marks, hashlib.sha256(b"stoa one-time marks" + own).hexdigest()
+        )
 
     @provide
     def sessions(self, settings: Settings, clock: Clock, sharing: Sharing) -> SessionParts:

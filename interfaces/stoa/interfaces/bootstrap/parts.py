@@ -9,6 +9,7 @@ from stoa.application.ports.event_store import EventStore
 from stoa.application.ports.health import HealthProbe
 from stoa.application.ports.message_bus import MessageBus
 from stoa.application.ports.metering import MeteringSink, UsageLog
+from stoa.application.ports.one_time_marks import OneTimeMarks
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.session_store import SessionStore
@@ -63,6 +64,7 @@ class Shared(Part):
     events: EventStore
     tasks: TaskStore
     budgets: BudgetLedger
+    marks: OneTimeMarks
 
 
 @dataclass(frozen=True, slots=True)

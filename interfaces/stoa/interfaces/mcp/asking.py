@@ -59,11 +59,6 @@ def declares(declared: Any, extension: str) -> bool:
     return is_object(as_object(as_object(declared).get("extensions")).get(extension))
 
 
-def may_come_unasked(question: InputRequest) -> bool:
-    """A form whose fields a client knows may be filled in with the first request."""
-    return isinstance(question, ElicitationRequest)
-
-
 def request(question: InputRequest, revision: Revision) -> JsonObject:
     """`method` and `params`."""
     match question:

@@ -17,6 +17,7 @@ from stoa.domain.dialogue import (
     LOG_LEVELS,
     NO_CAPABILITIES,
     ClientCapabilities,
+    ElicitationRequest,
     InputAnswer,
     InputRequest,
     InputRequired,
@@ -27,7 +28,9 @@ from stoa.domain.errors import BackendTimedOut, ClientCannot, ClientRefused
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject, as_object
 from stoa.domain.progress import ProgressPace
+from stoa.domain.question_fingerprint import fingerprint
 from stoa.domain.session import Session
+from stoa.domain.task import GivenAnswers
 from stoa.interfaces.mcp import asking
 from stoa.interfaces.mcp.envelope import CAPABILITIES_KEY
 from stoa.interfaces.mcp.exchange import MethodCall
@@ -187,19 +190,22 @@ class RoundChannel(Telling):
         self._responses = as_object(call.request.params.get("inputResponses"))
         self._state: RoundState | None = None
         self._answers: JsonObject = {}
+        self._answered: dict[str, str] = {}
 
     @property
     def asks_by_rounds(self) -> bool:
         return True
 
     @property
-    def answered(self) -> JsonObject:
-        """What the client wrote, by the key of each question it answered so far."""
-        return self._answers
+    def given(self) -> GivenAnswers:
+        """What the client wrote so far."""
+        return GivenAnswers(self._answers, self._answered)
 
     async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
-        """Raises InputRequired with what is not answered yet or wrongly, InvalidState, or ClientCannot."""
-        answers = {key: self._answer(key, request) for key, request in requests.items()}
+        """Raises InputRequired with what is not answered yet or wrongly, InvalidState, SharedStateUnavailable, or
+        ClientCannot."""
+        state = await self._earlier()
+        answers = {key: self._answer(key, request, state) for key, request in requests.items()}
         open_questions = {key: requests[key] for key, answer in answers.items() if answer is None}
         missing = self.capabilities.missing(open_questions)
         if missing:
@@ -208,24 +214,21 @@ class RoundChannel(Telling):
             raise InputRequired(open_questions)
         return {key: answer for key, answer in answers.items() if answer is not None}
 
-    def _answer(self, key: str, request: InputRequest) -> InputAnswer | None:
-        state = self._earlier()
-        revision = self._call.revision
-        fresh = asking.answer(request, self._responses[key], revision) if self._is_due(key, request, state) else None
-        if fresh is not None:
-            self._answers[key] = self._responses[key]
-            return fresh
-        return asking.answer(request, state.answers[key], revision) if key in state.answers else None
+    def _answer(self, key: str, request: InputRequest, state: RoundState) -> InputAnswer | None:
+        """An answer counts when this very question was asked, by the state that came back with it."""
+        revision, digest = self._call.revision, fingerprint(request)
+        if key in self._responses and state.asked.get(key) == digest:
+            fresh = asking.answer(request, self._responses[key], revision)
+            if fresh is not None:
+                self._answers[key], self._answered[key] = self._responses[key], digest
+                return fresh
+        return asking.answer(request, state.answers[key], revision) if state.answered.get(key) == digest else None
 
-    def _is_due(self, key: str, request: InputRequest, state: RoundState) -> bool:
-        """A form may be filled in before it is asked for; other answers are taken when there was a question."""
-        return key in self._responses and (key in state.asked or asking.may_come_unasked(request))
-
-    def _earlier(self) -> RoundState:
+    async def _earlier(self) -> RoundState:
         if self._state is None:
             token = self._call.request.params.get("requestState")
-            self._state = RoundState() if token is None else self._states.open(token, *self._bound_to())
-            self._answers = dict(self._state.answers)
+            self._state = RoundState() if token is None else await self._states.open(token, *self._bound_to())
+            self._answers, self._answered = dict(self._state.answers), dict(self._state.answered)
         return self._state
 
     def _bound_to(self) -> tuple[Any, ...]:
@@ -235,12 +238,15 @@ class RoundChannel(Telling):
         return caller.identity_key, caller.tenant, tenant, request.method, target, params.get("arguments")
 
     def next_round(self, questions: Mapping[str, InputRequest], server_info: JsonObject) -> JsonObject:
-        """InputRequiredResult. Raises ClientCannot, InvalidState."""
+        """InputRequiredResult. Raises ClientCannot. A state that no question looked into is not gone on with."""
         missing = self.capabilities.missing(questions)
         if missing:
             raise ClientCannot(missing)
         fitted = {key: self.capabilities.fitted(question) for key, question in questions.items()}
-        state = RoundState(self._earlier().round + 1, self._answers, frozenset(questions))
+        earlier = self._state or RoundState()
+        asked = {key: fingerprint(question) for key, question in questions.items()}
+        is_used_once = earlier.is_used_once or any(map(_is_confirmation, questions.values()))
+        state = RoundState(earlier.round + 1, self._answers, self._answered, asked, is_used_once)
         return {
             "resultType": "input_required",
             "inputRequests": asking.requests(fitted, self._call.revision),
@@ -302,6 +308,10 @@ class Channels:
         if not (declared or "progressToken" in meta or LOG_LEVEL_KEY in meta or "inputResponses" in params):
             return None
         return self.round(call)
+
+
+def _is_confirmation(question: InputRequest) -> bool:
+    return isinstance(question, ElicitationRequest) and question.is_confirmation
 
 
 def log_level(level: Any) -> LogLevel:

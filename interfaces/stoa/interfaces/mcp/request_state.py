@@ -3,7 +3,8 @@
 2026-07-28, "Multi Round-Trip Requests": the client brings `requestState` back unchanged. It is encrypted and
 authenticated (AES-256-GCM), so it can be neither read nor changed; what it is bound to (who called what, with which
 arguments, through which endpoint) is authenticated with it. The key is derived from the deployment's secret, so that
-every replica opens what another one sealed. It expires, but it can be used more than once until then.
+every replica opens what another one sealed. It expires, but it can be used more than once until then: all except a
+state with a confirmation that a policy demands, asked for or given, which is good for one call (docs/decisions/0032).
 """
 
 import base64
@@ -11,6 +12,7 @@ import binascii
 import hashlib
 import json
 import os
+import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +22,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from stoa.application.memory.one_time_marks import InMemoryOneTimeMarks
 from stoa.application.ports.clock import Clock
+from stoa.application.ports.one_time_marks import OneTimeMarks
 from stoa.domain.errors import InvalidState
 from stoa.domain.json_value import JsonObject
 
 LIFETIME_SECONDS = 600
-_PREFIX = "v1."
+_PREFIX = "v2."
 _PURPOSE = b"stoa mcp requestState v1"
 _NONCE_BYTES = 12
 
@@ -37,14 +41,24 @@ class RoundState:
     round: int = 0
     answers: JsonObject = field(default_factory=dict[str, Any])
     """Raw answers by key; each was found fit."""
-    asked: frozenset[str] = frozenset()
-    """Keys of the questions that the last round ended with."""
+    answered: dict[str, str] = field(default_factory=dict[str, str])
+    """Fingerprints of the questions that these answer, by key."""
+    asked: dict[str, str] = field(default_factory=dict[str, str])
+    """Fingerprints of the questions that the last round ended with, by key."""
+    is_used_once: bool = False
+    """A confirmation is among what was asked or answered."""
 
 
 class RequestStates:
-    """`secret`: at least 32 random bytes, the same on all replicas. `audience`: the URL of this endpoint."""
+    """`secret`: at least 32 random bytes, the same on all replicas. `audience`: the URL of this endpoint. `marks`: where
+    it is noted what was used; None: in this process. `reach`: names the processes that share the marks, empty for all
+    that have the secret; others do not open what is good for one call."""
 
-    def __init__(self, secret: bytes, clock: Clock, audience: str) -> None:
+    def __init__(
+        self, secret: bytes, clock: Clock, audience: str, marks: OneTimeMarks | None = None, reach: str = ""
+    ) -> None:
+        self._marks = marks or InMemoryOneTimeMarks(clock)
+        self._reach = reach if marks is not None else secrets.token_hex(8)
         self._cipher = AESGCM(HKDF(SHA256(), 32, salt=None, info=_PURPOSE).derive(secret))
         self._clock = clock
         self._audience = audience
@@ -56,15 +70,25 @@ class RequestStates:
                 "expires": self._clock.now().timestamp() + LIFETIME_SECONDS,
                 "round": state.round,
                 "answers": state.answers,
-                "asked": sorted(state.asked),
+                "answered": state.answered,
+                "asked": state.asked,
+                **({"once": secrets.token_hex(16), "reach": self._reach} if state.is_used_once else {}),
             }
         )
         nonce = os.urandom(_NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, payload, self._binding(bound_to))
         return _PREFIX + base64.urlsafe_b64encode(sealed).decode("ascii")
 
-    def open(self, token: Any, *bound_to: Any) -> RoundState:
-        """Raises InvalidState, the same for every reason."""
+    async def open(self, token: Any, *bound_to: Any) -> RoundState:
+        """What was sealed; what is good for one call is used up by that. Raises InvalidState, the same for every
+        reason, and SharedStateUnavailable."""
+        state = self._unsealed(token, bound_to)
+        once = state.get("once")
+        if once is not None and not (state["reach"] == self._reach and await self._marks.take(once, state["expires"])):
+            raise InvalidState
+        return RoundState(state["round"], state["answers"], state["answered"], state["asked"], once is not None)
+
+    def _unsealed(self, token: Any, bound_to: tuple[Any, ...]) -> JsonObject:
         if not isinstance(token, str) or not token.startswith(_PREFIX):
             raise InvalidState
         try:
@@ -77,7 +101,7 @@ class RequestStates:
         state: JsonObject = pydantic_core.from_json(payload)
         if state["expires"] <= self._clock.now().timestamp():
             raise InvalidState
-        return RoundState(state["round"], state["answers"], frozenset(state["asked"]))
+        return state
 
     def _binding(self, bound_to: tuple[Any, ...]) -> bytes:
         # Members may come back in another order: the arguments are the same all the same.

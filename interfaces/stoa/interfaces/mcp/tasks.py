@@ -83,7 +83,7 @@ class Tasks:
         """CreateTaskResult, or the outcome of a call that is no task."""
         if not _declares(call):
             return await self._gateway.invoke_tool.execute(invocation, channel, _refuse_if_required)
-        started = await self._runs.start(invocation, channel, lambda: channel.answered)
+        started = await self._runs.start(invocation, channel, lambda: channel.given)
         if isinstance(started, Outcome):
             return started
         created = {**_state(started), "resultType": "task", "_meta": {shaping.SERVER_INFO_KEY: self._server_info}}
