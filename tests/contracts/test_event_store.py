@@ -14,6 +14,8 @@ from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.ports import EventStore, Replay, StoredEvent
 from stoa.domain.errors import SharedStateUnavailable
+from stoa.domain.fair_share import Holder
+from stoa.domain.identity import TenantId
 from stoa.infrastructure.redis import RedisEventStore
 
 Pair = tuple[EventStore, EventStore]
@@ -128,6 +130,37 @@ async def test_the_session_that_is_silent_for_longest_gives_way_first(open_store
         assert await store.replay("c", "t", 0) is not None
 
 
+def _of(tenant: str, caller: str = "x") -> Holder:
+    return Holder(TenantId(tenant), caller)
+
+
+async def test_bytes_of_stored_events_are_shared_by_callers_and_tenants(open_stores: Open) -> None:
+    """The silent of the caller, then of the tenant, then of the tenant that holds most, gives way."""
+    clock = ManualClock()
+    async with open_stores(clock, per_caller=8, per_tenant=12, total=20) as (here, there):
+
+        async def append(session: str, holder: Holder) -> None:
+            clock.advance(1)
+            await here.append(session, "t", b"1234", holder=holder)
+
+        async def kept() -> set[str]:
+            return {one for one in "abcdefg" if await there.replay(one, "t", 0) is not None}
+
+        for session in "abc":
+            await append(session, _of("evil"))
+        assert await kept() == {"b", "c"}
+        for session in "de":
+            await append(session, _of("evil", "y"))
+        assert await kept() == {"c", "d", "e"}
+        await append("f", _of("acme"))
+        await append("g", _of("beta"))
+        assert await kept() == {"c", "d", "e", "f", "g"}
+        await append("g", _of("beta"))
+        assert await kept() == {"d", "e", "f", "g"}, "evil holds most"
+        await append("d", _of("evil"))
+        assert await kept() >= {"f", "g"}, "who is below its share keeps what it has"
+
+
 async def test_what_was_silent_for_too_long_leaves_room(in_process_redis: str) -> None:
     clock = ManualClock()
     async with connections(in_process_redis) as (redis,):
@@ -136,7 +169,7 @@ async def test_what_was_silent_for_too_long_leaves_room(in_process_redis: str) -
         clock.advance(60)
         await store.append("new", "t", b"12")
         assert await store.replay("old", "t", 0) is None
-        assert await redis.client.get(f"{redis.prefix}log-total") == b"2"
+        assert await redis.client.get(f"{redis.prefix}logs-total") == b"2"
 
 
 async def test_a_store_that_is_away_says_so() -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.ports import Clock, SessionStore
 from stoa.domain.dialogue import LOG_LEVELS, NO_CAPABILITIES, ClientCapabilities
 from stoa.domain.errors import InvalidInput, SessionsFull, SharedStateUnavailable
+from stoa.domain.fair_share import Caps, FairShares, NoRoom
 from stoa.domain.identity import TenantId
 from stoa.domain.operation import OperationKey
 from stoa.domain.session import Session
@@ -25,7 +27,7 @@ Pair = tuple[SessionStore, SessionStore]
 Open = Callable[[Clock], AbstractAsyncContextManager[Pair]]
 """Opens an empty store, as two replicas see it, for three sessions, two of one identity, with an idle time of 60 s."""
 
-LIMITS = {"idle_seconds": 60, "capacity": 3, "per_identity": 2}
+LIMITS = {"idle_seconds": 60, "capacity": 3, "per_tenant": 3, "per_identity": 2}
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +45,9 @@ def open_stores(shared_in: str | None) -> Open:
     return in_memory if shared_in is None else in_redis
 
 
-def _session(name: str, who: str = "who") -> Session:
-    return Session(name, who, "2025-11-25", NO_CAPABILITIES)
+def _session(name: str, who: str = "who", tenant: str | None = None) -> Session:
+    only = None if tenant is None else TenantId(tenant)
+    return Session(name, who, "2025-11-25", NO_CAPABILITIES, hears_only=only)
 
 
 async def test_a_session_is_found_everywhere_until_it_is_deleted_and_stays_gone(open_stores: Open) -> None:
@@ -89,16 +92,63 @@ async def test_there_is_an_upper_limit_that_expired_and_deleted_sessions_do_not_
     clock = ManualClock()
     async with open_stores(clock) as (here, there):
         for name in ("a", "b", "c"):
-            await here.create(_session(name, f"owner of {name}"))
+            await here.create(_session(name, f"owner of {name}", f"tenant of {name}"))
         with pytest.raises(SessionsFull):
-            await there.create(_session("d", "somebody"))
+            await there.create(_session("d", "somebody", "another"))
         await here.delete("a")
-        await there.create(_session("d", "somebody"))
+        await there.create(_session("d", "somebody", "another"))
         with pytest.raises(SessionsFull):
-            await there.create(_session("e", "somebody"))
+            await there.create(_session("e", "else", "yet another"))
         clock.advance(60)
-        await there.create(_session("e", "somebody"))
+        await there.create(_session("e", "else", "yet another"))
         assert await here.find("e") is not None
+
+
+async def test_a_session_of_a_tenant_that_holds_most_gives_way_to_one_below_its_share(open_stores: Open) -> None:
+    clock = ManualClock()
+    async with open_stores(clock) as (here, there):
+        for number in range(3):
+            clock.advance(1)
+            await here.create(_session(f"evil {number}", f"evil {number}", "evil"))
+        clock.advance(1)
+        assert await there.find("evil 0") is not None
+        await there.create(_session("a", "ann", "acme"))
+        assert [await here.find(f"evil {number}") is not None for number in range(3)] == [True, False, True]
+        await here.create(_session("evil 3", "evil 0", "evil"))
+        assert await here.find("a") is not None, "who is below its share keeps what it has"
+
+
+ATTEMPTS = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "c", None]), st.sampled_from("xyz"), st.integers(0, 20), st.booleans()),
+    max_size=25,
+)
+
+
+@given(ATTEMPTS)
+@settings(max_examples=40, deadline=None)
+async def test_sessions_are_shared_as_the_law_of_fair_shares_says(open_stores: Open, attempts: list[Any]) -> None:
+    """Whoever opens and uses sessions in whatever order: what is left is what the law leaves."""
+    clock = ManualClock()
+    law: FairShares[str] = FairShares(Caps(2, 3, 3))
+    async with open_stores(clock) as (here, there):
+        for tenant, caller, number, is_new in attempts:
+            clock.advance(1 / 64)
+            session = _session(f"{tenant}-{caller}-{number}", f"{tenant}:{caller}", tenant)
+            if is_new and await here.find(session.id) is None:
+                try:
+                    await there.create(session)
+                    is_refused = False
+                except SessionsFull:
+                    is_refused = True
+                try:
+                    law.put(session.id, session.holder)
+                    assert not is_refused
+                except NoRoom:
+                    assert is_refused
+            elif await here.find(session.id) is not None:
+                law.use(session.id)
+        kept = {f"{tenant}-{caller}-{number}" for tenant, caller, number, _ in attempts}
+        assert {one for one in kept if await there.find(one) is not None} == law.keys()
 
 
 async def test_one_session_too_many_takes_the_place_of_its_own_identitys_least_recently_used(open_stores: Open) -> None:

@@ -100,7 +100,8 @@ class RunTasks:
     async def start(
         self, invocation: Invocation, channel: ClientChannel, given: Callable[[], GivenAnswers]
     ) -> Task | Outcome:
-        """Call a tool. A Task when it goes on in the background, else the outcome. `given`: what the client answered on `channel` before the task began. Cancelling this cancels the call as long as it is no task."""
+        """Call a tool. A Task when it goes on in the background, else the outcome. `given`: what the client answered on
+        `channel` before the task began. Cancelling this cancels the call as long as it is no task."""
         run = _Run(self._door, channel)
         work = Work(
             tool=invocation.tool,

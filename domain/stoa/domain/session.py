@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from stoa.domain.dialogue import ClientCapabilities, LogLevel
+from stoa.domain.fair_share import Holder
 from stoa.domain.identity import TenantId
 from stoa.domain.operation import OperationKey
 
@@ -24,6 +25,11 @@ class Session:
     """Log messages below it are not sent."""
     watched: frozenset[tuple[str, OperationKey]] = frozenset()
     """URIs whose changes the client wants to hear of, with the resource that each is read from."""
+
+    @property
+    def holder(self) -> Holder:
+        """Who it counts for."""
+        return Holder(self.hears_only, self.identity_key)
 
     def hears_of(self, owner: TenantId | None) -> bool:
         """As `Principal.hears_of`, for the caller who began the session."""

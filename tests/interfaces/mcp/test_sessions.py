@@ -11,7 +11,10 @@ from tests.interfaces.doors import MODERN, Answer, World, envelope, new_world
 
 from stoa.application import Context, Principal
 from stoa.application.memory.clock import ManualClock
+from stoa.application.memory.event_store import InMemoryEventStore
+from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.domain.metering import Status
+from stoa.interfaces.mcp.streams import Streams
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 ALL = {"sampling": {}, "elicitation": {}, "roots": {}}
@@ -153,11 +156,25 @@ async def test_no_session_is_needed_and_initialize_begins_a_new_one_whatever_cam
     assert missing.status == 400
 
 
-async def test_when_no_more_sessions_fit_the_client_is_told_to_come_back(world: World) -> None:
+HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+
+
+async def test_sessions_of_a_tenant_that_fills_the_store_give_way_to_its_own_and_to_others(world: World) -> None:
+    first = await opened(world)
     for _ in range(50):
         await opened(world)
-    params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
-    assert (await world.legacy("initialize", params)).status == 503
+    assert (await first.post("tools/list")).status == 404
+    for token in ("beta-viewer", "alpha-viewer", "beta-viewer"):
+        assert (await world.legacy("initialize", HELLO, token=token)).status == 200
+
+
+async def test_when_no_more_sessions_fit_the_client_is_told_to_come_back() -> None:
+    world = new_world(
+        has_sessions=False,
+        shared=lambda clock: (InMemorySessionStore(clock, capacity=1), Streams(InMemoryEventStore())),
+    )
+    assert (await world.legacy("initialize", HELLO)).status == 200
+    assert (await world.legacy("initialize", HELLO, token="beta-viewer")).status == 503
 
 
 @pytest.mark.parametrize(("method", "version"), [("GET", MODERN), ("DELETE", MODERN), ("PUT", "2025-11-25")])

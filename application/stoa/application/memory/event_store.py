@@ -1,13 +1,17 @@
 """The newest messages of each session's streams, in this process."""
 
-from collections import OrderedDict, deque
+from collections import deque
+from collections.abc import Iterable
 
+from stoa.application.memory.session_store import CAPACITY, PER_IDENTITY, PER_TENANT
 from stoa.application.ports import EventStore, Replay, StoredEvent
+from stoa.domain.fair_share import Caps, FairShares, Holder, NoRoom
 
 MESSAGES = 256
 BYTES = 1024 * 1024
+CALLER_BYTES = 8 * 1024 * 1024
+TENANT_BYTES = 16 * 1024 * 1024
 TOTAL_BYTES = 64 * 1024 * 1024
-SESSIONS = 10_000
 
 
 class _Log:
@@ -28,35 +32,47 @@ class _Log:
 
 
 class InMemoryEventStore(EventStore):
-    """`messages`, `size`: how many messages, and bytes of them, are kept of one session; `total`: bytes of all;
-    `sessions`: how many have streams, for nobody tells which expired. The session that is silent for longest gives way
-    first."""
+    """`messages`, `size`: how many messages, and bytes of them, are kept of one session; `per_caller`, `per_tenant`,
+    `total`: bytes of each and of all; `sessions`: how many have streams, for nobody tells which expired."""
 
     def __init__(
-        self, *, messages: int = MESSAGES, size: int = BYTES, total: int = TOTAL_BYTES, sessions: int = SESSIONS
+        self,
+        *,
+        messages: int = MESSAGES,
+        size: int = BYTES,
+        per_caller: int = CALLER_BYTES,
+        per_tenant: int = TENANT_BYTES,
+        total: int = TOTAL_BYTES,
+        sessions: int = CAPACITY,
     ) -> None:
         self._messages = messages
         self._size = size
-        self._total = total
-        self._sessions = sessions
-        self._held = 0
-        self._logs: OrderedDict[str, _Log] = OrderedDict()
+        self._bytes: FairShares[str] = FairShares(Caps(per_caller, per_tenant, total))
+        self._places: FairShares[str] = FairShares(Caps(PER_IDENTITY, PER_TENANT, sessions))
+        self._logs: dict[str, _Log] = {}
 
-    async def begin(self, session_id: str, stream: str) -> int:
-        return self._log(session_id).count.setdefault(stream, 0)
+    async def begin(self, session_id: str, stream: str, holder: Holder | None = None) -> int:
+        return self._log(session_id, holder).count.setdefault(stream, 0)
 
-    async def append(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> int:
-        log = self._log(session_id)
+    async def append(
+        self, session_id: str, stream: str, message: bytes, *, is_last: bool = False, holder: Holder | None = None
+    ) -> int:
+        log = self._log(session_id, holder)
         number = log.count[stream] = log.count.get(stream, 0) + 1
         if is_last:
             log.over.add(stream)
         log.events.append((stream, StoredEvent(number, message)))
-        before, log.size = log.size, log.size + len(message)
+        log.size += len(message)
         while len(log.events) > self._messages or log.size > self._size:
             log.drop_oldest()
-        self._held += log.size - before
-        while self._held > self._total and len(self._logs) > 1:
-            self._drop_most_silent()
+        if session_id not in self._logs:
+            return number
+        try:
+            self._drop(self._bytes.put(session_id, _holder(session_id, holder), log.size))
+        except NoRoom:
+            while log.events:
+                log.drop_oldest()
+            self._bytes.remove(session_id)
         return number
 
     async def replay(self, session_id: str, stream: str, after: int) -> Replay | None:
@@ -68,15 +84,25 @@ class InMemoryEventStore(EventStore):
         return Replay(events, stream in log.over) if len(events) == last - after else None
 
     async def forget(self, session_id: str) -> None:
-        log = self._logs.pop(session_id, None)
-        self._held -= 0 if log is None else log.size
+        self._drop([session_id])
 
-    def _log(self, session_id: str) -> _Log:
-        log = self._logs.setdefault(session_id, _Log())
-        self._logs.move_to_end(session_id)
-        if len(self._logs) > self._sessions:
-            self._drop_most_silent()
-        return log
+    def _log(self, session_id: str, holder: Holder | None) -> _Log:
+        if session_id in self._logs:
+            self._places.use(session_id)
+            self._bytes.use(session_id)
+            return self._logs[session_id]
+        try:
+            self._drop(self._places.put(session_id, _holder(session_id, holder)))
+        except NoRoom:  # more tenants than there are places: nothing is kept of it
+            return _Log()
+        return self._logs.setdefault(session_id, _Log())
 
-    def _drop_most_silent(self) -> None:
-        self._held -= self._logs.popitem(last=False)[1].size
+    def _drop(self, session_ids: Iterable[str]) -> None:
+        for session_id in session_ids:
+            self._logs.pop(session_id, None)
+            self._bytes.remove(session_id)
+            self._places.remove(session_id)
+
+
+def _holder(session_id: str, holder: Holder | None) -> Holder:
+    return holder or Holder(None, session_id)

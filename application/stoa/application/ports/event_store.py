@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from stoa.domain.fair_share import Holder
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
@@ -23,19 +25,22 @@ class Replay:
 class EventStore(Protocol):
     """Laws: `replay` gives what was appended to that stream of that session after that number, in order, and never
     what belongs to another stream. Of each session a bounded number of messages is kept, the newest; a stream of which
-    something is missing is unknown. All replicas that share the store see the same streams, and no number is given
+    something is missing is unknown. Bytes are bounded for each caller, each tenant and all (`stoa.domain.fair_share`): the
+    session that is silent for longest gives way, of the caller, of the tenant, or of the tenant that holds most. All replicas that share the store see the same streams, and no number is given
     twice.
 
     Raises SharedStateUnavailable when the store cannot be reached."""
 
     @abstractmethod
-    async def begin(self, session_id: str, stream: str) -> int:
+    async def begin(self, session_id: str, stream: str, holder: Holder | None = None) -> int:
         """From here on the stream is known, though nothing is on it yet; beginning it again changes nothing. Returns
-        the number of its newest message, 0 where there is none."""
+        the number of its newest message, 0 where there is none. `holder`: whom the session counts for; None: itself."""
         ...
 
     @abstractmethod
-    async def append(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> int:
+    async def append(
+        self, session_id: str, stream: str, message: bytes, *, is_last: bool = False, holder: Holder | None = None
+    ) -> int:
         """Keep a message; returns its number."""
         ...
 

@@ -14,9 +14,10 @@ class SessionStore(Protocol):
     is gone stays gone: `update` does not bring it back. No change is lost, whoever else changes the session meanwhile.
     All replicas that share the store see the same sessions.
 
-    There is an upper limit to the number of sessions; those that expired do not count. There is one for each identity
-    too, far below: one session more takes the place of that identity's least recently used one, so that nobody uses up
-    what is everybody's, and nobody who forgets to end sessions locks himself out.
+    There is an upper limit to the sessions of an identity, of a tenant and of all (`stoa.domain.fair_share`); those that
+    expired do not count. One session more takes the place of the least recently used one of the identity, then of the
+    tenant, and when all are used up, of the tenant that holds most. So no tenant keeps another from opening sessions,
+    and who forgets to end sessions locks nobody out. Only more tenants than there are places are refused.
 
     Raises SharedStateUnavailable when the store cannot be reached.
     """

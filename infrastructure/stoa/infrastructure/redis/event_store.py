@@ -2,53 +2,56 @@
 
 PREFIX log:SESSION      list: the newest messages of a session's streams, each as STREAM:NUMBER:MESSAGE
 PREFIX streams:SESSION  hash: `n:STREAM`, the newest number; `o:STREAM`, when that was the last one
-PREFIX logs             sorted set: sessions by their newest message
-PREFIX log-sizes        hash: bytes of each session's messages
-PREFIX log-total        bytes of all
+PREFIX logs-...         who has how many bytes (`shares.py`), sessions by their newest message
 """
 
 from typing import Any
 
-from stoa.application.memory.event_store import BYTES, MESSAGES
+from stoa.application.memory.event_store import BYTES, CALLER_BYTES, MESSAGES, TENANT_BYTES
 from stoa.application.memory.session_store import IDLE_SECONDS
 from stoa.application.ports import Clock, EventStore, Replay, StoredEvent
+from stoa.domain.fair_share import Holder
 from stoa.infrastructure.redis.connection import RedisConnection, Script, translated
+from stoa.infrastructure.redis.shares import LUA, tenant_key
 
 TOTAL_BYTES = 256 * 1024 * 1024
 
-_COMMON = """
+_COMMON = (
+    """
 local prefix, session, now, kept_for = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local logs, sizes, total = prefix .. 'logs', prefix .. 'log-sizes', prefix .. 'log-total'
 local log, streams = prefix .. 'log:' .. session, prefix .. 'streams:' .. session
+"""
+    + LUA
+    + """
+local held = shares('logs', kept_for)
 local function forget(who)
-  local size = tonumber(redis.call('HGET', sizes, who) or 0)
-  redis.call('DECRBY', total, size)
-  redis.call('HDEL', sizes, who)
-  redis.call('ZREM', logs, who)
+  held.drop(who)
   redis.call('DEL', prefix .. 'log:' .. who, prefix .. 'streams:' .. who)
 end
 local function touch()
-  redis.call('ZADD', logs, 'GT', now, session)
-  for _, key in ipairs({log, streams, logs, sizes, total}) do redis.call('PEXPIRE', key, kept_for) end
+  for _, key in ipairs({log, streams}) do redis.call('PEXPIRE', key, kept_for) end
 end
 """
+)
 
 _BEGIN = """
 redis.call('HSETNX', streams, 'n:' .. ARGV[5], 0)
+held.keep(session, ARGV[6], ARGV[7], held.size(session), now)
 touch()
 return tonumber(redis.call('HGET', streams, 'n:' .. ARGV[5]))
 """
 
 _APPEND = """
-local stream, message, is_last = ARGV[5], ARGV[6], ARGV[7]
-local most, room, room_for_all = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-for _, who in ipairs(redis.call('ZRANGEBYSCORE', logs, '-inf', now - kept_for, 'LIMIT', 0, 100)) do forget(who) end
+local stream, owner, tenant, message, is_last = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local most, room = tonumber(ARGV[10]), tonumber(ARGV[11])
+local caps = {tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])}
+for _, who in ipairs(held.ended(now - kept_for)) do forget(who) end
 local number = redis.call('HINCRBY', streams, 'n:' .. stream, 1)
 if is_last == '1' then redis.call('HSET', streams, 'o:' .. stream, 1) end
 redis.call('RPUSH', log, stream .. ':' .. number .. ':' .. message)
-local before = tonumber(redis.call('HGET', sizes, session) or 0)
+local before = held.size(session)
 local size = before + #message
-while redis.call('LLEN', log) > most or size > room do
+local function drop_oldest()
   local entry = redis.call('LPOP', log)
   local _, head, of, n = string.find(entry, '^([^:]*):(%d+):')
   size = size - (#entry - head)
@@ -56,14 +59,12 @@ while redis.call('LLEN', log) > most or size > room do
     redis.call('HDEL', streams, 'o:' .. of, 'n:' .. of)
   end
 end
-redis.call('HSET', sizes, session, size)
-local held = redis.call('INCRBY', total, size - before)
-touch()
-while held > room_for_all and redis.call('ZCARD', logs) > 1 do
-  local silent = redis.call('ZRANGE', logs, 0, 1)
-  forget(silent[1] ~= session and silent[1] or silent[2])
-  held = tonumber(redis.call('GET', total))
+while redis.call('LLEN', log) > most or size > room do drop_oldest() end
+if held.room(session, owner, tenant, size - before, caps, true, forget) then
+  while redis.call('LLEN', log) > 0 do drop_oldest() end
 end
+held.keep(session, owner, tenant, size, now)
+touch()
 return number
 """
 
@@ -73,8 +74,8 @@ forget(session)
 
 
 class RedisEventStore(EventStore):
-    """`messages`, `size`: how many messages, and bytes of them, are kept of one session; `total`: bytes of all.
-    The session that is silent for longest gives way first, and after `kept_seconds` in any case."""
+    """`messages`, `size`: how many messages, and bytes of them, are kept of one session; `per_caller`, `per_tenant`,
+    `total`: bytes of each and of all. What is silent for `kept_seconds` is gone in any case."""
 
     def __init__(
         self,
@@ -83,20 +84,25 @@ class RedisEventStore(EventStore):
         *,
         messages: int = MESSAGES,
         size: int = BYTES,
+        per_caller: int = CALLER_BYTES,
+        per_tenant: int = TENANT_BYTES,
         total: int = TOTAL_BYTES,
         kept_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._redis = redis
         self._clock = clock
-        self._limits = (messages, size, total)
+        self._limits = (messages, size, per_caller, per_tenant, total)
         self._kept_ms = round(kept_seconds * 1000)
         self._begin, self._append, self._forget = (redis.script(_COMMON + text) for text in (_BEGIN, _APPEND, _FORGET))
 
-    async def begin(self, session_id: str, stream: str) -> int:
-        return int(await self._run(self._begin, session_id, stream))
+    async def begin(self, session_id: str, stream: str, holder: Holder | None = None) -> int:
+        return int(await self._run(self._begin, session_id, stream, *_written(session_id, holder)))
 
-    async def append(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> int:
-        return int(await self._run(self._append, session_id, stream, message, int(is_last), *self._limits))
+    async def append(
+        self, session_id: str, stream: str, message: bytes, *, is_last: bool = False, holder: Holder | None = None
+    ) -> int:
+        written = _written(session_id, holder)
+        return int(await self._run(self._append, session_id, stream, *written, message, int(is_last), *self._limits))
 
     async def replay(self, session_id: str, stream: str, after: int) -> Replay | None:
         prefix, name = self._redis.prefix, stream.encode()
@@ -117,3 +123,7 @@ class RedisEventStore(EventStore):
     async def _run(self, script: Script, session_id: str, *arguments: str | bytes | int) -> Any:
         now_ms = round(self._clock.now().timestamp() * 1000)
         return await self._redis.run(script, session_id, now_ms, self._kept_ms, *arguments)
+
+
+def _written(session_id: str, holder: Holder | None) -> tuple[str, str]:
+    return (session_id, tenant_key(None)) if holder is None else (holder.caller, tenant_key(holder.tenant))

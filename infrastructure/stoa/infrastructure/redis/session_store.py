@@ -1,8 +1,7 @@
 """Sessions in Redis.
 
-    PREFIX sessions              sorted set: all session ids by last use; a session that is not in it is gone
-    PREFIX sessions-of:IDENTITY  sorted set: those of one identity
-    PREFIX session:ID            hash: `owner`, the identity; `data`, the session as JSON
+    PREFIX session:ID    hash: `data`, the session as JSON
+    PREFIX sessions-...  who has how many (`shares.py`), by last use; a session that is not in it is gone
 
 Times are milliseconds of the replicas' own clocks, which have to agree to a few seconds; the idle time is half an hour.
 Redis drops by itself what no script has removed.
@@ -12,52 +11,52 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from stoa.application.memory.session_store import CAPACITY, IDLE_SECONDS, PER_IDENTITY
+from stoa.application.memory.session_store import CAPACITY, IDLE_SECONDS, PER_IDENTITY, PER_TENANT
 from stoa.application.ports import Clock, SessionStore
 from stoa.application.ports.session_store import Change
 from stoa.domain.errors import SessionsFull, SharedStateUnavailable
 from stoa.domain.session import Session
 from stoa.infrastructure.redis.connection import RedisConnection, Script
+from stoa.infrastructure.redis.shares import LUA, tenant_key
 
 _TRIES = 64
 """Changes of one session that may come between reading and writing it."""
 
-_COMMON = """
+_COMMON = (
+    """
 local prefix, id, now, idle = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local all, key = prefix .. 'sessions', prefix .. 'session:' .. id
+local key = prefix .. 'session:' .. id
 local kept_for = idle + 60000
-local function of(owner) return prefix .. 'sessions-of:' .. owner end
+"""
+    + LUA
+    + """
+local held = shares('sessions', kept_for)
 local function lives()
-  local used = redis.call('ZSCORE', all, id)
+  local used = redis.call('ZSCORE', held.all, id)
   return used and tonumber(used) > now - idle and redis.call('EXISTS', key) == 1
 end
-local function use(owner)
-  for _, index in ipairs({all, of(owner)}) do
-    redis.call('ZADD', index, 'GT', now, id)
-    redis.call('PEXPIRE', index, kept_for)
-  end
-  redis.call('PEXPIRE', key, kept_for)
+local function forget(who)
+  held.drop(who)
+  redis.call('DEL', prefix .. 'session:' .. who)
 end
 """
+)
 
 _CREATE = """
-local owner, data, capacity, share = ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
-redis.call('ZREMRANGEBYSCORE', all, '-inf', now - idle)
-redis.call('ZREMRANGEBYSCORE', of(owner), '-inf', now - idle)
-while redis.call('ZCARD', of(owner)) >= share do
-  local oldest = redis.call('ZPOPMIN', of(owner))[1]
-  redis.call('ZREM', all, oldest)
-  redis.call('DEL', prefix .. 'session:' .. oldest)
-end
-if redis.call('ZCARD', all) >= capacity then return 0 end
-redis.call('HSET', key, 'owner', owner, 'data', data)
-use(owner)
+local owner, tenant, data = ARGV[5], ARGV[6], ARGV[7]
+local caps = {tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])}
+for _, gone in ipairs(held.ended(now - idle)) do forget(gone) end
+if held.room(id, owner, tenant, 1, caps, true, forget) then return 0 end
+held.keep(id, owner, tenant, 1, now)
+redis.call('HSET', key, 'data', data)
+redis.call('PEXPIRE', key, kept_for)
 return 1
 """
 
 _FIND = """
 if not lives() then return false end
-use(redis.call('HGET', key, 'owner'))
+held.use(id, now)
+redis.call('PEXPIRE', key, kept_for)
 return redis.call('HGET', key, 'data')
 """
 
@@ -72,17 +71,14 @@ return 1
 """
 
 _DELETE = """
-local owner = redis.call('HGET', key, 'owner')
-redis.call('ZREM', all, id)
-if owner then redis.call('ZREM', of(owner), id) end
-redis.call('DEL', key)
+forget(id)
 """
 
 _FORMAT = TypeAdapter(Session)
 
 
 class RedisSessionStore(SessionStore):
-    """`idle_seconds`, `capacity`, `per_identity`: the same on all replicas."""
+    """`idle_seconds`, `capacity`, `per_tenant`, `per_identity`: the same on all replicas."""
 
     def __init__(
         self,
@@ -91,13 +87,13 @@ class RedisSessionStore(SessionStore):
         *,
         idle_seconds: float = IDLE_SECONDS,
         capacity: int = CAPACITY,
+        per_tenant: int = PER_TENANT,
         per_identity: int = PER_IDENTITY,
     ) -> None:
         self._redis = redis
         self._clock = clock
         self._idle_ms = round(idle_seconds * 1000)
-        self._capacity = capacity
-        self._per_identity = per_identity
+        self._caps = (per_identity, per_tenant, capacity)
         texts = (_CREATE, _FIND, _READ, _REPLACE, _DELETE)
         self._create, self._find, self._read, self._replace, self._delete = (
             redis.script(_COMMON + text) for text in texts
@@ -105,8 +101,8 @@ class RedisSessionStore(SessionStore):
 
     async def create(self, session: Session) -> None:
         data = _FORMAT.dump_json(session)
-        limits = (self._capacity, self._per_identity)
-        if not await self._run(self._create, session.id, session.identity_key, data, *limits):
+        holder = (session.identity_key, tenant_key(session.hears_only))
+        if not await self._run(self._create, session.id, *holder, data, *self._caps):
             raise SessionsFull
 
     async def find(self, session_id: str) -> Session | None:

@@ -62,9 +62,8 @@ class Doors(Provider):
             return RequestStates(secret, clock, resource.url, sharing.parts.marks)
         own = secret if given is None else load_or_create(settings.data_dir)
         marks = FileOneTimeMarks(settings.data_dir / "used-states", clock)
-        return RequestStates(
-            secret, clock, resource.url, marks, hashlib.sha256(b"stoa one-time marks" + own).hexdigest()
-        )
+        reach = hashlib.sha256(b"stoa one-time marks" + own).hexdigest()
+        return RequestStates(secret, clock, resource.url, marks, reach)
 
     @provide
     def sessions(self, settings: Settings, clock: Clock, sharing: Sharing) -> SessionParts:

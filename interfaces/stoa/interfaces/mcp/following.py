@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from stoa.application.ports.event_store import EventStore
 from stoa.application.ports.message_bus import Subscription
 from stoa.domain.errors import SharedStateUnavailable
+from stoa.domain.session import Session
 from stoa.interfaces.mcp.feeds import Event, Feed
 
 _log = logging.getLogger(__name__)
@@ -36,11 +37,12 @@ class Follower:
     """
 
     def __init__(
-        self, events: EventStore, session_id: str, stream: str, subscription: Subscription, feed: Feed
+        self, events: EventStore, session: Session, stream: str, subscription: Subscription, feed: Feed
     ) -> None:
         self.feed = feed
         self._events = events
-        self._session_id = session_id
+        self._session_id = session.id
+        self._holder = session.holder
         self._stream = stream
         self._subscription = subscription
         self._token = secrets.token_hex(8).encode()
@@ -62,7 +64,7 @@ class Follower:
         if after is not None:
             self._newest = after
             return await self._catch_up()
-        self._newest = await self._events.begin(self._session_id, self._stream)
+        self._newest = await self._events.begin(self._session_id, self._stream, self._holder)
         if is_primed:
             self.feed.push(Event(b"", self._id_of(self._newest)))
         return True

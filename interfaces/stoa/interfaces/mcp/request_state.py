@@ -50,9 +50,9 @@ class RoundState:
 
 
 class RequestStates:
-    """`secret`: at least 32 random bytes, the same on all replicas. `audience`: the URL of this endpoint. `marks`: where
-    it is noted what was used; None: in this process. `reach`: names the processes that share the marks, empty for all
-    that have the secret; others do not open what is good for one call."""
+    """`secret`: at least 32 random bytes, the same on all replicas. `audience`: the URL of this endpoint. `marks`:
+    where it is noted what was used; None: in this process. `reach`: names the processes that share the marks, empty for
+    all that have the secret; others do not open what is good for one call."""
 
     def __init__(
         self, secret: bytes, clock: Clock, audience: str, marks: OneTimeMarks | None = None, reach: str = ""

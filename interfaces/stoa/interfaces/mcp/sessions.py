@@ -113,16 +113,17 @@ class Sessions:
         for session_id in self.streams.listening():
             session = await self._listener(session_id)
             if session is not None and session.hears_of(owner):
-                await self._tell(session_id, message)
+                await self._tell(session, message)
 
     async def tell_watchers(self, is_told: Callable[[Principal, str, OperationKey], Awaitable[bool]]) -> None:
         """Send resources/updated to the sessions that listen here, for what they watch and `is_told`."""
         for session_id, reader in self.streams.readers():
             session = await self._listener(session_id)
-            watched = () if session is None else session.watched
-            for uri, key in sorted(watched, key=lambda entry: entry[0]):
+            if session is None:
+                continue
+            for uri, key in sorted(session.watched, key=lambda entry: entry[0]):
                 if await is_told(reader, uri, key):
-                    await self._tell(session_id, notification("notifications/resources/updated", {"uri": uri}))
+                    await self._tell(session, notification("notifications/resources/updated", {"uri": uri}))
 
     async def _listener(self, session_id: str) -> Session | None:
         try:
@@ -131,9 +132,9 @@ class Sessions:
             _log.warning("a session cannot be told of a change: what the replicas share cannot be reached")
             return None
 
-    async def _tell(self, session_id: str, message: bytes) -> None:
+    async def _tell(self, session: Session, message: bytes) -> None:
         try:
-            await self.streams.publish(session_id, STANDALONE, message)
+            await self.streams.publish(session.id, STANDALONE, message, holder=session.holder)
         except SharedStateUnavailable:
             _log.warning("a session cannot be told of a change: what the replicas share cannot be reached")
 

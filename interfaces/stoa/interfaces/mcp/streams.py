@@ -14,6 +14,7 @@ from stoa.application.memory.message_bus import InMemoryMessageBus
 from stoa.application.ports.event_store import EventStore
 from stoa.application.ports.message_bus import MessageBus
 from stoa.domain.errors import SharedStateUnavailable
+from stoa.domain.fair_share import Holder
 from stoa.domain.identity import Principal
 from stoa.domain.session import Session
 from stoa.interfaces.mcp.feeds import Event, Feed
@@ -52,11 +53,13 @@ class Streams:
         sent. None for older clients, which stumble over it."""
         if not is_primed(session):
             return None
-        return Event(b"", f"{stream}:{await self._events.begin(session.id, stream)}")
+        return Event(b"", f"{stream}:{await self._events.begin(session.id, stream, session.holder)}")
 
-    async def publish(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> Event:
-        """Keep a message of a stream, and send it to who follows it; returns its event."""
-        number = await self._events.append(session_id, stream, message, is_last=is_last)
+    async def publish(
+        self, session_id: str, stream: str, message: bytes, *, is_last: bool = False, holder: Holder | None = None
+    ) -> Event:
+        """Keep a message of a stream, which counts for `holder`, and send it to who follows it; returns its event."""
+        number = await self._events.append(session_id, stream, message, is_last=is_last, holder=holder)
         await self.bus.publish(stream_topic(session_id, stream), stream_message(number, message, is_last=is_last))
         return Event(message, f"{stream}:{number}")
 
@@ -100,7 +103,7 @@ class Streams:
             follower.stop()
 
         subscription = await self.bus.subscribe(stream_topic(*key))
-        follower = Follower(self._events, session.id, stream, subscription, Feed(forget, caller))
+        follower = Follower(self._events, session, stream, subscription, Feed(forget, caller))
         try:
             is_known = await follower.begin(after, is_primed=is_primed(session))
             if is_known:
@@ -169,7 +172,10 @@ class Recording:
         with a hole would look complete to who comes back."""
         if self._is_kept:
             try:
-                return await self._streams.publish(self._session.id, self._stream, message, is_last=is_last)
+                holder = self._session.holder
+                return await self._streams.publish(
+                    self._session.id, self._stream, message, is_last=is_last, holder=holder
+                )
             except SharedStateUnavailable:
                 self._give_up()
         return Event(message)

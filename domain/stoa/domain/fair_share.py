@@ -1,0 +1,155 @@
+"""Sharing what is bounded, so that no caller and no tenant uses up what belongs to all.
+
+There are three caps: of a caller, of a tenant, of all. Who meets an own cap gives way itself. When all is used up, the
+tenant that holds most gives way to one that would hold less. So a tenant below its fair share (the whole, divided by
+the number of tenants that hold something) always gets room, and what it holds is never taken for another.
+"""
+
+from collections import OrderedDict
+from collections.abc import Set
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, NamedTuple, TypeVar
+
+from stoa.domain.identity import TenantId
+
+K = TypeVar("K")
+
+
+class Holder(NamedTuple):
+    """Who holds something."""
+
+    tenant: TenantId | None
+    caller: str
+    """An `identity_key`."""
+
+
+class Bound(StrEnum):
+    """Which of the caps was met."""
+
+    CALLER = "caller"
+    TENANT = "tenant"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How much may be held, in pieces or bytes."""
+
+    per_caller: int
+    per_tenant: int
+    total: int
+
+
+class NoRoom(Exception):  # noqa: N818  # an answer, not a failure
+    def __init__(self, bound: Bound) -> None:
+        super().__init__(bound.value)
+        self.bound = bound
+
+
+class _Group(Generic[K]):
+    """What one caller or one tenant holds, the least recently used first."""
+
+    __slots__ = ("held", "keys")
+
+    def __init__(self) -> None:
+        self.keys: OrderedDict[K, None] = OrderedDict()
+        self.held = 0
+
+
+class FairShares(Generic[K]):
+    """Who holds how much. `evicts_own`: who meets an own cap loses what it used least recently; False: it is refused.
+    What the largest tenant has to give up for another is evicted in any case."""
+
+    def __init__(self, caps: Caps, *, evicts_own: bool = True) -> None:
+        self._caps = caps
+        self._evicts_own = evicts_own
+        self._entries: dict[K, tuple[Holder, int]] = {}
+        self._callers: dict[Holder, _Group[K]] = {}
+        self._tenants: dict[TenantId | None, _Group[K]] = {}
+        self.total = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def keys(self) -> Set[K]:
+        return self._entries.keys()
+
+    def of_tenant(self, tenant: TenantId | None) -> int:
+        return self._tenants[tenant].held if tenant in self._tenants else 0
+
+    def of_caller(self, holder: Holder) -> int:
+        return self._callers[holder].held if holder in self._callers else 0
+
+    def put(self, key: K, holder: Holder, size: int = 1) -> list[K]:
+        """`holder` holds `key` from now on, or so much of it: returns what gave way, which is forgotten here. Raises
+        NoRoom; then everything is as before."""
+        added = size - (self._entries[key][1] if key in self._entries else 0)
+        gone: list[tuple[K, Holder, int]] = []
+        while (bound := self.met(holder, added)) is not None:
+            victim = self._victim(bound, holder, added, key)
+            if victim is None:
+                for one in reversed(gone):
+                    self._add(*one, is_oldest=True)
+                raise NoRoom(bound)
+            gone.append((victim, *self._entries[victim]))
+            self.remove(victim)
+        self.remove(key)
+        self._add(key, holder, size)
+        return [one for one, _, _ in gone]
+
+    def _add(self, key: K, holder: Holder, size: int, *, is_oldest: bool = False) -> None:
+        self._entries[key] = (holder, size)
+        for group in (
+            self._callers.setdefault(holder, _Group()),
+            self._tenants.setdefault(holder.tenant, _Group()),
+        ):
+            group.keys[key] = None
+            group.keys.move_to_end(key, last=not is_oldest)
+            group.held += size
+        self.total += size
+
+    def use(self, key: K) -> None:
+        """It is the most recently used of its holder's."""
+        if key in self._entries:
+            holder, _ = self._entries[key]
+            self._callers[holder].keys.move_to_end(key)
+            self._tenants[holder.tenant].keys.move_to_end(key)
+
+    def remove(self, key: K) -> None:
+        if key not in self._entries:
+            return
+        holder, size = self._entries.pop(key)
+        self.total -= size
+        caller, tenant = self._callers[holder], self._tenants[holder.tenant]
+        for group in (caller, tenant):
+            del group.keys[key]
+            group.held -= size
+        if not caller.keys:
+            del self._callers[holder]
+        if not tenant.keys:
+            del self._tenants[holder.tenant]
+
+    def met(self, holder: Holder, added: int) -> Bound | None:
+        """The first cap that would be passed if `holder` held so much more."""
+        if added <= 0:
+            return None
+        if self.of_caller(holder) + added > self._caps.per_caller:
+            return Bound.CALLER
+        if self.of_tenant(holder.tenant) + added > self._caps.per_tenant:
+            return Bound.TENANT
+        return Bound.ALL if self.total + added > self._caps.total else None
+
+    def _victim(self, bound: Bound, holder: Holder, added: int, key: K) -> K | None:
+        group = self._yielding(bound, holder, added)
+        return None if group is None else next((one for one in group.keys if one != key), None)
+
+    def _yielding(self, bound: Bound, holder: Holder, added: int) -> _Group[K] | None:
+        if bound is Bound.ALL:
+            others = (tenant for tenant in self._tenants if tenant != holder.tenant)
+            largest = max(others, key=self.of_tenant, default=None)
+            if self.of_tenant(largest) > self.of_tenant(holder.tenant) + added and largest != holder.tenant:
+                return self._tenants[largest]
+        if not self._evicts_own:
+            return None
+        return self._callers.get(holder) if bound is Bound.CALLER else self._tenants.get(holder.tenant)
