@@ -20,13 +20,16 @@ from stoa.application import task_record
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.ports import Clock, TaskStore
+from stoa.application.task_caps import TaskCaps
 from stoa.domain.errors import QuotaExceeded, TasksUnavailable
+from stoa.domain.fair_share import Caps
 from stoa.domain.identity import Principal
-from stoa.domain.task import Task, TaskError, Work
+from stoa.domain.task import GivenAnswers, Task, TaskError, Work
 from stoa.infrastructure.redis import RedisTaskStore
 from stoa.infrastructure.task_files import FileTaskStore
 
-PER_OWNER = 3
+PER_OWNER, PER_TENANT, TOTAL = 3, 4, 6
+CAPS = TaskCaps(Caps(PER_OWNER, PER_TENANT, TOTAL), Caps(8_000, 9_000, 12_000))
 ANN, BOB = Principal.of("ann", tenant="acme"), Principal.of("bob", tenant="acme")
 
 Pair = tuple[TaskStore, TaskStore]
@@ -37,7 +40,7 @@ Open = Callable[[Clock], Any]
 def _in_memory(_: pytest.FixtureRequest) -> Open:
     @asynccontextmanager
     async def opened(clock: Clock) -> AsyncGenerator[Pair]:
-        store = InMemoryTaskStore(clock, per_owner=PER_OWNER)
+        store = InMemoryTaskStore(clock, caps=CAPS)
         yield store, store
         await store.close()
 
@@ -50,7 +53,7 @@ def _in_file(request: pytest.FixtureRequest) -> Open:
     @asynccontextmanager
     async def opened(clock: Clock) -> AsyncGenerator[Pair]:
         path = folders.mktemp("tasks") / "new" / "tasks.db"
-        first, second = (FileTaskStore(path, clock, per_owner=PER_OWNER) for _ in range(2))
+        first, second = (FileTaskStore(path, clock, caps=CAPS) for _ in range(2))
         yield first, second
         await first.close()
         await second.close()
@@ -65,7 +68,7 @@ def _in_redis(server: str) -> Callable[[pytest.FixtureRequest], Open]:
         @asynccontextmanager
         async def opened(clock: Clock) -> AsyncGenerator[Pair]:
             async with connections(url, url) as (one, two):
-                first, second = (RedisTaskStore(redis, clock, per_owner=PER_OWNER) for redis in (one, two))
+                first, second = (RedisTaskStore(redis, clock, caps=CAPS) for redis in (one, two))
                 yield first, second
                 await first.close()
                 await second.close()
@@ -150,11 +153,84 @@ async def test_an_owner_has_a_limited_number_of_tasks_and_learns_when_there_is_r
         with pytest.raises(QuotaExceeded) as full:
             await there.create(begun(clock))
         assert full.value.retry_after_seconds == pytest.approx(60)
+        assert full.value.limit_name == "tasks of the caller"
         await there.create(begun(clock, BOB))
         clock.advance(60)
         await there.create(begun(clock))
         with pytest.raises(QuotaExceeded):
             await here.create(begun(clock))
+
+
+CAL = Principal.of("cal", tenant="acme")
+EVA, EVE = Principal.of("eva", tenant="beta"), Principal.of("eve", tenant="gamma")
+
+
+def large(clock: Clock, owner: Principal, size: int) -> Task:
+    return begun(clock, owner, work=Work(tool="dig", arguments={"text": "x" * size}))
+
+
+async def test_tasks_of_a_tenant_are_limited_too(open_store: Open) -> None:
+    clock = ManualClock()
+    async with open_store(clock) as (here, there):
+        for owner in (ANN, ANN, BOB, BOB):
+            clock.advance(1)
+            await here.create(begun(clock, owner))
+        with pytest.raises(QuotaExceeded) as full:
+            await there.create(begun(clock, CAL))
+        assert full.value.limit_name == "tasks of the tenant"
+        assert full.value.retry_after_seconds == pytest.approx(3597)
+        await there.create(begun(clock, EVA))
+
+
+async def test_tasks_of_the_tenant_that_holds_most_give_way_to_one_below_its_share(open_store: Open) -> None:
+    clock = ManualClock()
+    async with open_store(clock) as (here, there):
+        evil = []
+        for owner in (ANN, ANN, BOB, BOB):
+            clock.advance(1)
+            evil.append(begun(clock, owner))
+            await here.create(evil[-1])
+        for owner in (EVA, EVA, EVE):
+            clock.advance(1)
+            await there.create(begun(clock, owner))
+        assert [await here.find(task.id) is not None for task in evil] == [False, True, True, True]
+        with pytest.raises(QuotaExceeded) as full:
+            await there.create(begun(clock, ANN))
+        assert full.value.limit_name == "tasks of all tenants"
+
+
+async def test_bytes_of_tasks_are_limited_and_what_grows_too_large_is_refused(open_store: Open) -> None:
+    clock = ManualClock()
+    async with open_store(clock) as (here, there):
+        task = begun(clock)
+        await here.create(task)
+        with pytest.raises(QuotaExceeded) as full:
+            await there.create(large(clock, ANN, 8000))
+        assert full.value.limit_name == "stored bytes of the tasks of the caller"
+        with pytest.raises(QuotaExceeded) as full:
+            await there.replace(task.completed({"text": "x" * 8000}, clock.now()), task.version)
+        assert full.value.limit_name == "stored bytes of the tasks of the caller"
+        assert await here.find(task.id) == task, "what was kept before stays"
+        assert await there.replace(task.completed({"text": "x" * 6000}, clock.now()), task.version)
+        with pytest.raises(QuotaExceeded) as full:
+            await there.create(large(clock, BOB, 5000))
+        assert full.value.limit_name == "stored bytes of the tasks of the tenant"
+        for _ in range(2):
+            await here.create(begun(clock, BOB))  # what was refused counts for nothing
+
+
+async def test_bytes_of_tasks_of_the_tenant_that_holds_most_give_way(open_store: Open) -> None:
+    clock = ManualClock()
+    async with open_store(clock) as (here, there):
+        evil, eva = [large(clock, owner, 3000) for owner in (ANN, BOB)], begun(clock, EVA)
+        for task in evil:
+            clock.advance(1)
+            await here.create(task)
+        await there.create(eva)
+        assert await there.replace(eva.completed({"text": "x" * 5000}, clock.now()), eva.version)
+        assert await there.find(eva.id) is not None
+        await here.create(large(clock, EVE, 2000))
+        assert [await here.find(task.id) is not None for task in evil] == [False, True]
 
 
 JSON = st.recursive(
@@ -171,7 +247,7 @@ OBJECT = st.dictionaries(st.text(st.characters(codec="utf-8")), JSON, max_size=3
 def tasks(draw: st.DrawFn) -> Task:
     now = draw(st.datetimes(timezones=st.just(ManualClock().now().tzinfo)))  # type: ignore[arg-type]
     now = min(max(now, ManualClock().now()), ManualClock().now() + timedelta(minutes=1))
-    task = Task.begin(Work(tool="dig", arguments=draw(OBJECT)), ANN, now, 30.0, draw(OBJECT))
+    task = Task.begin(Work(tool="dig", arguments=draw(OBJECT)), ANN, now, 30.0, GivenAnswers(draw(OBJECT), {"a": "f"}))
     end = draw(st.sampled_from(["working", "told", "asked", "completed", "failed", "cancelled"]))
     match end:
         case "told":
@@ -220,4 +296,5 @@ async def test_in_redis_nothing_outlives_the_last_task_of_its_owner(in_process_r
             await store.create(begun(clock, ttl_seconds=ttl_seconds))
         keys = await redis.client.keys(f"{redis.prefix}*")
         left = sorted([await redis.client.pttl(key) / 1000 for key in keys])
-        assert left == pytest.approx([120, 660, 660], abs=20)
+        assert left[0] == pytest.approx(120, abs=20)
+        assert left[1:] == pytest.approx([660] * (len(left) - 1), abs=20)

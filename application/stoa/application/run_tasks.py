@@ -25,6 +25,7 @@ from stoa.domain.dialogue import InputAnswer, InputRequest
 from stoa.domain.errors import (
     ClientRefused,
     InvalidInput,
+    QuotaExceeded,
     StoaError,
     TaskChanged,
     TaskInterrupted,
@@ -281,7 +282,7 @@ class RunTasks:
     async def _keep_end(self, run: "_Run", task: Task) -> None:
         try:
             await self._keep(task, lambda then: self._end(run, then))
-        except InvalidInput as refused:  # what cannot be kept
+        except (InvalidInput, QuotaExceeded) as refused:  # what cannot be kept, or is too much
             error = self._door.error(refused)
             await self._keep(task, lambda then: then.failed(error, self._clock.now()))
 

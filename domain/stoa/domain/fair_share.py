@@ -41,7 +41,34 @@ class Caps:
     total: int
 
 
-class NoRoom(Exception):  # noqa: N818  # an answer, not a failure
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held before something is added."""
+
+    by_caller: int
+    by_tenant: int
+    by_all: int
+    by_largest_other: int
+    """By the tenant that holds most besides the one that adds."""
+
+
+def met(caps: Caps, held: Held, added: int) -> Bound | None:
+    """The first cap that would be passed."""
+    if added <= 0:
+        return None
+    if held.by_caller + added > caps.per_caller:
+        return Bound.CALLER
+    if held.by_tenant + added > caps.per_tenant:
+        return Bound.TENANT
+    return Bound.ALL if held.by_all + added > caps.total else None
+
+
+def yields(held: Held, added: int) -> bool:
+    """When all is used up: does the largest other tenant give way?"""
+    return held.by_largest_other > held.by_tenant + added
+
+
+class NoRoom(Exception):  # an answer, not a failure
     def __init__(self, bound: Bound) -> None:
         super().__init__(bound.value)
         self.bound = bound
@@ -132,13 +159,10 @@ class FairShares(Generic[K]):
 
     def met(self, holder: Holder, added: int) -> Bound | None:
         """The first cap that would be passed if `holder` held so much more."""
-        if added <= 0:
-            return None
-        if self.of_caller(holder) + added > self._caps.per_caller:
-            return Bound.CALLER
-        if self.of_tenant(holder.tenant) + added > self._caps.per_tenant:
-            return Bound.TENANT
-        return Bound.ALL if self.total + added > self._caps.total else None
+        return met(self._caps, self._held(holder), added)
+
+    def _held(self, holder: Holder, most: int = 0) -> Held:
+        return Held(self.of_caller(holder), self.of_tenant(holder.tenant), self.total, most)
 
     def _victim(self, bound: Bound, holder: Holder, added: int, key: K) -> K | None:
         group = self._yielding(bound, holder, added)
@@ -146,10 +170,10 @@ class FairShares(Generic[K]):
 
     def _yielding(self, bound: Bound, holder: Holder, added: int) -> _Group[K] | None:
         if bound is Bound.ALL:
-            others = (tenant for tenant in self._tenants if tenant != holder.tenant)
-            largest = max(others, key=self.of_tenant, default=None)
-            if self.of_tenant(largest) > self.of_tenant(holder.tenant) + added and largest != holder.tenant:
-                return self._tenants[largest]
+            others = (group for tenant, group in self._tenants.items() if tenant != holder.tenant)
+            largest = max(others, key=lambda group: group.held, default=None)
+            if largest is not None and yields(self._held(holder, largest.held), added):
+                return largest
         if not self._evicts_own:
             return None
         return self._callers.get(holder) if bound is Bound.CALLER else self._tenants.get(holder.tenant)

@@ -7,6 +7,11 @@ from stoa.domain.fair_share import Holder
 from stoa.domain.identity import TenantId
 from stoa.domain.operation import OperationKey
 
+MAX_WATCHED_RESOURCES = 100
+"""URIs that one session or one listen stream watches: the policy is asked about all of them at once."""
+MAX_WATCHED_TEXT = 16 * 1024
+"""Characters of all URIs that one session watches."""
+
 
 @dataclass(frozen=True, slots=True)
 class Session:

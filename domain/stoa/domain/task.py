@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from stoa.domain.fair_share import Holder
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.json_value import JsonObject
 
@@ -116,6 +117,11 @@ class Task:
             fingerprints=dict(given.fingerprints),
             lease_until=now + timedelta(seconds=lease_seconds),
         )
+
+    @property
+    def holder(self) -> Holder:
+        """Who it counts for."""
+        return Holder(self.tenant, self.owner)
 
     @property
     def is_over(self) -> bool:

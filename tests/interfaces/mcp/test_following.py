@@ -11,6 +11,7 @@ from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.message_bus import InMemoryMessageBus
 from stoa.application.ports import EventStore, MessageBus, Replay, Subscription
 from stoa.domain.dialogue import NO_CAPABILITIES
+from stoa.domain.fair_share import Holder
 from stoa.domain.session import Session
 from stoa.interfaces.mcp.feeds import Event
 from stoa.interfaces.mcp.streams import Streams
@@ -31,12 +32,14 @@ class Slow(EventStore):
     after: int
     kept: InMemoryEventStore = field(default_factory=InMemoryEventStore)
 
-    async def begin(self, session_id: str, stream: str) -> int:
-        return await self.kept.begin(session_id, stream)
+    async def begin(self, session_id: str, stream: str, holder: Holder | None = None) -> int:
+        return await self.kept.begin(session_id, stream, holder)
 
-    async def append(self, session_id: str, stream: str, message: bytes, *, is_last: bool = False) -> int:
+    async def append(
+        self, session_id: str, stream: str, message: bytes, *, is_last: bool = False, holder: Holder | None = None
+    ) -> int:
         await _pause(self.before)
-        number = await self.kept.append(session_id, stream, message, is_last=is_last)
+        number = await self.kept.append(session_id, stream, message, is_last=is_last, holder=holder)
         await _pause(self.after)
         return number
 

@@ -9,17 +9,18 @@ import pytest
 from tests.interfaces.doors import MODERN, PRINCIPALS, Answer, World, envelope, modern, new_world
 from tests.interfaces.mcp.test_sessions import Client, opened, sent, until
 
-from stoa.application import Context
+from stoa.application import Context, Principal
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.domain.errors import PolicyUnavailable, ResourceNotFound
 from stoa.domain.policy import Decision, PolicyQuery
 from stoa.domain.rate_limit import RateLimit
+from stoa.domain.session import MAX_WATCHED_RESOURCES, MAX_WATCHED_TEXT
 from stoa.domain.tool import Tool, ToolKey
 from stoa.interfaces.mcp.exchange import Exchange, ResponseStream
 from stoa.interfaces.mcp.feeds import QUEUE_LIMIT, Event
 from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.streams import Recording
-from stoa.interfaces.mcp.subscriptions import MAX_LISTENERS_OF_CALLER, MAX_WATCHED, MAX_WATCHED_OF_STREAM
+from stoa.interfaces.mcp.subscriptions import LISTENERS
 
 TAG = "io.modelcontextprotocol/subscriptionId"
 UPDATED = "notifications/resources/updated"
@@ -292,20 +293,51 @@ async def test_the_page_about_a_tool_changes_with_the_tool(world: World, watch: 
 
 @pytest.mark.parametrize("uris", ["memo://plain", {"0": "memo://plain"}, [1], [None], ["x:y"] * 101], ids=repr)
 async def test_what_is_no_bounded_list_of_uris_is_invalid_params(world: World, uris: Any) -> None:
-    assert MAX_WATCHED_OF_STREAM == 100
+    assert MAX_WATCHED_RESOURCES == 100
     params = {"notifications": {"resourceSubscriptions": uris}, "_meta": envelope()}
     answer = await world.modern("subscriptions/listen", params)
     assert (answer.status, answer.json()["error"]["code"]) == (400, -32602)
 
 
 async def test_one_caller_cannot_take_all_listen_streams(world: World) -> None:
-    watchers = [await stateless(world, []) for _ in range(MAX_LISTENERS_OF_CALLER)]
+    watchers = [await stateless(world, []) for _ in range(LISTENERS.per_caller)]
     params = {"notifications": {}, "_meta": envelope()}
     assert (await world.modern("subscriptions/listen", params)).status == 429
     other = await stateless(world, [], token="beta-viewer")
     for watcher in (*watchers, other):
         await watcher.leave()
     await (await stateless(world, [])).leave()
+
+
+async def test_listen_streams_of_the_tenant_that_holds_most_give_way_to_one_below_its_share() -> None:
+    people = {f"evil-{n}": Principal.of(f"evil-{n}", tenant="evil", roles=["viewer"]) for n in range(17)}
+    others = {f"other-{n}": Principal.of(f"other-{n}", tenant="other", roles=["viewer"]) for n in range(9)}
+    victim = {"victim": Principal.of("victim", tenant="acme", roles=["viewer"])}
+    world = new_world(principals=people | others | victim)
+    held = [
+        await stateless(world, [], token=name)
+        for name in [*list(people)[:16], *list(others)[:8]]
+        for _ in range(LISTENERS.per_caller)
+    ]
+    assert len(held) == LISTENERS.total
+    params = {"notifications": {}, "_meta": envelope()}
+    over = await world.modern("subscriptions/listen", params, token="evil-16")
+    assert (over.status, over.json()["error"]["message"]) == (429, "A tenant has at most 1024 listen streams")
+    newcomer = await stateless(world, [], token="victim")
+    await until(lambda: b'"resultType":"complete"' in held[0].answer.body)
+    assert not any(b'"resultType":"complete"' in one.answer.body for one in held[1:])
+    for watcher in (*held[1:], newcomer):
+        await watcher.leave()
+
+
+async def test_a_session_watches_uris_of_a_bounded_length(world: World) -> None:
+    client = await opened(world)
+    codes = []
+    for number in range(10):
+        uri = f"memo://items/{number}/" + "x" * (MAX_WATCHED_TEXT // 9)
+        codes.append((await client.ask("resources/subscribe", {"uri": uri})).json().get("error", {}).get("code"))
+    assert codes[:8] == [None] * 8
+    assert codes[-1] == -32602
 
 
 async def test_a_session_watches_a_bounded_number_of_resources(world: World) -> None:
@@ -315,11 +347,11 @@ async def test_a_session_watches_a_bounded_number_of_resources(world: World) -> 
         answer = await client.ask("resources/subscribe", {"uri": f"memo://items/a/{number}"})
         return answer.json().get("error", {}).get("code")
 
-    assert {await subscribe(number) for number in range(MAX_WATCHED)} == {None}
+    assert {await subscribe(number) for number in range(MAX_WATCHED_RESOURCES)} == {None}
     assert await subscribe(1) is None, "it is watched already"
-    assert await subscribe(MAX_WATCHED) == -32602
+    assert await subscribe(MAX_WATCHED_RESOURCES) == -32602
     await client.ask("resources/unsubscribe", {"uri": "memo://items/a/1"})
-    assert await subscribe(MAX_WATCHED) is None
+    assert await subscribe(MAX_WATCHED_RESOURCES) is None
 
 
 async def test_a_watcher_that_is_over_its_limit_is_refused_like_a_caller() -> None:
@@ -340,7 +372,7 @@ async def test_a_silent_stream_is_kept_open_with_comments(watch: Any) -> None:
 
 
 async def test_a_listener_that_does_not_read_is_let_go_gracefully(world: World) -> None:
-    uris = [f"memo://items/a/{number}" for number in range(MAX_WATCHED_OF_STREAM)]
+    uris = [f"memo://items/a/{number}" for number in range(MAX_WATCHED_RESOURCES)]
     message, headers = modern("subscriptions/listen", {"notifications": {"resourceSubscriptions": uris}})
     exchange = Exchange(
         headers=Headers([(name.encode(), str(value).encode()) for name, value in headers.items()]),

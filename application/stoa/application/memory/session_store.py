@@ -10,7 +10,7 @@ from stoa.domain.session import Session
 
 IDLE_SECONDS = 1800.0
 CAPACITY = 10_000
-PER_TENANT = 2500
+PER_TENANT = 5000
 PER_IDENTITY = 1000
 """A tenth of all: an agent that runs many times over has room."""
 

@@ -1,24 +1,25 @@
 """Tasks of one process; they die with it."""
 
-from stoa.application.ports import Clock, TaskStore
-from stoa.domain.errors import QuotaExceeded
-from stoa.domain.task import Task
+from collections.abc import Iterable
 
-TASKS_PER_OWNER = 1000
+from stoa.application import task_record
+from stoa.application.ports import Clock, TaskStore
+from stoa.application.task_caps import TASK_CAPS, TaskCaps, refusal
+from stoa.domain.fair_share import Bound, FairShares, NoRoom
+from stoa.domain.task import Task
 
 
 class InMemoryTaskStore(TaskStore):
-    def __init__(self, clock: Clock, *, per_owner: int = TASKS_PER_OWNER) -> None:
+    def __init__(self, clock: Clock, *, caps: TaskCaps = TASK_CAPS) -> None:
         self._clock = clock
-        self._per_owner = per_owner
         self._tasks: dict[str, Task] = {}
+        self._number: FairShares[str] = FairShares(caps.number, evicts_own=False)
+        self._size: FairShares[str] = FairShares(caps.size, evicts_own=False)
 
     async def create(self, task: Task) -> None:
         now = self._clock.now()
-        self._tasks = {known: kept for known, kept in self._tasks.items() if kept.expires_at > now}
-        ends = [kept.expires_at for kept in self._tasks.values() if kept.owner == task.owner]
-        if len(ends) >= self._per_owner:
-            raise QuotaExceeded("tasks", (min(ends) - now).total_seconds())
+        self._forget(known for known, kept in list(self._tasks.items()) if kept.expires_at <= now)
+        self._make_room(task)
         self._tasks[task.id] = task
 
     async def find(self, task_id: str) -> Task | None:
@@ -29,8 +30,36 @@ class InMemoryTaskStore(TaskStore):
         kept = await self.find(task.id)
         if kept is None or kept.version != over or kept.is_over:
             return False
+        self._make_room(task)
         self._tasks[task.id] = task
         return True
 
     async def close(self) -> None:
-        self._tasks.clear()
+        self._forget(list(self._tasks))
+
+    def _make_room(self, task: Task) -> None:
+        is_size = False
+        try:
+            self._forget(self._number.put(task.id, task.holder))
+            is_size = True
+            self._forget(self._size.put(task.id, task.holder, len(task_record.dump(task))))
+        except NoRoom as full:
+            if task.id not in self._tasks:
+                self._number.remove(task.id)
+            raise refusal(full.bound, is_size=is_size, retry_after_seconds=self._until_room(full.bound, task)) from full
+
+    def _until_room(self, bound: Bound, task: Task) -> float:
+        """Seconds until the first task ends that counts for the same."""
+        others = (
+            one
+            for one in self._tasks.values()
+            if bound is Bound.ALL or one.holder == task.holder or (bound is Bound.TENANT and one.tenant == task.tenant)
+        )
+        first = min((one.expires_at for one in others), default=task.expires_at)
+        return (first - self._clock.now()).total_seconds()
+
+    def _forget(self, task_ids: Iterable[str]) -> None:
+        for task_id in task_ids:
+            self._tasks.pop(task_id, None)
+            self._number.remove(task_id)
+            self._size.remove(task_id)

@@ -25,9 +25,9 @@ class Replay:
 class EventStore(Protocol):
     """Laws: `replay` gives what was appended to that stream of that session after that number, in order, and never
     what belongs to another stream. Of each session a bounded number of messages is kept, the newest; a stream of which
-    something is missing is unknown. Bytes are bounded for each caller, each tenant and all (`stoa.domain.fair_share`): the
-    session that is silent for longest gives way, of the caller, of the tenant, or of the tenant that holds most. All replicas that share the store see the same streams, and no number is given
-    twice.
+    something is missing is unknown. Bytes are bounded for each caller, each tenant and all (`stoa.domain.fair_share`):
+    the session that is silent for longest gives way, of the caller, the tenant, or the tenant that holds most. All
+    replicas that share the store see the same streams, and no number is given twice.
 
     Raises SharedStateUnavailable when the store cannot be reached."""
 

@@ -15,7 +15,9 @@ class TaskStore(Protocol):
       the others change nothing.
     - A terminal task never changes: no `replace` over it returns True.
     - From `expires_at` on a task is gone: it is not found, not replaced, and makes room.
-    - There is an upper limit to the tasks of one owner. Other owners do not count.
+    - Tasks, and the bytes of their records, are bounded for each owner, tenant and all (`stoa.application.task_caps`).
+      Who meets an own bound is refused. When all is used up, the tenant that holds most loses its oldest task to one
+      that would hold less: a task that is gone is found by nobody, and its run ends.
     - What is found is equal to what was kept.
 
     All raise TasksUnavailable when the store cannot answer; whether a change was kept is then not known.
@@ -23,7 +25,7 @@ class TaskStore(Protocol):
 
     @abstractmethod
     async def create(self, task: Task) -> None:
-        """Raises QuotaExceeded, naming the moment when the owner's oldest task makes room."""
+        """Raises QuotaExceeded, naming the bound, and the moment when the first task makes room."""
         ...
 
     @abstractmethod
@@ -31,7 +33,8 @@ class TaskStore(Protocol):
 
     @abstractmethod
     async def replace(self, task: Task, over: int) -> bool:
-        """Keep `task` under its id if the version that is kept is `over`, and is not terminal."""
+        """Keep `task` under its id if the version that is kept is `over`, and is not terminal. Raises QuotaExceeded
+        when it has become too large; then the earlier version stays."""
         ...
 
     @abstractmethod

@@ -12,7 +12,7 @@ from stoa.application.memory.session_store import IDLE_SECONDS
 from stoa.application.ports import Clock, EventStore, Replay, StoredEvent
 from stoa.domain.fair_share import Holder
 from stoa.infrastructure.redis.connection import RedisConnection, Script, translated
-from stoa.infrastructure.redis.shares import LUA, tenant_key
+from stoa.infrastructure.redis.shares import LUA, keys_of
 
 TOTAL_BYTES = 256 * 1024 * 1024
 
@@ -126,4 +126,4 @@ class RedisEventStore(EventStore):
 
 
 def _written(session_id: str, holder: Holder | None) -> tuple[str, str]:
-    return (session_id, tenant_key(None)) if holder is None else (holder.caller, tenant_key(holder.tenant))
+    return keys_of(holder or Holder(None, session_id))

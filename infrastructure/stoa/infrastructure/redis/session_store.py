@@ -17,7 +17,7 @@ from stoa.application.ports.session_store import Change
 from stoa.domain.errors import SessionsFull, SharedStateUnavailable
 from stoa.domain.session import Session
 from stoa.infrastructure.redis.connection import RedisConnection, Script
-from stoa.infrastructure.redis.shares import LUA, tenant_key
+from stoa.infrastructure.redis.shares import LUA, keys_of
 
 _TRIES = 64
 """Changes of one session that may come between reading and writing it."""
@@ -101,8 +101,7 @@ class RedisSessionStore(SessionStore):
 
     async def create(self, session: Session) -> None:
         data = _FORMAT.dump_json(session)
-        holder = (session.identity_key, tenant_key(session.hears_only))
-        if not await self._run(self._create, session.id, *holder, data, *self._caps):
+        if not await self._run(self._create, session.id, *keys_of(session.holder), data, *self._caps):
             raise SessionsFull
 
     async def find(self, session_id: str) -> Session | None:

@@ -13,7 +13,7 @@ For each kind of thing:
 The keys of a kind live as long as there is any activity, so that what one of them says the others know.
 """
 
-from stoa.domain.identity import TenantId
+from stoa.domain.fair_share import Holder
 
 LUA = """
 local function shares(kind, kept_for)
@@ -105,6 +105,7 @@ end
 """
 
 
-def tenant_key(tenant: TenantId | None) -> str:
-    """How a tenant is written in keys; no tenant is one of its own."""
-    return "-" if tenant is None else f"+{tenant}"
+def keys_of(holder: Holder) -> tuple[str, str]:
+    """A caller and a tenant, as they are written in keys. No tenant is one of its own."""
+    tenant = "-" if holder.tenant is None else f"+{holder.tenant}"
+    return f"{len(tenant)}{tenant}:{holder.caller}", tenant

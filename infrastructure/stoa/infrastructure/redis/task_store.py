@@ -1,7 +1,8 @@
 """Tasks in Redis, for replicas on several machines. They survive what that Redis survives.
 
     PREFIX task:ID         hash: `version`; `over`, 1 when it is terminal; `end`, when it expires; `record`, the task
-    PREFIX tasks-of:OWNER  sorted set: the tasks of one owner by when they expire
+    PREFIX tasks-...       who has how many, by when they expire (`shares.py`)
+    PREFIX task-bytes-...  who has how many bytes of them
 
 Times are milliseconds of the replicas' own clocks, which have to agree to a few seconds; a task lives for an hour.
 Redis drops by itself what no script has removed.
@@ -13,38 +14,60 @@ from datetime import datetime
 from typing import Any
 
 from stoa.application import task_record
-from stoa.application.memory.task_store import TASKS_PER_OWNER
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.task_store import TaskStore
-from stoa.domain.errors import QuotaExceeded, SharedStateUnavailable, TasksUnavailable
+from stoa.application.task_caps import TASK_CAPS, TaskCaps, refusal
+from stoa.domain.errors import SharedStateUnavailable, TasksUnavailable
+from stoa.domain.fair_share import Bound
 from stoa.domain.task import Task
 from stoa.infrastructure.redis.connection import RedisConnection, Script
+from stoa.infrastructure.redis.shares import LUA, keys_of
 
-_COMMON = """
+_COMMON = (
+    """
 local prefix, id, now = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local key = prefix .. 'task:' .. id
+"""
+    + LUA
+    + """
+local kept_for = ARGV[6] and math.max(0, ARGV[6] - now) + 60000 or 0
+local number, bytes = shares('tasks', kept_for), shares('task-bytes', kept_for)
 local function lives()
   local ends = redis.call('HGET', key, 'end')
   return ends and tonumber(ends) > now
 end
-local function keep()
-  local own, ends = prefix .. 'tasks-of:' .. ARGV[4], ARGV[5]
-  local kept_for = ends - now + 60000
-  redis.call('HSET', key, 'end', ends, 'version', ARGV[6], 'over', ARGV[7], 'record', ARGV[8])
-  redis.call('ZADD', own, ends, id)
+local function forget(who)
+  number.drop(who)
+  bytes.drop(who)
+  redis.call('DEL', prefix .. 'task:' .. who)
+end
+-- which bound was met, and when the first task ends that counts for the same
+local function full(bound, what, owner, tenant)
+  local ends = number.first()
+  if bound == 'caller' then ends = number.first_of(owner) end
+  if bound == 'tenant' then ends = number.first_in(tenant) end
+  return what .. ':' .. bound .. ':' .. (ends or ARGV[6])
+end
+local function keep(added)
+  local owner, tenant, ends, record = ARGV[4], ARGV[5], ARGV[6], ARGV[9]
+  local most = {tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])}
+  local room = {tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])}
+  local bound = number.room(id, owner, tenant, added, most, false, forget)
+  if bound then return full(bound, 'tasks', owner, tenant) end
+  bound = bytes.room(id, owner, tenant, #record - bytes.size(id), room, false, forget)
+  if bound then return full(bound, 'bytes', owner, tenant) end
+  number.keep(id, owner, tenant, 1, ends)
+  bytes.keep(id, owner, tenant, #record, ends)
+  redis.call('HSET', key, 'end', ends, 'version', ARGV[7], 'over', ARGV[8], 'record', record)
   redis.call('PEXPIRE', key, kept_for)
-  redis.call('PEXPIRE', own, math.max(kept_for, redis.call('PTTL', own)))
+  return false
 end
 """
+)
 
 _CREATE = """
-local own = prefix .. 'tasks-of:' .. ARGV[4]
-redis.call('ZREMRANGEBYSCORE', own, '-inf', now)
-if redis.call('ZCARD', own) >= tonumber(ARGV[9]) then
-  return redis.call('ZRANGE', own, 0, 0, 'WITHSCORES')[2]
-end
-keep()
-return false
+for _, gone in ipairs(number.ended(now)) do forget(gone) end
+return keep(1)
 """
 
 _FIND = """
@@ -52,34 +75,42 @@ return lives() and redis.call('HGET', key, 'record')
 """
 
 _REPLACE = """
-if not lives() or redis.call('HGET', key, 'version') ~= ARGV[9] or redis.call('HGET', key, 'over') == '1' then
+if not lives() or redis.call('HGET', key, 'version') ~= ARGV[16] or redis.call('HGET', key, 'over') == '1' then
   return 0
 end
-keep()
-return 1
+return keep(0) or 1
 """
 
 
 class RedisTaskStore(TaskStore):
-    """`per_owner`: the same on all replicas. Closing it leaves `redis` open."""
+    """`caps`: the same on all replicas. Closing it leaves `redis` open."""
 
-    def __init__(self, redis: RedisConnection, clock: Clock, *, per_owner: int = TASKS_PER_OWNER) -> None:
+    def __init__(self, redis: RedisConnection, clock: Clock, *, caps: TaskCaps = TASK_CAPS) -> None:
         self._redis = redis
         self._clock = clock
-        self._per_owner = per_owner
+        self._caps = tuple(
+            cap for caps in (caps.number, caps.size) for cap in (caps.per_caller, caps.per_tenant, caps.total)
+        )
         self._create, self._find, self._replace = (redis.script(_COMMON + text) for text in (_CREATE, _FIND, _REPLACE))
 
     async def create(self, task: Task) -> None:
-        first_end = await self._run(self._create, task.id, *_fields(task), self._per_owner)
-        if first_end is not None:
-            raise QuotaExceeded("tasks", (float(first_end) - _milliseconds(self._clock.now())) / 1000)
+        self._refuse(await self._run(self._create, task.id, *_fields(task), *self._caps))
 
     async def find(self, task_id: str) -> Task | None:
         record = await self._run(self._find, task_id)
         return None if record is None else task_record.load(record)
 
     async def replace(self, task: Task, over: int) -> bool:
-        return bool(await self._run(self._replace, task.id, *_fields(task), over))
+        kept = await self._run(self._replace, task.id, *_fields(task), *self._caps, over)
+        self._refuse(None if isinstance(kept, int) else kept)
+        return bool(kept)
+
+    def _refuse(self, full: bytes | None) -> None:
+        """Raises QuotaExceeded when the script says so."""
+        if full is not None:
+            what, bound, end = full.decode().split(":")
+            wait = (float(end) - _milliseconds(self._clock.now())) / 1000
+            raise refusal(Bound(bound), is_size=what == "bytes", retry_after_seconds=wait)
 
     async def close(self) -> None:
         """Nothing is open here."""
@@ -91,7 +122,7 @@ class RedisTaskStore(TaskStore):
 
 def _fields(task: Task) -> tuple[str | bytes | int, ...]:
     ends = _milliseconds(task.expires_at)
-    return task.owner, ends, task.version, int(task.is_over), task_record.dump(task)
+    return *keys_of(task.holder), ends, task.version, int(task.is_over), task_record.dump(task)
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -12,37 +12,48 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from stoa.application import task_record
-from stoa.application.memory.task_store import TASKS_PER_OWNER
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.task_store import TaskStore
-from stoa.domain.errors import QuotaExceeded, TasksUnavailable
+from stoa.application.task_caps import TASK_CAPS, TaskCaps, refusal
+from stoa.domain.errors import TasksUnavailable
+from stoa.domain.fair_share import Bound, Held, met, yields
+from stoa.domain.identity import TenantId
 from stoa.domain.task import Task
 
 T = TypeVar("T")
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _PATIENCE_SECONDS = 10.0
 """How long to wait for another process that is writing."""
-_SCHEMA = """
+_STEPS = (
+    """
 CREATE TABLE IF NOT EXISTS tasks (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, version INTEGER NOT NULL, is_over INTEGER NOT NULL,
     expires_at REAL NOT NULL, record BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS tasks_by_owner ON tasks (owner, expires_at);
 CREATE INDEX IF NOT EXISTS tasks_by_end ON tasks (expires_at);
-"""
+""",
+    """
+ALTER TABLE tasks ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN size INTEGER NOT NULL DEFAULT 0;
+UPDATE tasks SET size = length(record);
+CREATE INDEX IF NOT EXISTS tasks_by_holder ON tasks (tenant, owner, size, expires_at, id);
+""",
+)
+"""What leads from each version of the file to the next."""
 
 
 class FileTaskStore(TaskStore):
     """`path`: the file; its folder is made when it is missing."""
 
-    def __init__(self, path: Path, clock: Clock, *, per_owner: int = TASKS_PER_OWNER) -> None:
+    def __init__(self, path: Path, clock: Clock, *, caps: TaskCaps = TASK_CAPS) -> None:
         self._path = path
         self._clock = clock
-        self._per_owner = per_owner
+        self._caps = caps
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stoa-tasks")
         self._opened: sqlite3.Connection | None = None
 
@@ -70,13 +81,28 @@ class FileTaskStore(TaskStore):
         database, now = self._database(), self._clock.now().timestamp()
         with _transaction(database):
             database.execute("DELETE FROM tasks WHERE expires_at <= ?", (now,))
-            count, first_end = database.execute(
-                "SELECT count(*), min(expires_at) FROM tasks WHERE owner = ?", (task.owner,)
-            ).fetchone()
-            if count >= self._per_owner:
-                raise QuotaExceeded("tasks", first_end - now)
+            self._make_room(database, task, 1, len(record))
             row = (task.id, task.owner, task.version, task.is_over, task.expires_at.timestamp(), record)
-            database.execute("INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?)", row)
+            database.execute(
+                "INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, _written(task.tenant), len(record))
+            )
+
+    def _make_room(self, database: sqlite3.Connection, task: Task, number: int, size: int) -> None:
+        """For so many tasks and bytes more. Raises QuotaExceeded; then the transaction changes nothing."""
+        for is_size, added, caps in ((False, number, self._caps.number), (True, size, self._caps.size)):
+            while True:
+                held = _held(database, task, is_size=is_size)
+                bound = met(caps, held.figures, added)
+                if bound is None:
+                    break
+                if bound is not Bound.ALL or held.largest is None or not yields(held.figures, added):
+                    wait = _until_room(database, task, bound, self._clock.now().timestamp())
+                    raise refusal(bound, is_size=is_size, retry_after_seconds=wait)
+                database.execute(
+                    "DELETE FROM tasks WHERE id = (SELECT id FROM tasks WHERE tenant = ?"
+                    " ORDER BY is_over DESC, expires_at, id LIMIT 1)",
+                    (held.largest,),
+                )
 
     def _find(self, task_id: str) -> bytes | None:
         query = "SELECT record FROM tasks WHERE id = ? AND expires_at > ?"
@@ -86,11 +112,15 @@ class FileTaskStore(TaskStore):
     def _replace(self, task: Task, over: int, record: bytes) -> bool:
         database = self._database()
         with _transaction(database):
+            before = database.execute("SELECT size FROM tasks WHERE id = ?", (task.id,)).fetchone()
+            if before is None:
+                return False
+            self._make_room(database, task, 0, len(record) - before[0])
             changed = database.execute(
-                "UPDATE tasks SET version = ?, is_over = ?, expires_at = ?, record = ?"
+                "UPDATE tasks SET version = ?, is_over = ?, expires_at = ?, record = ?, size = ?"
                 " WHERE id = ? AND version = ? AND NOT is_over AND expires_at > ?",
                 (
-                    *(task.version, task.is_over, task.expires_at.timestamp(), record),
+                    *(task.version, task.is_over, task.expires_at.timestamp(), record, len(record)),
                     *(task.id, over, self._clock.now().timestamp()),
                 ),
             )
@@ -123,9 +153,44 @@ def _prepare(database: sqlite3.Connection) -> None:
         raise TasksUnavailable("The file of tasks was made by a later release of the gateway")
     if found < _SCHEMA_VERSION:
         with _transaction(database):  # processes that start together: one makes it, the others find it made
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                database.execute(statement)
+            (found,) = database.execute("PRAGMA user_version").fetchone()
+            for step in _STEPS[found:]:
+                for statement in filter(str.strip, step.split(";")):
+                    database.execute(statement)
             database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+
+
+class _Holdings(NamedTuple):
+    figures: Held
+    largest: str | None
+    """The tenant that holds most besides the one that asks."""
+
+
+def _held(database: sqlite3.Connection, task: Task, *, is_size: bool) -> _Holdings:
+    tenant, column = _written(task.tenant), 1 if is_size else 0
+    rows = database.execute("SELECT tenant, count(*), sum(size) FROM tasks GROUP BY tenant").fetchall()
+    by_tenant: dict[str, int] = {row[0]: row[1 + column] for row in rows}
+    own = database.execute(
+        "SELECT count(*), total(size) FROM tasks WHERE tenant = ? AND owner = ?", (tenant, task.owner)
+    ).fetchone()
+    others = [one for one in by_tenant if one != tenant]
+    largest = max(others, key=by_tenant.__getitem__, default=None)
+    most = 0 if largest is None else by_tenant[largest]
+    return _Holdings(Held(int(own[column]), by_tenant.get(tenant, 0), sum(by_tenant.values()), most), largest)
+
+
+def _until_room(database: sqlite3.Connection, task: Task, bound: Bound, now: float) -> float:
+    """Seconds until the first task ends that counts for the same."""
+    (first,) = database.execute(
+        "SELECT min(expires_at) FROM tasks WHERE ?1 = 'all' OR (tenant = ?2 AND (?1 = 'tenant' OR owner = ?3))",
+        (bound.value, _written(task.tenant), task.owner),
+    ).fetchone()
+    return (task.expires_at.timestamp() if first is None else float(first)) - now
+
+
+def _written(tenant: TenantId | None) -> str:
+    """No tenant is one of its own. The empty text: of an earlier release, whose tasks end within the hour."""
+    return "-" if tenant is None else f"+{tenant}"
 
 
 @contextmanager

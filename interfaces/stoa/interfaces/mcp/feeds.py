@@ -8,6 +8,8 @@ from typing import NamedTuple
 from stoa.domain.identity import Principal
 
 QUEUE_LIMIT = 1024
+QUEUE_BYTES = 2 * 1024 * 1024
+"""Twice what is kept of a session: who comes back to it gets all of it."""
 
 
 class Event(NamedTuple):
@@ -26,6 +28,7 @@ class Feed:
         self.caller = caller
         """Who reads it, as authenticated when it was opened."""
         self._events: deque[Event] = deque()
+        self._size = 0
         self._changed = asyncio.Event()
         self._is_over = False
         self._on_close = on_close
@@ -36,7 +39,9 @@ class Feed:
         """False: the feed is full or over, and this was not taken."""
         if self._is_over or len(self._events) >= QUEUE_LIMIT:
             return False
-        self._events.append(event)
+        if self._events and self._size + len(event.message) > QUEUE_BYTES:
+            return False
+        self._append(event)
         self._changed.set()
         return True
 
@@ -45,7 +50,7 @@ class Feed:
         if not self._is_over:
             self._is_over = True
             if last is not None:
-                self._events.append(last)
+                self._append(last)
             self._changed.set()
 
     @property
@@ -59,7 +64,13 @@ class Feed:
                 return None
             self._changed.clear()
             await self._changed.wait()
-        return self._events.popleft()
+        event = self._events.popleft()
+        self._size -= len(event.message)
+        return event
+
+    def _append(self, event: Event) -> None:
+        self._events.append(event)
+        self._size += len(event.message)
 
     def close(self) -> None:
         """The connection is gone."""

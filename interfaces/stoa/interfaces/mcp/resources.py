@@ -6,7 +6,7 @@ from stoa.application.gateway import Gateway
 from stoa.application.ports.session_store import Change
 from stoa.domain.errors import ResourceNotFound
 from stoa.domain.json_value import JsonObject
-from stoa.domain.session import Session
+from stoa.domain.session import MAX_WATCHED_RESOURCES, MAX_WATCHED_TEXT, Session
 from stoa.interfaces.mcp import messages, shaping
 from stoa.interfaces.mcp.channel import Channels, RoundChannel
 from stoa.interfaces.mcp.exchange import MethodCall
@@ -14,7 +14,6 @@ from stoa.interfaces.mcp.invocations import invocation_of
 from stoa.interfaces.mcp.listing import Listing
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, INVALID_REQUEST, RESOURCE_NOT_FOUND, Fault
 from stoa.interfaces.mcp.sessions import Sessions
-from stoa.interfaces.mcp.subscriptions import MAX_WATCHED
 
 READ_TTL_MS = 0
 """Contents may change at any moment, and the gateway is not told."""
@@ -52,8 +51,10 @@ class Resources:
 
         def watch(now: Session) -> Session:
             others = frozenset(entry for entry in now.watched if entry[0] != uri)
-            if len(others) >= MAX_WATCHED:
-                raise Fault(INVALID_PARAMS, f"A session watches at most {MAX_WATCHED} resources")
+            if len(others) >= MAX_WATCHED_RESOURCES:
+                raise Fault(INVALID_PARAMS, f"A session watches at most {MAX_WATCHED_RESOURCES} resources")
+            if sum(len(known) for known, _ in others) + len(uri) > MAX_WATCHED_TEXT:
+                raise Fault(INVALID_PARAMS, f"A session watches URIs of at most {MAX_WATCHED_TEXT} characters in all")
             return replace(now, watched=others | {(uri, key)})
 
         await self._change(session, watch)

@@ -9,12 +9,13 @@ or on another one.
 import asyncio
 import logging
 import secrets
+from contextlib import suppress
 
 from stoa.application.memory.message_bus import InMemoryMessageBus
 from stoa.application.ports.event_store import EventStore
 from stoa.application.ports.message_bus import MessageBus
 from stoa.domain.errors import SharedStateUnavailable
-from stoa.domain.fair_share import Holder
+from stoa.domain.fair_share import Caps, FairShares, Holder, NoRoom
 from stoa.domain.identity import Principal
 from stoa.domain.session import Session
 from stoa.interfaces.mcp.feeds import Event, Feed
@@ -23,6 +24,8 @@ from stoa.interfaces.mcp.following import Follower, IsAlive, stream_message, str
 _log = logging.getLogger(__name__)
 
 AWAY_SECONDS = 300.0
+FOLLOWED = Caps(per_caller=256, per_tenant=5000, total=10_000)
+"""GET streams of sessions that are followed at once."""
 RENEW_SECONDS = 60.0
 """How often an open stream is looked after; far below the idle time of a session."""
 STANDALONE = "s"
@@ -45,6 +48,7 @@ class Streams:
         self._events = events
         self._renew_seconds = renew_seconds
         self._feeds: dict[tuple[str, str], Feed] = {}
+        self._shares: FairShares[tuple[str, str]] = FairShares(FOLLOWED)
         self._away_seconds = away_seconds
         self._away: dict[str, tuple[asyncio.TimerHandle, Principal | None]] = {}
 
@@ -98,6 +102,7 @@ class Streams:
         def forget(feed: Feed) -> None:
             if self._feeds.get(key) is feed:
                 del self._feeds[key]
+                self._shares.remove(key)
                 if stream == STANDALONE and not follower.is_displaced:
                     self._is_gone(session.id, caller)
             follower.stop()
@@ -120,8 +125,16 @@ class Streams:
         if earlier is not None:
             earlier.end()
         self._feeds[key] = follower.feed
+        self._let_others_go(key, session.holder)
         follower.run(is_alive, self._renew_seconds)
         return follower.feed
+
+    def _let_others_go(self, key: tuple[str, str], holder: Holder) -> None:
+        """Those that give way come back where they broke off. With more tenants than streams nobody gives way, and the
+        connections are the bound."""
+        with suppress(NoRoom):
+            for displaced in self._shares.put(key, holder):
+                self._feeds.pop(displaced).end()
 
     def _is_gone(self, session_id: str, caller: Principal | None) -> None:
         self.is_back(session_id)
@@ -144,6 +157,7 @@ class Streams:
         self.is_back(session_id)
         for key in [key for key in self._feeds if key[0] == session_id]:
             self._feeds.pop(key).end()
+            self._shares.remove(key)
 
 
 class Recording:

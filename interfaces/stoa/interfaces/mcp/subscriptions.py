@@ -19,9 +19,11 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.message_bus import MessageBus
 from stoa.application.watch_resources import ResourceUpdate, Updates, WatchResources
 from stoa.domain.errors import StoaError
+from stoa.domain.fair_share import Bound, Caps, FairShares, Holder, NoRoom
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.json_value import JsonObject, is_array, is_object
 from stoa.domain.operation import OperationKey
+from stoa.domain.session import MAX_WATCHED_RESOURCES
 from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.announcements import Announcements
 from stoa.interfaces.mcp.exchange import MethodCall, Reply
@@ -34,12 +36,8 @@ _log = logging.getLogger(__name__)
 
 SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
 DEBOUNCE_SECONDS = 0.5
-MAX_LISTENERS = 1024
-MAX_LISTENERS_OF_CALLER = 64
-MAX_WATCHED = 1000
-"""URIs that one session watches."""
-MAX_WATCHED_OF_STREAM = 100
-"""URIs that one listen stream watches: the policy is asked about all of them at once."""
+LISTENERS = Caps(per_caller=64, per_tenant=1024, total=1536)
+"""Listen streams that are open at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,7 @@ class Subscriptions:
         self._sessions = sessions
         self._debounce_seconds = debounce_seconds
         self._listeners: dict[Feed, _Listener] = {}
+        self._shares: FairShares[Feed] = FairShares(LISTENERS, evicts_own=False)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due: set[tuple[str, TenantId | None]] = set()
         self._due_updates: set[ResourceUpdate] = set()
@@ -187,8 +186,8 @@ class Subscriptions:
             raise Fault(INVALID_PARAMS, "params.notifications must be an object")
         wanted = frozenset(kind for kind in self._kinds if asked.get(f"{kind}ListChanged") is True)
         watched = await self._watchable(call, _uris(asked.get("resourceSubscriptions", [])))
-        self._check_room(caller)
         feed = Feed(self._forget)
+        self._take_place(feed, caller)
         self.attend()
         self._listeners[feed] = _Listener(request.id, wanted, watched, caller)
         honoured: JsonObject = {f"{kind}ListChanged": True for kind in self._kinds if kind in wanted}
@@ -208,18 +207,26 @@ class Subscriptions:
         found = {uri: await self._watch.watchable(call.caller, call.exchange.tenant, uri, "mcp") for uri in uris}
         return {uri: key for uri, key in found.items() if key is not None}
 
-    def _check_room(self, caller: Principal) -> None:
-        own = sum(one.caller.identity_key == caller.identity_key for one in self._listeners.values())
-        if own >= MAX_LISTENERS_OF_CALLER:
-            raise Fault(4290, f"A caller has at most {MAX_LISTENERS_OF_CALLER} listen streams", http_status=429)
-        if len(self._listeners) >= MAX_LISTENERS:
-            raise Fault(5030, "The server has as many listeners as it can serve", http_status=503)
+    def _take_place(self, feed: Feed, caller: Principal) -> None:
+        """Raises Fault when the caller or the tenant has all the streams that it may have. When all are taken, the
+        tenant that holds most loses its oldest, whose client has to list and listen again."""
+        try:
+            displaced = self._shares.put(feed, Holder(caller.tenant, caller.identity_key))
+        except NoRoom as full:
+            if full.bound is Bound.ALL:
+                raise Fault(5030, "The server has as many listeners as it can serve", http_status=503) from full
+            most = LISTENERS.per_caller if full.bound is Bound.CALLER else LISTENERS.per_tenant
+            raise Fault(4290, f"A {full.bound} has at most {most} listen streams", http_status=429) from full
+        for other in displaced:
+            self._end(other)
 
     def _forget(self, feed: Feed) -> None:
         self._listeners.pop(feed, None)
+        self._shares.remove(feed)
 
     def _end(self, feed: Feed) -> None:
         known = self._listeners.pop(feed, None)
+        self._shares.remove(feed)
         if known is not None:
             meta: JsonObject = {SUBSCRIPTION_KEY: known.request_id, SERVER_INFO_KEY: self._server_info}
             result: JsonObject = {"resultType": "complete", "_meta": meta}
@@ -228,8 +235,8 @@ class Subscriptions:
 
 def _uris(asked: Any) -> list[str]:
     """Each once, in the order asked for. Raises Fault."""
-    if not is_array(asked) or len(asked) > MAX_WATCHED_OF_STREAM:
-        most = MAX_WATCHED_OF_STREAM
+    if not is_array(asked) or len(asked) > MAX_WATCHED_RESOURCES:
+        most = MAX_WATCHED_RESOURCES
         raise Fault(INVALID_PARAMS, f"notifications.resourceSubscriptions must be a list of at most {most} URIs")
     uris = [uri for uri in asked if isinstance(uri, str)]
     if len(uris) < len(asked):

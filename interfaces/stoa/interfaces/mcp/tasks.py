@@ -35,7 +35,7 @@ from stoa.interfaces.mcp.subscriptions import Subscriptions
 _log = logging.getLogger(__name__)
 
 EXTENSION = "io.modelcontextprotocol/tasks"
-MAX_WATCHED = 50
+MAX_WATCHED_TASKS = 50
 """Tasks that one listen stream may follow."""
 
 
@@ -126,8 +126,8 @@ class Tasks:
             return ()
         _require(call)
         ids: list[str] = [one for one in asked if isinstance(one, str)] if is_array(asked) else []
-        if not is_array(asked) or len(ids) < len(asked) or len(ids) > MAX_WATCHED:
-            raise Fault(INVALID_PARAMS, f"notifications.taskIds must be at most {MAX_WATCHED} strings")
+        if not is_array(asked) or len(ids) < len(asked) or len(ids) > MAX_WATCHED_TASKS:
+            raise Fault(INVALID_PARAMS, f"notifications.taskIds must be at most {MAX_WATCHED_TASKS} strings")
         return tuple([one for one in dict.fromkeys(ids) if await self._visible(one, _caller(call)) is not None])
 
     async def _visible(self, task_id: str, caller: Principal | None) -> Task | None:
