@@ -7,7 +7,7 @@ from typing import Any
 from stoa.application.admit_caller import AdmitCaller
 from stoa.application.caller_view import CallerView
 from stoa.application.complete_argument import CompleteArgument
-from stoa.application.invoke_tool import InvokeTool
+from stoa.application.invoke_tool import RUNNING, InvokeTool
 from stoa.application.list_operations import ListOperations
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.ids import SequentialIds
@@ -143,6 +143,7 @@ class Pipeline:
             ids=SequentialIds(),
             pricing=Pricing(parts.get("prices", PriceList())),
             budgets=parts.get("budgets"),
+            running=parts.get("running", RUNNING),
         )
         self.view = CallerView(lambda: self.registry.catalogue, self.policy)
         self.list_tools = ListOperations(Tool, admission=admission, view=self.view)

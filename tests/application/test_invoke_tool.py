@@ -32,6 +32,7 @@ from stoa.domain.errors import (
     ToolNotFound,
     Violation,
 )
+from stoa.domain.fair_share import Caps
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import BearerToken
 from stoa.domain.metering import CHARGED, MeteringEvent, Status
@@ -536,3 +537,25 @@ async def test_a_value_in_an_event_is_short_text_that_every_reader_can_store(val
 def test_events_are_not_kept_in_no_room_at_all(capacity):
     with pytest.raises(ValueError, match="give 1 or more, or None"):
         InMemoryMeteringSink(capacity=capacity)
+
+
+async def test_running_calls_of_one_tenant_are_refused_beyond_its_share_and_leave_others_room() -> None:
+    pipeline = Pipeline(tool(), running=Caps(per_caller=2, per_tenant=3, total=6))
+    go_on = asyncio.Event()
+    pipeline.backend.behaviour = waits(go_on)
+    bob, cal = (Principal.of(name, tenant=ANN.tenant, roles=["viewer"]) for name in ("bob", "cal"))
+    calls = [asyncio.create_task(pipeline.invoke(credential=caller)) for caller in (ANN, ANN, bob)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    for caller, whose in ((ANN, "caller"), (cal, "tenant")):
+        refused = (await pipeline.invoke(credential=caller)).error
+        assert isinstance(refused, QuotaExceeded)
+        assert refused.limit_name == f"running calls of the {whose}"
+    other = asyncio.create_task(pipeline.invoke(credential=Principal.of("eve", tenant="other", roles=["viewer"])))
+    await asyncio.sleep(0)
+    calls[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calls[0]
+    go_on.set()
+    assert {(await call).status for call in (*calls[1:], other)} == {Status.SUCCESS}
+    assert (await pipeline.invoke(credential=ANN)).status is Status.SUCCESS, "each place is given back"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoa.domain.fair_share import Bound, Caps, FairShares, Holder, NoRoom
+from stoa.domain.fair_share import Bound, Caps, FairShares, FairSlots, Holder, NoRoom
 from stoa.domain.identity import TenantId
 
 holders = st.builds(
@@ -107,3 +107,45 @@ def test_fair_shares_of_bytes_make_room_for_all_of_it_or_none() -> None:
     with pytest.raises(NoRoom):
         shares.put("c", by("a"), 11)
     assert shares.total == 3, "what it held before is kept"
+
+
+@given(st.integers(1, 20), st.lists(st.tuples(holders, st.booleans()), max_size=80))
+def test_fair_slots_leave_a_place_for_who_has_none_as_long_as_one_is_free(total: int, done: list) -> None:
+    slots = FairSlots(Caps(total + 1, total + 1, total))
+    taken: list[Holder] = []
+    for holder, is_taken in done:
+        if not is_taken and holder in taken:
+            taken.remove(holder)
+            slots.release(holder)
+        elif is_taken:
+            mine = sum(one.tenant == holder.tenant for one in taken)
+            free = total - len(taken)
+            try:
+                slots.take(holder)
+                taken.append(holder)
+                assert free > mine or not mine
+            except NoRoom as refused:
+                assert mine >= free
+                assert refused.bound is (Bound.TENANT if mine else Bound.ALL)
+        assert len(taken) <= total
+        assert slots.held(holder.tenant) == sum(one.tenant == holder.tenant for one in taken)
+    for holder in taken:
+        slots.release(holder)
+    for number in range(total):
+        slots.take(by(f"t{number}"))
+
+
+def test_fair_slots_of_one_tenant_alone_are_half_of_all() -> None:
+    slots = FairSlots(Caps(8, 8, 10))
+    for _ in range(5):
+        slots.take(by("evil"))
+    assert slots.met(by("evil", "y")) is Bound.TENANT
+    assert slots.met(by("acme")) is None
+
+
+def test_fair_slots_of_a_caller_are_capped() -> None:
+    slots = FairSlots(Caps(1, 2, 100))
+    slots.take(by("a"))
+    assert slots.met(by("a")) is Bound.CALLER
+    slots.take(by("a", "y"))
+    assert slots.met(by("a", "z")) is Bound.TENANT

@@ -11,10 +11,10 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
+from stoa.application.fair_threads import FairThreads
 from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import Principal
 from stoa.domain.operation import OperationKey
@@ -37,7 +37,7 @@ class Completers:
 
     def __init__(self, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._timeout_seconds = timeout_seconds
-        self._threads = ThreadPoolExecutor(THREADS, "stoa-completion")
+        self._threads = FairThreads(THREADS, "stoa-completion")
         self._functions: dict[tuple[OperationKey, str], _Completion] = {}
 
     def add(self, key: OperationKey, argument: str, function: Completer) -> None:
@@ -59,7 +59,7 @@ class Completers:
             return ()
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
 
 class _Completion:
@@ -70,13 +70,12 @@ class _Completion:
         self._caller = _caller_parameter(name, function)
 
     async def __call__(
-        self, threads: ThreadPoolExecutor, value: str, arguments: Mapping[str, str], caller: Principal
+        self, threads: FairThreads, value: str, arguments: Mapping[str, str], caller: Principal
     ) -> tuple[str, ...]:
         rest = {} if self._caller is None else {self._caller: caller}
         if self._is_async:
             return _values(await self._function(value, arguments, **rest))
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(threads, lambda: _values(self._function(value, arguments, **rest)))
+        return await threads.run(caller.tenant, lambda: _values(self._function(value, arguments, **rest)))
 
 
 def _caller_parameter(name: str, function: Completer) -> str | None:

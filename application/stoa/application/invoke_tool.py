@@ -58,6 +58,7 @@ from stoa.domain.errors import (
     Violation,
     not_found,
 )
+from stoa.domain.fair_share import Bound, Caps, FairSlots, Holder, NoRoom
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import BearerToken, Invocation, Outcome
 from stoa.domain.json_value import JsonObject, as_object, is_object
@@ -77,6 +78,10 @@ Admitted = Callable[[Operation, Principal], Awaitable[None]]
 
 _CONFIRMATION = "policy-confirmation"
 _AGREEMENT: JsonObject = {"type": "object", "properties": {"agree": {"type": "boolean"}}, "required": ["agree"]}
+
+RUNNING = Caps(per_caller=256, per_tenant=2048, total=8192)
+"""Calls that are with their back ends or functions at once, in this process: also those whose client has gone."""
+_WHOSE = {Bound.CALLER: "the caller", Bound.TENANT: "the tenant", Bound.ALL: "all tenants"}
 
 _REFUSAL_STATUS: tuple[tuple[type[StoaError], Status], ...] = (
     (NotAuthenticated, Status.UNAUTHORIZED),
@@ -102,6 +107,7 @@ class _Call:
         "has_room",
         "is_sent",
         "metadata",
+        "place",
         "principal",
         "questions",
         "registered",
@@ -123,6 +129,8 @@ class _Call:
         self.questions: Mapping[str, InputRequest] | None = None
         self.verdict: LimitVerdict | None = None
         self.reservation: Reservation | None = None
+        self.place: Holder | None = None
+        """Whom it counts for among the running calls."""
         self.asking: AskingCall | None = None
         self.metadata: Mapping[str, str] = {}
         """What its event says besides."""
@@ -149,7 +157,9 @@ class InvokeTool:
         pricing: Pricing,
         budgets: Budgets | None = None,
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
+        running: Caps = RUNNING,
     ) -> None:
+        self._running = FairSlots(running)
         self._admission = admission
         self._registry = registry
         self._policy = policy
@@ -199,6 +209,7 @@ class InvokeTool:
         admitted: Admitted | None,
     ) -> ToolResult:
         principal, registered, permit, arguments = await self._govern(invocation, call)
+        self._take_place(call, principal)
         tool = registered.tool
         upstream = None if registered.tokens is None else _access(registered.tokens, principal, invocation)
         if tool.metered_arguments:
@@ -242,6 +253,15 @@ class InvokeTool:
         if obligations.redact:
             result = redact(result, obligations.redact)
         return result if registered.output is None else registered.output.fit(result)
+
+    def _take_place(self, call: _Call, principal: Principal) -> None:
+        """Raises QuotaExceeded where caller or tenant have as many calls running as they may."""
+        place = Holder(principal.tenant, principal.identity_key)
+        try:
+            self._running.take(place)
+        except NoRoom as full:
+            raise QuotaExceeded(f"running calls of {_WHOSE[full.bound]}", 1.0) from full
+        call.place = place
 
     async def _govern(
         self, invocation: Invocation, call: _Call
@@ -292,6 +312,8 @@ class InvokeTool:
 
     async def _finish(self, invocation: Invocation, call: _Call, event_id: str, started_ns: int) -> Outcome:
         """The single finaliser."""
+        if call.place is not None:
+            self._running.release(call.place)
         latency_ms = (self._recorder.now_ns() - started_ns) // 1_000_000
         now = self._recorder.now()
         cost = self._price(call, latency_ms, now)

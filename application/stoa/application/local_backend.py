@@ -1,9 +1,9 @@
 """Python functions of the embedding program as a back end."""
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import pydantic_core
@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 
 from stoa.application.context import Context
+from stoa.application.fair_threads import FairThreads
 from stoa.application.local_content import contents_of, messages_of
 from stoa.application.manifests import describe_validation_error
 from stoa.application.ports.tool_backend import BackendCall, CallContext, ToolBackend
@@ -24,13 +25,19 @@ from stoa.domain.tool import LocalBinding
 Function = Callable[..., Any]
 
 
+THREADS = 32
+"""For synchronous functions; a tenant has at most half."""
+
+
 class LocalBackend(ToolBackend):
-    """Calls registered functions. Synchronous ones run in a thread, so that they may block."""
+    """Calls registered functions. Synchronous ones run in a thread, so that they may block, of `threads` of its own:
+    metering and whatever else needs a thread waits for none of them."""
 
     kind = "local"
 
-    def __init__(self, resources: ResourceAccess = NO_RESOURCES) -> None:
+    def __init__(self, resources: ResourceAccess = NO_RESOURCES, *, threads: int = THREADS) -> None:
         self._resources = resources
+        self._threads = FairThreads(threads, "stoa-function")
         self._functions: dict[str, _Registered] = {}
 
     def add(self, key: str, function: Function) -> JsonObject:
@@ -50,10 +57,11 @@ class LocalBackend(ToolBackend):
     def prepare(self, tool: Operation) -> BackendCall:
         if not isinstance(tool.binding, LocalBinding) or tool.binding.function not in self._functions:
             raise InvalidInput(f"{tool.kind} {tool.name}: its function is not registered in this process")
-        return _LocalCall(tool, self._functions[tool.binding.function], self._resources)
+        return _LocalCall(tool, self._functions[tool.binding.function], self._resources, self._threads)
 
     async def close(self) -> None:
         self._functions.clear()
+        self._threads.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +117,11 @@ def _is_async(function: Function) -> bool:
 
 
 class _LocalCall(BackendCall):
-    def __init__(self, tool: Operation, registered: _Registered, resources: ResourceAccess) -> None:
+    def __init__(
+        self, tool: Operation, registered: _Registered, resources: ResourceAccess, threads: FairThreads
+    ) -> None:
         self._tool = tool
+        self._threads = threads
         self._resources = resources
         self._function = registered.function
         self._is_async = registered.is_async
@@ -131,7 +142,7 @@ class _LocalCall(BackendCall):
             values[self._signature.context] = Context(context, self._resources)
         if self._is_async:
             return self._result(await self._function(**values))
-        return self._result(await asyncio.to_thread(self._function, **values))
+        return self._result(await self._threads.run(context.principal.tenant, partial(self._function, **values)))
 
     def _result(self, value: Any) -> ToolResult:
         if self._tool.kind != "tool":

@@ -177,3 +177,48 @@ class FairShares(Generic[K]):
         if not self._evicts_own:
             return None
         return self._callers.get(holder) if bound is Bound.CALLER else self._tenants.get(holder.tenant)
+
+
+class FairSlots:
+    """Places for what cannot give way, such as running calls. A tenant takes one more while it holds fewer than are
+    free: however many it wants, half of what others leave stays free, and a tenant without any gets one."""
+
+    __slots__ = ("_callers", "_caps", "_tenants", "_total")
+
+    def __init__(self, caps: Caps) -> None:
+        self._caps = caps
+        self._callers: dict[Holder, int] = {}
+        self._tenants: dict[TenantId | None, int] = {}
+        self._total = 0
+
+    def held(self, tenant: TenantId | None) -> int:
+        return self._tenants.get(tenant, 0)
+
+    def met(self, holder: Holder) -> Bound | None:
+        """What keeps `holder` from taking a place now."""
+        if self._callers.get(holder, 0) >= self._caps.per_caller:
+            return Bound.CALLER
+        held, free = self._tenants.get(holder.tenant, 0), self._caps.total - self._total
+        if held >= self._caps.per_tenant or (held and held >= free):
+            return Bound.TENANT
+        return None if free > 0 else Bound.ALL
+
+    def take(self, holder: Holder) -> None:
+        """Raises NoRoom. Each place that is taken is to be released."""
+        bound = self.met(holder)
+        if bound is not None:
+            raise NoRoom(bound)
+        self._callers[holder] = self._callers.get(holder, 0) + 1
+        self._tenants[holder.tenant] = self._tenants.get(holder.tenant, 0) + 1
+        self._total += 1
+
+    def release(self, holder: Holder) -> None:
+        self._total -= 1
+        if self._callers[holder] > 1:
+            self._callers[holder] -= 1
+        else:
+            del self._callers[holder]
+        if self._tenants[holder.tenant] > 1:
+            self._tenants[holder.tenant] -= 1
+        else:
+            del self._tenants[holder.tenant]

@@ -80,7 +80,8 @@ class HttpTokenEndpoint(TokenEndpoint):
         session = self._sessions.get(scheme)
         if session is None:
             session = self._sessions[scheme] = aiohttp.ClientSession(
-                connector=guarded_connector(self._rules.get(scheme, self._rules["http"]), self._resolver),
+                # No limit of its own: callers of one token endpoint that hangs must not keep others from theirs.
+                connector=guarded_connector(self._rules.get(scheme, self._rules["http"]), self._resolver, limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
                 trust_env=False,
