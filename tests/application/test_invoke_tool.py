@@ -540,9 +540,14 @@ def test_events_are_not_kept_in_no_room_at_all(capacity):
 
 
 async def test_running_calls_of_one_tenant_are_refused_beyond_its_share_and_leave_others_room() -> None:
-    pipeline = Pipeline(tool(), running=Caps(per_caller=2, per_tenant=3, total=6))
+    pipeline = Pipeline(tool(tenant=None), running=Caps(per_caller=2, per_tenant=3, total=6))
     go_on = asyncio.Event()
-    pipeline.backend.behaviour = waits(go_on)
+
+    async def slow(*_: Any) -> ToolResult:
+        await go_on.wait()
+        return ToolResult(())
+
+    pipeline.backend.behaviour = slow
     bob, cal = (Principal.of(name, tenant=ANN.tenant, roles=["viewer"]) for name in ("bob", "cal"))
     calls = [asyncio.create_task(pipeline.invoke(credential=caller)) for caller in (ANN, ANN, bob)]
     for _ in range(20):

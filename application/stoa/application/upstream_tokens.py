@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -26,6 +27,7 @@ from stoa.domain.errors import (
     InvalidInput,
     UpstreamAccessDenied,
 )
+from stoa.domain.fair_share import Caps, FairShares, Holder, NoRoom
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import BearerToken, Credential
 from stoa.domain.operation import Operation
@@ -107,6 +109,7 @@ class UpstreamTokens:
         self._issuers = tuple(issuers)
         self._max_tokens = max_tokens
         self._kept: dict[_Key, _Kept] = {}
+        self._shares: FairShares[_Key] = FairShares(Caps(max_tokens, max_tokens, max_tokens))
         self._failures: dict[_Flight, _Failure] = {}
         self._flights: dict[_Flight, asyncio.Task[_Kept | _Failure]] = {}
 
@@ -163,6 +166,7 @@ class UpstreamTokens:
             if self._now() - kept.granted_at < REFUSED_SECONDS:
                 return False
             del self._kept[key]
+            self._shares.remove(key)
         return True
 
     def _begin(self, flight: _Flight, request: TokenRequest) -> "asyncio.Task[_Kept | _Failure]":
@@ -189,8 +193,14 @@ class UpstreamTokens:
             return failure
         self._failures.pop(flight, None)
         kept = _kept(granted, asked_at)
-        _put(self._kept, flight.key, kept, self._max_tokens)
+        self._keep(flight.key, kept)
         return kept
+
+    def _keep(self, key: _Key, kept: _Kept) -> None:
+        with suppress(NoRoom):  # more tenants than tokens: this one is for this call alone
+            for gone in self._shares.put(key, Holder(key.tenant, key.principal or "")):
+                del self._kept[gone]
+            self._kept[key] = kept
 
     def _now(self) -> float:
         # Wall time, because a token ends by the server's: a monotonic clock stands still while a machine sleeps.
