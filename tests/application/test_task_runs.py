@@ -12,8 +12,10 @@ from stoa.application.memory.client_channel import InMemoryClientChannel
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.run_tasks import END_TRIES, RunTasks, TaskDoor
+from stoa.application.task_caps import TaskCaps
 from stoa.domain.dialogue import ClientCapabilities, InputAnswer, InputRequest, InputRequired, RootsAnswer, RootsRequest
-from stoa.domain.errors import StoaError, TasksUnavailable
+from stoa.domain.errors import QuotaExceeded, StoaError, TasksUnavailable
+from stoa.domain.fair_share import Caps
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject
 from stoa.domain.metering import Status
@@ -286,3 +288,39 @@ async def test_a_task_is_its_owners_in_its_tenant_alone() -> None:
 
 def replace_tenant(tenant: str) -> Any:
     return ANN.model_copy(update={"tenant": tenant})
+
+
+async def test_running_tasks_of_a_caller_are_limited_and_each_place_is_given_back() -> None:
+    async with world(waits(asyncio.Event())) as at:
+        at.runner = RunTasks(
+            at.pipeline.invoke_tool, at.store, at.clock, Door(), tick_seconds=0.001, running=Caps(1, 2, 8)
+        )
+        for _ in range(3):
+            task = await at.begin()
+            refused = await at.start()
+            assert isinstance(refused, Outcome)
+            assert isinstance(refused.error, QuotaExceeded)
+            assert refused.error.limit_name == "running tasks of the caller"
+            await at.runner.cancel(task.id, ANN)
+            await asyncio.wait(at.runner._supervisors)
+        await at.runner.close()
+
+
+async def test_a_result_that_is_too_large_to_be_kept_fails_its_task_and_says_so() -> None:
+    async def answers_much(arguments: Any, context: Any) -> ToolResult:
+        return ToolResult((TextContent("x" * 5000),))
+
+    class Wordy(Door):
+        def result(self, outcome: Outcome) -> JsonObject:
+            return {"text": "x" * 5000}
+
+    async with world(answers_much) as at:
+        caps = TaskCaps(size=Caps(4000, 4000, 4000))
+        store = InMemoryTaskStore(at.clock, caps=caps)
+        at.runner = RunTasks(at.pipeline.invoke_tool, store, at.clock, Wordy(), tick_seconds=0.001)
+        task = await at.begin()
+        await asyncio.wait(at.runner._supervisors)
+        kept = await store.find(task.id)
+        assert kept is not None
+        assert kept.status is TaskStatus.FAILED
+        assert "stored bytes of the tasks of the caller" in (kept.message or "")

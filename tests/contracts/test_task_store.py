@@ -222,14 +222,15 @@ async def test_bytes_of_tasks_are_limited_and_what_grows_too_large_is_refused(op
 async def test_bytes_of_tasks_of_the_tenant_that_holds_most_give_way(open_store: Open) -> None:
     clock = ManualClock()
     async with open_store(clock) as (here, there):
-        evil, eva = [large(clock, owner, 3000) for owner in (ANN, BOB)], begun(clock, EVA)
-        for task in evil:
+        evil, eva = [], begun(clock, EVA)
+        for owner in (ANN, BOB):
             clock.advance(1)
-            await here.create(task)
+            evil.append(large(clock, owner, 3000))
+            await here.create(evil[-1])
         await there.create(eva)
         assert await there.replace(eva.completed({"text": "x" * 5000}, clock.now()), eva.version)
         assert await there.find(eva.id) is not None
-        await here.create(large(clock, EVE, 2000))
+        await here.create(large(clock, EVE, 1000))
         assert [await here.find(task.id) is not None for task in evil] == [False, True]
 
 

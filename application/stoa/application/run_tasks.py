@@ -11,7 +11,8 @@ not run again, because calls need not be repeatable.
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from stoa.application.invoke_tool import InvokeTool
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.task_store import TaskStore
+from stoa.application.task_caps import RUNNING_TASKS, too_many_running
 from stoa.application.task_channel import TaskChannel
 from stoa.domain.dialogue import InputAnswer, InputRequest
 from stoa.domain.errors import (
@@ -32,6 +34,7 @@ from stoa.domain.errors import (
     TaskNotFound,
     TasksUnavailable,
 )
+from stoa.domain.fair_share import Caps, FairSlots, Holder, NoRoom
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject
@@ -87,7 +90,9 @@ class RunTasks:
         *,
         lease_seconds: float = LEASE_SECONDS,
         tick_seconds: float = TICK_SECONDS,
+        running: Caps = RUNNING_TASKS,
     ) -> None:
+        self._running = FairSlots(running)
         self._invoke_tool = invoke_tool
         self._store = store
         self._clock = clock
@@ -113,8 +118,9 @@ class RunTasks:
 
         async def begin(owner: Principal) -> None:
             task = Task.begin(work, owner, self._clock.now(), self._lease_seconds, given())
-            await self._store.create(task)
-            self._begun(run, task)
+            with self._place(task.holder):
+                await self._store.create(task)
+                self._begun(run, task)
 
         try:
             return await self._go(run, invocation, begin)
@@ -193,9 +199,10 @@ class RunTasks:
 
         async def begin(_: Principal) -> None:
             resumed = answered.resumed(self._clock.now(), self._lease_seconds)
-            if not await self._store.replace(resumed, over):
-                raise TaskChanged
-            self._begun(run, resumed)
+            with self._place(resumed.holder):
+                if not await self._store.replace(resumed, over):
+                    raise TaskChanged
+                self._begun(run, resumed)
 
         started = await self._go(run, asked, begin, is_resumed=True)
         if isinstance(started, Task):
@@ -229,6 +236,20 @@ class RunTasks:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         return run.started.result() if run.started.done() else work.result()
 
+    @contextmanager
+    def _place(self, holder: Holder) -> Generator[None]:
+        """A place among the running tasks, kept until the run is over; given back when none begins. Raises
+        QuotaExceeded."""
+        try:
+            self._running.take(holder)
+        except NoRoom as full:
+            raise too_many_running(full.bound) from full
+        try:
+            yield
+        except BaseException:
+            self._running.release(holder)
+            raise
+
     def _begun(self, run: "_Run", task: Task) -> None:
         run.task = task
         run.channel.given = GivenAnswers(task.answers, task.fingerprints)
@@ -238,6 +259,7 @@ class RunTasks:
         supervisor = asyncio.create_task(self._supervise(run))
         self._supervisors.add(supervisor)
         supervisor.add_done_callback(self._supervisors.discard)
+        supervisor.add_done_callback(lambda _: self._running.release(task.holder))
 
     async def _supervise(self, run: "_Run") -> None:
         """Keeps what is to be known of a run, until its end."""

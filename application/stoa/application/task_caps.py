@@ -18,8 +18,15 @@ class TaskCaps:
 
 TASK_CAPS = TaskCaps()
 
+RUNNING_TASKS = Caps(per_caller=16, per_tenant=64, total=256)
+"""Tasks that run at once in one process: nobody waits for their answers, so nothing else holds them back."""
+
 
 def refusal(bound: Bound, *, is_size: bool, retry_after_seconds: float) -> QuotaExceeded:
     """What who meets a cap is told."""
     what = "stored bytes of the tasks" if is_size else "tasks"
     return QuotaExceeded(f"{what} of {_WHOSE[bound]}", max(0.0, retry_after_seconds))
+
+
+def too_many_running(bound: Bound) -> QuotaExceeded:
+    return QuotaExceeded(f"running tasks of {_WHOSE[bound]}", 1.0)

@@ -119,7 +119,7 @@ async def _task(world: World, whose: str, token: str) -> str:
         owner = await world.gateway.admission.authenticate(BearerToken(token if whose == OWN else "beta-viewer"))
     except NotAuthenticated:
         return "x" * 43
-    task = Task.begin(Work(tool="add", arguments={}), owner, world.clock.now(), 1000.0, {})
+    task = Task.begin(Work(tool="add", arguments={}), owner, world.clock.now(), 1000.0)
     await world.gateway.tasks.create(task)
     return task.id
 

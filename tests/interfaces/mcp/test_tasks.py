@@ -16,8 +16,10 @@ from stoa.application import Context, Gateway, ToolResult
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.ports import TaskStore
+from stoa.application.task_caps import TaskCaps
 from stoa.domain.dialogue import ElicitationRequest
 from stoa.domain.errors import InvalidInput, TasksUnavailable
+from stoa.domain.fair_share import Caps
 from stoa.domain.rate_limit import RateLimit
 from stoa.domain.task import Task
 from stoa.infrastructure.redis import RedisTaskStore
@@ -260,7 +262,7 @@ async def test_a_store_that_cannot_keep_a_task_refuses_the_call_before_the_tool_
 
 async def test_an_owner_with_too_many_tasks_is_told_when_to_come_back() -> None:
     clock = ManualClock()
-    async with replicas(InMemoryTaskStore(clock, per_owner=1), clock) as (here, _, gate):
+    async with replicas(InMemoryTaskStore(clock, caps=TaskCaps(number=Caps(1, 10, 10))), clock) as (here, _, gate):
         await here.begin("wait")
         full = await here.call("wait")
         assert (full.status, full.header("retry-after")) == (429, "3600")
