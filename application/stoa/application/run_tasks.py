@@ -51,6 +51,8 @@ CLOSE_SECONDS = 5.0
 TICK_SECONDS = 1.0
 """How often a runner looks whether there is something to say: a lease to renew, a new status message."""
 
+ENDS_AT_ONCE = 2
+"""Ends of tasks that are written at once: while it is, a large result is there several times."""
 END_TRIES = 10
 """How often the end of a task is tried to be kept, a tick apart."""
 
@@ -93,6 +95,7 @@ class RunTasks:
         running: Caps = RUNNING_TASKS,
     ) -> None:
         self._running = FairSlots(running)
+        self._keeping = asyncio.Semaphore(ENDS_AT_ONCE)
         self._invoke_tool = invoke_tool
         self._store = store
         self._clock = clock
@@ -234,7 +237,10 @@ class RunTasks:
         work.add_done_callback(self._works.discard)
         either: list[asyncio.Future[Any]] = [work, run.started]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        return run.started.result() if run.started.done() else work.result()
+        if run.started.done():
+            return run.started.result()
+        run.work = None
+        return work.result()
 
     @contextmanager
     def _place(self, holder: Holder) -> Generator[None]:
@@ -275,6 +281,7 @@ class RunTasks:
         finally:
             if self._runs.get(task.id) is run:
                 del self._runs[task.id]
+            run.work = None
 
     async def _renew(self, run: "_Run", task: Task) -> Task:
         now, message = self._clock.now(), run.channel.message
@@ -294,7 +301,8 @@ class RunTasks:
         """Tried again while the store is away: the call will not be."""
         for tries_left in reversed(range(END_TRIES)):
             try:
-                await self._keep_end(run, task)
+                async with self._keeping:
+                    await self._keep_end(run, task)
                 return
             except TasksUnavailable:
                 if not tries_left:
@@ -353,6 +361,8 @@ class _Run:
 
     def __init__(self, door: TaskDoor, early: ClientChannel) -> None:
         self.work: asyncio.Task[Outcome] | None = None
+        """None when it is over: the run and its channel know each other, and would keep a large result until they are
+        found to be garbage."""
         self.started: asyncio.Future[Task] = asyncio.get_running_loop().create_future()
         self.task: Task | None = None
         self.begin: Callable[[], Any] | None = None
