@@ -58,7 +58,7 @@ from stoa.domain.errors import (
     Violation,
     not_found,
 )
-from stoa.domain.fair_share import Bound, Caps, FairSlots, Holder, NoRoom
+from stoa.domain.fair_share import Bound, Caps, FairSlots, NoRoom, Place
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import BearerToken, Invocation, Outcome
 from stoa.domain.json_value import JsonObject, as_object, is_object
@@ -129,7 +129,7 @@ class _Call:
         self.questions: Mapping[str, InputRequest] | None = None
         self.verdict: LimitVerdict | None = None
         self.reservation: Reservation | None = None
-        self.place: Holder | None = None
+        self.place: Place | None = None
         """Whom it counts for among the running calls."""
         self.asking: AskingCall | None = None
         self.metadata: Mapping[str, str] = {}
@@ -209,7 +209,6 @@ class InvokeTool:
         admitted: Admitted | None,
     ) -> ToolResult:
         principal, registered, permit, arguments = await self._govern(invocation, call)
-        self._take_place(call, principal)
         tool = registered.tool
         upstream = None if registered.tokens is None else _access(registered.tokens, principal, invocation)
         if tool.metered_arguments:
@@ -254,15 +253,6 @@ class InvokeTool:
             result = redact(result, obligations.redact)
         return result if registered.output is None else registered.output.fit(result)
 
-    def _take_place(self, call: _Call, principal: Principal) -> None:
-        """Raises QuotaExceeded where caller or tenant have as many calls running as they may."""
-        place = Holder(principal.tenant, principal.identity_key)
-        try:
-            self._running.take(place)
-        except NoRoom as full:
-            raise QuotaExceeded(f"running calls of {_WHOSE[full.bound]}", 1.0) from full
-        call.place = place
-
     async def _govern(
         self, invocation: Invocation, call: _Call
     ) -> tuple[Principal, RegisteredTool, Permit, JsonObject]:
@@ -284,7 +274,14 @@ class InvokeTool:
 
         if not is_object(arguments):  # doors pass on what came
             raise InvalidArguments([Violation("", "a JSON object")])
-        return principal, registered, permit, registered.arguments.check(arguments)
+        valid = registered.arguments.check(arguments)
+        place = (principal.tenant, principal.identity_key)
+        try:
+            self._running.take(place)
+        except NoRoom as full:
+            raise QuotaExceeded(f"running calls of {_WHOSE[full.bound]}", 1.0) from full
+        call.place = place
+        return principal, registered, permit, valid
 
     async def _authorise(
         self, invocation: Invocation, call: _Call, caller: Principal

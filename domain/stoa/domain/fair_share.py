@@ -179,6 +179,10 @@ class FairShares(Generic[K]):
         return self._callers.get(holder) if bound is Bound.CALLER else self._tenants.get(holder.tenant)
 
 
+Place = tuple[TenantId | None, str]
+"""A Holder, or as plain a tuple."""
+
+
 class FairSlots:
     """Places for what cannot give way, such as running calls. A tenant takes one more while it holds fewer than are
     free: however many it wants, half of what others leave stays free, and a tenant without any gets one."""
@@ -187,38 +191,41 @@ class FairSlots:
 
     def __init__(self, caps: Caps) -> None:
         self._caps = caps
-        self._callers: dict[Holder, int] = {}
+        self._callers: dict[Place, int] = {}
         self._tenants: dict[TenantId | None, int] = {}
         self._total = 0
 
     def held(self, tenant: TenantId | None) -> int:
         return self._tenants.get(tenant, 0)
 
-    def met(self, holder: Holder) -> Bound | None:
+    def met(self, holder: Place) -> Bound | None:
         """What keeps `holder` from taking a place now."""
         if self._callers.get(holder, 0) >= self._caps.per_caller:
             return Bound.CALLER
-        held, free = self._tenants.get(holder.tenant, 0), self._caps.total - self._total
+        held, free = self._tenants.get(holder[0], 0), self._caps.total - self._total
         if held >= self._caps.per_tenant or (held and held >= free):
             return Bound.TENANT
         return None if free > 0 else Bound.ALL
 
-    def take(self, holder: Holder) -> None:
+    def take(self, holder: Place) -> None:
         """Raises NoRoom. Each place that is taken is to be released."""
-        bound = self.met(holder)
-        if bound is not None:
-            raise NoRoom(bound)
-        self._callers[holder] = self._callers.get(holder, 0) + 1
-        self._tenants[holder.tenant] = self._tenants.get(holder.tenant, 0) + 1
+        caller, tenant = self._callers.get(holder, 0), self._tenants.get(holder[0], 0)
+        free, caps = self._caps.total - self._total, self._caps
+        if caller >= caps.per_caller or tenant >= caps.per_tenant or free <= tenant:  # every call comes here
+            bound = self.met(holder)
+            if bound is not None:
+                raise NoRoom(bound)
+        self._callers[holder] = caller + 1
+        self._tenants[holder[0]] = tenant + 1
         self._total += 1
 
-    def release(self, holder: Holder) -> None:
+    def release(self, holder: Place) -> None:
         self._total -= 1
         if self._callers[holder] > 1:
             self._callers[holder] -= 1
         else:
             del self._callers[holder]
-        if self._tenants[holder.tenant] > 1:
-            self._tenants[holder.tenant] -= 1
+        if self._tenants[holder[0]] > 1:
+            self._tenants[holder[0]] -= 1
         else:
-            del self._tenants[holder.tenant]
+            del self._tenants[holder[0]]
