@@ -125,6 +125,117 @@ token_limits: st.SearchStrategy[frozenset[str] | None] = st.none() | st.frozense
 """What a token is limited to; None: nothing."""
 
 
+@dataclass(frozen=True)
+class SchemaCase:
+    """A schema of a kind that validators have trouble with, and arguments for it, which fit or miss it by little."""
+
+    schema: JsonObject
+    arguments: JsonObject
+
+
+@st.composite
+def recursive_cases(draw: st.DrawFn) -> SchemaCase:
+    """A union that contains itself, as filters, expressions and documents do: with or without something that tells the
+    alternatives apart, children one at a time, in a list or by name."""
+    keyword = draw(st.sampled_from(["oneOf", "anyOf"]))
+    is_told_apart = draw(st.booleans())
+    again: JsonObject = {"$ref": "#/$defs/node"}
+    below = draw(
+        st.sampled_from(
+            [
+                again,
+                {"type": "array", "items": again},
+                {"type": "object", "additionalProperties": again},
+                {"allOf": [again, again]},
+                {"not": {"not": again}},
+                {"if": again, "then": again, "else": again},
+            ]
+        )
+    )
+    kinds = draw(st.lists(st.sampled_from(["not", "any", "all", "group"]), min_size=1, max_size=4, unique=True))
+    inner = [
+        {
+            "type": "object",
+            "required": ["of"],
+            "properties": {"of": below, **({"kind": {"const": kind}} if is_told_apart else {})},
+        }
+        for kind in kinds
+    ]
+    leaf = {"type": "object", "required": ["leaf"], "properties": {"leaf": {"type": "string"}}}
+    node = {keyword: [*inner, leaf]}
+    value: Any = {"leaf": draw(st.sampled_from(["x", 1]))}
+    for _ in range(draw(st.integers(0, 40))):
+        one: Any = value
+        if below.get("type") == "array":
+            one = [value] * draw(st.integers(1, 2))
+        elif below.get("type") == "object":
+            one = {"a": value}
+        value = {"kind": draw(st.sampled_from(["not", "any", "zzz"])), "of": one}
+    schema = {"type": "object", "properties": {"root": again}, "$defs": {"node": node}}
+    return SchemaCase(schema, {"root": value})
+
+
+@st.composite
+def union_cases(draw: st.DrawFn) -> SchemaCase:
+    """Schemas that apply the next one more than once, some levels deep: a few lines that mean millions of checks."""
+    depth = draw(st.integers(1, 40))
+    defined: JsonObject = {f"level{depth}": draw(st.sampled_from([{"type": "integer"}, {"enum": [[1], {"a": 1}]}]))}
+    for level in range(depth):
+        again = {"$ref": f"#/$defs/level{level + 1}"}
+        defined[f"level{level}"] = draw(
+            st.sampled_from(
+                [
+                    {"allOf": [again, again]},
+                    {"anyOf": [again, again, {"type": "null"}]},
+                    {"oneOf": [again, {"not": again}]},
+                    {"if": again, "then": again, "else": again},
+                    {"allOf": [again], "unevaluatedProperties": again},
+                ]
+            )
+        )
+    root = {"$ref": "#/$defs/level0"}
+    schema = {"type": "object", "properties": {"a": root}, "additionalProperties": root, "$defs": defined}
+    return SchemaCase(schema, {"a": draw(st.sampled_from([1, "x", None, {"a": 1}, [1]])), "b": draw(json_values())})
+
+
+PATTERNS = [
+    r"^(?:(?=a)a+)+$",
+    r"^(a+)+$",
+    r"(a|a)*b",
+    r"^(?!.*\.\.)[a-z.]+$",
+    r"(a*)*\1!",
+    r"[ab]*a[ab]{300}c",
+    r"^\p{L}+$",
+    r"^[a-z]{1,10}$",
+]
+
+
+@st.composite
+def regex_cases(draw: st.DrawFn) -> SchemaCase:
+    """Patterns that make engines look back, and texts that nearly match them."""
+    pattern = draw(st.sampled_from(PATTERNS))
+    matched: JsonObject = {"pattern": pattern}
+    place = draw(
+        st.sampled_from(
+            [matched, {"anyOf": [matched, {"type": "string"}]}, {"not": matched}, {"propertyNames": matched}]
+        )
+    )
+    text = st.builds(
+        lambda letter, count, end: letter * count + end,
+        st.sampled_from(["a", "ab", "a."]),
+        st.integers(0, 60) | st.sampled_from([3_000]),
+        st.sampled_from(["", "!", "c"]),
+    )
+    texts = draw(st.lists(text, max_size=8))
+    values: Any = [dict.fromkeys(texts, 1)] if "propertyNames" in place else texts
+    return SchemaCase({"type": "object", "properties": {"x": {"type": "array", "items": place}}}, {"x": values})
+
+
+def schema_cases() -> st.SearchStrategy[SchemaCase]:
+    """Recursive, union and regex schemas with arguments."""
+    return st.one_of(recursive_cases(), union_cases(), regex_cases())
+
+
 def principals(tenant: st.SearchStrategy[TenantId] = few_tenants) -> st.SearchStrategy[Principal]:
     held = st.frozensets(roles, max_size=3)
     return st.builds(

@@ -322,7 +322,7 @@ async def test_who_may_not_list_a_tool_does_not_learn_which_of_its_arguments_are
     )  # fmt: skip
 
     async def headers(name, tenant=None, caller=ANN):
-        return [one.header for one in await gateway.routed_arguments(caller, tenant, name, "mcp")]
+        return [one.header for one in (await gateway.routed_arguments(caller, tenant, name, "mcp", {}))[0]]
 
     assert await headers("mine") == await headers("mine", "acme") == ["Region"]
     for name, tenant in (("theirs", None), ("theirs", "beta"), ("plain", None), ("none", None), ("admins", None)):
@@ -338,4 +338,4 @@ async def test_for_a_tool_without_such_arguments_the_policy_is_not_asked_before_
 
     gateway = Gateway(policy=Unasked())
     gateway.tool(lambda: 1, name="plain")
-    assert await gateway.routed_arguments(ANN, None, "plain", "mcp") == ()
+    assert await gateway.routed_arguments(ANN, None, "plain", "mcp", {}) == ((), {})

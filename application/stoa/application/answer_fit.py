@@ -1,7 +1,6 @@
 """Does a client's answer fit what it was asked? The same rule for every channel."""
 
-import jsonschema_rs
-
+from stoa.application.bounded_validator import BoundedValidator, TooCostly, is_plain_json
 from stoa.domain.dialogue import (
     ElicitationAnswer,
     ElicitationRequest,
@@ -15,6 +14,8 @@ from stoa.domain.dialogue import (
     ToolUseResult,
     UrlElicitationRequest,
 )
+from stoa.domain.errors import InvalidInput
+from stoa.domain.json_value import JsonObject
 
 
 def fits(request: InputRequest, answer: InputAnswer) -> bool:
@@ -24,16 +25,20 @@ def fits(request: InputRequest, answer: InputAnswer) -> bool:
         case SamplingRequest(), SamplingAnswer():
             return _samples(request, answer)
         case ElicitationRequest(), ElicitationAnswer(action="accept"):
-            try:
-                return jsonschema_rs.is_valid(request.schema, dict(answer.content), offline=True)
-            except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):
-                return False
+            return _fills_in(request, dict(answer.content))
         case UrlElicitationRequest(), ElicitationAnswer():
             return not answer.content
         case (ElicitationRequest(), ElicitationAnswer()) | (RootsRequest(), RootsAnswer()):
             return True
         case _:
             return False
+
+
+def _fills_in(request: ElicitationRequest, content: JsonObject) -> bool:
+    try:
+        return is_plain_json(content) and BoundedValidator(request.schema).is_valid(content)
+    except (InvalidInput, TooCostly):
+        return False
 
 
 def _samples(request: SamplingRequest, answer: SamplingAnswer) -> bool:

@@ -102,6 +102,7 @@ class ExplainCall:
         self, principal: Principal, registered: RegisteredTool, arguments: JsonObject, door: Door
     ) -> Explanation:
         tool = registered.tool
+        arguments = registered.arguments.normalise(arguments)  # what the policy sees in a call
         decision = await self._policy.decide(PolicyQuery(principal, tool, arguments, door))
         explanation = Explanation(tool=tool.name, decision=decision)
         if not decision.is_allowed:
@@ -112,9 +113,9 @@ class ExplainCall:
             price=self._pricing.tariff(tool, principal.tenant, self._clock.now()).quote(latency_ms=0),
         )
         try:
-            checked = registered.arguments.check(arguments)
+            registered.arguments.check(arguments)
             call = registered.call
-            return replace(explanation, request=call.preview(checked) if isinstance(call, Previewable) else None)
+            return replace(explanation, request=call.preview(arguments) if isinstance(call, Previewable) else None)
         except InvalidArguments as invalid:
             return replace(explanation, violations=invalid.violations)
 

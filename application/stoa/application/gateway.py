@@ -67,7 +67,7 @@ from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential, Invocation, Outcome
-from stoa.domain.json_value import JsonObject
+from stoa.domain.json_value import JsonObject, is_object
 from stoa.domain.operation import Kind, Operation
 from stoa.domain.policy import Door
 from stoa.domain.price_list import PriceList
@@ -204,15 +204,18 @@ class Gateway:
         )
 
     async def routed_arguments(
-        self, caller: Principal, tenant: TenantId | None, name: str, door: Door
-    ) -> tuple[RoutedArgument, ...]:
-        """The arguments of this tool that are repeated in headers; none when the caller may not list it. `caller` is
-        authenticated; its limit is not counted, for the call that follows counts."""
+        self, caller: Principal, tenant: TenantId | None, name: str, door: Door, arguments: Any
+    ) -> tuple[tuple[RoutedArgument, ...], Any]:
+        """The arguments of this tool that are repeated in headers, none when the caller may not list it, and
+        `arguments` as the tool would get them. `caller` is authenticated; its limit is not counted, for the call that
+        follows counts."""
         principal = caller.acting_for(tenant)
         found = None if principal is None else self.registry.find(principal.tenant, name)
         if principal is None or found is None or not found.routed:
-            return ()
-        return found.routed if await self._view.one(Tool, principal, door, name) is not None else ()
+            return (), arguments
+        if await self._view.one(Tool, principal, door, name) is None:
+            return (), arguments
+        return found.routed, found.arguments.normalise(arguments) if is_object(arguments) else arguments
 
     async def tools(self, credential: Credential, query: ListQuery = ListQuery(), door: Door = "library") -> Page[Tool]:
         """The tools that `credential` may call."""

@@ -3,8 +3,9 @@
 1  authenticate          nothing is looked up for a stranger
 2  caller limit          whoever is known to have nothing left goes no further: protects what follows
 3  find                  the tool, resource or prompt in the caller's view: unknown and invisible are the same answer
-4  authorise             the policy sees the arguments; it yields a Permit: no permit, no call. Its obligations are seen
-                         to where they belong: a limit at 5, the user's agreement at 7, redaction at 8
+4  authorise             the policy sees the arguments, normalised, as the back end will get them; it yields a Permit:
+                         no permit, no call. Its obligations are seen to where they belong: a limit at 5, the user's
+                         agreement at 7, redaction at 8
 5  limits                the call is counted against those of its caller, tenant, consumer and tool in one step, after
                          authorisation: denied calls use up their caller's allowance, not the tool's
 6  validate arguments    after authorisation: strangers learn no schema; then the most that the call may cost is taken
@@ -274,14 +275,14 @@ class InvokeTool:
 
         if not is_object(arguments):  # doors pass on what came
             raise InvalidArguments([Violation("", "a JSON object")])
-        valid = registered.arguments.check(arguments)
+        registered.arguments.check(arguments)
         place = (principal.tenant, principal.identity_key)
         try:
             self._running.take(place)
         except NoRoom as full:
             raise QuotaExceeded(f"running calls of {_WHOSE[full.bound]}", 1.0) from full
         call.place = place
-        return principal, registered, permit, valid
+        return principal, registered, permit, arguments
 
     async def _authorise(
         self, invocation: Invocation, call: _Call, caller: Principal
@@ -299,13 +300,16 @@ class InvokeTool:
 
         # A resource's arguments are the variables in its URI, whatever the door passed on.
         arguments = tool.match(invocation.tool) or {} if isinstance(tool, Resource) else invocation.arguments
+        # Coerced before the decision, and never again: the back end gets the object that the policy saw.
         # What is no object is refused after the policy: whether a tool exists must not show in the error.
-        query = PolicyQuery(principal, tool, as_object(arguments), invocation.door)
+        given = as_object(arguments)
+        normal = registered.arguments.normalise(given)
+        query = PolicyQuery(principal, tool, normal, invocation.door)
         decision = call.decision = await self._policy.decide(query)
         permit = Permit.grant(decision, tool.key)
         if permit is None:
             raise NotPermitted(decision, is_missing_right=not principal.holds(tool.access))
-        return principal, registered, permit, arguments
+        return principal, registered, permit, normal if given is arguments else arguments
 
     async def _finish(self, invocation: Invocation, call: _Call, event_id: str, started_ns: int) -> Outcome:
         """The single finaliser."""

@@ -6,17 +6,20 @@ loses its structured form. No call fails because of its output schema.
 """
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
-import jsonschema_rs
-
+from stoa.application.bounded_validator import BoundedValidator, TooCostly, is_plain_json
+from stoa.application.patterns import Pattern, PatternAllowance, compiled
 from stoa.domain.errors import InvalidInput
-from stoa.domain.json_value import JsonObject, is_array, is_object
+from stoa.domain.json_value import JsonObject, as_object, is_array, is_object
 from stoa.domain.result import MISSING, ToolResult
 
 _log = logging.getLogger(__name__)
 
 _KEPT = frozenset({"title", "description", "$ref", "$schema", "$id", "$anchor"})
+_PATTERNED = frozenset({"patternProperties", "additionalProperties"})
+"""The second says of names that the first does not match."""
 _SUBSCHEMAS = frozenset({"items", "additionalProperties"})
 _MAPS = frozenset({"properties", "$defs", "definitions", "patternProperties"})
 
@@ -28,6 +31,8 @@ def relaxed(schema: Any, *, is_root: bool = True) -> Any:
         return True
     loose: JsonObject = {}
     for keyword, value in schema.items():
+        if keyword in _PATTERNED and not _can_match(schema.get("patternProperties")):
+            continue
         if keyword in _KEPT:
             loose[keyword] = value
         elif keyword in _MAPS and is_object(value):
@@ -42,6 +47,14 @@ def relaxed(schema: Any, *, is_root: bool = True) -> Any:
     return loose
 
 
+def _can_match(patterns: Any) -> bool:
+    """Are all names patterns of the linear kind? Others could not be matched with each name of an answer."""
+    try:
+        return all(compiled(name).is_linear for name in as_object(patterns))
+    except InvalidInput:
+        return False
+
+
 def _nullable(types: Any) -> list[Any]:
     named: list[Any] = types if is_array(types) else [types]
     return named if "null" in named else [*named, "null"]
@@ -52,16 +65,16 @@ class OutputSchema:
 
     __slots__ = ("_name", "_validator")
 
-    def __init__(self, name: str, schema: JsonObject) -> None:
-        """Raises InvalidInput when the schema is unusable or does not describe an object."""
+    def __init__(self, name: str, schema: JsonObject, allowance: PatternAllowance | None = None) -> None:
+        """Raises InvalidInput when the schema is unusable or does not describe an object. `allowance`: what its
+        patterns may take."""
         published = relaxed(schema)
         if published.get("type") != "object":
             raise InvalidInput("outputSchema: its root must have type object")
         try:
-            self._validator = jsonschema_rs.validator_for(published, offline=True)
-        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as caught:
-            reason = str(caught).partition("\n")[0][:200]
-            raise InvalidInput(f"outputSchema is not a usable JSON Schema: {reason}") from caught
+            self._validator = BoundedValidator(published, allowance)
+        except InvalidInput as refused:
+            raise InvalidInput(f"outputSchema is not a usable JSON Schema: {refused.message}") from refused
         if not self._validator.is_valid({}):
             raise InvalidInput("outputSchema: its root must have type object, also where it refers to ($ref)")
         self._name = name
@@ -75,8 +88,12 @@ class OutputSchema:
         _log.warning("the answer does not fit the tool's output schema", extra={"tool": self._name})
         return ToolResult(result.content, {})
 
+    @property
+    def patterns(self) -> Iterable[Pattern]:
+        return self._validator.patterns.values()
+
     def _fits(self, structured: Any) -> bool:
         try:
-            return self._validator.is_valid(structured)
-        except (ValueError, RecursionError):  # no JSON, or nested too deeply to be looked at
+            return is_plain_json(structured) and self._validator.is_valid(structured)
+        except TooCostly:
             return False

@@ -4,12 +4,13 @@ advance.
 One attribute holds the whole state, so a reload is one assignment and no call ever sees half of it.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stoa.application.argument_schema import ArgumentSchema
 from stoa.application.output_schema import OutputSchema
+from stoa.application.patterns import MAX_OWNER_SIZE, Pattern, PatternAllowance
 from stoa.application.ports.tool_backend import BackendCall, ToolBackend
 from stoa.application.routed_arguments import RoutedArgument, routed_arguments
 from stoa.application.upstream_tokens import TokenSupply, UpstreamTokens
@@ -37,6 +38,16 @@ class RegisteredTool:
     tokens: TokenSupply | None = None
     """Access tokens for its back end; None: its authentication is not oauth2."""
 
+    @property
+    def patterns(self) -> Iterator[Pattern]:
+        """Those of its schemas."""
+        yield from self.arguments.patterns
+        if self.output is not None:
+            yield from self.output.patterns
+
+
+Allowances = Mapping[TenantId | None, PatternAllowance]
+
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
@@ -46,6 +57,8 @@ class _Snapshot:
     routed: frozenset[tuple[TenantId | None, str]] = frozenset()
     tasks: frozenset[tuple[TenantId | None, str]] = frozenset()
     tools_by_owner: Mapping[TenantId | None, int] = field(default_factory=dict[TenantId | None, int])
+    allowances: Allowances = field(default_factory=dict[TenantId | None, PatternAllowance])
+    """What further patterns of each owner may take; `add` counts in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +79,7 @@ class ToolRegistry:
     def __init__(self, backends: Iterable[ToolBackend], upstream_tokens: UpstreamTokens | None = None) -> None:
         self._backends = {backend.kind: backend for backend in backends}
         self._upstream_tokens = upstream_tokens
-        self._snapshot = _Snapshot(Catalogue({}), {}, 0)
+        self._snapshot = _Snapshot(Catalogue({}), {}, 0, allowances=_allowances(()))
         self._listeners: list[Listener] = []
 
     @property
@@ -115,19 +128,18 @@ class ToolRegistry:
         old = self._snapshot
         catalogue, findings = Catalogue.build(tools)
         registered: dict[OperationKey, RegisteredTool] = {}
+        kept = {key: known for key, known in old.registered.items() if _is_kept(known, catalogue)}
+        allowances = _allowances(kept.values())
         for key, tool in catalogue.operations.items():
-            known = old.registered.get(key)
-            if known is not None and known.tool.fingerprint == tool.fingerprint:
-                registered[key] = known
-                continue
+            known = kept.get(key)
             try:
-                registered[key] = self._compile(tool)
+                registered[key] = self._compile(tool, allowances[key.tenant]) if known is None else known
             except InvalidInput as refused:
                 findings.append(error(str(key), refused.message))
             rest()
         if len(registered) < len(catalogue):
             catalogue = Catalogue({key: entry.tool for key, entry in registered.items()})
-        snapshot = _extended(_Snapshot(catalogue, {}, old.version), catalogue, registered)
+        snapshot = _extended(_Snapshot(catalogue, {}, old.version, allowances=allowances), catalogue, registered)
         findings += _notes(snapshot, registered)
         return Prepared(old.catalogue.diff(catalogue), snapshot, findings)
 
@@ -139,7 +151,7 @@ class ToolRegistry:
         if catalogue is None:
             return None
         try:
-            added = {one.key: self._compile(one) for one in operations}
+            added = {one.key: self._compile(one, old.allowances[one.key.tenant]) for one in operations}
         except InvalidInput:
             return None
         snapshot = _extended(old, catalogue, added)
@@ -160,14 +172,14 @@ class ToolRegistry:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def _compile(self, tool: Operation) -> RegisteredTool:
+    def _compile(self, tool: Operation, allowance: PatternAllowance) -> RegisteredTool:
         backend = self._backends.get(tool.binding.kind)
         if backend is None:
             raise InvalidInput(f"no back end for tools of kind {tool.binding.kind} is installed")
         promised = tool.output_schema if isinstance(tool, Tool) else None
-        output = None if promised is None else OutputSchema(tool.name, promised)
+        output = None if promised is None else OutputSchema(tool.name, promised, allowance)
         routed = routed_arguments(tool.input_schema) if isinstance(tool, Tool) else ()
-        arguments = ArgumentSchema(tool.input_schema)
+        arguments = ArgumentSchema(tool.input_schema, allowance)
         notes = tuple(notes_on(tool)) if isinstance(tool, Tool) else ()  # makes its portable schema too, once
         call, tokens = backend.prepare(tool), self._tokens(tool)
         return RegisteredTool(tool, arguments, output, call, routed, notes, tokens)
@@ -190,7 +202,23 @@ def _extended(known: _Snapshot, catalogue: Catalogue, added: Mapping[OperationKe
         known.routed | {(key.tenant, key.name) for key, entry in added.items() if entry.routed},
         known.tasks | {(key.tenant, key.name) for key, tool in tools.items() if tool.tasks != "never"},
         Counter(known.tools_by_owner) + Counter(key.tenant for key in tools),
+        known.allowances,
     )
+
+
+def _is_kept(known: RegisteredTool, catalogue: Catalogue) -> bool:
+    """Is it in `catalogue` as it was registered?"""
+    tool = catalogue.operations.get(known.tool.key)
+    return tool is not None and tool.fingerprint == known.tool.fingerprint
+
+
+def _allowances(kept: Iterable[RegisteredTool]) -> Allowances:
+    """What the patterns of each owner may take, besides those of what is kept."""
+    allowances: defaultdict[TenantId | None, PatternAllowance] = defaultdict(lambda: PatternAllowance(MAX_OWNER_SIZE))
+    for registered in kept:
+        for pattern in registered.patterns:
+            allowances[registered.tool.tenant].add(pattern)
+    return allowances
 
 
 def _notes(snapshot: _Snapshot, entries: Mapping[OperationKey, RegisteredTool]) -> Iterator[Finding]:

@@ -63,6 +63,8 @@ def _encoded(text: str) -> str:
         ({"region": None, "size": 42}, [("Mcp-Param-Size", "42.0")]),
         ({"size": -7}, [("Mcp-Param-Size", "-7")]),
         ({"deep": {"flag": True}}, [("Mcp-Param-Flag", "true")]),
+        ({"deep": '{"flag": true}'}, [("Mcp-Param-Flag", "true")]),
+        ({"size": " 42"}, [("Mcp-Param-Size", "42")]),
         ({}, [("Mcp-Param-Unknown", "x"), ("Mcp-Param-Unknown", "y")]),
     ],
     ids=repr,
@@ -77,6 +79,8 @@ async def test_headers_that_say_what_the_arguments_say_pass(world: World, argume
     [
         ({"region": "eu"}, []),
         ({"region": "eu"}, [("Mcp-Param-Region", "EU")]),
+        ({"deep": '{"flag": true}'}, []),
+        ({"size": " 42"}, [("Mcp-Param-Size", _encoded(" 42"))]),
         ({"region": "eu"}, [("Mcp-Param-Region", "eu"), ("Mcp-Param-Region", "eu")]),
         ({}, [("Mcp-Param-Region", "eu")]),
         ({"region": None}, [("Mcp-Param-Region", "null")]),

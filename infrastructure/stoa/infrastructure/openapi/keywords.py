@@ -7,8 +7,8 @@ import re
 import warnings
 from typing import Any
 
-import jsonschema_rs
-
+from stoa.application.patterns import compiled
+from stoa.domain.errors import InvalidInput
 from stoa.domain.json_value import JsonObject, is_object
 from stoa.infrastructure.openapi.values import is_list, list_or_empty
 
@@ -25,6 +25,8 @@ _TYPE_ALIASES = {
 }
 _FOREIGN_GROUP = re.compile(r"\(\?(?![:=!]|<[=!A-Za-z])|\\[AZzQEGh]|\(\?P")
 _EXAMPLE_LIMIT = 80
+_PATTERN_SIZE = 1 << 19
+"""Bytes of a compiled pattern. A description may have hundreds, and a tool is better without one than left out."""
 
 
 def types_of(value: Any) -> tuple[list[str], bool]:
@@ -115,10 +117,11 @@ def _is_short(value: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def is_portable_pattern(pattern: str) -> bool:
-    """Is it a regular expression here, in Python and (as far as one can tell from outside) in ECMAScript?
+def is_portable_pattern(pattern: str, *, is_name: bool = False) -> bool:
+    """Is it a regular expression here, in Python and (as far as one can tell from outside) in ECMAScript, and small?
 
-    Clients compile patterns with what they have, and one that fails there takes the whole tool with it.
+    Clients compile patterns with what they have, and one that fails there takes the whole tool with it. `is_name`: of
+    a `patternProperties`, where it must be of the linear kind as well.
     """
     if _FOREIGN_GROUP.search(pattern):
         return False
@@ -126,7 +129,7 @@ def is_portable_pattern(pattern: str) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             re.compile(pattern)
-        jsonschema_rs.Draft202012Validator({"pattern": pattern})
-    except (re.error, jsonschema_rs.ValidationError, ValueError, OverflowError, RecursionError):
+        made = compiled(pattern, _PATTERN_SIZE)
+    except (re.error, InvalidInput, ValueError, OverflowError, RecursionError):
         return False
-    return True
+    return made.is_linear or not is_name

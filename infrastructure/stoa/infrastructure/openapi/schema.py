@@ -214,8 +214,10 @@ class SchemaNormaliser:
     def _map(self, out: JsonObject, key: str, value: Any) -> None:
         kept: JsonObject = {}
         for name, schema in as_object(value).items():
-            if key == "patternProperties" and not keywords.is_portable_pattern(name):
-                self._warn("a name in `patternProperties` is not a regular expression that clients understand; ignored")
+            if key == "patternProperties" and not keywords.is_portable_pattern(name, is_name=True):
+                self._warn(
+                    "a name in `patternProperties` is no regular expression for all clients, or too large; ignored"
+                )
                 continue
             kept[name] = self._below(schema, key, name)
         if kept:
@@ -265,7 +267,7 @@ class SchemaNormaliser:
         if isinstance(value, str) and keywords.is_portable_pattern(value):
             out[key] = value
         else:
-            self._warn("`pattern` is not a regular expression that clients understand; ignored")
+            self._warn("`pattern` is no regular expression for all clients, or too large; ignored")
 
     def _dependent_required(self, out: JsonObject, key: str, value: Any) -> None:
         kept = {name: list(dict.fromkeys(texts(needed))) for name, needed in as_object(value).items()}

@@ -256,9 +256,10 @@ class McpEngine:
             return
         if not self._gateway.registry.has_routed_arguments(viewer.tenant, name):
             return
-        routed = await self._gateway.routed_arguments(caller, exchange.tenant, name, "mcp")
+        given = request.params.get("arguments")
+        routed, arguments = await self._gateway.routed_arguments(caller, exchange.tenant, name, "mcp", given)
         try:
-            param_headers.check(routed, request.params.get("arguments"), headers)
+            param_headers.check(routed, arguments, headers)
         except Fault as fault:
             fault.request_id = request.id
             raise
