@@ -356,8 +356,15 @@ def tools(
         timeout_seconds=st.floats(0.001, 300),
         rate_limit=st.none() | rate_limits,
         authentication=authentications,
+        may_lower_access=st.booleans(),
+        is_by_tenant=st.booleans(),
         enabled=enabled,
-    )
+    ).map(_by_somebody)
+
+
+def _by_somebody(one: Any) -> Any:
+    """A tenant's team writes nothing that is global."""
+    return one.model_copy(update={"is_by_tenant": False}) if one.tenant is None else one
 
 
 few_uris = st.sampled_from(["memo://ant", "memo://bee", "memo://cat/legs", "memo://{name}", "memo://{name}/{part}"])
@@ -389,8 +396,9 @@ def _contents(
         binding=binding,
         rate_limit=st.none() | rate_limits,
         enabled=_mostly_enabled,
+        is_by_tenant=st.booleans(),
         **rest,
-    )
+    ).map(_by_somebody)
 
 
 def resources(

@@ -35,7 +35,7 @@ class Specs(SpecSource):
         self.down = False
         self.gate: asyncio.Event | None = None
 
-    async def fetch(self, location: str) -> SpecDocument:
+    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:
         self.fetched.append(location)
         if self.gate is not None:
             await self.gate.wait()

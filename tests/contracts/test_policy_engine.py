@@ -11,13 +11,24 @@ import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.infrastructure.opa.peer import OpaPeer, opa_peer
-from tests.strategies import DOORS, policy_queries, principals, questions, rules, token_limits, tools
+from tests.strategies import (
+    DOORS,
+    annotations,
+    policy_queries,
+    principals,
+    questions,
+    rules,
+    tags,
+    token_limits,
+    tools,
+)
 
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.application.ports import PolicyEngine
 from stoa.domain.identity import Principal
 from stoa.domain.policy import PolicyQuery
+from stoa.domain.tool import RestBinding, Tool
 from stoa.infrastructure.opa.embedded import OpaWasmPolicyEngine
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
 
@@ -211,3 +222,23 @@ async def test_every_engine_gives_the_default_decision_word_for_word(engine_of, 
     assert await engine_of(DEFAULT_RULES).decide(query) == reference
     shown = await RulesPolicyEngine().visible(query.principal, [query.tool], query.door)
     assert await engine_of(DEFAULT_RULES).visible(query.principal, [query.tool], query.door) == shown
+
+
+@given(st.sampled_from(["POST", "PUT", "PATCH", "DELETE"]), annotations, tags, DOORS)
+@settings(max_examples=50, deadline=None)
+async def test_a_viewer_calls_nothing_of_a_tenant_that_writes_whatever_its_manifest_says(
+    engine_of, method, hints, some_tags, door
+):
+    binding = RestBinding(method=method, base_url="http://a.example", path="/")
+    tool = Tool(name="ant", tenant="acme", binding=binding, annotations=hints, tags=some_tags)
+    engine = engine_of(DEFAULT_RULES)
+    for role, can in (("viewer", False), ("devops", method != "DELETE")):
+        principal = Principal.of("ada", tenant="acme", roles=[role])
+        query = PolicyQuery(principal, tool, {}, door)
+        decision = await engine.decide(query)
+        assert can or not decision.is_allowed
+        assert decision.is_allowed or decision.reason == f"needs scope {tool.access.value}"
+        assert bool(await engine.visible(principal, [tool], door)) == decision.is_allowed
+    lowered = tool.model_copy(update={"may_lower_access": True, "tags": ("stoa:read",)})
+    viewer = Principal.of("ada", tenant="acme", roles=["viewer"])
+    assert (await engine.decide(PolicyQuery(viewer, lowered, {}, door))).is_allowed

@@ -35,23 +35,46 @@ def test_building_is_deterministic(found):
 def test_every_enabled_tool_is_in_or_has_a_finding(found):
     catalogue, findings = Catalogue.build(found)
     enabled = [tool for tool in found if tool.enabled]
-    assert len(catalogue) + len(findings) == len(enabled)
+    told = {finding.where for finding in findings}
+    assert all(one in catalogue.operations.values() or str(one.key) in told for one in enabled)
     assert all(one.enabled for one in catalogue.operations.values())
     left_out = {finding.where for finding in findings}
     assert left_out <= {str(tool.key) for tool in enabled}
     assert all(finding.severity is Severity.ERROR for finding in findings)
 
 
-@given(tool_lists, st.randoms(use_true_random=False))
-def test_a_tenants_tool_never_shadows_a_global_one_whatever_the_order(found, random_order: random.Random):
+distinct = st.lists(operations(), max_size=12, unique_by=lambda one: (one.key, one.is_by_tenant))
+
+
+@given(distinct, st.randoms(use_true_random=False))
+def test_the_catalogue_does_not_depend_on_the_order_in_which_operations_arrive(found, random_order: random.Random):
     shuffled = list(found)
     random_order.shuffle(shuffled)
-    global_names = {(tool.name, tool.kind) for tool in found if tool.enabled and tool.tenant is None}
-    for order in (found, shuffled):
-        catalogue, _ = Catalogue.build(order)
-        owned = {key[1:] for key in catalogue.operations if key.tenant is not None}
-        assert not owned & global_names
-        assert {key[1:] for key in catalogue.operations if key.tenant is None} == global_names
+    (one, told), (other, told_again) = Catalogue.build(found), Catalogue.build(shuffled)
+    assert one == other
+    assert sorted(map(str, told)) == sorted(map(str, told_again))
+    for tenant in {key.tenant for key in one.operations}:
+        for kind in ("tool", "resource", "prompt"):
+            assert [each.key for each in one.view(tenant, kind)] == [each.key for each in other.view(tenant, kind)]
+
+
+@given(distinct, few_tenants, few_names | few_uris | st.sampled_from(["memo://dog", "memo://dog/legs"]), kinds)
+def test_a_catalogue_author_of_a_tenant_displaces_nothing_of_the_platform(found, tenant, name, kind):
+    """Taking away all that tenants' teams wrote changes nothing that the platform's names lead to."""
+    with_teams, _ = Catalogue.build(found)
+    of_platform, _ = Catalogue.build([one for one in found if not one.is_by_tenant])
+    before = of_platform.resolve(tenant, name) if kind == "resource" else of_platform.find(tenant, name, kind)
+    after = with_teams.resolve(tenant, name) if kind == "resource" else with_teams.find(tenant, name, kind)
+    assert before is None or after == before
+
+
+@given(distinct, few_tenants, few_names | few_uris | st.sampled_from(["memo://dog", "memo://dog/legs"]), kinds)
+def test_a_global_operation_displaces_nothing_that_the_platform_made_for_a_tenant(found, tenant, name, kind):
+    everything, _ = Catalogue.build(found)
+    own, _ = Catalogue.build([one for one in found if one.tenant == tenant and not one.is_by_tenant])
+    before = own.resolve(tenant, name) if kind == "resource" else own.find(tenant, name, kind)
+    after = everything.resolve(tenant, name) if kind == "resource" else everything.find(tenant, name, kind)
+    assert before is None or after == before
 
 
 @given(catalogues(), st.none() | few_tenants, few_names | few_uris, kinds)
@@ -63,8 +86,13 @@ def test_find_and_view_agree(catalogue, tenant, name, kind):
 
 @given(catalogues(), st.none() | few_tenants | st.just(TenantId("stranger")), kinds)
 def test_a_view_holds_what_is_global_and_the_tenants_own_of_its_kind_and_nothing_else(catalogue, tenant, kind):
-    expected = {key for key in catalogue.operations if key.kind == kind and key.tenant in {None, tenant}}
-    assert {tool.key for tool in catalogue.view(tenant, kind)} == expected
+    seen = {key for key in catalogue.operations if key.kind == kind and key.tenant in {None, tenant}}
+    view = {one.key for one in catalogue.view(tenant, kind)}
+    assert view <= seen
+    assert {key for key in seen if key.tenant == tenant} <= view
+    own = [one for one in catalogue.view(tenant, kind) if tenant is not None and one.tenant == tenant]
+    for key in seen - view:
+        assert any(one.name == key.name or (kind == "resource" and one.match(key.name) is not None) for one in own)
     assert catalogue.view(tenant, kind) == catalogue.view(tenant, kind)
 
 
@@ -76,8 +104,8 @@ def test_a_uri_is_read_from_the_resource_of_its_name_or_else_from_a_template_tha
     if found is not None:
         assert found in matching
         assert found.name == uri or all(one.is_template for one in matching)
-        if found.is_template and found.tenant is not None:
-            assert all(one.tenant is not None for one in matching)
+        if found.is_by_tenant:
+            assert all(one.is_by_tenant for one in matching)
 
 
 @given(operations())
@@ -97,7 +125,7 @@ def test_looking_with_names_of_strangers_does_not_make_the_catalogue_grow(catalo
 
 @given(tools(enabled=st.just(True)), tools(enabled=st.just(True)))
 def test_the_first_of_two_tools_with_one_key_stays(one, other):
-    second = other.model_copy(update={"name": one.name, "tenant": one.tenant})
+    second = other.model_copy(update={"name": one.name, "tenant": one.tenant, "is_by_tenant": one.is_by_tenant})
     catalogue, (finding,) = Catalogue.build([one, second])
     assert catalogue.tools == {one.key: one}
     assert finding.where == str(one.key)
@@ -114,17 +142,21 @@ def test_a_disabled_global_tool_shadows_nothing(owned):
 
 def test_a_shadow_and_a_twin_are_told_with_the_remedy():
     binding = LocalBinding(function="f")
-    shadow = Tool(name="ant", tenant="acme", binding=binding)
+    shadow = Tool(name="ANT", tenant="acme", binding=binding, is_by_tenant=True)
+    own, common = Tool(name="cat", tenant="acme", binding=binding), Tool(name="cat", binding=binding)
     plain = Tool(name="ant", binding=binding)
     prompt = Prompt(name="bee", binding=binding)
-    catalogue, findings = Catalogue.build([shadow, prompt, plain, prompt, plain])
+    catalogue, findings = Catalogue.build([shadow, prompt, plain, prompt, plain, common, own])
     assert [str(finding) for finding in findings] == [
         "error: global/prompt:bee: a prompt of this name is registered already; rename one of them",
         "error: global/ant: a tool of this name is registered already; rename one of them",
-        "error: acme/ant: would shadow the global tool ant; rename it",
+        "error: acme/ANT: would stand in the place of the global tool ant; rename it",
+        "error: global/cat: is not visible to acme, for whom the platform has another of this name; rename one of them",
     ]
-    assert list(catalogue.operations.values()) == [prompt, plain]
-    assert list(catalogue.tools) == [plain.key]
+    assert list(catalogue.operations.values()) == [prompt, plain, common, own]
+    assert catalogue.view(TenantId("acme")) == (plain, own)
+    assert catalogue.find(TenantId("acme"), "cat") is own
+    assert catalogue.find(TenantId("beta"), "cat") is common
 
 
 @given(catalogues(), catalogues())
@@ -173,7 +205,72 @@ def test_a_view_is_made_once_for_each_owner():
     assert catalogue.view(None) == catalogue.view(TenantId("stranger")) == ()
 
 
-def test_of_several_templates_that_match_a_global_one_counts_and_then_the_first_by_its_text():
+def resource(text, tenant=None, *, by_team=False):
+    return Resource(name=text, tenant=tenant, binding=LocalBinding(function="f"), is_by_tenant=by_team)
+
+
+@pytest.mark.parametrize(
+    ("common", "theirs"),
+    [
+        ("memo://{id}", "memo://a"),
+        ("memo://{id}", "memo://{name}"),
+        ("memo://a", "memo://a"),
+        ("memo://a", "MEMO://A"),
+        ("memo://a", "memo://%61"),
+        ("memo://{id}/legs", "memo://x/legs"),
+    ],
+)
+def test_a_teams_resource_that_takes_uris_of_the_platform_is_refused(common, theirs):
+    for owner in (None, "acme"):
+        given, taken = resource(common, owner), resource(theirs, "acme", by_team=True)
+        catalogue, (finding,) = Catalogue.build([taken, given])
+        assert list(catalogue.operations.values()) == [given]
+        assert finding.where == "acme/resource:" + theirs
+        elsewhere, findings = Catalogue.build([taken, resource(common, "beta")])
+        assert (len(elsewhere), findings) == (2, [])
+
+
+def test_a_teams_template_reads_only_what_the_platforms_leave():
+    swallowing, own, exact = (
+        resource("db://{x}", "acme", by_team=True),
+        resource("db://{x}/a", "acme"),
+        resource("db://b"),
+    )
+    catalogue, findings = Catalogue.build([swallowing, own, exact])
+    assert findings == []
+    read = {uri: catalogue.resolve(TenantId("acme"), uri) for uri in ("db://q", "db://q/a", "db://b")}
+    assert read == {"db://q": swallowing, "db://q/a": own, "db://b": exact}
+
+
+def test_a_global_uri_within_a_tenants_template_is_not_the_tenants():
+    template, hole = resource("db://{table}", "beta"), resource("db://payroll")
+    catalogue, (finding,) = Catalogue.build([hole, template])
+    assert catalogue.resolve(TenantId("beta"), "db://payroll") is template
+    assert catalogue.view(TenantId("beta"), "resource") == (template,)
+    assert catalogue.resolve(TenantId("acme"), "db://payroll") is hole
+    assert (finding.where, "not visible to beta" in finding.message) == ("global/resource:db://payroll", True)
+
+
+def test_building_tries_a_uri_against_the_templates_of_its_own_beginning_only():
+    matched = []
+
+    class Counted(Resource):
+        def match(self, uri):
+            matched.append(uri)
+            return super().match(uri)
+
+    def work(count):
+        matched.clear()
+        own = [resource(f"r{n}://a", "acme", by_team=True) for n in range(count)]
+        binding = LocalBinding(function="f")
+        templates = [Counted(name=f"t{n}://{{x}}", binding=binding) for n in range(count)]
+        Catalogue.build([*own, *templates, Counted(name="r0://{x}", binding=binding)])
+        return len(matched)
+
+    assert work(50) == work(100) == 1
+
+
+def test_of_several_templates_that_match_the_platforms_for_the_tenant_counts_and_then_the_first_by_its_text():
     binding = LocalBinding(function="f")
 
     def template(text, tenant=None):
@@ -182,7 +279,8 @@ def test_of_several_templates_that_match_a_global_one_counts_and_then_the_first_
     owned, late, early = template("a://{x}", "acme"), template("a://{z}"), template("a://{y}")
     exact = Resource(name="a://one", tenant="acme", binding=binding)
     catalogue, _ = Catalogue.build([owned, late, early, exact])
-    assert catalogue.resolve(TenantId("acme"), "a://two") is early
+    assert catalogue.resolve(TenantId("acme"), "a://two") is owned
+    assert catalogue.resolve(TenantId("beta"), "a://two") is early
     assert catalogue.resolve(TenantId("acme"), "a://one") is exact
     assert catalogue.resolve(None, "a://one") is early
     assert catalogue.resolve(TenantId("acme"), "a://{y}") is None
@@ -212,7 +310,9 @@ def test_a_catalogue_that_is_extended_is_the_one_that_is_built_of_all_or_there_i
     extended = catalogue.extended(added)
     built, findings = Catalogue.build([*catalogue.operations.values(), *added])
     if extended is None:
-        assert findings or not all(one.enabled for one in added)
+        every = [*catalogue.operations.values(), *added]
+        may_contest = any(one.is_by_tenant or (one.tenant is not None and one.is_template) for one in every)
+        assert findings or may_contest or not all(one.enabled for one in added)
     else:
         assert (extended, findings) == (built, [])
         assert list(extended.operations) == list(built.operations)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from tests.strategies import operations, prompts, raw_answers, resources, tool_results
 
 from stoa.domain.errors import ResourceNotFound
-from stoa.domain.operation import Access
+from stoa.domain.operation import Access, strictest
 from stoa.domain.prompt import Prompt, PromptArgument
 from stoa.domain.resource import Resource
 from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, RawAnswer, TextContent, ToolResult
@@ -39,9 +39,9 @@ def test_a_prompts_arguments_are_strings_and_no_others_are_taken(one):
 
 
 @given(resources() | prompts())
-def test_reading_needs_the_scope_read_unless_a_tag_says_more(one):
-    tagged = [access for access in (Access.ADMIN, Access.WRITE) if access.value in one.tags]
-    assert one.access == (tagged[0] if tagged else Access.READ)
+def test_reading_needs_the_scope_of_its_method_unless_a_tag_says_otherwise(one):
+    said = next((access for access in reversed(Access) if access.value in one.tags), one.method_access)
+    assert one.access == (said if one.is_trusted else strictest(said, one.method_access))
     assert one.is_premium is False
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.strategies import annotations, tags, tools
 
-from stoa.domain.tool import Access, LocalBinding, TokenGrant, Tool, ToolAnnotations, ToolKey
+from stoa.domain.tool import Access, LocalBinding, RestBinding, TokenGrant, Tool, ToolAnnotations, ToolKey
 
 
 def tool(**fields):
@@ -43,6 +44,79 @@ def test_annotations_decide_access_and_price(hints, access, is_premium):
     assert described.is_premium is is_premium
 
 
+SAFE, METHODS = {"GET", "HEAD", "OPTIONS"}, ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def over_http(method, **fields):
+    return tool(binding=RestBinding(method=method, base_url="http://a.example", path="/"), **fields)
+
+
+@pytest.mark.parametrize(
+    ("method", "access", "read_only", "destructive", "idempotent"),
+    [
+        ("GET", "stoa:read", True, False, None),
+        ("HEAD", "stoa:read", True, False, None),
+        ("OPTIONS", "stoa:read", True, False, None),
+        ("POST", "stoa:write", False, None, None),
+        ("PUT", "stoa:write", False, None, True),
+        ("PATCH", "stoa:write", False, None, None),
+        ("DELETE", "stoa:admin", False, True, True),
+    ],
+)
+@pytest.mark.parametrize("tenant", [None, "acme"])
+def test_a_method_decides_access_and_hints_where_nothing_is_said(
+    tenant, method, access, read_only, destructive, idempotent
+):
+    made = over_http(method, tenant=tenant)
+    assert (made.access.value, made.method_access.value, made.lowered_by) == (access, access, None)
+    assert made.hints == ToolAnnotations(
+        read_only_hint=read_only, destructive_hint=destructive, idempotent_hint=idempotent, open_world_hint=True
+    )
+
+
+@given(st.sampled_from(METHODS), annotations, tags)
+def test_a_tenants_tags_and_hints_raise_what_a_method_needs_and_never_lower_it(method, hints, some_tags):
+    own = over_http(method, tenant="acme", annotations=hints, tags=some_tags)
+    bare = over_http(method, tenant="acme")
+    order = [Access.READ, Access.WRITE, Access.ADMIN]
+    assert order.index(own.access) >= order.index(bare.access)
+    assert own.lowered_by is None
+    assert not (own.hints.read_only_hint and method not in SAFE)
+    assert own.hints.destructive_hint or method != "DELETE"
+    assert own.is_premium or method != "DELETE"
+    for tagged in order:
+        if tagged.value in some_tags:
+            assert order.index(own.access) >= order.index(tagged)
+
+
+@given(st.sampled_from(METHODS), annotations, tags)
+def test_the_platforms_word_lowers_what_a_method_needs_and_is_told(method, hints, some_tags):
+    common = over_http(method, annotations=hints, tags=some_tags)
+    allowed = over_http(method, tenant="acme", annotations=hints, tags=some_tags, may_lower_access=True)
+    assert (common.access, common.hints) == (allowed.access, allowed.hints)
+    is_lower = [*Access].index(common.access) < [*Access].index(common.method_access)
+    assert (common.lowered_by == "the platform") == is_lower
+    assert (allowed.lowered_by == "tenant acme, as the platform allows") == is_lower
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "read_only", "destructive", "access"),
+    [
+        ("POST", {"read_only_hint": True}, True, False, "stoa:read"),
+        ("DELETE", {"read_only_hint": True}, True, False, "stoa:read"),
+        ("DELETE", {"destructive_hint": False}, False, False, "stoa:write"),
+        ("GET", {"read_only_hint": False}, False, None, "stoa:write"),
+        ("GET", {"destructive_hint": True}, False, True, "stoa:admin"),
+        ("POST", {"destructive_hint": True}, False, True, "stoa:admin"),
+        ("POST", {"destructive_hint": False}, False, False, "stoa:write"),
+    ],
+)
+def test_hints_that_are_not_said_follow_from_those_that_are(method, said, read_only, destructive, access):
+    made = over_http(method, annotations=ToolAnnotations(**said))
+    assert (made.hints.read_only_hint, made.hints.destructive_hint) == (read_only, destructive)
+    assert made.access.value == access
+
+
 @given(tools(), tools())
 def test_equal_fingerprints_mean_equal_tools(one, other):
     assert one.fingerprint == Tool.model_validate(one.model_dump()).fingerprint
@@ -59,7 +133,8 @@ def test_a_changed_copy_has_a_fingerprint_and_an_access_of_its_own(original):
     copy = original.model_copy(update={"annotations": hints, "tags": ()})
     assert copy.fingerprint == Tool.model_validate(copy.model_dump()).fingerprint
     assert copy.fingerprint != original.fingerprint
-    assert copy.access == (Access.ADMIN if hints.destructive_hint else Access.READ)
+    fresh = Tool.model_validate(copy.model_dump())
+    assert (copy.access, copy.hints) == (fresh.access, fresh.hints)
 
 
 def circle():

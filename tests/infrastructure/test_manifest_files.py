@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.spec_source import InMemorySpecSource
@@ -11,6 +13,8 @@ from stoa.application.ports.tool_source import ManifestDocument
 from stoa.application.refresh_catalogue import RefreshCatalogue
 from stoa.application.static_backend import StaticBackend
 from stoa.application.tool_registry import ToolRegistry
+from stoa.domain.errors import InvalidInput
+from stoa.domain.identity import TenantId
 from stoa.infrastructure.manifest_files import FileToolSource
 from stoa.infrastructure.manifest_files.reading import MANIFEST_LIMIT
 from stoa.infrastructure.worker_process import ProcessExecutor
@@ -116,3 +120,68 @@ async def test_a_manifest_larger_than_one_may_be_is_a_problem_and_its_neighbours
     assert "larger than 1048576 bytes" in large.problem
     assert good.content == {"a": 1}
     assert "expected a mapping" in other.problem
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    for name in ("platform", "acme", "beta", "platform/acme"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name.replace('/', '-')}.yaml").write_text("kind: Tool")
+    return tmp_path
+
+
+async def owners(source: FileToolSource) -> dict[str, str | None]:
+    return {Path(one.origin).name: one.problem or one.tenant for one in await source.read()}
+
+
+async def test_each_folder_has_its_owner_and_the_innermost_entry_counts(folders: Path):
+    entries = [
+        (folders / "platform" / "acme", TenantId("acme")),
+        folders / "platform",
+        (folders / "beta", TenantId("beta")),
+    ]
+    source = FileToolSource(entries)
+    assert await owners(source) == {"platform-acme.yaml#1": "acme", "platform.yaml#1": None, "beta.yaml#1": "beta"}
+    roots = {one.tenant: Path(one.root) for one in await source.read()}
+    assert roots == {"acme": folders / "platform" / "acme", None: folders / "platform", "beta": folders / "beta"}
+
+
+async def test_a_single_file_has_an_owner_and_may_name_files_beside_it(folders: Path):
+    (document,) = await FileToolSource([(folders / "beta" / "beta.yaml", TenantId("beta"))]).read()
+    assert (document.tenant, Path(document.root)) == ("beta", folders / "beta")
+
+
+def test_a_folder_with_two_owners_is_refused(folders: Path):
+    (folders / "again").symlink_to("acme")
+    for other in (folders / "acme", folders / "again", folders / "beta" / ".." / "acme"):
+        for tenant in (None, TenantId("beta")):
+            with pytest.raises(InvalidInput, match="has two owners in the catalogue path"):
+                FileToolSource([(folders / "acme", TenantId("acme")), (other, tenant)])
+
+
+async def test_a_link_out_of_a_folder_is_not_read_in_its_owners_name(folders: Path):
+    (folders / "acme" / "theirs.yaml").symlink_to(folders / "beta" / "beta.yaml")
+    (folders / "acme" / "outside.yaml").symlink_to(folders / "platform" / "platform.yaml")
+    (folders / "acme" / "ours.yaml").symlink_to("acme.yaml")
+    (folders / "acme" / "folder").symlink_to(folders / "platform")
+    source = FileToolSource([(folders / "acme", TenantId("acme")), (folders / "beta", TenantId("beta"))])
+    found = await owners(source)
+    refusal = "is a link that leads out of its catalogue folder"
+    assert found.pop("theirs.yaml") == found.pop("outside.yaml") == refusal
+    assert found == {"acme.yaml#1": "acme", "ours.yaml#1": "acme", "beta.yaml#1": "beta"}
+
+
+async def test_files_that_kubernetes_mounts_as_links_are_read(folders: Path):
+    (folders / "acme" / "..2026").mkdir()
+    (folders / "acme" / "..2026" / "tool.yaml").write_text("kind: Tool")
+    (folders / "acme" / "..data").symlink_to("..2026")
+    (folders / "acme" / "tool.yaml").symlink_to("..data/tool.yaml")
+    for entry in (folders / "acme", folders / "acme" / "tool.yaml"):
+        found = await owners(FileToolSource([(entry, TenantId("acme"))]))
+        assert found["tool.yaml#1"] == "acme"
+
+
+async def test_a_file_that_two_entries_hold_is_read_once(folders: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(folders)
+    documents = await FileToolSource([Path("acme"), folders / "acme"]).read()
+    assert [Path(one.origin).name for one in documents] == ["acme.yaml#1"]

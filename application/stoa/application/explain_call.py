@@ -21,6 +21,7 @@ from stoa.domain.identity import SCOPE_WRITE, TENANT_ROLE, Principal, TenantId
 from stoa.domain.invocation import Credential
 from stoa.domain.json_value import JsonObject
 from stoa.domain.money import MicroUnits
+from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision, Door, PolicyQuery
 from stoa.domain.rate_limit import LimitName, RateLimit
 
@@ -43,6 +44,8 @@ class Explanation:
     absence: str | None = None
     """Why there is no such tool; the stages after it do not exist then."""
     decision: Decision | None = None
+    lowered: str | None = None
+    """Who made the tool need less than its method does; None: it does not."""
     limits: tuple[LimitLeft, ...] = ()
     violations: tuple[Violation, ...] = ()
     """What is wrong with the arguments."""
@@ -104,7 +107,7 @@ class ExplainCall:
         tool = registered.tool
         arguments = registered.arguments.normalise(arguments)  # what the policy sees in a call
         decision = await self._policy.decide(PolicyQuery(principal, tool, arguments, door))
-        explanation = Explanation(tool=tool.name, decision=decision)
+        explanation = Explanation(tool=tool.name, decision=decision, lowered=_lowering(tool))
         if not decision.is_allowed:
             return explanation
         explanation = replace(
@@ -131,6 +134,12 @@ def _may_know_how(caller: Principal, owner: TenantId | None) -> bool:
     """May the caller know how a tool of `owner` (None: global) is made?"""
     is_own = owner is not None and owner == caller.tenant
     return caller.is_platform_admin or (is_own and TENANT_ROLE in caller.roles and caller.holds(SCOPE_WRITE))
+
+
+def _lowering(tool: Operation) -> str | None:
+    if tool.lowered_by is None:
+        return None
+    return f"{tool.access.value} instead of {tool.method_access.value}, lowered by {tool.lowered_by}"
 
 
 def _absence(catalogue: Catalogue, principal: Principal, name: str) -> str:

@@ -12,7 +12,7 @@
 Every part is a port with an in-memory default; pass another adapter to replace it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
@@ -83,6 +83,7 @@ class Gateway:
 
     `client_requests`: what calls may ask their clients, whatever `policy` allows. `executor`: where manifests and API
     descriptions are understood; it is not closed here.
+    `lower_access`: tenants whose manifests may ask for less than their method, `stoa:read` for a POST.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Gateway:
         stranger_limits: StrangerLimits | None = DEFAULT_STRANGER_LIMITS,
         anonymous: Principal | None = None,
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
+        lower_access: Collection[str] = (),
     ) -> None:
         clock = clock or SystemClock()
         policy = TokenScopedPolicy(policy or RulesPolicyEngine())
@@ -128,6 +130,7 @@ class Gateway:
             registry=self.registry,
             executor=executor,
             clock=clock,
+            lowering=lower_access,
         )
         ids = ids or UuidFactory()
         verifier = verifier or InMemoryTokenVerifier({}, clock)
@@ -360,13 +363,16 @@ class Gateway:
         conversion = converter.convert(SpecDocument(location, text), options)
         return [*conversion.findings, *self.catalogue.register(conversion.tools)]
 
-    async def add_manifest(self, content: JsonObject, *, origin: str = "manifest") -> list[Finding]:
-        """Register a manifest under `origin`, replacing what stood there before.
+    async def add_manifest(
+        self, content: JsonObject, *, origin: str = "manifest", tenant: str | None = None
+    ) -> list[Finding]:
+        """Register a manifest under `origin`, replacing what stood there before. `tenant`: the tenant whose team wrote
+        it; it can be of no other, takes no name of the program's own, and names no files.
 
         Raises InvalidInput when the manifest is wrong or a tool of it cannot be registered; returns the findings about
         its operations.
         """
-        self._manifests.put(origin, content)
+        self._manifests.put(origin, content, tenant=None if tenant is None else TenantId(tenant))
         findings = await self.catalogue.execute()
         keys = {str(one.key) for one in self.catalogue.operations_of(origin)}
         mine = [f for f in findings if f.where in keys or f.where == origin or f.where.startswith(f"{origin} ")]

@@ -7,7 +7,7 @@ tools along. The new catalogue replaces the old one in one step.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pydantic_core
 
 from stoa.application.background_work import Pace, making_what_stays
+from stoa.application.catalogue_owners import ambiguous_namespaces, owned, owned_content
 from stoa.application.manifests import ToolSetManifest
 from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.ports.bounded_executor import BoundedExecutor
@@ -27,6 +28,7 @@ from stoa.application.ports.spec import SpecConverter, SpecDocument, SpecSource
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.application.tool_registry import Prepared, ToolRegistry
 from stoa.application.understand_manifest import converted, understood
+from stoa.domain.binding import RestBinding, origin_of
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.finding import Finding, Severity, error, warning
 from stoa.domain.operation import Operation
@@ -57,6 +59,10 @@ class _Loaded:
     """Of a tool set whose description is elsewhere, and may change without it."""
     digest: str = ""
     """SHA-256 of the description it was converted from; an unchanged one is not converted again."""
+    url: str | None = None
+    """Where its description was fetched from, if that decides where calls go; None: the manifest does."""
+    origins: frozenset[str] = frozenset()
+    """Where such a description sends calls, or would."""
 
     def put_off(self, now_ns: int) -> "_Loaded":
         """The same, not due before RETRY_SECONDS: what cannot be renewed now must not be tried without pause."""
@@ -90,13 +96,16 @@ class RefreshCatalogue(HealthProbe):
         registry: ToolRegistry,
         clock: Clock,
         executor: BoundedExecutor | None = None,
+        lowering: Collection[str] = (),
     ) -> None:
+        """`lowering`: tenants whose tags and hints may ask for less than their method."""
         self._sources = tuple(sources)
         self._specs = specs
         self._converters = converters
         self._registry = registry
         self._executor = executor or InThreadExecutor()
         self._clock = clock
+        self._lowering = frozenset(lowering)
         self._good: dict[str, _Loaded] = {}
         self._refused: dict[str, _Refused] = {}
         self._registered: list[Operation] = []
@@ -133,6 +142,7 @@ class RefreshCatalogue(HealthProbe):
         self._good = good
         present = {document.origin for documents in files.values() for document in documents}
         self._refused = {origin: refused for origin, refused in self._refused.items() if origin in present}
+        findings += self._ambiguous().values()
         findings += [finding for loaded in good.values() for finding in (*loaded.findings, *loaded.outage)]
         findings += await self._publish_in_background()
         self._is_loaded = True
@@ -172,7 +182,13 @@ class RefreshCatalogue(HealthProbe):
             return self._registry.prepare(operations, Pace())
 
     def _all(self) -> list[Operation]:
-        return list(chain(self._registered, *(loaded.operations for loaded in self._good.values())))
+        refused = self._ambiguous()
+        good = (loaded.operations for origin, loaded in self._good.items() if origin not in refused)
+        return list(chain(self._registered, *good))
+
+    def _ambiguous(self) -> Mapping[str, Finding]:
+        """Looked for among what is in use, not in a file, so that it does not matter which was read first."""
+        return ambiguous_namespaces(loaded.document for loaded in self._good.values())
 
     async def watch(self) -> None:
         """Refresh whenever a source changes or a description is due; runs until cancelled. `execute` comes first."""
@@ -236,9 +252,9 @@ class RefreshCatalogue(HealthProbe):
             return known
         manifest = None if known is None else known.manifest
         if manifest is None:
-            (asked,) = await self._run(document, "", understood, document.content or {})
+            (asked,) = await self._run(document, "", understood, owned_content(document))
             if isinstance(asked, Operation):
-                return _Loaded(document, (asked,), (), None)
+                return _Loaded(document, *owned([asked], document, self._lowering), None)
             manifest = asked
         if not manifest.spec.enabled:
             return _Loaded(document, (), (), None)
@@ -257,8 +273,14 @@ class RefreshCatalogue(HealthProbe):
         if known is not None and known.digest == digest:
             return replace(known, refresh_at_ns=due, outage=())
         parts = await self._run(document, digest, converted, converter, description, manifest)
-        operations = tuple(part for part in parts if isinstance(part, Operation))
-        findings = tuple(part for part in parts if isinstance(part, Finding))
+        made = [part for part in parts if isinstance(part, Operation)]
+        url = source.url if is_remote and manifest.spec.base_url is None else None
+        origins = frozenset[str]() if url is None else _origins(parts)
+        before = self._good.get(document.origin)
+        if before is not None and before.url == url and origins - before.origins:
+            return replace(before, refresh_at_ns=due, outage=(_held_back(document, origins - before.origins),))
+        operations, on_access = await asyncio.to_thread(owned, made, document, self._lowering)
+        findings = (*(part for part in parts if isinstance(part, Finding)), *on_access)
         has_tools = any(isinstance(one, Tool) for one in operations)
         if not has_tools and not any(finding.severity is Severity.ERROR for finding in findings):
             unfit = (
@@ -266,7 +288,7 @@ class RefreshCatalogue(HealthProbe):
             )
             findings = (*findings, warning(f"{document.origin}: spec.selector", unfit))
         elsewhere = None if source.url is None else manifest
-        return _Loaded(document, operations, findings, due, manifest=elsewhere, digest=digest)
+        return _Loaded(document, operations, findings, due, manifest=elsewhere, digest=digest, url=url, origins=origins)
 
     async def _run(
         self,
@@ -292,9 +314,15 @@ class RefreshCatalogue(HealthProbe):
             inline = source.inline
             text = inline if isinstance(inline, str) else pydantic_core.to_json(inline).decode()
             return SpecDocument(f"{document.origin} spec.openAPISpec.inline", text)
-        if urlsplit(source.url).scheme:
-            return await self._specs.fetch(source.url)
-        return await self._specs.fetch(str(PurePath(document.base_directory) / source.url))
+        scheme = urlsplit(source.url).scheme
+        if scheme not in {"http", "https"} and document.tenant is not None and not document.root:
+            raise InvalidInput("spec.openAPISpec.url: there is no folder to read files from; give a URL, or use inline")
+        if scheme:
+            return await self._specs.fetch(source.url, root=document.root)
+        # What is global is the platform's word, and so is a path that it writes out.
+        is_own = document.tenant is None and manifest.tenant is None and PurePath(source.url).is_absolute()
+        root = "" if is_own else document.root
+        return await self._specs.fetch(str(PurePath(document.base_directory) / source.url), root=root)
 
     def _seconds_until_due(self) -> float | None:
         due = [loaded.refresh_at_ns for loaded in self._good.values() if loaded.refresh_at_ns is not None]
@@ -310,6 +338,24 @@ class RefreshCatalogue(HealthProbe):
                 _log.log(level, "catalogue: %s: %s", finding.where, finding.message)
         self.findings = tuple(findings)
         return self.findings
+
+
+def _origins(parts: Iterable[Operation | Finding | frozenset[str]]) -> frozenset[str]:
+    origins: set[str] = set()
+    for part in parts:
+        if isinstance(part, frozenset):
+            origins |= part
+        elif isinstance(part, Tool) and isinstance(part.binding, RestBinding):
+            origins.add(origin_of(part.binding.base_url))
+    return frozenset(origins)
+
+
+def _held_back(document: ManifestDocument, origins: Collection[str]) -> Finding:
+    message = (
+        f"the description now sends calls to {', '.join(sorted(origins)[:3])}; what it gave before stays in use until "
+        "the manifest says that this is meant: set spec.baseURL"
+    )
+    return error(document.origin, message)
 
 
 def _digest_of(description: SpecDocument) -> str:

@@ -97,7 +97,7 @@ def _arguments(tool: Tool) -> Iterator[str]:
 
 
 def _behaviour(tool: Tool) -> Iterator[str]:
-    hints = tool.annotations
+    hints = tool.hints
     said = {
         "only reads": hints.read_only_hint,
         "destroys": hints.destructive_hint,

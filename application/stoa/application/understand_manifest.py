@@ -41,10 +41,11 @@ def understood(content: JsonObject) -> Iterator[Operation | ToolSetManifest]:
 
 def converted(
     converter: SpecConverter, description: SpecDocument, manifest: ToolSetManifest
-) -> Iterator[Operation | Finding]:
-    """The tools of an API description, the description itself as a resource, and a finding for what is left out.
-    Raises InvalidInput."""
+) -> Iterator[Operation | Finding | frozenset[str]]:
+    """The tools of an API description, the description itself as a resource, a finding for what is left out, and the
+    origins that tools were withheld from. Raises InvalidInput."""
     conversion = converter.convert(description, manifest.conversion_options())
+    yield conversion.withheld_origins
     yield from conversion.findings
     for tool in conversion.tools:
         try:

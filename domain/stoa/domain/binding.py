@@ -113,6 +113,20 @@ class RestBody(Strict):
     """Property name to its encoding, for application/x-www-form-urlencoded; absent: the default."""
 
 
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of an http(s) URL, equal for equal origins (RFC 6454 section 4). What is no such URL is an
+    origin of its own."""
+    try:
+        parts = urlsplit(url)
+        port = _DEFAULT_PORTS.get(parts.scheme) if parts.port is None else parts.port
+    except ValueError:
+        return url
+    return f"{parts.scheme}://{parts.hostname or ''}:{port}"
+
+
 class RestBinding(Strict):
     """One HTTP operation."""
 

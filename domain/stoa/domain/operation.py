@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, NewType, Self
 import pydantic_core
 from pydantic import Field, model_validator
 
-from stoa.domain.binding import Authentication, Binding
+from stoa.domain.binding import Authentication, Binding, RestBinding
 from stoa.domain.icon import Icons
 from stoa.domain.identity import SCOPE_ADMIN, SCOPE_READ, SCOPE_WRITE, TenantId, TenantName
 from stoa.domain.json_value import JsonObject
@@ -19,6 +19,7 @@ from stoa.domain.value import Strict
 Kind = Literal["tool", "resource", "prompt"]
 
 Fingerprint = NewType("Fingerprint", str)
+
 
 TimeoutSeconds = Annotated[float, Field(gt=0, le=300)]
 
@@ -45,11 +46,26 @@ class ApiReference(Strict):
 
 
 class Access(StrEnum):
-    """The scope that calling an operation needs."""
+    """The scope that calling an operation needs; members stand from the most lenient to the strictest."""
 
     READ = SCOPE_READ
     WRITE = SCOPE_WRITE
     ADMIN = SCOPE_ADMIN
+
+
+def strictest(*needed: Access) -> Access:
+    return max(needed, key=list(Access).index)
+
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
+
+
+def access_of_method(method: str) -> Access:
+    """The scope that an HTTP method demands (RFC 9110 section 9.2.1): safe ones read, DELETE destroys, any other
+    writes."""
+    if method in _SAFE_METHODS:
+        return Access.READ
+    return Access.ADMIN if method == "DELETE" else Access.WRITE
 
 
 MeteredArguments = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(max_length=8)]
@@ -78,6 +94,11 @@ class Operation(Strict):
     authentication: Authentication = Authentication()
     metered_arguments: MeteredArguments = ()
     """Arguments whose values may stand in metering events; no other value ever does."""
+    may_lower_access: bool = False
+    """The platform lets this tenant's tags and hints ask for less than the method; global ones may in any case."""
+    is_by_tenant: bool = False
+    """The tenant's own team wrote it, in a place that is bound to the tenant: its name never stands in the place of one
+    of the platform's. False: the platform did, that is its catalogue paths and the embedding program."""
     enabled: bool = True
 
     @model_validator(mode="after")
@@ -96,12 +117,36 @@ class Operation(Strict):
 
     @cached_property
     def access(self) -> Access:
-        """The scope a caller needs: what a `stoa:*` tag demands, of several the strictest; else read."""
-        return self.access_by_tag or Access.READ
+        """The scope a caller needs: what its tags and hints say. They may raise what its method needs; only the
+        platform's word (`is_trusted`) may lower it."""
+        return self.said_access if self.is_trusted else strictest(self.said_access, self.method_access)
+
+    @cached_property
+    def method_access(self) -> Access:
+        """The scope that its HTTP method demands; read for what is no HTTP operation."""
+        return access_of_method(self.binding.method) if isinstance(self.binding, RestBinding) else Access.READ
+
+    @property
+    def said_access(self) -> Access:
+        """What a `stoa:*` tag says, of several the strictest; else what the method demands."""
+        return self.access_by_tag or self.method_access
+
+    @property
+    def is_trusted(self) -> bool:
+        """Its tags and hints count also where they ask for less than its method. Global operations are made by the
+        platform alone."""
+        return self.tenant is None or self.may_lower_access
 
     @property
     def access_by_tag(self) -> Access | None:
         return next((access for access in (Access.ADMIN, Access.WRITE, Access.READ) if access.value in self.tags), None)
+
+    @property
+    def lowered_by(self) -> str | None:
+        """Who made it need less than its method does, in words; None: it does not."""
+        if self.access is strictest(self.access, self.method_access):
+            return None
+        return "the platform" if self.tenant is None else f"tenant {self.tenant}, as the platform allows"
 
     @property
     def is_premium(self) -> bool:

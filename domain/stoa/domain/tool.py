@@ -31,6 +31,7 @@ from stoa.domain.operation import (
     Operation,
     OperationKey,
     TimeoutSeconds,
+    access_of_method,
 )
 from stoa.domain.plain_text import PlainSchema
 from stoa.domain.portable_schema import portable
@@ -87,6 +88,28 @@ class ToolAnnotations(Strict):
     idempotent_hint: bool | None = None
     open_world_hint: bool | None = None
 
+    def under(self, method: str, *, may_lower: bool) -> "ToolAnnotations":
+        """These hints with what `method` implies where nothing is said (RFC 9110 section 9.2): safe methods read,
+        DELETE destroys, PUT and DELETE may be repeated; what POST, PUT and PATCH destroy is not known. Unless they
+        `may_lower`, hints that promise more than the method does are not taken.
+        """
+        read_only, destructive = self.read_only_hint, self.destructive_hint
+        needed = access_of_method(method)
+        if not may_lower:
+            read_only = None if needed is not Access.READ else read_only
+            destructive = destructive or (None if needed is Access.ADMIN else destructive)
+        if read_only is None:
+            read_only = needed is Access.READ and not destructive
+        if destructive is None:
+            destructive = False if read_only else True if needed is Access.ADMIN else None
+        is_repeatable = True if method in {"PUT", "DELETE"} else None
+        return ToolAnnotations(
+            read_only_hint=read_only,
+            destructive_hint=destructive,
+            idempotent_hint=is_repeatable if self.idempotent_hint is None else self.idempotent_hint,
+            open_world_hint=True if self.open_world_hint is None else self.open_world_hint,
+        )
+
 
 class Tool(Operation):
     """One callable tool."""
@@ -96,6 +119,7 @@ class Tool(Operation):
     name: ToolName
     output_schema: PlainSchema | None = None
     annotations: ToolAnnotations = ToolAnnotations()
+    """What its author says; `hints` is what counts."""
     tasks: TaskSupport = "never"
 
     @cached_property
@@ -104,19 +128,26 @@ class Tool(Operation):
         return portable(self.input_schema)
 
     @cached_property
-    def access(self) -> Access:
-        """The scope a caller needs: what a `stoa:*` tag demands, else what the annotations imply.
+    def hints(self) -> ToolAnnotations:
+        """The annotations as clients, policies and prices see them: those of an HTTP operation follow its method."""
+        if not isinstance(self.binding, RestBinding):
+            return self.annotations
+        return self.annotations.under(self.binding.method, may_lower=self.is_trusted)
 
-        Destructive needs admin, not read-only needs write, anything else (also a tool that says nothing of
-        itself) needs read. Of several tags the strictest counts.
+    @property
+    def said_access(self) -> Access:
+        """What a `stoa:*` tag says, of several the strictest; else what the hints imply.
+
+        Destructive needs admin, not read-only needs write, anything else (also a function that says nothing of
+        itself) needs read.
         """
         if self.access_by_tag is not None:
             return self.access_by_tag
-        if self.annotations.destructive_hint:
+        if self.hints.destructive_hint:
             return Access.ADMIN
-        return Access.WRITE if self.annotations.read_only_hint is False else Access.READ
+        return Access.WRITE if self.hints.read_only_hint is False else Access.READ
 
     @property
     def is_premium(self) -> bool:
         """Destructive tools cost a double base price."""
-        return bool(self.annotations.destructive_hint)
+        return bool(self.hints.destructive_hint)

@@ -21,6 +21,7 @@ def wire_explanation(found: Explanation) -> JsonObject:
             "redact": list(decision.obligations.redact),
             "confirm": decision.obligations.confirm,
         },
+        "lowered": found.lowered,
         "limits": [
             {
                 "name": one.name,

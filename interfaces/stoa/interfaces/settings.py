@@ -68,7 +68,9 @@ class Settings(BaseSettings):
     allowed_audiences: CommaSeparated = ()
     """Accepted `aud` values; empty: the gateway's own URL and `stoa-mcp-gateway`."""
     catalogue_path: CommaSeparated = ()
-    """Manifest files and folders, comma-separated."""
+    """Manifest files and folders, comma-separated; `TENANT=PATH`: the tenant's team writes there, for itself alone."""
+    lower_access: CommaSeparated = ()
+    """Tenants whose tags and annotations may ask for less than their method, comma-separated."""
     data_dir: Path = Path("var")
     """Outbox, development keys and, without `redis_url`, tasks; on a local disk."""
     sessions: Literal["memory", "redis", "none"] = "memory"
@@ -131,6 +133,7 @@ class Settings(BaseSettings):
         "cors_origins",
         "allowed_audiences",
         "catalogue_path",
+        "lower_access",
         "outbound_networks",
         "trusted_proxies",
         mode="before",

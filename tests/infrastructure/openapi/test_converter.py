@@ -131,6 +131,63 @@ def test_without_a_usable_server_one_finding_says_what_to_set(url):
     assert "spec.baseURL" in messages(conversion)
 
 
+# -- where a credential goes
+
+KEY = Authentication(type="bearer", secret=SecretReference(name="pets"))
+FOREIGN = [{"url": "https://evil.example/api"}]
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        FOREIGN,
+        [{"url": "//evil.example/api"}],
+        [{"url": "https://{host}/api", "variables": {"host": {"default": "evil.example"}}}],
+        [{"url": "http://docs.example/api"}],
+        [{"url": "https://docs.example:8443/api"}],
+        [{"url": "https://docs.example.:443/api"}],
+        [{"url": "https://docs.example:99999/api"}],
+        [{"url": "ftp://docs.example"}, *FOREIGN],
+    ],
+)
+@pytest.mark.parametrize("place", ["document", "path", "operation"])
+def test_a_credential_does_not_follow_a_fetched_description_to_another_origin(servers, place):
+    item = {"get": operation(operationId="own"), "put": operation(operationId="other")}
+    paths = {"/a": item, "/b": {"get": operation(operationId="third", servers=[{"url": "/v1"}])}}
+    document = api(paths)
+    document.pop("servers", None)
+    {"document": document, "path": item, "operation": item["put"]}[place]["servers"] = servers
+    conversion = convert(document, location="https://docs.example/specs/pets.json", authentication=KEY)
+    expected = {"document": {"third"}, "path": {"third"}, "operation": {"own", "third"}}[place]
+    assert {tool.name for tool in conversion.tools} == expected
+    assert all(binding(tool).base_url.startswith("https://docs.example") for tool in conversion.tools)
+    assert "set spec.baseURL if that is meant" in messages(conversion)
+    assert len(conversion.withheld_origins) == 1
+
+
+@pytest.mark.parametrize("host", ["evil.example", "docs.example:81"])
+def test_a_credential_does_not_follow_the_host_of_version_2(host):
+    document = {**swagger({"/a": {"get": operation()}}), "host": host}
+    assert not convert(document, location="https://docs.example/s.json", authentication=KEY).tools
+
+
+@pytest.mark.parametrize(
+    ("location", "options"),
+    [
+        ("https://docs.example/s.json", {}),
+        ("https://docs.example/s.json", {"authentication": KEY, "base_url": "https://api.example"}),
+        ("catalogue/pets.yaml", {"authentication": KEY}),
+        ("https://evil.example/s.json", {"authentication": KEY}),
+        ("HTTPS://EVIL.example:443/s.json", {"authentication": KEY}),
+    ],
+)
+def test_a_credential_goes_where_the_manifest_or_the_descriptions_own_origin_says(location, options):
+    document = {**api({"/a": {"get": operation()}}), "servers": FOREIGN}
+    conversion = convert(document, location=location, **options)
+    assert len(conversion.tools) == 1
+    assert not conversion.withheld_origins
+
+
 # -- texts and hints
 
 
@@ -165,14 +222,14 @@ def test_a_long_description_is_cut_at_a_sentence():
         ("get", True, False, None),
         ("head", True, False, None),
         ("options", True, False, None),
-        ("post", False, False, None),
+        ("post", False, None, None),
         ("put", False, None, True),
         ("patch", False, None, None),
         ("delete", False, True, True),
     ],
 )
 def test_hints_follow_the_method(method, read_only, destructive, idempotent):
-    assert only_tool(one(method)).annotations == ToolAnnotations(
+    assert only_tool(one(method)).hints == ToolAnnotations(
         read_only_hint=read_only, destructive_hint=destructive, idempotent_hint=idempotent, open_world_hint=True
     )
 

@@ -6,6 +6,7 @@ import pytest
 
 from stoa.domain.errors import InvalidInput
 from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
+from stoa.infrastructure.specs.files import _opened
 
 
 async def test_relative_paths_start_at_the_directory_and_absolute_ones_do_not(tmp_path):
@@ -48,3 +49,62 @@ async def test_other_schemes_are_refused(location):
 async def test_a_file_that_is_missing_says_where_relative_paths_start(tmp_path):
     with pytest.raises(InvalidInput, match=r"^pets.yaml: no such file; check the path \(in a manifest, relative"):
         await FileSpecSource(tmp_path).fetch("pets.yaml")
+
+
+@pytest.fixture
+def neighbours(tmp_path):
+    """Two teams' folders side by side; the second has what the first must not read."""
+    for name in ("acme", "acme/specs", "beta"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "acme" / "specs" / "pets.yaml").write_text("ours")
+    (tmp_path / "beta" / "payroll.json").write_text("theirs")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "acme/../beta/payroll.json",
+        "beta/payroll.json",
+        "acme/specs/../../beta/payroll.json",
+        "acme/link.json",
+        "acme/folder/payroll.json",
+        "acme/absolute.json",
+        "acme/circle.json",
+        "acme/absent/../../beta/payroll.json",
+        "acme/../beta/absent.json",
+        "acme/../acme-too/payroll.json",
+        "file:acme/../../beta/payroll.json",
+        "",
+    ],
+)
+async def test_a_file_outside_the_root_is_not_read_and_not_told_from_one_that_is_absent(neighbours, location):
+    (neighbours / "acme-too").mkdir()
+    (neighbours / "acme-too" / "payroll.json").write_text("theirs")
+    (neighbours / "acme" / "link.json").symlink_to("../beta/payroll.json")
+    (neighbours / "acme" / "absolute.json").symlink_to(neighbours / "beta" / "payroll.json")
+    (neighbours / "acme" / "folder").symlink_to("../beta")
+    (neighbours / "acme" / "circle.json").symlink_to("circle.json")
+    for written in (location, str(neighbours / location)):
+        with pytest.raises(InvalidInput) as refused:
+            await FileSpecSource(neighbours).fetch(written, root="acme")
+        if "beta" in location:
+            assert "lies outside the catalogue folder of its manifest" in refused.value.message
+
+
+@pytest.mark.parametrize("location", ["acme/specs/pets.yaml", "acme/specs/../specs/pets.yaml", "acme/link.yaml"])
+async def test_a_file_below_the_root_is_read_also_over_links_that_stay_there(neighbours, location):
+    """Kubernetes mounts files as links to a hidden folder beside them."""
+    (neighbours / "acme" / "..data").symlink_to("specs")
+    (neighbours / "acme" / "link.yaml").symlink_to("..data/pets.yaml")
+    (neighbours / "entry").symlink_to("acme")
+    for root in ("acme", str(neighbours / "acme"), "entry", "."):
+        assert (await FileSpecSource(neighbours).fetch(location, root=root)).text == "ours"
+
+
+async def test_a_link_that_appears_after_the_check_leads_nowhere(neighbours):
+    root = neighbours / "acme"
+    (root / "late").symlink_to(neighbours / "beta")
+    for name in ("late/payroll.json", "late"):
+        with pytest.raises(OSError, match=r"Too many levels of symbolic links|Not a directory"):
+            _opened(root, root / name)

@@ -45,7 +45,7 @@ DEFAULT_RULES = (
     ),
 )
 """Platform admins may everything; others need the tool's scope, within their tenant. The scope that a tool needs
-follows from its tags and annotations (`Tool.access`)."""
+follows from its method, tags and annotations (`Tool.access`)."""
 
 
 class RulesPolicyEngine(PolicyEngine, HealthProbe):

@@ -15,7 +15,7 @@ class InMemorySpecSource(SpecSource):
     def put(self, location: str, text: str) -> None:
         self._documents[location] = text
 
-    async def fetch(self, location: str) -> SpecDocument:
+    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:  # noqa: ARG002  # no files here
         text = self._documents.get(location)
         if text is None:
             raise InvalidInput(f"{location}: no document is registered under this name")

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
+from stoa.domain.identity import TenantId
 
 
 class InMemoryToolSource(ToolSource):
@@ -12,9 +13,11 @@ class InMemoryToolSource(ToolSource):
         self._documents: dict[str, ManifestDocument] = {}
         self._watchers: list[asyncio.Event] = []
 
-    def put(self, origin: str, content: dict[str, Any] | None, *, problem: str = "") -> None:
-        """Add or replace the manifest of this origin."""
-        self._documents[origin] = ManifestDocument(origin, content, problem)
+    def put(
+        self, origin: str, content: dict[str, Any] | None, *, problem: str = "", tenant: TenantId | None = None
+    ) -> None:
+        """Add or replace the manifest of this origin. `tenant`: whose team wrote it."""
+        self._documents[origin] = ManifestDocument(origin, content, problem, tenant=tenant)
         self._announce()
 
     def remove(self, origin: str) -> None:

@@ -27,8 +27,9 @@ class SpecSource(Protocol):
     """
 
     @abstractmethod
-    async def fetch(self, location: str) -> SpecDocument:
-        """`location` is a file path or an http(s) URL."""
+    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:
+        """`location` is a file path or an http(s) URL. A file must lie below the folder `root`, links followed; empty:
+        anywhere."""
         ...
 
 
@@ -68,11 +69,14 @@ class Conversion:
 
     tools: tuple[Tool, ...]
     findings: tuple[Finding, ...] = ()
+    withheld_origins: frozenset[str] = frozenset()
+    """Origins that the description names and no tool was made for, because the credential is not meant for them."""
 
 
 class SpecConverter(Protocol):
     """Laws: pure; equal input gives equal output. Names are unique within one conversion and no operation that can be
-    called is lost: each selected operation yields a tool or an error finding.
+    called is lost: each selected operation yields a tool or an error finding. With an authentication, the tools of a
+    fetched description are called at `base_url`, or else at the origin that it was fetched from.
 
     Raises InvalidInput, naming file, line and reason, when the document is not of this kind at all.
     """

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from stoa.domain.identity import TenantId
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestDocument:
@@ -17,6 +19,11 @@ class ManifestDocument:
     problem: str = ""
     base_directory: str = ""
     """Relative file names in the manifest start here."""
+    root: str = ""
+    """Files that the manifest names must lie below this folder; empty: anywhere, as the embedding program's may."""
+    tenant: TenantId | None = None
+    """The tenant whose team writes in this place: the manifest can be of no other, and not global. None: the platform
+    writes here."""
 
 
 class ToolSource(Protocol):

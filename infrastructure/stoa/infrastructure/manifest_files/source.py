@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
@@ -13,6 +13,7 @@ from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.errors import InvalidInput
+from stoa.domain.identity import TenantId
 from stoa.infrastructure.manifest_files.reading import SIZE_LIMIT, contents_of
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -31,20 +32,32 @@ class _Reading:
 
 
 class FileToolSource(ToolSource):
-    """`paths`: files, and folders whose `.yaml`, `.yml` and `.json` files are manifests. API descriptions may stand
+    """`entries`: files, and folders whose `.yaml`, `.yml` and `.json` files are manifests. API descriptions may stand
     beside the manifests that refer to them; hidden files and folders are left alone.
+
+    An entry with a tenant is written by this tenant's team, any other by the platform. Of several that hold a file the
+    innermost counts. A file that is a link out of its entry is refused: it would be read in another's name.
 
     Files are parsed by `executor`, one by one, and again only when their bytes changed. A large inline API description
     is handed over as JSON text.
     """
 
-    def __init__(self, paths: Sequence[Path], executor: BoundedExecutor | None = None) -> None:
-        """Raises InvalidInput for a path that does not exist."""
+    def __init__(
+        self, entries: Sequence[Path | tuple[Path, TenantId | None]], executor: BoundedExecutor | None = None
+    ) -> None:
+        """Raises InvalidInput for a path that does not exist, or has two owners."""
+        owned = [entry if isinstance(entry, tuple) else (entry, None) for entry in entries]
+        paths = [path for path, _ in owned]
         missing = [str(path) for path in paths if not path.exists()]
         if missing:
             raise InvalidInput(
                 f"no such catalogue file or folder: {', '.join(missing)}; check --catalogue or CATALOGUE_PATH"
             )
+        self._owners: dict[Path, TenantId | None] = {}
+        """By place: the entries of the catalogue path, and who writes there."""
+        for path, tenant in owned:
+            if self._owners.setdefault(_place(path), tenant) != tenant:
+                raise InvalidInput(f"{path}: has two owners in the catalogue path; give each a folder of its own")
         self._paths = tuple(paths)
         self._single_files = tuple(path for path in paths if path.is_file())
         self._seen: dict[Path, tuple[int, int]] = {}
@@ -54,10 +67,36 @@ class FileToolSource(ToolSource):
     async def read(self) -> Sequence[ManifestDocument]:
         self._seen = await asyncio.to_thread(self._stamps, self._paths)
         readings: dict[Path, _Reading] = {}
-        for path in sorted(self._seen):
+        documents: list[ManifestDocument] = []
+        for path, owned in (await asyncio.to_thread(self._owned_files)).items():
+            if owned is None:
+                documents.append(ManifestDocument(str(path), None, "is a link that leads out of its catalogue folder"))
+                continue
             readings[path] = await self._reading(path, self._readings.get(path))
+            root, tenant = owned
+            documents += (replace(one, root=root, tenant=tenant) for one in readings[path].documents)
         self._readings = readings
-        return [document for reading in readings.values() for document in reading.documents]
+        return documents
+
+    def _owned_files(self) -> dict[Path, tuple[str, TenantId | None] | None]:
+        """Each file once, with the folder whose files it may name and who wrote it; None: it is a
+        link to what somebody else wrote."""
+        places = {_place(path): path for path in sorted(self._seen, reverse=True)}
+        return {path: self._owned(place, path) for place, path in reversed(places.items())}
+
+    def _owned(self, place: Path, path: Path) -> tuple[str, TenantId | None] | None:
+        root = self._root_of(place)
+        if root is None or (root != place and not self._belongs(path.resolve(), self._owners[root])):
+            return None
+        return str(path.parent if root == place else root), self._owners[root]
+
+    def _belongs(self, path: Path, owner: TenantId | None) -> bool:
+        root = self._root_of(path)
+        return root is not None and self._owners[root] == owner
+
+    def _root_of(self, path: Path) -> Path | None:
+        """The innermost entry that holds this place."""
+        return next((place for place in (path, *path.parents) if place in self._owners), None)
 
     async def _reading(self, path: Path, known: _Reading | None) -> _Reading:
         origin = str(path)
@@ -110,6 +149,11 @@ class FileToolSource(ToolSource):
                 continue  # vanished between listing and looking
             stamps[path] = (stat.st_mtime_ns, stat.st_size)
         return stamps
+
+
+def _place(path: Path) -> Path:
+    """Where a file or folder itself lies, links on the way followed; a link to a folder is the folder."""
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
 
 
 def _files(roots: Sequence[Path]) -> Iterator[Path]:

@@ -92,7 +92,7 @@ def _keep(cache: dict[str, bytes], key: str, written: bytes) -> None:
 
 
 def _described(tool: Operation) -> JsonObject:
-    hints = tool.annotations if isinstance(tool, Tool) else None
+    hints = tool.hints if isinstance(tool, Tool) else None
     return {
         "kind": tool.kind,
         "name": tool.name,
@@ -101,6 +101,7 @@ def _described(tool: Operation) -> JsonObject:
         "category": tool.category,
         "version": tool.version,
         "access": tool.access.value,
+        "methodAccess": tool.method_access.value,
         "premium": tool.is_premium,
         "api": None if tool.api is None else tool.api.name,
         "operationId": None if tool.api is None else tool.api.operation_id,

@@ -6,6 +6,7 @@ schema.py      any dialect to 2020-12      bundle.py      in place or $defs     
 """
 
 import re
+from collections import Counter
 
 from stoa.application.ports import Conversion, ConversionOptions, SpecConverter, SpecDocument
 from stoa.domain.json_value import as_object
@@ -33,10 +34,16 @@ class OpenApiConverter(SpecConverter):
         api = _api(api_document, options)
         tools: list[Tool] = []
         homeless = 0
+        withheld: Counter[str] = Counter()
+        has_credential = options.authentication.type != "none"
         for operation, name in zip(operations, names_of(operations, bench), strict=True):
             base_url = bench.servers.base_url(operation.path_item, operation.content)
             if base_url is None:
                 homeless += 1
+                continue
+            foreign = bench.servers.foreign_origin(base_url) if has_credential else None
+            if foreign is not None:
+                withheld[foreign] += 1
                 continue
             try:
                 tools.append(tool_of(operation, name, base_url, api, bench))
@@ -45,10 +52,16 @@ class OpenApiConverter(SpecConverter):
         if homeless:
             message = f"{homeless} operations are left out: no usable server is given; set spec.baseURL (http or https)"
             bench.report.error("", message)
+        if withheld:
+            message = (
+                f"{withheld.total()} operations are left out: the description would have the credential sent to "
+                f"{', '.join(sorted(withheld)[:3])}, not where it was fetched from; set spec.baseURL if that is meant"
+            )
+            bench.report.error("", message)
         if bench.too_large_results:
             message = f"{bench.too_large_results} tools have no output schema: theirs exceeds {BUDGET // 1024} KB"
             bench.report.warning("", message)
-        return Conversion(tuple(tools), bench.report.findings)
+        return Conversion(tuple(tools), bench.report.findings, frozenset(withheld))
 
 
 def _selected(document: ApiDocument, bench: Workbench) -> list[Operation]:

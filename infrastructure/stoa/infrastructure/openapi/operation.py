@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pydantic
 
 from stoa.domain.json_value import JsonObject
-from stoa.domain.tool import ApiReference, RestBinding, RestBody, RestParameter, Tool, ToolAnnotations
+from stoa.domain.tool import ApiReference, RestBinding, RestBody, RestParameter, Tool
 from stoa.infrastructure.openapi.accept import accept_of
 from stoa.infrastructure.openapi.argument_names import ArgumentNames
 from stoa.infrastructure.openapi.body import Body, body_of
@@ -19,7 +19,6 @@ from stoa.infrastructure.openapi.values import text_or_empty, texts
 from stoa.infrastructure.openapi.workbench import Workbench
 
 _OWN_TAGS = "stoa:"
-_SAFE = {"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"}
 
 
 @dataclass(slots=True)
@@ -61,7 +60,6 @@ def tool_of(operation: Operation, name: str, base_url: str, api: ApiReference, b
             ),
             input_schema=_input_schema(arguments, operation, bench),
             output_schema=result_schema_of(operation, bench),
-            annotations=annotations_of(operation.method),
             icons=bench.icons,
             tags=_tags(operation, bench),
             version=api.version,
@@ -75,18 +73,6 @@ def tool_of(operation: Operation, name: str, base_url: str, api: ApiReference, b
     except pydantic.ValidationError as caught:
         fields = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in caught.errors()}))
         raise CannotConvert(f"cannot be expressed as a tool ({fields})") from caught
-
-
-def annotations_of(method: str) -> ToolAnnotations:
-    """MCP hints by HTTP method (RFC 9110 section 9.2): safe ones read, PUT and DELETE may be repeated, POST adds."""
-    if method in _SAFE:
-        return ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=True)
-    return ToolAnnotations(
-        read_only_hint=False,
-        destructive_hint={"POST": False, "DELETE": True}.get(method),
-        idempotent_hint=True if method in {"PUT", "DELETE"} else None,
-        open_world_hint=True,
-    )
 
 
 def _bound_parameters(

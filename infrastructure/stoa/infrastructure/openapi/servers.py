@@ -3,6 +3,7 @@
 import re
 from urllib.parse import urljoin, urlsplit
 
+from stoa.domain.binding import origin_of
 from stoa.domain.json_value import JsonObject, as_object, is_object
 from stoa.infrastructure.openapi.document import ApiDocument
 from stoa.infrastructure.openapi.values import list_or_empty, text_or_empty, texts
@@ -30,6 +31,13 @@ class Servers:
                 return self._first(level)
         return self._of_document
 
+    def foreign_origin(self, base_url: str) -> str | None:
+        """The origin of `base_url` where a description from elsewhere chose it, and it is not the description's own."""
+        if self._replacement is not None or not self._origin():
+            return None
+        origin = origin_of(base_url)
+        return None if origin == origin_of(self._origin()) else origin
+
     def _first(self, level: JsonObject) -> str | None:
         """The first usable server; without any, OpenAPI means `/` on the host the document came from."""
         servers = [server for server in list_or_empty(level.get("servers")) if is_object(server)]
@@ -51,7 +59,7 @@ class Servers:
 
     def _origin(self) -> str:
         location = self._document.location
-        return location if location.startswith(("http://", "https://")) else ""
+        return location if location.lower().startswith(("http://", "https://")) else ""
 
 
 def _filled(url: str, variables: JsonObject) -> str:

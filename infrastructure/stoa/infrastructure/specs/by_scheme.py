@@ -11,10 +11,10 @@ class SpecSourceByScheme(SpecSource):
         self._files = files
         self._remote = remote
 
-    async def fetch(self, location: str) -> SpecDocument:
+    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:
         scheme, separator, _ = location.partition("://")
         if not separator:
-            return await self._files.fetch(location)
+            return await self._files.fetch(location, root=root)
         if scheme.lower() in {"http", "https"}:
             return await self._remote.fetch(location)
         raise InvalidInput(f"{scheme}://...: only http and https URLs and file paths can be fetched")

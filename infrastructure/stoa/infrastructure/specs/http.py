@@ -45,7 +45,7 @@ class HttpSpecSource(SpecSource):
         self._timeout_seconds = timeout_seconds
         self._max_bytes = max_bytes
 
-    async def fetch(self, location: str) -> SpecDocument:
+    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:  # noqa: ARG002  # no files here
         url = _parsed(location)
         try:
             async with asyncio.timeout(self._timeout_seconds), self._client() as client:

@@ -10,6 +10,7 @@ from dishka import Scope as Lifetime
 from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
 
 from stoa.application.budgets import Budgets
+from stoa.application.catalogue_owners import CatalogueEntry
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
@@ -44,9 +45,9 @@ ANONYMOUS = Principal.of("anonymous", roles=["viewer"])
 
 
 def catalogue_sources(settings: Settings, executor: BoundedExecutor | None = None) -> list[ToolSource]:
-    """Raises InvalidInput for a file or folder that does not exist."""
-    paths = [Path(path) for path in settings.catalogue_path]
-    return [FileToolSource(paths, executor)] if paths else []
+    """Raises InvalidInput for a file or folder that does not exist, and for one with two owners."""
+    entries = [CatalogueEntry.parse(text) for text in settings.catalogue_path]
+    return [FileToolSource([(Path(entry.path), entry.tenant) for entry in entries], executor)] if entries else []
 
 
 class Core(Provider):
@@ -181,6 +182,7 @@ class Core(Provider):
             stranger_limits=settings.stranger_limits,
             client_requests=settings.client_requests.to_domain(),
             anonymous=ANONYMOUS if settings.identity == "none" else None,
+            lower_access=settings.lower_access,
         )
         yield gateway
         await gateway.close()

@@ -1,7 +1,6 @@
 """`stoa call`: one governed call from the command line, through the same pipeline as every other door."""
 
 import os
-from pathlib import Path
 
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Invocation
@@ -18,7 +17,7 @@ async def call(
     *arguments: str,
     role: str | None = None,
     tenant: str | None = None,
-    catalogue: list[Path] | None = None,
+    catalogue: list[str] | None = None,
     json: bool = False,
 ) -> int:
     """Call a tool and print its answer. Exit code 1 when the tool answered with an error.
@@ -34,7 +33,8 @@ async def call(
     tenant
         Tenant of the development token.
     catalogue
-        Manifest file or folder; may be given several times. Replaces CATALOGUE_PATH.
+        Manifest file or folder; TENANT=PATH where a tenant's team writes there. May be given several times. Replaces
+        CATALOGUE_PATH.
     json
         Print the whole result with status, latency and cost.
     """

@@ -5,7 +5,6 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pydantic_core
@@ -36,7 +35,7 @@ async def open_container(settings: Settings) -> AsyncGenerator[AsyncContainer]:
 
 
 @asynccontextmanager
-async def open_gateway(catalogue: Sequence[Path]) -> AsyncGenerator[tuple[Gateway, AsyncContainer]]:
+async def open_gateway(catalogue: Sequence[str]) -> AsyncGenerator[tuple[Gateway, AsyncContainer]]:
     """A gateway whose catalogue is read; `catalogue` replaces CATALOGUE_PATH when it names something."""
     async with open_container(settings_for(catalogue)) as container:
         gateway = await container.get(Gateway)
@@ -44,8 +43,8 @@ async def open_gateway(catalogue: Sequence[Path]) -> AsyncGenerator[tuple[Gatewa
         yield gateway, container
 
 
-def settings_for(catalogue: Sequence[Path]) -> Settings:
-    return Settings(catalogue_path=tuple(map(str, catalogue))) if catalogue else Settings()
+def settings_for(catalogue: Sequence[str]) -> Settings:
+    return Settings(catalogue_path=tuple(catalogue)) if catalogue else Settings()
 
 
 async def development_token(container: AsyncContainer, role: str, tenant: str | None, lifetime_seconds: int) -> str:

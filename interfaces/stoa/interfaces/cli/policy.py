@@ -25,7 +25,7 @@ async def explain(
     *arguments: str,
     tool: str,
     caller: Annotated[str, Parameter(name="--as")],
-    catalogue: list[Path] | None = None,
+    catalogue: list[str] | None = None,
     json: bool = False,
 ) -> int:
     """Show what would happen to a call, stage by stage, without making it. Exit code 1 when it would be refused.
@@ -39,7 +39,8 @@ async def explain(
     caller
         ROLE@TENANT, or ROLE for somebody of no tenant.
     catalogue
-        Manifest file or folder; may be given several times. Replaces CATALOGUE_PATH.
+        Manifest file or folder; TENANT=PATH where a tenant's team writes there. May be given several times. Replaces
+        CATALOGUE_PATH.
     json
         Print JSON.
     """
@@ -65,7 +66,7 @@ async def explain(
 
 
 @app.command
-async def check(bundle: Path, /, *, catalogue: list[Path] | None = None) -> int:
+async def check(bundle: Path, /, *, catalogue: list[str] | None = None) -> int:
     """Search for cases in which a policy breaks the laws that the gateway's promises rest on. Exit code 1 when one is
     found.
 
@@ -113,6 +114,8 @@ def _drawn(caller: str, found: Explanation, wire: JsonObject) -> Table:
             rows.append(["confirm", f"the user is asked: {found.decision.obligations.confirm}"])
         if found.decision.obligations.redact:
             rows.append(["redact", ", ".join(found.decision.obligations.redact)])
+    if found.lowered is not None:
+        rows.append(["scope", found.lowered])
     rows += [
         ["limit", f"{one.name}: {one.left} left of {one.limit.burst} at once, {one.limit.requests_per_minute} a minute"]
         for one in found.limits

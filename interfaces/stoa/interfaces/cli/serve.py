@@ -5,7 +5,6 @@ import os
 import signal
 import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
 import uvicorn
@@ -19,13 +18,14 @@ from stoa.interfaces.settings import Settings
 _log = logging.getLogger(__name__)
 
 
-def serve(*, catalogue: list[Path] | None = None, port: int | None = None, workers: int = 1) -> int:
+def serve(*, catalogue: list[str] | None = None, port: int | None = None, workers: int = 1) -> int:
     """Serve the catalogue over MCP and REST until interrupted.
 
     Parameters
     ----------
     catalogue
-        Manifest file or folder; may be given several times. Replaces CATALOGUE_PATH.
+        Manifest file or folder; TENANT=PATH where a tenant's team writes there. May be given several times. Replaces
+        CATALOGUE_PATH.
     port
         Port to listen on. Replaces PORT.
     workers
@@ -34,7 +34,7 @@ def serve(*, catalogue: list[Path] | None = None, port: int | None = None, worke
     """
     # The workers read the environment, so that is how the options reach them.
     if catalogue:
-        os.environ["CATALOGUE_PATH"] = ",".join(map(str, catalogue))
+        os.environ["CATALOGUE_PATH"] = ",".join(catalogue)
     if port is not None:
         os.environ["PORT"] = str(port)
     settings = Settings()

@@ -2,7 +2,6 @@
 
 import os
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Literal
 
 from dishka import AsyncContainer
@@ -23,7 +22,7 @@ async def stdio(
     *,
     role: str | None = None,
     tenant: str | None = None,
-    catalogue: list[Path] | None = None,
+    catalogue: list[str] | None = None,
     profile: Literal["portable", "faithful"] | None = None,
     tags: str = "",
     toolset: str | None = None,
@@ -40,7 +39,8 @@ async def stdio(
     tenant
         Tenant of the development tokens; with STOA_TOKEN the tenant whose catalogue is meant.
     catalogue
-        Manifest file or folder; may be given several times. Replaces CATALOGUE_PATH.
+        Manifest file or folder; TENANT=PATH where a tenant's team writes there. May be given several times. Replaces
+        CATALOGUE_PATH.
     profile
         List input schemas as every client understands them, or as they were declared. Replaces MCP_PROFILE.
     tags

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from stoa.application import refresh_catalogue
 from stoa.domain.finding import Severity
@@ -11,13 +10,14 @@ from stoa.domain.tool import RestBinding
 from stoa.interfaces.cli.common import NO_CATALOGUE, console, open_gateway, table
 
 
-async def tools(*, catalogue: list[Path] | None = None) -> int:
+async def tools(*, catalogue: list[str] | None = None) -> int:
     """Show every tool of every tenant, and each problem with its file and field. Exit code 1 when there are errors.
 
     Parameters
     ----------
     catalogue
-        Manifest file or folder; may be given several times. Replaces CATALOGUE_PATH.
+        Manifest file or folder; TENANT=PATH where a tenant's team writes there. May be given several times. Replaces
+        CATALOGUE_PATH.
     """
     async with _quiet_log(), open_gateway(catalogue or []) as (gateway, _):
         listed = sorted(gateway.registry.catalogue.tools.values(), key=lambda tool: (tool.tenant or "", tool.name))
@@ -26,7 +26,7 @@ async def tools(*, catalogue: list[Path] | None = None) -> int:
         [
             tool.tenant or "(global)",
             tool.name,
-            tool.access.value,
+            tool.access.value if tool.lowered_by is None else f"{tool.access.value}, lowered by {tool.lowered_by}",
             f"{tool.binding.method} {tool.binding.path}" if isinstance(tool.binding, RestBinding) else "function",
             tool.title or tool.description[:60],
         ]

@@ -66,7 +66,7 @@ def _contents(block: EmbeddedResource) -> JsonObject:
 def tool(tool: Tool, revision: Revision, *, is_faithful: bool = False) -> JsonObject:
     """One entry of tools/list. What it promises of its results is relaxed in any case: clients refuse real answers over
     it."""
-    hints = tool.annotations
+    hints = tool.hints
     annotations: JsonObject = {
         "title": None if revision.has_titles else tool.title,
         "readOnlyHint": hints.read_only_hint,
