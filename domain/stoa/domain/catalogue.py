@@ -46,7 +46,8 @@ class Catalogue:
         self._by_key = MappingProxyType(dict(operations))
         self._owners = frozenset(key.tenant for key in operations) if owners is None else owners
         every = operations.values()
-        self._hidden = frozenset(_covered_by_own_templates(every)) if owners is None else frozenset()
+        hidden = _covered_by_own_templates(every) if owners is None else ()
+        self._hidden: frozenset[tuple[TenantId, str]] = frozenset(hidden)
         self._is_contested = owners is None and any(map(_may_contest, every))
         self._by_owner: dict[TenantId | None, list[Operation]] | None = None
         self._views: dict[TenantId | None, dict[Kind, tuple[Operation, ...]]] = {}
