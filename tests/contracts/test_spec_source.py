@@ -47,7 +47,7 @@ async def _files() -> AsyncIterator[Place]:
         yield Place(source, "", lambda name, content: Path(directory, name).write_bytes(content) and None)
 
 
-async def _public(_host: str, _port: int) -> list[str]:
+async def _public(_host: str) -> list[str]:
     return ["203.0.114.7"]
 
 

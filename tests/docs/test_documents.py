@@ -377,3 +377,13 @@ def test_plain_defaults_of_the_configuration_table_are_those_of_the_settings() -
             # Sentences describe a default that is worked out later; only plain words can be compared.
             if field.default not in (None, "", ()) and re.fullmatch(r"[\w.:/-]+", value):
                 assert str(field.default).lower() == value.lower(), f"README.md: default of {name}"
+
+
+def test_security_promises_name_tests_that_exist() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")}
+    functions = set(re.findall(r"`(test_\w+)`", text))
+    files = set(re.findall(r"`(tests/[\w/]+\.py)`", text))
+    assert len(functions) + len(files) > 30
+    assert [name for name in functions if not any(f"def {name}(" in source for source in sources.values())] == []
+    assert [name for name in files if not (ROOT / name).is_file()] == []

@@ -41,7 +41,7 @@ def test_cost_in_json_is_the_exact_amount_in_cost_units(event: MeteringEvent) ->
 def test_the_json_of_an_event_has_the_published_fields() -> None:
     assert list(json.loads(EVENT.model_dump_json())) == [
         "event_id", "timestamp", "tenant", "project", "consumer", "user_id", "tool",
-        "latency_ms", "status", "cost_units", "request_id", "metadata",
+        "latency_ms", "status", "calls", "cost_units", "request_id", "metadata",
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from stoa.application import refresh_catalogue
 from stoa.domain.finding import Severity
@@ -27,7 +28,7 @@ async def tools(*, catalogue: list[str] | None = None) -> int:
             tool.tenant or "(global)",
             tool.name,
             tool.access.value if tool.lowered_by is None else f"{tool.access.value}, lowered by {tool.lowered_by}",
-            f"{tool.binding.method} {tool.binding.path}" if isinstance(tool.binding, RestBinding) else "function",
+            _request_of(tool.binding) if isinstance(tool.binding, RestBinding) else "function",
             tool.title or tool.description[:60],
         ]
         for tool in listed
@@ -38,6 +39,11 @@ async def tools(*, catalogue: list[str] | None = None) -> int:
     for finding in findings:
         console(to_stderr=True).print(str(finding))
     return int(any(finding.severity is Severity.ERROR for finding in findings))
+
+
+def _request_of(binding: RestBinding) -> str:
+    """Method and path, as the back end sees them."""
+    return f"{binding.method} {urlsplit(f'{binding.base_url}{binding.path}').path}"
 
 
 @asynccontextmanager
