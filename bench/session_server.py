@@ -14,6 +14,7 @@ from pydantic import Field
 from stoa.application import Context, Gateway
 from stoa.interfaces.bootstrap import build_container
 from stoa.interfaces.http.guard import Guard
+from stoa.interfaces.http.protocol import GatewayProtocol
 from stoa.interfaces.settings import Settings
 
 WATCHED = ("bench://even", "bench://odd")
@@ -54,7 +55,8 @@ async def main(port: int) -> None:
     config = uvicorn.Config(
         await container.get(Guard),
         port=port,
-        http="httptools",
+        http=GatewayProtocol,
+        ws="none",
         lifespan="on",
         interface="asgi3",
         access_log=False,

@@ -31,6 +31,8 @@ CODES = {
     "BudgetExhausted": "budget_exhausted",
     "Unavailable": "unavailable",
     "SessionsFull": "sessions_full",
+    "BodiesFull": "bodies_full",
+    "BodyTooLarge": "body_too_large",
     "SharedStateUnavailable": "shared_state_unavailable",
     "IdentityUnavailable": "identity_unavailable",
     "PolicyUnavailable": "policy_unavailable",
@@ -77,6 +79,8 @@ MESSAGES: list[tuple[Callable[[], StoaError], str]] = [
         "The monthly budget of acme does not suffice for this call; a new one begins on 2026-12-01",
     ),
     (lambda: errors.SessionsFull(), "The server cannot open more sessions at the moment"),
+    (lambda: errors.BodiesFull(), "The gateway is reading too many large requests; try again in a moment"),
+    (lambda: errors.BodyTooLarge(7), "The body is larger than 7 bytes"),
     (lambda: errors.SharedStateUnavailable(), "The gateway cannot reach its sessions at the moment"),
     (lambda: errors.BudgetUnavailable(), "Budgets cannot be checked at the moment"),
     (

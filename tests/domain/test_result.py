@@ -276,3 +276,41 @@ def test_what_is_no_json_by_its_type_has_no_structure_even_if_it_could_be_read_a
         ("application/hal+json", {"a": 1}),
     ):
         assert shape(RawAnswer(b'{"a": 1}', kind)).structured == structured
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/problem+json", ""])
+@pytest.mark.parametrize("filler", [b"[],", "ä,".encode(), b'{"a":1e300},'])
+def test_long_json_that_will_be_cut_is_not_parsed(media_type, filler, monkeypatch):
+    parsed: list[int] = []
+    parse = pydantic_core.from_json
+    monkeypatch.setattr(
+        pydantic_core, "from_json", lambda text, **rest: (parsed.append(len(text)), parse(text, **rest))[1]
+    )
+    for size in (TEXT_LIMIT + 2, 3 * TEXT_LIMIT, 8 * TEXT_LIMIT):
+        body = b"[" + filler * (size * 2 // len(filler)) + b"[]]"
+        result = shape(RawAnswer(body, media_type))
+        assert "[truncated: " in result.content[0].text
+        assert len(result.content[0].text) < TEXT_LIMIT + 100
+        assert result.structured is MISSING
+    assert not parsed
+
+
+def test_long_json_in_few_characters_is_parsed():
+    text = json.dumps(["ä" * (TEXT_LIMIT - 10)], ensure_ascii=False)
+    assert len(text.encode()) > TEXT_LIMIT
+    assert shape(RawAnswer(text.encode(), "application/json")).structured == json.loads(text)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "shift_jis", "gb18030", "iso2022_jp", "latin-1", "euc_kr"])
+@pytest.mark.parametrize("lead", ["", "a", "ab", "abc"])
+def test_text_of_many_bytes_is_decoded_only_as_far_as_it_is_shown(charset, lead):
+    character = "é" if charset == "latin-1" else "の"
+    body = (lead + character * 5 * TEXT_LIMIT).encode(charset)
+    (block,) = shape(RawAnswer(body, "text/plain", charset)).content
+    assert block.text.startswith(lead + character * 1000)
+    assert block.text.endswith(f"[truncated: {len(body)} bytes, {TEXT_LIMIT} characters shown]")
+
+
+def test_text_that_is_not_what_its_charset_says_is_not_mended_by_cutting():
+    body = b"\xff" + b"a" * 5 * TEXT_LIMIT
+    assert shape(RawAnswer(body, "text/plain")).content[0].mime_type == "text/plain"

@@ -31,6 +31,7 @@ from stoa.domain.rate_limit import RateLimit
 from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, PromptMessage, TextContent, ToolResult
 from stoa.domain.tool import LocalBinding, ToolAnnotations
 from stoa.infrastructure.observability.audit_log import AuditLog
+from stoa.interfaces.bodies import Bodies
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.app import Lifespan, build_app
 from stoa.interfaces.http.metadata import metadata_blueprint
@@ -176,6 +177,7 @@ class World:
         anonymous: Principal | None = None,
         clock: ManualClock | None = None,
         tick_seconds: float = 0.005,
+        bodies: Bodies | None = None,
         **parts: Any,
     ) -> None:
         self.clock = clock or ManualClock()
@@ -216,7 +218,7 @@ class World:
             tick_seconds=tick_seconds,
             heartbeat_seconds=heartbeat_seconds,
         )
-        self.mcp = StreamableHttp(self.engine, late_seconds=late_seconds)
+        self.mcp = StreamableHttp(self.engine, late_seconds=late_seconds, bodies=bodies)
         self.app = build_app(
             mcp=self.mcp,
             blueprints=[
@@ -233,6 +235,8 @@ class World:
             lifespan=Lifespan(_nothing, _nothing),
             hosts=("localhost", "127.0.0.1", "[::1]", ".gw.example", "named.example"),
             origins=("https://app.example",),
+            authenticate=lambda _, credential: self.gateway.admission.authenticate(credential),
+            bodies=bodies,
         )
 
     @property

@@ -106,7 +106,7 @@ async def test_an_anonymous_viewer_has_the_limits_of_a_viewer(tmp_path: Path) ->
 
 
 async def test_a_development_token_opens_the_gateway_and_its_metadata_names_the_issuer(tmp_path: Path) -> None:
-    async with serving(tmp_path, public_url="https://gw.example") as served:
+    async with serving(tmp_path, public_url="https://gw.example", allowed_hosts=("localhost",)) as served:
         metadata = (await served.get("/.well-known/oauth-protected-resource/mcp")).json()
         assert metadata["resource"] == "https://gw.example/mcp"
         assert metadata["authorization_servers"] == list(served.identity.verifier.issuers)

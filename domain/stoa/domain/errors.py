@@ -80,6 +80,15 @@ class InvalidArguments(InvalidInput):
         self.violations = tuple(violations)
 
 
+class BodyTooLarge(InvalidInput):
+    """A request's body is larger than is read."""
+
+    code = "body_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The body is larger than {limit_bytes} bytes")
+
+
 class InvalidState(InvalidInput):
     """The state of an earlier round is not ours, not this caller's, not for this call, or has expired: one answer for
     all, so that nobody learns which."""
@@ -241,6 +250,15 @@ class SessionsFull(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The server cannot open more sessions at the moment")
+
+
+class BodiesFull(Unavailable):
+    """So many bytes of requests are under way that no further large one is read."""
+
+    code = "bodies_full"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is reading too many large requests; try again in a moment")
 
 
 class SharedStateUnavailable(Unavailable):

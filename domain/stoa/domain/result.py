@@ -47,6 +47,11 @@ class EmbeddedResource:
 
 ContentBlock = TextContent | ImageContent | AudioContent | EmbeddedResource
 
+_READ_BYTES = 4 * TEXT_LIMIT
+"""Of a body that is text: no charset takes more for the characters that are shown."""
+_LONGEST_CHARACTER = 8
+"""Bytes of one character, with what shifts to its set."""
+
 _BYTE_ORDER_MARK = codecs.BOM_UTF8
 _PYTHON_ONLY = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7"})
 """Codecs that no media type means: they yield half surrogate pairs, warn, or take quadratic time."""
@@ -123,7 +128,9 @@ def shape(answer: RawAnswer) -> ToolResult:
     if kind.startswith(("image/", "audio/")) and answer.body and kind != "image/svg+xml":
         return _binary(answer)
     if _is_json(kind) or not kind:
-        structured = _parse(answer.body)
+        structured = MISSING
+        if len(answer.body) <= TEXT_LIMIT or _is_shown_whole(answer.body):
+            structured = _parse(answer.body)
         if structured is not MISSING:
             return _text(answer, structured)
     text = _decode(answer)
@@ -146,13 +153,24 @@ def _parse(body: bytes) -> Any:
     return value
 
 
+def _is_shown_whole(body: bytes) -> bool:
+    """Of more bytes than TEXT_LIMIT. False: as text it will be cut, and parsing it, which may take a second, would be
+    for nothing."""
+    if len(body) > _READ_BYTES:
+        return False
+    return len(body.decode("utf-8", "replace").removeprefix("\ufeff")) <= TEXT_LIMIT
+
+
 def _decode(answer: RawAnswer) -> str | None:
-    """The body as text by its own charset, else as UTF-8; None when it is no text."""
-    for charset in dict.fromkeys((answer.charset, "utf-8")):
+    """The body as text by its own charset, else as UTF-8; None when it is no text. JSON is UTF-8, whatever else it says
+    of itself (RFC 8259 section 8.1). Of a long body only so much is decoded as can be shown: some codecs are slow."""
+    body = answer.body[:_READ_BYTES]
+    charsets = ("utf-8", answer.charset) if _is_json(answer.media_type) else (answer.charset, "utf-8")
+    for charset in dict.fromkeys(charsets):
         try:
             if codecs.lookup(charset).name.replace("_", "-") in _PYTHON_ONLY:
                 continue
-            text = answer.body.decode(charset)
+            text = _decode_start(body, charset, is_whole=len(body) == len(answer.body))
         except (ValueError, LookupError):
             continue
         if "\x00" not in text:
@@ -160,10 +178,23 @@ def _decode(answer: RawAnswer) -> str | None:
     return None
 
 
+def _decode_start(body: bytes, charset: str, *, is_whole: bool) -> str:
+    """Raises UnicodeDecodeError, but not for a character that was cut in two at the end."""
+    try:
+        return body.decode(charset)
+    except UnicodeDecodeError as broken:
+        if is_whole or broken.start < len(body) - _LONGEST_CHARACTER:
+            raise
+        return body[: broken.start].decode(charset)
+
+
 def _text(answer: RawAnswer, structured: Any, text: str | None = None) -> ToolResult:
     if text is None:
         text = answer.body.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
-    if len(text) > TEXT_LIMIT:
+    if len(answer.body) > _READ_BYTES:
+        size = f"{len(answer.body)} bytes, {min(len(text), TEXT_LIMIT)} characters shown"
+        text, structured = f"{text[:TEXT_LIMIT]}\n[truncated: {size}]", MISSING
+    elif len(text) > TEXT_LIMIT:
         text = f"{text[:TEXT_LIMIT]}\n[truncated: {len(text)} characters, {TEXT_LIMIT} shown]"
         structured = MISSING
     if answer.is_error:

@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     base_domain: str = "gostoa.dev"
-    """Host names below it are served."""
+    """Host names below it are served, unless `public_url` is set."""
     environment: Literal["dev", "staging", "prod"] = "dev"
     """`prod` refuses everything that is meant for development."""
     debug: bool = False
@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = Field(default=8080, ge=0, le=65535)
+    max_connections: int = Field(default=8192, ge=1)
+    """Connections that one worker has open at the same time; fewer where the process may not open so many files."""
+    max_connections_per_address: int = Field(default=4096, ge=1)
+    """Of them, those from one address, unless it is one of `trusted_proxies`."""
     public_url: str = ""
     """URL that clients reach the gateway by, without a path; empty: http://HOST:PORT."""
     allowed_hosts: CommaSeparated = ()
@@ -142,6 +146,13 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        if value and not _is_web_url(value):
+            raise ValueError("write it as https://HOST or https://HOST:PORT")
+        return value
+
     @field_validator("state_secret")
     @classmethod
     def _is_long(cls, value: SecretStr | None) -> SecretStr | None:
@@ -226,8 +237,19 @@ class Settings(BaseSettings):
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Host names to serve."""
+        """Host names to serve: where PUBLIC_URL names the gateway, that name and ALLOWED_HOSTS only."""
+        if self.public_url:
+            host = urlsplit(self.public_url).hostname or ""
+            return (f"[{host}]" if ":" in host else host, *self.allowed_hosts)
         return (*LOOPBACK_HOSTS, f".{self.base_domain}", *self.allowed_hosts)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Web origins that may call, PUBLIC_URL's own among them."""
+        if not self.public_url:
+            return self.cors_origins
+        parts = urlsplit(self.public_url)
+        return (f"{parts.scheme}://{parts.netloc}".lower(), *self.cors_origins)
 
     @property
     def audiences(self) -> frozenset[str]:
@@ -263,6 +285,14 @@ def _is_world_writable(folder: Path) -> bool:
 
 def _limits(written: dict[str, RateLimitManifest]) -> dict[str, RateLimit]:
     return {name: limit.to_domain() for name, limit in written.items()}
+
+
+def _is_web_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:  # of a port that is none
+        return False
 
 
 def _is_redis_url(text: str) -> bool:

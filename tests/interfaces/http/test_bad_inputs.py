@@ -13,8 +13,8 @@ from tests.interfaces.doors import DESTROY, READ, SECRET, Answer, modern, send
 from tests.interfaces.served import Served, manifest, serving
 
 from stoa.infrastructure.oidc import DevIssuer
+from stoa.interfaces.bodies import BODY_LIMIT
 from stoa.interfaces.bootstrap import DEV_ISSUER
-from stoa.interfaces.mcp.streamable_http import BODY_LIMIT
 from stoa.interfaces.settings import Settings
 
 

@@ -11,7 +11,7 @@ from tests.interfaces.doors import METADATA_URL, SECRET, URL, World, new_world
 
 from stoa.domain.metering import Status
 from stoa.domain.rate_limit import RateLimit
-from stoa.interfaces.mcp.streamable_http import BODY_LIMIT
+from stoa.interfaces.bodies import BODY_LIMIT
 
 
 async def _names(world: World, query: str = "", **rest: Any) -> list[str]:

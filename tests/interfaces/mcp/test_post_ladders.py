@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.interfaces.doors import LEGACY, MODERN, World, envelope, modern
 
-from stoa.interfaces.mcp.streamable_http import BODY_LIMIT
+from stoa.interfaces.bodies import BODY_LIMIT
 
 _ABSENT = object()
 

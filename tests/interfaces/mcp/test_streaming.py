@@ -189,6 +189,9 @@ async def test_a_cancelled_notification_does_not_reach_another_callers_request()
 
 
 class _Broken:
+    def __init__(self, engine: Any) -> None:
+        self.admit = engine.admit
+
     def refuse_stranger(self, *_: Any) -> None:
         pass
 
@@ -197,6 +200,6 @@ class _Broken:
 
 
 async def test_a_defect_of_the_engine_leaks_nothing(world: World) -> None:
-    world.mcp._engine = _Broken()  # type: ignore[assignment]
+    world.mcp._engine = _Broken(world.mcp._engine)  # type: ignore[assignment]
     answer = await world.modern("tools/list")
     assert (answer.status, answer.json()["error"]) == (500, {"code": -32603, "message": "Internal error"})

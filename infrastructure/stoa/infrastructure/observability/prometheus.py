@@ -5,7 +5,7 @@ Labels are the door and the status only, of questions to clients the kind and th
 tool and tenant names stay out of it; they are in the metering events, where access is governed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -103,6 +103,10 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, BudgetWatcher):
         """For a gateway whose replicas count limits together; to be called once."""
         return LimitMetrics(self._own)
 
+    def edge(self, reasons: Iterable[str]) -> "EdgeMetrics":
+        """For what the HTTP server itself refuses; to be called once."""
+        return EdgeMetrics(self._own, reasons)
+
     def exposition(self) -> bytes:
         """The text format, version 0.0.4."""
         return generate_latest(self._registry)
@@ -122,6 +126,22 @@ class RelayCollector(Collector):
         yield CounterMetricFamily("stoa_relay_events", "Metering events forwarded", value=status.relayed)
         yield CounterMetricFamily("stoa_relay_rejected", "Metering events that were rejected", value=status.rejected)
         yield CounterMetricFamily("stoa_relay_failures", "Failed attempts to forward", value=status.failures)
+
+
+class EdgeMetrics:
+    """Connections and requests that no door ever saw, because the HTTP server refused or closed them."""
+
+    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
+        refusals = Counter(
+            "stoa_http_refusals",
+            "Connections and requests that the HTTP server refused or closed",
+            ("reason",),
+            registry=registry,
+        )
+        self._counters = {reason: refusals.labels(reason) for reason in reasons}
+
+    def told(self, reason: str) -> None:
+        self._counters[reason].inc()
 
 
 class LimitMetrics:

@@ -1,8 +1,10 @@
 """Providers of the doors: the MCP engine and the HTTP application."""
 
+import ctypes
 import gc
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from dishka import AsyncContainer, Provider
 from dishka import Scope as Lifetime
@@ -14,9 +16,13 @@ from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.ports.clock import Clock
 from stoa.application.summarise_usage import SummariseUsage
 from stoa.application.supervisor import Supervisor
+from stoa.domain.errors import NotAuthenticated
+from stoa.domain.identity import Principal
+from stoa.domain.invocation import Credential
 from stoa.infrastructure.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.mark_files import FileOneTimeMarks
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
+from stoa.interfaces.bodies import Bodies
 from stoa.interfaces.bootstrap.parts import (
     Identity,
     Limiting,
@@ -31,7 +37,8 @@ from stoa.interfaces.bootstrap.parts import (
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.addresses import Addresses
 from stoa.interfaces.http.app import Lifespan, build_app
-from stoa.interfaces.http.guard import Guard
+from stoa.interfaces.http.connections import REASONS, STATE_KEY, Bounds, Connections
+from stoa.interfaces.http.guard import Guard, Scope
 from stoa.interfaces.http.metadata import metadata_blueprint
 from stoa.interfaces.http.operations import operations_blueprint
 from stoa.interfaces.http.rest import rest_blueprint
@@ -42,6 +49,9 @@ from stoa.interfaces.mcp.streamable_http import StreamableHttp
 from stoa.interfaces.mcp.streams import Streams
 from stoa.interfaces.mcp.views import view_of
 from stoa.interfaces.settings import Settings
+
+_M_MMAP_THRESHOLD = -3
+"""As glibc's malloc.h numbers it."""
 
 
 class Doors(Provider):
@@ -130,6 +140,7 @@ class Doors(Provider):
             if sessions is not None:
                 await sessions.open()
             _quieten_collector()
+            _return_large_blocks()
             supervisor.start({"catalogue": gateway.catalogue.watch})
             for part in beside:
                 supervisor.start(part.background)
@@ -140,12 +151,22 @@ class Doors(Provider):
                 await sessions.close()
             await container.close()
 
+        addresses = Addresses.parse(settings.trusted_proxies)
+
+        async def authenticate(scope: Scope, credential: Credential) -> Principal:
+            if gateway.strangers.wait_us(addresses.of(scope), credential):
+                raise NotAuthenticated("Too many requests without a valid token")  # the door says it in its own words
+            return await gateway.admission.authenticate(credential)
+
+        bodies = Bodies()
+        bounds = Bounds(
+            connections=settings.max_connections, connections_per_address=settings.max_connections_per_address
+        )
         is_open = settings.identity == "none"
         probes = [gateway.catalogue, supervisor, *(probe for part in beside for probe in part.probes)]
-        addresses = Addresses.parse(settings.trusted_proxies)
         view = view_of(profile=settings.mcp_profile)
         return build_app(
-            mcp=StreamableHttp(engine, view=view, address_of=addresses.of),
+            mcp=StreamableHttp(engine, view=view, bodies=bodies, address_of=addresses.of),
             blueprints=[
                 operations_blueprint(
                     probes, prometheus.exposition, version, gateway.admission, gateway.strangers, addresses.of
@@ -155,7 +176,10 @@ class Doors(Provider):
             ],
             lifespan=Lifespan(start, stop),
             hosts=settings.hosts,
-            origins=settings.cors_origins,
+            origins=settings.origins,
+            authenticate=authenticate,
+            bodies=bodies,
+            state={STATE_KEY: Connections(bounds, prometheus.edge(REASONS).told, is_proxy=addresses.is_proxy)},
         )
 
 
@@ -165,3 +189,10 @@ def _quieten_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
+
+
+def _return_large_blocks() -> None:
+    """Blocks of a megabyte go back to the system when they are freed. After the first large answer glibc would keep
+    them: 120 of them left 240 MB behind for good."""
+    with suppress(AttributeError, OSError, TypeError):  # another C library, or none to be found
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1024 * 1024)

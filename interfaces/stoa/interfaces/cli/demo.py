@@ -31,6 +31,7 @@ from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, console, developm
 from stoa.interfaces.demo.catalogue_files import write_catalogue
 from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
 from stoa.interfaces.http.guard import AsgiApp, Guard
+from stoa.interfaces.http.protocol import GatewayProtocol
 from stoa.interfaces.mcp.envelope import CAPABILITIES_KEY, VERSION_KEY
 from stoa.interfaces.mcp.revisions import NEWEST
 from stoa.interfaces.settings import Settings
@@ -102,6 +103,8 @@ class _Server(uvicorn.Server):
 async def _serving(app: AsgiApp, listener: socket.socket) -> AsyncGenerator[_Server]:
     config = uvicorn.Config(
         app,
+        http=GatewayProtocol,
+        ws="none",
         lifespan="on",
         interface="asgi3",
         proxy_headers=False,

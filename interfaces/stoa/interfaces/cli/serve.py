@@ -13,6 +13,7 @@ from uvicorn.supervisors import Multiprocess
 
 from stoa.interfaces.bootstrap import catalogue_sources, start_logging
 from stoa.interfaces.cli.common import NO_CATALOGUE, complain, listen
+from stoa.interfaces.http.protocol import GatewayProtocol
 from stoa.interfaces.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -52,7 +53,8 @@ def serve(*, catalogue: list[str] | None = None, port: int | None = None, worker
         port=settings.port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=GatewayProtocol,
+        ws="none",
         lifespan="on",
         interface="asgi3",
         proxy_headers=False,

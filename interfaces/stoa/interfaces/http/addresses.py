@@ -38,7 +38,7 @@ class Addresses:
         if not client:
             return None
         peer = _counted_as(client[0])
-        if not self._proxies or not self._is_proxy(client[0]):
+        if not self._proxies or not self.is_proxy(client[0]):
             return peer
         return self._forwarded(scope["headers"]) or peer
 
@@ -51,11 +51,12 @@ class Addresses:
             if _parse(text) is None:
                 break
             nearest = _counted_as(text)
-            if not self._is_proxy(text):
+            if not self.is_proxy(text):
                 break
         return nearest
 
-    def _is_proxy(self, text: str) -> bool:
+    def is_proxy(self, text: str) -> bool:
+        """Does this address belong to a trusted proxy?"""
         address = _parse(text)
         return address is not None and any(address in network for network in self._proxies)
 

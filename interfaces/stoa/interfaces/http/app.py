@@ -1,15 +1,18 @@
 """The HTTP application: Quart for everything but `/mcp`, which goes to its ASGI callable with no framework between."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 from urllib.parse import quote
 
 import pydantic_core
 from quart import Blueprint, Quart, Response
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
+from stoa.interfaces.bodies import BODY_LIMIT, Bodies
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
-from stoa.interfaces.mcp.streamable_http import BODY_LIMIT
+from stoa.interfaces.http.rest_bodies import Authenticate, RestBodies
 
 _QUERY = "".join(map(chr, range(0x21, 0x7F)))
 """What is left as it is when a query is mended: everything that a URL can carry."""
@@ -24,9 +27,18 @@ class Lifespan:
 
 
 def build_app(
-    *, mcp: AsgiApp, blueprints: Sequence[Blueprint], lifespan: Lifespan, hosts: Sequence[str], origins: Sequence[str]
+    *,
+    mcp: AsgiApp,
+    blueprints: Sequence[Blueprint],
+    lifespan: Lifespan,
+    hosts: Sequence[str],
+    origins: Sequence[str],
+    authenticate: Authenticate,
+    bodies: Bodies | None = None,
+    state: Mapping[str, Any] = MappingProxyType({}),
 ) -> Guard:
-    """The whole door as one ASGI application."""
+    """The whole door as one ASGI application. `authenticate` vouches for callers before their bodies are read, within
+    `bodies`. `state` is put into the server's own state when it starts."""
     quart = Quart(__name__, static_folder=None)
     quart.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     quart.register_error_handler(HTTPException, _problem)
@@ -35,6 +47,8 @@ def build_app(
     quart.before_serving(lifespan.start)
     quart.after_serving(lifespan.stop)
 
+    rest = RestBodies(quart.asgi_app, authenticate, bodies or Bodies())  # type: ignore[arg-type]  # hypercorn's names for the same shapes
+
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/mcp":
             await mcp(scope, receive, send)
@@ -42,7 +56,9 @@ def build_app(
             if scope["type"] == "http" and not scope["query_string"].isascii():
                 # No URL has such bytes (RFC 3986), and quart fails on them before any of our handlers is asked.
                 scope = {**scope, "query_string": quote(scope["query_string"], safe=_QUERY).encode()}
-            await quart.asgi_app(scope, receive, send)  # type: ignore[arg-type]  # hypercorn's names for the same shapes
+            if scope["type"] == "lifespan":
+                scope.setdefault("state", {}).update(state)
+            await rest(scope, receive, send)
 
     return Guard(route, hosts=hosts, origins=origins)
 
@@ -50,5 +66,6 @@ def build_app(
 async def _problem(error: HTTPException) -> Response:
     """What the framework refuses, and defects of ours, in the shape of every other error: never its HTML pages."""
     headers = {"Allow": ", ".join(sorted(error.valid_methods or ()))} if isinstance(error, MethodNotAllowed) else {}
-    body = {"error": error.name.lower().replace(" ", "_"), "message": error.name}
+    message = error.description if isinstance(error, RequestEntityTooLarge) and error.description else error.name
+    body = {"error": error.name.lower().replace(" ", "_"), "message": message}
     return Response(pydantic_core.to_json(body), error.code, headers, content_type="application/json")

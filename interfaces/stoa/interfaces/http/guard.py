@@ -26,13 +26,14 @@ class Guard:
     """Wraps an ASGI application.
 
     `hosts`: names without port that the gateway is reached by; a leading dot allows every subdomain, `*` any name.
-    `origins`: web origins that may call it; loopback origins may when the gateway itself is on loopback.
+    `origins`: web origins that may call it; those on loopback may too when the gateway is served there by every name.
     """
 
     def __init__(self, app: AsgiApp, *, hosts: Sequence[str], origins: Sequence[str]) -> None:
         self._app = app
         self._hosts = tuple(host.lower() for host in hosts)
         self._origins = frozenset(origins)
+        self._is_local = frozenset(LOOPBACK_HOSTS) <= frozenset(self._hosts)
         self._is_host_known: dict[bytes, bool] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +80,7 @@ class Guard:
         if text in self._origins:
             return True
         scheme, _, rest = text.partition("://")
-        return scheme in {"http", "https"} and _without_port(rest) in LOOPBACK_HOSTS and "localhost" in self._hosts
+        return scheme in {"http", "https"} and _without_port(rest) in LOOPBACK_HOSTS and self._is_local
 
     async def _preflight(self, scope: Scope, origin: bytes, send: Send) -> None:
         requested = next((v for n, v in scope["headers"] if n == b"access-control-request-headers"), b"").decode(

@@ -1,14 +1,14 @@
 """What every REST route needs: reading the request, writing the answer or the refusal."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pydantic_core
 from quart import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from stoa.application.gateway import Gateway
-from stoa.domain.errors import InvalidArguments, NotAuthenticated, QuotaExceeded, StoaError, Violation
+from stoa.domain.errors import BodyTooLarge, InvalidArguments, NotAuthenticated, QuotaExceeded, StoaError, Violation
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import Credential, Invocation, Outcome
 from stoa.domain.json_value import JsonObject, is_object
@@ -18,6 +18,8 @@ from stoa.domain.rate_limit import LimitVerdict
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.errors import retry_after_seconds, wire_error
 from stoa.interfaces.http.rate_limit_headers import limit_headers
+from stoa.interfaces.http.rest_bodies import REFUSED_KEY
+from stoa.interfaces.json_text import PacedParser, TooManyValues
 from stoa.interfaces.mcp.streamable_http import credential_of, tenant_of
 
 _UNUSABLE = InvalidArguments([Violation("", 'a JSON object; write the body as {"arguments": {...}}')])
@@ -76,17 +78,27 @@ def facts_of(outcome: Outcome) -> JsonObject:
     }
 
 
+_json = PacedParser()
+
+
 async def body_arguments() -> tuple[Any, RequestEntityTooLarge | InvalidArguments | None]:
     """What the body says; a body that says nothing usable becomes a value that the pipeline refuses and meters, and
     what is to be said of it."""
+    refused = cast("dict[str, Any]", request.scope).get(REFUSED_KEY)
+    if isinstance(refused, BodyTooLarge):
+        return None, RequestEntityTooLarge(refused.message)
+    if isinstance(refused, StoaError):
+        raise refused
     try:
-        body = await request.get_data()
+        body = cast("bytes", await request.get_data())
     except RequestEntityTooLarge as oversize:
         return None, oversize
     if not body:
         return {}, None
     try:
-        content = pydantic_core.from_json(body, allow_inf_nan=False)
+        content = await _json.parse(body)
+    except TooManyValues as refused:
+        return None, RequestEntityTooLarge(f"{refused}")
     except ValueError:
         return None, _UNUSABLE
     return (content.get("arguments", {}), None) if is_object(content) else (None, _UNUSABLE)

@@ -31,8 +31,10 @@ from stoa.domain.invocation import Credential
 from stoa.domain.json_value import as_object, is_array
 from stoa.domain.operation import Kind
 from stoa.domain.session import Session
+from stoa.interfaces.bodies import Admission
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.errors import retry_after_seconds, wire_error
+from stoa.interfaces.json_text import LARGE_BYTES, PacedParser
 from stoa.interfaces.mcp import asking, envelope, messages, param_headers
 from stoa.interfaces.mcp.channel import HEARTBEAT_SECONDS, Channels
 from stoa.interfaces.mcp.completion import Completions
@@ -126,6 +128,7 @@ class McpEngine:
         clock = clock or SystemClock()
         self._clock = clock
         self._sessions = sessions
+        self._json = PacedParser()
         lifecycle = Lifecycle(version, gateway, sessions)
         states = states or RequestStates(os.urandom(32), clock, resource.url)
         channels = Channels(states, sessions, clock, heartbeat_seconds)
@@ -204,23 +207,46 @@ class McpEngine:
             return self._refusal(refusal, None)
         return None
 
+    async def admit(self, credential: Credential) -> Admission:
+        """Who the caller is, or the refusal, by its headers alone: for a transport to ask before it reads a body."""
+        try:
+            return await self._gateway.admission.authenticate(credential)
+        except StoaError as refusal:
+            return refusal
+        except Exception:  # noqa: BLE001  # last line of defence: a defect of ours must not leak to the client
+            _log.exception("authentication failed unexpectedly")
+            return StoaError("Internal error")
+
+    def refused(self, refusal: StoaError) -> Reply:
+        """The reply for a request that a transport refuses to an authenticated caller."""
+        return self._refusal(refusal, None)
+
     def answer(self, exchange: Exchange) -> Awaitable[Reply]:
         value: Any = None
         if exchange.rejection is None:
+            if len(exchange.body) > LARGE_BYTES:
+                return self._answer_large(exchange)
             try:
                 value = messages.parse(exchange.body)
             except Fault as fault:
                 exchange.rejection = _fault(fault, fault.http_status)
         return self.answer_parsed(exchange, value)
 
+    async def _answer_large(self, exchange: Exchange) -> Reply:
+        value: Any = None
+        try:
+            value = await messages.parse_paced(exchange.body, self._json)
+        except Fault as fault:
+            exchange.rejection = _fault(fault, fault.http_status)
+        return await self.answer_parsed(exchange, value)
+
     async def answer_parsed(self, exchange: Exchange, value: Any) -> Reply:
         """As `answer`, for a transport that has to look into the message itself."""
-        try:
-            caller = await self._gateway.admission.authenticate(exchange.credential)
-        except StoaError as refusal:
+        caller = exchange.caller or await self.admit(exchange.credential)
+        if isinstance(caller, StoaError):
             calls, name = _asked(value)
-            self._gateway.strangers.refused(exchange.address, "mcp", refusal, calls, name)
-            return self._refusal(refusal, None, messages.id_of(value))
+            self._gateway.strangers.refused(exchange.address, "mcp", caller, calls, name)
+            return self._refusal(caller, None, messages.id_of(value))
         if exchange.rejection is not None:
             return exchange.rejection
         if envelope.is_stateless(exchange.version, value):

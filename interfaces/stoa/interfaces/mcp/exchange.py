@@ -7,6 +7,7 @@ from typing import Protocol
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential
 from stoa.domain.session import Session
+from stoa.interfaces.bodies import Admission
 from stoa.interfaces.mcp.feeds import Feed
 from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.messages import Request
@@ -71,6 +72,8 @@ class Exchange:
 
     body: bytes
     credential: Credential
+    caller: Admission | None = None
+    """Where the transport authenticated already: who this is, or why it is refused."""
     headers: Headers | None = None
     """What HTTP says of the message; None: the transport has none, and there is nothing to hold the message against."""
     version: str | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import pydantic_core
 
 from stoa.domain.json_value import JsonObject, is_object
+from stoa.interfaces.json_text import LARGE_BYTES, PacedParser, TooManyValues, parse_json
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -67,9 +68,23 @@ Message = Request | Notification | Response
 def parse(body: bytes) -> Any:
     """The JSON value of a body. Raises Fault."""
     try:
-        return pydantic_core.from_json(body, allow_inf_nan=False)
+        return parse_json(body) if len(body) > LARGE_BYTES else pydantic_core.from_json(body, allow_inf_nan=False)
     except ValueError as caught:
-        raise Fault(PARSE_ERROR, f"The body is not JSON: {caught}") from caught
+        raise _not_parsed(caught) from caught
+
+
+async def parse_paced(body: bytes, parser: PacedParser) -> Any:
+    """As `parse`, for a body of more than LARGE_BYTES, with other work between them. Raises Fault."""
+    try:
+        return await parser.parse(body)
+    except ValueError as caught:
+        raise _not_parsed(caught) from caught
+
+
+def _not_parsed(caught: ValueError) -> Fault:
+    if isinstance(caught, TooManyValues):
+        return Fault(INVALID_REQUEST, f"The body is too large: {caught}", http_status=413)
+    return Fault(PARSE_ERROR, f"The body is not JSON: {caught}")
 
 
 def id_of(value: Any) -> RequestId | None:

@@ -11,9 +11,19 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
-from stoa.domain.errors import InvalidInput
+from stoa.domain.errors import BodyTooLarge, InvalidInput, StoaError
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Credential
+from stoa.interfaces.bodies import (
+    CALLER_KEY,
+    Bodies,
+    BodyIncomplete,
+    Share,
+    as_length,
+    closing,
+    declared_length,
+    read_small,
+)
 from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.engine import McpEngine
 from stoa.interfaces.mcp.exchange import EVERYTHING, JSON, Exchange, Reply, ResponseStream, View
@@ -30,7 +40,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-BODY_LIMIT = 4 * 1024 * 1024
 SESSION_HEADER = b"mcp-session-id"
 RETRY_MS = 1000
 _ATTEND_AFTER_SECONDS = 0.05
@@ -44,7 +53,7 @@ _SSE_HEADERS = (
 class StreamableHttp:
     """`late_seconds`: an answer that takes longer is streamed, with a comment as often to keep the connection open.
     `view`: what is shown where the URL does not say. `address_of`: what a client's requests are counted under while
-    nobody vouches for it; None: they are not limited."""
+    nobody vouches for it; None: they are not limited. `bodies`: what may be held of requests."""
 
     def __init__(
         self,
@@ -53,9 +62,11 @@ class StreamableHttp:
         late_seconds: float = 15.0,
         view: View = EVERYTHING,
         address_of: Callable[[Scope], str | None] = lambda _: None,
+        bodies: Bodies | None = None,
     ) -> None:
         self._engine = engine
         self._address_of = address_of
+        self._bodies = bodies or Bodies()
         self._late_seconds = late_seconds
         self._view = view
 
@@ -64,47 +75,81 @@ class StreamableHttp:
         address, credential = self._address_of(scope), credential_of(headers.get(b"authorization"))
         refusal = self._engine.refuse_stranger(address, credential)
         if refusal is not None:
-            await _send(send, refusal)
+            await _send(closing(send) if scope["method"] == "POST" else send, refusal)
             return
         if scope["method"] != "POST":
             await self._without_body(scope, headers, address, credential, receive, send)
             return
-        takes_json, takes_events = _accepted(headers.get(b"accept"))
-        body, rejection = await _read(headers, receive)
-        if rejection is None and not (takes_json or takes_events):
-            rejection = _reject(406, "Accept application/json or text/event-stream")
-        tenant, view = None, self._view
-        if scope["query_string"]:
-            try:
-                tenant, view = read_query(scope["query_string"], view)
-            except InvalidInput as wrong:
-                rejection = rejection or _reject(400, wrong.message)
-        version = headers.get(b"mcp-protocol-version")
+        caller = await self._engine.admit(credential)
         exchange = Exchange(
             headers=headers,
-            version=version,
+            version=headers.get(b"mcp-protocol-version"),
             session_id=headers.get(SESSION_HEADER),
-            view=view,
-            body=body,
-            rejection=rejection,
+            body=b"",
             credential=credential,
+            caller=caller,
             address=address,
-            tenant=tenant,
             consumer=headers.get(b"x-consumer-id") or "unknown",
             request_id=headers.get(b"x-request-id"),
         )
+        share: Share | None = None
+        try:
+            if isinstance(caller, StoaError):
+                # Of a stranger's body no more is read than what is counted of it in the record of its refusal.
+                small = await read_small(declared_length(scope["headers"]), receive)
+                exchange.body, is_read = small or b"", small is not None
+            else:
+                scope[CALLER_KEY] = (caller.tenant, caller.authorization_key)
+                share = Share(self._bodies, caller)
+                is_read = await self._read(exchange, share, receive)
+            answer = self._prepare(exchange, scope["query_string"], receive, send if is_read else closing(send))
+            feed = await answer.deliver(self._engine.answer(exchange))
+            if feed is not None:
+                await _stream(feed, self._late_seconds, receive, send)
+        except BodyIncomplete:
+            return
+        finally:
+            if share is not None and share.size:
+                share.release()
+
+    async def _read(self, exchange: Exchange, share: Share, receive: Receive) -> bool:
+        """Read the body, or find out why not; false: some of it was not read. Raises BodyIncomplete."""
+        headers = exchange.headers or Headers(())
+        length = headers.get(b"content-length")
+        try:
+            exchange.body = await share.read(None if length is None else as_length(length), receive)
+        except BodyTooLarge as refusal:
+            exchange.rejection = _reject(413, refusal.message)
+            return False
+        except StoaError as refusal:
+            exchange.rejection = self._engine.refused(refusal)
+            return False
+        media_type = (headers.get(b"content-type") or "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            exchange.rejection = _reject(415, "Content-Type must be application/json")
+        return True
+
+    def _prepare(self, exchange: Exchange, query: bytes, receive: Receive, send: Send) -> "_Answer":
+        headers = exchange.headers or Headers(())
+        takes_json, takes_events = _accepted(headers.get(b"accept"))
+        if exchange.rejection is None and not (takes_json or takes_events):
+            exchange.rejection = _reject(406, "Accept application/json or text/event-stream")
+        exchange.view = self._view
+        if query:
+            try:
+                exchange.tenant, exchange.view = read_query(query, self._view)
+            except InvalidInput as wrong:
+                exchange.rejection = exchange.rejection or _reject(400, wrong.message)
         answer = _Answer(
             send,
             # In the stateless era a closed connection cancels the call; in the handshake era it must not.
-            receive if version is not None and version not in LEGACY else None,
+            receive if exchange.version is not None and exchange.version not in LEGACY else None,
             self._late_seconds if takes_events else None,
             is_stream=not takes_json,
         )
         if takes_events:
             exchange.stream = answer
-        feed = await answer.deliver(self._engine.answer(exchange))
-        if feed is not None:
-            await _stream(feed, self._late_seconds, receive, send)
+        return answer
 
     async def _without_body(
         self,
@@ -307,32 +352,6 @@ def _accepted(accept: str | None) -> tuple[bool, bool]:
         "application/json" in types or "application/*" in types,
         "text/event-stream" in types or "text/*" in types,
     )
-
-
-async def _read(headers: Headers, receive: Receive) -> tuple[bytes, Reply | None]:
-    """The body, or the reply that refuses it."""
-    media_type = (headers.get(b"content-type") or "").partition(";")[0].strip().lower()
-    declared = headers.get(b"content-length")
-    if declared is not None and declared.isdecimal() and (len(declared) > 10 or int(declared) > BODY_LIMIT):
-        return b"", _too_large()
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        chunks, size = [body], len(body)
-        while message.get("more_body") and size <= BODY_LIMIT:
-            message = await receive()
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-        body = b"".join(chunks)
-    if len(body) > BODY_LIMIT:
-        return b"", _too_large()
-    if media_type != "application/json":
-        return b"", _reject(415, "Content-Type must be application/json")
-    return body, None
-
-
-def _too_large() -> Reply:
-    return _reject(413, f"The body is larger than {BODY_LIMIT} bytes")
 
 
 def _reject(status: int, message: str) -> Reply:
