@@ -14,4 +14,10 @@ _VARYING = frozenset({"elicitation_id", "include_context"})
 def fingerprint(question: InputRequest) -> str:
     """SHA-256, in hexadecimal, of everything that the client is asked."""
     told = {name: value for name, value in asdict(question).items() if name not in _VARYING}
-    return hashlib.sha256(pydantic_core.to_json([type(question).__name__, told])).hexdigest()
+    text = pydantic_core.to_json([type(question).__name__, told], fallback=_absent)
+    return hashlib.sha256(text).hexdigest()
+
+
+def _absent(_: object) -> str:
+    """MISSING, the only value in a question that is no JSON."""
+    return "absent"
