@@ -244,3 +244,16 @@ async def test_a_real_server_is_asked_under_its_own_name():
 
     assert seen[0].startswith("GET /a?b=c HTTP/1.1\r\n")
     assert f"host: specs.test:{port}\r\n" in seen[0].lower()
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+@pytest.mark.parametrize("secret", ["?key=S3CRET", "?a=1&token=S3CRET#part", "#S3CRET"])
+async def test_the_query_of_a_location_is_sent_and_shown_nowhere(status: int, secret: str) -> None:
+    server = Server(lambda _: httpx.Response(status, text="openapi: 3.1.0"))
+    try:
+        shown = (await server.source().fetch(f"https://specs.test/a{secret}")).location
+    except StoaError as refused:
+        shown = refused.message
+    assert "https://specs.test/a" in shown
+    assert "S3CRET" not in shown
+    assert ("S3CRET" in str(server.requests[0].url)) == ("S3CRET" in secret)

@@ -5,6 +5,7 @@ that changes its mind in between gains nothing. Redirects stay on the host; size
 """
 
 import asyncio
+import re
 import ssl
 from functools import cached_property
 
@@ -47,6 +48,7 @@ class HttpSpecSource(SpecSource):
 
     async def fetch(self, location: str, *, root: str = "") -> SpecDocument:  # noqa: ARG002  # no files here
         url = _parsed(location)
+        location = _without_query(location)  # from here on it only names the document, to people too
         try:
             async with asyncio.timeout(self._timeout_seconds), self._client() as client:
                 addresses = await checked_addresses(url.host, location, resolve=self._resolve, rules=self._rules)
@@ -124,8 +126,13 @@ def _parsed(location: str) -> httpx.URL:
     if url.userinfo:
         raise InvalidInput(f"https://...@{url.host}: a URL with a user or password is not fetched; remove them")
     if url.scheme not in {"http", "https"} or not url.host:
-        raise InvalidInput(f"{location}: only http and https URLs with a host can be fetched")
+        raise InvalidInput(f"{_without_query(location)}: only http and https URLs with a host can be fetched")
     return url
+
+
+def _without_query(location: str) -> str:
+    """A query may hold a key."""
+    return re.split(r"[?#]", location, maxsplit=1)[0]
 
 
 def _port(url: httpx.URL) -> int:
