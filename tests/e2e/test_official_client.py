@@ -222,4 +222,4 @@ async def test_prompts_are_listed_completed_and_filled(gateway: GatewayProcess, 
             with pytest.raises(MCPError) as refused:
                 await client.get_prompt(name, arguments)
             assert refused.value.code == -32602
-    assert {event.tool for event in gateway.events()[-3:]} == {"prompt:invoice-a-customer", "(unknown)"}
+    assert {event.tool for event in gateway.events()} >= {"prompt:invoice-a-customer", "(unknown)"}
