@@ -184,36 +184,39 @@ class FastMcp(System):
     needs_session = True
 
     def command(self) -> Sequence[str]:
-        python = self._install()
-        self.version = self._run([python, "-c", "import fastmcp; print(fastmcp.__version__)"]).strip()
+        python = install_fastmcp()
+        self.version = _run([python, "-c", "import fastmcp; print(fastmcp.__version__)"]).strip()
         script = str(HERE / "fastmcp_server.py")
         return [python, script, str(self._write_document()), self._upstream_url, str(self.port)]
 
     def environment(self) -> Mapping[str, str]:
         return {"FASTMCP_CHECK_FOR_UPDATES": "off", "FASTMCP_SHOW_SERVER_BANNER": "false"}
 
-    def _install(self) -> str:
-        """Make .venv-bench on first use; the stamp says that it was finished with these requirements."""
-        home = REPOSITORY / ".venv-bench"
-        python, stamp = str(home / "bin" / "python"), home / ".installed"
-        wanted = "\n".join(FASTMCP_REQUIREMENTS)
-        if stamp.exists() and stamp.read_text() == wanted:
-            return python
-        print(f"installing {', '.join(FASTMCP_REQUIREMENTS)} into .venv-bench (once) ...", flush=True)
-        self._run([sys.executable, "-m", "venv", "--clear", str(home)])
-        (home / ".gitignore").write_text("*\n")
-        self._run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *FASTMCP_REQUIREMENTS])
-        stamp.write_text(wanted)
-        return python
 
-    def _run(self, command: Sequence[str]) -> str:
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise NotInstalled(f"FastMCP cannot be installed: {error}") from error
-        if done.returncode:
-            raise NotInstalled(f"FastMCP cannot be installed: {done.stderr.strip()[-400:]}")
-        return done.stdout
+def install_fastmcp() -> str:
+    """The Python of .venv-bench, made on first use; the stamp says that it was finished with these requirements.
+    Raises NotInstalled."""
+    home = REPOSITORY / ".venv-bench"
+    python, stamp = str(home / "bin" / "python"), home / ".installed"
+    wanted = "\n".join(FASTMCP_REQUIREMENTS)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return python
+    print(f"installing {', '.join(FASTMCP_REQUIREMENTS)} into .venv-bench (once) ...", flush=True)
+    _run([sys.executable, "-m", "venv", "--clear", str(home)])
+    (home / ".gitignore").write_text("*\n")
+    _run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *FASTMCP_REQUIREMENTS])
+    stamp.write_text(wanted)
+    return python
+
+
+def _run(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NotInstalled(f"FastMCP cannot be installed: {error}") from error
+    if done.returncode:
+        raise NotInstalled(f"FastMCP cannot be installed: {done.stderr.strip()[-400:]}")
+    return done.stdout
 
 
 SYSTEMS: tuple[type[System], ...] = (Bare, Gateway, FastMcp)

@@ -21,16 +21,16 @@ SECONDS = 30
 """That a client may take for one answer."""
 
 
-def install() -> None:
-    """Once for each lock file. Where there is no npm, the tests are skipped, and fail in CI."""
+def install(folder: Path = CLIENTS) -> None:
+    """What `folder` pins, once for each lock file. Where there is no npm, the tests are skipped, and fail in CI."""
     if shutil.which("npm") is None:
         reason = "npm is not installed; it brings the TypeScript clients (Debian: apt install npm)"
         pytest.fail(reason) if IS_REQUIRED else pytest.skip(reason)
-    lock, stamp = CLIENTS / "package-lock.json", _MODULES / ".stoa-installed"
+    lock, stamp = folder / "package-lock.json", folder / "node_modules" / ".stoa-installed"
     if stamp.exists() and stamp.read_bytes() == lock.read_bytes():
         return
     command = ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"]
-    subprocess.run(command, cwd=CLIENTS, check=True, timeout=INSTALL_SECONDS)
+    subprocess.run(command, cwd=folder, check=True, timeout=INSTALL_SECONDS)
     stamp.write_bytes(lock.read_bytes())
 
 

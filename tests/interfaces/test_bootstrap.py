@@ -105,11 +105,17 @@ async def test_an_anonymous_viewer_has_the_limits_of_a_viewer(tmp_path: Path) ->
         assert statuses == [200] * 10 + [429]
 
 
-async def test_a_development_token_opens_the_gateway_and_its_metadata_names_the_issuer(tmp_path: Path) -> None:
+async def test_a_development_token_opens_the_gateway_and_no_authorization_server_is_announced(tmp_path: Path) -> None:
     async with serving(tmp_path, public_url="https://gw.example", allowed_hosts=("localhost",)) as served:
-        metadata = (await served.get("/.well-known/oauth-protected-resource/mcp")).json()
-        assert metadata["resource"] == "https://gw.example/mcp"
-        assert metadata["authorization_servers"] == list(served.identity.verifier.issuers)
+        for path in ("/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource"):
+            metadata = (await served.get(path)).json()
+            assert metadata["resource"] == "https://gw.example/mcp"
+            assert "authorization_servers" not in metadata
+        challenge = (await served.get("/mcp/v1/tools")).header("www-authenticate")
+        assert challenge == 'Bearer scope="stoa:read"'
+        told = await send(served.app, "POST", "/register", body=b"{}")  # what clients without metadata try
+        assert (told.status, told.json()["error"]) == (403, "access_denied")
+        assert "stoa token" in told.json()["error_description"]
         keys = (await served.get("/dev-issuer/jwks")).json()["keys"]
         assert len(keys) == 1
         assert not {"d", "p", "q"} & set(keys[0]), "public parts only"

@@ -201,3 +201,39 @@ def test_data_dir_that_everyone_may_write_to_is_refused_outside_development(
         Settings()
     tmp_path.chmod(0o750)
     assert Settings().data_dir == tmp_path
+
+
+def test_oidc_issuer_makes_another_provider_vouch_for_callers() -> None:
+    settings = Settings(oidc_issuer="https://acme.eu.auth0.example/", environment="prod", host="0.0.0.0")
+    assert settings.identity == "oidc"
+    assert Settings(oidc_issuer="https://issuer.example", identity_provider="oidc").identity == "oidc"
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"identity_provider": "oidc"}, "OIDC_ISSUER"),
+        ({"oidc_issuer": "https://a.example", "keycloak_url": "https://b.example"}, "KEYCLOAK_URL"),
+        ({"oidc_issuer": "https://a.example", "identity_provider": "dev-issuer"}, "IDENTITY_PROVIDER=dev-issuer"),
+        ({"oidc_issuer": "https://a.example", "identity_provider": "keycloak"}, "IDENTITY_PROVIDER=keycloak"),
+        ({"oidc_issuer": "a.example"}, "OIDC_ISSUER: write it as https://"),
+        ({"oidc_issuer": "https://a.example?x=1"}, "OIDC_ISSUER: write it as https://"),
+        ({"oidc_issuer": "https://a.example:http"}, "OIDC_ISSUER: write it as https://"),
+        ({"keycloak_internal_url": "http://keycloak:8080"}, "KEYCLOAK_INTERNAL_URL needs KEYCLOAK_URL"),
+        ({"client_id_as_audience": True}, "CLIENT_ID_AS_AUDIENCE=true needs ALLOWED_AUDIENCES"),
+        ({"tenant_claim": ""}, "TENANT_CLAIM"),
+    ],
+)
+def test_identity_settings_that_contradict_are_refused_by_name(values: dict[str, object], named: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate(values)
+    assert named in describe_settings_error(caught.value)
+
+
+def test_claims_are_named_by_comma_separated_lists_and_a_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROLES_CLAIM", "https://acme.example/roles, realm_access.roles")
+    monkeypatch.setenv("ROLE_MAPPING", '{"Stoa Admins": "tenant-admin"}')
+    settings = Settings()
+    assert settings.roles_claim == ("https://acme.example/roles", "realm_access.roles")
+    assert settings.role_mapping == {"Stoa Admins": "tenant-admin"}
+    assert settings.scopes_claim == ("scope", "scp")

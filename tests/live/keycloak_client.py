@@ -5,6 +5,8 @@ import hashlib
 import html
 import os
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -97,6 +99,25 @@ class Realm:
             component = api.get(f"stoa/components/{provider}").json()
             component["config"] |= {"active": ["false"], "enabled": ["false"]}
             api.put(f"stoa/components/{provider}", json=component).raise_for_status()
+
+    @contextmanager
+    def short_lived_tokens(self, seconds: int) -> Generator[None]:
+        """Access tokens that are issued meanwhile expire after so many seconds."""
+        with self.admin() as api:
+            usual = api.get("stoa").json()["accessTokenLifespan"]
+            api.put("stoa", json={"accessTokenLifespan": seconds}).raise_for_status()
+            try:
+                yield
+            finally:
+                api.put("stoa", json={"accessTokenLifespan": usual}).raise_for_status()
+
+    def end_sessions(self, user: str) -> None:
+        """No refresh token of this user's that was issued until now can be used any longer."""
+        with self.admin() as api:
+            (found,) = api.get("stoa/users", params={"username": user, "exact": "true"}).json()
+            for consent in api.get(f"stoa/users/{found['id']}/consents").json():
+                api.delete(f"stoa/users/{found['id']}/consents/{consent['clientId']}").raise_for_status()
+            api.post(f"stoa/users/{found['id']}/logout").raise_for_status()
 
     def set_enabled(self, is_enabled: bool) -> None:
         with self.admin() as api:

@@ -76,6 +76,17 @@ async def test_a_users_token_says_who_she_is(realm, verifier, strict, user, tena
         assert role in principal.roles
 
 
+async def test_keys_and_introspection_are_reached_inside_while_the_issuer_is_the_public_one(realm, clock):
+    inside = realm.server.url.replace("127.0.0.1", "localhost")
+    secret = SecretStr(GATEWAY["client_secret"])
+    same = {"url": realm.server.url, "realm": "stoa", "audiences": AUDIENCE, "clock": clock}
+    verifier = KeycloakTokenVerifier(**same, internal_url=inside, introspection_secret=secret)
+    principal = await verifier.verify(realm.of_user("alice"))
+    assert principal.issuer == realm.server.issuer
+    assert str(verifier._remote.introspection_endpoint).startswith(inside)
+    await verifier.close()
+
+
 async def test_a_browser_login_with_pkce_yields_the_same_person(realm, verifier):
     by_code, by_password = await verifier.verify(realm.by_code("alice")), await verifier.verify(realm.of_user("alice"))
     assert by_code.authorization_key == by_password.authorization_key

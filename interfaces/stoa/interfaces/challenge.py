@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stoa.domain.errors import NotAuthenticated, NotPermitted, StoaError
-from stoa.domain.identity import SCOPE_ADMIN, SCOPE_READ, SCOPE_WRITE
+from stoa.domain.identity import SCOPE_READ, stoa_scopes
 from stoa.domain.json_value import JsonObject
 
 BASE_SCOPE = SCOPE_READ
-"""What a client should ask for first; more is asked for when a tool needs it."""
+"""The scope that a client asks for first; a refused call names those that its tool needs beyond it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +19,19 @@ class ProtectedResource:
     """The URL that clients connect to, character for character: `https://gateway.example/mcp`."""
     metadata_url: str
     authorization_servers: tuple[str, ...]
+    """Issuers that clients can get a token from. Empty: there is none, so that nothing of OAuth is announced."""
+    scope_prefix: str = ""
+    """Precedes our scopes at the authorization server; see OIDC_SCOPE_PREFIX."""
 
     def metadata(self) -> JsonObject:
-        """The RFC 9728 section 2 document."""
+        """The RFC 9728 section 2 document. `scopes_supported` is the minimal set: clients ask for all that it names
+        (MCP 2025-11-25, Authorization, "Scope Selection Strategy") and a provider refuses a scope that its user must
+        not have."""
+        servers = {"authorization_servers": list(self.authorization_servers)} if self.authorization_servers else {}
         return {
             "resource": self.url,
-            "authorization_servers": list(self.authorization_servers),
-            "scopes_supported": [SCOPE_READ, SCOPE_WRITE, SCOPE_ADMIN],
+            **servers,
+            "scopes_supported": [self._at_provider(BASE_SCOPE)],
             "bearer_methods_supported": ["header"],
             "resource_name": "STOA MCP Gateway",
         }
@@ -42,9 +48,14 @@ class ProtectedResource:
         return None
 
     def _bearer(self, error: str | None = None, description: str = "", scopes: Iterable[str] = ()) -> str:
-        parts = [f'resource_metadata="{self.metadata_url}"', f'scope="{" ".join(scopes)}"']
+        parts = [f'scope="{" ".join(map(self._at_provider, scopes))}"']
+        if self.authorization_servers:
+            parts.insert(0, f'resource_metadata="{self.metadata_url}"')
         if error is not None:
             # RFC 6750 section 3: printable ASCII without quote and backslash. A policy's reason may be anything.
             safe = "".join(c for c in description.replace('"', "'") if " " <= c <= "~" and c != "\\")
             parts = [f'error="{error}"', f'error_description="{safe}"', *parts]
         return "Bearer " + ", ".join(parts)
+
+    def _at_provider(self, scope: str) -> str:
+        return self.scope_prefix + scope if stoa_scopes([scope]) else scope

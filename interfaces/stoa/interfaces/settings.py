@@ -42,19 +42,36 @@ class Settings(BaseSettings):
     """Further host names to serve, comma-separated; a leading dot allows subdomains, `*` any name."""
     cors_origins: CommaSeparated = ()
     """Web origins that may call the gateway, comma-separated."""
-    identity_provider: Literal["keycloak", "dev-issuer", "none", ""] = ""
-    """Who vouches for callers. `none`: everybody is an anonymous viewer; for loopback only. Empty: Keycloak where
-    KEYCLOAK_URL is set or ENVIRONMENT is not dev, else the development issuer."""
+    identity_provider: Literal["keycloak", "oidc", "dev-issuer", "none", ""] = ""
+    """Who vouches for callers. `none`: everybody is an anonymous viewer; for loopback only. Empty: the provider at
+    OIDC_ISSUER where that is set, Keycloak where KEYCLOAK_URL is set or ENVIRONMENT is not dev, else the development
+    issuer."""
+    oidc_issuer: str = ""
+    """Issuer identifier of another OpenID provider than Keycloak, character for character as its tokens name it."""
+    oidc_scope_prefix: str = ""
+    """What that provider puts before `stoa:read`, `stoa:write` and `stoa:admin`, such as `api://gateway/`."""
     keycloak_url: str = ""
-    """Empty: https://auth.BASE_DOMAIN."""
+    """As clients reach it, and as it calls itself. Empty: https://auth.BASE_DOMAIN."""
+    keycloak_internal_url: str = ""
+    """As this process reaches Keycloak where that differs from `keycloak_url`."""
     keycloak_realm: str = "stoa"
     keycloak_client_id: str = "stoa-mcp-gateway"
     """The gateway's own client; its roles count beside those of the realm."""
     keycloak_client_secret: SecretStr | None = None
     token_introspection: bool = False
     """Ask Keycloak, at most once a minute for each token, whether it was revoked; needs KEYCLOAK_CLIENT_SECRET."""
-    tenant_claim: str = "tenant_id"
-    """Claim that names the caller's tenant."""
+    tenant_claim: str = Field(default="tenant_id", min_length=1)
+    """Claim that names the caller's tenant. Names of claims may be paths: `org.name` is the claim of that name, else
+    `name` in the object `org`."""
+    roles_claim: CommaSeparated = ()
+    """Claims that name the caller's roles or groups, comma-separated; empty: where Keycloak keeps them, and `roles`."""
+    role_mapping: dict[str, str] = {}
+    """Roles by the provider's names for them, as JSON; with it no other name counts."""
+    scopes_claim: CommaSeparated = ("scope", "scp")
+    """Claims with the token's scopes, comma-separated."""
+    client_id_as_audience: bool = False
+    """An access token of Amazon Cognito's, which has no `aud`, is for the client that its `client_id` names; needs
+    ALLOWED_AUDIENCES."""
     require_scopes: bool = False
     """Refuse every call whose token has no `stoa:*` scope; false: it may do what its caller's roles give."""
     opa_enabled: bool = True
@@ -139,6 +156,8 @@ class Settings(BaseSettings):
         "catalogue_path",
         "lower_access",
         "outbound_networks",
+        "roles_claim",
+        "scopes_claim",
         "trusted_proxies",
         mode="before",
     )
@@ -151,6 +170,13 @@ class Settings(BaseSettings):
     def _is_url(cls, value: str) -> str:
         if value and not _is_web_url(value):
             raise ValueError("write it as https://HOST or https://HOST:PORT")
+        return value
+
+    @field_validator("oidc_issuer", "keycloak_internal_url")
+    @classmethod
+    def _is_base_url(cls, value: str) -> str:
+        if value and (not _is_web_url(value) or not value.isprintable() or any(mark in value for mark in "?#@")):
+            raise ValueError("write it as https://HOST/PATH, without a query")
         return value
 
     @field_validator("state_secret")
@@ -180,7 +206,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _development_stays_local(self) -> "Settings":
-        if self.identity == "keycloak":
+        if self.identity in {"keycloak", "oidc"}:
             return self
         if self.environment == "prod":
             raise ValueError(f"IDENTITY_PROVIDER={self.identity} is for development and ENVIRONMENT=prod refuses it")
@@ -189,6 +215,19 @@ class Settings(BaseSettings):
                 f"HOST={self.host}: with IDENTITY_PROVIDER={self.identity} the gateway listens on loopback only; "
                 "set HOST=127.0.0.1, or KEYCLOAK_URL"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_provider_is_named(self) -> "Settings":
+        if self.identity == "oidc" and not self.oidc_issuer:
+            raise ValueError("IDENTITY_PROVIDER=oidc needs OIDC_ISSUER")
+        if self.oidc_issuer and (self.keycloak_url or self.identity != "oidc"):
+            other = "KEYCLOAK_URL" if self.keycloak_url else f"IDENTITY_PROVIDER={self.identity}"
+            raise ValueError(f"OIDC_ISSUER and {other} name two identity providers; keep one of them")
+        if self.keycloak_internal_url and not self.keycloak_url:
+            raise ValueError("KEYCLOAK_INTERNAL_URL needs KEYCLOAK_URL, as clients reach Keycloak")
+        if self.client_id_as_audience and not self.allowed_audiences:
+            raise ValueError("CLIENT_ID_AS_AUDIENCE=true needs ALLOWED_AUDIENCES with the ids of the clients to accept")
         return self
 
     @model_validator(mode="after")
@@ -208,10 +247,12 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def identity(self) -> Literal["keycloak", "dev-issuer", "none"]:
+    def identity(self) -> Literal["keycloak", "oidc", "dev-issuer", "none"]:
         """Who vouches for callers."""
         if self.identity_provider:
             return self.identity_provider
+        if self.oidc_issuer:
+            return "oidc"
         return "keycloak" if self.keycloak_url or self.environment != "dev" else "dev-issuer"
 
     @property

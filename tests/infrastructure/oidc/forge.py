@@ -13,19 +13,28 @@ from stoa.infrastructure.oidc.keys import ALGORITHMS
 
 ISSUER = "https://auth.example.org/realms/stoa"
 AUDIENCE = "https://gw.example.org/mcp"
-PARAMETERS = {"RS256": {"kid": "rsa"}, "ES256": {"kid": "ec"}, "EdDSA": {"kid": "ed"}}
+CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
+PARAMETERS = {
+    "RS256": {"kid": "rsa"},
+    **{alg: {"kid": alg.lower()} for alg in ("RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512")},
+    "ES256": {"kid": "ec"},
+    "EdDSA": {"kid": "ed"},
+}
 
 
 @cache
 def private_key(alg: str) -> RSAKey | ECKey | OKPKey:
-    """One key for each algorithm and test run; an RSA key takes a while to make."""
-    match alg:
-        case "RS256":
-            return RSAKey.generate_key(2048, PARAMETERS[alg])
-        case "ES256":
-            return ECKey.generate_key("P-256", PARAMETERS[alg])
-        case _:
-            return OKPKey.generate_key("Ed25519", PARAMETERS["EdDSA"])
+    """One key for each algorithm and test run; an RSA key takes a while to make, so those share one."""
+    if alg in CURVES:
+        return ECKey.generate_key(CURVES[alg], PARAMETERS[alg])
+    if alg == "EdDSA":
+        return OKPKey.generate_key("Ed25519", PARAMETERS[alg])
+    return RSAKey.import_key(_rsa().as_dict(private=True), PARAMETERS[alg] | {"alg": alg})
+
+
+@cache
+def _rsa() -> RSAKey:
+    return RSAKey.generate_key(2048)
 
 
 def key_set() -> dict[str, object]:

@@ -1,5 +1,8 @@
 """Which keys of a JWK Set verify what."""
 
+import re
+from pathlib import Path
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from joserfc import errors
@@ -9,13 +12,14 @@ from tests.infrastructure.oidc.forge import encode, key_set, private_key
 from stoa.infrastructure.oidc.keys import ALGORITHMS, StaticKeys, is_usable
 
 
-@pytest.mark.parametrize(("kid", "alg"), [("rsa", "RS256"), ("ec", "ES256"), ("ed", "EdDSA")])
-async def test_a_key_is_found_by_its_id_for_its_algorithm_only(kid, alg):
+@pytest.mark.parametrize("alg", ALGORITHMS)
+async def test_a_key_is_found_by_its_id_for_its_algorithm_only(alg):
+    kid = private_key(alg).kid
     keys = StaticKeys(key_set())
     found = await keys.key_for(kid, alg)
     assert found is not None
     assert found.kid == kid
-    assert [await keys.key_for(kid, other) for other in ALGORITHMS if other != alg] == [None, None]
+    assert [await keys.key_for(kid, other) for other in ALGORITHMS if other != alg] == [None] * 9
     assert await keys.key_for("other", alg) is None
 
 
@@ -58,13 +62,13 @@ async def test_a_set_without_keys_yields_none(content):
 
 async def test_keys_of_other_curves_sizes_and_kinds_are_ignored():
     others = [
-        ECKey.generate_key("P-384", {"kid": "k"}),
+        ECKey.generate_key("secp256k1", {"kid": "k"}),
         OKPKey.generate_key("X25519", {"kid": "k"}),
         OKPKey.generate_key("Ed448", {"kid": "k"}),
         OctKey.generate_key(256, {"kid": "k"}),
     ]
     keys = StaticKeys({"keys": [*(key.as_dict() for key in others), _small_rsa_key("k")]})
-    assert [await keys.key_for("k", alg) for alg in ALGORITHMS] == [None, None, None]
+    assert [await keys.key_for("k", alg) for alg in ALGORITHMS] == [None] * 10
 
 
 def _small_rsa_key(kid):
@@ -73,7 +77,24 @@ def _small_rsa_key(kid):
 
 
 def test_symmetric_algorithms_and_none_do_not_exist():
-    assert set(ALGORITHMS) == {"RS256", "ES256", "EdDSA"}
+    hashed = {f"{kind}{size}" for kind in ("RS", "PS", "ES") for size in (256, 384, 512)}
+    assert set(ALGORITHMS) == {*hashed, "EdDSA"}
+
+
+def test_algorithms_that_are_accepted_are_those_of_the_guide():
+    guide = (Path(__file__).parents[3] / "deploy" / "keycloak" / "README.md").read_text(encoding="utf-8")
+    (line,) = (line for line in guide.splitlines() if line.startswith("Accepted signatures:"))
+    assert set(re.findall(r"`(\w+)`", line)) == set(ALGORITHMS)
+
+
+async def test_an_rsa_key_without_alg_verifies_every_rsa_algorithm_and_no_other():
+    jwk = {k: v for k, v in private_key("RS256").as_dict(private=False).items() if k != "alg"}
+    keys = StaticKeys({"keys": [jwk]})
+    assert {alg for alg in ALGORITHMS if await keys.key_for("rsa", alg)} == {a for a in ALGORITHMS if a[1] == "S"} - {
+        "ES256",
+        "ES384",
+        "ES512",
+    }
 
 
 @pytest.mark.parametrize(

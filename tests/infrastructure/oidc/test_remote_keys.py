@@ -12,6 +12,7 @@ from joserfc.jwk import ECKey
 
 from stoa.application.memory.clock import ManualClock
 from stoa.domain.errors import IdentityUnavailable
+from stoa.infrastructure.oidc import BackChannel
 from stoa.infrastructure.oidc.remote_keys import (
     REFRESH_SECONDS,
     RETRY_SECONDS,
@@ -252,3 +253,72 @@ async def test_keys_survive_a_defect_while_they_are_fetched(caplog: pytest.LogCa
     at.provider.fetched = 2
     await keys.refresh()
     assert keys.is_current
+
+
+PUBLIC = "https://auth.example.org"
+INSIDE = "http://keycloak.internal:8080"
+
+
+class Inside:
+    """Keycloak as a gateway beside it reaches it; what it says of itself is `metadata`."""
+
+    def __init__(self, **metadata: str) -> None:
+        self.metadata = {"issuer": f"{PUBLIC}/realms/stoa", "jwks_uri": f"{PUBLIC}/realms/stoa/certs"} | metadata
+        self.asked: list[str] = []
+        channel = BackChannel(f"{PUBLIC}/", f"{INSIDE}/")
+        self.keys = RemoteKeys(f"{PUBLIC}/realms/stoa", self._fetch, ManualClock(), back_channel=channel)
+
+    async def _fetch(self, url: str) -> bytes:
+        self.asked.append(url)
+        return json.dumps(self.metadata if url.endswith("configuration") else {"keys": [KEYS["one"]]}).encode()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"jwks_uri": f"{INSIDE}/realms/stoa/certs"},
+        {"issuer": f"{INSIDE}/realms/stoa", "jwks_uri": f"{INSIDE}/realms/stoa/certs"},
+    ],
+    ids=["fixed host name", "dynamic back channel", "host name as asked"],
+)
+async def test_back_channel_is_used_for_everything_that_is_fetched(metadata):
+    at = Inside(**metadata, introspection_endpoint=f"{PUBLIC}/realms/stoa/introspect")
+    assert await at.keys.key_for("one", "ES256") is not None
+    assert at.asked == [f"{INSIDE}/realms/stoa/.well-known/openid-configuration", f"{INSIDE}/realms/stoa/certs"]
+    assert at.keys.introspection_endpoint == f"{INSIDE}/realms/stoa/introspect"
+
+
+async def test_back_channel_leaves_keys_that_are_kept_elsewhere_where_they_are():
+    at = Inside(jwks_uri="https://auth.example.organisation/certs")
+    await at.keys.refresh()
+    assert at.asked[-1] == "https://auth.example.organisation/certs"
+
+
+async def test_back_channel_does_not_make_another_issuer_this_one():
+    at = Inside(issuer=f"{PUBLIC}/realms/other")
+    await at.keys.refresh()
+    assert "another issuer" in at.keys.problem
+    assert "realms/other" in at.keys.problem
+
+
+async def test_issuer_that_ends_with_a_slash_is_found_without_a_second_one():
+    asked = []
+
+    async def fetch(url):
+        asked.append(url)
+        return json.dumps({"issuer": "https://acme.auth0.example/", "jwks_uri": "https://keys.example/", "keys": []})
+
+    keys = RemoteKeys("https://acme.auth0.example/", fetch, ManualClock())
+    await keys.refresh()
+    assert (keys.problem, asked[0]) == (None, "https://acme.auth0.example/.well-known/openid-configuration")
+    other = RemoteKeys("https://acme.auth0.example", fetch, ManualClock())
+    await other.refresh()
+    assert "'https://acme.auth0.example/'; set" in other.problem
+
+
+async def test_introspection_that_the_provider_does_not_offer_is_a_problem():
+    provider = Provider()
+    keys = RemoteKeys(ISSUER, provider.fetch, ManualClock(), introspects=True)
+    await keys.refresh()
+    assert "TOKEN_INTROSPECTION=false" in keys.problem

@@ -15,7 +15,7 @@ async def test_the_metadata_stands_at_both_paths_without_a_token(world: World, p
     assert answer.json() == {
         "resource": URL,
         "authorization_servers": ["https://issuer.example"],
-        "scopes_supported": ["stoa:read", "stoa:write", "stoa:admin"],
+        "scopes_supported": ["stoa:read"],
         "bearer_methods_supported": ["header"],
         "resource_name": "STOA MCP Gateway",
     }

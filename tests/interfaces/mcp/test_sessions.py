@@ -453,7 +453,11 @@ async def test_a_stream_ends_with_the_token_that_opened_it() -> None:
     short = Principal.of("sue", roles=["viewer"], expires_at=soon)
     world = new_world(has_sessions=True, principals={"short": short})
     client = await opened(world, token="short")
-    assert sent(await client.other("GET")) == []
+    ended = await client.other("GET")
+    assert sent(ended) == []
+    assert b"".join(ended.chunks).endswith(b"retry: 3000\n\n"), (
+        "a client comes back when it too thinks that its token has expired"
+    )
     params = {"notifications": {"toolsListChanged": True}, "_meta": envelope()}
     messages = sent(await world.modern("subscriptions/listen", params, request_id=9, token="short"))
     assert (messages[-1]["id"], messages[-1]["result"]["resultType"]) == (9, "complete")

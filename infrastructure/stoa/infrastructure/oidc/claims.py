@@ -1,11 +1,15 @@
 """From verified claims to a Principal: pure, and the only place that knows how providers name things.
 
-Understands Keycloak's shape (realm_access, resource_access, azp, groups) and plain `roles` and `client_id`. A claim
-that is read and has the wrong type ends in NotAuthenticated; guessing what it meant could grant something.
+Understands Keycloak's shape (realm_access, resource_access, azp, groups) and plain `roles` and `client_id`; for other
+providers a ClaimMapping names the claims. A claim that is read and has the wrong type ends in NotAuthenticated;
+guessing what it meant could grant something.
+
+A claim's name may be a path with dots. The flat name wins over a nested one: `https://acme.example/roles` is found as
+it stands, `realm_access.roles` in the object `realm_access` unless there is a claim of this very name.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -17,8 +21,12 @@ from stoa.domain.identity import Principal, TenantId, TenantName, scopes_of, sto
 
 Claims = Mapping[str, Any]
 
+CLIENT_CLAIMS = ("azp", "client_id", "cid", "appid")
+"""The client that a token was given to, as Keycloak and Entra ID, RFC 9068, Okta, and Entra ID's first version say."""
+
 _TENANT_NAME: TypeAdapter[TenantId] = TypeAdapter(TenantName)
 _TENANT_GROUPS = "/tenants/"
+_ABSENT, _BLOCKED = object(), object()
 _LAST_SECOND = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 # Control characters would forge log lines and the separators of the principal's keys; lone surrogates have no UTF-8.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -26,11 +34,19 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimMapping:
-    """Where this provider keeps what."""
+    """Names of the claims in which this provider keeps what."""
 
     tenant_claim: str = "tenant_id"
     role_clients: frozenset[str] = frozenset()
     """Clients whose roles in `resource_access` count; those of any other client mean nothing here."""
+    roles_claims: tuple[str, ...] = ()
+    """Claims with names of roles or groups: arrays, or one name as a string. Empty: `roles` and where Keycloak keeps
+    them, arrays only."""
+    role_names: Mapping[str, str] | None = None
+    """Roles by the provider's names for them. With it no other name counts; None: the names are our roles."""
+    scopes_claims: tuple[str, ...] = ("scope", "scp")
+    scope_prefix: str = ""
+    """What this provider puts before our scopes, as in `api://gateway/stoa:read`; those without it count too."""
     requires_scopes: bool = False
     """A token without any `stoa:*` scope gives its caller nothing, instead of what the roles give."""
 
@@ -43,16 +59,16 @@ def principal_of(claims: Claims, mapping: ClaimMapping) -> Principal:
     expires_at = numeric_date(claims, "exp")
     if expires_at is None:
         raise NotAuthenticated("The token has no expiry (exp)")
-    roles = _roles(claims, mapping.role_clients)
-    granted = (_optional_text(claims, "scope", may_be_empty=True) or "").split(" ")
+    roles = _roles(claims, mapping)
+    granted = _scopes(claims, mapping)
     limit = stoa_scopes(granted)
     return Principal(
         subject=_text(claims, "sub"),
         tenant=_tenant(claims, mapping.tenant_claim),
         roles=roles,
         token_scopes=limit if limit or mapping.requires_scopes else None,
-        scopes=scopes_of(roles).union(filter(None, granted)),  # Principal keeps what roles and token both give
-        client=_optional_text(claims, "azp") or _optional_text(claims, "client_id"),
+        scopes=scopes_of(roles) | granted,  # Principal keeps what roles and token both give
+        client=next(filter(None, (_optional_text(claims, name) for name in CLIENT_CLAIMS)), None),
         issuer=_text(claims, "iss"),
         expires_at=expires_at,
     )
@@ -68,13 +84,33 @@ def numeric_date(claims: Claims, name: str) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _roles(claims: Claims, clients: frozenset[str]) -> frozenset[str]:
-    roles = set(_texts(claims, "roles"))
-    roles.update(_texts(_object(claims, "realm_access"), "roles", "realm_access.roles"))
-    by_client = _object(claims, "resource_access")
-    for client in clients:
-        roles.update(_texts(_object(by_client, client, "resource_access"), "roles", "resource_access"))
-    return frozenset(roles)
+def _roles(claims: Claims, mapping: ClaimMapping) -> frozenset[str]:
+    roles: set[str] = set()
+    for path in mapping.roles_claims or _keycloak_roles(mapping.role_clients):
+        roles.update(_texts(claims, path, may_be_one=bool(mapping.roles_claims)))
+    names = mapping.role_names
+    return frozenset(roles if names is None else (names[role] for role in roles if role in names))
+
+
+def _keycloak_roles(clients: frozenset[str]) -> Iterable[str]:
+    return "roles", "realm_access.roles", *(f"resource_access.{client}.roles" for client in sorted(clients))
+
+
+def _scopes(claims: Claims, mapping: ClaimMapping) -> frozenset[str]:
+    """Those of all claims. `scope` is one string (RFC 8693 section 4.2), any other may be an array too."""
+    written: list[str] = []
+    for path in mapping.scopes_claims:
+        value = _find(claims, path)
+        if isinstance(value, list) and path != "scope":
+            written += _texts(claims, path)
+        else:
+            written += (_optional_text(claims, path, may_be_empty=True) or "").split(" ")
+    return frozenset(_ours(scope, mapping.scope_prefix) for scope in written if scope)
+
+
+def _ours(scope: str, prefix: str) -> str:
+    bare = scope.removeprefix(prefix)
+    return bare if stoa_scopes([bare]) else scope
 
 
 def _tenant(claims: Claims, claim: str) -> TenantId | None:
@@ -99,21 +135,42 @@ def _is_tenant_name(name: str) -> bool:
     return True
 
 
-def _object(claims: Claims, name: str, label: str = "") -> Claims:
-    value = claims.get(name, {})
-    if not isinstance(value, dict):
-        raise _malformed(label or name)
-    return cast("dict[str, Any]", value)
+def _find(claims: Claims, path: str) -> object:
+    """The claim at `path`, or _ABSENT. Raises NotAuthenticated where something that is no object stands in the way."""
+    value = _walk(claims, path)
+    if value is _BLOCKED:
+        raise _malformed(path)
+    return value
 
 
-def _texts(claims: Claims, name: str, label: str = "") -> list[str]:
-    value = claims.get(name, [])
+def _walk(claims: Claims, path: str) -> object:
+    if path in claims:
+        return claims[path]
+    found: object = _ABSENT
+    parts = path.split(".")
+    for end in range(len(parts) - 1, 0, -1):  # the longest name first, as the flat one comes before all
+        inner = claims.get(".".join(parts[:end]), _ABSENT)
+        if inner is _ABSENT:
+            continue
+        value = _walk(cast("dict[str, Any]", inner), ".".join(parts[end:])) if isinstance(inner, dict) else _BLOCKED
+        if value is not _ABSENT and value is not _BLOCKED:
+            return value
+        found = _BLOCKED if value is _BLOCKED else found
+    return found
+
+
+def _texts(claims: Claims, path: str, *, may_be_one: bool = False) -> list[str]:
+    value = _find(claims, path)
+    if value is _ABSENT:
+        return []
+    if may_be_one and _is_text(value):
+        return [cast("str", value)]
     if not isinstance(value, list):
-        raise _malformed(label or name)
+        raise _malformed(path)
     values = cast("list[object]", value)
     texts = [text for text in values if _is_text(text)]
     if len(texts) != len(values):
-        raise _malformed(label or name)
+        raise _malformed(path)
     return cast("list[str]", texts)
 
 
@@ -124,12 +181,12 @@ def _text(claims: Claims, name: str) -> str:
     return text
 
 
-def _optional_text(claims: Claims, name: str, *, may_be_empty: bool = False) -> str | None:
-    if name not in claims:
+def _optional_text(claims: Claims, path: str, *, may_be_empty: bool = False) -> str | None:
+    value = _find(claims, path)
+    if value is _ABSENT:
         return None
-    value: object = claims[name]
     if not (_is_text(value) or (may_be_empty and value == "")):
-        raise _malformed(name)
+        raise _malformed(path)
     return cast("str", value)
 
 
@@ -137,5 +194,5 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value) and not _UNSAFE.search(value)
 
 
-def _malformed(name: str) -> NotAuthenticated:
-    return NotAuthenticated(f"The token's claim {name} is malformed")
+def _malformed(path: str) -> NotAuthenticated:
+    return NotAuthenticated(f"The token's claim {path} is malformed")

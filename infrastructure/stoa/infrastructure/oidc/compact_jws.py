@@ -12,6 +12,7 @@ from joserfc.util import urlsafe_b64decode
 
 MAX_TOKEN_LENGTH = 16 * 1024
 """Characters. Front ends limit a header line to 8 or 16 KiB."""
+TOO_LONG = f"The token is longer than the {MAX_TOKEN_LENGTH} characters that are accepted; put less into it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Asking the provider whether a token still stands (RFC 7662): a signature says nothing of a revocation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pydantic_core
@@ -12,9 +13,10 @@ from stoa.infrastructure.oidc.provider_client import ProviderClient
 
 @dataclass(frozen=True, slots=True)
 class Introspection:
-    """`url`: the introspection endpoint. The client proves itself by its secret."""
+    """`url`: where the introspection endpoint is as far as is known now, or None. The client proves itself by its
+    secret."""
 
-    url: str
+    url: Callable[[], str | None]
     client_id: str
     client_secret: SecretStr
     http: ProviderClient
@@ -27,8 +29,9 @@ class Introspection:
             "client_id": self.client_id,
             "client_secret": self.client_secret.get_secret_value(),
         }
+        url = self.url()
         try:
-            status, body = await self.http.post_form(self.url, form)
+            status, body = (0, b"") if url is None else await self.http.post_form(url, form)
             answer = as_object(pydantic_core.from_json(body)) if status == 200 else {}
         except (OSError, TimeoutError, ValueError):
             status, answer = 0, {}

@@ -13,7 +13,7 @@ from stoa.application.ports import Clock, TokenVerifier
 from stoa.domain.errors import InvalidInput, NotAuthenticated
 from stoa.domain.identity import Principal
 from stoa.infrastructure.oidc.claims import ClaimMapping, Claims, numeric_date, principal_of
-from stoa.infrastructure.oidc.compact_jws import MAX_TOKEN_LENGTH, parse
+from stoa.infrastructure.oidc.compact_jws import MAX_TOKEN_LENGTH, TOO_LONG, parse
 from stoa.infrastructure.oidc.introspection import Introspection
 from stoa.infrastructure.oidc.keys import ALGORITHMS, KeyProvider, is_usable
 from stoa.infrastructure.oidc.kinds import is_access_token
@@ -29,6 +29,7 @@ _ACCEPTED_TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
 class JwtTokenVerifier(TokenVerifier):
     """Accepts the access tokens of one issuer for any of `audiences`; with `introspection`, those that still stand.
+    `client_id_is_audience`: a token of Amazon Cognito's, which has no `aud`, is for the client that it names.
 
     A verified token is remembered by its digest, so that its next use costs a hash, a look-up and a comparison.
     """
@@ -42,6 +43,7 @@ class JwtTokenVerifier(TokenVerifier):
         clock: Clock,
         mapping: ClaimMapping = _KEYCLOAK,
         introspection: Introspection | None = None,
+        client_id_is_audience: bool = False,
         cache_entries: int = 10_000,
     ) -> None:
         if not audiences:
@@ -54,6 +56,7 @@ class JwtTokenVerifier(TokenVerifier):
         self._clock = clock
         self._mapping = mapping
         self._introspection = introspection
+        self._client_id_is_audience = client_id_is_audience
         self._cache_entries = cache_entries
         self._cache: dict[bytes, tuple[Principal, datetime]] = {}
 
@@ -62,7 +65,9 @@ class JwtTokenVerifier(TokenVerifier):
         return (self._issuer,)
 
     async def verify(self, token: str) -> Principal:
-        if len(token) > MAX_TOKEN_LENGTH or not token.isascii():  # before hashing: a hash takes UTF-8, and time
+        if len(token) > MAX_TOKEN_LENGTH:  # before hashing, which takes time
+            raise NotAuthenticated(TOO_LONG)
+        if not token.isascii():  # a hash takes UTF-8
             raise _not_a_jwt()
         digest = sha256(token.encode()).digest()
         cached = self._cache.get(digest)
@@ -103,7 +108,7 @@ class JwtTokenVerifier(TokenVerifier):
 
     def _accept(self, claims: Claims) -> tuple[Principal, datetime]:
         """Judge claims whose signature holds."""
-        if not _names_one_of(claims.get("aud"), self._audiences):
+        if not _names_one_of(self._audience_of(claims), self._audiences):
             raise NotAuthenticated("The token is for another audience")
         principal = principal_of(claims, self._mapping)
         now = self._clock.now()
@@ -114,6 +119,12 @@ class JwtTokenVerifier(TokenVerifier):
             if start is not None and start > now + CLOCK_SKEW:
                 raise NotAuthenticated(f"The token is not valid yet ({claim})")
         return principal, min(principal.expires_at, now + CACHE_TIME)
+
+    def _audience_of(self, claims: Claims) -> object:
+        """Amazon Cognito's access tokens have no `aud`: where that is configured, their client stands for it."""
+        if "aud" not in claims and self._client_id_is_audience and claims.get("token_use") == "access":
+            return claims.get("client_id")
+        return claims.get("aud")
 
     def _remember(self, digest: bytes, principal: Principal, valid_until: datetime) -> None:
         # Dicts keep the order of insertion, and no entry lives longer than CACHE_TIME: the oldest is expired or next.

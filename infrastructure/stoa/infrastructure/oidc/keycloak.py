@@ -1,26 +1,21 @@
-"""Keycloak as identity provider: its realm's keys, its claims, and on request its word that a token still stands.
+"""Keycloak as identity provider."""
 
-What is promised: a token signed with a retired key is refused after REFRESH_SECONDS + CACHE_TIME at the latest, while
-Keycloak answers; while it does not, after STALE_SECONDS + CACHE_TIME. A revoked token, or one of a disabled realm,
-passes until it expires, unless tokens are introspected: then it is refused after CACHE_TIME.
-"""
+from dataclasses import replace
 
 from pydantic import SecretStr
 
 from stoa.application.ports.clock import Clock
-from stoa.application.ports.health import Health, HealthProbe
+from stoa.infrastructure.oidc.back_channel import BackChannel
 from stoa.infrastructure.oidc.claims import ClaimMapping
-from stoa.infrastructure.oidc.introspection import Introspection
-from stoa.infrastructure.oidc.jwt_verifier import JwtTokenVerifier
+from stoa.infrastructure.oidc.provider import OidcTokenVerifier
 from stoa.infrastructure.oidc.provider_client import ProviderClient
-from stoa.infrastructure.oidc.remote_keys import RemoteKeys
+
+_MAPPING = ClaimMapping()
 
 
-class KeycloakTokenVerifier(JwtTokenVerifier, HealthProbe):
-    """Accepts access tokens of one realm. `client_id`: the gateway's own client, whose roles in `resource_access`
-    count. With `introspection_secret` (that client's) every token is also introspected."""
-
-    name = "identity"
+class KeycloakTokenVerifier(OidcTokenVerifier):
+    """Accepts access tokens of one realm. `url`: Keycloak as clients reach it; `internal_url`: as this process does,
+    where that differs. `client_id`: the gateway's own client, whose roles in `resource_access` count."""
 
     def __init__(
         self,
@@ -29,42 +24,19 @@ class KeycloakTokenVerifier(JwtTokenVerifier, HealthProbe):
         realm: str,
         audiences: frozenset[str],
         clock: Clock,
+        internal_url: str = "",
         client_id: str = "stoa-mcp-gateway",
-        tenant_claim: str = "tenant_id",
-        requires_scopes: bool = False,
+        mapping: ClaimMapping = _MAPPING,
         introspection_secret: SecretStr | None = None,
         http: ProviderClient | None = None,
     ) -> None:
-        issuer = f"{url.rstrip('/')}/realms/{realm}"
-        self._http = http or ProviderClient()
-        self._remote = RemoteKeys(issuer, self._http.get, clock)
-        introspection = None
-        if introspection_secret is not None:
-            endpoint = f"{issuer}/protocol/openid-connect/token/introspect"
-            introspection = Introspection(endpoint, client_id, introspection_secret, self._http)
         super().__init__(
-            keys=self._remote,
-            issuer=issuer,
+            issuer=f"{url.rstrip('/')}/realms/{realm}",
             audiences=audiences,
             clock=clock,
-            mapping=ClaimMapping(
-                tenant_claim=tenant_claim, role_clients=frozenset({client_id}), requires_scopes=requires_scopes
-            ),
-            introspection=introspection,
+            mapping=replace(mapping, role_clients=mapping.role_clients | {client_id}),
+            client_id=client_id,
+            introspection_secret=introspection_secret,
+            back_channel=BackChannel(url, internal_url) if internal_url else None,
+            http=http,
         )
-
-    async def start(self) -> None:
-        """Fetch the keys; `health` says how it went. A provider that is away now is asked again later."""
-        await self._remote.refresh()
-
-    async def watch(self) -> None:
-        """Keep the keys, and with them `health`, current until cancelled."""
-        await self._remote.watch()
-
-    def health(self) -> Health:
-        problem = self._remote.problem
-        findings = () if problem is None else (problem,)
-        return Health(self._remote.is_current, problem or self.issuers[0], findings if self._remote.is_current else ())
-
-    async def close(self) -> None:
-        await self._http.close()

@@ -10,16 +10,23 @@ from typing import Any, Protocol, cast
 from warnings import catch_warnings, simplefilter
 
 from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwa import EdDSAAlgorithm, ESAlgorithm, JWSAlgModel, RSAAlgorithm
+from joserfc.jwa import EdDSAAlgorithm, ESAlgorithm, JWSAlgModel, RSAAlgorithm, RSAPSSAlgorithm
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 VerificationKey = RSAKey | ECKey | OKPKey
 
-# Used directly instead of through joserfc's registry, which warns at every look-up of EdDSA (RFC 9864 renames it,
-# Keycloak and others still send it).
+# Listed for operators in deploy/keycloak/README.md. Used directly instead of through joserfc's registry, which warns at
+# every look-up of EdDSA (RFC 9864 renames it, Keycloak and others still send it).
 ALGORITHMS: dict[str, JWSAlgModel] = {
     "RS256": RSAAlgorithm(256),
+    "RS384": RSAAlgorithm(384),
+    "RS512": RSAAlgorithm(512),
+    "PS256": RSAPSSAlgorithm(256),
+    "PS384": RSAPSSAlgorithm(384),
+    "PS512": RSAPSSAlgorithm(512),
     "ES256": ESAlgorithm("ES256", "P-256", 256),
+    "ES384": ESAlgorithm("ES384", "P-384", 384),
+    "ES512": ESAlgorithm("ES512", "P-521", 512),
     "EdDSA": EdDSAAlgorithm(),
 }
 
@@ -57,7 +64,8 @@ class StaticKeys(KeyProvider):
 
 
 def is_usable(key: VerificationKey, alg: str) -> bool:
-    """May this key verify this algorithm: type, curve, size, and what the key says of itself (use, alg, key_ops)?"""
+    """May this key verify this algorithm: type, curve (Ed25519 alone for EdDSA), size, and what the key says of itself
+    (use, alg, key_ops)?"""
     try:
         ALGORITHMS[alg].check_key(key)
         key.check_key_op("verify")

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+from stoa.infrastructure.oidc.claims import CLIENT_CLAIMS
+
 _ACCESS_TOKEN_TYPES = frozenset({"at+jwt", "application/at+jwt"})
 """In the header: RFC 9068 section 2.1."""
 _OF_OTHER_TOKENS = frozenset({"nonce", "at_hash", "c_hash", "s_hash", "events"})
 """Claims of ID tokens (OpenID Connect Core section 3.3.2.11) and of logout tokens (Back-Channel Logout section 2.4)."""
-_CLIENT_CLAIMS = ("azp", "client_id", "cid", "appid")
 _SCOPE_CLAIMS = ("scope", "scp")
 
 
@@ -29,5 +30,5 @@ def is_access_token(header: Mapping[str, Any], claims: Mapping[str, Any]) -> boo
         return True
     audience = claims.get("aud")
     audiences = cast("list[object]", audience) if isinstance(audience, list) else [audience]
-    client = next((claims[name] for name in _CLIENT_CLAIMS if name in claims), None)
+    client = next((claims[name] for name in CLIENT_CLAIMS if name in claims), None)
     return client is not None and client not in audiences

@@ -18,6 +18,7 @@ import pydantic_core
 from stoa.application.ports.clock import Clock
 from stoa.domain.errors import IdentityUnavailable
 from stoa.domain.json_value import JsonObject, is_object
+from stoa.infrastructure.oidc.back_channel import BackChannel
 from stoa.infrastructure.oidc.keys import KeyProvider, StaticKeys, VerificationKey
 
 REFRESH_SECONDS = 60.0
@@ -34,10 +35,21 @@ _log = logging.getLogger(__name__)
 
 
 class RemoteKeys(KeyProvider):
-    """Of the provider whose issuer identifier is `issuer`. One fetch at a time, whoever waits for it."""
+    """Of the provider whose issuer identifier is `issuer`, fetched over `back_channel` where there is one. One fetch at
+    a time, whoever waits for it. `introspects`: a provider that publishes no introspection endpoint is a problem."""
 
-    def __init__(self, issuer: str, fetch: Fetch, clock: Clock) -> None:
+    def __init__(
+        self,
+        issuer: str,
+        fetch: Fetch,
+        clock: Clock,
+        *,
+        back_channel: BackChannel | None = None,
+        introspects: bool = False,
+    ) -> None:
         self._issuer = issuer
+        self._inward = str if back_channel is None else back_channel.of
+        self._introspects = introspects
         self._fetch = fetch
         self._clock = clock
         self._keys: StaticKeys | None = None
@@ -46,6 +58,8 @@ class RemoteKeys(KeyProvider):
         self._fetching: asyncio.Task[None] | None = None
         self.problem: str | None = "no keys were fetched yet"
         """Why the last fetch failed; None: it did not."""
+        self.introspection_endpoint: str | None = None
+        """As the provider's metadata last named it, and as it is reached from here."""
 
     async def key_for(self, kid: str, alg: str) -> VerificationKey | None:
         if self._age_seconds() <= REFRESH_SECONDS:
@@ -92,7 +106,8 @@ class RemoteKeys(KeyProvider):
         self._tried_ns = self._clock.monotonic_ns()
         try:
             metadata = await self._metadata()
-            keys = StaticKeys(_object(await self._fetch(str(metadata["jwks_uri"])), "the key set"))
+            key_set = await self._fetch(self._inward(str(metadata["jwks_uri"])))
+            keys = StaticKeys(_object(key_set, "the key set"))
         except (OSError, TimeoutError, ValueError) as caught:
             self.problem = (
                 str(caught) if isinstance(caught, ValueError) else f"{type(caught).__name__} at {self._issuer}"
@@ -103,15 +118,25 @@ class RemoteKeys(KeyProvider):
             self.problem = f"unexpected {type(defect).__name__} at {self._issuer}; the log has the reason"
             return
         self._keys, self._fetched_ns, self.problem = keys, self._tried_ns, None
+        endpoint = metadata.get("introspection_endpoint")
+        self.introspection_endpoint = self._inward(endpoint) if isinstance(endpoint, str) else None
 
     async def _metadata(self) -> JsonObject:
         """Raises ValueError when it is another issuer's: its keys must not verify this one's tokens."""
-        url = f"{self._issuer}/.well-known/openid-configuration"
+        own = self._inward(self._issuer)
+        url = f"{own.rstrip('/')}/.well-known/openid-configuration"
         metadata = _object(await self._fetch(url), "the metadata")
-        if metadata.get("issuer") != self._issuer:
-            raise ValueError(f"{url} is the metadata of another issuer; set KEYCLOAK_URL as the provider calls itself")
+        called = metadata.get("issuer")
+        # Without a fixed host name Keycloak calls itself as it is asked; which names are its own the operator says.
+        if called not in (self._issuer, own):
+            raise ValueError(
+                f"{url} is the metadata of another issuer, {str(called)[:200]!r}; set KEYCLOAK_URL and KEYCLOAK_REALM, "
+                "or OIDC_ISSUER, as the provider calls itself, character for character"
+            )
         if not str(metadata.get("jwks_uri", "")).startswith(("https://", "http://")):
             raise ValueError(f"{url} has no jwks_uri")
+        if self._introspects and not isinstance(metadata.get("introspection_endpoint"), str):
+            raise ValueError(f"{url} has no introspection_endpoint; set TOKEN_INTROSPECTION=false")
         return metadata
 
 

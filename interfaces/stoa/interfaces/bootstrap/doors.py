@@ -62,7 +62,9 @@ class Doors(Provider):
     @provide
     def resource(self, settings: Settings, identity: Identity) -> ProtectedResource:
         metadata_url = f"{settings.url}/.well-known/oauth-protected-resource/mcp"
-        return ProtectedResource(f"{settings.url}/mcp", metadata_url, identity.verifier.issuers)
+        # The development issuer has no page to log in at: announced, it would be a server that does not answer.
+        servers = identity.verifier.issuers if identity.issuer is None else ()
+        return ProtectedResource(f"{settings.url}/mcp", metadata_url, servers, settings.oidc_scope_prefix)
 
     @provide
     def states(self, settings: Settings, clock: Clock, resource: ProtectedResource, sharing: Sharing) -> RequestStates:
@@ -133,8 +135,8 @@ class Doors(Provider):
         ]
 
         async def start() -> None:
-            if identity.keycloak is not None:
-                await identity.keycloak.start()
+            if identity.provider is not None:
+                await identity.provider.start()
             await gateway.catalogue.execute()
             await engine.open()
             if sessions is not None:

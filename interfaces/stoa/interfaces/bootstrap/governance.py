@@ -24,7 +24,14 @@ from stoa.domain.price_list import PriceList
 from stoa.infrastructure.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.manifest_files import DEFAULT_PRICES_FILE, read_document
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
-from stoa.infrastructure.oidc import ClaimMapping, DevIssuer, JwtTokenVerifier, KeycloakTokenVerifier, StaticKeys
+from stoa.infrastructure.oidc import (
+    ClaimMapping,
+    DevIssuer,
+    JwtTokenVerifier,
+    KeycloakTokenVerifier,
+    OidcTokenVerifier,
+    StaticKeys,
+)
 from stoa.infrastructure.oidc.provider_client import ProviderClient
 from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
 from stoa.infrastructure.opa.module_cache import ModuleCache
@@ -55,20 +62,10 @@ class Governance(Provider):
         if settings.identity == "none":
             yield Identity(InMemoryTokenVerifier({}, clock), None)
             return
-        if settings.identity == "keycloak":
-            keycloak = KeycloakTokenVerifier(
-                url=settings.provider_url,
-                realm=settings.keycloak_realm,
-                audiences=settings.audiences,
-                clock=clock,
-                client_id=settings.keycloak_client_id,
-                tenant_claim=settings.tenant_claim,
-                requires_scopes=settings.require_scopes,
-                introspection_secret=settings.keycloak_client_secret if settings.token_introspection else None,
-                http=ProviderClient(rules, resolver),
-            )
-            yield Identity(keycloak, None, keycloak, probes=(keycloak,), background={"token keys": keycloak.watch})
-            await keycloak.close()
+        if settings.identity != "dev-issuer":
+            provider = _provider(settings, clock, ProviderClient(rules, resolver))
+            yield Identity(provider, None, provider, probes=(provider,), background={"token keys": provider.watch})
+            await provider.close()
             return
         audience = min(settings.audiences, key=lambda name: ("://" in name, name))
         # Where scopes are required its tokens have all of them, which limits nothing: the roles decide.
@@ -148,6 +145,40 @@ class Governance(Provider):
             for account, spent in budgets.recorded(metering.log.events()).items():
                 ledger.prime(account, spent)
         return budgets
+
+
+def _provider(settings: Settings, clock: Clock, http: ProviderClient) -> OidcTokenVerifier:
+    mapping = ClaimMapping(
+        tenant_claim=settings.tenant_claim,
+        roles_claims=settings.roles_claim,
+        role_names=settings.role_mapping or None,
+        scopes_claims=settings.scopes_claim,
+        scope_prefix=settings.oidc_scope_prefix,
+        requires_scopes=settings.require_scopes,
+    )
+    introspection_secret = settings.keycloak_client_secret if settings.token_introspection else None
+    if settings.identity == "keycloak":
+        return KeycloakTokenVerifier(
+            url=settings.provider_url,
+            realm=settings.keycloak_realm,
+            internal_url=settings.keycloak_internal_url,
+            audiences=settings.audiences,
+            clock=clock,
+            client_id=settings.keycloak_client_id,
+            mapping=mapping,
+            introspection_secret=introspection_secret,
+            http=http,
+        )
+    return OidcTokenVerifier(
+        issuer=settings.oidc_issuer,
+        audiences=settings.audiences,
+        clock=clock,
+        mapping=mapping,
+        client_id=settings.keycloak_client_id,
+        introspection_secret=introspection_secret,
+        client_id_is_audience=settings.client_id_as_audience,
+        http=http,
+    )
 
 
 def _module_cache(settings: Settings) -> ModuleCache | None:

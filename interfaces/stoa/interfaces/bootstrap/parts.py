@@ -17,7 +17,7 @@ from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
 from stoa.application.relay_events import RelayEvents
 from stoa.application.supervisor import Background
-from stoa.infrastructure.oidc import KeycloakTokenVerifier
+from stoa.infrastructure.oidc import OidcTokenVerifier
 from stoa.interfaces.mcp.sessions import Sessions
 
 Version = NewType("Version", str)
@@ -87,7 +87,7 @@ class Identity(Part):
 
     verifier: TokenVerifier
     issuer: TokenIssuer | None
-    keycloak: KeycloakTokenVerifier | None = None
+    provider: OidcTokenVerifier | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from stoa.domain.finding import Severity
 from stoa.domain.json_value import JsonObject
 from stoa.domain.money import to_decimal
 from stoa.interfaces.bootstrap import CommandLine, Metering, build_container
+from stoa.interfaces.cli.client_settings import client_settings
 from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, console, development_token, listen, table
 from stoa.interfaces.demo.catalogue_files import write_catalogue
 from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
@@ -147,19 +148,12 @@ async def _introduce(container: AsyncContainer, settings: Settings) -> dict[tupl
 
 
 def _print_clients(settings: Settings, token: str) -> None:
-    url, out = f"{settings.url}/mcp", console()
-    header = {"Authorization": f"Bearer {token}"}
-    entry = {"url": url, "headers": header}
+    out = console()
     call = (
         f"curl -s {settings.url}/mcp/v1/tools/crm-search/invoke -H 'Authorization: Bearer {token}' "
         """-H 'Content-Type: application/json' -d '{"arguments": {"q": "weber"}}'"""
     )
-    shown = (
-        ("Claude Code", f'claude mcp add --transport http stoa {url} --header "Authorization: Bearer {token}"'),
-        ("Cursor (.cursor/mcp.json)", json.dumps({"mcpServers": {"stoa": entry}}, indent=2)),
-        ("VS Code (.vscode/mcp.json)", json.dumps({"servers": {"stoa": {"type": "http", **entry}}}, indent=2)),
-        ("curl", call),
-    )
+    shown = (*client_settings(f"{settings.url}/mcp", token), ("curl", call))
     for client, text in shown:
         out.print(f"\n{client}", style="bold")
         out.print(text, soft_wrap=True)

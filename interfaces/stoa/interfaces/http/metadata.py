@@ -8,10 +8,22 @@ from quart import Blueprint, Response
 from stoa.application.ports.token_verifier import TokenIssuer
 from stoa.interfaces.challenge import ProtectedResource
 
+_NO_LOGIN = pydantic_core.to_json(  # RFC 7591 section 3.2.2
+    {
+        "error": "access_denied",
+        "error_description": "This gateway runs with the development issuer, where nobody logs in: make a token with "
+        "'stoa token' and configure the client to send the header 'Authorization: Bearer TOKEN'",
+    }
+)
+
 
 def metadata_blueprint(resource: ProtectedResource | None, issuer: TokenIssuer | None) -> Blueprint:
     """RFC 9728 metadata at both paths, unless authentication is off (its presence makes clients start OAuth), and the
-    dev issuer's keys where there is one."""
+    dev issuer's keys where there is one.
+
+    MCP clients that are told of no authorization server register at the gateway itself, as MCP 2025-03-26 had it, and
+    show their user what that answers: there the dev issuer says what to do instead.
+    """
     routes = Blueprint("metadata", __name__)
 
     if resource is not None:
@@ -26,6 +38,10 @@ def metadata_blueprint(resource: ProtectedResource | None, issuer: TokenIssuer |
         @routes.get("/dev-issuer/jwks")
         async def keys() -> Response:
             return _public(issuer.key_set())
+
+        @routes.post("/register")
+        async def register() -> Response:
+            return Response(_NO_LOGIN, 403, content_type="application/json")
 
     return routes
 

@@ -398,7 +398,7 @@ class McpEngine:
         feed = await sessions.follow(session, last_event_id, caller)
         if caller.expires_at is not None:  # a stream must not outlive the right to it
             left = caller.expires_at - self._clock.now()
-            feed.deadline = asyncio.get_running_loop().call_later(max(0.0, left.total_seconds()), feed.end)
+            feed.deadline = asyncio.get_running_loop().call_later(max(0.0, left.total_seconds()), feed.expire)
         return Reply(200, feed=feed)
 
     async def _batch(

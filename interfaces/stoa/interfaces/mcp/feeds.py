@@ -10,6 +10,12 @@ from stoa.domain.identity import Principal
 QUEUE_LIMIT = 1024
 QUEUE_BYTES = 2 * 1024 * 1024
 """Twice what is kept of a session: who comes back to it gets all of it."""
+RETRY_MS = 1000
+"""After which a client may come back to a stream that ended."""
+RETRY_AFTER_EXPIRY_MS = 3000
+"""The same, once its token has expired. Clients take that to live up to a second longer than it does (`expires_in`
+counts from the answer, `exp` from a whole second before it): one that comes back meanwhile shows it again, is refused,
+and opens a browser where a refresh would do."""
 
 
 class Event(NamedTuple):
@@ -19,6 +25,8 @@ class Event(NamedTuple):
     """Empty: nothing but a place to come back to."""
     id: str | None = None
     """What a client names to get what came after it."""
+    retry_ms: int = RETRY_MS
+    """Of an empty message."""
 
 
 class Feed:
@@ -34,6 +42,10 @@ class Feed:
         self._on_close = on_close
         self.deadline: asyncio.TimerHandle | None = None
         """What ends it when the right to it does."""
+
+    def expire(self) -> None:
+        """End it because its reader's token does."""
+        self.end(Event(b"", retry_ms=RETRY_AFTER_EXPIRY_MS))
 
     def push(self, event: Event) -> bool:
         """False: the feed is full or over, and this was not taken."""

@@ -41,7 +41,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 SESSION_HEADER = b"mcp-session-id"
-RETRY_MS = 1000
 _ATTEND_AFTER_SECONDS = 0.05
 _SSE_HEADERS = (
     (b"content-type", b"text/event-stream"),
@@ -298,7 +297,8 @@ def frame(event: Event) -> bytes:
     """One server-sent event."""
     name = b"" if event.id is None else b"id: %b\n" % event.id.encode("ascii")
     if not event.message:
-        return b"%bretry: %d\ndata: \n\n" % (name, RETRY_MS)
+        # Data makes it an event, whose id counts; without, no client takes it for a message, and all heed the delay.
+        return b"%bretry: %d\n%b\n" % (name, event.retry_ms, b"data: \n" if event.id is not None else b"")
     return b"event: message\n%bdata: %b\n\n" % (name, event.message)
 
 
