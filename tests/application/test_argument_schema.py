@@ -56,7 +56,7 @@ def test_a_property_that_may_be_a_string_keeps_its_string(kind, value):
 @given(object_schemas(), json_objects)
 def test_what_the_schema_accepts_is_passed_on_untouched(described, arguments):
     if jsonschema_rs.validator_for(described).is_valid(arguments):
-        assert checked_by(ArgumentSchema(described), arguments) is arguments
+        assert checked_by(ArgumentSchema(described), arguments) == arguments  # 1.0 becomes 1 where no fraction may be
 
 
 @given(object_schemas(), json_objects)
@@ -76,7 +76,7 @@ def test_whatever_is_let_through_satisfies_the_schema(described, arguments):
     [
         ("integer", "1.5"), ("integer", "1 2"), ("integer", "true"), ("integer", ""), ("integer", '"1"'),
         ("integer", "1" * 5000), ("number", "NaN"), ("number", "Infinity"), ("number", "true"), ("boolean", "1"),
-        ("boolean", "True"), ("array", "{}"), ("object", "[]"), ("object", "[" * 100_000), ("null", "null"),
+        ("boolean", "yes"), ("array", "{}"), ("object", "[]"), ("object", "[" * 100_000), ("array", "[1"),
     ],
 )  # fmt: skip
 def test_text_that_is_not_exactly_the_wanted_value_is_refused(kind, text):

@@ -104,7 +104,7 @@ def test_normalising_arguments_twice_is_normalising_once(arguments: Any) -> None
     schema = ArgumentSchema(SCHEMA)
     once = schema.normalise(arguments)
     assert schema.normalise(once) is once
-    assert once.keys() == arguments.keys()
+    assert {name for name in arguments if name not in once} <= {name for name, one in arguments.items() if one is None}
 
 
 @pytest.mark.parametrize("text", ["1e400", "-1e400", "NaN", "Infinity", "[1e400]", '{"a": [1e400]}'])

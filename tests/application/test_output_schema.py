@@ -123,3 +123,60 @@ def test_what_is_relaxed_keeps_its_shape_in_branches_and_items():
     promised = {"type": "object", "properties": {"a": {"oneOf": [text, numbers]}}, "required": ["a"]}
     branches = [{"type": ["string", "null"]}, {"type": ["array", "null"], "items": {"type": ["integer", "null"]}}]
     assert relaxed(promised) == {"type": "object", "properties": {"a": {"anyOf": [*branches, {"type": "null"}]}}}
+
+
+ORDER = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "integer"},
+        "price": {"type": "number"},
+        "lines": {"type": "array", "items": {"$ref": "#/$defs/line"}},
+        "by": {"additionalProperties": {"type": "integer"}},
+        "pay": {
+            "oneOf": [
+                {"type": "object", "properties": {"kind": {"const": "card"}, "year": {"type": "integer"}}},
+                {"type": "object", "properties": {"kind": {"const": "cash"}, "year": {"type": "string"}}},
+            ]
+        },
+    },
+    "required": ["id", "missing"],
+    "$defs": {"line": {"type": "object", "properties": {"n": {"type": "integer"}, "text": {"type": "string"}}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept", "omitted"),
+    [
+        ({"id": 7, "price": "12.50", "else": [1]}, {"id": 7, "else": [1]}, ("/price",)),
+        (
+            {"id": 7, "lines": [{"n": 1, "text": "a"}, {"n": "2", "text": "b"}]},
+            {"id": 7, "lines": [{"n": 1, "text": "a"}, {"text": "b"}]},
+            ("/lines/*/n",),
+        ),
+        ({"id": 1.0, "lines": [1, {"n": 1}]}, {"id": 1.0, "lines": [None, {"n": 1}]}, ("/lines/*",)),
+        ({"by": {"ann": "3", "bob": 2}}, {"by": {"bob": 2}}, ("/by/*",)),
+        ({"id": "x", "lines": "none"}, {}, ("/id", "/lines")),
+        ({"id": 7, "pay": [1]}, {"id": 7}, ("/pay",)),
+    ],
+)
+def test_an_answer_that_misses_its_schema_in_a_member_keeps_all_others(answer, kept, omitted):
+    output = OutputSchema("order", ORDER)
+    result = output.fit(ToolResult((TextContent("all of it"),), answer, headers=(("ETag", "x"),)))
+    assert result == ToolResult((TextContent("all of it"),), kept, headers=(("ETag", "x"),), omitted=omitted)
+
+
+def test_an_answer_that_fits_no_alternative_keeps_the_other_members():
+    unclear = {"anyOf": [{"type": "object", "properties": {"a": {"type": "integer"}}}, {"type": "array"}]}
+    both = {"allOf": [unclear, {"anyOf": [{"properties": {"b": {"type": "integer"}}}, {"type": "array"}]}]}
+    output = OutputSchema("odd", {"type": "object", "properties": {"x": both, "y": {"type": "integer"}}})
+    result = output.fit(ToolResult((), {"x": {"a": "1", "b": "2"}, "y": 3}))
+    assert result.structured["y"] == 3
+
+
+@given(object_schemas(), json_objects)
+def test_what_is_kept_of_any_answer_satisfies_the_published_schema_and_was_in_the_answer(schema, answer):
+    output = OutputSchema("any", schema | {"type": "object"})
+    result = output.fit(ToolResult((), answer))
+    assert jsonschema_rs.validator_for(relaxed(schema | {"type": "object"})).is_valid(result.structured)
+    assert all(name in answer for name in result.structured)
+    assert (result.structured == answer) == (not result.omitted)

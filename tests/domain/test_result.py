@@ -149,7 +149,7 @@ def test_binary_content_beyond_the_limit_is_replaced_by_a_note():
 
 def test_the_limits_are_the_documented_ones():
     assert (TEXT_LIMIT, BINARY_LIMIT) == (262_144, 5_242_880)
-    assert len(base64.b64encode(b"x" * BINARY_LIMIT)) == SIZE_LIMIT
+    assert len(base64.b64encode(b"x" * BINARY_LIMIT)) <= SIZE_LIMIT
 
 
 @given(tool_results, st.lists(content_blocks, max_size=2))

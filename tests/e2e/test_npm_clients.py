@@ -191,3 +191,18 @@ def test_the_inspector_is_challenged_without_a_token_and_served_where_none_is_ne
     assert (code, refused["error"]["code"]) == (3, "auth_required")
     code, called = inspect(tmp_path, everything, era, "--method", "tools/call", "--tool-name", "a_ping")
     assert (code, called["result"]["content"][0]["text"]) == (0, "pong")
+
+
+@pytest.mark.parametrize("sdk", ["v1", "v2"])
+def test_a_session_goes_on_after_the_gateway_was_restarted(sdk: str, tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path, {"RATE_LIMIT_ENABLED": "false"})
+    with asgi_upstream(build_upstream()) as upstream_url:
+        write_catalogue(gateway.catalogue, upstream_url)
+        with serving(gateway), typescript_client(sdk, "legacy", f"{gateway.url}/mcp", gateway.token(*ALPHA)) as client:
+            client("connect")
+            before = client("callTool", {"name": "listPets", "arguments": {}})
+            for end in (gateway.stop, gateway.kill):
+                end()
+                gateway.start()
+                after = client("callTool", {"name": "listPets", "arguments": {}})
+                assert after["structuredContent"] == before["structuredContent"]

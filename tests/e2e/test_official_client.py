@@ -1,5 +1,6 @@
 """The official Python client against the demo catalogue, in both eras of the protocol."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -223,3 +224,18 @@ async def test_prompts_are_listed_completed_and_filled(gateway: GatewayProcess, 
                 await client.get_prompt(name, arguments)
             assert refused.value.code == -32602
     assert {event.tool for event in gateway.events()} >= {"prompt:invoice-a-customer", "(unknown)"}
+
+
+async def test_a_session_goes_on_after_the_gateway_was_restarted(tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path, {"RATE_LIMIT_ENABLED": "false"})
+    with asgi_upstream(build_upstream()) as upstream_url:
+        write_catalogue(gateway.catalogue, upstream_url)
+        with serving(gateway):
+            async with connected(gateway, "legacy") as client:
+                before = await client.call_tool("listPets", {})
+                for end in (gateway.stop, gateway.kill):
+                    await asyncio.to_thread(end)
+                    await asyncio.to_thread(gateway.start)
+                    after = await client.call_tool("listPets", {})
+                    assert not after.is_error
+                    assert after.content == before.content

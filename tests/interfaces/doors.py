@@ -39,6 +39,7 @@ from stoa.interfaces.http.operations import operations_blueprint
 from stoa.interfaces.http.rest import rest_blueprint
 from stoa.interfaces.mcp.engine import PAGE_SIZE, McpEngine
 from stoa.interfaces.mcp.request_state import RequestStates
+from stoa.interfaces.mcp.session_ids import SealedSessionIds
 from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.streamable_http import StreamableHttp
 from stoa.interfaces.mcp.streams import Streams
@@ -169,6 +170,7 @@ class World:
         late_seconds: float = 15.0,
         heartbeat_seconds: float = 15.0,
         has_sessions: bool = False,
+        has_sealed_ids: bool = False,
         shared: Callable[[ManualClock], tuple[SessionStore, Streams]] | None = None,
         bus: MessageBus | None = None,
         ask_timeout_seconds: float = 10.0,
@@ -200,9 +202,13 @@ class World:
         self.probe = NotLoaded()
         self.states = RequestStates(bytes(32), self.clock, URL)
         self.sessions: Sessions | None = None
+        self.store: SessionStore | None = None
         if has_sessions:
-            store = InMemorySessionStore(self.clock, capacity=50)
-            self.sessions = Sessions(store, Streams(InMemoryEventStore()), ask_timeout_seconds=ask_timeout_seconds)
+            store = self.store = InMemorySessionStore(self.clock, capacity=50)
+            streams, ids = Streams(InMemoryEventStore()), None
+            if has_sealed_ids:
+                ids = SealedSessionIds(bytes(32), self.clock, URL)
+            self.sessions = Sessions(store, streams, ask_timeout_seconds=ask_timeout_seconds, sealed_ids=ids)
         elif shared is not None:
             self.sessions = Sessions(*shared(self.clock), ask_timeout_seconds=ask_timeout_seconds)
         self.engine = McpEngine(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.interfaces.doors import PRINCIPALS, World, new_world
 from tests.interfaces.test_parity import LIMITS, _recorded
 
-from stoa.domain.invocation import BearerToken
+from stoa.domain.invocation import BearerToken, Invocation
 from stoa.domain.operation import Kind
 
 URIS = [
@@ -61,7 +61,9 @@ reads = st.one_of(
 async def _through(door: Door, read: Read, used_up: int) -> dict[str, Any]:
     world = new_world(caller_limits=LIMITS)
     for _ in range(used_up if read[3] in PRINCIPALS else 0):
-        await world.gateway.tools(BearerToken(read[3] or ""))
+        before = Invocation(credential=BearerToken(read[3] or ""), tool="no_such", arguments={}, door="library")
+        await world.gateway.invoke_tool.execute(before)
+    await world.gateway.flush_refusals()
     world.forget()
     await door(world, read)
     await world.gateway.flush_refusals()

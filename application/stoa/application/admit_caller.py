@@ -52,12 +52,12 @@ class AdmitCaller:
         return principal
 
     async def limit(self, principal: Principal) -> LimitVerdict:
-        """Count one request of this caller. Raises QuotaExceeded or LimiterUnavailable."""
-        return within(await self._limiter.take(self.claims(principal)))
+        """Count one request of this caller that is no call. Raises QuotaExceeded or LimiterUnavailable."""
+        return within(await self._limiter.take(self._limits.of_requests(principal)))
 
     def claims(self, principal: Principal, consumer: str | None = None) -> tuple[Claim, ...]:
-        """What one request of this caller is counted against, whatever it asks for. `consumer`: on whose behalf an
-        invocation is made."""
+        """What one call of this caller is counted against, whatever it calls. `consumer`: on whose behalf it is
+        made."""
         claims = self._claims.get(principal.authorization_key)
         if claims is None:
             if len(self._claims) >= _MOST_CALLERS:

@@ -35,7 +35,7 @@ from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.tool_backend import CallContext
 from stoa.application.ports.upstream_access import UpstreamAccess
 from stoa.application.pricing import Pricing
-from stoa.application.records import Recorder, named_arguments
+from stoa.application.records import Recorder, named_arguments, noted_places
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
 from stoa.application.upstream_tokens import TokenSupply
 from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
@@ -103,6 +103,7 @@ class _Call:
 
     __slots__ = (
         "asking",
+        "coerced",
         "decision",
         "error",
         "has_room",
@@ -133,6 +134,8 @@ class _Call:
         self.place: Place | None = None
         """Whom it counts for among the running calls."""
         self.asking: AskingCall | None = None
+        self.coerced: tuple[str, ...] = ()
+        """Places of arguments that were understood otherwise than written."""
         self.metadata: Mapping[str, str] = {}
         """What its event says besides."""
 
@@ -213,7 +216,7 @@ class InvokeTool:
         tool = registered.tool
         upstream = None if registered.tokens is None else _access(registered.tokens, principal, invocation)
         if tool.metered_arguments:
-            call.metadata = named_arguments(tool, arguments)
+            call.metadata = {**call.metadata, **named_arguments(tool, arguments)}
         if self._budgets is not None and self._budgets.apply_to(principal.tenant):
             call.reservation = await self._budgets.reserve(
                 principal.tenant, invocation.consumer, self._ceiling(tool, principal.tenant)
@@ -303,12 +306,14 @@ class InvokeTool:
         # Coerced before the decision, and never again: the back end gets the object that the policy saw.
         # What is no object is refused after the policy: whether a tool exists must not show in the error.
         given = as_object(arguments)
-        normal = registered.arguments.normalise(given)
+        normal, coerced = registered.arguments.normalise_noting(given)
         query = PolicyQuery(principal, tool, normal, invocation.door)
         decision = call.decision = await self._policy.decide(query)
         permit = Permit.grant(decision, tool.key)
         if permit is None:
             raise NotPermitted(decision, is_missing_right=not principal.holds(tool.access))
+        if coerced:  # told to those who may call the tool: it says something of its schema
+            call.coerced, call.metadata = coerced, {"coerced": noted_places(coerced)}
         return principal, registered, permit, normal if given is arguments else arguments
 
     async def _finish(self, invocation: Invocation, call: _Call, event_id: str, started_ns: int) -> Outcome:
@@ -357,6 +362,7 @@ class InvokeTool:
                 event=event,
                 questions=call.questions,
                 limit=call.verdict,
+                coerced=call.coerced,
             )
             if is_told:
                 self._recorder.tell(invocation, outcome)

@@ -1,8 +1,8 @@
 """A tool's output schema as it can be promised to clients.
 
 Clients reject a result that misses the published schema, and real APIs do not keep to their documents. So what
-is published is relaxed to what an answer may look like, and an answer that still does not fit keeps its text and
-loses its structured form. No call fails because of its output schema.
+is published is relaxed to what an answer may look like, and an answer that still does not fit keeps its text, and of
+its structured form what fits. No call fails because of its output schema.
 """
 
 import logging
@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from stoa.application.bounded_validator import BoundedValidator, TooCostly, is_plain_json
+from stoa.application.coercion import MAX_NOTES, ObjectPlan, note
+from stoa.application.coercion_plan import coercion_plan
+from stoa.application.fitting import fitted
 from stoa.application.patterns import Pattern, PatternAllowance, compiled
 from stoa.domain.errors import InvalidInput
 from stoa.domain.json_value import JsonObject, as_object, is_array, is_object
@@ -63,7 +66,7 @@ def _nullable(types: Any) -> list[Any]:
 class OutputSchema:
     """Fits results to the published schema of one tool."""
 
-    __slots__ = ("_name", "_validator")
+    __slots__ = ("_name", "_plan", "_published", "_validator")
 
     def __init__(self, name: str, schema: JsonObject, allowance: PatternAllowance | None = None) -> None:
         """Raises InvalidInput when the schema is unusable or does not describe an object. `allowance`: what its
@@ -78,15 +81,46 @@ class OutputSchema:
         if not self._validator.is_valid({}):
             raise InvalidInput("outputSchema: its root must have type object, also where it refers to ($ref)")
         self._name = name
+        self._published = published
+        self._plan: ObjectPlan | None = None
 
     def fit(self, result: ToolResult) -> ToolResult:
         """`result` with structured content that satisfies the published schema; an error stays as it is."""
         if result.is_error:
             return result
-        if result.structured is not MISSING and self._fits(result.structured):
+        structured = result.structured
+        if structured is not MISSING and self._fits(structured):
             return result
         _log.warning("the answer does not fit the tool's output schema", extra={"tool": self._name})
-        return ToolResult(result.content, {})
+        kept: JsonObject = {}
+        omitted: tuple[str, ...] = () if structured is MISSING else ("",)
+        if is_object(structured) and is_plain_json(structured):
+            kept, omitted = self._kept(structured)
+        return ToolResult(result.content, kept, headers=result.headers, omitted=omitted)
+
+    def _kept(self, structured: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
+        """What fits of an object that does not, and the places of what is left out."""
+        if self._plan is None:  # made for the first answer that needs it
+            self._plan = coercion_plan(self._published) or ObjectPlan()
+        kept, omitted = fitted(self._plan, structured)
+        if self._fits(kept):
+            return kept, omitted
+        members, missed = self._fitting_members(kept)
+        return (members, (*omitted, *missed)[:MAX_NOTES]) if self._fits(members) else ({}, ("",))
+
+    def _fitting_members(self, structured: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
+        """Those that fit by themselves, as far as they can be judged with the work of one check."""
+        named = as_object(self._published.get("properties"))
+        kept: JsonObject = {}
+        missed: dict[str, None] = {}
+        left = self._validator.work.limit
+        for name, value in structured.items():
+            if left > 0 and self._fits({name: value}):
+                kept[name] = value
+            else:
+                note(missed, (None, name if name in named else "*"))
+            left -= self._validator.work.limit - self._validator.work.left
+        return kept, tuple(missed)
 
     @property
     def patterns(self) -> Iterable[Pattern]:

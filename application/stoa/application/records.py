@@ -174,6 +174,11 @@ def named_arguments(operation: Operation, arguments: JsonObject) -> dict[str, st
     return {f"argument.{name}": _text(arguments[name]) for name in operation.metered_arguments if name in arguments}
 
 
+def noted_places(pointers: Iterable[str]) -> str:
+    """As much of them as an event carries."""
+    return _safe(" ".join(pointers))
+
+
 def _text(value: object) -> str:
     return _safe(value if isinstance(value, str) else pydantic_core.to_json(value).decode())
 

@@ -141,6 +141,8 @@ class RestBinding(Strict):
     """Query parameters that are part of the operation's path and not for the caller to choose."""
     body: RestBody | None = None
     accept: str = "application/json, */*;q=0.8"
+    response_headers: tuple[str, ...] = ()
+    """Those that its API documents; which of them callers get is for `response_headers.py` to say."""
 
 
 class LocalBinding(Strict):

@@ -1,5 +1,5 @@
-"""What a caller's requests are counted against, whatever they ask for: its own limit by role, and where they are set
-its tenant's and its consumer's."""
+"""What a caller's requests are counted against: its own limit by role, and where they are set its tenant's and its
+consumer's. These are limits of calls; what is no call has an allowance beside them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,6 +32,10 @@ class StrangerLimits:
 
 DEFAULT_STRANGER_LIMITS = StrangerLimits()
 
+REQUESTS_PER_CALL = 5
+"""How much larger than the limit of calls the allowance of other requests is: a client asks what there is, opens a
+stream and begins a session before its first call, and again in each of its windows."""
+
 EVERY_OTHER = "*"
 """Stands for all names that have no limit of their own; each is still counted by itself."""
 
@@ -55,6 +59,13 @@ class CallerLimits:
         tenant = principal.tenant
         common = None if tenant is None else _of(self.tenants, tenant)
         return (own,) if common is None else (own, Claim("tenant", f"tenant:{tenant}", common))
+
+    def of_requests(self, principal: Principal) -> tuple[Claim, ...]:
+        """Of what is no call: lists, sessions, streams and the like."""
+        return tuple(
+            Claim("requests", f"requests:{claim.key}", claim.limit.times(REQUESTS_PER_CALL))
+            for claim in self.of_caller(principal)
+        )
 
     def of_consumer(self, tenant: TenantId | None, consumer: str) -> tuple[Claim, ...]:
         limit = _of(self.consumers, consumer)

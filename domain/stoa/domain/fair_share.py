@@ -99,6 +99,9 @@ class FairShares(Generic[K]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
     def keys(self) -> Set[K]:
         return self._entries.keys()
 

@@ -70,6 +70,9 @@ class Outcome:
     question: QuestionKind | None = None
     limit: LimitVerdict | None = None
     """What the limits said; None: the call did not get so far."""
+    coerced: tuple[str, ...] = ()
+    """Arguments that were understood otherwise than written, for callers who may call the tool: JSON Pointers
+    (RFC 6901), `*` for any name."""
 
     def content(self) -> ToolResult:
         """The answer of a resource or prompt, which cannot say in itself that it failed. Raises StoaError."""

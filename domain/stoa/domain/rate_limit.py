@@ -16,10 +16,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 _MINUTE_US = 60_000_000
+_MOST_A_MINUTE = 60_000_000
+_MOST_AT_ONCE = 1_000_000
 
-RequestsPerMinute = Annotated[int, Field(gt=0, le=60_000_000)]
-Burst = Annotated[int, Field(gt=0, le=1_000_000)]
-LimitName = Literal["caller", "tenant", "consumer", "tool", "policy", "questions to the client"]
+RequestsPerMinute = Annotated[int, Field(gt=0, le=_MOST_A_MINUTE)]
+Burst = Annotated[int, Field(gt=0, le=_MOST_AT_ONCE)]
+LimitName = Literal["caller", "tenant", "requests", "consumer", "tool", "policy", "questions to the client"]
 """Whose limit it is, as refusals name it."""
 WhenAway = Literal["share", "closed"]
 
@@ -43,6 +45,14 @@ class RateLimit(BaseModel):
     def capacity_us(self) -> int:
         """How far the state may run ahead of the clock."""
         return self.burst * self.interval_us
+
+    def times(self, factor: int) -> "RateLimit":
+        """So many times as much, as far as a limit goes."""
+        return RateLimit(
+            requests_per_minute=min(self.requests_per_minute * factor, _MOST_A_MINUTE),
+            burst=min(self.burst * factor, _MOST_AT_ONCE),
+            fail=self.fail,
+        )
 
     def share(self, replicas: int) -> "RateLimit":
         """What one of so many replicas may admit by itself. Rounded down, but never to nothing: of a limit smaller

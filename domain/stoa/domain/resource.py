@@ -1,5 +1,6 @@
 """A Resource: something an agent may read under a URI, or under every URI of a template."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
@@ -88,7 +89,7 @@ class Resource(Operation):
             if answer.is_error and answer.status[:3] in _GONE:
                 raise ResourceNotFound(uri)
             media_type = answer.media_type or media_type
-            answer = shape(answer)
+            answer = shape(answer if answer.is_error else replace(answer, headers=()))  # contents are the body alone
             if any(isinstance(block, EmbeddedResource) for block in answer.content):  # its URI is the back end's
                 return ToolResult(tuple(_content(block, uri, media_type, is_ours=True) for block in answer.content))
         if answer.is_error:

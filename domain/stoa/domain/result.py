@@ -3,16 +3,18 @@
 import base64
 import codecs
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pydantic_core
+
+from stoa.domain.response_headers import MAX_VALUE, TOLD, Headers, told
 
 TEXT_LIMIT = 256 * 1024
 """Characters of text that one result may carry; beyond it clients refuse or drown."""
 BINARY_LIMIT = 5 * 1024 * 1024
 """Bytes of image, audio or other binary content that one result may carry, before base64."""
-SIZE_LIMIT = 4 * -(-BINARY_LIMIT // 3)
+SIZE_LIMIT = 4 * -(-BINARY_LIMIT // 3) + len(TOLD) * 4 * (MAX_VALUE + 16)
 """The most that `ToolResult.size` can be of what a back end answered."""
 
 
@@ -80,6 +82,10 @@ class ToolResult:
     """Any JSON value, or MISSING."""
     is_error: bool = False
     messages: tuple[PromptMessage, ...] = ()
+    headers: Headers = ()
+    """What the back end said beside its answer; empty where something was taken out of it."""
+    omitted: tuple[str, ...] = ()
+    """JSON Pointers (RFC 6901), `*` for any name: what of the back end's answer is not in `structured`."""
 
     @property
     def size(self) -> int:
@@ -115,6 +121,8 @@ class RawAnswer:
     """The back end's own status for people, `404 Not Found`; shown with an error, and in place of an empty body."""
     uri: str = "stoa://result"
     """Names the content when it must be embedded as a resource."""
+    headers: Headers = ()
+    """What its caller gets to know of the response headers."""
 
 
 def shape(answer: RawAnswer) -> ToolResult:
@@ -122,8 +130,10 @@ def shape(answer: RawAnswer) -> ToolResult:
 
     JSON gives text and structured content; images, audio and other binary content give their block; everything
     else is text. Text beyond TEXT_LIMIT is cut with a note and then has no structured content, because half a
-    document must not look whole.
+    document must not look whole. Where the new thing is, and when to come again, is said in the text as well.
     """
+    if answer.headers:
+        return _with_headers(shape(replace(answer, headers=())), answer)
     kind = answer.media_type
     if kind.startswith(("image/", "audio/")) and answer.body and kind != "image/svg+xml":
         return _binary(answer)
@@ -137,6 +147,18 @@ def shape(answer: RawAnswer) -> ToolResult:
     if text is None:
         return _binary(answer)
     return _text(answer, MISSING, text)
+
+
+def _with_headers(result: ToolResult, answer: RawAnswer) -> ToolResult:
+    content, said = result.content, told(answer.headers)
+    if said:
+        first = content[0]
+        if (answer.is_error or not answer.body) and isinstance(first, TextContent):
+            head, _, rest = first.text.partition("\n")
+            content = (TextContent("\n".join(part for part in (head, said, rest) if part)),)
+        else:
+            content = (*content, TextContent(said))
+    return ToolResult(content, result.structured, result.is_error, headers=answer.headers)
 
 
 def _is_json(kind: str) -> bool:

@@ -342,3 +342,52 @@ async def test_redirects_in_circles_end():
             await called(backend, rest_tool(server.url))
 
     assert len(server.seen) == 6
+
+
+KEPT = "Location: /pets/7\r\nRetry-After: 5\r\nLink: </a>; rel=next\r\nLink: </b>; rel=prev\r\nETag: W/x\r\n"
+SECRET_HEADERS = "Set-Cookie: a=b\r\nWWW-Authenticate: Basic\r\nX-Auth-Token: t\r\nX-Total: 3\r\nX-Other: 4\r\n"
+
+
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "429 Too Many Requests", "503 Unavailable"])
+async def test_response_headers_that_matter_are_kept_and_no_others(status):
+    served = answer(status=status, more=KEPT + SECRET_HEADERS)
+    documented = ("X-Total", "Set-Cookie", "X-Missing")
+    async with loopback(lambda _: served) as server, rest_backend() as backend:
+        given = await called(backend, rest_tool(server.url, response_headers=documented))
+    assert given.headers == (
+        ("Location", "/pets/7"),
+        ("Retry-After", "5"),
+        ("Link", "</a>; rel=next, </b>; rel=prev"),
+        ("ETag", "W/x"),
+        ("X-Total", "3"),
+    )
+
+
+async def test_response_headers_of_a_redirect_that_is_not_followed_are_kept():
+    served = answer(status="303 See Other", more="Location: /orders/7\r\n")
+    async with loopback(lambda _: served) as server, rest_backend() as backend:
+        given = await called(backend, rest_tool(server.url, method="POST"))
+    assert (given.is_error, given.headers) == (True, (("Location", "/orders/7"),))
+
+
+@pytest.mark.parametrize(
+    "authentication",
+    [
+        {"type": "bearer"},
+        {"type": "basic"},
+        {"type": "apiKey", "location": "query", "parameter_name": "key"},
+        {"type": "apiKey", "location": "header", "parameter_name": "X-Key"},
+        {"type": "apiKey", "location": "cookie", "parameter_name": "key"},
+    ],
+)
+async def test_response_headers_that_repeat_the_credential_are_left_out(authentication):
+    secret = "s3cr=t/+x"
+    values = {"token": secret, "username": "u", "password": secret, "apiKey": secret}
+    credentials = InMemoryCredentialSource()
+    credentials.put(None, "api", values)
+    quoted = "s3cr%3Dt%2F%2Bx"
+    more = f"Location: /a?key={quoted}\r\nLink: </a?key={secret}&page=2>; rel=next\r\nETag: x\r\n"
+    tool_authentication = authentication | {"secret": {"name": "api"}}
+    async with loopback(lambda _: answer(more=more)) as server, rest_backend(credentials) as backend:
+        given = await called(backend, rest_tool(server.url, tool={"authentication": tool_authentication}))
+    assert given.headers == (("ETag", "x"),)

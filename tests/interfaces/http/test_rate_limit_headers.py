@@ -9,6 +9,7 @@ from tests.interfaces.doors import Answer, World, new_world
 from tests.strategies import limited_calls, rate_limits
 
 from stoa.application.memory.rate_limiter import Unlimited
+from stoa.domain.caller_limits import REQUESTS_PER_CALL
 from stoa.domain.rate_limit import Claim, LimitVerdict, RateLimit, judge
 from stoa.interfaces.http.rate_limit_headers import limit_headers
 
@@ -43,6 +44,13 @@ def limited(limit: RateLimit = VIEW, **parts: Any) -> World:
 )
 async def test_every_governed_answer_says_what_is_left(method: str, path: str) -> None:
     world = limited()
+    if "read" not in path and method == "GET":  # no calls, of which there are more
+        world = limited(RateLimit(requests_per_minute=2, burst=1))
+        answers = [await world.rest(method, path) for _ in range(6)]
+        assert [fields(answer) for answer in answers][:2] == [("5", "4", "6", "5;w=30"), ("5", "3", "12", "5;w=30")]
+        assert [answer.status == 429 for answer in answers] == [False] * 5 + [True]
+        assert answers[-1].header("retry-after") == "6"
+        return
     answers = [await world.rest(method, path) for _ in range(4)]
     assert [fields(answer) for answer in answers] == [
         ("3", "2", "10", "3;w=30"),
@@ -84,7 +92,8 @@ async def test_who_waits_as_told_is_let_in(rate: int, burst: int, gaps_ms: list[
             answer = await world.rest("POST", "/tools/add/invoke", {"arguments": {"a": 1, "b": 2}})
         assert answer.status == 200, answer.body
     world.clock.advance(int((await world.rest("GET", "/tools")).header("ratelimit-reset") or "?"))
-    assert fields(await world.rest("GET", "/tools"))[1] == str(burst - 1), "after Reset the burst is whole"
+    left = str(burst * REQUESTS_PER_CALL - 1)
+    assert fields(await world.rest("GET", "/tools"))[1] == left, "after Reset the burst is whole"
 
 
 @given(limited_calls(max_size=10))
@@ -111,9 +120,10 @@ def test_the_policy_allows_no_more_than_the_limit(limit: RateLimit) -> None:
 
 async def test_a_refusal_on_mcp_says_the_same() -> None:
     world = limited()
+    call = {"name": "echo", "arguments": {"text": "x"}}
     for _ in range(3):
-        await world.modern("tools/list")
-    refused = (await world.modern("tools/list")).json()["error"]
+        await world.modern("tools/call", call)
+    refused = (await world.modern("tools/call", call)).json()["error"]
     assert (refused["code"], refused["data"]) == (
         4290,
         {

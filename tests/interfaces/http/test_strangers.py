@@ -105,7 +105,7 @@ async def test_strangers_at_one_address_lock_out_neither_known_tokens_there_nor_
 
 
 async def test_a_batch_of_an_authenticated_caller_counts_its_free_requests_too(tmp_path: Path) -> None:
-    limits = {"viewer": {"requestsPerMinute": 60, "burst": 10}}
+    limits = {"viewer": {"requestsPerMinute": 60, "burst": 2}}
     async with serving(tmp_path, stoa_caller_limits=limits) as served:
         token = served.token("viewer")
         pings = [{"jsonrpc": "2.0", "id": number, "method": "ping"} for number in range(50)]

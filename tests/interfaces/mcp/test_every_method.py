@@ -13,6 +13,7 @@ from tests.interfaces.doors import METADATA_URL, MODERN, Answer, World, envelope
 from tests.interfaces.mcp.test_sessions import Client, opened, until
 
 from stoa.application.memory.clock import ManualClock
+from stoa.domain.caller_limits import REQUESTS_PER_CALL
 from stoa.domain.errors import NotAuthenticated
 from stoa.domain.invocation import BearerToken
 from stoa.domain.rate_limit import RateLimit
@@ -211,13 +212,16 @@ async def test_what_is_anothers_looks_like_what_is_not_there(world: World, metho
     assert replies[0] == replies[1]
 
 
+CALLS = {"tools/call", "resources/read", "prompts/get"}
+
+
 @EVERY
 async def test_what_costs_something_counts_against_the_callers_limit_and_what_does_not_is_always_answered(
     method: str, version: str
 ) -> None:
-    burst = 3
-    world = new_world(has_sessions=True, caller_limits={"viewer": RateLimit(requests_per_minute=1, burst=burst + 1)})
-    client = await opened(world, token="alpha-viewer")  # which counts
+    world = new_world(has_sessions=True, caller_limits={"viewer": RateLimit(requests_per_minute=1, burst=2)})
+    client = await opened(world, token="alpha-viewer")  # which counts among what is no call
+    admitted = 2 if method in CALLS else 2 * REQUESTS_PER_CALL - 1
     answers = [
         await _ask(
             world,
@@ -227,10 +231,10 @@ async def test_what_costs_something_counts_against_the_callers_limit_and_what_do
             client=None if version == MODERN else client,
             token="alpha-viewer",
         )
-        for _ in range(burst + 2)
+        for _ in range(admitted + 2)
     ]
     refused = [_is_refused(answer) for answer in answers]
-    assert refused == [False] * burst + [TABLE[method].is_counted] * 2
+    assert refused == [False] * admitted + [TABLE[method].is_counted] * 2
     if TABLE[method].is_counted:
         assert answers[-1].json()["error"]["code"] == 4290
         assert int(answers[-1].header("retry-after") or 0) > 0
@@ -241,9 +245,24 @@ async def test_what_costs_something_counts_against_the_callers_limit_and_what_do
 
 
 async def _used_up(world: World, client: Client) -> None:
+    """Everything but calls."""
     while (await client.ask("tools/list")).json().get("error") is None:
         pass
     assert len(world.events) == 0
+
+
+async def test_calls_and_other_requests_have_allowances_of_their_own(limited: World) -> None:
+    client = await opened(limited, token="alpha-viewer")
+    call = {"name": "echo", "arguments": {"text": "x"}}
+    while not _is_refused(await client.ask("tools/call", call)):
+        pass
+    assert (await opened(limited, token="alpha-viewer")).id, "a client begins and looks around above the limit of calls"
+    for method in ("tools/list", "prompts/list", "resources/list", "ping"):
+        assert not _is_refused(await client.ask(method))
+    while not _is_refused(await client.ask("tools/list")):
+        pass
+    limited.clock.advance(61)  # a minute's calls
+    assert not _is_refused(await client.ask("tools/call", call))
 
 
 @pytest.fixture

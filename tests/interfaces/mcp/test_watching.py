@@ -357,7 +357,8 @@ async def test_a_session_watches_a_bounded_number_of_resources(world: World) -> 
 async def test_a_watcher_that_is_over_its_limit_is_refused_like_a_caller() -> None:
     world = new_world(has_sessions=True, caller_limits={"viewer": RateLimit(requests_per_minute=1, burst=2)})
     client: Client = await opened(world, token="beta-viewer")
-    assert (await client.ask("resources/subscribe", {"uri": "memo://plain"})).json()["result"] == {}
+    for _ in range(9):
+        assert (await client.ask("resources/subscribe", {"uri": "memo://plain"})).json()["result"] == {}
     over = await client.ask("resources/unsubscribe", {"uri": "memo://plain"})
     assert over.json()["error"]["code"] == 4290
 

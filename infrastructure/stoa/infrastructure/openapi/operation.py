@@ -12,6 +12,7 @@ from stoa.infrastructure.openapi.body import Body, body_of
 from stoa.infrastructure.openapi.compiled import is_usable
 from stoa.infrastructure.openapi.parameters import Parameter, fixed_query, parameters_of, raw_parameters
 from stoa.infrastructure.openapi.paths import CannotConvert, Operation, take_apart
+from stoa.infrastructure.openapi.response_headers import response_headers_of
 from stoa.infrastructure.openapi.result_schema import result_schema_of
 from stoa.infrastructure.openapi.schema import Node, described_node, description_of
 from stoa.infrastructure.openapi.text import TITLE_LIMIT, described, line
@@ -46,6 +47,7 @@ def tool_of(operation: Operation, name: str, base_url: str, api: ApiReference, b
             fixed_query=fixed_query(path, parameters),
             body=_bound_body(body, names, arguments) if body is not None else None,
             accept=accept_of(operation, bench),
+            response_headers=response_headers_of(operation, bench),
         )
         summary = text_or_empty(content.get("summary"))
         return Tool(

@@ -6,14 +6,14 @@ Secrets are read for each call and put where they belong last, so nothing that o
 import base64
 import string
 from collections.abc import Callable
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from yarl import URL
 
 from stoa.application.ports import CredentialSource
 from stoa.domain.errors import BackendUnavailable, InvalidInput
 from stoa.domain.operation import Operation
-from stoa.domain.tool import SecretReference
+from stoa.domain.tool import Authentication, SecretReference
 from stoa.infrastructure.rest.encoding import Unsendable, header_text
 
 Sign = Callable[[dict[str, str], URL], URL]
@@ -37,6 +37,23 @@ def compile_authentication(tool: Operation, credentials: CredentialSource) -> Si
     if authentication.type == "basic":
         return _basic(tool, reference, credentials)
     return _api_key(tool, reference, credentials)
+
+
+def sent_secrets(authentication: Authentication, headers: dict[str, str], url: URL) -> tuple[str, ...]:
+    """What `headers` and `url` prove the gateway with, as an answer might repeat it."""
+    if authentication.type == "none":
+        return ()
+    name = authentication.parameter_name
+    if authentication.type == "apiKey":
+        if authentication.location == "query":
+            return (url.query.get(name, ""),)
+        if authentication.location == "cookie":
+            return (unquote(headers.get("Cookie", "").rpartition(f"{name}=")[2]),)
+        return (headers.get(name, ""),)
+    sent = headers.get("Authorization", "").partition(" ")[2]
+    if authentication.type == "basic":
+        return (sent, base64.b64decode(sent).decode().partition(":")[2])
+    return (sent,)
 
 
 def _bearer(tool: Operation, reference: SecretReference, credentials: CredentialSource) -> Sign:

@@ -16,6 +16,7 @@ from stoa.application.ports import BackendCall, CallContext, CredentialSource, P
 from stoa.domain.errors import BackendSpokeNonsense, BackendUnavailable, InvalidInput
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
+from stoa.domain.response_headers import Headers, kept, kept_names
 from stoa.domain.result import RawAnswer
 from stoa.domain.tool import RestBinding
 from stoa.infrastructure.outbound import ANYWHERE, HostResolver, OutboundRules
@@ -108,6 +109,7 @@ class _RestCall(BackendCall, Previewable):
         self._open_session = open_session
         self._limit = limit
         # a body that is not there would be declared as application/octet-stream
+        self._kept = kept_names(tool.binding.response_headers if isinstance(tool.binding, RestBinding) else ())
         self._skipped_without_body = ("Content-Type",) if plan.method in {"POST", "PUT", "PATCH"} else None
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer:
@@ -144,14 +146,15 @@ class _RestCall(BackendCall, Previewable):
             ) as response:
                 location = response.headers.get("Location") if response.status in _REDIRECTS else None
                 if location is None:
-                    return await self._read(response, request.place)
+                    return await self._read(response, request)
                 target = self._redirect_target(url, location)
                 if target is None:
-                    return RawAnswer(_NOT_FOLLOWED, "text/plain", "utf-8", True, _status(response), request.place)
+                    status, headers = _status(response), self._headers(response, request)
+                    return RawAnswer(_NOT_FOLLOWED, "text/plain", "utf-8", True, status, request.place, headers)
                 url = target
         raise BackendSpokeNonsense(f"The back end of {self._name} failed: more than {MAX_REDIRECTS} redirects")
 
-    async def _read(self, response: aiohttp.ClientResponse, place: str) -> RawAnswer:
+    async def _read(self, response: aiohttp.ClientResponse, request: RestRequest) -> RawAnswer:
         content = response.content
         body = await content.readany()
         if not content.at_eof():
@@ -162,10 +165,16 @@ class _RestCall(BackendCall, Previewable):
             body = await self._unpacked(body, encoding)
         status = _status(response)
         is_error = not 200 <= response.status < 300
-        if not body:
-            return RawAnswer(b"", "", "utf-8", is_error, status, place)
-        media_type, charset = _content_type(response.headers.get("Content-Type", ""))
-        return RawAnswer(body, media_type, charset, is_error, status, place)
+        media_type, charset = _content_type(response.headers.get("Content-Type", "")) if body else ("", "utf-8")
+        headers: Headers = ()
+        for name in self._kept:
+            if name in response.headers:
+                headers = self._headers(response, request)
+                break
+        return RawAnswer(body, media_type, charset, is_error, status, request.place, headers)
+
+    def _headers(self, response: aiohttp.ClientResponse, request: RestRequest) -> Headers:
+        return kept(self._kept, lambda name: response.headers.getall(name, []), self._plan.secrets_in(request))
 
     async def _read_on(self, content: aiohttp.StreamReader, body: bytearray) -> bytes:
         while len(body) <= self._limit:

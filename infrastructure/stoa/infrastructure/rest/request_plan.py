@@ -19,7 +19,7 @@ from stoa.domain.errors import InvalidArguments, InvalidInput
 from stoa.domain.json_value import JsonObject
 from stoa.domain.operation import Operation
 from stoa.domain.tool import RestBinding, RestParameter
-from stoa.infrastructure.rest.authentication import compile_authentication
+from stoa.infrastructure.rest.authentication import compile_authentication, sent_secrets
 from stoa.infrastructure.rest.body import BodyEncoder, compile_body
 from stoa.infrastructure.rest.encoding import (
     NO_DOT_SEGMENT,
@@ -91,6 +91,7 @@ class RequestPlan:
             self._encode_body, content_type = compile_body(binding.body, name)
         self._content_type = _header_value(content_type, "binding.body.media_type", name)
         self._sign = compile_authentication(tool, credentials)
+        self._authentication = tool.authentication
         has_constant_url = not self._path and not self._query
         self._constant_url = URL(self._with_query(self._prefix, []), encoded=True) if has_constant_url else None
 
@@ -131,6 +132,10 @@ class RequestPlan:
             if holds_dot_segment(path):
                 return invalid_argument(piece.argument, NO_DOT_SEGMENT)
         return invalid_argument(self._path[-1].argument, NO_DOT_SEGMENT)
+
+    def secrets_in(self, request: RestRequest) -> tuple[str, ...]:
+        """The credential of a signed request, in each spelling that an answer may repeat."""
+        return sent_secrets(self._authentication, request.headers, request.url)
 
     def _with_query(self, place: str, pieces: list[str]) -> str:
         if self._fixed_query:

@@ -44,6 +44,7 @@ from stoa.interfaces.http.operations import operations_blueprint
 from stoa.interfaces.http.rest import rest_blueprint
 from stoa.interfaces.mcp.engine import McpEngine
 from stoa.interfaces.mcp.request_state import RequestStates
+from stoa.interfaces.mcp.session_ids import SealedSessionIds
 from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.streamable_http import StreamableHttp
 from stoa.interfaces.mcp.streams import Streams
@@ -69,7 +70,7 @@ class Doors(Provider):
     @provide
     def states(self, settings: Settings, clock: Clock, resource: ProtectedResource, sharing: Sharing) -> RequestStates:
         given = settings.state_secret
-        secret = load_or_create(settings.data_dir) if given is None else given.get_secret_value().encode()
+        secret = _secret(settings)
         if sharing.parts is not None:
             return RequestStates(secret, clock, resource.url, sharing.parts.marks)
         own = secret if given is None else load_or_create(settings.data_dir)
@@ -78,12 +79,14 @@ class Doors(Provider):
         return RequestStates(secret, clock, resource.url, marks, reach)
 
     @provide
-    def sessions(self, settings: Settings, clock: Clock, sharing: Sharing) -> SessionParts:
+    def sessions(self, settings: Settings, clock: Clock, sharing: Sharing, resource: ProtectedResource) -> SessionParts:
         shared = sharing.parts
         if settings.sessions == "none":
             return SessionParts(None)
         if settings.sessions == "memory" or shared is None:
-            return SessionParts(Sessions(InMemorySessionStore(clock), Streams(InMemoryEventStore())))
+            ids = SealedSessionIds(_secret(settings), clock, resource.url)
+            store, streams = InMemorySessionStore(clock), Streams(InMemoryEventStore())
+            return SessionParts(Sessions(store, streams, sealed_ids=ids))
         return SessionParts(Sessions(shared.sessions, Streams(shared.events, shared.bus)))
 
     @provide
@@ -183,6 +186,12 @@ class Doors(Provider):
             bodies=bodies,
             state={STATE_KEY: Connections(bounds, prometheus.edge(REASONS).told, is_proxy=addresses.is_proxy)},
         )
+
+
+def _secret(settings: Settings) -> bytes:
+    """What seals are made with: over restarts the same."""
+    given = settings.state_secret
+    return load_or_create(settings.data_dir) if given is None else given.get_secret_value().encode()
 
 
 def _quieten_collector() -> None:

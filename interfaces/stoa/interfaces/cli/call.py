@@ -59,7 +59,7 @@ async def call(
         return 1
     if json:
         whole = {
-            "result": {"isError": False, **shaping.tool_result(result, NEWEST)},
+            "result": {"isError": False, **shaping.tool_result(result, NEWEST, outcome.coerced)},
             "status": outcome.status,
             "requestId": outcome.request_id,
             "latencyMs": outcome.latency_ms,

@@ -187,7 +187,7 @@ def _entry(one: Operation) -> JsonObject:
 
 def _answer(name: str, outcome: Outcome) -> JsonObject:
     return {
-        "result": {"isError": False, **shaping.tool_result(outcome.result or ToolResult(()), NEWEST)},
+        "result": {"isError": False, **shaping.tool_result(outcome.result or ToolResult(()), NEWEST, outcome.coerced)},
         "toolName": name,
         **facts_of(outcome),
     }

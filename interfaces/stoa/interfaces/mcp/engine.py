@@ -309,7 +309,7 @@ class McpEngine:
             return await self._one(exchange, value, caller, revision, session)
         except Fault as fault:
             return _fault(fault, fault.http_status)
-        except SharedStateUnavailable as refusal:
+        except (SessionsFull, SharedStateUnavailable) as refusal:
             return self._refusal(refusal, None)
 
     async def _session(self, exchange: Exchange, value: Any, caller: Principal) -> Session | None:
@@ -383,7 +383,7 @@ class McpEngine:
             await self._sessions.end(session)
         except Fault as fault:
             return _fault(fault, fault.http_status)
-        except SharedStateUnavailable as refusal:
+        except (SessionsFull, SharedStateUnavailable) as refusal:
             return self._refusal(refusal, None)
         return Reply(200, b"{}", (JSON,))
 

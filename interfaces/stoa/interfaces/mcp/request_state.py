@@ -7,31 +7,22 @@ every replica opens what another one sealed. It expires, but it can be used more
 state with a confirmation that a policy demands, asked for or given, which is good for one call (docs/decisions/0032).
 """
 
-import base64
-import binascii
 import hashlib
 import json
-import os
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
 import pydantic_core
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from stoa.application.memory.one_time_marks import InMemoryOneTimeMarks
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.one_time_marks import OneTimeMarks
 from stoa.domain.errors import InvalidState
 from stoa.domain.json_value import JsonObject
+from stoa.interfaces.mcp.seal import BrokenSeal, Seal
 
 LIFETIME_SECONDS = 600
-_PREFIX = "v2."
-_PURPOSE = b"stoa mcp requestState v1"
-_NONCE_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +50,7 @@ class RequestStates:
     ) -> None:
         self._marks = marks or InMemoryOneTimeMarks(clock)
         self._reach = reach if marks is not None else secrets.token_hex(8)
-        self._cipher = AESGCM(HKDF(SHA256(), 32, salt=None, info=_PURPOSE).derive(secret))
+        self._seal = Seal(secret, b"stoa mcp requestState v1", "v2.")
         self._clock = clock
         self._audience = audience
 
@@ -75,9 +66,7 @@ class RequestStates:
                 **({"once": secrets.token_hex(16), "reach": self._reach} if state.is_used_once else {}),
             }
         )
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = nonce + self._cipher.encrypt(nonce, payload, self._binding(bound_to))
-        return _PREFIX + base64.urlsafe_b64encode(sealed).decode("ascii")
+        return self._seal.close(payload, self._binding(bound_to))
 
     async def open(self, token: Any, *bound_to: Any) -> RoundState:
         """What was sealed; what is good for one call is used up by that. Raises InvalidState, the same for every
@@ -89,14 +78,9 @@ class RequestStates:
         return RoundState(state["round"], state["answers"], state["answered"], state["asked"], once is not None)
 
     def _unsealed(self, token: Any, bound_to: tuple[Any, ...]) -> JsonObject:
-        if not isinstance(token, str) or not token.startswith(_PREFIX):
-            raise InvalidState
         try:
-            sealed = base64.b64decode(token[len(_PREFIX) :], altchars=b"-_", validate=True)
-            if base64.urlsafe_b64encode(sealed).decode("ascii") != token[len(_PREFIX) :]:
-                raise InvalidState  # a second spelling of the same bytes
-            payload = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], self._binding(bound_to))
-        except (binascii.Error, InvalidTag, ValueError) as caught:
+            payload = self._seal.open(token, self._binding(bound_to))
+        except BrokenSeal as caught:
             raise InvalidState from caught
         state: JsonObject = pydantic_core.from_json(payload)
         if state["expires"] <= self._clock.now().timestamp():
@@ -106,4 +90,4 @@ class RequestStates:
     def _binding(self, bound_to: tuple[Any, ...]) -> bytes:
         # Members may come back in another order: the arguments are the same all the same.
         text = json.dumps([self._audience, *bound_to], sort_keys=True)
-        return _PURPOSE + hashlib.sha256(text.encode("ascii")).digest()
+        return hashlib.sha256(text.encode("ascii")).digest()

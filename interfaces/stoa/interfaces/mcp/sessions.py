@@ -9,23 +9,27 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from stoa.application.ports.session_store import Change, SessionStore
 from stoa.domain.dialogue import ClientCapabilities
 from stoa.domain.errors import SharedStateUnavailable
+from stoa.domain.fair_share import Caps, FairShares, NoRoom
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.operation import OperationKey
 from stoa.domain.session import Session
 from stoa.interfaces.mcp.feeds import Feed
 from stoa.interfaces.mcp.messages import INVALID_REQUEST, Fault, RequestId, Response, notification
 from stoa.interfaces.mcp.relay import Handlers, Relay
+from stoa.interfaces.mcp.session_ids import SealedSessionIds
 from stoa.interfaces.mcp.streams import STANDALONE, Streams
 
 _log = logging.getLogger(__name__)
 
 ASK_TIMEOUT_SECONDS = 300.0
+REMEMBERED = Caps(per_caller=1000, per_tenant=5000, total=10_000)
+"""Sessions that were ended and stay so: as many as there may be at once."""
 MAX_RELAYED_ID = 256
 """Characters of a request id that may be cancelled on another replica: it is told to all of them."""
 
@@ -42,16 +46,24 @@ class Running:
 
 class Sessions:
     """`ask_timeout_seconds`: how long a question to the client waits. Replicas share sessions when their stores and the
-    bus of their `streams` are shared, and `open` was called.
+    bus of their `streams` are shared, and `open` was called. `sealed_ids`: with them a session that the store has
+    forgotten begins anew with what its id says, unless it was ended here.
 
     Everything that asks the store or the bus raises SharedStateUnavailable when they cannot be reached."""
 
     def __init__(
-        self, store: SessionStore, streams: Streams, *, ask_timeout_seconds: float = ASK_TIMEOUT_SECONDS
+        self,
+        store: SessionStore,
+        streams: Streams,
+        *,
+        ask_timeout_seconds: float = ASK_TIMEOUT_SECONDS,
+        sealed_ids: SealedSessionIds | None = None,
     ) -> None:
         self.streams = streams
         self.ask_timeout_seconds = ask_timeout_seconds
         self._store = store
+        self._sealed_ids = sealed_ids
+        self._ended: FairShares[str] = FairShares(REMEMBERED)
         self._running: dict[tuple[str, RequestId], Running] = {}
         self._questions: dict[tuple[str, RequestId], asyncio.Future[Response]] = {}
         handlers: Handlers = {
@@ -71,8 +83,9 @@ class Sessions:
 
     async def begin(self, caller: Principal, revision: str, capabilities: ClientCapabilities) -> Session:
         """Raises SessionsFull."""
+        sealed = self._sealed_ids
         session = Session(
-            secrets.token_urlsafe(32),
+            secrets.token_urlsafe(32) if sealed is None else sealed.new_id(caller, revision, capabilities),
             caller.identity_key,
             revision,
             capabilities,
@@ -83,8 +96,13 @@ class Sessions:
         return session
 
     async def find(self, session_id: str, caller: Principal) -> Session:
-        """Raises Fault: 404 means "initialize again" to every client, and a foreign session is not there."""
+        """Raises Fault: 404 means "initialize again", though not every client does, and a foreign session is not there.
+        Raises SessionsFull for one that is forgotten and has no place."""
         session = await self._store.find(session_id)
+        if session is None and self._sealed_ids is not None and session_id not in self._ended:
+            session = self._sealed_ids.session(session_id, caller)
+            if session is not None:
+                await self._store.create(session)
         if session is None or session.identity_key != caller.identity_key:
             raise Fault(INVALID_REQUEST, "Session not found", http_status=404)
         return session
@@ -94,6 +112,8 @@ class Sessions:
         await self._store.update(session.id, change)
 
     async def end(self, session: Session) -> None:
+        with suppress(NoRoom):
+            self._ended.put(session.id, session.holder)
         await self._store.delete(session.id)
         await self.streams.end(session.id)
         await self._relay.tell_all("ended", session.id)

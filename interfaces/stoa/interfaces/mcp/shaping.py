@@ -1,6 +1,6 @@
 """Domain values as each revision writes them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pydantic_core
@@ -25,18 +25,38 @@ from stoa.domain.tool import Fingerprint, Tool
 from stoa.interfaces.mcp.revisions import Revision
 
 SERVER_INFO_KEY = "io.modelcontextprotocol/serverInfo"
+COERCED_KEY = "dev.gostoa/coerced"
+"""Pointers to arguments that were understood otherwise than written (docs/decisions/0042)."""
+OMITTED_KEY = "dev.gostoa/omitted"
+"""Pointers to what is not in the structured content, for it does not fit the output schema."""
+HEADERS_KEY = "dev.gostoa/headers"
+"""Response headers of the back end, by name."""
 _CACHE_LIMIT = 50_000
 
 
-def tool_result(result: ToolResult, revision: Revision) -> JsonObject:
+def tool_result(result: ToolResult, revision: Revision, coerced: Sequence[str] = ()) -> JsonObject:
     """CallToolResult. Structured content is left out where the revision cannot carry it, and with an error, because
-    clients hold it against the output schema regardless."""
+    clients hold it against the output schema regardless. `coerced`: the arguments that were understood otherwise than
+    written."""
     wire: JsonObject = {"content": [content_block(block, revision) for block in result.content]}
     if result.is_error:
         wire["isError"] = True
     elif fits_structured(result.structured, revision):
         wire["structuredContent"] = result.structured
+    if coerced or result.headers or result.omitted:
+        wire["_meta"] = _call_meta(result, coerced)
     return wire
+
+
+def _call_meta(result: ToolResult, coerced: Sequence[str]) -> JsonObject:
+    meta: JsonObject = {}
+    if coerced:
+        meta[COERCED_KEY] = list(coerced)
+    if result.omitted:
+        meta[OMITTED_KEY] = list(result.omitted)
+    if result.headers:
+        meta[HEADERS_KEY] = dict(result.headers)
+    return meta
 
 
 def fits_structured(structured: Any, revision: Revision) -> bool:
@@ -187,5 +207,5 @@ def with_meta(wire: JsonObject, revision: Revision, server_info: JsonObject, **r
         **wire,
         "resultType": "complete",
         **rest,
-        "_meta": {SERVER_INFO_KEY: server_info},
+        "_meta": {**wire.get("_meta", {}), SERVER_INFO_KEY: server_info},
     }

@@ -47,5 +47,5 @@ class Tools:
         if outcome.questions is not None and isinstance(channel, RoundChannel):
             return messages.result(call.request.id, channel.next_round(outcome.questions, self._server_info))
         result = result_of(outcome, call.revision, has_arguments=is_object(invocation.arguments))
-        wire = shaping.tool_result(result, call.revision)
+        wire = shaping.tool_result(result, call.revision, outcome.coerced)
         return messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))

@@ -1,0 +1,18 @@
+"""The response headers that an operation documents, of all its answers."""
+
+from stoa.domain.json_value import as_object
+from stoa.domain.response_headers import ALWAYS_KEPT, kept_names
+from stoa.infrastructure.openapi.paths import Operation
+from stoa.infrastructure.openapi.references import Unresolvable
+from stoa.infrastructure.openapi.workbench import Workbench
+
+
+def response_headers_of(operation: Operation, bench: Workbench) -> tuple[str, ...]:
+    """Those that callers may get besides the ones that are always kept."""
+    found: dict[str, None] = {}
+    for response in as_object(operation.content.get("responses")).values():
+        try:
+            found |= dict.fromkeys(as_object(bench.references.follow(response).get("headers")))
+        except Unresolvable:
+            continue
+    return tuple(name for name in kept_names(found) if name not in ALWAYS_KEPT)
