@@ -91,7 +91,10 @@ class OutboxMeteringBacklog(MeteringBacklog):
 
     def _has_turn(self) -> bool:
         if self._lock is not None:
-            return True
+            if _is_same_file(self._lock, self._directory / LOCK):
+                return True
+            os.close(self._lock)  # it was removed with the outbox: another process may hold a new one
+            self._lock = None
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -177,6 +180,13 @@ class OutboxMeteringBacklog(MeteringBacklog):
             return _STATUS.validate_json((self._directory / STATUS).read_bytes())
         except (FileNotFoundError, ValueError):
             return RelayStatus()
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
 
 
 def _read_segment(path: Path, reading: _Reading, max_events: int, max_bytes: int) -> None:

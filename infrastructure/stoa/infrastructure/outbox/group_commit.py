@@ -30,7 +30,7 @@ class GroupCommit:
         await self.run()
 
     async def run(self) -> None:
-        if self._next is None:
+        if self._next is None or self._next.done():  # done: it ended before it had begun
             self._next = asyncio.create_task(self._run())
         await asyncio.shield(self._next)
 

@@ -6,6 +6,7 @@ never looks at the others, so that no kind can take the room of another.
 """
 
 import errno
+import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Collection
@@ -21,6 +22,10 @@ from stoa.infrastructure.outbox.group_commit import GroupCommit
 from stoa.infrastructure.outbox.segment import POISON, Segment, list_segments, reclaim, remove
 
 _RETRY_NS = 1_000_000_000
+_LOSS_SHOWN_NS = 3600 * 1_000_000_000
+"""For how long operators see that segments were removed under the gateway."""
+
+_log = logging.getLogger(__name__)
 
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "no space is left there; free some or choose another directory"),
@@ -71,6 +76,20 @@ class SegmentPool:
         """Bytes of them that may be deleted."""
         self._problem = ""
         self._retry_at_ns = 0
+        self._orphans: list[bytes] = []
+        """Lines of segments that were removed, still to be written again."""
+        self._loss = ""
+        self._lost_at_ns = 0
+
+    @property
+    def loss(self) -> str:
+        """What was removed under the gateway lately; empty: nothing."""
+        return self._loss if self._clock.monotonic_ns() - self._lost_at_ns < _LOSS_SHOWN_NS else ""
+
+    @property
+    def is_gone(self) -> bool:
+        """The segment being filled was removed, or lines of such ones are still to be written again."""
+        return bool(self._orphans) or (bool(self._segments) and self._segments[0].is_gone)
 
     @property
     def problem(self) -> str:
@@ -104,6 +123,8 @@ class SegmentPool:
 
     def append(self, line: bytes, *, is_admitted: bool) -> Segment:
         """Write a line; `is_admitted`: into the room of one promise."""
+        if self._orphans or (self._segments and self._segments[0].is_gone):  # `is_gone`, without another call
+            self._replace_gone()
         if is_admitted and self._admitted:
             self._admitted -= 1
             self._unclaimed += MAX_LINE_BYTES
@@ -125,6 +146,9 @@ class SegmentPool:
 
     def close(self) -> None:
         """Give unused space back; nothing is appended afterwards."""
+        if self.is_gone:
+            with suppress(MeteringUnavailable):
+                self._replace_gone()
         self._problem = f"Metering to {self._options.directory} is closed"
         self._retry_at_ns = sys.maxsize
         while self._segments:
@@ -144,11 +168,42 @@ class SegmentPool:
 
     def try_again(self) -> None:
         with suppress(MeteringUnavailable):
+            if self.is_gone:
+                self._replace_gone()
             self.make_room()
 
     def failed(self, failure: OSError) -> MeteringUnavailable:
         code = failure.errno or 0
         return self._refused(_REMEDIES.get(code, f"{errno.errorcode.get(code, 'unknown error')}; check the disk"))
+
+    def _replace_gone(self) -> None:
+        """Go over to segments that can be read, with every line that was answered and is nowhere else."""
+        gone = [segment for segment in self._segments if segment.is_gone]
+        if gone:
+            self._orphans += filter(None, (segment.orphans() for segment in gone))
+            for segment in gone:
+                self._segments.remove(segment)
+                self._retire(segment)
+            self._recount()
+            saved = sum(lines.count(b"\n") for lines in self._orphans)
+            self._loss = (
+                f"{self._options.directory}: {len(gone)} segments were removed or moved while they were written to; "
+                f"{saved} events are written again to new ones; leave files alone that the gateway has open"
+            )
+            self._lost_at_ns = self._clock.monotonic_ns()
+            _log.error(self._loss)
+        while self._orphans:
+            lines = self._orphans[0]
+            segment = self._segment_for(len(lines))
+            try:
+                segment.append(lines)
+                if self._commits is not None:
+                    segment.sync()
+            except OSError as failure:
+                self.abandon(segment)
+                raise self.failed(failure) from failure
+            del self._orphans[0]
+            self._unclaimed -= len(lines)
 
     def _segment_for(self, size: int) -> Segment:
         if self._segments and self._segments[0].room < size:

@@ -31,13 +31,15 @@ _sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # not ev
 class Segment:
     """A live segment, open for appending."""
 
-    __slots__ = ("_descriptor", "_is_broken", "_is_listed", "length", "path", "size")
+    __slots__ = ("_descriptor", "_file", "_is_broken", "_is_listed", "length", "path", "size")
 
     def __init__(self, path: Path, descriptor: int, size: int) -> None:
         self.path = path
         self.size = size
         self.length = 0
         self._descriptor = descriptor
+        status = os.fstat(descriptor)
+        self._file = (status.st_dev, status.st_ino)
         self._is_broken = False
         self._is_listed = False
 
@@ -63,6 +65,30 @@ class Segment:
     @property
     def room(self) -> int:
         return self.size - self.length
+
+    @property
+    def is_gone(self) -> bool:
+        """Its name leads to it no longer: it, or a folder on the way, was removed, renamed or replaced, and what is
+        appended would not be read. (Asked before every append: 2 µs.)"""
+        try:
+            there = os.stat(self.path)  # noqa: PTH116  # half the time of Path.stat
+            return there.st_ino != self._file[1] or there.st_dev != self._file[0]
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False  # not known; an append says more
+
+    def orphans(self) -> bytes:
+        """The lines of a file that was removed, which nobody else can read any more. None when it was only moved; those
+        that stand in another file of its name, as after a backup was restored, are not among them."""
+        if os.fstat(self._descriptor).st_nlink:
+            return b""
+        lines = os.pread(self._descriptor, self.length, 0)
+        try:
+            known = set(self.path.read_bytes().splitlines(keepends=True))
+        except OSError:
+            return lines
+        return b"".join(line for line in lines.splitlines(keepends=True) if line not in known)
 
     def append(self, line: bytes) -> None:
         """Write in one system call; the newline comes last, so that readers know a line that death cut off. (Linux
@@ -91,7 +117,7 @@ class Segment:
         try:
             if self.length:
                 os.ftruncate(self._descriptor, self.length)
-            else:
+            elif not self.is_gone:
                 self.path.unlink(missing_ok=True)
         finally:
             os.close(self._descriptor)

@@ -94,6 +94,10 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
         await self._keep(pool, encode(event), is_admitted=False)
 
     def health(self) -> Health:
+        for pool in (self._calls, self._refusals, self._summaries):
+            if pool.is_gone:  # noticed also while nobody calls
+                with suppress(RuntimeError):
+                    asyncio.get_running_loop().call_soon(pool.try_again)
         total = self._calls.used_bytes
         detail = f"{self._directory}: {self._calls.segments} segments, {total} bytes of at most {self._max_total_bytes}"
         if self._calls.problem and not self._calls.has_room:
@@ -105,7 +109,8 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
 
     def _findings(self, detail: str) -> tuple[str, ...]:
         remedy = "most of it was not relayed yet" if self._has_relay else "archive and remove old segments soon"
-        findings = [pool.problem for pool in (self._calls, self._refusals, self._summaries) if pool.problem]
+        pools = (self._calls, self._refusals, self._summaries)
+        findings = [text for pool in pools for text in (pool.problem, pool.loss) if text]
         if not self._calls.problem and self._calls.kept_bytes > self._max_total_bytes * _NEARLY_FULL:
             findings.append(f"{detail}; {remedy}")
         return tuple(findings)
