@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import os
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +23,10 @@ _API_DESCRIPTION = re.compile(rb"""^\s*[{,]?\s*["']?(openapi|swagger)["']?\s*:""
 _MANIFEST = re.compile(rb"""["']?apiVersion["']?\s*:\s*["']?gostoa\.dev/""")
 """A ToolSet with an inline description is a manifest all the same."""
 _CHECK_MILLISECONDS = 500
+_NOTHING_LEFT = "holds no manifest any more; delete the file to remove its tools"
+
+_Identity = tuple[int, int]
+"""Device and number of a file or folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,9 @@ class FileToolSource(ToolSource):
 
     An entry with a tenant is written by this tenant's team, any other by the platform. Of several that hold a file the
     innermost counts. A file that is a link out of its entry is refused: it would be read in another's name.
+
+    A file that is deleted takes its manifests with it. One whose folder is away as a whole, as a volume that is no
+    longer mounted, that became a link to nothing, or in which nothing is left, has a problem instead.
 
     Files are parsed by `executor`, one by one, and again only when their bytes changed. A large inline API description
     is handed over as JSON text.
@@ -63,6 +72,10 @@ class FileToolSource(ToolSource):
         self._seen: dict[Path, tuple[int, int]] = {}
         self._executor = executor or InThreadExecutor()
         self._readings: dict[Path, _Reading] = {}
+        self._owners_of: dict[Path, tuple[str, TenantId | None]] = {}
+        """Of the files that were read, for what is to be said of them when they are away."""
+        self._folders: dict[Path, _Identity] = {}
+        """Those that held files when they were read."""
 
     async def read(self) -> Sequence[ManifestDocument]:
         self._seen = await asyncio.to_thread(self._stamps, self._paths)
@@ -73,10 +86,49 @@ class FileToolSource(ToolSource):
                 documents.append(ManifestDocument(str(path), None, "is a link that leads out of its catalogue folder"))
                 continue
             readings[path] = await self._reading(path, self._readings.get(path))
-            root, tenant = owned
+            root, tenant = self._owners_of[path] = owned
             documents += (replace(one, root=root, tenant=tenant) for one in readings[path].documents)
+        for path, problem in (await asyncio.to_thread(self._away)).items():
+            readings[path] = self._readings[path]
+            root, tenant = self._owners_of[path]
+            documents.append(ManifestDocument(str(path), None, problem, root=root, tenant=tenant))
         self._readings = readings
+        self._folders |= await asyncio.to_thread(lambda: _identities(self._folders_of(self._seen)))
         return documents
+
+    def _folders_of(self, files: Iterable[Path]) -> set[Path]:
+        """From the one that a file lies in up to its entry."""
+        found: set[Path] = set()
+        for path in files:
+            for folder in path.parents:
+                if folder in found:
+                    break
+                found.add(folder)
+                if folder in self._paths:
+                    break
+        return found
+
+    def _away(self) -> dict[Path, str]:
+        """The files that held manifests and are not there, although nobody deleted them, and why not."""
+        missing = [path for path, known in self._readings.items() if path not in self._seen and known.documents]
+        return {path: problem for path in missing if (problem := self._why_away(path))}
+
+    def _why_away(self, path: Path) -> str:
+        if path.is_symlink():
+            return "is a link to a file that is not there"
+        entry = next((entry for entry in self._paths if entry in path.parents), None)
+        if entry is None:
+            return ""  # an entry by itself
+        folder = next((one for one in path.parents if _identity_of(one) is not None), entry)
+        try:
+            is_empty = not os.listdir(folder)  # noqa: PTH208  # says which error it is, and reads no more than names
+        except OSError as caught:
+            return f"its folder {folder} cannot be read: {caught.strerror}"
+        if entry not in (folder, *folder.parents):
+            return f"its folder {entry} is not there; delete single files to remove their tools"
+        if is_empty and _identity_of(folder) != self._folders.get(folder):
+            return f"its folder {folder} is another one than before, and empty; is the volume mounted?"
+        return ""
 
     def _owned_files(self) -> dict[Path, tuple[str, TenantId | None] | None]:
         """Each file once, with the folder whose files it may name and who wrote it; None: it is a
@@ -103,7 +155,7 @@ class FileToolSource(ToolSource):
         text = await asyncio.to_thread(_text_of, path)
         if isinstance(text, str):
             return _Reading(b"", (ManifestDocument(origin, None, text),))
-        if not text:
+        if text is None:
             return _Reading(b"", ())
         digest = await asyncio.to_thread(_digest_of, text)
         if known is not None and known.digest == digest:
@@ -112,6 +164,8 @@ class FileToolSource(ToolSource):
             contents = await self._executor.run(contents_of, text, is_json=path.suffix.lower() == ".json")
         except InvalidInput as refused:
             return _Reading(digest, (ManifestDocument(origin, None, refused.message),))
+        if not contents and known is not None and known.documents:
+            return _Reading(digest, (ManifestDocument(origin, None, _NOTHING_LEFT),))
         base = str(path.parent)
         documents = (
             ManifestDocument(f"{origin}#{number}", None, content)
@@ -122,15 +176,18 @@ class FileToolSource(ToolSource):
         return _Reading(digest, tuple(documents))
 
     async def changes(self) -> AsyncIterator[None]:
-        # The first tick compares with what was read last: a change made before the watch began is not missed.
-        is_first = True
-        async for changes in awatch(*self._paths, yield_on_timeout=True, rust_timeout=_CHECK_MILLISECONDS):
-            has_changed = bool(changes)
-            if not has_changed:
-                has_changed = await asyncio.to_thread(self._has_changed, is_first=is_first)
-            if has_changed:
-                yield
-            is_first = False
+        while True:
+            present = await asyncio.to_thread(_identities, self._paths)
+            # The first tick compares with what was read last: a change made before the watch began is not missed.
+            is_first = True
+            async with aclosing(_ticks(present)) as ticks:
+                async for has_changed in ticks:
+                    if has_changed or await asyncio.to_thread(self._has_changed, is_first=is_first):
+                        yield
+                    is_first = False
+                    if await asyncio.to_thread(_identities, self._paths) != present:
+                        break  # a watch does not follow a folder that is made anew
+            yield
 
     def _has_changed(self, *, is_first: bool) -> bool:
         """A file that is watched by itself is lost to the watch when an editor renames another over it, so such files
@@ -167,13 +224,37 @@ def _files(roots: Sequence[Path]) -> Iterator[Path]:
                 yield path
 
 
-def _text_of(path: Path) -> bytes | str:
-    """The bytes of a manifest file, none of an API description; as `str`, why they cannot be had."""
+def _identity_of(path: Path) -> _Identity | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _identities(paths: Iterable[Path]) -> dict[Path, _Identity]:
+    """Of those that are there."""
+    return {path: identity for path in paths if (identity := _identity_of(path)) is not None}
+
+
+async def _ticks(paths: Collection[Path]) -> AsyncGenerator[bool]:
+    """Has anything changed below these paths? Asked again and again."""
+    if not paths:
+        while True:
+            await asyncio.sleep(_CHECK_MILLISECONDS / 1000)
+            yield False
+    with suppress(FileNotFoundError):  # removed since it was looked at
+        async for changes in awatch(*paths, yield_on_timeout=True, rust_timeout=_CHECK_MILLISECONDS):
+            yield bool(changes)
+
+
+def _text_of(path: Path) -> bytes | str | None:
+    """The bytes of a manifest file; None of an API description; as `str`, why they cannot be had."""
     try:
         with path.open("rb") as file:
             head = file.read(4096)
             if _API_DESCRIPTION.search(head) and not _MANIFEST.search(head):
-                return b""
+                return None
             text = head + file.read(SIZE_LIMIT)
     except OSError as caught:
         return f"cannot be read: {caught.strerror}"
