@@ -32,7 +32,7 @@ async def test_admission_is_told_after_every_refusal_and_right_before_the_call()
     pipeline = Pipeline(tool(rate_limit=ONE))
     told: list[tuple[Operation, Principal]] = []
 
-    async def admitted(what: Operation, who: Principal) -> None:
+    async def admitted(what: Operation, who: Principal, _: object) -> None:
         pipeline.trace.append("admitted")
         told.append((what, who))
 
@@ -57,7 +57,7 @@ async def test_a_refusal_at_admission_is_free_metered_and_leaves_room_for_the_ne
     gateway = Gateway(sink=sink)
     gateway.tool(lambda: "done", name="count")
 
-    async def refuse(_: Operation, __: Principal) -> None:
+    async def refuse(_: Operation, __: Principal, ___: object) -> None:
         raise TasksUnavailable("not now")
 
     outcome = await gateway.invoke_tool.execute(asked(), None, refuse)

@@ -122,6 +122,30 @@ async def test_of_changes_over_the_same_version_one_wins(open_store: Open) -> No
         assert not await there.replace(changes[0], task.version)
 
 
+async def test_abandoned_tasks_are_those_that_work_and_whose_lease_has_ended(open_store: Open) -> None:
+    clock = ManualClock()
+    async with open_store(clock) as (here, there):
+        lost, alive, over = begun(clock), begun(clock), begun(clock)
+        asking = begun(clock, BOB)
+        for task in (lost, alive, over, asking):
+            await here.create(task)
+        await here.replace(over.cancelled(clock.now()), over.version)
+        await here.replace(asking.asked({"a": {}}, clock.now()), asking.version)
+        clock.advance(29.5)
+        assert await there.abandoned() == []
+        renewed = alive.renewed(clock.now(), 30.0, None)
+        await here.replace(renewed, alive.version)
+        clock.advance(0.5)
+        assert await there.abandoned() == [lost]
+        clock.advance(29.5)
+        assert {task.id for task in await there.abandoned()} == {lost.id, alive.id}
+        failed = lost.failed(TaskError(-1, "lost"), clock.now())
+        assert await there.replace(failed, lost.version)
+        assert await here.abandoned() == [renewed]
+        clock.advance(3600)
+        assert await here.abandoned() == []
+
+
 async def test_a_terminal_task_never_changes(open_store: Open) -> None:
     clock = ManualClock()
     async with open_store(clock) as (here, there):

@@ -18,3 +18,10 @@ async def end(*tasks: asyncio.Task[Any], again_seconds: float = AGAIN_SECONDS) -
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=again_seconds)
+
+
+def is_cancelled() -> bool:
+    """True once the running task was asked to end. A CancelledError without it comes from what the task waited for, and
+    a library may have lost one that was meant for the task."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

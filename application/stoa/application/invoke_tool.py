@@ -54,6 +54,7 @@ from stoa.domain.errors import (
     QuotaExceeded,
     StoaError,
     TaskChanged,
+    TaskInterrupted,
     ToolNotFound,
     UpstreamAccessDenied,
     Violation,
@@ -63,7 +64,7 @@ from stoa.domain.fair_share import Bound, Caps, FairSlots, NoRoom, Place
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import BearerToken, Invocation, Outcome
 from stoa.domain.json_value import JsonObject, as_object, is_object
-from stoa.domain.metering import CHARGED, Status
+from stoa.domain.metering import CHARGED, MeteringEvent, Status
 from stoa.domain.money import MicroUnits
 from stoa.domain.operation import Operation
 from stoa.domain.policy import NO_OBLIGATIONS, Decision, Permit, PolicyQuery
@@ -74,7 +75,9 @@ from stoa.domain.result import SIZE_LIMIT, RawAnswer, ToolResult, shape
 
 _log = logging.getLogger(__name__)
 
-Admitted = Callable[[Operation, Principal], Awaitable[None]]
+Unbilled = Callable[[], MeteringEvent]
+"""The event of a call that ends now because its process dies: whoever finds it gone records it (`run_tasks.py`)."""
+Admitted = Callable[[Operation, Principal, Unbilled], Awaitable[None]]
 """Told right before stage 7 what is called, and as whom; a StoaError from it refuses the call like any stage."""
 
 _CONFIRMATION = "policy-confirmation"
@@ -115,11 +118,13 @@ class _Call:
         "registered",
         "reservation",
         "result",
+        "started_ns",
         "status",
         "verdict",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, started_ns: int) -> None:
+        self.started_ns = started_ns
         self.principal: Principal | None = None
         self.registered: RegisteredTool | None = None
         self.decision: Decision | None = None
@@ -181,15 +186,14 @@ class InvokeTool:
     ) -> Outcome:
         """`channel`: the way back to the client, where the door has one. `admitted` is told when nothing stands in the
         call's way any more."""
-        started_ns = self._recorder.now_ns()
+        call = _Call(self._recorder.now_ns())
         event_id = self._ids.new_id()
-        call = _Call()
         try:
             call.result = await self._run(invocation, call, event_id, channel, admitted)
             call.status = Status.ERROR if call.result.is_error else Status.SUCCESS
         except asyncio.CancelledError:
             call.status = Status.CANCELLED
-            await self._finish(invocation, call, event_id, started_ns)
+            await self._finish(invocation, call, event_id)
             raise
         except (BackendUnavailable, BackendTimedOut, BackendSpokeNonsense) as failure:
             call.status = Status.TIMEOUT if isinstance(failure, BackendTimedOut) else Status.ERROR
@@ -202,7 +206,7 @@ class InvokeTool:
         except Exception:  # noqa: BLE001  # last line of defence: a defect of ours must neither leak nor go unmetered
             _log.exception("call of a tool failed unexpectedly", extra={"request_id": event_id})
             call.error = StoaError(f"Internal error; quote {event_id} when reporting it")
-        return await self._finish(invocation, call, event_id, started_ns)
+        return await self._finish(invocation, call, event_id)
 
     async def _run(
         self,
@@ -224,7 +228,7 @@ class InvokeTool:
         self._recorder.admit()
         call.has_room = True
         if admitted is not None:
-            await admitted(tool, principal)
+            await admitted(tool, principal, lambda: self._unbilled(invocation, call, event_id))
         request_id = invocation.request_id or event_id
         obligations = NO_OBLIGATIONS if call.decision is None else call.decision.obligations
         governed: GovernedChannel | None = None
@@ -316,28 +320,12 @@ class InvokeTool:
             call.coerced, call.metadata = coerced, {"coerced": noted_places(coerced)}
         return principal, registered, permit, normal if given is arguments else arguments
 
-    async def _finish(self, invocation: Invocation, call: _Call, event_id: str, started_ns: int) -> Outcome:
+    async def _finish(self, invocation: Invocation, call: _Call, event_id: str) -> Outcome:
         """The single finaliser."""
         if call.place is not None:
             self._running.release(call.place)
-        latency_ms = (self._recorder.now_ns() - started_ns) // 1_000_000
-        now = self._recorder.now()
-        cost = self._price(call, latency_ms, now)
-        request_id = invocation.request_id or event_id
-        event = self._recorder.event(
-            invocation,
-            event_id=event_id,
-            request_id=request_id,
-            timestamp=now,
-            principal=call.principal,
-            operation=None if call.registered is None else call.registered.tool,
-            decision=call.decision,
-            error=call.error,
-            status=call.status,
-            latency_ms=latency_ms,
-            cost=cost,
-            metadata=call.metadata,
-        )
+        event = self._event(invocation, call, event_id, call.error)
+        latency_ms, cost, request_id = event.latency_ms, event.cost_units, invocation.request_id or event_id
         is_told = True
         try:
             if not call.has_room:
@@ -368,8 +356,39 @@ class InvokeTool:
                 self._recorder.tell(invocation, outcome)
         return outcome
 
+    async def bill(self, event: MeteringEvent) -> None:
+        """Record what a process owed that died. Raises MeteringUnavailable."""
+        lost = await self._recorder.keep(event, is_admitted=False)
+        if lost is not None:
+            raise lost
+
+    def _unbilled(self, invocation: Invocation, call: _Call, event_id: str) -> MeteringEvent:
+        """As if it had reached its back end: nobody will know."""
+        return self._event(invocation, call, event_id, TaskInterrupted(), is_sent=True)
+
+    def _event(
+        self, invocation: Invocation, call: _Call, event_id: str, error: StoaError | None, *, is_sent: bool = False
+    ) -> MeteringEvent:
+        """The event of a call that ends now."""
+        latency_ms = (self._recorder.now_ns() - call.started_ns) // 1_000_000
+        now = self._recorder.now()
+        return self._recorder.event(
+            invocation,
+            event_id=event_id,
+            request_id=invocation.request_id or event_id,
+            timestamp=now,
+            principal=call.principal,
+            operation=None if call.registered is None else call.registered.tool,
+            decision=call.decision,
+            error=error,
+            status=call.status,
+            latency_ms=latency_ms,
+            cost=self._price(call, latency_ms, now) if is_sent or call.is_sent else MicroUnits(0),
+            metadata=call.metadata,
+        )
+
     def _price(self, call: _Call, latency_ms: int, now: datetime) -> MicroUnits:
-        if not call.is_sent or call.registered is None or call.principal is None or call.status not in CHARGED:
+        if call.registered is None or call.principal is None or call.status not in CHARGED:
             return MicroUnits(0)
         tariff = self._pricing.tariff(call.registered.tool, call.principal.tenant, now)
         size = call.result.size if tariff.counts_bytes and call.result is not None else 0

@@ -5,7 +5,8 @@ refusals are answered as they are without tasks. A question ends a run; the answ
 brought the last of them, who is authenticated and authorised like any caller. A credential is never kept.
 
 The process that runs a task renews a lease on it. A task whose lease has lapsed lost its process: it has failed, and is
-not run again, because calls need not be repeatable.
+not run again, because calls need not be repeatable. The event that its process would have recorded is kept with the
+lease, and recorded by whoever finds it: who asks for the task, or `watch`, which every process does.
 """
 
 import asyncio
@@ -17,10 +18,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
 
-from stoa.application.invoke_tool import InvokeTool
+import pydantic_core
+
+from stoa.application.invoke_tool import InvokeTool, Unbilled
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.task_store import TaskStore
+from stoa.application.supervisor import ReportDefect, Sleep, log_defect
 from stoa.application.task_caps import RUNNING_TASKS, too_many_running
 from stoa.application.task_channel import TaskChannel
 from stoa.domain.dialogue import InputAnswer, InputRequest
@@ -38,6 +42,7 @@ from stoa.domain.fair_share import Caps, FairSlots, Holder, NoRoom
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject
+from stoa.domain.metering import MeteringEvent
 from stoa.domain.operation import Operation
 from stoa.domain.question_fingerprint import fingerprint
 from stoa.domain.task import GivenAnswers, Task, TaskError, TaskStatus, Work
@@ -93,7 +98,9 @@ class RunTasks:
         lease_seconds: float = LEASE_SECONDS,
         tick_seconds: float = TICK_SECONDS,
         running: Caps = RUNNING_TASKS,
+        report: ReportDefect = log_defect,
     ) -> None:
+        self.report = report
         self._running = FairSlots(running)
         self._keeping = asyncio.Semaphore(ENDS_AT_ONCE)
         self._invoke_tool = invoke_tool
@@ -120,7 +127,8 @@ class RunTasks:
         )
 
         async def begin(owner: Principal) -> None:
-            task = Task.begin(work, owner, self._clock.now(), self._lease_seconds, given())
+            now, unbilled = self._clock.now(), run.owes()
+            task = Task.begin(work, owner, now, self._lease_seconds, given(), unbilled=unbilled)
             with self._place(task.holder):
                 await self._store.create(task)
                 self._begun(run, task)
@@ -139,11 +147,34 @@ class RunTasks:
         while task is not None and task.is_of(caller):
             if not task.is_abandoned(self._clock.now()):
                 return task
-            failed = task.failed(self._door.error(TaskInterrupted()), self._clock.now())
-            if await self._store.replace(failed, task.version):
-                return failed
-            task = await self._store.find(task_id)
+            task = await self._fail_abandoned(task) or await self._store.find(task_id)
         raise TaskNotFound
+
+    async def watch(self, sleep: Sleep = asyncio.sleep) -> None:
+        """End abandoned tasks for which nobody asks, until cancelled."""
+        was_away = False
+        while True:
+            try:
+                found = await self._store.abandoned()
+                # While the store was away no lease could be renewed: those who live do so first.
+                for task in () if was_away else found:
+                    await self._fail_abandoned(task)
+                was_away = False
+            except StoaError as failure:
+                was_away = True
+                _log.warning("abandoned tasks could not be looked after: %s", failure.message)
+            await sleep(self._lease_seconds / 3)
+
+    async def _fail_abandoned(self, task: Task) -> Task | None:
+        """None: it has changed meanwhile. The event goes first, under a lease of this process: should that die too, or
+        be refused, the next who finds the task records it, under the same id."""
+        claimed = task.renewed(self._clock.now(), self._lease_seconds, task.message)
+        if not await self._store.replace(claimed, task.version):
+            return None
+        if task.unbilled is not None:
+            await self._invoke_tool.bill(MeteringEvent.from_fields(task.unbilled))
+        failed = claimed.failed(self._door.error(TaskInterrupted()), self._clock.now())
+        return failed if await self._store.replace(failed, claimed.version) else None
 
     async def cancel(self, task_id: str, caller: Principal | None) -> None:
         """What is over stays as it is. Raises TaskNotFound."""
@@ -201,7 +232,7 @@ class RunTasks:
         )
 
         async def begin(_: Principal) -> None:
-            resumed = answered.resumed(self._clock.now(), self._lease_seconds)
+            resumed = answered.resumed(self._clock.now(), self._lease_seconds, unbilled=run.owes())
             with self._place(resumed.holder):
                 if not await self._store.replace(resumed, over):
                     raise TaskChanged
@@ -224,7 +255,8 @@ class RunTasks:
     ) -> Task | Outcome:
         """Run the pipeline until it is over, or has become a task."""
 
-        async def admitted(tool: Operation, owner: Principal) -> None:
+        async def admitted(tool: Operation, owner: Principal, unbilled: Unbilled) -> None:
+            run.unbilled = unbilled
             supports = tool.tasks if isinstance(tool, Tool) else "never"
             if is_resumed or supports in {"optional", "required"}:
                 await begin(owner)
@@ -288,10 +320,14 @@ class RunTasks:
         is_due = task.lease_until is None or task.lease_until - now < timedelta(seconds=self._lease_seconds * 2 / 3)
         if run.work is None or not (is_due or message != task.message):
             return task
+        owed = run.owes()
         try:
-            kept = await self._keep(task, lambda then: then.renewed(now, self._lease_seconds, message))
+            kept = await self._keep(task, lambda then: then.renewed(now, self._lease_seconds, message, unbilled=owed))
         except StoaError as failure:
             _log.warning("the lease of a task could not be renewed: %s", failure.message)
+            return task
+        except Exception as defect:  # noqa: BLE001  # tried again with the next tick, long before the lease lapses
+            self.report("tasks", defect)
             return task
         if kept is None:
             run.work.cancel()
@@ -307,6 +343,9 @@ class RunTasks:
             except TasksUnavailable:
                 if not tries_left:
                     raise
+            except Exception as defect:  # noqa: BLE001  # the call is over, and is not made again
+                self.report("tasks", defect)
+            if tries_left:
                 await asyncio.sleep(self.tick_seconds)
 
     async def _keep_end(self, run: "_Run", task: Task) -> None:
@@ -366,7 +405,12 @@ class _Run:
         self.started: asyncio.Future[Task] = asyncio.get_running_loop().create_future()
         self.task: Task | None = None
         self.begin: Callable[[], Any] | None = None
+        self.unbilled: Unbilled | None = None
         self.channel = TaskChannel(early, self._begin, door.answer)
+
+    def owes(self) -> JsonObject | None:
+        """The event to be recorded should this process die now."""
+        return None if self.unbilled is None else pydantic_core.from_json(self.unbilled().model_dump_json())
 
     async def _begin(self) -> bool:
         if self.begin is None:

@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import cast
 
-from stoa.application.ending import end
+from stoa.application.ending import end, is_cancelled
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
 
@@ -17,8 +18,15 @@ STEADY_SECONDS = 60.0
 Background = Callable[[], Coroutine[None, None, None]]
 """Starts one piece of work, which runs until it is cancelled."""
 Sleep = Callable[[float], Awaitable[None]]
+ReportDefect = Callable[[str, BaseException], None]
+"""Told the name of background work and an exception that it did not foresee and goes on after."""
 
 _log = logging.getLogger(__name__)
+
+
+def log_defect(name: str, defect: BaseException) -> None:
+    """Where no Supervisor is told."""
+    _log.error("background work %r met a defect and goes on", name, exc_info=defect)
 
 
 @dataclass(slots=True)
@@ -58,6 +66,17 @@ class Supervisor(HealthProbe):
             self._parts[name] = _Part(self._clock.monotonic_ns())
             self._tasks.append(asyncio.create_task(self._keep_running(name, work), name=name))
 
+    def report(self, name: str, defect: BaseException) -> None:
+        """Count, log and show a defect in work that begins again by itself: what listens to Redis, one batch of events.
+        A ReportDefect."""
+        part = self._parts.setdefault(name, _Part(self._clock.monotonic_ns()))
+        is_known = part.failure == _kind_of(defect) and self._seconds_since(part.began_ns) < STEADY_SECONDS
+        part.failure, part.began_ns = _kind_of(defect), self._clock.monotonic_ns()
+        part.restarts += 1
+        # Once with its traceback: a defect that comes back with every call must not fill the disk.
+        _log.error("background work %r met a defect and goes on", name, exc_info=None if is_known else defect)
+        self._restarted(name)
+
     async def stop(self) -> None:
         """Cancel all work and wait for its end."""
         await end(*self._tasks)
@@ -80,8 +99,13 @@ class Supervisor(HealthProbe):
                 await work()
                 part.failure = "no exception"
                 _log.error("background work %r ended although nothing asked it to; starting it again", name)
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                part.failure = "CancelledError"  # of something that it waited for
+                _log.exception("background work %r was ended by another's cancellation; starting it again", name)
             except Exception as caught:  # noqa: BLE001  # a defect of ours must not end it for good
-                part.failure = type(caught).__name__
+                part.failure = _kind_of(caught)
                 _log.exception("background work %r failed; starting it again", name)
             if self._seconds_since(part.began_ns) >= STEADY_SECONDS:
                 part.pause_seconds = FIRST_PAUSE_SECONDS
@@ -92,3 +116,11 @@ class Supervisor(HealthProbe):
 
     def _seconds_since(self, moment_ns: int) -> float:
         return (self._clock.monotonic_ns() - moment_ns) / 1e9
+
+
+def _kind_of(defect: BaseException) -> str:
+    """Of a group, what was first in it."""
+    while isinstance(defect, BaseExceptionGroup):
+        parts: tuple[BaseException, ...] = cast("BaseExceptionGroup[BaseException]", defect).exceptions
+        defect = parts[0]
+    return type(defect).__name__

@@ -98,11 +98,21 @@ class Task:
     error: TaskError | None = None
     """Set exactly when it failed."""
     lease_until: datetime | None = None
+    unbilled: JsonObject | None = None
+    """The metering event of the run under way, should its runner die now. None: nothing runs, or what ran has
+    recorded its own."""
     version: int = 1
 
     @classmethod
     def begin(
-        cls, work: Work, owner: Principal, now: datetime, lease_seconds: float, given: GivenAnswers = GivenAnswers()
+        cls,
+        work: Work,
+        owner: Principal,
+        now: datetime,
+        lease_seconds: float,
+        given: GivenAnswers = GivenAnswers(),
+        *,
+        unbilled: JsonObject | None = None,
     ) -> "Task":
         """A working task of `owner`, with an id of 256 random bits."""
         return cls(
@@ -116,6 +126,7 @@ class Task:
             answers=dict(given.answers),
             fingerprints=dict(given.fingerprints),
             lease_until=now + timedelta(seconds=lease_seconds),
+            unbilled=unbilled,
         )
 
     @property
@@ -139,14 +150,17 @@ class Task:
         """May this caller, with its view on its tenant, know of it?"""
         return principal is not None and self.owner == principal.identity_key and self.tenant == principal.tenant
 
-    def renewed(self, now: datetime, lease_seconds: float, message: str | None) -> "Task":
-        """Its runner is alive, and says how it stands."""
+    def renewed(
+        self, now: datetime, lease_seconds: float, message: str | None, *, unbilled: JsonObject | None = None
+    ) -> "Task":
+        """Its runner is alive, and says how it stands. `unbilled`: what its run would cost now; None: as before."""
         if self.status is not TaskStatus.WORKING:
             return self
         text = None if message is None else message[:MESSAGE_LIMIT]
         seen = now if text != self.message else self.updated_at
         lease = now + timedelta(seconds=lease_seconds)
-        return self._next(lease_until=lease, message=text, updated_at=seen)
+        owed = self.unbilled if unbilled is None else unbilled
+        return self._next(lease_until=lease, message=text, updated_at=seen, unbilled=owed)
 
     def asked(self, questions: Mapping[str, JsonObject], now: datetime, fingerprints: Mapping[str, str] = {}) -> "Task":
         """It waits for these answers; nobody runs it meanwhile. Keys that were answered are not asked again."""
@@ -160,6 +174,7 @@ class Task:
             fingerprints=known,
             message=None,
             lease_until=None,
+            unbilled=None,
             updated_at=now,
         )
 
@@ -174,12 +189,12 @@ class Task:
         still_open = {key: question for key, question in self.questions.items() if key not in fresh}
         return self._next(questions=still_open, answers={**self.answers, **fresh}, updated_at=now)
 
-    def resumed(self, now: datetime, lease_seconds: float) -> "Task":
+    def resumed(self, now: datetime, lease_seconds: float, *, unbilled: JsonObject | None = None) -> "Task":
         """It is run again; nothing may be open any more."""
         if self.status is not TaskStatus.INPUT_REQUIRED or self.questions:
             return self
         lease = now + timedelta(seconds=lease_seconds)
-        return self._next(status=TaskStatus.WORKING, lease_until=lease, updated_at=now)
+        return self._next(status=TaskStatus.WORKING, lease_until=lease, unbilled=unbilled, updated_at=now)
 
     def completed(self, result: JsonObject, now: datetime) -> "Task":
         return self._over(now, status=TaskStatus.COMPLETED, result=result, message=None)
@@ -195,7 +210,14 @@ class Task:
             return self
         nothing: Mapping[str, Any] = {}
         return self._next(
-            work=None, questions=nothing, answers={}, fingerprints=nothing, lease_until=None, updated_at=now, **end
+            work=None,
+            questions=nothing,
+            answers={},
+            fingerprints=nothing,
+            lease_until=None,
+            unbilled=None,
+            updated_at=now,
+            **end,
         )
 
     def _next(self, **changes: Any) -> "Task":

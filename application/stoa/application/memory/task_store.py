@@ -1,9 +1,11 @@
 """Tasks of one process; they die with it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from stoa.application import task_record
 from stoa.application.ports import Clock, TaskStore
+from stoa.application.ports.task_store import ABANDONED_AT_ONCE
 from stoa.application.task_caps import TASK_CAPS, TaskCaps, refusal
 from stoa.domain.fair_share import Bound, FairShares, NoRoom
 from stoa.domain.task import Task
@@ -33,6 +35,11 @@ class InMemoryTaskStore(TaskStore):
         self._make_room(task)
         self._tasks[task.id] = task
         return True
+
+    async def abandoned(self) -> Sequence[Task]:
+        now = self._clock.now()
+        lost = (task for task in self._tasks.values() if task.is_abandoned(now) and task.expires_at > now)
+        return list(islice(lost, ABANDONED_AT_ONCE))
 
     async def close(self) -> None:
         self._forget(list(self._tasks))

@@ -1,9 +1,12 @@
 """Where tasks are kept, for all processes of a deployment."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Protocol
 
 from stoa.domain.task import Task
+
+ABANDONED_AT_ONCE = 100
 
 
 class TaskStore(Protocol):
@@ -18,6 +21,7 @@ class TaskStore(Protocol):
     - Tasks, and the bytes of their records, are bounded for each owner, tenant and all (`stoa.application.task_caps`).
       Who meets an own bound is refused. When all is used up, the tenant that holds most loses its oldest task to one
       that would hold less: a task that is gone is found by nobody, and its run ends.
+    - `abandoned` names every working task whose lease has ended, sooner or later: what it names may be few at a time.
     - What is found is equal to what was kept.
 
     All raise TasksUnavailable when the store cannot answer; whether a change was kept is then not known.
@@ -35,6 +39,11 @@ class TaskStore(Protocol):
     async def replace(self, task: Task, over: int) -> bool:
         """Keep `task` under its id if the version that is kept is `over`, and is not terminal. Raises QuotaExceeded
         when it has become too large; then the earlier version stays."""
+        ...
+
+    @abstractmethod
+    async def abandoned(self) -> Sequence[Task]:
+        """Working tasks whose lease has ended, at most ABANDONED_AT_ONCE: their processes died."""
         ...
 
     @abstractmethod

@@ -3,19 +3,20 @@
     PREFIX task:ID         hash: `version`; `over`, 1 when it is terminal; `end`, when it expires; `record`, the task
     PREFIX tasks-...       who has how many, by when they expire (`shares.py`)
     PREFIX task-bytes-...  who has how many bytes of them
+    PREFIX task-leases     sorted set: the tasks that somebody runs, by the end of their lease
 
 Times are milliseconds of the replicas' own clocks, which have to agree to a few seconds; a task lives for an hour.
 Redis drops by itself what no script has removed.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from stoa.application import task_record
 from stoa.application.ports.clock import Clock
-from stoa.application.ports.task_store import TaskStore
+from stoa.application.ports.task_store import ABANDONED_AT_ONCE, TaskStore
 from stoa.application.task_caps import TASK_CAPS, TaskCaps, refusal
 from stoa.domain.errors import SharedStateUnavailable, TasksUnavailable
 from stoa.domain.fair_share import Bound
@@ -32,6 +33,7 @@ local key = prefix .. 'task:' .. id
     + """
 local kept_for = ARGV[6] and math.max(0, ARGV[6] - now) + 60000 or 0
 local number, bytes = shares('tasks', kept_for), shares('task-bytes', kept_for)
+local leases = prefix .. 'task-leases'
 local function lives()
   local ends = redis.call('HGET', key, 'end')
   return ends and tonumber(ends) > now
@@ -40,6 +42,7 @@ local function forget(who)
   number.drop(who)
   bytes.drop(who)
   redis.call('DEL', prefix .. 'task:' .. who)
+  redis.call('ZREM', leases, who)
 end
 -- which bound was met, and when the first task ends that counts for the same
 local function full(bound, what, owner, tenant)
@@ -60,6 +63,12 @@ local function keep(added)
   bytes.keep(id, owner, tenant, #record, ends)
   redis.call('HSET', key, 'end', ends, 'version', ARGV[7], 'over', ARGV[8], 'record', record)
   redis.call('PEXPIRE', key, kept_for)
+  if ARGV[16] == '' then
+    redis.call('ZREM', leases, id)
+  else
+    redis.call('ZADD', leases, ARGV[16], id)
+    redis.call('PEXPIRE', leases, math.max(kept_for, redis.call('PTTL', leases)))
+  end
   return false
 end
 """
@@ -75,10 +84,21 @@ return lives() and redis.call('HGET', key, 'record')
 """
 
 _REPLACE = """
-if not lives() or redis.call('HGET', key, 'version') ~= ARGV[16] or redis.call('HGET', key, 'over') == '1' then
+if not lives() or redis.call('HGET', key, 'version') ~= ARGV[17] or redis.call('HGET', key, 'over') == '1' then
   return 0
 end
 return keep(0) or 1
+"""
+
+
+_ABANDONED = """
+local leases = ARGV[1] .. 'task-leases'
+local found = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', ARGV[2], 'LIMIT', 0, ARGV[3])) do
+  local record = redis.call('HGET', ARGV[1] .. 'task:' .. id, 'record')
+  if record then table.insert(found, record) else redis.call('ZREM', leases, id) end
+end
+return found
 """
 
 
@@ -92,18 +112,25 @@ class RedisTaskStore(TaskStore):
             cap for caps in (caps.number, caps.size) for cap in (caps.per_caller, caps.per_tenant, caps.total)
         )
         self._create, self._find, self._replace = (redis.script(_COMMON + text) for text in (_CREATE, _FIND, _REPLACE))
+        self._abandoned = redis.script(_ABANDONED)
 
     async def create(self, task: Task) -> None:
-        self._refuse(await self._run(self._create, task.id, *_fields(task), *self._caps))
+        self._refuse(await self._run(self._create, task.id, *_fields(task), *self._caps, _lease(task)))
 
     async def find(self, task_id: str) -> Task | None:
         record = await self._run(self._find, task_id)
         return None if record is None else task_record.load(record)
 
     async def replace(self, task: Task, over: int) -> bool:
-        kept = await self._run(self._replace, task.id, *_fields(task), *self._caps, over)
+        kept = await self._run(self._replace, task.id, *_fields(task), *self._caps, _lease(task), over)
         self._refuse(None if isinstance(kept, int) else kept)
         return bool(kept)
+
+    async def abandoned(self) -> Sequence[Task]:
+        now = self._clock.now()
+        with _translated():
+            found = await self._redis.run(self._abandoned, _milliseconds(now), ABANDONED_AT_ONCE)
+        return [task for task in map(task_record.load, found) if task.is_abandoned(now) and task.expires_at > now]
 
     def _refuse(self, full: bytes | None) -> None:
         """Raises QuotaExceeded when the script says so."""
@@ -123,6 +150,10 @@ class RedisTaskStore(TaskStore):
 def _fields(task: Task) -> tuple[str | bytes | int, ...]:
     ends = _milliseconds(task.expires_at)
     return *keys_of(task.holder), ends, task.version, int(task.is_over), task_record.dump(task)
+
+
+def _lease(task: Task) -> str | int:
+    return "" if task.lease_until is None else _milliseconds(task.lease_until)
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -8,15 +8,17 @@ it, for arguments and results are in it.
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from stoa.application import task_record
 from stoa.application.ports.clock import Clock
-from stoa.application.ports.task_store import TaskStore
+from stoa.application.ports.task_store import ABANDONED_AT_ONCE, TaskStore
 from stoa.application.task_caps import TASK_CAPS, TaskCaps, refusal
 from stoa.domain.errors import TasksUnavailable
 from stoa.domain.fair_share import Bound, Held, met, yields
@@ -56,6 +58,7 @@ class FileTaskStore(TaskStore):
         self._caps = caps
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stoa-tasks")
         self._opened: sqlite3.Connection | None = None
+        self._file: os.stat_result | None = None
 
     async def create(self, task: Task) -> None:
         record = task_record.dump(task)
@@ -68,6 +71,11 @@ class FileTaskStore(TaskStore):
     async def replace(self, task: Task, over: int) -> bool:
         record = task_record.dump(task)
         return await self._run(lambda: self._replace(task, over, record))
+
+    async def abandoned(self) -> Sequence[Task]:
+        now = self._clock.now()
+        tasks = map(task_record.load, await self._run(self._leased))
+        return list(islice((task for task in tasks if task.is_abandoned(now)), ABANDONED_AT_ONCE))
 
     async def close(self) -> None:
         await self._run(self._close)
@@ -109,6 +117,17 @@ class FileTaskStore(TaskStore):
         row = self._database().execute(query, (task_id, self._clock.now().timestamp())).fetchone()
         return None if row is None else bytes(row[0])
 
+    def _leased(self) -> list[bytes]:
+        """Those whose lease has ended, by the text of its time, or will have within a second."""
+        now = self._clock.now()
+        query = (
+            "SELECT record FROM tasks WHERE NOT is_over AND expires_at > ?"
+            " AND json_extract(CAST(record AS TEXT), '$.task.lease_until') < ? LIMIT ?"
+        )
+        before = (now + timedelta(seconds=1)).astimezone(UTC).isoformat()
+        rows = self._database().execute(query, (now.timestamp(), before, 2 * ABANDONED_AT_ONCE)).fetchall()
+        return [bytes(row[0]) for row in rows]
+
     def _replace(self, task: Task, over: int, record: bytes) -> bool:
         database = self._database()
         with _transaction(database):
@@ -127,6 +146,8 @@ class FileTaskStore(TaskStore):
         return changed.rowcount == 1
 
     def _database(self) -> sqlite3.Connection:
+        if self._opened is not None and not self._is_here():
+            self._close()  # what it holds would be found by nobody else
         if self._opened is None:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's other files get the same mode
@@ -137,7 +158,15 @@ class FileTaskStore(TaskStore):
                 database.close()
                 raise
             self._opened = database
+            self._file = self._path.stat()
         return self._opened
+
+    def _is_here(self) -> bool:
+        """The file that is open has not been removed or replaced."""
+        try:
+            return self._file is not None and os.path.samestat(self._file, self._path.stat())
+        except OSError:
+            return False
 
     def _close(self) -> None:
         if self._opened is not None:

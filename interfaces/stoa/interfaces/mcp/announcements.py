@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from stoa.application.ports.message_bus import MessageBus
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.application.watch_resources import ResourceUpdate
 from stoa.domain.errors import SharedStateUnavailable
 from stoa.interfaces.mcp.relay import Relay
@@ -27,8 +28,11 @@ class Announcements:
 
     While the bus cannot be reached announcements are lost to the others, which the log says once."""
 
-    def __init__(self, bus: MessageBus, heard: Callable[[ResourceUpdate], None]) -> None:
-        self._relay = Relay(bus, {"updated": self._hear}, _TOPIC)
+    def __init__(
+        self, bus: MessageBus, heard: Callable[[ResourceUpdate], None], *, report: ReportDefect = log_defect
+    ) -> None:
+        self._relay = Relay(bus, {"updated": self._hear}, _TOPIC, report=report)
+        self._report = report
         self._heard = heard
         self._waiting: set[ResourceUpdate] = set()
         self._sending: asyncio.Task[None] | None = None
@@ -61,6 +65,8 @@ class Announcements:
                 if not self._is_lost:
                     _log.warning("watchers on other replicas are not told of updates: the bus cannot be reached")
                 self._is_lost = True
+            except Exception as defect:  # noqa: BLE001  # what comes after is to be sent all the same
+                self._report("announcements", defect)
             else:
                 self._is_lost = False
 

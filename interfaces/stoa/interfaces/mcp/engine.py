@@ -16,6 +16,7 @@ from stoa.application.memory.clock import SystemClock
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.message_bus import MessageBus
 from stoa.application.run_tasks import LEASE_SECONDS, TICK_SECONDS, RunTasks
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.domain.catalogue import CatalogueDiff
 from stoa.domain.errors import (
     ClientCannot,
@@ -104,7 +105,7 @@ class McpEngine:
     `states`: what a call with several rounds needs; without it another process cannot go on with what this one began.
     `sessions`: without them every request of the handshake era stands for itself. `lease_seconds`: how long a task may
     go unheard of before it counts as lost; `tick_seconds`: how often it is looked at. `bus`: where replicas tell each
-    other what programs announce, once it is `open`.
+    other what programs announce, once it is `open`. `report`: told of defects that background work goes on after.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class McpEngine:
         lease_seconds: float = LEASE_SECONDS,
         tick_seconds: float = TICK_SECONDS,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        report: ReportDefect = log_defect,
     ) -> None:
         self._gateway = gateway
         self._resource = resource
@@ -141,6 +143,7 @@ class McpEngine:
             sessions,
             bus=bus,
             debounce_seconds=debounce_seconds,
+            report=report,
         )
         gateway.registry.subscribe(self._publish)
         watch.subscribe(self.subscriptions.publish_update)
@@ -152,6 +155,7 @@ class McpEngine:
             McpTaskDoor(lifecycle.server_info),
             lease_seconds=lease_seconds,
             tick_seconds=tick_seconds,
+            report=report,
         )
         tasks = self._tasks = Tasks(gateway, channels, lifecycle.server_info, runs)
         tools = Tools(gateway, channels, lifecycle.server_info, listing, tasks)
@@ -193,6 +197,10 @@ class McpEngine:
     async def open(self) -> None:
         """Hear what programs announce on other replicas, and let those hear; for one process alone there is no need."""
         await self.subscriptions.open()
+
+    async def watch_tasks(self) -> None:
+        """End tasks whose processes died. Background work, until it is cancelled."""
+        await self._tasks.watch()
 
     async def close(self) -> None:
         """End the calls that go on in the background; no exchange is answered afterwards."""

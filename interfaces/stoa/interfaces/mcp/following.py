@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from stoa.application.ports.event_store import EventStore
 from stoa.application.ports.message_bus import Subscription
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.domain.errors import SharedStateUnavailable
 from stoa.domain.session import Session
 from stoa.interfaces.mcp.feeds import Event, Feed
@@ -37,8 +38,16 @@ class Follower:
     """
 
     def __init__(
-        self, events: EventStore, session: Session, stream: str, subscription: Subscription, feed: Feed
+        self,
+        events: EventStore,
+        session: Session,
+        stream: str,
+        subscription: Subscription,
+        feed: Feed,
+        *,
+        report: ReportDefect = log_defect,
     ) -> None:
+        self._report = report
         self.feed = feed
         self._events = events
         self._session_id = session.id
@@ -97,6 +106,8 @@ class Follower:
                         break
         except SharedStateUnavailable:
             _log.warning("a stream is let go: what the replicas share cannot be reached; its client may come back")
+        except Exception as defect:  # noqa: BLE001  # its client finds the stream ended, and comes back
+            self._report("streams", defect)
         finally:
             self.feed.end()
             await self._subscription.close()

@@ -16,6 +16,7 @@ import pydantic_core
 
 from stoa.application.ending import end
 from stoa.application.ports.message_bus import MessageBus, Subscription
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.domain.errors import SharedStateUnavailable
 
 _log = logging.getLogger(__name__)
@@ -31,8 +32,11 @@ class Relay:
     """`open` it to hear others; telling works without. `topic`: who `tell_all` reaches; relays of one topic must know
     the same kinds of messages."""
 
-    def __init__(self, bus: MessageBus, handlers: Handlers, topic: str = "replicas") -> None:
+    def __init__(
+        self, bus: MessageBus, handlers: Handlers, topic: str = "replicas", *, report: ReportDefect = log_defect
+    ) -> None:
         self._bus = bus
+        self._report = report
         self._handlers = handlers
         self._topic = topic
         self.address = secrets.token_hex(8)
@@ -68,10 +72,18 @@ class Relay:
             return None
 
     async def _hear(self, subscription: Subscription | None) -> None:
+        while True:
+            try:
+                while subscription is None:
+                    await asyncio.sleep(RETRY_SECONDS)
+                    subscription = await self._subscribe()
+                await self._take_all(subscription)
+            except Exception as defect:  # noqa: BLE001  # else this replica would be deaf for good
+                self._report("messages of other replicas", defect)
+                subscription = None
+
+    async def _take_all(self, subscription: Subscription) -> None:
         try:
-            while subscription is None:
-                await asyncio.sleep(RETRY_SECONDS)
-                subscription = await self._subscribe()
             while True:
                 message = await subscription.next()
                 if message is None:
@@ -81,8 +93,7 @@ class Relay:
                 else:
                     self._take(message)
         finally:
-            if subscription is not None:
-                await subscription.close()
+            await subscription.close()
 
     def _take(self, message: bytes) -> None:
         try:
@@ -90,3 +101,5 @@ class Relay:
             self._handlers[kind](*values)
         except (ValueError, TypeError, KeyError):  # of another version of the gateway, as while replicas are exchanged
             _log.warning("a message of another replica is not understood")
+        except Exception as defect:  # noqa: BLE001  # one message must not cost those that wait behind it
+            self._report("messages of other replicas", defect)

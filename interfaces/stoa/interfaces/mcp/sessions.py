@@ -72,7 +72,7 @@ class Sessions:
             "ended": streams.let_go,
             "followed": streams.is_back,
         }
-        self._relay = Relay(streams.bus, handlers)
+        self._relay = Relay(streams.bus, handlers, report=streams.report)
 
     async def open(self) -> None:
         """Hear what other replicas pass on, until `close`; for one process alone there is no need."""

@@ -14,6 +14,7 @@ from contextlib import suppress
 from stoa.application.memory.message_bus import InMemoryMessageBus
 from stoa.application.ports.event_store import EventStore
 from stoa.application.ports.message_bus import MessageBus
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.domain.errors import SharedStateUnavailable
 from stoa.domain.fair_share import Caps, FairShares, Holder, NoRoom
 from stoa.domain.identity import Principal
@@ -43,7 +44,9 @@ class Streams:
         *,
         renew_seconds: float = RENEW_SECONDS,
         away_seconds: float = AWAY_SECONDS,
+        report: ReportDefect = log_defect,
     ) -> None:
+        self.report = report
         self.bus = bus or InMemoryMessageBus()
         self._events = events
         self._renew_seconds = renew_seconds
@@ -108,7 +111,7 @@ class Streams:
             follower.stop()
 
         subscription = await self.bus.subscribe(stream_topic(*key))
-        follower = Follower(self._events, session, stream, subscription, Feed(forget, caller))
+        follower = Follower(self._events, session, stream, subscription, Feed(forget, caller), report=self.report)
         try:
             is_known = await follower.begin(after, is_primed=is_primed(session))
             if is_known:

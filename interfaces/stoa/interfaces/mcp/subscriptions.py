@@ -17,6 +17,7 @@ import pydantic_core
 
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.message_bus import MessageBus
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.application.watch_resources import ResourceUpdate, Updates, WatchResources
 from stoa.domain.errors import StoaError
 from stoa.domain.fair_share import Bound, Caps, FairShares, Holder, NoRoom
@@ -63,7 +64,9 @@ class Subscriptions:
         *,
         bus: MessageBus | None = None,
         debounce_seconds: float = DEBOUNCE_SECONDS,
+        report: ReportDefect = log_defect,
     ) -> None:
+        self._report = report
         self._kinds = kinds
         self._server_info = server_info
         self._clock = clock
@@ -75,7 +78,7 @@ class Subscriptions:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due: set[tuple[str, TenantId | None]] = set()
         self._due_updates: set[ResourceUpdate] = set()
-        self._announcements = None if bus is None else Announcements(bus, self._schedule_update)
+        self._announcements = None if bus is None else Announcements(bus, self._schedule_update, report=report)
         self._due_elsewhere: set[ResourceUpdate] = set()
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -109,7 +112,13 @@ class Subscriptions:
                 self._loop.call_soon_threadsafe(function, *arguments)
 
     def _keep(self, telling: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(telling)
+        async def tell() -> None:
+            try:
+                await telling
+            except Exception as defect:  # noqa: BLE001  # what changes next is told all the same
+                self._report("notifications", defect)
+
+        task = asyncio.create_task(tell())
         self._telling.add(task)  # the loop itself holds tasks weakly
         task.add_done_callback(self._telling.discard)
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from stoa.application.gateway import Gateway
+from stoa.application.invoke_tool import Unbilled
 from stoa.application.run_tasks import RunTasks, TaskDoor
 from stoa.domain.dialogue import InputAnswer, InputRequest
 from stoa.domain.errors import ClientCannot, StoaError, TaskNotFound
@@ -154,6 +155,9 @@ class Tasks:
                 except StoaError as failure:
                     _log.warning("a task could not be followed: %s", failure.message)
                     continue
+                except Exception as defect:  # noqa: BLE001  # its listener would wait for nothing
+                    self._runs.report("tasks", defect)
+                    continue
                 if not subscriptions.is_open(feed):
                     return
                 state = None if task is None else _detailed(task)
@@ -164,6 +168,10 @@ class Tasks:
                 else:
                     told[task_id] = state
             await asyncio.sleep(self._runs.tick_seconds)
+
+    async def watch(self) -> None:
+        """Ends tasks whose processes died, wherever they ran. Until it is cancelled."""
+        await self._runs.watch()
 
     async def close(self) -> None:
         """Ends the calls that run in the background here."""
@@ -186,7 +194,7 @@ def _require(call: MethodCall) -> None:
         raise ClientCannot([EXTENSION])
 
 
-async def _refuse_if_required(tool: Operation, _: Principal) -> None:
+async def _refuse_if_required(tool: Operation, _: Principal, __: Unbilled) -> None:
     if isinstance(tool, Tool) and tool.tasks == "required":
         raise ClientCannot([EXTENSION])
 
