@@ -12,6 +12,8 @@ from fakeredis import TcpFakeServer
 from fakeredis._clients._tcp_server import TCPFakeRequestHandler
 from redis.exceptions import ResponseError
 
+from stoa.application.circuit_breaker import CircuitBreaker
+from stoa.application.memory.clock import SystemClock
 from stoa.infrastructure.redis import RedisConnection
 
 
@@ -67,7 +69,8 @@ class Wire:
         self._target = (parts.hostname, parts.port)
         self._ends: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_cut = False
+        self._is_cut = self._is_silent = self._hangs_up = False
+        self._silenced: set[asyncio.StreamWriter] = set()
         self.url = ""
         self.came = 0
         """Connections that were made."""
@@ -76,22 +79,41 @@ class Wire:
         self._is_cut = True
         self.drop()
 
+    def silence(self) -> None:
+        """Lose every byte, also of new connections. Those that there are stay silent when it is mended: what stood in
+        between has forgotten them."""
+        self._is_silent = True
+        self._silenced |= self._ends
+
+    def hang_up(self) -> None:
+        """Accept connections and close them, as a load balancer does that has no server behind it."""
+        self._hangs_up = True
+        for end in self._ends:
+            end.close()
+
     def drop(self) -> None:
         """Break all connections; new ones may be made at once."""
         for end in self._ends:
             end.transport.abort()
 
     def mend(self) -> None:
-        self._is_cut = False
+        self._is_cut = self._is_silent = self._hangs_up = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.came += 1
         if self._is_cut:
             writer.transport.abort()
             return
+        if self._hangs_up:
+            writer.close()
+            return
+        if self._is_silent:
+            self._silenced.add(writer)
         self._ends.add(writer)  # may be cut while the other end is being connected
         far_reader, far_writer = await asyncio.open_connection(*self._target)
         self._ends.add(far_writer)
+        if self._is_silent:
+            self._silenced.add(far_writer)
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._copy(reader, far_writer))
@@ -102,6 +124,8 @@ class Wire:
     async def _copy(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await source.read(65536):
+                if target in self._silenced:
+                    continue
                 target.write(data)
                 await target.drain()
         target.transport.abort()
@@ -122,8 +146,10 @@ async def wire(url: str) -> AsyncGenerator[Wire]:
 
 @asynccontextmanager
 async def connections(*urls: str, prefix: str = "", **options: Any) -> AsyncGenerator[tuple[RedisConnection, ...]]:
-    """Connections that see the same keys, and nobody else's unless `prefix` says so."""
+    """Connections that see the same keys, and nobody else's unless `prefix` says so. Each failure shows: no breaker
+    opens, unless `breaker` is one that does."""
     prefix = prefix or secrets.token_hex(8)
+    options.setdefault("breaker", CircuitBreaker(SystemClock(), failures=1_000_000))
     made = tuple(RedisConnection(url, prefix=prefix, **options) for url in urls)
     try:
         yield made

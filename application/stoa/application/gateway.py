@@ -56,6 +56,7 @@ from stoa.application.resource_access import ResourceAccess
 from stoa.application.routed_arguments import RoutedArgument
 from stoa.application.static_backend import StaticBackend
 from stoa.application.strangers import Strangers
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.application.token_scoped_policy import TokenScopedPolicy
 from stoa.application.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.tool_registry import ToolRegistry
@@ -110,6 +111,7 @@ class Gateway:
         anonymous: Principal | None = None,
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
         lower_access: Collection[str] = (),
+        report: ReportDefect = log_defect,
     ) -> None:
         clock = clock or SystemClock()
         policy = TokenScopedPolicy(policy or RulesPolicyEngine())
@@ -131,6 +133,7 @@ class Gateway:
             executor=executor,
             clock=clock,
             lowering=lower_access,
+            report=report,
         )
         ids = ids or UuidFactory()
         verifier = verifier or InMemoryTokenVerifier({}, clock)

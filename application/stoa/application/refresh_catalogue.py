@@ -26,6 +26,7 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.spec import SpecConverter, SpecDocument, SpecSource
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.application.tool_registry import Prepared, ToolRegistry
 from stoa.application.understand_manifest import converted, understood
 from stoa.domain.binding import RestBinding, origin_of
@@ -97,8 +98,10 @@ class RefreshCatalogue(HealthProbe):
         clock: Clock,
         executor: BoundedExecutor | None = None,
         lowering: Collection[str] = (),
+        report: ReportDefect = log_defect,
     ) -> None:
         """`lowering`: tenants whose tags and hints may ask for less than their method."""
+        self._report_defect = report
         self._sources = tuple(sources)
         self._specs = specs
         self._converters = converters
@@ -110,6 +113,7 @@ class RefreshCatalogue(HealthProbe):
         self._refused: dict[str, _Refused] = {}
         self._registered: list[Operation] = []
         self._is_loaded = False
+        self._has_watched = False
         self._retry_soon = False
         self._one_at_a_time = asyncio.Lock()
         self.findings: tuple[Finding, ...] = ()
@@ -191,9 +195,16 @@ class RefreshCatalogue(HealthProbe):
         return ambiguous_namespaces(loaded.document for loaded in self._good.values())
 
     async def watch(self) -> None:
-        """Refresh whenever a source changes or a description is due; runs until cancelled. `execute` comes first."""
+        """Refresh whenever a source changes or a description is due; runs until cancelled. `execute` comes first.
+
+        A source that can no longer be followed, or a refresh that failed, ends it, for a Supervisor to start again: it
+        then begins with a refresh, for it may have missed a change.
+        """
         changed = asyncio.Event()
-        async with asyncio.TaskGroup() as followers:  # a source that can no longer be followed ends the watch, loudly
+        if self._has_watched:
+            changed.set()
+        self._has_watched = True
+        async with asyncio.TaskGroup() as followers:
             for source in self._sources:
                 followers.create_task(_follow(source, changed))
             while True:
@@ -231,8 +242,8 @@ class RefreshCatalogue(HealthProbe):
                 loaded[document.origin] = await self._load(document)
             except InvalidInput as refused:
                 problems.append(error(document.origin, refused.message))
-            except Unavailable as failure:
-                outage = error(document.origin, f"{failure.message}; trying again in {RETRY_SECONDS:g} s")
+            except Exception as failure:  # noqa: BLE001  # a defect with one manifest must not keep all others back
+                outage = error(document.origin, f"{self._reason(failure)}; trying again in {RETRY_SECONDS:g} s")
                 if known := self._good.get(document.origin):
                     later = known.put_off(self._clock.monotonic_ns())
                     loaded[document.origin] = replace(later, outage=(outage,))
@@ -240,6 +251,12 @@ class RefreshCatalogue(HealthProbe):
                     self._retry_soon = True
                     outages.append(outage)
         return loaded, problems
+
+    def _reason(self, failure: Exception) -> str:
+        if isinstance(failure, Unavailable):
+            return failure.message
+        self._report_defect("catalogue", failure)
+        return f"an unexpected {type(failure).__name__}, which the log explains"
 
     async def _load(self, document: ManifestDocument) -> _Loaded:
         known = self._good.get(document.origin)

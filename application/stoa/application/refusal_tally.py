@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.metering import MeteringSink
+from stoa.application.supervisor import log_defect
 from stoa.domain.errors import MeteringUnavailable
 from stoa.domain.metering import NO_USER, OTHER_NAMES, MeteringEvent, Status
 from stoa.domain.policy import Door
@@ -102,6 +103,10 @@ class RefusalTally:
             except MeteringUnavailable as full:
                 self._put_back(kind, count)
                 unkept, reason = unkept + count.calls, full.message
+            except Exception as defect:  # noqa: BLE001  # counted, and to be recorded: it is tried again
+                log_defect("summaries of refused calls", defect)
+                self._put_back(kind, count)
+                unkept, reason = unkept + count.calls, type(defect).__name__
             else:
                 self._told(event, count.name)
         self._tools = {}

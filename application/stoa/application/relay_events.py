@@ -9,10 +9,12 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from stoa.application.ending import is_cancelled
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.event_publisher import EventPublisher
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.metering_backlog import Batch, MeteringBacklog, Rejected, RelayStatus
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.domain.errors import StoaError
 
 _log = logging.getLogger(__name__)
@@ -39,7 +41,9 @@ class RelayEvents(HealthProbe):
         publisher: EventPublisher,
         clock: Clock,
         wait: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        report: ReportDefect = log_defect,
     ) -> None:
+        self._report_defect = report
         self._backlog = backlog
         self._publisher = publisher
         self._clock = clock
@@ -59,8 +63,12 @@ class RelayEvents(HealthProbe):
         while True:
             try:
                 pause = await self.step()
-            except Exception:  # noqa: BLE001  # a defect of ours must not stop the forwarding for good
-                _log.exception("metering events: the relay met a defect and goes on")
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                pause = LONGEST_PAUSE_SECONDS  # of something within a library
+            except Exception as defect:  # noqa: BLE001  # it must not stop the forwarding for good
+                self._report_defect("forwarding of events", defect)
                 pause = LONGEST_PAUSE_SECONDS
             await self._wait(pause)
 

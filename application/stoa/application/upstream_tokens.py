@@ -20,6 +20,7 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.application.ports.upstream_access import UpstreamAccess
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.domain.errors import (
     BackendSpokeNonsense,
     BackendTimedOut,
@@ -102,7 +103,9 @@ class UpstreamTokens:
         *,
         issuers: Sequence[str] = (),
         max_tokens: int = MAX_TOKENS,
+        report: ReportDefect = log_defect,
     ) -> None:
+        self._report = report
         self._endpoint = endpoint
         self._credentials = credentials
         self._clock = clock
@@ -178,8 +181,10 @@ class UpstreamTokens:
     def _ended(self, flight: _Flight, task: "asyncio.Task[_Kept | _Failure]") -> None:
         if self._flights.get(flight) is task:
             del self._flights[flight]
-        if not task.cancelled():
-            task.exception()  # a defect is raised to those who wait; if nobody does, it must not be reported as lost
+        # A defect is raised to those who wait; a renewal in the background has nobody who does.
+        defect = None if task.cancelled() else task.exception()
+        if defect is not None:
+            self._report("upstream tokens", defect)
 
     async def _ask(self, flight: _Flight, request: TokenRequest) -> _Kept | _Failure:
         asked_at = self._now()

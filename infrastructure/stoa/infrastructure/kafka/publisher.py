@@ -111,6 +111,9 @@ class KafkaEventPublisher(EventPublisher):
         except (*FAILURES, asyncio.CancelledError) as failure:
             self._drop_producer()
             raise PublisherUnavailable(f"Kafka, topic {self._topic}: {outage(failure)}") from failure
+        except Exception:
+            self._drop_producer()  # in a state that nobody foresaw; what was not acknowledged goes out with the next
+            raise
         self._delivery = None
         return delivery.refused
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pydantic import SecretStr
 
 from stoa.application.ports.clock import Clock
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.infrastructure.oidc.back_channel import BackChannel
 from stoa.infrastructure.oidc.claims import ClaimMapping
 from stoa.infrastructure.oidc.provider import OidcTokenVerifier
@@ -29,6 +30,7 @@ class KeycloakTokenVerifier(OidcTokenVerifier):
         mapping: ClaimMapping = _MAPPING,
         introspection_secret: SecretStr | None = None,
         http: ProviderClient | None = None,
+        report: ReportDefect = log_defect,
     ) -> None:
         super().__init__(
             issuer=f"{url.rstrip('/')}/realms/{realm}",
@@ -39,4 +41,5 @@ class KeycloakTokenVerifier(OidcTokenVerifier):
             introspection_secret=introspection_secret,
             back_channel=BackChannel(url, internal_url) if internal_url else None,
             http=http,
+            report=report,
         )

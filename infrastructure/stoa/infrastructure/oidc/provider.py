@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.infrastructure.oidc.back_channel import BackChannel
 from stoa.infrastructure.oidc.claims import ClaimMapping
 from stoa.infrastructure.oidc.introspection import Introspection
@@ -35,10 +36,13 @@ class OidcTokenVerifier(JwtTokenVerifier, HealthProbe):
         client_id_is_audience: bool = False,
         back_channel: BackChannel | None = None,
         http: ProviderClient | None = None,
+        report: ReportDefect = log_defect,
     ) -> None:
         self._http = http or ProviderClient()
         introspects = introspection_secret is not None
-        self._remote = RemoteKeys(issuer, self._http.get, clock, back_channel=back_channel, introspects=introspects)
+        self._remote = RemoteKeys(
+            issuer, self._http.get, clock, back_channel=back_channel, introspects=introspects, report=report
+        )
         introspection = None
         if introspection_secret is not None:
             introspection = Introspection(

@@ -9,13 +9,13 @@ changed (OpenID Connect Discovery 1.0 section 4; RFC 7517).
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pydantic_core
 
 from stoa.application.ports.clock import Clock
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.domain.errors import IdentityUnavailable
 from stoa.domain.json_value import JsonObject, is_object
 from stoa.infrastructure.oidc.back_channel import BackChannel
@@ -31,8 +31,6 @@ Fetch = Callable[[str], Awaitable[bytes]]
 """The body of a GET. Raises OSError, TimeoutError or ValueError."""
 Sleep = Callable[[float], Awaitable[None]]
 
-_log = logging.getLogger(__name__)
-
 
 class RemoteKeys(KeyProvider):
     """Of the provider whose issuer identifier is `issuer`, fetched over `back_channel` where there is one. One fetch at
@@ -46,7 +44,9 @@ class RemoteKeys(KeyProvider):
         *,
         back_channel: BackChannel | None = None,
         introspects: bool = False,
+        report: ReportDefect = log_defect,
     ) -> None:
+        self._report = report
         self._issuer = issuer
         self._inward = str if back_channel is None else back_channel.of
         self._introspects = introspects
@@ -114,7 +114,7 @@ class RemoteKeys(KeyProvider):
             )
             return
         except Exception as defect:  # noqa: BLE001  # callers wait for this task; a defect is one more failed fetch
-            _log.exception("fetching the keys of %s failed unexpectedly", self._issuer)
+            self._report("token keys", defect)
             self.problem = f"unexpected {type(defect).__name__} at {self._issuer}; the log has the reason"
             return
         self._keys, self._fetched_ns, self.problem = keys, self._tried_ns, None

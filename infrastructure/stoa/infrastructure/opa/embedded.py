@@ -65,6 +65,7 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
         self._writer = InputWriter(environment)
         self._loaded = self._load(read_bundle(path))
         self._finding: str | None = None
+        self._has_watched = False
 
     async def decide(self, query: PolicyQuery) -> Decision:
         loaded = self._loaded
@@ -96,8 +97,11 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
         return [tool for tool in tools if answers[tool.fingerprint]]
 
     async def watch(self) -> None:
-        """Reload when the file changes. Runs until it is cancelled."""
+        """Reload when the file changes. Runs until it is cancelled; begun again, it may have missed a change."""
         name = self.path.name
+        if self._has_watched:
+            await self.reload()
+        self._has_watched = True
 
         def is_ours(_: Change, path: str) -> bool:
             return Path(path).name == name

@@ -85,6 +85,13 @@ class _Ticker:
                 self._thread.start()
 
     def _count(self) -> None:
+        try:
+            self._count_while_used()
+        finally:  # however it ends, the next evaluation begins again
+            self._thread = None
+            self._wanted.clear()
+
+    def _count_while_used(self) -> None:
         idle = 0
         due = self._spent()
         while True:

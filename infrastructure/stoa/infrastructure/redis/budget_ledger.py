@@ -2,6 +2,7 @@
 
     PREFIX budget:MONTH:TENANT[:CONSUMER]  hash: `spent`, micro-units; `noticed`, the highest level that was told of
     PREFIX budget-writer:ID                number of the last batch of refunds that a process has had carried out
+    PREFIX budget-generation               what has to be named in questions (`budget_recovery.py`)
 
 A reservation is one script. Refunds are summed up by account and sent in the background, one batch at a time; a batch
 whose answer was lost is sent again under its number, which Redis carries out once. Redis drops the keys by itself 75
@@ -11,16 +12,20 @@ days after they were last used, which is after their month whatever the clocks o
 import asyncio
 import logging
 import secrets
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from stoa.application.ending import end
+from stoa.application.memory.clock import SystemClock
 from stoa.application.ports.budget_ledger import BudgetLedger, BudgetVerdict
+from stoa.application.ports.clock import Clock
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.domain.budget import LEVELS, Account, Crossing, crossed, threshold
 from stoa.domain.errors import BudgetUnavailable, SharedStateUnavailable
 from stoa.domain.money import MicroUnits
+from stoa.infrastructure.redis.budget_recovery import BudgetRecovery, RecordedSpending
 from stoa.infrastructure.redis.connection import Argument, RedisConnection
 
 _log = logging.getLogger(__name__)
@@ -28,10 +33,19 @@ _log = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5
 _KEPT_SECONDS = 75 * 86_400
 
-# ARGV: prefix, amount, is a refusal told of, seconds to keep; for each account: key, limit, thresholds of 80 and 100.
-# Answers: which account refused (0: none), then for each account looked at: noticed before, noticed now, spent.
-_RESERVE = """
-local prefix, amount, tells = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+_LOST = """
+if ARGV[2] ~= '' and redis.call('GET', ARGV[1] .. 'budget-generation') ~= ARGV[2] then
+  return false
+end
+"""
+
+# ARGV: prefix, generation, seconds to keep, amount, is a refusal told of; for each account: key, limit, thresholds of
+# 80 and 100. Answers: which account refused (0: none), then for each account looked at: noticed before, noticed now,
+# spent.
+_RESERVE = (
+    _LOST
+    + """
+local prefix, amount, tells = ARGV[1], tonumber(ARGV[4]), ARGV[5] == '1'
 local function spent(key)
   return tonumber(redis.call('HGET', key, 'spent') or 0)
 end
@@ -40,15 +54,15 @@ local function notice(answer, key, reached)
   if reached > before then
     redis.call('HSET', key, 'noticed', reached)
   end
-  redis.call('EXPIRE', key, ARGV[4])
+  redis.call('EXPIRE', key, ARGV[3])
   table.insert(answer, before)
   table.insert(answer, math.max(before, reached))
   table.insert(answer, redis.call('HGET', key, 'spent') or '0')
 end
-for i = 5, #ARGV, 4 do
+for i = 6, #ARGV, 4 do
   local key = prefix .. ARGV[i]
   if spent(key) + amount > tonumber(ARGV[i + 1]) then
-    local answer = {(i - 1) / 4}
+    local answer = {(i - 2) / 4}
     if tells then
       notice(answer, key, 100)
     end
@@ -56,9 +70,9 @@ for i = 5, #ARGV, 4 do
   end
 end
 local answer = {0}
-for i = 5, #ARGV, 4 do
+for i = 6, #ARGV, 4 do
   local key = prefix .. ARGV[i]
-  redis.call('HINCRBY', key, 'spent', ARGV[2])
+  redis.call('HINCRBY', key, 'spent', ARGV[4])
   local now, reached = spent(key), 0
   if now >= tonumber(ARGV[i + 3]) then
     reached = 100
@@ -69,6 +83,7 @@ for i = 5, #ARGV, 4 do
 end
 return answer
 """
+)
 
 # ARGV: prefix, writer, number of the batch, seconds to keep it, then for each account: key, amount to give back.
 _GIVE_BACK = """
@@ -89,13 +104,16 @@ redis.call('SET', writer, number, 'EX', ARGV[4])
 return 1
 """
 
-_SPENT = """
+_SPENT = (
+    _LOST
+    + """
 local answer = {}
-for i = 2, #ARGV do
+for i = 3, #ARGV do
   table.insert(answer, redis.call('HGET', ARGV[1] .. ARGV[i], 'spent') or '0')
 end
 return answer
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +125,16 @@ class _Batch:
 class RedisBudgetLedger(BudgetLedger):
     """`retry_seconds`: the pause before refunds are sent again when Redis was away. Closing it leaves `redis` open."""
 
-    def __init__(self, redis: RedisConnection, *, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(
+        self,
+        redis: RedisConnection,
+        clock: Clock | None = None,
+        *,
+        retry_seconds: float = RETRY_SECONDS,
+        report: ReportDefect = log_defect,
+    ) -> None:
         self._redis = redis
+        self._report = report
         self._retry_seconds = retry_seconds
         self._reserve, self._give_back, self._spent = map(redis.script, (_RESERVE, _GIVE_BACK, _SPENT))
         self._writer = secrets.token_hex(8)
@@ -118,6 +144,21 @@ class RedisBudgetLedger(BudgetLedger):
         self._batches = 0
         self._sending = asyncio.Lock()
         self._sender: asyncio.Task[None] | None = None
+        self._was_away = False
+        """It may have come back with older data."""
+        self._reserved: dict[str, int] = {}
+        """By account, what calls under way hold."""
+        self.recovery = BudgetRecovery(redis, clock or SystemClock(), self._writer, _KEPT_SECONDS, report)
+        """For `/ready`, and to run in the background."""
+
+    def recover_from(self, log: str, recorded: Callable[[], Mapping[Account, MicroUnits]]) -> None:
+        """Notice when Redis has lost what was spent, and count it again. `log`: which log `recorded` reads, the same
+        for all processes that write to it; it is called in a thread, and may raise StoaError."""
+
+        def spent() -> dict[str, int]:
+            return {_key(account): amount for account, amount in recorded().items()}
+
+        self.recovery.begin(RecordedSpending(log, spent), self._reserved)
 
     async def reserve(self, accounts: Sequence[Account], amount: MicroUnits) -> BudgetVerdict:
         is_settled = not self._is_behind
@@ -128,6 +169,7 @@ class RedisBudgetLedger(BudgetLedger):
         return await self._try(accounts, amount, tells=True)
 
     def settle(self, accounts: Sequence[Account], reserved: MicroUnits, actual: MicroUnits) -> None:
+        self._hold(accounts, -reserved)
         refund = reserved - actual
         if refund <= 0:
             return
@@ -146,9 +188,10 @@ class RedisBudgetLedger(BudgetLedger):
 
     async def spent(self, accounts: Sequence[Account]) -> Sequence[MicroUnits]:
         await self.flush()
-        return [MicroUnits(int(spent)) for spent in await self._run(self._spent, *map(_key, accounts))]
+        return [MicroUnits(int(spent)) for spent in await self._ask(self._spent, *map(_key, accounts))]
 
     async def close(self) -> None:
+        await self.recovery.close()
         if self._sender is not None:
             await end(self._sender)
         try:
@@ -176,14 +219,19 @@ class RedisBudgetLedger(BudgetLedger):
                     has_failed = True
                     _log.warning("budgets: Redis cannot be reached; what calls did not cost is given back later")
                 await asyncio.sleep(self._retry_seconds)
+            except Exception as defect:  # noqa: BLE001  # else what is to be given back would wait for the next call
+                self._report("budgets", defect)
+                await asyncio.sleep(self._retry_seconds)
 
     async def _try(self, accounts: Sequence[Account], amount: MicroUnits, *, tells: bool) -> BudgetVerdict:
         arguments: list[Argument] = []
         for account in accounts:
             arguments += (_key(account), account.limit, *(threshold(level, account.limit) for level in LEVELS))
-        answer: list[Any] = await self._run(self._reserve, amount, int(tells), _KEPT_SECONDS, *arguments)
+        answer: list[Any] = await self._ask(self._reserve, _KEPT_SECONDS, amount, int(tells), *arguments)
         refusing: int = answer[0]
         refused_by = accounts[refusing - 1] if refusing else None
+        if refused_by is None:
+            self._hold(accounts, amount)
         looked_at = accounts if refused_by is None else [refused_by]
         told = zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
         crossings = [
@@ -193,9 +241,36 @@ class RedisBudgetLedger(BudgetLedger):
         ]
         return BudgetVerdict(refused_by, tuple(crossings))
 
+    def _hold(self, accounts: Sequence[Account], amount: int) -> None:
+        for account in accounts:
+            key = _key(account)
+            held = self._reserved.get(key, 0) + amount
+            if held > 0:
+                self._reserved[key] = held
+            else:
+                self._reserved.pop(key, None)
+
+    async def _ask(self, script: Any, *arguments: Argument) -> Any:
+        if self._was_away:
+            with _translated():
+                await self.recovery.check()
+            self._was_away = False
+        answer = await self._run(script, self.recovery.generation, *arguments)
+        if answer is None:  # Redis has lost what it knew, or this process has not asked before
+            await self.flush()
+            await self.recovery.restore()
+            answer = await self._run(script, self.recovery.generation, *arguments)
+        if answer is None:
+            raise BudgetUnavailable
+        return answer
+
     async def _run(self, script: Any, *arguments: Argument) -> Any:
-        with _translated():
-            return await self._redis.run(script, *arguments)
+        try:
+            with _translated():
+                return await self._redis.run(script, *arguments)
+        except BudgetUnavailable:
+            self._was_away = True
+            raise
 
 
 def _key(account: Account) -> str:

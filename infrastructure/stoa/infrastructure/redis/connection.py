@@ -8,36 +8,41 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import RedisError
-from stoa.domain.errors import InvalidInput, SharedStateUnavailable
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.exceptions import RedisError, ResponseError
+from stoa.application.circuit_breaker import CircuitBreaker
+from stoa.application.memory.clock import SystemClock
+from stoa.application.supervisor import ReportDefect, log_defect
+from stoa.domain.errors import InvalidInput, SharedStateUnavailable, StoaError
 
 MAX_CONNECTIONS = 32
 TIMEOUT_SECONDS = 2.0
 
-LOST = (RedisError, OSError)
-"""What redis-py raises for a server that is away, slow, full, or of another mind about who may do what."""
+LOST = (RedisError, OSError, RuntimeError, EOFError)
+"""What redis-py and the event loop raise for a server that is away, slow, full, or of another mind about who may do
+what. RuntimeError: uvloop's `the handler is closed`, for a connection that broke a moment ago."""
 
 Script = AsyncScript
 Argument = str | bytes | int
 
 
-@contextmanager
-def translated() -> Generator[None]:
-    """Raises SharedStateUnavailable, in words that repeat nothing of what the library says."""
-    try:
-        yield
-    except LOST as lost:
-        raise SharedStateUnavailable from lost
-
-
 class RedisConnection:
     """`url`: `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, or `rediss:` for TLS. Nothing is connected before it is
-    needed. `timeout_seconds`: for connecting, for one answer, and for a free connection.
+    needed. `timeout_seconds`: for connecting, for one answer, and for a free connection. `breaker`: shared by all
+    connections to one server.
 
     No command is tried twice: one that got no answer may have been carried out, and a message must not come twice.
     """
 
-    def __init__(self, url: str, *, prefix: str = "stoa", timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "stoa",
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        breaker: CircuitBreaker | None = None,
+        report: ReportDefect = log_defect,
+    ) -> None:
         try:
             pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]  # its options are untyped
                 url,
@@ -54,6 +59,9 @@ class RedisConnection:
         # Channels know no databases, so that of the keys is in their names.
         self.prefix = f"{prefix}:{pool.connection_kwargs.get('db') or 0}:"
         self.timeout_seconds = timeout_seconds
+        self._report = report
+        self.breaker = breaker or CircuitBreaker(SystemClock())
+        self.breaker.add(self._probe)
 
     def script(self, text: str) -> Script:
         """A Lua script: it runs as one step, undisturbed by other clients."""
@@ -61,9 +69,55 @@ class RedisConnection:
         return made
 
     async def run(self, script: Script, *arguments: Argument) -> Any:
-        with translated():
+        with self.guarded():
             return await script(args=[self.prefix, *arguments])
 
+    @contextmanager
+    def guarded(self) -> Generator[None]:
+        """Around every question to the server. Raises SharedStateUnavailable for whatever goes wrong, in words that
+        repeat nothing of what the library says, and at once while the breaker is open."""
+        self.check()
+        try:
+            yield
+        except StoaError:
+            raise
+        except LOST as lost:
+            self._count(lost)
+            raise SharedStateUnavailable from lost
+        except Exception as defect:
+            self._report("redis", defect)
+            self._count(defect)
+            raise SharedStateUnavailable from defect
+        self.breaker.succeeded()
+
+    def check(self) -> None:
+        """Raises SharedStateUnavailable while the server is known to be away."""
+        if self.breaker.is_open:
+            raise SharedStateUnavailable
+
     async def close(self) -> None:
-        with translated():
+        await self.breaker.close()
+        try:
             await self.client.aclose(close_connection_pool=True)
+        except LOST as lost:
+            raise SharedStateUnavailable from lost
+
+    def _count(self, failure: Exception) -> None:
+        if _is_answer(failure):
+            self.breaker.succeeded()
+        else:
+            self.breaker.failed(type(failure).__name__)
+
+    async def _probe(self) -> None:
+        """On a new connection: those that were idle may be lost without knowing it yet."""
+        try:
+            await self.client.connection_pool.disconnect(inuse_connections=False)
+            await self.client.ping()
+        except LOST as lost:
+            if not _is_answer(lost):
+                raise OSError from lost
+
+
+def _is_answer(failure: Exception) -> bool:
+    """The server is there and refuses."""
+    return isinstance(failure, ResponseError) and not isinstance(failure, ConnectionLost)

@@ -11,7 +11,7 @@ from stoa.application.memory.event_store import BYTES, CALLER_BYTES, MESSAGES, T
 from stoa.application.memory.session_store import IDLE_SECONDS
 from stoa.application.ports import Clock, EventStore, Replay, StoredEvent
 from stoa.domain.fair_share import Holder
-from stoa.infrastructure.redis.connection import RedisConnection, Script, translated
+from stoa.infrastructure.redis.connection import RedisConnection, Script
 from stoa.infrastructure.redis.shares import LUA, keys_of
 
 TOTAL_BYTES = 256 * 1024 * 1024
@@ -106,7 +106,7 @@ class RedisEventStore(EventStore):
 
     async def replay(self, session_id: str, stream: str, after: int) -> Replay | None:
         prefix, name = self._redis.prefix, stream.encode()
-        with translated():
+        with self._redis.guarded():
             async with self._redis.client.pipeline(transaction=True) as both:
                 both.hmget(f"{prefix}streams:{session_id}", [b"n:" + name, b"o:" + name])
                 both.lrange(f"{prefix}log:{session_id}", 0, -1)

@@ -9,23 +9,26 @@ import logging
 from contextlib import suppress
 from typing import Any
 
-from stoa.application.ending import end
+from stoa.application.ending import end, is_cancelled
 from stoa.application.mailbox import Mailbox
 from stoa.application.ports import Health, HealthProbe, MessageBus, Subscription
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.domain.errors import SharedStateUnavailable
-from stoa.infrastructure.redis.connection import LOST, RedisConnection, translated
+from stoa.infrastructure.redis.connection import LOST, RedisConnection
 
 _log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
 RETRY_SECONDS = 0.5
+_LOOK_SECONDS = 1.0
+"""How often a silent connection is compared with what calls saw of the server."""
 _PULSE = "pulse"
 """A topic that nobody publishes on: a connection that listens needs one."""
 
 
 class RedisMessageBus(MessageBus, HealthProbe):
     """`heartbeat_seconds`: how often a silent connection is tried; after twice that it counts as lost.
-    `retry_seconds`: the pause before a lost connection is made again."""
+    `retry_seconds`: the pause before a lost connection is made again. `report`: told of defects it goes on after."""
 
     name = "redis"
 
@@ -35,8 +38,10 @@ class RedisMessageBus(MessageBus, HealthProbe):
         *,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
+        report: ReportDefect = log_defect,
     ) -> None:
         self._redis = redis
+        self._report_defect = report
         self._heartbeat_seconds = heartbeat_seconds
         self._retry_seconds = retry_seconds
         self._mailboxes: dict[str, dict[Mailbox, None]] = {}
@@ -52,10 +57,12 @@ class RedisMessageBus(MessageBus, HealthProbe):
         return self._health
 
     async def publish(self, topic: str, message: bytes) -> None:
-        with translated():
+        with self._redis.guarded():
             await self._redis.client.publish(self._redis.prefix + topic, message)
 
     async def subscribe(self, *topics: str) -> Subscription:
+        self._redis.check()
+
         async def forget(mailbox: Mailbox) -> None:
             await self._forget(mailbox, topics)
 
@@ -64,7 +71,7 @@ class RedisMessageBus(MessageBus, HealthProbe):
         for topic in topics:
             self._mailboxes.setdefault(topic, {})[mailbox] = None
             self._in_force.setdefault(topic, asyncio.get_running_loop().create_future())
-        if self._listener is None:
+        if self._listener is None or self._listener.done():
             self._listener = asyncio.create_task(self._listen())
         try:
             async with asyncio.timeout(self._redis.timeout_seconds):
@@ -72,8 +79,10 @@ class RedisMessageBus(MessageBus, HealthProbe):
                     await self._pubsub.subscribe(*map(self._channel, new))
                 for topic in topics:
                     await asyncio.shield(self._in_force[topic])
-        except (TimeoutError, *LOST) as lost:
+        except Exception as lost:  # whatever it is, nothing is subscribed to
             await mailbox.close()
+            if not isinstance(lost, LOST):
+                self._report_defect("redis bus", lost)
             raise SharedStateUnavailable from lost
         except asyncio.CancelledError:
             await mailbox.close()
@@ -95,14 +104,14 @@ class RedisMessageBus(MessageBus, HealthProbe):
                 self._missed.discard(topic)
                 idle.append(topic)
         if idle and self._pubsub is not None:
-            with suppress(*LOST):  # a lost connection has no subscriptions
+            with suppress(Exception):  # a lost connection has no subscriptions, and its listener says why
                 await self._pubsub.unsubscribe(*map(self._channel, idle))
 
     def _channel(self, topic: str) -> str:
         return self._redis.prefix + topic
 
     async def _listen(self) -> None:
-        while _goes_on():
+        while not is_cancelled():
             try:
                 async with self._redis.client.pubsub() as pubsub:
                     await self._subscribe_all(pubsub)
@@ -110,6 +119,13 @@ class RedisMessageBus(MessageBus, HealthProbe):
                     await self._read(pubsub)
             except LOST as lost:
                 self._report(type(lost).__name__)
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                self._report("CancelledError")  # of something within the library
+            except Exception as defect:  # noqa: BLE001  # it must not end for good
+                self._report_defect("redis bus", defect)
+                self._report(type(defect).__name__)
             finally:
                 self._pubsub = None
                 self._hold()
@@ -125,15 +141,21 @@ class RedisMessageBus(MessageBus, HealthProbe):
         self._pubsub = pubsub
 
     async def _read(self, pubsub: Any) -> None:
-        is_waiting = False
-        while _goes_on():
-            message = await pubsub.get_message(timeout=self._heartbeat_seconds)
+        outages = self._redis.breaker.outages
+        look_seconds = min(self._heartbeat_seconds, _LOOK_SECONDS)
+        silent_seconds, is_waiting = 0.0, False
+        while not is_cancelled():
+            message = await pubsub.get_message(timeout=look_seconds)
             if message is not None:
-                is_waiting = False
+                silent_seconds, is_waiting = 0.0, False
                 self._take(message)
-            elif is_waiting:
+                continue
+            if self._redis.breaker.outages != outages:
+                raise TimeoutError  # the server was away, and what stood in between may have forgotten this connection
+            silent_seconds += look_seconds
+            if silent_seconds >= 2 * self._heartbeat_seconds:
                 raise TimeoutError
-            else:
+            if silent_seconds >= self._heartbeat_seconds and not is_waiting:
                 is_waiting = True
                 await pubsub.ping()
 
@@ -174,9 +196,3 @@ class RedisMessageBus(MessageBus, HealthProbe):
                 self._health = Health(is_ready=True, detail="connection lost", findings=(finding,))
             else:
                 self._health = Health(is_ready=False, detail=finding)
-
-
-def _goes_on() -> bool:
-    """False once this task was cancelled, also where redis-py lost that on its way (see `end`)."""
-    task = asyncio.current_task()
-    return task is not None and not task.cancelling()

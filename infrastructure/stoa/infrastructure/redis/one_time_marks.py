@@ -1,7 +1,7 @@
 """One-time marks in Redis: PREFIX used:MARK, which Redis drops when it expires."""
 
 from stoa.application.ports import Clock, OneTimeMarks
-from stoa.infrastructure.redis.connection import RedisConnection, translated
+from stoa.infrastructure.redis.connection import RedisConnection
 
 _SPARE_SECONDS = 60
 """The replicas' clocks agree to a few seconds."""
@@ -14,6 +14,6 @@ class RedisOneTimeMarks(OneTimeMarks):
 
     async def take(self, mark: str, expires_at: float) -> bool:
         left = max(0.0, expires_at - self._clock.now().timestamp()) + _SPARE_SECONDS
-        with translated():
+        with self._redis.guarded():
             key = f"{self._redis.prefix}used:{mark}"
             return bool(await self._redis.client.set(key, b"", nx=True, px=round(left * 1000)))

@@ -19,6 +19,7 @@ from itertools import islice
 
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.domain.errors import LimiterUnavailable, SharedStateUnavailable
 from stoa.domain.rate_limit import Claim, LimitVerdict, admissible, judge
 from stoa.infrastructure.redis.connection import Argument, RedisConnection
@@ -87,8 +88,11 @@ class RedisRateLimiter(RateLimiter):
     keys stay for an hour.
     """
 
-    def __init__(self, redis: RedisConnection, clock: Clock, *, decides: bool = False) -> None:
+    def __init__(
+        self, redis: RedisConnection, clock: Clock, *, decides: bool = False, report: ReportDefect = log_defect
+    ) -> None:
         self._redis = redis
+        self._report = report
         self._clock = clock
         self._decides = decides
         self._waiting: deque[_Waiting] = deque()
@@ -128,6 +132,9 @@ class RedisRateLimiter(RateLimiter):
                 await self._carry(batch)
         except LimiterUnavailable as lost:
             self._fail(batch, lost)
+        except Exception as defect:  # noqa: BLE001  # who waits is told; the next call begins again
+            self._report("rate limits", defect)
+            self._fail(batch, LimiterUnavailable(_AWAY))
         except BaseException:
             self._fail(batch, LimiterUnavailable(_AWAY))
             raise

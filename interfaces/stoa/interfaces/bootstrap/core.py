@@ -11,6 +11,7 @@ from dishka import provide as provide  # pyright: ignore[reportUnknownVariableTy
 
 from stoa.application.budgets import Budgets
 from stoa.application.catalogue_owners import CatalogueEntry
+from stoa.application.circuit_breaker import CircuitBreaker
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
@@ -24,6 +25,7 @@ from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_endpoint import TokenEndpoint
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
+from stoa.application.supervisor import Supervisor
 from stoa.application.upstream_tokens import UpstreamTokens
 from stoa.domain.identity import Principal
 from stoa.domain.price_list import PriceList
@@ -75,17 +77,40 @@ class Core(Provider):
         await resolver.close()
 
     @provide
-    async def sharing(self, settings: Settings, clock: Clock) -> AsyncIterator[Sharing]:
+    async def breaker(self, clock: Clock, supervisor: Supervisor) -> AsyncIterator[CircuitBreaker]:
+        """For the one server of REDIS_URL, whatever asks it."""
+        breaker = CircuitBreaker(clock, report=supervisor.report)
+        yield breaker
+        await breaker.close()
+
+    @provide
+    async def sharing(
+        self, settings: Settings, clock: Clock, breaker: CircuitBreaker, supervisor: Supervisor
+    ) -> AsyncIterator[Sharing]:
         if settings.redis_url is None:
             yield Sharing(None)
             return
         from stoa.infrastructure import redis  # 6 MiB, for those who share something
 
-        connection = redis.RedisConnection(settings.redis_url.get_secret_value())
-        bus, tasks = redis.RedisMessageBus(connection), redis.RedisTaskStore(connection, clock)
+        report = supervisor.report
+        connection = redis.RedisConnection(settings.redis_url.get_secret_value(), breaker=breaker, report=report)
+        bus, tasks = redis.RedisMessageBus(connection, report=report), redis.RedisTaskStore(connection, clock)
         sessions, events = redis.RedisSessionStore(connection, clock), redis.RedisEventStore(connection, clock)
-        budgets, marks = redis.RedisBudgetLedger(connection), redis.RedisOneTimeMarks(connection, clock)
-        yield Sharing(Shared(bus, sessions, events, tasks, budgets, marks, probes=(bus,)))
+        budgets = redis.RedisBudgetLedger(connection, clock, report=report)
+        marks = redis.RedisOneTimeMarks(connection, clock)
+        yield Sharing(
+            Shared(
+                bus,
+                sessions,
+                events,
+                tasks,
+                budgets,
+                budgets.recover_from,
+                marks,
+                probes=(bus, breaker, budgets.recovery),
+                background={"budgets": budgets.recovery.watch},
+            )
+        )
         await budgets.close()
         await tasks.close()
         await bus.close()
@@ -117,9 +142,14 @@ class Core(Provider):
 
     @provide
     def upstream_tokens(
-        self, endpoint: TokenEndpoint, credentials: CredentialSource, clock: Clock, identity: Identity
+        self,
+        endpoint: TokenEndpoint,
+        credentials: CredentialSource,
+        clock: Clock,
+        identity: Identity,
+        supervisor: Supervisor,
     ) -> UpstreamTokens:
-        return UpstreamTokens(endpoint, credentials, clock, issuers=identity.verifier.issuers)
+        return UpstreamTokens(endpoint, credentials, clock, issuers=identity.verifier.issuers, report=supervisor.report)
 
     @provide
     async def executor(self) -> AsyncIterator[BoundedExecutor]:
@@ -160,6 +190,7 @@ class Core(Provider):
         budgets: Budgets,
         prometheus: PrometheusObserver,
         audit: AuditLog,
+        supervisor: Supervisor,
     ) -> AsyncIterator[Gateway]:
         gateway = Gateway(
             clock=clock,
@@ -181,6 +212,7 @@ class Core(Provider):
             limits=settings.limits,
             stranger_limits=settings.stranger_limits,
             client_requests=settings.client_requests.to_domain(),
+            report=supervisor.report,
             anonymous=ANONYMOUS if settings.identity == "none" else None,
             lower_access=settings.lower_access,
         )

@@ -79,7 +79,14 @@ class Doors(Provider):
         return RequestStates(secret, clock, resource.url, marks, reach)
 
     @provide
-    def sessions(self, settings: Settings, clock: Clock, sharing: Sharing, resource: ProtectedResource) -> SessionParts:
+    def sessions(
+        self,
+        settings: Settings,
+        clock: Clock,
+        sharing: Sharing,
+        resource: ProtectedResource,
+        supervisor: Supervisor,
+    ) -> SessionParts:
         shared = sharing.parts
         if settings.sessions == "none":
             return SessionParts(None)
@@ -87,7 +94,7 @@ class Doors(Provider):
             ids = SealedSessionIds(_secret(settings), clock, resource.url)
             store, streams = InMemorySessionStore(clock), Streams(InMemoryEventStore())
             return SessionParts(Sessions(store, streams, sealed_ids=ids))
-        return SessionParts(Sessions(shared.sessions, Streams(shared.events, shared.bus)))
+        return SessionParts(Sessions(shared.sessions, Streams(shared.events, shared.bus, report=supervisor.report)))
 
     @provide
     async def engine(
@@ -99,9 +106,19 @@ class Doors(Provider):
         states: RequestStates,
         parts: SessionParts,
         sharing: Sharing,
+        supervisor: Supervisor,
     ) -> AsyncIterator[McpEngine]:
         bus = None if sharing.parts is None else sharing.parts.bus
-        engine = McpEngine(gateway, resource, version, states=states, sessions=parts.sessions, bus=bus, clock=clock)
+        engine = McpEngine(
+            gateway,
+            resource,
+            version,
+            states=states,
+            sessions=parts.sessions,
+            bus=bus,
+            clock=clock,
+            report=supervisor.report,
+        )
         yield engine
         await engine.close()
 
@@ -146,7 +163,7 @@ class Doors(Provider):
                 await sessions.open()
             _quieten_collector()
             _return_large_blocks()
-            supervisor.start({"catalogue": gateway.catalogue.watch})
+            supervisor.start({"catalogue": gateway.catalogue.watch, "tasks": engine.watch_tasks})
             for part in beside:
                 supervisor.start(part.background)
 

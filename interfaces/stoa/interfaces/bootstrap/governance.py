@@ -1,5 +1,6 @@
 """Providers of what governs a call: identity, policy, limits, prices and budgets."""
 
+import hashlib
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from dishka import Scope as Lifetime
 from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
 
 from stoa.application.budgets import Budgets
+from stoa.application.circuit_breaker import CircuitBreaker
 from stoa.application.fallback_rate_limiter import FallbackRateLimiter
 from stoa.application.memory.budget_ledger import InMemoryBudgetLedger
 from stoa.application.memory.policy_engine import RulesPolicyEngine
@@ -18,6 +20,7 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.price_manifest import parse_budgets, parse_price_list
+from stoa.application.supervisor import ReportDefect, Supervisor
 from stoa.domain.errors import InvalidInput
 from stoa.domain.identity import ALL_SCOPES
 from stoa.domain.price_list import PriceList
@@ -57,13 +60,18 @@ class Governance(Provider):
 
     @provide
     async def identity(
-        self, settings: Settings, clock: Clock, rules: OutboundRules, resolver: HostResolver
+        self,
+        settings: Settings,
+        clock: Clock,
+        rules: OutboundRules,
+        resolver: HostResolver,
+        supervisor: Supervisor,
     ) -> AsyncIterator[Identity]:
         if settings.identity == "none":
             yield Identity(InMemoryTokenVerifier({}, clock), None)
             return
         if settings.identity != "dev-issuer":
-            provider = _provider(settings, clock, ProviderClient(rules, resolver))
+            provider = _provider(settings, clock, ProviderClient(rules, resolver), supervisor.report)
             yield Identity(provider, None, provider, probes=(provider,), background={"token keys": provider.watch})
             await provider.close()
             return
@@ -100,7 +108,12 @@ class Governance(Provider):
 
     @provide
     async def limiting(
-        self, settings: Settings, clock: Clock, prometheus: PrometheusObserver
+        self,
+        settings: Settings,
+        clock: Clock,
+        prometheus: PrometheusObserver,
+        breaker: CircuitBreaker,
+        supervisor: Supervisor,
     ) -> AsyncIterator[Limiting]:
         if not settings.rate_limit_enabled:
             yield Limiting(Unlimited())
@@ -114,9 +127,11 @@ class Governance(Provider):
 
         # A connection of its own: a call waits for less long than a session does, for there is another way to count.
         url = settings.redis_url.get_secret_value()
-        connection = redis.RedisConnection(url, timeout_seconds=_LIMITS_WAIT_SECONDS)
+        connection = redis.RedisConnection(
+            url, timeout_seconds=_LIMITS_WAIT_SECONDS, breaker=breaker, report=supervisor.report
+        )
         replicas = redis.ReplicaCount(connection, assumed=settings.replicas)
-        shared = redis.RedisRateLimiter(connection, clock)
+        shared = redis.RedisRateLimiter(connection, clock, report=supervisor.report)
         limiter = FallbackRateLimiter(shared, clock, replicas, told=prometheus.limits().told)
         yield Limiting(limiter, probes=(limiter,), background={"number of replicas": replicas.watch})
         await replicas.leave()
@@ -138,7 +153,11 @@ class Governance(Provider):
         path = settings.budgets_path
         limits = () if path is None else parse_budgets(read_document(path), f"BUDGETS_PATH={path}")
         if sharing.parts is not None:
-            return Budgets(limits, sharing.parts.budgets, clock, [prometheus])
+            shared = Budgets(limits, sharing.parts.budgets, clock, [prometheus])
+            if limits and settings.metering_enabled:
+                log = hashlib.sha256(b"log of events:" + load_or_create(settings.data_dir)).hexdigest()
+                sharing.parts.recover_budgets(log, lambda: shared.recorded(metering.log.events()))
+            return shared
         ledger = InMemoryBudgetLedger()
         budgets = Budgets(limits, ledger, clock, [prometheus])
         if limits:
@@ -147,7 +166,7 @@ class Governance(Provider):
         return budgets
 
 
-def _provider(settings: Settings, clock: Clock, http: ProviderClient) -> OidcTokenVerifier:
+def _provider(settings: Settings, clock: Clock, http: ProviderClient, report: ReportDefect) -> OidcTokenVerifier:
     mapping = ClaimMapping(
         tenant_claim=settings.tenant_claim,
         roles_claims=settings.roles_claim,
@@ -168,6 +187,7 @@ def _provider(settings: Settings, clock: Clock, http: ProviderClient) -> OidcTok
             mapping=mapping,
             introspection_secret=introspection_secret,
             http=http,
+            report=report,
         )
     return OidcTokenVerifier(
         issuer=settings.oidc_issuer,
@@ -178,6 +198,7 @@ def _provider(settings: Settings, clock: Clock, http: ProviderClient) -> OidcTok
         introspection_secret=introspection_secret,
         client_id_is_audience=settings.client_id_as_audience,
         http=http,
+        report=report,
     )
 
 

@@ -1,6 +1,6 @@
 """Parts that come together, or that may be missing: what the providers hand to each other."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NewType
 
@@ -17,6 +17,8 @@ from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
 from stoa.application.relay_events import RelayEvents
 from stoa.application.supervisor import Background
+from stoa.domain.budget import Account
+from stoa.domain.money import MicroUnits
 from stoa.infrastructure.oidc import OidcTokenVerifier
 from stoa.interfaces.mcp.sessions import Sessions
 
@@ -55,6 +57,10 @@ class Watching(Part):
     """What notices an event loop that is kept busy."""
 
 
+RecoverBudgets = Callable[[str, Callable[[], Mapping[Account, MicroUnits]]], None]
+"""Given what names the log of this deployment and reads from it what was spent this month."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shared(Part):
     """What replicas share, where REDIS_URL says so."""
@@ -64,6 +70,7 @@ class Shared(Part):
     events: EventStore
     tasks: TaskStore
     budgets: BudgetLedger
+    recover_budgets: RecoverBudgets
     marks: OneTimeMarks
 
 

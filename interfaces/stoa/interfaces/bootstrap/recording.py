@@ -58,7 +58,7 @@ class Recording(Provider):
 
     @provide
     async def relaying(
-        self, settings: Settings, clock: Clock, prometheus: PrometheusObserver
+        self, settings: Settings, clock: Clock, prometheus: PrometheusObserver, supervisor: Supervisor
     ) -> AsyncIterator[Relaying]:
         if not settings.relay_servers:
             yield Relaying(None)
@@ -78,7 +78,10 @@ class Recording(Provider):
             login=_login(settings),
         )
         relay = RelayEvents(
-            backlog=OutboxMeteringBacklog(settings.data_dir / "outbox"), publisher=publisher, clock=clock
+            backlog=OutboxMeteringBacklog(settings.data_dir / "outbox"),
+            publisher=publisher,
+            clock=clock,
+            report=supervisor.report,
         )
         prometheus.add(RelayCollector(relay))
         yield Relaying(relay, probes=(relay,), background={"forwarding of events": relay.run})

@@ -40,6 +40,7 @@ async def serve_stdio(
     stays open. Without `credential` nobody vouches for the client, which only IDENTITY_PROVIDER=none lets in."""
     gateway, clock = await container.get(Gateway), await container.get(Clock)
     shared = (await container.get(Sharing)).parts
+    supervisor = await container.get(Supervisor)
     engine = McpEngine(
         gateway,
         await container.get(ProtectedResource),
@@ -48,13 +49,15 @@ async def serve_stdio(
         sessions=Sessions(InMemorySessionStore(clock, idle_seconds=_LIFE_SECONDS), Streams(InMemoryEventStore())),
         bus=None if shared is None else shared.bus,
         clock=clock,
+        report=supervisor.report,
     )
     await gateway.catalogue.execute()
     await engine.open()
-    supervisor = await container.get(Supervisor)
-    supervisor.start({"catalogue": gateway.catalogue.watch})
+    supervisor.start({"catalogue": gateway.catalogue.watch, "tasks": engine.watch_tasks})
     for part in (Policing, Limiting, Relaying, Watching):
         supervisor.start((await container.get(part)).background)
+    if shared is not None:
+        supervisor.start(shared.background)
     try:
         shown = view or view_of(profile=(await container.get(Settings)).mcp_profile)
         await serve_process(engine, credential or _nobody, tenant=tenant, view=shown)
