@@ -12,7 +12,6 @@ the program does.
 import gc
 import importlib
 import json
-import multiprocessing
 import os
 import runpy
 import select
@@ -27,7 +26,18 @@ from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
-_IMPORTED = ("stoa.interfaces.cli.app", "uvicorn.lifespan.on", "uvicorn.protocols.http.httptools_impl", "uvloop")
+_IMPORTED = (
+    *(
+        f"stoa.interfaces.cli.{name}"
+        for name in ("demo", "serve", "stdio_gateway", "convert", "tools", "call", "token")
+    ),
+    "stoa.interfaces.cli.policy",
+    "stoa.interfaces.cli.usage",
+    "stoa.interfaces.cli.app",
+    "uvicorn.lifespan.on",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvloop",
+)
 
 
 class Forked:
@@ -106,8 +116,6 @@ def command(*program: str) -> list[str]:
 def _serve(path: str) -> None:
     for name in _IMPORTED:
         importlib.import_module(name)
-    # Workers of a gateway are forked as well: spawned ones would import everything once more.
-    importlib.import_module("uvicorn._subprocess").spawn = multiprocessing.get_context("fork")
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as listener:

@@ -1,5 +1,6 @@
 """A gateway starts quickly, ends when it is told to, and says why when it cannot start."""
 
+import os
 import re
 import resource
 import signal
@@ -99,6 +100,31 @@ def test_two_workers_share_the_port_and_the_metrics_and_meter_every_call(tmp_pat
     assert len(upstream.seen) == len(called)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the system does not tell a process's children")
+def test_workers_that_were_killed_are_replaced_and_none_outlives_the_gateway(tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path, workers=2, imports_itself=True)
+    write_catalogue(gateway.catalogue, NOBODY)
+    with serving(gateway):
+        until(lambda: gateway.log.count("serves") == 2, within=30)
+        first = _children(gateway.pid)
+        started = time.monotonic()
+        os.kill(first[0], signal.SIGKILL)
+        until(lambda: gateway.log.count("serves") == 3, within=30)
+        print(f"replaced after {time.monotonic() - started:.2f} s")
+        second = _children(gateway.pid)
+        assert len(second) == 2
+        assert first[0] not in second
+        os.kill(gateway.pid, signal.SIGHUP)
+        until(lambda: gateway.log.count("serves") == 5, within=30)
+        until(lambda: len(_children(gateway.pid)) == 2, within=15)
+        third = _children(gateway.pid)
+        assert not {*second} & {*third}
+        assert gateway.get("/live")[0] == 200
+        os.kill(gateway.pid, signal.SIGKILL)
+        gateway.wait()
+        until(lambda: not any(map(_is_alive, third)), within=15)
+
+
 def test_the_token_command_makes_a_token_that_the_running_gateway_accepts(tmp_path: Path) -> None:
     gateway = GatewayProcess(tmp_path)
     write_catalogue(gateway.catalogue, NOBODY)
@@ -136,6 +162,18 @@ def test_a_gateway_without_a_catalogue_says_what_to_name_before_its_log_begins(t
         first, second, *_ = gateway.log.splitlines()
     assert first == "stoa: no tools: name a folder of manifests with --catalogue or CATALOGUE_PATH"
     assert second.startswith("{")
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def _writers(gateway: GatewayProcess) -> set[str]:

@@ -21,6 +21,9 @@ from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "everything.py"
 MODES = ["legacy", "auto", "2026-07-28"]
+HELLO = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{}}}\n'
+INITIALIZED = b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
+LIST = b'{"jsonrpc":"2.0","id":2,"method":"tools/list"}\n'
 PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
 
 
@@ -117,6 +120,56 @@ def test_nobody_to_vouch_for_is_told_at_once_and_not_on_stdout(gateway: GatewayP
     done = run(gateway, PING)
     assert (done.returncode, done.stdout) == (65, b"")
     assert b"set STOA_TOKEN, or pass --role" in done.stderr
+
+
+def test_a_client_is_greeted_before_the_gateway_is_there(gateway: GatewayProcess) -> None:
+    with subprocess.Popen(
+        [STOA, "stdio", "--catalogue", str(gateway.catalogue), "--role", "viewer"],
+        env={"PATH": os.environ["PATH"], "DATA_DIR": str(gateway.data)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(HELLO)
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["result"]["protocolVersion"] == "2025-11-25"
+        spent = sum(map(_cpu_seconds, Path(f"/proc/{process.pid}/task").glob("*/schedstat")))
+        print(f"greeted after {spent:.3f} s of CPU")
+        assert spent < 1.0
+        process.stdin.write(LIST)
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["result"]["tools"]
+        process.stdin.close()
+        assert process.wait(15) == 0
+
+
+def _cpu_seconds(schedstat: Path) -> float:
+    return int(schedstat.read_text(encoding="ascii").split()[0]) / 1e9
+
+
+@pytest.mark.parametrize(
+    ("environment", "exit_code", "reason"),
+    [({"PORT": "no"}, 78, "PORT"), ({"CATALOGUE_PATH": "/nowhere"}, 65, "no such catalogue file or folder: /nowhere")],
+)
+def test_a_gateway_that_cannot_start_tells_those_who_wait_for_it(
+    gateway: GatewayProcess, environment: dict[str, str], exit_code: int, reason: str
+) -> None:
+    done = subprocess.run(
+        forkserver.command(STOA, "stdio", "--role", "viewer"),
+        input=HELLO + INITIALIZED + LIST,
+        env={"PATH": os.environ["PATH"], "DATA_DIR": str(gateway.data), **environment},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == exit_code
+    greeted, refused = map(json.loads, done.stdout.splitlines())
+    assert greeted["result"]["serverInfo"]["name"] == "stoa-mcp-gateway"
+    assert refused["id"] == 2
+    assert reason in refused["error"]["message"]
+    assert [reason in line.decode() for line in done.stderr.splitlines()] == [True]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -8,7 +8,7 @@ tool and tenant names stay out of it; they are in the metering events, where acc
 from collections.abc import Callable, Iterable, Iterator
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -24,6 +24,12 @@ from stoa.domain.policy import Door, QuestionKind
 
 _LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+def share_metrics() -> None:
+    """Keep metrics that are made from now on, here and in forks of this process, in PROMETHEUS_MULTIPROC_DIR. The
+    library decides that as it is imported, and the variable may have been set later."""
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
 
 
 class PrometheusObserver(InvocationObserver, RefusalObserver, BudgetWatcher):

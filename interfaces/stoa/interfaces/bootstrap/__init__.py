@@ -9,7 +9,7 @@ from stoa.interfaces.bootstrap.core import catalogue_sources
 from stoa.interfaces.bootstrap.governance import DEV_ISSUER, policy_of
 from stoa.interfaces.bootstrap.parts import Identity, Metering, Relaying
 from stoa.interfaces.bootstrap.recording import CommandLine, topic_log_of
-from stoa.interfaces.bootstrap.serving import app_from_environment, serve_stdio, start_logging
+from stoa.interfaces.bootstrap.serving import app_from_environment, preload, serve_stdio, start_logging
 
 __all__ = [
     "DEV_ISSUER",
@@ -21,6 +21,7 @@ __all__ = [
     "build_container",
     "catalogue_sources",
     "policy_of",
+    "preload",
     "serve_stdio",
     "start_logging",
     "topic_log_of",

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import AsyncIterator
-from importlib.metadata import version
 from pathlib import Path
 
 from dishka import Provider, from_context
@@ -33,14 +32,11 @@ from stoa.infrastructure.credentials import ChainedCredentialSource, Environment
 from stoa.infrastructure.manifest_files import FileToolSource
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
-from stoa.infrastructure.openapi import OpenApiConverter
 from stoa.infrastructure.outbound import DnsLookUp, HostResolver, OutboundRules, SystemLookUp
-from stoa.infrastructure.rest import RestBackend
-from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
 from stoa.infrastructure.task_files import FileTaskStore
-from stoa.infrastructure.upstream_tokens import HttpTokenEndpoint
 from stoa.infrastructure.worker_process import ProcessExecutor
 from stoa.interfaces.bootstrap.parts import Identity, Metering, Shared, Sharing, Version
+from stoa.interfaces.release import release
 from stoa.interfaces.settings import Settings
 
 ANONYMOUS = Principal.of("anonymous", roles=["viewer"])
@@ -60,7 +56,7 @@ class Core(Provider):
 
     @provide
     def version(self) -> Version:
-        return Version(version("stoa-mcp-gateway"))
+        return Version(release())
 
     @provide
     def clock(self) -> Clock:
@@ -134,10 +130,14 @@ class Core(Provider):
 
     @provide
     def backend(self, credentials: CredentialSource, rules: OutboundRules, resolver: HostResolver) -> ToolBackend:
+        from stoa.infrastructure.rest import RestBackend  # with aiohttp, for those who may call
+
         return RestBackend(credentials, rules=rules, resolver=resolver)
 
     @provide
     def token_endpoint(self, rules: OutboundRules, resolver: HostResolver) -> TokenEndpoint:
+        from stoa.infrastructure.upstream_tokens import HttpTokenEndpoint
+
         return HttpTokenEndpoint(rules, resolver)
 
     @provide
@@ -163,11 +163,15 @@ class Core(Provider):
 
     @provide
     def specs(self, rules: OutboundRules, resolver: HostResolver) -> SpecSource:
+        from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme  # with httpx
+
         remote = HttpSpecSource(rules=rules, resolve=resolver.addresses)
         return SpecSourceByScheme(files=FileSpecSource(), remote=remote)
 
     @provide
     def converters(self) -> dict[str, SpecConverter]:
+        from stoa.infrastructure.openapi import OpenApiConverter
+
         return {"openAPI": OpenApiConverter()}
 
     @provide

@@ -35,20 +35,13 @@ from stoa.interfaces.bootstrap.parts import (
     Watching,
 )
 from stoa.interfaces.challenge import ProtectedResource
-from stoa.interfaces.http.addresses import Addresses
-from stoa.interfaces.http.app import Lifespan, build_app
 from stoa.interfaces.http.connections import REASONS, STATE_KEY, Bounds, Connections
 from stoa.interfaces.http.guard import Guard, Scope
-from stoa.interfaces.http.metadata import metadata_blueprint
-from stoa.interfaces.http.operations import operations_blueprint
-from stoa.interfaces.http.rest import rest_blueprint
 from stoa.interfaces.mcp.engine import McpEngine
 from stoa.interfaces.mcp.request_state import RequestStates
 from stoa.interfaces.mcp.session_ids import SealedSessionIds
 from stoa.interfaces.mcp.sessions import Sessions
-from stoa.interfaces.mcp.streamable_http import StreamableHttp
 from stoa.interfaces.mcp.streams import Streams
-from stoa.interfaces.mcp.views import view_of
 from stoa.interfaces.settings import Settings
 
 _M_MMAP_THRESHOLD = -3
@@ -143,6 +136,15 @@ class Doors(Provider):
         supervisor: Supervisor,
         container: AsyncContainer,
     ) -> Guard:
+        # 200 ms of imports, for those who serve HTTP.
+        from stoa.interfaces.http.addresses import Addresses
+        from stoa.interfaces.http.app import Lifespan, build_app
+        from stoa.interfaces.http.metadata import metadata_blueprint
+        from stoa.interfaces.http.operations import operations_blueprint
+        from stoa.interfaces.http.rest import rest_blueprint
+        from stoa.interfaces.mcp.streamable_http import StreamableHttp
+        from stoa.interfaces.mcp.views import view_of
+
         sessions = parts.sessions if settings.sessions == "redis" else None
         beside = [
             policing,

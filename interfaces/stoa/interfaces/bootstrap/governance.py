@@ -1,7 +1,6 @@
 """Providers of what governs a call: identity, policy, limits, prices and budgets."""
 
 import hashlib
-import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,25 +19,11 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.price_manifest import parse_budgets, parse_price_list
-from stoa.application.supervisor import ReportDefect, Supervisor
-from stoa.domain.errors import InvalidInput
+from stoa.application.supervisor import Supervisor
 from stoa.domain.identity import ALL_SCOPES
 from stoa.domain.price_list import PriceList
-from stoa.infrastructure.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.manifest_files import DEFAULT_PRICES_FILE, read_document
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
-from stoa.infrastructure.oidc import (
-    ClaimMapping,
-    DevIssuer,
-    JwtTokenVerifier,
-    KeycloakTokenVerifier,
-    OidcTokenVerifier,
-    StaticKeys,
-)
-from stoa.infrastructure.oidc.provider_client import ProviderClient
-from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
-from stoa.infrastructure.opa.module_cache import ModuleCache
-from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
 from stoa.infrastructure.outbound import HostResolver, OutboundRules
 from stoa.interfaces.bootstrap.parts import Identity, Limiting, Metering, Policing, Sharing
 from stoa.interfaces.settings import Settings
@@ -48,9 +33,6 @@ DEV_ISSUER = "http://127.0.0.1/stoa-dev-issuer"
 
 _LIMITS_WAIT_SECONDS = 0.5
 """For an answer of Redis. Shorter would take a busy moment of this process for an outage."""
-
-
-_log = logging.getLogger(__name__)
 
 
 class Governance(Provider):
@@ -71,17 +53,21 @@ class Governance(Provider):
             yield Identity(InMemoryTokenVerifier({}, clock), None)
             return
         if settings.identity != "dev-issuer":
-            provider = _provider(settings, clock, ProviderClient(rules, resolver), supervisor.report)
+            from stoa.interfaces.bootstrap.openid_provider import openid_provider  # with aiohttp
+
+            provider = openid_provider(settings, clock, rules, resolver, supervisor.report)
             yield Identity(provider, None, provider, probes=(provider,), background={"token keys": provider.watch})
             await provider.close()
             return
+        from stoa.infrastructure import oidc  # 80 ms, for those who verify tokens
+
         audience = min(settings.audiences, key=lambda name: ("://" in name, name))
         # Where scopes are required its tokens have all of them, which limits nothing: the roles decide.
         scopes = ("openid", *(ALL_SCOPES if settings.require_scopes else ()))
-        issuer = DevIssuer(settings.data_dir, DEV_ISSUER, audience, clock, settings.environment, scopes)
-        keys = StaticKeys(issuer.key_set())
-        mapping = ClaimMapping(requires_scopes=settings.require_scopes)
-        verifier = JwtTokenVerifier(
+        issuer = oidc.DevIssuer(settings.data_dir, DEV_ISSUER, audience, clock, settings.environment, scopes)
+        keys = oidc.StaticKeys(issuer.key_set())
+        mapping = oidc.ClaimMapping(requires_scopes=settings.require_scopes)
+        verifier = oidc.JwtTokenVerifier(
             keys=keys, issuer=DEV_ISSUER, audiences=settings.audiences, clock=clock, mapping=mapping
         )
         yield Identity(verifier, issuer)
@@ -92,12 +78,12 @@ class Governance(Provider):
             rules = RulesPolicyEngine()
             yield Policing(rules, probes=(rules,))
         elif settings.opa_embedded:
-            cache = _module_cache(settings)
-            path = settings.opa_policy_path or DEFAULT_BUNDLE
-            embedded = OpaWasmPolicyEngine(path, environment=settings.environment, cache=cache)
-            watched = {"policy": embedded.watch} if settings.opa_policy_path else {}
-            yield Policing(embedded, probes=(embedded,), background=watched)
+            from stoa.interfaces.bootstrap.embedded_policy import embedded_policy  # with wasmtime
+
+            yield embedded_policy(settings)
         else:
+            from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
+
             server = OpaServerPolicyEngine(settings.opa_url, clock, environment=settings.environment, resolver=resolver)
             yield Policing(server, probes=(server,), background={"policy": server.watch})
             await server.close()
@@ -166,53 +152,8 @@ class Governance(Provider):
         return budgets
 
 
-def _provider(settings: Settings, clock: Clock, http: ProviderClient, report: ReportDefect) -> OidcTokenVerifier:
-    mapping = ClaimMapping(
-        tenant_claim=settings.tenant_claim,
-        roles_claims=settings.roles_claim,
-        role_names=settings.role_mapping or None,
-        scopes_claims=settings.scopes_claim,
-        scope_prefix=settings.oidc_scope_prefix,
-        requires_scopes=settings.require_scopes,
-    )
-    introspection_secret = settings.keycloak_client_secret if settings.token_introspection else None
-    if settings.identity == "keycloak":
-        return KeycloakTokenVerifier(
-            url=settings.provider_url,
-            realm=settings.keycloak_realm,
-            internal_url=settings.keycloak_internal_url,
-            audiences=settings.audiences,
-            clock=clock,
-            client_id=settings.keycloak_client_id,
-            mapping=mapping,
-            introspection_secret=introspection_secret,
-            http=http,
-            report=report,
-        )
-    return OidcTokenVerifier(
-        issuer=settings.oidc_issuer,
-        audiences=settings.audiences,
-        clock=clock,
-        mapping=mapping,
-        client_id=settings.keycloak_client_id,
-        introspection_secret=introspection_secret,
-        client_id_is_audience=settings.client_id_as_audience,
-        http=http,
-        report=report,
-    )
-
-
-def _module_cache(settings: Settings) -> ModuleCache | None:
-    """None where there is no secret to know our own files by: then the policy is compiled at each start."""
-    given = settings.state_secret
-    try:
-        secret = load_or_create(settings.data_dir) if given is None else given.get_secret_value().encode()
-    except InvalidInput as caught:
-        _log.warning("compiled policies are not kept: %s", caught.message)
-        return None
-    return ModuleCache(settings.data_dir / "policy-cache", secret)
-
-
 def policy_of(bundle: Path) -> PolicyEngine:
     """The policy in a file, by itself. Raises InvalidInput when it cannot be used."""
+    from stoa.infrastructure.opa.embedded import OpaWasmPolicyEngine
+
     return OpaWasmPolicyEngine(bundle)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NewType
+from typing import NewType, Protocol
 
 from stoa.application.ports.budget_ledger import BudgetLedger
 from stoa.application.ports.event_store import EventStore
@@ -19,7 +19,6 @@ from stoa.application.relay_events import RelayEvents
 from stoa.application.supervisor import Background
 from stoa.domain.budget import Account
 from stoa.domain.money import MicroUnits
-from stoa.infrastructure.oidc import OidcTokenVerifier
 from stoa.interfaces.mcp.sessions import Sessions
 
 Version = NewType("Version", str)
@@ -88,13 +87,19 @@ class SessionParts:
     sessions: Sessions | None
 
 
+class IdentityProvider(Protocol):
+    """One in another process, which has to be asked for its keys."""
+
+    async def start(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Identity(Part):
     """Who verifies tokens, and in development who makes them."""
 
     verifier: TokenVerifier
     issuer: TokenIssuer | None
-    provider: OidcTokenVerifier | None = None
+    provider: IdentityProvider | None = None
 
 
 @dataclass(frozen=True, slots=True)

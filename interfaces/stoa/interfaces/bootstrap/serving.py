@@ -1,5 +1,8 @@
 """What a process runs: the ASGI application of a worker, or MCP at its standard input and output."""
 
+from contextlib import suppress
+from importlib import import_module
+
 from dishka import AsyncContainer
 
 from stoa.application.gateway import Gateway
@@ -11,6 +14,7 @@ from stoa.domain.errors import StoaError
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import Credential
 from stoa.infrastructure.observability.logs import configure_logging
+from stoa.infrastructure.observability.prometheus import share_metrics
 from stoa.interfaces.bootstrap.container import build_container
 from stoa.interfaces.bootstrap.parts import Limiting, Policing, Relaying, Sharing, Version, Watching
 from stoa.interfaces.challenge import ProtectedResource
@@ -20,11 +24,27 @@ from stoa.interfaces.mcp.exchange import View
 from stoa.interfaces.mcp.request_state import RequestStates
 from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.stdio import CredentialNow
+from stoa.interfaces.mcp.stdio_connection import Connection
 from stoa.interfaces.mcp.stdio_process import serve_process
 from stoa.interfaces.mcp.streams import Streams
 from stoa.interfaces.mcp.views import view_of
 from stoa.interfaces.settings import Settings
 
+_PRELOADED = (
+    "stoa.infrastructure.opa.sidecar",
+    "stoa.infrastructure.openapi",
+    "stoa.infrastructure.rest",
+    "stoa.infrastructure.specs",
+    "stoa.infrastructure.upstream_tokens",
+    "stoa.interfaces.bootstrap.embedded_policy",
+    "stoa.interfaces.bootstrap.openid_provider",
+    "stoa.interfaces.http.addresses",
+    "stoa.interfaces.http.app",
+    "stoa.interfaces.http.metadata",
+    "stoa.interfaces.http.operations",
+    "stoa.interfaces.http.rest",
+)
+"""What the providers import when they make it (tests/interfaces/test_start_up_imports.py)."""
 _LIFE_SECONDS = 1e9
 """The one session on stdio lasts as long as the process."""
 
@@ -33,11 +53,17 @@ async def serve_stdio(
     container: AsyncContainer,
     credential: CredentialNow | None = None,
     *,
+    connection: Connection | None = None,
     tenant: TenantId | None = None,
     view: View | None = None,
 ) -> None:
     """MCP at this process's standard input and output, until the client goes away or a signal says so. The container
-    stays open. Without `credential` nobody vouches for the client, which only IDENTITY_PROVIDER=none lets in."""
+    stays open. Without `credential` nobody vouches for the client, which only IDENTITY_PROVIDER=none lets in.
+    `connection`: where the client is being greeted already."""
+    if connection is None:
+        with Connection() as own:
+            await serve_stdio(container, credential, connection=own, tenant=tenant, view=view)
+        return
     gateway, clock = await container.get(Gateway), await container.get(Clock)
     shared = (await container.get(Sharing)).parts
     supervisor = await container.get(Supervisor)
@@ -60,7 +86,7 @@ async def serve_stdio(
         supervisor.start(shared.background)
     try:
         shown = view or view_of(profile=(await container.get(Settings)).mcp_profile)
-        await serve_process(engine, credential or _nobody, tenant=tenant, view=shown)
+        await serve_process(engine, credential or _nobody, connection, tenant=tenant, view=shown)
     finally:
         await engine.close()
         await supervisor.stop()
@@ -72,6 +98,20 @@ async def _nobody() -> Credential:
 
 def start_logging(settings: Settings) -> None:
     configure_logging("debug" if settings.debug else settings.log_level, settings.log_format)
+
+
+def preload(settings: Settings) -> None:
+    """Import what `app_from_environment` will, so that processes forked from this one share it. Nothing is made: no
+    thread, loop or connection would survive the fork. Their metrics are shared in PROMETHEUS_MULTIPROC_DIR."""
+    share_metrics()
+    names = ["uvicorn.loops.uvloop", "uvicorn.lifespan.on", *_PRELOADED]
+    if settings.redis_url is not None:
+        names.append("stoa.infrastructure.redis")
+    if settings.relay_servers:
+        names.append("stoa.infrastructure.kafka.publisher")
+    for name in names:
+        with suppress(ModuleNotFoundError):  # not on Windows, or an extra that is not installed: said where it is used
+            import_module(name)
 
 
 def app_from_environment() -> AsgiApp:

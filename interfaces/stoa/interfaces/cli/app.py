@@ -1,43 +1,56 @@
-"""The commands, and what they have in common: settings, the container, and errors as a line and an exit code."""
+"""The commands, and what they have in common: errors as a line and an exit code.
+
+A command is imported when it runs: what one of them needs would cost each of them a second.
+"""
+
+import sys
 
 from cyclopts import App
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
-from stoa.domain.errors import NotAuthenticated, StoaError
-from stoa.interfaces.cli.call import call
-from stoa.interfaces.cli.common import complain
-from stoa.interfaces.cli.convert import convert
-from stoa.interfaces.cli.demo import demo
-from stoa.interfaces.cli.policy import app as policy
-from stoa.interfaces.cli.serve import serve
-from stoa.interfaces.cli.stdio import stdio
-from stoa.interfaces.cli.token import token
-from stoa.interfaces.cli.tools import tools
-from stoa.interfaces.cli.usage import app as usage
-from stoa.interfaces.errors import wire_error
-from stoa.interfaces.settings import describe_settings_error
+from stoa.interfaces.release import release
 
-app = App(
-    name="stoa",
-    help="STOA MCP Gateway: APIs as governed Model Context Protocol tools.",
-    version_flags=["--version"],
-)
-for _command in (demo, serve, stdio, convert, tools, call, token):
-    app.command(_command)
-app.command(policy)
-app.command(usage)
+COMMANDS = {
+    "demo": ("demo:demo", "Start the gateway with demo tools, print how to connect, and make one call."),
+    "serve": ("serve:serve", "Serve the catalogue over MCP and REST until interrupted."),
+    "stdio": ("stdio:stdio", "Serve the catalogue over MCP to the program that starts this one."),
+    "convert": ("convert:convert", "Show the tools that an OpenAPI document becomes."),
+    "tools": (
+        "tools:tools",
+        "Show every tool of every tenant, and each problem with its file and field. Exit code 1 when there are errors.",
+    ),
+    "call": ("call:call", "Call a tool and print its answer. Exit code 1 when the tool answered with an error."),
+    "token": ("token:token", "Print a development token that a gateway with the same DATA_DIR accepts."),
+    "policy": ("policy:app", "Explain decisions and check policies."),
+    "usage": ("usage:app", "What was called and what it cost, from the metering events in DATA_DIR."),
+}
+"""Module and attribute of each command, and the first sentence of its help."""
+
+
+def app(arguments: list[str]) -> int | None:
+    """Parse the arguments and run the command that they name."""
+    parser = App(
+        name="stoa",
+        help="STOA MCP Gateway: APIs as governed Model Context Protocol tools.",
+        version=release,
+        version_flags=["--version"],
+    )
+    for name, (path, summary) in COMMANDS.items():
+        is_meant = name in arguments[:1]  # it is imported, and its own docstring says more
+        parser.command(f"stoa.interfaces.cli.{path}", name=name, help=None if is_meant else summary)
+    exit_code: int | None = parser(arguments, result_action="return_value")
+    return exit_code
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code. Errors are one line on standard error."""
     try:
-        return int(app(arguments, result_action="return_value") or 0)
-    except StoaError as refused:
-        is_nobody = isinstance(refused, NotAuthenticated) and refused.is_missing
-        remedy = "; call with --role ROLE --tenant TENANT, or set STOA_TOKEN" if is_nobody else ""
-        complain(f"stoa: {refused.message}{remedy}")
-        return wire_error(refused).exit_code
-    except (ValidationError, SettingsError) as wrong:  # of the settings
-        complain(f"stoa: configuration: {describe_settings_error(wrong)}")
-        return 78
+        return int(app(sys.argv[1:] if arguments is None else arguments) or 0)
+    except Exception as caught:
+        from stoa.interfaces.cli.common import complain
+        from stoa.interfaces.cli.failures import failure_of
+
+        failure = failure_of(caught)
+        if failure is None:
+            raise
+        complain(f"stoa: {failure.message}")
+        return failure.exit_code

@@ -5,14 +5,13 @@ import os
 import signal
 import tempfile
 from contextlib import suppress
-from typing import NoReturn
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
-from stoa.interfaces.bootstrap import catalogue_sources, start_logging
+from stoa.interfaces.bootstrap import catalogue_sources, preload, start_logging
 from stoa.interfaces.cli.common import NO_CATALOGUE, complain, listen
+from stoa.interfaces.cli.workers import end_with_success, supervise
 from stoa.interfaces.http.protocol import GatewayProtocol
 from stoa.interfaces.settings import Settings
 
@@ -45,7 +44,7 @@ def serve(*, catalogue: list[str] | None = None, port: int | None = None, worker
     if not settings.catalogue_path:
         complain(f"stoa: no tools: {NO_CATALOGUE}")
     _allow_connections()
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, end_with_success)
     config = uvicorn.Config(
         "stoa.interfaces.bootstrap:app_from_environment",
         factory=True,
@@ -82,26 +81,18 @@ def _allow_connections() -> None:
 
 
 def _supervise(config: uvicorn.Config, settings: Settings) -> int:
-    """The exit code; `uvicorn.run` would report success when no worker could start."""
+    """The exit code."""
+    start_logging(settings)
     with tempfile.TemporaryDirectory(prefix="stoa-metrics-") as shared:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
         if "replicas" not in settings.model_fields_set:
             os.environ["REPLICAS"] = str(config.workers)
         if settings.sessions == "memory":  # a session would be unknown to every worker but one
             os.environ["SESSIONS"] = "none"
-            start_logging(settings)
             _log.warning(
                 "SESSIONS=memory is for one process; with --workers %d there are no sessions: set SESSIONS=redis and "
                 "REDIS_URL to have them, or SESSIONS=none to say that none are wanted",
                 config.workers,
             )
-        supervisor = Multiprocess(config, [config.bind_socket()])
-        supervisor.run()
-    has_failed = any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes)
-    return STARTUP_FAILURE if has_failed else 0
-
-
-def _end(*_: object) -> NoReturn:
-    """Being told to end is a success. uvicorn repeats the signal to itself when it has shut down; by default that would
-    kill the process, with an exit code of failure."""
-    raise SystemExit(0)
+        preload(settings)
+        return supervise(config, config.bind_socket())

@@ -1,24 +1,18 @@
-"""`stoa stdio`: the gateway for one client that starts it itself and talks MCP over its standard input and output."""
+"""`stoa stdio`: the gateway for one client that starts it itself and talks MCP over its standard input and output.
+
+Clients give up on a server that does not answer soon: the connection is greeted here, before anything else is imported.
+"""
 
 import os
-from datetime import datetime, timedelta
-from typing import Literal
+import signal
+from typing import Literal, NoReturn
 
-from dishka import AsyncContainer
-
-from stoa.application.ports.clock import Clock
-from stoa.domain.errors import InvalidInput
-from stoa.domain.identity import TenantId
-from stoa.domain.invocation import BearerToken, Credential
-from stoa.interfaces.bootstrap import serve_stdio, start_logging
-from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, development_token, open_container, settings_for
-from stoa.interfaces.mcp.stdio import CredentialNow
-from stoa.interfaces.mcp.views import view_of
-
-_RENEW_BEFORE = timedelta(minutes=5)
+from stoa.interfaces.mcp.introduction import Introduction
+from stoa.interfaces.mcp.stdio_connection import Connection
+from stoa.interfaces.release import release
 
 
-async def stdio(
+def stdio(
     *,
     role: str | None = None,
     tenant: str | None = None,
@@ -29,8 +23,9 @@ async def stdio(
 ) -> int:
     """Serve the catalogue over MCP to the program that starts this one.
 
-    Every message is authenticated with the token in STOA_TOKEN; when it expires, messages are refused until the client
-    starts this again with another. Log lines go to standard error, the audit trail to DATA_DIR/audit.jsonl.
+    Every message is authenticated with the token in STOA_TOKEN, besides the greeting; when it expires, messages are
+    refused until the client starts this again with another. Log lines go to standard error, the audit trail to
+    DATA_DIR/audit.jsonl.
 
     Parameters
     ----------
@@ -48,46 +43,41 @@ async def stdio(
     toolset
         List the tools of this ToolSet.
     """
-    settings = settings_for(catalogue or [])
-    start_logging(settings)
-    async with open_container(settings) as container:
-        if role is not None:
-            credential: CredentialNow = _DevelopmentTokens(container, await container.get(Clock), role, tenant)
-        elif token := os.environ.get("STOA_TOKEN"):
-            credential = _Fixed(BearerToken(token))
-        elif settings.identity_provider == "none":
-            credential = _Fixed(None)
-        else:
-            raise InvalidInput("nobody would be let in: set STOA_TOKEN, or pass --role for a development token")
-        acting_for = TenantId(tenant) if tenant is not None and role is None else None
-        view = view_of(profile=profile or settings.mcp_profile, tags=(tags,), toolset=toolset)
-        await serve_stdio(container, credential, tenant=acting_for, view=view)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    with Connection() as connection:
+        try:
+            if _somebody_vouches(role):
+                connection.greet(Introduction(release(), has_sessions=True))
+            from stoa.interfaces.cli.stdio_gateway import serve
+
+            serve(
+                connection,
+                role=role,
+                tenant=tenant,
+                catalogue=catalogue or [],
+                profile=profile,
+                tags=tags,
+                toolset=toolset,
+            )
+        except Exception as caught:
+            connection.give_up(_reason(caught))
+            raise
     return 0
 
 
-class _Fixed:
-    def __init__(self, credential: Credential) -> None:
-        self._credential = credential
-
-    async def __call__(self) -> Credential:
-        return self._credential
+def _somebody_vouches(role: str | None) -> bool:
+    """May the client be greeted? Where nobody vouches for it the settings have to be read first, and say no."""
+    return bool(role or os.environ.get("STOA_TOKEN") or os.environ.get("IDENTITY_PROVIDER") == "none")
 
 
-class _DevelopmentTokens:
-    """A client may stay for days: the token is replaced before it expires."""
+def _reason(caught: Exception) -> str:
+    from stoa.interfaces.cli.failures import failure_of
 
-    def __init__(self, container: AsyncContainer, clock: Clock, role: str, tenant: str | None) -> None:
-        self._container = container
-        self._clock = clock
-        self._role = role
-        self._tenant = tenant
-        self._token: BearerToken | None = None
-        self._renew_at: datetime = clock.now()
+    failure = failure_of(caught)
+    return "internal error; its standard error says more" if failure is None else failure.message
 
-    async def __call__(self) -> Credential:
-        now = self._clock.now()
-        if self._token is None or now >= self._renew_at:
-            lifetime = TOKEN_LIFETIME_SECONDS
-            self._token = BearerToken(await development_token(self._container, self._role, self._tenant, lifetime))
-            self._renew_at = now + timedelta(seconds=lifetime) - _RENEW_BEFORE
-        return self._token
+
+def _end(*_: object) -> NoReturn:
+    """Told to end before the gateway is there. Afterwards the loop has its own handlers."""
+    raise SystemExit(0)

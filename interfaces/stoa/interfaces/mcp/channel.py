@@ -34,10 +34,10 @@ from stoa.domain.task import GivenAnswers
 from stoa.interfaces.mcp import asking
 from stoa.interfaces.mcp.envelope import CAPABILITIES_KEY
 from stoa.interfaces.mcp.exchange import MethodCall
+from stoa.interfaces.mcp.introduction import SERVER_INFO_KEY
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault, notification
 from stoa.interfaces.mcp.request_state import RequestStates, RoundState
 from stoa.interfaces.mcp.sessions import Sessions
-from stoa.interfaces.mcp.shaping import SERVER_INFO_KEY
 
 LOG_LEVEL_KEY = "io.modelcontextprotocol/logLevel"
 

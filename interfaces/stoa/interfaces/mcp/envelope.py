@@ -5,7 +5,7 @@ The order of the checks is visible to clients: envelope, then headers, then vers
 
 from typing import Any
 
-from stoa.domain.json_value import as_object, is_object
+from stoa.domain.json_value import JsonObject, as_object, is_object
 from stoa.interfaces.mcp.headers import Headers, decode_value
 from stoa.interfaces.mcp.messages import HEADER_MISMATCH, INVALID_PARAMS, UNSUPPORTED_VERSION, Fault, Request
 from stoa.interfaces.mcp.revisions import LEGACY, MODERN, Revision
@@ -28,7 +28,12 @@ def is_stateless(version_header: str | None, body: Any) -> bool:
     """Does this request belong to the stateless era? The era belongs to the request, not to the connection."""
     if version_header is not None and version_header not in LEGACY:
         return True
-    return VERSION_KEY in as_object(as_object(as_object(body).get("params")).get("_meta"))
+    return names_revision(as_object(as_object(body).get("params")))
+
+
+def names_revision(params: JsonObject) -> bool:
+    """Do these params carry an envelope?"""
+    return VERSION_KEY in as_object(params.get("_meta"))
 
 
 def check_version(version_header: str | None) -> Revision:

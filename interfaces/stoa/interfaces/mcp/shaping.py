@@ -22,9 +22,9 @@ from stoa.domain.result import (
     ToolResult,
 )
 from stoa.domain.tool import Fingerprint, Tool
+from stoa.interfaces.mcp.introduction import SERVER_INFO_KEY
 from stoa.interfaces.mcp.revisions import Revision
 
-SERVER_INFO_KEY = "io.modelcontextprotocol/serverInfo"
 COERCED_KEY = "dev.gostoa/coerced"
 """Pointers to arguments that were understood otherwise than written (docs/decisions/0042)."""
 OMITTED_KEY = "dev.gostoa/omitted"

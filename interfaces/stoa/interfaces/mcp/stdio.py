@@ -9,7 +9,7 @@ Bytes come in and go out through two callables, so that this is tested without a
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -20,13 +20,14 @@ from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.engine import McpEngine
 from stoa.interfaces.mcp.exchange import EVERYTHING, Exchange, Reply, ResponseStream, View
 from stoa.interfaces.mcp.feeds import Feed
+from stoa.interfaces.mcp.front import Kept, Waiting
+from stoa.interfaces.mcp.lines import LINE_LIMIT
+from stoa.interfaces.mcp.lines import Lines as Lines
 from stoa.interfaces.mcp.messages import INTERNAL_ERROR, INVALID_REQUEST, Fault, RequestId
 from stoa.interfaces.mcp.streams import Recording
 
 _log = logging.getLogger(__name__)
 
-LINE_LIMIT = 4 * 1024 * 1024
-"""Bytes of one message, as over HTTP."""
 MAX_AT_ONCE = 256
 """Requests in progress; one more is refused. Reading must go on meanwhile: answers to our questions come there too."""
 GRACE_SECONDS = 10.0
@@ -43,38 +44,6 @@ Receive = Callable[[], Awaitable[bytes]]
 """Some bytes; none: the end."""
 CredentialNow = Callable[[], Awaitable[Credential]]
 """The credential of the next message."""
-
-
-class Lines:
-    """Cuts bytes into lines. One that is longer than `limit` comes out as None, and is not kept."""
-
-    def __init__(self, limit: int = LINE_LIMIT) -> None:
-        self._limit = limit
-        self._rest = bytearray()
-        self._is_skipping = False
-
-    def feed(self, chunk: bytes) -> Iterator[bytes | None]:
-        *whole, rest = chunk.split(b"\n")
-        for piece in whole:
-            yield from self._add(piece)
-            yield from self.end()
-        yield from self._add(rest)
-
-    def _add(self, piece: bytes) -> Iterator[None]:
-        if self._is_skipping:
-            return
-        self._rest += piece
-        if len(self._rest) > self._limit:
-            self._rest.clear()
-            self._is_skipping = True
-            yield None
-
-    def end(self) -> Iterator[bytes]:
-        """The line is over: there was a line feed, or nothing follows."""
-        if self._rest and not self._is_skipping:
-            yield bytes(self._rest)
-        self._rest.clear()
-        self._is_skipping = False
 
 
 class StdioDoor:
@@ -103,11 +72,11 @@ class StdioDoor:
         self._is_gone = asyncio.Event()
         self._is_ending = False
 
-    async def serve(self, receive: Receive) -> None:
+    async def serve(self, receive: Receive, waiting: Waiting | None = None) -> None:
         """Until the client sends nothing more or reads nothing more. Then what is running may end, for a while; when
-        this is cancelled, it is cancelled at once."""
+        this is cancelled, it is cancelled at once. `waiting` is what came before `receive`."""
         gone = asyncio.create_task(self._is_gone.wait())
-        reading = asyncio.create_task(self._read(receive))
+        reading = asyncio.create_task(self._read(receive, waiting or Waiting()))
         try:
             await asyncio.wait({gone, reading}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
@@ -130,15 +99,17 @@ class StdioDoor:
             await asyncio.wait({gone, deadline, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
         deadline.cancel()
 
-    async def _read(self, receive: Receive) -> None:
-        lines = Lines()
+    async def _read(self, receive: Receive, waiting: Waiting) -> None:
+        for kept in waiting.messages:
+            await self._take(kept)
         while chunk := await receive():
-            for line in lines.feed(chunk):
-                await self._take(line)
-        for line in lines.end():
-            await self._take(line)
+            for line in waiting.lines.feed(chunk):
+                await self._take(Kept(line))
+        for line in waiting.lines.end():
+            await self._take(Kept(line))
 
-    async def _take(self, line: bytes | None) -> None:
+    async def _take(self, kept: Kept) -> None:
+        line = kept.line
         value: Any = None
         rejection: bytes | None = None
         if line is None:
@@ -153,7 +124,7 @@ class StdioDoor:
         exchange = await self._exchange(None if rejection is None else Reply(400, rejection))
         members = as_object(value)
         if "id" in members and "method" in members:
-            await self._request(exchange, value, members)
+            await self._request(exchange, value, members, is_answered=kept.is_answered)
         elif is_array(value):
             await self._begin(exchange, value, _Request(self, None))
         elif "method" in members or "result" in members or "error" in members:
@@ -175,9 +146,9 @@ class StdioDoor:
             consumer="stdio",
         )
 
-    async def _request(self, exchange: Exchange, value: Any, members: dict[str, Any]) -> None:
+    async def _request(self, exchange: Exchange, value: Any, members: dict[str, Any], *, is_answered: bool) -> None:
         request_id, method = messages.id_of(value), members["method"]
-        request = _Request(self, request_id)
+        request = _Request(self, request_id, is_answered=is_answered)
         if method == "initialize" and self._session_id is not None:
             await self._refuse(request_id, INVALID_REQUEST, "This connection has been initialized already")
         elif isinstance(method, str) and method in _IN_ORDER:
@@ -224,7 +195,11 @@ class StdioDoor:
         if request.is_over:
             return  # it was cancelled, so it gets no answer
         request.is_over = True
-        if reply.body:
+        if request.is_answered and reply.session is None:
+            _log.warning(
+                "the client was greeted before it was found that no session can begin: %s", reply.body.decode()
+            )
+        if reply.body and not request.is_answered:
             await self.write(reply.body)
         if reply.session is not None:
             self._session_id = reply.session.id
@@ -279,8 +254,9 @@ class StdioDoor:
 class _Request(ResponseStream):
     """A request in progress, and what is told beside it."""
 
-    def __init__(self, door: StdioDoor, request_id: RequestId | None) -> None:
+    def __init__(self, door: StdioDoor, request_id: RequestId | None, *, is_answered: bool = False) -> None:
         self.id = request_id
+        self.is_answered = is_answered
         self._door = door
         self.is_over = False
         self.task: asyncio.Task[None] | None = None

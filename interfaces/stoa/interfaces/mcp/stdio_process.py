@@ -1,14 +1,12 @@
-"""Standard input and output of this process as the connection of a StdioDoor.
+"""The connection of this process's standard input and output, served by a StdioDoor.
 
 Reading and writing block in threads of their own: that works for pipes, files and terminals alike, and threads that are
 stuck in it do not keep the process from ending.
 """
 
 import asyncio
-import os
 import queue
 import signal
-import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -18,26 +16,31 @@ from stoa.domain.identity import TenantId
 from stoa.interfaces.mcp.engine import McpEngine
 from stoa.interfaces.mcp.exchange import EVERYTHING, View
 from stoa.interfaces.mcp.stdio import CredentialNow, StdioDoor
-
-_CHUNK = 64 * 1024
+from stoa.interfaces.mcp.stdio_connection import Connection
 
 T = TypeVar("T")
 
 
 async def serve_process(
-    engine: McpEngine, credential: CredentialNow, *, tenant: TenantId | None = None, view: View = EVERYTHING
+    engine: McpEngine,
+    credential: CredentialNow,
+    connection: Connection,
+    *,
+    tenant: TenantId | None = None,
+    view: View = EVERYTHING,
 ) -> None:
-    """Serve the client at this process's standard input and output until it goes away, or SIGTERM or SIGINT."""
-    with _connection() as (incoming, outgoing), _until_told_to_end() as told:
+    """Serve the client of the connection until it goes away, or SIGTERM or SIGINT."""
+    with _until_told_to_end() as told:
         reader, writer = _Worker("stdin"), _Worker("stdout")
 
         async def receive() -> bytes:
-            return await reader.run(lambda: os.read(incoming, _CHUNK))
+            return await reader.run(connection.read)
 
         async def send(message: bytes) -> None:
-            await writer.run(lambda: _write(outgoing, message))
+            await writer.run(lambda: connection.write(message))
 
-        serving = asyncio.create_task(StdioDoor(engine, send, credential, tenant=tenant, view=view).serve(receive))
+        door = StdioDoor(engine, send, credential, tenant=tenant, view=view)
+        serving = asyncio.create_task(door.serve(receive, connection.take_over()))
         ending = asyncio.create_task(told.wait())
         try:
             await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -48,24 +51,6 @@ async def serve_process(
             await asyncio.wait({serving})
         if not is_told:
             serving.result()
-
-
-@contextmanager
-def _connection() -> Generator[tuple[int, int]]:
-    """Both ends for the protocol alone: whatever else prints in this process prints to standard error, and whatever
-    reads reads nothing. One line of a careless library would break the connection."""
-    sys.stdout.flush()
-    incoming, outgoing = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.dup2(2, 1)
-    os.close(nothing)
-    try:
-        yield incoming, outgoing
-    finally:
-        sys.stdout.flush()
-        os.dup2(incoming, 0)
-        os.dup2(outgoing, 1)
 
 
 @contextmanager
@@ -81,12 +66,6 @@ def _until_told_to_end() -> Generator[asyncio.Event]:
         with suppress(NotImplementedError):
             for number in signals:
                 loop.remove_signal_handler(number)
-
-
-def _write(descriptor: int, message: bytes) -> None:
-    view = memoryview(message)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 class _Worker:

@@ -29,9 +29,9 @@ from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.announcements import Announcements
 from stoa.interfaces.mcp.exchange import MethodCall, Reply
 from stoa.interfaces.mcp.feeds import Event, Feed
+from stoa.interfaces.mcp.introduction import SERVER_INFO_KEY
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault, RequestId, notification
 from stoa.interfaces.mcp.sessions import Sessions
-from stoa.interfaces.mcp.shaping import SERVER_INFO_KEY
 
 _log = logging.getLogger(__name__)
 

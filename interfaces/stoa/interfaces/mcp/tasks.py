@@ -28,6 +28,8 @@ from stoa.interfaces.mcp.channel import Channels, RoundChannel
 from stoa.interfaces.mcp.envelope import CAPABILITIES_KEY
 from stoa.interfaces.mcp.exchange import MethodCall
 from stoa.interfaces.mcp.feeds import Feed
+from stoa.interfaces.mcp.introduction import SERVER_INFO_KEY
+from stoa.interfaces.mcp.introduction import TASKS_EXTENSION as EXTENSION
 from stoa.interfaces.mcp.messages import INVALID_PARAMS, Fault
 from stoa.interfaces.mcp.outcomes import result_of
 from stoa.interfaces.mcp.revisions import NEWEST
@@ -35,7 +37,6 @@ from stoa.interfaces.mcp.subscriptions import Subscriptions
 
 _log = logging.getLogger(__name__)
 
-EXTENSION = "io.modelcontextprotocol/tasks"
 MAX_WATCHED_TASKS = 50
 """Tasks that one listen stream may follow."""
 
@@ -87,7 +88,7 @@ class Tasks:
         started = await self._runs.start(invocation, channel, lambda: channel.given)
         if isinstance(started, Outcome):
             return started
-        created = {**_state(started), "resultType": "task", "_meta": {shaping.SERVER_INFO_KEY: self._server_info}}
+        created = {**_state(started), "resultType": "task", "_meta": {SERVER_INFO_KEY: self._server_info}}
         return messages.result(call.request.id, created)
 
     async def get(self, call: MethodCall) -> bytes:

@@ -1,0 +1,31 @@
+"""Errors of commands as a line and an exit code."""
+
+from typing import NamedTuple
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from stoa.domain.errors import NotAuthenticated, StoaError
+from stoa.interfaces.errors import wire_error
+from stoa.interfaces.settings import describe_settings_error
+
+_BAD_CONFIGURATION = 78
+"""EX_CONFIG of sysexits.h."""
+
+
+class Failure(NamedTuple):
+    """Why a command failed, for people and for scripts."""
+
+    message: str
+    exit_code: int
+
+
+def failure_of(caught: Exception) -> Failure | None:
+    """None: a defect, whose traceback says more."""
+    if isinstance(caught, StoaError):
+        is_nobody = isinstance(caught, NotAuthenticated) and caught.is_missing
+        remedy = "; call with --role ROLE --tenant TENANT, or set STOA_TOKEN" if is_nobody else ""
+        return Failure(f"{caught.message}{remedy}", wire_error(caught).exit_code)
+    if isinstance(caught, (ValidationError, SettingsError)):  # of the settings
+        return Failure(f"configuration: {describe_settings_error(caught)}", _BAD_CONFIGURATION)
+    return None

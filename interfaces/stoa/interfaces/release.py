@@ -1,0 +1,8 @@
+"""Which release this is."""
+
+from importlib.metadata import version
+
+
+def release() -> str:
+    """The version of the installed package."""
+    return version("stoa-mcp-gateway")
