@@ -22,6 +22,7 @@ from stoa.application.price_manifest import parse_budgets, parse_price_list
 from stoa.application.supervisor import Supervisor
 from stoa.domain.identity import ALL_SCOPES
 from stoa.domain.price_list import PriceList
+from stoa.infrastructure.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.manifest_files import DEFAULT_PRICES_FILE, read_document
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.outbound import HostResolver, OutboundRules
