@@ -185,3 +185,10 @@ def _writers(gateway: GatewayProcess) -> set[str]:
 def _successes(exposition: str) -> float:
     counted = re.search(r'^stoa_invocations_total\{door="mcp",status="success"\} (\S+)$', exposition, re.MULTILINE)
     return float(counted[1]) if counted else 0
+
+
+def test_a_gateway_names_settings_without_effect_when_it_starts(tmp_path: Path) -> None:
+    gateway = GatewayProcess(tmp_path, environment={"OPA_ENABLED": "false", "OPA_URL": "http://opa:8181"})
+    with serving(gateway):
+        pass
+    assert "configuration: OPA_URL has no effect: OPA_ENABLED is false" in gateway.log

@@ -17,6 +17,7 @@ from stoa.application.memory.ids import SequentialIds
 from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
+from stoa.application.memory.refusal_watcher import InMemoryRefusalWatcher
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports.health import Health, HealthProbe
@@ -28,9 +29,12 @@ from stoa.domain.errors import BackendSpokeNonsense, BackendTimedOut, BackendUna
 from stoa.domain.identity import Principal
 from stoa.domain.metering import MeteringEvent
 from stoa.domain.rate_limit import RateLimit
+from stoa.domain.refusal import Refusal
 from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, PromptMessage, TextContent, ToolResult
 from stoa.domain.tool import LocalBinding, ToolAnnotations
 from stoa.infrastructure.observability.audit_log import AuditLog
+from stoa.infrastructure.observability.prometheus import PrometheusObserver
+from stoa.infrastructure.observability.refusal_log import RefusalLog
 from stoa.interfaces.bodies import Bodies
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.app import Lifespan, build_app
@@ -187,6 +191,8 @@ class World:
         self.observer = InMemoryInvocationObserver()
         self.audit_stream = io.BytesIO()
         self.audit = AuditLog(self.audit_stream)
+        self.refusals, self.metrics = InMemoryRefusalWatcher(), PrometheusObserver()
+        self.refusal_log = RefusalLog(self.clock)
         generous = RateLimit(requests_per_minute=60_000_000, burst=1_000_000)
         unlimited = dict.fromkeys(("cpi-admin", "tenant-admin", "devops", "viewer"), generous)
         options: dict[str, Any] = {
@@ -195,6 +201,7 @@ class World:
             "verifier": InMemoryTokenVerifier(principals, self.clock),
             "sink": self.sink,
             "observers": [self.observer, self.audit],
+            "refusal_watchers": [self.refusals, self.metrics, self.refusal_log],
             "limits": CallerLimits(roles=unlimited if caller_limits is None else caller_limits),
             "anonymous": anonymous,
         }
@@ -224,7 +231,7 @@ class World:
             tick_seconds=tick_seconds,
             heartbeat_seconds=heartbeat_seconds,
         )
-        self.mcp = StreamableHttp(self.engine, late_seconds=late_seconds, bodies=bodies)
+        self.mcp = StreamableHttp(self.engine, late_seconds=late_seconds, bodies=bodies, address_of=_address)
         self.app = build_app(
             mcp=self.mcp,
             blueprints=[
@@ -236,13 +243,16 @@ class World:
                     self.gateway.strangers,
                 ),
                 metadata_blueprint(None if anonymous else RESOURCE, None),
-                rest_blueprint(self.gateway, RESOURCE, "1.2.3", SummariseUsage(self.sink)),
+                rest_blueprint(self.gateway, RESOURCE, "1.2.3", SummariseUsage(self.sink), _address),
             ],
             lifespan=Lifespan(_nothing, _nothing),
             hosts=("localhost", "127.0.0.1", "[::1]", ".gw.example", "named.example"),
             origins=("https://app.example",),
             authenticate=lambda _, credential: self.gateway.admission.authenticate(credential),
             bodies=bodies,
+            refused=lambda reason, status, scope: self.gateway.refusals.tell(
+                Refusal(reason, "http", status, address=_address(scope))
+            ),
         )
 
     @property
@@ -335,6 +345,10 @@ def envelope(version: Any = MODERN) -> dict[str, Any]:
         "io.modelcontextprotocol/protocolVersion": version,
         "io.modelcontextprotocol/clientCapabilities": {},
     }
+
+
+def _address(scope: Any) -> str | None:
+    return scope["client"][0]
 
 
 async def _nothing() -> None:

@@ -13,6 +13,7 @@ from stoa.domain.invocation import BearerToken, Credential
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision
 from stoa.domain.rate_limit import Claim, LimitVerdict
+from stoa.domain.refusal import RefusalReason
 
 _MOST_CALLERS = 4096
 """Whose claims are kept ready."""
@@ -48,8 +49,12 @@ class AdmitCaller:
         if principal is None:
             raise NotAuthenticated("A bearer token is required", is_missing=True)
         if principal.expires_at is not None and principal.expires_at <= self._clock.now():
-            raise NotAuthenticated("The token has expired")
+            raise NotAuthenticated("The token has expired", reason=RefusalReason.EXPIRED)
         return principal
+
+    def knows(self, token: str) -> bool:
+        """Was this token verified lately?"""
+        return self._verifier.knows(token)
 
     async def limit(self, principal: Principal) -> LimitVerdict:
         """Count one request of this caller that is no call. Raises QuotaExceeded or LimiterUnavailable."""

@@ -44,6 +44,7 @@ from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.ports.metering import MeteringSink
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.ports.refusal_watcher import RefusalWatcher
 from stoa.application.ports.spec import ConversionOptions, SpecConverter, SpecDocument, SpecSource
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenVerifier
@@ -52,6 +53,7 @@ from stoa.application.ports.tool_source import ToolSource
 from stoa.application.pricing import Pricing
 from stoa.application.records import Recorder
 from stoa.application.refresh_catalogue import RefreshCatalogue
+from stoa.application.refusals import Refusals
 from stoa.application.resource_access import ResourceAccess
 from stoa.application.routed_arguments import RoutedArgument
 from stoa.application.static_backend import StaticBackend
@@ -102,6 +104,7 @@ class Gateway:
         executor: BoundedExecutor | None = None,
         upstream_tokens: UpstreamTokens | None = None,
         observers: Sequence[InvocationObserver] = (),
+        refusal_watchers: Sequence[RefusalWatcher] = (),
         clock: Clock | None = None,
         ids: IdFactory | None = None,
         prices: PriceList = PriceList(),
@@ -140,6 +143,8 @@ class Gateway:
         recorder = self._recorder = Recorder(sink or InMemoryMeteringSink(), observers, clock, ids)
         self.strangers = Strangers(stranger_limits, recorder, clock, verifier.knows)
         """For the doors that anybody can reach."""
+        self.refusals = Refusals(refusal_watchers)
+        """For the doors, which tell it of every answer that is a refusal."""
         self.admission = AdmitCaller(
             verifier=verifier,
             limiter=limiter,

@@ -17,6 +17,7 @@ from stoa.domain.invocation import BearerToken, Credential
 from stoa.domain.metering import Status
 from stoa.domain.policy import Door
 from stoa.domain.rate_limit import RateLimit, admissible
+from stoa.domain.refusal import RefusalReason
 
 _EVERYONE = ""
 _ATTEMPTS = RateLimit(requests_per_minute=3_000, burst=50)
@@ -44,7 +45,9 @@ class Strangers:
         """Raises QuotaExceeded, which is counted, when no more work is done for strangers at this address."""
         wait_us = self.wait_us(address, credential)
         if wait_us:
-            refusal = QuotaExceeded("requests without a valid token", wait_us / 1e6)
+            refusal = QuotaExceeded(
+                "requests without a valid token", wait_us / 1e6, reason=RefusalReason.STRANGER_LIMIT
+            )
             self._recorder.count_strangers(door, Status.RATE_LIMITED, refusal.code)
             raise refusal
 

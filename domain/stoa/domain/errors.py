@@ -40,6 +40,9 @@ from typing import ClassVar
 from stoa.domain.operation import Kind
 from stoa.domain.policy import Decision
 from stoa.domain.rate_limit import LimitVerdict
+from stoa.domain.refusal import RefusalReason
+
+_REASONS = {reason.value: reason for reason in RefusalReason}
 
 
 class StoaError(Exception):
@@ -53,6 +56,12 @@ class StoaError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+    @property
+    def refusal_reason(self) -> RefusalReason:
+        """Why a request was refused, for metrics and logs: that of the nearest base class that has one."""
+        codes = (getattr(kind, "code", "") for kind in type(self).__mro__)
+        return next(_REASONS[code] for code in codes if code in _REASONS)
 
 
 class InvalidInput(StoaError):
@@ -142,9 +151,18 @@ class NotAuthenticated(StoaError):
 
     code = "not_authenticated"
 
-    def __init__(self, message: str, *, is_missing: bool = False) -> None:
+    def __init__(
+        self, message: str, *, is_missing: bool = False, reason: RefusalReason = RefusalReason.NOT_AUTHENTICATED
+    ) -> None:
         super().__init__(message)
         self.is_missing = is_missing
+        self.client: str | None = None
+        """The OAuth client that the token names; only of a token whose signature is valid."""
+        self._reason = RefusalReason.MISSING_TOKEN if is_missing else reason
+
+    @property
+    def refusal_reason(self) -> RefusalReason:
+        return self._reason
 
 
 class NotPermitted(StoaError):
@@ -157,6 +175,10 @@ class NotPermitted(StoaError):
         super().__init__(f"Not permitted: {decision.reason}")
         self.decision = decision
         self.is_missing_right = is_missing_right or bool(decision.missing_scopes)
+
+    @property
+    def refusal_reason(self) -> RefusalReason:
+        return RefusalReason.MISSING_SCOPE if self.is_missing_right else RefusalReason.NOT_PERMITTED
 
 
 class QuestionRefused(StoaError):
@@ -216,12 +238,23 @@ class QuotaExceeded(StoaError):
 
     code = "rate_limited"
 
-    def __init__(self, limit_name: str, retry_after_seconds: float, verdict: LimitVerdict | None = None) -> None:
+    def __init__(
+        self,
+        limit_name: str,
+        retry_after_seconds: float,
+        verdict: LimitVerdict | None = None,
+        reason: RefusalReason | None = None,
+    ) -> None:
         super().__init__(f"Rate limit exceeded ({limit_name}); retry in {retry_after_seconds:.1f} s")
         self.limit_name = limit_name
         self.retry_after_seconds = retry_after_seconds
         self.verdict = verdict
         """None: it is no limit by the minute."""
+        self._reason = reason
+
+    @property
+    def refusal_reason(self) -> RefusalReason:
+        return self._reason or super().refusal_reason
 
 
 class BudgetExhausted(QuotaExceeded):

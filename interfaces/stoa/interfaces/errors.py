@@ -18,6 +18,7 @@ from stoa.domain.errors import (
     Unavailable,
     UpstreamAccessDenied,
 )
+from stoa.domain.refusal import RefusalReason
 
 
 class WireError(NamedTuple):
@@ -45,9 +46,25 @@ WIRE_ERRORS: dict[type[StoaError], WireError] = {
 }
 
 
+REASONS_BY_STATUS = {
+    404: RefusalReason.PATH,
+    405: RefusalReason.METHOD,
+    406: RefusalReason.NOT_ACCEPTABLE,
+    413: RefusalReason.TOO_LARGE,
+    415: RefusalReason.MEDIA_TYPE,
+    500: RefusalReason.INTERNAL,
+}
+"""What the HTTP doors refuse by the status alone is counted as; any other is a bad request."""
+
+
 def wire_error(error: StoaError) -> WireError:
     """The row of the error's own class or of its nearest base."""
     return next(WIRE_ERRORS[kind] for kind in type(error).__mro__ if kind in WIRE_ERRORS)
+
+
+def client_of(error: StoaError) -> str | None:
+    """The OAuth client whose token was refused, where the token's signature vouches for it."""
+    return error.client if isinstance(error, NotAuthenticated) else None
 
 
 def retry_after_seconds(error: QuotaExceeded) -> int:

@@ -118,7 +118,7 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def listening(world: World, bounds: Bounds = STANDARD) -> AsyncGenerator[Listening]:
     refusals: list[str] = []
-    connections = Connections(bounds, refusals.append)
+    connections = Connections(bounds, lambda reason, *_: refusals.append(reason))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

@@ -1,7 +1,6 @@
 """What one connection, one address, one caller and all of them may take of the gateway; the clock is the test's."""
 
 import asyncio
-import logging
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from tests.interfaces.http.test_framing import DOORS, HOST, INVOKE, REST, TYPE, 
 
 from stoa.application.gateway import Gateway
 from stoa.interfaces.bodies import SMALL_BYTES, STRANGERS_BYTES
-from stoa.interfaces.http import connections as module
 from stoa.interfaces.http.connections import Bounds, Connections, Reason
 
 HEAD = b"POST /mcp HTTP/1.1\r\n" + HOST
@@ -318,16 +316,13 @@ class _NoLoop:
         """No look is taken."""
 
 
-async def test_connections_are_bounded_in_all(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, logger=module.__name__):
-        async with listening(world, Bounds(connections=1)) as server:
-            await server.connect()
-            await server.settle(lambda: len(server.protocols) == 1)
-            for _ in range(5):
-                assert await _status(await server.connect()) == 503
-            assert server.refusals == ["connections"] * 5
-    assert len(caplog.records) == 1, "the log has a line, not a flood"
-    assert "MAX_CONNECTIONS" in caplog.text
+async def test_connections_are_bounded_in_all(world: World) -> None:
+    async with listening(world, Bounds(connections=1)) as server:
+        await server.connect()
+        await server.settle(lambda: len(server.protocols) == 1)
+        for _ in range(5):
+            assert await _status(await server.connect()) == 503
+        assert server.refusals == ["connections"] * 5
 
 
 def test_connections_leave_descriptors_for_everything_else() -> None:
@@ -337,14 +332,23 @@ def test_connections_leave_descriptors_for_everything_else() -> None:
     assert [most(allowed) for allowed in (None, 100_000, 1024, 256, 64)] == [1000, 1000, 768, 128, 1]
 
 
-async def test_connections_are_told_of_when_no_descriptor_is_left(caplog: pytest.LogCaptureFixture) -> None:
-    told: list[Reason] = []
-    registry = Connections(Bounds(), told.append, can_open=lambda: False)
-    with caplog.at_level(logging.WARNING, logger=module.__name__):
-        for moment in (0.0, 1.0, 31.0):
-            registry.look(moment)
-    assert told == ["descriptors"] * 3
-    assert [record.__dict__["unlogged"] for record in caplog.records] == [0, 1]
+def test_connections_are_told_of_when_no_descriptor_is_left() -> None:
+    told: list[tuple[Reason, str, str]] = []
+    registry = Connections(Bounds(), lambda *said: told.append(said), can_open=lambda: False)
+    registry.look(0.0)
+    ((reason, words, address),) = told
+    assert (reason, address) == ("descriptors", "")
+    assert "limit on open files" in words
+
+
+def test_connections_that_are_refused_name_the_setting_and_the_address() -> None:
+    told: list[tuple[Reason, str, str]] = []
+    registry = Connections(Bounds(connections=7), lambda *said: told.append(said), descriptors=lambda: None)
+    registry.report("connections", "192.0.2.1")
+    ((_, words, address),) = told
+    assert "all 7" in words
+    assert "MAX_CONNECTIONS" in words
+    assert address == "192.0.2.1"
 
 
 class _Stub:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from stoa.application.ports import Clock, TokenVerifier
 from stoa.domain.errors import NotAuthenticated
 from stoa.domain.identity import Principal
+from stoa.domain.refusal import RefusalReason
 
 
 class InMemoryTokenVerifier(TokenVerifier):
@@ -19,7 +20,7 @@ class InMemoryTokenVerifier(TokenVerifier):
         if principal is None:
             raise NotAuthenticated("The token is not known")
         if principal.expires_at is not None and self._clock.now() >= principal.expires_at:
-            raise NotAuthenticated("The token has expired")
+            raise NotAuthenticated("The token has expired", reason=RefusalReason.EXPIRED)
         return principal
 
     def knows(self, token: str) -> bool:

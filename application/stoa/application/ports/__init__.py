@@ -20,6 +20,7 @@ from stoa.application.ports.metering_backlog import Batch, MeteringBacklog, Reco
 from stoa.application.ports.one_time_marks import OneTimeMarks
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.ports.refusal_watcher import RefusalWatcher
 from stoa.application.ports.session_store import SessionStore
 from stoa.application.ports.spec import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
 from stoa.application.ports.task_store import TaskStore
@@ -59,6 +60,7 @@ __all__ = [
     "RateLimiter",
     "RecordedEvent",
     "RefusalObserver",
+    "RefusalWatcher",
     "Rejected",
     "RelayStatus",
     "Replay",

@@ -1,11 +1,11 @@
 """Metrics of finished calls for Prometheus.
 
-Labels are the door and the status only, of questions to clients the kind and the status, of refusals the error's code
-(`policy_unavailable`: the policy gave no decision). `/metrics` needs no token, so
-tool and tenant names stay out of it; they are in the metering events, where access is governed.
+Labels are the door and the status only, of questions to clients the kind and the status, of refusals the reason
+(`stoa.domain.refusal`). `/metrics` needs no token, so tool and tenant names stay out of it; they are in the metering
+events, where access is governed.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
@@ -16,11 +16,13 @@ from prometheus_client.registry import Collector
 from stoa.application.fallback_rate_limiter import LimiterEvent
 from stoa.application.ports.budget_watcher import BudgetWatcher
 from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
+from stoa.application.ports.refusal_watcher import RefusalWatcher
 from stoa.application.relay_events import RelayEvents
 from stoa.domain.budget import LEVELS, Crossing
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.metering import MeteringEvent, Status
 from stoa.domain.policy import Door, QuestionKind
+from stoa.domain.refusal import Refusal, RefusalReason
 
 _LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -32,7 +34,7 @@ def share_metrics() -> None:
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
 
 
-class PrometheusObserver(InvocationObserver, RefusalObserver, BudgetWatcher):
+class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, BudgetWatcher):
     """`is_multiprocess`: several workers share PROMETHEUS_MULTIPROC_DIR and each answers for all of them."""
 
     def __init__(self, *, is_multiprocess: bool = False) -> None:
@@ -46,9 +48,10 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, BudgetWatcher):
             (door, status): invocations.labels(door, status) for door in get_args(Door) for status in Status
         }
         self._latencies = {door: latency.labels(door) for door in get_args(Door)}
-        self._refusals = Counter(
-            "stoa_refusals", "Calls that were refused or failed before an answer", ("code",), registry=self._registry
+        refusals = Counter(
+            "stoa_refusals", "Requests that a door or the server refused", ("reason",), registry=self._registry
         )
+        self._refusals = {reason: refusals.labels(reason.value) for reason in RefusalReason}
         questions = Counter(
             "stoa_questions", "Questions of calls to their clients", ("kind", "status"), registry=self._registry
         )
@@ -77,13 +80,13 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, BudgetWatcher):
             return
         door = invocation.door
         self._counts[door, outcome.status].inc()
-        if outcome.error is not None:
-            self._refusals.labels(outcome.error.code).inc()
         self._latencies[door].observe(outcome.latency_ms / 1000)
 
-    def refused(self, door: Door, status: Status, code: str, calls: int) -> None:
+    def refused(self, door: Door, status: Status, code: str, calls: int) -> None:  # noqa: ARG002
         self._counts[door, status].inc(calls)
-        self._refusals.labels(code).inc(calls)
+
+    def told(self, refusal: Refusal) -> None:
+        self._refusals[refusal.reason].inc(refusal.calls)
 
     def summarised(self, event: MeteringEvent, name: str) -> None:
         """Its calls have been counted."""
@@ -109,10 +112,6 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, BudgetWatcher):
         """For a gateway whose replicas count limits together; to be called once."""
         return LimitMetrics(self._own)
 
-    def edge(self, reasons: Iterable[str]) -> "EdgeMetrics":
-        """For what the HTTP server itself refuses; to be called once."""
-        return EdgeMetrics(self._own, reasons)
-
     def exposition(self) -> bytes:
         """The text format, version 0.0.4."""
         return generate_latest(self._registry)
@@ -132,22 +131,6 @@ class RelayCollector(Collector):
         yield CounterMetricFamily("stoa_relay_events", "Metering events forwarded", value=status.relayed)
         yield CounterMetricFamily("stoa_relay_rejected", "Metering events that were rejected", value=status.rejected)
         yield CounterMetricFamily("stoa_relay_failures", "Failed attempts to forward", value=status.failures)
-
-
-class EdgeMetrics:
-    """Connections and requests that no door ever saw, because the HTTP server refused or closed them."""
-
-    def __init__(self, registry: CollectorRegistry, reasons: Iterable[str]) -> None:
-        refusals = Counter(
-            "stoa_http_refusals",
-            "Connections and requests that the HTTP server refused or closed",
-            ("reason",),
-            registry=registry,
-        )
-        self._counters = {reason: refusals.labels(reason) for reason in reasons}
-
-    def told(self, reason: str) -> None:
-        self._counters[reason].inc()
 
 
 class LimitMetrics:

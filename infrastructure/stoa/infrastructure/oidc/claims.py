@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from stoa.domain.errors import NotAuthenticated
 from stoa.domain.identity import Principal, TenantId, TenantName, scopes_of, stoa_scopes
+from stoa.domain.refusal import RefusalReason
 
 Claims = Mapping[str, Any]
 
@@ -58,7 +59,7 @@ def principal_of(claims: Claims, mapping: ClaimMapping) -> Principal:
     """
     expires_at = numeric_date(claims, "exp")
     if expires_at is None:
-        raise NotAuthenticated("The token has no expiry (exp)")
+        raise NotAuthenticated("The token has no expiry (exp)", reason=RefusalReason.MALFORMED_TOKEN)
     roles = _roles(claims, mapping)
     granted = _scopes(claims, mapping)
     limit = stoa_scopes(granted)
@@ -72,6 +73,12 @@ def principal_of(claims: Claims, mapping: ClaimMapping) -> Principal:
         issuer=_text(claims, "iss"),
         expires_at=expires_at,
     )
+
+
+def client_of(claims: Claims) -> str | None:
+    """The OAuth client that the token was issued to; None where it names none that can be shown."""
+    names = (claims.get(name) for name in CLIENT_CLAIMS)
+    return next((cast("str", name)[:128] for name in names if _is_text(name)), None)
 
 
 def numeric_date(claims: Claims, name: str) -> datetime | None:
@@ -123,7 +130,8 @@ def _tenant(claims: Claims, claim: str) -> TenantId | None:
             return None
         name = names.pop()
     if not _is_tenant_name(name):
-        raise NotAuthenticated("The token's tenant is not a lower-case RFC 1123 label")
+        label = "The token's tenant is not a lower-case RFC 1123 label"
+        raise NotAuthenticated(label, reason=RefusalReason.MALFORMED_TOKEN)
     return TenantId(name)
 
 
@@ -177,7 +185,7 @@ def _texts(claims: Claims, path: str, *, may_be_one: bool = False) -> list[str]:
 def _text(claims: Claims, name: str) -> str:
     text = _optional_text(claims, name)
     if text is None:
-        raise NotAuthenticated(f"The token has no {name}")
+        raise NotAuthenticated(f"The token has no {name}", reason=RefusalReason.MALFORMED_TOKEN)
     return text
 
 
@@ -195,4 +203,4 @@ def _is_text(value: object) -> bool:
 
 
 def _malformed(path: str) -> NotAuthenticated:
-    return NotAuthenticated(f"The token's claim {path} is malformed")
+    return NotAuthenticated(f"The token's claim {path} is malformed", reason=RefusalReason.MALFORMED_TOKEN)

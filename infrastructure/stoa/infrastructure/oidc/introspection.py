@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from stoa.domain.errors import IdentityUnavailable, NotAuthenticated
 from stoa.domain.json_value import as_object
+from stoa.domain.refusal import RefusalReason
 from stoa.infrastructure.oidc.provider_client import ProviderClient
 
 
@@ -36,8 +37,8 @@ class Introspection:
         except (OSError, TimeoutError, ValueError):
             status, answer = 0, {}
         if status == 403:  # Keycloak: the realm is disabled
-            raise NotAuthenticated("The token was withdrawn")
+            raise NotAuthenticated("The token was withdrawn", reason=RefusalReason.REVOKED)
         if status != 200:
             raise IdentityUnavailable("Tokens cannot be checked at the moment: the identity provider does not answer")
         if answer.get("active") is not True:
-            raise NotAuthenticated("The token was withdrawn")
+            raise NotAuthenticated("The token was withdrawn", reason=RefusalReason.REVOKED)

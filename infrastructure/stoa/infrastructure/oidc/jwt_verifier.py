@@ -12,7 +12,8 @@ from typing import Any, cast
 from stoa.application.ports import Clock, TokenVerifier
 from stoa.domain.errors import InvalidInput, NotAuthenticated
 from stoa.domain.identity import Principal
-from stoa.infrastructure.oidc.claims import ClaimMapping, Claims, numeric_date, principal_of
+from stoa.domain.refusal import RefusalReason
+from stoa.infrastructure.oidc.claims import ClaimMapping, Claims, client_of, numeric_date, principal_of
 from stoa.infrastructure.oidc.compact_jws import MAX_TOKEN_LENGTH, TOO_LONG, parse
 from stoa.infrastructure.oidc.introspection import Introspection
 from stoa.infrastructure.oidc.keys import ALGORITHMS, KeyProvider, is_usable
@@ -66,7 +67,7 @@ class JwtTokenVerifier(TokenVerifier):
 
     async def verify(self, token: str) -> Principal:
         if len(token) > MAX_TOKEN_LENGTH:  # before hashing, which takes time
-            raise NotAuthenticated(TOO_LONG)
+            raise NotAuthenticated(TOO_LONG, reason=RefusalReason.OVERSIZED_TOKEN)
         if not token.isascii():  # a hash takes UTF-8
             raise _not_a_jwt()
         digest = sha256(token.encode()).digest()
@@ -93,31 +94,38 @@ class JwtTokenVerifier(TokenVerifier):
         kid, alg = _check_header(jws.header)
         # The issuer comes before the key: a stranger's token must not make the provider look for a stranger's key.
         if jws.claims.get("iss") != self._issuer:
-            raise NotAuthenticated("The token is from another issuer")
+            raise NotAuthenticated("The token is from another issuer", reason=RefusalReason.WRONG_ISSUER)
         key = await self._keys.key_for(kid, alg)
         if key is None or not is_usable(key, alg):
-            raise NotAuthenticated("The token is signed with a key that its issuer does not publish")
+            unknown = "The token is signed with a key that its issuer does not publish"
+            raise NotAuthenticated(unknown, reason=RefusalReason.UNKNOWN_KEY)
         if not ALGORITHMS[alg].verify(jws.signing_input, jws.signature, key):
-            raise NotAuthenticated("The token's signature is wrong")
-        if not is_access_token(jws.header, jws.claims):
-            raise NotAuthenticated("The token is not an access token; send that, no ID, refresh or logout token")
-        accepted = self._accept(jws.claims)
-        if self._introspection is not None:
-            await self._introspection.check(token)
+            raise NotAuthenticated("The token's signature is wrong", reason=RefusalReason.BAD_SIGNATURE)
+        try:
+            accepted = self._accept(jws.header, jws.claims)
+            if self._introspection is not None:
+                await self._introspection.check(token)
+        except NotAuthenticated as refusal:
+            refusal.client = client_of(jws.claims)
+            raise
         return accepted
 
-    def _accept(self, claims: Claims) -> tuple[Principal, datetime]:
-        """Judge claims whose signature holds."""
+    def _accept(self, header: Claims, claims: Claims) -> tuple[Principal, datetime]:
+        """Judge a token whose signature holds."""
+        if not is_access_token(header, claims):
+            other = "The token is not an access token; send that, no ID, refresh or logout token"
+            raise NotAuthenticated(other, reason=RefusalReason.NOT_ACCESS_TOKEN)
         if not _names_one_of(self._audience_of(claims), self._audiences):
-            raise NotAuthenticated("The token is for another audience")
+            raise NotAuthenticated("The token is for another audience", reason=RefusalReason.WRONG_AUDIENCE)
         principal = principal_of(claims, self._mapping)
         now = self._clock.now()
         if principal.expires_at is None or now >= principal.expires_at:
-            raise NotAuthenticated("The token has expired")
+            raise NotAuthenticated("The token has expired", reason=RefusalReason.EXPIRED)
         for claim in ("nbf", "iat"):
             start = numeric_date(claims, claim)
             if start is not None and start > now + CLOCK_SKEW:
-                raise NotAuthenticated(f"The token is not valid yet ({claim})")
+                early = f"The token is not valid yet ({claim})"
+                raise NotAuthenticated(early, reason=RefusalReason.NOT_YET_VALID)
         return principal, min(principal.expires_at, now + CACHE_TIME)
 
     def _audience_of(self, claims: Claims) -> object:
@@ -134,20 +142,23 @@ class JwtTokenVerifier(TokenVerifier):
 
 
 def _not_a_jwt() -> NotAuthenticated:
-    return NotAuthenticated("The token is not a signed JWT")
+    return NotAuthenticated("The token is not a signed JWT", reason=RefusalReason.MALFORMED_TOKEN)
 
 
 def _check_header(header: dict[str, Any]) -> tuple[str, str]:
     """Key id and algorithm. Keys that the token itself brings or points to (jwk, jku, x5c, x5u) are never used."""
     alg, kid, typ = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
     if not isinstance(alg, str) or alg not in ALGORITHMS:
-        raise NotAuthenticated("The token is signed with an algorithm that is not accepted")
+        other = "The token is signed with an algorithm that is not accepted"
+        raise NotAuthenticated(other, reason=RefusalReason.UNSUPPORTED_ALGORITHM)
     if not isinstance(kid, str) or not kid:
-        raise NotAuthenticated("The token does not name its key (kid)")
+        raise NotAuthenticated("The token does not name its key (kid)", reason=RefusalReason.MALFORMED_TOKEN)
     if not isinstance(typ, str) or typ.lower() not in _ACCEPTED_TYPES:
-        raise NotAuthenticated("The token is of another type (typ)")
+        raise NotAuthenticated("The token is of another type (typ)", reason=RefusalReason.NOT_ACCESS_TOKEN)
     if "crit" in header or "cty" in header or "b64" in header:  # extensions, nested tokens, unencoded payloads
-        raise NotAuthenticated("The token uses an extension that is not understood")
+        raise NotAuthenticated(
+            "The token uses an extension that is not understood", reason=RefusalReason.MALFORMED_TOKEN
+        )
     return kid, alg
 
 

@@ -62,6 +62,11 @@ class StaticKeys(KeyProvider):
     async def key_for(self, kid: str, alg: str) -> VerificationKey | None:
         return self._keys.get((kid, alg))
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The ids of the keys that may sign tokens here."""
+        return frozenset(kid for kid, _ in self._keys)
+
 
 def is_usable(key: VerificationKey, alg: str) -> bool:
     """May this key verify this algorithm: type, curve (Ed25519 alone for EdDSA), size, and what the key says of itself

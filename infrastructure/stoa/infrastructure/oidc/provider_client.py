@@ -7,14 +7,14 @@ import aiohttp
 from stoa.infrastructure.outbound import ANYWHERE, HostResolver, OutboundRules
 from stoa.infrastructure.outbound.body import AnswerTooLong, bounded_body
 from stoa.infrastructure.outbound.connector import guarded_connector
+from stoa.infrastructure.outbound.problems import connection_problem
 
 TIMEOUT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 1024 * 1024
 
 
 class ProviderClient:
-    """Raises OSError (every error of aiohttp's is one or a ValueError here), TimeoutError, and ValueError for an answer
-    that is none. Messages name the URL and no secret."""
+    """Raises OSError, and ValueError for an answer that is none. Messages name URL and reason, and no secret."""
 
     def __init__(
         self,
@@ -56,6 +56,6 @@ class ProviderClient:
                 return response.status, await bounded_body(response, MAX_ANSWER_BYTES)
         except AnswerTooLong as caught:
             raise ValueError(f"{url} answered {caught}") from caught
-        except aiohttp.ClientError as caught:  # its text may quote what was sent
-            problem = f"{url} failed: {type(caught).__name__}"
+        except (aiohttp.ClientError, OSError) as caught:  # its text may quote what was sent
+            problem = f"{url} failed: {connection_problem(caught)}"
         raise OSError(problem)

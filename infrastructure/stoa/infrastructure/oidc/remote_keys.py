@@ -109,9 +109,7 @@ class RemoteKeys(KeyProvider):
             key_set = await self._fetch(self._inward(str(metadata["jwks_uri"])))
             keys = StaticKeys(_object(key_set, "the key set"))
         except (OSError, TimeoutError, ValueError) as caught:
-            self.problem = (
-                str(caught) if isinstance(caught, ValueError) else f"{type(caught).__name__} at {self._issuer}"
-            )
+            self.problem = str(caught) or f"{type(caught).__name__} at {self._issuer}"
             return
         except Exception as defect:  # noqa: BLE001  # callers wait for this task; a defect is one more failed fetch
             self._report("token keys", defect)

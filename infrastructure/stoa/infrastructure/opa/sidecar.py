@@ -27,6 +27,7 @@ from stoa.infrastructure.opa.documents import DECISION, VISIBLE, InputWriter, No
 from stoa.infrastructure.outbound import HostResolver
 from stoa.infrastructure.outbound.body import bounded_body
 from stoa.infrastructure.outbound.connector import connector
+from stoa.infrastructure.outbound.problems import connection_problem
 
 T = TypeVar("T")
 O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
@@ -150,6 +151,6 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
 
 
 def _reason(caught: Exception) -> str:
-    """For operators; what aiohttp says of a connection names addresses, its class is enough."""
-    is_own = isinstance(caught, (NotUnderstood, ValueError))
-    return f"{type(caught).__name__}: {caught}" if is_own else type(caught).__name__
+    """For operators."""
+    is_own = isinstance(caught, (NotUnderstood, ValueError)) and not isinstance(caught, aiohttp.ClientError)
+    return f"{type(caught).__name__}: {caught}" if is_own else connection_problem(caught)

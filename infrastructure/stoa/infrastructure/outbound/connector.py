@@ -9,13 +9,14 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from stoa.infrastructure.outbound.lookups import DnsLookUp
 from stoa.infrastructure.outbound.resolver import HostResolver
 from stoa.infrastructure.outbound.rules import OutboundRules
+from stoa.infrastructure.outbound.tls import http_context
 
 AddressInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
 
 
 def connector(resolver: HostResolver | None, *, limit: int = 100) -> aiohttp.TCPConnector:
     """Resolves names with `resolver`, or asks DNS by itself."""
-    return aiohttp.TCPConnector(limit=limit, resolver=_Resolver(resolver), use_dns_cache=False)
+    return aiohttp.TCPConnector(limit=limit, resolver=_Resolver(resolver), use_dns_cache=False, ssl=http_context())
 
 
 def guarded_connector(rules: OutboundRules, resolver: HostResolver | None, *, limit: int = 100) -> aiohttp.TCPConnector:
@@ -28,7 +29,7 @@ def guarded_connector(rules: OutboundRules, resolver: HostResolver | None, *, li
         return socket.socket(family, kind, protocol)
 
     return aiohttp.TCPConnector(
-        limit=limit, resolver=_Resolver(resolver), use_dns_cache=False, socket_factory=open_socket
+        limit=limit, resolver=_Resolver(resolver), use_dns_cache=False, socket_factory=open_socket, ssl=http_context()
     )
 
 

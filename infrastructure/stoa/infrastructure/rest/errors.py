@@ -5,6 +5,7 @@ from aiohttp.http import HttpProcessingError
 
 from stoa.domain.errors import BackendError, BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
 from stoa.infrastructure.outbound import ForbiddenAddress
+from stoa.infrastructure.outbound.tls import tls_problem
 
 _TABLE: tuple[tuple[type[BaseException], type[BackendError], str], ...] = (
     # most specific first: several of these are also OSError, ConnectionError or TimeoutError
@@ -34,6 +35,9 @@ def translated(error: BaseException, tool: str) -> BackendError:
     """The error to raise instead of `error`, in words that repeat nothing of it."""
     if isinstance(getattr(error, "os_error", None), ForbiddenAddress):
         return BackendUnavailable(f"The back end of {tool} failed: it is in a network that the gateway may not call")
+    tls = tls_problem(error)
+    if tls is not None:
+        return BackendUnavailable(f"The back end of {tool} failed: {tls}")
     for kind, replacement, reason in _TABLE:
         if isinstance(error, kind):
             return replacement(f"The back end of {tool} failed: {reason}")

@@ -6,14 +6,14 @@ that changes its mind in between gains nothing. Redirects stay on the host; size
 
 import asyncio
 import re
-import ssl
-from functools import cached_property
 
 import httpx
 
 from stoa.application.ports import SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput, StoaError, Unavailable
 from stoa.infrastructure.outbound import PUBLIC_ONLY, DnsLookUp, HostResolver, OutboundRules
+from stoa.infrastructure.outbound.problems import connection_problem
+from stoa.infrastructure.outbound.tls import http_context, tls_problem
 from stoa.infrastructure.specs.addresses import Resolve, checked_addresses
 from stoa.infrastructure.specs.text import MAX_BYTES, document, too_large
 
@@ -59,16 +59,11 @@ class HttpSpecSource(SpecSource):
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             transport=self._transport,
-            verify=self._tls,
+            verify=http_context(),
             trust_env=False,
             follow_redirects=False,
             timeout=self._timeout_seconds,
         )
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        """Loading the certificates takes tens of milliseconds: once is enough."""
-        return httpx.create_ssl_context(trust_env=False)
 
     async def _fetch(
         self, client: httpx.AsyncClient, url: httpx.URL, addresses: list[str], location: str
@@ -84,14 +79,15 @@ class HttpSpecSource(SpecSource):
         self, client: httpx.AsyncClient, url: httpx.URL, addresses: list[str], location: str
     ) -> bytearray | httpx.URL:
         """The answer of the first address that takes the connection."""
+        problem = "it has no address"
         for address in addresses:
             try:
                 return await self._get(client, url, address, location)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                continue
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                problem = connection_problem(error)
             except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
                 raise translated(error, location) from error
-        raise Unavailable(f"{location}: no connection to the host; check the URL, and that its server is running")
+        raise Unavailable(f"{location}: no connection to the host: {problem}")
 
     async def _get(
         self, client: httpx.AsyncClient, url: httpx.URL, address: str, location: str
@@ -159,6 +155,9 @@ def _refused(status: int, location: str) -> StoaError:
 
 
 def translated(error: Exception, location: str) -> StoaError:
+    tls = tls_problem(error)
+    if tls is not None:
+        return Unavailable(f"{location}: {tls}")
     if isinstance(error, httpx.TimeoutException):
         return Unavailable(f"{location}: no answer in time")
     if isinstance(error, httpx.DecodingError | httpx.InvalidURL | httpx.UnsupportedProtocol):

@@ -18,6 +18,7 @@ from stoa.domain.errors import BackendError, BackendSpokeNonsense, BackendTimedO
 from stoa.infrastructure.outbound import ANYWHERE, ForbiddenAddress, HostResolver, OutboundRules
 from stoa.infrastructure.outbound.body import AnswerTooLong, bounded_body
 from stoa.infrastructure.outbound.connector import guarded_connector
+from stoa.infrastructure.outbound.problems import connection_problem
 from stoa.infrastructure.upstream_tokens import answers
 
 TIMEOUT_SECONDS = 10.0
@@ -112,7 +113,7 @@ def _translated(caught: Exception) -> tuple[BackendError, str]:
     if isinstance(forbidden, ForbiddenAddress):
         message = "The authorization server of the back end is at an address that the gateway may not call"
         return BackendUnavailable(message), str(forbidden)
-    reason = type(caught).__name__
+    reason = connection_problem(caught)
     if isinstance(caught, TimeoutError):
         return BackendTimedOut("The authorization server of the back end did not answer in time"), reason
     if isinstance(

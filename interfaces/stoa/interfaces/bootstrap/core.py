@@ -32,6 +32,7 @@ from stoa.infrastructure.credentials import ChainedCredentialSource, Environment
 from stoa.infrastructure.manifest_files import FileToolSource
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
+from stoa.infrastructure.observability.refusal_log import RefusalLog
 from stoa.infrastructure.outbound import DnsLookUp, HostResolver, OutboundRules, SystemLookUp
 from stoa.infrastructure.task_files import FileTaskStore
 from stoa.infrastructure.worker_process import ProcessExecutor
@@ -195,6 +196,7 @@ class Core(Provider):
         prometheus: PrometheusObserver,
         audit: AuditLog,
         supervisor: Supervisor,
+        refusal_log: RefusalLog,
     ) -> AsyncIterator[Gateway]:
         gateway = Gateway(
             clock=clock,
@@ -211,6 +213,7 @@ class Core(Provider):
             executor=executor,
             upstream_tokens=upstream_tokens,
             observers=[prometheus, audit],
+            refusal_watchers=[prometheus, refusal_log],
             prices=prices,
             budgets=budgets,
             limits=settings.limits,

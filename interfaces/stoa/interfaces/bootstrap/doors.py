@@ -19,6 +19,7 @@ from stoa.application.supervisor import Supervisor
 from stoa.domain.errors import NotAuthenticated
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Credential
+from stoa.domain.refusal import Refusal, RefusalReason
 from stoa.infrastructure.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.mark_files import FileOneTimeMarks
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
@@ -35,7 +36,7 @@ from stoa.interfaces.bootstrap.parts import (
     Watching,
 )
 from stoa.interfaces.challenge import ProtectedResource
-from stoa.interfaces.http.connections import REASONS, STATE_KEY, Bounds, Connections
+from stoa.interfaces.http.connections import STATE_KEY, STATUS_OF, Bounds, Connections, Reason
 from stoa.interfaces.http.guard import Guard, Scope
 from stoa.interfaces.mcp.engine import McpEngine
 from stoa.interfaces.mcp.request_state import RequestStates
@@ -186,6 +187,14 @@ class Doors(Provider):
         bounds = Bounds(
             connections=settings.max_connections, connections_per_address=settings.max_connections_per_address
         )
+
+        def refused(reason: RefusalReason, status: int, scope: Scope) -> None:
+            gateway.refusals.tell(Refusal(reason, "http", status, address=addresses.of(scope)))
+
+        def unserved(reason: Reason, words: str, address: str) -> None:
+            status = STATUS_OF.get(reason, 0)
+            gateway.refusals.tell(Refusal(RefusalReason(reason), "http", status, address=address or None, detail=words))
+
         is_open = settings.identity == "none"
         probes = [gateway.catalogue, supervisor, *(probe for part in beside for probe in part.probes)]
         view = view_of(profile=settings.mcp_profile)
@@ -199,11 +208,12 @@ class Doors(Provider):
                 rest_blueprint(gateway, resource, version, usage, addresses.of),
             ],
             lifespan=Lifespan(start, stop),
+            refused=refused,
             hosts=settings.hosts,
             origins=settings.origins,
             authenticate=authenticate,
             bodies=bodies,
-            state={STATE_KEY: Connections(bounds, prometheus.edge(REASONS).told, is_proxy=addresses.is_proxy)},
+            state={STATE_KEY: Connections(bounds, unserved, is_proxy=addresses.is_proxy)},
         )
 
 

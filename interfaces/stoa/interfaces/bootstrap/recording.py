@@ -18,6 +18,7 @@ from stoa.domain.errors import InvalidInput
 from stoa.infrastructure.kafka.login import KafkaLogin
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver, RelayCollector
+from stoa.infrastructure.observability.refusal_log import RefusalLog
 from stoa.infrastructure.observability.watchdog import LoopWatchdog
 from stoa.infrastructure.outbox import (
     OutboxMeteringBacklog,
@@ -75,7 +76,7 @@ class Recording(Provider):
             topic=settings.metering_topic,
             envelope=settings.metering_envelope,
             source=settings.url,
-            login=_login(settings),
+            login=kafka_login(settings),
         )
         relay = RelayEvents(
             backlog=OutboxMeteringBacklog(settings.data_dir / "outbox"),
@@ -110,6 +111,12 @@ class Recording(Provider):
         yield audit
         audit.flush()
 
+    @provide
+    def refusal_log(self, clock: Clock) -> Iterator[RefusalLog]:
+        log = RefusalLog(clock)
+        yield log
+        log.close()
+
 
 class CommandLine(Provider):
     """What is different in a command: its terminal shows the answer, so the audit trail goes to a file."""
@@ -133,10 +140,11 @@ def topic_log_of(settings: Settings, servers: str, topic: str) -> UsageLog:
         from stoa.infrastructure.kafka.topic_log import KafkaUsageLog
     except ModuleNotFoundError as absent:
         raise InvalidInput("reading Kafka needs the extra: pip install 'stoa-mcp-gateway[kafka]'") from absent
-    return KafkaUsageLog(servers, topic, login=_login(settings))
+    return KafkaUsageLog(servers, topic, login=kafka_login(settings))
 
 
-def _login(settings: Settings) -> KafkaLogin:
+def kafka_login(settings: Settings) -> KafkaLogin:
+    """How brokers are logged in to."""
     return KafkaLogin(
         settings.kafka_security_protocol,
         settings.kafka_sasl_mechanism,

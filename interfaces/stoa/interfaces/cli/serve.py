@@ -14,6 +14,7 @@ from stoa.interfaces.cli.common import NO_CATALOGUE, complain, listen
 from stoa.interfaces.cli.workers import end_with_success, supervise
 from stoa.interfaces.http.protocol import GatewayProtocol
 from stoa.interfaces.settings import Settings
+from stoa.interfaces.settings_findings import settings_findings
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,11 @@ def serve(*, catalogue: list[str] | None = None, port: int | None = None, worker
     # One line before the log begins, not one in the middle of it.
     listen(settings.host, settings.port).close()
     catalogue_sources(settings)
+    found = settings_findings(settings, os.environ)
+    if found:
+        start_logging(settings)
+        for finding in found:
+            _log.warning("configuration: %s %s", finding.where, finding.message)
     if not settings.catalogue_path:
         complain(f"stoa: no tools: {NO_CATALOGUE}")
     _allow_connections()

@@ -7,10 +7,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pydantic_core
-from quart import Blueprint, Quart, Response
+from quart import Blueprint, Quart, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
+from stoa.domain.refusal import RefusalReason
 from stoa.interfaces.bodies import BODY_LIMIT, Bodies
+from stoa.interfaces.errors import REASONS_BY_STATUS
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
 from stoa.interfaces.http.rest_bodies import Authenticate, RestBodies
 
@@ -36,12 +38,20 @@ def build_app(
     authenticate: Authenticate,
     bodies: Bodies | None = None,
     state: Mapping[str, Any] = MappingProxyType({}),
+    refused: Callable[[RefusalReason, int, Scope], None] = lambda _, __, ___: None,
 ) -> Guard:
     """The whole door as one ASGI application. `authenticate` vouches for callers before their bodies are read, within
-    `bodies`. `state` is put into the server's own state when it starts."""
+    `bodies`. `state` is put into the server's own state when it starts. `refused` is told of what is refused before a
+    route or the MCP door has it."""
     quart = Quart(__name__, static_folder=None)
     quart.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
-    quart.register_error_handler(HTTPException, _problem)
+
+    async def problem(error: HTTPException) -> Response:
+        status = error.code or 500
+        refused(REASONS_BY_STATUS.get(status, RefusalReason.BAD_REQUEST), status, request.scope)  # type: ignore[arg-type]  # hypercorn's name for the same shape
+        return await _problem(error)
+
+    quart.register_error_handler(HTTPException, problem)
     for blueprint in blueprints:
         quart.register_blueprint(blueprint)
     quart.before_serving(lifespan.start)
@@ -60,7 +70,7 @@ def build_app(
                 scope.setdefault("state", {}).update(state)
             await rest(scope, receive, send)
 
-    return Guard(route, hosts=hosts, origins=origins)
+    return Guard(route, hosts=hosts, origins=origins, refused=refused)
 
 
 async def _problem(error: HTTPException) -> Response:

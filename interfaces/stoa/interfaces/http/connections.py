@@ -5,14 +5,11 @@ A connection is looked at once a second, never by the request, so the bounds cos
 """
 
 import asyncio
-import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
-
-_log = logging.getLogger(__name__)
+from typing import Literal, Protocol
 
 Reason = Literal[
     "connections",
@@ -25,24 +22,32 @@ Reason = Literal[
     "unread_bytes",
     "framing",
 ]
-REASONS: tuple[Reason, ...] = get_args(Reason)
+Told = Callable[[Reason, str, str], None]
 _WORDS: dict[Reason, str] = {
-    "connections": "connections are refused: all %d that one worker may have are open; see MAX_CONNECTIONS",
-    "connections_per_address": "connections are refused: their address has all %d that it may have open; see "
-    "MAX_CONNECTIONS_PER_ADDRESS",
+    "connections": "all %d that one worker may have are open; see MAX_CONNECTIONS",
+    "connections_per_address": "the address has all %d that it may have open; see MAX_CONNECTIONS_PER_ADDRESS",
     "descriptors": "no file descriptor is left, so no connection can be accepted; raise the limit on open files",
-    "head_size": "a request was refused: its head is too large",
-    "head_deadline": "a connection was closed: no whole request head came in time",
-    "body_deadline": "a connection was closed: the body of its request came too slowly",
-    "write_deadline": "a connection was closed: its client did not read its answer",
-    "unread_bytes": "a connection was closed: too many bytes wait for clients that do not read",
-    "framing": "a request was refused: it is not HTTP, or could be understood in two ways",
+    "head_size": "its head is too large",
+    "head_deadline": "no whole request head came in time",
+    "body_deadline": "the body of its request came too slowly",
+    "write_deadline": "its client did not read its answer",
+    "unread_bytes": "too many bytes wait for clients that do not read",
+    "framing": "it is not HTTP, or could be understood in two ways",
 }
+
+STATUS_OF: dict[Reason, int] = {
+    "connections": 503,
+    "connections_per_address": 429,
+    "head_size": 431,
+    "head_deadline": 408,
+    "body_deadline": 408,
+    "framing": 400,
+}
+"""What the client is answered, where it gets an answer; of malformed requests one of several."""
 
 STATE_KEY = "stoa.connections"
 """Of the lifespan's state: where the server's protocol finds the Connections."""
 
-LOG_EVERY_SECONDS = 30.0
 _TICK_SECONDS = 1.0
 _STOPPED_SECONDS = 2.0
 _DESCRIPTORS_KEPT = 128
@@ -106,12 +111,12 @@ class Connection(Protocol):
 
 
 class Connections:
-    """The connections of one server process. `told` hears each refusal, for the metrics."""
+    """The connections of one server process. `told` hears each refusal: why, in words, and of which address."""
 
     def __init__(
         self,
         bounds: Bounds = Bounds(),
-        told: Callable[[Reason], None] | None = None,
+        told: Told | None = None,
         descriptors: Callable[[], int | None] | None = None,
         can_open: Callable[[], bool] | None = None,
         is_proxy: Callable[[str], bool] = lambda _: False,
@@ -128,8 +133,6 @@ class Connections:
         self._open: set[Connection] = set()
         self._by_address: dict[str, int] = {}
         self._stalled: set[Connection] = set()
-        self._logged: dict[Reason, float] = {}
-        self._unlogged: dict[Reason, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -171,10 +174,10 @@ class Connections:
         for connection in list(self._open):
             reason = connection.overdue(now)
             if reason is not None:
-                self.expel(connection, reason, now)
+                self.expel(connection, reason)
         self.hold_bounds(now)
         if not self._can_open():  # the event loop drops connections without a word then
-            self.report("descriptors", now)
+            self.report("descriptors")
 
     def hold_bounds(self, now: float) -> None:
         """Close connections until what waits fits: first those whose clients read nothing for the longest time. The
@@ -191,30 +194,24 @@ class Connections:
             has_stopped = now - connection.idle_since >= _STOPPED_SECONDS
             is_beyond = any(held[key] + size > most for key, most in shares)
             if total + size > bounds.unread_bytes or (has_stopped and is_beyond):
-                self.expel(connection, "unread_bytes", now)
+                self.expel(connection, "unread_bytes")
                 continue
             total += size
             for key, _ in shares:
                 held[key] += size
 
-    def expel(self, connection: Connection, reason: Reason, now: float) -> None:
-        self.report(reason, now, connection.address)
+    def expel(self, connection: Connection, reason: Reason) -> None:
+        self.report(reason, connection.address)
         self._stalled.discard(connection)
         connection.expel(reason)
 
-    def report(self, reason: Reason, now: float, address: str = "") -> None:
-        """Count it, and say it in the log: at most one line for each reason in LOG_EVERY_SECONDS."""
+    def report(self, reason: Reason, address: str = "") -> None:
+        """Tell it, in words that name what an operator can change."""
         if self._told is not None:
-            self._told(reason)
-        last = self._logged.get(reason)
-        if last is not None and now - last < LOG_EVERY_SECONDS:
-            self._unlogged[reason] = self._unlogged.get(reason, 0) + 1
-            return
-        self._logged[reason] = now
-        bound = {"connections": self.most, "connections_per_address": self.bounds.connections_per_address}.get(reason)
-        words = _WORDS[reason] if bound is None else _WORDS[reason] % bound
-        details = {"reason": reason, "address": address, "unlogged": self._unlogged.pop(reason, 0)}
-        _log.warning("%s", words, extra=details)
+            bound = {"connections": self.most, "connections_per_address": self.bounds.connections_per_address}.get(
+                reason
+            )
+            self._told(reason, _WORDS[reason] if bound is None else _WORDS[reason] % bound, address)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()

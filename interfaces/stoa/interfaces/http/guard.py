@@ -6,6 +6,8 @@ Protects a local gateway from web pages that the user happens to have open (DNS 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from stoa.domain.refusal import RefusalReason
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -27,10 +29,19 @@ class Guard:
 
     `hosts`: names without port that the gateway is reached by; a leading dot allows every subdomain, `*` any name.
     `origins`: web origins that may call it; those on loopback may too when the gateway is served there by every name.
+    `refused` is told of each refusal: why, with what status, of which request.
     """
 
-    def __init__(self, app: AsgiApp, *, hosts: Sequence[str], origins: Sequence[str]) -> None:
+    def __init__(
+        self,
+        app: AsgiApp,
+        *,
+        hosts: Sequence[str],
+        origins: Sequence[str],
+        refused: Callable[[RefusalReason, int, Scope], None] = lambda _, __, ___: None,
+    ) -> None:
         self._app = app
+        self._refused = refused
         self._hosts = tuple(host.lower() for host in hosts)
         self._origins = frozenset(origins)
         self._is_local = frozenset(LOOPBACK_HOSTS) <= frozenset(self._hosts)
@@ -48,12 +59,14 @@ class Guard:
                 origin = value
         # Orchestrators probe by address; probes tell nothing and change nothing.
         if scope["path"] not in _PROBES and not self._knows(host):
+            self._refused(RefusalReason.HOST, 421, scope)
             await _refuse(send, 421, b"This host name is not served here; see ALLOWED_HOSTS")
             return
         if origin is None:
             await self._app(scope, receive, send)
             return
         if not self._allows(origin) and not scope["path"].startswith(_PUBLIC):
+            self._refused(RefusalReason.ORIGIN, 403, scope)
             await _refuse(send, 403, b"This origin is not allowed; see CORS_ORIGINS")
             return
         if scope["method"] == "OPTIONS":

@@ -280,7 +280,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _refuse(self, refused: _Refused) -> None:
         """Answer for the application, where that can still be understood, and close the connection."""
-        self._registry.report(refused.reason, self.loop.time(), self.address)
+        self._registry.report(refused.reason, self.address)
         running = self._running
         if running is None or running.response_complete:
             self._answer(refused)

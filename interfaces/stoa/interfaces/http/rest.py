@@ -23,9 +23,11 @@ from stoa.interfaces.http.rest_exchange import (
     execute,
     facts_of,
     json_answer,
+    known_client,
     query_value,
     query_values,
     refusal,
+    refused,
 )
 from stoa.interfaces.http.usage import add_usage
 from stoa.interfaces.mcp import shaping
@@ -50,7 +52,7 @@ def rest_blueprint(
 
     @routes.before_request
     async def limit_strangers() -> None:
-        g.address = address_of(request.scope)
+        g.gateway, g.address = gateway, address_of(request.scope)
         gateway.strangers.admit(g.address, caller_credential(), "rest")
 
     @routes.get("/")
@@ -64,10 +66,10 @@ def rest_blueprint(
     add_usage(routes, gateway, usage)
 
     @routes.errorhandler(StoaError)
-    async def refused(error: StoaError) -> Response:
+    async def problem(error: StoaError) -> Response:
         if isinstance(error, (NotAuthenticated, IdentityUnavailable)):
             gateway.strangers.refused(g.address, "rest", error)
-        return refusal(error, resource, None)
+        return refusal(error, resource, None, client=await known_client(gateway))
 
     return routes
 
@@ -108,7 +110,7 @@ def _add_tools(routes: Blueprint, gateway: Gateway, resource: ProtectedResource)
     async def invoke(name: str) -> Response:
         outcome = await execute(gateway, "tool", name, has_body=True)
         if outcome.error is not None:
-            return refusal(outcome.error, resource, outcome.request_id, outcome.limit)
+            return refused(outcome, outcome.error, resource)
         return json_answer(_answer(name, outcome), headers=limit_headers(outcome.limit))
 
 
@@ -128,7 +130,7 @@ def _add_resources(routes: Blueprint, gateway: Gateway, resource: ProtectedResou
         try:
             contents = shaping.resource_contents(outcome.content())
         except StoaError as error:
-            return refusal(error, resource, outcome.request_id, outcome.limit)
+            return refused(outcome, error, resource)
         answer = {"contents": contents, "uri": uri, **facts_of(outcome)}
         return json_answer(answer, headers=limit_headers(outcome.limit))
 
@@ -144,7 +146,7 @@ def _add_prompts(routes: Blueprint, gateway: Gateway, resource: ProtectedResourc
         try:
             messages = shaping.prompt_messages(outcome.content(), NEWEST)
         except StoaError as error:
-            return refusal(error, resource, outcome.request_id, outcome.limit)
+            return refused(outcome, error, resource)
         description = described(gateway, outcome, name)
         answer = {"description": description, "messages": messages, "promptName": name, **facts_of(outcome)}
         return json_answer(answer, headers=limit_headers(outcome.limit))

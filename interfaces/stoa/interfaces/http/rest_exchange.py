@@ -10,13 +10,14 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from stoa.application.gateway import Gateway
 from stoa.domain.errors import BodyTooLarge, InvalidArguments, NotAuthenticated, QuotaExceeded, StoaError, Violation
 from stoa.domain.identity import TenantId
-from stoa.domain.invocation import Credential, Invocation, Outcome
+from stoa.domain.invocation import BearerToken, Credential, Invocation, Outcome
 from stoa.domain.json_value import JsonObject, is_object
 from stoa.domain.money import to_json_number
 from stoa.domain.operation import Kind
 from stoa.domain.rate_limit import LimitVerdict
+from stoa.domain.refusal import Refusal
 from stoa.interfaces.challenge import ProtectedResource
-from stoa.interfaces.errors import retry_after_seconds, wire_error
+from stoa.interfaces.errors import client_of, retry_after_seconds, wire_error
 from stoa.interfaces.http.rate_limit_headers import limit_headers
 from stoa.interfaces.http.rest_bodies import REFUSED_KEY
 from stoa.interfaces.json_text import PacedParser, TooManyValues
@@ -105,9 +106,14 @@ async def body_arguments() -> tuple[Any, RequestEntityTooLarge | InvalidArgument
 
 
 def refusal(
-    error: StoaError, resource: ProtectedResource, request_id: str | None, verdict: LimitVerdict | None = None
+    error: StoaError,
+    resource: ProtectedResource,
+    request_id: str | None,
+    verdict: LimitVerdict | None = None,
+    client: str | None = None,
 ) -> Response:
-    """`verdict`: of a call that was counted, whatever it was refused for."""
+    """`verdict`: of a call that was counted, whatever it was refused for. `client`: the OAuth client of the caller,
+    where that is known."""
     body: JsonObject = {"error": error.code, "message": error.message}
     if isinstance(error, NotAuthenticated) and error.is_missing:
         body["hint"] = "send the header Authorization: Bearer TOKEN"
@@ -115,6 +121,8 @@ def refusal(
         body["violations"] = [{"path": v.path, "expected": v.expected} for v in error.violations]
     if request_id is not None:
         body["requestId"] = request_id
+    status = wire_error(error).http_status
+    g.gateway.refusals.tell(Refusal(error.refusal_reason, "rest", status, client or client_of(error), g.address))
     headers = limit_headers(verdict)
     challenge = resource.challenge(error)
     if challenge is not None:
@@ -122,7 +130,21 @@ def refusal(
     if isinstance(error, QuotaExceeded):
         headers |= limit_headers(error.verdict)
         headers["Retry-After"] = str(retry_after_seconds(error))
-    return json_answer(body, wire_error(error).http_status, headers)
+    return json_answer(body, status, headers)
+
+
+def refused(outcome: Outcome, error: StoaError, resource: ProtectedResource) -> Response:
+    """The answer to a call that ended with `error`."""
+    client = None if outcome.principal is None else outcome.principal.client
+    return refusal(error, resource, outcome.request_id, outcome.limit, client)
+
+
+async def known_client(gateway: Gateway) -> str | None:
+    """The OAuth client of the request's token, when that was verified a moment ago."""
+    credential = caller_credential()
+    if not isinstance(credential, BearerToken) or not gateway.admission.knows(credential.value):
+        return None
+    return (await gateway.admission.authenticate(credential)).client
 
 
 def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -31,15 +31,16 @@ from stoa.domain.identity import Principal
 from stoa.domain.invocation import Credential
 from stoa.domain.json_value import as_object, is_array
 from stoa.domain.operation import Kind
+from stoa.domain.refusal import Refusal, RefusalReason
 from stoa.domain.session import Session
 from stoa.interfaces.bodies import Admission
 from stoa.interfaces.challenge import ProtectedResource
-from stoa.interfaces.errors import retry_after_seconds, wire_error
+from stoa.interfaces.errors import client_of, retry_after_seconds, wire_error
 from stoa.interfaces.json_text import LARGE_BYTES, PacedParser
 from stoa.interfaces.mcp import asking, envelope, messages, param_headers
 from stoa.interfaces.mcp.channel import HEARTBEAT_SECONDS, Channels
 from stoa.interfaces.mcp.completion import Completions
-from stoa.interfaces.mcp.exchange import JSON, Exchange, MethodCall, Reply
+from stoa.interfaces.mcp.exchange import JSON, Exchange, MethodCall, Refused, Reply
 from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.lifecycle import Lifecycle
 from stoa.interfaces.mcp.listing import Listing
@@ -89,6 +90,7 @@ _COUNTED = frozenset(
     }
 )
 """Methods of the handshake era that count against the caller's limit by themselves (docs/decisions/0015)."""
+INTERNAL_REFUSAL = Refused(RefusalReason.INTERNAL, 500)
 _CLIENT_FAULTS = frozenset({INVALID_PARAMS, MISSING_CAPABILITY})
 
 Handler = Callable[[MethodCall], Awaitable[bytes | Reply]]
@@ -212,7 +214,7 @@ class McpEngine:
         try:
             self._gateway.strangers.admit(address, credential, "mcp")
         except QuotaExceeded as refusal:
-            return self._refusal(refusal, None)
+            return self._told(self._refusal(refusal, None), address)
         return None
 
     async def admit(self, credential: Credential) -> Admission:
@@ -254,12 +256,29 @@ class McpEngine:
         if isinstance(caller, StoaError):
             calls, name = _asked(value)
             self._gateway.strangers.refused(exchange.address, "mcp", caller, calls, name)
-            return self._refusal(caller, None, messages.id_of(value))
-        if exchange.rejection is not None:
-            return exchange.rejection
-        if envelope.is_stateless(exchange.version, value):
-            return await self._stateless(exchange, value, caller)
-        return await self._handshake_era(exchange, value, caller)
+            reply = self._refusal(caller, None, messages.id_of(value))
+            return self._told(reply, exchange.address, client_of(caller), calls)
+        try:
+            if exchange.rejection is not None:
+                reply = exchange.rejection
+            elif envelope.is_stateless(exchange.version, value):
+                reply = await self._stateless(exchange, value, caller)
+            else:
+                reply = await self._handshake_era(exchange, value, caller)
+        except Exception:
+            self._tell(INTERNAL_REFUSAL, exchange.address, caller.client)
+            raise
+        return reply if reply.refused is None else self._told(reply, exchange.address, caller.client)
+
+    def _told(self, reply: Reply, address: str | None, client: str | None = None, calls: int = 1) -> Reply:
+        """The reply, which those who watch refusals have been told of."""
+        if reply.refused is not None:
+            self._tell(reply.refused, address, client, calls)
+        return reply
+
+    def _tell(self, refused: Refused, address: str | None, client: str | None, calls: int = 1) -> None:
+        refusal = Refusal(refused.reason, "mcp", refused.status, client, address, calls)
+        self._gateway.refusals.tell(refusal)
 
     async def _stateless(self, exchange: Exchange, value: Any, caller: Principal) -> Reply:
         try:
@@ -300,7 +319,8 @@ class McpEngine:
 
     async def _listen(self, call: MethodCall) -> Reply:
         if call.exchange.stream is None:
-            raise Fault(INVALID_REQUEST, "Accept text/event-stream to listen", http_status=406)
+            wants = "Accept text/event-stream to listen"
+            raise Fault(INVALID_REQUEST, wants, http_status=406, reason=RefusalReason.NOT_ACCEPTABLE)
         await self._gateway.admission.limit(call.caller)
         task_ids = await self._tasks.watched(call)
         reply = await self.subscriptions.listen(call, task_ids)
@@ -374,15 +394,21 @@ class McpEngine:
     async def answer_other(self, http_method: str, exchange: Exchange, last_event_id: str | None = None) -> Reply:
         """GET: the session's stream of its own, or the rest of one that broke off. DELETE: the session ends."""
         if self._sessions is None or (exchange.version is not None and exchange.version not in LEGACY):
-            return _not_allowed(b"POST")
+            return self._told(_not_allowed(b"POST"), exchange.address)
         if http_method not in {"GET", "DELETE"}:
-            return _not_allowed(b"GET, POST, DELETE")
+            return self._told(_not_allowed(b"GET, POST, DELETE"), exchange.address)
         try:
             caller = await self._gateway.admission.authenticate(exchange.credential)
         except StoaError as refusal:
             self._gateway.strangers.refused(exchange.address, "mcp", refusal)
-            return self._refusal(refusal, None)
-        if exchange.session_id is None:
+            return self._told(self._refusal(refusal, None), exchange.address, client_of(refusal))
+        reply = await self._answer_session(http_method, exchange, caller, last_event_id)
+        return self._told(reply, exchange.address, caller.client)
+
+    async def _answer_session(
+        self, http_method: str, exchange: Exchange, caller: Principal, last_event_id: str | None
+    ) -> Reply:
+        if exchange.session_id is None or self._sessions is None:
             return _fault(Fault(INVALID_REQUEST, "Missing session ID"), 400)
         try:
             session = await self._sessions.find(exchange.session_id, caller)
@@ -417,6 +443,8 @@ class McpEngine:
         if any(as_object(value).get("method") == "initialize" for value in values):
             return _fault(Fault(INVALID_REQUEST, "initialize must not be in a batch"), 400)
         replies = [await self._member(exchange, value, caller, revision, session) for value in values]
+        for reply in replies:
+            self._told(reply, exchange.address, caller.client)
         bodies = [reply.body for reply in replies if reply.body]
         return Reply(200, b"[" + b",".join(bodies) + b"]", (JSON,)) if bodies else Reply(202)
 
@@ -432,7 +460,7 @@ class McpEngine:
             await self._gateway.admission.limit(caller)
         except StoaError as refusal:
             reply = self._refusal(refusal, None, messages.id_of(value))
-            return Reply(200, reply.body, reply.headers)
+            return Reply(200, reply.body, reply.headers, refused=reply.refused)
         return await self._one(exchange, value, caller, revision, session)
 
     async def _dispatch(self, handler: Handler, call: MethodCall) -> Reply:
@@ -472,7 +500,8 @@ class McpEngine:
             status = wire.http_status if isinstance(refusal, QuotaExceeded) else 200
         if call is not None:
             request_id = call.request.id
-        return Reply(status, messages.error(request_id, wire.rpc_code, refusal.message, data), tuple(headers))
+        body = messages.error(request_id, wire.rpc_code, refusal.message, data)
+        return Reply(status, body, tuple(headers), refused=Refused(refusal.refusal_reason, wire.http_status))
 
 
 def _limit_data(refusal: QuotaExceeded) -> dict[str, Any]:
@@ -495,9 +524,11 @@ def _asked(value: Any) -> tuple[int, str]:
 
 
 def _fault(fault: Fault, status: int) -> Reply:
-    return Reply(status, messages.error(fault.request_id, fault.code, fault.message, fault.data), (JSON,))
+    body = messages.error(fault.request_id, fault.code, fault.message, fault.data)
+    refused = None if fault.code == REQUEST_CANCELLED else Refused(fault.reason, fault.http_status)
+    return Reply(status, body, (JSON,), refused=refused)
 
 
 def _not_allowed(allowed: bytes) -> Reply:
     body = messages.error(None, INVALID_REQUEST, "This HTTP method has no meaning here; see Allow")
-    return Reply(405, body, (JSON, (b"allow", allowed)))
+    return Reply(405, body, (JSON, (b"allow", allowed)), refused=Refused(RefusalReason.METHOD, 405))

@@ -2,10 +2,11 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential
+from stoa.domain.refusal import RefusalReason
 from stoa.domain.session import Session
 from stoa.interfaces.bodies import Admission
 from stoa.interfaces.mcp.feeds import Feed
@@ -15,6 +16,14 @@ from stoa.interfaces.mcp.revisions import Revision
 from stoa.interfaces.mcp.streams import Recording
 
 JSON = (b"content-type", b"application/json")
+
+
+class Refused(NamedTuple):
+    """What a reply that is a refusal is counted as."""
+
+    reason: RefusalReason
+    status: int
+    """As HTTP counts, whatever status the protocol sends it with."""
 
 
 @dataclass(slots=True)
@@ -30,6 +39,8 @@ class Reply:
     """Messages to send instead of a body, as they come."""
     session: Session | None = None
     """The session that this answer begins."""
+    refused: Refused | None = None
+    """None: the answer is no refusal."""
 
 
 class ResponseStream(Protocol):

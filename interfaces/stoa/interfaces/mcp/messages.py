@@ -9,6 +9,7 @@ from typing import Any
 import pydantic_core
 
 from stoa.domain.json_value import JsonObject, is_object
+from stoa.domain.refusal import RefusalReason
 from stoa.interfaces.json_text import LARGE_BYTES, PacedParser, TooManyValues, parse_json
 
 PARSE_ERROR = -32700
@@ -22,6 +23,15 @@ REQUEST_CANCELLED = -32800
 HEADER_MISMATCH = -32020
 MISSING_CAPABILITY = -32021
 UNSUPPORTED_VERSION = -32022
+
+_REASONS = {
+    METHOD_NOT_FOUND: RefusalReason.UNKNOWN_METHOD,
+    INVALID_PARAMS: RefusalReason.INVALID_INPUT,
+    RESOURCE_NOT_FOUND: RefusalReason.RESOURCE_NOT_FOUND,
+    MISSING_CAPABILITY: RefusalReason.CLIENT_CANNOT,
+    HEADER_MISMATCH: RefusalReason.HEADER_MISMATCH,
+    UNSUPPORTED_VERSION: RefusalReason.UNSUPPORTED_VERSION,
+}
 
 RequestId = str | int
 
@@ -52,7 +62,14 @@ class Fault(Exception):  # the protocol's word is "error", which Python's own na
     """A JSON-RPC error, with the HTTP status that goes with it in the stateless era."""
 
     def __init__(
-        self, code: int, message: str, *, http_status: int = 400, data: Any = None, request_id: RequestId | None = None
+        self,
+        code: int,
+        message: str,
+        *,
+        http_status: int = 400,
+        data: Any = None,
+        request_id: RequestId | None = None,
+        reason: RefusalReason | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -60,6 +77,8 @@ class Fault(Exception):  # the protocol's word is "error", which Python's own na
         self.http_status = http_status
         self.data = data
         self.request_id = request_id
+        self.reason = reason or _REASONS.get(code, RefusalReason.BAD_MESSAGE)
+        """What it is counted as."""
 
 
 Message = Request | Notification | Response
@@ -83,7 +102,9 @@ async def parse_paced(body: bytes, parser: PacedParser) -> Any:
 
 def _not_parsed(caught: ValueError) -> Fault:
     if isinstance(caught, TooManyValues):
-        return Fault(INVALID_REQUEST, f"The body is too large: {caught}", http_status=413)
+        return Fault(
+            INVALID_REQUEST, f"The body is too large: {caught}", http_status=413, reason=RefusalReason.TOO_LARGE
+        )
     return Fault(PARSE_ERROR, f"The body is not JSON: {caught}")
 
 

@@ -18,6 +18,7 @@ from stoa.domain.errors import SharedStateUnavailable
 from stoa.domain.fair_share import Caps, FairShares, NoRoom
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.operation import OperationKey
+from stoa.domain.refusal import RefusalReason
 from stoa.domain.session import Session
 from stoa.interfaces.mcp.feeds import Feed
 from stoa.interfaces.mcp.messages import INVALID_REQUEST, Fault, RequestId, Response, notification
@@ -104,7 +105,7 @@ class Sessions:
             if session is not None:
                 await self._store.create(session)
         if session is None or session.identity_key != caller.identity_key:
-            raise Fault(INVALID_REQUEST, "Session not found", http_status=404)
+            raise Fault(INVALID_REQUEST, "Session not found", http_status=404, reason=RefusalReason.UNKNOWN_SESSION)
         return session
 
     async def change(self, session: Session, change: Change) -> None:

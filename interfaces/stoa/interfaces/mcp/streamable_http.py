@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 from stoa.domain.errors import BodyTooLarge, InvalidInput, StoaError
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Credential
+from stoa.domain.refusal import RefusalReason
 from stoa.interfaces.bodies import (
     CALLER_KEY,
     Bodies,
@@ -24,9 +25,10 @@ from stoa.interfaces.bodies import (
     declared_length,
     read_small,
 )
+from stoa.interfaces.errors import REASONS_BY_STATUS
 from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.engine import McpEngine
-from stoa.interfaces.mcp.exchange import EVERYTHING, JSON, Exchange, Reply, ResponseStream, View
+from stoa.interfaces.mcp.exchange import EVERYTHING, JSON, Exchange, Refused, Reply, ResponseStream, View
 from stoa.interfaces.mcp.feeds import Event, Feed
 from stoa.interfaces.mcp.headers import Headers
 from stoa.interfaces.mcp.messages import INTERNAL_ERROR, INVALID_REQUEST
@@ -210,7 +212,7 @@ class _Answer(ResponseStream):
             return None
         except Exception:  # noqa: BLE001  # last line of defence: a defect of ours must not leak to the client
             _log.exception("a request to the MCP endpoint failed unexpectedly")
-            reply = Reply(500, messages.error(None, INTERNAL_ERROR, "Internal error"), (JSON,))
+            reply = Reply(500, messages.error(None, INTERNAL_ERROR, "Internal error"), (JSON,))  # the engine told it
         finally:
             timer.cancel()
             for attendant in self._attendants:
@@ -355,7 +357,8 @@ def _accepted(accept: str | None) -> tuple[bool, bool]:
 
 
 def _reject(status: int, message: str) -> Reply:
-    return Reply(status, messages.error(None, INVALID_REQUEST, message), (JSON,))
+    refused = Refused(REASONS_BY_STATUS.get(status, RefusalReason.BAD_REQUEST), status)
+    return Reply(status, messages.error(None, INVALID_REQUEST, message), (JSON,), refused=refused)
 
 
 async def _send(send: Send, reply: Reply) -> None:

@@ -24,6 +24,7 @@ from stoa.domain.fair_share import Bound, Caps, FairShares, Holder, NoRoom
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.json_value import JsonObject, is_array, is_object
 from stoa.domain.operation import OperationKey
+from stoa.domain.refusal import RefusalReason
 from stoa.domain.session import MAX_WATCHED_RESOURCES
 from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.announcements import Announcements
@@ -223,9 +224,11 @@ class Subscriptions:
             displaced = self._shares.put(feed, Holder(caller.tenant, caller.identity_key))
         except NoRoom as full:
             if full.bound is Bound.ALL:
-                raise Fault(5030, "The server has as many listeners as it can serve", http_status=503) from full
+                everything = "The server has as many listeners as it can serve"
+                raise Fault(5030, everything, http_status=503, reason=RefusalReason.STREAM_LIMIT) from full
             most = LISTENERS.per_caller if full.bound is Bound.CALLER else LISTENERS.per_tenant
-            raise Fault(4290, f"A {full.bound} has at most {most} listen streams", http_status=429) from full
+            wants = f"A {full.bound} has at most {most} listen streams"
+            raise Fault(4290, wants, http_status=429, reason=RefusalReason.STREAM_LIMIT) from full
         for other in displaced:
             self._end(other)
 

@@ -4,9 +4,10 @@ from stoa.application.gateway import Gateway
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.json_value import JsonObject, is_object
+from stoa.interfaces.errors import wire_error
 from stoa.interfaces.mcp import messages, shaping
 from stoa.interfaces.mcp.channel import Channels, RoundChannel
-from stoa.interfaces.mcp.exchange import MethodCall
+from stoa.interfaces.mcp.exchange import JSON, MethodCall, Refused, Reply
 from stoa.interfaces.mcp.invocations import invocation_of
 from stoa.interfaces.mcp.listing import Listing
 from stoa.interfaces.mcp.outcomes import result_of
@@ -26,7 +27,7 @@ class Tools:
     async def list(self, call: MethodCall) -> bytes:
         return await self._listing.answer(call, self._gateway.list_tools, "tools")
 
-    async def call(self, call: MethodCall) -> bytes:
+    async def call(self, call: MethodCall) -> bytes | Reply:
         """Runs the pipeline; where the call becomes a task, it goes on after the answer. Raises what the caller must be
         told outside of a result."""
         invocation = invocation_of(call, "tool")
@@ -43,9 +44,13 @@ class Tools:
 
     def _answer(
         self, call: MethodCall, invocation: Invocation, channel: ClientChannel | None, outcome: Outcome
-    ) -> bytes:
+    ) -> bytes | Reply:
         if outcome.questions is not None and isinstance(channel, RoundChannel):
             return messages.result(call.request.id, channel.next_round(outcome.questions, self._server_info))
         result = result_of(outcome, call.revision, has_arguments=is_object(invocation.arguments))
         wire = shaping.tool_result(result, call.revision, outcome.coerced)
-        return messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))
+        answer = messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))
+        error = outcome.error
+        if error is None:
+            return answer
+        return Reply(200, answer, (JSON,), refused=Refused(error.refusal_reason, wire_error(error).http_status))

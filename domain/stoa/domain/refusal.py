@@ -1,0 +1,124 @@
+"""Refusals: why a request got no answer, as one closed list for metrics and logs.
+
+A reason is a label of a metric, so the list is closed: nothing that a caller sends adds to it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from stoa.domain.policy import Door
+
+
+class RefusalReason(StrEnum):
+    """Stable and machine readable. An error of the domain has its `code`, unless it says a reason of its own."""
+
+    # Tokens
+    MISSING_TOKEN = "missing_token"  # noqa: S105
+    MALFORMED_TOKEN = "malformed_token"  # noqa: S105
+    """Not a signed JWT, or one with a header or claim that cannot be understood."""
+    OVERSIZED_TOKEN = "oversized_token"  # noqa: S105
+    UNSUPPORTED_ALGORITHM = "unsupported_algorithm"
+    NOT_ACCESS_TOKEN = "not_access_token"  # noqa: S105
+    WRONG_ISSUER = "wrong_issuer"
+    UNKNOWN_KEY = "unknown_key"
+    BAD_SIGNATURE = "bad_signature"
+    WRONG_AUDIENCE = "wrong_audience"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    REVOKED = "revoked"
+    NOT_AUTHENTICATED = "not_authenticated"
+    """Not vouched for, by a verifier that says no more."""
+
+    # Rights
+    MISSING_SCOPE = "missing_scope"
+    NOT_PERMITTED = "not_permitted"
+    QUESTION_REFUSED = "question_refused"
+    UPSTREAM_ACCESS_DENIED = "upstream_access_denied"
+
+    # Limits
+    RATE_LIMITED = "rate_limited"
+    STRANGER_LIMIT = "stranger_limit"
+    STREAM_LIMIT = "stream_limit"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    SESSIONS_FULL = "sessions_full"
+    BODIES_FULL = "bodies_full"
+
+    # What the HTTP door refuses
+    HOST = "host"
+    ORIGIN = "origin"
+    PATH = "path"
+    METHOD = "method"
+    MEDIA_TYPE = "media_type"
+    NOT_ACCEPTABLE = "not_acceptable"
+    TOO_LARGE = "too_large"
+    BODY_TOO_LARGE = "body_too_large"
+    BAD_REQUEST = "bad_request"
+    SHUTTING_DOWN = "shutting_down"
+
+    # What the server refuses before any door sees it
+    CONNECTIONS = "connections"
+    CONNECTIONS_PER_ADDRESS = "connections_per_address"
+    DESCRIPTORS = "descriptors"
+    FRAMING = "framing"
+    HEAD_SIZE = "head_size"
+    HEAD_DEADLINE = "head_deadline"
+    BODY_DEADLINE = "body_deadline"
+    WRITE_DEADLINE = "write_deadline"
+    UNREAD_BYTES = "unread_bytes"
+
+    # What the MCP door refuses
+    BAD_MESSAGE = "bad_message"
+    UNKNOWN_METHOD = "unknown_method"
+    UNKNOWN_SESSION = "unknown_session"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    HEADER_MISMATCH = "header_mismatch"
+
+    # What a request asks for
+    INVALID_INPUT = "invalid_input"
+    INVALID_ARGUMENTS = "invalid_arguments"
+    INVALID_REQUEST_STATE = "invalid_request_state"
+    TOOL_NOT_FOUND = "tool_not_found"
+    RESOURCE_NOT_FOUND = "resource_not_found"
+    PROMPT_NOT_FOUND = "prompt_not_found"
+    TASK_NOT_FOUND = "task_not_found"
+    TASK_CHANGED = "task_changed"
+    CLIENT_CANNOT = "client_cannot"
+    CLIENT_REFUSED = "client_refused"
+
+    # What a call depends on
+    UNAVAILABLE = "unavailable"
+    SHARED_STATE_UNAVAILABLE = "shared_state_unavailable"
+    IDENTITY_UNAVAILABLE = "identity_unavailable"
+    POLICY_UNAVAILABLE = "policy_unavailable"
+    LIMITER_UNAVAILABLE = "limiter_unavailable"
+    BUDGET_UNAVAILABLE = "budget_unavailable"
+    METERING_UNAVAILABLE = "metering_unavailable"
+    PUBLISHER_UNAVAILABLE = "publisher_unavailable"
+    TASKS_UNAVAILABLE = "tasks_unavailable"
+    TASK_INTERRUPTED = "task_interrupted"
+    BACKEND_UNAVAILABLE = "backend_unavailable"
+    BACKEND_TIMEOUT = "backend_timeout"
+    BACKEND_PROTOCOL_ERROR = "backend_protocol_error"
+    RESOURCE_UNREADABLE = "resource_unreadable"
+    CONTENT_UNAVAILABLE = "content_unavailable"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One answer that is a refusal; of a connection that was closed without an answer, the closing."""
+
+    reason: RefusalReason
+    door: Door | Literal["http"]
+    """`http`: the HTTP server or its outermost layer, before any door saw the request."""
+    status: int
+    """As HTTP counts, also where the door says it in another way; 0: the connection was closed."""
+    client: str | None = None
+    """The OAuth client that a token with a valid signature names (`azp`, `client_id`); None: none is vouched for."""
+    address: str | None = None
+    """The network address that the request came from; None: there is no network."""
+    calls: int = 1
+    """Messages that were refused together."""
+    detail: str = ""
+    """Words of the gateway's own that name what an operator can change; nothing of the request."""

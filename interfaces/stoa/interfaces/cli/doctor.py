@@ -1,0 +1,53 @@
+"""`stoa doctor`: checks a configuration end to end and says what to change."""
+
+import os
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from stoa.application.run_checks import CheckResult, Verdict, run_checks
+from stoa.interfaces.cli.common import complain, console, open_container, show_json, table
+from stoa.interfaces.settings import Settings, describe_settings_error
+
+Found = list[tuple[str, CheckResult]]
+
+
+async def doctor(*, json: bool = False) -> int:
+    """Check the configuration of this environment: settings, data folder, trust, identity provider, policy, catalogue,
+    Redis, Kafka, and whether clients reach the gateway by its public name. Exit code 1 when a check fails.
+
+    Parameters
+    ----------
+    json
+        Print JSON.
+    """
+    found = await _found()
+    if json:
+        show_json([_wire(part, result) for part, result in found])
+    else:
+        rows = [[part, one.what, one.verdict.value, one.reason, one.remedy] for part, one in found]
+        console().print(table("", ["part", "what", "", "found", "what to change"], rows))
+    return int(any(result.verdict is Verdict.FAIL for _, result in found))
+
+
+async def _found() -> Found:
+    try:
+        settings = Settings()
+    except (ValidationError, SettingsError) as wrong:
+        problem = describe_settings_error(wrong)
+        return [("settings", CheckResult(Verdict.FAIL, "settings", problem, "change the variable that is named"))]
+    from stoa.interfaces.bootstrap.doctor import Doctor  # checks of parts that no other command needs
+
+    async with open_container(settings) as container:
+        checks = Doctor(settings, container, os.environ).checks()
+        return [found async for found in run_checks(checks, lambda name: complain(f"checking {name} ..."))]
+
+
+def _wire(part: str, result: CheckResult) -> dict[str, str]:
+    return {
+        "part": part,
+        "what": result.what,
+        "verdict": result.verdict.value,
+        "reason": result.reason,
+        "remedy": result.remedy,
+    }
