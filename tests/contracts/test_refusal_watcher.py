@@ -12,7 +12,8 @@ from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.refusal_watcher import InMemoryRefusalWatcher
 from stoa.application.ports import RefusalWatcher
 from stoa.application.refusals import Refusals
-from stoa.domain.refusal import Refusal, RefusalReason
+from stoa.domain.refusal import Refusal
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.infrastructure.observability import refusal_log as module
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.observability.refusal_log import RefusalLog

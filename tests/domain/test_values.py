@@ -157,6 +157,7 @@ SPEAKING = {
     **{f"{kind}.enabled": True for kind in ("Operation", "Prompt", "Resource", "Tool")},
     **{f"{kind}.timeout_seconds": 30.0 for kind in ("Operation", "Prompt", "Resource", "Tool")},
     "MeteringEvent.calls": 1,
+    "Refusal.calls": 1,
     "StrangerLimits.address": RateLimit(requests_per_minute=600, burst=200),
     "StrangerLimits.everyone": RateLimit(requests_per_minute=6_000, burst=1_000),
 }

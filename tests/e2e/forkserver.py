@@ -29,7 +29,7 @@ from typing import NoReturn
 _IMPORTED = (
     *(
         f"stoa.interfaces.cli.{name}"
-        for name in ("demo", "serve", "stdio_gateway", "convert", "tools", "call", "token")
+        for name in ("demo", "doctor", "serve", "stdio_gateway", "convert", "tools", "call", "token")
     ),
     "stoa.interfaces.cli.policy",
     "stoa.interfaces.cli.usage",

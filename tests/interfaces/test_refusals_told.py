@@ -16,7 +16,8 @@ from stoa.domain.caller_limits import StrangerLimits
 from stoa.domain.identity import Principal
 from stoa.domain.policy import Decision
 from stoa.domain.rate_limit import Claim, LimitVerdict, RateLimit
-from stoa.domain.refusal import Refusal, RefusalReason
+from stoa.domain.refusal import Refusal
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.interfaces.errors import wire_error
 
 ADDRESS = "127.0.0.1"

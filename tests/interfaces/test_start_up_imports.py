@@ -19,7 +19,8 @@ TECHNOLOGIES = {
     *("rich", "structlog", "uvicorn", "uvloop", "wasmtime", "watchfiles", "werkzeug", "yaml"),
 }
 GREETING = {
-    *("stoa.domain", "stoa.domain.json_value", "stoa.interfaces", "stoa.interfaces.json_text"),
+    *("stoa.domain", "stoa.domain.json_value", "stoa.domain.refusal_reason"),
+    *("stoa.interfaces", "stoa.interfaces.json_text"),
     "stoa.interfaces.release",
     *(f"stoa.interfaces.cli{name}" for name in ("", ".app", ".stdio")),
     *(f"stoa.interfaces.mcp{name}" for name in ("", ".envelope", ".front", ".headers", ".introduction", ".lines")),

@@ -13,7 +13,7 @@ from stoa.domain.invocation import BearerToken, Credential
 from stoa.domain.operation import Operation
 from stoa.domain.policy import Decision
 from stoa.domain.rate_limit import Claim, LimitVerdict
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 
 _MOST_CALLERS = 4096
 """Whose claims are kept ready."""

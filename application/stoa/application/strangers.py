@@ -17,7 +17,7 @@ from stoa.domain.invocation import BearerToken, Credential
 from stoa.domain.metering import Status
 from stoa.domain.policy import Door
 from stoa.domain.rate_limit import RateLimit, admissible
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 
 _EVERYONE = ""
 _ATTEMPTS = RateLimit(requests_per_minute=3_000, burst=50)

@@ -40,7 +40,7 @@ from typing import ClassVar
 from stoa.domain.operation import Kind
 from stoa.domain.policy import Decision
 from stoa.domain.rate_limit import LimitVerdict
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 
 _REASONS = {reason.value: reason for reason in RefusalReason}
 

@@ -18,7 +18,7 @@ from stoa.domain.errors import (
     Unavailable,
     UpstreamAccessDenied,
 )
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 
 
 class WireError(NamedTuple):

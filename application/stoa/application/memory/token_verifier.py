@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from stoa.application.ports import Clock, TokenVerifier
 from stoa.domain.errors import NotAuthenticated
 from stoa.domain.identity import Principal
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 
 
 class InMemoryTokenVerifier(TokenVerifier):

@@ -22,7 +22,8 @@ from stoa.domain.budget import LEVELS, Crossing
 from stoa.domain.invocation import Invocation, Outcome
 from stoa.domain.metering import MeteringEvent, Status
 from stoa.domain.policy import Door, QuestionKind
-from stoa.domain.refusal import Refusal, RefusalReason
+from stoa.domain.refusal import Refusal
+from stoa.domain.refusal_reason import RefusalReason
 
 _LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)

@@ -15,7 +15,7 @@ from stoa.application.run_checks import CheckResult, Verdict
 from stoa.domain.errors import NotAuthenticated, StoaError
 from stoa.domain.identity import ALL_SCOPES, SCOPE_READ, Principal
 from stoa.domain.json_value import JsonObject, is_array
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.infrastructure.oidc.back_channel import BackChannel
 from stoa.infrastructure.oidc.claims import numeric_date
 from stoa.infrastructure.oidc.compact_jws import parse

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from stoa.domain.errors import NotAuthenticated
 from stoa.domain.identity import Principal, TenantId, TenantName, scopes_of, stoa_scopes
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 
 Claims = Mapping[str, Any]
 

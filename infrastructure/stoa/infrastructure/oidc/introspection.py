@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from stoa.domain.errors import IdentityUnavailable, NotAuthenticated
 from stoa.domain.json_value import as_object
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.infrastructure.oidc.provider_client import ProviderClient
 
 

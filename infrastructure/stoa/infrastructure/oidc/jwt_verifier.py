@@ -12,7 +12,7 @@ from typing import Any, cast
 from stoa.application.ports import Clock, TokenVerifier
 from stoa.domain.errors import InvalidInput, NotAuthenticated
 from stoa.domain.identity import Principal
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.infrastructure.oidc.claims import ClaimMapping, Claims, client_of, numeric_date, principal_of
 from stoa.infrastructure.oidc.compact_jws import MAX_TOKEN_LENGTH, TOO_LONG, parse
 from stoa.infrastructure.oidc.introspection import Introspection

@@ -19,7 +19,8 @@ from stoa.application.supervisor import Supervisor
 from stoa.domain.errors import NotAuthenticated
 from stoa.domain.identity import Principal
 from stoa.domain.invocation import Credential
-from stoa.domain.refusal import Refusal, RefusalReason
+from stoa.domain.refusal import Refusal
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.infrastructure.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.mark_files import FileOneTimeMarks
 from stoa.infrastructure.observability.prometheus import PrometheusObserver

@@ -11,12 +11,7 @@ from stoa.interfaces.release import release
 
 COMMANDS = {
     "demo": ("demo:demo", "Start the gateway with demo tools, print how to connect, and make one call."),
-    "doctor": (
-        "doctor:doctor",
-        "Check the configuration of this environment: settings, data folder, trust, identity provider, policy, "
-        "catalogue, Redis, Kafka, and whether clients reach the gateway by its public name. Exit code 1 when a check "
-        "fails.",
-    ),
+    "doctor": ("doctor:doctor", "Check the configuration end to end. Exit code 1 when a check fails."),
     "serve": ("serve:serve", "Serve the catalogue over MCP and REST until interrupted."),
     "stdio": ("stdio:stdio", "Serve the catalogue over MCP to the program that starts this one."),
     "convert": ("convert:convert", "Show the tools that an OpenAPI document becomes."),

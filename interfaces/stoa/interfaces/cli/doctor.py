@@ -13,8 +13,10 @@ Found = list[tuple[str, CheckResult]]
 
 
 async def doctor(*, json: bool = False) -> int:
-    """Check the configuration of this environment: settings, data folder, trust, identity provider, policy, catalogue,
-    Redis, Kafka, and whether clients reach the gateway by its public name. Exit code 1 when a check fails.
+    """Check the configuration end to end. Exit code 1 when a check fails.
+
+    Checked are the settings, the data folder, trust, the identity provider, the policy, the catalogue, Redis, Kafka,
+    and whether clients reach the gateway by its public name.
 
     Parameters
     ----------

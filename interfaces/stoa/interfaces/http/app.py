@@ -10,7 +10,7 @@ import pydantic_core
 from quart import Blueprint, Quart, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.interfaces.bodies import BODY_LIMIT, Bodies
 from stoa.interfaces.errors import REASONS_BY_STATUS
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send

@@ -31,7 +31,8 @@ from stoa.domain.identity import Principal
 from stoa.domain.invocation import Credential
 from stoa.domain.json_value import as_object, is_array
 from stoa.domain.operation import Kind
-from stoa.domain.refusal import Refusal, RefusalReason
+from stoa.domain.refusal import Refusal
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.domain.session import Session
 from stoa.interfaces.bodies import Admission
 from stoa.interfaces.challenge import ProtectedResource

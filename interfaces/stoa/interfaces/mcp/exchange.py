@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.invocation import Credential
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.domain.session import Session
 from stoa.interfaces.bodies import Admission
 from stoa.interfaces.mcp.feeds import Feed

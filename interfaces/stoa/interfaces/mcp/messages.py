@@ -9,7 +9,7 @@ from typing import Any
 import pydantic_core
 
 from stoa.domain.json_value import JsonObject, is_object
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.interfaces.json_text import LARGE_BYTES, PacedParser, TooManyValues, parse_json
 
 PARSE_ERROR = -32700

@@ -18,7 +18,7 @@ from stoa.domain.errors import SharedStateUnavailable
 from stoa.domain.fair_share import Caps, FairShares, NoRoom
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.operation import OperationKey
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.domain.session import Session
 from stoa.interfaces.mcp.feeds import Feed
 from stoa.interfaces.mcp.messages import INVALID_REQUEST, Fault, RequestId, Response, notification

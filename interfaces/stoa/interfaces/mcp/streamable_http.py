@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from stoa.domain.errors import BodyTooLarge, InvalidInput, StoaError
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Credential
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.interfaces.bodies import (
     CALLER_KEY,
     Bodies,

@@ -24,7 +24,7 @@ from stoa.domain.fair_share import Bound, Caps, FairShares, Holder, NoRoom
 from stoa.domain.identity import Principal, TenantId
 from stoa.domain.json_value import JsonObject, is_array, is_object
 from stoa.domain.operation import OperationKey
-from stoa.domain.refusal import RefusalReason
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.domain.session import MAX_WATCHED_RESOURCES
 from stoa.interfaces.mcp import messages
 from stoa.interfaces.mcp.announcements import Announcements
