@@ -197,6 +197,7 @@ class GatewayProcess:
     def _environment(self) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         own = {"DATA_DIR": str(self.data), "PORT": str(self.port), "TMPDIR": str(self.home)}
+        own["SHUTDOWN_DRAIN_SECONDS"] = "0"  # no load balancer has to learn of it, but where a test says so
         return {**inherited, **own, **self.environment}
 
 

@@ -44,7 +44,9 @@ async def test_the_gateway_is_not_ready_before_its_catalogue_is_loaded(tmp_path:
     async with serving(tmp_path, catalogue_path=(str(catalogue),)) as served:
         answer = await served.get("/ready")
         assert answer.status == 200
-        assert {"background", "catalogue", "policy", "metering", "event_loop"} == set(answer.json()["parts"])
+        assert {"lifecycle", "background", "catalogue", "policy", "metering", "event_loop"} == set(
+            answer.json()["parts"]
+        )
         assert (await served.ready())["catalogue"]["detail"].startswith("1 tool")
 
 

@@ -204,7 +204,7 @@ def test_data_dir_that_everyone_may_write_to_is_refused_outside_development(
 
 
 def test_oidc_issuer_makes_another_provider_vouch_for_callers() -> None:
-    settings = Settings(oidc_issuer="https://acme.eu.auth0.example/", environment="prod", host="0.0.0.0")
+    settings = Settings(oidc_issuer="https://acme.eu.auth0.example/", environment="prod")
     assert settings.identity == "oidc"
     assert Settings(oidc_issuer="https://issuer.example", identity_provider="oidc").identity == "oidc"
 
@@ -237,3 +237,105 @@ def test_claims_are_named_by_comma_separated_lists_and_a_mapping(monkeypatch: py
     assert settings.roles_claim == ("https://acme.example/roles", "realm_access.roles")
     assert settings.role_mapping == {"Stoa Admins": "tenant-admin"}
     assert settings.scopes_claim == ("scope", "scp")
+
+
+@pytest.mark.parametrize(
+    ("public_url", "hosts", "origin"),
+    [
+        ("https://gw.example", ("gw.example",), "https://gw.example"),
+        ("https://GW.example:443/", ("gw.example",), "https://gw.example"),
+        ("http://gw.example:8080", ("gw.example",), "http://gw.example:8080"),
+        ("https://[2001:DB8::1]:8443", ("[2001:db8::1]",), "https://[2001:db8::1]:8443"),
+    ],
+)
+def test_public_url_is_the_only_host_and_origin(public_url: str, hosts: tuple[str, ...], origin: str) -> None:
+    settings = Settings(public_url=public_url)
+    assert settings.hosts == hosts
+    assert settings.origins == (origin,)
+    more = Settings(public_url=public_url, allowed_hosts=".b.example", cors_origins="https://app.example")  # type: ignore[arg-type]
+    assert more.hosts == (*hosts, ".b.example")
+    assert more.origins == (origin, "https://app.example")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://gw.example/stoa",
+        "https://gw.example/mcp",
+        "https://gw.example/?",
+        "https://gw.example/#x",
+        "https://user@gw.example",
+        "ftp://gw.example",
+        "gw.example",
+        "https://",
+        "https://gw.example:port",
+        "https://g w.example",
+    ],
+)
+def test_public_url_is_refused_where_it_is_no_origin(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("PUBLIC_URL", url)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert "PUBLIC_URL: write it as https://HOST or https://HOST:PORT" in describe_settings_error(refused.value)
+
+
+@pytest.mark.parametrize("origin", ["https://a.example", "http://a:1", "http://[::1]:5173", "vscode-webview://0a-b"])
+def test_cors_origins_are_taken_as_browsers_write_them(origin: str) -> None:
+    assert Settings(cors_origins=origin).origins == (origin,)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("origin", "advice"),
+    [
+        ("*", "name each origin"),
+        ("null", "name each origin"),
+        ("https://*.example", "name each origin"),
+        ("a.example", "name each origin"),
+        ("https://", "name each origin"),
+        ("https://a.example/", "write https://a.example"),
+        ("https://a.example/x?y#z", "write https://a.example"),
+        ("https://A.example", "write https://a.example"),
+        ("HTTPS://a.example", "write https://a.example"),
+        ("https://a.example:443", "write https://a.example"),
+        ("http://a.example:80", "write http://a.example"),
+        ("https://u:p@a.example", "write https://a.example"),
+        ("https://ä.example", "name each origin"),
+    ],
+)
+def test_cors_origins_that_no_browser_would_send_are_refused(
+    monkeypatch: pytest.MonkeyPatch, origin: str, advice: str
+) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", f"https://good.example,{origin}")
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert advice in describe_settings_error(refused.value)
+
+
+@pytest.mark.parametrize("host", ["https://gw.example", "gw.example:80", "gw.example/", "*.gw.example", "::1", "a b"])
+def test_allowed_hosts_that_no_client_would_send_are_refused(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("ALLOWED_HOSTS", host)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert "ALLOWED_HOSTS: " in describe_settings_error(refused.value)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "0", "::0"])
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+def test_host_of_all_addresses_needs_a_public_url_outside_dev(
+    monkeypatch: pytest.MonkeyPatch, environment: str, host: str
+) -> None:
+    for name, value in {"ENVIRONMENT": environment, "HOST": host, "KEYCLOAK_URL": "https://kc.example"}.items():
+        monkeypatch.setenv(name, value)
+    if environment == "dev":
+        assert Settings().url in {"http://127.0.0.1:8080", "http://[::1]:8080"}
+    else:
+        with pytest.raises(ValidationError, match="set PUBLIC_URL"):
+            Settings()
+    monkeypatch.setenv("PUBLIC_URL", "https://gw.example")
+    assert Settings().url == "https://gw.example"
+
+
+def test_tls_needs_certificate_and_key_and_makes_the_url_https() -> None:
+    assert Settings(tls_cert=Path("c"), tls_key=Path("k")).url == "https://127.0.0.1:8080"
+    with pytest.raises(ValidationError, match="TLS_CERT and TLS_KEY belong together"):
+        Settings(tls_cert=Path("c"))

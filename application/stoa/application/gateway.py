@@ -153,7 +153,7 @@ class Gateway:
             anonymous=anonymous,
         )
         self.budgets = budgets
-        pricing = Pricing(prices)
+        pricing = self.pricing = Pricing(prices)
         self.invoke_tool = InvokeTool(
             admission=self.admission,
             registry=self.registry,

@@ -36,6 +36,7 @@ from stoa.application.ports.tool_backend import CallContext
 from stoa.application.ports.upstream_access import UpstreamAccess
 from stoa.application.pricing import Pricing
 from stoa.application.records import Recorder, named_arguments, noted_places
+from stoa.application.running_calls import RunningCalls
 from stoa.application.tool_registry import RegisteredTool, ToolRegistry
 from stoa.application.upstream_tokens import TokenSupply
 from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
@@ -52,6 +53,7 @@ from stoa.domain.errors import (
     NotAuthenticated,
     NotPermitted,
     QuotaExceeded,
+    ShuttingDown,
     StoaError,
     TaskChanged,
     TaskInterrupted,
@@ -152,7 +154,7 @@ class _Call:
 
 class InvokeTool:
     """Runs one invocation through all stages. Refusals and failures come back as an Outcome, they are not raised;
-    only cancellation is, after the call has been metered."""
+    only cancellation is, after the call has been metered; that of `running.cut` is an Outcome too."""
 
     def __init__(
         self,
@@ -169,6 +171,7 @@ class InvokeTool:
         running: Caps = RUNNING,
     ) -> None:
         self._running = FairSlots(running)
+        self.running = RunningCalls()
         self._admission = admission
         self._registry = registry
         self._policy = policy
@@ -188,13 +191,16 @@ class InvokeTool:
         call's way any more."""
         call = _Call(self._recorder.now_ns())
         event_id = self._ids.new_id()
+        self.running.tasks[event_id] = asyncio.current_task()
         try:
             call.result = await self._run(invocation, call, event_id, channel, admitted)
             call.status = Status.ERROR if call.result.is_error else Status.SUCCESS
         except asyncio.CancelledError:
             call.status = Status.CANCELLED
-            await self._finish(invocation, call, event_id)
-            raise
+            if not self.running.was_cut(event_id):
+                await self._finish(invocation, call, event_id)
+                raise
+            call.error = ShuttingDown()
         except (BackendUnavailable, BackendTimedOut, BackendSpokeNonsense) as failure:
             call.status = Status.TIMEOUT if isinstance(failure, BackendTimedOut) else Status.ERROR
             call.result = ToolResult.error(f"{failure.message} [{failure.code}]")
@@ -283,6 +289,8 @@ class InvokeTool:
         if not is_object(arguments):  # doors pass on what came
             raise InvalidArguments([Violation("", "a JSON object")])
         registered.arguments.check(arguments)
+        if self.running.is_over:
+            raise ShuttingDown
         place = (principal.tenant, principal.identity_key)
         try:
             self._running.take(place)
@@ -322,6 +330,7 @@ class InvokeTool:
 
     async def _finish(self, invocation: Invocation, call: _Call, event_id: str) -> Outcome:
         """The single finaliser."""
+        self.running.tasks.pop(event_id, None)
         if call.place is not None:
             self._running.release(call.place)
         event = self._event(invocation, call, event_id, call.error)

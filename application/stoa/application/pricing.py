@@ -16,8 +16,12 @@ class Pricing:
     """`capacity`: tariffs that are remembered for each version of the prices; beyond that all are forgotten."""
 
     def __init__(self, prices: PriceList, *, capacity: int = CAPACITY) -> None:
-        self._prices = prices
         self._capacity = capacity
+        self.replace(prices)
+
+    def replace(self, prices: PriceList) -> None:
+        """From now on; a call that is under way is charged no more than was reserved for it."""
+        self._prices = prices
         self._instants = prices.instants
         # By the object, which is kept with its tariff so that no other gets its id: comparing operations costs more
         # than pricing them.

@@ -18,6 +18,7 @@
     │  └─ BudgetExhausted         the month's budget does not suffice for the call
     └─ Unavailable                something the call depends on could not answer
        ├─ SessionsFull            no more sessions can be opened now
+       ├─ ShuttingDown            the process ends, and the call was not over in time
        ├─ TaskInterrupted         who ran a task went away before it ended
        ├─ IdentityUnavailable  PolicyUnavailable  LimiterUnavailable  BudgetUnavailable  MeteringUnavailable
        │  TasksUnavailable
@@ -96,6 +97,15 @@ class BodyTooLarge(InvalidInput):
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body is larger than {limit_bytes} bytes")
+
+
+class UnsupportedCoding(InvalidInput):
+    """A request's body has a content coding that is not understood (RFC 9110 section 8.4.1)."""
+
+    code = "unsupported_coding"
+
+    def __init__(self) -> None:
+        super().__init__("The body's Content-Encoding is not understood; send gzip, deflate or none")
 
 
 class InvalidState(InvalidInput):
@@ -283,6 +293,18 @@ class SessionsFull(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The server cannot open more sessions at the moment")
+
+
+class ShuttingDown(Unavailable):
+    """The process ends, and waited for the call as long as it may. How far the call came is not known."""
+
+    code = "shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The gateway is shutting down and did not wait for this call any longer: it may have taken effect in "
+            "part. Look what it did before you call again"
+        )
 
 
 class BodiesFull(Unavailable):

@@ -4,11 +4,13 @@ A body is read only after its caller was authenticated from the headers. One tha
 counts against nothing: the server read it anyway.
 """
 
+import asyncio
+import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterable, MutableMapping
 from typing import Any
 
-from stoa.domain.errors import BodiesFull, BodyTooLarge, QuotaExceeded, StoaError
+from stoa.domain.errors import BodiesFull, BodyTooLarge, InvalidInput, QuotaExceeded, StoaError, UnsupportedCoding
 from stoa.domain.identity import Principal
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -24,6 +26,11 @@ _TOTAL_BYTES = 64 * 1024 * 1024
 _TENANT_BYTES = _TOTAL_BYTES // 2
 _CALLER_BYTES = _TOTAL_BYTES // 4
 _RETRY_SECONDS = 1.0
+_CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""Content codings (RFC 9110 section 8.4.1), as zlib numbers them."""
+CODINGS = b"gzip, deflate"
+"""As Accept-Encoding says them."""
+_PIECE_BYTES = 256 * 1024
 
 
 class BodyIncomplete(Exception):
@@ -71,6 +78,41 @@ class Share:
         self._caller = caller
         self.size = 0
         """Bytes."""
+
+    async def read_coded(self, declared: int | None, receive: Receive, coding: str) -> bytes:
+        """As `read`, of a body that has a Content-Encoding, which is undone.
+
+        Raises UnsupportedCoding before it is read, and InvalidInput when it is not what it says."""
+        name = coding.strip().lower()
+        form = _CODINGS.get(name)
+        if form is not None:
+            return await self._inflate(await self.read(declared, receive), form, name)
+        if name in {"", "identity"}:
+            return await self.read(declared, receive)
+        raise UnsupportedCoding
+
+    async def _inflate(self, body: bytes, form: int, name: str) -> bytes:
+        """Piece by piece, so that no more is made than may be held, and others have their turn."""
+        inflating, rest, chunks, size = zlib.decompressobj(form), body, list[bytes](), 0
+        while not inflating.eof:
+            try:
+                piece = inflating.decompress(rest, _PIECE_BYTES)
+            except zlib.error as caught:
+                raise InvalidInput(f"The body is not {name}, as its Content-Encoding says") from caught
+            rest = inflating.unconsumed_tail
+            if not (piece or rest):
+                break  # cut off
+            chunks.append(piece)
+            size += len(piece)
+            if size > BODY_LIMIT:
+                raise BodyTooLarge(BODY_LIMIT)
+            if size > SMALL_BYTES:
+                self._grow(len(body) + size)
+            if not inflating.eof:
+                await asyncio.sleep(0)
+        if not inflating.eof or inflating.unused_data:
+            raise InvalidInput(f"The body is not {name} from its beginning to its end")
+        return b"".join(chunks)
 
     async def read(self, declared: int | None, receive: Receive) -> bytes:
         """The whole body. `declared`: its Content-Length, None where it comes in chunks of any number.

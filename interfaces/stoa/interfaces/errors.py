@@ -16,6 +16,7 @@ from stoa.domain.errors import (
     StoaError,
     ToolNotFound,
     Unavailable,
+    UnsupportedCoding,
     UpstreamAccessDenied,
 )
 from stoa.domain.refusal_reason import RefusalReason
@@ -35,6 +36,7 @@ INTERNAL = WireError(500, -32603, 70)
 WIRE_ERRORS: dict[type[StoaError], WireError] = {
     StoaError: INTERNAL,
     InvalidInput: WireError(400, -32602, 65),
+    UnsupportedCoding: WireError(415, -32602, 65),
     ClientCannot: WireError(400, -32021, 69),
     NotAuthenticated: WireError(401, 4010, 77),
     NotPermitted: WireError(403, 4030, 77),

@@ -5,6 +5,7 @@ values a text may hold is bounded before it is parsed, and after a large text th
 before it takes the next one.
 """
 
+import codecs
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -26,7 +27,9 @@ class TooManyValues(ValueError):
 
 
 def parse_json(text: bytes) -> Any:
-    """Raises ValueError when `text` is not JSON, or TooManyValues."""
+    """The value of a JSON text; a byte order mark before it is skipped (RFC 8259 section 8.1). Raises ValueError when
+    `text` is not JSON, or TooManyValues."""
+    text = text.removeprefix(codecs.BOM_UTF8)
     if len(text) > LARGE_BYTES and _has_too_many(text):
         raise TooManyValues
     return pydantic_core.from_json(text, allow_inf_nan=False)

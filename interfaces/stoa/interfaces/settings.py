@@ -14,6 +14,7 @@ from stoa.application.manifests import RateLimitManifest
 from stoa.domain.caller_limits import ROLE_LIMITS, CallerLimits, StrangerLimits
 from stoa.domain.rate_limit import RateLimit
 from stoa.interfaces.http.guard import LOOPBACK_HOSTS
+from stoa.interfaces.http.names import check_host, check_origin, check_public_url, is_any_address, is_web_url, origin_of
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
@@ -36,8 +37,27 @@ class Settings(BaseSettings):
     """Connections that one worker has open at the same time; fewer where the process may not open so many files."""
     max_connections_per_address: int = Field(default=4096, ge=1)
     """Of them, those from one address, unless it is one of `trusted_proxies`."""
+    keep_alive_seconds: int = Field(default=75, ge=1, le=3600)
+    """How long a connection may wait for its next request; longer than what load balancers in front keep it for."""
+    head_timeout_seconds: float = Field(default=10.0, ge=1, le=3600)
+    """How long a request's head may take."""
+    body_timeout_seconds: float = Field(default=10.0, ge=1, le=3600)
+    """How long a request's body may take, unless it comes at 4 KiB/s."""
+    write_timeout_seconds: float = Field(default=20.0, ge=1, le=3600)
+    """How long a client may take to read what waits for it, unless it reads at 4 KiB/s."""
+    shutdown_drain_seconds: float = Field(default=5.0, ge=0, le=3600)
+    """After SIGTERM, how long requests are served while `/ready` says that the gateway is not: in this time load
+    balancers learn of it. SIGINT does not wait."""
+    shutdown_grace_seconds: float = Field(default=60.0, ge=0, le=3600)
+    """How long calls may take after that, each no longer than its tool's timeout; what is left is told that the gateway
+    shuts down."""
+    tls_cert: Path | None = None
+    """PEM file with the server's certificate and its chain; with `tls_key` the gateway serves HTTPS. Read again when
+    it changes."""
+    tls_key: Path | None = None
+    """PEM file with the certificate's key, without a password."""
     public_url: str = ""
-    """URL that clients reach the gateway by, without a path; empty: http://HOST:PORT."""
+    """URL that clients reach the gateway by, without a path; empty: http://HOST:PORT, or https: with `tls_cert`."""
     allowed_hosts: CommaSeparated = ()
     """Further host names to serve, comma-separated; a leading dot allows subdomains, `*` any name."""
     cors_origins: CommaSeparated = ()
@@ -168,16 +188,30 @@ class Settings(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def _is_url(cls, value: str) -> str:
-        if value and not _is_web_url(value):
-            raise ValueError("write it as https://HOST or https://HOST:PORT")
+        if value:
+            check_public_url(value)
         return value
 
     @field_validator("oidc_issuer", "keycloak_internal_url")
     @classmethod
     def _is_base_url(cls, value: str) -> str:
-        if value and (not _is_web_url(value) or not value.isprintable() or any(mark in value for mark in "?#@")):
+        if value and (not is_web_url(value) or not value.isprintable() or any(mark in value for mark in "?#@")):
             raise ValueError("write it as https://HOST/PATH, without a query")
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            check_origin(value)
+        return values
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            check_host(value)
+        return values
 
     @field_validator("state_secret")
     @classmethod
@@ -246,6 +280,21 @@ class Settings(BaseSettings):
             raise ValueError("TOKEN_INTROSPECTION=true needs KEYCLOAK_CLIENT_SECRET")
         return self
 
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> "Settings":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("TLS_CERT and TLS_KEY belong together; set both, or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _clients_can_name_it(self) -> "Settings":
+        if is_any_address(self.host) and not self.public_url and self.environment != "dev":
+            raise ValueError(
+                f"HOST={self.host} is no address that clients can be told, or that only they would use; set "
+                "PUBLIC_URL to the URL that they reach the gateway by"
+            )
+        return self
+
     @property
     def identity(self) -> Literal["keycloak", "oidc", "dev-issuer", "none"]:
         """Who vouches for callers."""
@@ -273,8 +322,13 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return self.public_url.rstrip("/") or f"http://{host}:{self.port}"
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        own = self.host
+        if is_any_address(own):
+            own = "::1" if ":" in own else "127.0.0.1"
+        host = f"[{own}]" if ":" in own else own
+        return f"{'http' if self.tls_cert is None else 'https'}://{host}:{self.port}"
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -289,8 +343,7 @@ class Settings(BaseSettings):
         """Web origins that may call, PUBLIC_URL's own among them."""
         if not self.public_url:
             return self.cors_origins
-        parts = urlsplit(self.public_url)
-        return (f"{parts.scheme}://{parts.netloc}".lower(), *self.cors_origins)
+        return (origin_of(self.public_url), *self.cors_origins)
 
     @property
     def audiences(self) -> frozenset[str]:
@@ -326,14 +379,6 @@ def _is_world_writable(folder: Path) -> bool:
 
 def _limits(written: dict[str, RateLimitManifest]) -> dict[str, RateLimit]:
     return {name: limit.to_domain() for name, limit in written.items()}
-
-
-def _is_web_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:  # of a port that is none
-        return False
 
 
 def _is_redis_url(text: str) -> bool:

@@ -6,13 +6,14 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import uvicorn
 from tests.interfaces.doors import World
 
 from stoa.interfaces.http.connections import STATE_KEY, Bounds, Connections
-from stoa.interfaces.http.protocol import GatewayProtocol
+from stoa.interfaces.http.lifecycle import LIFECYCLE_KEY, Lifecycle
+from stoa.interfaces.http.server import GatewayServer, config_of
 
 WAIT_SECONDS = 10.0
 STANDARD = Bounds()
@@ -35,6 +36,9 @@ class Listening:
     refusals: list[str]
     protocols: set[Any]
     tasks: set[Any]
+    server: GatewayServer
+    lifecycle: Lifecycle
+    serving: "asyncio.Task[None]"
     open_clients: list["Client"] = field(default_factory=list)
 
     @property
@@ -48,10 +52,19 @@ class Listening:
         if receive_buffer is not None:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         plain.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", self.port))
+        try:
+            await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", self.port))
+        except OSError:
+            plain.close()
+            raise
         client = Client(plain)
         self.open_clients.append(client)
         return client
+
+    async def end(self) -> None:
+        """As SIGTERM does."""
+        self.server.should_exit = True
+        await asyncio.wait_for(asyncio.shield(self.serving), WAIT_SECONDS)
 
     async def settle(self, condition: Any) -> None:
         """Wait until something is so on the server's side, which shares this loop."""
@@ -110,39 +123,35 @@ class Client:
         self._socket.close()
 
 
-class _Server(uvicorn.Server):
-    def install_signal_handlers(self) -> None:
-        """Signals are the test runner's."""
-
-
 @asynccontextmanager
-async def listening(world: World, bounds: Bounds = STANDARD) -> AsyncGenerator[Listening]:
+async def listening(
+    world: World, bounds: Bounds = STANDARD, *, grace_seconds: float = 1.0, tls: tuple[Path, Path] | None = None
+) -> AsyncGenerator[Listening]:
+    """Until the test ends, or its server did."""
     refusals: list[str] = []
     connections = Connections(bounds, lambda reason, *_: refusals.append(reason))
+    lifecycle = Lifecycle(
+        connections,
+        world.gateway.invoke_tool.running,
+        world.engine.end_streams,
+        drain_seconds=0.0,
+        grace_seconds=grace_seconds,
+        reloads={"catalogue": world.gateway.catalogue.execute},
+    )
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            scope["state"][STATE_KEY] = connections
+            scope["state"] |= {STATE_KEY: connections, LIFECYCLE_KEY: lifecycle}
         await world.app(scope, receive, send)
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app,
-        http=GatewayProtocol,
-        ws="none",
-        lifespan="on",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        timeout_graceful_shutdown=1,
-    )
-    server = _Server(config)
+    cert, key = tls or (None, None)
+    server = GatewayServer(config_of(app, 75, tls_cert=cert, tls_key=key, date_header=False))
     serving = asyncio.create_task(server._serve([listener]))
     state = server.server_state
-    found = Listening(listener.getsockname()[1], connections, refusals, state.connections, state.tasks)
+    port = listener.getsockname()[1]
+    found = Listening(port, connections, refusals, state.connections, state.tasks, server, lifecycle, serving)
     try:
         await found.settle(lambda: server.started)
         yield found

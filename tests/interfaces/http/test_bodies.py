@@ -1,16 +1,21 @@
 """Bodies of requests: read for known callers only, within bounds of each caller, tenant and all together."""
 
 import asyncio
+import codecs
+import gzip
+import tracemalloc
+import zlib
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.interfaces.doors import World, add_tools, send
+from tests.interfaces.doors import Answer, World, add_tools, send
 from tests.interfaces.http.test_framing import DOORS
 
-from stoa.domain.errors import BodiesFull, BodyTooLarge, QuotaExceeded
+from stoa.domain.errors import BodiesFull, BodyTooLarge, InvalidInput, QuotaExceeded
 from stoa.domain.identity import Principal
+from stoa.domain.metering import Status
 from stoa.interfaces.bodies import BODY_LIMIT, SMALL_BYTES, Bodies, BodyIncomplete, Share, declared_length
 
 LARGE = SMALL_BYTES + 1
@@ -158,3 +163,81 @@ async def test_a_body_beyond_the_bytes_under_way_is_refused_with_when_to_come_ba
         world.app, "POST", path.decode(), headers=headers | {"content-length": str(len(body))}, body=body
     )
     assert small.status == 200, "an ordinary call is not concerned"
+
+
+CODINGS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress, "GZIP": gzip.compress}
+
+
+@given(st.sampled_from(list(CODINGS)), st.binary(max_size=200), st.integers(0, 3000), st.integers(1, 400))
+async def test_coded_body_is_what_was_coded(coding: str, piece: bytes, times: int, cut: int) -> None:
+    whole = piece * times
+    coded = CODINGS[coding](whole)
+    bodies = Bodies()
+    share = Share(bodies, _principal("a"))
+    chunks = [coded[start : start + cut] for start in range(0, len(coded), cut)]
+    assert await share.read_coded(None, _in(*chunks), coding) == whole
+    share.release()
+    assert bodies.held_bytes == 0
+
+
+@given(st.sampled_from(["gzip", "deflate"]), st.binary(min_size=1, max_size=300), st.data())
+async def test_coded_body_that_is_cut_off_or_goes_on_is_refused(coding: str, whole: bytes, data: st.DataObject) -> None:
+    coded = CODINGS[coding](whole)
+    end = data.draw(st.integers(0, len(coded) - 1))
+    for wrong in (coded[:end], coded + b"x", b"{}" + coded):
+        with pytest.raises(InvalidInput):
+            await Share(Bodies(), _principal("a")).read_coded(len(wrong), _in(wrong), coding)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_coded_body_is_bounded_by_what_it_unfolds_to(coding: str) -> None:
+    exact, beyond = (CODINGS[coding](bytes(size)) for size in (BODY_LIMIT, BODY_LIMIT + 1))
+    assert len(await Share(Bodies(), _principal("a")).read_coded(len(exact), _in(exact), coding)) == BODY_LIMIT
+    with pytest.raises(BodyTooLarge):
+        await Share(Bodies(), _principal("a")).read_coded(len(beyond), _in(beyond), coding)
+    bodies = Bodies(total=1 << 30, tenant=1 << 30, caller=SMALL_BYTES)
+    with pytest.raises(QuotaExceeded):
+        await Share(bodies, _principal("a")).read_coded(len(exact), _in(exact), coding)
+
+
+async def test_coded_bomb_is_left_before_it_unfolds() -> None:
+    bomb = zlib.compress(bytes(200 * BODY_LIMIT))
+    assert len(bomb) < BODY_LIMIT
+    tracemalloc.start()
+    try:
+        with pytest.raises(BodyTooLarge):
+            await Share(Bodies(), _principal("a")).read_coded(len(bomb), _in(bomb), "deflate")
+        assert tracemalloc.get_traced_memory()[1] < 4 * BODY_LIMIT
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "compress", "gzip, gzip", "identity, gzip"])
+@DOORS
+async def test_coding_that_is_not_understood_is_named(world: World, path: bytes, body: bytes, coding: str) -> None:
+    answer = await _post(world, path, body, coding)
+    assert answer.status == 415
+    assert b"gzip, deflate" in answer.body
+    assert not [event for event in world.events if event.status is Status.SUCCESS]
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip", "deflate"])
+@DOORS
+async def test_coded_request_is_served(world: World, path: bytes, body: bytes, coding: str) -> None:
+    coded = CODINGS.get(coding, bytes)(codecs.BOM_UTF8 + body)
+    answer = await _post(world, path, coded, coding)
+    assert answer.status == 200
+    assert b"42" in answer.body
+    broken = await _post(world, path, coded[:-1] if coding != "identity" else b"{", coding)
+    assert broken.status == 400
+
+
+async def _post(world: World, path: bytes, body: bytes, coding: str) -> Answer:
+    headers = {
+        "authorization": "Bearer alpha-admin",
+        "content-type": "application/json",
+        "accept": "application/json",
+        "content-encoding": coding,
+        "content-length": str(len(body)),
+    }
+    return await send(world.app, "POST", path.decode(), headers=headers, body=body)

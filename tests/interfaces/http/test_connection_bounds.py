@@ -325,6 +325,23 @@ async def test_connections_are_bounded_in_all(world: World) -> None:
         assert server.refusals == ["connections"] * 5
 
 
+async def test_connections_that_are_idle_give_way_to_new_ones_the_idlest_first(world: World) -> None:
+    async with listening(world, Bounds(connections=3)) as server:
+        clients = [await server.connect() for _ in range(3)]
+        for client in (clients[1], clients[0], clients[2], clients[1]):  # the last is the newest in use again
+            await client.send(sized(REST[0], INVOKE))
+            assert await _is_served(client)
+        assert len(server.connections.idle) == 3
+        for gone in (clients[0], clients[2], clients[1]):
+            new = await server.connect()
+            await new.send(HEAD)  # waits for the rest of its head: it is not idle
+            assert await gone.response() is None
+        await server.settle(lambda: len(server.protocols) == 3)
+        assert await _status(await server.connect()) == 503
+        assert server.refusals == ["connections"]
+    assert not server.connections.idle
+
+
 def test_connections_leave_descriptors_for_everything_else() -> None:
     def most(allowed: int | None) -> int:
         return Connections(Bounds(connections=1000), descriptors=lambda: allowed).most

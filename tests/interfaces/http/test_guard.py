@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 from tests.interfaces.doors import Answer, World, send
 
+from stoa.interfaces.http.guard import Guard
+from stoa.interfaces.settings import Settings
+
 PATHS = pytest.mark.parametrize("path", ["/mcp", "/mcp/v1/tools"])
 
 
@@ -118,3 +121,36 @@ async def test_a_lifespan_is_passed_through(world: World) -> None:
 
     await world.app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, emit)
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("gw.example", None, 200),
+        ("GW.example:443", "https://gw.example", 200),
+        ("more.example", "https://app.example", 200),
+        ("localhost", None, 421),
+        ("127.0.0.1:8080", None, 421),
+        ("x.gostoa.dev", None, 421),
+        ("gw.example.evil", None, 421),
+        ("gw.example", "http://gw.example", 403),
+        ("gw.example", "https://gw.example:8443", 403),
+        ("gw.example", "https://more.example", 403),
+        ("gw.example", "http://localhost:3000", 403),
+        ("gw.example", "null", 403),
+    ],
+)
+async def test_public_url_is_the_one_host_and_origin_beside_those_that_are_named(
+    host: str, origin: str | None, status: int
+) -> None:
+    settings = Settings(
+        public_url="https://gw.example:443/", allowed_hosts=("more.example",), cors_origins=("https://app.example",)
+    )
+
+    async def served(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    guard = Guard(served, hosts=settings.hosts, origins=settings.origins)
+    headers = {"host": host} if origin is None else {"host": host, "origin": origin}
+    assert (await send(guard, "POST", "/mcp", headers=headers)).status == status

@@ -62,3 +62,17 @@ def test_what_is_not_json_is_a_parse_error_without_an_id(body: bytes) -> None:
     with pytest.raises(Fault) as refused:
         messages.parse(body)
     assert (refused.value.code, refused.value.request_id, refused.value.http_status) == (-32700, None, 400)
+
+
+@pytest.mark.parametrize("rest", ["", ',"params":null', ',"params":{}'])
+def test_params_of_null_are_none(rest: str) -> None:
+    assert messages.read(messages.parse(f'{{"jsonrpc":"2.0","id":1,"method":"m"{rest}}}'.encode())) == Request(
+        1, "m", {}
+    )
+
+
+def test_byte_order_mark_is_skipped_once() -> None:
+    body = b'{"jsonrpc":"2.0","id":1,"method":"m"}'
+    assert messages.read(messages.parse(b"\xef\xbb\xbf" + body)) == Request(1, "m", {})
+    with pytest.raises(Fault):
+        messages.parse(b"\xef\xbb\xbf\xef\xbb\xbf" + body)

@@ -132,7 +132,7 @@ async def _zebra() -> None:
 
 
 @EVERY
-@pytest.mark.parametrize("cursor", ["", "add", "!!!", None, 5, ["x"]])
+@pytest.mark.parametrize("cursor", ["", "add", "!!!", 5, ["x"]])
 async def test_a_cursor_of_someone_else_is_invalid_params(world: World, version: str, cursor: Any) -> None:
     answer = await _ask(world, version, "tools/list", {"cursor": cursor}, request_id="c")
     assert answer.status == (400 if version == MODERN else 200)

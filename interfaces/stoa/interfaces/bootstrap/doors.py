@@ -1,5 +1,6 @@
 """Providers of the doors: the MCP engine and the HTTP application."""
 
+import asyncio
 import ctypes
 import gc
 import hashlib
@@ -25,6 +26,7 @@ from stoa.infrastructure.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.mark_files import FileOneTimeMarks
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.interfaces.bodies import Bodies
+from stoa.interfaces.bootstrap.governance import read_prices
 from stoa.interfaces.bootstrap.parts import (
     Identity,
     Limiting,
@@ -39,6 +41,7 @@ from stoa.interfaces.bootstrap.parts import (
 from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.connections import STATE_KEY, STATUS_OF, Bounds, Connections, Reason
 from stoa.interfaces.http.guard import Guard, Scope
+from stoa.interfaces.http.lifecycle import LIFECYCLE_KEY, Lifecycle
 from stoa.interfaces.mcp.engine import McpEngine
 from stoa.interfaces.mcp.request_state import RequestStates
 from stoa.interfaces.mcp.session_ids import SealedSessionIds
@@ -184,20 +187,36 @@ class Doors(Provider):
                 raise NotAuthenticated("Too many requests without a valid token")  # the door says it in its own words
             return await gateway.admission.authenticate(credential)
 
+        async def prices() -> None:
+            gateway.pricing.replace(await asyncio.to_thread(read_prices, settings))
+
         bodies = Bodies()
         bounds = Bounds(
-            connections=settings.max_connections, connections_per_address=settings.max_connections_per_address
+            connections=settings.max_connections,
+            connections_per_address=settings.max_connections_per_address,
+            head_seconds=settings.head_timeout_seconds,
+            body_seconds=settings.body_timeout_seconds,
+            write_seconds=settings.write_timeout_seconds,
+        )
+        def unserved(reason: Reason, words: str, address: str) -> None:
+            status = STATUS_OF.get(reason, 0)
+            gateway.refusals.tell(Refusal(RefusalReason(reason), "http", status, address=address or None, detail=words))
+
+        connections = Connections(bounds, unserved, is_proxy=addresses.is_proxy)
+        lifecycle = Lifecycle(
+            connections,
+            gateway.invoke_tool.running,
+            engine.end_streams,
+            drain_seconds=settings.shutdown_drain_seconds,
+            grace_seconds=settings.shutdown_grace_seconds,
+            reloads={"catalogue": gateway.catalogue.execute, "prices": prices, **policing.reloads},
         )
 
         def refused(reason: RefusalReason, status: int, scope: Scope) -> None:
             gateway.refusals.tell(Refusal(reason, "http", status, address=addresses.of(scope)))
 
-        def unserved(reason: Reason, words: str, address: str) -> None:
-            status = STATUS_OF.get(reason, 0)
-            gateway.refusals.tell(Refusal(RefusalReason(reason), "http", status, address=address or None, detail=words))
-
         is_open = settings.identity == "none"
-        probes = [gateway.catalogue, supervisor, *(probe for part in beside for probe in part.probes)]
+        probes = [lifecycle, gateway.catalogue, supervisor, *(probe for part in beside for probe in part.probes)]
         view = view_of(profile=settings.mcp_profile)
         return build_app(
             mcp=StreamableHttp(engine, view=view, bodies=bodies, address_of=addresses.of),
@@ -214,7 +233,7 @@ class Doors(Provider):
             origins=settings.origins,
             authenticate=authenticate,
             bodies=bodies,
-            state={STATE_KEY: Connections(bounds, unserved, is_proxy=addresses.is_proxy)},
+            state={STATE_KEY: connections, LIFECYCLE_KEY: lifecycle},
         )
 
 

@@ -17,7 +17,7 @@ def embedded_policy(settings: Settings) -> Policing:
     path = settings.opa_policy_path or DEFAULT_BUNDLE
     engine = OpaWasmPolicyEngine(path, environment=settings.environment, cache=_module_cache(settings))
     watched = {"policy": engine.watch} if settings.opa_policy_path else {}
-    return Policing(engine, probes=(engine,), background=watched)
+    return Policing(engine, probes=(engine,), background=watched, reloads={"policy": engine.reload})
 
 
 def _module_cache(settings: Settings) -> ModuleCache | None:

@@ -130,8 +130,7 @@ class Governance(Provider):
 
     @provide
     def prices(self, settings: Settings) -> PriceList:
-        path = settings.prices_path or DEFAULT_PRICES_FILE
-        return parse_price_list(read_document(path), f"PRICES_PATH={path}")
+        return read_prices(settings)
 
     @provide
     def budgets(
@@ -151,6 +150,12 @@ class Governance(Provider):
             for account, spent in budgets.recorded(metering.log.events()).items():
                 ledger.prime(account, spent)
         return budgets
+
+
+def read_prices(settings: Settings) -> PriceList:
+    """Raises InvalidInput."""
+    path = settings.prices_path or DEFAULT_PRICES_FILE
+    return parse_price_list(read_document(path), f"PRICES_PATH={path}")
 
 
 def policy_of(bundle: Path) -> PolicyEngine:

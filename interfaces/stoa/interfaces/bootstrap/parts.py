@@ -19,6 +19,7 @@ from stoa.application.relay_events import RelayEvents
 from stoa.application.supervisor import Background
 from stoa.domain.budget import Account
 from stoa.domain.money import MicroUnits
+from stoa.interfaces.http.lifecycle import Reload
 from stoa.interfaces.mcp.sessions import Sessions
 
 Version = NewType("Version", str)
@@ -32,6 +33,8 @@ class Part:
     """For `/ready`."""
     background: Mapping[str, Background] = field(default_factory=dict[str, Background])
     """Work for its Supervisor, by name."""
+    reloads: Mapping[str, Reload] = field(default_factory=dict[str, Reload])
+    """What it reads again on SIGHUP, by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from stoa.domain.errors import InvalidInput
 from stoa.domain.json_value import JsonObject
 from stoa.domain.plain_text import escaped, plain
 from stoa.interfaces.bootstrap import CommandLine, Identity, build_container
+from stoa.interfaces.http.sockets import bound
 from stoa.interfaces.settings import Settings
 
 TOKEN_LIFETIME_SECONDS = 12 * 3600
@@ -56,20 +57,16 @@ async def development_token(container: AsyncContainer, role: str, tenant: str | 
     return issuer.issue(subject=subject, tenant=tenant, roles=frozenset({role}), lifetime_seconds=lifetime_seconds)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to the address. Raises InvalidInput."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to the address, one for each that a name has. Raises InvalidInput."""
     try:
-        listener.bind((host, port))
+        return bound(host, port)
     except OSError as caught:
-        listener.close()
         if caught.errno == errno.EADDRINUSE:
             message = f"address already in use: port {port} of {host}; choose another with --port"
         else:
             message = f"cannot listen on port {port} of {host}; choose others with PORT and HOST"
         raise InvalidInput(message) from caught
-    return listener
 
 
 def arguments_of(arguments: Sequence[str]) -> JsonObject:

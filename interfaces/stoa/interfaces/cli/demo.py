@@ -32,7 +32,7 @@ from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, console, developm
 from stoa.interfaces.demo.catalogue_files import write_catalogue
 from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
 from stoa.interfaces.http.guard import AsgiApp, Guard
-from stoa.interfaces.http.protocol import GatewayProtocol
+from stoa.interfaces.http.server import GatewayServer, config_of
 from stoa.interfaces.mcp.envelope import CAPABILITIES_KEY, VERSION_KEY
 from stoa.interfaces.mcp.revisions import NEWEST
 from stoa.interfaces.settings import Settings
@@ -59,15 +59,15 @@ async def demo(*, port: int | None = None, once: bool = False) -> int:
     with tempfile.TemporaryDirectory(prefix="stoa-demo-") as catalogue:
         overrides: dict[str, Any] = {} if port is None else {"port": port}
         settings = Settings(catalogue_path=(catalogue,), **overrides)
-        gateway_socket = listen(settings.host, settings.port)
-        settings = settings.model_copy(update={"port": gateway_socket.getsockname()[1]})
+        gateway_sockets = listen(settings.host, settings.port)
+        settings = settings.model_copy(update={"port": gateway_sockets[0].getsockname()[1]})
         os.environ.setdefault(_BILLING_SECRET, BILLING_API_KEY)
-        upstream_socket = listen("127.0.0.1", 0)
-        async with _serving(build_upstream(), upstream_socket):  # type: ignore[arg-type]  # quart's names for the same shapes
-            write_catalogue(Path(catalogue), f"http://127.0.0.1:{upstream_socket.getsockname()[1]}")
+        upstream_sockets = listen("127.0.0.1", 0)
+        async with _serving(build_upstream(), upstream_sockets, settings):  # type: ignore[arg-type]  # quart's names for the same shapes
+            write_catalogue(Path(catalogue), f"http://127.0.0.1:{upstream_sockets[0].getsockname()[1]}")
             container = build_container(settings, CommandLine())
             door = await container.get(Guard)
-            async with _serving(door, gateway_socket) as server:
+            async with _serving(door, gateway_sockets, settings) as server:
                 tokens = await _introduce(container, settings)
                 succeeded = await _make_one_call(container, settings, tokens["tenant-admin", "team-alpha"])
                 if not once:
@@ -78,7 +78,7 @@ async def demo(*, port: int | None = None, once: bool = False) -> int:
     return 0 if succeeded else 1
 
 
-class _Server(uvicorn.Server):
+class _Server(GatewayServer):
     """A server among others in one process: signals are the command's business."""
 
     @contextmanager
@@ -101,21 +101,10 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _serving(app: AsgiApp, listener: socket.socket) -> AsyncGenerator[_Server]:
-    config = uvicorn.Config(
-        app,
-        http=GatewayProtocol,
-        ws="none",
-        lifespan="on",
-        interface="asgi3",
-        proxy_headers=False,
-        access_log=False,
-        server_header=False,
-        log_config=None,
-        timeout_graceful_shutdown=2,
-    )
+async def _serving(app: AsgiApp, listeners: list[socket.socket], settings: Settings) -> AsyncGenerator[_Server]:
+    config = config_of(app, settings.keep_alive_seconds)
     server = _Server(config)
-    running = asyncio.create_task(server.serve(sockets=[listener]))
+    running = asyncio.create_task(server.serve(sockets=listeners))
     try:
         await asyncio.wait([asyncio.create_task(server.is_up.wait()), running], return_when=asyncio.FIRST_COMPLETED)
         yield server

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import tempfile
 from contextlib import suppress
 
@@ -12,11 +13,14 @@ from uvicorn.config import STARTUP_FAILURE
 from stoa.interfaces.bootstrap import catalogue_sources, preload, start_logging
 from stoa.interfaces.cli.common import NO_CATALOGUE, complain, listen
 from stoa.interfaces.cli.workers import end_with_success, supervise
-from stoa.interfaces.http.protocol import GatewayProtocol
+from stoa.interfaces.http.server import GatewayServer, config_of
 from stoa.interfaces.settings import Settings
 from stoa.interfaces.settings_findings import settings_findings
 
 _log = logging.getLogger(__name__)
+
+_ENDING_SECONDS = 15.0
+"""For what a worker does after its grace period, until it is killed."""
 
 
 def serve(*, catalogue: list[str] | None = None, port: int | None = None, workers: int = 1) -> int:
@@ -40,7 +44,7 @@ def serve(*, catalogue: list[str] | None = None, port: int | None = None, worker
         os.environ["PORT"] = str(port)
     settings = Settings()
     # One line before the log begins, not one in the middle of it.
-    listen(settings.host, settings.port).close()
+    listeners = listen(settings.host, settings.port)
     catalogue_sources(settings)
     found = settings_findings(settings, os.environ)
     if found:
@@ -51,28 +55,23 @@ def serve(*, catalogue: list[str] | None = None, port: int | None = None, worker
         complain(f"stoa: no tools: {NO_CATALOGUE}")
     _allow_connections()
     signal.signal(signal.SIGTERM, end_with_success)
-    config = uvicorn.Config(
+    config = config_of(
         "stoa.interfaces.bootstrap:app_from_environment",
+        settings.keep_alive_seconds,
         factory=True,
         host=settings.host,
         port=settings.port,
         workers=workers,
         loop="uvloop",
-        http=GatewayProtocol,
-        ws="none",
-        lifespan="on",
-        interface="asgi3",
-        proxy_headers=False,
-        access_log=False,
-        server_header=False,
-        log_config=None,
-        timeout_graceful_shutdown=10,
+        tls_cert=settings.tls_cert,
+        tls_key=settings.tls_key,
     )
+    server = GatewayServer(config)
     if workers > 1:
-        return _supervise(config, settings)
-    server = uvicorn.Server(config)
+        return _supervise(config, settings, listeners)
+    start_logging(settings)
     with suppress(KeyboardInterrupt):
-        server.run()
+        server.run(listeners)
     return 0 if server.started else STARTUP_FAILURE
 
 
@@ -86,7 +85,7 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _supervise(config: uvicorn.Config, settings: Settings) -> int:
+def _supervise(config: uvicorn.Config, settings: Settings, listeners: list[socket.socket]) -> int:
     """The exit code."""
     start_logging(settings)
     with tempfile.TemporaryDirectory(prefix="stoa-metrics-") as shared:
@@ -101,4 +100,5 @@ def _supervise(config: uvicorn.Config, settings: Settings) -> int:
                 config.workers,
             )
         preload(settings)
-        return supervise(config, config.bind_socket())
+        grace_seconds = settings.shutdown_drain_seconds + settings.shutdown_grace_seconds + _ENDING_SECONDS
+        return supervise(config, listeners, grace_seconds)

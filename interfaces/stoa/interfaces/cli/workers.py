@@ -26,6 +26,8 @@ from typing import Any, NoReturn, Protocol
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from stoa.interfaces.http.server import GatewayServer
+
 _log = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 1.0
@@ -183,7 +185,7 @@ class Workers:
             self._to_replace.clear()
 
 
-def supervise(config: uvicorn.Config, listener: socket.socket) -> int:
+def supervise(config: uvicorn.Config, listeners: Sequence[socket.socket], grace_seconds: float = GRACE_SECONDS) -> int:
     """Serve with `config.workers` processes until told to end; the exit code. SIGHUP exchanges the workers."""
     told: list[int] = []
     for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
@@ -200,7 +202,7 @@ def supervise(config: uvicorn.Config, listener: socket.socket) -> int:
         ours[:] = [one for one in ours if not one.closed]
         channel, theirs = context.Pipe()
         ours[:] = [*(one for one in ours if not one.closed), channel]
-        process = context.Process(target=_work, args=(config, listener, theirs, tuple(ours) if is_forked else ()))
+        process = context.Process(target=_work, args=(config, listeners, theirs, tuple(ours) if is_forked else ()))
         process.start()
         theirs.close()
         return _Process(process, channel)
@@ -216,7 +218,7 @@ def supervise(config: uvicorn.Config, listener: socket.socket) -> int:
                 is_ending = True
         if not is_ending:
             workers.tick(time.monotonic())
-    workers.end()
+    workers.end(grace_seconds)
     return STARTUP_FAILURE if workers.has_failed else 0
 
 
@@ -266,7 +268,7 @@ _STARTING, _STARTED = b"0", b"1"
 
 
 def _work(
-    config: uvicorn.Config, listener: socket.socket, channel: Connection, inherited: Sequence[Connection]
+    config: uvicorn.Config, listeners: Sequence[socket.socket], channel: Connection, inherited: Sequence[Connection]
 ) -> None:
     """What a worker does. `inherited`: the supervisor's ends, which a fork has too; as long as one of them is open
     nobody learns that the supervisor is gone."""
@@ -277,9 +279,9 @@ def _work(
             signal.signal(getattr(signal, name), end_with_success)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor heard it
-    server = uvicorn.Server(config)
+    server = GatewayServer(config)
     threading.Thread(target=_beat, args=(server, channel), name="heartbeat", daemon=True).start()
-    server.run([listener])
+    server.run(list(listeners))
 
 
 def _beat(server: uvicorn.Server, channel: Connection) -> None:

@@ -16,6 +16,8 @@ from stoa.interfaces.errors import REASONS_BY_STATUS
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
 from stoa.interfaces.http.rest_bodies import Authenticate, RestBodies
 
+_MCP_PATHS = frozenset({"/mcp", "/mcp/"})
+"""The second is how some clients and proxies write the first."""
 _QUERY = "".join(map(chr, range(0x21, 0x7F)))
 """What is left as it is when a query is mended: everything that a URL can carry."""
 
@@ -60,7 +62,7 @@ def build_app(
     rest = RestBodies(quart.asgi_app, authenticate, bodies or Bodies())  # type: ignore[arg-type]  # hypercorn's names for the same shapes
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/mcp":
+        if scope["type"] == "http" and scope["path"] in _MCP_PATHS:
             await mcp(scope, receive, send)
         else:
             if scope["type"] == "http" and not scope["query_string"].isascii():

@@ -109,6 +109,14 @@ class Connection(Protocol):
         """End it now."""
         ...
 
+    def drain(self) -> None:
+        """Keep it for no request after the one that is being answered."""
+        ...
+
+    def shutdown(self) -> None:
+        """End it as soon as it is idle."""
+        ...
+
 
 class Connections:
     """The connections of one server process. `told` hears each refusal: why, in words, and of which address."""
@@ -124,6 +132,8 @@ class Connections:
         """`descriptors`: how many files the process may have open, None from it: without limit; `can_open`: is there
         room for one more? `is_proxy`: does an address stand for many clients, so that it has no bound of its own?"""
         self.bounds = bounds
+        self.is_draining = False
+        """The server is about to end: no connection is kept for another request."""
         self._told = told
         self._is_proxy = is_proxy
         self._can_open = can_open or _can_open
@@ -131,6 +141,8 @@ class Connections:
         spare = 0 if allowed is None else max(_DESCRIPTORS_KEPT, allowed // 4)
         self.most = bounds.connections if allowed is None else max(1, min(bounds.connections, allowed - spare))
         self._open: set[Connection] = set()
+        self.idle: dict[Connection, None] = {}
+        """Those that were answered and wait for another request, the idlest first. They give way to new ones."""
         self._by_address: dict[str, int] = {}
         self._stalled: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -145,12 +157,22 @@ class Connections:
         self._by_address[connection.address] = count + 1
         if self._timer is None:
             self._timer = loop.call_later(_TICK_SECONDS, self._tick, loop)
-        if len(self._open) > self.most:
+        if len(self._open) > self.most and not self._has_given_way():
             return "connections"
         is_beyond = count >= self.bounds.connections_per_address and not self._is_proxy(connection.address)
         return "connections_per_address" if is_beyond else None
 
+    def _has_given_way(self) -> bool:
+        """Close the idlest. Otherwise who keeps connections for nothing could keep everybody out."""
+        idlest = next(iter(self.idle), None)
+        if idlest is None:
+            return False
+        del self.idle[idlest]
+        idlest.shutdown()
+        return True
+
     def closed(self, connection: Connection) -> None:
+        self.idle.pop(connection, None)
         self._stalled.discard(connection)
         if connection not in self._open:
             return
@@ -168,6 +190,13 @@ class Connections:
 
     def flowing(self, connection: Connection) -> None:
         self._stalled.discard(connection)
+
+    def drain(self) -> None:
+        """From now on no connection is kept for another request. Those that wait for one are left open: a request may
+        be under way on them."""
+        self.is_draining = True
+        for connection in self._open:
+            connection.drain()
 
     def look(self, now: float) -> None:
         """Close what is overdue, and what no bound has room for."""

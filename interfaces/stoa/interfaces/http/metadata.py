@@ -30,6 +30,7 @@ def metadata_blueprint(resource: ProtectedResource | None, issuer: TokenIssuer |
 
         @routes.get("/.well-known/oauth-protected-resource")
         @routes.get("/.well-known/oauth-protected-resource/mcp")
+        @routes.get("/.well-known/oauth-protected-resource/mcp/")
         async def protected_resource() -> Response:
             return _public(resource.metadata())
 

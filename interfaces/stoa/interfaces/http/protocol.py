@@ -114,6 +114,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        self._registry.idle.pop(self, None)
         if self._phase is _LINGER:
             self._discarded += len(data)
             if self._discarded > self._bounds.linger_bytes:
@@ -186,6 +187,8 @@ class GatewayProtocol(HttpToolsProtocol):
             self._is_upgrade = True
             return
         super().on_headers_complete()
+        if self._registry.is_draining:
+            self.cycle.keep_alive = False
         self.headers = _NO_TRAILERS
         self._phase = _BODY
 
@@ -272,7 +275,10 @@ class GatewayProtocol(HttpToolsProtocol):
             self.server_state.total_requests += 1
             self.close()  # what is left of the body was not asked for, and must not be waited for
             return
+        is_last = not self.pipeline
         super().on_response_complete()
+        if is_last and not self._has_begun and not self.transport.is_closing():
+            self._registry.idle[self] = None
 
     def _account(self) -> None:
         if self._running is not None:
@@ -305,6 +311,23 @@ class GatewayProtocol(HttpToolsProtocol):
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode("ascii") + body)
+
+    @property
+    def is_new(self) -> bool:
+        """Has no request come on it yet?"""
+        return not self._heads and not self.transport.is_closing()
+
+    def drain(self) -> None:
+        last = cast("RequestResponseCycle | None", self.cycle)
+        if last is not None and not last.response_complete:
+            last.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Close the connection after what it is answering, and after the request that has begun to come."""
+        self.drain()
+        last = cast("RequestResponseCycle | None", self.cycle)
+        if (last is None or last.response_complete) and not self._has_begun:
+            self.transport.close()
 
     def close(self) -> None:
         """Close the connection when what was written is sent. With the client still writing, closing at once would

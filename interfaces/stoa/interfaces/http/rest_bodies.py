@@ -44,7 +44,7 @@ class RestBodies:
             await self._app(scope, receive, send)
             return
         try:
-            caller = await self._authenticate(scope, credential_of(_authorization(scope)))
+            caller = await self._authenticate(scope, credential_of(_field(scope, b"authorization")))
         except StoaError:
             is_read = await read_small(declared, receive) is not None
             await self._app(scope, _only(b""), send if is_read else closing(send))
@@ -58,7 +58,7 @@ class RestBodies:
 
     async def _with_body(self, share: Share, declared: int | None, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await share.read(declared, receive)
+            body = await share.read_coded(declared, receive, _field(scope, b"content-encoding") or "")
         except BodyIncomplete:
             return
         except StoaError as refusal:
@@ -68,8 +68,8 @@ class RestBodies:
         await self._app(scope, _only(body, receive), send)
 
 
-def _authorization(scope: Scope) -> str | None:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"), None)
+def _field(scope: Scope, asked: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == asked), None)
 
 
 def _only(body: bytes, receive: Receive | None = None) -> Receive:

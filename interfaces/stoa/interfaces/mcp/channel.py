@@ -303,7 +303,11 @@ class Channels:
         if call.session is not None and self._sessions is not None:
             return HandshakeChannel(call, call.session, self._sessions, self._clock)
         if not call.revision.is_stateless:
-            return NewsChannel(call, SILENT, NO_CAPABILITIES, self._clock) if "progressToken" in meta else None
+            return (
+                NewsChannel(call, SILENT, NO_CAPABILITIES, self._clock)
+                if meta.get("progressToken") is not None
+                else None
+            )
         declared = meta.get(CAPABILITIES_KEY)
         if not (declared or "progressToken" in meta or LOG_LEVEL_KEY in meta or "inputResponses" in params):
             return None

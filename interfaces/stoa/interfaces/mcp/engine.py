@@ -60,7 +60,7 @@ from stoa.interfaces.mcp.messages import (
 from stoa.interfaces.mcp.prompts import Prompts
 from stoa.interfaces.mcp.request_state import RequestStates
 from stoa.interfaces.mcp.resources import Resources
-from stoa.interfaces.mcp.revisions import ASSUMED, LEGACY, Revision
+from stoa.interfaces.mcp.revisions import ASSUMED, LEGACY, MODERN, Revision
 from stoa.interfaces.mcp.sessions import Sessions
 from stoa.interfaces.mcp.streams import Recording
 from stoa.interfaces.mcp.subscriptions import DEBOUNCE_SECONDS, Subscriptions
@@ -205,6 +205,13 @@ class McpEngine:
         """End tasks whose processes died. Background work, until it is cancelled."""
         await self._tasks.watch()
 
+    def end_streams(self) -> None:
+        """End the streams that belong to no request and those of `subscriptions/listen`; what they were told so far is
+        still sent. Their clients may come back, to another process."""
+        self.subscriptions.end_all()
+        if self._sessions is not None:
+            self._sessions.streams.end_all()
+
     async def close(self) -> None:
         """End the calls that go on in the background; no exchange is answered afterwards."""
         await self._tasks.close()
@@ -283,6 +290,8 @@ class McpEngine:
 
     async def _stateless(self, exchange: Exchange, value: Any, caller: Principal) -> Reply:
         try:
+            if exchange.version not in MODERN and exchange.headers is not None:
+                envelope.check_known(exchange.version, value)
             message = messages.read(value)
             if isinstance(message, Notification):
                 if exchange.headers is not None:
@@ -394,6 +403,10 @@ class McpEngine:
 
     async def answer_other(self, http_method: str, exchange: Exchange, last_event_id: str | None = None) -> Reply:
         """GET: the session's stream of its own, or the rest of one that broke off. DELETE: the session ends."""
+        try:
+            envelope.check_known(exchange.version, None)
+        except Fault as fault:
+            return _fault(fault, fault.http_status)
         if self._sessions is None or (exchange.version is not None and exchange.version not in LEGACY):
             return self._told(_not_allowed(b"POST"), exchange.address)
         if http_method not in {"GET", "DELETE"}:

@@ -7,7 +7,7 @@ from typing import Any
 
 from stoa.domain.json_value import JsonObject, as_object, is_object
 from stoa.interfaces.mcp.headers import Headers, decode_value
-from stoa.interfaces.mcp.messages import HEADER_MISMATCH, INVALID_PARAMS, UNSUPPORTED_VERSION, Fault, Request
+from stoa.interfaces.mcp.messages import HEADER_MISMATCH, INVALID_PARAMS, UNSUPPORTED_VERSION, Fault, Request, id_of
 from stoa.interfaces.mcp.revisions import LEGACY, MODERN, Revision
 
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
@@ -34,6 +34,20 @@ def is_stateless(version_header: str | None, body: Any) -> bool:
 def names_revision(params: JsonObject) -> bool:
     """Do these params carry an envelope?"""
     return VERSION_KEY in as_object(params.get("_meta"))
+
+
+def check_known(version_header: str | None, body: Any) -> None:
+    """A request that names no revision but one that nobody knows is told which there are. Raises Fault, with the
+    request's id."""
+    if version_header is None or version_header in MODERN or version_header in LEGACY:
+        return
+    if VERSION_KEY not in as_object(as_object(as_object(body).get("params")).get("_meta")):
+        raise Fault(
+            UNSUPPORTED_VERSION,
+            "Unsupported protocol version in MCP-Protocol-Version",
+            data={"supported": [*MODERN, *reversed(LEGACY)], "requested": version_header},
+            request_id=id_of(body),
+        )
 
 
 def check_version(version_header: str | None) -> Revision:

@@ -59,6 +59,7 @@ class Follower:
         """A newer follower took its place."""
         self._has_arrived = False
         self._has_begun = False
+        self._is_primed = False
         self._newest = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -70,6 +71,7 @@ class Follower:
     async def begin(self, after: int | None, *, is_primed: bool) -> bool:
         """Go on after that message, or from now on (None), with an event to come back to where the client knows that.
         False: the stream is unknown, or no longer complete."""
+        self._is_primed = is_primed
         if after is not None:
             self._newest = after
             return await self._catch_up()
@@ -77,6 +79,11 @@ class Follower:
         if is_primed:
             self.feed.push(Event(b"", self._id_of(self._newest)))
         return True
+
+    @property
+    def farewell(self) -> Event | None:
+        """What an interrupted stream ends with where the client knows that: when and where to come back."""
+        return Event(b"", self._id_of(self._newest)) if self._is_primed else None
 
     def run(self, is_alive: IsAlive, renew_seconds: float) -> None:
         """Until the stream, the session or the connection is over. `is_alive` is asked every `renew_seconds`."""

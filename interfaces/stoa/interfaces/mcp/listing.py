@@ -25,7 +25,7 @@ class Listing:
     ) -> bytes:
         """Everything the caller may use, on as few pages as possible: several clients read only the first."""
         params = call.request.params
-        after = cursors.decode(params["cursor"], member) if "cursor" in params else ""
+        after = "" if params.get("cursor") is None else cursors.decode(params["cursor"], member)
         view = call.exchange.view
         query = ListQuery(
             tenant=call.exchange.tenant,

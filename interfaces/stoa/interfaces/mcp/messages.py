@@ -3,6 +3,7 @@
 Reading is a pure function that returns a value: a message, or the fault to answer with.
 """
 
+import codecs
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +88,9 @@ Message = Request | Notification | Response
 def parse(body: bytes) -> Any:
     """The JSON value of a body. Raises Fault."""
     try:
-        return parse_json(body) if len(body) > LARGE_BYTES else pydantic_core.from_json(body, allow_inf_nan=False)
+        if len(body) > LARGE_BYTES or body[:3] == codecs.BOM_UTF8:
+            return parse_json(body)
+        return pydantic_core.from_json(body, allow_inf_nan=False)
     except ValueError as caught:
         raise _not_parsed(caught) from caught
 
@@ -131,7 +134,9 @@ def read(value: Any) -> Message:
     request_id = value["id"]
     if isinstance(request_id, bool) or not isinstance(request_id, (str, int)):
         raise Fault(INVALID_REQUEST, "id must be a string or an integer")
-    params = value.get("params", {})
+    params: Any = value.get("params")
+    if params is None:  # as some clients write what they leave out
+        return Request(request_id, method, {})
     if not is_object(params):
         raise Fault(INVALID_REQUEST, "params must be an object", request_id=request_id)
     return Request(request_id, method, params)

@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
-from stoa.domain.errors import BodyTooLarge, InvalidInput, StoaError
+from stoa.domain.errors import BodyTooLarge, InvalidInput, StoaError, UnsupportedCoding
 from stoa.domain.identity import TenantId
 from stoa.domain.invocation import BearerToken, Credential
 from stoa.domain.refusal_reason import RefusalReason
 from stoa.interfaces.bodies import (
     CALLER_KEY,
+    CODINGS,
     Bodies,
     BodyIncomplete,
     Share,
@@ -118,10 +119,21 @@ class StreamableHttp:
         headers = exchange.headers or Headers(())
         length = headers.get(b"content-length")
         try:
-            exchange.body = await share.read(None if length is None else as_length(length), receive)
+            declared = None if length is None else as_length(length)
+            coding = headers.get(b"content-encoding")
+            if coding is None:
+                exchange.body = await share.read(declared, receive)
+            else:
+                exchange.body = await share.read_coded(declared, receive, coding)
         except BodyTooLarge as refusal:
             exchange.rejection = _reject(413, refusal.message)
             return False
+        except UnsupportedCoding as refusal:
+            exchange.rejection = _reject(415, refusal.message, (b"accept-encoding", CODINGS))
+            return False
+        except InvalidInput as refusal:
+            exchange.rejection = _reject(400, refusal.message)
+            return True
         except StoaError as refusal:
             exchange.rejection = self._engine.refused(refusal)
             return False
@@ -356,9 +368,9 @@ def _accepted(accept: str | None) -> tuple[bool, bool]:
     )
 
 
-def _reject(status: int, message: str) -> Reply:
+def _reject(status: int, message: str, *headers: tuple[bytes, bytes]) -> Reply:
     refused = Refused(REASONS_BY_STATUS.get(status, RefusalReason.BAD_REQUEST), status)
-    return Reply(status, messages.error(None, INVALID_REQUEST, message), (JSON,), refused=refused)
+    return Reply(status, messages.error(None, INVALID_REQUEST, message), (JSON, *headers), refused=refused)
 
 
 async def _send(send: Send, reply: Reply) -> None:

@@ -51,6 +51,7 @@ class Streams:
         self._events = events
         self._renew_seconds = renew_seconds
         self._feeds: dict[tuple[str, str], Feed] = {}
+        self._followers: dict[Feed, Follower] = {}
         self._shares: FairShares[tuple[str, str]] = FairShares(FOLLOWED)
         self._away_seconds = away_seconds
         self._away: dict[str, tuple[asyncio.TimerHandle, Principal | None]] = {}
@@ -108,6 +109,7 @@ class Streams:
                 self._shares.remove(key)
                 if stream == STANDALONE and not follower.is_displaced:
                     self._is_gone(session.id, caller)
+            self._followers.pop(feed, None)
             follower.stop()
 
         subscription = await self.bus.subscribe(stream_topic(*key))
@@ -128,6 +130,7 @@ class Streams:
         if earlier is not None:
             earlier.end()
         self._feeds[key] = follower.feed
+        self._followers[follower.feed] = follower
         self._let_others_go(key, session.holder)
         follower.run(is_alive, self._renew_seconds)
         return follower.feed
@@ -149,6 +152,11 @@ class Streams:
         away = self._away.pop(session_id, None)
         if away is not None:
             away[0].cancel()
+
+    def end_all(self) -> None:
+        """No stream is followed here any longer; each client may come back where it broke off."""
+        for feed, follower in list(self._followers.items()):
+            feed.end(follower.farewell)
 
     async def end(self, session_id: str) -> None:
         """The session is gone."""

@@ -232,6 +232,11 @@ class Subscriptions:
         for other in displaced:
             self._end(other)
 
+    def end_all(self) -> None:
+        """Each listen stream gets its result; its client listens anew."""
+        for feed in list(self._listeners):
+            self._end(feed)
+
     def _forget(self, feed: Feed) -> None:
         self._listeners.pop(feed, None)
         self._shares.remove(feed)
