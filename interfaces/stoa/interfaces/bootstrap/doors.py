@@ -198,6 +198,7 @@ class Doors(Provider):
             body_seconds=settings.body_timeout_seconds,
             write_seconds=settings.write_timeout_seconds,
         )
+
         def unserved(reason: Reason, words: str, address: str) -> None:
             status = STATUS_OF.get(reason, 0)
             gateway.refusals.tell(Refusal(RefusalReason(reason), "http", status, address=address or None, detail=words))
