@@ -34,6 +34,7 @@ from stoa.application.price_manifest import parse_budgets, parse_price_list
 from stoa.domain import sampling
 from stoa.domain.dialogue import ClientCapabilities, InputRequest
 from stoa.domain.metering import Status
+from stoa.domain.refusal_reason import RefusalReason
 from stoa.domain.sampling import SamplingAnswer, SamplingRequest, ToolUse
 from stoa.infrastructure.manifest_files import read_document
 from stoa.interfaces.cli.app import run
@@ -387,3 +388,8 @@ def test_security_promises_name_tests_that_exist() -> None:
     assert len(functions) + len(files) > 30
     assert [name for name in functions if not any(f"def {name}(" in source for source in sources.values())] == []
     assert [name for name in files if not (ROOT / name).is_file()] == []
+
+
+def test_refusal_reasons_are_all_documented() -> None:
+    text = (ROOT / "docs" / "refusal-reasons.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == sorted(RefusalReason)

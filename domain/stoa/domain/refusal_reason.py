@@ -47,6 +47,7 @@ class RefusalReason(StrEnum):
     PATH = "path"
     METHOD = "method"
     MEDIA_TYPE = "media_type"
+    UNSUPPORTED_CODING = "unsupported_coding"
     NOT_ACCEPTABLE = "not_acceptable"
     TOO_LARGE = "too_large"
     BODY_TOO_LARGE = "body_too_large"

@@ -1,5 +1,5 @@
 """uvicorn's server with an end that loses nothing, sockets for both families of addresses, and TLS whose certificate is
-read again. SIGTERM and SIGINT end it, SIGHUP reads files again (docs/operation.md)."""
+read again. SIGTERM and SIGINT end it, SIGHUP reads files again (docs/operations.md)."""
 
 import asyncio
 import contextlib
