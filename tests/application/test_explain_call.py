@@ -46,7 +46,7 @@ async def test_an_allowed_call_is_explained_to_its_price_and_limits_and_not_made
     found = await at.explain()
     assert found.decision is not None
     assert found.decision.is_allowed
-    assert [(one.name, one.left) for one in found.limits] == [("caller", 9), ("tool", 2)]
+    assert [(one.name, one.left) for one in found.limits] == [("caller", 10), ("tool", 2)]
     assert (found.tool, found.violations, found.absence, found.price) == ("count", (), None, 1000)
     assert found.request is None, "a function of this process is sent nothing"
     assert (at.calls, list(at.sink.events())) == (0, [])

@@ -19,6 +19,7 @@ from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports.spec import Conversion, SpecConverter, SpecDocument
+from stoa.domain.caller_limits import REQUESTS_PER_CALL
 from stoa.domain.errors import InvalidArguments, InvalidInput, NotAuthenticated, NotPermitted, QuotaExceeded
 from stoa.domain.metering import Status
 from stoa.domain.tool import LocalBinding
@@ -248,6 +249,8 @@ async def test_the_defaults_refuse_strangers_and_floods():
         await gateway.tools(None)
     outcomes = [await gateway.invoke("hi", {}, ANN) for _ in range(11)]
     assert [outcome.status for outcome in outcomes] == [Status.SUCCESS] * 10 + [Status.RATE_LIMITED]
+    for _ in range(10 * REQUESTS_PER_CALL):
+        await gateway.tools(ANN, ListQuery())
     with pytest.raises(QuotaExceeded):
         await gateway.tools(ANN, ListQuery())
 

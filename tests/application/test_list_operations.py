@@ -9,6 +9,7 @@ from tests.strategies import DOORS, few_names, few_tenants, principals, prompts,
 from stoa.application.list_operations import ListQuery
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.application.memory.rate_limiter import Unlimited
+from stoa.domain.caller_limits import REQUESTS_PER_CALL
 from stoa.domain.catalogue import Catalogue
 from stoa.domain.errors import InvalidInput, NotAuthenticated, NotPermitted, QuotaExceeded, ToolNotFound
 from stoa.domain.identity import Principal
@@ -152,16 +153,17 @@ def test_a_page_holds_at_least_one_tool(limit):
         ListQuery(limit=limit)
 
 
-async def test_listing_authenticates_and_counts_like_a_call():
+async def test_listing_authenticates_and_counts_as_a_request():
     pipeline = Pipeline(tool(), limit=RateLimit(requests_per_minute=1, burst=2))
     with pytest.raises(NotAuthenticated):
         await names(pipeline, credential=None)
     assert pipeline.trace == []
-    assert await names(pipeline) == ["count"]
-    assert (await pipeline.list_tools.find(ANN, None, "count", "mcp")).name == "count"
+    for _ in range(REQUESTS_PER_CALL):
+        assert await names(pipeline) == ["count"]
+        assert (await pipeline.list_tools.find(ANN, None, "count", "mcp")).name == "count"
     with pytest.raises(QuotaExceeded):
         await names(pipeline)
-    assert (await pipeline.invoke()).event.status == "rate_limited"
+    assert (await pipeline.invoke()).event.status == "success"  # calls have a limit of their own
 
 
 async def test_what_another_tenant_has_is_an_empty_page_that_was_counted_like_any():
@@ -169,7 +171,7 @@ async def test_what_another_tenant_has_is_an_empty_page_that_was_counted_like_an
     page = await pipeline.list_tools.execute(ANN, ListQuery(tenant="beta"), "mcp")
     assert (tuple(page.items), page.next_after, page.total) == ((), None, 0)
     assert page.limit is not None
-    assert page.limit.remaining == 4
+    assert page.limit.remaining == 5 * REQUESTS_PER_CALL - 1
 
 
 async def test_another_tenants_tool_cannot_be_found():

@@ -33,6 +33,8 @@ CODES = {
     "SessionsFull": "sessions_full",
     "BodiesFull": "bodies_full",
     "BodyTooLarge": "body_too_large",
+    "UnsupportedCoding": "unsupported_coding",
+    "ShuttingDown": "shutting_down",
     "SharedStateUnavailable": "shared_state_unavailable",
     "IdentityUnavailable": "identity_unavailable",
     "PolicyUnavailable": "policy_unavailable",
