@@ -95,7 +95,7 @@ def test_a_client_without_a_token_is_challenged(gateway: GatewayProcess, sdk: st
     assert (method, status) == ("POST", 401)
     assert challenge is not None
     assert challenge.startswith("Bearer ")
-    assert f'resource_metadata="{gateway.url}/.well-known/oauth-protected-resource/mcp"' in challenge
+    assert "resource_metadata" not in challenge  # the development issuer has no page to log in at
 
 
 @each_client

@@ -59,6 +59,12 @@ def declares(declared: Any, extension: str) -> bool:
     return is_object(as_object(as_object(declared).get("extensions")).get(extension))
 
 
+def may_come_unasked(question: InputRequest) -> bool:
+    """A form whose fields a client knows may be filled in with the first request, unless it is a policy's: what the
+    gateway itself asks has to have been read."""
+    return isinstance(question, ElicitationRequest) and not question.is_confirmation
+
+
 def request(question: InputRequest, revision: Revision) -> JsonObject:
     """`method` and `params`."""
     match question:

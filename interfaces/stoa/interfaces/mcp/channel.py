@@ -215,9 +215,12 @@ class RoundChannel(Telling):
         return {key: answer for key, answer in answers.items() if answer is not None}
 
     def _answer(self, key: str, request: InputRequest, state: RoundState) -> InputAnswer | None:
-        """An answer counts when this very question was asked, by the state that came back with it."""
+        """An answer counts when this very question was asked, by the state that came back with it. A form of the tool
+        may also be filled in with the first request (SEP-2322); a policy's confirmation never."""
         revision, digest = self._call.revision, fingerprint(request)
-        if key in self._responses and state.asked.get(key) == digest:
+        is_asked = state.asked.get(key) == digest
+        is_early = key not in state.asked and key not in state.answers and asking.may_come_unasked(request)
+        if key in self._responses and (is_asked or is_early):
             fresh = asking.answer(request, self._responses[key], revision)
             if fresh is not None:
                 self._answers[key], self._answered[key] = self._responses[key], digest
