@@ -27,7 +27,7 @@ from stoa.domain.json_value import JsonObject, is_array, is_object
 
 MAX_DEPTH = 512
 """Levels of nesting in a value."""
-WORK_LIMIT = 5_000_000
+WORK_LIMIT = 2_000_000
 """Units of work in one check; a unit takes some 15 ns."""
 
 _STEP = 60

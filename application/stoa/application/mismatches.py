@@ -17,7 +17,7 @@ from stoa.domain.errors import Violation
 from stoa.domain.json_value import JsonObject, as_object, is_array, is_object
 
 MAX_VIOLATIONS = 5
-MAX_STEPS = 10_000
+MAX_STEPS = 4_000
 """Pairs of a schema and a value that are looked at."""
 
 DOES_NOT_FIT = "a value that fits the schema"
