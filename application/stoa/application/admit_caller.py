@@ -61,7 +61,7 @@ class AdmitCaller:
         return within(await self._limiter.take(self._limits.of_requests(principal)))
 
     def claims(self, principal: Principal, consumer: str | None = None) -> tuple[Claim, ...]:
-        """What one call of this caller is counted against, whatever it calls. `consumer`: on whose behalf it is
+        """The limits that one call of this caller counts against, whatever it calls. `consumer`: on whose behalf it is
         made."""
         claims = self._claims.get(principal.authorization_key)
         if claims is None:

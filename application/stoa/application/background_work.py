@@ -24,7 +24,7 @@ class Pace:
 @contextmanager
 def making_what_stays() -> Generator[None]:
     """Objects that are made within are kept out of the garbage collector, which would look through all of them again
-    and again while nothing else runs: 0.4 s for ten thousand tools. Reference counts free them all the same."""
+    and again while nothing else runs: 0.4 s for ten thousand tools. Reference counts still free them."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -41,7 +41,7 @@ class TooCostly(Exception):
 
 
 class Work:
-    """What one check may still cost."""
+    """The units of work that are left for one check."""
 
     __slots__ = ("left", "limit", "steps")
 

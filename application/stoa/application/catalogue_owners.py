@@ -1,4 +1,4 @@
-"""Who wrote a manifest, and what follows: whose its operations are, and what they may say of themselves."""
+"""Authors of manifests: they decide whose the operations are, and what these may say of themselves."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -98,7 +98,7 @@ class CheckPolicy:
                 yield Counterexample("helps", query, f"{_said(decision)}; with {wanted} {_said(helped)}")
 
     async def _about_roles(self, query: PolicyQuery, decision: Decision) -> AsyncIterator[Counterexample]:
-        """Of an allowed query: is it the roles that allow it?"""
+        """Check that an allowed query is allowed by its roles."""
         principal = query.principal
         if principal.token_scopes is not None:
             unlimited = _caller(principal.tenant, principal.roles, None)
@@ -131,7 +131,7 @@ def _said(decision: Decision | None) -> str:
 
 
 def _principals() -> Iterator[Principal]:
-    """Of every role, with a token that limits nothing, and with one that has a single scope."""
+    """Callers with each role, by a token that limits nothing and by one that has a single scope."""
     held: list[tuple[str, ...]] = [(), *((role,) for role in reversed(ROLE_SCOPES))]
     for scope, tenant, roles in product((None, *_SCOPES), _TENANTS, held):
         yield _caller(tenant, roles, scope)

@@ -53,7 +53,7 @@ class CircuitBreaker(HealthProbe):
         self._probes: list[Probe] = []
         self._failures = 0
         self.outages = 0
-        """How often it was opened: a connection that is older than the last one may be lost without knowing it."""
+        """Times that it was opened. A connection made before the last time may be lost without knowing it."""
         self._reason = ""
         self._open_since: datetime | None = None
         self._probing: asyncio.Task[None] | None = None
