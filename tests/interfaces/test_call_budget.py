@@ -3,6 +3,7 @@ and bytes that are allocated at the same time. A change that needs more has to s
 
 import asyncio
 import json
+import statistics
 import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -83,20 +84,22 @@ async def call(tmp_path: Path, version: str) -> AsyncIterator[Call]:
 
 
 async def test_the_functions_called_by_one_call_stay_within_their_budget(call: Call, version: str) -> None:
-    called: list[str] = []
+    counts: list[int] = []
 
-    def note(frame: Any, event: str, _: Any) -> None:
+    def count_calls(frame: Any, event: str, _: Any) -> None:
         if event == "call":
-            called.append(frame.f_code.co_qualname)
+            counts[-1] += 1
 
     await asyncio.sleep(0)
-    sys.setprofile(note)
-    try:
-        for number in range(100, 110):
+    for number in range(100, 111):
+        counts.append(0)
+        sys.setprofile(count_calls)
+        try:
             await call(number)
-    finally:
-        sys.setprofile(None)
-    assert len(called) / 10 <= CALLS[version]
+        finally:
+            sys.setprofile(None)
+    # The median: a timer of the loop or a callback of the garbage collector may fall into one of the calls.
+    assert statistics.median_low(counts) <= CALLS[version], counts
 
 
 async def test_the_memory_of_one_call_stays_within_its_budget(call: Call) -> None:
