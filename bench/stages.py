@@ -21,13 +21,13 @@ from stoa.application.memory.metering import MeteringOff
 from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import InMemoryRateLimiter, Unlimited
 from stoa.application.ports import BackendCall, CallContext, ToolBackend
-from stoa.domain.caller_limits import CallerLimits
-from stoa.domain.identity import Principal
-from stoa.domain.invocation import BearerToken
-from stoa.domain.operation import Operation
-from stoa.domain.rate_limit import RateLimit
-from stoa.domain.result import RawAnswer
-from stoa.domain.tool import RestBinding, Tool
+from stoa.domain.access.caller_limits import CallerLimits
+from stoa.domain.access.identity import Principal
+from stoa.domain.access.rate_limit import RateLimit
+from stoa.domain.calls.invocation import BearerToken
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.tool import RestBinding, Tool
+from stoa.domain.results.result import RawAnswer
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.oidc import DevIssuer, JwtTokenVerifier, StaticKeys

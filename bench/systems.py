@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.errors import CannotMeasure, NotInstalled
 from bench.processes import Child, Usage, free_port
-from bench.wire import LEGACY, Target, WireForm, open_session, verify
+from bench.wire import HANDSHAKE_REVISIONS, Target, WireForm, open_session, verify
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent
@@ -79,7 +79,7 @@ class System(ABC):
 
     def target(self, form: WireForm) -> Target:
         target = Target(self.port, token=self._token)
-        if not self.needs_session or form is not LEGACY:
+        if not self.needs_session or form is not HANDSHAKE_REVISIONS:
             return target
         if form.name not in self._sessions:
             self._sessions[form.name] = open_session(target, form)

@@ -25,9 +25,9 @@ class WireForm:
     is_modern: bool
 
 
-MODERN = WireForm("modern", "2026-07-28", is_modern=True)
-LEGACY = WireForm("legacy", "2025-11-25", is_modern=False)
-WIRE_FORMS = {form.name: form for form in (MODERN, LEGACY)}
+STATELESS_REVISIONS = WireForm("modern", "2026-07-28", is_modern=True)
+HANDSHAKE_REVISIONS = WireForm("legacy", "2025-11-25", is_modern=False)
+WIRE_FORMS = {form.name: form for form in (STATELESS_REVISIONS, HANDSHAKE_REVISIONS)}
 
 
 @dataclass(frozen=True, slots=True)

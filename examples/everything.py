@@ -19,11 +19,11 @@ from dishka import AsyncContainer
 from pydantic import Field
 
 from stoa.application import Context, Gateway, ToolResult
-from stoa.application.manifests import RateLimitManifest
-from stoa.domain.dialogue import (
+from stoa.application.manifests.parse import RateLimitManifest
+from stoa.domain.client_requests.client_request import (
     ClientCapabilities,
+    ClientRequest,
     ElicitationRequest,
-    InputRequest,
     RootsRequest,
     SamplingMessage,
     SamplingRequest,
@@ -31,7 +31,7 @@ from stoa.domain.dialogue import (
     ToolUseResult,
 )
 from stoa.domain.errors import InvalidInput
-from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, PromptMessage, TextContent
+from stoa.domain.results.result import AudioContent, EmbeddedResource, ImageContent, PromptMessage, TextContent
 from stoa.interfaces.bootstrap import CommandLine, build_container, serve_stdio
 from stoa.interfaces.http.guard import Guard
 from stoa.interfaces.settings import Settings
@@ -360,7 +360,7 @@ def add_task_tools(gateway: Gateway) -> None:
     async def multi_input(context: Context) -> str:
         """Asks two questions at once."""
         either = {"type": "object", "properties": {"name": {"type": "string"}, "confirm": {"type": "boolean"}}}
-        asked: dict[str, InputRequest] = {
+        asked: dict[str, ClientRequest] = {
             "first": ElicitationRequest("What is your name?", either),
             "second": ElicitationRequest("Go on?", either),
         }
@@ -433,9 +433,9 @@ def add_prompts(gateway: Gateway) -> None:
         return f"The context is {dict(said.content or {}).get('context')}."
 
 
-def _questions(can: ClientCapabilities) -> dict[str, InputRequest]:
+def _questions(can: ClientCapabilities) -> dict[str, ClientRequest]:
     prompt = (SamplingMessage("user", TextContent("Write a greeting")),)
-    questions: dict[str, InputRequest] = {}
+    questions: dict[str, ClientRequest] = {}
     if can.elicitation:
         questions["user_name"] = ElicitationRequest("What is your name?", NAME)
     if can.sampling:

@@ -1,6 +1,6 @@
 """An event for tests that only need one."""
 
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 
 
 def event(event_id: str = "e-1", *, padding: int = 0) -> MeteringEvent:

@@ -12,7 +12,7 @@ from fakeredis import TcpFakeServer
 from fakeredis._clients._tcp_server import TCPFakeRequestHandler
 from redis.exceptions import ResponseError
 
-from stoa.application.circuit_breaker import CircuitBreaker
+from stoa.application.concurrency.circuit_breaker import CircuitBreaker
 from stoa.application.memory.clock import SystemClock
 from stoa.infrastructure.redis import RedisConnection
 

@@ -9,27 +9,16 @@ from typing import Any
 from hypothesis import strategies as st
 
 from stoa.application.memory.policy_engine import Rule
-from stoa.domain.catalogue import Catalogue
-from stoa.domain.identity import ALL_SCOPES, ROLE_SCOPES, Principal, TenantId
-from stoa.domain.invocation import BearerToken, Invocation
-from stoa.domain.json_value import JsonObject
-from stoa.domain.metering import MeteringEvent, Status
-from stoa.domain.operation import Operation
-from stoa.domain.policy import Decision, PolicyQuery, Question
-from stoa.domain.price_list import PriceList, PriceVersion, Rates, RatesByOperation
-from stoa.domain.prompt import Prompt, PromptArgument
-from stoa.domain.rate_limit import Claim, RateLimit
-from stoa.domain.resource import Resource
-from stoa.domain.result import (
-    MISSING,
-    AudioContent,
-    EmbeddedResource,
-    ImageContent,
-    RawAnswer,
-    TextContent,
-    ToolResult,
-)
-from stoa.domain.tool import (
+from stoa.domain.access.identity import ALL_SCOPES, ROLE_SCOPES, Principal, TenantId
+from stoa.domain.access.rate_limit import LimitCharge, RateLimit
+from stoa.domain.calls.invocation import BearerToken, Invocation
+from stoa.domain.metering.event import MeteringEvent, Status
+from stoa.domain.metering.price_list import PriceList, PriceVersion, Rates, RatesByOperation
+from stoa.domain.operations.catalogue import Catalogue
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.prompt import Prompt, PromptArgument
+from stoa.domain.operations.resource import Resource
+from stoa.domain.operations.tool import (
     ApiReference,
     Authentication,
     LocalBinding,
@@ -40,9 +29,20 @@ from stoa.domain.tool import (
     Tool,
     ToolAnnotations,
 )
+from stoa.domain.policy.decision import ClientRequestFacts, Decision, PolicyQuery
+from stoa.domain.results.result import (
+    MISSING,
+    AudioContent,
+    EmbeddedResource,
+    ImageContent,
+    RawAnswer,
+    TextContent,
+    ToolResult,
+)
+from stoa.domain.schema.json_value import JsonObject
 
 EXACT_MICRO_UNITS = 10**15 - 1
-"""The greatest amount that its JSON number carries exactly (stoa.domain.money)."""
+"""The greatest amount that its JSON number carries exactly (stoa.domain.metering.money)."""
 
 DOORS = st.sampled_from(["mcp", "rest", "cli", "library"])
 
@@ -261,7 +261,7 @@ class LimitedCall:
     """A call that comes `gap_us` after the one before."""
 
     gap_us: int
-    claims: tuple[Claim, ...]
+    claims: tuple[LimitCharge, ...]
 
 
 @st.composite
@@ -273,8 +273,10 @@ def limited_calls(draw: st.DrawFn, *, keys: int = 3, max_size: int = 20) -> list
     gaps = st.sampled_from([0, 0, 1, *edges]) | st.integers(0, 3 * max(edges))
     costs = st.sampled_from([1, 1, 1, 1, 2, 3])
 
-    def claims(chosen: list[str]) -> st.SearchStrategy[tuple[Claim, ...]]:
-        return st.tuples(*(st.builds(Claim, st.just("tool"), st.just(n), st.just(limits[n]), costs) for n in chosen))
+    def claims(chosen: list[str]) -> st.SearchStrategy[tuple[LimitCharge, ...]]:
+        return st.tuples(
+            *(st.builds(LimitCharge, st.just("tool"), st.just(n), st.just(limits[n]), costs) for n in chosen)
+        )
 
     chosen = st.lists(st.sampled_from(names), min_size=1, max_size=keys, unique=True)
     return draw(st.lists(st.builds(LimitedCall, gaps, chosen.flatmap(claims)), max_size=max_size))
@@ -465,17 +467,24 @@ def rules(effect: st.SearchStrategy[str] = effects) -> st.SearchStrategy[Rule]:
     return plain | reading
 
 
-def questions() -> st.SearchStrategy[Question]:
+def questions() -> st.SearchStrategy[ClientRequestFacts]:
     sampling = st.builds(
-        Question,
+        ClientRequestFacts,
         kind=st.just("sampling"),
         max_tokens=st.integers(1, 10_000),
         model_hints=st.lists(st.sampled_from(["claude-x", "Claude-y", "gpt-z"]), max_size=2).map(tuple),
     )
     pages = st.builds(
-        Question, kind=st.just("elicitation"), mode=st.just("url"), url_host=st.sampled_from(["a.example", "b.example"])
+        ClientRequestFacts,
+        kind=st.just("elicitation"),
+        mode=st.just("url"),
+        url_host=st.sampled_from(["a.example", "b.example"]),
     )
-    return sampling | pages | st.sampled_from([Question(kind="elicitation", mode="form"), Question(kind="roots")])
+    return (
+        sampling
+        | pages
+        | st.sampled_from([ClientRequestFacts(kind="elicitation", mode="form"), ClientRequestFacts(kind="roots")])
+    )
 
 
 def policy_queries() -> st.SearchStrategy[PolicyQuery]:

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from stoa.application.admit_caller import AdmitCaller
-from stoa.application.caller_view import CallerView
-from stoa.application.complete_argument import CompleteArgument
-from stoa.application.invoke_tool import RUNNING, InvokeTool
-from stoa.application.list_operations import ListOperations
+from stoa.application.admission.authenticate_caller import AuthenticateCaller
+from stoa.application.calls.invoke_operation import RUNNING, InvokeOperation
+from stoa.application.catalogue.caller_view import CallerView
+from stoa.application.catalogue.complete_argument import CompleteArgument
+from stoa.application.catalogue.list_operations import ListOperations
+from stoa.application.catalogue.operation_registry import CompiledOperation, OperationRegistry
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.ids import SequentialIds
 from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
@@ -16,22 +17,21 @@ from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import InMemoryRateLimiter
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
+from stoa.application.metering.pricing import Pricing
+from stoa.application.metering.recorder import Recorder
 from stoa.application.ports import BackendCall, CallContext, ClientChannel, ToolBackend
-from stoa.application.pricing import Pricing
-from stoa.application.records import Recorder
-from stoa.application.tool_registry import RegisteredTool, ToolRegistry
-from stoa.domain.caller_limits import CallerLimits
+from stoa.domain.access.caller_limits import CallerLimits
+from stoa.domain.access.identity import Principal
+from stoa.domain.access.rate_limit import RateLimit
+from stoa.domain.calls.invocation import Invocation, Outcome
 from stoa.domain.errors import InvalidInput
-from stoa.domain.identity import Principal
-from stoa.domain.invocation import Invocation, Outcome
-from stoa.domain.metering import MeteringEvent
-from stoa.domain.operation import Kind, Operation
-from stoa.domain.price_list import PriceList
-from stoa.domain.prompt import Prompt
-from stoa.domain.rate_limit import RateLimit
-from stoa.domain.resource import Resource
-from stoa.domain.result import RawAnswer, TextContent, ToolResult
-from stoa.domain.tool import LocalBinding, Tool
+from stoa.domain.metering.event import MeteringEvent
+from stoa.domain.metering.price_list import PriceList
+from stoa.domain.operations.operation import Kind, Operation
+from stoa.domain.operations.prompt import Prompt
+from stoa.domain.operations.resource import Resource
+from stoa.domain.operations.tool import LocalBinding, Tool
+from stoa.domain.results.result import RawAnswer, TextContent, ToolResult
 
 Behaviour = Callable[[dict[str, Any], CallContext], Awaitable[RawAnswer | ToolResult]]
 
@@ -98,12 +98,12 @@ class _ScriptedCall(BackendCall):
         return await self._backend.behaviour(arguments, context)
 
 
-class TracedRegistry(ToolRegistry):
+class TracedRegistry(OperationRegistry):
     def __init__(self, backend: ToolBackend, trace: list[str]) -> None:
         super().__init__([backend])
         self._trace = trace
 
-    def find(self, tenant: Any, name: str, kind: Kind = "tool") -> RegisteredTool | None:
+    def find(self, tenant: Any, name: str, kind: Kind = "tool") -> CompiledOperation | None:
         self._trace.append("find")
         return super().find(tenant, name, kind)
 
@@ -124,7 +124,7 @@ class Pipeline:
         self.policy = parts.get("policy") or RulesPolicyEngine()
         self.limiter = parts.get("limiter") or InMemoryRateLimiter(self.clock)
         self._trace_parts()
-        admission = AdmitCaller(
+        admission = AuthenticateCaller(
             verifier=self.verifier,
             limiter=self.limiter,
             clock=self.clock,
@@ -134,7 +134,7 @@ class Pipeline:
             anonymous=anonymous,
         )
         self.recorder = Recorder(self.sink, parts.get("observers", [self.observer]), self.clock)
-        self.invoke_tool = InvokeTool(
+        self.invoke_operation = InvokeOperation(
             admission=admission,
             registry=self.registry,
             policy=self.policy,
@@ -202,4 +202,4 @@ class Pipeline:
             **rest,
         )
         async with asyncio.timeout(20):
-            return await self.invoke_tool.execute(asked, channel)
+            return await self.invoke_operation.execute(asked, channel)

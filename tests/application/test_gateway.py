@@ -19,10 +19,10 @@ from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports.spec import Conversion, SpecConverter, SpecDocument
-from stoa.domain.caller_limits import REQUESTS_PER_CALL
+from stoa.domain.access.caller_limits import REQUESTS_PER_CALL
 from stoa.domain.errors import InvalidArguments, InvalidInput, NotAuthenticated, NotPermitted, QuotaExceeded
-from stoa.domain.metering import Status
-from stoa.domain.tool import LocalBinding
+from stoa.domain.metering.event import Status
+from stoa.domain.operations.tool import LocalBinding
 
 REST = {"kind": "rest", "method": "GET", "base_url": "http://127.0.0.1:9", "path": "/"}
 API = "gostoa.dev/v1alpha1"

@@ -14,7 +14,7 @@ import stoa.application.ports
 import stoa.domain.errors
 import stoa.infrastructure
 from stoa.domain.errors import StoaError
-from stoa.interfaces.errors import WIRE_ERRORS, wire_error
+from stoa.interfaces.wire.errors import WIRE_ERRORS, wire_error
 
 
 def modules(package: ModuleType) -> list[ModuleType]:

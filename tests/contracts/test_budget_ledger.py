@@ -16,10 +16,10 @@ from tests.services import connections, wire
 
 from stoa.application.memory.budget_ledger import InMemoryBudgetLedger
 from stoa.application.ports import BudgetLedger
-from stoa.domain.budget import MOST_MICRO_UNITS, Account, Crossing, Month, Owner
+from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BudgetUnavailable
-from stoa.domain.identity import TenantId
-from stoa.domain.money import MicroUnits
+from stoa.domain.metering.budget import MOST_MICRO_UNITS, Account, Crossing, Month, Owner
+from stoa.domain.metering.money import MicroUnits
 from stoa.infrastructure.redis import RedisBudgetLedger
 
 MONTH = Month(2026, 12)

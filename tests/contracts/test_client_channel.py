@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stoa.application.governed_channel import AskingCall, GovernedChannel, Questions
+from stoa.application.client_requests.governed_channel import GovernedChannel, Questions, RequestingCall
+from stoa.application.client_requests.passing_channel import PassingChannel
 from stoa.application.memory.client_channel import Answering, InMemoryClientChannel
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.event_store import InMemoryEventStore
@@ -22,17 +23,18 @@ from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import Unlimited
 from stoa.application.memory.session_store import InMemorySessionStore
-from stoa.application.passing_channel import PassingChannel
+from stoa.application.metering.pricing import Pricing
+from stoa.application.metering.recorder import Recorder
 from stoa.application.ports import ClientChannel
-from stoa.application.pricing import Pricing
-from stoa.application.records import Recorder
-from stoa.domain.client_requests import ClientRequests
-from stoa.domain.dialogue import (
+from stoa.domain.access.identity import Principal
+from stoa.domain.calls.invocation import Invocation
+from stoa.domain.calls.session import Session
+from stoa.domain.client_requests.client_request import (
+    ClientAnswer,
     ClientCapabilities,
+    ClientRequest,
     ElicitationAnswer,
     ElicitationRequest,
-    InputAnswer,
-    InputRequest,
     InputRequired,
     Root,
     RootsAnswer,
@@ -46,21 +48,19 @@ from stoa.domain.dialogue import (
     ToolUseResult,
     UrlElicitationRequest,
 )
-from stoa.domain.errors import ClientCannot, ClientRefused
-from stoa.domain.identity import Principal
-from stoa.domain.invocation import Invocation
-from stoa.domain.price_list import PriceList
-from stoa.domain.result import TextContent
-from stoa.domain.session import Session
-from stoa.domain.tool import LocalBinding, Tool
-from stoa.interfaces.mcp.channel import HandshakeChannel, RoundChannel
+from stoa.domain.client_requests.rules import ClientRequests
+from stoa.domain.errors import ClientCapabilityMissing, ClientRequestDeclined
+from stoa.domain.metering.price_list import PriceList
+from stoa.domain.operations.tool import LocalBinding, Tool
+from stoa.domain.results.result import TextContent
+from stoa.interfaces.mcp.client_requests.channels import HandshakeChannel, RoundChannel
+from stoa.interfaces.mcp.client_requests.request_state import RequestStates
 from stoa.interfaces.mcp.exchange import Exchange, MethodCall, ResponseStream
-from stoa.interfaces.mcp.headers import Headers
-from stoa.interfaces.mcp.messages import Request, Response
-from stoa.interfaces.mcp.request_state import RequestStates
-from stoa.interfaces.mcp.revisions import NEWEST, NEWEST_LEGACY
-from stoa.interfaces.mcp.sessions import Sessions
-from stoa.interfaces.mcp.streams import Recording, Streams
+from stoa.interfaces.mcp.jsonrpc.messages import Request, Response
+from stoa.interfaces.mcp.streams.sessions import Sessions
+from stoa.interfaces.mcp.streams.streams import Recording, Streams
+from stoa.interfaces.mcp.wire.headers import Headers
+from stoa.interfaces.wire.revisions import NEWEST, NEWEST_HANDSHAKE
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 FORM = ElicitationRequest("Who?", NAME)
@@ -68,14 +68,14 @@ PAGE = UrlElicitationRequest("Log in", "https://gw.example/connect?e=7", "e-7")
 HELLO = (SamplingMessage("user", TextContent("Hi")),)
 SAMPLE = SamplingRequest(messages=HELLO, max_tokens=5, include_context="thisServer")
 CHOICE = SamplingRequest(messages=HELLO, max_tokens=5, tools=(SamplingTool("add", "Adds.", {"type": "object"}),))
-QUESTIONS: dict[str, InputRequest] = {
+QUESTIONS: dict[str, ClientRequest] = {
     "form": FORM,
     "page": PAGE,
     "sample": SAMPLE,
     "choice": CHOICE,
     "roots": RootsRequest(),
 }
-ANSWERS: dict[str, InputAnswer] = {
+ANSWERS: dict[str, ClientAnswer] = {
     "form": ElicitationAnswer("accept", {"name": "Ada"}),
     "page": ElicitationAnswer("accept", {}),
     "sample": SamplingAnswer((TextContent("Hello"),), "m"),
@@ -98,7 +98,7 @@ class Opened(Protocol):
     channel: ClientChannel
 
     def progressed(self) -> list[float]: ...
-    def asked(self) -> list[InputRequest]:
+    def asked(self) -> list[ClientRequest]:
         """What reached the client, as far as its capabilities go."""
         ...
 
@@ -113,7 +113,7 @@ class _Memory:
     def progressed(self) -> list[float]:
         return [entry[0] for entry in self._own.progressed]
 
-    def asked(self) -> list[InputRequest]:
+    def asked(self) -> list[ClientRequest]:
         return [request for asked in self._own.asked for request in asked.values()]
 
     def done(self) -> list[str]:
@@ -135,7 +135,7 @@ class _Governed(_Memory):
         ann = Principal.of("ann", roles=["viewer"])
         tool = Tool(name="ask", binding=LocalBinding(function="ask"))
         call = Invocation(credential=ann, tool="ask", arguments={}, door="library")
-        self.channel = GovernedChannel(self._own, questions, AskingCall(call, ann, tool, {}, "r", "e"))
+        self.channel = GovernedChannel(self._own, questions, RequestingCall(call, ann, tool, {}, "r", "e"))
 
 
 class _Wire(ResponseStream):
@@ -146,7 +146,7 @@ class _Wire(ResponseStream):
         sessions = Sessions(InMemorySessionStore(ManualClock()), Streams(InMemoryEventStore()))
         exchange = Exchange(headers=Headers([]), body=b"", credential=None, stream=self)
         request = Request(1, "tools/call", {"_meta": {"progressToken": "p"}})
-        call = MethodCall(request, NEWEST_LEGACY, Principal.of("ann"), exchange, session)
+        call = MethodCall(request, NEWEST_HANDSHAKE, Principal.of("ann"), exchange, session)
         self.channel: ClientChannel = HandshakeChannel(call, session, sessions, ManualClock())
         self._session, self._sessions, self._answering = session, sessions, answering
         self._sent: list[Any] = []
@@ -168,7 +168,7 @@ class _Wire(ResponseStream):
     def progressed(self) -> list[float]:
         return _progress_in(self._sent)
 
-    def asked(self) -> list[InputRequest]:
+    def asked(self) -> list[ClientRequest]:
         return [_as_sent(message) for message in self._sent if "id" in message]
 
     def done(self) -> list[str]:
@@ -214,7 +214,7 @@ class _Rounds(PassingChannel, ResponseStream):
                 return await channel.ask(requests)
             except InputRequired as pause:
                 if known & pause.requests.keys():
-                    raise ClientRefused(min(known & pause.requests.keys())) from pause
+                    raise ClientRequestDeclined(min(known & pause.requests.keys())) from pause
                 known |= pause.requests.keys()
                 asked = channel.next_round(pause.requests, {})
             self._questions += asked["inputRequests"].values()
@@ -225,7 +225,7 @@ class _Rounds(PassingChannel, ResponseStream):
     def progressed(self) -> list[float]:
         return _progress_in(self._sent)
 
-    def asked(self) -> list[InputRequest]:
+    def asked(self) -> list[ClientRequest]:
         return [_as_sent(question) for question in self._questions]
 
     def done(self) -> list[str]:
@@ -244,7 +244,7 @@ def _key_of(sent: Any) -> str:
     return "roots"
 
 
-def _as_sent(sent: Any) -> InputRequest:
+def _as_sent(sent: Any) -> ClientRequest:
     """The question that was written, as far as its capabilities go."""
     question = QUESTIONS[_key_of(sent)]
     if isinstance(question, SamplingRequest):
@@ -252,7 +252,7 @@ def _as_sent(sent: Any) -> InputRequest:
     return question
 
 
-def _written(answer: InputAnswer) -> Any:
+def _written(answer: ClientAnswer) -> Any:
     match answer:
         case ElicitationAnswer():
             return {"action": answer.action, "content": dict(answer.content)}
@@ -280,7 +280,7 @@ Open = Callable[[ClientCapabilities, Answering], Opened]
 ADAPTERS: dict[str, Open] = {"memory": _Memory, "governed": _Governed, "handshake": _Wire, "rounds": _Rounds}
 
 
-def _answering(key: str, _: InputRequest) -> InputAnswer | None:
+def _answering(key: str, _: ClientRequest) -> ClientAnswer | None:
     return ANSWERS[key]
 
 
@@ -304,7 +304,7 @@ async def test_nothing_is_asked_for_that_the_client_did_not_declare(
     questions = {key: QUESTIONS[key] for key in keys}
     lacking = {name for key in keys for name in NEEDS[key] if not getattr(can, name.replace(".", "_"))}
     if lacking:
-        with pytest.raises(ClientCannot) as refused:
+        with pytest.raises(ClientCapabilityMissing) as refused:
             await opened.channel.ask(questions)
         assert set(refused.value.missing) == lacking
         assert opened.asked() == []
@@ -350,7 +350,7 @@ async def test_what_was_asked_by_url_can_be_said_to_be_done_and_nothing_else_can
 )
 async def test_a_model_uses_the_tools_that_it_was_offered(open_channel: Open, uses: Any) -> None:
     opened = open_channel(ALL, lambda key, _: SamplingAnswer(uses, "m"))
-    with pytest.raises(ClientRefused):
+    with pytest.raises(ClientRequestDeclined):
         await opened.channel.ask({"choice": CHOICE})
 
 
@@ -367,7 +367,7 @@ async def test_a_model_uses_the_tools_that_it_was_offered(open_channel: Open, us
 )
 async def test_an_answer_that_does_not_fit_is_no_answer(open_channel: Open, wrong: Any) -> None:
     opened = open_channel(ALL, lambda key, _: wrong)
-    with pytest.raises(ClientRefused):
+    with pytest.raises(ClientRequestDeclined):
         await opened.channel.ask({"form": FORM})
 
 

@@ -14,11 +14,15 @@ from pydantic import ValidationError
 
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.ports import CredentialSource
+from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BackendUnavailable
-from stoa.domain.identity import TenantId
-from stoa.domain.tool import SecretReference
-from stoa.infrastructure.credentials import ChainedCredentialSource, EnvironmentCredentialSource, FileCredentialSource
-from stoa.infrastructure.credentials.environment import variable_name
+from stoa.domain.operations.tool import SecretReference
+from stoa.infrastructure.files.credentials import (
+    ChainedCredentialSource,
+    EnvironmentCredentialSource,
+    FileCredentialSource,
+)
+from stoa.infrastructure.files.credentials.environment import variable_name
 
 Owner = TenantId | None
 

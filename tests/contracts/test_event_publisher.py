@@ -17,7 +17,7 @@ from tests.strategies import metering_events
 from stoa.application.memory.event_publisher import InMemoryEventPublisher
 from stoa.application.ports import EventPublisher, RecordedEvent
 from stoa.domain.errors import PublisherUnavailable
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.kafka.publisher import KafkaEventPublisher
 
 TOO_LARGE = 2 * 1024 * 1024

@@ -13,9 +13,9 @@ from tests.services import connections
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.ports import EventStore, Replay, StoredEvent
+from stoa.domain.access.fair_share import Holder
+from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import SharedStateUnavailable
-from stoa.domain.fair_share import Holder
-from stoa.domain.identity import TenantId
 from stoa.infrastructure.redis import RedisEventStore
 
 Pair = tuple[EventStore, EventStore]

@@ -16,11 +16,11 @@ from stoa.application import Context, Gateway, Principal
 from stoa.application.memory.client_channel import InMemoryClientChannel
 from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
 from stoa.application.ports import InvocationObserver
-from stoa.domain.client_requests import ClientRequestRules, ClientRequests
-from stoa.domain.dialogue import ClientCapabilities, SamplingAnswer
-from stoa.domain.errors import QuestionRefused
-from stoa.domain.invocation import BearerToken
-from stoa.domain.result import TextContent
+from stoa.domain.calls.invocation import BearerToken
+from stoa.domain.client_requests.client_request import ClientCapabilities, SamplingAnswer
+from stoa.domain.client_requests.rules import ClientRequestRules, ClientRequests
+from stoa.domain.errors import ClientRequestRefused
+from stoa.domain.results.result import TextContent
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 
@@ -80,7 +80,7 @@ async def test_every_finished_call_is_told_once_whatever_it_was(station_of, aske
     station = station_of()
     pipeline = Pipeline(*(tool(name) for name in ("ant", "bee")), observers=[station.observer])
     for invocation in asked:
-        await pipeline.invoke_tool.execute(invocation)
+        await pipeline.invoke_operation.execute(invocation)
     await pipeline.recorder.close()
     assert station.count() == len(asked)
 
@@ -92,7 +92,7 @@ async def test_questions_to_clients_are_told_with_their_kind_and_are_no_calls(st
 
     @gateway.tool
     async def ask(context: Context) -> str:
-        with suppress(QuestionRefused):
+        with suppress(ClientRequestRefused):
             await context.list_roots()
         return (await context.sample("hunter2", max_tokens=3)).text
 

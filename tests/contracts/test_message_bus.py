@@ -10,7 +10,7 @@ import pytest
 from tests.live.servers import free_port
 from tests.services import Wire, connections, wire
 
-from stoa.application.ending import end
+from stoa.application.concurrency.cancellation import cancel_and_wait
 from stoa.application.memory.message_bus import InMemoryMessageBus
 from stoa.application.ports import MessageBus, Subscription
 from stoa.domain.errors import SharedStateUnavailable
@@ -78,7 +78,9 @@ async def test_a_message_reaches_everybody_who_subscribed_before_once_and_in_ord
 async def test_it_can_be_closed_at_any_moment_of_connecting(
     in_process_redis: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(message_bus, "end", partial(end, again_seconds=3600))  # one cancellation has to do
+    monkeypatch.setattr(
+        message_bus, "cancel_and_wait", partial(cancel_and_wait, again_seconds=3600)
+    )  # one cancellation has to do
     for steps in range(60):
         async with _in_redis(in_process_redis) as (bus,):
             subscribing = asyncio.create_task(bus.subscribe("t"))

@@ -16,7 +16,7 @@ from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.metering_backlog import InMemoryMeteringBacklog
 from stoa.application.ports import MeteringBacklog, MeteringSink, Rejected
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.outbox import OutboxMeteringBacklog, OutboxMeteringSink
 from stoa.infrastructure.outbox.segment import POISON
 

@@ -15,7 +15,7 @@ from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.one_time_marks import InMemoryOneTimeMarks
 from stoa.application.ports import OneTimeMarks
 from stoa.domain.errors import SharedStateUnavailable
-from stoa.infrastructure.mark_files import FileOneTimeMarks
+from stoa.infrastructure.files.one_time_marks import FileOneTimeMarks
 from stoa.infrastructure.redis import RedisOneTimeMarks
 
 Pair = tuple[OneTimeMarks, OneTimeMarks]

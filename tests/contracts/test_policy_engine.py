@@ -26,9 +26,9 @@ from tests.strategies import (
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.application.ports import PolicyEngine
-from stoa.domain.identity import Principal
-from stoa.domain.policy import PolicyQuery
-from stoa.domain.tool import RestBinding, Tool
+from stoa.domain.access.identity import Principal
+from stoa.domain.operations.tool import RestBinding, Tool
+from stoa.domain.policy.decision import PolicyQuery
 from stoa.infrastructure.opa.embedded import OpaWasmPolicyEngine
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
 

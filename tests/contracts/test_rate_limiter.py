@@ -16,12 +16,12 @@ from tests.live.servers import free_port
 from tests.services import connections
 from tests.strategies import LimitedCall, limited_calls, rate_limits, unicode_text
 
-from stoa.application.fallback_rate_limiter import FallbackRateLimiter
 from stoa.application.memory.clock import ManualClock, SystemClock
+from stoa.application.memory.fallback_rate_limiter import FallbackRateLimiter
 from stoa.application.memory.rate_limiter import DividedRateLimiter, InMemoryRateLimiter, Unlimited
 from stoa.application.ports import Clock, RateLimiter
+from stoa.domain.access.rate_limit import LimitCharge, RateLimit, admissible, judge
 from stoa.domain.errors import LimiterUnavailable
-from stoa.domain.rate_limit import Claim, RateLimit, admissible, judge
 from stoa.infrastructure.redis import RedisRateLimiter
 
 Pair = tuple[RateLimiter, RateLimiter]
@@ -86,8 +86,8 @@ def open_limiters(request: pytest.FixtureRequest) -> OpenLimiters:
 few = settings(max_examples=40)
 
 
-def claim(limit: RateLimit, key: str = "a", cost: int = 1) -> tuple[Claim, ...]:
-    return (Claim("tool", key, limit, cost),)
+def claim(limit: RateLimit, key: str = "a", cost: int = 1) -> tuple[LimitCharge, ...]:
+    return (LimitCharge("tool", key, limit, cost),)
 
 
 @given(limited_calls())
@@ -194,7 +194,7 @@ async def test_a_divided_limiter_counts_by_its_share(calls: list[LimitedCall], p
     divided, whole = DividedRateLimiter(InMemoryRateLimiter(clock), lambda: parts), InMemoryRateLimiter(clock)
     for call in calls:
         clock.advance(call.gap_us / 1e6)
-        shares = [Claim(each.name, each.key, each.limit.share(parts), each.cost) for each in call.claims]
+        shares = [LimitCharge(each.name, each.key, each.limit.share(parts), each.cost) for each in call.claims]
         assert await divided.peek(call.claims) == await whole.peek(shares)
         assert divided.refusal(call.claims) == whole.refusal(shares)
         assert await divided.take(call.claims) == await whole.take(shares)
@@ -241,7 +241,7 @@ async def test_a_key_is_kept_until_its_limit_is_whole_again_and_no_longer(redis_
 
 async def test_a_call_is_one_round_trip_and_a_known_refusal_is_none(redis_url: str) -> None:
     limit = RateLimit(requests_per_minute=1, burst=2)
-    claims = tuple(Claim("tool", key, limit) for key in "abcd")
+    claims = tuple(LimitCharge("tool", key, limit) for key in "abcd")
     async with connections(redis_url) as (redis,):
         limiter = RedisRateLimiter(redis, SystemClock())
         await limiter.take(claims)  # loads the script
@@ -279,6 +279,6 @@ async def test_what_is_known_of_many_keys_is_bounded(in_process_redis: str) -> N
     async with connections(in_process_redis) as (redis,):
         limiter = RedisRateLimiter(redis, SystemClock())
         for start in range(0, 12_000, 500):
-            await limiter.take([Claim("tool", str(number), limit) for number in range(start, start + 500)])
+            await limiter.take([LimitCharge("tool", str(number), limit) for number in range(start, start + 500)])
         assert len(limiter._known) <= 10_000
         assert not (await limiter.take(claim(limit, "0"))).is_allowed, "what is forgotten here, the server knows"

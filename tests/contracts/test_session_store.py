@@ -15,12 +15,12 @@ from tests.services import connections
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.ports import Clock, SessionStore
-from stoa.domain.dialogue import LOG_LEVELS, NO_CAPABILITIES, ClientCapabilities
+from stoa.domain.access.fair_share import Caps, FairShares, NoRoom
+from stoa.domain.access.identity import TenantId
+from stoa.domain.calls.session import Session
+from stoa.domain.client_requests.client_request import LOG_LEVELS, NO_CAPABILITIES, ClientCapabilities
 from stoa.domain.errors import InvalidInput, SessionsFull, SharedStateUnavailable
-from stoa.domain.fair_share import Caps, FairShares, NoRoom
-from stoa.domain.identity import TenantId
-from stoa.domain.operation import OperationKey
-from stoa.domain.session import Session
+from stoa.domain.operations.operation import OperationKey
 from stoa.infrastructure.redis import RedisConnection, RedisSessionStore
 
 Pair = tuple[SessionStore, SessionStore]

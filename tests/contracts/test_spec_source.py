@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.ports import SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput, Unavailable
-from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme
+from stoa.infrastructure.files.specs import FileSpecSource, SpecSourceByScheme
+from stoa.infrastructure.http_client.spec_source import HttpSpecSource
 
 LIMIT = 10_000
 ABSENT = "absent"

@@ -16,17 +16,17 @@ from tests.contracts.adapters import parameters
 from tests.live.servers import free_port
 from tests.services import connections
 
-from stoa.application import task_record
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.ports import Clock, TaskStore
-from stoa.application.task_caps import TaskCaps
+from stoa.application.tasks import task_record
+from stoa.application.tasks.caps import TaskCaps
+from stoa.domain.access.fair_share import Caps
+from stoa.domain.access.identity import Principal
+from stoa.domain.calls.task import GivenAnswers, Task, TaskError, Work
 from stoa.domain.errors import QuotaExceeded, TasksUnavailable
-from stoa.domain.fair_share import Caps
-from stoa.domain.identity import Principal
-from stoa.domain.task import GivenAnswers, Task, TaskError, Work
 from stoa.infrastructure.redis import RedisTaskStore
-from stoa.infrastructure.task_files import FileTaskStore
+from stoa.infrastructure.sqlite import SqliteTaskStore
 
 PER_OWNER, PER_TENANT, TOTAL = 3, 4, 6
 CAPS = TaskCaps(Caps(PER_OWNER, PER_TENANT, TOTAL), Caps(8_000, 9_000, 12_000))
@@ -53,7 +53,7 @@ def _in_file(request: pytest.FixtureRequest) -> Open:
     @asynccontextmanager
     async def opened(clock: Clock) -> AsyncGenerator[Pair]:
         path = folders.mktemp("tasks") / "new" / "tasks.db"
-        first, second = (FileTaskStore(path, clock, caps=CAPS) for _ in range(2))
+        first, second = (SqliteTaskStore(path, clock, caps=CAPS) for _ in range(2))
         yield first, second
         await first.close()
         await second.close()

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.infrastructure.upstream_tokens.peer import claims_of, oauth_peer
+from tests.infrastructure.http_client.token_peer import claims_of, oauth_peer
 
 from stoa.application.memory.token_endpoint import InMemoryTokenEndpoint
 from stoa.application.ports import GrantedToken, TokenEndpoint, TokenRequest
+from stoa.domain.calls.invocation import BearerToken
 from stoa.domain.errors import BackendUnavailable, UpstreamAccessDenied
-from stoa.domain.invocation import BearerToken
-from stoa.infrastructure.upstream_tokens import HttpTokenEndpoint
+from stoa.infrastructure.http_client.token_endpoint import HttpTokenEndpoint
 
 SECRET = "s3cret/+&=: %"
 ALICE = BearerToken("token-of-alice")

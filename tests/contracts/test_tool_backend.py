@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.infrastructure.rest.loopback import Loopback, Seen, answer, loopback, rest_tool
 
-from stoa.application.local_backend import LocalBackend
+from stoa.application.backends.local_backend import LocalBackend
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.ports import CallContext, ToolBackend
+from stoa.domain.access.identity import Principal
 from stoa.domain.errors import InvalidInput
-from stoa.domain.identity import Principal
-from stoa.domain.json_value import JsonObject
-from stoa.domain.policy import Permit
-from stoa.domain.result import RawAnswer, ToolResult, shape
-from stoa.domain.tool import LocalBinding, RestBinding, Tool
+from stoa.domain.operations.tool import LocalBinding, RestBinding, Tool
+from stoa.domain.policy.decision import Permit
+from stoa.domain.results.result import RawAnswer, ToolResult, shape
+from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.rest import RestBackend
 
 

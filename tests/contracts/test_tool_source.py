@@ -19,7 +19,7 @@ from tests.strategies import manifests
 
 from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.ports import ToolSource
-from stoa.infrastructure.manifest_files import FileToolSource
+from stoa.infrastructure.files.manifests import FileToolSource
 
 PATIENCE_SECONDS = 30
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.application.upstream import ALICE_TOKEN, Tokens
 
+from stoa.application.backends.upstream_tokens import REFUSED_SECONDS
 from stoa.application.memory.upstream_access import InMemoryUpstreamAccess
 from stoa.application.ports import UpstreamAccess
-from stoa.application.upstream_tokens import REFUSED_SECONDS
 
 Bench = tuple[UpstreamAccess, Callable[[float], None]]
 """One call's access, and what lets seconds pass."""

@@ -28,15 +28,15 @@ from tests.live.servers import free_port
 
 from stoa import application
 from stoa.application import Context, Gateway, Principal, TextContent
-from stoa.application.manifests import API_VERSION, parse_manifest
+from stoa.application.manifests.parse import API_VERSION, parse_manifest
+from stoa.application.manifests.prices import parse_budgets, parse_price_list
 from stoa.application.memory.client_channel import InMemoryClientChannel
-from stoa.application.price_manifest import parse_budgets, parse_price_list
-from stoa.domain import sampling
-from stoa.domain.dialogue import ClientCapabilities, InputRequest
-from stoa.domain.metering import Status
-from stoa.domain.refusal_reason import RefusalReason
-from stoa.domain.sampling import SamplingAnswer, SamplingRequest, ToolUse
-from stoa.infrastructure.manifest_files import read_document
+from stoa.domain.access.refusal_reason import RefusalReason
+from stoa.domain.client_requests import sampling
+from stoa.domain.client_requests.client_request import ClientCapabilities, ClientRequest
+from stoa.domain.client_requests.sampling import SamplingAnswer, SamplingRequest, ToolUse
+from stoa.domain.metering.event import Status
+from stoa.infrastructure.files.manifests import read_document
 from stoa.interfaces.cli.app import run
 from stoa.interfaces.settings import Settings
 
@@ -170,7 +170,7 @@ async def check_python(block: Block) -> None:
         await execute()
         return cast("str", shown["answer"].text)
 
-    def model(_: str, request: InputRequest) -> SamplingAnswer:
+    def model(_: str, request: ClientRequest) -> SamplingAnswer:
         assert isinstance(request, SamplingRequest)
         first = len(request.messages) == 1
         return SamplingAnswer((ToolUse("u1", "clock", {}) if first else TextContent("It is noon."),), "model")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from stoa.domain import errors
+from stoa.domain.access.rate_limit import LimitVerdict
 from stoa.domain.errors import StoaError
-from stoa.domain.policy import Decision
-from stoa.domain.rate_limit import LimitVerdict
+from stoa.domain.policy.decision import Decision
 
 CODES = {
     "StoaError": "internal",
@@ -18,13 +18,13 @@ CODES = {
     "InvalidState": "invalid_request_state",
     "TaskNotFound": "task_not_found",
     "TaskChanged": "task_changed",
-    "ClientCannot": "client_cannot",
-    "ClientRefused": "client_refused",
+    "ClientCapabilityMissing": "client_cannot",
+    "ClientRequestDeclined": "client_refused",
     "NotAuthenticated": "not_authenticated",
     "NotPermitted": "not_permitted",
-    "QuestionRefused": "question_refused",
+    "ClientRequestRefused": "question_refused",
     "UpstreamAccessDenied": "upstream_access_denied",
-    "ToolNotFound": "tool_not_found",
+    "OperationNotFound": "tool_not_found",
     "ResourceNotFound": "resource_not_found",
     "PromptNotFound": "prompt_not_found",
     "QuotaExceeded": "rate_limited",
@@ -46,7 +46,7 @@ CODES = {
     "TaskInterrupted": "task_interrupted",
     "BackendUnavailable": "backend_unavailable",
     "BackendTimedOut": "backend_timeout",
-    "BackendSpokeNonsense": "backend_protocol_error",
+    "BackendProtocolError": "backend_protocol_error",
     "ResourceUnreadable": "resource_unreadable",
     "ContentUnavailable": "content_unavailable",
 }
@@ -68,11 +68,14 @@ MESSAGES: list[tuple[Callable[[], StoaError], str]] = [
     (lambda: errors.InvalidState(), "Invalid or expired requestState"),
     (lambda: errors.TaskNotFound(), "Unknown or expired task"),
     (lambda: errors.TaskChanged(), "The task has changed meanwhile; ask for it again"),
-    (lambda: errors.ClientCannot(["roots", "sampling"]), "The client must support roots, sampling for this call"),
-    (lambda: errors.ClientRefused("who"), "The client did not answer the question 'who' as it has to"),
+    (
+        lambda: errors.ClientCapabilityMissing(["roots", "sampling"]),
+        "The client must support roots, sampling for this call",
+    ),
+    (lambda: errors.ClientRequestDeclined("who"), "The client did not answer the question 'who' as it has to"),
     (lambda: errors.NotPermitted(Decision(False, "not on Sundays")), "Not permitted: not on Sundays"),
-    (lambda: errors.QuestionRefused("too often"), "The client may not be asked: too often"),
-    (lambda: errors.ToolNotFound("x"), "Unknown tool: x"),
+    (lambda: errors.ClientRequestRefused("too often"), "The client may not be asked: too often"),
+    (lambda: errors.OperationNotFound("x"), "Unknown tool: x"),
     (lambda: errors.ResourceNotFound("x"), "Unknown resource: x"),
     (lambda: errors.PromptNotFound("x"), "Unknown prompt: x"),
     (lambda: errors.QuotaExceeded("caller", 1.25), "Rate limit exceeded (caller); retry in 1.2 s"),
@@ -92,7 +95,7 @@ MESSAGES: list[tuple[Callable[[], StoaError], str]] = [
             "Look what it did before you call the tool again"
         ),
     ),
-    (lambda: errors.ResourceUnreadable(errors.ToolNotFound("x")), "Unknown tool: x"),
+    (lambda: errors.ResourceUnreadable(errors.OperationNotFound("x")), "Unknown tool: x"),
 ]
 
 
@@ -112,9 +115,9 @@ def test_violations_are_told_with_their_place() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "error"),
-    [("tool", errors.ToolNotFound), ("resource", errors.ResourceNotFound), ("prompt", errors.PromptNotFound)],
+    [("tool", errors.OperationNotFound), ("resource", errors.ResourceNotFound), ("prompt", errors.PromptNotFound)],
 )
-def test_what_is_not_found_is_called_by_its_kind(kind: Any, error: type[errors.ToolNotFound]) -> None:
+def test_what_is_not_found_is_called_by_its_kind(kind: Any, error: type[errors.OperationNotFound]) -> None:
     found = errors.not_found(kind, "memo://ant")
     assert type(found) is error
     assert (found.kind, found.name, found.message) == (kind, "memo://ant", f"Unknown {kind}: memo://ant")
@@ -128,9 +131,9 @@ def test_errors_carry_what_the_doors_need() -> None:
     budget = errors.BudgetExhausted("acme", datetime(2026, 12, 1, tzinfo=UTC), 60.0)
     assert (budget.limit_name, budget.retry_after_seconds, budget.verdict) == ("budget", 60.0, None)
     assert errors.NotPermitted(decision).decision is decision
-    assert errors.QuestionRefused("no", decision).decision is decision
-    assert errors.QuestionRefused("no").decision is None
-    assert errors.ClientCannot(["roots"]).missing == ("roots",)
+    assert errors.ClientRequestRefused("no", decision).decision is decision
+    assert errors.ClientRequestRefused("no").decision is None
+    assert errors.ClientCapabilityMissing(["roots"]).missing == ("roots",)
     reason = errors.BackendTimedOut("late")
     assert errors.ResourceUnreadable(reason).reason is reason
 

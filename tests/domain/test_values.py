@@ -14,15 +14,15 @@ from pydantic import BaseModel, ValidationError
 from tests.strategies import principals, tools
 
 import stoa.domain
-from stoa.domain.caller_limits import ROLE_LIMITS
-from stoa.domain.client_requests import ClientRequestRules
+from stoa.domain.access.caller_limits import ROLE_LIMITS
+from stoa.domain.access.identity import Principal
+from stoa.domain.access.rate_limit import RateLimit
+from stoa.domain.client_requests.rules import ClientRequestRules
 from stoa.domain.finding import Finding
-from stoa.domain.identity import Principal
-from stoa.domain.metering import MeteringEvent
-from stoa.domain.price_list import DEFAULT_PRICES
-from stoa.domain.rate_limit import RateLimit
-from stoa.domain.result import MISSING
-from stoa.domain.tool import ToolAnnotations
+from stoa.domain.metering.event import MeteringEvent
+from stoa.domain.metering.price_list import DEFAULT_PRICES
+from stoa.domain.operations.tool import ToolAnnotations
+from stoa.domain.results.result import MISSING
 from stoa.domain.value import Value
 
 
@@ -59,7 +59,7 @@ MADE_BY_NAME = {
     "Invocation",
     "ModelPreferences",
     "Outcome",
-    "Question",
+    "ClientRequestFacts",
     "SamplingRequest",
     "Task",
     "Work",
@@ -113,7 +113,7 @@ SPEAKING = {
     "Authentication.parameter_name": "X-API-Key",
     "Authentication.type": "none",
     "CallerLimits.roles": ROLE_LIMITS,
-    "Claim.cost": 1,
+    "LimitCharge.cost": 1,
     "ClientRequestRules.elicitation": True,
     "ClientRequestRules.max_tokens": 4096,
     "ClientRequestRules.model_hints": ("*",),
@@ -131,7 +131,7 @@ SPEAKING = {
     "PageBinding.kind": "page",
     "Principal.issuer": "local",
     "PriceList.versions": (DEFAULT_PRICES,),
-    "Question.include_context": "none",
+    "ClientRequestFacts.include_context": "none",
     "RateLimit.burst": 1,
     "RateLimit.fail": "share",
     "RawAnswer.charset": "utf-8",

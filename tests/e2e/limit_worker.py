@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from stoa.application.memory.clock import ManualClock
-from stoa.domain.rate_limit import Claim, RateLimit
+from stoa.domain.access.rate_limit import LimitCharge, RateLimit
 from stoa.infrastructure.redis import RedisConnection, RedisRateLimiter
 
 Call = tuple[int, str, int, int]
@@ -28,7 +28,7 @@ class Replica:
 
     async def _one(self, call: Call) -> bool:
         moment, caller, rate, burst = call
-        claim = Claim("caller", caller, RateLimit(requests_per_minute=rate, burst=burst))
+        claim = LimitCharge("caller", caller, RateLimit(requests_per_minute=rate, burst=burst))
         behind = moment - self._clock.monotonic_ns() // 1000
         self._clock.advance(max(0, behind) / 1e6)
         if self._limiter.refusal([claim]) is not None:

@@ -27,8 +27,8 @@ from tests.e2e.forkserver import Forked
 from tests.live.servers import free_port, is_free
 
 from stoa.application.memory.clock import SystemClock
-from stoa.domain.metering import MeteringEvent
-from stoa.infrastructure.credentials.deployment_secret import FILE_NAME
+from stoa.domain.metering.event import MeteringEvent
+from stoa.infrastructure.files.credentials.deployment_secret import FILE_NAME
 from stoa.infrastructure.oidc import DevIssuer
 from stoa.infrastructure.outbox import OutboxUsageLog
 from stoa.interfaces.bootstrap import DEV_ISSUER

@@ -13,7 +13,7 @@ from tests.e2e.manifests import tool, write
 from tests.e2e.processes import GatewayProcess, serving
 from tests.e2e.wire import ENVELOPE, HANDSHAKE, STATELESS
 
-from stoa.domain.metering import Status
+from stoa.domain.metering.event import Status
 
 SOON = 10.0
 

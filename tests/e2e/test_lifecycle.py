@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.manifests import tool, write
 from tests.e2e.processes import Answer, GatewayProcess, Seen, Upstream, serving, until
 
-from stoa.domain.metering import Status
+from stoa.domain.metering.event import Status
 
 
 class Slow:

@@ -10,7 +10,7 @@ from tests.e2e.processes import GatewayProcess, Upstream, serving, until
 from tests.e2e.wire import wire_client
 from tests.infrastructure.kafka.brokers import mock_cluster, records
 
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 
 TOPIC = "stoa.metering.events"
 

@@ -20,36 +20,43 @@ from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.refusal_watcher import InMemoryRefusalWatcher
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
+from stoa.application.metering.summarise_usage import SummariseUsage
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.message_bus import MessageBus
 from stoa.application.ports.session_store import SessionStore
-from stoa.application.summarise_usage import SummariseUsage
-from stoa.domain.caller_limits import CallerLimits
-from stoa.domain.errors import BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
-from stoa.domain.identity import Principal
-from stoa.domain.metering import MeteringEvent
-from stoa.domain.rate_limit import RateLimit
-from stoa.domain.refusal import Refusal
-from stoa.domain.result import AudioContent, EmbeddedResource, ImageContent, PromptMessage, TextContent, ToolResult
-from stoa.domain.tool import LocalBinding, ToolAnnotations
+from stoa.domain.access.caller_limits import CallerLimits
+from stoa.domain.access.identity import Principal
+from stoa.domain.access.rate_limit import RateLimit
+from stoa.domain.errors import BackendProtocolError, BackendTimedOut, BackendUnavailable
+from stoa.domain.metering.event import MeteringEvent
+from stoa.domain.operations.tool import LocalBinding, ToolAnnotations
+from stoa.domain.policy.refusal import Refusal
+from stoa.domain.results.result import (
+    AudioContent,
+    EmbeddedResource,
+    ImageContent,
+    PromptMessage,
+    TextContent,
+    ToolResult,
+)
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.observability.refusal_log import RefusalLog
-from stoa.interfaces.bodies import Bodies
-from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.app import Lifespan, build_app
 from stoa.interfaces.http.metadata import metadata_blueprint
-from stoa.interfaces.http.operations import operations_blueprint
-from stoa.interfaces.http.rest import rest_blueprint
-from stoa.interfaces.mcp.engine import PAGE_SIZE, McpEngine
-from stoa.interfaces.mcp.request_state import RequestStates
-from stoa.interfaces.mcp.session_ids import SealedSessionIds
-from stoa.interfaces.mcp.sessions import Sessions
-from stoa.interfaces.mcp.streamable_http import StreamableHttp
-from stoa.interfaces.mcp.streams import Streams
+from stoa.interfaces.mcp.client_requests.request_state import RequestStates
+from stoa.interfaces.mcp.engine.engine import PAGE_SIZE, McpEngine
+from stoa.interfaces.mcp.streams.session_ids import SealedSessionIds
+from stoa.interfaces.mcp.streams.sessions import Sessions
+from stoa.interfaces.mcp.streams.streams import Streams
+from stoa.interfaces.mcp.transports.streamable_http import StreamableHttp
+from stoa.interfaces.rest.operations import operations_blueprint
+from stoa.interfaces.rest.routes import rest_blueprint
+from stoa.interfaces.wire.bodies import Bodies
+from stoa.interfaces.wire.challenge import ProtectedResource
 
-MODERN = "2026-07-28"
-LEGACY = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+STATELESS_REVISIONS = "2026-07-28"
+HANDSHAKE_REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 URL = "https://gw.example/mcp"
 METADATA_URL = "https://gw.example/.well-known/oauth-protected-resource/mcp"
 RESOURCE = ProtectedResource(URL, METADATA_URL, ("https://issuer.example",))
@@ -332,7 +339,7 @@ def modern(
     """The message and the headers of a stateless request."""
     params = dict(params or {})
     params.setdefault("_meta", envelope())
-    headers: dict[str, str | None] = {"mcp-protocol-version": MODERN, "mcp-method": method}
+    headers: dict[str, str | None] = {"mcp-protocol-version": STATELESS_REVISIONS, "mcp-method": method}
     named = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
     name = params.get("taskId" if method.startswith("tasks/") else named.get(method, ""))
     if isinstance(name, str):
@@ -340,7 +347,7 @@ def modern(
     return {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}, headers
 
 
-def envelope(version: Any = MODERN) -> dict[str, Any]:
+def envelope(version: Any = STATELESS_REVISIONS) -> dict[str, Any]:
     return {
         "io.modelcontextprotocol/protocolVersion": version,
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -416,7 +423,7 @@ def _add_troublesome_tools(gateway: Gateway) -> None:
 
     @gateway.tool
     async def nonsense() -> None:
-        raise BackendSpokeNonsense("The answer is no HTTP")
+        raise BackendProtocolError("The answer is no HTTP")
 
 
 def _add_tenants_tools(gateway: Gateway) -> None:

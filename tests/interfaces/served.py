@@ -16,7 +16,7 @@ from tests.interfaces.doors import Answer, send
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import ManualClock
 from stoa.application.ports.clock import Clock
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 from stoa.interfaces.bootstrap import CommandLine, Identity, Metering, build_container
 from stoa.interfaces.http.guard import Guard
 from stoa.interfaces.settings import Settings

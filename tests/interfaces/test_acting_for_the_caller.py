@@ -3,19 +3,19 @@
 from typing import Any
 
 import pytest
-from tests.interfaces.doors import LEGACY, MODERN, World, new_world
+from tests.interfaces.doors import HANDSHAKE_REVISIONS, STATELESS_REVISIONS, World, new_world
 
+from stoa.application.backends.upstream_tokens import UpstreamTokens
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.memory.token_endpoint import InMemoryTokenEndpoint
 from stoa.application.ports import BackendCall, CallContext, ToolBackend
-from stoa.application.upstream_tokens import UpstreamTokens
-from stoa.domain.identity import Principal, TenantId
-from stoa.domain.metering import Status
-from stoa.domain.operation import Operation
-from stoa.domain.resource import Resource
-from stoa.domain.result import RawAnswer
-from stoa.domain.tool import Authentication, RestBinding, SecretReference, TokenGrant, Tool
+from stoa.domain.access.identity import Principal, TenantId
+from stoa.domain.metering.event import Status
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.resource import Resource
+from stoa.domain.operations.tool import Authentication, RestBinding, SecretReference, TokenGrant, Tool
+from stoa.domain.results.result import RawAnswer
 
 ISSUER = "https://auth.example/realms/stoa"
 URL = f"{ISSUER}/token"
@@ -73,10 +73,10 @@ def office() -> Office:
 
 
 @pytest.mark.parametrize("token", PEOPLE)
-@pytest.mark.parametrize("version", [*LEGACY, MODERN])
+@pytest.mark.parametrize("version", [*HANDSHAKE_REVISIONS, STATELESS_REVISIONS])
 async def test_over_mcp_a_tool_acts_for_who_calls(office, version, token):
     params = {"name": "mine", "arguments": {}}
-    if version == MODERN:
+    if version == STATELESS_REVISIONS:
         answer = await office.world.modern("tools/call", params, token=token)
     else:
         answer = await office.world.legacy("tools/call", params, version=version, token=token)

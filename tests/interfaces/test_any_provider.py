@@ -12,7 +12,7 @@ from tests.infrastructure.rest.loopback import Loopback, Seen, answer, loopback
 from tests.interfaces.served import Served, serving
 
 from stoa.application.memory.clock import ManualClock
-from stoa.domain.tool import ToolAnnotations
+from stoa.domain.operations.tool import ToolAnnotations
 
 NOW = int(ManualClock().now().timestamp())
 PREFIX = "api://gateway/"

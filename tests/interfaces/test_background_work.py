@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 from tests.application.pipeline import ANN, Pipeline, tool
-from tests.application.test_task_runs import CLIENT
+from tests.application.tasks.test_task_runs import CLIENT
 from tests.application.upstream import Tokens
 from tests.events import event
 from tests.infrastructure.opa.bundles import bundle_file, module
 from tests.services import connections
 
+from stoa.application.catalogue.watch_resources import ResourceUpdate
+from stoa.application.concurrency.supervisor import Supervisor
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.event_publisher import InMemoryEventPublisher
@@ -26,22 +28,20 @@ from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.metering_backlog import InMemoryMeteringBacklog
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.memory.tool_source import InMemoryToolSource
+from stoa.application.metering.relay_events import RelayMetering
 from stoa.application.ports import Replay
 from stoa.application.ports.spec import SpecDocument, SpecSource
 from stoa.application.ports.tool_source import ManifestDocument
-from stoa.application.relay_events import RelayEvents
-from stoa.application.run_tasks import RunTasks
-from stoa.application.supervisor import Supervisor
-from stoa.application.watch_resources import ResourceUpdate
-from stoa.domain.budget import Account, Month, Owner
-from stoa.domain.dialogue import ClientCapabilities
+from stoa.application.tasks.run_tasks import RunTasks
+from stoa.domain.access.identity import TenantId
+from stoa.domain.access.rate_limit import LimitCharge, RateLimit
+from stoa.domain.calls.invocation import Invocation
+from stoa.domain.calls.session import Session
+from stoa.domain.calls.task import GivenAnswers, Task, TaskStatus
+from stoa.domain.client_requests.client_request import ClientCapabilities
 from stoa.domain.errors import LimiterUnavailable, SharedStateUnavailable
-from stoa.domain.identity import TenantId
-from stoa.domain.invocation import Invocation
-from stoa.domain.money import MicroUnits
-from stoa.domain.rate_limit import Claim, RateLimit
-from stoa.domain.session import Session
-from stoa.domain.task import GivenAnswers, Task, TaskStatus
+from stoa.domain.metering.budget import Account, Month, Owner
+from stoa.domain.metering.money import MicroUnits
 from stoa.infrastructure.oidc.remote_keys import RemoteKeys
 from stoa.infrastructure.opa.embedded import OpaWasmPolicyEngine
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
@@ -53,11 +53,11 @@ from stoa.infrastructure.redis import (
     RedisRateLimiter,
     ReplicaCount,
 )
-from stoa.interfaces.mcp.announcements import Announcements
-from stoa.interfaces.mcp.feeds import Feed
-from stoa.interfaces.mcp.following import Follower
-from stoa.interfaces.mcp.relay import Relay
-from stoa.interfaces.mcp.tasks import McpTaskDoor
+from stoa.interfaces.mcp.methods.tasks import McpTaskDoor
+from stoa.interfaces.mcp.streams.announcements import Announcements
+from stoa.interfaces.mcp.streams.feeds import Feed
+from stoa.interfaces.mcp.streams.following import Follower
+from stoa.interfaces.mcp.streams.relay import Relay
 
 PARTS: dict[str, Callable[["Stage"], Awaitable[None]]] = {}
 """By the name under which the restart is counted: brings the part up, kills it, and sees it work again."""
@@ -220,7 +220,7 @@ async def _commands(stage: Stage) -> None:
 async def _limits(stage: Stage) -> None:
     async with stage.redis() as redis:
         limiter = RedisRateLimiter(redis, stage.clock, report=stage.report)  # type: ignore[arg-type]
-        claims = [Claim("tenant", "t", RateLimit(requests_per_minute=60, burst=5))]
+        claims = [LimitCharge("tenant", "t", RateLimit(requests_per_minute=60, burst=5))]
         stage.arm()
         waiting = await asyncio.gather(*(limiter.take(claims) for _ in range(3)), return_exceptions=True)
         assert [type(one) for one in waiting] == [LimiterUnavailable] * 3
@@ -253,7 +253,7 @@ async def _forwarding(stage: Stage) -> None:
 
     sink, publisher = InMemoryMeteringSink(), Publisher()
     backlog = InMemoryMeteringBacklog(sink)
-    relay = RelayEvents(backlog=backlog, publisher=publisher, clock=stage.clock, wait=wait, report=stage.report)
+    relay = RelayMetering(backlog=backlog, publisher=publisher, clock=stage.clock, wait=wait, report=stage.report)
     await sink.record(event("a"), is_admitted=False)
     stage.arm()
     stage.supervisor.start({"relay": relay.run})
@@ -342,7 +342,9 @@ class Store(InMemoryTaskStore):
 async def _tasks(stage: Stage) -> None:
     pipeline = Pipeline(tool(tasks="required"))
     store = Store(stage)
-    runs = RunTasks(pipeline.invoke_tool, store, stage.clock, McpTaskDoor({}), tick_seconds=0.001, report=stage.report)
+    runs = RunTasks(
+        pipeline.invoke_operation, store, stage.clock, McpTaskDoor({}), tick_seconds=0.001, report=stage.report
+    )
     asked = Invocation(credential=ANN, tool="count", arguments={}, door="library")
     stage.arm()
     task = await runs.start(asked, CLIENT, GivenAnswers)

@@ -16,7 +16,7 @@ from tests.live.servers import free_port
 from stoa.application.memory.rate_limiter import Unlimited
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.domain.errors import NotAuthenticated
-from stoa.domain.tool import ToolAnnotations
+from stoa.domain.operations.tool import ToolAnnotations
 from stoa.infrastructure.oidc import DevIssuer
 from stoa.infrastructure.outbox import OutboxUsageLog
 from stoa.interfaces.bootstrap import DEV_ISSUER

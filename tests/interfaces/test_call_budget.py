@@ -15,13 +15,13 @@ from bench.stages import Parts
 
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.session_store import InMemorySessionStore
-from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.guard import Guard
-from stoa.interfaces.mcp.engine import McpEngine
-from stoa.interfaces.mcp.request_state import RequestStates
-from stoa.interfaces.mcp.sessions import Sessions
-from stoa.interfaces.mcp.streamable_http import StreamableHttp
-from stoa.interfaces.mcp.streams import Streams
+from stoa.interfaces.mcp.client_requests.request_state import RequestStates
+from stoa.interfaces.mcp.engine.engine import McpEngine
+from stoa.interfaces.mcp.streams.sessions import Sessions
+from stoa.interfaces.mcp.streams.streams import Streams
+from stoa.interfaces.mcp.transports.streamable_http import StreamableHttp
+from stoa.interfaces.wire.challenge import ProtectedResource
 
 CALLS = {"2026-07-28": 219, "2025-11-25": 212}
 """Python functions, those of libraries and of asyncio included. One of them finds the task that a shutdown may cut."""

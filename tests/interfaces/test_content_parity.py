@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.interfaces.doors import PRINCIPALS, World, new_world
 from tests.interfaces.test_parity import LIMITS, _recorded
 
-from stoa.domain.invocation import BearerToken, Invocation
-from stoa.domain.operation import Kind
+from stoa.domain.calls.invocation import BearerToken, Invocation
+from stoa.domain.operations.operation import Kind
 
 URIS = [
     "memo://plain", "memo://bytes", "memo://items/a/3", "memo://items/a/b", "memo://items/%2e%2e/3", "memo://down",
@@ -62,7 +62,7 @@ async def _through(door: Door, read: Read, used_up: int) -> dict[str, Any]:
     world = new_world(caller_limits=LIMITS)
     for _ in range(used_up if read[3] in PRINCIPALS else 0):
         before = Invocation(credential=BearerToken(read[3] or ""), tool="no_such", arguments={}, door="library")
-        await world.gateway.invoke_tool.execute(before)
+        await world.gateway.invoke_operation.execute(before)
     await world.gateway.flush_refusals()
     world.forget()
     await door(world, read)

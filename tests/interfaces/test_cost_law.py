@@ -14,25 +14,25 @@ import pytest
 from tests.infrastructure.openapi.documents import api, convert, operation
 from tests.interfaces.doors import PRINCIPALS
 
+from stoa.application.backends.local_backend import LocalBackend
+from stoa.application.backends.static_backend import StaticBackend
+from stoa.application.catalogue.catalogue_loader import CatalogueLoader
+from stoa.application.catalogue.list_operations import ListQuery
+from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.gateway import Gateway
-from stoa.application.list_operations import ListQuery
-from stoa.application.local_backend import LocalBackend
+from stoa.application.manifests.understand import understood
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.rate_limiter import Unlimited
 from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.ports import BoundedExecutor
-from stoa.application.refresh_catalogue import RefreshCatalogue
-from stoa.application.static_backend import StaticBackend
-from stoa.application.tool_registry import ToolRegistry
-from stoa.application.understand_manifest import understood
-from stoa.domain.binding import StaticBinding, StaticResource
-from stoa.domain.catalogue import Catalogue
-from stoa.domain.identity import TenantId
-from stoa.domain.naming import unique
-from stoa.domain.portable_schema import portable
-from stoa.domain.resource import Resource
-from stoa.domain.tool import LocalBinding, Tool
+from stoa.domain.access.identity import TenantId
+from stoa.domain.operations.binding import StaticBinding, StaticResource
+from stoa.domain.operations.catalogue import Catalogue
+from stoa.domain.operations.naming import unique
+from stoa.domain.operations.resource import Resource
+from stoa.domain.operations.tool import LocalBinding, Tool
+from stoa.domain.schema.portable_schema import portable
 from stoa.infrastructure.documents import DocumentProblem, read_value
 
 SIZE = 60
@@ -171,7 +171,7 @@ def a_catalogue_that_shrinks(size: int) -> Work:
 
 
 def registration(size: int) -> Work:
-    registry, tools = ToolRegistry([LocalBackend(None)]), _tools(size)  # type: ignore[arg-type]
+    registry, tools = OperationRegistry([LocalBackend(None)]), _tools(size)  # type: ignore[arg-type]
     registry._backends["local"].add("f", lambda: 1)  # type: ignore[attr-defined]
     return lambda: registry.replace(tools)
 
@@ -234,12 +234,12 @@ def _manifest(name: str, **spec: Any) -> Any:
     }
 
 
-def _refresh(source: InMemoryToolSource) -> RefreshCatalogue:
-    return RefreshCatalogue(
+def _refresh(source: InMemoryToolSource) -> CatalogueLoader:
+    return CatalogueLoader(
         sources=[source],
         specs=InMemorySpecSource(),
         converters={},
-        registry=ToolRegistry([StaticBackend()]),
+        registry=OperationRegistry([StaticBackend()]),
         executor=InPlace(),
         clock=ManualClock(),
     )

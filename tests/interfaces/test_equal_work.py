@@ -15,8 +15,8 @@ import pytest
 from tests.interfaces.doors import Answer, World, envelope, new_world
 
 from stoa.domain.finding import Severity
-from stoa.domain.tool import Tool
-from stoa.interfaces.mcp.tasks import EXTENSION
+from stoa.domain.operations.tool import Tool
+from stoa.interfaces.mcp.methods.tasks import EXTENSION
 
 THEIRS, UNKNOWN = "theirs", "nobody"
 assert len(THEIRS) == len(UNKNOWN)

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.interfaces.doors import MODERN, PRINCIPALS, SECRET, World, new_world
+from tests.interfaces.doors import PRINCIPALS, SECRET, STATELESS_REVISIONS, World, new_world
 
+from stoa.domain.access.identity import TenantId
+from stoa.domain.access.rate_limit import RateLimit
+from stoa.domain.calls.invocation import BearerToken, Invocation, Outcome
 from stoa.domain.errors import InvalidArguments, NotPermitted, StoaError
-from stoa.domain.identity import TenantId
-from stoa.domain.invocation import BearerToken, Invocation, Outcome
-from stoa.domain.rate_limit import RateLimit
-from stoa.domain.result import TextContent
+from stoa.domain.results.result import TextContent
 from stoa.interfaces.cli import call as cli_call
-from stoa.interfaces.errors import wire_error
+from stoa.interfaces.wire.errors import wire_error
 
 LIMIT = RateLimit(requests_per_minute=60, burst=3)
 LIMITS = dict.fromkeys(("cpi-admin", "tenant-admin", "viewer"), LIMIT)
@@ -73,7 +73,9 @@ async def _rest(world: World, call: Call) -> Said:
 
 async def _stateless(world: World, call: Call) -> Said:
     params = {"name": call.tool, "arguments": call.arguments}
-    return _mcp(world, await world.modern("tools/call", params, token=call.token, query=call.query), MODERN)
+    return _mcp(
+        world, await world.modern("tools/call", params, token=call.token, query=call.query), STATELESS_REVISIONS
+    )
 
 
 async def _handshake(world: World, call: Call) -> Said:
@@ -102,7 +104,7 @@ def _mcp(world: World, answer: Any, version: str) -> Said:
     said = body["error"]
     assert said["code"] == wire_error(error).rpc_code
     expected = wire_error(error).http_status
-    if expected not in {401, 403} and version != MODERN:
+    if expected not in {401, 403} and version != STATELESS_REVISIONS:
         assert answer.status == 200
     elif said["code"] == -32602:
         assert answer.status == 400
@@ -194,7 +196,7 @@ async def _through(door: Door, call: Call) -> tuple[dict[str, Any], Said]:
     if call.token in PRINCIPALS:
         before = Invocation(credential=PRINCIPALS[call.token], tool="no_such", arguments={}, door="library")
         for _ in range(call.used_up):
-            await world.gateway.invoke_tool.execute(before)
+            await world.gateway.invoke_operation.execute(before)
         await world.gateway.flush_refusals()
     world.forget()
     said = await door(world, call)
@@ -299,5 +301,5 @@ async def test_the_pipeline_itself_is_what_the_library_door_calls(world: World) 
     invocation = Invocation(
         credential=BearerToken("alpha-viewer"), tool="table", arguments={}, door="library", tenant=TenantId("alpha")
     )
-    outcome = await world.gateway.invoke_tool.execute(invocation)
+    outcome = await world.gateway.invoke_operation.execute(invocation)
     assert outcome.status.value == "success"

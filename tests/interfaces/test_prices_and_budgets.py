@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from tests.interfaces.served import serving
 
-from stoa.application.budgets import Budgets
+from stoa.application.metering.budgets import Budgets
+from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BudgetExhausted, InvalidInput
-from stoa.domain.identity import TenantId
-from stoa.domain.metering import MeteringEvent, Status
-from stoa.domain.money import MicroUnits
-from stoa.domain.price_list import PriceList
+from stoa.domain.metering.event import MeteringEvent, Status
+from stoa.domain.metering.money import MicroUnits
+from stoa.domain.metering.price_list import PriceList
 from stoa.interfaces.settings import Settings
 
 ALPHA = TenantId("alpha")

@@ -12,13 +12,13 @@ from tests.interfaces.doors import Answer, World, envelope, modern, new_world
 
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.domain import errors
-from stoa.domain.caller_limits import StrangerLimits
-from stoa.domain.identity import Principal
-from stoa.domain.policy import Decision
-from stoa.domain.rate_limit import Claim, LimitVerdict, RateLimit
-from stoa.domain.refusal import Refusal
-from stoa.domain.refusal_reason import RefusalReason
-from stoa.interfaces.errors import wire_error
+from stoa.domain.access.caller_limits import StrangerLimits
+from stoa.domain.access.identity import Principal
+from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, RateLimit
+from stoa.domain.access.refusal_reason import RefusalReason
+from stoa.domain.policy.decision import Decision
+from stoa.domain.policy.refusal import Refusal
+from stoa.interfaces.wire.errors import wire_error
 
 ADDRESS = "127.0.0.1"
 CALL = {"name": "echo", "arguments": {"value": {}}}
@@ -165,13 +165,13 @@ class Refusing(RateLimiter):
     def __init__(self, error: errors.StoaError) -> None:
         self._error = error
 
-    def refusal(self, claims: Sequence[Claim]) -> LimitVerdict | None:
+    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
         return None
 
-    async def peek(self, claims: Sequence[Claim]) -> tuple[int, ...]:
+    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
         return (1,) * len(claims)
 
-    async def take(self, claims: Sequence[Claim]) -> LimitVerdict:
+    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
         raise self._error
 
 
@@ -183,7 +183,7 @@ KINDS = [kind for kind in dict.fromkeys(_leaves(errors.StoaError)) if kind.__mod
 DENIED = Decision(False, "no", ("r",))
 ARGUMENTS: dict[type[errors.StoaError], tuple[Any, ...]] = {
     errors.InvalidArguments: ([errors.Violation("/a", "a number")],),
-    errors.ClientCannot: (["sampling"],),
+    errors.ClientCapabilityMissing: (["sampling"],),
     errors.NotPermitted: (DENIED,),
     errors.QuotaExceeded: ("caller", 1.0),
     errors.BudgetExhausted: ("acme", datetime(2027, 1, 1, tzinfo=UTC), 60.0),

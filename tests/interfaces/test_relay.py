@@ -9,7 +9,7 @@ from tests.infrastructure.kafka.brokers import mock_cluster, records
 from tests.interfaces.served import Served, manifest, serving
 
 from stoa.domain.errors import InvalidInput
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 from stoa.interfaces.bootstrap import Relaying, build_container
 from stoa.interfaces.settings import Settings
 

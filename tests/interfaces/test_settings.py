@@ -7,9 +7,9 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from stoa.domain.caller_limits import ROLE_LIMITS
-from stoa.domain.identity import TenantId
-from stoa.domain.rate_limit import RateLimit
+from stoa.domain.access.caller_limits import ROLE_LIMITS
+from stoa.domain.access.identity import TenantId
+from stoa.domain.access.rate_limit import RateLimit
 from stoa.interfaces.settings import Settings, describe_settings_error
 
 

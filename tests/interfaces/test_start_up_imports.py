@@ -19,8 +19,8 @@ TECHNOLOGIES = {
     *("rich", "structlog", "uvicorn", "uvloop", "wasmtime", "watchfiles", "werkzeug", "yaml"),
 }
 GREETING = {
-    *("stoa.domain", "stoa.domain.json_value", "stoa.domain.refusal_reason"),
-    *("stoa.interfaces", "stoa.interfaces.json_text"),
+    *("stoa.domain", "stoa.domain.schema.json_value", "stoa.domain.access.refusal_reason"),
+    *("stoa.interfaces", "stoa.interfaces.wire.json_text"),
     "stoa.interfaces.release",
     *(f"stoa.interfaces.cli{name}" for name in ("", ".app", ".stdio")),
     *(f"stoa.interfaces.mcp{name}" for name in ("", ".envelope", ".front", ".headers", ".introduction", ".lines")),
@@ -63,7 +63,7 @@ from stoa.interfaces.cli import stdio
 hello = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}\\n'
 answers, chunks = [], [b"", hello]
 front = stdio.Introduction(stdio.release(), has_sessions=True)
-from stoa.interfaces.mcp.front import Front
+from stoa.interfaces.mcp.transports.front import Front
 Front(front, answers.append).serve(chunks.pop)
 assert b"serverInfo" in answers[0]
 """,

@@ -17,7 +17,7 @@ from tests.live.servers import IS_REQUIRED, Kafka, free_port, make_topic
 
 from stoa.application.ports import RecordedEvent
 from stoa.domain.errors import PublisherUnavailable
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.kafka.login import KafkaLogin
 from stoa.infrastructure.kafka.publisher import KafkaEventPublisher
 

@@ -11,10 +11,10 @@ from tests.strategies import policy_queries
 
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.policy_engine import RulesPolicyEngine
+from stoa.domain.access.identity import Principal
 from stoa.domain.errors import PolicyUnavailable
-from stoa.domain.identity import Principal
-from stoa.domain.policy import PolicyQuery
-from stoa.domain.tool import LocalBinding, Tool
+from stoa.domain.operations.tool import LocalBinding, Tool
+from stoa.domain.policy.decision import PolicyQuery
 from stoa.infrastructure.opa.documents import DECISION, VISIBLE
 from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine

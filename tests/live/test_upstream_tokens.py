@@ -3,20 +3,20 @@
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.infrastructure.http_client.token_peer import claims_of
 from tests.infrastructure.rest.loopback import answer, loopback
-from tests.infrastructure.upstream_tokens.peer import claims_of
 from tests.live.keycloak_client import GATEWAY, Realm
 
+from stoa.application.backends.upstream_tokens import UpstreamTokens
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.credential_source import InMemoryCredentialSource
-from stoa.application.upstream_tokens import UpstreamTokens
+from stoa.domain.access.identity import Principal, TenantId
+from stoa.domain.calls.invocation import BearerToken
 from stoa.domain.errors import UpstreamAccessDenied
-from stoa.domain.identity import Principal, TenantId
-from stoa.domain.invocation import BearerToken
+from stoa.infrastructure.http_client.token_endpoint import HttpTokenEndpoint
 from stoa.infrastructure.oidc import KeycloakTokenVerifier
 from stoa.infrastructure.rest import RestBackend
-from stoa.infrastructure.upstream_tokens import HttpTokenEndpoint
 
 ACME = TenantId("acme")
 AGENT = {"clientId": "stoa-agent", "clientSecret": "stoa-agent-secret"}

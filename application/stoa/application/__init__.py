@@ -3,16 +3,16 @@
 Importing this package imports no optional dependency.
 """
 
-from stoa.application.context import Context
+from stoa.application.backends.context import Context
+from stoa.application.catalogue.list_operations import ListQuery, Page
 from stoa.application.gateway import Gateway
-from stoa.application.list_operations import ListQuery, Page
-from stoa.domain.client_requests import ClientRequestRules, ClientRequests
-from stoa.domain.identity import Principal
-from stoa.domain.invocation import BearerToken, Invocation, Outcome
-from stoa.domain.prompt import Prompt
-from stoa.domain.resource import Resource
-from stoa.domain.result import PromptMessage, TextContent, ToolResult
-from stoa.domain.tool import Tool, ToolAnnotations
+from stoa.domain.access.identity import Principal
+from stoa.domain.calls.invocation import BearerToken, Invocation, Outcome
+from stoa.domain.client_requests.rules import ClientRequestRules, ClientRequests
+from stoa.domain.operations.prompt import Prompt
+from stoa.domain.operations.resource import Resource
+from stoa.domain.operations.tool import Tool, ToolAnnotations
+from stoa.domain.results.result import PromptMessage, TextContent, ToolResult
 
 __all__ = [
     "BearerToken",

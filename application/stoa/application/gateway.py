@@ -18,16 +18,25 @@ from typing import Any, TypeVar, overload
 
 import pydantic_core
 
-from stoa.application.admit_caller import AdmitCaller
-from stoa.application.budgets import Budgets
-from stoa.application.caller_view import CallerView
-from stoa.application.complete_argument import CompleteArgument
-from stoa.application.completers import Completer, Completers
-from stoa.application.explain_call import ExplainCall
-from stoa.application.invoke_tool import InvokeTool
-from stoa.application.list_operations import ListOperations, ListQuery, Page
-from stoa.application.local_backend import Function, LocalBackend, name_of
-from stoa.application.local_content import prompt_of, resource_of
+from stoa.application.admission.authenticate_caller import AuthenticateCaller
+from stoa.application.admission.refusals import Refusals
+from stoa.application.admission.strangers import Strangers
+from stoa.application.backends.local_backend import Function, LocalBackend, name_of
+from stoa.application.backends.local_content import prompt_of, resource_of
+from stoa.application.backends.resource_access import ResourceAccess
+from stoa.application.backends.static_backend import StaticBackend
+from stoa.application.backends.upstream_tokens import UpstreamTokens
+from stoa.application.calls.explain_call import ExplainCall
+from stoa.application.calls.invoke_operation import InvokeOperation
+from stoa.application.catalogue.caller_view import CallerView
+from stoa.application.catalogue.catalogue_loader import CatalogueLoader
+from stoa.application.catalogue.complete_argument import CompleteArgument
+from stoa.application.catalogue.completers import Completer, Completers
+from stoa.application.catalogue.list_operations import ListOperations, ListQuery, Page
+from stoa.application.catalogue.operation_registry import OperationRegistry
+from stoa.application.catalogue.tool_pages import TOOL_PAGES, ToolPages
+from stoa.application.catalogue.watch_resources import WatchResources
+from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.memory.metering import InMemoryMeteringSink
@@ -37,6 +46,10 @@ from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.memory.tool_source import InMemoryToolSource
+from stoa.application.metering.budgets import Budgets
+from stoa.application.metering.pricing import Pricing
+from stoa.application.metering.recorder import Recorder
+from stoa.application.policy.token_scoped_policy import TokenScopedPolicy
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
@@ -50,33 +63,20 @@ from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenVerifier
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
-from stoa.application.pricing import Pricing
-from stoa.application.records import Recorder
-from stoa.application.refresh_catalogue import RefreshCatalogue
-from stoa.application.refusals import Refusals
-from stoa.application.resource_access import ResourceAccess
-from stoa.application.routed_arguments import RoutedArgument
-from stoa.application.static_backend import StaticBackend
-from stoa.application.strangers import Strangers
-from stoa.application.supervisor import ReportDefect, log_defect
-from stoa.application.token_scoped_policy import TokenScopedPolicy
-from stoa.application.tool_pages import TOOL_PAGES, ToolPages
-from stoa.application.tool_registry import ToolRegistry
-from stoa.application.upstream_tokens import UpstreamTokens
-from stoa.application.watch_resources import WatchResources
-from stoa.domain.caller_limits import DEFAULT_STRANGER_LIMITS, CallerLimits, StrangerLimits
-from stoa.domain.client_requests import DEFAULT_CLIENT_REQUESTS, ClientRequests
+from stoa.application.schemas.routed_arguments import RoutedArgument
+from stoa.domain.access.caller_limits import DEFAULT_STRANGER_LIMITS, CallerLimits, StrangerLimits
+from stoa.domain.access.identity import Principal, TenantId
+from stoa.domain.calls.invocation import Credential, Invocation, Outcome
+from stoa.domain.client_requests.rules import DEFAULT_CLIENT_REQUESTS, ClientRequests
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
-from stoa.domain.identity import Principal, TenantId
-from stoa.domain.invocation import Credential, Invocation, Outcome
-from stoa.domain.json_value import JsonObject, is_object
-from stoa.domain.operation import Kind, Operation
-from stoa.domain.policy import Door
-from stoa.domain.price_list import PriceList
-from stoa.domain.prompt import Prompt
-from stoa.domain.resource import Resource
-from stoa.domain.tool import LocalBinding, TaskSupport, Tool, ToolAnnotations
+from stoa.domain.metering.price_list import PriceList
+from stoa.domain.operations.operation import Kind, Operation
+from stoa.domain.operations.prompt import Prompt
+from stoa.domain.operations.resource import Resource
+from stoa.domain.operations.tool import LocalBinding, TaskSupport, Tool, ToolAnnotations
+from stoa.domain.policy.decision import Door
+from stoa.domain.schema.json_value import JsonObject, is_object
 
 F = TypeVar("F", bound=Function)
 
@@ -127,8 +127,8 @@ class Gateway:
         self._manifests = InMemoryToolSource()
         self._converters = dict(converters or {})
         self._upstream_tokens = upstream_tokens
-        self.registry = ToolRegistry(self._backends, upstream_tokens)
-        self.catalogue = RefreshCatalogue(
+        self.registry = OperationRegistry(self._backends, upstream_tokens)
+        self.catalogue = CatalogueLoader(
             sources=(*sources, self._manifests),
             specs=specs or InMemorySpecSource(),
             converters=self._converters,
@@ -145,7 +145,7 @@ class Gateway:
         """For the doors that anybody can reach."""
         self.refusals = Refusals(refusal_watchers)
         """For the doors, which tell it of every answer that is a refusal."""
-        self.admission = AdmitCaller(
+        self.admission = AuthenticateCaller(
             verifier=verifier,
             limiter=limiter,
             clock=clock,
@@ -154,7 +154,7 @@ class Gateway:
         )
         self.budgets = budgets
         pricing = self.pricing = Pricing(prices)
-        self.invoke_tool = InvokeTool(
+        self.invoke_operation = InvokeOperation(
             admission=self.admission,
             registry=self.registry,
             policy=policy,
@@ -200,7 +200,7 @@ class Gateway:
         to who is asked when it has questions. Arguments that are no JSON (a circle, thousands of levels) are refused
         like invalid ones.
         """
-        return await self.invoke_tool.execute(
+        return await self.invoke_operation.execute(
             Invocation(
                 credential=credential,
                 tool=tool,
@@ -323,7 +323,8 @@ class Gateway:
     ) -> Any:
         """Register a function that writes a prompt; usable with and without parentheses. Its parameters are the
         arguments, which arrive as text. It returns str or a list of PromptMessage. `completions`: values to propose
-        for a parameter, or a function that finds them (see `stoa.application.completers`); an Enum or a Literal needs
+        for a parameter, or a function that finds them (see `stoa.application.catalogue.completers`); an Enum or a
+        Literal needs
         none. `rest` are further fields of Prompt."""
 
         def register(target: Function) -> Function:
@@ -353,7 +354,7 @@ class Gateway:
         self._announce(uri, None if tenant is None else TenantId(tenant))
 
     async def _execute(self, invocation: Invocation) -> Outcome:
-        return await self.invoke_tool.execute(invocation)
+        return await self.invoke_operation.execute(invocation)
 
     def _announce(self, uri: str, tenant: TenantId | None) -> None:
         self.watch_resources.announce(uri, tenant)

@@ -6,13 +6,13 @@
     │  ├─ InvalidState            what a client must bring back unchanged was changed, or is too old
     │  ├─ TaskNotFound            unknown, expired or another caller's: one answer for all
     │  ├─ TaskChanged             another process was first to change it
-    │  ├─ ClientCannot            the call needs something of the client that it did not offer
-    │  └─ ClientRefused           the client did not give what it was asked for
+    │  ├─ ClientCapabilityMissing            the call needs something of the client that it did not offer
+    │  └─ ClientRequestDeclined           the client did not give what it was asked for
     ├─ NotAuthenticated
     ├─ NotPermitted               carries the decision
-    ├─ QuestionRefused            a running call may not ask its client that; nothing was sent
+    ├─ ClientRequestRefused            a running call may not ask its client that; nothing was sent
     ├─ UpstreamAccessDenied       the back end's authorization server gives this caller no access
-    ├─ ToolNotFound               unknown, or invisible to this caller: one answer for both
+    ├─ OperationNotFound               unknown, or invisible to this caller: one answer for both
     │  └─ ResourceNotFound  PromptNotFound
     ├─ QuotaExceeded              says when to come back
     │  └─ BudgetExhausted         the month's budget does not suffice for the call
@@ -24,13 +24,13 @@
        │  TasksUnavailable
        │                          governing parts: the call is refused
        ├─ PublisherUnavailable    metering events are not forwarded now; no call sees it
-       ├─ BackendUnavailable  BackendTimedOut  BackendSpokeNonsense
+       ├─ BackendUnavailable  BackendTimedOut  BackendProtocolError
        │  └─ ResourceUnreadable    the back end: the call finished, with an error result
        └─ ContentUnavailable      the same of a resource or prompt, whose answers have no form for errors
 
 A message is safe to show to the caller: never a secret, never a library's own text. A tool that ran and
 said no is a result (`ToolResult.is_error`), not an exception. The doors map classes to status codes in one table
-(`stoa.interfaces.errors`).
+(`stoa.interfaces.wire.errors`).
 """
 
 from collections.abc import Sequence
@@ -38,10 +38,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from stoa.domain.operation import Kind
-from stoa.domain.policy import Decision
-from stoa.domain.rate_limit import LimitVerdict
-from stoa.domain.refusal_reason import RefusalReason
+from stoa.domain.access.rate_limit import LimitVerdict
+from stoa.domain.access.refusal_reason import RefusalReason
+from stoa.domain.operations.operation import Kind
+from stoa.domain.policy.decision import Decision
 
 _REASONS = {reason.value: reason for reason in RefusalReason}
 
@@ -136,7 +136,7 @@ class TaskChanged(InvalidInput):
         super().__init__("The task has changed meanwhile; ask for it again")
 
 
-class ClientCannot(InvalidInput):
+class ClientCapabilityMissing(InvalidInput):
     """The call has to ask its client for something that the client did not declare."""
 
     code = "client_cannot"
@@ -147,7 +147,7 @@ class ClientCannot(InvalidInput):
         """Names of client capabilities; an extension of the protocol by its identifier."""
 
 
-class ClientRefused(InvalidInput):
+class ClientRequestDeclined(InvalidInput):
     """The client answered a question of the call with an error, or with what does not fit it."""
 
     code = "client_refused"
@@ -191,7 +191,7 @@ class NotPermitted(StoaError):
         return RefusalReason.MISSING_SCOPE if self.is_missing_right else RefusalReason.NOT_PERMITTED
 
 
-class QuestionRefused(StoaError):
+class ClientRequestRefused(StoaError):
     """A call may not ask its client what it wants to: the policy says no, or it has asked too often. Nothing was sent;
     the function that asks may go on without."""
 
@@ -208,7 +208,7 @@ class UpstreamAccessDenied(StoaError):
     code = "upstream_access_denied"
 
 
-class ToolNotFound(StoaError):
+class OperationNotFound(StoaError):
     """No such tool in the caller's view."""
 
     code = "tool_not_found"
@@ -219,24 +219,24 @@ class ToolNotFound(StoaError):
         self.name = name
 
 
-class ResourceNotFound(ToolNotFound):
+class ResourceNotFound(OperationNotFound):
     """No such resource in the caller's view; `name` is its URI."""
 
     code = "resource_not_found"
     kind = "resource"
 
 
-class PromptNotFound(ToolNotFound):
+class PromptNotFound(OperationNotFound):
     """No such prompt in the caller's view."""
 
     code = "prompt_not_found"
     kind = "prompt"
 
 
-def not_found(kind: Kind, name: str) -> ToolNotFound:
+def not_found(kind: Kind, name: str) -> OperationNotFound:
     match kind:
         case "tool":
-            return ToolNotFound(name)
+            return OperationNotFound(name)
         case "resource":
             return ResourceNotFound(name)
         case "prompt":
@@ -394,7 +394,7 @@ class BackendTimedOut(Unavailable):
     code = "backend_timeout"
 
 
-class BackendSpokeNonsense(Unavailable):
+class BackendProtocolError(Unavailable):
     """The tool's back end answered something that its protocol does not allow."""
 
     code = "backend_protocol_error"
@@ -416,4 +416,4 @@ class ContentUnavailable(Unavailable):
     code = "content_unavailable"
 
 
-BackendError = BackendUnavailable | BackendTimedOut | BackendSpokeNonsense
+BackendError = BackendUnavailable | BackendTimedOut | BackendProtocolError

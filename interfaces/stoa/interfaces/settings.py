@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from stoa.application.client_requests_manifest import ClientRequestsManifest
-from stoa.application.manifests import RateLimitManifest
-from stoa.domain.caller_limits import ROLE_LIMITS, CallerLimits, StrangerLimits
-from stoa.domain.rate_limit import RateLimit
+from stoa.application.manifests.client_requests import ClientRequestsManifest
+from stoa.application.manifests.parse import RateLimitManifest
+from stoa.domain.access.caller_limits import ROLE_LIMITS, CallerLimits, StrangerLimits
+from stoa.domain.access.rate_limit import RateLimit
 from stoa.interfaces.http.guard import LOOPBACK_HOSTS
 from stoa.interfaces.http.names import check_host, check_origin, check_public_url, is_any_address, is_web_url, origin_of
 

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, Producer
 from tests.events import event
 
 from stoa.domain.errors import MeteringUnavailable
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.kafka.topic_log import KafkaUsageLog, event_of
 
 PARTITIONS = 3

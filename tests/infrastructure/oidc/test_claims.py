@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stoa.domain.access.identity import Principal
 from stoa.domain.errors import NotAuthenticated
-from stoa.domain.identity import Principal
 from stoa.infrastructure.oidc.claims import ClaimMapping, principal_of
 
 MAPPING = ClaimMapping(role_clients=frozenset({"gateway", "console"}))

@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.infrastructure.oidc.forge import as_bytes, encode, forge, good_claims, good_header, new_verifier
 
+from stoa.domain.access.identity import Principal
 from stoa.domain.errors import NotAuthenticated
-from stoa.domain.identity import Principal
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

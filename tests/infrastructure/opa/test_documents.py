@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from stoa.domain.identity import Principal
-from stoa.domain.policy import PolicyQuery
-from stoa.domain.tool import RestBinding, Tool, ToolAnnotations
+from stoa.domain.access.identity import Principal
+from stoa.domain.operations.tool import RestBinding, Tool, ToolAnnotations
+from stoa.domain.policy.decision import PolicyQuery
 from stoa.infrastructure.opa.documents import InputWriter
 
 

@@ -10,11 +10,11 @@ from tests.infrastructure.opa import bundles
 from tests.infrastructure.opa.bundles import bundle_file, module, pack
 from tests.strategies import policy_queries
 
+from stoa.domain.access.identity import Principal
+from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.errors import InvalidInput, PolicyUnavailable
-from stoa.domain.identity import Principal
-from stoa.domain.policy import Obligations, PolicyQuery
-from stoa.domain.rate_limit import RateLimit
-from stoa.domain.tool import LocalBinding, Tool
+from stoa.domain.operations.tool import LocalBinding, Tool
+from stoa.domain.policy.decision import Obligations, PolicyQuery
 from stoa.infrastructure.opa import embedded
 from stoa.infrastructure.opa import wasm as wasm_module
 from stoa.infrastructure.opa.bundle import read_bundle

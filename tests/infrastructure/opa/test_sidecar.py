@@ -6,10 +6,10 @@ import pytest
 from tests.infrastructure.opa.peer import opa_peer
 
 from stoa.application.memory.clock import ManualClock
+from stoa.domain.access.identity import Principal
 from stoa.domain.errors import PolicyUnavailable
-from stoa.domain.identity import Principal
-from stoa.domain.policy import PolicyQuery
-from stoa.domain.tool import LocalBinding, Tool
+from stoa.domain.operations.tool import LocalBinding, Tool
+from stoa.domain.policy.decision import PolicyQuery
 from stoa.infrastructure.opa.sidecar import FAILURES_BEFORE_PAUSE, PAUSE_SECONDS, OpaServerPolicyEngine
 
 CALLER = Principal.of("ada", tenant="acme", roles=["viewer"])

@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema_rs
 
 from stoa.application.ports import Conversion, ConversionOptions, SpecDocument
-from stoa.domain.tool import RestBinding, RestParameter, Tool
+from stoa.domain.operations.tool import RestBinding, RestParameter, Tool
 from stoa.infrastructure.openapi import OpenApiConverter
 
 BASE = "https://api.example.com/v1"

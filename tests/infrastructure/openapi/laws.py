@@ -7,7 +7,7 @@ import jsonschema_rs
 
 from stoa.application.ports import Conversion
 from stoa.domain.finding import Severity
-from stoa.domain.tool import RestBinding, Tool
+from stoa.domain.operations.tool import RestBinding, Tool
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 _NAME = re.compile(r"^[a-zA-Z0-9_-]{1,48}\Z")

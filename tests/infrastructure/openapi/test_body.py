@@ -14,7 +14,7 @@ from tests.infrastructure.openapi.documents import (
     with_body,
 )
 
-from stoa.domain.tool import FormField
+from stoa.domain.operations.tool import FormField
 
 TEXT = {"type": "string"}
 PET = {"type": "object", "required": ["name"], "properties": {"name": TEXT, "age": {"type": "integer"}}}

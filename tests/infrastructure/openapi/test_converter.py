@@ -12,9 +12,9 @@ from tests.infrastructure.openapi.documents import (
     swagger,
 )
 
+from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.errors import InvalidInput
-from stoa.domain.rate_limit import RateLimit
-from stoa.domain.tool import ApiReference, Authentication, SecretReference, ToolAnnotations
+from stoa.domain.operations.tool import ApiReference, Authentication, SecretReference, ToolAnnotations
 
 
 def names(document, **options):

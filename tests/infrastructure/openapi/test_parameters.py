@@ -15,7 +15,7 @@ from tests.infrastructure.openapi.documents import (
     with_parameters,
 )
 
-from stoa.domain.tool import Authentication, SecretReference
+from stoa.domain.operations.tool import Authentication, SecretReference
 
 TEXT = {"type": "string"}
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.events import event
 from tests.strategies import metering_events
 
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.outbox.event_line import MAX_LINE_BYTES, encode
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40).flatmap(

@@ -18,7 +18,7 @@ import asyncio, os, sys
 from pathlib import Path
 from stoa.application.memory.clock import SystemClock
 from stoa.infrastructure.outbox import OutboxMeteringSink
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 
 async def main(directory, durability):
     sink = OutboxMeteringSink(Path(directory), clock=SystemClock(), segment_bytes=16384, durability=durability)

@@ -14,7 +14,7 @@ from tests.strategies import metering_events
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.domain.errors import MeteringUnavailable
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.outbox import OutboxMeteringSink, OutboxUsageLog
 from stoa.infrastructure.outbox.segment import list_segments
 

@@ -13,10 +13,10 @@ from tests.live.servers import Redis, running
 from tests.services import connections
 
 from stoa.application.memory.clock import ManualClock
-from stoa.domain.budget import Account, Month, Owner
+from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BudgetUnavailable, MeteringUnavailable
-from stoa.domain.identity import TenantId
-from stoa.domain.money import MicroUnits
+from stoa.domain.metering.budget import Account, Month, Owner
+from stoa.domain.metering.money import MicroUnits
 from stoa.infrastructure.redis import RedisBudgetLedger, RedisConnection
 
 ACCOUNT = Account(Owner(TenantId("acme")), Month.of(ManualClock().now()), MicroUnits(1000))

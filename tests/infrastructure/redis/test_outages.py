@@ -9,7 +9,7 @@ import pytest
 import uvloop
 from tests.services import Wire, connections, wire
 
-from stoa.application.circuit_breaker import CircuitBreaker
+from stoa.application.concurrency.circuit_breaker import CircuitBreaker
 from stoa.application.memory.clock import SystemClock
 from stoa.application.ports import Subscription
 from stoa.domain.errors import SharedStateUnavailable

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.ports import BackendCall, CallContext
-from stoa.domain.identity import Principal
-from stoa.domain.json_value import JsonObject
-from stoa.domain.policy import Permit
-from stoa.domain.result import RawAnswer
-from stoa.domain.tool import RestBinding, Tool
+from stoa.domain.access.identity import Principal
+from stoa.domain.operations.tool import RestBinding, Tool
+from stoa.domain.policy.decision import Permit
+from stoa.domain.results.result import RawAnswer
+from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.rest import RestBackend
 
 

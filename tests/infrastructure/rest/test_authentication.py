@@ -8,8 +8,8 @@ import yarl
 from tests.infrastructure.rest.loopback import Last, answer, called, loopback, rest_backend, rest_tool
 
 from stoa.application.memory.credential_source import InMemoryCredentialSource
+from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BackendUnavailable
-from stoa.domain.identity import TenantId
 
 SECRET = "s3cret/+&= %"
 ACME = TenantId("acme")

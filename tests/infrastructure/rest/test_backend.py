@@ -20,9 +20,9 @@ from tests.infrastructure.rest.loopback import (
 )
 
 from stoa.application.memory.credential_source import InMemoryCredentialSource
-from stoa.domain.errors import BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
-from stoa.domain.result import TextContent, shape
-from stoa.infrastructure.outbound import PUBLIC_ONLY
+from stoa.domain.errors import BackendProtocolError, BackendTimedOut, BackendUnavailable
+from stoa.domain.results.result import TextContent, shape
+from stoa.infrastructure.http_client import PUBLIC_ONLY
 from stoa.infrastructure.rest import RestBackend
 
 ID = {"argument": "id", "name": "id", "location": "path", "style": "simple", "explode": False}
@@ -140,13 +140,13 @@ async def test_an_answer_at_the_limit_is_taken_and_one_beyond_is_refused_by_name
 
     async with loopback(served) as server, rest_backend(max_answer_bytes=300_000) as backend:
         assert len((await called(backend, rest_tool(server.url, path="/300000"))).body) == 300_000
-        with pytest.raises(BackendSpokeNonsense, match="300000 bytes"):
+        with pytest.raises(BackendProtocolError, match="300000 bytes"):
             await called(backend, rest_tool(server.url, path="/300001"))
 
 
 async def test_a_tiny_limit_holds_for_an_answer_that_comes_in_one_piece():
     async with loopback(lambda _: answer(b"12345")) as server, rest_backend(max_answer_bytes=4) as backend:
-        with pytest.raises(BackendSpokeNonsense, match="4 bytes"):
+        with pytest.raises(BackendProtocolError, match="4 bytes"):
             await called(backend, rest_tool(server.url))
 
 
@@ -168,7 +168,7 @@ async def test_an_empty_form_is_sent_with_its_type():
 async def test_a_small_answer_that_unpacks_to_a_huge_one_is_refused():
     bomb = answer(gzip.compress(b"\0" * 20_000_000), more="Content-Encoding: gzip\r\n")
     async with loopback(lambda _: bomb) as server, rest_backend(max_answer_bytes=1_000_000) as backend:
-        with pytest.raises(BackendSpokeNonsense, match="1000000 bytes"):
+        with pytest.raises(BackendProtocolError, match="1000000 bytes"):
             await called(backend, rest_tool(server.url))
 
 
@@ -187,14 +187,14 @@ async def test_a_small_answer_that_unpacks_to_a_huge_one_is_refused():
 )
 async def test_what_is_not_http_is_nonsense(nonsense):
     async with loopback(lambda _: nonsense) as server, rest_backend() as backend:
-        with pytest.raises(BackendSpokeNonsense, match="global/pets failed"):
+        with pytest.raises(BackendProtocolError, match="global/pets failed"):
             await called(backend, rest_tool(server.url))
 
 
 async def test_an_answer_that_ends_too_early_is_nonsense():
     half = Last(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf")
     async with loopback(lambda _: half) as server, rest_backend() as backend:
-        with pytest.raises(BackendSpokeNonsense, match="cut short"):
+        with pytest.raises(BackendProtocolError, match="cut short"):
             await called(backend, rest_tool(server.url))
 
 
@@ -234,7 +234,7 @@ async def test_an_address_that_the_rules_exclude_is_not_connected_to_however_it_
         port = urlsplit(server.url).port
         backend = RestBackend(InMemoryCredentialSource(), rules=PUBLIC_ONLY)
         try:
-            with pytest.raises((BackendUnavailable, BackendSpokeNonsense)):
+            with pytest.raises((BackendUnavailable, BackendProtocolError)):
                 await called(backend, rest_tool(f"http://{host}:{port}"))
         finally:
             await backend.close()
@@ -338,7 +338,7 @@ async def test_a_call_that_may_change_something_is_never_repeated_elsewhere(stat
 
 async def test_redirects_in_circles_end():
     async with loopback(redirecting("/pets")) as server, rest_backend() as backend:
-        with pytest.raises(BackendSpokeNonsense, match="more than 5 redirects"):
+        with pytest.raises(BackendProtocolError, match="more than 5 redirects"):
             await called(backend, rest_tool(server.url))
 
     assert len(server.seen) == 6

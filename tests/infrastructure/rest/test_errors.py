@@ -7,13 +7,13 @@ import aiohttp
 import pytest
 from aiohttp.http import HttpProcessingError
 
-from stoa.domain.errors import BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
+from stoa.domain.errors import BackendProtocolError, BackendTimedOut, BackendUnavailable
 from stoa.infrastructure.rest.errors import TRANSLATED, translated
 
 EXPECTED = {
     BackendTimedOut: ["ServerTimeoutError", "ConnectionTimeoutError", "SocketTimeoutError"],
     BackendUnavailable: ["ClientConnectorDNSError", "ClientConnectorCertificateError", "ServerDisconnectedError"],
-    BackendSpokeNonsense: [
+    BackendProtocolError: [
         "ClientPayloadError",
         "ClientResponseError",
         "TransferEncodingError",

@@ -13,7 +13,7 @@ from tests.infrastructure.rest.loopback import rest_tool
 
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.domain.errors import InvalidArguments
-from stoa.domain.tool import RestBinding
+from stoa.domain.operations.tool import RestBinding
 from stoa.infrastructure.rest.request_plan import RequestPlan
 
 BASE = "http://api.test/tenants/acme/v1"

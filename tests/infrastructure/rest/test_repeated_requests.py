@@ -3,7 +3,7 @@
 import pytest
 from tests.infrastructure.rest.loopback import Last, Seen, answer, called, loopback, rest_backend, rest_tool
 
-from stoa.domain.errors import BackendSpokeNonsense, BackendUnavailable
+from stoa.domain.errors import BackendProtocolError, BackendUnavailable
 
 
 def _closing_kept_connections(count: dict[str, int]):
@@ -47,6 +47,6 @@ async def test_repeated_is_a_request_once_at_most():
 async def test_repeated_is_nothing_once_an_answer_has_begun():
     cut = Last(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
     async with loopback(lambda _: cut) as server, rest_backend() as backend:
-        with pytest.raises(BackendSpokeNonsense):
+        with pytest.raises(BackendProtocolError):
             await called(backend, rest_tool(server.url))
     assert len(server.seen) == 1

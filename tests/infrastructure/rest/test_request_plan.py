@@ -9,7 +9,7 @@ from tests.infrastructure.rest.loopback import rest_tool
 
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.domain.errors import InvalidArguments, InvalidInput
-from stoa.domain.tool import RestBinding, Tool
+from stoa.domain.operations.tool import RestBinding, Tool
 from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest
 
 BASE = "https://api.test:8443/v1"

@@ -12,7 +12,7 @@ import pytest
 from mcp_types.methods import validate_server_result
 from tests.interfaces.served import manifest
 
-from stoa.domain.errors import InvalidInput, QuotaExceeded, StoaError, ToolNotFound
+from stoa.domain.errors import InvalidInput, OperationNotFound, QuotaExceeded, StoaError
 from stoa.infrastructure.outbox import OutboxUsageLog
 from stoa.interfaces.cli import app
 from stoa.interfaces.cli.app import run
@@ -418,7 +418,7 @@ def test_a_bad_setting_is_one_line_that_names_its_variable(
     assert hint in err
 
 
-@pytest.mark.parametrize("error", [QuotaExceeded("caller", 1.0), ToolNotFound("x"), StoaError("oops")])
+@pytest.mark.parametrize("error", [QuotaExceeded("caller", 1.0), OperationNotFound("x"), StoaError("oops")])
 def test_an_error_is_one_line_and_its_exit_code(stoa: Shell, monkeypatch: pytest.MonkeyPatch, error: StoaError) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
@@ -426,7 +426,7 @@ def test_an_error_is_one_line_and_its_exit_code(stoa: Shell, monkeypatch: pytest
     monkeypatch.setattr(app, "app", fail)
     code, out, err = stoa("tools")
     assert (out, err) == ("", f"stoa: {error.message}\n")
-    assert code == {QuotaExceeded: 75, ToolNotFound: 66, StoaError: 70}[type(error)]
+    assert code == {QuotaExceeded: 75, OperationNotFound: 66, StoaError: 70}[type(error)]
 
 
 @pytest.mark.parametrize("command", [("demo", "--once"), ("serve",)])

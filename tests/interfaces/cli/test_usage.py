@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from tests.interfaces.cli.usage_data import audit_line, events, write_outbox
 
-from stoa.domain.plain_text import plain
+from stoa.domain.schema.plain_text import plain
 from stoa.interfaces.cli.app import run
 
 Shell = Callable[..., tuple[int, str, str]]

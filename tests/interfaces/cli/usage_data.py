@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from stoa.domain.metering import MeteringEvent, Status
+from stoa.domain.metering.event import MeteringEvent, Status
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 USES = [

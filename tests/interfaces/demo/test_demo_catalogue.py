@@ -9,7 +9,7 @@ import yaml
 from quart.typing import TestClientProtocol as Client
 
 import stoa.interfaces.demo
-from stoa.application.manifests import ToolManifest, ToolSetManifest, parse_manifest
+from stoa.application.manifests.parse import ToolManifest, ToolSetManifest, parse_manifest
 from stoa.interfaces.demo import UPSTREAM_PLACEHOLDER, write_catalogue
 
 CATALOGUE = Path(stoa.interfaces.demo.__file__).parent / "catalogue"

@@ -132,7 +132,7 @@ async def listening(
     connections = Connections(bounds, lambda reason, *_: refusals.append(reason))
     lifecycle = Lifecycle(
         connections,
-        world.gateway.invoke_tool.running,
+        world.gateway.invoke_operation.running,
         world.engine.end_streams,
         drain_seconds=0.0,
         grace_seconds=grace_seconds,

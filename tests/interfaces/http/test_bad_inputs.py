@@ -13,9 +13,9 @@ from tests.interfaces.doors import DESTROY, READ, SECRET, Answer, modern, send
 from tests.interfaces.served import Served, manifest, serving
 
 from stoa.infrastructure.oidc import DevIssuer
-from stoa.interfaces.bodies import BODY_LIMIT
 from stoa.interfaces.bootstrap import DEV_ISSUER
 from stoa.interfaces.settings import Settings
+from stoa.interfaces.wire.bodies import BODY_LIMIT
 
 
 async def _speak_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

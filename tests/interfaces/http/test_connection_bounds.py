@@ -11,8 +11,8 @@ from tests.interfaces.http.listening import Client, Listening, listening
 from tests.interfaces.http.test_framing import DOORS, HOST, INVOKE, REST, TYPE, _is_served, request, sized
 
 from stoa.application.gateway import Gateway
-from stoa.interfaces.bodies import SMALL_BYTES, STRANGERS_BYTES
 from stoa.interfaces.http.connections import Bounds, Connections, Reason
+from stoa.interfaces.wire.bodies import SMALL_BYTES, STRANGERS_BYTES
 
 HEAD = b"POST /mcp HTTP/1.1\r\n" + HOST
 MIB = 1024 * 1024

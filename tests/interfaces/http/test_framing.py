@@ -6,7 +6,7 @@ import pytest
 from tests.interfaces.doors import World
 from tests.interfaces.http.listening import Client, Listening, listening
 
-from stoa.domain.metering import Status
+from stoa.domain.metering.event import Status
 from stoa.interfaces.http.connections import Bounds
 
 TOKEN = b"Authorization: Bearer alpha-admin\r\n"

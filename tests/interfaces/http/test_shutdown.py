@@ -6,12 +6,12 @@ import logging
 from typing import Any
 
 import pytest
-from tests.interfaces.doors import MODERN, World, modern, new_world
+from tests.interfaces.doors import STATELESS_REVISIONS, World, modern, new_world
 from tests.interfaces.http.listening import Client, Listening, listening
 from tests.interfaces.http.test_framing import DOORS, HOST, TOKEN, TYPE, request, sized
-from tests.interfaces.mcp.test_sessions import opened
+from tests.interfaces.mcp.streams.test_sessions import opened
 
-from stoa.domain.metering import Status
+from stoa.domain.metering.event import Status
 
 WAITING = (
     (b"/mcp", b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"waiting"}}'),
@@ -121,7 +121,7 @@ async def test_shutdown_tells_a_stateless_call_on_its_stream(world: World, waiti
         await server.end()
         stream = await _rest(client)
     assert b'"code":"shutting_down"' in stream and stream.endswith(b"0\r\n\r\n")
-    assert MODERN.encode() not in stream
+    assert STATELESS_REVISIONS.encode() not in stream
 
 
 async def test_shutdown_ends_streams_with_their_last_event(world: World) -> None:
@@ -174,7 +174,7 @@ async def test_shutdown_does_not_wait_for_a_client_that_sends_no_more(
 
 
 async def test_shutdown_sends_nothing_to_a_back_end_after_the_cut(world: World) -> None:
-    world.gateway.invoke_tool.running.cut()
+    world.gateway.invoke_operation.running.cut()
     answer = await world.legacy("tools/call", {"name": "add", "arguments": {"a": 1}})
     assert answer.json()["error"]["data"]["code"] == "shutting_down"
     assert [event.cost_units for event in world.events] == [0]
@@ -186,11 +186,11 @@ async def test_a_call_that_its_client_cancelled_as_well_stays_cancelled(world: W
     call: asyncio.Task[Any] = asyncio.create_task(world.post(message, headers=headers, gone=gone))
     await waiting.called.wait()
     call.cancel()
-    world.gateway.invoke_tool.running.cut()
+    world.gateway.invoke_operation.running.cut()
     with pytest.raises(asyncio.CancelledError):
         await call
     assert [event.status for event in world.events] == [Status.CANCELLED]
-    assert not len(world.gateway.invoke_tool.running)
+    assert not len(world.gateway.invoke_operation.running)
 
 
 async def test_reload_reads_what_it_can(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 import pytest
-from tests.interfaces.doors import MODERN, READ, Answer, World, envelope, new_world
+from tests.interfaces.doors import READ, STATELESS_REVISIONS, Answer, World, envelope, new_world
 
 from stoa.application import Context
 from stoa.application.ports import ConversionOptions, SpecDocument
-from stoa.domain.result import TEXT_LIMIT, RawAnswer, shape
-from stoa.domain.tool import ApiReference, Tool
+from stoa.domain.operations.tool import ApiReference, Tool
+from stoa.domain.results.result import TEXT_LIMIT, RawAnswer, shape
 from stoa.infrastructure.openapi import OpenApiConverter
 
 FILTER = {
@@ -92,9 +92,9 @@ async def test_who_wants_schemas_as_they_were_declared_gets_them(world: World) -
     assert (await listed(world, "?profile=portable"))["find"]["inputSchema"] != FILTER
 
 
-@pytest.mark.parametrize("version", ["2025-11-25", MODERN])
+@pytest.mark.parametrize("version", ["2025-11-25", STATELESS_REVISIONS])
 async def test_an_unknown_profile_is_a_clear_error(world: World, version: str) -> None:
-    ask = world.modern if version == MODERN else world.legacy
+    ask = world.modern if version == STATELESS_REVISIONS else world.legacy
     answer = await ask("tools/list", query="?profile=strict")
     assert answer.status == 400
     assert answer.json()["error"]["message"] == "profile: expected portable or faithful"
@@ -215,7 +215,7 @@ async def test_an_empty_result_is_an_object(world: World) -> None:
     assert (await world.legacy("ping")).json()["result"] == {}
 
 
-@pytest.mark.parametrize("version", ["2025-11-25", MODERN])
+@pytest.mark.parametrize("version", ["2025-11-25", STATELESS_REVISIONS])
 async def test_a_slow_call_shows_signs_of_life_to_who_wants_them(version: str) -> None:
     world = new_world(heartbeat_seconds=0.001)
     beaten = asyncio.Event()
@@ -235,7 +235,7 @@ async def test_a_slow_call_shows_signs_of_life_to_who_wants_them(version: str) -
     into = Answer()
     watching = asyncio.create_task(watch(into))
     params: dict[str, Any] = {"name": "slow", "_meta": {"progressToken": 5}}
-    if version == MODERN:
+    if version == STATELESS_REVISIONS:
         params["_meta"] |= envelope()
         answer = await asyncio.wait_for(world.modern("tools/call", params, into=into), 10)
     else:

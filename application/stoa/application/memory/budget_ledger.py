@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from stoa.application.ports.budget_ledger import BudgetLedger, BudgetVerdict
-from stoa.domain.budget import Account, Crossing, Month, Owner, crossed, fits, level_of
-from stoa.domain.money import MicroUnits
+from stoa.domain.metering.budget import Account, Crossing, Month, Owner, crossed, fits, level_of
+from stoa.domain.metering.money import MicroUnits
 
 
 class _Figures:

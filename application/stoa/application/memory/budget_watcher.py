@@ -1,7 +1,7 @@
 """Keeps what crossed its levels: for tests, and for embedding programs that tell people themselves."""
 
 from stoa.application.ports.budget_watcher import BudgetWatcher
-from stoa.domain.budget import Crossing
+from stoa.domain.metering.budget import Crossing
 
 
 class InMemoryBudgetWatcher(BudgetWatcher):

@@ -3,13 +3,19 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stoa.application.answer_fit import fits
+from stoa.application.client_requests.answer_fit import fits
 from stoa.application.ports import ClientChannel
-from stoa.domain.dialogue import ClientCapabilities, InputAnswer, InputRequest, LogLevel, UrlElicitationRequest
-from stoa.domain.errors import ClientCannot, ClientRefused
-from stoa.domain.progress import ProgressPace
+from stoa.domain.calls.progress import ProgressPace
+from stoa.domain.client_requests.client_request import (
+    ClientAnswer,
+    ClientCapabilities,
+    ClientRequest,
+    LogLevel,
+    UrlElicitationRequest,
+)
+from stoa.domain.errors import ClientCapabilityMissing, ClientRequestDeclined
 
-Answering = Callable[[str, InputRequest], InputAnswer | None]
+Answering = Callable[[str, ClientRequest], ClientAnswer | None]
 
 
 class InMemoryClientChannel(ClientChannel):
@@ -22,7 +28,7 @@ class InMemoryClientChannel(ClientChannel):
         self.progressed: list[tuple[float, float | None, str | None]] = []
         self.logged: list[tuple[LogLevel, Any, str | None]] = []
         self.hung_up = 0
-        self.asked: list[dict[str, InputRequest]] = []
+        self.asked: list[dict[str, ClientRequest]] = []
         self.done: list[str] = []
 
     @property
@@ -51,16 +57,16 @@ class InMemoryClientChannel(ClientChannel):
         if any(isinstance(one, UrlElicitationRequest) and one.elicitation_id == elicitation_id for one in asked):
             self.done.append(elicitation_id)
 
-    async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
+    async def ask(self, requests: Mapping[str, ClientRequest]) -> Mapping[str, ClientAnswer]:
         missing = self._capabilities.missing(requests)
         if missing:
-            raise ClientCannot(missing)
+            raise ClientCapabilityMissing(missing)
         requests = {key: self._capabilities.fitted(request) for key, request in requests.items()}
         self.asked.append(dict(requests))
-        answers: dict[str, InputAnswer] = {}
+        answers: dict[str, ClientAnswer] = {}
         for key, request in requests.items():
             answer = self._answering(key, request)
             if answer is None or not fits(request, answer):
-                raise ClientRefused(key)
+                raise ClientRequestDeclined(key)
             answers[key] = answer
         return answers

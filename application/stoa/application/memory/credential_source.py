@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from stoa.application.ports.credential_source import CredentialSource
+from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BackendUnavailable
-from stoa.domain.identity import TenantId
-from stoa.domain.tool import SecretReference
+from stoa.domain.operations.tool import SecretReference
 
 
 class InMemoryCredentialSource(CredentialSource):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from stoa.application.memory.session_store import CAPACITY, PER_IDENTITY, PER_TENANT
 from stoa.application.ports import EventStore, Replay, StoredEvent
-from stoa.domain.fair_share import Caps, FairShares, Holder, NoRoom
+from stoa.domain.access.fair_share import Caps, FairShares, Holder, NoRoom
 
 MESSAGES = 256
 BYTES = 1024 * 1024

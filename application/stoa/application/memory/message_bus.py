@@ -1,6 +1,6 @@
 """A message bus within one process."""
 
-from stoa.application.mailbox import LIMIT, Mailbox
+from stoa.application.memory.mailbox import LIMIT, Mailbox
 from stoa.application.ports import MessageBus, Subscription
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.metering import MeteringSink, UsageLog
 from stoa.domain.errors import MeteringUnavailable
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 
 _Kind = Literal["call", "refusal", "summary"]
 

@@ -10,9 +10,9 @@ from typing import Literal, TypeVar
 
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.policy_engine import PolicyEngine
-from stoa.domain.identity import Principal, scopes_of
-from stoa.domain.operation import Operation
-from stoa.domain.policy import Decision, Door, PolicyQuery
+from stoa.domain.access.identity import Principal, scopes_of
+from stoa.domain.operations.operation import Operation
+from stoa.domain.policy.decision import Decision, Door, PolicyQuery
 
 O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.rate_limiter import RateLimiter
-from stoa.domain.rate_limit import Claim, LimitVerdict, RateLimit, WhenAway, admissible, judge
+from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, RateLimit, WhenAway, admissible, judge
 
 _SWEEP_ABOVE = 10_000
 
@@ -19,7 +19,7 @@ class InMemoryRateLimiter(RateLimiter):
         self._arrivals: dict[str, int] = {}
         self._sweep_at = _SWEEP_ABOVE
 
-    def refusal(self, claims: Sequence[Claim]) -> LimitVerdict | None:
+    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
         now = self._now_us()
         for claim in claims:  # every call comes here, and hardly one has a limit that is used up
             limit = claim.limit
@@ -28,7 +28,7 @@ class InMemoryRateLimiter(RateLimiter):
                 return judge(claims, self._states(claims), now)[1]
         return None
 
-    async def take(self, claims: Sequence[Claim]) -> LimitVerdict:
+    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
         now = self._now_us()
         states, verdict = judge(claims, self._states(claims), now)
         if verdict.is_allowed:
@@ -38,7 +38,7 @@ class InMemoryRateLimiter(RateLimiter):
                 self._sweep(now)
         return verdict
 
-    async def peek(self, claims: Sequence[Claim]) -> tuple[int, ...]:
+    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
         now = self._now_us()
         pairs = zip(claims, self._states(claims), strict=True)
         return tuple(admissible(claim.limit, state, now) for claim, state in pairs)
@@ -46,7 +46,7 @@ class InMemoryRateLimiter(RateLimiter):
     def _now_us(self) -> int:
         return self._clock.monotonic_ns() // 1000
 
-    def _states(self, claims: Sequence[Claim]) -> list[int]:
+    def _states(self, claims: Sequence[LimitCharge]) -> list[int]:
         find = self._arrivals.get
         return [find(claim.key, 0) for claim in claims]
 
@@ -63,16 +63,16 @@ class DividedRateLimiter(RateLimiter):
         self._limiter = limiter
         self._replicas = replicas
 
-    def refusal(self, claims: Sequence[Claim]) -> LimitVerdict | None:
+    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
         return self._limiter.refusal(self._divided(claims))
 
-    async def take(self, claims: Sequence[Claim]) -> LimitVerdict:
+    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
         return await self._limiter.take(self._divided(claims))
 
-    async def peek(self, claims: Sequence[Claim]) -> tuple[int, ...]:
+    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
         return await self._limiter.peek(self._divided(claims))
 
-    def _divided(self, claims: Sequence[Claim]) -> Sequence[Claim]:
+    def _divided(self, claims: Sequence[LimitCharge]) -> Sequence[LimitCharge]:
         count = self._replicas()
         return claims if count == 1 else [replace(claim, limit=_share_of(claim.limit, count)) for claim in claims]
 
@@ -91,11 +91,11 @@ class Unlimited(RateLimiter):
 
     _ALLOWED = LimitVerdict(is_allowed=True, claim=None)
 
-    def refusal(self, claims: Sequence[Claim]) -> LimitVerdict | None:  # noqa: ARG002
+    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:  # noqa: ARG002
         return None
 
-    async def take(self, claims: Sequence[Claim]) -> LimitVerdict:  # noqa: ARG002
+    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:  # noqa: ARG002
         return self._ALLOWED
 
-    async def peek(self, claims: Sequence[Claim]) -> tuple[int, ...]:
+    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
         return tuple(claim.limit.burst for claim in claims)

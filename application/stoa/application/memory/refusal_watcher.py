@@ -1,7 +1,7 @@
 """Keeps what was refused: for tests, and for embedding programs that tell people themselves."""
 
 from stoa.application.ports.refusal_watcher import RefusalWatcher
-from stoa.domain.refusal import Refusal
+from stoa.domain.policy.refusal import Refusal
 
 
 class InMemoryRefusalWatcher(RefusalWatcher):

@@ -4,9 +4,9 @@ from collections import OrderedDict
 
 from stoa.application.ports import Clock, SessionStore
 from stoa.application.ports.session_store import Change
+from stoa.domain.access.fair_share import Caps, FairShares, NoRoom
+from stoa.domain.calls.session import Session
 from stoa.domain.errors import SessionsFull
-from stoa.domain.fair_share import Caps, FairShares, NoRoom
-from stoa.domain.session import Session
 
 IDLE_SECONDS = 1800.0
 CAPACITY = 10_000

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from stoa.application import task_record
 from stoa.application.ports import Clock, TaskStore
 from stoa.application.ports.task_store import ABANDONED_AT_ONCE
-from stoa.application.task_caps import TASK_CAPS, TaskCaps, refusal
-from stoa.domain.fair_share import Bound, FairShares, NoRoom
-from stoa.domain.task import Task
+from stoa.application.tasks import task_record
+from stoa.application.tasks.caps import TASK_CAPS, TaskCaps, refusal
+from stoa.domain.access.fair_share import Bound, FairShares, NoRoom
+from stoa.domain.calls.task import Task
 
 
 class InMemoryTaskStore(TaskStore):

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from stoa.application.ports import Clock, TokenVerifier
+from stoa.domain.access.identity import Principal
+from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.errors import NotAuthenticated
-from stoa.domain.identity import Principal
-from stoa.domain.refusal_reason import RefusalReason
 
 
 class InMemoryTokenVerifier(TokenVerifier):

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
-from stoa.domain.identity import TenantId
+from stoa.domain.access.identity import TenantId
 
 
 class InMemoryToolSource(ToolSource):

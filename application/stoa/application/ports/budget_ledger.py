@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from stoa.domain.budget import Account, Crossing
-from stoa.domain.money import MicroUnits
+from stoa.domain.metering.budget import Account, Crossing
+from stoa.domain.metering.money import MicroUnits
 
 
 @dataclass(frozen=True, slots=True)

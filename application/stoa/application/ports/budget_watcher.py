@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from typing import Protocol
 
-from stoa.domain.budget import Crossing
+from stoa.domain.metering.budget import Crossing
 
 
 class BudgetWatcher(Protocol):

@@ -4,14 +4,15 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from stoa.domain.dialogue import ClientCapabilities, InputAnswer, InputRequest, LogLevel
+from stoa.domain.client_requests.client_request import ClientAnswer, ClientCapabilities, ClientRequest, LogLevel
 
 
 class ClientChannel(Protocol):
     """Laws:
 
     - It belongs to one call: what is sent reaches the caller of that call only, and answers are that caller's only.
-    - Nothing is asked for that `capabilities` does not declare: `ask` raises ClientCannot before anything is sent. A
+    - Nothing is asked for that `capabilities` does not declare: `ask` raises ClientCapabilityMissing before anything
+    is sent. A
       wish that is not declared and that the question may do without is left out (`ClientCapabilities.fitted`).
     - Progress that reaches the client strictly increases, and stops when its total is reached; a value that does not
       increase is dropped. Too many in too short a time may be dropped, but not the first nor the one that reaches the
@@ -21,7 +22,8 @@ class ClientChannel(Protocol):
 
     - When `ask` is cancelled or fails, no question of it is open any more.
 
-    `ask` raises InputRequired where the answers come with another request (the stateless era), ClientRefused when the
+    `ask` raises InputRequired where the answers come with another request (the stateless era), ClientRequestDeclined
+    when the
     client answers with an error or what does not fit, BackendTimedOut when it does not answer at all.
     """
 
@@ -64,6 +66,6 @@ class ClientChannel(Protocol):
         ...
 
     @abstractmethod
-    async def ask(self, requests: Mapping[str, InputRequest]) -> Mapping[str, InputAnswer]:
+    async def ask(self, requests: Mapping[str, ClientRequest]) -> Mapping[str, ClientAnswer]:
         """Ask all of these at once; a key names its question, and must be the same whenever the call is repeated."""
         ...

@@ -3,8 +3,8 @@
 from abc import abstractmethod
 from typing import Protocol
 
-from stoa.domain.identity import TenantId
-from stoa.domain.tool import SecretReference
+from stoa.domain.access.identity import TenantId
+from stoa.domain.operations.tool import SecretReference
 
 
 class CredentialSource(Protocol):

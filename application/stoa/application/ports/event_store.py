@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from stoa.domain.fair_share import Holder
+from stoa.domain.access.fair_share import Holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class Replay:
 class EventStore(Protocol):
     """Laws: `replay` gives what was appended to that stream of that session after that number, in order, and never
     what belongs to another stream. Of each session a bounded number of messages is kept, the newest; a stream of which
-    something is missing is unknown. Bytes are bounded for each caller, each tenant and all (`stoa.domain.fair_share`):
+    something is missing is unknown. Bytes are bounded for each caller, each tenant and all
+    (`stoa.domain.access.fair_share`):
     the session that is silent for longest gives way, of the caller, the tenant, or the tenant that holds most. All
     replicas that share the store see the same streams, and no number is given twice.
 

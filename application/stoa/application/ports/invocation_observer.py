@@ -3,9 +3,9 @@
 from abc import abstractmethod
 from typing import Protocol, runtime_checkable
 
-from stoa.domain.invocation import Invocation, Outcome
-from stoa.domain.metering import MeteringEvent, Status
-from stoa.domain.policy import Door
+from stoa.domain.calls.invocation import Invocation, Outcome
+from stoa.domain.metering.event import MeteringEvent, Status
+from stoa.domain.policy.decision import Door
 
 
 class InvocationObserver(Protocol):

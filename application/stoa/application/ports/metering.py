@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 
 
 class MeteringSink(Protocol):

@@ -4,9 +4,9 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from stoa.domain.identity import Principal
-from stoa.domain.operation import Operation
-from stoa.domain.policy import Decision, Door, PolicyQuery
+from stoa.domain.access.identity import Principal
+from stoa.domain.operations.operation import Operation
+from stoa.domain.policy.decision import Decision, Door, PolicyQuery
 
 O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
 

@@ -4,30 +4,30 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
-from stoa.domain.rate_limit import Claim, LimitVerdict
+from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict
 
 
 class RateLimiter(Protocol):
     """Laws: for each key, in any window of t seconds calls of at most `burst + rate * t` in all are allowed, over all
     replicas that share the store; keys do not influence each other. A call is allowed when every claim has room, and a
     refused one uses no allowance of any. `peek` uses none either. The verdicts are those of
-    `stoa.domain.rate_limit.judge`.
+    `stoa.domain.access.rate_limit.judge`.
 
     `take` and `peek` raise LimiterUnavailable when they cannot count; the call is then refused.
     """
 
     @abstractmethod
-    def refusal(self, claims: Sequence[Claim]) -> LimitVerdict | None:
+    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
         """The refusal that `take` would give now, as far as it is known without asking anybody; else None. What `take`
         has refused is known until its `retry_after_seconds` have passed."""
         ...
 
     @abstractmethod
-    async def take(self, claims: Sequence[Claim]) -> LimitVerdict:
+    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
         """Count one call against all its limits, in one step."""
         ...
 
     @abstractmethod
-    async def peek(self, claims: Sequence[Claim]) -> tuple[int, ...]:
+    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
         """For each claim how many calls its limit would admit right now."""
         ...

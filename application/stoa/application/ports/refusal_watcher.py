@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from typing import Protocol
 
-from stoa.domain.refusal import Refusal
+from stoa.domain.policy.refusal import Refusal
 
 
 class RefusalWatcher(Protocol):

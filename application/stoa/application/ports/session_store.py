@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
-from stoa.domain.session import Session
+from stoa.domain.calls.session import Session
 
 Change = Callable[[Session], Session]
 
@@ -14,7 +14,8 @@ class SessionStore(Protocol):
     is gone stays gone: `update` does not bring it back. No change is lost, whoever else changes the session meanwhile.
     All replicas that share the store see the same sessions.
 
-    There is an upper limit to the sessions of an identity, a tenant and all (`stoa.domain.fair_share`); those that
+    There is an upper limit to the sessions of an identity, a tenant and all (`stoa.domain.access.fair_share`); those
+    that
     expired do not count. One session more takes the place of the least recently used one of the identity, then of the
     tenant, and when all are used up, of the tenant that holds most. So no tenant keeps another from opening sessions,
     and who forgets to end sessions locks nobody out. Only more tenants than there are places are refused.

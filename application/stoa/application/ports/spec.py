@@ -4,11 +4,11 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
+from stoa.domain.access.identity import TenantId
+from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.finding import Finding
-from stoa.domain.icon import Icon
-from stoa.domain.identity import TenantId
-from stoa.domain.rate_limit import RateLimit
-from stoa.domain.tool import ApiReference, Authentication, Tool
+from stoa.domain.operations.icon import Icon
+from stoa.domain.operations.tool import ApiReference, Authentication, Tool
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
-from stoa.domain.task import Task
+from stoa.domain.calls.task import Task
 
 ABANDONED_AT_ONCE = 100
 
@@ -18,7 +18,7 @@ class TaskStore(Protocol):
       the others change nothing.
     - A terminal task never changes: no `replace` over it returns True.
     - From `expires_at` on a task is gone: it is not found, not replaced, and makes room.
-    - Tasks, and the bytes of their records, are bounded for each owner, tenant and all (`stoa.application.task_caps`).
+    - Tasks, and the bytes of their records, are bounded for each owner, tenant and all (`stoa.application.tasks.caps`).
       Who meets an own bound is refused. When all is used up, the tenant that holds most loses its oldest task to one
       that would hold less: a task that is gone is found by nobody, and its run ends.
     - `abandoned` names every working task whose lease has ended, sooner or later: what it names may be few at a time.

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from stoa.domain.invocation import BearerToken
+from stoa.domain.calls.invocation import BearerToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class TokenEndpoint(Protocol):
     - An answer comes in bounded time, also when the server is silent.
 
     Raises UpstreamAccessDenied when the server does not let the subject have such a token; BackendUnavailable when it
-    is away or refuses the client itself, BackendTimedOut, and BackendSpokeNonsense for what is no answer of a token
+    is away or refuses the client itself, BackendTimedOut, and BackendProtocolError for what is no answer of a token
     endpoint.
     """
 

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from typing import Protocol
 
-from stoa.domain.identity import Principal
+from stoa.domain.access.identity import Principal
 
 
 class TokenVerifier(Protocol):

@@ -6,11 +6,11 @@ from typing import Protocol, runtime_checkable
 
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.upstream_access import UpstreamAccess
-from stoa.domain.identity import Principal
-from stoa.domain.json_value import JsonObject
-from stoa.domain.operation import Operation
-from stoa.domain.policy import Door, Permit
-from stoa.domain.result import RawAnswer, ToolResult
+from stoa.domain.access.identity import Principal
+from stoa.domain.operations.operation import Operation
+from stoa.domain.policy.decision import Door, Permit
+from stoa.domain.results.result import RawAnswer, ToolResult
+from stoa.domain.schema.json_value import JsonObject
 
 
 @dataclass(slots=True)
@@ -33,7 +33,7 @@ class BackendCall(Protocol):
 
     Laws: the arguments are valid by the tool's input schema; nothing is sent for a permit of another tool; cancelling
     the call releases its connection. An answer of the back end, whatever it says, is a value. Raises
-    BackendUnavailable, BackendTimedOut, BackendSpokeNonsense, or InvalidArguments when a value cannot be sent as
+    BackendUnavailable, BackendTimedOut, BackendProtocolError, or InvalidArguments when a value cannot be sent as
     the binding demands; lets pass what the client channel raises. The deadline is kept by the caller.
     """
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from stoa.domain.identity import TenantId
+from stoa.domain.access.identity import TenantId
 
 
 @dataclass(frozen=True, slots=True)

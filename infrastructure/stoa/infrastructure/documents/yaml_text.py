@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from stoa.domain.json_value import JsonObject, is_array, is_object
+from stoa.domain.schema.json_value import JsonObject, is_array, is_object
 from stoa.infrastructure.documents.problem import DocumentProblem
 
 DEPTH_LIMIT = 200

@@ -8,9 +8,9 @@ from contextlib import suppress
 from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 
 from stoa.application.run_checks import CheckResult, Verdict
+from stoa.infrastructure.http_client.problems import connection_problem
 from stoa.infrastructure.kafka.errors import FAILURES, outage
 from stoa.infrastructure.kafka.login import KafkaLogin
-from stoa.infrastructure.outbound.problems import connection_problem
 
 _TIMEOUT_SECONDS = 10.0
 _CONNECT_SECONDS = 3.0

@@ -16,8 +16,8 @@ from aiokafka import AIOKafkaProducer, errors  # type: ignore[import-untyped]  #
 
 from stoa.application.ports.event_publisher import EventPublisher
 from stoa.application.ports.metering_backlog import RecordedEvent, Rejected
-from stoa.domain.cloud_event import CONTENT_TYPE, cloud_event
 from stoa.domain.errors import PublisherUnavailable
+from stoa.domain.metering.cloud_event import CONTENT_TYPE, cloud_event
 from stoa.infrastructure.kafka.errors import FAILURES, POISON, outage
 from stoa.infrastructure.kafka.login import KafkaLogin
 

@@ -22,8 +22,8 @@ from aiokafka.admin import (  # type: ignore[import-untyped]  # pyright: ignore[
 
 from stoa.application.ports.metering import UsageLog
 from stoa.domain.errors import MeteringUnavailable
-from stoa.domain.json_value import is_object
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
+from stoa.domain.schema.json_value import is_object
 from stoa.infrastructure.kafka.login import KafkaLogin
 
 T = TypeVar("T")

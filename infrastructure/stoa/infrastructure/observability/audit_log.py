@@ -13,9 +13,9 @@ from typing import BinaryIO
 import pydantic_core
 
 from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
-from stoa.domain.invocation import Invocation, Outcome
-from stoa.domain.metering import UNKNOWN_NAME, MeteringEvent, Status
-from stoa.domain.policy import Door
+from stoa.domain.calls.invocation import Invocation, Outcome
+from stoa.domain.metering.event import UNKNOWN_NAME, MeteringEvent, Status
+from stoa.domain.policy.decision import Door
 
 _FLUSH_SECONDS = 0.25
 

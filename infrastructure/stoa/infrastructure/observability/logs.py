@@ -6,7 +6,7 @@ from typing import Literal
 
 import structlog
 
-from stoa.domain.plain_text import plain
+from stoa.domain.schema.plain_text import plain
 
 
 def configure_logging(level: str, form: Literal["json", "console"]) -> None:

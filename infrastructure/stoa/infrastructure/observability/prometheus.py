@@ -1,7 +1,8 @@
 """Metrics of finished calls for Prometheus.
 
 Labels are the door and the status only, of questions to clients the kind and the status, of refusals the reason
-(`stoa.domain.refusal`). `/metrics` needs no token, so tool and tenant names stay out of it; they are in the metering
+(`stoa.domain.policy.refusal`). `/metrics` needs no token, so tool and tenant names stay out of it; they are in the
+metering
 events, where access is governed.
 """
 
@@ -13,17 +14,17 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from stoa.application.fallback_rate_limiter import LimiterEvent
+from stoa.application.memory.fallback_rate_limiter import LimiterEvent
+from stoa.application.metering.relay_events import RelayMetering
 from stoa.application.ports.budget_watcher import BudgetWatcher
 from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
 from stoa.application.ports.refusal_watcher import RefusalWatcher
-from stoa.application.relay_events import RelayEvents
-from stoa.domain.budget import LEVELS, Crossing
-from stoa.domain.invocation import Invocation, Outcome
-from stoa.domain.metering import MeteringEvent, Status
-from stoa.domain.policy import Door, QuestionKind
-from stoa.domain.refusal import Refusal
-from stoa.domain.refusal_reason import RefusalReason
+from stoa.domain.access.refusal_reason import RefusalReason
+from stoa.domain.calls.invocation import Invocation, Outcome
+from stoa.domain.metering.budget import LEVELS, Crossing
+from stoa.domain.metering.event import MeteringEvent, Status
+from stoa.domain.policy.decision import ClientRequestKind, Door
+from stoa.domain.policy.refusal import Refusal
 
 _LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -57,7 +58,7 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
             "stoa_questions", "Questions of calls to their clients", ("kind", "status"), registry=self._registry
         )
         self._questions = {
-            (kind, status): questions.labels(kind, status) for kind in get_args(QuestionKind) for status in Status
+            (kind, status): questions.labels(kind, status) for kind in get_args(ClientRequestKind) for status in Status
         }
         warnings = Counter(
             "stoa_budget_warnings", "Budgets that reached a level of their month", ("level",), registry=self._registry
@@ -121,7 +122,7 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
 class RelayCollector(Collector):
     """How forwarding stands. Every worker gives the same figures, those of the one that forwards."""
 
-    def __init__(self, relay: RelayEvents) -> None:
+    def __init__(self, relay: RelayMetering) -> None:
         self._relay = relay
 
     def collect(self) -> Iterator[Metric]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.refusal_watcher import RefusalWatcher
-from stoa.domain.refusal import Refusal
-from stoa.domain.refusal_reason import RefusalReason
+from stoa.domain.access.refusal_reason import RefusalReason
+from stoa.domain.policy.refusal import Refusal
 
 LINES_A_MINUTE = 10
 """Of each reason."""

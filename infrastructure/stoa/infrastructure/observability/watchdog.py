@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NamedTuple
 
-from stoa.application.invoke_tool import InvokeTool
+from stoa.application.calls.invoke_operation import InvokeOperation
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
 
@@ -128,7 +128,7 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
 def _call_under_way(frames: list[FrameType]) -> dict[str, str]:
     """Which call the pipeline is in, by the gateway's own names: what strangers wrote is not repeated."""
     for frame in frames:
-        if frame.f_code is InvokeTool.execute.__code__:
+        if frame.f_code is InvokeOperation.execute.__code__:
             known = frame.f_locals
             registered = known["call"].registered
             tool = "an unknown tool" if registered is None else str(registered.tool.key)

@@ -12,16 +12,16 @@ from pydantic import SecretStr
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.token_verifier import TokenVerifier
 from stoa.application.run_checks import CheckResult, Verdict
+from stoa.domain.access.identity import ALL_SCOPES, SCOPE_READ, Principal
+from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.errors import NotAuthenticated, StoaError
-from stoa.domain.identity import ALL_SCOPES, SCOPE_READ, Principal
-from stoa.domain.json_value import JsonObject, is_array
-from stoa.domain.refusal_reason import RefusalReason
+from stoa.domain.schema.json_value import JsonObject, is_array
+from stoa.infrastructure.http_client.fetch import Fetched, NoAnswer
 from stoa.infrastructure.oidc.back_channel import BackChannel
 from stoa.infrastructure.oidc.claims import numeric_date
 from stoa.infrastructure.oidc.compact_jws import parse
 from stoa.infrastructure.oidc.jwt_verifier import CLOCK_SKEW
 from stoa.infrastructure.oidc.keys import StaticKeys
-from stoa.infrastructure.outbound.fetch import Fetched, NoAnswer
 
 _OWN = "token of the gateway's own client"
 _WHERE = "mend the connection, or set KEYCLOAK_URL, KEYCLOAK_INTERNAL_URL or OIDC_ISSUER to where it is"

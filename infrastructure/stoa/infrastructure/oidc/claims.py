@@ -16,9 +16,9 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from stoa.domain.access.identity import Principal, TenantId, TenantName, scopes_of, stoa_scopes
+from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.errors import NotAuthenticated
-from stoa.domain.identity import Principal, TenantId, TenantName, scopes_of, stoa_scopes
-from stoa.domain.refusal_reason import RefusalReason
 
 Claims = Mapping[str, Any]
 

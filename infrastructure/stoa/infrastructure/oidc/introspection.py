@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pydantic_core
 from pydantic import SecretStr
 
+from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.errors import IdentityUnavailable, NotAuthenticated
-from stoa.domain.json_value import as_object
-from stoa.domain.refusal_reason import RefusalReason
+from stoa.domain.schema.json_value import as_object
 from stoa.infrastructure.oidc.provider_client import ProviderClient
 
 

@@ -1,6 +1,7 @@
 """Verifying signed JWTs: every rule that does not depend on where the keys come from.
 
-Above it are the doors and the InvokeTool use case; below it a KeyProvider and joserfc's signature algorithms. Its own
+Above it are the doors and the InvokeOperation use case; below it a KeyProvider and joserfc's signature algorithms.
+Its own
 parser (`compact_jws`) and claim rules (`claims`) decide the rest, because every failure has to end in one kind of
 error with words that are safe to show.
 """
@@ -10,9 +11,9 @@ from hashlib import sha256
 from typing import Any, cast
 
 from stoa.application.ports import Clock, TokenVerifier
+from stoa.domain.access.identity import Principal
+from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.errors import InvalidInput, NotAuthenticated
-from stoa.domain.identity import Principal
-from stoa.domain.refusal_reason import RefusalReason
 from stoa.infrastructure.oidc.claims import ClaimMapping, Claims, client_of, numeric_date, principal_of
 from stoa.infrastructure.oidc.compact_jws import MAX_TOKEN_LENGTH, TOO_LONG, parse
 from stoa.infrastructure.oidc.introspection import Introspection

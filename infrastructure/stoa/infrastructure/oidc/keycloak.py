@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from pydantic import SecretStr
 
+from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.ports.clock import Clock
-from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.infrastructure.oidc.back_channel import BackChannel
 from stoa.infrastructure.oidc.claims import ClaimMapping
 from stoa.infrastructure.oidc.provider import OidcTokenVerifier

@@ -7,9 +7,9 @@ passes until it expires, unless tokens are introspected: then it is refused afte
 
 from pydantic import SecretStr
 
+from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
-from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.infrastructure.oidc.back_channel import BackChannel
 from stoa.infrastructure.oidc.claims import ClaimMapping
 from stoa.infrastructure.oidc.introspection import Introspection

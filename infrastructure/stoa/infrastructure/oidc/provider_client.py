@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from stoa.infrastructure.outbound import ANYWHERE, HostResolver, OutboundRules
-from stoa.infrastructure.outbound.body import AnswerTooLong, bounded_body
-from stoa.infrastructure.outbound.connector import guarded_connector
-from stoa.infrastructure.outbound.problems import connection_problem
+from stoa.infrastructure.http_client import ANYWHERE, HostResolver, OutboundRules
+from stoa.infrastructure.http_client.body import AnswerTooLong, bounded_body
+from stoa.infrastructure.http_client.connector import guarded_connector
+from stoa.infrastructure.http_client.problems import connection_problem
 
 TIMEOUT_SECONDS = 5.0
 MAX_ANSWER_BYTES = 1024 * 1024

@@ -14,10 +14,10 @@ from typing import Any
 
 import pydantic_core
 
+from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.ports.clock import Clock
-from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.domain.errors import IdentityUnavailable
-from stoa.domain.json_value import JsonObject, is_object
+from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.infrastructure.oidc.back_channel import BackChannel
 from stoa.infrastructure.oidc.keys import KeyProvider, StaticKeys, VerificationKey
 

@@ -9,21 +9,21 @@ from pathlib import Path
 import pydantic_core
 
 from stoa.domain.errors import InvalidInput
-from stoa.domain.json_value import JsonObject, is_object
+from stoa.domain.schema.json_value import JsonObject, is_object
 
 MAX_BYTES = 64 * 1024 * 1024
 _WASM, _DATA = "policy.wasm", "data.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class PolicyBundle:
     wasm: bytes
     data: JsonObject
     digest: str
     """SHA-256 of the file, in hex."""
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path) -> PolicyBundle:
     """Raises InvalidInput, naming the file."""
     try:
         packed = path.read_bytes()
@@ -40,7 +40,7 @@ def read_bundle(path: Path) -> Bundle:
         raise InvalidInput(f"{path}: its data.json is not JSON") from caught
     if not is_object(data):
         raise InvalidInput(f"{path}: its data.json must be an object")
-    return Bundle(members[_WASM], data, hashlib.sha256(packed).hexdigest())
+    return PolicyBundle(members[_WASM], data, hashlib.sha256(packed).hexdigest())
 
 
 def _members(packed: bytes) -> dict[str, bytes]:

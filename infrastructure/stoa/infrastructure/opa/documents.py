@@ -6,13 +6,13 @@ from typing import Any
 import pydantic_core
 from pydantic import ValidationError
 
+from stoa.domain.access.identity import Principal, scopes_of
+from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.errors import PolicyUnavailable
-from stoa.domain.identity import Principal, scopes_of
-from stoa.domain.json_value import JsonObject, as_object, is_array, is_object
-from stoa.domain.operation import Operation
-from stoa.domain.policy import NO_OBLIGATIONS, Decision, Door, Obligations, PolicyQuery, Question
-from stoa.domain.rate_limit import RateLimit
-from stoa.domain.tool import Tool
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.tool import Tool
+from stoa.domain.policy.decision import NO_OBLIGATIONS, ClientRequestFacts, Decision, Door, Obligations, PolicyQuery
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
 
 DECISION = "stoa/authz/decision"
 VISIBLE = "stoa/visibility/visible"
@@ -20,7 +20,7 @@ VISIBLE = "stoa/visibility/visible"
 _KEPT = 20_000
 
 
-class NotUnderstood(Exception):
+class PolicyAnswerInvalid(Exception):
     """The answer is not of the documented shape. The text is for the log."""
 
 
@@ -117,7 +117,7 @@ def _described(tool: Operation) -> JsonObject:
     }
 
 
-def _asked(question: Question) -> JsonObject:
+def _asked(question: ClientRequestFacts) -> JsonObject:
     return {
         "kind": question.kind,
         "maxTokens": question.max_tokens,
@@ -130,16 +130,16 @@ def _asked(question: Question) -> JsonObject:
 
 
 def decision_of(value: Any) -> tuple[Decision, bool]:
-    """The decision, and whether it holds for all arguments. Raises NotUnderstood for anything but the shape that
+    """The decision, and whether it holds for all arguments. Raises PolicyAnswerInvalid for anything but the shape that
     docs/policy.md gives: an answer that is half understood could allow too much."""
     if value is None:
-        raise NotUnderstood(f"the policy leaves {DECISION} undefined")
+        raise PolicyAnswerInvalid(f"the policy leaves {DECISION} undefined")
     if not is_object(value) or not isinstance(value.get("allow"), bool):
-        raise NotUnderstood(f"{DECISION} must be an object with allow: true or false")
+        raise PolicyAnswerInvalid(f"{DECISION} must be an object with allow: true or false")
     is_allowed: bool = value["allow"]
     reason = value.get("reason", "")
     if not isinstance(reason, str):
-        raise NotUnderstood(f"{DECISION}: reason must be a string")
+        raise PolicyAnswerInvalid(f"{DECISION}: reason must be a string")
     decision = Decision(
         is_allowed=is_allowed,
         reason=reason or ("allowed" if is_allowed else "denied"),
@@ -152,38 +152,38 @@ def decision_of(value: Any) -> tuple[Decision, bool]:
 
 
 def positions_of(value: Any, count: int) -> frozenset[int]:
-    """Which of `count` tools are visible. Raises NotUnderstood."""
+    """Which of `count` tools are visible. Raises PolicyAnswerInvalid."""
     if not is_array(value) or not all(isinstance(one, int) and 0 <= one < count for one in value):
-        raise NotUnderstood(f"{VISIBLE} must be a list of positions in input.tools")
+        raise PolicyAnswerInvalid(f"{VISIBLE} must be a list of positions in input.tools")
     return frozenset(value)
 
 
 def _texts(value: JsonObject, member: str) -> tuple[str, ...]:
     texts = value.get(member, [])
     if not is_array(texts) or not all(isinstance(text, str) for text in texts):
-        raise NotUnderstood(f"{DECISION}: {member} must be a list of strings")
+        raise PolicyAnswerInvalid(f"{DECISION}: {member} must be a list of strings")
     return tuple(texts)
 
 
 def _max_tokens(value: Any) -> int | None:
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
         return value
-    raise NotUnderstood(f"{DECISION}: max_tokens must be a whole number from 1")
+    raise PolicyAnswerInvalid(f"{DECISION}: max_tokens must be a whole number from 1")
 
 
 def _obligations(value: Any) -> Obligations:
-    """Raises NotUnderstood also for one that is not known: what cannot be seen to must not be allowed."""
+    """Raises PolicyAnswerInvalid also for one that is not known: what cannot be seen to must not be allowed."""
     if not is_object(value) or value.keys() - {"redact", "limit", "confirm"}:
-        raise NotUnderstood(f"{DECISION}: obligations are redact, limit and confirm")
+        raise PolicyAnswerInvalid(f"{DECISION}: obligations are redact, limit and confirm")
     if not value:
         return NO_OBLIGATIONS
     confirm = value.get("confirm")
     if confirm is not None and not isinstance(confirm, str):
-        raise NotUnderstood(f"{DECISION}: obligations.confirm must be a sentence")
+        raise PolicyAnswerInvalid(f"{DECISION}: obligations.confirm must be a sentence")
     try:
         return Obligations(_texts(value, "redact"), _limit(value.get("limit")), confirm)
     except ValueError as caught:
-        raise NotUnderstood(f"{DECISION}: {caught}") from caught
+        raise PolicyAnswerInvalid(f"{DECISION}: {caught}") from caught
 
 
 def _limit(value: Any) -> RateLimit | None:
@@ -194,4 +194,4 @@ def _limit(value: Any) -> RateLimit | None:
         return RateLimit(requests_per_minute=members.get("requestsPerMinute", 0), burst=members.get("burst", 1))
     except ValidationError as caught:
         message = "obligations.limit needs requestsPerMinute and burst, whole numbers from 1"
-        raise NotUnderstood(f"{DECISION}: {message}") from caught
+        raise PolicyAnswerInvalid(f"{DECISION}: {message}") from caught

@@ -15,14 +15,21 @@ from watchfiles import Change, awatch  # pyright: ignore[reportUnknownVariableTy
 
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.domain.access.identity import Principal
 from stoa.domain.errors import InvalidInput, PolicyUnavailable
-from stoa.domain.identity import Principal
-from stoa.domain.operation import Operation
-from stoa.domain.policy import Decision, Door, PolicyQuery
-from stoa.infrastructure.opa.bundle import Bundle, read_bundle
-from stoa.infrastructure.opa.documents import DECISION, VISIBLE, InputWriter, NotUnderstood, decision_of, positions_of
+from stoa.domain.operations.operation import Operation
+from stoa.domain.policy.decision import Decision, Door, PolicyQuery
+from stoa.infrastructure.opa.bundle import PolicyBundle, read_bundle
+from stoa.infrastructure.opa.documents import (
+    DECISION,
+    VISIBLE,
+    InputWriter,
+    PolicyAnswerInvalid,
+    decision_of,
+    positions_of,
+)
 from stoa.infrastructure.opa.module_cache import ModuleCache
-from stoa.infrastructure.opa.wasm import Compiler, PolicyBroke, WasmPolicy
+from stoa.infrastructure.opa.wasm import Compiler, PolicyEvaluationFailed, WasmPolicy
 
 T = TypeVar("T")
 O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
@@ -127,7 +134,7 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
         findings = () if self._finding is None else (self._finding,)
         return Health(True, f"bundle {self._loaded.digest[:12]}", findings)
 
-    def _load(self, bundle: Bundle) -> _Loaded:
+    def _load(self, bundle: PolicyBundle) -> _Loaded:
         module = (
             self._compiler.compile(bundle.wasm)
             if self._cache is None
@@ -142,7 +149,7 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
     def _evaluate(self, loaded: _Loaded, entrypoint: str, document: bytes, read: Callable[[Any], T]) -> T:
         try:
             return read(loaded.policy.evaluate(entrypoint, document))
-        except (PolicyBroke, NotUnderstood) as caught:
+        except (PolicyEvaluationFailed, PolicyAnswerInvalid) as caught:
             _log.error("the policy gave no decision: %s", caught, extra={"digest": loaded.digest})
             raise PolicyUnavailable("The policy gave no decision, so the call is refused") from caught
 

@@ -18,16 +18,23 @@ from yarl import URL
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.domain.access.identity import Principal
 from stoa.domain.errors import PolicyUnavailable
-from stoa.domain.identity import Principal
-from stoa.domain.json_value import is_object
-from stoa.domain.operation import Operation
-from stoa.domain.policy import Decision, Door, PolicyQuery
-from stoa.infrastructure.opa.documents import DECISION, VISIBLE, InputWriter, NotUnderstood, decision_of, positions_of
-from stoa.infrastructure.outbound import HostResolver
-from stoa.infrastructure.outbound.body import bounded_body
-from stoa.infrastructure.outbound.connector import connector
-from stoa.infrastructure.outbound.problems import connection_problem
+from stoa.domain.operations.operation import Operation
+from stoa.domain.policy.decision import Decision, Door, PolicyQuery
+from stoa.domain.schema.json_value import is_object
+from stoa.infrastructure.http_client import HostResolver
+from stoa.infrastructure.http_client.body import bounded_body
+from stoa.infrastructure.http_client.connector import connector
+from stoa.infrastructure.http_client.problems import connection_problem
+from stoa.infrastructure.opa.documents import (
+    DECISION,
+    VISIBLE,
+    InputWriter,
+    PolicyAnswerInvalid,
+    decision_of,
+    positions_of,
+)
 
 T = TypeVar("T")
 O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
@@ -40,7 +47,7 @@ PAUSE_SECONDS = 1.0
 _BATCH = 1000
 _REFUSED = "The policy server gave no decision, so the call is refused"
 
-_FAILURES = (aiohttp.ClientError, TimeoutError, ValueError, NotUnderstood)
+_FAILURES = (aiohttp.ClientError, TimeoutError, ValueError, PolicyAnswerInvalid)
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +126,7 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
     async def _value(self, rule: str, document: bytes) -> Any:
         answer = pydantic_core.from_json(await self._post(rule, document))
         if not is_object(answer):
-            raise NotUnderstood("the answer is no object")
+            raise PolicyAnswerInvalid("the answer is no object")
         return answer.get("result")
 
     async def _post(self, rule: str, document: bytes) -> bytes:
@@ -152,5 +159,5 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
 
 def _reason(caught: Exception) -> str:
     """For operators."""
-    is_own = isinstance(caught, (NotUnderstood, ValueError)) and not isinstance(caught, aiohttp.ClientError)
+    is_own = isinstance(caught, (PolicyAnswerInvalid, ValueError)) and not isinstance(caught, aiohttp.ClientError)
     return f"{type(caught).__name__}: {caught}" if is_own else connection_problem(caught)

@@ -15,7 +15,7 @@ import pydantic_core
 import wasmtime
 
 from stoa.domain.errors import InvalidInput
-from stoa.domain.json_value import JsonObject, is_object
+from stoa.domain.schema.json_value import JsonObject, is_object
 
 TICK_SECONDS = 0.01
 DEADLINE_TICKS = 6
@@ -30,7 +30,7 @@ _IDLE_TICKS = 100
 _ENDLESS = 1 << 40
 
 
-class PolicyBroke(Exception):
+class PolicyEvaluationFailed(Exception):
     """The guest did not answer: it trapped, aborted, or took too long."""
 
 
@@ -130,15 +130,15 @@ class WasmPolicy:
         self.entrypoints = self._named("entrypoints")
 
     def evaluate(self, entrypoint: str, document: bytes) -> Any:
-        """The rule's value for this input, JSON in UTF-8; None when it is undefined. Raises PolicyBroke."""
+        """The rule's value for this input, JSON in UTF-8; None when it is undefined. Raises PolicyEvaluationFailed."""
         if len(document) > MAX_INPUT_BYTES:
-            raise PolicyBroke(f"the input is larger than {MAX_INPUT_BYTES} bytes")
+            raise PolicyEvaluationFailed(f"the input is larger than {MAX_INPUT_BYTES} bytes")
         self._compiler.ticker.attend()
         try:
             answer = self._instance.evaluate(self.entrypoints[entrypoint], document)
-        except (wasmtime.WasmtimeError, wasmtime.Trap, PolicyBroke) as caught:
+        except (wasmtime.WasmtimeError, wasmtime.Trap, PolicyEvaluationFailed) as caught:
             self._instance = self._instantiate()  # what it was in the middle of is lost
-            raise PolicyBroke(_first_line(caught)) from caught
+            raise PolicyEvaluationFailed(_first_line(caught)) from caught
         results = pydantic_core.from_json(answer)
         return results[0]["result"] if results else None
 
@@ -152,7 +152,7 @@ class WasmPolicy:
     def _instantiate(self) -> "_Instance":
         try:
             return _Instance(self._compiler, self._module, self._data, self._max_pages)
-        except (wasmtime.WasmtimeError, wasmtime.Trap, PolicyBroke, KeyError, ValueError) as caught:
+        except (wasmtime.WasmtimeError, wasmtime.Trap, PolicyEvaluationFailed, KeyError, ValueError) as caught:
             raise InvalidInput(f"policy.wasm is not a policy of ABI 1.2 or later: {_first_line(caught)}") from caught
 
 
@@ -179,7 +179,7 @@ class _Instance:
         self._write(address, data)
         self._base = self._call("opa_json_parse", address, len(data))
         if self._base == 0:
-            raise PolicyBroke("its data.json is not JSON")
+            raise PolicyEvaluationFailed("its data.json is not JSON")
         self._heap = self._call("opa_heap_ptr_get")
 
     def evaluate(self, entrypoint: int, document: bytes) -> bytes:
@@ -215,14 +215,14 @@ class _Instance:
             stop = min(address + len(text) + step, self._memory.data_len(self._store))
             piece = bytes(self._memory.read(self._store, address + len(text), stop))
             if not piece:
-                raise PolicyBroke("its answer does not end")
+                raise PolicyEvaluationFailed("its answer does not end")
             text, step = text + piece, step * 8
         return text[: text.index(b"\0")]
 
     def _host_function(self, name: str) -> Any:
         def refuse(*arguments: int) -> int:
             said = self._read(arguments[0]).decode("utf-8", "replace") if name == "opa_abort" else name
-            raise PolicyBroke(said)
+            raise PolicyEvaluationFailed(said)
 
         def ignore(*_: int) -> None:
             """print() has no reader here."""

@@ -5,19 +5,19 @@ A server that negotiates strictly answers 406 to a client that names only what i
 
 import re
 
-from stoa.domain.json_value import as_object
-from stoa.domain.tool import RestBinding
-from stoa.infrastructure.openapi.paths import Operation
+from stoa.domain.operations.tool import RestBinding
+from stoa.domain.schema.json_value import as_object
+from stoa.infrastructure.openapi.conversion_context import ConversionContext
+from stoa.infrastructure.openapi.paths import ApiOperation
 from stoa.infrastructure.openapi.references import Unresolvable
 from stoa.infrastructure.openapi.values import texts
-from stoa.infrastructure.openapi.workbench import Workbench
 
 _MEDIA_RANGE = re.compile(r"^[A-Za-z0-9!#$&^_.+-]+/([A-Za-z0-9!#$&^_.+-]+|\*)\Z")
 _LIMIT = 8
 ANYTHING: str = RestBinding.model_fields["accept"].default
 
 
-def accept_of(operation: Operation, bench: Workbench) -> str:
+def accept_of(operation: ApiOperation, bench: ConversionContext) -> str:
     if bench.document.is_swagger:
         described = texts(operation.content.get("produces", bench.document.root.get("produces")))
     else:
@@ -30,7 +30,7 @@ def accept_of(operation: Operation, bench: Workbench) -> str:
     return ", ".join([*named[:_LIMIT], "*/*;q=0.1"])
 
 
-def _answer_types(operation: Operation, bench: Workbench) -> list[str]:
+def _answer_types(operation: ApiOperation, bench: ConversionContext) -> list[str]:
     found: list[str] = []
     for code, response in as_object(operation.content.get("responses")).items():
         if code.startswith("2"):

@@ -6,7 +6,7 @@ appended (`id_query`), body members `body_` before; the binding keeps the names 
 
 import re
 
-from stoa.domain.naming import NumberedNames, shortened
+from stoa.domain.operations.naming import NumberedNames, shortened
 
 NAME_LIMIT = 64
 _LEGAL = re.compile(r"^[A-Za-z0-9_.-]{1,64}\Z")

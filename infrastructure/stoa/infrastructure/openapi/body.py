@@ -9,16 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from stoa.domain.json_value import JsonObject, as_object, is_object
-from stoa.domain.tool import FormField
+from stoa.domain.operations.tool import FormField
+from stoa.domain.schema.json_value import JsonObject, as_object, is_object
+from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.parameters import swagger_style
-from stoa.infrastructure.openapi.paths import CannotConvert, Operation
+from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert
 from stoa.infrastructure.openapi.references import Unresolvable
 from stoa.infrastructure.openapi.schema import Node, Reference, SchemaNormaliser, described_node, description_of
 from stoa.infrastructure.openapi.shape import Shape, shape_of
 from stoa.infrastructure.openapi.text import line
 from stoa.infrastructure.openapi.values import text_or_empty, texts
-from stoa.infrastructure.openapi.workbench import Workbench
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -37,7 +37,7 @@ class Body:
     form: dict[str, FormField] = field(default_factory=dict[str, FormField])
 
 
-def body_of(operation: Operation, raw: dict[tuple[str, str], JsonObject], bench: Workbench) -> Body | None:
+def body_of(operation: ApiOperation, raw: dict[tuple[str, str], JsonObject], bench: ConversionContext) -> Body | None:
     """The body to send, None: none. Raises CannotConvert when the API needs one that cannot be made."""
     if operation.method in {"HEAD", "TRACE"}:
         return None  # HTTP gives their bodies no meaning
@@ -69,7 +69,9 @@ def body_of(operation: Operation, raw: dict[tuple[str, str], JsonObject], bench:
     return _planned(operation, _sent_type(chosen), required, schema, description, encodings, bench)
 
 
-def _swagger_body(operation: Operation, raw: dict[tuple[str, str], JsonObject], bench: Workbench) -> Body | None:
+def _swagger_body(
+    operation: ApiOperation, raw: dict[tuple[str, str], JsonObject], bench: ConversionContext
+) -> Body | None:
     consumes = operation.content.get("consumes", bench.document.root.get("consumes"))
     types = [media_type for media_type in texts(consumes) if _MEDIA_TYPE.match(media_type)]
     form = {name: parameter for (name, place), parameter in raw.items() if place == "formData"}
@@ -87,7 +89,9 @@ def _swagger_body(operation: Operation, raw: dict[tuple[str, str], JsonObject], 
     return _swagger_form(operation, form, types, bench) if form else None
 
 
-def _swagger_form(operation: Operation, form: dict[str, JsonObject], types: list[str], bench: Workbench) -> Body | None:
+def _swagger_form(
+    operation: ApiOperation, form: dict[str, JsonObject], types: list[str], bench: ConversionContext
+) -> Body | None:
     essences = {_essence(name) for name in types}
     if "multipart/form-data" in essences and FORM not in essences:
         needed = any(parameter.get("required") is True for parameter in form.values())
@@ -113,13 +117,13 @@ def _swagger_form(operation: Operation, form: dict[str, JsonObject], types: list
 
 
 def _planned(
-    operation: Operation,
+    operation: ApiOperation,
     media_type: str,
     required: bool,
     schema: Node,
     description: str,
     encodings: JsonObject,
-    bench: Workbench,
+    bench: ConversionContext,
 ) -> Body | None:
     shape = shape_of(schema, bench.inputs)
     members = shape.properties if shape is not None else {}
@@ -180,7 +184,7 @@ def _types(schema: JsonObject) -> set[str]:
     return {types} if isinstance(types, str) else set(types)
 
 
-def _left_out(required: bool, reason: str, operation: Operation, bench: Workbench) -> Body | None:
+def _left_out(required: bool, reason: str, operation: ApiOperation, bench: ConversionContext) -> Body | None:
     """No body, when the API can do without."""
     if required:
         raise CannotConvert(reason)

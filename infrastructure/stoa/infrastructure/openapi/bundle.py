@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stoa.domain.json_value import JsonObject, is_object
-from stoa.domain.naming import NumberedNames, shortened
+from stoa.domain.operations.naming import NumberedNames, shortened
+from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.infrastructure.openapi.circles import circles
 from stoa.infrastructure.openapi.schema import ANNOTATIONS, Node, Reference, SchemaNormaliser
 from stoa.infrastructure.openapi.text import cut

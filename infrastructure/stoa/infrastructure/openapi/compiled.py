@@ -3,7 +3,7 @@ registration, and with it the whole tool."""
 
 import jsonschema_rs
 
-from stoa.domain.json_value import JsonObject
+from stoa.domain.schema.json_value import JsonObject
 
 
 def is_usable(schema: JsonObject) -> bool:

@@ -9,15 +9,15 @@ import re
 from collections import Counter
 
 from stoa.application.ports import Conversion, ConversionOptions, SpecConverter, SpecDocument
-from stoa.domain.json_value import as_object
-from stoa.domain.tool import ApiReference, Tool
+from stoa.domain.operations.tool import ApiReference, Tool
+from stoa.domain.schema.json_value import as_object
 from stoa.infrastructure.openapi.bundle import BUDGET
+from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.document import ApiDocument, read_document
 from stoa.infrastructure.openapi.naming import names_of
 from stoa.infrastructure.openapi.operation import tool_of
-from stoa.infrastructure.openapi.paths import CannotConvert, Operation, operations_of
+from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert, operations_of
 from stoa.infrastructure.openapi.values import texts
-from stoa.infrastructure.openapi.workbench import Workbench
 
 _WORD_GAPS = re.compile(r"[^a-z0-9]+")
 
@@ -29,7 +29,7 @@ class OpenApiConverter(SpecConverter):
 
     def convert(self, document: SpecDocument, options: ConversionOptions) -> Conversion:
         api_document = read_document(document)
-        bench = Workbench(api_document, options)
+        bench = ConversionContext(api_document, options)
         operations = _selected(api_document, bench)
         api = _api(api_document, options)
         tools: list[Tool] = []
@@ -64,7 +64,7 @@ class OpenApiConverter(SpecConverter):
         return Conversion(tuple(tools), bench.report.findings, frozenset(withheld))
 
 
-def _selected(document: ApiDocument, bench: Workbench) -> list[Operation]:
+def _selected(document: ApiDocument, bench: ConversionContext) -> list[ApiOperation]:
     operations = list(operations_of(document, bench.references, bench.report))
     known = {operation.operation_id for operation in operations}
     for missing in sorted(bench.options.operation_ids - known):
@@ -72,7 +72,7 @@ def _selected(document: ApiDocument, bench: Workbench) -> list[Operation]:
     return [operation for operation in operations if _is_wanted(operation, bench.options)]
 
 
-def _is_wanted(operation: Operation, options: ConversionOptions) -> bool:
+def _is_wanted(operation: ApiOperation, options: ConversionOptions) -> bool:
     tags = set(texts(operation.content.get("tags")))
     return (
         (not options.include_tags or not tags.isdisjoint(options.include_tags))

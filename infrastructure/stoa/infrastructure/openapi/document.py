@@ -6,7 +6,7 @@ from typing import Any
 
 from stoa.application.ports import SpecDocument
 from stoa.domain.errors import InvalidInput
-from stoa.domain.json_value import JsonObject, is_object
+from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.infrastructure.documents import DocumentProblem, read_value
 
 

@@ -7,9 +7,9 @@ import re
 import warnings
 from typing import Any
 
-from stoa.application.patterns import compiled
+from stoa.application.schemas.patterns import compiled
 from stoa.domain.errors import InvalidInput
-from stoa.domain.json_value import JsonObject, is_object
+from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.infrastructure.openapi.values import is_list, list_or_empty
 
 TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")

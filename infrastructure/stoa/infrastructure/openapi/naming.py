@@ -3,14 +3,14 @@
 import re
 from collections.abc import Sequence
 
-from stoa.domain.naming import tool_name, unique
-from stoa.infrastructure.openapi.paths import Operation
-from stoa.infrastructure.openapi.workbench import Workbench
+from stoa.domain.operations.naming import tool_name, unique
+from stoa.infrastructure.openapi.conversion_context import ConversionContext
+from stoa.infrastructure.openapi.paths import ApiOperation
 
 _WORDS = re.compile(r"[^A-Za-z0-9]+")
 
 
-def names_of(operations: Sequence[Operation], bench: Workbench) -> list[str]:
+def names_of(operations: Sequence[ApiOperation], bench: ConversionContext) -> list[str]:
     """One name for each operation, in order. Where two would be equal the later one is numbered, with a warning."""
     options = bench.options
     wanted: list[str] = []
@@ -26,7 +26,7 @@ def names_of(operations: Sequence[Operation], bench: Workbench) -> list[str]:
     return given
 
 
-def name_from_path(operation: Operation) -> str:
+def name_from_path(operation: ApiOperation) -> str:
     """`get_pets_petId` for GET /pets/{petId}; query and fragment of a path key are part of it."""
     words = [word for word in _WORDS.split(operation.path) if word]
     return "_".join([operation.method.lower(), *words])

@@ -4,20 +4,20 @@ from dataclasses import dataclass
 
 import pydantic
 
-from stoa.domain.json_value import JsonObject
-from stoa.domain.tool import ApiReference, RestBinding, RestBody, RestParameter, Tool
+from stoa.domain.operations.tool import ApiReference, RestBinding, RestBody, RestParameter, Tool
+from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.openapi.accept import accept_of
 from stoa.infrastructure.openapi.argument_names import ArgumentNames
 from stoa.infrastructure.openapi.body import Body, body_of
 from stoa.infrastructure.openapi.compiled import is_usable
+from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.parameters import Parameter, fixed_query, parameters_of, raw_parameters
-from stoa.infrastructure.openapi.paths import CannotConvert, Operation, take_apart
+from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert, take_apart
 from stoa.infrastructure.openapi.response_headers import response_headers_of
 from stoa.infrastructure.openapi.result_schema import result_schema_of
 from stoa.infrastructure.openapi.schema import Node, described_node, description_of
 from stoa.infrastructure.openapi.text import TITLE_LIMIT, described, line
 from stoa.infrastructure.openapi.values import text_or_empty, texts
-from stoa.infrastructure.openapi.workbench import Workbench
 
 _OWN_TAGS = "stoa:"
 
@@ -30,7 +30,7 @@ class _Arguments:
     required: list[str]
 
 
-def tool_of(operation: Operation, name: str, base_url: str, api: ApiReference, bench: Workbench) -> Tool:
+def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference, bench: ConversionContext) -> Tool:
     """Raises CannotConvert when no tool can call this operation."""
     path = take_apart(operation.path)
     raw = raw_parameters(operation, bench)
@@ -120,7 +120,7 @@ def _renamed(key: str, name: str, kind: str, node: Node) -> Node:
     return node if key == name else described_node(node, f"{description_of(node)} ({kind} {name})".strip())
 
 
-def _input_schema(arguments: _Arguments, operation: Operation, bench: Workbench) -> JsonObject:
+def _input_schema(arguments: _Arguments, operation: ApiOperation, bench: ConversionContext) -> JsonObject:
     bundle = bench.input_bundler.bundle(arguments.schemas)
     if not bundle.is_complete:
         bench.report.warning(operation.place, "parts of its arguments are too large to describe; they accept anything")
@@ -148,7 +148,7 @@ def _closed(properties: dict[str, JsonObject], required: list[str], definitions:
     return schema
 
 
-def _tags(operation: Operation, bench: Workbench) -> tuple[str, ...]:
+def _tags(operation: ApiOperation, bench: ConversionContext) -> tuple[str, ...]:
     """`stoa:*` tags grant access, so they come from the ToolSet, never from a description somebody else wrote."""
     tags = texts(operation.content.get("tags"))
     kept = [tag for tag in tags if not tag.startswith(_OWN_TAGS)]

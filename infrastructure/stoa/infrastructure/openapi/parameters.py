@@ -8,13 +8,13 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from stoa.domain.json_value import JsonObject, as_object, is_object
-from stoa.infrastructure.openapi.paths import PLACEHOLDER, CannotConvert, Operation, PathTemplate
+from stoa.domain.schema.json_value import JsonObject, as_object, is_object
+from stoa.infrastructure.openapi.conversion_context import ConversionContext
+from stoa.infrastructure.openapi.paths import PLACEHOLDER, ApiOperation, CannotConvert, PathTemplate
 from stoa.infrastructure.openapi.references import Unresolvable
 from stoa.infrastructure.openapi.schema import Node, described_node, description_of
 from stoa.infrastructure.openapi.text import line
 from stoa.infrastructure.openapi.values import list_or_empty, text_or_empty
-from stoa.infrastructure.openapi.workbench import Workbench
 
 Location = Literal["path", "query", "header", "cookie"]
 Style = Literal["simple", "label", "matrix", "form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"]
@@ -64,7 +64,7 @@ class Parameter:
     is_json: bool = False
 
 
-def raw_parameters(operation: Operation, bench: Workbench) -> dict[tuple[str, str], JsonObject]:
+def raw_parameters(operation: ApiOperation, bench: ConversionContext) -> dict[tuple[str, str], JsonObject]:
     """Resolved Parameter Objects by name and place, those of the path item first."""
     found: dict[tuple[str, str], JsonObject] = {}
     for level in (operation.path_item, operation.content):
@@ -85,7 +85,7 @@ def raw_parameters(operation: Operation, bench: Workbench) -> dict[tuple[str, st
 
 
 def parameters_of(
-    operation: Operation, path: PathTemplate, raw: dict[tuple[str, str], JsonObject], bench: Workbench
+    operation: ApiOperation, path: PathTemplate, raw: dict[tuple[str, str], JsonObject], bench: ConversionContext
 ) -> list[Parameter]:
     """Everything outside the body. Raises CannotConvert when a required one cannot be sent."""
     found: list[Parameter] = []
@@ -113,7 +113,7 @@ def fixed_query(path: PathTemplate, parameters: list[Parameter]) -> tuple[tuple[
     return tuple((key, value) for key, value in path.query if key not in in_query and not PLACEHOLDER.search(value))
 
 
-def _is_sent_by_the_gateway(name: str, place: str, bench: Workbench) -> bool:
+def _is_sent_by_the_gateway(name: str, place: str, bench: ConversionContext) -> bool:
     if place == "header" and name.lower() in _IGNORED_HEADERS:
         return True
     own = bench.options.authentication
@@ -134,7 +134,7 @@ def _problem(name: str, place: str, path: PathTemplate) -> str | None:
     return None
 
 
-def _read(name: str, place: Location, raw: JsonObject, operation: Operation, bench: Workbench) -> Parameter:
+def _read(name: str, place: Location, raw: JsonObject, operation: ApiOperation, bench: ConversionContext) -> Parameter:
     where = f"{operation.place} {place} parameter {name}"
     media_type = ""
     if bench.document.is_swagger:
@@ -159,7 +159,7 @@ def _read(name: str, place: Location, raw: JsonObject, operation: Operation, ben
     return Parameter(name, place, described_node(schema, description), required, style, explode, reserved, is_json)
 
 
-def _style(place: Location, raw: JsonObject, where: str, bench: Workbench) -> tuple[Style, bool]:
+def _style(place: Location, raw: JsonObject, where: str, bench: ConversionContext) -> tuple[Style, bool]:
     allowed = _STYLES[place]
     if bench.document.is_swagger:
         return swagger_style(place, raw)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from stoa.domain.json_value import JsonObject, as_object, is_object
+from stoa.domain.schema.json_value import JsonObject, as_object, is_object
 from stoa.infrastructure.openapi.document import ApiDocument
 from stoa.infrastructure.openapi.references import References, Unresolvable
 from stoa.infrastructure.openapi.report import Report
@@ -21,7 +21,7 @@ class CannotConvert(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class ApiOperation:
     method: str
     """Upper case."""
     path: str
@@ -39,7 +39,7 @@ class Operation:
         return str(value) if isinstance(value, str | int | float) and str(value).strip() else None
 
 
-def operations_of(document: ApiDocument, references: References, report: Report) -> Iterator[Operation]:
+def operations_of(document: ApiDocument, references: References, report: Report) -> Iterator[ApiOperation]:
     for path, raw_item in document.paths.items():
         if path.startswith("x-"):
             continue
@@ -50,7 +50,7 @@ def operations_of(document: ApiDocument, references: References, report: Report)
             continue
         found = [(key, item[key]) for key in item if key.lower() in METHODS]
         for key, content in [*found, *as_object(item.get("additionalOperations")).items()]:
-            operation = Operation(key.upper(), path, item, as_object(content))
+            operation = ApiOperation(key.upper(), path, item, as_object(content))
             if is_object(content):
                 yield operation
             else:

@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import unquote
 
-from stoa.domain.json_value import JsonObject, is_object
+from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.infrastructure.openapi.document import ApiDocument
 from stoa.infrastructure.openapi.values import is_list
 

@@ -1,13 +1,13 @@
 """The response headers that an operation documents, of all its answers."""
 
-from stoa.domain.json_value import as_object
-from stoa.domain.response_headers import ALWAYS_KEPT, kept_names
-from stoa.infrastructure.openapi.paths import Operation
+from stoa.domain.results.response_headers import ALWAYS_KEPT, kept_names
+from stoa.domain.schema.json_value import as_object
+from stoa.infrastructure.openapi.conversion_context import ConversionContext
+from stoa.infrastructure.openapi.paths import ApiOperation
 from stoa.infrastructure.openapi.references import Unresolvable
-from stoa.infrastructure.openapi.workbench import Workbench
 
 
-def response_headers_of(operation: Operation, bench: Workbench) -> tuple[str, ...]:
+def response_headers_of(operation: ApiOperation, bench: ConversionContext) -> tuple[str, ...]:
     """Those that callers may get besides the ones that are always kept."""
     found: dict[str, None] = {}
     for response in as_object(operation.content.get("responses")).values():

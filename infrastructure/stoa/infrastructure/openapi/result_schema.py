@@ -5,19 +5,19 @@ Lenient on purpose: clients refuse answers that violate it, and real answers do 
 
 from typing import Any
 
-from stoa.domain.json_value import JsonObject, as_object, is_object
+from stoa.domain.schema.json_value import JsonObject, as_object, is_object
 from stoa.infrastructure.openapi.bundle import BUDGET
 from stoa.infrastructure.openapi.compiled import is_usable
-from stoa.infrastructure.openapi.paths import Operation
+from stoa.infrastructure.openapi.conversion_context import ConversionContext
+from stoa.infrastructure.openapi.paths import ApiOperation
 from stoa.infrastructure.openapi.references import Unresolvable
 from stoa.infrastructure.openapi.schema import Node, description_of
 from stoa.infrastructure.openapi.shape import shape_of
-from stoa.infrastructure.openapi.workbench import Workbench
 
 _PREFERRED = ("200", "201", "2XX")
 
 
-def result_schema_of(operation: Operation, bench: Workbench) -> JsonObject | None:
+def result_schema_of(operation: ApiOperation, bench: ConversionContext) -> JsonObject | None:
     described = _schema_of_response(operation, bench)
     if described is None:
         return None
@@ -36,7 +36,7 @@ def result_schema_of(operation: Operation, bench: Workbench) -> JsonObject | Non
     return _finished(schema, bundle.definitions, description_of(node))
 
 
-def _other_object(node: Node, bench: Workbench) -> JsonObject | None:
+def _other_object(node: Node, bench: ConversionContext) -> JsonObject | None:
     """Objects without named members (maps), or with alternatives beside them."""
     bundle = bench.output_bundler.bundle({"result": node})
     schema = bundle.schemas["result"]
@@ -53,7 +53,7 @@ def _finished(schema: JsonObject, definitions: JsonObject, description: str) -> 
     return finished if is_usable(finished) else None
 
 
-def _schema_of_response(operation: Operation, bench: Workbench) -> Any:
+def _schema_of_response(operation: ApiOperation, bench: ConversionContext) -> Any:
     responses = as_object(operation.content.get("responses"))
     successful = [code for code in responses if len(code) == 3 and code.startswith("2")]
     for code in dict.fromkeys([*(code for code in _PREFERRED if code in responses), *successful]):
@@ -71,7 +71,7 @@ def _swagger_schema(response: JsonObject) -> Any:
     return response.get("schema")
 
 
-def _json_schema(response: JsonObject, bench: Workbench) -> Any:
+def _json_schema(response: JsonObject, bench: ConversionContext) -> Any:
     content = as_object(response.get("content"))
     types = sorted(content, key=lambda name: not name.lower().startswith("application/json"))
     for name in types:

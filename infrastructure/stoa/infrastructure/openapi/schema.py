@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from stoa.domain.json_value import JsonObject, as_object, is_object
+from stoa.domain.schema.json_value import JsonObject, as_object, is_object
 from stoa.infrastructure.openapi import keywords
+from stoa.infrastructure.openapi.direction import Direction, DirectionFilter
 from stoa.infrastructure.openapi.document import ApiDocument
 from stoa.infrastructure.openapi.references import References, Unresolvable
 from stoa.infrastructure.openapi.report import Report
 from stoa.infrastructure.openapi.text import MEMBER_LIMIT, TITLE_LIMIT, line
 from stoa.infrastructure.openapi.values import is_list, list_or_empty, text_or_empty, texts
-from stoa.infrastructure.openapi.visibility import Direction, Visibility
 
 _DEPTH_LIMIT = 60
 """Steps of a path within one component; two per member."""
@@ -71,7 +71,7 @@ class SchemaNormaliser:
         self._text_limit = MEMBER_LIMIT if direction is Direction.INPUT else _RESULT_TEXT_LIMIT
         self._components: dict[str, Node] = {}
         self._trail: list[str] = []
-        self._visibility = Visibility(references, direction)
+        self._visibility = DirectionFilter(references, direction)
         self._handlers: dict[str, Callable[[JsonObject, str, Any], None]] = {
             **dict.fromkeys(_ONE_SCHEMA, self._one),
             **dict.fromkeys(_SCHEMA_MAPS, self._map),

@@ -3,8 +3,8 @@
 import re
 from urllib.parse import urljoin, urlsplit
 
-from stoa.domain.binding import origin_of
-from stoa.domain.json_value import JsonObject, as_object, is_object
+from stoa.domain.operations.binding import origin_of
+from stoa.domain.schema.json_value import JsonObject, as_object, is_object
 from stoa.infrastructure.openapi.document import ApiDocument
 from stoa.infrastructure.openapi.values import list_or_empty, text_or_empty, texts
 

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from stoa.application.ports.metering_backlog import Batch, MeteringBacklog, RecordedEvent, Rejected, RelayStatus
 from stoa.domain.errors import MeteringUnavailable
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.outbox.cursor import Cursor, load_cursor, replace_file, store_cursor
 from stoa.infrastructure.outbox.event_line import MAX_LINE_BYTES
 from stoa.infrastructure.outbox.segment import POISON, list_segments, read_piece, waiting_bytes

@@ -6,7 +6,7 @@ times, money, status and tenant stay; `metadata.cut` says that something was lef
 
 from pydantic_core import PydanticSerializationError
 
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 
 MAX_LINE_BYTES = 8 * 1024
 """Newline included."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stoa.application.ports.metering import SegmentedLog, SegmentReading, UsageLog
 from stoa.domain.errors import MeteringUnavailable
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.outbox.cursor import load_cursor
 from stoa.infrastructure.outbox.segment import list_segments, read_piece
 

@@ -14,7 +14,7 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.metering import MeteringSink
 from stoa.domain.errors import MeteringUnavailable
-from stoa.domain.metering import MeteringEvent
+from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.outbox.event_line import MAX_LINE_BYTES, encode
 from stoa.infrastructure.outbox.group_commit import GroupCommit
 from stoa.infrastructure.outbox.pool import PoolOptions, Relayed, SegmentFactory, SegmentPool

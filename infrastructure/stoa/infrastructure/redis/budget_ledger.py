@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from stoa.application.ending import end
+from stoa.application.concurrency.cancellation import cancel_and_wait
+from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.memory.clock import SystemClock
 from stoa.application.ports.budget_ledger import BudgetLedger, BudgetVerdict
 from stoa.application.ports.clock import Clock
-from stoa.application.supervisor import ReportDefect, log_defect
-from stoa.domain.budget import LEVELS, Account, Crossing, crossed, threshold
 from stoa.domain.errors import BudgetUnavailable, SharedStateUnavailable
-from stoa.domain.money import MicroUnits
+from stoa.domain.metering.budget import LEVELS, Account, Crossing, crossed, threshold
+from stoa.domain.metering.money import MicroUnits
 from stoa.infrastructure.redis.budget_recovery import BudgetRecovery, RecordedSpending
 from stoa.infrastructure.redis.connection import Argument, RedisConnection
 
@@ -193,7 +193,7 @@ class RedisBudgetLedger(BudgetLedger):
     async def close(self) -> None:
         await self.recovery.close()
         if self._sender is not None:
-            await end(self._sender)
+            await cancel_and_wait(self._sender)
         try:
             await self.flush()
         except BudgetUnavailable:

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from stoa.application.concurrency.supervisor import ReportDefect, Sleep
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
-from stoa.application.supervisor import ReportDefect, Sleep
 from stoa.domain.errors import BudgetUnavailable, SharedStateUnavailable, StoaError
 from stoa.infrastructure.redis.connection import Argument, RedisConnection
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from stoa.application.ports.clock import Clock
 from stoa.application.run_checks import CheckResult, Verdict
-from stoa.infrastructure.outbound.problems import connection_problem
+from stoa.infrastructure.http_client.problems import connection_problem
 from stoa.infrastructure.redis.connection import LOST, RedisConnection
 
 OLDEST = (6, 2)

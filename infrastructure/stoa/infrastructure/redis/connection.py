@@ -10,9 +10,9 @@ from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError, ResponseError
-from stoa.application.circuit_breaker import CircuitBreaker
+from stoa.application.concurrency.circuit_breaker import CircuitBreaker
+from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.memory.clock import SystemClock
-from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.domain.errors import InvalidInput, SharedStateUnavailable, StoaError
 
 MAX_CONNECTIONS = 32

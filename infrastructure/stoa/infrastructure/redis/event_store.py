@@ -10,7 +10,7 @@ from typing import Any
 from stoa.application.memory.event_store import BYTES, CALLER_BYTES, MESSAGES, TENANT_BYTES
 from stoa.application.memory.session_store import IDLE_SECONDS
 from stoa.application.ports import Clock, EventStore, Replay, StoredEvent
-from stoa.domain.fair_share import Holder
+from stoa.domain.access.fair_share import Holder
 from stoa.infrastructure.redis.connection import RedisConnection, Script
 from stoa.infrastructure.redis.shares import LUA, keys_of
 

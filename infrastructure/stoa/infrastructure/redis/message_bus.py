@@ -9,10 +9,10 @@ import logging
 from contextlib import suppress
 from typing import Any
 
-from stoa.application.ending import end, is_cancelled
-from stoa.application.mailbox import Mailbox
+from stoa.application.concurrency.cancellation import cancel_and_wait, is_cancelled
+from stoa.application.concurrency.supervisor import ReportDefect, log_defect
+from stoa.application.memory.mailbox import Mailbox
 from stoa.application.ports import Health, HealthProbe, MessageBus, Subscription
-from stoa.application.supervisor import ReportDefect, log_defect
 from stoa.domain.errors import SharedStateUnavailable
 from stoa.infrastructure.redis.connection import LOST, RedisConnection
 
@@ -91,7 +91,7 @@ class RedisMessageBus(MessageBus, HealthProbe):
 
     async def close(self) -> None:
         if self._listener is not None:
-            await end(self._listener)
+            await cancel_and_wait(self._listener)
             self._listener = None
 
     async def _forget(self, mailbox: Mailbox, topics: tuple[str, ...]) -> None:

@@ -1,6 +1,7 @@
 """Rate limits that all replicas count together, in Redis.
 
-    PREFIX limit:KEY         the state of one limit as `stoa.domain.rate_limit` defines it: one integer, in microseconds
+    PREFIX limit:KEY         the state of one limit as `stoa.domain.access.rate_limit` defines it: one integer, in
+    microseconds
                              of the server's clock; dropped by the server once it means nothing any more
     PREFIX limit-of:DIGEST   the same for a KEY that is long: keys hold names that callers choose
 
@@ -17,11 +18,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 
+from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.rate_limiter import RateLimiter
-from stoa.application.supervisor import ReportDefect, log_defect
+from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, admissible, judge
 from stoa.domain.errors import LimiterUnavailable, SharedStateUnavailable
-from stoa.domain.rate_limit import Claim, LimitVerdict, admissible, judge
 from stoa.infrastructure.redis.connection import Argument, RedisConnection
 
 _AWAY = "The rate limits cannot be counted at the moment"
@@ -77,7 +78,7 @@ return answer
 class _Waiting:
     """A call whose verdict is awaited."""
 
-    claims: Sequence[Claim]
+    claims: Sequence[LimitCharge]
     since_us: int
     verdict: asyncio.Future[LimitVerdict]
 
@@ -102,12 +103,12 @@ class RedisRateLimiter(RateLimiter):
         # moment of the server's is placed as early as it can have been, when the question left.
         self._known: dict[str, int] = {}
 
-    def refusal(self, claims: Sequence[Claim]) -> LimitVerdict | None:
+    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
         find = self._known.get
         _, verdict = judge(claims, [find(claim.key, 0) for claim in claims], self._now_us())
         return None if verdict.is_allowed else verdict
 
-    async def take(self, claims: Sequence[Claim]) -> LimitVerdict:
+    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
         if not claims:
             return LimitVerdict(is_allowed=True, claim=None)
         waiting = _Waiting(claims, self._now_us(), asyncio.get_running_loop().create_future())
@@ -116,7 +117,7 @@ class RedisRateLimiter(RateLimiter):
             self._trips = asyncio.create_task(self._travel())
         return await waiting.verdict
 
-    async def peek(self, claims: Sequence[Claim]) -> tuple[int, ...]:
+    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
         moment = self._now_us() if self._decides else ""
         with _translated():
             now, *arrivals = await self._redis.run(self._peek, moment, *(_name(claim.key) for claim in claims))
@@ -168,7 +169,7 @@ class RedisRateLimiter(RateLimiter):
     def _now_us(self) -> int:
         return self._clock.monotonic_ns() // 1000
 
-    def _remember(self, claims: Sequence[Claim], states: Iterable[int], left: int, now: int) -> None:
+    def _remember(self, claims: Sequence[LimitCharge], states: Iterable[int], left: int, now: int) -> None:
         known = self._known
         for claim, state in zip(claims, states, strict=True):
             here = left + state - now

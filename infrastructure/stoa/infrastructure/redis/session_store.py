@@ -14,8 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from stoa.application.memory.session_store import CAPACITY, IDLE_SECONDS, PER_IDENTITY, PER_TENANT
 from stoa.application.ports import Clock, SessionStore
 from stoa.application.ports.session_store import Change
+from stoa.domain.calls.session import Session
 from stoa.domain.errors import SessionsFull, SharedStateUnavailable
-from stoa.domain.session import Session
 from stoa.infrastructure.redis.connection import RedisConnection, Script
 from stoa.infrastructure.redis.shares import LUA, keys_of
 

@@ -1,4 +1,4 @@
-"""The law of `stoa.domain.fair_share` as Lua, for scripts that keep what callers and tenants hold.
+"""The law of `stoa.domain.access.fair_share` as Lua, for scripts that keep what callers and tenants hold.
 
 For each kind of thing:
 
@@ -13,7 +13,7 @@ For each kind of thing:
 The keys of a kind live as long as there is any activity, so that what one of them says the others know.
 """
 
-from stoa.domain.fair_share import Holder
+from stoa.domain.access.fair_share import Holder
 
 LUA = """
 local function shares(kind, kept_for)

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from stoa.application import task_record
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.task_store import ABANDONED_AT_ONCE, TaskStore
-from stoa.application.task_caps import TASK_CAPS, TaskCaps, refusal
+from stoa.application.tasks import task_record
+from stoa.application.tasks.caps import TASK_CAPS, TaskCaps, refusal
+from stoa.domain.access.fair_share import Bound
+from stoa.domain.calls.task import Task
 from stoa.domain.errors import SharedStateUnavailable, TasksUnavailable
-from stoa.domain.fair_share import Bound
-from stoa.domain.task import Task
 from stoa.infrastructure.redis.connection import RedisConnection, Script
 from stoa.infrastructure.redis.shares import LUA, keys_of
 

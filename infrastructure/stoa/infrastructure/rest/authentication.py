@@ -12,8 +12,8 @@ from yarl import URL
 
 from stoa.application.ports import CredentialSource
 from stoa.domain.errors import BackendUnavailable, InvalidInput
-from stoa.domain.operation import Operation
-from stoa.domain.tool import Authentication, SecretReference
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.tool import Authentication, SecretReference
 from stoa.infrastructure.rest.encoding import Unsendable, header_text
 
 Sign = Callable[[dict[str, str], URL], URL]

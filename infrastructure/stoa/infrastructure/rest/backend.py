@@ -1,6 +1,6 @@
 """The REST back end: sends what a RequestPlan built and reads the answer, on one aiohttp session with keep-alive.
 
-Above: InvokeTool, which holds the deadline. Below: request_plan (what to send) and errors (what went wrong).
+Above: InvokeOperation, which holds the deadline. Below: request_plan (what to send) and errors (what went wrong).
 Cookies are not kept, proxies of the environment are not used, redirects are followed only below the base URL.
 """
 
@@ -13,15 +13,15 @@ import aiohttp
 from yarl import URL
 
 from stoa.application.ports import BackendCall, CallContext, CredentialSource, Previewable, ToolBackend
-from stoa.domain.errors import BackendSpokeNonsense, BackendUnavailable, InvalidInput
-from stoa.domain.json_value import JsonObject
-from stoa.domain.operation import Operation
-from stoa.domain.response_headers import Headers, kept, kept_names
-from stoa.domain.result import RawAnswer
-from stoa.domain.tool import RestBinding
-from stoa.infrastructure.outbound import ANYWHERE, HostResolver, OutboundRules
-from stoa.infrastructure.outbound.connector import guarded_connector
-from stoa.infrastructure.rest.compression import ACCEPTED, Broken, TooLarge, unpack
+from stoa.domain.errors import BackendProtocolError, BackendUnavailable, InvalidInput
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.tool import RestBinding
+from stoa.domain.results.response_headers import Headers, kept, kept_names
+from stoa.domain.results.result import RawAnswer
+from stoa.domain.schema.json_value import JsonObject
+from stoa.infrastructure.http_client import ANYWHERE, HostResolver, OutboundRules
+from stoa.infrastructure.http_client.connector import guarded_connector
+from stoa.infrastructure.rest.compression import ACCEPTED, CorruptEncoding, TooLarge, unpack
 from stoa.infrastructure.rest.errors import TRANSLATED, translated
 from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest, is_below
 
@@ -152,7 +152,7 @@ class _RestCall(BackendCall, Previewable):
                     status, headers = _status(response), self._headers(response, request)
                     return RawAnswer(_NOT_FOLLOWED, "text/plain", "utf-8", True, status, request.place, headers)
                 url = target
-        raise BackendSpokeNonsense(f"The back end of {self._name} failed: more than {MAX_REDIRECTS} redirects")
+        raise BackendProtocolError(f"The back end of {self._name} failed: more than {MAX_REDIRECTS} redirects")
 
     async def _read(self, response: aiohttp.ClientResponse, request: RestRequest) -> RawAnswer:
         content = response.content
@@ -191,11 +191,11 @@ class _RestCall(BackendCall, Previewable):
             return await asyncio.to_thread(unpack, body, encoding, self._limit)
         except TooLarge:
             raise self._too_large() from None
-        except Broken:
-            raise BackendSpokeNonsense(f"The back end of {self._name} failed: its answer is wrongly encoded") from None
+        except CorruptEncoding:
+            raise BackendProtocolError(f"The back end of {self._name} failed: its answer is wrongly encoded") from None
 
-    def _too_large(self) -> BackendSpokeNonsense:
-        return BackendSpokeNonsense(f"The back end of {self._name} answered more than {self._limit} bytes")
+    def _too_large(self) -> BackendProtocolError:
+        return BackendProtocolError(f"The back end of {self._name} answered more than {self._limit} bytes")
 
     def _redirect_target(self, url: URL, location: str) -> URL | None:
         """Where to go next; None when that is not below the tool's base URL or the call must not be repeated."""

@@ -6,8 +6,8 @@ from typing import Any, cast
 import pydantic_core
 
 from stoa.domain.errors import InvalidInput
-from stoa.domain.json_value import JsonObject
-from stoa.domain.tool import FormField, RestBody
+from stoa.domain.operations.tool import FormField, RestBody
+from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.rest.encoding import NOT_UNICODE, Encoder, Unsendable, invalid_argument, query_encoder, scalar
 
 Pick = Callable[[JsonObject], Any]

@@ -12,12 +12,13 @@ class TooLarge(ValueError):
     """The content is longer than allowed."""
 
 
-class Broken(ValueError):
+class CorruptEncoding(ValueError):
     """The content is not what its encoding says, or ends too early."""
 
 
 def unpack(body: bytes, encoding: str, limit: int) -> bytes:
-    """The content of `body`, at most `limit` bytes; never holds much more than that. Raises TooLarge or Broken."""
+    """The content of `body`, at most `limit` bytes; never holds much more than that. Raises TooLarge or
+    CorruptEncoding."""
     encoding = encoding.strip().lower()
     if encoding in {"", "identity"}:
         return body
@@ -29,10 +30,10 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
             if len(content) > limit:
                 raise TooLarge
             if not stream.eof:
-                raise Broken
+                raise CorruptEncoding
             body = stream.unused_data  # gzip may be several streams in a row
     except zlib.error as error:
-        raise Broken from error
+        raise CorruptEncoding from error
     return bytes(content)
 
 
@@ -41,4 +42,4 @@ def _window_bits(encoding: str, body: bytes) -> int:
         return _GZIP
     if encoding == "deflate":  # meant is zlib's format, but some servers send the stream without its header
         return _ZLIB if body[0] & 0x0F == zlib.DEFLATED else _RAW
-    raise Broken
+    raise CorruptEncoding

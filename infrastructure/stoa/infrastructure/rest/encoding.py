@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 import pydantic_core
 
-from stoa.domain.dot_segments import holds_control_character, holds_dot_segment
 from stoa.domain.errors import InvalidArguments, Violation
-from stoa.domain.json_value import is_array, is_object
+from stoa.domain.operations.dot_segments import holds_control_character, holds_dot_segment
+from stoa.domain.schema.json_value import is_array, is_object
 
 Encoder = Callable[[Any], str]
 """From a value (never None) to its text on the wire; raises Unsendable."""

@@ -3,9 +3,9 @@
 import aiohttp
 from aiohttp.http import HttpProcessingError
 
-from stoa.domain.errors import BackendError, BackendSpokeNonsense, BackendTimedOut, BackendUnavailable
-from stoa.infrastructure.outbound import ForbiddenAddress
-from stoa.infrastructure.outbound.tls import tls_problem
+from stoa.domain.errors import BackendError, BackendProtocolError, BackendTimedOut, BackendUnavailable
+from stoa.infrastructure.http_client import ForbiddenAddress
+from stoa.infrastructure.http_client.tls import tls_problem
 
 _TABLE: tuple[tuple[type[BaseException], type[BackendError], str], ...] = (
     # most specific first: several of these are also OSError, ConnectionError or TimeoutError
@@ -17,12 +17,12 @@ _TABLE: tuple[tuple[type[BaseException], type[BackendError], str], ...] = (
     (aiohttp.ClientConnectorError, BackendUnavailable, "nothing listens at its address (baseURL, endpoint)"),
     (aiohttp.ClientConnectionError, BackendUnavailable, "the connection was lost"),
     (aiohttp.UploadAbortedError, BackendUnavailable, "the connection was lost"),
-    (aiohttp.ClientPayloadError, BackendSpokeNonsense, "its answer is cut short or wrongly encoded"),
-    (aiohttp.ClientResponseError, BackendSpokeNonsense, "its answer is not HTTP"),
-    (aiohttp.InvalidURL, BackendSpokeNonsense, "it named an address that is none"),
-    (aiohttp.RedirectClientError, BackendSpokeNonsense, "it named an address that is none"),
-    (aiohttp.NonHttpUrlClientError, BackendSpokeNonsense, "it named an address that is none"),
-    (HttpProcessingError, BackendSpokeNonsense, "its answer is not HTTP"),
+    (aiohttp.ClientPayloadError, BackendProtocolError, "its answer is cut short or wrongly encoded"),
+    (aiohttp.ClientResponseError, BackendProtocolError, "its answer is not HTTP"),
+    (aiohttp.InvalidURL, BackendProtocolError, "it named an address that is none"),
+    (aiohttp.RedirectClientError, BackendProtocolError, "it named an address that is none"),
+    (aiohttp.NonHttpUrlClientError, BackendProtocolError, "it named an address that is none"),
+    (HttpProcessingError, BackendProtocolError, "its answer is not HTTP"),
     (TimeoutError, BackendTimedOut, "it did not answer in time"),
     (OSError, BackendUnavailable, "the connection was lost"),
 )

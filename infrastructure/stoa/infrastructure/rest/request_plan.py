@@ -14,11 +14,11 @@ from urllib.parse import quote, urlsplit
 from yarl import URL
 
 from stoa.application.ports import CredentialSource
-from stoa.domain.dot_segments import holds_dot_segment
 from stoa.domain.errors import InvalidArguments, InvalidInput
-from stoa.domain.json_value import JsonObject
-from stoa.domain.operation import Operation
-from stoa.domain.tool import RestBinding, RestParameter
+from stoa.domain.operations.dot_segments import holds_dot_segment
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.tool import RestBinding, RestParameter
+from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.rest.authentication import compile_authentication, sent_secrets
 from stoa.infrastructure.rest.body import BodyEncoder, compile_body
 from stoa.infrastructure.rest.encoding import (

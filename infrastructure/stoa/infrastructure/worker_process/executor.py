@@ -16,7 +16,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from stoa.application.background_work import Pace, making_what_stays
+from stoa.application.concurrency.pace import Pace, making_what_stays
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.infrastructure.worker_process.limits import MIB, WorkLimits

@@ -8,12 +8,14 @@ from dishka import Provider, from_context
 from dishka import Scope as Lifetime
 from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
 
-from stoa.application.budgets import Budgets
-from stoa.application.catalogue_owners import CatalogueEntry
-from stoa.application.circuit_breaker import CircuitBreaker
+from stoa.application.backends.upstream_tokens import UpstreamTokens
+from stoa.application.catalogue.owners import CatalogueEntry
+from stoa.application.concurrency.circuit_breaker import CircuitBreaker
+from stoa.application.concurrency.supervisor import Supervisor
 from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
+from stoa.application.metering.budgets import Budgets
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.credential_source import CredentialSource
@@ -24,17 +26,19 @@ from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_endpoint import TokenEndpoint
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
-from stoa.application.supervisor import Supervisor
-from stoa.application.upstream_tokens import UpstreamTokens
-from stoa.domain.identity import Principal
-from stoa.domain.price_list import PriceList
-from stoa.infrastructure.credentials import ChainedCredentialSource, EnvironmentCredentialSource, FileCredentialSource
-from stoa.infrastructure.manifest_files import FileToolSource
+from stoa.domain.access.identity import Principal
+from stoa.domain.metering.price_list import PriceList
+from stoa.infrastructure.files.credentials import (
+    ChainedCredentialSource,
+    EnvironmentCredentialSource,
+    FileCredentialSource,
+)
+from stoa.infrastructure.files.manifests import FileToolSource
+from stoa.infrastructure.http_client import DnsLookUp, HostResolver, OutboundRules, SystemLookUp
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.observability.refusal_log import RefusalLog
-from stoa.infrastructure.outbound import DnsLookUp, HostResolver, OutboundRules, SystemLookUp
-from stoa.infrastructure.task_files import FileTaskStore
+from stoa.infrastructure.sqlite import SqliteTaskStore
 from stoa.infrastructure.worker_process import ProcessExecutor
 from stoa.interfaces.bootstrap.parts import Identity, Metering, Shared, Sharing, Version
 from stoa.interfaces.release import release
@@ -118,7 +122,7 @@ class Core(Provider):
         if sharing.parts is not None:
             yield sharing.parts.tasks
             return
-        store = FileTaskStore(settings.data_dir / "tasks.db", clock)
+        store = SqliteTaskStore(settings.data_dir / "tasks.db", clock)
         yield store
         await store.close()
 
@@ -137,7 +141,7 @@ class Core(Provider):
 
     @provide
     def token_endpoint(self, rules: OutboundRules, resolver: HostResolver) -> TokenEndpoint:
-        from stoa.infrastructure.upstream_tokens import HttpTokenEndpoint
+        from stoa.infrastructure.http_client.token_endpoint import HttpTokenEndpoint
 
         return HttpTokenEndpoint(rules, resolver)
 
@@ -164,7 +168,8 @@ class Core(Provider):
 
     @provide
     def specs(self, rules: OutboundRules, resolver: HostResolver) -> SpecSource:
-        from stoa.infrastructure.specs import FileSpecSource, HttpSpecSource, SpecSourceByScheme  # with httpx
+        from stoa.infrastructure.files.specs import FileSpecSource, SpecSourceByScheme  # with httpx
+        from stoa.infrastructure.http_client.spec_source import HttpSpecSource
 
         remote = HttpSpecSource(rules=rules, resolve=resolver.addresses)
         return SpecSourceByScheme(files=FileSpecSource(), remote=remote)

@@ -13,17 +13,17 @@ from pathlib import Path
 
 from dishka import AsyncContainer
 
-from stoa.application.check_policy import LAWS, CheckPolicy
 from stoa.application.gateway import Gateway
+from stoa.application.policy.check_policy import LAWS, CheckPolicy
 from stoa.application.ports.clock import Clock
 from stoa.application.run_checks import Check, CheckResult, Verdict
 from stoa.domain.finding import Severity
+from stoa.infrastructure.http_client import HostResolver, OutboundRules
+from stoa.infrastructure.http_client.fetch import Fetched, NoAnswer, fetch
+from stoa.infrastructure.http_client.tls import http_context
 from stoa.infrastructure.oidc import BackChannel
 from stoa.infrastructure.oidc.checkup import ProviderCheck
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
-from stoa.infrastructure.outbound import HostResolver, OutboundRules
-from stoa.infrastructure.outbound.fetch import Fetched, NoAnswer, fetch
-from stoa.infrastructure.outbound.tls import http_context
 from stoa.interfaces.bootstrap.parts import Identity, Policing
 from stoa.interfaces.bootstrap.recording import kafka_login
 from stoa.interfaces.settings import Settings

@@ -11,21 +11,20 @@ from dishka import AsyncContainer, Provider
 from dishka import Scope as Lifetime
 from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
 
+from stoa.application.concurrency.supervisor import Supervisor
 from stoa.application.gateway import Gateway
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.session_store import InMemorySessionStore
+from stoa.application.metering.summarise_usage import SummariseUsage
 from stoa.application.ports.clock import Clock
-from stoa.application.summarise_usage import SummariseUsage
-from stoa.application.supervisor import Supervisor
+from stoa.domain.access.identity import Principal
+from stoa.domain.access.refusal_reason import RefusalReason
+from stoa.domain.calls.invocation import Credential
 from stoa.domain.errors import NotAuthenticated
-from stoa.domain.identity import Principal
-from stoa.domain.invocation import Credential
-from stoa.domain.refusal import Refusal
-from stoa.domain.refusal_reason import RefusalReason
-from stoa.infrastructure.credentials.deployment_secret import load_or_create
-from stoa.infrastructure.mark_files import FileOneTimeMarks
+from stoa.domain.policy.refusal import Refusal
+from stoa.infrastructure.files.credentials.deployment_secret import load_or_create
+from stoa.infrastructure.files.one_time_marks import FileOneTimeMarks
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
-from stoa.interfaces.bodies import Bodies
 from stoa.interfaces.bootstrap.governance import read_prices
 from stoa.interfaces.bootstrap.parts import (
     Identity,
@@ -38,16 +37,17 @@ from stoa.interfaces.bootstrap.parts import (
     Version,
     Watching,
 )
-from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.connections import STATE_KEY, STATUS_OF, Bounds, Connections, Reason
 from stoa.interfaces.http.guard import Guard, Scope
 from stoa.interfaces.http.lifecycle import LIFECYCLE_KEY, Lifecycle
-from stoa.interfaces.mcp.engine import McpEngine
-from stoa.interfaces.mcp.request_state import RequestStates
-from stoa.interfaces.mcp.session_ids import SealedSessionIds
-from stoa.interfaces.mcp.sessions import Sessions
-from stoa.interfaces.mcp.streams import Streams
+from stoa.interfaces.mcp.client_requests.request_state import RequestStates
+from stoa.interfaces.mcp.engine.engine import McpEngine
+from stoa.interfaces.mcp.streams.session_ids import SealedSessionIds
+from stoa.interfaces.mcp.streams.sessions import Sessions
+from stoa.interfaces.mcp.streams.streams import Streams
 from stoa.interfaces.settings import Settings
+from stoa.interfaces.wire.bodies import Bodies
+from stoa.interfaces.wire.challenge import ProtectedResource
 
 _M_MMAP_THRESHOLD = -3
 """As glibc's malloc.h numbers it."""
@@ -145,10 +145,10 @@ class Doors(Provider):
         from stoa.interfaces.http.addresses import Addresses
         from stoa.interfaces.http.app import Lifespan, build_app
         from stoa.interfaces.http.metadata import metadata_blueprint
-        from stoa.interfaces.http.operations import operations_blueprint
-        from stoa.interfaces.http.rest import rest_blueprint
-        from stoa.interfaces.mcp.streamable_http import StreamableHttp
-        from stoa.interfaces.mcp.views import view_of
+        from stoa.interfaces.mcp.transports.streamable_http import StreamableHttp
+        from stoa.interfaces.mcp.transports.views import view_of
+        from stoa.interfaces.rest.operations import operations_blueprint
+        from stoa.interfaces.rest.routes import rest_blueprint
 
         sessions = parts.sessions if settings.sessions == "redis" else None
         beside = [
@@ -206,7 +206,7 @@ class Doors(Provider):
         connections = Connections(bounds, unserved, is_proxy=addresses.is_proxy)
         lifecycle = Lifecycle(
             connections,
-            gateway.invoke_tool.running,
+            gateway.invoke_operation.running,
             engine.end_streams,
             drain_seconds=settings.shutdown_drain_seconds,
             grace_seconds=settings.shutdown_grace_seconds,

@@ -3,7 +3,7 @@
 import logging
 
 from stoa.domain.errors import InvalidInput
-from stoa.infrastructure.credentials.deployment_secret import load_or_create
+from stoa.infrastructure.files.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
 from stoa.infrastructure.opa.module_cache import ModuleCache
 from stoa.interfaces.bootstrap.parts import Policing

@@ -8,24 +8,24 @@ from dishka import Provider
 from dishka import Scope as Lifetime
 from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
 
-from stoa.application.budgets import Budgets
-from stoa.application.circuit_breaker import CircuitBreaker
-from stoa.application.fallback_rate_limiter import FallbackRateLimiter
+from stoa.application.concurrency.circuit_breaker import CircuitBreaker
+from stoa.application.concurrency.supervisor import Supervisor
+from stoa.application.manifests.prices import parse_budgets, parse_price_list
 from stoa.application.memory.budget_ledger import InMemoryBudgetLedger
+from stoa.application.memory.fallback_rate_limiter import FallbackRateLimiter
 from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import DividedRateLimiter, InMemoryRateLimiter, Unlimited
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
+from stoa.application.metering.budgets import Budgets
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
-from stoa.application.price_manifest import parse_budgets, parse_price_list
-from stoa.application.supervisor import Supervisor
-from stoa.domain.identity import ALL_SCOPES
-from stoa.domain.price_list import PriceList
-from stoa.infrastructure.credentials.deployment_secret import load_or_create
-from stoa.infrastructure.manifest_files import DEFAULT_PRICES_FILE, read_document
+from stoa.domain.access.identity import ALL_SCOPES
+from stoa.domain.metering.price_list import PriceList
+from stoa.infrastructure.files.credentials.deployment_secret import load_or_create
+from stoa.infrastructure.files.manifests import DEFAULT_PRICES_FILE, read_document
+from stoa.infrastructure.http_client import HostResolver, OutboundRules
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
-from stoa.infrastructure.outbound import HostResolver, OutboundRules
 from stoa.interfaces.bootstrap.parts import Identity, Limiting, Metering, Policing, Sharing
 from stoa.interfaces.settings import Settings
 

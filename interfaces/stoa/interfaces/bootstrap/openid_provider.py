@@ -1,10 +1,10 @@
 """The identity provider in another process. A module of its own: its HTTP client is imported by those who ask it."""
 
+from stoa.application.concurrency.supervisor import ReportDefect
 from stoa.application.ports.clock import Clock
-from stoa.application.supervisor import ReportDefect
+from stoa.infrastructure.http_client import HostResolver, OutboundRules
 from stoa.infrastructure.oidc import ClaimMapping, KeycloakTokenVerifier, OidcTokenVerifier
 from stoa.infrastructure.oidc.provider_client import ProviderClient
-from stoa.infrastructure.outbound import HostResolver, OutboundRules
 from stoa.interfaces.settings import Settings
 
 

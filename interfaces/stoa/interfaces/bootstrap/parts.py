@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NewType, Protocol
 
+from stoa.application.concurrency.supervisor import Background
+from stoa.application.metering.relay_events import RelayMetering
 from stoa.application.ports.budget_ledger import BudgetLedger
 from stoa.application.ports.event_store import EventStore
 from stoa.application.ports.health import HealthProbe
@@ -15,12 +17,10 @@ from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.session_store import SessionStore
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
-from stoa.application.relay_events import RelayEvents
-from stoa.application.supervisor import Background
-from stoa.domain.budget import Account
-from stoa.domain.money import MicroUnits
+from stoa.domain.metering.budget import Account
+from stoa.domain.metering.money import MicroUnits
 from stoa.interfaces.http.lifecycle import Reload
-from stoa.interfaces.mcp.sessions import Sessions
+from stoa.interfaces.mcp.streams.sessions import Sessions
 
 Version = NewType("Version", str)
 
@@ -51,7 +51,7 @@ class Metering(Part):
 class Relaying(Part):
     """What forwards metering events, where KAFKA_BOOTSTRAP_SERVERS says so."""
 
-    relay: RelayEvents | None
+    relay: RelayMetering | None
 
 
 @dataclass(frozen=True, slots=True)

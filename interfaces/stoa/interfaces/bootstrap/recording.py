@@ -8,12 +8,12 @@ from dishka import Provider
 from dishka import Scope as Lifetime
 from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
 
+from stoa.application.concurrency.supervisor import Supervisor
 from stoa.application.memory.metering import MeteringOff
+from stoa.application.metering.relay_events import RelayMetering
+from stoa.application.metering.summarise_usage import SummariseUsage
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.metering import UsageLog
-from stoa.application.relay_events import RelayEvents
-from stoa.application.summarise_usage import SummariseUsage
-from stoa.application.supervisor import Supervisor
 from stoa.domain.errors import InvalidInput
 from stoa.infrastructure.kafka.login import KafkaLogin
 from stoa.infrastructure.observability.audit_log import AuditLog
@@ -78,7 +78,7 @@ class Recording(Provider):
             source=settings.url,
             login=kafka_login(settings),
         )
-        relay = RelayEvents(
+        relay = RelayMetering(
             backlog=OutboxMeteringBacklog(settings.data_dir / "outbox"),
             publisher=publisher,
             clock=clock,

@@ -5,44 +5,44 @@ from importlib import import_module
 
 from dishka import AsyncContainer
 
+from stoa.application.concurrency.supervisor import Supervisor
 from stoa.application.gateway import Gateway
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.ports.clock import Clock
-from stoa.application.supervisor import Supervisor
+from stoa.domain.access.identity import TenantId
+from stoa.domain.calls.invocation import Credential
 from stoa.domain.errors import StoaError
-from stoa.domain.identity import TenantId
-from stoa.domain.invocation import Credential
 from stoa.infrastructure.observability.logs import configure_logging
 from stoa.infrastructure.observability.prometheus import share_metrics
 from stoa.interfaces.bootstrap.container import build_container
 from stoa.interfaces.bootstrap.parts import Limiting, Policing, Relaying, Sharing, Version, Watching
-from stoa.interfaces.challenge import ProtectedResource
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
-from stoa.interfaces.mcp.engine import McpEngine
+from stoa.interfaces.mcp.client_requests.request_state import RequestStates
+from stoa.interfaces.mcp.engine.engine import McpEngine
 from stoa.interfaces.mcp.exchange import View
-from stoa.interfaces.mcp.request_state import RequestStates
-from stoa.interfaces.mcp.sessions import Sessions
-from stoa.interfaces.mcp.stdio import CredentialNow
-from stoa.interfaces.mcp.stdio_connection import Connection
-from stoa.interfaces.mcp.stdio_process import serve_process
-from stoa.interfaces.mcp.streams import Streams
-from stoa.interfaces.mcp.views import view_of
+from stoa.interfaces.mcp.streams.sessions import Sessions
+from stoa.interfaces.mcp.streams.streams import Streams
+from stoa.interfaces.mcp.transports.stdio import CredentialNow
+from stoa.interfaces.mcp.transports.stdio_connection import Connection
+from stoa.interfaces.mcp.transports.stdio_process import serve_process
+from stoa.interfaces.mcp.transports.views import view_of
 from stoa.interfaces.settings import Settings
+from stoa.interfaces.wire.challenge import ProtectedResource
 
 _PRELOADED = (
     "stoa.infrastructure.opa.sidecar",
     "stoa.infrastructure.openapi",
     "stoa.infrastructure.rest",
-    "stoa.infrastructure.specs",
-    "stoa.infrastructure.upstream_tokens",
+    "stoa.infrastructure.files.specs",
+    "stoa.infrastructure.http_client",
     "stoa.interfaces.bootstrap.embedded_policy",
     "stoa.interfaces.bootstrap.openid_provider",
     "stoa.interfaces.http.addresses",
     "stoa.interfaces.http.app",
     "stoa.interfaces.http.metadata",
-    "stoa.interfaces.http.operations",
-    "stoa.interfaces.http.rest",
+    "stoa.interfaces.rest.operations",
+    "stoa.interfaces.rest.routes",
 )
 """What the providers import when they make it (tests/interfaces/test_start_up_imports.py)."""
 _LIFE_SECONDS = 1e9

@@ -4,12 +4,12 @@ from typing import Literal
 
 from rich.bar import Bar
 
-from stoa.application.budgets import Budgets
-from stoa.domain.identity import TenantId
-from stoa.domain.money import to_decimal
+from stoa.application.metering.budgets import Budgets
+from stoa.domain.access.identity import TenantId
+from stoa.domain.metering.money import to_decimal
 from stoa.interfaces.cli.common import console, open_container, show_json, table
 from stoa.interfaces.settings import Settings
-from stoa.interfaces.usage_report import budget_as_json
+from stoa.interfaces.wire.usage_report import budget_as_json
 
 
 async def budgets(*, tenant: str | None = None, format: Literal["table", "json"] = "table") -> None:

@@ -2,13 +2,13 @@
 
 import os
 
-from stoa.domain.identity import TenantId
-from stoa.domain.invocation import BearerToken, Invocation
-from stoa.domain.money import to_json_number
-from stoa.domain.result import TextContent
+from stoa.domain.access.identity import TenantId
+from stoa.domain.calls.invocation import BearerToken, Invocation
+from stoa.domain.metering.money import to_json_number
+from stoa.domain.results.result import TextContent
 from stoa.interfaces.cli.common import arguments_of, development_token, open_gateway, show, show_json
-from stoa.interfaces.mcp import shaping
-from stoa.interfaces.mcp.revisions import NEWEST
+from stoa.interfaces.wire import shaping
+from stoa.interfaces.wire.revisions import NEWEST
 
 
 async def call(
@@ -42,7 +42,7 @@ async def call(
         token = os.environ.get("STOA_TOKEN")
         if role is not None:
             token = await development_token(container, role, tenant, lifetime_seconds=60)
-        outcome = await gateway.invoke_tool.execute(
+        outcome = await gateway.invoke_operation.execute(
             Invocation(
                 credential=None if token is None else BearerToken(token),
                 tool=tool,

@@ -2,7 +2,7 @@
 
 import json
 
-from stoa.domain.json_value import JsonObject
+from stoa.domain.schema.json_value import JsonObject
 
 TOKEN_VARIABLE = "STOA_TOKEN"  # noqa: S105  # the variable's name
 

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from stoa.application.gateway import Gateway
 from stoa.domain.errors import InvalidInput
-from stoa.domain.json_value import JsonObject
-from stoa.domain.plain_text import escaped, plain
+from stoa.domain.schema.json_value import JsonObject
+from stoa.domain.schema.plain_text import escaped, plain
 from stoa.interfaces.bootstrap import CommandLine, Identity, build_container
 from stoa.interfaces.http.sockets import bound
 from stoa.interfaces.settings import Settings

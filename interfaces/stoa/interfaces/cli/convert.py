@@ -5,9 +5,9 @@ from typing import Literal
 
 from stoa.application.ports.spec import ConversionOptions, SpecConverter, SpecSource
 from stoa.interfaces.cli.common import complain, console, open_container, show_json, table
-from stoa.interfaces.mcp import shaping
-from stoa.interfaces.mcp.revisions import NEWEST
 from stoa.interfaces.settings import Settings
+from stoa.interfaces.wire import shaping
+from stoa.interfaces.wire.revisions import NEWEST
 
 _ANY_SERVER = "http://upstream.invalid"  # where the calls would go does not matter to what the tools look like
 

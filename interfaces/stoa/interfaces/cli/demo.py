@@ -24,8 +24,8 @@ from rich.panel import Panel
 from stoa.application.gateway import Gateway
 from stoa.application.memory.ids import UuidFactory
 from stoa.domain.finding import Severity
-from stoa.domain.json_value import JsonObject
-from stoa.domain.money import to_decimal
+from stoa.domain.metering.money import to_decimal
+from stoa.domain.schema.json_value import JsonObject
 from stoa.interfaces.bootstrap import CommandLine, Metering, build_container
 from stoa.interfaces.cli.client_settings import client_settings
 from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, console, development_token, listen, table
@@ -33,9 +33,9 @@ from stoa.interfaces.demo.catalogue_files import write_catalogue
 from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
 from stoa.interfaces.http.guard import AsgiApp, Guard
 from stoa.interfaces.http.server import GatewayServer, config_of
-from stoa.interfaces.mcp.envelope import CAPABILITIES_KEY, VERSION_KEY
-from stoa.interfaces.mcp.revisions import NEWEST
+from stoa.interfaces.mcp.wire.envelope import CAPABILITIES_KEY, VERSION_KEY
 from stoa.interfaces.settings import Settings
+from stoa.interfaces.wire.revisions import NEWEST
 
 _CALLERS = (
     ("cpi-admin", None),

@@ -6,8 +6,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from stoa.domain.errors import NotAuthenticated, StoaError
-from stoa.interfaces.errors import wire_error
 from stoa.interfaces.settings import describe_settings_error
+from stoa.interfaces.wire.errors import wire_error
 
 _BAD_CONFIGURATION = 78
 """EX_CONFIG of sysexits.h."""

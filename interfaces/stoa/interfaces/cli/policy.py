@@ -7,15 +7,15 @@ import pydantic_core
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from stoa.application.check_policy import LAWS, CheckPolicy, Counterexample
-from stoa.application.explain_call import Explanation
+from stoa.application.calls.explain_call import Explanation
+from stoa.application.policy.check_policy import LAWS, CheckPolicy, Counterexample
+from stoa.domain.access.identity import PLATFORM_ROLE, Principal
 from stoa.domain.errors import InvalidInput, StoaError
-from stoa.domain.identity import PLATFORM_ROLE, Principal
-from stoa.domain.json_value import JsonObject
-from stoa.domain.money import to_json_number
+from stoa.domain.metering.money import to_json_number
+from stoa.domain.schema.json_value import JsonObject
 from stoa.interfaces.bootstrap import policy_of
 from stoa.interfaces.cli.common import arguments_of, console, open_gateway, show_json, table
-from stoa.interfaces.explanation import wire_explanation
+from stoa.interfaces.wire.explanation import wire_explanation
 
 app = App(name="policy", help="Explain decisions and check policies.")
 

@@ -9,8 +9,7 @@ import pydantic_core
 from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from stoa.application.ports.metering import UsageLog
-from stoa.application.reconcile_usage import (
+from stoa.application.metering.reconcile_usage import (
     Entry,
     Gap,
     ReconcileUsage,
@@ -18,9 +17,10 @@ from stoa.application.reconcile_usage import (
     Source,
     SourceCount,
 )
+from stoa.application.ports.metering import UsageLog
 from stoa.domain.errors import InvalidInput
-from stoa.domain.json_value import JsonObject, is_object
-from stoa.domain.money import to_decimal, to_json_number
+from stoa.domain.metering.money import to_decimal, to_json_number
+from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.interfaces.bootstrap import Metering, topic_log_of
 from stoa.interfaces.cli.common import console, open_container, show_json, table
 from stoa.interfaces.settings import Settings

@@ -7,8 +7,8 @@ import os
 import signal
 from typing import Literal, NoReturn
 
-from stoa.interfaces.mcp.introduction import Introduction
-from stoa.interfaces.mcp.stdio_connection import Connection
+from stoa.interfaces.mcp.transports.stdio_connection import Connection
+from stoa.interfaces.mcp.wire.introduction import Introduction
 from stoa.interfaces.release import release
 
 

@@ -8,14 +8,14 @@ from typing import Literal
 from dishka import AsyncContainer
 
 from stoa.application.ports.clock import Clock
+from stoa.domain.access.identity import TenantId
+from stoa.domain.calls.invocation import BearerToken, Credential
 from stoa.domain.errors import InvalidInput
-from stoa.domain.identity import TenantId
-from stoa.domain.invocation import BearerToken, Credential
 from stoa.interfaces.bootstrap import serve_stdio, start_logging
 from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, development_token, open_container, settings_for
-from stoa.interfaces.mcp.stdio import CredentialNow
-from stoa.interfaces.mcp.stdio_connection import Connection
-from stoa.interfaces.mcp.views import view_of
+from stoa.interfaces.mcp.transports.stdio import CredentialNow
+from stoa.interfaces.mcp.transports.stdio_connection import Connection
+from stoa.interfaces.mcp.transports.views import view_of
 from stoa.interfaces.settings import Settings
 
 _RENEW_BEFORE = timedelta(minutes=5)

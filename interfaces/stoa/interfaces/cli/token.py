@@ -2,7 +2,7 @@
 
 import sys
 
-from stoa.domain.identity import ROLE_SCOPES
+from stoa.domain.access.identity import ROLE_SCOPES
 from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, complain, development_token, open_container
 from stoa.interfaces.settings import Settings
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from stoa.application import refresh_catalogue
+from stoa.application.catalogue import catalogue_loader as refresh_catalogue
 from stoa.domain.finding import Severity
-from stoa.domain.tool import RestBinding
+from stoa.domain.operations.tool import RestBinding
 from stoa.interfaces.cli.common import NO_CATALOGUE, console, open_gateway, table
 
 

@@ -8,14 +8,14 @@ from typing import Literal
 from cyclopts import App
 from rich.table import Table
 
-from stoa.application.summarise_usage import SummariseUsage, UsageSummary
-from stoa.domain.identity import Principal, TenantId
+from stoa.application.metering.summarise_usage import SummariseUsage, UsageSummary
+from stoa.domain.access.identity import Principal, TenantId
 from stoa.interfaces.cli.budgets import budgets
 from stoa.interfaces.cli.common import console, open_container, show_json
 from stoa.interfaces.cli.reconcile import reconcile
 from stoa.interfaces.cli.usage_chart import Measure, chart
 from stoa.interfaces.settings import Settings
-from stoa.interfaces.usage_report import COLUMNS, as_csv, as_json, figures_of, share
+from stoa.interfaces.wire.usage_report import COLUMNS, as_csv, as_json, figures_of, share
 
 _OPERATOR = Principal.of("operator", roles=["cpi-admin"])  # whoever can read DATA_DIR can read the events anyway
 

@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from stoa.application.summarise_usage import UsageFigures, UsageSummary
-from stoa.domain.money import MicroUnits, to_decimal
+from stoa.application.metering.summarise_usage import UsageFigures, UsageSummary
+from stoa.domain.metering.money import MicroUnits, to_decimal
 
 Measure = Literal["calls", "cost"]
 

@@ -10,11 +10,11 @@ import pydantic_core
 from quart import Blueprint, Quart, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from stoa.domain.refusal_reason import RefusalReason
-from stoa.interfaces.bodies import BODY_LIMIT, Bodies
-from stoa.interfaces.errors import REASONS_BY_STATUS
+from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
-from stoa.interfaces.http.rest_bodies import Authenticate, RestBodies
+from stoa.interfaces.http.request_bodies import Authenticate, RestBodies
+from stoa.interfaces.wire.bodies import BODY_LIMIT, Bodies
+from stoa.interfaces.wire.errors import REASONS_BY_STATUS
 
 _MCP_PATHS = frozenset({"/mcp", "/mcp/"})
 """The second is how some clients and proxies write the first."""

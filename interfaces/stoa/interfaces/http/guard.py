@@ -6,7 +6,7 @@ Protects a local gateway from web pages that the user happens to have open (DNS 
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from stoa.domain.refusal_reason import RefusalReason
+from stoa.domain.access.refusal_reason import RefusalReason
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

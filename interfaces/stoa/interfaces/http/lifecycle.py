@@ -11,8 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from stoa.application.calls.running_calls import RunningCalls
 from stoa.application.ports.health import Health, HealthProbe
-from stoa.application.running_calls import RunningCalls
 from stoa.interfaces.http.connections import Connections
 
 LIFECYCLE_KEY = "stoa.lifecycle"

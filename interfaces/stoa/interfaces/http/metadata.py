@@ -6,7 +6,7 @@ import pydantic_core
 from quart import Blueprint, Response
 
 from stoa.application.ports.token_verifier import TokenIssuer
-from stoa.interfaces.challenge import ProtectedResource
+from stoa.interfaces.wire.challenge import ProtectedResource
 
 _NO_LOGIN = pydantic_core.to_json(  # RFC 7591 section 3.2.2
     {

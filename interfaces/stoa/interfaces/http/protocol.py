@@ -14,8 +14,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from stoa.interfaces.bodies import CALLER_KEY
 from stoa.interfaces.http.connections import STATE_KEY, Connections, Reason
+from stoa.interfaces.wire.bodies import CALLER_KEY
 
 _SINGLE = frozenset(
     {

@@ -4,16 +4,16 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from stoa.domain.identity import Principal, TenantId
-from stoa.domain.invocation import Credential
-from stoa.domain.refusal_reason import RefusalReason
-from stoa.domain.session import Session
-from stoa.interfaces.bodies import Admission
-from stoa.interfaces.mcp.feeds import Feed
-from stoa.interfaces.mcp.headers import Headers
-from stoa.interfaces.mcp.messages import Request
-from stoa.interfaces.mcp.revisions import Revision
-from stoa.interfaces.mcp.streams import Recording
+from stoa.domain.access.identity import Principal, TenantId
+from stoa.domain.access.refusal_reason import RefusalReason
+from stoa.domain.calls.invocation import Credential
+from stoa.domain.calls.session import Session
+from stoa.interfaces.mcp.jsonrpc.messages import Request
+from stoa.interfaces.mcp.streams.feeds import Feed
+from stoa.interfaces.mcp.streams.streams import Recording
+from stoa.interfaces.mcp.wire.headers import Headers
+from stoa.interfaces.wire.bodies import Admission
+from stoa.interfaces.wire.revisions import Revision
 
 JSON = (b"content-type", b"application/json")
 

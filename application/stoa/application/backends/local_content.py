@@ -1,0 +1,102 @@
+"""Python functions of the embedding program as resources and prompts: what they are described as, and what their
+answers mean."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from stoa.domain.errors import InvalidInput
+from stoa.domain.operations.binding import LocalBinding
+from stoa.domain.operations.prompt import Prompt, PromptArgument
+from stoa.domain.operations.resource import Resource
+from stoa.domain.operations.uri_template import UriTemplate
+from stoa.domain.results.result import EmbeddedResource, PromptMessage, TextContent, ToolResult
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array
+
+
+def resource_of(
+    uri: str, key: str, schema: JsonObject, proposed: Mapping[str, tuple[str, ...]], fields: Mapping[str, Any]
+) -> Resource:
+    """The resource that a function with this input schema reads. Raises InvalidInput when its parameters are not the
+    template's variables."""
+    try:
+        variables = set(UriTemplate(uri).names)
+    except ValueError as caught:
+        raise InvalidInput(f"{uri}: {caught}") from caught
+    parameters, required = set(as_object(schema.get("properties"))), set(schema.get("required", ()))
+    if not required <= variables <= parameters:
+        raise InvalidInput(f"{uri}: the function's parameters must be the variables of the URI template")
+    known = {name: proposed.get(name) or listed_values(schema, name) for name in sorted(variables)}
+    completions = {name: values for name, values in known.items() if values}
+    binding = LocalBinding(function=key)
+    return Resource.model_validate(
+        {"name": uri, "input_schema": schema, "binding": binding, "completions": completions, **fields}
+    )
+
+
+def prompt_of(
+    name: str, key: str, schema: JsonObject, completions: Mapping[str, tuple[str, ...]], fields: Mapping[str, Any]
+) -> Prompt:
+    """The prompt that a function with this input schema writes: its parameters are the arguments."""
+    parameters, required = as_object(schema.get("properties")), set(schema.get("required", ()))
+    arguments = [
+        PromptArgument(
+            name=parameter,
+            description=as_object(about).get("description", ""),
+            required=parameter in required,
+            completions=completions.get(parameter) or listed_values(schema, parameter),
+        )
+        for parameter, about in parameters.items()
+    ]
+    binding = LocalBinding(function=key)
+    return Prompt.model_validate({"name": name, "arguments": arguments, "binding": binding, **fields})
+
+
+def listed_values(schema: JsonObject, parameter: str) -> tuple[str, ...]:
+    """The texts that a parameter's type lists (an Enum, a Literal); empty when it lists none."""
+    about = as_object(as_object(schema.get("properties")).get(parameter))
+    branches = [about, *map(as_object, about.get("anyOf", ()))]
+    named = [as_object(schema.get("$defs")).get(str(one.get("$ref", "")).rpartition("/")[2]) for one in branches]
+    values = [
+        value
+        for one in (*branches, *map(as_object, named))
+        for value in (*one.get("enum", ()), one.get("const"))
+        if isinstance(value, str)
+    ]
+    return tuple(dict.fromkeys(values))
+
+
+def contents_of(value: Any) -> ToolResult:
+    """What a resource function returned: text, bytes, or a ToolResult of its own. The URI is the one asked for."""
+    match value:
+        case ToolResult():
+            return value
+        case str():
+            return ToolResult((TextContent(_storable(value)),))
+        case bytes():
+            return ToolResult((EmbeddedResource("", None, blob=base64.b64encode(value).decode("ascii")),))
+        case _:
+            raise TypeError(f"a resource function returns str, bytes or ToolResult, not {type(value).__name__}")
+
+
+def messages_of(value: Any) -> ToolResult:
+    """What a prompt function returned: a text, which the user says, or messages."""
+    if isinstance(value, ToolResult):
+        return value
+    spoken: list[Any] = value if is_array(value) else [value]
+    return ToolResult((), messages=tuple(_message(one) for one in spoken))
+
+
+def _message(value: Any) -> PromptMessage:
+    match value:
+        case PromptMessage():
+            return value
+        case str():
+            return PromptMessage("user", TextContent(_storable(value)))
+        case _:
+            raise TypeError(f"a prompt function returns str or a list of PromptMessage, not {type(value).__name__}")
+
+
+def _storable(text: str) -> str:
+    """Half surrogate pairs cannot be sent."""
+    return text.encode("utf-8", "replace").decode()

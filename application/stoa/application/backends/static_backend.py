@@ -1,0 +1,92 @@
+"""Contents and messages that are written down. An argument's value replaces its `{{placeholder}}` once and is never
+looked at again, so it cannot bring placeholders of its own."""
+
+import re
+from collections.abc import Callable
+
+from stoa.application.ports.tool_backend import BackendCall, CallContext, ToolBackend
+from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
+from stoa.domain.operations.binding import StaticBinding, StaticMessage, StaticResource
+from stoa.domain.operations.operation import Operation, OperationKey
+from stoa.domain.results.result import (
+    TEXT_LIMIT,
+    ContentBlock,
+    EmbeddedResource,
+    ImageContent,
+    PromptMessage,
+    TextContent,
+    ToolResult,
+)
+from stoa.domain.schema.json_value import JsonObject, as_object
+
+_PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
+
+_Fill = Callable[[str], str]
+
+
+class StaticBackend(ToolBackend):
+    kind = "static"
+
+    def prepare(self, tool: Operation) -> BackendCall:
+        return _StaticCall(tool.key, check_placeholders(tool))
+
+    async def close(self) -> None:
+        """Holds nothing."""
+
+
+class _StaticCall(BackendCall):
+    def __init__(self, key: OperationKey, binding: StaticBinding) -> None:
+        self._key = key
+        self._messages = binding.messages
+        self._contents = tuple(_resource(one, str) for one in binding.contents)
+
+    async def __call__(self, arguments: JsonObject, context: CallContext) -> ToolResult:
+        if context.permit.tool != self._key:
+            raise InvalidInput("the permit is for another operation")
+        room = TEXT_LIMIT
+
+        def fill(text: str) -> str:
+            nonlocal room
+            filled = _PLACEHOLDER.sub(lambda found: str(arguments.get(found[1], "")), text)
+            room -= len(filled) - len(text)
+            if room < 0:
+                raise InvalidArguments([Violation("", f"values with which the text grows by {TEXT_LIMIT} at most")])
+            return filled
+
+        messages = tuple(PromptMessage(one.role, _block(one, fill)) for one in self._messages)
+        return ToolResult(self._contents, messages=messages)
+
+
+def check_placeholders(tool: Operation) -> StaticBinding:
+    """Its binding. Raises InvalidInput when that is not static or names an argument that is not there."""
+    binding = tool.binding
+    if not isinstance(binding, StaticBinding):
+        raise InvalidInput(f"{tool.key}: its binding is {binding.kind}, not static")
+    known = as_object(tool.input_schema.get("properties"))
+    for text in _texts(binding):
+        for name in _PLACEHOLDER.findall(text):
+            if name not in known:
+                raise InvalidInput(f"{{{{{name}}}}} is not one of the arguments")
+    return binding
+
+
+def _texts(binding: StaticBinding) -> list[str]:
+    """Everything of the messages in which placeholders are replaced."""
+    texts = [message.text for message in binding.messages]
+    for message in binding.messages:
+        if message.resource is not None:
+            texts += [message.resource.uri, message.resource.text]
+    return [text for text in texts if text is not None]
+
+
+def _block(message: StaticMessage, fill: _Fill) -> ContentBlock:
+    if message.image is not None:
+        return ImageContent(message.image.data, message.image.mime_type)
+    if message.resource is not None:
+        return _resource(message.resource, fill)
+    return TextContent(fill(message.text or ""))
+
+
+def _resource(static: StaticResource, fill: _Fill) -> EmbeddedResource:
+    text = None if static.text is None else fill(static.text)
+    return EmbeddedResource(fill(static.uri), static.mime_type, text, static.blob)

@@ -1,0 +1,150 @@
+"""What would happen to a call, stage by stage, without making it: for people who wonder why they are refused.
+
+A caller gets to know about himself and what he may see. Why something is absent is told to platform admins only; to
+others every absence is the same. What the back end would be sent (its URL, what the tool's author fixed, the name of
+the secret) is shown to those who may know how the tool is made: platform admins, and tenant admins for the tools of
+their tenant.
+"""
+
+from dataclasses import dataclass, replace
+
+from stoa.application.admission.authenticate_caller import AuthenticateCaller, limits_of
+from stoa.application.catalogue.operation_registry import CompiledOperation, OperationRegistry
+from stoa.application.metering.pricing import Pricing
+from stoa.application.ports.clock import Clock
+from stoa.application.ports.policy_engine import PolicyEngine
+from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.application.ports.tool_backend import Previewable
+from stoa.domain.access.identity import SCOPE_WRITE, TENANT_ROLE, Principal, TenantId
+from stoa.domain.access.rate_limit import LimitName, RateLimit
+from stoa.domain.calls.invocation import Credential
+from stoa.domain.errors import InvalidArguments, Violation, not_found
+from stoa.domain.metering.money import MicroUnits
+from stoa.domain.operations.catalogue import Catalogue
+from stoa.domain.operations.operation import Operation
+from stoa.domain.policy.decision import Decision, Door, PolicyQuery
+from stoa.domain.schema.json_value import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class LimitLeft:
+    """A limit that the call would be counted against."""
+
+    name: LimitName
+    limit: RateLimit
+    left: int
+    """Calls that would be admitted right now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Fields are None or empty where the call would not get so far."""
+
+    tool: str
+    absence: str | None = None
+    """Why there is no such tool; the stages after it do not exist then."""
+    decision: Decision | None = None
+    lowered: str | None = None
+    """Who made the tool need less than its method does; None: it does not."""
+    limits: tuple[LimitLeft, ...] = ()
+    violations: tuple[Violation, ...] = ()
+    """What is wrong with the arguments."""
+    price: MicroUnits | None = None
+    """Of a call that takes no time; latency may add to it."""
+    request: JsonObject | None = None
+    """What would be sent to the back end, without secrets; None also for callers who may not know."""
+
+
+class ExplainCall:
+    def __init__(
+        self,
+        *,
+        admission: AuthenticateCaller,
+        registry: OperationRegistry,
+        policy: PolicyEngine,
+        limiter: RateLimiter,
+        pricing: Pricing,
+        clock: Clock,
+    ) -> None:
+        self._admission = admission
+        self._registry = registry
+        self._policy = policy
+        self._limiter = limiter
+        self._pricing = pricing
+        self._clock = clock
+
+    async def execute(
+        self,
+        credential: Credential,
+        tenant: TenantId | None,
+        name: str,
+        arguments: JsonObject,
+        door: Door,
+        *,
+        to_operator: bool = False,
+    ) -> Explanation:
+        """`to_operator`: it is told to somebody who has the manifests at hand, whoever the call would be made by.
+
+        Raises OperationNotFound where the caller may not know more, NotAuthenticated, QuotaExceeded or Unavailable."""
+        caller = await self._admission.authenticate(credential)
+        await self._admission.limit(caller)
+        principal = caller.acting_for(tenant)
+        if principal is None:
+            raise not_found("tool", name)
+        registered = self._registry.find(principal.tenant, name)
+        if registered is None:
+            if not caller.is_platform_admin:
+                raise not_found("tool", name)
+            return Explanation(tool=name, absence=_absence(self._registry.catalogue, principal, name))
+        explanation = await self._explain(principal, registered, arguments, door)
+        if to_operator or _may_know_how(caller, registered.tool.tenant):
+            return explanation
+        return replace(explanation, request=None)
+
+    async def _explain(
+        self, principal: Principal, registered: CompiledOperation, arguments: JsonObject, door: Door
+    ) -> Explanation:
+        tool = registered.tool
+        arguments = registered.arguments.normalise(arguments)  # what the policy sees in a call
+        decision = await self._policy.decide(PolicyQuery(principal, tool, arguments, door))
+        explanation = Explanation(tool=tool.name, decision=decision, lowered=_lowering(tool))
+        if not decision.is_allowed:
+            return explanation
+        explanation = replace(
+            explanation,
+            limits=await self._limits(principal, registered, decision),
+            price=self._pricing.tariff(tool, principal.tenant, self._clock.now()).quote(latency_ms=0),
+        )
+        try:
+            registered.arguments.check(arguments)
+            call = registered.call
+            return replace(explanation, request=call.preview(arguments) if isinstance(call, Previewable) else None)
+        except InvalidArguments as invalid:
+            return replace(explanation, violations=invalid.violations)
+
+    async def _limits(
+        self, principal: Principal, registered: CompiledOperation, decision: Decision
+    ) -> tuple[LimitLeft, ...]:
+        claims = self._admission.claims(principal) + limits_of(registered.tool, principal, decision)
+        left = await self._limiter.peek(claims)
+        return tuple(LimitLeft(claim.name, claim.limit, rest) for claim, rest in zip(claims, left, strict=True))
+
+
+def _may_know_how(caller: Principal, owner: TenantId | None) -> bool:
+    """May the caller know how a tool of `owner` (None: global) is made?"""
+    is_own = owner is not None and owner == caller.tenant
+    return caller.is_platform_admin or (is_own and TENANT_ROLE in caller.roles and caller.holds(SCOPE_WRITE))
+
+
+def _lowering(tool: Operation) -> str | None:
+    if tool.lowered_by is None:
+        return None
+    return f"{tool.access.value} instead of {tool.method_access.value}, lowered by {tool.lowered_by}"
+
+
+def _absence(catalogue: Catalogue, principal: Principal, name: str) -> str:
+    """For platform admins."""
+    owners = sorted(key.tenant for key in catalogue.tools if key.name == name and key.tenant is not None)
+    if owners:
+        return f"it belongs to {', '.join(owners)}; you are looking at {principal.tenant or 'what is global'}"
+    return "no tool of this name is registered, or it is disabled; /ready lists what could not be registered"

@@ -1,0 +1,100 @@
+"""What an argument of a prompt, or a variable of a resource template, may be completed to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from stoa.application.admission.authenticate_caller import AuthenticateCaller
+from stoa.application.catalogue.caller_view import CallerView
+from stoa.application.catalogue.completers import Completers
+from stoa.application.catalogue.tool_pages import TOOL_PAGES
+from stoa.domain.access.identity import Principal, TenantId
+from stoa.domain.calls.invocation import Credential
+from stoa.domain.errors import InvalidInput, not_found
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.prompt import Prompt
+from stoa.domain.operations.resource import Resource
+from stoa.domain.operations.tool import Tool
+from stoa.domain.policy.decision import Door
+
+MAX_VALUES = 100
+"""What MCP allows in one answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionQuery:
+    """`name`: of the prompt, or the text of the resource template. `value`: what has been typed so far."""
+
+    kind: Literal["resource", "prompt"]
+    name: str
+    argument: str
+    value: str
+    tenant: TenantId | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Other arguments that are known already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    values: tuple[str, ...]
+    """At most MAX_VALUES."""
+    total: int
+    """All that there are."""
+
+
+class CompleteArgument:
+    """Authenticates and limits like a call does, and offers nothing that the caller could not list."""
+
+    def __init__(
+        self, *, admission: AuthenticateCaller, view: CallerView, completers: Completers | None = None
+    ) -> None:
+        self._admission = admission
+        self._view = view
+        self._completers = completers or Completers()
+
+    async def execute(self, credential: Credential, query: CompletionQuery, door: Door) -> Completion:
+        """Raises ResourceNotFound, PromptNotFound, InvalidInput for an argument that is not there,
+        NotAuthenticated, QuotaExceeded or Unavailable."""
+        caller = await self._admission.authenticate(credential)
+        await self._admission.limit(caller)
+        principal = caller.acting_for(query.tenant)
+        if principal is None:
+            raise not_found(query.kind, query.name)
+        listed = await (self._of_prompt if query.kind == "prompt" else self._of_resource)(principal, query, door)
+        values = await self._offered(listed[0], principal, query)
+        if values is None:
+            typed = query.value.casefold()
+            values = [value for value in listed[1] if value.casefold().startswith(typed)]
+        return Completion(tuple(values[:MAX_VALUES]), len(values))
+
+    async def _offered(self, operation: Operation, caller: Principal, query: CompletionQuery) -> Sequence[str] | None:
+        """What a function of the embedding program offers; it has looked at what is typed."""
+        others = {name: value for name, value in query.arguments.items() if name != query.argument}
+        return await self._completers.offer(operation.key, query.argument, query.value, others, caller)
+
+    async def _of_prompt(
+        self, principal: Principal, query: CompletionQuery, door: Door
+    ) -> tuple[Operation, Sequence[str]]:
+        prompt = await self._view.one(Prompt, principal, door, query.name)
+        if prompt is None:
+            raise not_found("prompt", query.name)
+        for argument in prompt.arguments:
+            if argument.name == query.argument:
+                return prompt, argument.completions
+        raise InvalidInput(f"prompt {query.name} has no such argument")
+
+    async def _of_resource(
+        self, principal: Principal, query: CompletionQuery, door: Door
+    ) -> tuple[Operation, Sequence[str]]:
+        resource = await self._view.one(Resource, principal, door, query.name)
+        if resource is None:
+            raise not_found("resource", query.name)
+        if query.argument not in resource.template.names:
+            raise InvalidInput(f"resource template {query.name} has no such variable")
+        if resource.key == TOOL_PAGES.key:
+            return resource, [tool.name for tool in await self._view.all(Tool, principal, door, _is_any)]
+        return resource, resource.completions.get(query.argument, ())
+
+
+def _is_any(_: Tool) -> bool:
+    return True

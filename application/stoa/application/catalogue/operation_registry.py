@@ -1,0 +1,234 @@
+"""What can be called right now: the catalogue, with the per-call work of each tool, resource and prompt done in
+advance.
+
+One attribute holds the whole state, so a reload is one assignment and no call ever sees half of it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stoa.application.backends.upstream_tokens import TokenSupply, UpstreamTokens
+from stoa.application.ports.tool_backend import BackendCall, ToolBackend
+from stoa.application.schemas.argument_schema import ArgumentSchema
+from stoa.application.schemas.output_schema import OutputSchema
+from stoa.application.schemas.patterns import MAX_OWNER_SIZE, Pattern, PatternAllowance
+from stoa.application.schemas.routed_arguments import RoutedArgument, routed_arguments
+from stoa.domain.access.identity import TenantId
+from stoa.domain.errors import InvalidInput
+from stoa.domain.finding import Finding, error, warning
+from stoa.domain.operations.catalogue import Catalogue, CatalogueDiff
+from stoa.domain.operations.client_limits import note_on_count, notes_on
+from stoa.domain.operations.operation import Kind, Operation, OperationKey
+from stoa.domain.operations.tool import Tool
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledOperation:
+    """A tool, resource or prompt, and what was precomputed for it."""
+
+    tool: Operation
+    arguments: ArgumentSchema
+    output: OutputSchema | None
+    call: BackendCall
+    routed: tuple[RoutedArgument, ...] = ()
+    """Arguments that MCP clients repeat in headers."""
+    notes: tuple[str, ...] = ()
+    """What some clients will not take of it."""
+    tokens: TokenSupply | None = None
+    """Access tokens for its back end; None: its authentication is not oauth2."""
+
+    @property
+    def patterns(self) -> Iterator[Pattern]:
+        """Those of its schemas."""
+        yield from self.arguments.patterns
+        if self.output is not None:
+            yield from self.output.patterns
+
+
+Allowances = Mapping[TenantId | None, PatternAllowance]
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    catalogue: Catalogue
+    registered: Mapping[OperationKey, CompiledOperation]
+    version: int
+    routed: frozenset[tuple[TenantId | None, str]] = frozenset()
+    tasks: frozenset[tuple[TenantId | None, str]] = frozenset()
+    tools_by_owner: Mapping[TenantId | None, int] = field(default_factory=dict[TenantId | None, int])
+    allowances: Allowances = field(default_factory=dict[TenantId | None, PatternAllowance])
+    """What further patterns of each owner may take; `add` counts in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A catalogue that is compiled but not in use yet."""
+
+    diff: CatalogueDiff
+    snapshot: _Snapshot
+    findings: list[Finding]
+
+
+Listener = Callable[[CatalogueDiff], None]
+
+
+class OperationRegistry:
+    """Holds the current snapshot and replaces it atomically."""
+
+    def __init__(self, backends: Iterable[ToolBackend], upstream_tokens: UpstreamTokens | None = None) -> None:
+        self._backends = {backend.kind: backend for backend in backends}
+        self._upstream_tokens = upstream_tokens
+        self._snapshot = _Snapshot(Catalogue({}), {}, 0, allowances=_allowances(()))
+        self._listeners: list[Listener] = []
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self._snapshot.catalogue
+
+    @property
+    def version(self) -> int:
+        """Changes whenever the catalogue does."""
+        return self._snapshot.version
+
+    @property
+    def has_routed(self) -> bool:
+        """Is there any tool, of whatever tenant, with arguments that are repeated in headers?"""
+        return bool(self._snapshot.routed)
+
+    def has_routed_arguments(self, tenant: TenantId | None, name: str) -> bool:
+        """Is there a tool of this name in the tenant's view with arguments that are repeated in headers? A tool of
+        another tenant costs the same look-ups as none."""
+        routed = self._snapshot.routed
+        return (None, name) in routed or (tenant, name) in routed
+
+    def may_become_task(self, tenant: TenantId | None, name: str) -> bool:
+        """The same for tools whose calls may become tasks."""
+        tasks = self._snapshot.tasks
+        return (None, name) in tasks or (tenant, name) in tasks
+
+    def find(self, tenant: TenantId | None, name: str, kind: Kind = "tool") -> CompiledOperation | None:
+        """What has this name in the tenant's view; for a resource, what is read under this URI."""
+        snapshot = self._snapshot
+        catalogue = snapshot.catalogue
+        tool = catalogue.resolve(tenant, name) if kind == "resource" else catalogue.find(tenant, name, kind)
+        return None if tool is None else snapshot.registered[tool.key]
+
+    def replace(self, tools: Iterable[Operation]) -> list[Finding]:
+        """Make `tools` the whole catalogue; returns a finding for each that had to be left out."""
+        return self.adopt(self.prepare(tools))
+
+    def prepare(self, tools: Iterable[Operation], rest: Callable[[], None] = lambda: None) -> Prepared:
+        """Compile a catalogue without changing anything; may run in a thread. `rest` is called after each operation
+        that was compiled, and may sleep so that other threads get their turn.
+
+        What cannot be compiled is not listed either: all that is listed is callable. Those whose fingerprint did not
+        change keep their compiled parts, and with them their open connections.
+        """
+        old = self._snapshot
+        catalogue, findings = Catalogue.build(tools)
+        registered: dict[OperationKey, CompiledOperation] = {}
+        kept = {key: known for key, known in old.registered.items() if _is_kept(known, catalogue)}
+        allowances = _allowances(kept.values())
+        for key, tool in catalogue.operations.items():
+            known = kept.get(key)
+            try:
+                registered[key] = self._compile(tool, allowances[key.tenant]) if known is None else known
+            except InvalidInput as refused:
+                findings.append(error(str(key), refused.message))
+            rest()
+        if len(registered) < len(catalogue):
+            catalogue = Catalogue({key: entry.tool for key, entry in registered.items()})
+        snapshot = _extended(_Snapshot(catalogue, {}, old.version, allowances=allowances), catalogue, registered)
+        findings += _notes(snapshot, registered)
+        return Prepared(old.catalogue.diff(catalogue), snapshot, findings)
+
+    def add(self, operations: Sequence[Operation]) -> list[Finding] | None:
+        """Make the present catalogue with `operations` the whole one; returns the findings about these. None, and
+        nothing is changed: some of them cannot be had beside what is there, so it takes `replace`."""
+        old = self._snapshot
+        catalogue = old.catalogue.extended(operations)
+        if catalogue is None:
+            return None
+        try:
+            added = {one.key: self._compile(one, old.allowances[one.key.tenant]) for one in operations}
+        except InvalidInput:
+            return None
+        snapshot = _extended(old, catalogue, added)
+        diff = CatalogueDiff(tuple(operations), (), ())
+        return self.adopt(Prepared(diff, snapshot, list(_notes(snapshot, added))))
+
+    def adopt(self, prepared: Prepared) -> list[Finding]:
+        """Make a prepared catalogue the current one, in one step, and tell the listeners; returns its findings.
+        Nothing else may have been adopted since it was prepared."""
+        if prepared.diff:
+            self._snapshot = prepared.snapshot
+            for listener in tuple(self._listeners):  # one may end its subscription while it is told
+                listener(prepared.diff)
+        return prepared.findings
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Tell `listener` about each change, after it has happened; returns what ends the subscription."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _compile(self, tool: Operation, allowance: PatternAllowance) -> CompiledOperation:
+        backend = self._backends.get(tool.binding.kind)
+        if backend is None:
+            raise InvalidInput(f"no back end for tools of kind {tool.binding.kind} is installed")
+        promised = tool.output_schema if isinstance(tool, Tool) else None
+        output = None if promised is None else OutputSchema(tool.name, promised, allowance)
+        routed = routed_arguments(tool.input_schema) if isinstance(tool, Tool) else ()
+        arguments = ArgumentSchema(tool.input_schema, allowance)
+        notes = tuple(notes_on(tool)) if isinstance(tool, Tool) else ()  # makes its portable schema too, once
+        call, tokens = backend.prepare(tool), self._tokens(tool)
+        return CompiledOperation(tool, arguments, output, call, routed, notes, tokens)
+
+    def _tokens(self, tool: Operation) -> TokenSupply | None:
+        if tool.authentication.type != "oauth2":
+            return None
+        if self._upstream_tokens is None:
+            raise InvalidInput("authentication.type oauth2: this gateway was made without upstream_tokens")
+        return self._upstream_tokens.prepare(tool)
+
+
+def _extended(known: _Snapshot, catalogue: Catalogue, added: Mapping[OperationKey, CompiledOperation]) -> _Snapshot:
+    """The snapshot after `known`, with what was added to it."""
+    tools = {key: entry.tool for key, entry in added.items() if isinstance(entry.tool, Tool)}
+    return _Snapshot(
+        catalogue,
+        {**known.registered, **added},
+        known.version + 1,
+        known.routed | {(key.tenant, key.name) for key, entry in added.items() if entry.routed},
+        known.tasks | {(key.tenant, key.name) for key, tool in tools.items() if tool.tasks != "never"},
+        Counter(known.tools_by_owner) + Counter(key.tenant for key in tools),
+        known.allowances,
+    )
+
+
+def _is_kept(known: CompiledOperation, catalogue: Catalogue) -> bool:
+    """Is it in `catalogue` as it was registered?"""
+    tool = catalogue.operations.get(known.tool.key)
+    return tool is not None and tool.fingerprint == known.tool.fingerprint
+
+
+def _allowances(kept: Iterable[CompiledOperation]) -> Allowances:
+    """What the patterns of each owner may take, besides those of what is kept."""
+    allowances: defaultdict[TenantId | None, PatternAllowance] = defaultdict(lambda: PatternAllowance(MAX_OWNER_SIZE))
+    for registered in kept:
+        for pattern in registered.patterns:
+            allowances[registered.tool.tenant].add(pattern)
+    return allowances
+
+
+def _notes(snapshot: _Snapshot, entries: Mapping[OperationKey, CompiledOperation]) -> Iterator[Finding]:
+    """What clients will not take of these, and of how many tools there are: one for the tenant that sees most."""
+    for key, entry in entries.items():
+        for note in entry.notes:
+            yield warning(str(key), note)
+    owned = dict(snapshot.tools_by_owner)
+    shared = owned.pop(None, 0)
+    tenant, own = max(owned.items(), key=lambda one: (one[1], one[0]), default=(None, 0))
+    on_count = note_on_count(shared + own)
+    if on_count is not None:
+        yield warning(f"tenant {tenant}" if tenant else "every tenant", on_count)

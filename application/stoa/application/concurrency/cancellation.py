@@ -1,0 +1,27 @@
+"""The end of what runs in the background."""
+
+import asyncio
+from typing import Any
+
+AGAIN_SECONDS = 1.0
+"""Longer than what is cancelled needs to tidy up; nothing is lost should that be interrupted."""
+
+
+async def cancel_and_wait(*tasks: asyncio.Task[Any], again_seconds: float = AGAIN_SECONDS) -> None:
+    """Cancel tasks and wait until they are over.
+
+    A cancellation can be lost: before Python 3.12 `asyncio.wait_for`, by which redis-py sends, drops one that comes
+    together with what it waited for. So it is sent again after `again_seconds`.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=again_seconds)
+
+
+def is_cancelled() -> bool:
+    """True once the running task was asked to end. A CancelledError without it comes from what the task waited for, and
+    a library may have lost one that was meant for the task."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

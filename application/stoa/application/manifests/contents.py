@@ -1,0 +1,187 @@
+"""Manifests of the kinds Resource and Prompt."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from stoa.application.backends.static_backend import check_placeholders
+from stoa.application.manifests.fields import (
+    AuthenticationManifest,
+    Manifest,
+    ManifestModel,
+    RateLimitManifest,
+    Timeout,
+    placeholders,
+    rest_binding,
+    split_endpoint,
+)
+from stoa.domain.errors import InvalidInput
+from stoa.domain.operations.binding import Binding, StaticBinding, StaticImage, StaticMessage, StaticResource, is_base64
+from stoa.domain.operations.icon import Icons
+from stoa.domain.operations.operation import string_schema
+from stoa.domain.operations.prompt import Prompt, PromptArgument
+from stoa.domain.operations.resource import Resource, ResourceUri
+from stoa.domain.operations.tool import ToolName
+from stoa.domain.operations.uri_template import UriTemplate
+
+
+class ResourceSpec(ManifestModel):
+    """`spec` of a Resource."""
+
+    uri: ResourceUri | None = None
+    uri_template: ResourceUri | None = None
+    display_name: str | None = None
+    description: str = ""
+    mime_type: str | None = None
+    size: int | None = Field(default=None, ge=0)
+    completions: dict[str, tuple[str, ...]] = Field(default={})
+    text: str | None = None
+    blob: str | None = None
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+")
+    icons: Icons = ()
+    tags: tuple[str, ...] = ()
+    authentication: AuthenticationManifest = AuthenticationManifest()
+    timeout: Timeout = 30.0
+    rate_limit: RateLimitManifest | None = None
+    enabled: bool = True
+
+
+class ResourceManifest(Manifest):
+    """One resource, or a template of many."""
+
+    kind: Literal["Resource"]
+    spec: ResourceSpec
+
+    def to_operation(self) -> Resource:
+        """Raises InvalidInput or pydantic.ValidationError."""
+        spec = self.spec
+        _check_sources(spec)
+        uri = spec.uri_template or spec.uri or ""
+        return Resource(
+            name=uri,
+            label=self.metadata.name,
+            tenant=self.tenant,
+            title=spec.display_name,
+            description=spec.description,
+            mime_type=spec.mime_type,
+            size=self._size(),
+            completions=spec.completions,
+            icons=spec.icons,
+            tags=spec.tags,
+            binding=self._binding(uri),
+            timeout_seconds=spec.timeout,
+            rate_limit=None if spec.rate_limit is None else spec.rate_limit.to_domain(),
+            authentication=spec.authentication.to_domain(),
+            enabled=spec.enabled,
+        )
+
+    def _size(self) -> int | None:
+        text = self.spec.text
+        return len(text.encode("utf-8", "replace")) if self.spec.size is None and text is not None else self.spec.size
+
+    def _binding(self, uri: str) -> Binding:
+        spec = self.spec
+        field = "uri" if spec.uri_template is None else "uriTemplate"
+        try:
+            variables = UriTemplate(uri).names
+        except ValueError as caught:
+            raise InvalidInput(f"spec.{field}: {caught}") from caught
+        if bool(variables) != (field == "uriTemplate"):
+            raise InvalidInput(f"spec.{field}: a uriTemplate has a {{variable}}, a uri has none")
+        for name in spec.completions:
+            if name not in variables:
+                raise InvalidInput(f"spec.completions: {name} is not a variable of spec.uriTemplate")
+        if spec.endpoint is None:
+            contents = StaticResource(uri=uri, mime_type=spec.mime_type, text=spec.text, blob=spec.blob)
+            return StaticBinding(contents=(contents,))
+        for name in placeholders(split_endpoint(spec.endpoint)):
+            if name not in variables:
+                raise InvalidInput(f"spec.endpoint: {{{name}}} is not a variable of spec.uriTemplate")
+        return rest_binding(spec.endpoint, "GET", string_schema({name: {} for name in variables}, list(variables)))
+
+
+def _check_sources(spec: ResourceSpec) -> None:
+    """Raises InvalidInput."""
+    if (spec.uri is None) == (spec.uri_template is None):
+        raise InvalidInput("spec.uri, spec.uriTemplate: set exactly one of them")
+    if (spec.uri or spec.uri_template or "").lower().startswith("stoa:"):
+        # Else a tenant could put its own text where its callers look for the gateway's.
+        raise InvalidInput("spec.uri, spec.uriTemplate: the scheme stoa is the gateway's own; choose another")
+    if [spec.text, spec.blob, spec.endpoint].count(None) != 2:
+        raise InvalidInput("spec.text, spec.blob, spec.endpoint: set exactly one of them")
+    if spec.uri_template is not None and spec.endpoint is None:
+        raise InvalidInput("spec.uriTemplate: needs spec.endpoint; spec.text and spec.blob belong to one spec.uri")
+    if spec.blob is not None and not is_base64(spec.blob):
+        raise InvalidInput("spec.blob: not base64 (RFC 4648 section 4)")
+
+
+class _Argument(ManifestModel):
+    name: ToolName
+    title: str | None = None
+    description: str = ""
+    required: bool = False
+    completions: tuple[str, ...] = ()
+
+
+class _Image(StaticImage, ManifestModel):
+    pass
+
+
+class _Resource(StaticResource, ManifestModel):
+    pass
+
+
+class _Message(ManifestModel):
+    role: Literal["user", "assistant"] = "user"
+    text: str | None = None
+    image: _Image | None = None
+    resource: _Resource | None = None
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Self:
+        self.to_domain()
+        return self
+
+    def to_domain(self) -> StaticMessage:
+        return StaticMessage.model_validate(self.model_dump())
+
+
+class PromptSpec(ManifestModel):
+    """`spec` of a Prompt."""
+
+    display_name: str | None = None
+    description: str = ""
+    arguments: tuple[_Argument, ...] = ()
+    messages: tuple[_Message, ...] = Field(min_length=1)
+    icons: Icons = ()
+    tags: tuple[str, ...] = ()
+    enabled: bool = True
+
+
+class PromptManifest(Manifest):
+    """One prompt."""
+
+    kind: Literal["Prompt"]
+    spec: PromptSpec
+
+    def to_operation(self) -> Prompt:
+        """Raises InvalidInput or pydantic.ValidationError."""
+        spec = self.spec
+        if len({argument.name for argument in spec.arguments}) < len(spec.arguments):
+            raise InvalidInput("spec.arguments: two of them have the same name")
+        prompt = Prompt(
+            name=self.metadata.name,
+            tenant=self.tenant,
+            title=spec.display_name,
+            description=spec.description,
+            arguments=tuple(PromptArgument(**argument.model_dump()) for argument in spec.arguments),
+            icons=spec.icons,
+            tags=spec.tags,
+            binding=StaticBinding(messages=tuple(message.to_domain() for message in spec.messages)),
+            enabled=spec.enabled,
+        )
+        try:
+            check_placeholders(prompt)  # here too, so that a file with a bad one keeps its last good version
+        except InvalidInput as refused:
+            raise InvalidInput(f"spec.messages, spec.arguments: {refused.message}") from refused
+        return prompt

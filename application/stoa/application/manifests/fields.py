@@ -1,0 +1,226 @@
+"""What the manifests of all kinds share: their frame, and the fields that mean the same everywhere."""
+
+import re
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from stoa.application.schemas.validation_error import describe_validation_error
+from stoa.domain.access.identity import TenantId, TenantName
+from stoa.domain.access.rate_limit import Burst, RateLimit, RequestsPerMinute, WhenAway
+from stoa.domain.errors import InvalidInput
+from stoa.domain.operations.operation import MeteredArguments
+from stoa.domain.operations.tool import (
+    Audience,
+    Authentication,
+    GrantType,
+    OAuthScope,
+    RestBinding,
+    RestBody,
+    RestParameter,
+    SecretKey,
+    SecretName,
+    SecretReference,
+    TimeoutSeconds,
+    TokenGrant,
+    TokenUrl,
+)
+from stoa.domain.schema.json_value import JsonObject, is_array, is_object
+
+API_VERSION = "gostoa.dev/v1alpha1"
+TENANT_LABEL = "gostoa.dev/tenant"
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+
+
+def _seconds(value: Any) -> Any:
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", value)):
+        return float(match[1]) * _UNITS[match[2]]
+    raise ValueError("write a duration with its unit, such as 500ms, 30s or 5m")
+
+
+Timeout = Annotated[TimeoutSeconds, BeforeValidator(_seconds)]
+Interval = Annotated[float, BeforeValidator(_seconds), Field(ge=1)]
+_TENANT = TypeAdapter[TenantId](TenantName)
+
+
+class ManifestModel(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+
+class _SecretRef(ManifestModel):
+    name: SecretName
+    key: SecretKey | None = None
+
+
+class AuthenticationManifest(ManifestModel):
+    type: Literal["none", "bearer", "basic", "apiKey", "oauth2"] = "none"
+    secret_ref: _SecretRef | None = None
+    header_name: str = "X-API-Key"
+    grant: GrantType = "clientCredentials"
+    token_url: TokenUrl | None = None
+    audience: Audience | None = None
+    scopes: tuple[OAuthScope, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_secret(self) -> Self:
+        if self.type != "none" and self.secret_ref is None:
+            raise ValueError(f"type {self.type} needs secretRef")
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_its_type_needs(self) -> Self:
+        if self.type != "oauth2":
+            alien = self.model_fields_set & {"grant", "token_url", "audience", "scopes"}
+            if alien:
+                raise ValueError(f"{to_camel(min(alien))} is for type oauth2; remove it, or write type: oauth2")
+            return self
+        if self.token_url is None:
+            raise ValueError("type oauth2 needs tokenUrl, the URL of the token endpoint")
+        if self.grant == "tokenExchange" and self.audience is None:
+            raise ValueError("grant tokenExchange needs audience, the back end as the authorization server calls it")
+        if self.secret_ref is not None and self.secret_ref.key is not None:
+            raise ValueError(
+                "type oauth2 uses the entries clientId and clientSecret of the secret; remove secretRef.key"
+            )
+        return self
+
+    def to_domain(self) -> Authentication:
+        secret = self.secret_ref and SecretReference(name=self.secret_ref.name, key=self.secret_ref.key)
+        grant = None
+        if self.token_url is not None:
+            grant = TokenGrant(type=self.grant, token_url=self.token_url, audience=self.audience, scopes=self.scopes)
+        return Authentication(type=self.type, secret=secret, grant=grant, parameter_name=self.header_name)
+
+
+class RateLimitManifest(ManifestModel):
+    requests_per_minute: RequestsPerMinute
+    burst: Burst = 1
+    fail: WhenAway = "share"
+
+    def to_domain(self) -> RateLimit:
+        return RateLimit(requests_per_minute=self.requests_per_minute, burst=self.burst, fail=self.fail)
+
+
+class MeteringManifest(ManifestModel):
+    arguments: MeteredArguments = ()
+
+
+class _Metadata(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")  # Kubernetes adds fields of its own
+
+    name: str = Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=128)
+    namespace: str | None = None
+    labels: dict[str, str] = {}
+
+    @field_validator("namespace")
+    @classmethod
+    def _names_a_tenant(cls, namespace: str | None) -> str | None:
+        if namespace is not None:
+            _TENANT.validate_python(namespace.removeprefix("tenant-"))
+        return namespace
+
+
+class Manifest(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    api_version: Literal["gostoa.dev/v1alpha1"] = Field(alias="apiVersion")
+    metadata: _Metadata
+    status: Any = None  # written by the cluster, not read here
+
+    @property
+    def tenant(self) -> TenantId | None:
+        """The namespace without a leading `tenant-`; None: no namespace, global."""
+        namespace = self.metadata.namespace
+        return TenantId(namespace.removeprefix("tenant-")) if namespace else None
+
+
+def _hint(written: str) -> str:
+    """What was probably meant, judged by the fields of all manifests."""
+    models: list[type[BaseModel]] = [ManifestModel, Manifest]
+    known: set[str] = set()
+    for model in models:  # grows while it is walked
+        models += model.__subclasses__()
+        known |= {field.alias or name for name, field in model.model_fields.items()}
+    by_lower_case = {name.lower(): name for name in known - {written}}
+    close = get_close_matches(written.lower(), sorted(by_lower_case), n=1, cutoff=0.8)
+    if close:
+        return f"; did you mean {by_lower_case[close[0]]}?"
+    return " here; check the indentation" if written in known else ""
+
+
+def describe_manifest_error(caught: ValidationError) -> str:
+    """Like `describe_validation_error`, with the field of a manifest that was probably meant."""
+    return describe_validation_error(caught, _hint)
+
+
+def split_endpoint(endpoint: str) -> SplitResult:
+    try:
+        url = urlsplit(endpoint)
+        _ = url.port
+    except ValueError as caught:
+        raise InvalidInput("spec.endpoint: host or port cannot be understood") from caught
+    if _PLACEHOLDER.search(url.netloc) or _PLACEHOLDER.search(url.query):
+        raise InvalidInput(
+            "spec.endpoint: a {placeholder} can stand in the path only; other arguments go into the query by themselves"
+        )
+    return url
+
+
+def placeholders(url: SplitResult) -> list[str]:
+    return list(dict.fromkeys(_PLACEHOLDER.findall(url.path)))
+
+
+def rest_binding(endpoint: str, method: str, schema: JsonObject) -> RestBinding:
+    """Arguments named like a `{placeholder}` of the endpoint go into the path; the others into the query where the
+    method has no body, else into a JSON body."""
+    if schema.get("type") != "object":
+        raise InvalidInput("spec.inputSchema.type: expected object")
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    if not is_object(properties) or not is_array(required):
+        raise InvalidInput("spec.inputSchema: expected properties as a mapping and required as a list of their names")
+    url = split_endpoint(endpoint)
+    in_path = placeholders(url)
+    for name in in_path:
+        if name not in properties or name not in required:
+            raise InvalidInput(f"spec.inputSchema: the endpoint needs {{{name}}}; declare it as a required property")
+    rest = [name for name in properties if name not in in_path]
+    parameters = [
+        RestParameter(argument=name, name=name, location="path", style="simple", explode=False) for name in in_path
+    ]
+    body = None
+    if method in _WITHOUT_BODY:
+        parameters += [
+            RestParameter(argument=name, name=name, location="query", style="form", explode=True) for name in rest
+        ]
+    elif rest:
+        body = RestBody(media_type="application/json", fields={name: name for name in rest}, required=True)
+    base, path = _own_path(url.path)
+    return RestBinding(
+        method=method,
+        base_url=f"{url.scheme}://{url.netloc}{base}",
+        path=path,
+        fixed_query=tuple(parse_qsl(url.query, keep_blank_values=True)),
+        parameters=tuple(parameters),
+        body=body,
+    )
+
+
+def _own_path(path: str) -> tuple[str, str]:
+    """The segments before the first placeholder, which no request and no redirect of the tool leaves, and the rest."""
+    constant = path.partition("{")[0]
+    base = constant.rstrip("/") if constant == path else constant.rpartition("/")[0]
+    return base, path[len(base) :] or ("" if base else "/")

@@ -1,0 +1,176 @@
+"""Manifests of the kinds Tool and ToolSet."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from stoa.application.manifests.fields import (
+    AuthenticationManifest,
+    Interval,
+    Manifest,
+    ManifestModel,
+    MeteringManifest,
+    RateLimitManifest,
+    Timeout,
+    placeholders,
+    rest_binding,
+    split_endpoint,
+)
+from stoa.application.ports.spec import ConversionOptions
+from stoa.domain.errors import InvalidInput
+from stoa.domain.operations.icon import Icons
+from stoa.domain.operations.operation import string_schema
+from stoa.domain.operations.tool import ApiReference, Tool, ToolAnnotations
+from stoa.domain.schema.json_value import JsonObject
+
+
+class _Annotations(ManifestModel):
+    title: str | None = None
+    read_only_hint: bool | None = None
+    destructive_hint: bool | None = None
+    idempotent_hint: bool | None = None
+    open_world_hint: bool | None = None
+
+    def to_domain(self) -> ToolAnnotations:
+        return ToolAnnotations(**self.model_dump(exclude={"title"}))
+
+
+class _ApiRef(ManifestModel):
+    name: str
+    version: str | None = None
+    operation_id: str | None = None
+
+
+class ToolSpec(ManifestModel):
+    """`spec` of a Tool."""
+
+    display_name: str | None = None
+    description: str = ""
+    endpoint: str = Field(pattern=r"^https?://[^/?#\s]+")
+    method: str = Field(default="GET", pattern=r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$")
+    icons: Icons = ()
+    tags: tuple[str, ...] = ()
+    category: str | None = None
+    version: str | None = None
+    input_schema: JsonObject | None = None
+    output_schema: JsonObject | None = None
+    annotations: _Annotations = _Annotations()
+    api_ref: _ApiRef | None = None
+    authentication: AuthenticationManifest = AuthenticationManifest()
+    timeout: Timeout = 30.0
+    rate_limit: RateLimitManifest | None = None
+    metering: MeteringManifest = MeteringManifest()
+    tasks: Literal["never", "optional", "required"] = "never"
+    enabled: bool = True
+
+
+class _OpenApiSpec(ManifestModel):
+    url: str | None = None
+    inline: str | JsonObject | None = None
+    refresh_interval: Interval = 3600.0
+
+
+class _Selector(ManifestModel):
+    tags: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    path_prefix: str = ""
+    operation_ids: tuple[str, ...] = ()
+
+
+class _ToolDefaults(ManifestModel):
+    icons: Icons = ()
+    tags: tuple[str, ...] = ()
+    timeout: Timeout = 30.0
+    rate_limit: RateLimitManifest | None = None
+    authentication: AuthenticationManifest = AuthenticationManifest()
+    metering: MeteringManifest = MeteringManifest()
+
+
+class _Naming(ManifestModel):
+    prefix: str = ""
+    suffix: str = ""
+    use_operation_id: bool = True
+
+
+class ToolSetSpec(ManifestModel):
+    """`spec` of a ToolSet."""
+
+    display_name: str | None = None
+    description: str = ""
+    open_api_spec: _OpenApiSpec = Field(alias="openAPISpec")
+    base_url: str | None = Field(default=None, alias="baseURL", pattern=r"^https?://[^/?#\s]+[^?#\s]*$")
+    selector: _Selector = _Selector()
+    tool_defaults: _ToolDefaults = _ToolDefaults()
+    naming: _Naming = _Naming()
+    enabled: bool = True
+
+
+class ToolManifest(Manifest):
+    """One tool, written by hand."""
+
+    kind: Literal["Tool"]
+    spec: ToolSpec
+
+    def to_operation(self) -> Tool:
+        """Raises InvalidInput or pydantic.ValidationError."""
+        spec = self.spec
+        schema = _schema_of_placeholders(spec.endpoint) if spec.input_schema is None else spec.input_schema
+        for name in spec.metering.arguments:
+            if name not in (schema.get("properties") or {}):
+                raise InvalidInput(f"spec.metering.arguments: {name} is no property of spec.inputSchema")
+        return Tool(
+            name=self.metadata.name,
+            tenant=self.tenant,
+            title=spec.display_name or spec.annotations.title,
+            description=spec.description,
+            input_schema=schema,
+            output_schema=spec.output_schema,
+            annotations=spec.annotations.to_domain(),
+            icons=spec.icons,
+            tags=spec.tags,
+            category=spec.category,
+            version=spec.version,
+            api=spec.api_ref and ApiReference(**spec.api_ref.model_dump()),
+            binding=rest_binding(spec.endpoint, spec.method, schema),
+            timeout_seconds=spec.timeout,
+            rate_limit=None if spec.rate_limit is None else spec.rate_limit.to_domain(),
+            authentication=spec.authentication.to_domain(),
+            metered_arguments=spec.metering.arguments,
+            tasks=spec.tasks,
+            enabled=spec.enabled,
+        )
+
+
+class ToolSetManifest(Manifest):
+    """Many tools, made from an API description."""
+
+    kind: Literal["ToolSet"]
+    spec: ToolSetSpec
+
+    def conversion_options(self) -> ConversionOptions:
+        spec, selector, defaults = self.spec, self.spec.selector, self.spec.tool_defaults
+        return ConversionOptions(
+            tenant=self.tenant,
+            api=ApiReference(name=self.metadata.name),
+            base_url=spec.base_url,
+            include_tags=frozenset(selector.tags),
+            exclude_tags=frozenset(selector.exclude_tags),
+            methods=frozenset(method.upper() for method in selector.methods),
+            path_prefix=selector.path_prefix,
+            operation_ids=frozenset(selector.operation_ids),
+            name_prefix=spec.naming.prefix,
+            name_suffix=spec.naming.suffix,
+            use_operation_id=spec.naming.use_operation_id,
+            icons=defaults.icons,
+            extra_tags=defaults.tags,
+            timeout_seconds=defaults.timeout,
+            rate_limit=None if defaults.rate_limit is None else defaults.rate_limit.to_domain(),
+            authentication=defaults.authentication.to_domain(),
+            metered_arguments=defaults.metering.arguments,
+        )
+
+
+def _schema_of_placeholders(endpoint: str) -> JsonObject:
+    names = placeholders(split_endpoint(endpoint))
+    return string_schema({name: {} for name in names}, names)

@@ -1,0 +1,93 @@
+"""What a manifest and its API description become. Others wrote both, so this runs where a BoundedExecutor puts it, the
+first compilation of what they wrote included: in the process that serves calls nothing is compiled that took long."""
+
+import time
+from collections.abc import Iterator
+
+import pydantic_core
+
+from stoa.application.manifests.parse import ToolSetManifest, parse_manifest
+from stoa.application.ports.spec import SpecConverter, SpecDocument
+from stoa.application.schemas.argument_schema import ArgumentSchema
+from stoa.application.schemas.output_schema import OutputSchema
+from stoa.domain.errors import InvalidInput
+from stoa.domain.finding import Finding, error
+from stoa.domain.operations.binding import StaticBinding, StaticResource
+from stoa.domain.operations.client_limits import notes_on
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.resource import Resource
+from stoa.domain.operations.tool import Tool
+from stoa.domain.schema.json_value import JsonObject
+
+SCHEMA_LIMIT = 512 * 1024
+"""Bytes of one schema as JSON. Compiling holds up the whole process, some 20 ms at this size."""
+COMPILE_SECONDS = 1.0
+"""Of computing time for one operation; usual are a few milliseconds."""
+
+
+def understood(content: JsonObject) -> Iterator[Operation | ToolSetManifest]:
+    """The one operation that a manifest describes, or the manifest of a set of them. Raises InvalidInput."""
+    manifest = parse_manifest(content)
+    if isinstance(manifest, ToolSetManifest):
+        yield manifest
+        return
+    operation = manifest.to_operation()
+    try:
+        check_cost(operation)
+    except InvalidInput as refused:
+        raise InvalidInput(f"spec.{refused.message}") from refused
+    yield operation
+
+
+def converted(
+    converter: SpecConverter, description: SpecDocument, manifest: ToolSetManifest
+) -> Iterator[Operation | Finding | frozenset[str]]:
+    """The tools of an API description, the description itself as a resource, a finding for what is left out, and the
+    origins that tools were withheld from. Raises InvalidInput."""
+    conversion = converter.convert(description, manifest.conversion_options())
+    yield conversion.withheld_origins
+    yield from conversion.findings
+    for tool in conversion.tools:
+        try:
+            check_cost(tool)
+        except InvalidInput as refused:
+            yield error(str(tool.key), refused.message)
+        else:
+            yield tool
+    yield _api_document(manifest, description.text)
+
+
+def check_cost(operation: Operation) -> None:
+    """Compile the schemas of an operation once, for the time that it takes. Raises InvalidInput."""
+    output = operation.output_schema if isinstance(operation, Tool) else None
+    for name, schema in (("inputSchema", operation.input_schema), ("outputSchema", output)):
+        if schema is not None and len(pydantic_core.to_json(schema)) > SCHEMA_LIMIT:
+            raise InvalidInput(f"{name} is larger than {SCHEMA_LIMIT} bytes; leave out what callers need not know")
+    began = time.thread_time()
+    ArgumentSchema(operation.input_schema)
+    if isinstance(operation, Tool):
+        notes_on(operation)  # makes the portable schema
+        if output is not None:
+            OutputSchema(operation.name, output)
+    if time.thread_time() - began > COMPILE_SECONDS:
+        raise InvalidInput(
+            f"inputSchema and outputSchema take longer than {COMPILE_SECONDS:g} s to compile; simplify them"
+        )
+
+
+def _api_document(manifest: ToolSetManifest, text: str) -> Resource:
+    """The description itself, as it was fetched, for whoever wants to know more than the tools tell."""
+    name = manifest.metadata.name
+    text = text.encode("utf-8", "replace").decode()
+    uri = f"stoa://apis/{name}"
+    media_type = "application/json" if text.lstrip()[:1] in {"{", "["} else "application/yaml"
+    return Resource(
+        name=uri,
+        label=name,
+        tenant=manifest.tenant,
+        title=manifest.spec.display_name,
+        description=manifest.spec.description or f"The description of the API behind the tools of {name}.",
+        mime_type=media_type,
+        size=len(text.encode()),
+        binding=StaticBinding(contents=(StaticResource(uri=uri, mime_type=media_type, text=text),)),
+    )

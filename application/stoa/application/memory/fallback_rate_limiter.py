@@ -1,0 +1,123 @@
+"""Limits that stay in force while the replicas' common store is away: each replica then counts by itself, by its share
+of each limit, except where a limit asks for refusal instead.
+
+The store is not asked again by every call meanwhile, for each would wait for its answer: one call in a second tries.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Literal, TypeVar
+
+from stoa.application.memory.rate_limiter import DividedRateLimiter, InMemoryRateLimiter
+from stoa.application.ports.clock import Clock
+from stoa.application.ports.health import Health, HealthProbe
+from stoa.application.ports.rate_limiter import RateLimiter
+from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict
+from stoa.domain.errors import LimiterUnavailable
+
+_log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+RETRY_SECONDS = 1.0
+
+LimiterEvent = Literal["lost", "found", "counted here", "refused"]
+"""The store went away or is there again; meanwhile a call was counted by this replica alone, or refused."""
+
+
+class FallbackRateLimiter(RateLimiter, HealthProbe):
+    """`replicas`: among how many each limit is divided. `told` hears of every LimiterEvent.
+
+    Gives up: at both edges of an outage a caller may have its burst a second time, for neither side knows what the
+    other counted. What the store has refused stays refused.
+    """
+
+    name = "limits"
+
+    def __init__(
+        self,
+        shared: RateLimiter,
+        clock: Clock,
+        replicas: Callable[[], int],
+        *,
+        told: Callable[[LimiterEvent], None] = lambda _: None,
+    ) -> None:
+        self._shared = shared
+        self._clock = clock
+        self._replicas = replicas
+        self._told = told
+        self._local = DividedRateLimiter(InMemoryRateLimiter(clock), replicas)
+        self._away_since: datetime | None = None
+        self._ask_at_ns = 0
+        self._is_asking = False
+
+    def health(self) -> Health:
+        """Ready in any case: calls go on."""
+        if self._away_since is None:
+            return Health(is_ready=True, detail="counted by all replicas together")
+        replicas = self._replicas()
+        share = "the whole of each limit" if replicas == 1 else f"1/{replicas} of each limit"
+        finding = (
+            f"REDIS_URL: the server cannot be reached since {self._away_since:%Y-%m-%dT%H:%M:%SZ}; this replica counts "
+            f"by itself and admits {share}; calls with a limit that says `fail: closed` are refused"
+        )
+        return Health(is_ready=True, detail="counted by each replica", findings=(finding,))
+
+    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
+        known = self._shared.refusal(claims)
+        if known is not None or self._may_ask() or _is_closed(claims):
+            return known
+        return self._local.refusal(claims)
+
+    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
+        if self._may_ask():
+            try:
+                return await self._ask(self._shared.take(claims))
+            except LimiterUnavailable:
+                self._lose()
+        self._refuse_closed(claims)
+        self._told("counted here")
+        return self._shared.refusal(claims) or await self._local.take(claims)
+
+    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
+        if self._may_ask():
+            try:
+                return await self._ask(self._shared.peek(claims))
+            except LimiterUnavailable:
+                self._lose()
+        self._refuse_closed(claims)
+        return await self._local.peek(claims)
+
+    def _may_ask(self) -> bool:
+        return self._away_since is None or (not self._is_asking and self._clock.monotonic_ns() >= self._ask_at_ns)
+
+    async def _ask(self, question: Awaitable[Answer]) -> Answer:
+        is_probe = self._away_since is not None
+        self._is_asking = self._is_asking or is_probe
+        try:
+            answer = await question
+        finally:
+            if is_probe:
+                self._is_asking = False
+        if self._away_since is not None:
+            self._away_since = None
+            self._told("found")
+            _log.info("rate limits are counted by all replicas together again")
+        return answer
+
+    def _lose(self) -> None:
+        self._ask_at_ns = self._clock.monotonic_ns() + round(RETRY_SECONDS * 1e9)
+        if self._away_since is None:
+            self._away_since = self._clock.now()
+            self._told("lost")
+            _log.warning(self.health().findings[0])
+
+    def _refuse_closed(self, claims: Sequence[LimitCharge]) -> None:
+        if _is_closed(claims):
+            self._told("refused")
+            raise LimiterUnavailable("The rate limits cannot be counted at the moment")
+
+
+def _is_closed(claims: Sequence[LimitCharge]) -> bool:
+    return any(claim.limit.fail == "closed" for claim in claims)

@@ -1,0 +1,42 @@
+"""Tariffs, remembered: a price list is looked through once for each operation and tenant, not at each call."""
+
+from bisect import bisect_right
+from datetime import datetime
+
+from stoa.domain.access.identity import TenantId
+from stoa.domain.metering.price_list import PriceList, Tariff
+from stoa.domain.operations.operation import Operation
+
+CAPACITY = 10_000
+
+_Remembered = dict[tuple[int, TenantId | None], tuple[Operation, Tariff]]
+
+
+class Pricing:
+    """`capacity`: tariffs that are remembered for each version of the prices; beyond that all are forgotten."""
+
+    def __init__(self, prices: PriceList, *, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self.replace(prices)
+
+    def replace(self, prices: PriceList) -> None:
+        """From now on; a call that is under way is charged no more than was reserved for it."""
+        self._prices = prices
+        self._instants = prices.instants
+        # By the object, which is kept with its tariff so that no other gets its id: comparing operations costs more
+        # than pricing them.
+        self._remembered: tuple[_Remembered, ...] = tuple({} for _ in prices.versions)
+
+    def tariff(self, operation: Operation, tenant: TenantId | None, at: datetime) -> Tariff:
+        """What `operation` costs a caller of `tenant` when the call finishes at `at`, which has a time zone."""
+        number = bisect_right(self._instants, at) if self._instants else 0
+        remembered = self._remembered[number]
+        key = (id(operation), tenant)
+        found = remembered.get(key)
+        if found is not None:
+            return found[1]
+        tariff = self._prices.versions[number].tariff(operation, tenant)
+        if len(remembered) >= self._capacity:
+            remembered.clear()
+        remembered[key] = (operation, tariff)
+        return tariff

@@ -1,0 +1,196 @@
+"""How calls, and the questions that they ask, are recorded: the one place where metering events are made and kept, and
+observers told."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+import pydantic_core
+
+from stoa.application.memory.ids import UuidFactory
+from stoa.application.metering.refusal_tally import RefusalKind, RefusalTally
+from stoa.application.ports.clock import Clock, IdFactory
+from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
+from stoa.application.ports.metering import MeteringSink
+from stoa.domain.access.identity import Principal
+from stoa.domain.calls.invocation import Invocation, Outcome
+from stoa.domain.errors import MeteringUnavailable, StoaError
+from stoa.domain.metering.event import NO_TENANT, NO_USER, UNKNOWN_NAME, MeteringEvent, Status
+from stoa.domain.metering.money import MicroUnits
+from stoa.domain.operations.operation import Operation
+from stoa.domain.policy.decision import Decision, Door
+from stoa.domain.schema.json_value import JsonObject
+
+_log = logging.getLogger(__name__)
+_LOG_EVERY_NS = 10_000_000_000
+"""A full disk is one problem, however many calls meet it."""
+
+
+class Recorder:
+    """Where events go, and who else is told how calls end."""
+
+    def __init__(
+        self,
+        sink: MeteringSink,
+        observers: Iterable[InvocationObserver],
+        clock: Clock,
+        ids: IdFactory | None = None,
+    ) -> None:
+        self._sink = sink
+        self._observers = tuple(observers)
+        self._refusal_observers = [one for one in self._observers if isinstance(one, RefusalObserver)]
+        self._clock = clock
+        self._unlogged = 0
+        self._log_again_ns = 0
+        self._tally = RefusalTally(sink, clock, ids or UuidFactory(), self._tell_summary)
+
+    def now_ns(self) -> int:
+        return self._clock.monotonic_ns()
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def event(
+        self,
+        invocation: Invocation,
+        *,
+        event_id: str,
+        request_id: str,
+        timestamp: datetime,
+        principal: Principal | None,
+        operation: Operation | None,
+        decision: Decision | None,
+        error: StoaError | None,
+        status: Status,
+        latency_ms: int,
+        cost: MicroUnits,
+        asked: str = "",
+        metadata: Mapping[str, str] = {},
+    ) -> MeteringEvent:
+        """The event of what ends at `timestamp`. `asked`: of a question its kind. `metadata`: what else it says."""
+        api = None if operation is None else operation.api
+        said = {"door": invocation.door, **metadata}
+        if decision is not None:
+            said["rules"] = ",".join(decision.rules)
+        if error is not None:
+            said["error"] = error.code
+        name = _metered_name(invocation, operation)
+        return MeteringEvent(
+            event_id=event_id,
+            timestamp=timestamp,
+            tenant=(principal.tenant if principal is not None else None) or NO_TENANT,
+            project=None if api is None else api.name,
+            consumer=_safe(invocation.consumer),
+            user_id=NO_USER if principal is None else principal.subject,
+            tool=_safe(f"{asked}:{name}" if asked else name) or "-",
+            latency_ms=latency_ms,
+            status=status,
+            cost_units=cost,
+            request_id=_safe(request_id),
+            metadata=said,
+        )
+
+    def admit(self) -> None:
+        """Raises MeteringUnavailable, as the caller is told of it."""
+        try:
+            self._sink.admit()
+        except MeteringUnavailable as full:
+            raise self._unmetered(full) from full
+
+    async def keep(self, event: MeteringEvent, *, is_admitted: bool = True) -> MeteringUnavailable | None:
+        """Returns why the event is not kept, as the caller is told of it."""
+        try:
+            await self._sink.record(event, is_admitted=is_admitted)
+        except MeteringUnavailable as lost:
+            return self._unmetered(lost)
+        except Exception:  # noqa: BLE001  # last line of defence: whether the event is kept is not known
+            _log.exception("metering failed unexpectedly", extra={"request_id": event.request_id})
+            return MeteringUnavailable(f"Internal error; quote {event.event_id} when reporting it")
+        return None
+
+    async def keep_refusal(
+        self, event: MeteringEvent, invocation: Invocation, error: StoaError | None, *, is_stranger: bool
+    ) -> bool:
+        """Keep the event of a call that was refused before it was admitted. False: it was counted instead, and
+        observers have been told. `is_stranger`: its caller was never authenticated."""
+        if not is_stranger and self._tally.may_stand_alone(event.tenant):
+            try:
+                await self._sink.record_refusal(event)
+            except MeteringUnavailable:
+                pass  # counted, and so is every other one until there is room
+            except Exception:  # noqa: BLE001  # last line of defence: a refusal stays a refusal, and is not lost
+                _log.exception("metering failed unexpectedly", extra={"request_id": event.request_id})
+            else:
+                return True
+        code = "cancelled" if error is None else error.code
+        self._count(RefusalKind(event.tenant, invocation.door, event.status, code, event.tool), 1, invocation.tool)
+        return False
+
+    def count_strangers(self, door: Door, status: Status, code: str, calls: int = 1, name: str = "") -> None:
+        """Count requests that a door refused because nobody vouched for their caller. `name`: what was asked for."""
+        self._count(RefusalKind(NO_TENANT, door, status, code, UNKNOWN_NAME), calls, name)
+
+    async def flush(self) -> None:
+        """Record what was counted so far."""
+        await self._tally.flush()
+
+    async def close(self) -> None:
+        """Record what was counted and is in no event yet."""
+        await self._tally.close()
+
+    def _count(self, kind: RefusalKind, calls: int, name: str) -> None:
+        self._tally.count(kind, calls, name)
+        self._tell(lambda observer: observer.refused(kind.door, kind.status, kind.code, calls))
+
+    def _tell_summary(self, event: MeteringEvent, name: str) -> None:
+        self._tell(lambda observer: observer.summarised(event, name))
+
+    def _unmetered(self, reason: MeteringUnavailable) -> MeteringUnavailable:
+        """What the caller is told; the reason names the operator's disk and is for the log, now and then."""
+        self._unlogged += 1
+        now_ns = self._clock.monotonic_ns()
+        if now_ns >= self._log_again_ns:
+            _log.error("%d calls were refused because they could not be metered: %s", self._unlogged, reason.message)
+            self._unlogged, self._log_again_ns = 0, now_ns + _LOG_EVERY_NS
+        return MeteringUnavailable("Usage cannot be recorded at the moment, so calls are refused")
+
+    def _tell(self, tell: Callable[[RefusalObserver], None]) -> None:
+        for observer in self._refusal_observers:
+            try:
+                tell(observer)
+            except Exception:  # noqa: BLE001  # a broken observer must not change a refusal
+                _log.exception("an observer failed", extra={"observer": type(observer).__name__})
+
+    def tell(self, invocation: Invocation, outcome: Outcome) -> None:
+        for observer in self._observers:
+            try:
+                observer.finished(invocation, outcome)
+            except Exception:  # noqa: BLE001  # a broken observer must not fail a call that has happened
+                _log.exception("an observer failed", extra={"observer": type(observer).__name__})
+
+
+def named_arguments(operation: Operation, arguments: JsonObject) -> dict[str, str]:
+    """The arguments whose values the operation's manifest allows in its events."""
+    return {f"argument.{name}": _text(arguments[name]) for name in operation.metered_arguments if name in arguments}
+
+
+def noted_places(pointers: Iterable[str]) -> str:
+    """As much of them as an event carries."""
+    return _safe(" ".join(pointers))
+
+
+def _text(value: object) -> str:
+    return _safe(value if isinstance(value, str) else pydantic_core.to_json(value).decode())
+
+
+def _metered_name(invocation: Invocation, operation: Operation | None) -> str:
+    """What was called, by the name it is registered under: how many names there are must not be the callers' choice. So
+    of a template it is its text."""
+    if operation is None:
+        return UNKNOWN_NAME
+    return operation.name if invocation.kind == "tool" else f"{invocation.kind}:{operation.name}"
+
+
+def _safe(text: str) -> str:
+    """What the caller wrote, as text that every reader of events can store."""
+    return text[:128] if text.isascii() else text[:128].encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,73 @@
+"""A tool's input schema, compiled once at registration, checking arguments on each call."""
+
+from collections.abc import Iterable
+
+from stoa.application.schemas.bounded_validator import MAX_DEPTH, BoundedValidator, TooCostly, is_plain_json
+from stoa.application.schemas.coercion import coerce
+from stoa.application.schemas.coercion_plan import coercion_plan
+from stoa.application.schemas.patterns import Pattern, PatternAllowance
+from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
+from stoa.domain.schema.json_value import JsonObject
+
+TOO_COSTLY = "fewer or simpler values: to check these takes more work than one call may cause"
+
+
+class ArgumentSchema:
+    """Normalises arguments, and checks them against a JSON Schema (2020-12 unless it names another draft).
+
+    Some clients send numbers, booleans, arrays and objects as JSON text, a single value for an array, and null for what
+    they leave out. It is understood where the schema allows nothing else (docs/decisions/0042).
+    """
+
+    __slots__ = ("_plan", "_validator")
+
+    def __init__(self, schema: JsonObject, allowance: PatternAllowance | None = None) -> None:
+        """Raises InvalidInput when the schema is not valid, refers outside itself, or has patterns that are too large.
+        `allowance`: what its patterns may take."""
+        try:
+            self._validator = BoundedValidator(schema, allowance)
+        except InvalidInput as refused:
+            raise InvalidInput(f"inputSchema is not a usable JSON Schema: {refused.message}") from refused
+        self._plan = coercion_plan(schema)
+
+    def normalise(self, arguments: JsonObject) -> JsonObject:
+        """The arguments as the policy, the check and the back end get them: the same object when nothing is coerced.
+
+        Never raises and validates nothing, so that it may run before the caller is known to be allowed.
+        Normalising twice is normalising once. Work: linear in the arguments and in the texts that are parsed.
+        """
+        return self.normalise_noting(arguments)[0]
+
+    def normalise_noting(self, arguments: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
+        """As `normalise`, with the places that were understood otherwise than written, never with values: JSON Pointers
+        (RFC 6901) in which `*` stands for entries, and for members that the schema does not name."""
+        plan = self._plan
+        if plan is None:
+            return arguments, ()
+        if not plan.alternatives:
+            members, others = plan.members, plan.others
+            for name, value in arguments.items():
+                place = members.get(name, others)
+                if place is not None and type(value) not in place.fitting:
+                    break
+            else:  # as most arguments are
+                return arguments, ()
+        return coerce(plan, arguments)
+
+    def check(self, arguments: JsonObject) -> None:
+        """Check normalised arguments. Raises InvalidArguments with path and expectation.
+
+        The work is bounded: arguments that would take more are refused like those that do not fit.
+        """
+        if not is_plain_json(arguments):
+            raise InvalidArguments([Violation("", f"JSON values with at most {MAX_DEPTH} levels of nesting")])
+        try:
+            if self._validator.is_valid(arguments):
+                return
+        except TooCostly:
+            raise InvalidArguments([Violation("", TOO_COSTLY)]) from None
+        raise InvalidArguments(self._validator.violations(arguments))
+
+    @property
+    def patterns(self) -> Iterable[Pattern]:
+        return self._validator.patterns.values()

@@ -1,0 +1,307 @@
+"""Arguments as clients send them, made into what the schema says where only one thing can be meant.
+
+A plan says for each place of the arguments which types its schema allows (`coercion_plan.py` makes it). Only a value of
+another type is looked at: JSON text of an allowed type is that value, a single value where an array is wanted is an
+array of it, null for a member that may be left out is left out. Whole floats become integers where no fraction is
+allowed. A value that fits stays, and so does one that could mean two things: the check refuses it then.
+"""
+
+import math
+from typing import Any
+
+import pydantic_core
+
+from stoa.domain.schema.json_value import JsonObject, is_array, is_object
+
+MAX_LEVELS = 200
+"""Levels of arguments that are looked at: JSON parsers go no deeper."""
+MAX_NOTES = 32
+
+JsonType = str
+"""A name of JSON Schema's. A set with "number" has "integer" as well."""
+Path = tuple["Path", str] | None
+"""The way to a place, from its end; `*` for entries and for members that the schema has no name for."""
+
+Tags = frozenset[tuple[JsonType, Any]]
+"""Scalars with their types: true is not 1."""
+
+_TYPES: dict[type, JsonType] = {
+    str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array", type(None): "null",
+}  # fmt: skip
+_WORDS: dict[str, Any] = {
+    "True": True, "TRUE": True, "False": False, "FALSE": False, "None": None,
+}  # fmt: skip
+"""What is no JSON and means one thing: Python's and shouted spellings."""
+_NUMBERS = frozenset({"integer", "number"})
+_TYPES_BY_FIRST = {
+    "{": frozenset({"object"}),
+    "[": frozenset({"array"}),
+    "t": frozenset({"boolean"}),
+    "f": frozenset({"boolean"}),
+    "n": frozenset({"null"}),
+}
+"""What a JSON text with this first character can be; with any other it is a number, or nothing that is coerced."""
+_EXACT = 2**53
+"""Whole numbers below it are exact in a float (RFC 8259 section 6)."""
+_ANYTHING = frozenset(_TYPES.values())
+
+
+class ObjectPlan:
+    """What is known of an object's members."""
+
+    __slots__ = ("alternatives", "members", "optional", "others")
+
+    def __init__(self) -> None:
+        self.members: dict[str, PlacePlan] = {}
+        self.others: PlacePlan | None = None
+        """For members that have no name in the schema."""
+        self.optional: frozenset[str] = frozenset()
+        """Members that may be left out and cannot be null."""
+        self.alternatives: list[Alternative] = []
+        """More is known once one of them is told from the others."""
+
+    def settled(self) -> bool:
+        """False: nothing is left that could change."""
+        self.members = {name: one for name, one in self.members.items() if not one.says_nothing}
+        if self.others is not None and self.others.says_nothing:
+            self.others = None
+        return bool(self.members or self.others or self.alternatives)
+
+
+class Alternative:
+    __slots__ = ("place", "required", "tags")
+
+    def __init__(self, tags: dict[str, Tags], required: frozenset[str], place: "PlacePlan") -> None:
+        self.tags = tags
+        """Members with fixed values."""
+        self.required = required
+        self.place = place
+
+
+class PlacePlan:
+    """What may stand at one place of the arguments."""
+
+    __slots__ = ("array", "fitting", "object", "texts", "types")
+
+    def __init__(self, types: frozenset[JsonType] | None, texts: frozenset[str] | None) -> None:
+        self.types = types
+        """None: any."""
+        self.texts = texts
+        """The strings that are allowed; None: all, where strings are."""
+        self.object: ObjectPlan | None = None
+        self.array: ArrayPlan | None = None
+        self.fitting: frozenset[type] = frozenset()
+        """Python types of values that are left alone at first sight."""
+
+    @property
+    def says_nothing(self) -> bool:
+        return self.types is None and self.object is None and self.array is None
+
+    def settle(self) -> None:
+        """Take away what says nothing, once everything is known."""
+        if self.object is not None and not self.object.settled():
+            self.object = None
+        if self.array is not None and not self.array.settled():
+            self.array = None
+        fitting = {kind for kind, name in _TYPES.items() if self.types is None or name in self.types}
+        if self.texts is not None:
+            fitting.discard(str)
+        if self.object is not None:
+            fitting.discard(dict)
+        if self.array is not None:
+            fitting.discard(list)
+        self.fitting = frozenset(fitting)
+
+    def allows(self, value: Any) -> bool:
+        """By its type, and what is known of strings."""
+        kind = json_type(value)
+        if self.types is not None and kind not in self.types:
+            return False
+        return kind != "string" or self.texts is None or value in self.texts
+
+
+class ArrayPlan:
+    __slots__ = ("first", "rest", "takes_single")
+
+    def __init__(self) -> None:
+        self.first: list[PlacePlan | None] = []
+        self.rest: PlacePlan | None = None
+        self.takes_single = False
+        """Nothing but an array is wanted here, and its entries are alike."""
+
+    def settled(self) -> bool:
+        """False: nothing is left that could change."""
+        if self.rest is not None and self.rest.says_nothing:
+            self.rest = None
+        return bool(self.rest or self.takes_single or any(self.first))
+
+
+def json_type(value: object) -> JsonType | None:
+    known = _TYPES.get(type(value))
+    if known is not None:
+        return known
+    return next((name for kind, name in _TYPES.items() if kind is not bool and isinstance(value, kind)), None)
+
+
+def coerce(plan: ObjectPlan, arguments: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
+    """The arguments, the same object when nothing had to change, and the places that were understood otherwise than
+    written: JSON Pointers (RFC 6901) in which `*` stands for entries and for members without a name in the schema."""
+    run = _Coercion()
+    return run.object(plan, arguments, None, 0), tuple(run.notes)
+
+
+class _Coercion:
+    __slots__ = ("notes",)
+
+    def __init__(self) -> None:
+        self.notes: dict[str, None] = {}
+
+    def object(self, plan: ObjectPlan, value: JsonObject, path: Path, level: int) -> JsonObject:
+        if plan.alternatives:
+            plan = chosen_plan(plan, value)
+        changed: JsonObject = {}
+        dropped: list[str] = []
+        for name, one in value.items():
+            known = plan.members.get(name)
+            place = plan.others if known is None else known
+            if place is None or type(one) in place.fitting:
+                continue
+            here = (path, "*" if known is None else name)
+            if one is None:
+                if name in plan.optional:
+                    dropped.append(name)
+                    note(self.notes, here)
+                continue
+            new = self._value(place, one, here, level + 1, is_entry=False)
+            if new is not one:
+                changed[name] = new
+        if not changed and not dropped:
+            return value
+        made = {**value, **changed}
+        for name in dropped:
+            del made[name]
+        return made
+
+    def _array(self, plan: ArrayPlan, value: list[Any], path: Path, level: int) -> list[Any]:
+        made: list[Any] | None = None
+        for position, one in enumerate(value):
+            place = plan.first[position] if position < len(plan.first) else plan.rest
+            if place is None or type(one) in place.fitting:
+                continue
+            new = self._value(place, one, (path, "*"), level + 1, is_entry=True)
+            if new is not one:
+                if made is None:
+                    made = list(value)
+                made[position] = new
+        return value if made is None else made
+
+    def _value(self, place: PlacePlan, value: Any, path: Path, level: int, *, is_entry: bool) -> Any:
+        if level > MAX_LEVELS:
+            return value
+        if not place.allows(value):
+            understood = _understood(value, place.types or _ANYTHING)
+            if understood is not value:
+                if isinstance(value, str):
+                    note(self.notes, path)
+                value = understood
+        if place.object is not None and is_object(value):
+            return self.object(place.object, value, path, level)
+        if place.array is not None:
+            if is_array(value):
+                return self._array(place.array, value, path, level)
+            # Entries are not wrapped: [1, 2] for an array of arrays could be [[1, 2]] as well as [[1], [2]].
+            if place.array.takes_single and not is_entry:
+                return self._single(place.array.rest, value, path, level)
+        return value
+
+    def _single(self, entry: PlacePlan | None, value: Any, path: Path, level: int) -> Any:
+        """An array of `value` where it is an entry, else `value`."""
+        if isinstance(value, str) and value.lstrip()[:1] in {"", "["}:
+            return value  # no entry at all, or an array that is damaged
+        before = dict(self.notes)
+        note(self.notes, path)
+        made = value if entry is None else self._value(entry, value, (path, "*"), level + 1, is_entry=True)
+        is_unclear = isinstance(made, str) and made.lstrip()[:1] == "{"
+        if is_unclear or json_type(made) in {None, "null", "array"} or not (entry is None or entry.allows(made)):
+            self.notes = before
+            return value
+        return [made]
+
+
+def note(notes: dict[str, None], path: Path) -> None:
+    """Add the pointer of a place, unless there are many."""
+    if len(notes) >= MAX_NOTES:
+        return
+    parts: list[str] = []
+    while path is not None:
+        path, part = path
+        parts.append("/" + part.replace("~", "~0").replace("/", "~1"))
+    notes["".join(reversed(parts))] = None
+
+
+def chosen_plan(plan: ObjectPlan, value: JsonObject) -> ObjectPlan:
+    """The most that is known of the members of `value`."""
+    while plan.alternatives:
+        found = _chosen(plan, value)
+        if found is plan:
+            break
+        plan = found
+    return plan
+
+
+def _chosen(plan: ObjectPlan, value: JsonObject) -> ObjectPlan:
+    """The plan of the only alternative whose fixed values are those of `value`; else what holds for all of them."""
+    found: ObjectPlan | None = None
+    for one in plan.alternatives:
+        if all(_is_tagged(plan, one, name, value) for name in one.tags):
+            if found is not None or one.place.object is None:
+                return plan
+            found = one.place.object
+    return plan if found is None else found
+
+
+def _is_tagged(plan: ObjectPlan, one: Alternative, name: str, value: JsonObject) -> bool:
+    if name not in value:
+        return name not in one.required
+    tag = value[name]
+    place = plan.members.get(name)
+    if place is not None and not place.allows(tag):
+        tag = _understood(tag, place.types or _ANYTHING)
+    kind = json_type(tag)
+    if kind in {None, "object", "array"}:
+        return False
+    return ("number" if kind == "integer" else kind, tag) in one.tags[name]
+
+
+def _understood(value: Any, types: frozenset[JsonType]) -> Any:
+    """The value of one of `types` that `value` means, or `value` itself."""
+    if isinstance(value, str):
+        found = _parsed(value, types)
+        return value if found is _NOTHING else found
+    if isinstance(value, float) and "integer" in types and math.isfinite(value) and value.is_integer():
+        return int(value)  # 1.0 is an integer (JSON Schema 2020-12, validation section 6.1.1), which not all can read
+    return value
+
+
+_NOTHING: Any = object()
+
+
+def _parsed(text: str, types: frozenset[JsonType]) -> Any:
+    first = text.lstrip(" \t\r\n")[:1]
+    if not first:
+        return _NOTHING
+    if first in "TFN":
+        word = _WORDS.get(text.strip(), _NOTHING)
+        return word if word is not _NOTHING and json_type(word) in types else _NOTHING
+    if types.isdisjoint(_TYPES_BY_FIRST.get(first, _NUMBERS)):
+        return _NOTHING  # most texts need no parser to be seen through
+    try:
+        value = pydantic_core.from_json(text, allow_inf_nan=False)
+    except ValueError:
+        return _NOTHING
+    if isinstance(value, float):
+        if not math.isfinite(value):  # 1e400 is JSON, and no number that could be sent on
+            return _NOTHING
+        if "number" not in types:
+            return int(value) if value.is_integer() and abs(value) < _EXACT and "integer" in types else _NOTHING
+    return value if json_type(value) in types and not isinstance(value, str) else _NOTHING

@@ -1,0 +1,273 @@
+"""Makes the plan of a schema's coercions, once, at registration.
+
+A place is described by all schemas that apply to it for certain: those joined by `allOf` and `$ref`, and of `anyOf` and
+`oneOf` what all branches have in common, or the only branch that is left for objects or arrays. What is not understood
+(conditions, `not`, matched names, references by name) is left out: a schema that is left out allows anything, so that
+less is coerced and never something that fitted.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from stoa.application.schemas.coercion import Alternative, ArrayPlan, JsonType, ObjectPlan, PlacePlan, Tags, json_type
+from stoa.application.schemas.schema_nodes import Document
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+
+_MAX_WORK = 20_000
+"""Schemas looked at for one plan; what lies behind is not coerced."""
+_MAX_JOINED = 64
+_MAX_NESTED = 16
+_NULL = frozenset({"null"})
+_ARRAY = frozenset({"null", "array"})
+_ALL = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
+
+
+class _Branches(NamedTuple):
+    """Of one `anyOf` or `oneOf`."""
+
+    schemas: tuple[Any, ...]
+
+
+_Fact = JsonObject | _Branches
+
+
+class _Kinds(NamedTuple):
+    types: frozenset[JsonType]
+    texts: frozenset[str] | None
+
+
+_UNKNOWN = _Kinds(_ALL, None)
+
+
+def coercion_plan(schema: JsonObject) -> ObjectPlan | None:
+    """The plan of a schema of arguments; None: there is nothing that could be coerced."""
+    return _Planner(schema).made()
+
+
+class _Planner:
+    def __init__(self, root: JsonObject) -> None:
+        self._root = root
+        self._document = Document(root)
+        dialect = str(root.get("$schema"))
+        self._hides_siblings = "/draft-0" in dialect
+        """Up to draft 7, members beside `$ref` mean nothing."""
+        self._has_tuples_in_items = "draft" in dialect and "2020-12" not in dialect
+        self._work = _MAX_WORK
+        self._known: dict[tuple[int, ...], PlacePlan] = {}
+        self._waiting: list[tuple[PlacePlan, list[_Fact]]] = []
+        self._branches: dict[int, _Branches] = {}
+
+    def made(self) -> ObjectPlan | None:
+        root = self._place([self._root])
+        if root is None:
+            return None
+        while self._waiting:
+            place, facts = self._waiting.pop()
+            if place.types is None or "object" in place.types:
+                place.object = self._object(self._of_kind(facts, "object"))
+            if place.types is None or "array" in place.types:
+                place.array = self._array(place, self._of_kind(facts, "array"))
+        for place in reversed(self._known.values()):  # what lies within was met later
+            place.settle()
+        return root.object
+
+    def _place(self, schemas: Iterable[Any]) -> PlacePlan | None:
+        facts = self._facts(schemas)
+        return self._place_of(facts) if facts else None
+
+    def _place_of(self, facts: list[_Fact]) -> PlacePlan:
+        key = tuple(sorted(map(id, facts)))
+        known = self._known.get(key)
+        if known is None:
+            kinds = self._kinds(facts, 0)
+            types = None if kinds.types == _ALL and kinds.texts is None else kinds.types
+            known = self._known[key] = PlacePlan(types, kinds.texts)
+            self._waiting.append((known, facts))
+        return known
+
+    def _facts(self, schemas: Iterable[Any]) -> list[_Fact]:
+        """Everything that holds where all of `schemas` do."""
+        found: dict[int, _Fact] = {}
+        waiting = list(schemas)
+        while waiting and len(found) < _MAX_JOINED and self._work > 0:
+            schema = waiting.pop()
+            self._work -= 1
+            if not is_object(schema) or id(schema) in found:
+                continue
+            target = self._document.referred(schema)
+            if target is not None:
+                waiting.append(target)
+            if "$ref" in schema and self._hides_siblings:
+                continue
+            found[id(schema)] = schema
+            joined = schema.get("allOf")
+            if is_array(joined):
+                waiting += joined
+            for keyword in ("anyOf", "oneOf"):
+                options = schema.get(keyword)
+                if is_array(options) and options:
+                    branches = self._branches.setdefault(id(options), _Branches(tuple(options)))
+                    found[id(branches)] = branches
+        return list(found.values())
+
+    def _kinds(self, facts: Iterable[_Fact], nested: int) -> _Kinds:
+        types, texts = _ALL, None
+        for fact in facts:
+            more = self._alternative_kinds(fact, nested) if isinstance(fact, _Branches) else _own_kinds(fact)
+            types &= more.types
+            if more.texts is not None:
+                texts = more.texts if texts is None else texts & more.texts
+        return _Kinds(types, texts if "string" in types else None)
+
+    def _alternative_kinds(self, branches: _Branches, nested: int) -> _Kinds:
+        if nested >= _MAX_NESTED:
+            return _UNKNOWN
+        types: frozenset[JsonType] = frozenset()
+        texts: frozenset[str] | None = frozenset()
+        for branch in branches.schemas:
+            if branch is False:
+                continue
+            one = self._kinds(self._facts([branch]), nested + 1)
+            types |= one.types
+            if "string" in one.types:
+                texts = None if texts is None or one.texts is None else texts | one.texts
+        return _Kinds(types, texts if "string" in types else None)
+
+    def _of_kind(self, facts: list[_Fact], kind: JsonType) -> list[_Fact]:
+        """`facts`, and what follows for values of `kind`: the only branch for them holds."""
+        found, waiting = {id(fact): fact for fact in facts}, list(facts)
+        while waiting and len(found) < _MAX_JOINED:
+            fact = waiting.pop()
+            if not isinstance(fact, _Branches):
+                continue
+            possible = self._possible(fact, kind)
+            if len(possible) == 1:
+                del found[id(fact)]
+                more = [one for one in self._facts(possible) if id(one) not in found]
+                found.update((id(one), one) for one in more)
+                waiting += more
+        return list(found.values())
+
+    def _possible(self, branches: _Branches, kind: JsonType) -> list[Any]:
+        return [
+            one for one in branches.schemas if one is not False and kind in self._kinds(self._facts([one]), 1).types
+        ]
+
+    def _object(self, facts: list[_Fact]) -> ObjectPlan:
+        plan = ObjectPlan()
+        schemas = [fact for fact in facts if not isinstance(fact, _Branches)]
+        names = {name: None for schema in schemas for name in as_object(schema.get("properties"))}
+        for name in names:
+            if self._work <= 0:
+                break
+            place = self._place(_of_member(schemas, name))
+            if place is not None:
+                plan.members[name] = place
+        if not any("patternProperties" in schema for schema in schemas):
+            plan.others = self._place(_of_others(schemas))
+        required = _required(schemas)
+        plan.optional = frozenset(
+            name
+            for name, place in plan.members.items()
+            if name not in required and place.types is not None and "null" not in place.types
+        )
+        choices = [fact for fact in facts if isinstance(fact, _Branches)]
+        if len(choices) == 1:
+            self._add_alternatives(plan, choices[0], facts)
+        return plan
+
+    def _add_alternatives(self, plan: ObjectPlan, choice: _Branches, facts: list[_Fact]) -> None:
+        base: dict[int, _Fact] = {id(fact): fact for fact in facts if fact is not choice}
+        for branch in self._possible(choice, "object"):
+            more = self._facts([branch])
+            schemas = [fact for fact in more if not isinstance(fact, _Branches)]
+            names = {name for schema in schemas for name in as_object(schema.get("properties"))}
+            tags = {name: tag for name in names if (tag := self._tag(_of_member(schemas, name))) is not None}
+            joined = base | {id(fact): fact for fact in more}
+            required = _required(fact for fact in joined.values() if not isinstance(fact, _Branches))
+            plan.alternatives.append(Alternative(tags, required, self._place_of(list(joined.values()))))
+
+    def _tag(self, schemas: Iterable[Any]) -> Tags | None:
+        for fact in self._facts(schemas):
+            values = None if isinstance(fact, _Branches) else _fixed(fact)
+            if values is not None and not any(isinstance(one, (dict, list)) for one in values):
+                kinds = ((json_type(one) or "", one) for one in values)
+                return frozenset(("number" if kind == "integer" else kind, one) for kind, one in kinds)
+        return None
+
+    def _array(self, place: PlacePlan, facts: list[_Fact]) -> ArrayPlan:
+        schemas = [fact for fact in facts if not isinstance(fact, _Branches)]
+        plan = ArrayPlan()
+        firsts = [self._tuple_of(schema) for schema in schemas]
+        length = max(map(len, firsts), default=0)
+        if length > _MAX_JOINED:
+            return plan
+        for position in range(length):
+            entries = [
+                first[position] if position < len(first) else self._rest_of(schema)
+                for first, schema in zip(firsts, schemas, strict=True)
+            ]
+            plan.first.append(self._place(entries))
+        plan.rest = self._place([self._rest_of(schema) for schema in schemas])
+        is_certain = len(schemas) == len(facts) and not plan.first
+        plan.takes_single = is_certain and place.types is not None and place.types | _NULL == _ARRAY
+        return plan
+
+    def _tuple_of(self, schema: JsonObject) -> list[Any]:
+        entries = schema.get("items" if self._has_tuples_in_items else "prefixItems")
+        return entries if is_array(entries) else []
+
+    def _rest_of(self, schema: JsonObject) -> Any:
+        if self._has_tuples_in_items and is_array(schema.get("items")):
+            return schema.get("additionalItems")
+        return schema.get("items")
+
+
+def _own_kinds(schema: JsonObject) -> _Kinds:
+    named = schema.get("type")
+    types: set[JsonType] = set(_ALL)
+    if isinstance(named, str):
+        types = {named}
+    elif is_array(named):
+        types = {one for one in named if isinstance(one, str)}
+    if "number" in types:
+        types.add("integer")
+    values = _fixed(schema)
+    if values is None:
+        return _Kinds(frozenset(types), None)
+    kinds = {kind for one in values if (kind := json_type(one)) is not None}
+    if "number" in kinds:
+        kinds.add("integer")
+    return _Kinds(frozenset(types & kinds), frozenset(one for one in values if isinstance(one, str)))
+
+
+def _fixed(schema: JsonObject) -> list[Any] | None:
+    """The values that `const` or `enum` allows."""
+    if "const" in schema:
+        return [schema["const"]]
+    values = schema.get("enum")
+    return values if is_array(values) else None
+
+
+def _of_member(schemas: Iterable[JsonObject], name: str) -> list[Any]:
+    found: list[Any] = []
+    for schema in schemas:
+        properties = as_object(schema.get("properties"))
+        if name in properties:
+            found.append(properties[name])
+        elif "patternProperties" not in schema:
+            found.append(schema.get("additionalProperties"))
+    return found
+
+
+def _of_others(schemas: Iterable[JsonObject]) -> list[Any]:
+    return [schema.get("additionalProperties") for schema in schemas]
+
+
+def _required(schemas: Iterable[JsonObject]) -> frozenset[str]:
+    found: set[str] = set()
+    for schema in schemas:
+        names = schema.get("required")
+        if is_array(names):
+            found.update(name for name in names if isinstance(name, str))
+    return frozenset(found)

@@ -1,0 +1,299 @@
+"""Where a value does not fit a schema, and what was expected there: found within a budget of steps.
+
+Libraries build a tree of all errors of all alternatives, which is exponential in the depth of the value. This goes down
+the one way that the value seems to be meant for, and says less where it would have to look further. It decides nothing:
+it is asked about a value that was refused.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+
+from stoa.application.schemas.patterns import Pattern, PatternTooCostly
+from stoa.application.schemas.schema_nodes import LISTS, MAPS, SINGLE, Document, subschemas
+from stoa.domain.errors import Violation
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+
+MAX_VIOLATIONS = 5
+MAX_STEPS = 4_000
+"""Pairs of a schema and a value that are looked at."""
+
+DOES_NOT_FIT = "a value that fits the schema"
+
+_ELSEWHERE = (
+    SINGLE | LISTS | MAPS | {"pattern", "$ref", "$dynamicRef", "$recursiveRef", "uniqueItems", "$schema", "$id"}
+)
+_SELDOM = frozenset({"title", "description", "default", "examples", "example", "$comment", "$anchor", "$dynamicAnchor"})
+_KEPT = 120
+_DEPTH = 25
+"""Pairs within pairs that are judged on one stack."""
+
+
+class _OutOfStepsError(Exception):
+    pass
+
+
+class _TooDeepError(Exception):
+    def __init__(self, schema: Any, value: Any) -> None:
+        super().__init__()
+        self.pair = schema, value
+
+
+def mismatches(root: JsonObject, patterns: dict[str, Pattern], value: Any, path: str = "") -> list[Violation]:
+    """At least one and at most MAX_VIOLATIONS, naming places and never values. `value` does not fit `root`."""
+    search = _Search(root, patterns)
+    with contextlib.suppress(_OutOfStepsError, RecursionError, ValueError):
+        search.explain(root, value, path)
+    return search.found[:MAX_VIOLATIONS] or [Violation(search.deepest, DOES_NOT_FIT)]
+
+
+class _Search:
+    def __init__(self, root: JsonObject, patterns: dict[str, Pattern]) -> None:
+        self._document = Document(root)
+        self._patterns = patterns
+        self._left = MAX_STEPS
+        self._leaves: dict[int, Any] = {}
+        self._judged: dict[tuple[int, int], bool] = {}
+        self._depth = 0
+        self.found: list[Violation] = []
+        self.deepest = ""
+        """How far it came."""
+
+    # -- does it fit?
+
+    def fits(self, schema: Any, value: Any) -> bool:
+        """Values may be nested deeper than a stack is: what is too deep is judged by itself, and before the rest."""
+        waiting, answer = [(schema, value)], True
+        while waiting:
+            try:
+                answer = self._judge(*waiting[-1])
+                waiting.pop()
+            except _TooDeepError as deeper:
+                if self._depth:
+                    raise
+                waiting.append(deeper.pair)
+        return answer
+
+    def _judge(self, schema: Any, value: Any) -> bool:
+        if not is_object(schema):
+            return schema is not False
+        key = (id(schema), id(value))
+        known = self._judged.get(key)
+        if known is not None:
+            return known
+        if self._depth >= _DEPTH:
+            raise _TooDeepError(schema, value)
+        self._step(1)
+        self._judged[key] = True  # meets itself only where a schema refers to itself in place
+        self._depth += 1
+        try:
+            known = self._judged[key] = self._fits(schema, value)
+        except _TooDeepError:
+            del self._judged[key]
+            raise
+        finally:
+            self._depth -= 1
+        return known
+
+    def _fits(self, schema: JsonObject, value: Any) -> bool:
+        return (
+            next(self._plain(schema, value), None) is None
+            and all(self.fits(one, value) for one in self._demanded(schema, value))
+            and all(self.fits(one, entry) for _, one, entry in _below(schema, value, self._matches))
+            and next(self._chosen(schema, value), None) is None
+        )
+
+    def _plain(self, schema: JsonObject, value: Any) -> Iterator[str]:
+        """What keywords without subschemas say against `value`."""
+        leaf = self._leaves.get(id(schema))
+        if leaf is None:
+            leaf = self._leaves[id(schema)] = self._leaf(schema)
+        if not leaf.is_valid(value):
+            for error in leaf.iter_errors(value):
+                yield error.message[:200]
+        text = schema.get("pattern")
+        if isinstance(text, str) and isinstance(value, str):
+            yield from self._against_pattern(text, value)
+        if schema.get("uniqueItems") is True and is_array(value) and not self._is_distinct(value):
+            yield "value has non-unique elements"
+
+    def _leaf(self, schema: JsonObject) -> Any:
+        self._step(8)
+        plain = {
+            keyword: one for keyword, one in schema.items() if keyword not in _ELSEWHERE and keyword not in _SELDOM
+        }
+        draft = self._document.root.get("$schema")
+        if isinstance(draft, str):
+            plain["$schema"] = draft
+        return jsonschema_rs.validator_for(plain, mask="value", offline=True)
+
+    def _against_pattern(self, text: str, value: str) -> Iterator[str]:
+        self._step(4 + len(value) // 256)
+        try:
+            if not self._patterns[text].matches(value):
+                yield f'value does not match "{text[:_KEPT]}"'
+        except PatternTooCostly:
+            self._left = 0
+            yield f'a shorter text, or a simpler one: matching it with "{text[:_KEPT]}" was given up'
+
+    def _matches(self, name: str, text: str) -> bool:
+        self._step(1 + len(text) // 256)
+        try:
+            return self._patterns[name].matches(text)
+        except PatternTooCostly as caught:
+            raise _OutOfStepsError from caught
+
+    def _is_distinct(self, value: list[Any]) -> bool:
+        self._step(len(value) // 16)
+        return bool(jsonschema_rs.is_valid({"uniqueItems": True}, value, offline=True)) if len(value) < 256 else True
+
+    def _demanded(self, schema: JsonObject, value: Any) -> Iterator[Any]:
+        """Schemas that `value` itself has to fit as well."""
+        target = self._document.referred(schema)
+        if target is not None:
+            yield target
+        for one in subschemas(schema):
+            depends = one.keyword in {"dependentSchemas", "dependencies"} and is_object(value) and one.key in value
+            if one.keyword == "allOf" or depends:
+                yield one.schema
+        if "if" in schema:
+            branch = "then" if self.fits(schema["if"], value) else "else"
+            if branch in schema:
+                yield schema[branch]
+
+    def _chosen(self, schema: JsonObject, value: Any) -> Iterator[str]:
+        """What `anyOf`, `oneOf`, `not`, `contains` and `propertyNames` say against `value`."""
+        for keyword in ("anyOf", "oneOf"):
+            branches = schema.get(keyword)
+            if is_array(branches):
+                fitting = sum(1 for one in branches if self.fits(one, value))
+                if not fitting:
+                    yield f"value is not valid under any of the schemas listed in the '{keyword}' keyword"
+                elif keyword == "oneOf" and fitting > 1:
+                    yield "value is valid under more than one of the schemas listed in the 'oneOf' keyword"
+        if "not" in schema and self.fits(schema["not"], value):
+            yield "a value that does not fit the schema under 'not'"
+        needs_one = "contains" in schema and is_array(value) and schema.get("minContains", 1) > 0
+        if needs_one and not any(self.fits(schema["contains"], one) for one in value):
+            yield "an entry that fits the schema under 'contains'"
+        names = value if "propertyNames" in schema and is_object(value) else ()
+        if not all(self.fits(schema["propertyNames"], name) for name in names):
+            yield "other names of properties (propertyNames)"
+
+    # -- where does it not?
+
+    def explain(self, schema: Any, value: Any, path: str) -> None:
+        """Add what is wrong; something always is."""
+        self._step(1)
+        self.deepest = path
+        before = len(self.found)
+        if not is_object(schema):
+            self._tell(path, "no value at all: nothing is allowed here")
+            return
+        for message in self._plain(schema, value):
+            self._tell(path, message)
+        for one in self._demanded(schema, value):
+            if not self.fits(one, value):
+                self.explain(one, value, path)
+        for name, one, entry in _below(schema, value, self._matches):
+            if len(self.found) >= MAX_VIOLATIONS:
+                return
+            if self.fits(one, entry):
+                continue
+            if one is False and isinstance(name, str) and name not in as_object(schema.get("properties")):
+                self._tell(path, f"no property {name[:_KEPT]!r}: it is unexpected")
+            else:
+                self.explain(one, entry, f"{path}/{_escape(str(name))}")
+        self._explain_choice(schema, value, path)
+        if len(self.found) == before:
+            self._tell(path, DOES_NOT_FIT)
+
+    def _explain_choice(self, schema: JsonObject, value: Any, path: str) -> None:
+        for message in self._chosen(schema, value):
+            meant = None
+            for keyword in ("anyOf", "oneOf"):
+                if f"under any of the schemas listed in the '{keyword}'" in message:
+                    meant = self._meant(schema[keyword], value)
+            if meant is not None:
+                self.explain(meant, value, path)
+            else:
+                self._tell(path, message)
+
+    def _meant(self, branches: list[Any], value: Any) -> Any:
+        """The only alternative whose type and constants fit, if there is one."""
+        possible = [one for one in branches if not self._is_ruled_out(one, value, 0)]
+        return possible[0] if len(possible) == 1 else None
+
+    def _is_ruled_out(self, schema: Any, value: Any, depth: int) -> bool:
+        self._step(1)
+        if not is_object(schema):
+            return schema is False
+        if self._contradicts(schema, ("type", "const", "enum"), value):
+            return True
+        for name, one in _properties(schema, value):
+            if self._contradicts(one, ("const", "enum"), value[name]):
+                return True
+        parts = [self._document.referred(schema), *(schema.get("allOf") or ())]
+        return depth < 8 and any(self._is_ruled_out(one, value, depth + 1) for one in parts if one is not None)
+
+    def _contradicts(self, schema: JsonObject, keywords: tuple[str, ...], value: Any) -> bool:
+        """Do these keywords of `schema` alone say no?"""
+        telling: JsonObject = {keyword: schema[keyword] for keyword in keywords if keyword in schema}
+        if not telling:
+            return False
+        self._step(8)
+        return not jsonschema_rs.is_valid(telling, value, offline=True)
+
+    def _tell(self, path: str, message: str) -> None:
+        violation = Violation(path, message)
+        if violation not in self.found:
+            self.found.append(violation)
+        if len(self.found) >= MAX_VIOLATIONS:
+            raise _OutOfStepsError
+
+    def _step(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise _OutOfStepsError
+
+
+def _properties(schema: JsonObject, value: Any) -> Iterator[tuple[str, JsonObject]]:
+    properties = schema.get("properties")
+    if is_object(properties) and is_object(value):
+        for name, one in properties.items():
+            if name in value and is_object(one):
+                yield name, one
+
+
+def _below(schema: JsonObject, value: Any, matches: Any) -> Iterator[tuple[str | int, Any, Any]]:
+    """Members and entries of `value`, with the schemas that they have to fit."""
+    if is_object(value):
+        properties, named = as_object(schema.get("properties")), as_object(schema.get("patternProperties"))
+        for name, entry in value.items():
+            is_known = name in properties
+            if is_known:
+                yield name, properties[name], entry
+            for text, one in named.items():
+                if matches(text, name):
+                    is_known = True
+                    yield name, one, entry
+            if not is_known and "additionalProperties" in schema:
+                yield name, schema["additionalProperties"], entry
+    elif is_array(value):
+        items = schema.get("items")
+        first: list[Any] = items if is_array(items) else schema.get("prefixItems") or []
+        rest = schema.get("additionalItems") if is_array(items) else items
+        for position, entry in enumerate(value):
+            if position < len(first):
+                yield position, first[position], entry
+            elif rest is not None:
+                yield position, rest, entry
+            else:
+                return
+
+
+def _escape(part: str) -> str:
+    """One reference token of a JSON Pointer (RFC 6901 section 3)."""
+    return part.replace("~", "~0").replace("/", "~1")[:100]

@@ -1,0 +1,133 @@
+"""A tool's output schema as it can be promised to clients.
+
+Clients reject a result that misses the published schema, and real APIs do not keep to their documents. So what
+is published is relaxed to what an answer may look like, and an answer that still does not fit keeps its text, and of
+its structured form what fits. No call fails because of its output schema.
+"""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from stoa.application.schemas.bounded_validator import BoundedValidator, TooCostly, is_plain_json
+from stoa.application.schemas.coercion import MAX_NOTES, ObjectPlan, note
+from stoa.application.schemas.coercion_plan import coercion_plan
+from stoa.application.schemas.fitting import fitted
+from stoa.application.schemas.patterns import Pattern, PatternAllowance, compiled
+from stoa.domain.errors import InvalidInput
+from stoa.domain.results.result import MISSING, ToolResult
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+
+_log = logging.getLogger(__name__)
+
+_KEPT = frozenset({"title", "description", "$ref", "$schema", "$id", "$anchor"})
+_PATTERNED = frozenset({"patternProperties", "additionalProperties"})
+"""The second says of names that the first does not match."""
+_SUBSCHEMAS = frozenset({"items", "additionalProperties"})
+_MAPS = frozenset({"properties", "$defs", "definitions", "patternProperties"})
+
+
+def relaxed(schema: Any, *, is_root: bool = True) -> Any:
+    """The same shape without demands: nothing required, no ranges, formats or enumerations, null allowed everywhere
+    below the root. Whatever satisfies `schema` satisfies it too."""
+    if not is_object(schema):
+        return True
+    loose: JsonObject = {}
+    for keyword, value in schema.items():
+        if keyword in _PATTERNED and not _can_match(schema.get("patternProperties")):
+            continue
+        if keyword in _KEPT:
+            loose[keyword] = value
+        elif keyword in _MAPS and is_object(value):
+            loose[keyword] = {name: relaxed(sub, is_root=False) for name, sub in value.items()}
+        elif keyword in _SUBSCHEMAS:
+            if keyword != "items" or "prefixItems" not in schema:  # alone, `items` would claim the first ones as well
+                loose[keyword] = relaxed(value, is_root=False)
+        elif keyword in {"anyOf", "oneOf"} and not is_root and is_array(value):
+            loose["anyOf"] = [*(relaxed(branch, is_root=False) for branch in value), {"type": "null"}]
+        elif keyword == "type":
+            loose["type"] = value if is_root else _nullable(value)
+    return loose
+
+
+def _can_match(patterns: Any) -> bool:
+    """Are all names patterns of the linear kind? Others could not be matched with each name of an answer."""
+    try:
+        return all(compiled(name).is_linear for name in as_object(patterns))
+    except InvalidInput:
+        return False
+
+
+def _nullable(types: Any) -> list[Any]:
+    named: list[Any] = types if is_array(types) else [types]
+    return named if "null" in named else [*named, "null"]
+
+
+class OutputSchema:
+    """Fits results to the published schema of one tool."""
+
+    __slots__ = ("_name", "_plan", "_published", "_validator")
+
+    def __init__(self, name: str, schema: JsonObject, allowance: PatternAllowance | None = None) -> None:
+        """Raises InvalidInput when the schema is unusable or does not describe an object. `allowance`: what its
+        patterns may take."""
+        published = relaxed(schema)
+        if published.get("type") != "object":
+            raise InvalidInput("outputSchema: its root must have type object")
+        try:
+            self._validator = BoundedValidator(published, allowance)
+        except InvalidInput as refused:
+            raise InvalidInput(f"outputSchema is not a usable JSON Schema: {refused.message}") from refused
+        if not self._validator.is_valid({}):
+            raise InvalidInput("outputSchema: its root must have type object, also where it refers to ($ref)")
+        self._name = name
+        self._published = published
+        self._plan: ObjectPlan | None = None
+
+    def fit(self, result: ToolResult) -> ToolResult:
+        """`result` with structured content that satisfies the published schema; an error stays as it is."""
+        if result.is_error:
+            return result
+        structured = result.structured
+        if structured is not MISSING and self._fits(structured):
+            return result
+        _log.warning("the answer does not fit the tool's output schema", extra={"tool": self._name})
+        kept: JsonObject = {}
+        omitted: tuple[str, ...] = () if structured is MISSING else ("",)
+        if is_object(structured) and is_plain_json(structured):
+            kept, omitted = self._kept(structured)
+        return ToolResult(result.content, kept, headers=result.headers, omitted=omitted)
+
+    def _kept(self, structured: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
+        """What fits of an object that does not, and the places of what is left out."""
+        if self._plan is None:  # made for the first answer that needs it
+            self._plan = coercion_plan(self._published) or ObjectPlan()
+        kept, omitted = fitted(self._plan, structured)
+        if self._fits(kept):
+            return kept, omitted
+        members, missed = self._fitting_members(kept)
+        return (members, (*omitted, *missed)[:MAX_NOTES]) if self._fits(members) else ({}, ("",))
+
+    def _fitting_members(self, structured: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
+        """Those that fit by themselves, as far as they can be judged with the work of one check."""
+        named = as_object(self._published.get("properties"))
+        kept: JsonObject = {}
+        missed: dict[str, None] = {}
+        left = self._validator.work.limit
+        for name, value in structured.items():
+            if left > 0 and self._fits({name: value}):
+                kept[name] = value
+            else:
+                note(missed, (None, name if name in named else "*"))
+            left -= self._validator.work.limit - self._validator.work.left
+        return kept, tuple(missed)
+
+    @property
+    def patterns(self) -> Iterable[Pattern]:
+        return self._validator.patterns.values()
+
+    def _fits(self, structured: Any) -> bool:
+        try:
+            return is_plain_json(structured) and self._validator.is_valid(structured)
+        except TooCostly:
+            return False

@@ -1,0 +1,191 @@
+"""Regular expressions that others wrote, compiled so that neither compiling nor matching one can take long.
+
+Most are compiled for an engine whose time is linear in the text. Those with look-around or back references need one
+that backtracks; it gives up after a number of steps.
+"""
+
+import re
+import time
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+
+from stoa.domain.errors import InvalidInput
+from stoa.domain.schema.json_value import as_object, is_array, is_object
+
+MAX_SIZE = 1 << 22
+"""Bytes that one compiled pattern may take."""
+MAX_SCHEMA_SIZE = 1 << 23
+"""Bytes of all patterns in one schema."""
+MAX_OWNER_SIZE = 1 << 25
+"""Bytes of all patterns in the schemas of one tenant, or of what belongs to none."""
+MAX_LENGTH = 4096
+"""Characters of a pattern as it is written."""
+BACKTRACK_LIMIT = 5_000
+
+_DFA_SIZE = 1 << 19
+_SIZES = (1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 16, 1 << 19, MAX_SIZE)
+"""Tried one after the other: what a pattern takes is known only by what it does not fit into."""
+_MAY_BACKTRACK = re.compile(r"\(\?[^:]|\\[^dDsSwWpPnrtfv]|[*+?}]\+")
+"""What the linear engine may not know; without it, there is no need to ask the other one."""
+_BYTES_PER_UNIT = 64
+_MAX_UNITS = 400
+_WORK_OF_ONE = 15_000_000
+_BACKTRACKS_BY_LENGTH = ((2_048, BACKTRACK_LIMIT), (32_768, 500), (500_000, 50))
+"""A step back may look at the whole text again: the longer it is, the fewer steps."""
+
+_ADVICE = "write it shorter, with `maxLength` instead of counts as in {1,100}, or [a-z] instead of \\p{L} or \\w"
+
+
+class PatternTooCostly(Exception):
+    """Matching was given up: whether the text fits is not known."""
+
+
+class Pattern:
+    """One compiled pattern. Equal patterns share one."""
+
+    __slots__ = ("__weakref__", "_backtracking", "_linear", "_longest", "size", "text", "units")
+
+    def __init__(self, text: str, size: int, linear: Any) -> None:
+        self.text = text
+        self.size = size
+        """Bytes, rounded up."""
+        self._linear = linear
+        self._backtracking: dict[int, Any] = {}
+        self.units = min(_MAX_UNITS, size // _BYTES_PER_UNIT)
+        """The most work for one character, in units of some 15 ns: the linear engine may look at all of its states."""
+        self._longest = _WORK_OF_ONE // self.units
+
+    @property
+    def is_linear(self) -> bool:
+        return self._linear is not None
+
+    def matches(self, text: str) -> bool:
+        """Is it found in `text`? Raises PatternTooCostly."""
+        if self._linear is not None:
+            if len(text) > self._longest:
+                raise PatternTooCostly
+            return bool(self._linear.is_valid(text))
+        for length, limit in _BACKTRACKS_BY_LENGTH:
+            if len(text) <= length:
+                return self._search(text, limit)
+        raise PatternTooCostly
+
+    def _search(self, text: str, limit: int) -> bool:
+        matcher = self._backtracking.get(limit)
+        if matcher is None:
+            matcher = self._backtracking[limit] = _backtracking(self.text, self.size, limit)
+        try:
+            matcher.validate(text)
+        except jsonschema_rs.ValidationError as failed:
+            if isinstance(failed.kind, jsonschema_rs.ValidationErrorKind.Pattern):
+                return False
+            raise PatternTooCostly from failed
+        return True
+
+
+_shared: weakref.WeakValueDictionary[str, Pattern] = weakref.WeakValueDictionary()
+
+
+def compiled(text: str, limit: int = MAX_SIZE) -> Pattern:
+    """The pattern, taking at most `limit` bytes. Raises InvalidInput, naming it and what to change."""
+    known = _shared.get(text)
+    if known is None:
+        if len(text) > MAX_LENGTH:
+            raise InvalidInput(f"the pattern {_shown(text)} is longer than {MAX_LENGTH} characters")
+        known = _compile(text, limit)
+        _shared[text] = known
+    if known.size > limit:
+        raise _too_large(text)
+    return known
+
+
+def _compile(text: str, limit: int) -> Pattern:
+    for size in _SIZES:
+        if size > limit:
+            break
+        for make in (_linear, _backtracking) if _MAY_BACKTRACK.search(text) else (_linear,):
+            try:
+                matcher = make(text, size)
+            except (jsonschema_rs.ValidationError, ValueError):
+                continue
+            return Pattern(text, size, matcher if make is _linear else None)
+    if not _is_expression(text):
+        raise InvalidInput(f"{_shown(text)} is not a regular expression (ECMA-262 without the flag v)")
+    raise _too_large(text)
+
+
+def _linear(text: str, size: int) -> Any:
+    options = jsonschema_rs.RegexOptions(size_limit=size, dfa_size_limit=_DFA_SIZE)
+    return jsonschema_rs.validator_for({"pattern": text}, pattern_options=options, offline=True)
+
+
+def _backtracking(text: str, size: int, limit: int = BACKTRACK_LIMIT) -> Any:
+    options = jsonschema_rs.FancyRegexOptions(backtrack_limit=limit, size_limit=size, dfa_size_limit=_DFA_SIZE)
+    return jsonschema_rs.validator_for({"pattern": text}, pattern_options=options, offline=True)
+
+
+def _is_expression(text: str) -> bool:
+    """Tells a mistake from a pattern that is merely large, by its syntax alone."""
+    schema = {"$schema": "http://json-schema.org/draft-07/schema#", "format": "regex"}
+    return bool(jsonschema_rs.is_valid(schema, text, offline=True))
+
+
+def _too_large(text: str) -> InvalidInput:
+    return InvalidInput(f"the pattern {_shown(text)} takes too much memory when compiled; {_ADVICE}")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:80] + "…")
+
+
+class PatternAllowance:
+    """Bytes that the patterns of several schemas may take together; each different pattern counts once."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._counted: set[str] = set()
+
+    def compile(self, text: str) -> Pattern:
+        """Raises InvalidInput where it is no pattern, or too large for what is left."""
+        limit = MAX_SIZE if text in self._counted else min(MAX_SIZE, self._left)
+        if limit < _SIZES[0]:
+            raise InvalidInput(
+                f"there is no room left for the pattern {_shown(text)}: patterns before it take too much"
+            )
+        pattern = compiled(text, limit)
+        self.add(pattern)
+        return pattern
+
+    def add(self, pattern: Pattern) -> None:
+        """Count one that is in use already."""
+        if pattern.text not in self._counted:
+            self._counted.add(pattern.text)
+            self._left -= pattern.size
+
+
+def patterns_in(schema: Any) -> Iterator[tuple[str, bool]]:
+    """Texts that may be patterns of `schema`, and whether each is a name in `patternProperties`. Values of `enum` and
+    the like are looked at too: it is simpler, and takes at most room."""
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if is_array(node):
+            waiting += node
+        elif is_object(node):
+            text = node.get("pattern")
+            if isinstance(text, str):
+                yield text, False
+            names: list[Any] = list(as_object(node.get("patternProperties")))
+            for name in names:
+                if isinstance(name, str):
+                    yield name, True
+            waiting += node.values()
+
+
+def timed_match(pattern: Pattern, text: str) -> tuple[bool, int]:
+    """The answer, and the nanoseconds of processor time it took. Raises PatternTooCostly."""
+    started = time.thread_time_ns()
+    return pattern.matches(text), time.thread_time_ns() - started

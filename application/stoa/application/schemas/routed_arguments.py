@@ -1,0 +1,73 @@
+"""Arguments that clients repeat in HTTP headers, so that proxies can route by them (MCP 2026-07-28, `x-mcp-header`).
+
+Read and checked once, at registration: clients drop a tool whose annotations are wrong, so it is refused here.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import pydantic_core
+
+from stoa.domain.errors import InvalidInput
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+
+ANNOTATION = "x-mcp-header"
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110 section 5.6.2."""
+_TYPES = frozenset({"string", "integer", "boolean"})
+_VALUES = frozenset({"const", "enum", "default", "examples", "example"})
+"""Keywords that hold values, not schemas."""
+_NAMED_SCHEMAS = frozenset({"$defs", "definitions", "patternProperties", "dependentSchemas"})
+
+
+class RoutedArgument(NamedTuple):
+    header: str
+    """Name as annotated; on the wire it follows `Mcp-Param-`."""
+    path: tuple[str, ...]
+    """Members that lead to the value in the arguments."""
+    type: Literal["string", "integer", "boolean"]
+
+
+def routed_arguments(schema: JsonObject) -> tuple[RoutedArgument, ...]:
+    """Those of an input schema. Raises InvalidInput for an annotation that clients would not accept."""
+    if ANNOTATION.encode() not in pydantic_core.to_json(schema):
+        return ()
+    found = tuple(_visit(schema, (), is_reachable=True))
+    names = [routed.header.lower() for routed in found]
+    if len(set(names)) < len(names):
+        raise InvalidInput(f"inputSchema: each {ANNOTATION} must have a name of its own, in any case of letters")
+    return found
+
+
+def _visit(schema: JsonObject, path: tuple[str, ...], *, is_reachable: bool) -> Iterator[RoutedArgument]:
+    if ANNOTATION in schema:
+        yield _routed(schema, path, is_reachable=is_reachable)
+    for keyword, value in schema.items():
+        if keyword == "properties":
+            for name, inner in as_object(value).items():
+                yield from _visit(as_object(inner), (*path, name), is_reachable=is_reachable)
+        elif keyword not in _VALUES:
+            for inner in _schemas_in(keyword, value):
+                yield from _visit(inner, (*path, keyword), is_reachable=False)
+
+
+def _schemas_in(keyword: str, value: Any) -> list[JsonObject]:
+    if is_array(value):
+        return [inner for inner in value if is_object(inner)]
+    if not is_object(value):
+        return []
+    return [inner for inner in value.values() if is_object(inner)] if keyword in _NAMED_SCHEMAS else [value]
+
+
+def _routed(schema: JsonObject, path: tuple[str, ...], *, is_reachable: bool) -> RoutedArgument:
+    header, kind = schema[ANNOTATION], schema.get("type")
+    where = f"inputSchema {'/'.join(path) or '(root)'}: {ANNOTATION}"
+    if not is_reachable or not path:
+        raise InvalidInput(f"{where} may stand only where `properties` alone lead from the root; remove it")
+    if not isinstance(header, str) or not _TOKEN.fullmatch(header):
+        raise InvalidInput(f"{where} must be an HTTP header name (letters, digits, hyphens)")
+    if not isinstance(kind, str) or kind not in _TYPES:
+        raise InvalidInput(f"{where} needs the type string, integer or boolean")
+    return RoutedArgument(header, path, kind)  # type: ignore[arg-type]  # one of _TYPES

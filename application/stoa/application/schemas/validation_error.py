@@ -1,0 +1,18 @@
+"""Pydantic's validation errors, put into words for the author of the data."""
+
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+
+def describe_validation_error(caught: ValidationError, hint: Callable[[str], str] = lambda _: "") -> str:
+    """One line for up to five fields, in the data's own names and without the offending values. `hint` adds words to an
+    unknown field, given its name."""
+    parts: list[str] = []
+    for problem in caught.errors(include_url=False, include_input=False)[:5]:
+        field = ".".join(str(part) for part in problem["loc"]) or "(document)"
+        if problem["type"] == "extra_forbidden":
+            parts.append(f"{field}: no such field{hint(str(problem['loc'][-1]))}")
+        else:
+            parts.append(f"{field}: {problem['msg'].removeprefix('Value error, ')}")
+    return "; ".join(parts)

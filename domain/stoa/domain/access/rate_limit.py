@@ -1,0 +1,124 @@
+"""Rate limits as a pure state machine: a token bucket in its GCRA form, with the clock passed in.
+
+The whole state of a limit is one integer (the theoretical arrival time of the next conforming call, in microseconds),
+so every store can keep it: a dict, or one Redis key changed by one script. Integer arithmetic makes the law exact:
+in any window of t seconds at most `burst + rate * t` calls are admitted.
+
+A call is usually counted against several limits at once. It is admitted when each has room; otherwise none is touched,
+so nobody loses allowance to a call that did not happen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_MINUTE_US = 60_000_000
+_MOST_A_MINUTE = 60_000_000
+_MOST_AT_ONCE = 1_000_000
+
+RequestsPerMinute = Annotated[int, Field(gt=0, le=_MOST_A_MINUTE)]
+Burst = Annotated[int, Field(gt=0, le=_MOST_AT_ONCE)]
+LimitName = Literal["caller", "tenant", "requests", "consumer", "tool", "policy", "questions to the client"]
+"""Whose limit it is, as refusals name it."""
+WhenAway = Literal["share", "closed"]
+
+
+class RateLimit(BaseModel):
+    """`requests_per_minute` sustained, `burst` at once."""
+
+    model_config = ConfigDict(frozen=True)
+
+    requests_per_minute: RequestsPerMinute
+    burst: Burst = 1
+    fail: WhenAway = "share"
+    """When the replicas' common store is away: each goes on with its share of the limit, or refuses."""
+
+    @cached_property
+    def interval_us(self) -> int:
+        """Microseconds between two sustained calls, rounded up so that the rate is never exceeded."""
+        return -(-_MINUTE_US // self.requests_per_minute)
+
+    @cached_property
+    def capacity_us(self) -> int:
+        """How far the state may run ahead of the clock."""
+        return self.burst * self.interval_us
+
+    def times(self, factor: int) -> "RateLimit":
+        """So many times as much, as far as a limit goes."""
+        return RateLimit(
+            requests_per_minute=min(self.requests_per_minute * factor, _MOST_A_MINUTE),
+            burst=min(self.burst * factor, _MOST_AT_ONCE),
+            fail=self.fail,
+        )
+
+    def share(self, replicas: int) -> "RateLimit":
+        """What one of so many replicas may admit by itself. Rounded down, but never to nothing: of a limit smaller
+        than their number each still has one."""
+        return RateLimit(
+            requests_per_minute=max(1, self.requests_per_minute // replicas),
+            burst=max(1, self.burst // replicas),
+            fail=self.fail,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LimitCharge:
+    """`cost` calls to be counted under `key`, which names a limit of one caller, tenant, consumer or tool. What costs
+    more than the burst is never admitted."""
+
+    name: LimitName
+    key: str
+    limit: RateLimit
+    cost: int = 1
+
+
+@dataclass(slots=True)
+class LimitVerdict:
+    """What a limiter says about one call: of the claim that refuses it for the longest time, else of the one with the
+    least left. Not frozen, which costs: one is made for every call."""
+
+    is_allowed: bool
+    claim: LimitCharge | None
+    """None: nothing was counted."""
+    remaining: int = 0
+    """Calls that the claim's limit would admit right now after this one."""
+    reset_seconds: float = 0.0
+    """Until the claim's limit has its whole burst again, if nothing else comes."""
+    retry_after_seconds: float = 0.0
+    """0 when allowed; otherwise when there can be room in every limit."""
+
+
+def judge(claims: Sequence[LimitCharge], arrivals_us: Sequence[int], now_us: int) -> tuple[Sequence[int], LimitVerdict]:
+    """Judge one call at `now_us` given the stored state of each claim; returns (new states, verdict).
+
+    A fresh key has state 0. A refused call leaves all states unchanged. `now_us` comes from a clock that never goes
+    back. Each key is there once.
+    """
+    states: list[int] = []
+    scarcest: LimitCharge | None = None
+    refusing: LimitCharge | None = None
+    least = wait_us = reset_us = 0
+    for claim, arrival in zip(claims, arrivals_us, strict=True):
+        limit = claim.limit
+        start = arrival if arrival > now_us else now_us  # noqa: FURB136  # every call comes here; max costs a call
+        end = start + claim.cost * limit.interval_us
+        room_us = now_us + limit.capacity_us - end
+        states.append(end)
+        if room_us < 0:
+            if -room_us > wait_us:
+                refusing, wait_us, reset_us = claim, -room_us, start - now_us
+        elif refusing is None:
+            remaining = room_us // limit.interval_us
+            if scarcest is None or remaining < least:
+                scarcest, least, reset_us = claim, remaining, end - now_us
+    if refusing is not None:
+        return arrivals_us, LimitVerdict(False, refusing, 0, reset_us / 1e6, wait_us / 1e6)
+    return states, LimitVerdict(True, scarcest, least, reset_us / 1e6)
+
+
+def admissible(limit: RateLimit, arrival_us: int, now_us: int) -> int:
+    """Calls that would be admitted right now."""
+    return max(0, (now_us + limit.capacity_us - max(arrival_us, now_us)) // limit.interval_us)

@@ -1,0 +1,41 @@
+"""What a handshake agreed on, for the requests that follow it."""
+
+from dataclasses import dataclass
+
+from stoa.domain.access.fair_share import Holder
+from stoa.domain.access.identity import TenantId
+from stoa.domain.client_requests.client_request import ClientCapabilities, LogLevel
+from stoa.domain.operations.operation import OperationKey
+
+MAX_WATCHED_RESOURCES = 100
+"""URIs that one session or one listen stream watches: the policy is asked about all of them at once."""
+MAX_WATCHED_TEXT = 16 * 1024
+"""Characters of all URIs that one session watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """It proves nothing about its user: every request is authenticated, and `identity_key` must be the caller's."""
+
+    id: str
+    """256 random bits, as visible ASCII."""
+    identity_key: str
+    revision: str
+    capabilities: ClientCapabilities
+    hears_only: TenantId | None = None
+    """The tenant of whose changes its client is told, beside global ones."""
+    hears_all: bool = False
+    """A platform admin's client is told of every tenant's."""
+    log_level: LogLevel = "warning"
+    """Log messages below it are not sent."""
+    watched: frozenset[tuple[str, OperationKey]] = frozenset()
+    """URIs whose changes the client wants to hear of, with the resource that each is read from."""
+
+    @property
+    def holder(self) -> Holder:
+        """Who it counts for."""
+        return Holder(self.hears_only, self.identity_key)
+
+    def hears_of(self, owner: TenantId | None) -> bool:
+        """As `Principal.hears_of`, for the caller who began the session."""
+        return owner is None or owner == self.hears_only or self.hears_all

@@ -1,0 +1,195 @@
+"""What a tool may ask the client that called it, and what comes back: a form or a web page for its user, an answer of
+its language model, the folders it works in (MCP "Elicitation", "Sampling", "Roots").
+
+In the handshake era a question is a request to the client and the tool waits. In the stateless era a question ends the
+round: `InputRequired` goes up, the client answers with a new request, and the tool runs again from its start with the
+answers so far. So what stands before a question must be repeatable.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from stoa.domain.client_requests.sampling import (
+    ModelPreferences,
+    SamplingAnswer,
+    SamplingContent,
+    SamplingMessage,
+    SamplingRequest,
+    SamplingTool,
+    ToolUse,
+    ToolUseResult,
+)
+from stoa.domain.client_requests.url_elicitation import UrlElicitationRequest
+from stoa.domain.errors import InvalidInput
+from stoa.domain.policy.decision import ClientRequestFacts
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+
+__all__ = [  # with the parts that questions are made of, for whoever asks
+    "LOG_LEVELS",
+    "NO_CAPABILITIES",
+    "ClientAnswer",
+    "ClientCapabilities",
+    "ClientRequest",
+    "ElicitationAnswer",
+    "ElicitationRequest",
+    "InputRequired",
+    "LogLevel",
+    "ModelPreferences",
+    "Root",
+    "RootsAnswer",
+    "RootsRequest",
+    "SamplingAnswer",
+    "SamplingContent",
+    "SamplingMessage",
+    "SamplingRequest",
+    "SamplingTool",
+    "ToolUse",
+    "ToolUseResult",
+    "UrlElicitationRequest",
+    "capabilities_of",
+    "request_facts",
+]
+
+LogLevel = Literal["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"]
+
+LOG_LEVELS: dict[LogLevel, int] = {
+    "debug": 0,
+    "info": 1,
+    "notice": 2,
+    "warning": 3,
+    "error": 4,
+    "critical": 5,
+    "alert": 6,
+    "emergency": 7,
+}
+"""Severity by name (RFC 5424 section 6.2.1, least severe first)."""
+
+_PLAIN_TYPES = frozenset({"string", "number", "integer", "boolean"})
+
+
+@dataclass(frozen=True, slots=True)
+class ElicitationRequest:
+    """Have the client's user fill in a form. Never ask for passwords, keys or payment data in one."""
+
+    message: str
+    schema: JsonObject
+    """A flat JSON Schema: an object whose properties are strings, numbers, booleans, or arrays of choices."""
+    is_confirmation: bool = False
+    """Asked by the gateway for the policy: its answer counts for one call."""
+
+    def __post_init__(self) -> None:
+        properties = self.schema.get("properties")
+        if self.schema.get("type") != "object" or not is_object(properties):
+            raise InvalidInput('elicitation: the schema must be {"type": "object", "properties": {...}}')
+        for name, schema in properties.items():
+            if not _is_field(as_object(schema)):
+                raise InvalidInput(f"elicitation: {name} must be a string, number, boolean, or a choice of strings")
+
+
+def _is_field(schema: JsonObject) -> bool:
+    kind = schema.get("type")
+    if kind == "array":
+        items = as_object(schema.get("items"))
+        return is_array(items.get("enum")) or is_array(items.get("anyOf"))
+    return isinstance(kind, str) and kind in _PLAIN_TYPES
+
+
+@dataclass(frozen=True, slots=True)
+class ElicitationAnswer:
+    action: Literal["accept", "decline", "cancel"]
+    content: Mapping[str, Any]
+    """Valid by the form's schema; empty unless accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RootsRequest:
+    """Ask which folders the client works in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    uri: str
+    """A `file:` URI."""
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RootsAnswer:
+    roots: tuple[Root, ...]
+
+
+ClientRequest = SamplingRequest | ElicitationRequest | UrlElicitationRequest | RootsRequest
+ClientAnswer = SamplingAnswer | ElicitationAnswer | RootsAnswer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCapabilities:
+    """What the client declared that it can be asked for."""
+
+    sampling: bool = False
+    sampling_tools: bool = False
+    """Its model may be offered tools."""
+    sampling_context: bool = False
+    """It can add context of servers to what its model is asked."""
+    elicitation: bool = False
+    """By form."""
+    elicitation_url: bool = False
+    """By sending its user to a web page."""
+    roots: bool = False
+
+    def missing(self, requests: Mapping[str, ClientRequest]) -> tuple[str, ...]:
+        """The capabilities that these requests need and the client did not declare, as the protocol writes them:
+        `sampling`, `sampling.tools`, `elicitation`, `elicitation.url`, `roots`."""
+        needed = {capability for request in requests.values() for capability in capabilities_of(request)}
+        return tuple(sorted(name for name in needed if not getattr(self, name.replace(".", "_"))))
+
+    def fitted(self, request: ClientRequest) -> ClientRequest:
+        """The request without a wish that this client cannot fulfil, and that it may do without."""
+        if isinstance(request, SamplingRequest) and request.include_context != "none" and not self.sampling_context:
+            return replace(request, include_context="none")
+        return request
+
+
+NO_CAPABILITIES = ClientCapabilities()
+
+
+def capabilities_of(request: ClientRequest) -> tuple[str, ...]:
+    """What a client must have declared to be asked this."""
+    match request:
+        case SamplingRequest():
+            return ("sampling", "sampling.tools") if request.uses_tools else ("sampling",)
+        case ElicitationRequest():
+            return ("elicitation",)
+        case UrlElicitationRequest():
+            return ("elicitation.url",)
+        case RootsRequest():
+            return ("roots",)
+
+
+def request_facts(request: ClientRequest) -> ClientRequestFacts:
+    """What a policy gets to see of it."""
+    match request:
+        case SamplingRequest():
+            wished = request.model_preferences
+            return ClientRequestFacts(
+                kind="sampling",
+                max_tokens=request.max_tokens,
+                model_hints=() if wished is None else wished.hints,
+                include_context=request.include_context,
+                tools=tuple(tool.name for tool in request.tools),
+            )
+        case ElicitationRequest():
+            return ClientRequestFacts(kind="elicitation", mode="form")
+        case UrlElicitationRequest():
+            return ClientRequestFacts(kind="elicitation", mode="url", url_host=request.host)
+        case RootsRequest():
+            return ClientRequestFacts(kind="roots")
+
+
+class InputRequired(Exception):  # not an error: it ends a round, as CancelledError ends a task
+    """The call cannot go on before the client has answered these. Do not catch it."""
+
+    def __init__(self, requests: Mapping[str, ClientRequest]) -> None:
+        super().__init__("the client has to answer first")
+        self.requests = dict(requests)

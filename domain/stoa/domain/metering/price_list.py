@@ -1,0 +1,214 @@
+"""What a call costs: a price list as data, and the tariff that follows from it for one operation and tenant.
+
+Amounts are cost units as decimals of at most 12 places, so a price may be finer than the micro-units that are charged.
+A Tariff holds them over one denominator: a quote is integer arithmetic, exact until it is rounded down once, to a whole
+micro-unit. A float never takes part.
+
+Who decides, for each field by itself, the first that says something:
+
+    1  the tenant's price for the operation        tenants.TENANT.tools.NAME
+    2  the tenant's price for one of its tags      tenants.TENANT.tags.TAG      of several tags the highest
+    3  the tenant's own price                      tenants.TENANT
+    4  the general price for the operation         tools.NAME
+    5  the general price for one of its tags       tags.TAG                     of several tags the highest
+    6  the general price
+    7  the default prices                          DEFAULT_PRICES
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property
+from itertools import pairwise
+from math import lcm
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from stoa.domain.access.identity import TenantId, TenantName
+from stoa.domain.metering.money import MICRO, MicroUnits, from_decimal
+from stoa.domain.operations.operation import Operation
+from stoa.domain.value import Strict
+
+PLACES = 12
+_DIGITS = 9
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+
+
+def _exact(value: object) -> object:
+    """A decimal as it was written. A float has lost that already; JSON and YAML are read without making any."""
+    if isinstance(value, bool | float) or not isinstance(value, int | str | Decimal):
+        raise ValueError('write an amount such as 0.001 (in Python Decimal("0.001"), never a float)')  # noqa: TRY004
+    if isinstance(value, str) and (_NUMBER.fullmatch(value) is None or len(value) > 40):
+        raise ValueError("write an amount such as 0.001")
+    return value
+
+
+def _within(value: Decimal) -> Decimal:
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -PLACES or value.adjusted() >= _DIGITS or value < 0:
+        raise ValueError(f"an amount is below 10^{_DIGITS}, not negative, and has at most {PLACES} decimal places")
+    return value
+
+
+def _whole(value: Decimal) -> Decimal:
+    from_decimal(value)
+    return value
+
+
+Amount = Annotated[Decimal, BeforeValidator(_exact), AfterValidator(_within)]
+"""Cost units, exact."""
+WholeAmount = Annotated[Amount, AfterValidator(_whole)]
+"""A whole number of micro-units."""
+Factor = Annotated[Amount, Field(ge=1)]
+
+
+def _aware(value: datetime) -> datetime:
+    if value.utcoffset() is None:
+        raise ValueError("the time zone is missing; write the instant as 2026-01-01T00:00:00Z")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What one operation costs one tenant: (fixed + per_ms * ms + per_byte * bytes) / denominator micro-units."""
+
+    fixed: int
+    per_ms: int
+    per_byte: int
+    denominator: int
+    per_question: MicroUnits
+    """For each question to the client that went out, whatever came of it, on top of the call's own price."""
+
+    @property
+    def counts_bytes(self) -> bool:
+        """Does `bytes_out` matter? Else nobody needs to count them."""
+        return self.per_byte > 0
+
+    def quote(self, *, latency_ms: int, bytes_out: int = 0) -> MicroUnits:
+        """The price of one call. Monotone in both, exact, rounded down to a whole micro-unit at the end."""
+        return MicroUnits((self.fixed + self.per_ms * latency_ms + self.per_byte * bytes_out) // self.denominator)
+
+    def ceiling(self, *, timeout_seconds: float, max_bytes_out: int) -> MicroUnits:
+        """The most that a call may cost which takes no longer and answers no more than that."""
+        numerator, denominator = timeout_seconds.as_integer_ratio()
+        return self.quote(latency_ms=-(-numerator * 1000 // denominator), bytes_out=max_bytes_out)
+
+
+class Rates(Strict):
+    """The parts of a price; None: what comes next in the order above decides."""
+
+    base: Amount | None = None
+    """A call."""
+    per_100_ms: Amount | None = None
+    """Time, charged by the millisecond."""
+    per_kib_out: Amount | None = None
+    """1024 bytes of the answer, charged by the byte."""
+    premium_factor: Factor | None = None
+    """A premium (destructive) operation costs so many times its base."""
+    per_question: WholeAmount | None = None
+    """A question to the client."""
+
+
+class RatesByOperation(Rates):
+    """Rates with those for some operations instead."""
+
+    tags: dict[str, Rates] = Field(default={})
+    tools: dict[str, Rates] = Field(default={})
+    """By name as it is metered: `NAME` of a tool, `resource:URI`, `prompt:NAME`."""
+
+    def levels(self, operation: Operation) -> Iterator[Rates]:
+        """Strongest first."""
+        name = operation.name if operation.kind == "tool" else f"{operation.kind}:{operation.name}"
+        if (by_name := self.tools.get(name)) is not None:
+            yield by_name
+        by_tag = [self.tags[tag] for tag in operation.tags if tag in self.tags]
+        if by_tag:
+            yield _highest(by_tag)
+        yield self
+
+
+class PriceVersion(RatesByOperation):
+    """The prices from one instant on."""
+
+    since: Annotated[datetime, AfterValidator(_aware)] | None = None
+    """None: since ever, for the first version only."""
+    tenants: dict[TenantName, RatesByOperation] = Field(default={})
+
+    def tariff(self, operation: Operation, tenant: TenantId | None) -> Tariff:
+        own = None if tenant is None else self.tenants.get(tenant)
+        levels = (*(() if own is None else own.levels(operation)), *self.levels(operation))
+        return _tariff(levels, is_premium=operation.is_premium)
+
+
+DEFAULT_PRICES = PriceVersion(
+    base=Decimal("0.001"),
+    per_100_ms=Decimal("0.0001"),
+    per_kib_out=Decimal(0),
+    premium_factor=Decimal(2),
+    per_question=Decimal(0),
+)
+
+
+class PriceList(Strict):
+    """Prices over time. The version in force when a call finishes is the one that counts; what finished before the
+    first `since` is charged by the first version too."""
+
+    versions: tuple[PriceVersion, ...] = (DEFAULT_PRICES,)
+
+    @model_validator(mode="after")
+    def _is_a_sequence(self) -> Self:
+        if not self.versions:
+            raise ValueError("versions: write at least one")
+        for number, (one, other) in enumerate(pairwise(self.versions), 1):
+            if other.since is None:
+                raise ValueError(f"versions.{number}: from is missing; only the first version may leave it out")
+            if one.since is not None and one.since >= other.since:
+                raise ValueError(f"versions.{number}.from: it must be later than that of the version before")
+        return self
+
+    @cached_property
+    def instants(self) -> tuple[datetime, ...]:
+        """When prices change: `instants[n]` is when version n + 1 comes into force."""
+        return tuple(version.since for version in self.versions[1:] if version.since is not None)
+
+    def version_at(self, at: datetime) -> int:
+        """Index of the version in force; `at` has a time zone."""
+        return bisect_right(self.instants, at)
+
+    def tariff(self, operation: Operation, tenant: TenantId | None, at: datetime) -> Tariff:
+        """What `operation` costs a caller of `tenant` (None: of no tenant) when the call finishes at `at`."""
+        return self.versions[self.version_at(at)].tariff(operation, tenant)
+
+
+def _tariff(levels: Sequence[Rates], *, is_premium: bool) -> Tariff:
+    """`levels`: strongest first; the default prices come after them."""
+
+    def of(field: str) -> Fraction:
+        said = (getattr(level, field) for level in (*levels, DEFAULT_PRICES))
+        return Fraction(next(value for value in said if value is not None))
+
+    fixed = of("base") * (of("premium_factor") if is_premium else 1) * MICRO
+    per_ms, per_byte = of("per_100_ms") * MICRO / 100, of("per_kib_out") * MICRO / 1024
+    denominator = lcm(fixed.denominator, per_ms.denominator, per_byte.denominator)
+    return Tariff(
+        fixed=int(fixed * denominator),
+        per_ms=int(per_ms * denominator),
+        per_byte=int(per_byte * denominator),
+        denominator=denominator,
+        per_question=MicroUnits(int(of("per_question") * MICRO)),
+    )
+
+
+def _highest(rates: list[Rates]) -> Rates:
+    if len(rates) == 1:
+        return rates[0]
+    fields: dict[str, Decimal | None] = {}
+    for name in Rates.model_fields:
+        said: list[Decimal] = [value for one in rates if (value := getattr(one, name)) is not None]
+        fields[name] = max(said, default=None)
+    return Rates.model_validate(fields)

@@ -1,0 +1,70 @@
+"""Taking out of a result what its caller must not see.
+
+It fails closed: an answer in which a pointer cannot be followed to its end, for it meets another kind of value than it
+names, may carry elsewhere what the policy hides, and is withheld as a whole.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pydantic_core
+
+from stoa.domain.results.result import MISSING, TextContent, ToolResult
+from stoa.domain.schema.json_value import is_array, is_object
+
+REDACTED = "[redacted]"
+WITHHELD = (
+    "The policy hides parts of this tool's answers, and this one has no structure to hide them in; it is withheld"
+)
+
+
+class _Mismatch(Exception):
+    """A pointer goes into a value that has no such places."""
+
+
+def redact(result: ToolResult, pointers: Sequence[str]) -> ToolResult:
+    """`result` with everything at these JSON Pointers (RFC 6901; `*` stands for every member or entry) replaced, in the
+    structured content and in the text, which is written anew from it. Nothing else is kept: a picture or an embedded
+    document has no places that a pointer could name.
+
+    A member that an object lacks, an entry behind an array's end and everything below null hide nothing. Where a
+    pointer meets another kind of value (a name an array, an index an object without that member, anything a string,
+    number or boolean), the answer is withheld; so is an error, and an answer without structured content or with one
+    that is no JSON.
+    """
+    if result.structured is MISSING or result.is_error:
+        return ToolResult.error(WITHHELD)
+    try:
+        # Through JSON and back: pointers name what goes out, not the Python objects that it is written from.
+        structured = pydantic_core.from_json(pydantic_core.to_json(result.structured), allow_inf_nan=False)
+        for pointer in pointers:
+            structured = _without(structured, [_unescaped(part) for part in pointer.split("/")[1:]])
+        text = pydantic_core.to_json(structured).decode()
+    except (_Mismatch, ValueError, RecursionError):  # ValueError: no JSON, or nested too deeply
+        return ToolResult.error(WITHHELD)
+    return ToolResult((TextContent(text),), structured)
+
+
+def _without(value: Any, parts: Sequence[str]) -> Any:
+    """Raises _Mismatch."""
+    if not parts:
+        return REDACTED
+    part, rest = parts[0], parts[1:]
+    if value is None:
+        return None
+    if is_object(value):
+        if _is_index(part) and part not in value:
+            raise _Mismatch
+        return {name: _without(one, rest) if part in {name, "*"} else one for name, one in value.items()}
+    if is_array(value) and (part == "*" or _is_index(part)):
+        return [_without(one, rest) if part in {str(place), "*"} else one for place, one in enumerate(value)]
+    raise _Mismatch
+
+
+def _is_index(part: str) -> bool:
+    """RFC 6901 section 4: decimal digits without leading zeros."""
+    return part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")
+
+
+def _unescaped(part: str) -> str:
+    return part.replace("~1", "/").replace("~0", "~")

@@ -1,0 +1,77 @@
+"""Text that others wrote, made safe to show: to people in a terminal, a log or a page, and to language models.
+
+Control characters move a terminal's cursor and hide what stands there; marks of writing direction show a text in
+another order than it is read in; tag characters are read by models and seen by nobody.
+"""
+
+import re
+from typing import Annotated, Any, cast
+
+from pydantic import AfterValidator
+
+from stoa.domain.schema.json_value import JsonObject, is_array, is_object
+
+_UNSAFE = re.compile(
+    "["
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and line feed, DEL, C1
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # writing direction
+    "\u2028\u2029\ufeff"  # separators and byte order mark
+    "\U000e0000-\U000e007f"  # tags
+    "]"
+)
+_NOTES = ("title", "description", "$comment")
+_DATA = frozenset({"const", "default", "enum", "examples", "example"})
+"""Keywords whose values are data: a caller has to send them as they are."""
+_MOST_LEVELS = 255
+
+
+def plain(text: str) -> str:
+    """`text` without what is not text. Tabs and line feeds stay; a carriage return does not."""
+    return _UNSAFE.sub("", text)
+
+
+def escaped(json_text: str) -> str:
+    """A JSON document that says the same, with escapes (RFC 8259 section 7) instead of what `plain` removes."""
+    return _UNSAFE.sub(_escape, json_text)
+
+
+def plain_notes(schema: JsonObject) -> JsonObject:
+    """A JSON Schema whose titles and descriptions are plain; the same object where they are already."""
+    return cast("JsonObject", _plain_notes(schema, {}, 0))
+
+
+def _escape(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
+
+
+def _plain_notes(value: Any, done: dict[int, Any], level: int) -> Any:
+    """`done`: what was made of each part, by identity: one part may stand in many places, or within itself."""
+    if id(value) in done:
+        return done[id(value)]
+    if level > _MOST_LEVELS:  # refused elsewhere
+        return value
+    if is_array(value):
+        done[id(value)] = value
+        made: Any = [_plain_notes(entry, done, level + 1) for entry in value]
+        is_new = any(new is not old for new, old in zip(made, value, strict=True))
+    elif is_object(value):
+        done[id(value)] = value
+        made = {name: _plain_member(name, member, done, level) for name, member in value.items()}
+        is_new = any(made[name] is not value[name] for name in made)
+    else:
+        return value
+    if is_new:
+        done[id(value)] = made
+    return done[id(value)]
+
+
+def _plain_member(name: str, value: Any, done: dict[int, Any], level: int) -> Any:
+    if isinstance(value, str) and name in _NOTES:
+        return plain(value) if _UNSAFE.search(value) else value
+    return value if name in _DATA else _plain_notes(value, done, level + 1)
+
+
+PlainText = Annotated[str, AfterValidator(plain)]
+PlainSchema = Annotated[JsonObject, AfterValidator(plain_notes)]
+"""JSON Schema 2020-12."""

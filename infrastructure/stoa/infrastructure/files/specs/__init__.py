@@ -1,0 +1,6 @@
+"""API descriptions from files; `SpecSourceByScheme` sends URLs to another source."""
+
+from stoa.infrastructure.files.specs.by_scheme import SpecSourceByScheme
+from stoa.infrastructure.files.specs.files import FileSpecSource
+
+__all__ = ["FileSpecSource", "SpecSourceByScheme"]

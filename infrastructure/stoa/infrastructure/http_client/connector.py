@@ -1,0 +1,60 @@
+"""The rules where they cannot be got round: at the socket of each connection, when its address is a number already."""
+
+import socket
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from stoa.infrastructure.http_client.lookups import DnsLookUp
+from stoa.infrastructure.http_client.resolver import HostResolver
+from stoa.infrastructure.http_client.rules import OutboundRules
+from stoa.infrastructure.http_client.tls import http_context
+
+AddressInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
+
+
+def connector(resolver: HostResolver | None, *, limit: int = 100) -> aiohttp.TCPConnector:
+    """Resolves names with `resolver`, or asks DNS by itself."""
+    return aiohttp.TCPConnector(limit=limit, resolver=_Resolver(resolver), use_dns_cache=False, ssl=http_context())
+
+
+def guarded_connector(rules: OutboundRules, resolver: HostResolver | None, *, limit: int = 100) -> aiohttp.TCPConnector:
+    """Connects where `rules` allow; elsewhere it fails with aiohttp.ClientConnectorError, whose `os_error` is the
+    ForbiddenAddress. A name is resolved once, and what was checked is what is connected to."""
+
+    def open_socket(info: AddressInfo) -> socket.socket:
+        family, kind, protocol, _, address = info
+        rules.check(str(address[0]))
+        return socket.socket(family, kind, protocol)
+
+    return aiohttp.TCPConnector(
+        limit=limit, resolver=_Resolver(resolver), use_dns_cache=False, socket_factory=open_socket, ssl=http_context()
+    )
+
+
+class _Resolver(AbstractResolver):
+    def __init__(self, hosts: HostResolver | None) -> None:
+        self._hosts = hosts or HostResolver(DnsLookUp())
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002  # both: the connection takes what works
+    ) -> list[ResolveResult]:
+        found = await self._hosts.addresses(host)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for address in found
+        ]
+
+    async def close(self) -> None:
+        """Whoever made the HostResolver closes it; one made here goes with this object."""

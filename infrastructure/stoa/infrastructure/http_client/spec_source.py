@@ -1,0 +1,165 @@
+"""API descriptions over HTTP, guarded: whoever writes a location need not own the network that the gateway is in.
+
+The host is resolved once, every address is checked, and the request goes to a checked address by number, so a name
+that changes its mind in between gains nothing. Redirects stay on the host; size and time are bounded.
+"""
+
+import asyncio
+import re
+
+import httpx
+
+from stoa.application.ports import SpecDocument, SpecSource
+from stoa.domain.errors import InvalidInput, StoaError, Unavailable
+from stoa.infrastructure.documents.spec_text import MAX_BYTES, document, too_large
+from stoa.infrastructure.http_client import PUBLIC_ONLY, DnsLookUp, HostResolver, OutboundRules
+from stoa.infrastructure.http_client.problems import connection_problem
+from stoa.infrastructure.http_client.spec_addresses import Resolve, checked_addresses
+from stoa.infrastructure.http_client.tls import http_context, tls_problem
+
+MAX_REDIRECTS = 3
+TIMEOUT_SECONDS = 30.0
+
+_ACCEPT = "application/json, application/yaml, application/vnd.oai.openapi, text/*;q=0.8, */*;q=0.5"
+_LATER = frozenset({408, 425, 429})
+"""Client errors that go away by themselves."""
+
+
+class HttpSpecSource(SpecSource):
+    """Fetches http and https URLs, without credentials and without the proxies of the environment.
+
+    `rules`: which addresses may be fetched from. `resolve`: of a HostResolver; None: of its own, which asks DNS.
+    """
+
+    def __init__(
+        self,
+        *,
+        rules: OutboundRules = PUBLIC_ONLY,
+        transport: httpx.AsyncBaseTransport | None = None,
+        resolve: Resolve | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._rules = rules
+        self._transport = transport
+        self._resolve = resolve or HostResolver(DnsLookUp()).addresses
+        self._timeout_seconds = timeout_seconds
+        self._max_bytes = max_bytes
+
+    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:  # noqa: ARG002  # no files here
+        url = _parsed(location)
+        location = _without_query(location)  # from here on it only names the document, to people too
+        try:
+            async with asyncio.timeout(self._timeout_seconds), self._client() as client:
+                addresses = await checked_addresses(url.host, location, resolve=self._resolve, rules=self._rules)
+                return await self._fetch(client, url, addresses, location)
+        except TimeoutError as error:
+            raise Unavailable(f"{location}: no complete answer within {self._timeout_seconds:g} s") from error
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            transport=self._transport,
+            verify=http_context(),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=self._timeout_seconds,
+        )
+
+    async def _fetch(
+        self, client: httpx.AsyncClient, url: httpx.URL, addresses: list[str], location: str
+    ) -> SpecDocument:
+        for _ in range(MAX_REDIRECTS + 1):
+            found = await self._first_answer(client, url, addresses, location)
+            if not isinstance(found, httpx.URL):
+                return await asyncio.to_thread(document, location, found)
+            url = found
+        raise InvalidInput(f"{location}: more than {MAX_REDIRECTS} redirects; give the final address")
+
+    async def _first_answer(
+        self, client: httpx.AsyncClient, url: httpx.URL, addresses: list[str], location: str
+    ) -> bytearray | httpx.URL:
+        """The answer of the first address that takes the connection."""
+        problem = "it has no address"
+        for address in addresses:
+            try:
+                return await self._get(client, url, address, location)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                problem = connection_problem(error)
+            except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+                raise translated(error, location) from error
+        raise Unavailable(f"{location}: no connection to the host: {problem}")
+
+    async def _get(
+        self, client: httpx.AsyncClient, url: httpx.URL, address: str, location: str
+    ) -> bytearray | httpx.URL:
+        request = client.build_request(
+            "GET",
+            url.copy_with(host=address),
+            headers={"Host": url.netloc.decode("ascii"), "Accept": _ACCEPT},
+            extensions={"sni_hostname": url.host},
+        )
+        response = await client.send(request, stream=True)
+        try:
+            if response.has_redirect_location:
+                return _redirected(url, response.headers["Location"], location)
+            if response.status_code != 200:
+                raise _refused(response.status_code, location)
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > self._max_bytes:
+                    raise too_large(location, self._max_bytes)
+            return content
+        finally:
+            await response.aclose()
+
+
+def _parsed(location: str) -> httpx.URL:
+    try:
+        url = httpx.URL(location)
+    except httpx.InvalidURL:
+        raise InvalidInput("The location of an API description is not a valid URL") from None
+    if url.userinfo:
+        raise InvalidInput(f"https://...@{url.host}: a URL with a user or password is not fetched; remove them")
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise InvalidInput(f"{_without_query(location)}: only http and https URLs with a host can be fetched")
+    return url
+
+
+def _without_query(location: str) -> str:
+    """A query may hold a key."""
+    return re.split(r"[?#]", location, maxsplit=1)[0]
+
+
+def _port(url: httpx.URL) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def _redirected(url: httpx.URL, target: str, location: str) -> httpx.URL:
+    """Where a redirect leads: the same host, over the same port or from http to https."""
+    try:
+        following = url.join(target)
+    except httpx.InvalidURL:
+        raise InvalidInput(f"{location}: redirects to something that is no URL") from None
+    is_same_place = (following.scheme, _port(following)) == (url.scheme, _port(url))
+    is_upgrade = (url.scheme, _port(url), following.scheme, _port(following)) == ("http", 80, "https", 443)
+    if following.host != url.host or following.userinfo or not (is_same_place or is_upgrade):
+        raise InvalidInput(f"{location}: redirects to another host, which is not followed; give the final address")
+    return following
+
+
+def _refused(status: int, location: str) -> StoaError:
+    if status >= 500 or status in _LATER:
+        return Unavailable(f"{location}: the server answered {status}")
+    return InvalidInput(f"{location}: the server answered {status} instead of 200; check the address")
+
+
+def translated(error: Exception, location: str) -> StoaError:
+    tls = tls_problem(error)
+    if tls is not None:
+        return Unavailable(f"{location}: {tls}")
+    if isinstance(error, httpx.TimeoutException):
+        return Unavailable(f"{location}: no answer in time")
+    if isinstance(error, httpx.DecodingError | httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return InvalidInput(f"{location}: the answer cannot be read")
+    return Unavailable(f"{location}: the connection failed before the whole document was there")

@@ -1,0 +1,91 @@
+"""What stands before the web framework: a request's caller is authenticated by its headers, then its body is read.
+
+The framework would read whatever comes, whoever sends it. It gets each body whole, or none and the reason.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from stoa.domain.access.identity import Principal
+from stoa.domain.calls.invocation import Credential
+from stoa.domain.errors import StoaError
+from stoa.interfaces.http.guard import AsgiApp, Receive, Scope, Send
+from stoa.interfaces.wire.bodies import (
+    CALLER_KEY,
+    REFUSED_KEY,
+    Bodies,
+    BodyIncomplete,
+    Share,
+    closing,
+    declared_length,
+    read_small,
+)
+from stoa.interfaces.wire.credentials import credential_of
+
+Authenticate = Callable[[Scope, Credential], Awaitable[Principal]]
+"""Who a request's caller is, by its headers. Raises a StoaError."""
+
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+
+class RestBodies:
+    """Wraps an ASGI application whose bodies are read within `bodies`."""
+
+    def __init__(self, app: AsgiApp, authenticate: Authenticate, bodies: Bodies) -> None:
+        self._app = app
+        self._authenticate = authenticate
+        self._bodies = bodies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        declared = declared_length(scope["headers"]) if scope["type"] == "http" else 0
+        if declared == 0 and scope.get("method") not in _WITH_BODY:
+            await self._app(scope, receive, send)
+            return
+        try:
+            caller = await self._authenticate(scope, credential_of(_field(scope, b"authorization")))
+        except StoaError:
+            is_read = await read_small(declared, receive) is not None
+            await self._app(scope, _only(b""), send if is_read else closing(send))
+            return
+        scope[CALLER_KEY] = (caller.tenant, caller.authorization_key)
+        share = Share(self._bodies, caller)
+        try:
+            await self._with_body(share, declared, scope, receive, send)
+        finally:
+            share.release()
+
+    async def _with_body(self, share: Share, declared: int | None, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await share.read_coded(declared, receive, _field(scope, b"content-encoding") or "")
+        except BodyIncomplete:
+            return
+        except StoaError as refusal:
+            scope[REFUSED_KEY] = refusal
+            await self._app(scope, _only(b""), closing(send))
+            return
+        await self._app(scope, _only(body, receive), send)
+
+
+def _field(scope: Scope, asked: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == asked), None)
+
+
+def _only(body: bytes, receive: Receive | None = None) -> Receive:
+    """Gives the body at once, then says when the client goes away; without `receive` it never does, because that would
+    read a body that is not to be read."""
+    is_given = False
+
+    async def give() -> MutableMapping[str, Any]:
+        nonlocal is_given
+        if not is_given:
+            is_given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        while receive is not None:
+            message = await receive()
+            if message["type"] != "http.request":
+                return message
+        await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    return give

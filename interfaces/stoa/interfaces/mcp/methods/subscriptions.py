@@ -1,0 +1,261 @@
+"""Telling clients that a list or a resource changed: on the standalone streams of sessions, and on
+`subscriptions/listen` streams of the stateless era (2026-07-28, "Subscriptions").
+
+Bursts are folded: what changes within half a second is told once, at its end, and what programs announced is passed
+on to the other replicas then.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pydantic_core
+
+from stoa.application.catalogue.watch_resources import ResourceUpdate, Updates, WatchResources
+from stoa.application.concurrency.supervisor import ReportDefect, log_defect
+from stoa.application.ports.clock import Clock
+from stoa.application.ports.message_bus import MessageBus
+from stoa.domain.access.fair_share import Bound, Caps, FairShares, Holder, NoRoom
+from stoa.domain.access.identity import Principal, TenantId
+from stoa.domain.access.refusal_reason import RefusalReason
+from stoa.domain.calls.session import MAX_WATCHED_RESOURCES
+from stoa.domain.errors import StoaError
+from stoa.domain.operations.operation import OperationKey
+from stoa.domain.schema.json_value import JsonObject, is_array, is_object
+from stoa.interfaces.mcp.exchange import MethodCall, Reply
+from stoa.interfaces.mcp.jsonrpc import messages
+from stoa.interfaces.mcp.jsonrpc.messages import INVALID_PARAMS, Fault, RequestId, notification
+from stoa.interfaces.mcp.streams.announcements import Announcements
+from stoa.interfaces.mcp.streams.feeds import Event, Feed
+from stoa.interfaces.mcp.streams.sessions import Sessions
+from stoa.interfaces.wire.revisions import SERVER_INFO_KEY
+
+_log = logging.getLogger(__name__)
+
+SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
+DEBOUNCE_SECONDS = 0.5
+LISTENERS = Caps(per_caller=64, per_tenant=1024, total=1536)
+"""Listen streams that are open at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    request_id: RequestId
+    kinds: frozenset[str]
+    watched: Mapping[str, OperationKey]
+    """URIs, with the resource that each was read from when the stream began."""
+    caller: Principal
+
+
+class Subscriptions:
+    """`kinds`: the lists that can change here, `tools`, `prompts` or `resources`. `bus`: where replicas pass on what
+    programs announce, once it is `open`."""
+
+    def __init__(
+        self,
+        kinds: tuple[str, ...],
+        server_info: JsonObject,
+        clock: Clock,
+        watch: WatchResources,
+        sessions: Sessions | None = None,
+        *,
+        bus: MessageBus | None = None,
+        debounce_seconds: float = DEBOUNCE_SECONDS,
+        report: ReportDefect = log_defect,
+    ) -> None:
+        self._report = report
+        self._kinds = kinds
+        self._server_info = server_info
+        self._clock = clock
+        self._watch = watch
+        self._sessions = sessions
+        self._debounce_seconds = debounce_seconds
+        self._listeners: dict[Feed, _Listener] = {}
+        self._shares: FairShares[Feed] = FairShares(LISTENERS, evicts_own=False)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due: set[tuple[str, TenantId | None]] = set()
+        self._due_updates: set[ResourceUpdate] = set()
+        self._announcements = None if bus is None else Announcements(bus, self._schedule_update, report=report)
+        self._due_elsewhere: set[ResourceUpdate] = set()
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Hear what is announced on other replicas, and let them hear, until `close`."""
+        if self._announcements is not None:
+            self.attend()
+            await self._announcements.open()
+
+    async def close(self) -> None:
+        """What was announced here is still passed on."""
+        if self._announcements is not None:
+            self._pass_on()
+            await self._announcements.close()
+
+    def attend(self) -> None:
+        """From now on there is somebody to tell, in this event loop."""
+        self._loop = asyncio.get_running_loop()
+
+    def publish(self, kind: str, owner: TenantId | None) -> None:
+        """The list of a tenant, or of all (None), has changed. May be called from any thread."""
+        self._in_loop(self._schedule, kind, owner)
+
+    def publish_update(self, update: ResourceUpdate) -> None:
+        """What is read from a resource has changed. May be called from any thread."""
+        self._in_loop(self._schedule_own_update, update)
+
+    def _in_loop(self, function: Callable[..., None], *arguments: Any) -> None:
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _keep(self, telling: Coroutine[Any, Any, None]) -> None:
+        async def tell() -> None:
+            try:
+                await telling
+            except Exception as defect:  # noqa: BLE001  # what changes next is told all the same
+                self._report("notifications", defect)
+
+        task = asyncio.create_task(tell())
+        self._telling.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._telling.discard)
+
+    def _schedule(self, kind: str, owner: TenantId | None) -> None:
+        if (kind, owner) not in self._due and self._loop is not None:
+            self._due.add((kind, owner))
+            self._loop.call_later(self._debounce_seconds, self._tell, kind, owner)
+
+    def _schedule_own_update(self, update: ResourceUpdate) -> None:
+        if update.is_announced and self._announcements is not None:
+            self._due_elsewhere.add(update)
+        self._schedule_update(update)
+
+    def _schedule_update(self, update: ResourceUpdate) -> None:
+        if not self._due_updates and self._loop is not None:
+            self._loop.call_later(self._debounce_seconds, self._tell_updates)
+        self._due_updates.add(update)
+
+    def _tell(self, kind: str, owner: TenantId | None) -> None:
+        self._due.discard((kind, owner))
+        method = f"notifications/{kind}/list_changed"
+        for feed, listener in list(self._listeners.items()):
+            if kind in listener.kinds and listener.caller.hears_of(owner):
+                self._push(feed, listener, method, {})
+        if self._sessions is not None:
+            message = pydantic_core.to_json({"jsonrpc": "2.0", "method": method})
+            self._keep(self._sessions.announce(message, owner))
+
+    def _tell_updates(self) -> None:
+        updates, self._due_updates = Updates(self._due_updates), set()
+        self._keep(self._tell_watchers(updates))
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._announcements is not None and self._due_elsewhere:
+            updates, self._due_elsewhere = self._due_elsewhere, set()
+            self._announcements.pass_on(updates)
+
+    async def _tell_watchers(self, updates: Updates) -> None:
+        async def is_told(caller: Principal, uri: str, watched: OperationKey) -> bool:
+            try:
+                return await self._watch.concerns(updates, caller, uri, watched, "mcp")
+            except StoaError as unknown:  # whether it may still read is not known: then it is not told
+                _log.warning("a watcher was not told of a change: %s", unknown.message)
+                return False
+
+        for feed, listener in list(self._listeners.items()):
+            for uri, watched in listener.watched.items():
+                if await is_told(listener.caller, uri, watched):
+                    self._push(feed, listener, "notifications/resources/updated", {"uri": uri})
+        if self._sessions is not None:
+            await self._sessions.tell_watchers(is_told)
+
+    def _push(self, feed: Feed, listener: _Listener, method: str, params: JsonObject) -> None:
+        tagged: JsonObject = {"_meta": {SUBSCRIPTION_KEY: listener.request_id}, **params}
+        if not feed.push(Event(notification(method, tagged))):
+            self._end(feed)  # it missed something: it has to list and listen again
+
+    def is_open(self, feed: Feed) -> bool:
+        return feed in self._listeners
+
+    def tell(self, feed: Feed, method: str, params: JsonObject) -> None:
+        """Send this notification to one listener, if it is still there."""
+        listener = self._listeners.get(feed)
+        if listener is not None:
+            self._push(feed, listener, method, params)
+
+    async def listen(self, call: MethodCall, task_ids: tuple[str, ...] = ()) -> Reply:
+        """The stream that answers `subscriptions/listen`; the acknowledgement is on it first. It ends when the caller's
+        token does. `task_ids`: the tasks that somebody will `tell` it of."""
+        request, caller = call.request, call.caller
+        asked = request.params.get("notifications")
+        if not is_object(asked):
+            raise Fault(INVALID_PARAMS, "params.notifications must be an object")
+        wanted = frozenset(kind for kind in self._kinds if asked.get(f"{kind}ListChanged") is True)
+        watched = await self._watchable(call, _uris(asked.get("resourceSubscriptions", [])))
+        feed = Feed(self._forget)
+        self._take_place(feed, caller)
+        self.attend()
+        self._listeners[feed] = _Listener(request.id, wanted, watched, caller)
+        honoured: JsonObject = {f"{kind}ListChanged": True for kind in self._kinds if kind in wanted}
+        if watched:
+            honoured["resourceSubscriptions"] = list(watched)
+        if task_ids:
+            honoured["taskIds"] = list(task_ids)
+        params: JsonObject = {"_meta": {SUBSCRIPTION_KEY: request.id}, "notifications": honoured}
+        feed.push(Event(notification("notifications/subscriptions/acknowledged", params)))
+        if caller.expires_at is not None and self._loop is not None:
+            left: timedelta = caller.expires_at - self._clock.now()
+            feed.deadline = self._loop.call_later(max(0.0, left.total_seconds()), self._end, feed)
+        return Reply(200, feed=feed)
+
+    async def _watchable(self, call: MethodCall, uris: Iterable[str]) -> dict[str, OperationKey]:
+        """Those that the caller may read: what is not there and what is not the caller's are left out alike."""
+        found = {uri: await self._watch.watchable(call.caller, call.exchange.tenant, uri, "mcp") for uri in uris}
+        return {uri: key for uri, key in found.items() if key is not None}
+
+    def _take_place(self, feed: Feed, caller: Principal) -> None:
+        """Raises Fault when the caller or the tenant has all the streams that it may have. When all are taken, the
+        tenant that holds most loses its oldest, whose client has to list and listen again."""
+        try:
+            displaced = self._shares.put(feed, Holder(caller.tenant, caller.identity_key))
+        except NoRoom as full:
+            if full.bound is Bound.ALL:
+                everything = "The server has as many listeners as it can serve"
+                raise Fault(5030, everything, http_status=503, reason=RefusalReason.STREAM_LIMIT) from full
+            most = LISTENERS.per_caller if full.bound is Bound.CALLER else LISTENERS.per_tenant
+            wants = f"A {full.bound} has at most {most} listen streams"
+            raise Fault(4290, wants, http_status=429, reason=RefusalReason.STREAM_LIMIT) from full
+        for other in displaced:
+            self._end(other)
+
+    def end_all(self) -> None:
+        """Each listen stream gets its result; its client listens anew."""
+        for feed in list(self._listeners):
+            self._end(feed)
+
+    def _forget(self, feed: Feed) -> None:
+        self._listeners.pop(feed, None)
+        self._shares.remove(feed)
+
+    def _end(self, feed: Feed) -> None:
+        known = self._listeners.pop(feed, None)
+        self._shares.remove(feed)
+        if known is not None:
+            meta: JsonObject = {SUBSCRIPTION_KEY: known.request_id, SERVER_INFO_KEY: self._server_info}
+            result: JsonObject = {"resultType": "complete", "_meta": meta}
+            feed.end(Event(messages.result(known.request_id, result)))
+
+
+def _uris(asked: Any) -> list[str]:
+    """Each once, in the order asked for. Raises Fault."""
+    if not is_array(asked) or len(asked) > MAX_WATCHED_RESOURCES:
+        most = MAX_WATCHED_RESOURCES
+        raise Fault(INVALID_PARAMS, f"notifications.resourceSubscriptions must be a list of at most {most} URIs")
+    uris = [uri for uri in asked if isinstance(uri, str)]
+    if len(uris) < len(asked):
+        raise Fault(INVALID_PARAMS, "notifications.resourceSubscriptions: each URI must be a string")
+    return list(dict.fromkeys(uris))

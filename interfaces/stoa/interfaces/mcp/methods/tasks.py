@@ -1,0 +1,235 @@
+"""The extension `io.modelcontextprotocol/tasks` (2026-07-28): calls answered with a task, tasks/get, tasks/update,
+tasks/cancel, and the news of tasks on listen streams.
+
+A client declares it with each request. What a task is and does is `stoa.application.tasks.run_tasks`; this is how it is
+written.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from stoa.application.calls.invoke_operation import Unbilled
+from stoa.application.gateway import Gateway
+from stoa.application.tasks.run_tasks import RunTasks, TaskDoor
+from stoa.domain.access.identity import Principal
+from stoa.domain.calls.invocation import Invocation, Outcome
+from stoa.domain.calls.task import Task, TaskError, TaskStatus
+from stoa.domain.client_requests.client_request import ClientAnswer, ClientRequest
+from stoa.domain.errors import ClientCapabilityMissing, StoaError, TaskNotFound
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.tool import Tool
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+from stoa.interfaces.mcp.client_requests import wire as asking
+from stoa.interfaces.mcp.client_requests.channels import Channels, RoundChannel
+from stoa.interfaces.mcp.exchange import MethodCall
+from stoa.interfaces.mcp.jsonrpc import messages
+from stoa.interfaces.mcp.jsonrpc.messages import INVALID_PARAMS, Fault
+from stoa.interfaces.mcp.methods.subscriptions import Subscriptions
+from stoa.interfaces.mcp.streams.feeds import Feed
+from stoa.interfaces.mcp.wire.envelope import CAPABILITIES_KEY
+from stoa.interfaces.mcp.wire.introduction import TASKS_EXTENSION as EXTENSION
+from stoa.interfaces.mcp.wire.outcomes import result_of
+from stoa.interfaces.wire import shaping
+from stoa.interfaces.wire.errors import wire_error
+from stoa.interfaces.wire.revisions import NEWEST, SERVER_INFO_KEY
+
+_log = logging.getLogger(__name__)
+
+MAX_WATCHED_TASKS = 50
+"""Tasks that one listen stream may follow."""
+
+
+class McpTaskDoor(TaskDoor):
+    """What is kept of a task is written as the newest revision has it: no older one has this extension."""
+
+    def __init__(self, server_info: JsonObject) -> None:
+        self._server_info = server_info
+
+    def result(self, outcome: Outcome) -> JsonObject:
+        wire = shaping.tool_result(result_of(outcome, NEWEST), NEWEST, outcome.coerced)
+        return shaping.with_meta(wire, NEWEST, self._server_info)
+
+    def error(self, error: StoaError) -> TaskError:
+        data: JsonObject = {"code": error.code}
+        if isinstance(error, ClientCapabilityMissing):
+            data["requiredCapabilities"] = asking.required(error.missing)
+        return TaskError(wire_error(error).rpc_code, error.message, data)
+
+    def question(self, request: ClientRequest) -> JsonObject:
+        return asking.request(request, NEWEST)
+
+    def fits(self, question: JsonObject, answer: Any) -> bool:
+        request = asking.read_request(question)
+        return request is not None and asking.answer(request, answer, NEWEST) is not None
+
+    def answer(self, request: ClientRequest, answer: Any) -> ClientAnswer | None:
+        return asking.answer(request, answer, NEWEST)
+
+
+class Tasks:
+    def __init__(self, gateway: Gateway, channels: Channels, server_info: JsonObject, runs: RunTasks) -> None:
+        self._gateway = gateway
+        self._channels = channels
+        self._server_info = server_info
+        self._runs = runs
+        self._followers: set[asyncio.Task[None]] = set()
+
+    def may_begin(self, call: MethodCall, tool: str) -> bool:
+        """May a call of this name become a task? Whether it does, the tool and the caller decide."""
+        viewer = _caller(call) if call.revision.is_stateless else None
+        return viewer is not None and self._gateway.registry.may_become_task(viewer.tenant, tool)
+
+    async def call(self, call: MethodCall, invocation: Invocation, channel: RoundChannel) -> bytes | Outcome:
+        """CreateTaskResult, or the outcome of a call that is no task."""
+        if not _declares(call):
+            return await self._gateway.invoke_operation.execute(invocation, channel, _refuse_if_required)
+        started = await self._runs.start(invocation, channel, lambda: channel.given)
+        if isinstance(started, Outcome):
+            return started
+        created = {**_state(started), "resultType": "task", "_meta": {SERVER_INFO_KEY: self._server_info}}
+        return messages.result(call.request.id, created)
+
+    async def get(self, call: MethodCall) -> bytes:
+        task = await self._runs.find(await self._task_id(call), _caller(call))
+        return self._complete(call, _detailed(task))
+
+    async def update(self, call: MethodCall) -> bytes:
+        """Answers that do not fit stay open: tasks/get shows what is asked."""
+        task_id = await self._task_id(call)
+        responses = call.request.params.get("inputResponses")
+        if not is_object(responses):
+            raise Fault(INVALID_PARAMS, "params.inputResponses must be an object: an answer by the key of its question")
+        # As whom and through which door; what is called, the task knows.
+        anew = Invocation(credential=call.caller, tool="", arguments={}, door="mcp", proof=call.exchange.credential)
+        await self._runs.answer(task_id, _caller(call), responses, anew, self._channels.round(call))
+        return self._complete(call, {})
+
+    async def cancel(self, call: MethodCall) -> bytes:
+        await self._runs.cancel(await self._task_id(call), _caller(call))
+        return self._complete(call, {})
+
+    async def _task_id(self, call: MethodCall) -> str:
+        task_id = call.request.params.get("taskId")
+        if not isinstance(task_id, str):
+            raise Fault(INVALID_PARAMS, "params.taskId must be a string")
+        _require(call)
+        await self._gateway.admission.limit(call.caller)
+        return task_id
+
+    def _complete(self, call: MethodCall, wire: JsonObject) -> bytes:
+        return messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))
+
+    async def watched(self, call: MethodCall) -> tuple[str, ...]:
+        """The tasks that this subscriptions/listen may follow, of those it asks for."""
+        asked = as_object(call.request.params.get("notifications")).get("taskIds")
+        if asked is None:
+            return ()
+        _require(call)
+        ids: list[str] = [one for one in asked if isinstance(one, str)] if is_array(asked) else []
+        if not is_array(asked) or len(ids) < len(asked) or len(ids) > MAX_WATCHED_TASKS:
+            raise Fault(INVALID_PARAMS, f"notifications.taskIds must be at most {MAX_WATCHED_TASKS} strings")
+        return tuple([one for one in dict.fromkeys(ids) if await self._visible(one, _caller(call)) is not None])
+
+    async def _visible(self, task_id: str, caller: Principal | None) -> Task | None:
+        try:
+            return await self._runs.find(task_id, caller)
+        except TaskNotFound:
+            return None
+
+    def follow(self, feed: Feed, call: MethodCall, task_ids: Sequence[str], subscriptions: Subscriptions) -> None:
+        """Tell a listener how these tasks of the caller stand, and whenever that changes."""
+        follower = asyncio.create_task(self._follow(feed, _caller(call), task_ids, subscriptions))
+        self._followers.add(follower)  # the loop itself holds tasks weakly
+        follower.add_done_callback(self._followers.discard)
+
+    async def _follow(
+        self, feed: Feed, caller: Principal | None, task_ids: Sequence[str], subscriptions: Subscriptions
+    ) -> None:
+        """Looks into the store, where every process sees the same. Access is checked each time."""
+        told: dict[str, JsonObject | None] = dict.fromkeys(task_ids)
+        while told and subscriptions.is_open(feed):
+            for task_id, before in list(told.items()):
+                try:
+                    task = await self._visible(task_id, caller)
+                except StoaError as failure:
+                    _log.warning("a task could not be followed: %s", failure.message)
+                    continue
+                except Exception as defect:  # noqa: BLE001  # its listener would wait for nothing
+                    self._runs.report("tasks", defect)
+                    continue
+                if not subscriptions.is_open(feed):
+                    return
+                state = None if task is None else _detailed(task)
+                if state is not None and state != before:
+                    subscriptions.tell(feed, "notifications/tasks", state)
+                if task is None or task.is_over:
+                    del told[task_id]
+                else:
+                    told[task_id] = state
+            await asyncio.sleep(self._runs.tick_seconds)
+
+    async def watch(self) -> None:
+        """Ends tasks whose processes died, wherever they ran. Until it is cancelled."""
+        await self._runs.watch()
+
+    async def close(self) -> None:
+        """Ends the calls that run in the background here."""
+        for follower in self._followers:
+            follower.cancel()
+        await self._runs.close()
+
+
+def _caller(call: MethodCall) -> Principal | None:
+    """Who asks, with the view on the tenant that the request means."""
+    return call.caller.acting_for(call.exchange.tenant)
+
+
+def _declares(call: MethodCall) -> bool:
+    return asking.declares(as_object(call.request.params.get("_meta")).get(CAPABILITIES_KEY), EXTENSION)
+
+
+def _require(call: MethodCall) -> None:
+    if not _declares(call):
+        raise ClientCapabilityMissing([EXTENSION])
+
+
+async def _refuse_if_required(tool: Operation, _: Principal, __: Unbilled) -> None:
+    if isinstance(tool, Tool) and tool.tasks == "required":
+        raise ClientCapabilityMissing([EXTENSION])
+
+
+def _state(task: Task) -> JsonObject:
+    """The Task object."""
+    wire: JsonObject = {
+        "taskId": task.id,
+        "status": task.status.value,
+        "createdAt": _time(task.created_at),
+        "lastUpdatedAt": _time(task.updated_at),
+        "ttlMs": round(task.ttl_seconds * 1000),
+        "pollIntervalMs": max(1, round(task.poll_seconds * 1000)),
+    }
+    if task.message is not None:
+        wire["statusMessage"] = task.message
+    return wire
+
+
+def _detailed(task: Task) -> JsonObject:
+    """The Task object with what belongs to its status."""
+    wire = _state(task)
+    if task.status is TaskStatus.INPUT_REQUIRED:
+        wire["inputRequests"] = dict(task.questions)
+    elif task.result is not None:
+        wire["result"] = task.result
+    elif task.error is not None:
+        wire["error"] = {"code": task.error.code, "message": task.error.message}
+        if task.error.data is not None:
+            wire["error"]["data"] = task.error.data
+    return wire
+
+
+def _time(moment: datetime) -> str:
+    """RFC 3339, in UTC, to the millisecond."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

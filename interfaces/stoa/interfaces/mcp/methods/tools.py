@@ -1,0 +1,57 @@
+"""tools/list and tools/call."""
+
+from stoa.application.gateway import Gateway
+from stoa.application.ports.client_channel import ClientChannel
+from stoa.domain.calls.invocation import Invocation, Outcome
+from stoa.domain.schema.json_value import JsonObject, is_object
+from stoa.interfaces.mcp.client_requests.channels import Channels, RoundChannel
+from stoa.interfaces.mcp.exchange import JSON, MethodCall, Refused, Reply
+from stoa.interfaces.mcp.jsonrpc import messages
+from stoa.interfaces.mcp.methods.invocations import invocation_of
+from stoa.interfaces.mcp.methods.listing import Listing
+from stoa.interfaces.mcp.methods.tasks import Tasks
+from stoa.interfaces.mcp.wire.outcomes import result_of
+from stoa.interfaces.wire import shaping
+from stoa.interfaces.wire.errors import wire_error
+
+
+class Tools:
+    def __init__(
+        self, gateway: Gateway, channels: Channels, server_info: JsonObject, listing: Listing, tasks: Tasks
+    ) -> None:
+        self._tasks = tasks
+        self._gateway = gateway
+        self._channels = channels
+        self._server_info = server_info
+        self._listing = listing
+
+    async def list(self, call: MethodCall) -> bytes:
+        return await self._listing.answer(call, self._gateway.list_tools, "tools")
+
+    async def call(self, call: MethodCall) -> bytes | Reply:
+        """Runs the pipeline; where the call becomes a task, it goes on after the answer. Raises what the caller must be
+        told outside of a result."""
+        invocation = invocation_of(call, "tool")
+        if self._tasks.may_begin(call, invocation.tool):
+            channel = self._channels.round(call)
+            outcome = await self._tasks.call(call, invocation, channel)
+            if isinstance(outcome, bytes):
+                return outcome
+            return self._answer(call, invocation, channel, outcome)
+        opened = self._channels.open(call)
+        return self._answer(
+            call, invocation, opened, await self._channels.execute(self._gateway.invoke_operation, invocation, opened)
+        )
+
+    def _answer(
+        self, call: MethodCall, invocation: Invocation, channel: ClientChannel | None, outcome: Outcome
+    ) -> bytes | Reply:
+        if outcome.questions is not None and isinstance(channel, RoundChannel):
+            return messages.result(call.request.id, channel.next_round(outcome.questions, self._server_info))
+        result = result_of(outcome, call.revision, has_arguments=is_object(invocation.arguments))
+        wire = shaping.tool_result(result, call.revision, outcome.coerced)
+        answer = messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))
+        error = outcome.error
+        if error is None:
+            return answer
+        return Reply(200, answer, (JSON,), refused=Refused(error.refusal_reason, wire_error(error).http_status))

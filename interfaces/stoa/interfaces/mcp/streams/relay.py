@@ -1,0 +1,105 @@
+"""What one replica tells another: about sessions an answer for a call that runs there, a cancellation, an end; and what
+programs announce.
+
+A client's message may arrive at any replica. What is meant for a call that runs elsewhere goes over the message bus: an
+answer to the replica that asked, which the question's id names; the rest, which is rare, to all.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pydantic_core
+
+from stoa.application.concurrency.cancellation import cancel_and_wait
+from stoa.application.concurrency.supervisor import ReportDefect, log_defect
+from stoa.application.ports.message_bus import MessageBus, Subscription
+from stoa.domain.errors import SharedStateUnavailable
+
+_log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+_QUESTION = re.compile(r"server-([0-9a-f]{16})-[0-9a-f]{16}")
+
+Handlers = Mapping[str, Callable[..., None]]
+"""What to do with each kind of message; called with the values that were told."""
+
+
+class Relay:
+    """`open` it to hear others; telling works without. `topic`: who `tell_all` reaches; relays of one topic must know
+    the same kinds of messages."""
+
+    def __init__(
+        self, bus: MessageBus, handlers: Handlers, topic: str = "replicas", *, report: ReportDefect = log_defect
+    ) -> None:
+        self._bus = bus
+        self._report = report
+        self._handlers = handlers
+        self._topic = topic
+        self.address = secrets.token_hex(8)
+        """Names this relay among all."""
+        self._hearing: asyncio.Task[None] | None = None
+
+    def new_question_id(self) -> str:
+        return f"server-{self.address}-{secrets.token_hex(8)}"
+
+    async def tell_asker(self, question_id: str, kind: str, *values: Any) -> None:
+        """Tell the replica that asked; nobody when the id is none of ours. Raises SharedStateUnavailable."""
+        named = _QUESTION.fullmatch(question_id)
+        if named is not None and named[1] != self.address:
+            await self._bus.publish(f"replica:{named[1]}", pydantic_core.to_json([kind, *values]))
+
+    async def tell_all(self, kind: str, *values: Any) -> None:
+        """This relay too, while it is open. Raises SharedStateUnavailable."""
+        await self._bus.publish(self._topic, pydantic_core.to_json([kind, *values]))
+
+    async def open(self) -> None:
+        """Hear the others until `close`. Where the bus cannot be reached now, it is tried again and again."""
+        self._hearing = asyncio.create_task(self._hear(await self._subscribe()))
+
+    async def close(self) -> None:
+        if self._hearing is not None:
+            await cancel_and_wait(self._hearing)
+            self._hearing = None
+
+    async def _subscribe(self) -> Subscription | None:
+        try:
+            return await self._bus.subscribe(self._topic, f"replica:{self.address}")
+        except SharedStateUnavailable:
+            return None
+
+    async def _hear(self, subscription: Subscription | None) -> None:
+        while True:
+            try:
+                while subscription is None:
+                    await asyncio.sleep(RETRY_SECONDS)
+                    subscription = await self._subscribe()
+                await self._take_all(subscription)
+            except Exception as defect:  # noqa: BLE001  # else this replica would be deaf for good
+                self._report("messages of other replicas", defect)
+                subscription = None
+
+    async def _take_all(self, subscription: Subscription) -> None:
+        try:
+            while True:
+                message = await subscription.next()
+                if message is None:
+                    # Streams look up for themselves what they missed. An answer that was lost is as one that never
+                    # came: its call ends when its time is over.
+                    _log.warning("messages of other replicas may be lost: the connection between them was")
+                else:
+                    self._take(message)
+        finally:
+            await subscription.close()
+
+    def _take(self, message: bytes) -> None:
+        try:
+            kind, *values = pydantic_core.from_json(message)
+            self._handlers[kind](*values)
+        except (ValueError, TypeError, KeyError):  # of another version of the gateway, as while replicas are exchanged
+            _log.warning("a message of another replica is not understood")
+        except Exception as defect:  # noqa: BLE001  # one message must not cost those that wait behind it
+            self._report("messages of other replicas", defect)

@@ -1,0 +1,212 @@
+"""Sessions of the handshake era: opened by `initialize`, bound to the caller, and what is going on in them: requests
+that may be cancelled, and questions to the client that wait for an answer.
+
+What a session agreed on is in a SessionStore; what is going on is in this process, as the connections are. Where
+several replicas share the store, each may be sent what is meant for another, and passes it on (`Relay`).
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from stoa.application.ports.session_store import Change, SessionStore
+from stoa.domain.access.fair_share import Caps, FairShares, NoRoom
+from stoa.domain.access.identity import Principal, TenantId
+from stoa.domain.access.refusal_reason import RefusalReason
+from stoa.domain.calls.session import Session
+from stoa.domain.client_requests.client_request import ClientCapabilities
+from stoa.domain.errors import SharedStateUnavailable
+from stoa.domain.operations.operation import OperationKey
+from stoa.interfaces.mcp.jsonrpc.messages import INVALID_REQUEST, Fault, RequestId, Response, notification
+from stoa.interfaces.mcp.streams.feeds import Feed
+from stoa.interfaces.mcp.streams.relay import Handlers, Relay
+from stoa.interfaces.mcp.streams.session_ids import SealedSessionIds
+from stoa.interfaces.mcp.streams.streams import STANDALONE, Streams
+
+_log = logging.getLogger(__name__)
+
+ASK_TIMEOUT_SECONDS = 300.0
+REMEMBERED = Caps(per_caller=1000, per_tenant=5000, total=10_000)
+"""Sessions that were ended and stay so: as many as there may be at once."""
+MAX_RELAYED_ID = 256
+"""Characters of a request id that may be cancelled on another replica: it is told to all of them."""
+
+
+class Running:
+    """A request that its client may cancel."""
+
+    __slots__ = ("is_cancelled", "task")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
+        self.is_cancelled = False
+
+
+class Sessions:
+    """`ask_timeout_seconds`: how long a question to the client waits. Replicas share sessions when their stores and the
+    bus of their `streams` are shared, and `open` was called. `sealed_ids`: with them a session that the store has
+    forgotten begins anew with what its id says, unless it was ended here.
+
+    Everything that asks the store or the bus raises SharedStateUnavailable when they cannot be reached."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        streams: Streams,
+        *,
+        ask_timeout_seconds: float = ASK_TIMEOUT_SECONDS,
+        sealed_ids: SealedSessionIds | None = None,
+    ) -> None:
+        self.streams = streams
+        self.ask_timeout_seconds = ask_timeout_seconds
+        self._store = store
+        self._sealed_ids = sealed_ids
+        self._ended: FairShares[str] = FairShares(REMEMBERED)
+        self._running: dict[tuple[str, RequestId], Running] = {}
+        self._questions: dict[tuple[str, RequestId], asyncio.Future[Response]] = {}
+        handlers: Handlers = {
+            "answered": self._answered,
+            "cancelled": self._cancelled,
+            "ended": streams.let_go,
+            "followed": streams.is_back,
+        }
+        self._relay = Relay(streams.bus, handlers, report=streams.report)
+
+    async def open(self) -> None:
+        """Hear what other replicas pass on, until `close`; for one process alone there is no need."""
+        await self._relay.open()
+
+    async def close(self) -> None:
+        await self._relay.close()
+
+    async def begin(self, caller: Principal, revision: str, capabilities: ClientCapabilities) -> Session:
+        """Raises SessionsFull."""
+        sealed = self._sealed_ids
+        session = Session(
+            secrets.token_urlsafe(32) if sealed is None else sealed.new_id(caller, revision, capabilities),
+            caller.identity_key,
+            revision,
+            capabilities,
+            hears_only=caller.tenant,
+            hears_all=caller.is_platform_admin,
+        )
+        await self._store.create(session)
+        return session
+
+    async def find(self, session_id: str, caller: Principal) -> Session:
+        """Raises Fault: 404 means "initialize again", though not every client does, and a foreign session is not there.
+        Raises SessionsFull for one that is forgotten and has no place."""
+        session = await self._store.find(session_id)
+        if session is None and self._sealed_ids is not None and session_id not in self._ended:
+            session = self._sealed_ids.session(session_id, caller)
+            if session is not None:
+                await self._store.create(session)
+        if session is None or session.identity_key != caller.identity_key:
+            raise Fault(INVALID_REQUEST, "Session not found", http_status=404, reason=RefusalReason.UNKNOWN_SESSION)
+        return session
+
+    async def change(self, session: Session, change: Change) -> None:
+        """`change` gets the session as it is by then."""
+        await self._store.update(session.id, change)
+
+    async def end(self, session: Session) -> None:
+        with suppress(NoRoom):
+            self._ended.put(session.id, session.holder)
+        await self._store.delete(session.id)
+        await self.streams.end(session.id)
+        await self._relay.tell_all("ended", session.id)
+
+    async def follow(self, session: Session, last_event_id: str | None, caller: Principal | None = None) -> Feed:
+        """As `Streams.follow`; while it is open the session is in use."""
+
+        async def is_alive() -> bool:
+            return await self._store.find(session.id) is not None
+
+        feed = await self.streams.follow(session, last_event_id, is_alive, caller)
+        await self._relay.tell_all("followed", session.id)
+        return feed
+
+    async def announce(self, message: bytes, owner: TenantId | None) -> None:
+        """Send a message about `owner` to the sessions that listen here and may hear of it."""
+        for session_id in self.streams.listening():
+            session = await self._listener(session_id)
+            if session is not None and session.hears_of(owner):
+                await self._tell(session, message)
+
+    async def tell_watchers(self, is_told: Callable[[Principal, str, OperationKey], Awaitable[bool]]) -> None:
+        """Send resources/updated to the sessions that listen here, for what they watch and `is_told`."""
+        for session_id, reader in self.streams.readers():
+            session = await self._listener(session_id)
+            if session is None:
+                continue
+            for uri, key in sorted(session.watched, key=lambda entry: entry[0]):
+                if await is_told(reader, uri, key):
+                    await self._tell(session, notification("notifications/resources/updated", {"uri": uri}))
+
+    async def _listener(self, session_id: str) -> Session | None:
+        try:
+            return await self._store.find(session_id)
+        except SharedStateUnavailable:
+            _log.warning("a session cannot be told of a change: what the replicas share cannot be reached")
+            return None
+
+    async def _tell(self, session: Session, message: bytes) -> None:
+        try:
+            await self.streams.publish(session.id, STANDALONE, message, holder=session.holder)
+        except SharedStateUnavailable:
+            _log.warning("a session cannot be told of a change: what the replicas share cannot be reached")
+
+    @contextmanager
+    def running(self, session: Session, request_id: RequestId, task: asyncio.Task[Any]) -> Generator[Running]:
+        """While it lasts, `cancel` finds this request."""
+        key = (session.id, request_id)
+        running = Running(task)
+        self._running.setdefault(key, running)
+        try:
+            yield running
+        finally:
+            if self._running.get(key) is running:
+                del self._running[key]
+
+    async def cancel(self, session: Session, request_id: Any) -> None:
+        """What is not running any more is left alone."""
+        if isinstance(request_id, bool) or not isinstance(request_id, (str, int)):
+            return
+        if (session.id, request_id) in self._running:
+            self._cancelled(session.id, request_id)
+        elif len(str(request_id)) <= MAX_RELAYED_ID:
+            await self._relay.tell_all("cancelled", session.id, request_id)
+
+    def _cancelled(self, session_id: str, request_id: RequestId) -> None:
+        running = self._running.get((session_id, request_id))
+        if running is not None and not running.is_cancelled:
+            running.is_cancelled = True
+            running.task.cancel()
+
+    @contextmanager
+    def question(self, session: Session) -> Generator[tuple[str, asyncio.Future[Response]]]:
+        """The id of a new request to the client, and its answer."""
+        request_id = self._relay.new_question_id()
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._questions[session.id, request_id] = future
+        try:
+            yield request_id, future
+        finally:
+            del self._questions[session.id, request_id]
+
+    async def answered(self, session: Session, response: Response) -> None:
+        """An answer to nothing that was asked in this session is dropped."""
+        if response.id is None:
+            return
+        if (session.id, response.id) in self._questions:
+            self._answered(session.id, response.id, response.result)
+        elif isinstance(response.id, str):
+            await self._relay.tell_asker(response.id, "answered", session.id, response.id, response.result)
+
+    def _answered(self, session_id: str, question_id: RequestId, result: Any) -> None:
+        future = self._questions.get((session_id, question_id))
+        if future is not None and not future.done():
+            future.set_result(Response(question_id, result))

@@ -1,0 +1,114 @@
+"""The envelope of a stateless request (2026-07-28): what must be in `_meta`, and that the headers say the same.
+
+The order of the checks is visible to clients: envelope, then headers, then version.
+"""
+
+from typing import Any
+
+from stoa.domain.schema.json_value import JsonObject, as_object, is_object
+from stoa.interfaces.mcp.jsonrpc.messages import (
+    HEADER_MISMATCH,
+    INVALID_PARAMS,
+    UNSUPPORTED_VERSION,
+    Fault,
+    Request,
+    id_of,
+)
+from stoa.interfaces.mcp.wire.headers import Headers, decode_value
+from stoa.interfaces.wire.revisions import HANDSHAKE_REVISIONS, STATELESS_REVISIONS, Revision
+
+VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
+
+_NAME_PARAMETER = {
+    "tools/call": "name",
+    "prompts/get": "name",
+    "resources/read": "uri",
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
+"""Methods whose `Mcp-Name` repeats this member of params."""
+
+
+def is_stateless(version_header: str | None, body: Any) -> bool:
+    """Does this request belong to the stateless era? The era belongs to the request, not to the connection."""
+    if version_header is not None and version_header not in HANDSHAKE_REVISIONS:
+        return True
+    return names_revision(as_object(as_object(body).get("params")))
+
+
+def names_revision(params: JsonObject) -> bool:
+    """Do these params carry an envelope?"""
+    return VERSION_KEY in as_object(params.get("_meta"))
+
+
+def check_known(version_header: str | None, body: Any) -> None:
+    """A request that names no revision but one that nobody knows is told which there are. Raises Fault, with the
+    request's id."""
+    if version_header is None or version_header in STATELESS_REVISIONS or version_header in HANDSHAKE_REVISIONS:
+        return
+    if VERSION_KEY not in as_object(as_object(as_object(body).get("params")).get("_meta")):
+        raise Fault(
+            UNSUPPORTED_VERSION,
+            "Unsupported protocol version in MCP-Protocol-Version",
+            data={"supported": [*STATELESS_REVISIONS, *reversed(HANDSHAKE_REVISIONS)], "requested": version_header},
+            request_id=id_of(body),
+        )
+
+
+def check_version(version_header: str | None) -> Revision:
+    """The revision that the header names. Raises Fault."""
+    revision = STATELESS_REVISIONS.get(version_header or "")
+    if revision is None:
+        raise unsupported(version_header or "")
+    return revision
+
+
+def check_envelope(request: Request, headers: Headers | None) -> Revision:
+    """The revision to answer in. Without headers (stdio) the envelope stands alone. Raises Fault, which carries the
+    request's id."""
+    meta = as_object(request.params.get("_meta"))
+    version = meta.get(VERSION_KEY)
+    if not isinstance(version, str) or not is_object(meta.get(CAPABILITIES_KEY)):
+        raise Fault(
+            INVALID_PARAMS,
+            f"params._meta must have {VERSION_KEY} (string) and {CAPABILITIES_KEY} (object)",
+            request_id=request.id,
+        )
+    if headers is not None:
+        try:
+            _check_headers(request, headers, version)
+        except Fault as fault:
+            raise Fault(fault.code, fault.message, request_id=request.id) from fault
+    revision = STATELESS_REVISIONS.get(version)
+    if revision is None:
+        raise unsupported(version, request)
+    return revision
+
+
+def _check_headers(request: Request, headers: Headers, version: str) -> None:
+    if headers.repeated:
+        raise Fault(HEADER_MISMATCH, "MCP-Protocol-Version, Mcp-Method and Mcp-Name may each stand there once")
+    _match("MCP-Protocol-Version", headers.get(b"mcp-protocol-version"), version)
+    _match("Mcp-Method", headers.get(b"mcp-method"), request.method)
+    parameter = _NAME_PARAMETER.get(request.method)
+    if parameter is not None:
+        named = headers.get(b"mcp-name")
+        _match("Mcp-Name", None if named is None else decode_value(named), request.params.get(parameter))
+
+
+def _match(name: str, header: str | None, body: Any) -> None:
+    if header is None:
+        raise Fault(HEADER_MISMATCH, f"The header {name} is required")
+    if header != body:
+        raise Fault(HEADER_MISMATCH, f"The header {name} differs from the body")
+
+
+def unsupported(version: str, request: Request | None = None) -> Fault:
+    return Fault(
+        UNSUPPORTED_VERSION,
+        "Unsupported protocol version",
+        data={"supported": list(STATELESS_REVISIONS), "requested": version},
+        request_id=None if request is None else request.id,
+    )

@@ -1,0 +1,52 @@
+"""The HTTP headers of one request, read once from the raw ASGI list so that a repeated header cannot hide."""
+
+import base64
+import binascii
+from collections.abc import Iterable
+
+from stoa.interfaces.mcp.jsonrpc.messages import HEADER_MISMATCH, Fault
+
+_SENTINEL, _END = "=?base64?", "?="
+_ROUTING = frozenset({b"mcp-protocol-version", b"mcp-method", b"mcp-name"})
+
+_NONE: frozenset[bytes] = frozenset()
+
+
+class Headers:
+    """Case-insensitive look-up; values as text. Bytes outside ASCII survive as Latin-1."""
+
+    __slots__ = ("_values", "repeated", "repeated_names")
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._values: dict[bytes, bytes] = {}
+        self.repeated = False
+        """A routing header stands there more than once: first-copy and last-copy readers would disagree."""
+        self.repeated_names: frozenset[bytes] = _NONE
+        for name, value in raw:
+            if name in self._values:
+                self.repeated_names |= {name}
+                self.repeated = self.repeated or name in _ROUTING
+            self._values[name] = value
+
+    def get(self, name: bytes) -> str | None:
+        value = self._values.get(name)
+        return None if value is None else value.decode("latin-1").strip(" \t")
+
+
+def decode_value(value: str) -> str:
+    """A routing header's value, with the base64 form for text that headers cannot carry (2026-07-28, "Encoding").
+
+    Raises Fault (HeaderMismatch) for a form that is not canonical.
+    """
+    if not (value.startswith(_SENTINEL) and value.endswith(_END, len(_SENTINEL))):
+        if value.isascii() and value.replace("\t", " ").isprintable():
+            return value
+        raise Fault(HEADER_MISMATCH, "A header value has bytes outside visible ASCII; use the base64 form")
+    encoded = value[len(_SENTINEL) : -len(_END)]
+    try:
+        raw = base64.b64decode(encoded, validate=True)
+        if base64.b64encode(raw).decode("ascii") != encoded:
+            raise Fault(HEADER_MISMATCH, "A header value is not canonical base64")
+        return raw.decode("utf-8")
+    except (binascii.Error, UnicodeDecodeError) as caught:
+        raise Fault(HEADER_MISMATCH, "A header value is not base64 of UTF-8 text") from caught

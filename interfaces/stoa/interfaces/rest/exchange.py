@@ -1,0 +1,151 @@
+"""What every REST route needs: reading the request, writing the answer or the refusal."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+import pydantic_core
+from quart import Response, g, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from stoa.application.gateway import Gateway
+from stoa.domain.access.identity import TenantId
+from stoa.domain.access.rate_limit import LimitVerdict
+from stoa.domain.calls.invocation import BearerToken, Credential, Invocation, Outcome
+from stoa.domain.errors import BodyTooLarge, InvalidArguments, NotAuthenticated, QuotaExceeded, StoaError, Violation
+from stoa.domain.metering.money import to_json_number
+from stoa.domain.operations.operation import Kind
+from stoa.domain.policy.refusal import Refusal
+from stoa.domain.schema.json_value import JsonObject, is_object
+from stoa.interfaces.rest.rate_limit_headers import limit_headers
+from stoa.interfaces.wire.bodies import REFUSED_KEY
+from stoa.interfaces.wire.challenge import ProtectedResource
+from stoa.interfaces.wire.credentials import credential_of, tenant_of
+from stoa.interfaces.wire.errors import client_of, retry_after_seconds, wire_error
+from stoa.interfaces.wire.json_text import PacedParser, TooManyValues
+
+_UNUSABLE = InvalidArguments([Violation("", 'a JSON object; write the body as {"arguments": {...}}')])
+
+
+def caller_credential() -> Credential:
+    return credential_of(request.headers.get("authorization"))
+
+
+def asked_tenant() -> TenantId | None:
+    return tenant_of(request.query_string)
+
+
+def query_value(name: str, default: str = "") -> str:
+    return request.args.get(name, default)
+
+
+def query_values(name: str) -> list[str]:
+    return request.args.getlist(name)
+
+
+async def execute(gateway: Gateway, kind: Kind, name: str, *, has_body: bool = False) -> Outcome:
+    """The pipeline's outcome for what the request asks. Raises RequestEntityTooLarge."""
+    arguments: Any = {}
+    unusable: RequestEntityTooLarge | InvalidArguments | None = None
+    if has_body:
+        arguments, unusable = await body_arguments()
+    outcome = await gateway.invoke_operation.execute(
+        Invocation(
+            credential=caller_credential(),
+            tool=name,
+            arguments=arguments,
+            door="rest",
+            tenant=asked_tenant(),
+            request_id=request.headers.get("x-request-id"),
+            consumer=request.headers.get("x-consumer-id") or "unknown",
+            kind=kind,
+        )
+    )
+    if outcome.error is not None and outcome.principal is None:
+        gateway.strangers.spend(g.address, outcome.error)
+    if unusable is not None and isinstance(outcome.error, InvalidArguments):
+        if isinstance(unusable, RequestEntityTooLarge):
+            raise unusable
+        return replace(outcome, error=unusable)
+    return outcome
+
+
+def facts_of(outcome: Outcome) -> JsonObject:
+    """What every answer of the pipeline says about the call itself."""
+    return {
+        "invokedAt": outcome.event.timestamp,
+        "requestId": outcome.request_id,
+        "latencyMs": outcome.latency_ms,
+        "costUnits": to_json_number(outcome.cost),
+    }
+
+
+_json = PacedParser()
+
+
+async def body_arguments() -> tuple[Any, RequestEntityTooLarge | InvalidArguments | None]:
+    """What the body says; a body that says nothing usable becomes a value that the pipeline refuses and meters, and
+    what is to be said of it."""
+    refused = cast("dict[str, Any]", request.scope).get(REFUSED_KEY)
+    if isinstance(refused, BodyTooLarge):
+        return None, RequestEntityTooLarge(refused.message)
+    if isinstance(refused, StoaError):
+        raise refused
+    try:
+        body = cast("bytes", await request.get_data())
+    except RequestEntityTooLarge as oversize:
+        return None, oversize
+    if not body:
+        return {}, None
+    try:
+        content = await _json.parse(body)
+    except TooManyValues as refused:
+        return None, RequestEntityTooLarge(f"{refused}")
+    except ValueError:
+        return None, _UNUSABLE
+    return (content.get("arguments", {}), None) if is_object(content) else (None, _UNUSABLE)
+
+
+def refusal(
+    error: StoaError,
+    resource: ProtectedResource,
+    request_id: str | None,
+    verdict: LimitVerdict | None = None,
+    client: str | None = None,
+) -> Response:
+    """`verdict`: of a call that was counted, whatever it was refused for. `client`: the OAuth client of the caller,
+    where that is known."""
+    body: JsonObject = {"error": error.code, "message": error.message}
+    if isinstance(error, NotAuthenticated) and error.is_missing:
+        body["hint"] = "send the header Authorization: Bearer TOKEN"
+    if isinstance(error, InvalidArguments):
+        body["violations"] = [{"path": v.path, "expected": v.expected} for v in error.violations]
+    if request_id is not None:
+        body["requestId"] = request_id
+    status = wire_error(error).http_status
+    g.gateway.refusals.tell(Refusal(error.refusal_reason, "rest", status, client or client_of(error), g.address))
+    headers = limit_headers(verdict)
+    challenge = resource.challenge(error)
+    if challenge is not None:
+        headers["WWW-Authenticate"] = challenge
+    if isinstance(error, QuotaExceeded):
+        headers |= limit_headers(error.verdict)
+        headers["Retry-After"] = str(retry_after_seconds(error))
+    return json_answer(body, status, headers)
+
+
+def refused(outcome: Outcome, error: StoaError, resource: ProtectedResource) -> Response:
+    """The answer to a call that ended with `error`."""
+    client = None if outcome.principal is None else outcome.principal.client
+    return refusal(error, resource, outcome.request_id, outcome.limit, client)
+
+
+async def known_client(gateway: Gateway) -> str | None:
+    """The OAuth client of the request's token, when that was verified a moment ago."""
+    credential = caller_credential()
+    if not isinstance(credential, BearerToken) or not gateway.admission.knows(credential.value):
+        return None
+    return (await gateway.admission.authenticate(credential)).client
+
+
+def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(pydantic_core.to_json(value), status, headers, content_type="application/json")

@@ -1,0 +1,213 @@
+"""Request bodies: how large one may be, and how many bytes of them are held, by caller, by tenant and in all.
+
+A body is read only after its caller was authenticated from the headers. One that came whole with its head and is small
+counts against nothing: the server read it anyway.
+"""
+
+import asyncio
+import zlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Iterable, MutableMapping
+from typing import Any
+
+from stoa.domain.access.identity import Principal
+from stoa.domain.errors import BodiesFull, BodyTooLarge, InvalidInput, QuotaExceeded, StoaError, UnsupportedCoding
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_LIMIT = 4 * 1024 * 1024
+SMALL_BYTES = 64 * 1024
+STRANGERS_BYTES = 16 * 1024
+"""What may be read of a body whose sender is refused: an ordinary batch, so that its messages are counted."""
+CALLER_KEY = "stoa.caller"
+"""Of a request's scope: on whose account its answer waits to be read, (tenant, authorization key)."""
+_TOTAL_BYTES = 64 * 1024 * 1024
+_TENANT_BYTES = _TOTAL_BYTES // 2
+_CALLER_BYTES = _TOTAL_BYTES // 4
+_RETRY_SECONDS = 1.0
+_CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""Content codings (RFC 9110 section 8.4.1), as zlib numbers them."""
+CODINGS = b"gzip, deflate"
+"""As Accept-Encoding says them."""
+_PIECE_BYTES = 256 * 1024
+
+
+REFUSED_KEY = "stoa.body_refused"
+"""Of a request's scope: why there is no body, where its caller is known; a StoaError."""
+
+
+class BodyIncomplete(Exception):
+    """The client went away before its body was whole; there is nobody to answer."""
+
+
+class Bodies:
+    """Reads bodies, and counts what is held of them until each `Share` is released."""
+
+    def __init__(self, total: int = _TOTAL_BYTES, tenant: int = _TENANT_BYTES, caller: int = _CALLER_BYTES) -> None:
+        self._total = total
+        self._tenant = tenant
+        self._caller = caller
+        self._held: Counter[Hashable] = Counter()
+
+    @property
+    def held_bytes(self) -> int:
+        return self._held[None]
+
+    def take(self, caller: Principal, size: int) -> None:
+        """Raises QuotaExceeded when the caller or its tenant holds too much, BodiesFull when all together do."""
+        held = self._held
+        of_tenant, of_caller = ("tenant", caller.tenant), ("caller", caller.authorization_key)
+        if held[of_caller] + size > self._caller or held[of_tenant] + size > self._tenant:
+            raise QuotaExceeded("bytes of requests at the same time", _RETRY_SECONDS)
+        if held[None] + size > self._total:
+            raise BodiesFull
+        for key in (None, of_tenant, of_caller):
+            held[key] += size
+
+    def give_back(self, caller: Principal, size: int) -> None:
+        for key in (None, ("tenant", caller.tenant), ("caller", caller.authorization_key)):
+            self._held[key] -= size
+            if self._held[key] <= 0:
+                del self._held[key]
+
+
+class Share:
+    """What one request holds."""
+
+    __slots__ = ("_bodies", "_caller", "size")
+
+    def __init__(self, bodies: Bodies, caller: Principal) -> None:
+        self._bodies = bodies
+        self._caller = caller
+        self.size = 0
+        """Bytes."""
+
+    async def read_coded(self, declared: int | None, receive: Receive, coding: str) -> bytes:
+        """As `read`, of a body that has a Content-Encoding, which is undone.
+
+        Raises UnsupportedCoding before it is read, and InvalidInput when it is not what it says."""
+        name = coding.strip().lower()
+        form = _CODINGS.get(name)
+        if form is not None:
+            return await self._inflate(await self.read(declared, receive), form, name)
+        if name in {"", "identity"}:
+            return await self.read(declared, receive)
+        raise UnsupportedCoding
+
+    async def _inflate(self, body: bytes, form: int, name: str) -> bytes:
+        """Piece by piece, so that no more is made than may be held, and others have their turn."""
+        inflating, rest, chunks, size = zlib.decompressobj(form), body, list[bytes](), 0
+        while not inflating.eof:
+            try:
+                piece = inflating.decompress(rest, _PIECE_BYTES)
+            except zlib.error as caught:
+                raise InvalidInput(f"The body is not {name}, as its Content-Encoding says") from caught
+            rest = inflating.unconsumed_tail
+            if not (piece or rest):
+                break  # cut off
+            chunks.append(piece)
+            size += len(piece)
+            if size > BODY_LIMIT:
+                raise BodyTooLarge(BODY_LIMIT)
+            if size > SMALL_BYTES:
+                self._grow(len(body) + size)
+            if not inflating.eof:
+                await asyncio.sleep(0)
+        if not inflating.eof or inflating.unused_data:
+            raise InvalidInput(f"The body is not {name} from its beginning to its end")
+        return b"".join(chunks)
+
+    async def read(self, declared: int | None, receive: Receive) -> bytes:
+        """The whole body. `declared`: its Content-Length, None where it comes in chunks of any number.
+
+        Raises BodyTooLarge, QuotaExceeded, BodiesFull or BodyIncomplete."""
+        if declared is not None and declared > BODY_LIMIT:
+            raise BodyTooLarge(BODY_LIMIT)
+        if declared is not None and declared > SMALL_BYTES:
+            self._grow(declared)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BodyIncomplete
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            if len(body) > BODY_LIMIT:
+                raise BodyTooLarge(BODY_LIMIT)
+            if len(body) > SMALL_BYTES:
+                self._grow(len(body))
+            return body
+        self._grow(len(body) if declared is None else declared)
+        chunks, size = [body], len(body)
+        while message.get("more_body"):
+            message = await receive()
+            chunks.append(_part(message))
+            size += len(chunks[-1])
+            if size > BODY_LIMIT:
+                raise BodyTooLarge(BODY_LIMIT)
+            self._grow(size)
+        return b"".join(chunks)
+
+    def _grow(self, size: int) -> None:
+        if size > self.size:
+            self._bodies.take(self._caller, size - self.size)
+            self.size = size
+
+    def release(self) -> None:
+        if self.size:
+            self._bodies.give_back(self._caller, self.size)
+            self.size = 0
+
+
+def declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """The bytes of body that a request's headers announce: 0 where there is none, None where only the end will tell."""
+    length = 0
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length":
+            length = as_length(value.decode("latin-1"))
+    return length
+
+
+def as_length(value: str) -> int:
+    """A Content-Length; of one with so many digits that it is absurd, the least that is too large."""
+    value = value.strip()
+    if not (value.isascii() and value.isdecimal()):
+        return 0
+    return int(value) if len(value) <= 10 else BODY_LIMIT + 1
+
+
+def _part(message: MutableMapping[str, Any]) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise BodyIncomplete
+    body: bytes = message.get("body", b"")
+    return body
+
+
+async def read_small(declared: int | None, receive: Receive) -> bytes | None:
+    """A body of at most STRANGERS_BYTES; None: it is larger, or may be, and was not read."""
+    if declared is not None and declared > STRANGERS_BYTES:
+        return None
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if declared is None and message.get("more_body"):
+        return None
+    while message.get("more_body") and len(body) <= STRANGERS_BYTES:
+        message = await receive()
+        body += message.get("body", b"")
+    return body if len(body) <= STRANGERS_BYTES else None
+
+
+def closing(send: Send) -> Send:
+    """`send` that tells the client to use another connection for its next request."""
+
+    async def send_closing(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return send_closing
+
+
+Admission = Principal | StoaError
+"""Who the caller is, or why it is refused, as the headers alone say."""

@@ -1,0 +1,74 @@
+"""One table for all doors: how each error of the domain looks on the wire.
+
+The nearest base class decides, so a new leaf is covered; a test sees to it that none falls through to the root.
+"""
+
+import math
+from typing import NamedTuple
+
+from stoa.domain.access.refusal_reason import RefusalReason
+from stoa.domain.errors import (
+    ClientCapabilityMissing,
+    ClientRequestRefused,
+    InvalidInput,
+    NotAuthenticated,
+    NotPermitted,
+    OperationNotFound,
+    QuotaExceeded,
+    StoaError,
+    Unavailable,
+    UnsupportedCoding,
+    UpstreamAccessDenied,
+)
+
+
+class WireError(NamedTuple):
+    http_status: int
+    """For REST, and for MCP where the protocol leaves the status to the server."""
+    rpc_code: int
+    """JSON-RPC code. Our own are positive: MCP reserves -32768 to -32000."""
+    exit_code: int
+    """Of the command line."""
+
+
+INTERNAL = WireError(500, -32603, 70)
+
+WIRE_ERRORS: dict[type[StoaError], WireError] = {
+    StoaError: INTERNAL,
+    InvalidInput: WireError(400, -32602, 65),
+    UnsupportedCoding: WireError(415, -32602, 65),
+    ClientCapabilityMissing: WireError(400, -32021, 69),
+    NotAuthenticated: WireError(401, 4010, 77),
+    NotPermitted: WireError(403, 4030, 77),
+    ClientRequestRefused: WireError(403, 4031, 77),
+    UpstreamAccessDenied: WireError(403, 4031, 77),
+    OperationNotFound: WireError(404, -32602, 66),
+    QuotaExceeded: WireError(429, 4290, 75),
+    Unavailable: WireError(503, 5030, 69),
+}
+
+
+REASONS_BY_STATUS = {
+    404: RefusalReason.PATH,
+    405: RefusalReason.METHOD,
+    406: RefusalReason.NOT_ACCEPTABLE,
+    413: RefusalReason.TOO_LARGE,
+    415: RefusalReason.MEDIA_TYPE,
+    500: RefusalReason.INTERNAL,
+}
+"""What the HTTP doors refuse by the status alone is counted as; any other is a bad request."""
+
+
+def wire_error(error: StoaError) -> WireError:
+    """The row of the error's own class or of its nearest base."""
+    return next(WIRE_ERRORS[kind] for kind in type(error).__mro__ if kind in WIRE_ERRORS)
+
+
+def client_of(error: StoaError) -> str | None:
+    """The OAuth client whose token was refused, where the token's signature vouches for it."""
+    return error.client if isinstance(error, NotAuthenticated) else None
+
+
+def retry_after_seconds(error: QuotaExceeded) -> int:
+    """The Retry-After value (RFC 9110 section 10.2.3): whole seconds, never too early."""
+    return max(1, math.ceil(error.retry_after_seconds))

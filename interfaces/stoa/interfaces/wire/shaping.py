@@ -1,0 +1,210 @@
+"""Domain values as each revision writes them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pydantic_core
+
+from stoa.application.schemas.output_schema import relaxed
+from stoa.domain.operations.icon import Icon
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.prompt import Prompt, PromptArgument
+from stoa.domain.operations.resource import Resource
+from stoa.domain.operations.tool import Fingerprint, Tool
+from stoa.domain.results.result import (
+    MISSING,
+    AudioContent,
+    ContentBlock,
+    EmbeddedResource,
+    ImageContent,
+    TextContent,
+    ToolResult,
+)
+from stoa.domain.schema.json_value import JsonObject
+from stoa.domain.schema.portable_schema import inlined
+from stoa.interfaces.wire.revisions import SERVER_INFO_KEY, Revision
+
+COERCED_KEY = "dev.gostoa/coerced"
+"""Pointers to arguments that were understood otherwise than written (docs/decisions/0042)."""
+OMITTED_KEY = "dev.gostoa/omitted"
+"""Pointers to what is not in the structured content, for it does not fit the output schema."""
+HEADERS_KEY = "dev.gostoa/headers"
+"""Response headers of the back end, by name."""
+_CACHE_LIMIT = 50_000
+
+
+def tool_result(result: ToolResult, revision: Revision, coerced: Sequence[str] = ()) -> JsonObject:
+    """CallToolResult. Structured content is left out where the revision cannot carry it, and with an error, because
+    clients hold it against the output schema regardless. `coerced`: the arguments that were understood otherwise than
+    written."""
+    wire: JsonObject = {"content": [content_block(block, revision) for block in result.content]}
+    if result.is_error:
+        wire["isError"] = True
+    elif fits_structured(result.structured, revision):
+        wire["structuredContent"] = result.structured
+    if coerced or result.headers or result.omitted:
+        wire["_meta"] = _call_meta(result, coerced)
+    return wire
+
+
+def _call_meta(result: ToolResult, coerced: Sequence[str]) -> JsonObject:
+    meta: JsonObject = {}
+    if coerced:
+        meta[COERCED_KEY] = list(coerced)
+    if result.omitted:
+        meta[OMITTED_KEY] = list(result.omitted)
+    if result.headers:
+        meta[HEADERS_KEY] = dict(result.headers)
+    return meta
+
+
+def fits_structured(structured: Any, revision: Revision) -> bool:
+    if structured is MISSING or not revision.has_structured_content:
+        return False
+    return revision.allows_any_structured or isinstance(structured, dict)
+
+
+def content_block(block: ContentBlock, revision: Revision) -> JsonObject:
+    """One block of content."""
+    if isinstance(block, TextContent):
+        return {"type": "text", "text": block.text}
+    if isinstance(block, ImageContent):
+        return {"type": "image", "data": block.data, "mimeType": block.mime_type}
+    if isinstance(block, AudioContent):
+        if not revision.has_audio:
+            return {"type": "text", "text": f"[audio, {block.mime_type}, cannot be shown to this client]"}
+        return {"type": "audio", "data": block.data, "mimeType": block.mime_type}
+    return {"type": "resource", "resource": _contents(block)}
+
+
+def _contents(block: EmbeddedResource) -> JsonObject:
+    members = {"uri": block.uri, "mimeType": block.mime_type, "text": block.text, "blob": block.blob}
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def tool(tool: Tool, revision: Revision, *, is_faithful: bool = False) -> JsonObject:
+    """One entry of tools/list. What it promises of its results is relaxed in any case: clients refuse real answers over
+    it."""
+    hints = tool.hints
+    annotations: JsonObject = {
+        "title": None if revision.has_titles else tool.title,
+        "readOnlyHint": hints.read_only_hint,
+        "destructiveHint": hints.destructive_hint,
+        "idempotentHint": hints.idempotent_hint,
+        "openWorldHint": hints.open_world_hint,
+    }
+    annotations = {name: value for name, value in annotations.items() if value is not None}
+    wire: JsonObject = {"name": tool.name}
+    if tool.title is not None and revision.has_titles:
+        wire["title"] = tool.title
+    wire["description"] = tool.description
+    wire["inputSchema"] = tool.input_schema if is_faithful else tool.portable_input_schema
+    if tool.output_schema is not None and revision.has_structured_content:
+        wire["outputSchema"] = relaxed(tool.output_schema if is_faithful else inlined(tool.output_schema))
+    if annotations and revision.has_annotations:
+        wire["annotations"] = annotations
+    return with_icons(wire, tool.icons, revision)
+
+
+def with_icons(wire: JsonObject, icons: Iterable[Icon], revision: Revision) -> JsonObject:
+    """`wire` with its icons, where the revision has such a thing."""
+    if revision.has_icons and (written := [_icon(icon) for icon in icons]):
+        wire["icons"] = written
+    return wire
+
+
+def _icon(icon: Icon) -> JsonObject:
+    wire: JsonObject = {
+        "src": icon.src,
+        "mimeType": icon.mime_type,
+        "sizes": list(icon.sizes) or None,
+        "theme": icon.theme,
+    }
+    return {name: value for name, value in wire.items() if value is not None}
+
+
+def resource(resource: Resource, revision: Revision) -> JsonObject:
+    """One entry of resources/list or resources/templates/list."""
+    wire: JsonObject = {
+        "uriTemplate" if resource.is_template else "uri": resource.name,
+        "name": resource.label or resource.name,
+        "title": resource.title if revision.has_titles else None,
+        "description": resource.description or None,
+        "mimeType": resource.mime_type,
+        "size": None if resource.is_template else resource.size,
+    }
+    wire = {name: value for name, value in wire.items() if value is not None}
+    return with_icons(wire, resource.icons, revision)
+
+
+def resource_contents(result: ToolResult) -> list[JsonObject]:
+    """`contents` of resources/read."""
+    return [_contents(block) for block in result.content if isinstance(block, EmbeddedResource)]
+
+
+def prompt(prompt: Prompt, revision: Revision) -> JsonObject:
+    """One entry of prompts/list."""
+    wire: JsonObject = {"name": prompt.name}
+    if prompt.title is not None and revision.has_titles:
+        wire["title"] = prompt.title
+    if prompt.description:
+        wire["description"] = prompt.description
+    if prompt.arguments:
+        wire["arguments"] = [_argument(argument, revision) for argument in prompt.arguments]
+    return with_icons(wire, prompt.icons, revision)
+
+
+def _argument(argument: PromptArgument, revision: Revision) -> JsonObject:
+    wire: JsonObject = {"name": argument.name}
+    if argument.title is not None and revision.has_titles:
+        wire["title"] = argument.title
+    if argument.description:
+        wire["description"] = argument.description
+    wire["required"] = argument.required
+    return wire
+
+
+def prompt_messages(result: ToolResult, revision: Revision) -> list[JsonObject]:
+    """`messages` of prompts/get."""
+    return [{"role": one.role, "content": content_block(one.content, revision)} for one in result.messages]
+
+
+def entry(one: Operation, revision: Revision, *, is_faithful: bool = False) -> JsonObject:
+    """One entry of the list of its kind."""
+    match one:
+        case Resource():
+            return resource(one, revision)
+        case Prompt():
+            return prompt(one, revision)
+        case Tool():
+            return tool(one, revision, is_faithful=is_faithful)
+        case _:
+            raise TypeError(f"{type(one).__name__} has no list")
+
+
+class EntryJson:
+    """List entries as bytes, made once per entry, revision and form: a list of a thousand tools is then one join."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Fingerprint, str, bool], bytes] = {}
+
+    def of(self, item: Operation, revision: Revision, *, is_faithful: bool) -> bytes:
+        key = (item.fingerprint, revision.name, is_faithful)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _CACHE_LIMIT:  # replaced tools leave their entries behind
+                self._known.clear()
+            known = self._known[key] = pydantic_core.to_json(entry(item, revision, is_faithful=is_faithful))
+        return known
+
+
+def with_meta(wire: JsonObject, revision: Revision, server_info: JsonObject, **rest: Any) -> JsonObject:
+    """A complete result: the stateless era adds its type, the server's identity, and `rest` (caching hints)."""
+    if not revision.is_stateless:
+        return wire
+    return {
+        **wire,
+        "resultType": "complete",
+        **rest,
+        "_meta": {**wire.get("_meta", {}), SERVER_INFO_KEY: server_info},
+    }
