@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.strategies import operations, prompts, raw_answers, resources, tool_results
 
+from stoa.application.calls.resource_contents import resource_contents
 from stoa.domain.errors import ResourceNotFound
 from stoa.domain.operations.operation import Access, strictest
 from stoa.domain.operations.prompt import Prompt, PromptArgument
@@ -54,7 +55,7 @@ def test_an_operation_survives_being_written_down(one):
 @given(resources(), tool_results | raw_answers, st.sampled_from(["memo://ant", "memo://x/y"]))
 def test_contents_are_never_empty_and_all_of_them_resources(one, answer, uri):
     try:
-        result = one.contents(answer, uri)
+        result = resource_contents(one, answer, uri)
     except ResourceNotFound as unknown:
         assert (answer.is_error, answer.status[:3], unknown.name) == (True, "404", uri)
         return
@@ -67,14 +68,14 @@ def test_contents_are_never_empty_and_all_of_them_resources(one, answer, uri):
 
 def test_the_back_ends_own_address_is_not_told():
     answer = RawAnswer(b"\x00\xff", "application/pdf", uri="http://internal.example/x")
-    (block,) = resource().contents(answer, "memo://ant").content
+    (block,) = resource_contents(resource(), answer, "memo://ant").content
     assert block == EmbeddedResource("memo://ant", "application/pdf", blob=base64.b64encode(b"\x00\xff").decode())
 
 
 def test_what_the_back_end_says_of_the_type_counts_more_than_the_manifest():
     plain = resource(mime_type="text/markdown")
-    told = plain.contents(RawAnswer(b"{}", "application/json"), "memo://ant").content
-    silent = plain.contents(ToolResult((TextContent("x"),)), "memo://ant").content
+    told = resource_contents(plain, RawAnswer(b"{}", "application/json"), "memo://ant").content
+    silent = resource_contents(plain, ToolResult((TextContent("x"),)), "memo://ant").content
     assert [block.mime_type for block in (*told, *silent)] == ["application/json", "text/markdown"]
 
 
@@ -153,12 +154,14 @@ def test_a_back_end_that_has_no_such_thing_means_not_found(status, is_gone):
     answer = RawAnswer(b"no", "text/plain", is_error=True, status=status)
     if is_gone:
         with pytest.raises(ResourceNotFound) as unknown:
-            resource().contents(answer, "memo://x")
+            resource_contents(resource(), answer, "memo://x")
         assert unknown.value.name == "memo://x"
     else:
-        assert resource().contents(answer, "memo://x") == ToolResult.error(f"{status}\nno")
+        assert resource_contents(resource(), answer, "memo://x") == ToolResult.error(f"{status}\nno")
     fine = RawAnswer(b"no", "text/plain", status=status)
-    assert resource().contents(fine, "memo://x").content == (EmbeddedResource("memo://x", "text/plain", text="no"),)
+    assert resource_contents(resource(), fine, "memo://x").content == (
+        EmbeddedResource("memo://x", "text/plain", text="no"),
+    )
 
 
 PARTS = [
@@ -173,22 +176,22 @@ PARTS = [
 
 def test_every_block_becomes_contents_of_the_uri_that_was_read_unless_it_names_its_own():
     result = ToolResult(tuple(part for part, _ in PARTS))
-    contents = resource(mime_type="text/markdown").contents(result, "memo://x").content
+    contents = resource_contents(resource(mime_type="text/markdown"), result, "memo://x").content
     assert contents == tuple(expected for _, expected in PARTS)
 
 
 def test_no_answer_is_an_empty_text_and_an_error_stays_one():
-    assert resource(mime_type="text/plain").contents(ToolResult(()), "memo://x").content == (
+    assert resource_contents(resource(mime_type="text/plain"), ToolResult(()), "memo://x").content == (
         EmbeddedResource("memo://x", "text/plain", text=""),
     )
     failed = ToolResult.error("no")
-    assert resource().contents(failed, "memo://x") is failed
+    assert resource_contents(resource(), failed, "memo://x") is failed
 
 
 def test_the_type_of_what_a_back_end_sends_is_its_own_else_the_manifests():
     typed = resource(mime_type="text/markdown")
     for media_type, expected in (("text/csv", "text/csv"), ("", "text/markdown")):
-        (block,) = typed.contents(RawAnswer(b"a", media_type), "memo://x").content
+        (block,) = resource_contents(typed, RawAnswer(b"a", media_type), "memo://x").content
         assert block == EmbeddedResource("memo://x", expected, text="a")
 
 
@@ -226,6 +229,6 @@ def test_completions_are_for_variables_of_the_template():
 def test_what_the_back_end_says_is_gone_is_not_there(status):
     one = Resource(name="memo://x", binding=BINDING)
     with pytest.raises(ResourceNotFound):
-        one.contents(RawAnswer(b"", "", is_error=True, status=status), "memo://x")
-    assert one.contents(RawAnswer(b"", "", is_error=True, status="500 Oops"), "memo://x").is_error
-    assert not one.contents(RawAnswer(b"x", "text/plain", status="404 Not Found"), "memo://x").is_error
+        resource_contents(one, RawAnswer(b"", "", is_error=True, status=status), "memo://x")
+    assert resource_contents(one, RawAnswer(b"", "", is_error=True, status="500 Oops"), "memo://x").is_error
+    assert not resource_contents(one, RawAnswer(b"x", "text/plain", status="404 Not Found"), "memo://x").is_error

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stoa.application.calls.resource_contents import resource_contents
 from stoa.domain.operations.binding import StaticBinding
 from stoa.domain.operations.resource import Resource
 from stoa.domain.results.redaction import redact
@@ -99,5 +100,5 @@ def test_response_headers_are_withheld_where_something_is_redacted() -> None:
 
 def test_response_headers_are_no_contents_of_a_resource() -> None:
     resource = Resource(name="memo://a", description="", binding=StaticBinding())
-    contents = resource.contents(RawAnswer(b"text", "text/plain", headers=PLACE), "memo://a")
+    contents = resource_contents(resource, RawAnswer(b"text", "text/plain", headers=PLACE), "memo://a")
     assert len(contents.content) == 1

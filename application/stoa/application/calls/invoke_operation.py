@@ -26,6 +26,7 @@ from typing import Any
 
 from stoa.application.admission.authenticate_caller import AuthenticateCaller, limits_of, raise_if_limited
 from stoa.application.backends.upstream_tokens import TokenSupply
+from stoa.application.calls.resource_contents import resource_contents
 from stoa.application.calls.running_calls import RunningCalls
 from stoa.application.catalogue.operation_registry import CompiledOperation, OperationRegistry
 from stoa.application.client_requests.governed_channel import GovernedChannel, Questions, RequestingCall
@@ -267,7 +268,7 @@ class InvokeOperation:
         if obligations.redact and tool.kind != "tool":  # their answers have no structure
             raise ContentUnavailable(WITHHELD)
         if isinstance(tool, Resource):
-            return tool.contents(answer, invocation.tool)
+            return resource_contents(tool, answer, invocation.tool)
         result = shape(answer) if isinstance(answer, RawAnswer) else answer
         if obligations.redact:
             result = redact(result, obligations.redact)

@@ -1,29 +1,15 @@
 """A Resource: something an agent may read under a URI, or under every URI of a template."""
 
-from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from stoa.domain.errors import ResourceNotFound
 from stoa.domain.operations.operation import Kind, Operation, string_schema
 from stoa.domain.operations.uri_template import UriTemplate
-from stoa.domain.results.result import (
-    AudioContent,
-    ContentBlock,
-    EmbeddedResource,
-    ImageContent,
-    RawAnswer,
-    TextContent,
-    ToolResult,
-    shape,
-)
 
 ResourceUri = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$", max_length=2048)]
 """An absolute URI (RFC 3986), or a template of level 1 (RFC 6570)."""
-
-_GONE = frozenset({"404", "410"})
 
 
 class Resource(Operation):
@@ -78,30 +64,3 @@ class Resource(Operation):
         if self.is_template:
             return self.template.match(uri)
         return {} if uri == self.name else None
-
-    def contents(self, answer: RawAnswer | ToolResult, uri: str) -> ToolResult:
-        """What a back end answered, as the contents of `uri`: EmbeddedResources, at least one.
-
-        An error result stays one. Raises ResourceNotFound where the back end says that there is no such thing.
-        """
-        media_type = self.mime_type
-        if isinstance(answer, RawAnswer):
-            if answer.is_error and answer.status[:3] in _GONE:
-                raise ResourceNotFound(uri)
-            media_type = answer.media_type or media_type
-            answer = shape(answer if answer.is_error else replace(answer, headers=()))  # contents are the body alone
-            if any(isinstance(block, EmbeddedResource) for block in answer.content):  # its URI is the back end's
-                return ToolResult(tuple(_content(block, uri, media_type, is_ours=True) for block in answer.content))
-        if answer.is_error:
-            return answer
-        blocks = answer.content or (TextContent(""),)
-        return ToolResult(tuple(_content(block, uri, media_type) for block in blocks))
-
-
-def _content(block: ContentBlock, uri: str, media_type: str | None, *, is_ours: bool = False) -> EmbeddedResource:
-    if isinstance(block, TextContent):
-        return EmbeddedResource(uri, media_type, text=block.text)
-    if isinstance(block, (ImageContent, AudioContent)):
-        return EmbeddedResource(uri, block.mime_type, blob=block.data)
-    named = uri if is_ours or not block.uri else block.uri
-    return EmbeddedResource(named, block.mime_type or media_type, block.text, block.blob)
