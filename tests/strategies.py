@@ -443,8 +443,8 @@ _PREDICATES = {
     "never": lambda query: False,
     "acme": lambda query: query.principal.tenant == "acme",
     "viewer": lambda query: "viewer" in query.principal.roles,
-    "pets": lambda query: "pets" in query.tool.tags,
-    "early-name": lambda query: query.tool.name < "c",
+    "pets": lambda query: "pets" in query.operation.tags,
+    "early-name": lambda query: query.operation.name < "c",
     "mcp": lambda query: query.door == "mcp",
 }
 

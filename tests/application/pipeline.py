@@ -196,7 +196,7 @@ class Pipeline:
     ) -> Outcome:
         asked = Invocation(
             credential=credential,
-            tool=tool,
+            name=tool,
             arguments={} if arguments is None else arguments,
             door=rest.pop("door", "library"),
             **rest,

@@ -220,7 +220,7 @@ async def test_a_resource_is_called_like_its_function_and_has_completions_for_it
 
 async def test_every_part_can_be_replaced():
     clock, sink = ManualClock(), InMemoryMeteringSink()
-    never = Rule("never", "deny", lambda query: query.tool.name == "no", "not this one")
+    never = Rule("never", "deny", lambda query: query.operation.name == "no", "not this one")
     always = Rule("always", "allow", lambda query: True, "anybody")
     gateway = Gateway(
         clock=clock,

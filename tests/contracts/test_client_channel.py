@@ -134,7 +134,7 @@ class _Governed(_Memory):
         )
         ann = Principal.of("ann", roles=["viewer"])
         tool = Tool(name="ask", binding=LocalBinding(function="ask"))
-        call = Invocation(credential=ann, tool="ask", arguments={}, door="library")
+        call = Invocation(credential=ann, name="ask", arguments={}, door="library")
         self.channel = GovernedChannel(self._own, questions, RequestingCall(call, ann, tool, {}, "r", "e"))
 
 

@@ -80,7 +80,7 @@ async def allows(engine: PolicyEngine, query: PolicyQuery) -> bool:
 @settings(deadline=None)
 async def test_equal_queries_get_equal_decisions(engine_of, some, query):
     engine = engine_of(some)
-    again = PolicyQuery(query.principal, query.tool, dict(query.arguments), query.door)
+    again = PolicyQuery(query.principal, query.operation, dict(query.arguments), query.door)
     first = await engine.decide(query)
     assert await engine.decide(again) == first
     assert await engine_of(some).decide(query) == first
@@ -135,7 +135,7 @@ async def test_without_rules_nothing_is_allowed(engine_of, query):
 @given(policy_queries())
 @settings(max_examples=50, deadline=None)
 async def test_by_default_scopes_decide_within_the_own_tenant_and_admins_may_everything(engine_of, query):
-    principal, tool = query.principal, query.tool
+    principal, tool = query.principal, query.operation
     is_own = tool.tenant is None or tool.tenant == principal.tenant
     expected = principal.is_platform_admin or (is_own and tool.access in principal.scopes)
     decision = await engine_of(DEFAULT_RULES).decide(query)
@@ -148,10 +148,10 @@ async def test_by_default_scopes_decide_within_the_own_tenant_and_admins_may_eve
 async def test_scopes_that_a_refusal_names_are_those_with_which_the_same_query_passes(engine_of, query):
     engine = engine_of(DEFAULT_RULES)
     decision = await engine.decide(query)
-    stronger = replace(query, principal=query.principal.stepped_up([query.tool.access]))
+    stronger = replace(query, principal=query.principal.stepped_up([query.operation.access]))
     would_pass = await allows(engine, stronger)
     if not decision.is_allowed and decision.rules == ("default-deny",):
-        assert decision.missing_scopes == ({query.tool.access} if would_pass else set())
+        assert decision.missing_scopes == ({query.operation.access} if would_pass else set())
     else:
         assert not decision.missing_scopes
 
@@ -180,7 +180,7 @@ async def test_scopes_without_a_role_allow_and_show_nothing(engine_of, query, sc
         subject="a", tenant=query.principal.tenant, token_scopes=frozenset({scope}), scopes=frozenset({scope})
     )
     assert not await allows(engine, replace(query, principal=held))
-    assert not await engine.visible(held, [query.tool], query.door)
+    assert not await engine.visible(held, [query.operation], query.door)
 
 
 some_tools = st.lists(tools(), max_size=6)
@@ -220,8 +220,8 @@ async def test_another_tenants_tools_are_neither_visible_nor_allowed(engine_of, 
 async def test_every_engine_gives_the_default_decision_word_for_word(engine_of, query):
     reference = await RulesPolicyEngine().decide(query)
     assert await engine_of(DEFAULT_RULES).decide(query) == reference
-    shown = await RulesPolicyEngine().visible(query.principal, [query.tool], query.door)
-    assert await engine_of(DEFAULT_RULES).visible(query.principal, [query.tool], query.door) == shown
+    shown = await RulesPolicyEngine().visible(query.principal, [query.operation], query.door)
+    assert await engine_of(DEFAULT_RULES).visible(query.principal, [query.operation], query.door) == shown
 
 
 @given(st.sampled_from(["POST", "PUT", "PATCH", "DELETE"]), annotations, tags, DOORS)

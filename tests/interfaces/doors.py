@@ -243,7 +243,7 @@ class World:
             mcp=self.mcp,
             blueprints=[
                 operations_blueprint(
-                    [self.gateway.catalogue, RulesPolicyEngine(), self.probe],
+                    [self.gateway.loader, RulesPolicyEngine(), self.probe],
                     lambda: b"m 1\n",
                     "1.2.3",
                     self.gateway.admission,
@@ -508,7 +508,7 @@ def new_world(**options: Any) -> World:
     thousands of worlds."""
     world, first = World(**options), _first()
     world.gateway._local._functions.update(first._local._functions)
-    world.gateway.add(*(one for one in first.catalogue._registered if isinstance(one.binding, LocalBinding)))
+    world.gateway.add(*(one for one in first.loader._registered if isinstance(one.binding, LocalBinding)))
     return world
 
 

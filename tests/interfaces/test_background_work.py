@@ -283,13 +283,13 @@ class Source(InMemoryToolSource):
 async def _kill_catalogue(stage: Stage, trips: str) -> None:
     source = Source(stage, trips)
     gateway = Gateway(sources=[source], report=stage.report, clock=stage.clock)
-    await gateway.catalogue.execute()
-    stage.supervisor.start({trips: gateway.catalogue.watch})
+    await gateway.loader.execute()
+    stage.supervisor.start({trips: gateway.loader.watch})
     await asyncio.sleep(0.01)
     stage.arm()
     source.put("a.yaml#1", {})  # a change that the watch does not live to see
     await stage.until_it_was_killed()
-    await stage.until(lambda: any("a.yaml" in str(finding) for finding in gateway.catalogue.findings))
+    await stage.until(lambda: any("a.yaml" in str(finding) for finding in gateway.loader.findings))
     await stage.supervisor.stop()
 
 
@@ -321,11 +321,11 @@ async def _specs(stage: Stage) -> None:
     converters = {"openAPI": OpenApiConverter()}
     gateway = Gateway(sources=[source], specs=Specs(), converters=converters, report=stage.report, clock=stage.clock)
     stage.arm()
-    findings = [str(finding) for finding in await gateway.catalogue.execute()]
+    findings = [str(finding) for finding in await gateway.loader.execute()]
     assert any("one.yaml" in finding and "LookupError" in finding for finding in findings)
-    assert [bool(gateway.catalogue.operations_of(f"{name}.yaml#1")) for name in ("one", "two")] == [False, True]
-    assert not any("LookupError" in str(finding) for finding in await gateway.catalogue.execute())
-    assert gateway.catalogue.operations_of("one.yaml#1")
+    assert [bool(gateway.loader.operations_of(f"{name}.yaml#1")) for name in ("one", "two")] == [False, True]
+    assert not any("LookupError" in str(finding) for finding in await gateway.loader.execute())
+    assert gateway.loader.operations_of("one.yaml#1")
 
 
 class Store(InMemoryTaskStore):
@@ -345,7 +345,7 @@ async def _tasks(stage: Stage) -> None:
     runs = RunTasks(
         pipeline.invoke_operation, store, stage.clock, McpTaskDoor({}), tick_seconds=0.001, report=stage.report
     )
-    asked = Invocation(credential=ANN, tool="count", arguments={}, door="library")
+    asked = Invocation(credential=ANN, name="count", arguments={}, door="library")
     stage.arm()
     task = await runs.start(asked, CLIENT, GivenAnswers)
     assert isinstance(task, Task)

@@ -61,7 +61,7 @@ reads = st.one_of(
 async def _through(door: Door, read: Read, used_up: int) -> dict[str, Any]:
     world = new_world(caller_limits=LIMITS)
     for _ in range(used_up if read[3] in PRINCIPALS else 0):
-        before = Invocation(credential=BearerToken(read[3] or ""), tool="no_such", arguments={}, door="library")
+        before = Invocation(credential=BearerToken(read[3] or ""), name="no_such", arguments={}, door="library")
         await world.gateway.invoke_operation.execute(before)
     await world.gateway.flush_refusals()
     world.forget()

@@ -194,7 +194,7 @@ async def _through(door: Door, call: Call) -> tuple[dict[str, Any], Said]:
     world = _world_of(door)
     world.clock.advance(3600)
     if call.token in PRINCIPALS:
-        before = Invocation(credential=PRINCIPALS[call.token], tool="no_such", arguments={}, door="library")
+        before = Invocation(credential=PRINCIPALS[call.token], name="no_such", arguments={}, door="library")
         for _ in range(call.used_up):
             await world.gateway.invoke_operation.execute(before)
         await world.gateway.flush_refusals()
@@ -299,7 +299,7 @@ async def test_the_door_itself_is_told_to_policy_metering_and_audit() -> None:
 
 async def test_the_pipeline_itself_is_what_the_library_door_calls(world: World) -> None:
     invocation = Invocation(
-        credential=BearerToken("alpha-viewer"), tool="table", arguments={}, door="library", tenant=TenantId("alpha")
+        credential=BearerToken("alpha-viewer"), name="table", arguments={}, door="library", tenant=TenantId("alpha")
     )
     outcome = await world.gateway.invoke_operation.execute(invocation)
     assert outcome.status.value == "success"

@@ -38,10 +38,10 @@ async def engines(opa):
 async def test_embedded_server_and_rules_agree_on_ten_thousand_queries(engines, query):
     rules = RulesPolicyEngine()
     expected = await rules.decide(query)
-    shown = await rules.visible(query.principal, [query.tool], query.door)
+    shown = await rules.visible(query.principal, [query.operation], query.door)
     for engine in engines:
         assert await engine.decide(query) == expected
-        assert await engine.visible(query.principal, [query.tool], query.door) == shown
+        assert await engine.visible(query.principal, [query.operation], query.door) == shown
 
 
 async def test_the_bundle_that_ships_is_what_opa_builds_from_the_sources(opa, tmp_path):

@@ -71,6 +71,7 @@ from stoa.domain.client_requests.rules import DEFAULT_CLIENT_REQUESTS, ClientReq
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
 from stoa.domain.metering.price_list import PriceList
+from stoa.domain.operations.catalogue import Catalogue
 from stoa.domain.operations.operation import Kind, Operation
 from stoa.domain.operations.prompt import Prompt
 from stoa.domain.operations.resource import Resource
@@ -128,7 +129,7 @@ class Gateway:
         self._converters = dict(converters or {})
         self._upstream_tokens = upstream_tokens
         self.registry = OperationRegistry(self._backends, upstream_tokens)
-        self.catalogue = CatalogueLoader(
+        self.loader = CatalogueLoader(
             sources=(*sources, self._manifests),
             specs=specs or InMemorySpecSource(),
             converters=self._converters,
@@ -203,7 +204,7 @@ class Gateway:
         return await self.invoke_operation.execute(
             Invocation(
                 credential=credential,
-                tool=tool,
+                name=tool,
                 arguments=_plain(arguments),
                 door="library",
                 tenant=None if tenant is None else TenantId(tenant),
@@ -232,13 +233,18 @@ class Gateway:
         """The tools that `credential` may call."""
         return await self.list_tools.execute(credential, query, door)
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """The tools, resources and prompts that are in use now: an immutable snapshot."""
+        return self.registry.catalogue
+
     def add_tools(self, *tools: Tool) -> None:
         """Register tools. Raises InvalidInput, naming each that cannot be registered; the others are."""
         self.add(*tools)
 
     def add(self, *operations: Operation) -> None:
         """Register tools, resources and prompts, as `add_tools` does."""
-        _raise_errors(self.catalogue.register(operations), {str(one.key) for one in operations})
+        _raise_errors(self.loader.register(operations), {str(one.key) for one in operations})
 
     @overload
     def tool(self, function: F, **options: Any) -> F: ...
@@ -370,7 +376,7 @@ class Gateway:
         if converter is None:
             raise InvalidInput('pass converters={"openAPI": OpenApiConverter()} to Gateway to use OpenAPI documents')
         conversion = converter.convert(SpecDocument(location, text), options)
-        return [*conversion.findings, *self.catalogue.register(conversion.tools)]
+        return [*conversion.findings, *self.loader.register(conversion.tools)]
 
     async def add_manifest(
         self, content: JsonObject, *, origin: str = "manifest", tenant: str | None = None
@@ -382,8 +388,8 @@ class Gateway:
         its operations.
         """
         self._manifests.put(origin, content, tenant=None if tenant is None else TenantId(tenant))
-        findings = await self.catalogue.execute()
-        keys = {str(one.key) for one in self.catalogue.operations_of(origin)}
+        findings = await self.loader.execute()
+        keys = {str(one.key) for one in self.loader.operations_of(origin)}
         mine = [f for f in findings if f.where in keys or f.where == origin or f.where.startswith(f"{origin} ")]
         _raise_errors(mine, {origin, *keys})
         return mine

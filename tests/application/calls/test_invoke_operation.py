@@ -314,7 +314,7 @@ async def test_the_back_end_gets_the_permit_and_no_credential():
     await pipeline.invoke(arguments={"n": 1}, credential=BearerToken("good"), request_id="r-1")
     ((arguments, context),) = pipeline.backend.received
     assert arguments == {"n": 1}
-    assert (context.permit.tool, context.principal, context.request_id) == (tool().key, ANN, "r-1")
+    assert (context.permit.operation, context.principal, context.request_id) == (tool().key, ANN, "r-1")
     assert context.permit.rules == ("scope-grants-access",)
     assert "good" not in repr(context)
 

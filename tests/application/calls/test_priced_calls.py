@@ -277,7 +277,7 @@ async def test_questions_are_charged_to_the_budget_of_their_call_unless_their_ev
 
     purse.pipeline.backend.behaviour = asks
     channel = InMemoryClientChannel(ClientCapabilities(roots=True), lambda *_: RootsAnswer(()))
-    asked = Invocation(credential=ANN, tool="count", arguments={}, door="library")
+    asked = Invocation(credential=ANN, name="count", arguments={}, door="library")
     outcome = await purse.pipeline.invoke_operation.execute(asked, channel)
     assert (outcome.status, outcome.cost) == (Status.SUCCESS, 1000)
     assert sum(event.cost_units for event in purse.pipeline.events) == await purse.spent()

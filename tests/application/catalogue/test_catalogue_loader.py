@@ -106,7 +106,7 @@ async def test_a_file_with_a_bad_part_keeps_its_last_good_version_as_a_whole():
     assert await bench.run(a=[one("ant"), one("bee")], b=[one("cat")]) == []
     problems = await bench.run(a=[one("ant", timeout="5s"), BAD, one("dog")], b=[one("cow")])
     assert bench.names == ["ant", "bee", "cow"]
-    assert bench.registry.find(None, "ant").tool.timeout_seconds == 30
+    assert bench.registry.find(None, "ant").operation.timeout_seconds == 30
     assert problems == [
         "error: a#2: spec.timeout: write a duration with its unit, such as 500ms, 30s or 5m",
         "warning: a: the last good version stays in use",

@@ -48,7 +48,7 @@ def test_unchanged_tools_keep_their_compiled_parts(first, second):
     held.replace(second)
     for key, current in held.catalogue.tools.items():
         known = before.get(key)
-        is_kept = known is not None and known.tool.fingerprint == current.fingerprint
+        is_kept = known is not None and known.operation.fingerprint == current.fingerprint
         assert (held.find(key.tenant, key.name) is known) == is_kept
 
 
@@ -60,7 +60,7 @@ def test_what_is_listed_has_been_made_ready_and_the_rest_has_a_finding(found, re
     for listed in held.catalogue.view(tenant):
         registered = held.find(tenant, listed.name)
         assert registered is not None
-        assert registered.tool == listed
+        assert registered.operation == listed
         assert listed.name not in refused
         assert isinstance(listed.binding, LocalBinding)
     told = {finding.where for finding in findings}

@@ -89,7 +89,7 @@ async def test_who_acts_for_a_tenant_hears_of_what_is_that_tenants():
 
 async def test_who_may_no_longer_read_it_is_not_told():
     is_open = [True]
-    closing = Rule("closed", "deny", lambda query: query.tool.kind == "resource" and not is_open[0], "closed")
+    closing = Rule("closed", "deny", lambda query: query.operation.kind == "resource" and not is_open[0], "closed")
     world = World(policy=RulesPolicyEngine([*DEFAULT_RULES, closing]))
     every = world.key("memo://all")
     update = ResourceUpdate(frozenset({every}))

@@ -268,7 +268,7 @@ async def test_the_policy_engine_sees_every_question_and_may_deny_it_or_cap_it(e
     assert {key: getattr(request, "max_tokens", None) for key, request in client.sent().items()} == {"a": 7}
     assert [refused.message for refused in world.refused] == ["The client may not be asked: no forms here"]
     first = seen[0]
-    assert (first.principal, first.tool.name, first.door, first.arguments) == (ANN, "ask", "library", {})
+    assert (first.principal, first.operation.name, first.door, first.arguments) == (ANN, "ask", "library", {})
     assert (first.question.kind, first.question.max_tokens, first.question.model_hints) == (
         "sampling",
         5000,

@@ -39,7 +39,7 @@ class Broken(RulesPolicyEngine):
                 return Decision(False, "no writers", ("no-writers",))
             case "bounded" if "stoa:admin" in (query.principal.token_scopes or ()):
                 return Decision(True, "it says so itself", ("step-up",))
-            case "roles" if query.principal.tenant == query.tool.tenant is not None:
+            case "roles" if query.principal.tenant == query.operation.tenant is not None:
                 return Decision(True, "everybody is a member", ("members",))
             case "helps" if not decision.is_allowed:
                 return Decision(False, "needs luck", ("luck",), frozenset({"stoa:luck"}))
@@ -103,7 +103,7 @@ async def test_a_policy_that_no_longer_answers_helps_nobody():
 
 
 async def test_the_tools_of_a_catalogue_can_be_asked_about_instead():
-    rules = (*DEFAULT_RULES[1:], Rule("leak", "allow", lambda query: query.tool.name == "payroll", "leaks"))
+    rules = (*DEFAULT_RULES[1:], Rule("leak", "allow", lambda query: query.operation.name == "payroll", "leaks"))
     payroll = Tool(name="payroll", tenant="acme", binding=LocalBinding(function="f"))
     assert "isolates" in await CheckPolicy(RulesPolicyEngine(rules), [payroll]).execute()
     harmless = Tool(name="weather", binding=LocalBinding(function="f"))

@@ -42,7 +42,7 @@ class AsksForMore(RulesPolicyEngine):
         decision = await super().decide(query)
         if decision.is_allowed:
             return decision
-        return Decision(False, decision.reason, decision.rules, frozenset({query.tool.access.value}))
+        return Decision(False, decision.reason, decision.rules, frozenset({query.operation.access.value}))
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ async def test_scopes_of_other_services_that_a_policy_asks_for_may_be_named():
 async def test_scopes_of_a_token_limit_what_is_shown_as_they_limit_what_is_allowed(query, limit):
     policy = TokenScopedPolicy(BY_ROLE)
     decision = await policy.decide(query)
-    assert bool(await policy.visible(query.principal, [query.tool], query.door)) == decision.is_allowed
+    assert bool(await policy.visible(query.principal, [query.operation], query.door)) == decision.is_allowed
     if decision.is_allowed:
-        assert query.principal.token_covers(query.tool.access)
+        assert query.principal.token_covers(query.operation.access)
 
 
 async def test_scopes_of_a_token_govern_a_gateway_whatever_its_policy():

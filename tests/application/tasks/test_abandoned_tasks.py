@@ -21,7 +21,7 @@ from stoa.domain.metering.price_list import PriceList, PriceVersion
 
 PRICES = PriceList(versions=(PriceVersion(base=Decimal("0.001"), per_100_ms=Decimal("0.0001")),))
 ASKED = Invocation(
-    credential=ANN, tool="count", arguments={"n": 7}, door="library", consumer="app", request_id="request-1"
+    credential=ANN, name="count", arguments={"n": 7}, door="library", consumer="app", request_id="request-1"
 )
 
 

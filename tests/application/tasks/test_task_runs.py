@@ -77,7 +77,7 @@ class World:
         self.runner = RunTasks(self.pipeline.invoke_operation, self.store, self.clock, Door(), tick_seconds=0.001)
 
     async def start(self, **answered: Any) -> Task | Outcome:
-        asked = Invocation(credential=ANN, tool="count", arguments={}, door="library")
+        asked = Invocation(credential=ANN, name="count", arguments={}, door="library")
         given = GivenAnswers(answered, dict.fromkeys(answered, fingerprint(RootsRequest())))
         return await self.runner.start(asked, CLIENT, lambda: given)
 
@@ -87,7 +87,7 @@ class World:
         return task
 
     async def answer(self, task: Task, **responses: Any) -> None:
-        invocation = Invocation(credential=ANN, tool="", arguments={}, door="library")
+        invocation = Invocation(credential=ANN, name="", arguments={}, door="library")
         await self.runner.answer(task.id, ANN, responses, invocation, CLIENT)
 
     async def settled(self, task: Task) -> Task | None:
@@ -226,7 +226,7 @@ async def test_a_tool_that_asks_what_was_answered_already_fails_its_task() -> No
 async def test_a_task_runs_again_with_what_it_was_called_with() -> None:
     async with world(asks) as at:
         asked = Invocation(
-            credential=ANN, tool="count", arguments={"n": 7}, door="library", consumer="app", request_id="r-1"
+            credential=ANN, name="count", arguments={"n": 7}, door="library", consumer="app", request_id="r-1"
         )
         task = await at.runner.start(asked, CLIENT, GivenAnswers)
         assert isinstance(task, Task)

@@ -12,7 +12,7 @@ def test_a_permit_comes_from_an_allowing_decision_and_is_for_one_tool(decision, 
     permit = Permit.grant(decision, tool.key)
     if decision.is_allowed:
         assert permit is not None
-        assert (permit.tool, permit.rules) == (tool.key, decision.rules)
+        assert (permit.operation, permit.rules) == (tool.key, decision.rules)
     else:
         assert permit is None
 

@@ -136,7 +136,7 @@ async def listening(
         world.engine.end_streams,
         drain_seconds=0.0,
         grace_seconds=grace_seconds,
-        reloads={"catalogue": world.gateway.catalogue.execute},
+        reloads={"catalogue": world.gateway.loader.execute},
     )
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -21,7 +21,7 @@ async def test_the_gateway_is_ready_once_the_catalogue_is_loaded(world: World) -
     early = await send(world.app, "GET", "/ready")
     assert early.status == 503
     assert early.json()["parts"]["catalogue"] == {"ready": False, "findingCount": 0}
-    await world.gateway.catalogue.execute()
+    await world.gateway.loader.execute()
     ready = await send(world.app, "GET", "/ready")
     assert (ready.status, ready.json()["status"]) == (200, "ready")
     assert set(ready.json()["parts"]) == {"catalogue", "policy", "part"}
@@ -34,7 +34,7 @@ async def _ready_parts(world: World, token: str | None) -> Any:
 
 async def test_ready_shows_findings_to_platform_admins_and_stays_ready(world: World) -> None:
     world.gateway._manifests.put("bad.yaml#1", {"kind": "Tool"})
-    await world.gateway.catalogue.execute()
+    await world.gateway.loader.execute()
     status, parts = await _ready_parts(world, "admin")
     assert status == 200
     (finding,) = parts["catalogue"]["findings"]
@@ -44,7 +44,7 @@ async def test_ready_shows_findings_to_platform_admins_and_stays_ready(world: Wo
 @pytest.mark.parametrize("token", [None, "alpha-admin", "alpha-viewer", "no-such-token"])
 async def test_ready_shows_others_states_and_counts_only(world: World, token: str | None) -> None:
     world.gateway._manifests.put("bad.yaml#1", {"kind": "Tool"})
-    await world.gateway.catalogue.execute()
+    await world.gateway.loader.execute()
     world.probe.now = Health(False, "https://inner.example/?key=secret", ("alpha's tool `pay` is broken",))
     answer = await world.request("GET", "/ready", token=token)
     assert (answer.status, answer.json()) == (
@@ -62,7 +62,7 @@ async def test_ready_shows_others_states_and_counts_only(world: World, token: st
 
 async def test_ready_is_answered_when_no_token_can_be_verified() -> None:
     world = World(verifier=Unreachable())
-    await world.gateway.catalogue.execute()
+    await world.gateway.loader.execute()
     assert await _ready_parts(world, "admin") == await _ready_parts(world, None)
 
 
@@ -79,7 +79,7 @@ class Unreachable(TokenVerifier):
 
 
 async def test_one_part_that_is_not_ready_makes_the_gateway_unready(world: World) -> None:
-    await world.gateway.catalogue.execute()
+    await world.gateway.loader.execute()
     world.probe.now = Health(False, "the disk is full")
     status, parts = await _ready_parts(world, "admin")
     assert (status, parts["part"]["detail"]) == (503, "the disk is full")

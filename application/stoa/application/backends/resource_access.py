@@ -44,7 +44,7 @@ class ResourceAccess:
             outcome = await self._invoke(
                 Invocation(
                     credential=call.principal,
-                    tool=uri,
+                    name=uri,
                     arguments={},
                     door=call.door,
                     request_id=call.request_id,
@@ -69,7 +69,7 @@ class ResourceAccess:
 
 
 async def _nothing_to_read(invocation: Invocation) -> Outcome:
-    raise ResourceUnreadable(ResourceNotFound(invocation.tool))
+    raise ResourceUnreadable(ResourceNotFound(invocation.name))
 
 
 def _nothing_to_tell(uri: str, _: TenantId | None) -> None:

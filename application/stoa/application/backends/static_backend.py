@@ -41,7 +41,7 @@ class _StaticCall(BackendCall):
         self._contents = tuple(_resource(one, str) for one in binding.contents)
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> ToolResult:
-        if context.permit.tool != self._key:
+        if context.permit.operation != self._key:
             raise InvalidInput("the permit is for another operation")
         room = TEXT_LIMIT
 

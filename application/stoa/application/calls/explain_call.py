@@ -97,14 +97,14 @@ class ExplainCall:
                 raise not_found("tool", name)
             return Explanation(tool=name, absence=_absence(self._registry.catalogue, principal, name))
         explanation = await self._explain(principal, registered, arguments, door)
-        if to_operator or _may_know_how(caller, registered.tool.tenant):
+        if to_operator or _may_know_how(caller, registered.operation.tenant):
             return explanation
         return replace(explanation, request=None)
 
     async def _explain(
         self, principal: Principal, registered: CompiledOperation, arguments: JsonObject, door: Door
     ) -> Explanation:
-        tool = registered.tool
+        tool = registered.operation
         arguments = registered.arguments.normalise(arguments)  # what the policy sees in a call
         decision = await self._policy.decide(PolicyQuery(principal, tool, arguments, door))
         explanation = Explanation(tool=tool.name, decision=decision, lowered=_lowering(tool))
@@ -125,7 +125,7 @@ class ExplainCall:
     async def _limits(
         self, principal: Principal, registered: CompiledOperation, decision: Decision
     ) -> tuple[LimitLeft, ...]:
-        claims = self._admission.claims(principal) + limits_of(registered.tool, principal, decision)
+        claims = self._admission.claims(principal) + limits_of(registered.operation, principal, decision)
         left = await self._limiter.peek(claims)
         return tuple(LimitLeft(claim.name, claim.limit, rest) for claim, rest in zip(claims, left, strict=True))
 

@@ -230,7 +230,7 @@ class InvokeOperation:
         admitted: Admitted | None,
     ) -> ToolResult:
         principal, registered, permit, arguments = await self._govern(invocation, call)
-        tool = registered.tool
+        tool = registered.operation
         upstream = None if registered.tokens is None else _access(registered.tokens, principal, invocation)
         if tool.metered_arguments:
             call.metadata = {**call.metadata, **named_arguments(tool, arguments)}
@@ -268,7 +268,7 @@ class InvokeOperation:
         if obligations.redact and tool.kind != "tool":  # their answers have no structure
             raise ContentUnavailable(WITHHELD)
         if isinstance(tool, Resource):
-            return resource_contents(tool, answer, invocation.tool)
+            return resource_contents(tool, answer, invocation.name)
         result = shape(answer) if isinstance(answer, RawAnswer) else answer
         if obligations.redact:
             result = redact(result, obligations.redact)
@@ -289,7 +289,7 @@ class InvokeOperation:
             call.verdict = await self._limiter.take(claims)
             raise_if_limited(call.verdict)  # a flood of denied calls learns no more than one of others
             raise
-        claims += limits_of(registered.tool, principal, call.decision)
+        claims += limits_of(registered.operation, principal, call.decision)
         call.verdict = await self._limiter.take(claims)
         raise_if_limited(call.verdict)
 
@@ -312,16 +312,16 @@ class InvokeOperation:
         """Stages 3 and 4; the arguments are those that the policy saw, which may be no object."""
         principal = caller.acting_for(invocation.tenant)
         if principal is None:
-            raise not_found(invocation.kind, invocation.tool)
+            raise not_found(invocation.kind, invocation.name)
         call.principal = principal
-        registered = self._registry.find(principal.tenant, invocation.tool, invocation.kind)
+        registered = self._registry.find(principal.tenant, invocation.name, invocation.kind)
         if registered is None:
-            raise not_found(invocation.kind, invocation.tool)
+            raise not_found(invocation.kind, invocation.name)
         call.registered = registered
-        tool = registered.tool
+        tool = registered.operation
 
         # A resource's arguments are the variables in its URI, whatever the door passed on.
-        arguments = tool.match(invocation.tool) or {} if isinstance(tool, Resource) else invocation.arguments
+        arguments = tool.match(invocation.name) or {} if isinstance(tool, Resource) else invocation.arguments
         # Coerced before the decision, and never again: the back end gets the object that the policy saw.
         # What is no object is refused after the policy: whether a tool exists must not show in the error.
         given = as_object(arguments)
@@ -394,7 +394,7 @@ class InvokeOperation:
             request_id=invocation.request_id or event_id,
             timestamp=now,
             principal=call.principal,
-            operation=None if call.registered is None else call.registered.tool,
+            operation=None if call.registered is None else call.registered.operation,
             decision=call.decision,
             error=error,
             status=call.status,
@@ -406,7 +406,7 @@ class InvokeOperation:
     def _price(self, call: _Call, latency_ms: int, now: datetime) -> MicroUnits:
         if call.registered is None or call.principal is None or call.status not in CHARGED:
             return MicroUnits(0)
-        tariff = self._pricing.tariff(call.registered.tool, call.principal.tenant, now)
+        tariff = self._pricing.tariff(call.registered.operation, call.principal.tenant, now)
         size = call.result.size if tariff.counts_bytes and call.result is not None else 0
         cost = tariff.quote(latency_ms=latency_ms, bytes_out=size)
         if call.reservation is None:

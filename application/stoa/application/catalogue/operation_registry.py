@@ -27,7 +27,7 @@ from stoa.domain.operations.tool import Tool
 class CompiledOperation:
     """A tool, resource or prompt, and what was precomputed for it."""
 
-    tool: Operation
+    operation: Operation
     arguments: ArgumentSchema
     output: OutputSchema | None
     call: BackendCall
@@ -138,7 +138,7 @@ class OperationRegistry:
                 findings.append(error(str(key), refused.message))
             rest()
         if len(registered) < len(catalogue):
-            catalogue = Catalogue({key: entry.tool for key, entry in registered.items()})
+            catalogue = Catalogue({key: entry.operation for key, entry in registered.items()})
         snapshot = _extended(_Snapshot(catalogue, {}, old.version, allowances=allowances), catalogue, registered)
         findings += _notes(snapshot, registered)
         return Prepared(old.catalogue.diff(catalogue), snapshot, findings)
@@ -194,7 +194,7 @@ class OperationRegistry:
 
 def _extended(known: _Snapshot, catalogue: Catalogue, added: Mapping[OperationKey, CompiledOperation]) -> _Snapshot:
     """The snapshot after `known`, with what was added to it."""
-    tools = {key: entry.tool for key, entry in added.items() if isinstance(entry.tool, Tool)}
+    tools = {key: entry.operation for key, entry in added.items() if isinstance(entry.operation, Tool)}
     return _Snapshot(
         catalogue,
         {**known.registered, **added},
@@ -208,8 +208,8 @@ def _extended(known: _Snapshot, catalogue: Catalogue, added: Mapping[OperationKe
 
 def _is_kept(known: CompiledOperation, catalogue: Catalogue) -> bool:
     """Is it in `catalogue` as it was registered?"""
-    tool = catalogue.operations.get(known.tool.key)
-    return tool is not None and tool.fingerprint == known.tool.fingerprint
+    tool = catalogue.operations.get(known.operation.key)
+    return tool is not None and tool.fingerprint == known.operation.fingerprint
 
 
 def _allowances(kept: Iterable[CompiledOperation]) -> Allowances:
@@ -217,7 +217,7 @@ def _allowances(kept: Iterable[CompiledOperation]) -> Allowances:
     allowances: defaultdict[TenantId | None, PatternAllowance] = defaultdict(lambda: PatternAllowance(MAX_OWNER_SIZE))
     for registered in kept:
         for pattern in registered.patterns:
-            allowances[registered.tool.tenant].add(pattern)
+            allowances[registered.operation.tenant].add(pattern)
     return allowances
 
 

@@ -47,7 +47,7 @@ class _PageCall(BackendCall):
         self._view = view
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> ToolResult:
-        if context.permit.tool != self._key:
+        if context.permit.operation != self._key:
             raise InvalidInput("the permit is for another operation")
         name: str = arguments["name"]
         tool = await self._view.one(Tool, context.principal, context.door, name)

@@ -30,7 +30,7 @@ class Rule:
 
 
 def _is_foreign(query: PolicyQuery) -> bool:
-    owner = query.tool.tenant
+    owner = query.operation.tenant
     return owner is not None and owner != query.principal.tenant and not query.principal.is_platform_admin
 
 
@@ -40,7 +40,7 @@ DEFAULT_RULES = (
     Rule(
         "scope-grants-access",
         "allow",
-        lambda query: query.tool.access in query.principal.scopes,
+        lambda query: query.operation.access in query.principal.scopes,
         "the caller's scopes cover the tool",
     ),
 )
@@ -86,7 +86,7 @@ class RulesPolicyEngine(PolicyEngine, HealthProbe):
 
 
 def _no_grant(query: PolicyQuery) -> Decision:
-    needed = query.tool.access.value
+    needed = query.operation.access.value
     if needed in query.principal.scopes:
         return Decision(False, "no rule allows it", ("default-deny",))
     obtainable = scopes_of(query.principal.roles) & {needed}

@@ -123,7 +123,7 @@ class Recorder:
             else:
                 return True
         code = "cancelled" if error is None else error.code
-        self._count(RefusalKind(event.tenant, invocation.door, event.status, code, event.tool), 1, invocation.tool)
+        self._count(RefusalKind(event.tenant, invocation.door, event.status, code, event.tool), 1, invocation.name)
         return False
 
     def count_strangers(self, door: Door, status: Status, code: str, calls: int = 1, name: str = "") -> None:

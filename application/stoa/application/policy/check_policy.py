@@ -77,7 +77,7 @@ class CheckPolicy:
                 yield Counterexample("shows", PolicyQuery(principal, tool, {}, door), "allowed, but not listed")
 
     async def _about(self, query: PolicyQuery, decision: Decision) -> AsyncIterator[Counterexample]:
-        principal, tool = query.principal, query.tool
+        principal, tool = query.principal, query.operation
         again = await self._decide(query)
         if again != decision:
             yield Counterexample("repeats", query, f"{_said(decision)}, then {_said(again)}")

@@ -41,7 +41,7 @@ class TokenScopedPolicy(PolicyEngine):
 
     async def _limited(self, query: PolicyQuery) -> Decision:
         decision = await self._engine.decide(query)
-        needed = query.tool.access.value
+        needed = query.operation.access.value
         if not decision.is_allowed or query.principal.token_covers(needed):
             return decision
         return Decision(False, f"needs scope {needed}", (RULE,), frozenset({needed}))

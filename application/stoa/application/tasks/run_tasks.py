@@ -120,7 +120,7 @@ class RunTasks:
         `channel` before the task began. Cancelling this cancels the call as long as it is no task."""
         run = _Run(self._door, channel)
         work = Work(
-            tool=invocation.tool,
+            tool=invocation.name,
             arguments=invocation.arguments,
             consumer=invocation.consumer,
             request_id=invocation.request_id,
@@ -224,7 +224,7 @@ class RunTasks:
         run = _Run(self._door, early)
         asked = replace(
             invocation,
-            tool=work.tool,
+            name=work.tool,
             arguments=work.arguments,
             consumer=work.consumer,
             request_id=work.request_id,

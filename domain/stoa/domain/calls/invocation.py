@@ -34,7 +34,7 @@ class Invocation:
     """A request to call a tool, read a resource or get a prompt, the same from every door."""
 
     credential: Credential
-    tool: str
+    name: str
     """Its name; the URI of a resource to read."""
     arguments: JsonObject
     """A resource has none: they are in its URI."""

@@ -39,7 +39,7 @@ class PolicyQuery:
     """May this caller use this operation with these arguments? With `question`: and may it ask the client that?"""
 
     principal: Principal
-    tool: Operation
+    operation: Operation
     """What is to be used: a tool, a resource to read or a prompt to get."""
     arguments: JsonObject
     door: Door
@@ -89,7 +89,7 @@ class Decision:
 class Permit:
     """Permission to call one operation once. The only way to get one is an allowing decision."""
 
-    tool: OperationKey
+    operation: OperationKey
     rules: tuple[str, ...]
 
     @classmethod

@@ -45,7 +45,7 @@ class AuditLog(InvocationObserver, RefusalObserver):
             "latency_ms": outcome.latency_ms,
         }
         if event.tool == UNKNOWN_NAME:
-            fields["asked"] = _as_sent(invocation.tool)
+            fields["asked"] = _as_sent(invocation.name)
         self._write(fields)
 
     def refused(self, door: Door, status: Status, code: str, calls: int) -> None:

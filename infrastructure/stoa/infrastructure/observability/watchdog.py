@@ -131,7 +131,7 @@ def _call_under_way(frames: list[FrameType]) -> dict[str, str]:
         if frame.f_code is InvokeOperation.execute.__code__:
             known = frame.f_locals
             registered = known["call"].registered
-            tool = "an unknown tool" if registered is None else str(registered.tool.key)
+            tool = "an unknown tool" if registered is None else str(registered.operation.key)
             principal = known["call"].principal
             tenant = "" if principal is None else str(principal.tenant or "")
             return {"request_id": known["event_id"], "tool": tool, "tenant": tenant}

@@ -43,7 +43,7 @@ class InputWriter:
             raise PolicyUnavailable("the arguments cannot be shown to the policy: they are not JSON") from caught
         asked = b"" if query.question is None else b'"question":%b,' % pydantic_core.to_json(_asked(query.question))
         return b'{"tool":%b,"arguments":%b,%b%b' % (
-            self._tool(query.tool),
+            self._tool(query.operation),
             arguments,
             asked,
             self._caller(query.principal, query.door),

@@ -76,7 +76,7 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
 
     async def decide(self, query: PolicyQuery) -> Decision:
         loaded = self._loaded
-        key = (query.principal.authorization_key, query.tool.fingerprint, query.door)
+        key = (query.principal.authorization_key, query.operation.fingerprint, query.door)
         kept = loaded.decisions.get(key) if query.question is None else None
         if kept is not None:
             return kept

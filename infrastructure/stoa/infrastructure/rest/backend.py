@@ -113,7 +113,7 @@ class _RestCall(BackendCall, Previewable):
         self._skipped_without_body = ("Content-Type",) if plan.method in {"POST", "PUT", "PATCH"} else None
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer:
-        if context.permit.tool != self._key:
+        if context.permit.operation != self._key:
             raise InvalidInput("the permit is for another tool")
         request = self._plan.build(arguments, context.request_id)
         try:

@@ -120,7 +120,7 @@ class Doctor:
             remedy = "name manifests in CATALOGUE_PATH"
             return [CheckResult(_WARN, "catalogue", "CATALOGUE_PATH is empty: there are no tools", remedy)]
         gateway = await self._container.get(Gateway)
-        findings = await gateway.catalogue.execute()
+        findings = await gateway.loader.execute()
         remedy = "change the manifest, or what it names"
         results = [
             CheckResult(_FAIL if one.severity is Severity.ERROR else _WARN, one.where, one.message, remedy)

@@ -164,13 +164,13 @@ class Doors(Provider):
         async def start() -> None:
             if identity.provider is not None:
                 await identity.provider.start()
-            await gateway.catalogue.execute()
+            await gateway.loader.execute()
             await engine.open()
             if sessions is not None:
                 await sessions.open()
             _quieten_collector()
             _return_large_blocks()
-            supervisor.start({"catalogue": gateway.catalogue.watch, "tasks": engine.watch_tasks})
+            supervisor.start({"catalogue": gateway.loader.watch, "tasks": engine.watch_tasks})
             for part in beside:
                 supervisor.start(part.background)
 
@@ -210,14 +210,14 @@ class Doors(Provider):
             engine.end_streams,
             drain_seconds=settings.shutdown_drain_seconds,
             grace_seconds=settings.shutdown_grace_seconds,
-            reloads={"catalogue": gateway.catalogue.execute, "prices": prices, **policing.reloads},
+            reloads={"catalogue": gateway.loader.execute, "prices": prices, **policing.reloads},
         )
 
         def refused(reason: RefusalReason, status: int, scope: Scope) -> None:
             gateway.refusals.tell(Refusal(reason, "http", status, address=addresses.of(scope)))
 
         is_open = settings.identity == "none"
-        probes = [lifecycle, gateway.catalogue, supervisor, *(probe for part in beside for probe in part.probes)]
+        probes = [lifecycle, gateway.loader, supervisor, *(probe for part in beside for probe in part.probes)]
         view = view_of(profile=settings.mcp_profile)
         return build_app(
             mcp=StreamableHttp(engine, view=view, bodies=bodies, address_of=addresses.of),

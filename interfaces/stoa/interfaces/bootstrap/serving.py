@@ -77,9 +77,9 @@ async def serve_stdio(
         clock=clock,
         report=supervisor.report,
     )
-    await gateway.catalogue.execute()
+    await gateway.loader.execute()
     await engine.open()
-    supervisor.start({"catalogue": gateway.catalogue.watch, "tasks": engine.watch_tasks})
+    supervisor.start({"catalogue": gateway.loader.watch, "tasks": engine.watch_tasks})
     for part in (Policing, Limiting, Relaying, Watching):
         supervisor.start((await container.get(part)).background)
     if shared is not None:

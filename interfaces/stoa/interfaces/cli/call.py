@@ -45,7 +45,7 @@ async def call(
         outcome = await gateway.invoke_operation.execute(
             Invocation(
                 credential=None if token is None else BearerToken(token),
-                tool=tool,
+                name=tool,
                 arguments=arguments_of(arguments),
                 door="cli",
                 tenant=TenantId(tenant) if tenant is not None and role is None else None,

@@ -40,7 +40,7 @@ async def open_gateway(catalogue: Sequence[str]) -> AsyncGenerator[tuple[Gateway
     """A gateway whose catalogue is read; `catalogue` replaces CATALOGUE_PATH when it names something."""
     async with open_container(settings_for(catalogue)) as container:
         gateway = await container.get(Gateway)
-        await gateway.catalogue.execute()
+        await gateway.loader.execute()
         yield gateway, container
 
 

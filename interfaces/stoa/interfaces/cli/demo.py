@@ -117,7 +117,7 @@ async def _introduce(container: AsyncContainer, settings: Settings) -> dict[tupl
     """Print the tools, a token per role and how to connect clients; returns the tokens."""
     out = console()
     gateway = await container.get(Gateway)
-    for finding in gateway.catalogue.findings:
+    for finding in gateway.loader.findings:
         if finding.severity is Severity.ERROR:
             out.print(str(finding))
     listed = sorted(gateway.registry.catalogue.tools.values(), key=lambda tool: (tool.tenant or "", tool.name))

@@ -94,7 +94,7 @@ async def check(bundle: Path, /, *, catalogue: list[str] | None = None) -> int:
 def _case(found: Counterexample | None) -> str:
     if found is None:
         return ""
-    principal, tool = found.query.principal, found.query.tool
+    principal, tool = found.query.principal, found.query.operation
     who = ", ".join([*sorted(principal.roles), *sorted(principal.scopes)]) or "no role"
     return (
         f"{principal.subject} of {principal.tenant or 'no tenant'} ({who}) calls {tool.name} of "

@@ -22,7 +22,7 @@ async def tools(*, catalogue: list[str] | None = None) -> int:
     """
     async with _quiet_log(), open_gateway(catalogue or []) as (gateway, _):
         listed = sorted(gateway.registry.catalogue.tools.values(), key=lambda tool: (tool.tenant or "", tool.name))
-        findings = gateway.catalogue.findings
+        findings = gateway.loader.findings
     rows = [
         [
             tool.tenant or "(global)",

@@ -51,7 +51,7 @@ async def execute(gateway: Gateway, kind: Kind, name: str, *, has_body: bool = F
     outcome = await gateway.invoke_operation.execute(
         Invocation(
             credential=caller_credential(),
-            tool=name,
+            name=name,
             arguments=arguments,
             door="rest",
             tenant=asked_tenant(),

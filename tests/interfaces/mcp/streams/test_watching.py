@@ -198,7 +198,7 @@ class _Switch(RulesPolicyEngine):
 
     def __init__(self) -> None:
         self.denied, self.is_away, self.asked = False, False, 0
-        rule = Rule("closed", "deny", lambda query: self.denied and query.tool.kind == "resource", "closed")
+        rule = Rule("closed", "deny", lambda query: self.denied and query.operation.kind == "resource", "closed")
         super().__init__((rule, *DEFAULT_RULES))
 
     async def decide(self, query: PolicyQuery) -> Decision:

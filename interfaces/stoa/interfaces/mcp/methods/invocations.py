@@ -18,7 +18,7 @@ def invocation_of(call: MethodCall, kind: Kind) -> Invocation:
     arguments: Any = None if kind == "resource" else params.get("arguments")
     return Invocation(
         credential=call.caller,
-        tool=name,
+        name=name,
         arguments={} if arguments is None else arguments,
         door="mcp",
         tenant=exchange.tenant,

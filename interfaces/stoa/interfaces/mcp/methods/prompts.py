@@ -29,7 +29,7 @@ class Prompts:
         if outcome.questions is not None and isinstance(channel, RoundChannel):
             return messages.result(call.request.id, channel.next_round(outcome.questions, self._server_info))
         wire: JsonObject = {"messages": shaping.prompt_messages(outcome.content(), call.revision)}
-        description = described(self._gateway, outcome, invocation.tool)
+        description = described(self._gateway, outcome, invocation.name)
         if description:
             wire = {"description": description, **wire}
         return messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))

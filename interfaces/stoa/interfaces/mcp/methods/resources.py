@@ -95,7 +95,7 @@ class Resources:
             wire: JsonObject = {"contents": shaping.resource_contents(outcome.content())}
         except ResourceNotFound as unknown:
             code = INVALID_PARAMS if call.revision.is_stateless else RESOURCE_NOT_FOUND
-            data = {"uri": invocation.tool, "code": unknown.code}
+            data = {"uri": invocation.name, "code": unknown.code}
             raise Fault(code, unknown.message, data=data, reason=unknown.refusal_reason) from unknown
         result = shaping.with_meta(wire, call.revision, self._server_info, ttlMs=READ_TTL_MS, cacheScope="private")
         return messages.result(call.request.id, result)

@@ -103,7 +103,7 @@ class Tasks:
         if not is_object(responses):
             raise Fault(INVALID_PARAMS, "params.inputResponses must be an object: an answer by the key of its question")
         # As whom and through which door; what is called, the task knows.
-        anew = Invocation(credential=call.caller, tool="", arguments={}, door="mcp", proof=call.exchange.credential)
+        anew = Invocation(credential=call.caller, name="", arguments={}, door="mcp", proof=call.exchange.credential)
         await self._runs.answer(task_id, _caller(call), responses, anew, self._channels.round(call))
         return self._complete(call, {})
 

@@ -32,7 +32,7 @@ class Tools:
         """Runs the pipeline; where the call becomes a task, it goes on after the answer. Raises what the caller must be
         told outside of a result."""
         invocation = invocation_of(call, "tool")
-        if self._tasks.may_begin(call, invocation.tool):
+        if self._tasks.may_begin(call, invocation.name):
             channel = self._channels.round(call)
             outcome = await self._tasks.call(call, invocation, channel)
             if isinstance(outcome, bytes):
