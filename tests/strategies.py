@@ -491,7 +491,7 @@ def policy_queries() -> st.SearchStrategy[PolicyQuery]:
     return st.builds(
         PolicyQuery,
         principal=principals(),
-        tool=operations(),
+        operation=operations(),
         arguments=st.fixed_dictionaries({}, optional={"n": st.integers(0, 10)}),
         door=DOORS,
     )
@@ -501,7 +501,7 @@ def invocations() -> st.SearchStrategy[Invocation]:
     return st.builds(
         Invocation,
         credential=st.none() | principals() | st.builds(BearerToken, st.text(min_size=1, max_size=20)),
-        tool=few_names | few_uris | st.sampled_from(["memo://dog", "memo://dog/legs"]) | st.text(max_size=200),
+        name=few_names | few_uris | st.sampled_from(["memo://dog", "memo://dog/legs"]) | st.text(max_size=200),
         arguments=st.fixed_dictionaries({}, optional={"n": st.integers() | st.text(max_size=5)}) | json_objects,
         door=DOORS,
         tenant=st.none() | few_tenants | st.text(max_size=80).map(TenantId),

@@ -28,8 +28,8 @@ from stoa.domain.value import Value
 
 def _types() -> list[type[Any]]:
     found: dict[str, type[Any]] = {}
-    for module in pkgutil.iter_modules(stoa.domain.__path__):
-        for one in vars(importlib.import_module(f"stoa.domain.{module.name}")).values():
+    for module in pkgutil.walk_packages(stoa.domain.__path__, "stoa.domain."):
+        for one in vars(importlib.import_module(module.name)).values():
             if isinstance(one, type) and one.__module__.startswith("stoa.domain."):
                 found[one.__name__] = one
     return [found[name] for name in sorted(found)]

@@ -17,7 +17,7 @@ from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import ManualClock
 from stoa.application.ports.clock import Clock
 from stoa.domain.metering.event import MeteringEvent
-from stoa.interfaces.bootstrap import CommandLine, Identity, Metering, build_container
+from stoa.interfaces.bootstrap import CommandLine, IdentityPart, MeteringPart, build_container
 from stoa.interfaces.http.guard import Guard
 from stoa.interfaces.settings import Settings
 
@@ -39,8 +39,8 @@ class Served:
     app: Guard
     container: AsyncContainer
     gateway: Gateway
-    metering: Metering
-    identity: Identity
+    metering: MeteringPart
+    identity: IdentityPart
     clock: ManualClock
     settings: Settings
 
@@ -75,7 +75,7 @@ async def serving(data_dir: Path, *overrides: Provider, started: bool = True, **
     settings = Settings(data_dir=data_dir / "data", **values)
     container = build_container(settings, CommandLine(), ControlledTime(clock), *overrides)
     app = await container.get(Guard)
-    parts = [await container.get(part) for part in (Gateway, Metering, Identity)]
+    parts = [await container.get(part) for part in (Gateway, MeteringPart, IdentityPart)]
     served = Served(app, container, *parts, clock, settings)
     thresholds = gc.get_threshold()
     inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

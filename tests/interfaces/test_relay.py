@@ -10,7 +10,7 @@ from tests.interfaces.served import Served, manifest, serving
 
 from stoa.domain.errors import InvalidInput
 from stoa.domain.metering.event import MeteringEvent
-from stoa.interfaces.bootstrap import Relaying, build_container
+from stoa.interfaces.bootstrap import RelayPart, build_container
 from stoa.interfaces.settings import Settings
 
 
@@ -69,7 +69,7 @@ async def test_a_broker_without_its_client_is_said_at_the_start(
     monkeypatch.setitem(sys.modules, "aiokafka", None)
     container = build_container(Settings(data_dir=tmp_path, catalogue_path=catalogue, kafka_bootstrap_servers="a:1"))
     with pytest.raises(InvalidInput, match=r"install stoa-mcp-gateway\[kafka\]"):
-        await container.get(Relaying)
+        await container.get(RelayPart)
     await container.close()
 
 

@@ -19,12 +19,15 @@ TECHNOLOGIES = {
     *("rich", "structlog", "uvicorn", "uvloop", "wasmtime", "watchfiles", "werkzeug", "yaml"),
 }
 GREETING = {
-    *("stoa.domain", "stoa.domain.schema.json_value", "stoa.domain.access.refusal_reason"),
-    *("stoa.interfaces", "stoa.interfaces.wire.json_text"),
-    "stoa.interfaces.release",
+    *("stoa.domain", "stoa.domain.schema", "stoa.domain.schema.json_value"),
+    *("stoa.domain.access", "stoa.domain.access.refusal_reason"),
+    *("stoa.interfaces", "stoa.interfaces.release"),
+    *(f"stoa.interfaces.wire{name}" for name in ("", ".json_text", ".revisions")),
     *(f"stoa.interfaces.cli{name}" for name in ("", ".app", ".stdio")),
-    *(f"stoa.interfaces.mcp{name}" for name in ("", ".envelope", ".front", ".headers", ".introduction", ".lines")),
-    *(f"stoa.interfaces.mcp.{name}" for name in ("messages", "revisions", "stdio_connection")),
+    *(f"stoa.interfaces.mcp{name}" for name in ("", ".jsonrpc", ".transports", ".wire")),
+    *(f"stoa.interfaces.mcp.jsonrpc.{name}" for name in ("lines", "messages")),
+    *(f"stoa.interfaces.mcp.transports.{name}" for name in ("front", "stdio_connection")),
+    *(f"stoa.interfaces.mcp.wire.{name}" for name in ("envelope", "headers", "introduction")),
 }
 BASE = {
     *("asyncio", "cryptography", "cyclopts", "dishka", "jsonschema_rs", "prometheus_client", "pydantic"),

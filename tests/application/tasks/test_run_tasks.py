@@ -31,7 +31,7 @@ FORM = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required":
 
 
 def asked(**rest: object) -> Invocation:
-    return Invocation(**{"credential": ANN, "tool": "count", "arguments": {}, "door": "library", **rest})
+    return Invocation(**{"credential": ANN, "name": "count", "arguments": {}, "door": "library", **rest})
 
 
 async def test_admission_is_told_after_every_refusal_and_right_before_the_call() -> None:
@@ -46,7 +46,7 @@ async def test_admission_is_told_after_every_refusal_and_right_before_the_call()
     assert pipeline.trace[-4:] == ["admit", "admitted", "call", "record"]
     assert [(what.name, who) for what, who in told] == [("count", ANN)]
     pipeline.instead["authorise"] = _raise(PolicyUnavailable("no"))
-    for refused in (asked(arguments={"n": "x"}), asked(tool="other"), asked(credential=None), asked()):
+    for refused in (asked(arguments={"n": "x"}), asked(name="other"), asked(credential=None), asked()):
         assert (await pipeline.invoke_operation.execute(refused, None, admitted)).result is None
     assert len(told) == 1
 

@@ -1,0 +1,1 @@
+"""Metering events, money in integer micro-units, price lists and budgets."""

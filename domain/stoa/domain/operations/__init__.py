@@ -1,0 +1,1 @@
+"""Operations: tools, resources and prompts with their bindings, and the catalogue, an immutable snapshot of them."""

@@ -1,0 +1,2 @@
+"""Authorisation as values: the query a policy engine gets, its decision, the permit that a back end requires, and
+refusals."""

@@ -1,0 +1,1 @@
+"""Results of calls: MCP content blocks, what a back end answered, response headers that may be shown, redaction."""

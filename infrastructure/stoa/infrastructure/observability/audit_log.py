@@ -34,9 +34,9 @@ class AuditLog(InvocationObserver, RefusalObserver):
             "event_id": event.event_id,
             "door": invocation.door,
             "tenant": event.tenant,
-            "user_id": event.user_id,
+            "user_id": _printable(event.user_id),
             "client": None if principal is None else principal.client,
-            "consumer": event.consumer,
+            "consumer": _printable(event.consumer),
             "tool": event.tool,
             "status": str(event.status),  # an enum member costs as much as all the rest of the line
             "allowed": None if decision is None else decision.is_allowed,
@@ -82,6 +82,11 @@ class AuditLog(InvocationObserver, RefusalObserver):
             lines, self._lines = self._lines, []
             self._stream.write(b"\n".join(lines) + b"\n")
             self._stream.flush()
+
+
+def _printable(text: str) -> str:
+    """A line stays one line for every reader: some end one at U+0085 or U+2028, which JSON leaves as they are."""
+    return text if text.isprintable() else _as_sent(text)
 
 
 def _as_sent(name: str) -> str:

@@ -7,16 +7,16 @@
 from stoa.interfaces.bootstrap.container import build_container
 from stoa.interfaces.bootstrap.core import catalogue_sources
 from stoa.interfaces.bootstrap.governance import DEV_ISSUER, policy_of
-from stoa.interfaces.bootstrap.parts import Identity, Metering, Relaying
-from stoa.interfaces.bootstrap.recording import CommandLine, topic_log_of
+from stoa.interfaces.bootstrap.metering import CommandLine, topic_log_of
+from stoa.interfaces.bootstrap.parts import IdentityPart, MeteringPart, RelayPart
 from stoa.interfaces.bootstrap.serving import app_from_environment, preload, serve_stdio, start_logging
 
 __all__ = [
     "DEV_ISSUER",
     "CommandLine",
-    "Identity",
-    "Metering",
-    "Relaying",
+    "IdentityPart",
+    "MeteringPart",
+    "RelayPart",
     "app_from_environment",
     "build_container",
     "catalogue_sources",

@@ -5,7 +5,7 @@ from dishka import STRICT_VALIDATION, AsyncContainer, Provider, make_async_conta
 from stoa.interfaces.bootstrap.core import Core
 from stoa.interfaces.bootstrap.doors import Doors
 from stoa.interfaces.bootstrap.governance import Governance
-from stoa.interfaces.bootstrap.recording import Recording
+from stoa.interfaces.bootstrap.metering import MeteringProvider
 from stoa.interfaces.settings import Settings
 
 
@@ -14,7 +14,7 @@ def build_container(settings: Settings, *overrides: Provider) -> AsyncContainer:
     return make_async_container(
         Core(),
         Governance(),
-        Recording(),
+        MeteringProvider(),
         Doors(),
         *overrides,
         context={Settings: settings},

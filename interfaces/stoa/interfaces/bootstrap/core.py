@@ -40,7 +40,7 @@ from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.observability.refusal_log import RefusalLog
 from stoa.infrastructure.sqlite import SqliteTaskStore
 from stoa.infrastructure.worker_process import ProcessExecutor
-from stoa.interfaces.bootstrap.parts import Identity, Metering, Shared, Sharing, Version
+from stoa.interfaces.bootstrap.parts import IdentityPart, MeteringPart, OptionalSharedState, SharedState, Version
 from stoa.interfaces.release import release
 from stoa.interfaces.settings import Settings
 
@@ -87,9 +87,9 @@ class Core(Provider):
     @provide
     async def sharing(
         self, settings: Settings, clock: Clock, breaker: CircuitBreaker, supervisor: Supervisor
-    ) -> AsyncIterator[Sharing]:
+    ) -> AsyncIterator[OptionalSharedState]:
         if settings.redis_url is None:
-            yield Sharing(None)
+            yield OptionalSharedState(None)
             return
         from stoa.infrastructure import redis  # 6 MiB, for those who share something
 
@@ -99,8 +99,8 @@ class Core(Provider):
         sessions, events = redis.RedisSessionStore(connection, clock), redis.RedisEventStore(connection, clock)
         budgets = redis.RedisBudgetLedger(connection, clock, report=report)
         marks = redis.RedisOneTimeMarks(connection, clock)
-        yield Sharing(
-            Shared(
+        yield OptionalSharedState(
+            SharedState(
                 bus,
                 sessions,
                 events,
@@ -118,9 +118,9 @@ class Core(Provider):
         await connection.close()
 
     @provide
-    async def tasks(self, settings: Settings, clock: Clock, sharing: Sharing) -> AsyncIterator[TaskStore]:
-        if sharing.parts is not None:
-            yield sharing.parts.tasks
+    async def tasks(self, settings: Settings, clock: Clock, shared: OptionalSharedState) -> AsyncIterator[TaskStore]:
+        if shared.parts is not None:
+            yield shared.parts.tasks
             return
         store = SqliteTaskStore(settings.data_dir / "tasks.db", clock)
         yield store
@@ -151,7 +151,7 @@ class Core(Provider):
         endpoint: TokenEndpoint,
         credentials: CredentialSource,
         clock: Clock,
-        identity: Identity,
+        identity: IdentityPart,
         supervisor: Supervisor,
     ) -> UpstreamTokens:
         return UpstreamTokens(endpoint, credentials, clock, issuers=identity.verifier.issuers, report=supervisor.report)
@@ -185,10 +185,10 @@ class Core(Provider):
         self,
         settings: Settings,
         clock: Clock,
-        identity: Identity,
+        identity: IdentityPart,
         policy: PolicyEngine,
         limiter: RateLimiter,
-        metering: Metering,
+        metering: MeteringPart,
         tasks: TaskStore,
         backend: ToolBackend,
         sources: list[ToolSource],

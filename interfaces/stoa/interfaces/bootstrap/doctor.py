@@ -24,8 +24,8 @@ from stoa.infrastructure.http_client.tls import http_context
 from stoa.infrastructure.oidc import BackChannel
 from stoa.infrastructure.oidc.checkup import ProviderCheck
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
-from stoa.interfaces.bootstrap.parts import Identity, Policing
-from stoa.interfaces.bootstrap.recording import kafka_login
+from stoa.interfaces.bootstrap.metering import kafka_login
+from stoa.interfaces.bootstrap.parts import IdentityPart, PolicyPart
 from stoa.interfaces.settings import Settings
 from stoa.interfaces.settings_findings import is_local, settings_findings
 
@@ -73,7 +73,7 @@ class Doctor:
 
     async def _check_identity(self) -> Sequence[CheckResult]:
         settings = self._settings
-        identity = await self._container.get(Identity)
+        identity = await self._container.get(IdentityPart)
         if settings.identity not in {"keycloak", "oidc"}:
             reason = f"IDENTITY_PROVIDER is {settings.identity}, which is for development"
             return [CheckResult(_WARN, "provider", reason, "set KEYCLOAK_URL or OIDC_ISSUER where others shall call")]
@@ -98,11 +98,11 @@ class Doctor:
         return await check.run()
 
     async def _check_policy(self) -> Sequence[CheckResult]:
-        policing = await self._container.get(Policing)
-        engine = policing.engine
+        policy_part = await self._container.get(PolicyPart)
+        engine = policy_part.engine
         if isinstance(engine, OpaServerPolicyEngine):
             await engine.probe()
-        for probe in policing.probes:
+        for probe in policy_part.probes:
             health = probe.health()
             if not health.is_ready:
                 remedy = "start the server with the policy, or mend OPA_URL or OPA_POLICY_PATH"

@@ -27,15 +27,15 @@ from stoa.infrastructure.files.one_time_marks import FileOneTimeMarks
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.interfaces.bootstrap.governance import read_prices
 from stoa.interfaces.bootstrap.parts import (
-    Identity,
-    Limiting,
-    Metering,
-    Policing,
-    Relaying,
+    IdentityPart,
+    LimiterPart,
+    MeteringPart,
+    OptionalSharedState,
+    PolicyPart,
+    RelayPart,
     SessionParts,
-    Sharing,
     Version,
-    Watching,
+    WatchdogPart,
 )
 from stoa.interfaces.http.connections import STATE_KEY, STATUS_OF, Bounds, Connections, Reason
 from stoa.interfaces.http.guard import Guard, Scope
@@ -59,18 +59,20 @@ class Doors(Provider):
     scope = Lifetime.APP
 
     @provide
-    def resource(self, settings: Settings, identity: Identity) -> ProtectedResource:
+    def resource(self, settings: Settings, identity: IdentityPart) -> ProtectedResource:
         metadata_url = f"{settings.url}/.well-known/oauth-protected-resource/mcp"
         # The development issuer has no page to log in at: announced, it would be a server that does not answer.
         servers = identity.verifier.issuers if identity.issuer is None else ()
         return ProtectedResource(f"{settings.url}/mcp", metadata_url, servers, settings.oidc_scope_prefix)
 
     @provide
-    def states(self, settings: Settings, clock: Clock, resource: ProtectedResource, sharing: Sharing) -> RequestStates:
+    def states(
+        self, settings: Settings, clock: Clock, resource: ProtectedResource, shared: OptionalSharedState
+    ) -> RequestStates:
         given = settings.state_secret
         secret = _secret(settings)
-        if sharing.parts is not None:
-            return RequestStates(secret, clock, resource.url, sharing.parts.marks)
+        if shared.parts is not None:
+            return RequestStates(secret, clock, resource.url, shared.parts.marks)
         own = secret if given is None else load_or_create(settings.data_dir)
         marks = FileOneTimeMarks(settings.data_dir / "used-states", clock)
         reach = hashlib.sha256(b"stoa one-time marks" + own).hexdigest()
@@ -81,18 +83,20 @@ class Doors(Provider):
         self,
         settings: Settings,
         clock: Clock,
-        sharing: Sharing,
+        shared: OptionalSharedState,
         resource: ProtectedResource,
         supervisor: Supervisor,
     ) -> SessionParts:
-        shared = sharing.parts
+        replicated = shared.parts
         if settings.sessions == "none":
             return SessionParts(None)
-        if settings.sessions == "memory" or shared is None:
+        if settings.sessions == "memory" or replicated is None:
             ids = SealedSessionIds(_secret(settings), clock, resource.url)
             store, streams = InMemorySessionStore(clock), Streams(InMemoryEventStore())
             return SessionParts(Sessions(store, streams, sealed_ids=ids))
-        return SessionParts(Sessions(shared.sessions, Streams(shared.events, shared.bus, report=supervisor.report)))
+        return SessionParts(
+            Sessions(replicated.sessions, Streams(replicated.events, replicated.bus, report=supervisor.report))
+        )
 
     @provide
     async def engine(
@@ -103,10 +107,10 @@ class Doors(Provider):
         version: Version,
         states: RequestStates,
         parts: SessionParts,
-        sharing: Sharing,
+        shared: OptionalSharedState,
         supervisor: Supervisor,
     ) -> AsyncIterator[McpEngine]:
-        bus = None if sharing.parts is None else sharing.parts.bus
+        bus = None if shared.parts is None else shared.parts.bus
         engine = McpEngine(
             gateway,
             resource,
@@ -127,16 +131,16 @@ class Doors(Provider):
         gateway: Gateway,
         engine: McpEngine,
         resource: ProtectedResource,
-        policing: Policing,
-        limiting: Limiting,
-        metering: Metering,
-        relaying: Relaying,
-        watching: Watching,
+        policy_part: PolicyPart,
+        limiter_part: LimiterPart,
+        metering: MeteringPart,
+        relay_part: RelayPart,
+        watchdog_part: WatchdogPart,
         prometheus: PrometheusObserver,
-        identity: Identity,
+        identity: IdentityPart,
         version: Version,
         parts: SessionParts,
-        sharing: Sharing,
+        shared: OptionalSharedState,
         usage: SummariseUsage,
         supervisor: Supervisor,
         container: AsyncContainer,
@@ -152,13 +156,13 @@ class Doors(Provider):
 
         sessions = parts.sessions if settings.sessions == "redis" else None
         beside = [
-            policing,
+            policy_part,
             metering,
-            limiting,
-            relaying,
-            watching,
+            limiter_part,
+            relay_part,
+            watchdog_part,
             identity,
-            *([sharing.parts] if sharing.parts else ()),
+            *([shared.parts] if shared.parts else ()),
         ]
 
         async def start() -> None:
@@ -210,7 +214,7 @@ class Doors(Provider):
             engine.end_streams,
             drain_seconds=settings.shutdown_drain_seconds,
             grace_seconds=settings.shutdown_grace_seconds,
-            reloads={"catalogue": gateway.loader.execute, "prices": prices, **policing.reloads},
+            reloads={"catalogue": gateway.loader.execute, "prices": prices, **policy_part.reloads},
         )
 
         def refused(reason: RefusalReason, status: int, scope: Scope) -> None:

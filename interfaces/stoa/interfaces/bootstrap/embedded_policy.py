@@ -6,18 +6,18 @@ from stoa.domain.errors import InvalidInput
 from stoa.infrastructure.files.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.opa.embedded import DEFAULT_BUNDLE, OpaWasmPolicyEngine
 from stoa.infrastructure.opa.module_cache import ModuleCache
-from stoa.interfaces.bootstrap.parts import Policing
+from stoa.interfaces.bootstrap.parts import PolicyPart
 from stoa.interfaces.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 
-def embedded_policy(settings: Settings) -> Policing:
+def embedded_policy(settings: Settings) -> PolicyPart:
     """The bundle of OPA_POLICY_PATH, watched for changes, or the one that ships."""
     path = settings.opa_policy_path or DEFAULT_BUNDLE
     engine = OpaWasmPolicyEngine(path, environment=settings.environment, cache=_module_cache(settings))
     watched = {"policy": engine.watch} if settings.opa_policy_path else {}
-    return Policing(engine, probes=(engine,), background=watched, reloads={"policy": engine.reload})
+    return PolicyPart(engine, probes=(engine,), background=watched, reloads={"policy": engine.reload})
 
 
 def _module_cache(settings: Settings) -> ModuleCache | None:

@@ -26,7 +26,7 @@ from stoa.infrastructure.files.credentials.deployment_secret import load_or_crea
 from stoa.infrastructure.files.manifests import DEFAULT_PRICES_FILE, read_document
 from stoa.infrastructure.http_client import HostResolver, OutboundRules
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
-from stoa.interfaces.bootstrap.parts import Identity, Limiting, Metering, Policing, Sharing
+from stoa.interfaces.bootstrap.parts import IdentityPart, LimiterPart, MeteringPart, OptionalSharedState, PolicyPart
 from stoa.interfaces.settings import Settings
 
 DEV_ISSUER = "http://127.0.0.1/stoa-dev-issuer"
@@ -49,15 +49,15 @@ class Governance(Provider):
         rules: OutboundRules,
         resolver: HostResolver,
         supervisor: Supervisor,
-    ) -> AsyncIterator[Identity]:
+    ) -> AsyncIterator[IdentityPart]:
         if settings.identity == "none":
-            yield Identity(InMemoryTokenVerifier({}, clock), None)
+            yield IdentityPart(InMemoryTokenVerifier({}, clock), None)
             return
         if settings.identity != "dev-issuer":
             from stoa.interfaces.bootstrap.openid_provider import openid_provider  # with aiohttp
 
             provider = openid_provider(settings, clock, rules, resolver, supervisor.report)
-            yield Identity(provider, None, provider, probes=(provider,), background={"token keys": provider.watch})
+            yield IdentityPart(provider, None, provider, probes=(provider,), background={"token keys": provider.watch})
             await provider.close()
             return
         from stoa.infrastructure import oidc  # 80 ms, for those who verify tokens
@@ -71,13 +71,13 @@ class Governance(Provider):
         verifier = oidc.JwtTokenVerifier(
             keys=keys, issuer=DEV_ISSUER, audiences=settings.audiences, clock=clock, mapping=mapping
         )
-        yield Identity(verifier, issuer)
+        yield IdentityPart(verifier, issuer)
 
     @provide
-    async def policing(self, settings: Settings, clock: Clock, resolver: HostResolver) -> AsyncIterator[Policing]:
+    async def policing(self, settings: Settings, clock: Clock, resolver: HostResolver) -> AsyncIterator[PolicyPart]:
         if not settings.opa_enabled:
             rules = RulesPolicyEngine()
-            yield Policing(rules, probes=(rules,))
+            yield PolicyPart(rules, probes=(rules,))
         elif settings.opa_embedded:
             from stoa.interfaces.bootstrap.embedded_policy import embedded_policy  # with wasmtime
 
@@ -86,12 +86,12 @@ class Governance(Provider):
             from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
 
             server = OpaServerPolicyEngine(settings.opa_url, clock, environment=settings.environment, resolver=resolver)
-            yield Policing(server, probes=(server,), background={"policy": server.watch})
+            yield PolicyPart(server, probes=(server,), background={"policy": server.watch})
             await server.close()
 
     @provide
-    def policy(self, policing: Policing) -> PolicyEngine:
-        return policing.engine
+    def policy(self, policy_part: PolicyPart) -> PolicyEngine:
+        return policy_part.engine
 
     @provide
     async def limiting(
@@ -101,14 +101,14 @@ class Governance(Provider):
         prometheus: PrometheusObserver,
         breaker: CircuitBreaker,
         supervisor: Supervisor,
-    ) -> AsyncIterator[Limiting]:
+    ) -> AsyncIterator[LimiterPart]:
         if not settings.rate_limit_enabled:
-            yield Limiting(Unlimited())
+            yield LimiterPart(Unlimited())
             return
         if settings.redis_url is None:
             alone = InMemoryRateLimiter(clock)
             several = settings.replicas > 1
-            yield Limiting(DividedRateLimiter(alone, lambda: settings.replicas) if several else alone)
+            yield LimiterPart(DividedRateLimiter(alone, lambda: settings.replicas) if several else alone)
             return
         from stoa.infrastructure import redis  # 6 MiB, for those who share something
 
@@ -120,13 +120,13 @@ class Governance(Provider):
         replicas = redis.ReplicaCount(connection, assumed=settings.replicas)
         shared = redis.RedisRateLimiter(connection, clock, report=supervisor.report)
         limiter = FallbackRateLimiter(shared, clock, replicas, told=prometheus.limits().told)
-        yield Limiting(limiter, probes=(limiter,), background={"number of replicas": replicas.watch})
+        yield LimiterPart(limiter, probes=(limiter,), background={"number of replicas": replicas.watch})
         await replicas.leave()
         await connection.close()
 
     @provide
-    def limiter(self, limiting: Limiting) -> RateLimiter:
-        return limiting.limiter
+    def limiter(self, limiter_part: LimiterPart) -> RateLimiter:
+        return limiter_part.limiter
 
     @provide
     def prices(self, settings: Settings) -> PriceList:
@@ -134,16 +134,21 @@ class Governance(Provider):
 
     @provide
     def budgets(
-        self, settings: Settings, clock: Clock, sharing: Sharing, metering: Metering, prometheus: PrometheusObserver
+        self,
+        settings: Settings,
+        clock: Clock,
+        shared: OptionalSharedState,
+        metering: MeteringPart,
+        prometheus: PrometheusObserver,
     ) -> Budgets:
         path = settings.budgets_path
         limits = () if path is None else parse_budgets(read_document(path), f"BUDGETS_PATH={path}")
-        if sharing.parts is not None:
-            shared = Budgets(limits, sharing.parts.budgets, clock, [prometheus])
+        if shared.parts is not None:
+            recovered = Budgets(limits, shared.parts.budgets, clock, [prometheus])
             if limits and settings.metering_enabled:
                 log = hashlib.sha256(b"log of events:" + load_or_create(settings.data_dir)).hexdigest()
-                sharing.parts.recover_budgets(log, lambda: shared.recorded(metering.log.events()))
-            return shared
+                shared.parts.recover_budgets(log, lambda: recovered.recorded(metering.log.events()))
+            return recovered
         ledger = InMemoryBudgetLedger()
         budgets = Budgets(limits, ledger, clock, [prometheus])
         if limits:

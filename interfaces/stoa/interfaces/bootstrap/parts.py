@@ -38,7 +38,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Metering(Part):
+class MeteringPart(Part):
     """Both ends of where events are kept."""
 
     sink: MeteringSink
@@ -48,14 +48,14 @@ class Metering(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Relaying(Part):
+class RelayPart(Part):
     """What forwards metering events, where KAFKA_BOOTSTRAP_SERVERS says so."""
 
     relay: RelayMetering | None
 
 
 @dataclass(frozen=True, slots=True)
-class Watching(Part):
+class WatchdogPart(Part):
     """What notices an event loop that is kept busy."""
 
 
@@ -64,7 +64,7 @@ RecoverBudgets = Callable[[str, Callable[[], Mapping[Account, MicroUnits]]], Non
 
 
 @dataclass(frozen=True, slots=True)
-class Shared(Part):
+class SharedState(Part):
     """What replicas share, where REDIS_URL says so."""
 
     bus: MessageBus
@@ -77,10 +77,10 @@ class Shared(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Sharing:
+class OptionalSharedState:
     """None: this process shares nothing."""
 
-    parts: Shared | None
+    parts: SharedState | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class IdentityProvider(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity(Part):
+class IdentityPart(Part):
     """Who verifies tokens, and in development who makes them."""
 
     verifier: TokenVerifier
@@ -106,14 +106,14 @@ class Identity(Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Limiting(Part):
+class LimiterPart(Part):
     """Who counts."""
 
     limiter: RateLimiter
 
 
 @dataclass(frozen=True, slots=True)
-class Policing(Part):
+class PolicyPart(Part):
     """Who decides."""
 
     engine: PolicyEngine

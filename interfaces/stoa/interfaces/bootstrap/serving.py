@@ -16,7 +16,14 @@ from stoa.domain.errors import StoaError
 from stoa.infrastructure.observability.logs import configure_logging
 from stoa.infrastructure.observability.prometheus import share_metrics
 from stoa.interfaces.bootstrap.container import build_container
-from stoa.interfaces.bootstrap.parts import Limiting, Policing, Relaying, Sharing, Version, Watching
+from stoa.interfaces.bootstrap.parts import (
+    LimiterPart,
+    OptionalSharedState,
+    PolicyPart,
+    RelayPart,
+    Version,
+    WatchdogPart,
+)
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
 from stoa.interfaces.mcp.client_requests.request_state import RequestStates
 from stoa.interfaces.mcp.engine.engine import McpEngine
@@ -35,12 +42,14 @@ _PRELOADED = (
     "stoa.infrastructure.openapi",
     "stoa.infrastructure.rest",
     "stoa.infrastructure.files.specs",
-    "stoa.infrastructure.http_client",
+    "stoa.infrastructure.http_client.spec_source",
+    "stoa.infrastructure.http_client.token_endpoint",
     "stoa.interfaces.bootstrap.embedded_policy",
     "stoa.interfaces.bootstrap.openid_provider",
     "stoa.interfaces.http.addresses",
     "stoa.interfaces.http.app",
     "stoa.interfaces.http.metadata",
+    "stoa.interfaces.mcp.transports.streamable_http",
     "stoa.interfaces.rest.operations",
     "stoa.interfaces.rest.routes",
 )
@@ -65,7 +74,7 @@ async def serve_stdio(
             await serve_stdio(container, credential, connection=own, tenant=tenant, view=view)
         return
     gateway, clock = await container.get(Gateway), await container.get(Clock)
-    shared = (await container.get(Sharing)).parts
+    shared = (await container.get(OptionalSharedState)).parts
     supervisor = await container.get(Supervisor)
     engine = McpEngine(
         gateway,
@@ -80,7 +89,7 @@ async def serve_stdio(
     await gateway.loader.execute()
     await engine.open()
     supervisor.start({"catalogue": gateway.loader.watch, "tasks": engine.watch_tasks})
-    for part in (Policing, Limiting, Relaying, Watching):
+    for part in (PolicyPart, LimiterPart, RelayPart, WatchdogPart):
         supervisor.start((await container.get(part)).background)
     if shared is not None:
         supervisor.start(shared.background)

@@ -18,7 +18,7 @@ from stoa.application.gateway import Gateway
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject
 from stoa.domain.schema.plain_text import escaped, plain
-from stoa.interfaces.bootstrap import CommandLine, Identity, build_container
+from stoa.interfaces.bootstrap import CommandLine, IdentityPart, build_container
 from stoa.interfaces.http.sockets import bound
 from stoa.interfaces.settings import Settings
 
@@ -50,7 +50,7 @@ def settings_for(catalogue: Sequence[str]) -> Settings:
 
 async def development_token(container: AsyncContainer, role: str, tenant: str | None, lifetime_seconds: int) -> str:
     """A token of the dev issuer. Raises InvalidInput where another identity provider is configured."""
-    issuer = (await container.get(Identity)).issuer
+    issuer = (await container.get(IdentityPart)).issuer
     if issuer is None:
         raise InvalidInput("tokens are made by the dev issuer only; set IDENTITY_PROVIDER=dev-issuer")
     subject = f"{role}@{tenant}" if tenant else role

@@ -26,7 +26,7 @@ from stoa.application.memory.ids import UuidFactory
 from stoa.domain.finding import Severity
 from stoa.domain.metering.money import to_decimal
 from stoa.domain.schema.json_value import JsonObject
-from stoa.interfaces.bootstrap import CommandLine, Metering, build_container
+from stoa.interfaces.bootstrap import CommandLine, MeteringPart, build_container
 from stoa.interfaces.cli.client_settings import client_settings
 from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, console, development_token, listen, table
 from stoa.interfaces.demo.catalogue_files import write_catalogue
@@ -176,7 +176,7 @@ async def _make_one_call(container: AsyncContainer, settings: Settings, token: s
     out = console()
     out.print("\nOne call through MCP: crm-search as tenant-admin of team-alpha", style="bold")
     out.print(json.dumps(answer.get("result", answer), indent=2, ensure_ascii=False), soft_wrap=True)
-    metering = await container.get(Metering)
+    metering = await container.get(MeteringPart)
     event = next(event for event in metering.log.events() if event.request_id == request_id)
     out.print(
         Panel(

@@ -21,7 +21,7 @@ from stoa.application.ports.metering import UsageLog
 from stoa.domain.errors import InvalidInput
 from stoa.domain.metering.money import to_decimal, to_json_number
 from stoa.domain.schema.json_value import JsonObject, is_object
-from stoa.interfaces.bootstrap import Metering, topic_log_of
+from stoa.interfaces.bootstrap import MeteringPart, topic_log_of
 from stoa.interfaces.cli.common import console, open_container, show_json, table
 from stoa.interfaces.settings import Settings
 
@@ -58,7 +58,7 @@ async def reconcile(
         if not path.is_file():
             raise InvalidInput(f"--audit: {path} is no file")
     async with open_container(settings) as container:
-        metering = await container.get(Metering)
+        metering = await container.get(MeteringPart)
         log, waiting = metering.log, metering.waiting
         with _progress() as progress:
             found = ReconcileUsage().execute(

@@ -1,0 +1,1 @@
+"""Sessions and resumable event streams, in this process and between replicas."""

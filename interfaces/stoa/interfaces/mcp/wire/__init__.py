@@ -1,0 +1,1 @@
+"""MCP forms on the wire: envelopes, headers, introductions, sampling, sealed values."""

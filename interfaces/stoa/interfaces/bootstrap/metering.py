@@ -26,20 +26,20 @@ from stoa.infrastructure.outbox import (
     OutboxUsageLog,
     relayed_segments,
 )
-from stoa.interfaces.bootstrap.parts import Metering, Relaying, Watching
+from stoa.interfaces.bootstrap.parts import MeteringPart, RelayPart, WatchdogPart
 from stoa.interfaces.settings import Settings
 
 
-class Recording(Provider):
+class MeteringProvider(Provider):
     """Metering events and where they go, metrics, the audit trail."""
 
     scope = Lifetime.APP
 
     @provide
-    async def metering(self, settings: Settings, clock: Clock) -> AsyncIterator[Metering]:
+    async def metering(self, settings: Settings, clock: Clock) -> AsyncIterator[MeteringPart]:
         if not settings.metering_enabled:
             off = MeteringOff()
-            yield Metering(off, off, probes=(off,))
+            yield MeteringPart(off, off, probes=(off,))
             return
         directory = settings.data_dir / "outbox"
         refusals = settings.metering_max_bytes // 8
@@ -54,15 +54,15 @@ class Recording(Provider):
             relayed=relayed_segments if settings.relay_servers else None,
         )
         log = OutboxUsageLog(directory)
-        yield Metering(outbox, log, log.waiting() if settings.relay_servers else None, probes=(outbox,))
+        yield MeteringPart(outbox, log, log.waiting() if settings.relay_servers else None, probes=(outbox,))
         await outbox.close()
 
     @provide
     async def relaying(
         self, settings: Settings, clock: Clock, prometheus: PrometheusObserver, supervisor: Supervisor
-    ) -> AsyncIterator[Relaying]:
+    ) -> AsyncIterator[RelayPart]:
         if not settings.relay_servers:
-            yield Relaying(None)
+            yield RelayPart(None)
             return
         try:
             from stoa.infrastructure.kafka.publisher import KafkaEventPublisher  # 7 MiB, for those who have a broker
@@ -85,11 +85,11 @@ class Recording(Provider):
             report=supervisor.report,
         )
         prometheus.add(RelayCollector(relay))
-        yield Relaying(relay, probes=(relay,), background={"forwarding of events": relay.run})
+        yield RelayPart(relay, probes=(relay,), background={"forwarding of events": relay.run})
         await relay.close()
 
     @provide
-    def summarise_usage(self, metering: Metering) -> SummariseUsage:
+    def summarise_usage(self, metering: MeteringPart) -> SummariseUsage:
         return SummariseUsage(metering.log)
 
     @provide
@@ -101,9 +101,9 @@ class Recording(Provider):
         return Supervisor(clock, restarted=prometheus.restarted)
 
     @provide
-    def watching(self, clock: Clock, prometheus: PrometheusObserver) -> Watching:
+    def watching(self, clock: Clock, prometheus: PrometheusObserver) -> WatchdogPart:
         watchdog = LoopWatchdog(clock, prometheus.loop_lag())
-        return Watching(probes=(watchdog,), background={"event loop": watchdog.run})
+        return WatchdogPart(probes=(watchdog,), background={"event loop": watchdog.run})
 
     @provide
     def audit(self) -> Iterator[AuditLog]:
