@@ -135,7 +135,7 @@ class GatewayProcess:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self.wait()
-        until(lambda: is_free(self.port), within=10)  # its workers end when they get to it
+        until(lambda: is_free(self.port), within=60)  # its workers end when they get to it
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Another `stoa` command with the same settings."""
@@ -224,7 +224,7 @@ def serving_everything(home: Path) -> Generator[str]:
             output=log.fileno(),
         )
     try:
-        until(lambda: is_live(port), within=30)
+        until(lambda: is_live(port), within=60)
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         server.end()
@@ -328,7 +328,7 @@ def asgi_upstream(app: Any) -> Generator[str]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            until(lambda: server.started, within=10)
+            until(lambda: server.started, within=60)
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True

@@ -66,14 +66,14 @@ def _gateway(home: Path, slow: Slow, **settings: str) -> GatewayProcess:
 def test_sigterm_drains_then_waits_for_the_call_under_way(tmp_path: Path, slow: Slow) -> None:
     with serving(_gateway(tmp_path, slow, SHUTDOWN_DRAIN_SECONDS="3")) as gateway:
         call = Call(gateway)
-        assert slow.upstream.arrived.wait(20)
+        assert slow.upstream.arrived.wait(60)
         os.kill(gateway.pid, signal.SIGTERM)
-        status, text = until(lambda: _not_ready(gateway), within=3)
+        status, text = until(lambda: _not_ready(gateway), within=60)
         assert (status, json.loads(text)["parts"]["lifecycle"]["ready"]) == (503, False)
         assert gateway.get("/mcp/v1/tools", gateway.token("tenant-admin", "acme"))[0] == 200
-        until(lambda: not _is_listening(gateway.port), within=20)
+        until(lambda: not _is_listening(gateway.port), within=60)
         slow.may_answer.set()
-        call.join(20)
+        call.join(60)
         assert (call.status, json.loads(call.answer)["result"]["content"][0]["text"]) == (200, '{"ok":true}')
         assert gateway.wait() == 0
         assert "Traceback" not in gateway.log
@@ -83,9 +83,9 @@ def test_sigterm_drains_then_waits_for_the_call_under_way(tmp_path: Path, slow: 
 def test_sigterm_tells_what_does_not_end_that_the_gateway_shuts_down(tmp_path: Path, slow: Slow) -> None:
     with serving(_gateway(tmp_path, slow, SHUTDOWN_GRACE_SECONDS="0.2")) as gateway:
         call = Call(gateway)
-        assert slow.upstream.arrived.wait(20)
+        assert slow.upstream.arrived.wait(60)
         assert gateway.stop() == 0
-        call.join(20)
+        call.join(60)
         answer = json.loads(call.answer)
         assert (answer["id"], answer["error"]["code"], answer["error"]["data"]["code"]) == (9, 5030, "shutting_down")
         assert "Traceback" not in gateway.log
@@ -95,14 +95,14 @@ def test_sigterm_tells_what_does_not_end_that_the_gateway_shuts_down(tmp_path: P
 def test_sighup_reads_the_catalogue_and_keeps_calls(tmp_path: Path, slow: Slow) -> None:
     with serving(_gateway(tmp_path, slow)) as gateway:
         call = Call(gateway)
-        assert slow.upstream.arrived.wait(20)
+        assert slow.upstream.arrived.wait(60)
         write(gateway, "more.yaml", tool("more", f"{slow.upstream.url}/more"))
         os.kill(gateway.pid, signal.SIGHUP)
-        until(lambda: "SIGHUP: read again: catalogue, prices, policy" in gateway.log, within=20)
+        until(lambda: "SIGHUP: read again: catalogue, prices, policy" in gateway.log, within=60)
         listed = gateway.get("/mcp/v1/tools", gateway.token("tenant-admin", "acme"))[1]
         assert {one["name"] for one in json.loads(listed)["tools"]} == {"slow", "more"}
         slow.may_answer.set()
-        call.join(20)
+        call.join(60)
         assert call.status == 200
 
 

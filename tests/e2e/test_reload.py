@@ -11,7 +11,7 @@ from tests.e2e.manifests import tool, tool_set, write
 from tests.e2e.processes import GatewayProcess, Upstream, serving, until
 from tests.e2e.wire import WireClient, wire_client
 
-SOON = 5.0
+SOON = 60.0
 """Seconds within which an edit is in effect."""
 
 

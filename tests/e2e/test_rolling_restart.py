@@ -53,7 +53,7 @@ def nginx(folder: Path, ports: list[int]) -> Generator[str]:
     assert NGINX is not None
     process = subprocess.Popen([NGINX, "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")])
     try:
-        until(lambda: not is_free(port), within=10)
+        until(lambda: not is_free(port), within=60)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
