@@ -16,7 +16,7 @@ from tests.e2e.manifests import THOUSAND, describe, owned, tool, write, write_th
 from tests.e2e.processes import GatewayProcess, Upstream, serving
 
 ERAS = {"legacy": "2025-11-25", "2026-07-28": "2026-07-28"}
-SOON = 20.0
+SOON = 60.0
 """Seconds within which a client has heard of a change."""
 
 

@@ -15,7 +15,7 @@ from tests.e2e.wire import ENVELOPE, HANDSHAKE, STATELESS
 
 from stoa.domain.metering.event import Status
 
-SOON = 10.0
+SOON = 60.0
 
 
 class Slow:
