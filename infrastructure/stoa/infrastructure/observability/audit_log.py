@@ -34,9 +34,10 @@ class AuditLog(InvocationObserver, RefusalObserver):
             "event_id": event.event_id,
             "door": invocation.door,
             "tenant": event.tenant,
-            "user_id": _printable(event.user_id),
+            "user_id": event.user_id if event.user_id.isprintable() else _as_sent(event.user_id),
             "client": None if principal is None else principal.client,
-            "consumer": _printable(event.consumer),
+            # One line for every reader: some end one at U+0085 or U+2028, which JSON leaves as they are.
+            "consumer": event.consumer if event.consumer.isprintable() else _as_sent(event.consumer),
             "tool": event.tool,
             "status": str(event.status),  # an enum member costs as much as all the rest of the line
             "allowed": None if decision is None else decision.is_allowed,
@@ -82,11 +83,6 @@ class AuditLog(InvocationObserver, RefusalObserver):
             lines, self._lines = self._lines, []
             self._stream.write(b"\n".join(lines) + b"\n")
             self._stream.flush()
-
-
-def _printable(text: str) -> str:
-    """A line stays one line for every reader: some end one at U+0085 or U+2028, which JSON leaves as they are."""
-    return text if text.isprintable() else _as_sent(text)
 
 
 def _as_sent(name: str) -> str:
