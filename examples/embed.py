@@ -11,7 +11,7 @@ from aiohttp import web
 from stoa.application import Gateway, Principal
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.memory.metering import InMemoryMeteringSink
-from stoa.infrastructure.openapi import OpenApiConverter
+from stoa.infrastructure.openapi import OpenApiSpecKind
 from stoa.infrastructure.rest import RestBackend
 
 ANN = Principal.of("ann", tenant="acme", roles=["viewer"])
@@ -20,7 +20,7 @@ ANN = Principal.of("ann", tenant="acme", roles=["viewer"])
 async def main(pets_url: str) -> None:
     sink = InMemoryMeteringSink()
     rest = RestBackend(InMemoryCredentialSource())
-    gateway = Gateway(backends=[rest], converters={"openAPI": OpenApiConverter()}, sink=sink)
+    gateway = Gateway(backends=[rest], spec_kinds=[OpenApiSpecKind()], sink=sink)
 
     @gateway.tool(tags=["math"])
     def add(a: int, b: int) -> int:

@@ -11,6 +11,7 @@ from tests.application.pipeline import ANN, ScriptedBackend, raises, tool
 from tests.strategies import json_values
 
 from stoa.application import BearerToken, Gateway, ListQuery, Principal, Tool, ToolAnnotations
+from stoa.application.manifests.document_spec_kind import DocumentSpecKind
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.ids import SequentialIds
 from stoa.application.memory.metering import InMemoryMeteringSink
@@ -128,7 +129,7 @@ async def test_a_prompts_arguments_are_described_as_its_parameters_are():
 
 
 async def test_without_a_converter_openapi_is_refused_with_what_to_pass():
-    with pytest.raises(InvalidInput, match=r'pass converters=\{"openAPI": OpenApiConverter\(\)\}'):
+    with pytest.raises(InvalidInput, match=r"pass spec_kinds=\[OpenApiSpecKind\(\)\]"):
         Gateway().add_openapi("{}")
 
 
@@ -184,7 +185,7 @@ class Converter(SpecConverter):
 async def test_descriptions_come_from_the_source_and_go_to_the_converter_that_were_given():
     specs, converter = InMemorySpecSource(), Converter()
     specs.put("https://api.example/openapi.json", "{}")
-    gateway = with_rest(specs=specs, converters={"openAPI": converter})
+    gateway = with_rest(specs=specs, spec_kinds=[DocumentSpecKind("openAPISpec", converter)])
     gateway.add_openapi("[]", location="here.json")
     tool_set = {"apiVersion": API, "kind": "ToolSet", "metadata": {"name": "s"}}
     spec = {"openAPISpec": {"url": "https://api.example/openapi.json"}, "baseURL": "https://api.example"}

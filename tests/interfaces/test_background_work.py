@@ -45,7 +45,7 @@ from stoa.domain.metering.money import MicroUnits
 from stoa.infrastructure.oidc.remote_keys import RemoteKeys
 from stoa.infrastructure.opa.embedded import OpaWasmPolicyEngine
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
-from stoa.infrastructure.openapi import OpenApiConverter
+from stoa.infrastructure.openapi import OpenApiSpecKind
 from stoa.infrastructure.redis import (
     RedisBudgetLedger,
     RedisConnection,
@@ -318,8 +318,8 @@ async def _specs(stage: Stage) -> None:
     source = InMemoryToolSource()
     for name in ("one", "two"):
         source.put(f"{name}.yaml#1", tool_set(name))
-    converters = {"openAPI": OpenApiConverter()}
-    gateway = Gateway(sources=[source], specs=Specs(), converters=converters, report=stage.report, clock=stage.clock)
+    kinds = [OpenApiSpecKind()]
+    gateway = Gateway(sources=[source], specs=Specs(), spec_kinds=kinds, report=stage.report, clock=stage.clock)
     stage.arm()
     findings = [str(finding) for finding in await gateway.loader.execute()]
     assert any("one.yaml" in finding and "LookupError" in finding for finding in findings)

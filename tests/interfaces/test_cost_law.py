@@ -20,6 +20,7 @@ from stoa.application.catalogue.catalogue_loader import CatalogueLoader
 from stoa.application.catalogue.list_operations import ListQuery
 from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.gateway import Gateway
+from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.manifests.understand import understood
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.rate_limiter import Unlimited
@@ -237,8 +238,7 @@ def _manifest(name: str, **spec: Any) -> Any:
 def _refresh(source: InMemoryToolSource) -> CatalogueLoader:
     return CatalogueLoader(
         sources=[source],
-        specs=InMemorySpecSource(),
-        converters={},
+        specs=SpecKinds([], InMemorySpecSource()),
         registry=OperationRegistry([StaticBackend()]),
         executor=InPlace(),
         clock=ManualClock(),

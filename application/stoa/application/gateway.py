@@ -12,7 +12,7 @@
 Every part is a port with an in-memory default; pass another adapter to replace it.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
@@ -37,6 +37,7 @@ from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.catalogue.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.catalogue.watch_resources import WatchResources
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
+from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.memory.metering import InMemoryMeteringSink
@@ -54,14 +55,16 @@ from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.invocation_observer import InvocationObserver
+from stoa.application.ports.manifest_parts import BindingManifest
 from stoa.application.ports.metering import MeteringSink
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.refusal_watcher import RefusalWatcher
-from stoa.application.ports.spec import ConversionOptions, SpecConverter, SpecDocument, SpecSource
+from stoa.application.ports.spec import ConversionOptions, SpecDocument, SpecSource
+from stoa.application.ports.spec_kind import SpecKind
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenVerifier
-from stoa.application.ports.tool_backend import ToolBackend
+from stoa.application.ports.tool_backend import NamedByManifests, ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.application.schemas.routed_arguments import RoutedArgument
 from stoa.domain.access.caller_limits import DEFAULT_STRANGER_LIMITS, CallerLimits, StrangerLimits
@@ -101,7 +104,7 @@ class Gateway:
         backends: Sequence[ToolBackend] = (),
         sources: Sequence[ToolSource] = (),
         specs: SpecSource | None = None,
-        converters: Mapping[str, SpecConverter] | None = None,
+        spec_kinds: Sequence[SpecKind[Any]] = (),
         executor: BoundedExecutor | None = None,
         upstream_tokens: UpstreamTokens | None = None,
         observers: Sequence[InvocationObserver] = (),
@@ -126,13 +129,13 @@ class Gateway:
         view = self._view = CallerView(lambda: self.registry.catalogue, policy)
         self._backends = (self._local, StaticBackend(), ToolPages(view), *backends)
         self._manifests = InMemoryToolSource()
-        self._converters = dict(converters or {})
+        self.specs = SpecKinds(spec_kinds, specs or InMemorySpecSource())
         self._upstream_tokens = upstream_tokens
         self.registry = OperationRegistry(self._backends, upstream_tokens)
         self.loader = CatalogueLoader(
             sources=(*sources, self._manifests),
-            specs=specs or InMemorySpecSource(),
-            converters=self._converters,
+            specs=self.specs,
+            bindings=_binding_manifests(self._backends),
             registry=self.registry,
             executor=executor,
             clock=clock,
@@ -370,11 +373,12 @@ class Gateway:
     ) -> list[Finding]:
         """Register the operations of an OpenAPI document (JSON or YAML); returns what was left out or changed.
 
-        Needs `converters={"openAPI": ...}` and a REST back end. Raises InvalidInput when it is no such document.
+        Needs `spec_kinds=[OpenApiSpecKind()]` and a REST back end. Raises InvalidInput when it is no such document.
         """
-        converter = self._converters.get("openAPI")
-        if converter is None:
-            raise InvalidInput('pass converters={"openAPI": OpenApiConverter()} to Gateway to use OpenAPI documents')
+        kind = self.specs.get("openAPISpec")
+        if kind is None:
+            raise InvalidInput("pass spec_kinds=[OpenApiSpecKind()] to Gateway to use OpenAPI documents")
+        converter = kind.converter(kind.source_at(location))
         conversion = converter.convert(SpecDocument(location, text), options)
         return [*conversion.findings, *self.loader.register(conversion.tools)]
 
@@ -431,3 +435,13 @@ def _raise_errors(findings: Sequence[Finding], places: set[str]) -> None:
     problems = [str(f) for f in findings if f.severity is Severity.ERROR and f.where in places]
     if problems:
         raise InvalidInput("; ".join(problems))
+
+
+def _binding_manifests(backends: Iterable[ToolBackend]) -> dict[str, type[BindingManifest]]:
+    models: dict[str, type[BindingManifest]] = {}
+    for backend in backends:
+        if isinstance(backend, NamedByManifests):
+            model = backend.manifest()
+            if models.setdefault(model.member, model) is not model:
+                raise InvalidInput(f"spec.{model.member}: two back ends describe their bindings there")
+    return models

@@ -13,6 +13,8 @@ from tests.strategies import few_names
 from stoa.application.backends.static_backend import StaticBackend
 from stoa.application.catalogue.catalogue_loader import RETRY_SECONDS, CatalogueLoader
 from stoa.application.catalogue.operation_registry import OperationRegistry
+from stoa.application.manifests.document_spec_kind import DocumentSpecKind
+from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.ports import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
@@ -76,13 +78,12 @@ BAD = one("bad", timeout="soon")
 
 
 class Bench:
-    def __init__(self, converters=None) -> None:
+    def __init__(self, kinds=None) -> None:
         self.source, self.specs, self.clock = InMemoryToolSource(), Specs(), ManualClock()
         self.registry = OperationRegistry([Rest([]), StaticBackend()])
         self.refresh = CatalogueLoader(
             sources=[self.source],
-            specs=self.specs,
-            converters={"openAPI": Names()} if converters is None else converters,
+            specs=SpecKinds([DocumentSpecKind("openAPISpec", Names())] if kinds is None else kinds, self.specs),
             registry=self.registry,
             clock=self.clock,
         )
@@ -180,7 +181,7 @@ async def test_a_description_that_is_none_keeps_the_last_good_one(text):
 
 
 async def test_without_a_converter_a_tool_set_is_an_error_and_other_files_load():
-    bench = Bench(converters={})
+    bench = Bench(kinds=[])
     problems = await bench.run(a=[many(inline="ant")], b=[one("bee")])
     assert bench.names == ["bee"]
     assert "converter" in problems[0]

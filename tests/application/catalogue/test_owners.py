@@ -13,6 +13,8 @@ from stoa.application.catalogue.catalogue_loader import RETRY_SECONDS, Catalogue
 from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.catalogue.owners import CatalogueEntry
 from stoa.application.gateway import Gateway
+from stoa.application.manifests.document_spec_kind import DocumentSpecKind
+from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.memory.tool_source import InMemoryToolSource
@@ -60,8 +62,7 @@ class Bench:
         self.registry = OperationRegistry([Rest([]), StaticBackend()])
         self.refresh = CatalogueLoader(
             sources=[self.source],
-            specs=self.specs,
-            converters={"openAPI": Lines()},
+            specs=SpecKinds([DocumentSpecKind("openAPISpec", Lines())], self.specs),
             registry=self.registry,
             clock=self.clock,
             lowering=lowering,

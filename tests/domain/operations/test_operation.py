@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.strategies import operations
 
-from stoa.domain.operations.operation import Access, OperationKey, string_schema
+from stoa.domain.operations.access import Access
+from stoa.domain.operations.operation import OperationKey, string_schema
 from stoa.domain.operations.tool import LocalBinding, Tool
 
 BINDING = LocalBinding(function="f")

@@ -10,7 +10,7 @@ from tests.strategies import operations, prompts, raw_answers, resources, tool_r
 
 from stoa.application.calls.resource_contents import resource_contents
 from stoa.domain.errors import ResourceNotFound
-from stoa.domain.operations.operation import Access, strictest
+from stoa.domain.operations.access import Access, strictest
 from stoa.domain.operations.prompt import Prompt, PromptArgument
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import LocalBinding, Tool

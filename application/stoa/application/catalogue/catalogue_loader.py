@@ -11,27 +11,24 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import PurePath
 from typing import ParamSpec, TypeVar
-from urllib.parse import urlsplit
-
-import pydantic_core
 
 from stoa.application.catalogue.operation_registry import OperationRegistry, Prepared
 from stoa.application.catalogue.owners import ambiguous_namespaces, owned, owned_content
 from stoa.application.concurrency.pace import Pace, making_what_stays
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
-from stoa.application.manifests.parse import ToolSetManifest
+from stoa.application.manifests.parse import ManifestParts, ToolSetManifest
+from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.manifests.understand import converted, understood
 from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
-from stoa.application.ports.spec import SpecConverter, SpecDocument, SpecSource
+from stoa.application.ports.manifest_parts import BindingManifest
+from stoa.application.ports.spec import SpecDocument
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.finding import Finding, Severity, error, warning
-from stoa.domain.operations.binding import RestBinding, origin_of
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Tool
 
@@ -92,19 +89,20 @@ class CatalogueLoader(HealthProbe):
         self,
         *,
         sources: Sequence[ToolSource],
-        specs: SpecSource,
-        converters: Mapping[str, SpecConverter],
+        specs: SpecKinds,
         registry: OperationRegistry,
         clock: Clock,
         executor: BoundedExecutor | None = None,
+        bindings: Mapping[str, type[BindingManifest]] | None = None,
         lowering: Collection[str] = (),
         report: ReportDefect = log_defect,
     ) -> None:
-        """`lowering`: tenants whose tags and hints may ask for less than their method."""
+        """`bindings`: the members of a Tool's `spec` that back ends define. `lowering`: tenants whose
+        tags and hints may ask for less than their method."""
         self._report_defect = report
         self._sources = tuple(sources)
         self._specs = specs
-        self._converters = converters
+        self._parts = ManifestParts(bindings or {}, specs.models)
         self._registry = registry
         self._executor = executor or InThreadExecutor()
         self._clock = clock
@@ -269,7 +267,7 @@ class CatalogueLoader(HealthProbe):
             return known
         manifest = None if known is None else known.manifest
         if manifest is None:
-            (asked,) = await self._run(document, "", understood, owned_content(document))
+            (asked,) = await self._run(document, "", understood, owned_content(document), self._parts)
             if isinstance(asked, Operation):
                 return _Loaded(document, *owned([asked], document, self._lowering), None)
             manifest = asked
@@ -278,20 +276,16 @@ class CatalogueLoader(HealthProbe):
         return await self._load_set(document, manifest, known)
 
     async def _load_set(self, document: ManifestDocument, manifest: ToolSetManifest, known: _Loaded | None) -> _Loaded:
-        converter = self._converters.get("openAPI")
-        if converter is None:
-            raise InvalidInput("spec.openAPISpec: this gateway was made without a converter for OpenAPI documents")
-        source = manifest.spec.open_api_spec
+        source, kind = manifest.source, self._specs[manifest.member]
         now = self._clock.monotonic_ns()
-        description = await self._describe(manifest, document)
-        is_remote = source.url is not None and bool(urlsplit(source.url).scheme)
-        due = now + int(source.refresh_interval * 1e9) if is_remote else None
+        description = await kind.fetch(source, self._specs.place_of(document, manifest))
+        due = now + int(source.refresh_interval * 1e9) if source.is_remote else None
         digest = await asyncio.to_thread(_digest_of, description)
         if known is not None and known.digest == digest:
             return replace(known, refresh_at_ns=due, outage=())
-        parts = await self._run(document, digest, converted, converter, description, manifest)
+        parts = await self._run(document, digest, converted, kind.converter(source), description, manifest)
         made = [part for part in parts if isinstance(part, Operation)]
-        url = source.url if is_remote and manifest.spec.base_url is None else None
+        url = source.address if source.is_remote and manifest.spec.base_url is None else None
         origins = frozenset[str]() if url is None else _origins(parts)
         before = self._good.get(document.origin)
         if before is not None and before.url == url and origins - before.origins:
@@ -304,7 +298,7 @@ class CatalogueLoader(HealthProbe):
                 "no operation of the API description fits, so there are no tools; check methods, tags and pathPrefix"
             )
             findings = (*findings, warning(f"{document.origin}: spec.selector", unfit))
-        elsewhere = None if source.url is None else manifest
+        elsewhere = None if source.address is None else manifest
         return _Loaded(document, operations, findings, due, manifest=elsewhere, digest=digest, url=url, origins=origins)
 
     async def _run(
@@ -324,22 +318,6 @@ class CatalogueLoader(HealthProbe):
         except InvalidInput as problem:
             self._refused[document.origin] = _Refused(document, digest, problem.message)
             raise
-
-    async def _describe(self, manifest: ToolSetManifest, document: ManifestDocument) -> SpecDocument:
-        source = manifest.spec.open_api_spec
-        if source.url is None:
-            inline = source.inline
-            text = inline if isinstance(inline, str) else pydantic_core.to_json(inline).decode()
-            return SpecDocument(f"{document.origin} spec.openAPISpec.inline", text)
-        scheme = urlsplit(source.url).scheme
-        if scheme not in {"http", "https"} and document.tenant is not None and not document.root:
-            raise InvalidInput("spec.openAPISpec.url: there is no folder to read files from; give a URL, or use inline")
-        if scheme:
-            return await self._specs.fetch(source.url, root=document.root)
-        # What is global is the platform's word, and so is a path that it writes out.
-        is_own = document.tenant is None and manifest.tenant is None and PurePath(source.url).is_absolute()
-        root = "" if is_own else document.root
-        return await self._specs.fetch(str(PurePath(document.base_directory) / source.url), root=root)
 
     def _seconds_until_due(self) -> float | None:
         due = [loaded.refresh_at_ns for loaded in self._good.values() if loaded.refresh_at_ns is not None]
@@ -362,8 +340,8 @@ def _origins(parts: Iterable[Operation | Finding | frozenset[str]]) -> frozenset
     for part in parts:
         if isinstance(part, frozenset):
             origins |= part
-        elif isinstance(part, Tool) and isinstance(part.binding, RestBinding):
-            origins.add(origin_of(part.binding.base_url))
+        elif isinstance(part, Tool):
+            origins |= part.binding.origins
     return frozenset(origins)
 
 

@@ -9,8 +9,9 @@ from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.access.identity import TenantId, TenantName
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, error, warning
-from stoa.domain.operations.operation import Operation, strictest
-from stoa.domain.operations.tool import RestBinding, Tool, ToolAnnotations
+from stoa.domain.operations.access import strictest
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.tool import Tool, ToolAnnotations
 from stoa.domain.schema.json_value import JsonObject, as_object, is_object
 
 _PREFIX = "tenant-"
@@ -117,9 +118,10 @@ def _promises_too_much(one: Operation) -> bool:
     tagged = one.access_by_tag
     if tagged is not None and tagged is not strictest(tagged, one.method_access):
         return True
-    if not isinstance(one, Tool) or not isinstance(one.binding, RestBinding) or one.annotations == _UNSAID:
+    method = one.binding.method_properties
+    if not isinstance(one, Tool) or method is None or one.annotations == _UNSAID:
         return False
-    return one.annotations.under(one.binding.method, may_lower=True) != one.hints
+    return one.annotations.under(method, may_lower=True) != one.hints
 
 
 def _named(operations: Sequence[Operation]) -> str:

@@ -7,7 +7,8 @@ What `default` leaves out is as it comes; what a tenant leaves out is as in `def
 
 from pydantic import Field
 
-from stoa.application.manifests.fields import ManifestModel, RateLimitManifest
+from stoa.application.manifests.fields import RateLimitManifest
+from stoa.application.ports.manifest_parts import ManifestModel
 from stoa.domain.access.identity import TenantName
 from stoa.domain.client_requests.rules import (
     DEFAULT_CLIENT_REQUESTS,

@@ -8,13 +8,13 @@ from stoa.application.backends.static_backend import check_placeholders
 from stoa.application.manifests.fields import (
     AuthenticationManifest,
     Manifest,
-    ManifestModel,
     RateLimitManifest,
     Timeout,
     placeholders,
     rest_binding,
     split_endpoint,
 )
+from stoa.application.ports.manifest_parts import ManifestModel
 from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.binding import Binding, StaticBinding, StaticImage, StaticMessage, StaticResource, is_base64
 from stoa.domain.operations.icon import Icons

@@ -1,8 +1,9 @@
 """What the manifests of all kinds share: their frame, and the fields that mean the same everywhere."""
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import (
@@ -17,6 +18,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from stoa.application.ports.manifest_parts import ManifestModel, seconds
 from stoa.application.schemas.validation_error import describe_validation_error
 from stoa.domain.access.identity import TenantId, TenantName
 from stoa.domain.access.rate_limit import Burst, RateLimit, RequestsPerMinute, WhenAway
@@ -41,24 +43,12 @@ from stoa.domain.schema.json_value import JsonObject, is_array, is_object
 
 API_VERSION = "gostoa.dev/v1alpha1"
 TENANT_LABEL = "gostoa.dev/tenant"
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
-def _seconds(value: Any) -> Any:
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", value)):
-        return float(match[1]) * _UNITS[match[2]]
-    raise ValueError("write a duration with its unit, such as 500ms, 30s or 5m")
-
-
-Timeout = Annotated[TimeoutSeconds, BeforeValidator(_seconds)]
-Interval = Annotated[float, BeforeValidator(_seconds), Field(ge=1)]
+Timeout = Annotated[TimeoutSeconds, BeforeValidator(seconds)]
 _TENANT = TypeAdapter[TenantId](TenantName)
-
-
-class ManifestModel(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
 
 
 class _SecretRef(ManifestModel):
@@ -148,23 +138,63 @@ class Manifest(BaseModel):
         return TenantId(namespace.removeprefix("tenant-")) if namespace else None
 
 
-def _hint(written: str) -> str:
-    """What was probably meant, judged by the fields of all manifests."""
+def _hint(written: str, members: Collection[str]) -> str:
+    """What was probably meant, judged by the fields of all manifests and the members that back ends define."""
     models: list[type[BaseModel]] = [ManifestModel, Manifest]
-    known: set[str] = set()
+    names = set(members)
     for model in models:  # grows while it is walked
         models += model.__subclasses__()
-        known |= {field.alias or name for name, field in model.model_fields.items()}
-    by_lower_case = {name.lower(): name for name in known - {written}}
+        names |= {field.alias or name for name, field in model.model_fields.items()}
+    by_lower_case = {name.lower(): name for name in names - {written}}
     close = get_close_matches(written.lower(), sorted(by_lower_case), n=1, cutoff=0.8)
     if close:
         return f"; did you mean {by_lower_case[close[0]]}?"
-    return " here; check the indentation" if written in known else ""
+    return " here; check the indentation" if written in names else ""
 
 
-def describe_manifest_error(caught: ValidationError) -> str:
-    """Like `describe_validation_error`, with the field of a manifest that was probably meant."""
-    return describe_validation_error(caught, _hint)
+def describe_manifest_error(
+    caught: ValidationError, *, within: tuple[str, ...] = (), members: Collection[str] = ()
+) -> str:
+    """Like `describe_validation_error`, with the field of a manifest that was probably meant. `members`: the members of
+    `spec` that back ends define."""
+    return describe_validation_error(caught, lambda written: _hint(written, members), within)
+
+
+P = TypeVar("P", bound=ManifestModel)
+
+
+def split_spec(document: JsonObject, models: Mapping[str, type[P]]) -> tuple[JsonObject, dict[str, P], list[str]]:
+    """A manifest without the members of its `spec` that `models` describe, these members, and what is wrong in them.
+    They are validated apart, because each back end brings its own."""
+    spec = document.get("spec")
+    if not is_object(spec):
+        return document, {}, []
+    parts: dict[str, P] = {}
+    problems: list[str] = []
+    written = [member for member in models if member in spec]
+    if len(written) > 1:
+        problems.append(f"spec.{written[-1]}: set exactly one of {' and '.join(written)}")
+    for member in written:
+        try:
+            parts[member] = models[member].model_validate(spec[member])
+        except ValidationError as caught:
+            problems.append(describe_manifest_error(caught, within=("spec", member), members=models))
+    rest = {name: value for name, value in spec.items() if name not in models}
+    return {**document, "spec": rest}, parts, problems
+
+
+M = TypeVar("M", bound=Manifest)
+
+
+def validated(kind: type[M], document: JsonObject, problems: Sequence[str], members: Collection[str]) -> M:
+    """The manifest in `document`. Raises InvalidInput with what is wrong in it and with `problems`, if any."""
+    try:
+        manifest = kind.model_validate(document)
+    except ValidationError as caught:
+        raise InvalidInput("; ".join([describe_manifest_error(caught, members=members), *problems])) from caught
+    if problems:
+        raise InvalidInput("; ".join(problems))
+    return manifest
 
 
 def split_endpoint(endpoint: str) -> SplitResult:

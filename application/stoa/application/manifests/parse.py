@@ -3,6 +3,9 @@
 Pure: text has been parsed into a dict before, and nothing is fetched here. `parse_manifest` says which field is wrong.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from pydantic import ValidationError
 
 from stoa.application.manifests.contents import PromptManifest, ResourceManifest
@@ -14,6 +17,7 @@ from stoa.application.manifests.fields import (
     describe_manifest_error,
 )
 from stoa.application.manifests.tools import ToolManifest, ToolSetManifest, ToolSetSpec, ToolSpec
+from stoa.application.ports.manifest_parts import BindingManifest, DocumentSourceManifest, SourceManifest
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.output_schema import OutputSchema
 from stoa.domain.errors import InvalidInput
@@ -22,8 +26,10 @@ from stoa.domain.schema.json_value import JsonObject
 
 __all__ = [
     "API_VERSION",
+    "BUILT_IN_PARTS",
     "TENANT_LABEL",
     "AnyManifest",
+    "ManifestParts",
     "PromptManifest",
     "RateLimitManifest",
     "ResourceManifest",
@@ -38,21 +44,29 @@ __all__ = [
 AnyManifest = ToolManifest | ToolSetManifest | ResourceManifest | PromptManifest
 
 
-def parse_manifest(document: JsonObject) -> AnyManifest:
+@dataclass(frozen=True, slots=True)
+class ManifestParts:
+    """The members of `spec` that back ends define, by their keys: of a Tool, and of a ToolSet."""
+
+    tools: Mapping[str, type[BindingManifest]] = field(default_factory=dict[str, type[BindingManifest]])
+    sources: Mapping[str, type[SourceManifest]] = field(default_factory=dict[str, type[SourceManifest]])
+
+
+BUILT_IN_PARTS = ManifestParts(sources={"openAPISpec": DocumentSourceManifest})
+
+
+def parse_manifest(document: JsonObject, parts: ManifestParts = BUILT_IN_PARTS) -> AnyManifest:
     """Raises InvalidInput whose message names each wrong field and what it expects."""
     try:
         match document.get("kind"):
             case "Tool":
-                tool = ToolManifest.model_validate(document)
+                tool = ToolManifest.read(document, parts.tools)
                 _check_tenant(tool)
                 _check_schemas(tool.to_operation())
                 return tool
             case "ToolSet":
-                tool_set = ToolSetManifest.model_validate(document)
+                tool_set = ToolSetManifest.read(document, parts.sources)
                 _check_tenant(tool_set)
-                source = tool_set.spec.open_api_spec
-                if (source.url is None) == (source.inline is None):
-                    raise InvalidInput("spec.openAPISpec: set exactly one of url and inline")
                 return tool_set
             case "Resource" | "Prompt" as kind:
                 content_kind = ResourceManifest if kind == "Resource" else PromptManifest

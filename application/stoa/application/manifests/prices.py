@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError
 
-from stoa.application.manifests.fields import Manifest, ManifestModel, describe_manifest_error
+from stoa.application.manifests.fields import Manifest, describe_manifest_error
+from stoa.application.ports.manifest_parts import ManifestModel
 from stoa.domain.access.identity import TenantName
 from stoa.domain.errors import InvalidInput
 from stoa.domain.metering.budget import Budget

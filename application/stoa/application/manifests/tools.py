@@ -1,23 +1,29 @@
-"""Manifests of the kinds Tool and ToolSet."""
+"""Manifests of the kinds Tool and ToolSet.
 
-from typing import Literal
+A Tool calls an HTTP `endpoint`, or what the member of another back end describes; a ToolSet has one source.
+"""
 
-from pydantic import Field
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self
+
+from pydantic import Field, PrivateAttr
 
 from stoa.application.manifests.fields import (
     AuthenticationManifest,
-    Interval,
     Manifest,
-    ManifestModel,
     MeteringManifest,
     RateLimitManifest,
     Timeout,
     placeholders,
     rest_binding,
     split_endpoint,
+    split_spec,
+    validated,
 )
+from stoa.application.ports.manifest_parts import BindingManifest, ManifestModel, SourceManifest
 from stoa.application.ports.spec import ConversionOptions
 from stoa.domain.errors import InvalidInput
+from stoa.domain.operations.binding import Binding
 from stoa.domain.operations.icon import Icons
 from stoa.domain.operations.operation import string_schema
 from stoa.domain.operations.tool import ApiReference, Tool, ToolAnnotations
@@ -46,8 +52,8 @@ class ToolSpec(ManifestModel):
 
     display_name: str | None = None
     description: str = ""
-    endpoint: str = Field(pattern=r"^https?://[^/?#\s]+")
-    method: str = Field(default="GET", pattern=r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$")
+    endpoint: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+")
+    method: str | None = Field(default=None, pattern=r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$")
     icons: Icons = ()
     tags: tuple[str, ...] = ()
     category: str | None = None
@@ -62,12 +68,6 @@ class ToolSpec(ManifestModel):
     metering: MeteringManifest = MeteringManifest()
     tasks: Literal["never", "optional", "required"] = "never"
     enabled: bool = True
-
-
-class _OpenApiSpec(ManifestModel):
-    url: str | None = None
-    inline: str | JsonObject | None = None
-    refresh_interval: Interval = 3600.0
 
 
 class _Selector(ManifestModel):
@@ -98,7 +98,6 @@ class ToolSetSpec(ManifestModel):
 
     display_name: str | None = None
     description: str = ""
-    open_api_spec: _OpenApiSpec = Field(alias="openAPISpec")
     base_url: str | None = Field(default=None, alias="baseURL", pattern=r"^https?://[^/?#\s]+[^?#\s]*$")
     selector: _Selector = _Selector()
     tool_defaults: _ToolDefaults = _ToolDefaults()
@@ -111,11 +110,27 @@ class ToolManifest(Manifest):
 
     kind: Literal["Tool"]
     spec: ToolSpec
+    _part: BindingManifest | None = PrivateAttr(default=None)
+
+    @classmethod
+    def read(cls, document: JsonObject, parts: Mapping[str, type[BindingManifest]]) -> Self:
+        """Raises InvalidInput."""
+        rest, read, problems = split_spec(document, parts)
+        manifest = validated(cls, rest, problems, parts)
+        manifest._part = next(iter(read.values()), None)
+        spec = manifest.spec
+        if manifest._part is None and spec.endpoint is None:
+            raise InvalidInput(_one_of(["endpoint", *parts]))
+        if manifest._part is not None and (spec.endpoint is not None or spec.method is not None):
+            field = "method" if spec.endpoint is None else "endpoint"
+            raise InvalidInput(f"spec.{field}: is for HTTP; remove it, or remove spec.{manifest._part.member}")
+        return manifest
 
     def to_operation(self) -> Tool:
         """Raises InvalidInput or pydantic.ValidationError."""
         spec = self.spec
-        schema = _schema_of_placeholders(spec.endpoint) if spec.input_schema is None else spec.input_schema
+        part = self._part or HttpEndpoint(endpoint=spec.endpoint or "", method=spec.method or "GET")
+        schema = part.input_schema() if spec.input_schema is None else spec.input_schema
         for name in spec.metering.arguments:
             if name not in (schema.get("properties") or {}):
                 raise InvalidInput(f"spec.metering.arguments: {name} is no property of spec.inputSchema")
@@ -132,7 +147,7 @@ class ToolManifest(Manifest):
             category=spec.category,
             version=spec.version,
             api=spec.api_ref and ApiReference(**spec.api_ref.model_dump()),
-            binding=rest_binding(spec.endpoint, spec.method, schema),
+            binding=part.to_binding(schema),
             timeout_seconds=spec.timeout,
             rate_limit=None if spec.rate_limit is None else spec.rate_limit.to_domain(),
             authentication=spec.authentication.to_domain(),
@@ -147,6 +162,29 @@ class ToolSetManifest(Manifest):
 
     kind: Literal["ToolSet"]
     spec: ToolSetSpec
+    _member: str = PrivateAttr(default="")
+    _source: SourceManifest | None = PrivateAttr(default=None)
+
+    @classmethod
+    def read(cls, document: JsonObject, sources: Mapping[str, type[SourceManifest]]) -> Self:
+        """Raises InvalidInput."""
+        rest, read, problems = split_spec(document, sources)
+        if not read and not problems:
+            problems.append(_one_of([*sources]))
+        manifest = validated(cls, rest, problems, sources)
+        ((manifest._member, manifest._source),) = read.items()
+        return manifest
+
+    @property
+    def member(self) -> str:
+        """The member of `spec` that is its source, which is the key of its SpecKind."""
+        return self._member
+
+    @property
+    def source(self) -> SourceManifest:
+        if self._source is None:
+            raise InvalidInput("spec: no source of tools was read")
+        return self._source
 
     def conversion_options(self) -> ConversionOptions:
         spec, selector, defaults = self.spec, self.spec.selector, self.spec.tool_defaults
@@ -171,6 +209,23 @@ class ToolSetManifest(Manifest):
         )
 
 
-def _schema_of_placeholders(endpoint: str) -> JsonObject:
-    names = placeholders(split_endpoint(endpoint))
-    return string_schema({name: {} for name in names}, names)
+class HttpEndpoint(BindingManifest):
+    """`spec.endpoint` and `spec.method`, which stand in `spec` itself."""
+
+    member = "endpoint"
+    endpoint: str
+    method: str
+
+    def input_schema(self) -> JsonObject:
+        names = placeholders(split_endpoint(self.endpoint))
+        return string_schema({name: {} for name in names}, names)
+
+    def to_binding(self, input_schema: JsonObject) -> Binding:
+        return rest_binding(self.endpoint, self.method, input_schema)
+
+
+def _one_of(members: Sequence[str]) -> str:
+    if not members:
+        return "spec: this gateway was made without a converter for API descriptions"
+    choice = f"set exactly one of {', '.join(members)}" if len(members) > 1 else "this field is required"
+    return f"spec.{members[0]}: {choice}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pydantic_core
 
-from stoa.application.manifests.parse import ToolSetManifest, parse_manifest
+from stoa.application.manifests.parse import BUILT_IN_PARTS, ManifestParts, ToolSetManifest, parse_manifest
 from stoa.application.ports.spec import SpecConverter, SpecDocument
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.output_schema import OutputSchema
@@ -25,9 +25,9 @@ COMPILE_SECONDS = 1.0
 """Of computing time for one operation; usual are a few milliseconds."""
 
 
-def understood(content: JsonObject) -> Iterator[Operation | ToolSetManifest]:
+def understood(content: JsonObject, parts: ManifestParts = BUILT_IN_PARTS) -> Iterator[Operation | ToolSetManifest]:
     """The one operation that a manifest describes, or the manifest of a set of them. Raises InvalidInput."""
-    manifest = parse_manifest(content)
+    manifest = parse_manifest(content, parts)
     if isinstance(manifest, ToolSetManifest):
         yield manifest
         return
@@ -54,7 +54,7 @@ def converted(
             yield error(str(tool.key), refused.message)
         else:
             yield tool
-    yield _api_document(manifest, description.text)
+    yield _api_document(manifest, description)
 
 
 def check_cost(operation: Operation) -> None:
@@ -75,12 +75,13 @@ def check_cost(operation: Operation) -> None:
         )
 
 
-def _api_document(manifest: ToolSetManifest, text: str) -> Resource:
+def _api_document(manifest: ToolSetManifest, description: SpecDocument) -> Resource:
     """The description itself, as it was fetched, for whoever wants to know more than the tools tell."""
     name = manifest.metadata.name
-    text = text.encode("utf-8", "replace").decode()
+    text = description.text.encode("utf-8", "replace").decode()
     uri = f"stoa://apis/{name}"
-    media_type = "application/json" if text.lstrip()[:1] in {"{", "["} else "application/yaml"
+    guessed = "application/json" if text.lstrip()[:1] in {"{", "["} else "application/yaml"
+    media_type = description.media_type or guessed
     return Resource(
         name=uri,
         label=name,

@@ -14,6 +14,7 @@ from stoa.application.ports.event_publisher import EventPublisher
 from stoa.application.ports.event_store import EventStore, Replay, StoredEvent
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
+from stoa.application.ports.manifest_parts import BindingManifest, DocumentSourceManifest, SourceManifest
 from stoa.application.ports.message_bus import MessageBus, Subscription
 from stoa.application.ports.metering import MeteringSink, SegmentedLog, SegmentReading, UsageLog
 from stoa.application.ports.metering_backlog import Batch, MeteringBacklog, RecordedEvent, Rejected, RelayStatus
@@ -23,16 +24,18 @@ from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.refusal_watcher import RefusalWatcher
 from stoa.application.ports.session_store import SessionStore
 from stoa.application.ports.spec import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
+from stoa.application.ports.spec_kind import SpecKind, SpecPlace
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
-from stoa.application.ports.tool_backend import BackendCall, CallContext, Previewable, ToolBackend
+from stoa.application.ports.tool_backend import BackendCall, CallContext, NamedByManifests, Previewable, ToolBackend
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.application.ports.upstream_access import UpstreamAccess
 
 __all__ = [
     "BackendCall",
     "Batch",
+    "BindingManifest",
     "BoundedExecutor",
     "BudgetLedger",
     "BudgetVerdict",
@@ -43,6 +46,7 @@ __all__ = [
     "Conversion",
     "ConversionOptions",
     "CredentialSource",
+    "DocumentSourceManifest",
     "EventPublisher",
     "EventStore",
     "GrantedToken",
@@ -54,6 +58,7 @@ __all__ = [
     "MessageBus",
     "MeteringBacklog",
     "MeteringSink",
+    "NamedByManifests",
     "OneTimeMarks",
     "PolicyEngine",
     "Previewable",
@@ -67,8 +72,11 @@ __all__ = [
     "SegmentReading",
     "SegmentedLog",
     "SessionStore",
+    "SourceManifest",
     "SpecConverter",
     "SpecDocument",
+    "SpecKind",
+    "SpecPlace",
     "SpecSource",
     "StoredEvent",
     "Subscription",

@@ -17,6 +17,8 @@ class SpecDocument:
 
     location: str
     text: str
+    media_type: str | None = None
+    """None: JSON or YAML."""
 
 
 class SpecSource(Protocol):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from stoa.application.ports.client_channel import ClientChannel
+from stoa.application.ports.manifest_parts import BindingManifest
 from stoa.application.ports.upstream_access import UpstreamAccess
 from stoa.domain.access.identity import Principal
 from stoa.domain.operations.operation import Operation
@@ -65,4 +66,15 @@ class ToolBackend(Protocol):
     @abstractmethod
     async def close(self) -> None:
         """Release connections; no call is made afterwards."""
+        ...
+
+
+@runtime_checkable
+class NamedByManifests(Protocol):
+    """A ToolBackend whose bindings are written in manifests of the kind Tool. Law: the bindings that `manifest` makes
+    are of the back end's kind."""
+
+    @abstractmethod
+    def manifest(self) -> type[BindingManifest]:
+        """Model of the member of `spec` that describes a binding."""
         ...

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 
-def describe_validation_error(caught: ValidationError, hint: Callable[[str], str] = lambda _: "") -> str:
+def describe_validation_error(
+    caught: ValidationError, hint: Callable[[str], str] = lambda _: "", within: tuple[str, ...] = ()
+) -> str:
     """One line for up to five fields, in the data's own names and without the offending values. `hint` adds words to an
-    unknown field, given its name."""
+    unknown field, given its name. `within`: where the data stands in a larger document."""
     parts: list[str] = []
     for problem in caught.errors(include_url=False, include_input=False)[:5]:
-        field = ".".join(str(part) for part in problem["loc"]) or "(document)"
+        field = ".".join(str(part) for part in (*within, *problem["loc"])) or "(document)"
         if problem["type"] == "extra_forbidden":
             parts.append(f"{field}: no such field{hint(str(problem['loc'][-1]))}")
         else:

@@ -3,11 +3,13 @@
 import base64
 import binascii
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, StringConstraints, model_validator
 
+from stoa.domain.operations.access import MethodProperties, properties_of_http_method
 from stoa.domain.value import Strict
 
 SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=253)]
@@ -76,6 +78,58 @@ class Authentication(Strict):
     """Name of the header, query parameter or cookie that carries an apiKey."""
 
 
+class Binding(Strict):
+    """What stands behind an operation. Each kind of back end derives its own model, with `kind` as a literal; deriving
+    it registers the kind, so that the JSON form of an operation can be read."""
+
+    kind: Any  # a literal in each derived model, which a type checker takes for no narrowing of str
+    """The ToolBackend of the same `kind` serves it."""
+
+    _models: ClassVar[dict[str, type["Binding"]]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        kind = cls.model_fields["kind"].default
+        if not isinstance(kind, str):
+            raise TypeError(f'{cls.__name__}: write `kind: Literal["..."] = "..."`')
+        other = Binding._models.setdefault(kind, cls)
+        # The same class again is a reloaded module; another one would silently take the place of the first.
+        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(f"{cls.__name__}: {other.__module__}.{other.__name__} is the binding of kind {kind}")
+        Binding._models[kind] = cls
+
+    @staticmethod
+    def of(value: Any) -> Any:
+        """The binding that a mapping describes by its `kind`; any other value as it is. Raises ValueError."""
+        if not isinstance(value, Mapping):
+            return value
+        content: dict[str, Any] = {**value}
+        model = Binding._models.get(str(content.get("kind")))
+        if model is None:
+            raise ValueError(f"kind: expected one of {', '.join(sorted(Binding._models))}")
+        return model.model_validate(content)
+
+    @property
+    def method_properties(self) -> MethodProperties | None:
+        """Facts of the protocol that the author of a tool cannot talk away; None: there are none, and the tool's
+        annotations alone say what it does."""
+        return None
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Where calls and their credentials go (RFC 6454 section 4); empty: nowhere outside this process."""
+        return frozenset()
+
+    @property
+    def summary(self) -> str:
+        """A few words for `stoa tools`: what is called."""
+        return str(self.kind)
+
+
+AnyBinding = Annotated[SerializeAsAny[Binding], BeforeValidator(Binding.of)]
+
+
 class RestParameter(Strict):
     """How one argument becomes a parameter of the request (OpenAPI 3.1 section 4.8.12)."""
 
@@ -127,7 +181,7 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}:{port}"
 
 
-class RestBinding(Strict):
+class RestBinding(Binding):
     """One HTTP operation."""
 
     kind: Literal["rest"] = "rest"
@@ -144,12 +198,29 @@ class RestBinding(Strict):
     response_headers: tuple[str, ...] = ()
     """Those that its API documents; which of them callers get is for `response_headers.py` to say."""
 
+    @property
+    def method_properties(self) -> MethodProperties:
+        return properties_of_http_method(self.method)
 
-class LocalBinding(Strict):
+    @property
+    def origins(self) -> frozenset[str]:
+        return frozenset({origin_of(self.base_url)})
+
+    @property
+    def summary(self) -> str:
+        """Method and path, as the back end sees them."""
+        return f"{self.method} {urlsplit(f'{self.base_url}{self.path}').path}"
+
+
+class LocalBinding(Binding):
     """A Python function of the embedding program, by its key in the LocalBackend."""
 
     kind: Literal["local"] = "local"
     function: str
+
+    @property
+    def summary(self) -> str:
+        return "function"
 
 
 def is_base64(text: str) -> bool:
@@ -205,7 +276,7 @@ class StaticMessage(Strict):
         return self
 
 
-class StaticBinding(Strict):
+class StaticBinding(Binding):
     """Contents of a resource, or messages of a prompt, that are written down.
 
     In a message's text, and in the URI and text of its resource, `{{argument}}` stands for an argument's value.
@@ -216,10 +287,7 @@ class StaticBinding(Strict):
     messages: tuple[StaticMessage, ...] = ()
 
 
-class PageBinding(Strict):
+class PageBinding(Binding):
     """A page that the gateway itself writes about a tool of the caller's view; the argument `name` says which."""
 
     kind: Literal["page"] = "page"
-
-
-Binding = Annotated[RestBinding | LocalBinding | StaticBinding | PageBinding, Field(discriminator="kind")]

@@ -1,16 +1,16 @@
 """An Operation: what every callable thing (tool, resource, prompt) has in common, so that one pipeline governs all."""
 
 import hashlib
-from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, NewType, Self
 
 import pydantic_core
 from pydantic import Field, model_validator
 
-from stoa.domain.access.identity import SCOPE_ADMIN, SCOPE_READ, SCOPE_WRITE, TenantId, TenantName
+from stoa.domain.access.identity import TenantId, TenantName
 from stoa.domain.access.rate_limit import RateLimit
-from stoa.domain.operations.binding import Authentication, Binding, RestBinding
+from stoa.domain.operations.access import Access, strictest
+from stoa.domain.operations.binding import AnyBinding, Authentication
 from stoa.domain.operations.icon import Icons
 from stoa.domain.schema.json_value import JsonObject
 from stoa.domain.schema.plain_text import PlainSchema, PlainText
@@ -45,29 +45,6 @@ class ApiReference(Strict):
     operation_id: str | None = None
 
 
-class Access(StrEnum):
-    """The scope that calling an operation needs; members stand from the most lenient to the strictest."""
-
-    READ = SCOPE_READ
-    WRITE = SCOPE_WRITE
-    ADMIN = SCOPE_ADMIN
-
-
-def strictest(*needed: Access) -> Access:
-    return max(needed, key=list(Access).index)
-
-
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
-
-
-def access_of_method(method: str) -> Access:
-    """The scope that an HTTP method demands (RFC 9110 section 9.2.1): safe ones read, DELETE destroys, any other
-    writes."""
-    if method in _SAFE_METHODS:
-        return Access.READ
-    return Access.ADMIN if method == "DELETE" else Access.WRITE
-
-
 MeteredArguments = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(max_length=8)]
 
 
@@ -88,7 +65,7 @@ class Operation(Strict):
     category: str | None = None
     version: str | None = None
     api: ApiReference | None = None
-    binding: Binding
+    binding: AnyBinding
     timeout_seconds: TimeoutSeconds = 30.0
     rate_limit: RateLimit | None = None
     authentication: Authentication = Authentication()
@@ -123,8 +100,9 @@ class Operation(Strict):
 
     @cached_property
     def method_access(self) -> Access:
-        """The scope that its HTTP method demands; read for what is no HTTP operation."""
-        return access_of_method(self.binding.method) if isinstance(self.binding, RestBinding) else Access.READ
+        """The scope that its method demands by the protocol of its binding; read where the protocol says nothing."""
+        properties = self.binding.method_properties
+        return Access.READ if properties is None else properties.access
 
     @property
     def said_access(self) -> Access:

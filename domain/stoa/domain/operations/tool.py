@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import StringConstraints
 
+from stoa.domain.operations.access import Access, MethodProperties
 from stoa.domain.operations.binding import (
     Audience,
     Authentication,
@@ -23,14 +24,12 @@ from stoa.domain.operations.binding import (
     TokenUrl,
 )
 from stoa.domain.operations.operation import (
-    Access,
     ApiReference,
     Fingerprint,
     Kind,
     Operation,
     OperationKey,
     TimeoutSeconds,
-    access_of_method,
 )
 from stoa.domain.schema.json_value import JsonObject
 from stoa.domain.schema.plain_text import PlainSchema
@@ -88,13 +87,12 @@ class ToolAnnotations(Strict):
     idempotent_hint: bool | None = None
     open_world_hint: bool | None = None
 
-    def under(self, method: str, *, may_lower: bool) -> "ToolAnnotations":
-        """These hints with what `method` implies where nothing is said (RFC 9110 section 9.2): safe methods read,
-        DELETE destroys, PUT and DELETE may be repeated; what POST, PUT and PATCH destroy is not known. Unless they
-        `may_lower`, hints that promise more than the method does are not taken.
+    def under(self, method: MethodProperties, *, may_lower: bool) -> "ToolAnnotations":
+        """These hints with what `method` implies where nothing is said; what a method that writes destroys is not
+        known. Unless they `may_lower`, hints that promise more than the method does are not taken.
         """
         read_only, destructive = self.read_only_hint, self.destructive_hint
-        needed = access_of_method(method)
+        needed = method.access
         if not may_lower:
             read_only = None if needed is not Access.READ else read_only
             destructive = destructive or (None if needed is Access.ADMIN else destructive)
@@ -102,11 +100,10 @@ class ToolAnnotations(Strict):
             read_only = needed is Access.READ and not destructive
         if destructive is None:
             destructive = False if read_only else True if needed is Access.ADMIN else None
-        is_repeatable = True if method in {"PUT", "DELETE"} else None
         return ToolAnnotations(
             read_only_hint=read_only,
             destructive_hint=destructive,
-            idempotent_hint=is_repeatable if self.idempotent_hint is None else self.idempotent_hint,
+            idempotent_hint=method.is_idempotent if self.idempotent_hint is None else self.idempotent_hint,
             open_world_hint=True if self.open_world_hint is None else self.open_world_hint,
         )
 
@@ -129,10 +126,10 @@ class Tool(Operation):
 
     @cached_property
     def hints(self) -> ToolAnnotations:
-        """The annotations as clients, policies and prices see them: those of an HTTP operation follow its method."""
-        if not isinstance(self.binding, RestBinding):
-            return self.annotations
-        return self.annotations.under(self.binding.method, may_lower=self.is_trusted)
+        """The annotations as clients, policies and prices see them: those of a protocol whose
+        methods have properties follow these."""
+        method = self.binding.method_properties
+        return self.annotations if method is None else self.annotations.under(method, may_lower=self.is_trusted)
 
     @property
     def said_access(self) -> Access:

@@ -25,8 +25,6 @@ _WORD_GAPS = re.compile(r"[^a-z0-9]+")
 class OpenApiConverter(SpecConverter):
     """OpenAPI 2.0, 3.0, 3.1 and 3.2, as JSON or YAML. Webhooks and callbacks are calls to others and yield no tools."""
 
-    kind = "openAPI"
-
     def convert(self, document: SpecDocument, options: ConversionOptions) -> Conversion:
         api_document = read_document(document)
         bench = ConversionContext(api_document, options)

@@ -8,8 +8,11 @@ items of a run are written by one pickler and read by one unpickler: parts that 
 import importlib
 import io
 import pickle
+import sys
 from collections.abc import Iterator
 from typing import Any
+
+from stoa.domain.value import Value
 
 RUN, ITEMS, DONE, REFUSED, FAILED, EXHAUSTED = b"R", b"I", b"D", b"N", b"F", b"X"
 HEAD_BYTES = 9
@@ -41,10 +44,12 @@ class _ValuesUnpickler(pickle.Unpickler):
     """Makes values and nothing else: what read hostile text must not get at the process that serves calls."""
 
     def find_class(self, module: str, name: str) -> Any:
-        found = getattr(importlib.import_module(module), name, None) if _is_known(module, name) else None
-        if not isinstance(found, type) or found.__module__ != module:
+        named = getattr(importlib.import_module(module), name, None) if _is_known(module, name) else None
+        # A back end's own values: nothing is imported for them, because the gateway that wants them has its back end.
+        named = named or _loaded_value(module, name)
+        if not isinstance(named, type) or named.__module__ != module:
             raise pickle.UnpicklingError(f"{module}.{name} is no value")
-        return found
+        return named
 
 
 _BUILTINS = frozenset({"set", "frozenset", "complex", "bytearray"})
@@ -54,3 +59,8 @@ def _is_known(module: str, name: str) -> bool:
     if module == "builtins":
         return name in _BUILTINS
     return module.startswith(("stoa.domain.", "stoa.application."))
+
+
+def _loaded_value(module: str, name: str) -> type | None:
+    named = getattr(sys.modules.get(module), name, None)
+    return named if isinstance(named, type) and issubclass(named, Value) else None

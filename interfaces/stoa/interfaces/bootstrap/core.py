@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from dishka import Provider, from_context
 from dishka import Scope as Lifetime
@@ -21,7 +22,8 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
-from stoa.application.ports.spec import SpecConverter, SpecSource
+from stoa.application.ports.spec import SpecSource
+from stoa.application.ports.spec_kind import SpecKind
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_endpoint import TokenEndpoint
 from stoa.application.ports.tool_backend import ToolBackend
@@ -134,10 +136,13 @@ class Core(Provider):
         return ChainedCredentialSource([FileCredentialSource(settings.secrets_dir), environment])
 
     @provide
-    def backend(self, credentials: CredentialSource, rules: OutboundRules, resolver: HostResolver) -> ToolBackend:
+    def backends(
+        self, credentials: CredentialSource, rules: OutboundRules, resolver: HostResolver
+    ) -> list[ToolBackend]:
+        """One line for each further kind of back end."""
         from stoa.infrastructure.rest import RestBackend  # with aiohttp, for those who may call
 
-        return RestBackend(credentials, rules=rules, resolver=resolver)
+        return [RestBackend(credentials, rules=rules, resolver=resolver)]
 
     @provide
     def token_endpoint(self, rules: OutboundRules, resolver: HostResolver) -> TokenEndpoint:
@@ -175,10 +180,11 @@ class Core(Provider):
         return SpecSourceByScheme(files=FileSpecSource(), remote=remote)
 
     @provide
-    def converters(self) -> dict[str, SpecConverter]:
-        from stoa.infrastructure.openapi import OpenApiConverter
+    def spec_kinds(self) -> list[SpecKind[Any]]:
+        """The sources of ToolSets: one line for each further kind."""
+        from stoa.infrastructure.openapi import OpenApiSpecKind
 
-        return {"openAPI": OpenApiConverter()}
+        return [OpenApiSpecKind()]
 
     @provide
     async def gateway(
@@ -190,10 +196,10 @@ class Core(Provider):
         limiter: RateLimiter,
         metering: MeteringPart,
         tasks: TaskStore,
-        backend: ToolBackend,
+        backends: list[ToolBackend],
         sources: list[ToolSource],
         specs: SpecSource,
-        converters: dict[str, SpecConverter],
+        spec_kinds: list[SpecKind[Any]],
         executor: BoundedExecutor,
         upstream_tokens: UpstreamTokens,
         prices: PriceList,
@@ -211,10 +217,10 @@ class Core(Provider):
             limiter=limiter,
             sink=metering.sink,
             tasks=tasks,
-            backends=[backend],
+            backends=backends,
             sources=sources,
             specs=specs,
-            converters=converters,
+            spec_kinds=spec_kinds,
             executor=executor,
             upstream_tokens=upstream_tokens,
             observers=[prometheus, audit],

@@ -1,9 +1,11 @@
 """`stoa convert`: what an API description becomes as tools."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from stoa.application.ports.spec import ConversionOptions, SpecConverter, SpecSource
+from stoa.application.manifests.spec_kinds import SpecKinds
+from stoa.application.ports.spec import ConversionOptions, SpecSource
+from stoa.application.ports.spec_kind import SpecKind
 from stoa.interfaces.cli.common import complain, console, open_container, show_json, table
 from stoa.interfaces.settings import Settings
 from stoa.interfaces.wire import shaping
@@ -31,10 +33,10 @@ async def convert(
         File for the findings, one a line; standard error where absent.
     """
     async with open_container(Settings()) as container:
-        specs = await container.get(SpecSource)
-        converters = await container.get(dict[str, SpecConverter])
-        document = await specs.fetch(spec)
-        conversion = converters["openAPI"].convert(document, ConversionOptions(base_url=_ANY_SERVER))
+        kinds = SpecKinds(await container.get(list[SpecKind[Any]]), await container.get(SpecSource))
+        description = await kinds.recognise(spec)
+        converter = description.kind.converter(description.source)
+        conversion = converter.convert(description.document, ConversionOptions(base_url=_ANY_SERVER))
     findings = [str(finding) for finding in conversion.findings]
     if report is not None:
         report.write_text("".join(f"{line}\n" for line in findings), encoding="utf-8")

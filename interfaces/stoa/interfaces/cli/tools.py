@@ -3,11 +3,9 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 from stoa.application.catalogue import catalogue_loader as refresh_catalogue
 from stoa.domain.finding import Severity
-from stoa.domain.operations.tool import RestBinding
 from stoa.interfaces.cli.common import NO_CATALOGUE, console, open_gateway, table
 
 
@@ -28,7 +26,7 @@ async def tools(*, catalogue: list[str] | None = None) -> int:
             tool.tenant or "(global)",
             tool.name,
             tool.access.value if tool.lowered_by is None else f"{tool.access.value}, lowered by {tool.lowered_by}",
-            _request_of(tool.binding) if isinstance(tool.binding, RestBinding) else "function",
+            tool.binding.summary,
             tool.title or tool.description[:60],
         ]
         for tool in listed
@@ -39,11 +37,6 @@ async def tools(*, catalogue: list[str] | None = None) -> int:
     for finding in findings:
         console(to_stderr=True).print(str(finding))
     return int(any(finding.severity is Severity.ERROR for finding in findings))
-
-
-def _request_of(binding: RestBinding) -> str:
-    """Method and path, as the back end sees them."""
-    return f"{binding.method} {urlsplit(f'{binding.base_url}{binding.path}').path}"
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import pytest
 from stoa.application.backends.static_backend import StaticBackend
 from stoa.application.catalogue.catalogue_loader import CatalogueLoader
 from stoa.application.catalogue.operation_registry import OperationRegistry
+from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.infrastructure.files.manifests import FileToolSource
@@ -36,8 +37,7 @@ class Catalogue:
         self.registry = OperationRegistry([StaticBackend()])
         self.refresh = CatalogueLoader(
             sources=[self.source],
-            specs=InMemorySpecSource(),
-            converters={},
+            specs=SpecKinds([], InMemorySpecSource()),
             registry=self.registry,
             clock=ManualClock(),
         )

@@ -9,6 +9,7 @@ import pytest
 from stoa.application.backends.static_backend import StaticBackend
 from stoa.application.catalogue.catalogue_loader import CatalogueLoader
 from stoa.application.catalogue.operation_registry import OperationRegistry
+from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.spec_source import InMemorySpecSource
@@ -71,8 +72,7 @@ async def test_a_manifest_bomb_is_a_finding_and_the_other_files_are_loaded(tmp_p
     registry = OperationRegistry([StaticBackend()])
     refresh = CatalogueLoader(
         sources=[FileToolSource([tmp_path], executor)],
-        specs=InMemorySpecSource(),
-        converters={},
+        specs=SpecKinds([], InMemorySpecSource()),
         registry=registry,
         executor=executor,
         clock=ManualClock(),

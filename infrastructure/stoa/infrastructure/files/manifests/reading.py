@@ -37,7 +37,7 @@ def _content_of(value: Any) -> JsonObject | str:
         return "expected a mapping with apiVersion, kind, metadata and spec"
     try:
         content = _with_inline_text(value)
-        if len(pydantic_core.to_json(content)) - len(_inline_of(content) or "") > MANIFEST_LIMIT:
+        if len(pydantic_core.to_json(content)) - _inline_bytes(content) > MANIFEST_LIMIT:
             return f"larger than {MANIFEST_LIMIT} bytes once its aliases are followed"
     except ValueError:  # lone surrogates
         return "its texts must be Unicode"
@@ -45,17 +45,16 @@ def _content_of(value: Any) -> JsonObject | str:
 
 
 def _with_inline_text(content: JsonObject) -> JsonObject:
+    """Whatever kind of description it is: members of `spec` with an `inline` object."""
     spec = as_object(content.get("spec"))
-    source = as_object(spec.get("openAPISpec"))
-    inline = source.get("inline")
-    if not is_object(inline):
-        return content
-    text = pydantic_core.to_json(inline)
-    if len(text) <= _INLINE_LIMIT:
-        return content
-    return {**content, "spec": {**spec, "openAPISpec": {**source, "inline": text.decode()}}}
+    texts: JsonObject = {}
+    for member, source in spec.items():
+        inline = as_object(source).get("inline")
+        if is_object(inline) and len(text := pydantic_core.to_json(inline)) > _INLINE_LIMIT:
+            texts[member] = {**as_object(source), "inline": text.decode()}
+    return {**content, "spec": {**spec, **texts}} if texts else content
 
 
-def _inline_of(content: JsonObject) -> str | None:
-    inline = as_object(as_object(content.get("spec")).get("openAPISpec")).get("inline")
-    return inline if isinstance(inline, str) else None
+def _inline_bytes(content: JsonObject) -> int:
+    inlines = (as_object(source).get("inline") for source in as_object(content.get("spec")).values())
+    return sum(len(inline) for inline in inlines if isinstance(inline, str))

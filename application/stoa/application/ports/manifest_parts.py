@@ -1,0 +1,82 @@
+"""The members of a manifest's `spec` that a back end defines itself."""
+
+import re
+from abc import abstractmethod
+from typing import Annotated, Any, ClassVar, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from stoa.domain.operations.binding import Binding
+from stoa.domain.schema.json_value import JsonObject
+from stoa.domain.value import Strict
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(value: Any) -> Any:
+    """A duration with its unit, in seconds. Raises ValueError."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", value)):
+        return float(match[1]) * _UNITS[match[2]]
+    raise ValueError("write a duration with its unit, such as 500ms, 30s or 5m")
+
+
+Interval = Annotated[float, BeforeValidator(seconds), Field(ge=1)]
+
+
+class ManifestModel(Strict):
+    """Base of everything that is written in a manifest: unknown fields are refused, names are camelCase."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class BindingManifest(ManifestModel):
+    """The member of a Tool's `spec` that says what it calls, such as `spec.kafka`. The ToolBackend names its model as
+    `manifest` (NamedByManifests). Pickled to the worker process, so a derived model is importable by its name."""
+
+    member: ClassVar[str]
+    """Its key in `spec`."""
+
+    def input_schema(self) -> JsonObject:
+        """The tool's input schema where `spec.inputSchema` is absent. Raises InvalidInput."""
+        return {"type": "object", "properties": {}}
+
+    @abstractmethod
+    def to_binding(self, input_schema: JsonObject) -> Binding:
+        """Raises InvalidInput, with the wrong field as `spec.kafka.topic`."""
+        ...
+
+
+class SourceManifest(ManifestModel):
+    """The member of a ToolSet's `spec` that says where its tools come from, such as `spec.grpc`: a document, or a live
+    server. A SpecKind names its model as `manifest`."""
+
+    refresh_interval: Interval = 3600.0
+
+    @property
+    def address(self) -> str | None:
+        """Where the description is fetched from; None: it stands in the manifest."""
+        return None
+
+    @property
+    def is_remote(self) -> bool:
+        """The description can change without its manifest, and is fetched again after `refresh_interval`."""
+        return self.address is not None and bool(urlsplit(self.address).scheme)
+
+
+class DocumentSourceManifest(SourceManifest):
+    """A description that is a document: a file, an http(s) URL, or written in the manifest."""
+
+    url: str | None = None
+    inline: str | JsonObject | None = None
+
+    @model_validator(mode="after")
+    def _is_in_one_place(self) -> Self:
+        if (self.url is None) == (self.inline is None):
+            raise ValueError("set exactly one of url and inline")
+        return self
+
+    @property
+    def address(self) -> str | None:
+        return self.url

@@ -1,0 +1,61 @@
+"""One kind of description that a ToolSet can be made from: OpenAPI, GraphQL, gRPC, an MCP server."""
+
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from stoa.application.ports.manifest_parts import SourceManifest
+from stoa.application.ports.spec import SpecConverter, SpecDocument
+from stoa.domain.access.identity import TenantId
+from stoa.domain.operations.binding import Authentication
+
+S = TypeVar("S", bound=SourceManifest)
+
+
+@dataclass(frozen=True, slots=True)
+class SpecPlace:
+    """The place of a ToolSet, and what its author may use from there."""
+
+    origin: str
+    """Stable name of the manifest, for messages."""
+    read: Callable[[str], Awaitable[SpecDocument]]
+    """Gives the document at a file path, which is relative to the manifest and stays in its author's folder, or at an
+    http(s) URL. Raises InvalidInput or Unavailable."""
+    tenant: TenantId | None = None
+    """The tenant whose secrets `authentication` names; None: the platform's."""
+    authentication: Authentication = Authentication()
+    """Of the ToolSet's tools; a fetcher may prove itself to a live server with it, at that server's origin only."""
+
+
+class SpecKind(Protocol[S]):
+    """Laws: `fetch` is bounded in size and time and gives an equal text for an unchanged description; it may ask a live
+    server, whose answer it writes down as text (reflection, introspection), so that conversion is pure. `converter`
+    gives a value that can be pickled: it runs in the worker process.
+    """
+
+    member: str
+    """Its key in a ToolSet's `spec`."""
+    manifest: type[S]
+    """Model of what stands there."""
+
+    @abstractmethod
+    def accepts(self, location: str, text: str | None) -> bool:
+        """Recognises a description by its address alone (`text` is None), such as `grpc://host:port`, or by the text
+        of the document there. At most one kind accepts a description."""
+        ...
+
+    @abstractmethod
+    def source_at(self, location: str) -> S:
+        """The manifest's part for a description that `accepts` recognised."""
+        ...
+
+    @abstractmethod
+    async def fetch(self, source: S, place: SpecPlace) -> SpecDocument:
+        """Raises as SpecSource does: InvalidInput, or Unavailable when it cannot be reached now."""
+        ...
+
+    @abstractmethod
+    def converter(self, source: S) -> SpecConverter:
+        """The converter with what `source` says of the conversion."""
+        ...
