@@ -3,7 +3,6 @@ and bytes that are allocated at the same time. A change that needs more has to s
 
 import asyncio
 import json
-import statistics
 import sys
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -98,8 +97,8 @@ async def test_the_functions_called_by_one_call_stay_within_their_budget(call: C
             await call(number)
         finally:
             sys.setprofile(None)
-    # The median: a timer of the loop or a callback of the garbage collector may fall into one of the calls.
-    assert statistics.median_low(counts) <= CALLS[version], counts
+    # The least: a timer of the loop, a callback of the garbage collector or a slow disk adds to some of the calls.
+    assert min(counts) <= CALLS[version], counts
 
 
 async def test_the_memory_of_one_call_stays_within_its_budget(call: Call) -> None:
