@@ -1,7 +1,7 @@
 """A pipeline whose every part tells when it was asked, and does what a test says instead."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from stoa.application.admission.authenticate_caller import AuthenticateCaller
@@ -10,16 +10,13 @@ from stoa.application.catalogue.caller_view import CallerView
 from stoa.application.catalogue.complete_argument import CompleteArgument
 from stoa.application.catalogue.list_operations import ListOperations
 from stoa.application.catalogue.operation_registry import CompiledOperation, OperationRegistry
-from stoa.application.memory.clock import ManualClock
-from stoa.application.memory.ids import SequentialIds
-from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import InMemoryRateLimiter
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.metering.pricing import Pricing
 from stoa.application.metering.recorder import Recorder
-from stoa.application.ports import BackendCall, CallContext, ClientChannel, ToolBackend
+from stoa.application.ports import BackendCall, CallContext, ClientChannel, PolicyEngine, RateLimiter, ToolBackend
 from stoa.domain.access.caller_limits import CallerLimits
 from stoa.domain.access.identity import Principal
 from stoa.domain.access.rate_limit import RateLimit
@@ -31,7 +28,11 @@ from stoa.domain.operations.operation import Kind, Operation
 from stoa.domain.operations.prompt import Prompt
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import LocalBinding, Tool
+from stoa.domain.policy.decision import Decision, PolicyQuery
 from stoa.domain.results.result import RawAnswer, TextContent, ToolResult
+from stoa.testing.clock import ManualClock
+from stoa.testing.ids import SequentialIds
+from stoa.testing.invocation_observer import InMemoryInvocationObserver
 
 Behaviour = Callable[[dict[str, Any], CallContext], Awaitable[RawAnswer | ToolResult]]
 
@@ -108,6 +109,70 @@ class TracedRegistry(OperationRegistry):
         return super().find(tenant, name, kind)
 
 
+class Tracer:
+    """Notes that a part was asked, and who answers in its place."""
+
+    def __init__(self, trace: list[str], instead: dict[str, Callable[..., Any]]) -> None:
+        self._trace = trace
+        self._instead = instead
+
+    def asked(self, step: str, part: Callable[..., Any]) -> Callable[..., Any]:
+        self._trace.append(step)
+        return self._instead.get(step) or part
+
+
+class TracedVerifier(InMemoryTokenVerifier):
+    def __init__(self, tracer: Tracer, principals: Mapping[str, Principal], clock: ManualClock) -> None:
+        super().__init__(principals, clock)
+        self._tracer = tracer
+
+    async def verify(self, token: str) -> Principal:
+        return await self._tracer.asked("authenticate", super().verify)(token)
+
+
+class TracedPolicy(PolicyEngine):
+    def __init__(self, tracer: Tracer, engine: PolicyEngine) -> None:
+        self._tracer = tracer
+        self._engine = engine
+
+    async def decide(self, query: PolicyQuery) -> Decision:
+        return await self._tracer.asked("authorise", self._engine.decide)(query)
+
+    async def visible(self, principal: Principal, tools: Any, door: Any) -> Any:
+        return await self._engine.visible(principal, tools, door)
+
+
+class TracedLimiter(RateLimiter):
+    def __init__(self, tracer: Tracer, limiter: RateLimiter) -> None:
+        self._tracer = tracer
+        self._limiter = limiter
+
+    def refusal(self, claims: Any) -> Any:
+        return self._tracer.asked("known limit", self._limiter.refusal)(claims)
+
+    async def take(self, claims: Any) -> Any:
+        step = "limit " + " ".join(claim.name for claim in claims)
+        return await self._tracer.asked(step, self._limiter.take)(claims)
+
+    async def peek(self, claims: Any) -> Any:
+        return await self._limiter.peek(claims)
+
+
+class TracedSink(InMemoryMeteringSink):
+    def __init__(self, tracer: Tracer) -> None:
+        super().__init__()
+        self._tracer = tracer
+
+    def admit(self) -> None:
+        self._tracer.asked("admit", super().admit)()
+
+    async def record(self, event: MeteringEvent, *, is_admitted: bool = True) -> None:
+        await self._tracer.asked("record", super().record)(event, is_admitted=is_admitted)
+
+    async def record_refusal(self, event: MeteringEvent, *, is_summary: bool = False) -> None:
+        await self._tracer.asked("record", super().record_refusal)(event, is_summary=is_summary)
+
+
 class Pipeline:
     """`trace` is the order in which parts were asked. Setting an entry of `instead` replaces that part's answer."""
 
@@ -116,14 +181,14 @@ class Pipeline:
         self.instead: dict[str, Callable[..., Any]] = {}
         self.clock = ManualClock()
         self.backend = ScriptedBackend(self.trace)
-        self.sink = InMemoryMeteringSink()
+        tracer = Tracer(self.trace, self.instead)
+        self.sink = TracedSink(tracer)
         self.observer = InMemoryInvocationObserver()
         self.registry = TracedRegistry(self.backend, self.trace)
         self.findings = self.registry.replace(tools)
-        self.verifier = InMemoryTokenVerifier({"good": ANN}, self.clock)
-        self.policy = parts.get("policy") or RulesPolicyEngine()
-        self.limiter = parts.get("limiter") or InMemoryRateLimiter(self.clock)
-        self._trace_parts()
+        self.verifier = TracedVerifier(tracer, {"good": ANN}, self.clock)
+        self.policy = TracedPolicy(tracer, parts.get("policy") or RulesPolicyEngine())
+        self.limiter = TracedLimiter(tracer, parts.get("limiter") or InMemoryRateLimiter(self.clock))
         admission = AuthenticateCaller(
             verifier=self.verifier,
             limiter=self.limiter,
@@ -150,37 +215,6 @@ class Pipeline:
         self.list_resources = ListOperations(Resource, admission=admission, view=self.view)
         self.list_prompts = ListOperations(Prompt, admission=admission, view=self.view)
         self.complete_argument = CompleteArgument(admission=admission, view=self.view)
-
-    def _trace_parts(self) -> None:
-        self._wrap(self.verifier, "verify", lambda token: "authenticate")
-        self._wrap(self.limiter, "take", lambda claims: "limit " + " ".join(claim.name for claim in claims))
-        self._wrap(self.policy, "decide", lambda query: "authorise")
-        self._wrap(self.sink, "record", lambda event, is_admitted=True: "record")
-        self._wrap(self.sink, "record_refusal", lambda event, is_summary=False: "record")
-        refusal = self.limiter.refusal
-
-        def traced_refusal(claims: Any) -> Any:
-            self.trace.append("known limit")
-            return (self.instead.get("known limit") or refusal)(claims)
-
-        self.limiter.refusal = traced_refusal
-        admit = self.sink.admit
-
-        def traced_admit() -> None:
-            self.trace.append("admit")
-            (self.instead.get("admit") or admit)()
-
-        self.sink.admit = traced_admit  # type: ignore[method-assign]
-
-    def _wrap(self, part: Any, method: str, name: Callable[..., str]) -> None:
-        original = getattr(part, method)
-
-        async def traced(*args: Any, **kwargs: Any) -> Any:
-            step = name(*args, **kwargs)
-            self.trace.append(step)
-            return await (self.instead.get(step) or original)(*args, **kwargs)
-
-        setattr(part, method, traced)
 
     @property
     def events(self) -> list[MeteringEvent]:

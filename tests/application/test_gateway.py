@@ -12,8 +12,6 @@ from tests.strategies import json_values
 
 from stoa.application import BearerToken, Gateway, ListQuery, Principal, Tool, ToolAnnotations
 from stoa.application.manifests.document_spec_kind import DocumentSpecKind
-from stoa.application.memory.clock import ManualClock
-from stoa.application.memory.ids import SequentialIds
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.application.memory.spec_source import InMemorySpecSource
@@ -24,6 +22,8 @@ from stoa.domain.access.caller_limits import REQUESTS_PER_CALL
 from stoa.domain.errors import InvalidArguments, InvalidInput, NotAuthenticated, NotPermitted, QuotaExceeded
 from stoa.domain.metering.event import Status
 from stoa.domain.operations.tool import LocalBinding
+from stoa.testing.clock import ManualClock
+from stoa.testing.ids import SequentialIds
 
 REST = {"kind": "rest", "method": "GET", "base_url": "http://127.0.0.1:9", "path": "/"}
 API = "gostoa.dev/v1alpha1"

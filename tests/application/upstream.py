@@ -4,14 +4,14 @@ import asyncio
 from typing import Any
 
 from stoa.application.backends.upstream_tokens import UpstreamTokens
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.credential_source import InMemoryCredentialSource
-from stoa.application.memory.token_endpoint import InMemoryTokenEndpoint
 from stoa.application.ports import GrantedToken, TokenRequest, UpstreamAccess
 from stoa.domain.access.identity import Principal, TenantId
 from stoa.domain.calls.invocation import BearerToken, Credential
 from stoa.domain.errors import StoaError
 from stoa.domain.operations.tool import LocalBinding, Tool
+from stoa.testing.clock import ManualClock
+from stoa.testing.token_endpoint import InMemoryTokenEndpoint
 
 ISSUER = "https://auth.example/realms/stoa"
 TOKEN_URL = f"{ISSUER}/protocol/openid-connect/token"

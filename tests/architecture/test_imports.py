@@ -28,9 +28,9 @@ sys.meta_path.insert(0, Absent())
 
 USE_EVERYTHING = """
 import asyncio, importlib, pkgutil
-import stoa.application, stoa.domain
+import stoa.application, stoa.domain, stoa.testing
 
-for package in (stoa.domain, stoa.application):
+for package in (stoa.domain, stoa.application, stoa.testing):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
 
@@ -57,6 +57,14 @@ def test_importing_the_core_imports_no_extra():
     assert "stoa" in tops
     assert not tops & set(EXTRAS)
     assert not {name for name in loaded if name.startswith(("stoa.infrastructure", "stoa.interfaces"))}
+
+
+def test_mounting_imports_no_web_framework_no_settings_and_no_adapter():
+    loaded = run("import stoa.interfaces.asgi, sys; print(*sys.modules)").split()
+    assert not {name.partition(".")[0] for name in loaded} & set(EXTRAS)
+    unwanted = ("infrastructure", "testing", "interfaces.bootstrap", "interfaces.cli", "interfaces.rest")
+    assert not {name for name in loaded if name.startswith(tuple(f"stoa.{part}" for part in unwanted))}
+    assert "stoa.interfaces.settings" not in loaded
 
 
 def test_a_gateway_without_kafka_does_not_import_its_client():

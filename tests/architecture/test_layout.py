@@ -7,6 +7,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ("domain", "application", "infrastructure", "interfaces")
+PACKAGES = {
+    "domain": {"domain"},
+    "application": {"application", "testing"},
+    "infrastructure": {"infrastructure"},
+    "interfaces": {"interfaces"},
+}
+"""What each layer's folder adds to the namespace."""
 PATTERN_FOR_READERS = "X/stoa/X/y.py"
 
 
@@ -15,12 +22,12 @@ def test_no_layer_claims_the_namespace_for_itself(layer):
     stray = ROOT / layer / "stoa" / "__init__.py"
     assert not stray.exists(), f"{stray.relative_to(ROOT)} would hide the other three layers; delete it"
     folders = {path.name for path in (ROOT / layer / "stoa").iterdir() if path.is_dir()}
-    assert folders - {"__pycache__"} == {layer}
+    assert folders - {"__pycache__"} == PACKAGES[layer]
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_every_layer_is_typed_for_its_users(layer):
-    assert (ROOT / layer / "stoa" / layer / "py.typed").is_file()
+def test_every_package_is_typed_for_its_users(layer):
+    assert all((ROOT / layer / "stoa" / package / "py.typed").is_file() for package in PACKAGES[layer])
 
 
 def _exists(path: str) -> bool:

@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import pkgutil
+import re
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +15,7 @@ import stoa.application.memory
 import stoa.application.ports
 import stoa.domain.errors
 import stoa.infrastructure
+import stoa.testing
 from stoa.domain.errors import StoaError
 from stoa.interfaces.wire.errors import WIRE_ERRORS, wire_error
 
@@ -49,8 +52,9 @@ def _looks_like(kind: type[Any], port: type[Any]) -> bool:
     return all(hasattr(kind, name) and shape(kind, name) == shape(port, name) for name in members)
 
 
+ROOT = Path(__file__).resolve().parents[2]
 PORTS = [kind for kind in classes(stoa.application.ports) if getattr(kind, "_is_protocol", False)]
-ADAPTERS = [*classes(stoa.application.memory), *classes(stoa.infrastructure)]
+ADAPTERS = [*classes(stoa.application.memory), *classes(stoa.testing), *classes(stoa.infrastructure)]
 
 
 def test_there_are_ports_and_adapters_to_look_at():
@@ -102,3 +106,24 @@ def test_an_unforeseen_error_is_internal():
 
 def test_errors_are_declared_in_the_domain_only():
     assert {kind.__module__ for kind in _descendants(StoaError)} == {stoa.domain.errors.__name__}
+
+
+def test_in_memory_adapters_that_only_tests_use_are_in_stoa_testing():
+    """An adapter of `stoa.application.memory` is a default of the product, or an example's."""
+    product = "".join(
+        path.read_text()
+        for folder in ("application", "infrastructure", "interfaces", "examples")
+        for path in (ROOT / folder).rglob("*.py")
+        if "stoa/testing" not in path.as_posix() and "application/memory" not in path.as_posix()
+    )
+    adapters = [kind for kind in classes(stoa.application.memory) if any(port in kind.__mro__ for port in PORTS)]
+    unused = [kind.__name__ for kind in adapters if not re.search(rf"\b{kind.__name__}\b", product)]
+    assert unused == []
+
+
+def test_stoa_testing_exports_what_it_has():
+    assert {kind.__name__ for kind in classes(stoa.testing) if not kind.__name__.startswith("_")} <= {
+        *stoa.testing.__all__,
+        "Answering",
+        "IssuedToken",
+    }

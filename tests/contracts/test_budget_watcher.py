@@ -1,10 +1,10 @@
 """What BudgetWatchers do with what they are told."""
 
-from stoa.application.memory.budget_watcher import InMemoryBudgetWatcher
 from stoa.domain.access.identity import TenantId
 from stoa.domain.metering.budget import Account, Crossing, Month, Owner
 from stoa.domain.metering.money import MicroUnits
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
+from stoa.testing.budget_watcher import InMemoryBudgetWatcher
 
 ACCOUNT = Account(Owner(TenantId("acme"), "ci-of-acme"), Month(2026, 11), MicroUnits(100))
 TOLD = [

@@ -16,8 +16,6 @@ from hypothesis import strategies as st
 
 from stoa.application.client_requests.governed_channel import GovernedChannel, Questions, RequestingCall
 from stoa.application.client_requests.passing_channel import PassingChannel
-from stoa.application.memory.client_channel import Answering, InMemoryClientChannel
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
@@ -61,6 +59,8 @@ from stoa.interfaces.mcp.streams.sessions import Sessions
 from stoa.interfaces.mcp.streams.streams import Recording, Streams
 from stoa.interfaces.mcp.wire.headers import Headers
 from stoa.interfaces.wire.revisions import NEWEST, NEWEST_HANDSHAKE
+from stoa.testing.client_channel import Answering, InMemoryClientChannel
+from stoa.testing.clock import ManualClock
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 FORM = ElicitationRequest("Who?", NAME)

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoa.application.memory.clock import ManualClock, SystemClock
-from stoa.application.memory.ids import SequentialIds, UuidFactory
+from stoa.application.memory.clock import SystemClock
+from stoa.application.memory.ids import UuidFactory
 from stoa.application.ports import Clock, IdFactory
 from stoa.domain.errors import InvalidInput
+from stoa.testing.clock import ManualClock
+from stoa.testing.ids import SequentialIds
 
 
 @pytest.fixture(scope="session", params=[SystemClock, ManualClock])

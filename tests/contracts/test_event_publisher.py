@@ -14,11 +14,11 @@ from tests.infrastructure.kafka.brokers import mock_cluster, records
 from tests.live.servers import Kafka, make_topic, running
 from tests.strategies import metering_events
 
-from stoa.application.memory.event_publisher import InMemoryEventPublisher
 from stoa.application.ports import EventPublisher, RecordedEvent
 from stoa.domain.errors import PublisherUnavailable
 from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.kafka.publisher import KafkaEventPublisher
+from stoa.testing.event_publisher import InMemoryEventPublisher
 
 TOO_LARGE = 2 * 1024 * 1024
 

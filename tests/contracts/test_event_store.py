@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from tests.live.servers import free_port
 from tests.services import connections
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.ports import EventStore, Replay, StoredEvent
 from stoa.domain.access.fair_share import Holder
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import SharedStateUnavailable
 from stoa.infrastructure.redis import RedisEventStore
+from stoa.testing.clock import ManualClock
 
 Pair = tuple[EventStore, EventStore]
 Open = Callable[..., AbstractAsyncContextManager[Pair]]

@@ -13,8 +13,6 @@ from tests.application.pipeline import Pipeline, tool
 from tests.strategies import invocations
 
 from stoa.application import Context, Gateway, Principal
-from stoa.application.memory.client_channel import InMemoryClientChannel
-from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
 from stoa.application.ports import InvocationObserver
 from stoa.domain.calls.invocation import BearerToken
 from stoa.domain.client_requests.client_request import ClientCapabilities, SamplingAnswer
@@ -23,6 +21,8 @@ from stoa.domain.errors import ClientRequestRefused
 from stoa.domain.results.result import TextContent
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
+from stoa.testing.client_channel import InMemoryClientChannel
+from stoa.testing.invocation_observer import InMemoryInvocationObserver
 
 
 @dataclass

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from tests.events import event
 from tests.strategies import metering_events
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.metering import InMemoryMeteringSink
-from stoa.application.memory.metering_backlog import InMemoryMeteringBacklog
 from stoa.application.ports import MeteringBacklog, MeteringSink, Rejected
 from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.outbox import OutboxMeteringBacklog, OutboxMeteringSink
 from stoa.infrastructure.outbox.segment import POISON
+from stoa.testing.clock import ManualClock
+from stoa.testing.metering_backlog import InMemoryMeteringBacklog
 
 KIB = 1024
 LIMITS = {"max_events": 100, "max_bytes": 1024 * KIB}

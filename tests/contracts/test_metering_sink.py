@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from tests.events import event
 from tests.strategies import metering_events
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.ports import HealthProbe, MeteringSink, UsageLog
 from stoa.domain.errors import MeteringUnavailable
 from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.outbox import OutboxMeteringSink, OutboxUsageLog
 from stoa.infrastructure.outbox.segment import list_segments
+from stoa.testing.clock import ManualClock
 
 LARGE = 3
 """A store that holds this many of the largest events, and not many more of the others."""

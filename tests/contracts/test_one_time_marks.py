@@ -11,12 +11,12 @@ from tests.contracts.adapters import parameters
 from tests.live.servers import free_port
 from tests.services import connections
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.one_time_marks import InMemoryOneTimeMarks
 from stoa.application.ports import OneTimeMarks
 from stoa.domain.errors import SharedStateUnavailable
 from stoa.infrastructure.files.one_time_marks import FileOneTimeMarks
 from stoa.infrastructure.redis import RedisOneTimeMarks
+from stoa.testing.clock import ManualClock
 
 Pair = tuple[OneTimeMarks, OneTimeMarks]
 Open = Callable[[ManualClock], Any]

@@ -16,13 +16,14 @@ from tests.live.servers import free_port
 from tests.services import connections
 from tests.strategies import LimitedCall, limited_calls, rate_limits, unicode_text
 
-from stoa.application.memory.clock import ManualClock, SystemClock
+from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.fallback_rate_limiter import FallbackRateLimiter
 from stoa.application.memory.rate_limiter import DividedRateLimiter, InMemoryRateLimiter, Unlimited
 from stoa.application.ports import Clock, RateLimiter
 from stoa.domain.access.rate_limit import LimitCharge, RateLimit, admissible, judge
 from stoa.domain.errors import LimiterUnavailable
 from stoa.infrastructure.redis import RedisRateLimiter
+from stoa.testing.clock import ManualClock
 
 Pair = tuple[RateLimiter, RateLimiter]
 OpenLimiters = Callable[[Clock], AbstractAsyncContextManager[Pair]]

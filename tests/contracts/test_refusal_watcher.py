@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoa.application.admission.refusals import Refusals
-from stoa.application.memory.clock import ManualClock
-from stoa.application.memory.refusal_watcher import InMemoryRefusalWatcher
 from stoa.application.ports import RefusalWatcher
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.policy.refusal import Refusal
 from stoa.infrastructure.observability import refusal_log as module
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.observability.refusal_log import RefusalLog
+from stoa.testing.clock import ManualClock
+from stoa.testing.refusal_watcher import InMemoryRefusalWatcher
 
 ADAPTERS: dict[str, Callable[[], RefusalWatcher]] = {
     "memory": InMemoryRefusalWatcher,

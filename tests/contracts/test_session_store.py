@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tests.live.servers import free_port
 from tests.services import connections
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.ports import Clock, SessionStore
 from stoa.domain.access.fair_share import Caps, FairShares, NoRoom
@@ -22,6 +21,7 @@ from stoa.domain.client_requests.client_request import LOG_LEVELS, NO_CAPABILITI
 from stoa.domain.errors import InvalidInput, SessionsFull, SharedStateUnavailable
 from stoa.domain.operations.operation import OperationKey
 from stoa.infrastructure.redis import RedisConnection, RedisSessionStore
+from stoa.testing.clock import ManualClock
 
 Pair = tuple[SessionStore, SessionStore]
 Open = Callable[[Clock], AbstractAsyncContextManager[Pair]]

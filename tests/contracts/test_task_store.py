@@ -16,7 +16,6 @@ from tests.contracts.adapters import parameters
 from tests.live.servers import free_port
 from tests.services import connections
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.ports import Clock, TaskStore
 from stoa.application.tasks import task_record
@@ -27,6 +26,7 @@ from stoa.domain.calls.task import GivenAnswers, Task, TaskError, Work
 from stoa.domain.errors import QuotaExceeded, TasksUnavailable
 from stoa.infrastructure.redis import RedisTaskStore
 from stoa.infrastructure.sqlite import SqliteTaskStore
+from stoa.testing.clock import ManualClock
 
 PER_OWNER, PER_TENANT, TOTAL = 3, 4, 6
 CAPS = TaskCaps(Caps(PER_OWNER, PER_TENANT, TOTAL), Caps(8_000, 9_000, 12_000))

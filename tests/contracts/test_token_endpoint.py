@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.infrastructure.http_client.token_peer import claims_of, oauth_peer
 
-from stoa.application.memory.token_endpoint import InMemoryTokenEndpoint
 from stoa.application.ports import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.domain.calls.invocation import BearerToken
 from stoa.domain.errors import BackendUnavailable, UpstreamAccessDenied
 from stoa.infrastructure.http_client.token_endpoint import HttpTokenEndpoint
+from stoa.testing.token_endpoint import InMemoryTokenEndpoint
 
 SECRET = "s3cret/+&=: %"
 ALICE = BearerToken("token-of-alice")

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports import TokenVerifier
 from stoa.domain.access.identity import ROLE_SCOPES, Principal
 from stoa.domain.errors import NotAuthenticated
 from stoa.infrastructure.oidc import DevIssuer, JwtTokenVerifier, StaticKeys
+from stoa.testing.clock import ManualClock
 
 ISSUER = "http://127.0.0.1:8080/dev"
 

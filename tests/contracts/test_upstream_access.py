@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tests.application.upstream import ALICE_TOKEN, Tokens
 
 from stoa.application.backends.upstream_tokens import REFUSED_SECONDS
-from stoa.application.memory.upstream_access import InMemoryUpstreamAccess
 from stoa.application.ports import UpstreamAccess
+from stoa.testing.upstream_access import InMemoryUpstreamAccess
 
 Bench = tuple[UpstreamAccess, Callable[[float], None]]
 """One call's access, and what lets seconds pass."""

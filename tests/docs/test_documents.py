@@ -24,13 +24,13 @@ from mcp.client.stdio import stdio_client
 from tests.docs.markdown import ROOT, Block, blocks, blocks_of, section, table
 from tests.docs.place import NO_BROKER, Place, a_place, started
 from tests.e2e.processes import STOA
+from tests.interfaces.doors import send
 from tests.live.servers import free_port
 
 from stoa import application
 from stoa.application import Context, Gateway, Principal, TextContent
 from stoa.application.manifests.parse import API_VERSION, parse_manifest
 from stoa.application.manifests.prices import parse_budgets, parse_price_list
-from stoa.application.memory.client_channel import InMemoryClientChannel
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.client_requests import sampling
 from stoa.domain.client_requests.client_request import ClientCapabilities, ClientRequest
@@ -39,6 +39,7 @@ from stoa.domain.metering.event import Status
 from stoa.infrastructure.files.manifests import read_document
 from stoa.interfaces.cli.app import run
 from stoa.interfaces.settings import Settings
+from stoa.testing.client_channel import InMemoryClientChannel
 
 OPTION = re.compile(r"--[a-z][a-z-]*")
 NOT_RUN = {
@@ -46,6 +47,7 @@ NOT_RUN = {
     r"tools/services/": "installs or starts a server; the script has to exist",
     r"KEYCLOAK_URL=": "needs a running Keycloak (tests/live/test_keycloak.py); its options are looked up",
     r"OPA_POLICY_PATH=\S+ stoa serve \.\.\.": "an ellipsis is no command",
+    r"uvicorn --factory": "serves until it is stopped (tests/e2e/test_uvicorn.py)",
     r"\.venv/bin/python -m bench": "takes minutes, and needs nginx and wrk or Kafka",
     r"(opa |\(cd policy && opa )": "needs the program opa; is run where it is installed",
 }
@@ -142,6 +144,19 @@ def check_yaml(block: Block, folder: Path) -> None:
             parse_manifest(document)
 
 
+async def check_service(app: Any) -> None:
+    """It starts, asks MCP callers who they are, and ends."""
+    inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    outbox: asyncio.Queue[Any] = asyncio.Queue()
+    lifespan = asyncio.create_task(app({"type": "lifespan", "asgi": {"version": "3.0"}}, inbox.get, outbox.put))
+    for event in ("startup", "shutdown"):
+        inbox.put_nowait({"type": f"lifespan.{event}"})
+        assert (await asyncio.wait_for(outbox.get(), 20))["type"] == f"lifespan.{event}.complete"
+        if event == "startup":
+            assert (await send(app, "POST", "/mcp", headers={"host": "api.example.com"})).status == 401
+    await asyncio.wait_for(lifespan, 20)
+
+
 async def check_python(block: Block) -> None:
     """`await` at the top is an embedding program's; with a free `context` the block is the body of a tool."""
     code = compile(block.text, str(block), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
@@ -155,6 +170,10 @@ async def check_python(block: Block) -> None:
         if inspect.iscoroutine(result):
             await result
 
+    if "mcp_app(" in block.text:
+        await execute()
+        await check_service(shown["app"])
+        return
     if "await context." not in block.text:
         await execute()
         assert shown["outcome"].status is Status.SUCCESS

@@ -6,9 +6,9 @@ import json
 import sys
 from collections.abc import Sequence
 
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.access.rate_limit import LimitCharge, RateLimit
 from stoa.infrastructure.redis import RedisConnection, RedisRateLimiter
+from stoa.testing.clock import ManualClock
 
 Call = tuple[int, str, int, int]
 

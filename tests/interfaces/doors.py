@@ -11,15 +11,9 @@ from typing import Any
 from mcp.shared.inbound import encode_header_value
 
 from stoa.application.gateway import Gateway
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.event_store import InMemoryEventStore
-from stoa.application.memory.ids import SequentialIds
-from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
-from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
-from stoa.application.memory.refusal_watcher import InMemoryRefusalWatcher
 from stoa.application.memory.session_store import InMemorySessionStore
-from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.metering.summarise_usage import SummariseUsage
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.message_bus import MessageBus
@@ -28,7 +22,6 @@ from stoa.domain.access.caller_limits import CallerLimits
 from stoa.domain.access.identity import Principal
 from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.errors import BackendProtocolError, BackendTimedOut, BackendUnavailable
-from stoa.domain.metering.event import MeteringEvent
 from stoa.domain.operations.tool import LocalBinding, ToolAnnotations
 from stoa.domain.policy.refusal import Refusal
 from stoa.domain.results.result import (
@@ -54,6 +47,8 @@ from stoa.interfaces.rest.operations import operations_blueprint
 from stoa.interfaces.rest.routes import rest_blueprint
 from stoa.interfaces.wire.bodies import Bodies
 from stoa.interfaces.wire.challenge import ProtectedResource
+from stoa.testing.clock import ManualClock
+from stoa.testing.gateway_harness import UNLIMITED, GatewayHarness
 
 STATELESS_REVISIONS = "2026-07-28"
 HANDSHAKE_REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
@@ -171,7 +166,7 @@ class NotLoaded(HealthProbe):
         return self.now
 
 
-class World:
+class World(GatewayHarness):
     """A gateway, what it recorded, and its HTTP door."""
 
     def __init__(
@@ -179,6 +174,7 @@ class World:
         *,
         page_size: int = PAGE_SIZE,
         late_seconds: float = 15.0,
+        attend_after_seconds: float = 0.05,
         heartbeat_seconds: float = 15.0,
         has_sessions: bool = False,
         has_sealed_ids: bool = False,
@@ -193,26 +189,19 @@ class World:
         bodies: Bodies | None = None,
         **parts: Any,
     ) -> None:
-        self.clock = clock or ManualClock()
-        self.sink: InMemoryMeteringSink = parts.pop("sink", None) or InMemoryMeteringSink()
-        self.observer = InMemoryInvocationObserver()
         self.audit_stream = io.BytesIO()
         self.audit = AuditLog(self.audit_stream)
-        self.refusals, self.metrics = InMemoryRefusalWatcher(), PrometheusObserver()
-        self.refusal_log = RefusalLog(self.clock)
-        generous = RateLimit(requests_per_minute=60_000_000, burst=1_000_000)
-        unlimited = dict.fromkeys(("cpi-admin", "tenant-admin", "devops", "viewer"), generous)
-        options: dict[str, Any] = {
-            "clock": self.clock,
-            "ids": SequentialIds(),
-            "verifier": InMemoryTokenVerifier(principals, self.clock),
-            "sink": self.sink,
-            "observers": [self.observer, self.audit],
-            "refusal_watchers": [self.refusals, self.metrics, self.refusal_log],
-            "limits": CallerLimits(roles=unlimited if caller_limits is None else caller_limits),
-            "anonymous": anonymous,
-        }
-        self.gateway = Gateway(**(options | parts))
+        clock = clock or ManualClock()
+        self.metrics, self.refusal_log = PrometheusObserver(), RefusalLog(clock)
+        super().__init__(
+            principals=principals,
+            clock=clock,
+            limits=UNLIMITED if caller_limits is None else CallerLimits(roles=caller_limits),
+            observers=[self.audit],
+            refusal_watchers=[self.metrics, self.refusal_log],
+            anonymous=anonymous,
+            **parts,
+        )
         self.probe = NotLoaded()
         self.states = RequestStates(bytes(32), self.clock, URL)
         self.sessions: Sessions | None = None
@@ -238,7 +227,13 @@ class World:
             tick_seconds=tick_seconds,
             heartbeat_seconds=heartbeat_seconds,
         )
-        self.mcp = StreamableHttp(self.engine, late_seconds=late_seconds, bodies=bodies, address_of=_address)
+        self.mcp = StreamableHttp(
+            self.engine,
+            late_seconds=late_seconds,
+            attend_after_seconds=attend_after_seconds,
+            bodies=bodies,
+            address_of=_address,
+        )
         self.app = build_app(
             mcp=self.mcp,
             blueprints=[
@@ -262,21 +257,14 @@ class World:
             ),
         )
 
-    @property
-    def events(self) -> list[MeteringEvent]:
-        return list(self.sink.events())
-
     def audit_lines(self) -> list[Any]:
         self.audit.flush()
         return [json.loads(line) for line in self.audit_stream.getvalue().splitlines()]
 
     def forget(self) -> None:
-        """Forget everything that was recorded."""
+        """As the harness's, and the audit trail."""
+        super().forget()
         self.audit.flush()
-        self.sink.drain()
-        self.observer.seen.clear()
-        self.observer.counted.clear()
-        self.observer.summaries.clear()
         self.audit_stream.seek(0)
         self.audit_stream.truncate()
 

@@ -1,7 +1,6 @@
 """The whole gateway as `stoa serve` wires it, started in this process, with a clock that the test moves."""
 
 import asyncio
-import gc
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -14,12 +13,12 @@ from dishka import Scope as Lifetime
 from tests.interfaces.doors import Answer, send
 
 from stoa.application.gateway import Gateway
-from stoa.application.memory.clock import ManualClock
 from stoa.application.ports.clock import Clock
 from stoa.domain.metering.event import MeteringEvent
 from stoa.interfaces.bootstrap import CommandLine, IdentityPart, MeteringPart, build_container
 from stoa.interfaces.http.guard import Guard
 from stoa.interfaces.settings import Settings
+from stoa.testing.clock import ManualClock
 
 
 class ControlledTime(Provider):
@@ -77,7 +76,6 @@ async def serving(data_dir: Path, *overrides: Provider, started: bool = True, **
     app = await container.get(Guard)
     parts = [await container.get(part) for part in (Gateway, MeteringPart, IdentityPart)]
     served = Served(app, container, *parts, clock, settings)
-    thresholds = gc.get_threshold()
     inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     outbox: asyncio.Queue[str] = asyncio.Queue()
 
@@ -99,8 +97,6 @@ async def serving(data_dir: Path, *overrides: Provider, started: bool = True, **
             lifespan.cancel()
             await asyncio.wait([lifespan])
             await container.close()
-        gc.unfreeze()
-        gc.set_threshold(*thresholds)
 
 
 def manifest(name: str, endpoint: str, tenant: str | None = None, **spec: Any) -> str:

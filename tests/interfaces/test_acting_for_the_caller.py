@@ -6,9 +6,7 @@ import pytest
 from tests.interfaces.doors import HANDSHAKE_REVISIONS, STATELESS_REVISIONS, World, new_world
 
 from stoa.application.backends.upstream_tokens import UpstreamTokens
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.credential_source import InMemoryCredentialSource
-from stoa.application.memory.token_endpoint import InMemoryTokenEndpoint
 from stoa.application.ports import BackendCall, CallContext, ToolBackend
 from stoa.domain.access.identity import Principal, TenantId
 from stoa.domain.metering.event import Status
@@ -16,6 +14,8 @@ from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import Authentication, RestBinding, SecretReference, TokenGrant, Tool
 from stoa.domain.results.result import RawAnswer
+from stoa.testing.clock import ManualClock
+from stoa.testing.token_endpoint import InMemoryTokenEndpoint
 
 ISSUER = "https://auth.example/realms/stoa"
 URL = f"{ISSUER}/token"

@@ -11,8 +11,8 @@ from tests.infrastructure.oidc.forge import forge, key_set
 from tests.infrastructure.rest.loopback import Loopback, Seen, answer, loopback
 from tests.interfaces.served import Served, serving
 
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.operations.tool import ToolAnnotations
+from stoa.testing.clock import ManualClock
 
 NOW = int(ManualClock().now().timestamp())
 PREFIX = "api://gateway/"

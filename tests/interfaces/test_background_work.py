@@ -20,12 +20,9 @@ from tests.services import connections
 from stoa.application.catalogue.watch_resources import ResourceUpdate
 from stoa.application.concurrency.supervisor import Supervisor
 from stoa.application.gateway import Gateway
-from stoa.application.memory.clock import ManualClock
-from stoa.application.memory.event_publisher import InMemoryEventPublisher
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.message_bus import InMemoryMessageBus
 from stoa.application.memory.metering import InMemoryMeteringSink
-from stoa.application.memory.metering_backlog import InMemoryMeteringBacklog
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.metering.relay_events import RelayMetering
@@ -58,6 +55,9 @@ from stoa.interfaces.mcp.streams.announcements import Announcements
 from stoa.interfaces.mcp.streams.feeds import Feed
 from stoa.interfaces.mcp.streams.following import Follower
 from stoa.interfaces.mcp.streams.relay import Relay
+from stoa.testing.clock import ManualClock
+from stoa.testing.event_publisher import InMemoryEventPublisher
+from stoa.testing.metering_backlog import InMemoryMeteringBacklog
 
 PARTS: dict[str, Callable[["Stage"], Awaitable[None]]] = {}
 """By the name under which the restart is counted: brings the part up, kills it, and sees it work again."""

@@ -22,7 +22,6 @@ from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.gateway import Gateway
 from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.manifests.understand import understood
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.rate_limiter import Unlimited
 from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.memory.tool_source import InMemoryToolSource
@@ -35,6 +34,7 @@ from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import LocalBinding, Tool
 from stoa.domain.schema.portable_schema import portable
 from stoa.infrastructure.documents import DocumentProblem, read_value
+from stoa.testing.clock import ManualClock
 
 SIZE = 60
 SLACK = 2.3

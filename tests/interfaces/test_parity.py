@@ -1,8 +1,7 @@
 """One pipeline behind every door: the same call is decided, limited, metered and audited alike, however it comes in."""
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -17,7 +16,8 @@ from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.calls.invocation import BearerToken, Invocation, Outcome
 from stoa.domain.errors import InvalidArguments, NotPermitted, StoaError
 from stoa.domain.results.result import TextContent
-from stoa.interfaces.cli import call as cli_call
+from stoa.interfaces.cli.call import call_through
+from stoa.interfaces.cli.common import arguments_of
 from stoa.interfaces.wire.errors import wire_error
 
 LIMIT = RateLimit(requests_per_minute=60, burst=3)
@@ -113,22 +113,12 @@ def _mcp(world: World, answer: Any, version: str) -> Said:
     return Said(expected, said["data"]["code"], said["message"])
 
 
-@asynccontextmanager
-async def _open(world: World) -> AsyncGenerator[tuple[Any, None]]:
-    yield world.gateway, None
-
-
 async def _cli(world: World, call: Call) -> Said:
     pairs = [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in call.arguments.items()]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli_call, "open_gateway", lambda _: _open(world))
-        patch.delenv("STOA_TOKEN", raising=False)
-        if call.token is not None:
-            patch.setenv("STOA_TOKEN", call.token)
-        try:
-            code = await cli_call.call(call.tool, *pairs, tenant=call.tenant)
-        except StoaError as error:
-            return Said(wire_error(error).http_status, error.code, error.message)
+    try:
+        code = await call_through(world.gateway, call.tool, arguments_of(pairs), call.token, tenant=call.tenant)
+    except StoaError as error:
+        return Said(wire_error(error).http_status, error.code, error.message)
     outcome = world.observer.seen[-1][1]
     assert outcome.result is not None
     assert code == int(outcome.result.is_error)

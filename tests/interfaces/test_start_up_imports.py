@@ -101,7 +101,7 @@ def test_start_up_of_a_command_imports_what_it_uses(tmp_path: Path, arguments: l
 
 PRELOAD = """
 import asyncio, os, sys
-from stoa.interfaces.bootstrap import app_from_environment, preload
+from stoa.interfaces.bootstrap import create_app, preload
 from stoa.interfaces.settings import Settings
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.getcwd()
 preload(Settings())
@@ -111,7 +111,7 @@ assert len(os.listdir("/proc/self/task")) == 1 or sys.platform != "linux"
 before = set(sys.modules)
 
 async def start():
-    app, came = app_from_environment(), asyncio.Queue()
+    app, came = create_app(), asyncio.Queue()
     for kind in ("startup", "shutdown"):
         came.put_nowait({"type": f"lifespan.{kind}"})
     async def send(message):

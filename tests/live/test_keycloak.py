@@ -6,12 +6,13 @@ from pydantic import SecretStr
 from tests.live.keycloak_client import GATEWAY, Realm
 from tests.live.servers import Keycloak, running
 
-from stoa.application.memory.clock import ManualClock, SystemClock
+from stoa.application.memory.clock import SystemClock
 from stoa.application.ports import Clock
 from stoa.domain.errors import IdentityUnavailable, NotAuthenticated
 from stoa.infrastructure.oidc import KeycloakTokenVerifier
 from stoa.infrastructure.oidc.jwt_verifier import CACHE_TIME
 from stoa.infrastructure.oidc.remote_keys import REFRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS
+from stoa.testing.clock import ManualClock
 
 AUDIENCE = frozenset({"stoa-mcp-gateway"})
 

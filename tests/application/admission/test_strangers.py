@@ -7,8 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoa.application.admission.strangers import Strangers
-from stoa.application.memory.clock import ManualClock
-from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.metering.recorder import Recorder
 from stoa.domain.access.caller_limits import StrangerLimits
@@ -16,6 +14,8 @@ from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.calls.invocation import BearerToken, Credential
 from stoa.domain.errors import IdentityUnavailable, NotAuthenticated, QuotaExceeded
 from stoa.domain.metering.event import Status
+from stoa.testing.clock import ManualClock
+from stoa.testing.invocation_observer import InMemoryInvocationObserver
 
 LIMITS = StrangerLimits(
     address=RateLimit(requests_per_minute=60, burst=10), everyone=RateLimit(requests_per_minute=600, burst=25)

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from stoa.application import Context, Gateway, Principal
-from stoa.application.memory.client_channel import InMemoryClientChannel
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.domain.client_requests.client_request import (
     ClientCapabilities,
@@ -24,6 +23,7 @@ from stoa.domain.client_requests.sampling import SamplingMessage
 from stoa.domain.errors import ClientCapabilityMissing, ClientRequestDeclined, InvalidInput
 from stoa.domain.metering.event import Status
 from stoa.domain.results.result import TextContent
+from stoa.testing.client_channel import InMemoryClientChannel
 
 ANN = Principal.of("ann", roles=["viewer"])
 ALL = ClientCapabilities(sampling=True, elicitation=True, roots=True)

@@ -10,7 +10,6 @@ from tests.strategies import principals
 from stoa.application import Gateway, ListQuery, Principal, PromptMessage, TextContent, Tool
 from stoa.application.catalogue.complete_argument import MAX_VALUES, CompletionQuery
 from stoa.application.catalogue.tool_pages import TOOL_PAGES
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.domain.access.caller_limits import REQUESTS_PER_CALL, CallerLimits
 from stoa.domain.access.rate_limit import RateLimit
@@ -25,6 +24,7 @@ from stoa.domain.errors import (
 from stoa.domain.metering.event import Status
 from stoa.domain.operations.tool import LocalBinding, RestBinding, SecretReference, ToolAnnotations
 from stoa.domain.results.result import EmbeddedResource, ToolResult
+from stoa.testing.clock import ManualClock
 
 ANN = Principal.of("ann", tenant="acme", roles=["viewer"])
 ROOT = Principal.of("root", roles=["cpi-admin"])

@@ -8,7 +8,6 @@ from tests.application.pipeline import ANN, ScriptedBackend
 from tests.strategies import principals, tools
 
 from stoa.application.gateway import Gateway
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.application.ports import BackendCall, Previewable
@@ -16,6 +15,7 @@ from stoa.domain.access.identity import Principal
 from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.errors import NotAuthenticated, NotPermitted, OperationNotFound, QuotaExceeded, StoaError
 from stoa.domain.operations.tool import LocalBinding, Tool
+from stoa.testing.clock import ManualClock
 
 ADMIN = Principal.of("root", roles=["cpi-admin"])
 LIMIT = RateLimit(requests_per_minute=6, burst=2)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tests.application.pipeline import ANN, Pipeline, answers, raises, tool, waits
 from tests.strategies import few_names, invocations, operations, principals
 
-from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.domain.access.fair_share import Caps
@@ -41,6 +40,7 @@ from stoa.domain.operations.prompt import Prompt
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import ToolAnnotations
 from stoa.domain.results.result import MISSING, RawAnswer, TextContent, ToolResult
+from stoa.testing.invocation_observer import InMemoryInvocationObserver
 
 ONE_A_MINUTE = RateLimit(requests_per_minute=1, burst=1)
 BINDING = tool().binding
@@ -367,7 +367,7 @@ async def test_a_call_that_is_cancelled_while_it_is_recorded_is_metered_once(is_
     pipeline, reached, in_backend = Pipeline(tool()), asyncio.Event(), asyncio.Event()
 
     async def slow_disk(event: Any, *, is_admitted: bool) -> None:
-        await type(pipeline.sink).record(pipeline.sink, event, is_admitted=is_admitted)
+        await InMemoryMeteringSink.record(pipeline.sink, event, is_admitted=is_admitted)
         await waits(reached)()
 
     pipeline.instead["record"] = slow_disk

@@ -3,8 +3,6 @@
 import pytest
 
 from stoa.application import Context, Gateway
-from stoa.application.memory.client_channel import InMemoryClientChannel
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.domain.access.identity import Principal
@@ -20,6 +18,8 @@ from stoa.domain.metering.event import Status
 from stoa.domain.policy.decision import Decision, Obligations
 from stoa.domain.results.redaction import REDACTED, WITHHELD
 from stoa.domain.results.result import ToolResult
+from stoa.testing.client_channel import InMemoryClientChannel
+from stoa.testing.clock import ManualClock
 
 ANN = Principal.of("ann", tenant="acme", roles=["viewer"])
 BOB = Principal.of("bob", tenant="acme", roles=["viewer"])

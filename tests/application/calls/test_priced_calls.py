@@ -9,8 +9,6 @@ import pytest
 from tests.application.pipeline import ANN, Pipeline, raises, tool, waits
 
 from stoa.application.memory.budget_ledger import InMemoryBudgetLedger
-from stoa.application.memory.client_channel import InMemoryClientChannel
-from stoa.application.memory.clock import ManualClock
 from stoa.application.metering.budgets import Budgets
 from stoa.application.ports.tool_backend import CallContext
 from stoa.domain.access.rate_limit import RateLimit
@@ -37,6 +35,8 @@ from stoa.domain.results.result import (
     TextContent,
     ToolResult,
 )
+from stoa.testing.client_channel import InMemoryClientChannel
+from stoa.testing.clock import ManualClock
 
 FLAT = PriceList(versions=(PriceVersion(base=Decimal("0.001"), per_100_ms=Decimal(0)),))
 TENANT = "acme"

@@ -15,11 +15,11 @@ from stoa.application.catalogue.catalogue_loader import RETRY_SECONDS, Catalogue
 from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.manifests.document_spec_kind import DocumentSpecKind
 from stoa.application.manifests.spec_kinds import SpecKinds
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.ports import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.finding import Severity, warning
+from stoa.testing.clock import ManualClock
 
 API = "gostoa.dev/v1alpha1"
 

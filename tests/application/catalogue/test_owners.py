@@ -15,7 +15,6 @@ from stoa.application.catalogue.owners import CatalogueEntry
 from stoa.application.gateway import Gateway
 from stoa.application.manifests.document_spec_kind import DocumentSpecKind
 from stoa.application.manifests.spec_kinds import SpecKinds
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.ports import Conversion, SpecConverter
@@ -23,6 +22,7 @@ from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.binding import RestBinding
 from stoa.domain.operations.tool import Tool
+from stoa.testing.clock import ManualClock
 
 API = "gostoa.dev/v1alpha1"
 URL = "https://docs.example/s"

@@ -10,9 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stoa.application import Context, Gateway, Outcome, Principal
-from stoa.application.memory.client_channel import InMemoryClientChannel
-from stoa.application.memory.clock import ManualClock
-from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.application.ports import PolicyEngine
@@ -47,6 +44,9 @@ from stoa.domain.errors import (
 from stoa.domain.metering.event import MeteringEvent, Status
 from stoa.domain.metering.price_list import PriceList, PriceVersion
 from stoa.domain.results.result import TextContent
+from stoa.testing.client_channel import InMemoryClientChannel
+from stoa.testing.clock import ManualClock
+from stoa.testing.invocation_observer import InMemoryInvocationObserver
 
 ANN = Principal.of("ann", tenant="alpha", roles=["viewer"])
 ALL = ClientCapabilities(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stoa.application.concurrency.circuit_breaker import FAILURES, PROBE_SECONDS, CircuitBreaker
-from stoa.application.memory.clock import ManualClock
+from stoa.testing.clock import ManualClock
 
 
 class Server:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 import pytest
 
 from stoa.application.concurrency.supervisor import LONGEST_PAUSE_SECONDS, STEADY_SECONDS, Supervisor
-from stoa.application.memory.clock import ManualClock
+from stoa.testing.clock import ManualClock
 
 
 class Stage:

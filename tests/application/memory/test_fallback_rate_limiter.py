@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.strategies import LimitedCall, limited_calls
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.fallback_rate_limiter import RETRY_SECONDS, FallbackRateLimiter
 from stoa.application.memory.rate_limiter import InMemoryRateLimiter
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, RateLimit
 from stoa.domain.errors import LimiterUnavailable
+from stoa.testing.clock import ManualClock
 
 LIMIT = RateLimit(requests_per_minute=60, burst=6)
 CLOSED = RateLimit(requests_per_minute=60, burst=6, fail="closed")

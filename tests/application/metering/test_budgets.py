@@ -14,8 +14,6 @@ from tests.services import connections
 from tests.strategies import metering_events
 
 from stoa.application.memory.budget_ledger import InMemoryBudgetLedger
-from stoa.application.memory.budget_watcher import InMemoryBudgetWatcher
-from stoa.application.memory.clock import ManualClock
 from stoa.application.metering.budgets import Budgets
 from stoa.application.metering.pricing import Pricing
 from stoa.application.ports import BudgetLedger, BudgetWatcher
@@ -26,6 +24,8 @@ from stoa.domain.metering.money import MicroUnits
 from stoa.domain.metering.price_list import PriceList
 from stoa.domain.operations.tool import LocalBinding, Tool
 from stoa.infrastructure.redis import RedisBudgetLedger
+from stoa.testing.budget_watcher import InMemoryBudgetWatcher
+from stoa.testing.clock import ManualClock
 
 ACME, BETA, GAMMA = TenantId("acme"), TenantId("beta"), TenantId("gamma")
 START = datetime(2026, 12, 31, 23, 0, tzinfo=UTC)

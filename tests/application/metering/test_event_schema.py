@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from tests.strategies import metering_events
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.metering.event_schema import SCHEMA_ID, metering_event_schema
 from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.outbox import OutboxMeteringSink
 from stoa.infrastructure.outbox.segment import list_segments, read_piece
+from stoa.testing.clock import ManualClock
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / "schemas" / "metering-event.v1.json"
 SCHEMA: dict[str, Any] = json.loads(PUBLISHED.read_text())

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.application.pipeline import ANN, Pipeline, tool
 
-from stoa.application.memory.clock import ManualClock
-from stoa.application.memory.ids import SequentialIds
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.metering.refusal_tally import SINGLY, RefusalKind, RefusalTally
 from stoa.domain.access.identity import Principal
 from stoa.domain.calls.invocation import BearerToken
 from stoa.domain.errors import MeteringUnavailable
 from stoa.domain.metering.event import MeteringEvent, Status
+from stoa.testing.clock import ManualClock
+from stoa.testing.ids import SequentialIds
 
 STRANGERS = RefusalKind("-", "mcp", Status.UNAUTHORIZED, "not_authenticated", "(unknown)")
 

@@ -8,10 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.events import event
 
-from stoa.application.memory.clock import ManualClock
-from stoa.application.memory.event_publisher import InMemoryEventPublisher
 from stoa.application.memory.metering import InMemoryMeteringSink
-from stoa.application.memory.metering_backlog import InMemoryMeteringBacklog
 from stoa.application.metering.relay_events import (
     FIRST_PAUSE_SECONDS,
     IDLE_SECONDS,
@@ -21,6 +18,9 @@ from stoa.application.metering.relay_events import (
 )
 from stoa.application.ports import Batch, RecordedEvent, Rejected, RelayStatus
 from stoa.domain.errors import MeteringUnavailable, PublisherUnavailable
+from stoa.testing.clock import ManualClock
+from stoa.testing.event_publisher import InMemoryEventPublisher
+from stoa.testing.metering_backlog import InMemoryMeteringBacklog
 
 
 class Setting:

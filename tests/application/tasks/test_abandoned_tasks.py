@@ -10,7 +10,6 @@ import pytest
 from tests.application.pipeline import ANN, Pipeline, answers, tool, waits
 from tests.application.tasks.test_task_runs import CLIENT, Door
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.tasks.run_tasks import LEASE_SECONDS, RunTasks
 from stoa.domain.calls.invocation import Invocation
@@ -18,6 +17,7 @@ from stoa.domain.calls.task import GivenAnswers, Task, TaskStatus
 from stoa.domain.errors import MeteringUnavailable, TasksUnavailable
 from stoa.domain.metering.event import MeteringEvent, Status
 from stoa.domain.metering.price_list import PriceList, PriceVersion
+from stoa.testing.clock import ManualClock
 
 PRICES = PriceList(versions=(PriceVersion(base=Decimal("0.001"), per_100_ms=Decimal("0.0001")),))
 ASKED = Invocation(

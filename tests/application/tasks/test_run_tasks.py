@@ -6,7 +6,6 @@ import pytest
 from tests.application.pipeline import ANN, Pipeline, tool
 
 from stoa.application import Context, Gateway
-from stoa.application.memory.client_channel import InMemoryClientChannel
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.ports import ClientChannel
 from stoa.application.tasks.task_channel import TaskChannel
@@ -25,6 +24,7 @@ from stoa.domain.client_requests.fingerprint import fingerprint
 from stoa.domain.errors import ClientCapabilityMissing, ClientRequestDeclined, PolicyUnavailable, TasksUnavailable
 from stoa.domain.metering.event import Status
 from stoa.domain.operations.operation import Operation
+from stoa.testing.client_channel import InMemoryClientChannel
 
 ONE = RateLimit(requests_per_minute=60, burst=1)
 FORM = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}

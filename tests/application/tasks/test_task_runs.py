@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from tests.application.pipeline import ANN, Pipeline, tool, waits
 
-from stoa.application.memory.client_channel import InMemoryClientChannel
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.tasks.caps import TaskCaps
 from stoa.application.tasks.run_tasks import END_TRIES, RunTasks, TaskDoor
@@ -29,6 +27,8 @@ from stoa.domain.errors import QuotaExceeded, StoaError, TasksUnavailable
 from stoa.domain.metering.event import Status
 from stoa.domain.results.result import TextContent, ToolResult
 from stoa.domain.schema.json_value import JsonObject
+from stoa.testing.client_channel import InMemoryClientChannel
+from stoa.testing.clock import ManualClock
 
 CLIENT = InMemoryClientChannel(ClientCapabilities(roots=True), lambda *_: None)
 

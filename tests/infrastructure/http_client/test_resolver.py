@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoa.application.memory.clock import ManualClock
 from stoa.infrastructure.http_client import HostResolver, NameNotResolved
 from stoa.infrastructure.http_client.resolver import FAILURE_SECONDS, MAX_TTL_SECONDS, Found, LookUp
+from stoa.testing.clock import ManualClock
 
 
 class Table(LookUp):

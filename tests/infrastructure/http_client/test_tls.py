@@ -11,7 +11,6 @@ import pytest
 from tests.infrastructure.http_client.tls_server import Identity, identity, serving
 from tests.infrastructure.rest.loopback import called, rest_backend, rest_tool
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.ports.token_endpoint import TokenRequest
 from stoa.domain.errors import StoaError
 from stoa.infrastructure.http_client import ANYWHERE
@@ -21,6 +20,7 @@ from stoa.infrastructure.http_client.token_endpoint import HttpTokenEndpoint
 from stoa.infrastructure.oidc.provider_client import ProviderClient
 from stoa.infrastructure.oidc.remote_keys import RemoteKeys
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
+from stoa.testing.clock import ManualClock
 
 Connect = Callable[[str, pytest.LogCaptureFixture], Awaitable[str]]
 """Connects to a URL; returns what an operator is told of it, empty when it worked."""

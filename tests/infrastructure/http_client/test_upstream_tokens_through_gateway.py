@@ -15,9 +15,7 @@ from tests.infrastructure.rest.loopback import Loopback, Seen, answer, loopback
 
 from stoa.application.backends.upstream_tokens import REFUSED_SECONDS, UpstreamTokens
 from stoa.application.gateway import Gateway
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.credential_source import InMemoryCredentialSource
-from stoa.application.memory.invocation_observer import InMemoryInvocationObserver
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.domain.access.identity import Principal, TenantId
@@ -26,6 +24,8 @@ from stoa.domain.errors import UpstreamAccessDenied
 from stoa.domain.metering.event import Status
 from stoa.infrastructure.http_client.token_endpoint import HttpTokenEndpoint
 from stoa.infrastructure.rest import RestBackend
+from stoa.testing.clock import ManualClock
+from stoa.testing.invocation_observer import InMemoryInvocationObserver
 
 ALICE = "t0ken-of-alice"
 ROLES = ["cpi-admin"]

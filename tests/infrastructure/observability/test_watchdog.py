@@ -7,10 +7,10 @@ import threading
 import pytest
 
 from stoa.application.gateway import Gateway
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.access.identity import Principal
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.observability.watchdog import BLOCKED_SECONDS, MOST_UNREADY_SECONDS, TICK_SECONDS, LoopWatchdog
+from stoa.testing.clock import ManualClock
 
 
 class Watched:

@@ -7,9 +7,9 @@ from typing import Any
 
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from stoa.application.memory.clock import ManualClock
 from stoa.infrastructure.oidc import ClaimMapping, JwtTokenVerifier, StaticKeys
 from stoa.infrastructure.oidc.keys import ALGORITHMS
+from stoa.testing.clock import ManualClock
 
 ISSUER = "https://auth.example.org/realms/stoa"
 AUDIENCE = "https://gw.example.org/mcp"

@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 from tests.infrastructure.oidc.forge import ISSUER, forge, good_claims, key_set, new_verifier
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.run_checks import CheckResult, Verdict
 from stoa.infrastructure.http_client.fetch import Fetched, NoAnswer
 from stoa.infrastructure.oidc import BackChannel
 from stoa.infrastructure.oidc.checkup import ProviderCheck
+from stoa.testing.clock import ManualClock
 
 OWN = "token of the gateway's own client"
 NOW = int(ManualClock().now().timestamp())

@@ -8,11 +8,11 @@ import sys
 import pytest
 from joserfc.jwk import ECKey
 
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.errors import InvalidInput, StoaError
 from stoa.infrastructure.oidc import DevIssuer, JwtTokenVerifier, StaticKeys
 from stoa.infrastructure.oidc.compact_jws import parse
 from stoa.infrastructure.oidc.dev_key import FILE_NAME, create_unless_present, load_or_create
+from stoa.testing.clock import ManualClock
 
 URL = "http://127.0.0.1:8080/dev"
 posix_only = pytest.mark.skipif(os.name != "posix", reason="file modes exist on POSIX systems only")

@@ -19,10 +19,10 @@ from tests.infrastructure.oidc.forge import (
     private_key,
 )
 
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.errors import IdentityUnavailable, InvalidInput, NotAuthenticated
 from stoa.infrastructure.oidc import KeyProvider
 from stoa.infrastructure.oidc.keys import ALGORITHMS
+from stoa.testing.clock import ManualClock
 
 NOW = int(ManualClock().now().timestamp())
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.infrastructure.oidc.forge import forge, good_header, new_verifier
 
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.errors import NotAuthenticated
 from stoa.infrastructure.oidc import ClaimMapping
 from stoa.infrastructure.oidc.claims import principal_of
+from stoa.testing.clock import ManualClock
 
 NOW = int(ManualClock().now().timestamp())
 TIMES = {"iat": NOW, "exp": NOW + 3600}

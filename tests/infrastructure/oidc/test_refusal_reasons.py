@@ -6,10 +6,10 @@ import pytest
 from pydantic import SecretStr
 from tests.infrastructure.oidc.forge import encode, forge, good_claims, good_header, new_verifier, private_key
 
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.errors import NotAuthenticated
 from stoa.infrastructure.oidc.introspection import Introspection
+from stoa.testing.clock import ManualClock
 
 NOW = int(ManualClock().now().timestamp())
 R = RefusalReason

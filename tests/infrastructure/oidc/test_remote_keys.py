@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from joserfc.jwk import ECKey
 
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.errors import IdentityUnavailable
 from stoa.infrastructure.oidc import BackChannel
 from stoa.infrastructure.oidc.remote_keys import (
@@ -20,6 +19,7 @@ from stoa.infrastructure.oidc.remote_keys import (
     WATCH_SECONDS,
     RemoteKeys,
 )
+from stoa.testing.clock import ManualClock
 
 ISSUER = "http://127.0.0.1:1/realms/stoa"
 KEYS = {kid: ECKey.generate_key("P-256").as_dict(private=False, kid=kid, use="sig") for kid in ("one", "two", "three")}

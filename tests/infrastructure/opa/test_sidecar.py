@@ -5,12 +5,12 @@ import socket
 import pytest
 from tests.infrastructure.opa.peer import opa_peer
 
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.access.identity import Principal
 from stoa.domain.errors import PolicyUnavailable
 from stoa.domain.operations.tool import LocalBinding, Tool
 from stoa.domain.policy.decision import PolicyQuery
 from stoa.infrastructure.opa.sidecar import FAILURES_BEFORE_PAUSE, PAUSE_SECONDS, OpaServerPolicyEngine
+from stoa.testing.clock import ManualClock
 
 CALLER = Principal.of("ada", tenant="acme", roles=["viewer"])
 TOOL = Tool(name="ping", tenant="acme", binding=LocalBinding(function="ping"))

@@ -7,10 +7,10 @@ import pytest
 from tests.events import event
 from tests.infrastructure.outbox.disk import KIB
 
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.errors import MeteringUnavailable
 from stoa.infrastructure.outbox import OutboxMeteringSink, OutboxUsageLog
 from stoa.infrastructure.outbox.segment import list_segments
+from stoa.testing.clock import ManualClock
 
 
 def ids(log: OutboxUsageLog) -> list[str]:

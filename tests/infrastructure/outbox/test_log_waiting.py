@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tests.events import event
 
-from stoa.application.memory.clock import ManualClock
 from stoa.infrastructure.outbox import OutboxMeteringBacklog, OutboxMeteringSink, OutboxUsageLog
+from stoa.testing.clock import ManualClock
 
 
 async def test_what_waits_is_what_was_recorded_and_not_acknowledged(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.infrastructure.outbox.disk import KIB
 from tests.strategies import metering_events
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.domain.errors import MeteringUnavailable
 from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.outbox import OutboxMeteringSink, OutboxUsageLog
 from stoa.infrastructure.outbox.segment import list_segments
+from stoa.testing.clock import ManualClock
 
 SEGMENT_BYTES = 10 * KIB
 MAX_TOTAL_BYTES = 5 * SEGMENT_BYTES

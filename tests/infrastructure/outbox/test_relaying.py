@@ -14,11 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.events import event
 from tests.infrastructure.outbox.disk import KIB
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.ports import Batch
 from stoa.domain.errors import MeteringUnavailable
 from stoa.infrastructure.outbox import OutboxMeteringBacklog, OutboxMeteringSink, OutboxUsageLog, relayed_segments
 from stoa.infrastructure.outbox.segment import POISON, list_segments
+from stoa.testing.clock import ManualClock
 
 SEGMENT_BYTES = 8 * KIB
 MAX_TOTAL_BYTES = 6 * SEGMENT_BYTES

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tests.events import event
 from tests.infrastructure.outbox.disk import KIB
 
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.errors import MeteringUnavailable
 from stoa.infrastructure.outbox import OutboxMeteringBacklog, OutboxMeteringSink, OutboxUsageLog
 from stoa.infrastructure.outbox.segment import list_segments
+from stoa.testing.clock import ManualClock
 
 
 def _remove(outbox: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 from tests.events import event
 from tests.infrastructure.outbox.disk import KIB, Disk, torn_write
 
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.errors import MeteringUnavailable
 from stoa.infrastructure.outbox import OutboxMeteringSink, OutboxUsageLog
 from stoa.infrastructure.outbox.segment import Segment, list_segments
+from stoa.testing.clock import ManualClock
 
 SMALL: dict[str, Any] = {"segment_bytes": 8 * KIB, "max_total_bytes": 32 * KIB}
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from tests.live.servers import Redis, running
 from tests.services import connections
 
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BudgetUnavailable, MeteringUnavailable
 from stoa.domain.metering.budget import Account, Month, Owner
 from stoa.domain.metering.money import MicroUnits
 from stoa.infrastructure.redis import RedisBudgetLedger, RedisConnection
+from stoa.testing.clock import ManualClock
 
 ACCOUNT = Account(Owner(TenantId("acme")), Month.of(ManualClock().now()), MicroUnits(1000))
 

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.tasks import task_record
 from stoa.domain.access.identity import Principal
 from stoa.domain.calls.task import Task, Work
 from stoa.domain.errors import InvalidInput, TasksUnavailable
 from stoa.infrastructure.sqlite import SqliteTaskStore
+from stoa.testing.clock import ManualClock
 
 ROOT = Path(__file__).resolve().parents[3]
 
 OTHER_PROCESS = """
 import asyncio, os, sys
 from pathlib import Path
-from stoa.application.memory.clock import ManualClock
+from stoa.testing.clock import ManualClock
 from stoa.domain.access.identity import Principal
 from stoa.domain.calls.task import Task, Work
 from stoa.infrastructure.sqlite import SqliteTaskStore

@@ -14,9 +14,9 @@ from tests.interfaces.served import manifest
 
 from stoa.domain.errors import InvalidInput, OperationNotFound, QuotaExceeded, StoaError
 from stoa.infrastructure.outbox import OutboxUsageLog
-from stoa.interfaces.cli import app
 from stoa.interfaces.cli.app import run
 from stoa.interfaces.cli.common import listen
+from stoa.interfaces.cli.failures import failure_of
 
 Shell = Callable[..., tuple[int, str, str]]
 
@@ -418,15 +418,11 @@ def test_a_bad_setting_is_one_line_that_names_its_variable(
     assert hint in err
 
 
-@pytest.mark.parametrize("error", [QuotaExceeded("caller", 1.0), OperationNotFound("x"), StoaError("oops")])
-def test_an_error_is_one_line_and_its_exit_code(stoa: Shell, monkeypatch: pytest.MonkeyPatch, error: StoaError) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(app, "app", fail)
-    code, out, err = stoa("tools")
-    assert (out, err) == ("", f"stoa: {error.message}\n")
-    assert code == {QuotaExceeded: 75, OperationNotFound: 66, StoaError: 70}[type(error)]
+@pytest.mark.parametrize(
+    ("error", "exit_code"), [(QuotaExceeded("caller", 1.0), 75), (OperationNotFound("x"), 66), (StoaError("oops"), 70)]
+)
+def test_an_error_is_its_message_and_an_exit_code(error: StoaError, exit_code: int) -> None:
+    assert failure_of(error) == (error.message, exit_code)
 
 
 @pytest.mark.parametrize("command", [("demo", "--once"), ("serve",)])

@@ -1,6 +1,7 @@
 """The REST door."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.interfaces.doors import METADATA_URL, SECRET, URL, World, new_world
 
+from stoa.application.memory.policy_engine import RulesPolicyEngine
+from stoa.domain.access.identity import Principal
 from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.metering.event import Status
 from stoa.interfaces.wire.bodies import BODY_LIMIT
@@ -258,14 +261,13 @@ async def test_a_defect_leaks_nothing_but_an_id_to_quote(world: World) -> None:
     assert world.events[0].event_id in answer.json()["message"]
 
 
-async def test_a_defect_outside_of_the_pipeline_is_json_and_leaks_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def broken(*_: Any) -> None:
+class Defective(RulesPolicyEngine):
+    async def visible(self, principal: Principal, tools: Sequence[Any], door: Any) -> Sequence[Any]:
         raise RuntimeError(SECRET)
 
-    monkeypatch.setattr(world.gateway.list_tools, "execute", broken)
-    answer = await world.rest("GET", "/tools")
+
+async def test_a_defect_outside_of_the_pipeline_is_json_and_leaks_nothing() -> None:
+    answer = await new_world(policy=Defective()).rest("GET", "/tools")
     assert (answer.status, answer.json()) == (
         500,
         {"error": "internal_server_error", "message": "Internal Server Error"},

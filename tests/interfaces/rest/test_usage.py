@@ -14,7 +14,6 @@ import pytest
 from tests.interfaces.doors import World, new_world
 
 from stoa.application.memory.budget_ledger import InMemoryBudgetLedger
-from stoa.application.memory.clock import ManualClock
 from stoa.application.metering.budgets import Budgets
 from stoa.application.metering.event_schema import metering_event_schema
 from stoa.domain.access.identity import TenantId
@@ -25,6 +24,7 @@ from stoa.domain.metering.event import MeteringEvent, Status
 from stoa.domain.metering.money import MicroUnits
 from stoa.interfaces.rest.usage import MAX_ROWS, OneAtATime, Pace
 from stoa.interfaces.wire.usage_report import SOURCE
+from stoa.testing.clock import ManualClock
 
 ALPHA = TenantId("alpha")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

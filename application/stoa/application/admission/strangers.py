@@ -12,6 +12,7 @@ from collections.abc import Callable
 from stoa.application.metering.recorder import Recorder
 from stoa.application.ports.clock import Clock
 from stoa.domain.access.caller_limits import StrangerLimits
+from stoa.domain.access.identity import Principal
 from stoa.domain.access.rate_limit import RateLimit, admissible
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.calls.invocation import BearerToken, Credential
@@ -53,7 +54,12 @@ class Strangers:
 
     def wait_us(self, address: str | None, credential: Credential) -> int:
         """Microseconds until work is done for this request; 0: it may be read, and its token verified, now."""
-        if address is None or self._limits is None or self._by_address.is_untouched:
+        if (
+            address is None
+            or self._limits is None
+            or self._by_address.is_untouched
+            or isinstance(credential, Principal)
+        ):
             return 0
         now_us = self._clock.monotonic_ns() // 1000
         wait_us = self._by_address.wait_us(address, now_us)

@@ -1,9 +1,8 @@
-"""Id factories: time-ordered UUIDs that are cheap enough for every call, and a predictable series for tests."""
+"""Time-ordered UUIDs that are cheap enough for every call."""
 
 import os
 import secrets
 from collections.abc import Callable
-from itertools import count
 from threading import Lock
 from time import time_ns
 from weakref import WeakSet
@@ -61,16 +60,3 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
     os.register_at_fork(after_in_child=_after_fork)
-
-
-class SequentialIds(IdFactory):
-    """`00000000-0000-7000-8000-000000000001` and so on, so that tests can name the ids they expect.
-
-    Two instances return the same series: unique only where one instance makes all ids.
-    """
-
-    def __init__(self) -> None:
-        self._numbers = count(1)
-
-    def new_id(self) -> str:
-        return f"00000000-0000-7000-8000-{next(self._numbers):012x}"

@@ -1,7 +1,7 @@
 """The composition root: the only package that knows both the adapters and the doors.
 
 `build_container` wires everything with dishka; tests and embedding programs replace parts by passing a provider with
-`override=True`. `app_from_environment` is what the server's workers load.
+`override=True`. `create_app` makes the whole gateway as one ASGI application, which the server's workers load.
 """
 
 from stoa.interfaces.bootstrap.container import build_container
@@ -9,7 +9,7 @@ from stoa.interfaces.bootstrap.core import catalogue_sources
 from stoa.interfaces.bootstrap.governance import DEV_ISSUER, policy_of
 from stoa.interfaces.bootstrap.metering import CommandLine, topic_log_of
 from stoa.interfaces.bootstrap.parts import IdentityPart, MeteringPart, RelayPart
-from stoa.interfaces.bootstrap.serving import app_from_environment, preload, serve_stdio, start_logging
+from stoa.interfaces.bootstrap.serving import create_app, preload, serve_stdio, start_logging
 
 __all__ = [
     "DEV_ISSUER",
@@ -17,9 +17,9 @@ __all__ = [
     "IdentityPart",
     "MeteringPart",
     "RelayPart",
-    "app_from_environment",
     "build_container",
     "catalogue_sources",
+    "create_app",
     "policy_of",
     "preload",
     "serve_stdio",

@@ -1,11 +1,8 @@
 """Providers of the doors: the MCP engine and the HTTP application."""
 
 import asyncio
-import ctypes
-import gc
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 from dishka import AsyncContainer, Provider
 from dishka import Scope as Lifetime
@@ -48,9 +45,6 @@ from stoa.interfaces.mcp.streams.streams import Streams
 from stoa.interfaces.settings import Settings
 from stoa.interfaces.wire.bodies import Bodies
 from stoa.interfaces.wire.challenge import ProtectedResource
-
-_M_MMAP_THRESHOLD = -3
-"""As glibc's malloc.h numbers it."""
 
 
 class Doors(Provider):
@@ -172,8 +166,6 @@ class Doors(Provider):
             await engine.open()
             if sessions is not None:
                 await sessions.open()
-            _quieten_collector()
-            _return_large_blocks()
             supervisor.start({"catalogue": gateway.loader.watch, "tasks": engine.watch_tasks})
             for part in beside:
                 supervisor.start(part.background)
@@ -246,18 +238,3 @@ def _secret(settings: Settings) -> bytes:
     """What seals are made with: over restarts the same."""
     given = settings.state_secret
     return load_or_create(settings.data_dir) if given is None else given.get_secret_value().encode()
-
-
-def _quieten_collector() -> None:
-    """The catalogue lives as long as the process: looking through it again and again would be pauses in calls (40 ms at
-    the 99th percentile before this was here). Calls themselves leave hardly any cycles behind."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
-
-
-def _return_large_blocks() -> None:
-    """Blocks of a megabyte go back to the system when they are freed. After the first large answer glibc would keep
-    them: 120 of them left 240 MB behind for good."""
-    with suppress(AttributeError, OSError, TypeError):  # another C library, or none to be found
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1024 * 1024)

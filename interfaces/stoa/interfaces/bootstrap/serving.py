@@ -110,7 +110,7 @@ def start_logging(settings: Settings) -> None:
 
 
 def preload(settings: Settings) -> None:
-    """Import what `app_from_environment` will, so that processes forked from this one share it. Nothing is made: no
+    """Import what `create_app` will, so that processes forked from this one share it. Nothing is made: no
     thread, loop or connection would survive the fork. Their metrics are shared in PROMETHEUS_MULTIPROC_DIR."""
     share_metrics()
     names = ["uvicorn.loops.uvloop", "uvicorn.lifespan.on", *_PRELOADED]
@@ -123,8 +123,9 @@ def preload(settings: Settings) -> None:
             import_module(name)
 
 
-def app_from_environment() -> AsgiApp:
-    """The ASGI application of one server worker."""
+def create_app() -> AsgiApp:
+    """The whole gateway as an ASGI application, configured by the environment: `uvicorn --factory
+    stoa.interfaces.bootstrap:create_app`. `stoa serve` runs it with a server that also bounds connections."""
     settings = Settings()
     start_logging(settings)
     container = build_container(settings)

@@ -2,10 +2,12 @@
 
 import os
 
+from stoa.application.gateway import Gateway
 from stoa.domain.access.identity import TenantId
 from stoa.domain.calls.invocation import BearerToken, Invocation
 from stoa.domain.metering.money import to_json_number
 from stoa.domain.results.result import TextContent
+from stoa.domain.schema.json_value import JsonObject
 from stoa.interfaces.cli.common import arguments_of, development_token, open_gateway, show, show_json
 from stoa.interfaces.wire import shaping
 from stoa.interfaces.wire.revisions import NEWEST
@@ -42,22 +44,30 @@ async def call(
         token = os.environ.get("STOA_TOKEN")
         if role is not None:
             token = await development_token(container, role, tenant, lifetime_seconds=60)
-        outcome = await gateway.invoke_operation.execute(
-            Invocation(
-                credential=None if token is None else BearerToken(token),
-                name=tool,
-                arguments=arguments_of(arguments),
-                door="cli",
-                tenant=TenantId(tenant) if tenant is not None and role is None else None,
-                consumer="stoa-cli",
-            )
+        view = tenant if role is None else None
+        return await call_through(gateway, tool, arguments_of(arguments), token, tenant=view, as_json=json)
+
+
+async def call_through(
+    gateway: Gateway, tool: str, arguments: JsonObject, token: str | None, *, tenant: str | None, as_json: bool = False
+) -> int:
+    """Call a tool of this gateway and print its answer; returns the exit code. Raises the outcome's error."""
+    outcome = await gateway.invoke_operation.execute(
+        Invocation(
+            credential=None if token is None else BearerToken(token),
+            name=tool,
+            arguments=arguments,
+            door="cli",
+            tenant=None if tenant is None else TenantId(tenant),
+            consumer="stoa-cli",
         )
+    )
     if outcome.error is not None:
         raise outcome.error
     result = outcome.result
     if result is None:
         return 1
-    if json:
+    if as_json:
         whole = {
             "result": {"isError": False, **shaping.tool_result(result, NEWEST, outcome.coerced)},
             "status": outcome.status,

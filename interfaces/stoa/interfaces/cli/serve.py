@@ -56,7 +56,7 @@ def serve(*, catalogue: list[str] | None = None, port: int | None = None, worker
     _allow_connections()
     signal.signal(signal.SIGTERM, end_with_success)
     config = config_of(
-        "stoa.interfaces.bootstrap:app_from_environment",
+        "stoa.interfaces.bootstrap:create_app",
         settings.keep_alive_seconds,
         factory=True,
         host=settings.host,

@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from stoa.interfaces.http.lifecycle import LIFECYCLE_KEY, Lifecycle
+from stoa.interfaces.http.process_memory import quieten_collector, return_large_blocks
 from stoa.interfaces.http.protocol import GatewayProtocol
 from stoa.interfaces.http.sockets import bound
 from stoa.interfaces.http.tls import ServerTls
@@ -76,6 +77,8 @@ class GatewayServer(uvicorn.Server):
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise SystemExit(STARTUP_FAILURE)
+        quieten_collector()  # only now: the catalogue, which stays, was loaded by the lifespan
+        return_large_blocks()
         config = self.config
         try:
             self._listeners = bound(config.host, config.port) if sockets is None else sockets

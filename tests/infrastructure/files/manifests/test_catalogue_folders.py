@@ -14,9 +14,9 @@ from stoa.application.backends.static_backend import StaticBackend
 from stoa.application.catalogue.catalogue_loader import CatalogueLoader
 from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.manifests.spec_kinds import SpecKinds
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.infrastructure.files.manifests import FileToolSource
+from stoa.testing.clock import ManualClock
 
 
 def _resource(name: str) -> str:

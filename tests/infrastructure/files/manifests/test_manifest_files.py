@@ -11,7 +11,6 @@ from stoa.application.catalogue.catalogue_loader import CatalogueLoader
 from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.memory.bounded_executor import InThreadExecutor
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.access.identity import TenantId
@@ -19,6 +18,7 @@ from stoa.domain.errors import InvalidInput
 from stoa.infrastructure.files.manifests import FileToolSource
 from stoa.infrastructure.files.manifests.reading import MANIFEST_LIMIT
 from stoa.infrastructure.worker_process import ProcessExecutor
+from stoa.testing.clock import ManualClock
 
 
 async def read(directory: Path, name: str, text: str) -> ManifestDocument:

@@ -10,13 +10,13 @@ from tests.interfaces.doors import URL, Answer, envelope, new_world
 from tests.interfaces.mcp.methods.test_tasks import EXTENSION, Client
 
 from stoa.application import Context, Principal
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.one_time_marks import InMemoryOneTimeMarks
 from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.domain.client_requests.client_request import ElicitationRequest
 from stoa.domain.errors import InvalidState
 from stoa.domain.policy.decision import Decision, Obligations
 from stoa.interfaces.mcp.client_requests.request_state import LIFETIME_SECONDS, RequestStates, RoundState
+from stoa.testing.clock import ManualClock
 
 KEY = "policy-confirmation"
 YES = {KEY: {"action": "accept", "content": {"agree": True}}}

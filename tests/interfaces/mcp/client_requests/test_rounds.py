@@ -9,11 +9,11 @@ from mcp_types.methods import validate_server_result
 from tests.interfaces.doors import STATELESS_REVISIONS, Answer, World, envelope, new_world
 
 from stoa.application import Context, Principal
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.client_requests.client_request import ElicitationRequest, RootsRequest
 from stoa.domain.errors import InvalidState
 from stoa.domain.metering.event import Status
 from stoa.interfaces.mcp.client_requests.request_state import RequestStates, RoundState
+from stoa.testing.clock import ManualClock
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 COLOUR = {"type": "object", "properties": {"colour": {"enum": ["red", "blue"], "type": "string"}}}

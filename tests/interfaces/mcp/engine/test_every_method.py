@@ -12,7 +12,6 @@ from tests.infrastructure.oidc.forge import forge, good_claims, new_verifier
 from tests.interfaces.doors import METADATA_URL, STATELESS_REVISIONS, Answer, World, envelope, new_world
 from tests.interfaces.mcp.streams.test_sessions import Client, opened, until
 
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.access.caller_limits import REQUESTS_PER_CALL
 from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.calls.invocation import BearerToken
@@ -20,6 +19,7 @@ from stoa.domain.calls.task import Task, Work
 from stoa.domain.errors import NotAuthenticated
 from stoa.interfaces.mcp.methods.tasks import EXTENSION
 from stoa.interfaces.mcp.wire.envelope import CAPABILITIES_KEY
+from stoa.testing.clock import ManualClock
 
 
 @dataclass(frozen=True)

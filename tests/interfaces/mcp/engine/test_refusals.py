@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from tests.interfaces.doors import METADATA_URL, PRINCIPALS, STATELESS_REVISIONS, World, new_world
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.token_verifier import TokenVerifier
 from stoa.domain.access.identity import Principal
 from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.errors import IdentityUnavailable, LimiterUnavailable
+from stoa.testing.clock import ManualClock
 
 ERAS = pytest.mark.parametrize("version", ["2025-11-25", STATELESS_REVISIONS])
 CALL = {"name": "add", "arguments": {"a": 1}}

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from tests.interfaces.mcp.methods.test_tasks import YES, Client, Gate, replica
 
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.task_store import InMemoryTaskStore
+from stoa.testing.clock import ManualClock
 
 REPLICAS = st.integers(0, 1)
 TOKENS = ["alpha-admin", "beta-viewer"]

@@ -13,7 +13,6 @@ from tests.interfaces.doors import PRINCIPALS, SECRET, Answer, World, add_tools,
 from tests.services import connections
 
 from stoa.application import Context, Gateway, ToolResult
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.ports import TaskStore
 from stoa.application.tasks.caps import TaskCaps
@@ -24,6 +23,7 @@ from stoa.domain.client_requests.client_request import ElicitationRequest
 from stoa.domain.errors import InvalidInput, TasksUnavailable
 from stoa.infrastructure.redis import RedisTaskStore
 from stoa.infrastructure.sqlite import SqliteTaskStore
+from stoa.testing.clock import ManualClock
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"

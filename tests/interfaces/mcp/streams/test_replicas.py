@@ -13,7 +13,6 @@ from tests.live.servers import free_port
 from tests.services import connections, wire
 
 from stoa.application import Context
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.message_bus import InMemoryMessageBus
 from stoa.application.memory.session_store import InMemorySessionStore
@@ -22,6 +21,7 @@ from stoa.domain.errors import SharedStateUnavailable
 from stoa.domain.metering.event import Status
 from stoa.infrastructure.redis import RedisEventStore, RedisMessageBus, RedisSessionStore
 from stoa.interfaces.mcp.streams.streams import Streams
+from stoa.testing.clock import ManualClock
 
 Start = Callable[[], AbstractAsyncContextManager[World]]
 """Starts one more replica."""

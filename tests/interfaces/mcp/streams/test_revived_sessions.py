@@ -8,11 +8,11 @@ from tests.interfaces.doors import World, new_world
 from tests.interfaces.mcp.streams.test_sessions import ALL, NAME, Client, opened
 
 from stoa.application import Context
-from stoa.application.memory.clock import ManualClock
 from stoa.domain.access.identity import Principal, TenantId
 from stoa.domain.calls.invocation import BearerToken
 from stoa.domain.client_requests.client_request import ClientCapabilities
 from stoa.interfaces.mcp.streams.session_ids import LIFETIME_SECONDS, SealedSessionIds
+from stoa.testing.clock import ManualClock
 
 EVERYTHING = ClientCapabilities(**{field.name: True for field in fields(ClientCapabilities)})
 URL = "https://gw.example/mcp"

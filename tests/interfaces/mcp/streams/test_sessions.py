@@ -10,11 +10,11 @@ import pytest
 from tests.interfaces.doors import STATELESS_REVISIONS, Answer, World, envelope, new_world
 
 from stoa.application import Context, Principal
-from stoa.application.memory.clock import ManualClock
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.domain.metering.event import Status
 from stoa.interfaces.mcp.streams.streams import Streams
+from stoa.testing.clock import ManualClock
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 ALL = {"sampling": {}, "elicitation": {}, "roots": {}}

@@ -112,11 +112,8 @@ async def test_a_late_answer_stays_json_for_a_client_that_takes_no_events() -> N
 
 
 @pytest.mark.parametrize("turns", range(12))
-async def test_an_answer_that_comes_just_when_streaming_begins_is_whole(
-    monkeypatch: pytest.MonkeyPatch, turns: int
-) -> None:
-    monkeypatch.setattr("stoa.interfaces.mcp.transports.streamable_http._ATTEND_AFTER_SECONDS", 0)
-    world = new_world(late_seconds=0)
+async def test_an_answer_that_comes_just_when_streaming_begins_is_whole(turns: int) -> None:
+    world = new_world(late_seconds=0, attend_after_seconds=0)
 
     @world.gateway.tool
     async def brief() -> str:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from stoa.domain.access.identity import Principal
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.calls.invocation import Credential
 from stoa.domain.errors import BodyTooLarge, InvalidInput, StoaError, UnsupportedCoding
@@ -54,7 +55,9 @@ _SSE_HEADERS = (
 class StreamableHttp:
     """`late_seconds`: an answer that takes longer is streamed, with a comment as often to keep the connection open.
     `view`: what is shown where the URL does not say. `address_of`: what a client's requests are counted under while
-    nobody vouches for it; None: they are not limited. `bodies`: what may be held of requests."""
+    nobody vouches for it; None: they are not limited. `bodies`: what may be held of requests. `principal_of`: the
+    caller of a request that was authenticated before; without it the Authorization header has a token to verify.
+    `attend_after_seconds`: how long an answer takes before its client is watched."""
 
     def __init__(
         self,
@@ -64,16 +67,25 @@ class StreamableHttp:
         view: View = EVERYTHING,
         address_of: Callable[[Scope], str | None] = lambda _: None,
         bodies: Bodies | None = None,
+        attend_after_seconds: float = _ATTEND_AFTER_SECONDS,
+        principal_of: Callable[[Scope], Principal | None] | None = None,
     ) -> None:
         self._engine = engine
+        self._principal_of = principal_of
         self._address_of = address_of
         self._bodies = bodies or Bodies()
         self._late_seconds = late_seconds
+        self._attend_after_seconds = attend_after_seconds
         self._view = view
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope["headers"])
-        address, credential = self._address_of(scope), credential_of(headers.get(b"authorization"))
+        address = self._address_of(scope)
+        credential: Credential
+        if self._principal_of is None:
+            credential = credential_of(headers.get(b"authorization"))
+        else:
+            credential = self._principal_of(scope)
         refusal = self._engine.refuse_stranger(address, credential)
         if refusal is not None:
             await _send(closing(send) if scope["method"] == "POST" else send, refusal)
@@ -158,6 +170,7 @@ class StreamableHttp:
             receive if exchange.version is not None and exchange.version not in HANDSHAKE_REVISIONS else None,
             self._late_seconds if takes_events else None,
             is_stream=not takes_json,
+            attend_after_seconds=self._attend_after_seconds,
         )
         if takes_events:
             exchange.stream = answer
@@ -195,7 +208,16 @@ class _Answer(ResponseStream):
     connection that would be silent for too long. Most answers are ready before either is worth a task, so both begin
     only after a moment."""
 
-    def __init__(self, send: Send, receive: Receive | None, late_seconds: float | None, *, is_stream: bool) -> None:
+    def __init__(
+        self,
+        send: Send,
+        receive: Receive | None,
+        late_seconds: float | None,
+        *,
+        is_stream: bool,
+        attend_after_seconds: float,
+    ) -> None:
+        self._attend_after_seconds = attend_after_seconds
         self._send = send
         self._receive = receive
         self._late_seconds = late_seconds
@@ -213,7 +235,7 @@ class _Answer(ResponseStream):
         means to cancel."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
-        timer = loop.call_later(_ATTEND_AFTER_SECONDS, self._attend, task)
+        timer = loop.call_later(self._attend_after_seconds, self._attend, task)
         try:
             reply = await work
         except asyncio.CancelledError:

@@ -1,10 +1,12 @@
-"""Keeps what was refused: for tests, and for embedding programs that tell people themselves."""
+"""Remembers refusals."""
 
 from stoa.application.ports.refusal_watcher import RefusalWatcher
 from stoa.domain.policy.refusal import Refusal
 
 
 class InMemoryRefusalWatcher(RefusalWatcher):
+    """`seen`: each refusal that a door told, the oldest first."""
+
     def __init__(self) -> None:
         self.seen: list[Refusal] = []
 

@@ -1,10 +1,12 @@
-"""Keeps what crossed its levels: for tests, and for embedding programs that tell people themselves."""
+"""Remembers budgets that crossed a level."""
 
 from stoa.application.ports.budget_watcher import BudgetWatcher
 from stoa.domain.metering.budget import Crossing
 
 
 class InMemoryBudgetWatcher(BudgetWatcher):
+    """`seen`: each crossing, the oldest first."""
+
     def __init__(self) -> None:
         self.seen: list[Crossing] = []
 

@@ -1,4 +1,4 @@
-"""Remembers finished invocations, for tests and for embedding programs that do their own accounting."""
+"""Remembers finished invocations and counted refusals."""
 
 from collections import Counter
 
@@ -9,6 +9,8 @@ from stoa.domain.policy.decision import Door
 
 
 class InMemoryInvocationObserver(InvocationObserver, RefusalObserver):
+    """`seen`: each invocation that finished, with its outcome."""
+
     def __init__(self) -> None:
         self.seen: list[tuple[Invocation, Outcome]] = []
         self.counted: Counter[tuple[Door, Status, str]] = Counter()
@@ -23,3 +25,8 @@ class InMemoryInvocationObserver(InvocationObserver, RefusalObserver):
 
     def summarised(self, event: MeteringEvent, name: str) -> None:  # noqa: ARG002
         self.summaries.append(event)
+
+    def forget(self) -> None:
+        self.seen.clear()
+        self.counted.clear()
+        self.summaries.clear()
