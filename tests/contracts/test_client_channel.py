@@ -55,8 +55,9 @@ from stoa.interfaces.mcp.client_requests.channels import HandshakeChannel, Round
 from stoa.interfaces.mcp.client_requests.request_state import RequestStates
 from stoa.interfaces.mcp.exchange import Exchange, MethodCall, ResponseStream
 from stoa.interfaces.mcp.jsonrpc.messages import Request, Response
+from stoa.interfaces.mcp.streams.event_recording import EventRecording
 from stoa.interfaces.mcp.streams.sessions import Sessions
-from stoa.interfaces.mcp.streams.streams import Recording, Streams
+from stoa.interfaces.mcp.streams.streams import Streams
 from stoa.interfaces.mcp.wire.headers import Headers
 from stoa.interfaces.wire.revisions import NEWEST, NEWEST_HANDSHAKE
 from stoa.testing.client_channel import Answering, InMemoryClientChannel
@@ -144,7 +145,7 @@ class _Wire(ResponseStream):
     def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
         session = Session("s", "who", "2025-11-25", capabilities)
         sessions = Sessions(InMemorySessionStore(ManualClock()), Streams(InMemoryEventStore()))
-        exchange = Exchange(headers=Headers([]), body=b"", credential=None, stream=self)
+        exchange = Exchange(None, headers=Headers([]), stream=self)
         request = Request(1, "tools/call", {"_meta": {"progressToken": "p"}})
         call = MethodCall(request, NEWEST_HANDSHAKE, Principal.of("ann"), exchange, session)
         self.channel: ClientChannel = HandshakeChannel(call, session, sessions, ManualClock())
@@ -162,7 +163,7 @@ class _Wire(ResponseStream):
     async def hang_up(self) -> None:
         raise AssertionError("nobody asked for it")
 
-    def record(self, recording: Recording) -> None:
+    def record(self, recording: EventRecording) -> None:
         raise AssertionError("nobody could come back")
 
     def progressed(self) -> list[float]:
@@ -193,14 +194,14 @@ class _Rounds(PassingChannel, ResponseStream):
             request,
             NEWEST,
             Principal.of("ann"),
-            Exchange(headers=Headers([]), body=b"", credential=None, stream=self),
+            Exchange(None, headers=Headers([]), stream=self),
         )
         return RoundChannel(call, 0, self._can, ManualClock(), self._states)
 
     async def notify(self, message: bytes) -> None:
         self._sent.append(json.loads(message))
 
-    def record(self, recording: Recording) -> None:
+    def record(self, recording: EventRecording) -> None:
         raise AssertionError("nobody could come back")
 
     async def hang_up(self) -> None:

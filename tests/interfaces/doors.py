@@ -38,11 +38,12 @@ from stoa.infrastructure.observability.refusal_log import RefusalLog
 from stoa.interfaces.http.app import Lifespan, build_app
 from stoa.interfaces.http.metadata import metadata_blueprint
 from stoa.interfaces.mcp.client_requests.request_state import RequestStates
-from stoa.interfaces.mcp.engine.engine import PAGE_SIZE, McpEngine
+from stoa.interfaces.mcp.engine.composition import PAGE_SIZE, build_engine
 from stoa.interfaces.mcp.streams.session_ids import SealedSessionIds
 from stoa.interfaces.mcp.streams.sessions import Sessions
 from stoa.interfaces.mcp.streams.streams import Streams
 from stoa.interfaces.mcp.transports.streamable_http import StreamableHttp
+from stoa.interfaces.mcp.transports.streamable_response import ATTEND_AFTER_SECONDS
 from stoa.interfaces.rest.operations import operations_blueprint
 from stoa.interfaces.rest.routes import rest_blueprint
 from stoa.interfaces.wire.bodies import Bodies
@@ -174,7 +175,7 @@ class World(GatewayHarness):
         *,
         page_size: int = PAGE_SIZE,
         late_seconds: float = 15.0,
-        attend_after_seconds: float = 0.05,
+        attend_after_seconds: float = ATTEND_AFTER_SECONDS,
         heartbeat_seconds: float = 15.0,
         has_sessions: bool = False,
         has_sealed_ids: bool = False,
@@ -214,7 +215,7 @@ class World(GatewayHarness):
             self.sessions = Sessions(store, streams, ask_timeout_seconds=ask_timeout_seconds, sealed_ids=ids)
         elif shared is not None:
             self.sessions = Sessions(*shared(self.clock), ask_timeout_seconds=ask_timeout_seconds)
-        self.engine = McpEngine(
+        self.engine = build_engine(
             self.gateway,
             RESOURCE,
             "1.2.3",
@@ -230,9 +231,9 @@ class World(GatewayHarness):
         self.mcp = StreamableHttp(
             self.engine,
             late_seconds=late_seconds,
-            attend_after_seconds=attend_after_seconds,
             bodies=bodies,
             address_of=_address,
+            attend_after_seconds=attend_after_seconds,
         )
         self.app = build_app(
             mcp=self.mcp,

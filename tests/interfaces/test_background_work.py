@@ -52,9 +52,9 @@ from stoa.infrastructure.redis import (
 )
 from stoa.interfaces.mcp.methods.tasks import McpTaskDoor
 from stoa.interfaces.mcp.streams.announcements import Announcements
-from stoa.interfaces.mcp.streams.feeds import Feed
-from stoa.interfaces.mcp.streams.following import Follower
-from stoa.interfaces.mcp.streams.relay import Relay
+from stoa.interfaces.mcp.streams.event_queue import EventQueue
+from stoa.interfaces.mcp.streams.replica_relay import ReplicaRelay
+from stoa.interfaces.mcp.streams.stream_follower import StreamFollower
 from stoa.testing.clock import ManualClock
 from stoa.testing.event_publisher import InMemoryEventPublisher
 from stoa.testing.metering_backlog import InMemoryMeteringBacklog
@@ -377,7 +377,7 @@ async def _messages(stage: Stage) -> None:
         stage.trip()
         heard.append(number)
 
-    relay = Relay(Bus(stage, ""), {"told": hear}, report=stage.report)
+    relay = ReplicaRelay(Bus(stage, ""), {"told": hear}, report=stage.report)
     await relay.open()
     stage.arm()
     for number in (1, 2):
@@ -414,14 +414,14 @@ async def _streams(stage: Stage) -> None:
     bus, events = InMemoryMessageBus(), Events()
     session = Session("session", "ann", "2025-11-25", ClientCapabilities())
     for arm in (stage.arm, lambda: None):
-        feed = Feed()
-        follower = Follower(events, session, "s", await bus.subscribe("t"), feed, report=stage.report)
+        queue = EventQueue()
+        follower = StreamFollower(events, session, "s", await bus.subscribe("t"), queue, report=stage.report)
         assert await follower.begin(None, is_primed=False)
         arm()
         follower.run(is_alive, 3600)
         number = await events.append(session.id, "s", b"a message")
         await bus.publish("t", b"%d:late" % (number + 5))  # it missed some, and looks them up
-        found = await asyncio.wait_for(feed.next(), 20)
+        found = await asyncio.wait_for(queue.next(), 20)
         if arm == stage.arm:
             assert found is None  # over: its client comes back, and finds what it missed
         else:

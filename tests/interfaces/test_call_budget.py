@@ -16,13 +16,13 @@ from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.interfaces.http.guard import Guard
 from stoa.interfaces.mcp.client_requests.request_state import RequestStates
-from stoa.interfaces.mcp.engine.engine import McpEngine
+from stoa.interfaces.mcp.engine.composition import build_engine
 from stoa.interfaces.mcp.streams.sessions import Sessions
 from stoa.interfaces.mcp.streams.streams import Streams
 from stoa.interfaces.mcp.transports.streamable_http import StreamableHttp
 from stoa.interfaces.wire.challenge import ProtectedResource
 
-CALLS = {"2026-07-28": 219, "2025-11-25": 212}
+CALLS = {"2026-07-28": 208, "2025-11-25": 203}
 """Python functions, those of libraries and of asyncio included. One of them finds the task that a shutdown may cut."""
 BYTES = 12 * 1024
 
@@ -43,7 +43,7 @@ async def call(tmp_path: Path, version: str) -> AsyncIterator[Call]:
     resource = ProtectedResource("http://gw/mcp", "http://gw/m", parts.verifier.issuers)
     states = RequestStates(bytes(32), parts.clock, resource.url)
     sessions = Sessions(InMemorySessionStore(parts.clock), Streams(InMemoryEventStore()))
-    engine = McpEngine(parts.gateway(), resource, "1", states=states, sessions=sessions, bus=None, clock=parts.clock)
+    engine = build_engine(parts.gateway(), resource, "1", states=states, sessions=sessions, bus=None, clock=parts.clock)
     app = Guard(StreamableHttp(engine), hosts=("gw",), origins=())
     meta = {f"{_META}protocolVersion": version, f"{_META}clientCapabilities": {}}
     headers = {

@@ -92,6 +92,9 @@ CASES = {
         "cli-1",
         SESSIONS,
     ),
+    "stream of a version": Case(
+        R.UNSUPPORTED_VERSION, "mcp", 400, _http("GET", "/mcp", headers={"mcp-protocol-version": "2031-01-01"})
+    ),
     "no session": Case(R.BAD_MESSAGE, "mcp", 400, _http("DELETE", "/mcp"), "cli-1", SESSIONS),
     "mcp no token": Case(R.MISSING_TOKEN, "mcp", 401, _legacy("ping", token=None)),
     "rest no token": Case(R.MISSING_TOKEN, "rest", 401, _rest("GET", "/tools", token=None)),

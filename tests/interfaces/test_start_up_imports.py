@@ -21,7 +21,7 @@ TECHNOLOGIES = {
 GREETING = {
     *("stoa.domain", "stoa.domain.schema", "stoa.domain.schema.json_value"),
     *("stoa.domain.access", "stoa.domain.access.refusal_reason"),
-    *("stoa.interfaces", "stoa.interfaces.release"),
+    *("stoa.interfaces", "stoa.interfaces.release", "stoa.interfaces.stdio"),
     *(f"stoa.interfaces.wire{name}" for name in ("", ".json_text", ".revisions")),
     *(f"stoa.interfaces.cli{name}" for name in ("", ".app", ".stdio")),
     *(f"stoa.interfaces.mcp{name}" for name in ("", ".jsonrpc", ".transports", ".wire")),
@@ -65,9 +65,9 @@ from stoa.interfaces.cli.app import app
 from stoa.interfaces.cli import stdio
 hello = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}\\n'
 answers, chunks = [], [b"", hello]
-front = stdio.Introduction(stdio.release(), has_sessions=True)
 from stoa.interfaces.mcp.transports.front import Front
-Front(front, answers.append).serve(chunks.pop)
+from stoa.interfaces.mcp.wire.introduction import Introduction
+Front(Introduction("1", has_sessions=True), answers.append).serve(chunks.pop)
 assert b"serverInfo" in answers[0]
 """,
         tmp_path,

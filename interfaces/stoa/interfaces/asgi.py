@@ -29,6 +29,7 @@ from stoa.domain.policy.refusal import Refusal
 from stoa.interfaces.http.addresses import Addresses
 from stoa.interfaces.http.guard import LOOPBACK_HOSTS, AsgiApp, Guard, Receive, Scope, Send
 from stoa.interfaces.mcp.client_requests.request_state import RequestStates
+from stoa.interfaces.mcp.engine.composition import build_engine
 from stoa.interfaces.mcp.engine.engine import McpEngine
 from stoa.interfaces.mcp.streams.session_ids import SealedSessionIds
 from stoa.interfaces.mcp.streams.sessions import Sessions
@@ -94,7 +95,7 @@ def mcp_app(
         Streams(InMemoryEventStore(), report=supervisor.report),
         sealed_ids=SealedSessionIds(secret, clock, url),
     )
-    engine = McpEngine(
+    engine = build_engine(
         gateway,
         resource,
         release(),

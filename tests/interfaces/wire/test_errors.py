@@ -35,6 +35,11 @@ def test_codes_of_our_own_stay_out_of_the_reserved_range() -> None:
         assert 64 <= row.exit_code <= 78
 
 
+def test_codes_of_our_own_mean_one_error_each() -> None:
+    own = [row.rpc_code for row in WIRE_ERRORS.values() if row.rpc_code > 0]
+    assert len(own) == len(set(own))
+
+
 @given(st.floats(0, 1e6))
 def test_retry_after_is_whole_seconds_and_never_too_early(seconds: float) -> None:
     value = retry_after_seconds(QuotaExceeded("caller", seconds))

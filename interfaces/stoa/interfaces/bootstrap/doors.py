@@ -38,6 +38,7 @@ from stoa.interfaces.http.connections import STATE_KEY, STATUS_OF, Bounds, Conne
 from stoa.interfaces.http.guard import Guard, Scope
 from stoa.interfaces.http.lifecycle import LIFECYCLE_KEY, Lifecycle
 from stoa.interfaces.mcp.client_requests.request_state import RequestStates
+from stoa.interfaces.mcp.engine.composition import build_engine
 from stoa.interfaces.mcp.engine.engine import McpEngine
 from stoa.interfaces.mcp.streams.session_ids import SealedSessionIds
 from stoa.interfaces.mcp.streams.sessions import Sessions
@@ -45,6 +46,7 @@ from stoa.interfaces.mcp.streams.streams import Streams
 from stoa.interfaces.settings import Settings
 from stoa.interfaces.wire.bodies import Bodies
 from stoa.interfaces.wire.challenge import ProtectedResource
+from stoa.interfaces.wire.views import view_of
 
 
 class Doors(Provider):
@@ -105,7 +107,7 @@ class Doors(Provider):
         supervisor: Supervisor,
     ) -> AsyncIterator[McpEngine]:
         bus = None if shared.parts is None else shared.parts.bus
-        engine = McpEngine(
+        engine = build_engine(
             gateway,
             resource,
             version,
@@ -144,7 +146,6 @@ class Doors(Provider):
         from stoa.interfaces.http.app import Lifespan, build_app
         from stoa.interfaces.http.metadata import metadata_blueprint
         from stoa.interfaces.mcp.transports.streamable_http import StreamableHttp
-        from stoa.interfaces.mcp.transports.views import view_of
         from stoa.interfaces.rest.operations import operations_blueprint
         from stoa.interfaces.rest.routes import rest_blueprint
 

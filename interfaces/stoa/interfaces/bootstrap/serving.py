@@ -26,16 +26,15 @@ from stoa.interfaces.bootstrap.parts import (
 )
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
 from stoa.interfaces.mcp.client_requests.request_state import RequestStates
-from stoa.interfaces.mcp.engine.engine import McpEngine
-from stoa.interfaces.mcp.exchange import View
+from stoa.interfaces.mcp.engine.composition import build_engine
 from stoa.interfaces.mcp.streams.sessions import Sessions
 from stoa.interfaces.mcp.streams.streams import Streams
-from stoa.interfaces.mcp.transports.stdio import CredentialNow
-from stoa.interfaces.mcp.transports.stdio_connection import Connection
+from stoa.interfaces.mcp.transports.stdio_connection import StdioConnection
 from stoa.interfaces.mcp.transports.stdio_process import serve_process
-from stoa.interfaces.mcp.transports.views import view_of
 from stoa.interfaces.settings import Settings
 from stoa.interfaces.wire.challenge import ProtectedResource
+from stoa.interfaces.wire.credentials import CredentialNow
+from stoa.interfaces.wire.views import View, view_of
 
 _PRELOADED = (
     "stoa.infrastructure.opa.sidecar",
@@ -62,7 +61,7 @@ async def serve_stdio(
     container: AsyncContainer,
     credential: CredentialNow | None = None,
     *,
-    connection: Connection | None = None,
+    connection: StdioConnection | None = None,
     tenant: TenantId | None = None,
     view: View | None = None,
 ) -> None:
@@ -70,13 +69,13 @@ async def serve_stdio(
     stays open. Without `credential` nobody vouches for the client, which only IDENTITY_PROVIDER=none lets in.
     `connection`: where the client is being greeted already."""
     if connection is None:
-        with Connection() as own:
+        with StdioConnection() as own:
             await serve_stdio(container, credential, connection=own, tenant=tenant, view=view)
         return
     gateway, clock = await container.get(Gateway), await container.get(Clock)
     shared = (await container.get(OptionalSharedState)).parts
     supervisor = await container.get(Supervisor)
-    engine = McpEngine(
+    engine = build_engine(
         gateway,
         await container.get(ProtectedResource),
         await container.get(Version),
@@ -95,13 +94,13 @@ async def serve_stdio(
         supervisor.start(shared.background)
     try:
         shown = view or view_of(profile=(await container.get(Settings)).mcp_profile)
-        await serve_process(engine, credential or _nobody, connection, tenant=tenant, view=shown)
+        await serve_process(engine, credential or _no_credential, connection, tenant=tenant, view=shown)
     finally:
         await engine.close()
         await supervisor.stop()
 
 
-async def _nobody() -> Credential:
+async def _no_credential() -> Credential:
     return None
 
 

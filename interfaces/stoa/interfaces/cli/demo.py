@@ -33,9 +33,8 @@ from stoa.interfaces.demo.catalogue_files import write_catalogue
 from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
 from stoa.interfaces.http.guard import AsgiApp, Guard
 from stoa.interfaces.http.server import GatewayServer, config_of
-from stoa.interfaces.mcp.wire.envelope import CAPABILITIES_KEY, VERSION_KEY
 from stoa.interfaces.settings import Settings
-from stoa.interfaces.wire.revisions import NEWEST
+from stoa.interfaces.wire.revisions import CAPABILITIES_KEY, NEWEST, VERSION_KEY
 
 _CALLERS = (
     ("cpi-admin", None),

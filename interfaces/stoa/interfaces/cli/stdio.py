@@ -7,9 +7,7 @@ import os
 import signal
 from typing import Literal, NoReturn
 
-from stoa.interfaces.mcp.transports.stdio_connection import Connection
-from stoa.interfaces.mcp.wire.introduction import Introduction
-from stoa.interfaces.release import release
+from stoa.interfaces.stdio import client_connection
 
 
 def stdio(
@@ -45,29 +43,23 @@ def stdio(
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
-    with Connection() as connection:
-        try:
-            if _somebody_vouches(role):
-                connection.greet(Introduction(release(), has_sessions=True))
-            from stoa.interfaces.cli.stdio_gateway import serve
+    with client_connection(is_greeted=_has_credential(role), reason_of=_reason) as connection:
+        from stoa.interfaces.cli.stdio_gateway import serve
 
-            serve(
-                connection,
-                role=role,
-                tenant=tenant,
-                catalogue=catalogue or [],
-                profile=profile,
-                tags=tags,
-                toolset=toolset,
-            )
-        except Exception as caught:
-            connection.give_up(_reason(caught))
-            raise
+        serve(
+            connection,
+            role=role,
+            tenant=tenant,
+            catalogue=catalogue or [],
+            profile=profile,
+            tags=tags,
+            toolset=toolset,
+        )
     return 0
 
 
-def _somebody_vouches(role: str | None) -> bool:
-    """May the client be greeted? Where nobody vouches for it the settings have to be read first, and say no."""
+def _has_credential(role: str | None) -> bool:
+    """May the client be greeted? Without a credential the settings have to be read first, and the gateway refuses."""
     return bool(role or os.environ.get("STOA_TOKEN") or os.environ.get("IDENTITY_PROVIDER") == "none")
 
 

@@ -13,16 +13,16 @@ from stoa.domain.calls.invocation import BearerToken, Credential
 from stoa.domain.errors import InvalidInput
 from stoa.interfaces.bootstrap import serve_stdio, start_logging
 from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, development_token, open_container, settings_for
-from stoa.interfaces.mcp.transports.stdio import CredentialNow
-from stoa.interfaces.mcp.transports.stdio_connection import Connection
-from stoa.interfaces.mcp.transports.views import view_of
 from stoa.interfaces.settings import Settings
+from stoa.interfaces.stdio import StdioConnection
+from stoa.interfaces.wire.credentials import CredentialNow
+from stoa.interfaces.wire.views import view_of
 
 _RENEW_BEFORE = timedelta(minutes=5)
 
 
 def serve(
-    connection: Connection,
+    connection: StdioConnection,
     *,
     role: str | None,
     tenant: str | None,
@@ -38,7 +38,7 @@ def serve(
 
 
 async def _serve(
-    connection: Connection,
+    connection: StdioConnection,
     settings: Settings,
     role: str | None,
     tenant: str | None,

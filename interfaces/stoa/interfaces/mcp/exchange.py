@@ -1,108 +1,94 @@
-"""One exchange as the engine sees it, whatever the transport: no connections, only values."""
+"""One exchange between a client and the engine, whatever the transport: no connections, only values and one port."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from stoa.domain.access.identity import Principal, TenantId
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.calls.invocation import Credential
 from stoa.domain.calls.session import Session
 from stoa.interfaces.mcp.jsonrpc.messages import Request
-from stoa.interfaces.mcp.streams.feeds import Feed
-from stoa.interfaces.mcp.streams.streams import Recording
+from stoa.interfaces.mcp.streams.event_queue import EventQueue
+from stoa.interfaces.mcp.streams.event_recording import EventRecording
 from stoa.interfaces.mcp.wire.headers import Headers
 from stoa.interfaces.wire.bodies import Admission
 from stoa.interfaces.wire.revisions import Revision
+from stoa.interfaces.wire.views import EVERYTHING, View
 
 JSON = (b"content-type", b"application/json")
 
 
 class Refused(NamedTuple):
-    """What a reply that is a refusal is counted as."""
+    """One refusal, as it is counted: its reason, and a status as HTTP counts, whatever the protocol sends it with."""
 
     reason: RefusalReason
     status: int
-    """As HTTP counts, whatever status the protocol sends it with."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes back: one JSON message, nothing (202), or a stream of events."""
+    """The answer to an exchange: one JSON message or batch, nothing (202), or a stream of events."""
 
     status: int
-    """As HTTP counts; 202: there is nothing to say."""
+    """HTTP status; 202: accepted, without a message."""
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    """Of HTTP alone; what they say is in the body too, where the protocol has a place for it."""
-    feed: Feed | None = None
+    """Of HTTP alone. What they say is in the body too, where the protocol has a place for it."""
+    events: EventQueue | None = None
     """Messages to send instead of a body, as they come."""
     session: Session | None = None
     """The session that this answer begins."""
-    refused: Refused | None = None
-    """None: the answer is no refusal."""
+    refusals: tuple[Refused, ...] = ()
+    """Empty: the request was served. The reply to a batch has one for each message that was refused."""
 
 
 class ResponseStream(Protocol):
-    """Where messages go that belong to a request and come before its answer; after it, and when the client is gone,
-    they are dropped."""
+    """The response to one request while it is being made: takes messages that come before the answer. Messages that
+    come after the answer, or when the client is gone, are dropped."""
 
     @abstractmethod
     async def notify(self, message: bytes) -> None: ...
 
     @abstractmethod
     async def hang_up(self) -> None:
-        """Close the connection if the client can come back for what follows."""
+        """Close the connection if the client can resume the stream later."""
         ...
 
     @abstractmethod
-    def record(self, recording: Recording) -> None:
-        """From now on every message belongs on this recording, if a client of this transport could come back for it."""
+    def record(self, recording: EventRecording) -> None:
+        """Put every further message on this recording. The engine calls it once it knows the session, before any
+        message; transports whose clients cannot come back ignore it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What of the catalogue's tools a client is shown, and how, as it chose itself. No permission: what is not shown
-    can be called all the same by whoever may."""
-
-    is_faithful: bool = False
-    """Input schemas as they are, not as every client understands them."""
-    tags: frozenset[str] = frozenset()
-    """Tools with at least one of these; empty: all."""
-    toolset: str | None = None
-    """Tools of this ToolSet."""
-
-
-EVERYTHING = View()
-
-
-@dataclass(slots=True)
 class Exchange:
-    """A message of a client on its way in."""
+    """One message or batch of a client, with everything that its transport knows about it."""
 
-    body: bytes
     credential: Credential
+    message: Any = None
+    """The parsed JSON; None with `rejection`, and for HTTP requests without a body."""
     caller: Admission | None = None
-    """Where the transport authenticated already: who this is, or why it is refused."""
+    """Where the transport authenticated already: the principal, or the error to refuse it with."""
     headers: Headers | None = None
-    """What HTTP says of the message; None: the transport has none, and there is nothing to hold the message against."""
+    """HTTP's; None: the transport has none, so that nothing is compared with the message."""
     version: str | None = None
-    """The protocol revision, where it is said outside of the message."""
+    """The protocol revision that is named outside of the message."""
     session_id: str | None = None
     rejection: Reply | None = None
-    """What the transport refuses (media type, size); it is told to authenticated callers only."""
+    """The transport's refusal (media type, size, syntax). Only authenticated callers get it."""
     tenant: TenantId | None = None
     view: View = EVERYTHING
     consumer: str = "unknown"
     request_id: str | None = None
     address: str | None = None
-    """Of the client, on a network; what is counted against it are requests that nobody vouches for."""
+    """The client's, on a network. Requests that fail to authenticate count against it."""
     stream: ResponseStream | None = None
     """None: the client takes a single answer only."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class MethodCall:
     """A request on its way to the handler of its method."""
 

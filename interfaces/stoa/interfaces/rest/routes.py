@@ -13,7 +13,6 @@ from stoa.domain.errors import IdentityUnavailable, InvalidInput, NotAuthenticat
 from stoa.domain.operations.operation import Operation
 from stoa.domain.results.result import ToolResult
 from stoa.domain.schema.json_value import JsonObject, is_object
-from stoa.interfaces.mcp.methods.prompts import described
 from stoa.interfaces.rest.exchange import (
     asked_tenant,
     body_arguments,
@@ -32,6 +31,7 @@ from stoa.interfaces.rest.usage import add_usage
 from stoa.interfaces.wire import shaping
 from stoa.interfaces.wire.challenge import ProtectedResource
 from stoa.interfaces.wire.explanation import wire_explanation
+from stoa.interfaces.wire.prompts import prompt_description
 from stoa.interfaces.wire.revisions import NEWEST
 
 O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
@@ -82,14 +82,14 @@ def _add_tools(routes: Blueprint, gateway: Gateway, resource: ProtectedResource)
     @routes.get("/tools/categories")
     async def categories() -> Response:
         page = await _page(gateway.list_tools, everything=True)
-        found = _counted([tool.category] for tool in page.items if tool.category)
-        return json_answer({"categories": found}, headers=limit_headers(page.limit))
+        counts = _counted([tool.category] for tool in page.items if tool.category)
+        return json_answer({"categories": counts}, headers=limit_headers(page.limit))
 
     @routes.get("/tools/tags")
     async def tags() -> Response:
         page = await _page(gateway.list_tools, everything=True)
-        found = _counted(tool.tags for tool in page.items)
-        return json_answer({"tags": found}, headers=limit_headers(page.limit))
+        counts = _counted(tool.tags for tool in page.items)
+        return json_answer({"tags": counts}, headers=limit_headers(page.limit))
 
     @routes.get("/tools/<name>")
     async def tool(name: str) -> Response:
@@ -103,8 +103,8 @@ def _add_tools(routes: Blueprint, gateway: Gateway, resource: ProtectedResource)
             raise unusable
         if not is_object(arguments):
             raise InvalidInput('write the body as {"arguments": {...}}')
-        found = await gateway.explain_call.execute(caller_credential(), asked_tenant(), name, arguments, "rest")
-        return json_answer(wire_explanation(found))
+        explanation = await gateway.explain_call.execute(caller_credential(), asked_tenant(), name, arguments, "rest")
+        return json_answer(wire_explanation(explanation))
 
     @routes.post("/tools/<name>/invoke")
     async def invoke(name: str) -> Response:
@@ -147,7 +147,7 @@ def _add_prompts(routes: Blueprint, gateway: Gateway, resource: ProtectedResourc
             messages = shaping.prompt_messages(outcome.content(), NEWEST)
         except StoaError as error:
             return refused(outcome, error, resource)
-        description = described(gateway, outcome, name)
+        description = prompt_description(gateway, outcome, name)
         answer = {"description": description, "messages": messages, "promptName": name, **facts_of(outcome)}
         return json_answer(answer, headers=limit_headers(outcome.limit))
 
@@ -170,7 +170,11 @@ async def _page(use_case: ListOperations[O], *, everything: bool = False, templa
 
 
 def _listed(member: str, page: Page[O]) -> Response:
-    listed = {member: [_entry(one) for one in page.items], "nextCursor": page.next_after, "totalCount": page.total}
+    listed = {
+        member: [_entry(operation) for operation in page.items],
+        "nextCursor": page.next_after,
+        "totalCount": page.total,
+    }
     return json_answer(listed, headers=limit_headers(page.limit))
 
 
@@ -182,9 +186,14 @@ def _counted(groups: Any) -> list[JsonObject]:
     return [{"name": name, "count": count} for name, count in sorted(counts.items())]
 
 
-def _entry(one: Operation) -> JsonObject:
-    rest = {"tags": list(one.tags), "category": one.category, "version": one.version, "tenantId": one.tenant}
-    return {**shaping.entry(one, NEWEST), **{name: value for name, value in rest.items() if value is not None}}
+def _entry(operation: Operation) -> JsonObject:
+    rest = {
+        "tags": list(operation.tags),
+        "category": operation.category,
+        "version": operation.version,
+        "tenantId": operation.tenant,
+    }
+    return {**shaping.entry(operation, NEWEST), **{name: value for name, value in rest.items() if value is not None}}
 
 
 def _answer(name: str, outcome: Outcome) -> JsonObject:

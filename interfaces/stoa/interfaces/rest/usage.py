@@ -66,8 +66,8 @@ def add_usage(routes: Blueprint, gateway: Gateway, summarise: SummariseUsage) ->
         if gateway.budgets is None or seen is None or (seen.tenant is None and not seen.is_platform_admin):
             return json_answer({"budgets": []})
         everything = caller.is_platform_admin and asked_tenant() is None
-        found = await gateway.budgets.status(None if everything else seen.tenant)
-        return json_answer({"budgets": [budget_as_json(one) for one in found]})
+        statuses = await gateway.budgets.status(None if everything else seen.tenant)
+        return json_answer({"budgets": [budget_as_json(status) for status in statuses]})
 
     @routes.get("/usage/schema")
     async def event_schema() -> Response:

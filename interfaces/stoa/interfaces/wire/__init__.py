@@ -1,2 +1,2 @@
-"""What the doors share: JSON text, request bodies, credentials, error codes, challenges, and the JSON forms of
+"""Code that the doors share: JSON text, request bodies, credentials, error codes, challenges, and the JSON forms of
 catalogue entries and results."""

@@ -1,9 +1,13 @@
-"""Parts of an HTTP request that say who calls and for which tenant, read the same way by all HTTP doors."""
+"""The credential and the tenant of a request, read the same way by all doors."""
 
+from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
 
 from stoa.domain.access.identity import TenantId
 from stoa.domain.calls.invocation import BearerToken, Credential
+
+CredentialNow = Callable[[], Awaitable[Credential]]
+"""Returns the credential of the next message of a client that stays connected: its token may have to be renewed."""
 
 
 def credential_of(authorization: str | None) -> Credential:

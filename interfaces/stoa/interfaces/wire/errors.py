@@ -28,7 +28,7 @@ class WireError(NamedTuple):
     rpc_code: int
     """JSON-RPC code. Our own are positive: MCP reserves -32768 to -32000."""
     exit_code: int
-    """Of the command line."""
+    """Exit code of the command line (sysexits.h)."""
 
 
 INTERNAL = WireError(500, -32603, 70)
@@ -41,7 +41,7 @@ WIRE_ERRORS: dict[type[StoaError], WireError] = {
     NotAuthenticated: WireError(401, 4010, 77),
     NotPermitted: WireError(403, 4030, 77),
     ClientRequestRefused: WireError(403, 4031, 77),
-    UpstreamAccessDenied: WireError(403, 4031, 77),
+    UpstreamAccessDenied: WireError(403, 4032, 77),
     OperationNotFound: WireError(404, -32602, 66),
     QuotaExceeded: WireError(429, 4290, 75),
     Unavailable: WireError(503, 5030, 69),
@@ -56,7 +56,7 @@ REASONS_BY_STATUS = {
     415: RefusalReason.MEDIA_TYPE,
     500: RefusalReason.INTERNAL,
 }
-"""What the HTTP doors refuse by the status alone is counted as; any other is a bad request."""
+"""The refusal reasons of statuses that the HTTP doors answer with by themselves; any other status is a bad request."""
 
 
 def wire_error(error: StoaError) -> WireError:

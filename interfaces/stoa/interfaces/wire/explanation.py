@@ -5,12 +5,12 @@ from stoa.domain.metering.money import to_json_number
 from stoa.domain.schema.json_value import JsonObject
 
 
-def wire_explanation(found: Explanation) -> JsonObject:
-    """Members that the call would not get to are null or empty."""
-    decision = found.decision
+def wire_explanation(explanation: Explanation) -> JsonObject:
+    """The explanation; members of stages that the call would not reach are null or empty."""
+    decision = explanation.decision
     return {
-        "toolName": found.tool,
-        "absence": found.absence,
+        "toolName": explanation.tool,
+        "absence": explanation.absence,
         "decision": None
         if decision is None
         else {
@@ -21,17 +21,19 @@ def wire_explanation(found: Explanation) -> JsonObject:
             "redact": list(decision.obligations.redact),
             "confirm": decision.obligations.confirm,
         },
-        "lowered": found.lowered,
+        "lowered": explanation.lowered,
         "limits": [
             {
-                "name": one.name,
-                "requestsPerMinute": one.limit.requests_per_minute,
-                "burst": one.limit.burst,
-                "left": one.left,
+                "name": limit.name,
+                "requestsPerMinute": limit.limit.requests_per_minute,
+                "burst": limit.limit.burst,
+                "left": limit.left,
             }
-            for one in found.limits
+            for limit in explanation.limits
         ],
-        "violations": [{"path": one.path, "expected": one.expected} for one in found.violations],
-        "costUnits": None if found.price is None else to_json_number(found.price),
-        "request": found.request,
+        "violations": [
+            {"path": violation.path, "expected": violation.expected} for violation in explanation.violations
+        ],
+        "costUnits": None if explanation.price is None else to_json_number(explanation.price),
+        "request": explanation.request,
     }

@@ -33,6 +33,8 @@ class Revision:
 
 
 SERVER_INFO_KEY = "io.modelcontextprotocol/serverInfo"
+VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 """Key of `_meta` under which a result names the server."""
 HANDSHAKE_REVISIONS = {
     revision.name: revision

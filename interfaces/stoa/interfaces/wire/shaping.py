@@ -166,20 +166,20 @@ def _argument(argument: PromptArgument, revision: Revision) -> JsonObject:
 
 def prompt_messages(result: ToolResult, revision: Revision) -> list[JsonObject]:
     """`messages` of prompts/get."""
-    return [{"role": one.role, "content": content_block(one.content, revision)} for one in result.messages]
+    return [{"role": message.role, "content": content_block(message.content, revision)} for message in result.messages]
 
 
-def entry(one: Operation, revision: Revision, *, is_faithful: bool = False) -> JsonObject:
+def entry(operation: Operation, revision: Revision, *, is_faithful: bool = False) -> JsonObject:
     """One entry of the list of its kind."""
-    match one:
+    match operation:
         case Resource():
-            return resource(one, revision)
+            return resource(operation, revision)
         case Prompt():
-            return prompt(one, revision)
+            return prompt(operation, revision)
         case Tool():
-            return tool(one, revision, is_faithful=is_faithful)
+            return tool(operation, revision, is_faithful=is_faithful)
         case _:
-            raise TypeError(f"{type(one).__name__} has no list")
+            raise TypeError(f"{type(operation).__name__} has no list")
 
 
 class EntryJson:

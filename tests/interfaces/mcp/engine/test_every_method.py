@@ -18,7 +18,7 @@ from stoa.domain.calls.invocation import BearerToken
 from stoa.domain.calls.task import Task, Work
 from stoa.domain.errors import NotAuthenticated
 from stoa.interfaces.mcp.methods.tasks import EXTENSION
-from stoa.interfaces.mcp.wire.envelope import CAPABILITIES_KEY
+from stoa.interfaces.wire.revisions import CAPABILITIES_KEY
 from stoa.testing.clock import ManualClock
 
 
@@ -84,7 +84,7 @@ NAMING = pytest.mark.parametrize(
 )
 
 
-def test_every_method_has_a_row() -> None:
+def test_every_method_has_a_row_in_this_table() -> None:
     assert set(_METHODS) == set(TABLE)
 
 
@@ -134,7 +134,7 @@ async def _session_for(world: World, version: str, token: str) -> Client | None:
 
 
 @EVERY
-async def test_a_caller_with_the_right_token_is_served(world: World, method: str, version: str) -> None:
+async def test_every_method_serves_a_caller_with_the_right_token(world: World, method: str, version: str) -> None:
     client = await _session_for(world, version, "alpha-viewer")
     answer = await _ask(world, method, version, TABLE[method].params, client=client, token="alpha-viewer")
     assert answer.status == 200
@@ -142,7 +142,7 @@ async def test_a_caller_with_the_right_token_is_served(world: World, method: str
 
 
 @EVERY
-async def test_without_a_token_everything_is_401_with_a_challenge_that_names_no_error(
+async def test_every_method_without_a_token_is_401_with_a_challenge_that_names_no_error(
     world: World, method: str, version: str
 ) -> None:
     client = await _session_for(world, version, "alpha-viewer")
@@ -169,7 +169,9 @@ BAD_TOKENS = {
 
 @EVERY
 @pytest.mark.parametrize("token", BAD_TOKENS.values(), ids=BAD_TOKENS)
-async def test_a_token_that_is_not_for_us_now_is_401_invalid_token(method: str, version: str, token: str) -> None:
+async def test_every_method_with_a_token_that_is_not_valid_is_401_invalid_token(
+    method: str, version: str, token: str
+) -> None:
     world = new_world(has_sessions=True, verifier=new_verifier())
     good = forge(good_claims())
     client = await _session_for(world, version, good)

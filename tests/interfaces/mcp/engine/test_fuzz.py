@@ -47,7 +47,7 @@ def _world() -> World:
 
 @settings(max_examples=80, deadline=None)
 @given(st.binary(max_size=200), versions, tokens)
-async def test_arbitrary_bytes_get_a_well_formed_answer(body: bytes, version: str | None, token: str | None) -> None:
+async def test_fuzz_of_bytes_gets_well_formed_answers(body: bytes, version: str | None, token: str | None) -> None:
     answer = await WORLD.post(None, body=body, version=version, token=token)
     assert _is_well_formed(answer)
     assert token == "alpha-admin" or answer.status == 401
@@ -75,7 +75,7 @@ async def test_arbitrary_bytes_get_a_well_formed_answer(body: bytes, version: st
     ),
     text,
 )
-async def test_arbitrary_headers_get_a_well_formed_answer(headers: dict[str, str], query: str) -> None:
+async def test_fuzz_of_headers_gets_well_formed_answers(headers: dict[str, str], query: str) -> None:
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "add", "_meta": envelope()}}
     answer = await WORLD.post(
         message, headers=headers, query=f"?tenant_id={query.encode().hex()}&{headers.get('x', '')}"
@@ -121,7 +121,7 @@ messages = st.fixed_dictionaries(
 
 @settings(max_examples=100, deadline=None)
 @given(messages | st.lists(messages, max_size=4), versions, st.booleans())
-async def test_messages_of_every_kind_get_a_well_formed_answer(message: Any, version: str | None, match: bool) -> None:
+async def test_fuzz_of_messages_gets_well_formed_answers(message: Any, version: str | None, match: bool) -> None:
     headers: dict[str, str | None] = {"mcp-protocol-version": version}
     if match and isinstance(message, dict):
         method, inner = message.get("method"), message.get("params")
@@ -147,7 +147,7 @@ def _metered(message: Any) -> int:
     st.sampled_from(["alpha-admin", "beta-viewer", None]),
     st.sampled_from(["application/json", "application/json, text/event-stream"]),
 )
-async def test_messages_in_a_session_get_a_well_formed_answer(
+async def test_fuzz_of_messages_in_a_session_gets_well_formed_answers(
     message: Any, version: str | None, agreed: str, token: str | None, accept: str
 ) -> None:
     world = _with_sessions()
@@ -173,7 +173,7 @@ async def test_messages_in_a_session_get_a_well_formed_answer(
     st.sampled_from(["own", "foreign", "none"]) | header_values,
     st.sampled_from(["alpha-admin", "beta-viewer", "forged", None]),
 )
-async def test_other_http_methods_get_a_well_formed_answer(
+async def test_fuzz_of_http_methods_gets_well_formed_answers(
     http_method: str, headers: dict[str, str], named: str, token: str | None
 ) -> None:
     world = _with_sessions()

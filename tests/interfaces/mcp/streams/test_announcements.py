@@ -68,7 +68,7 @@ Pair = tuple[World, World]
 
 
 @ERAS
-async def test_watchers_on_all_replicas_are_told_once(pair: Pair, watch: Any) -> None:
+async def test_announcement_reaches_watchers_on_all_replicas_once(pair: Pair, watch: Any) -> None:
     watched = ["memo://plain", "memo://items/to/1", "memo://items/fro/1"]
     watchers = [await watch(world, watched) for world in pair]
     expected: list[str] = []
@@ -84,7 +84,7 @@ async def test_watchers_on_all_replicas_are_told_once(pair: Pair, watch: Any) ->
 
 
 @ERAS
-async def test_an_update_of_one_tenant_stays_one_of_that_tenant_elsewhere(pair: Pair, watch: Any) -> None:
+async def test_announcement_of_one_tenant_stays_with_that_tenant_on_other_replicas(pair: Pair, watch: Any) -> None:
     watched = ["memo://plain", "memo://items/last/1"]
     mine = await watch(pair[1], [*watched, "memo://alpha"])
     theirs = await watch(pair[1], watched, token="beta-viewer")
@@ -100,7 +100,7 @@ async def test_an_update_of_one_tenant_stays_one_of_that_tenant_elsewhere(pair: 
 
 
 @ERAS
-async def test_a_burst_is_passed_on_whole(pair: Pair, watch: Any) -> None:
+async def test_announcement_bursts_are_passed_on_whole(pair: Pair, watch: Any) -> None:
     items = [f"memo://items/a/{number}" for number in range(2 * UPDATES_PER_MESSAGE + 1)]
     watcher = await watch(pair[1], [items[0], items[-1]])
     for item in items:
@@ -110,7 +110,7 @@ async def test_a_burst_is_passed_on_whole(pair: Pair, watch: Any) -> None:
 
 
 @ERAS
-async def test_what_is_announced_right_before_a_replica_stops_is_still_told(start: Start, watch: Any) -> None:
+async def test_announcement_right_before_a_replica_stops_is_still_passed_on(start: Start, watch: Any) -> None:
     async with start() as staying:
         watcher = await watch(staying, ["memo://plain"])
         async with start() as stopping:
@@ -120,7 +120,7 @@ async def test_what_is_announced_right_before_a_replica_stops_is_still_told(star
         await watcher.leave()
 
 
-async def test_what_changes_in_the_catalogue_is_not_passed_on() -> None:
+async def test_announcement_is_not_made_of_changes_in_the_catalogue() -> None:
     bus = InMemoryMessageBus()
     reader = await bus.subscribe(TOPIC)
     async with replica(bus) as world:
@@ -132,7 +132,7 @@ async def test_what_changes_in_the_catalogue_is_not_passed_on() -> None:
 
 
 @ERAS
-async def test_what_another_version_says_and_nobody_understands_is_dropped(watch: Any) -> None:
+async def test_announcement_that_another_version_wrote_otherwise_is_dropped(watch: Any) -> None:
     bus = InMemoryMessageBus()
     async with replica(bus) as one, replica(bus) as two:
         watcher = await watch(two, ["memo://plain"])
@@ -144,7 +144,7 @@ async def test_what_another_version_says_and_nobody_understands_is_dropped(watch
 
 
 @ERAS
-async def test_while_the_bus_is_away_watchers_here_are_told_and_the_log_says_once_that_others_are_not(
+async def test_announcement_without_the_bus_reaches_watchers_here_and_the_log_says_once_that_others_miss_it(
     in_process_redis: str, watch: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "stoa.interfaces.mcp.streams.announcements")

@@ -18,8 +18,8 @@ from stoa.domain.operations.tool import Tool, ToolKey
 from stoa.domain.policy.decision import Decision, PolicyQuery
 from stoa.interfaces.mcp.exchange import Exchange, ResponseStream
 from stoa.interfaces.mcp.methods.subscriptions import LISTENERS
-from stoa.interfaces.mcp.streams.feeds import QUEUE_LIMIT, Event
-from stoa.interfaces.mcp.streams.streams import Recording
+from stoa.interfaces.mcp.streams.event_queue import QUEUE_LIMIT, Event
+from stoa.interfaces.mcp.streams.event_recording import EventRecording
 from stoa.interfaces.mcp.wire.headers import Headers
 
 TAG = "io.modelcontextprotocol/subscriptionId"
@@ -378,18 +378,18 @@ async def test_a_listener_that_does_not_read_is_let_go_gracefully(world: World) 
     exchange = Exchange(
         headers=Headers([(name.encode(), str(value).encode()) for name, value in headers.items()]),
         version=STATELESS_REVISIONS,
-        body=json.dumps(message).encode(),
+        message=message,
         credential=PRINCIPALS["alpha-admin"],
         stream=_Nowhere(),
     )
-    feed = (await world.engine.answer(exchange)).feed
-    assert feed is not None
+    queue = (await world.engine.answer(exchange)).events
+    assert queue is not None
     for _ in range(QUEUE_LIMIT // len(uris) + 1):
         for uri in uris:
             world.gateway.resource_updated(uri)
         await quiet(world)
     waiting: list[Event] = []
-    while (item := await feed.next()) is not None:
+    while (item := await queue.next()) is not None:
         waiting.append(item)
     assert len(waiting) == QUEUE_LIMIT + 1
     last = json.loads(waiting[-1].message)
@@ -398,7 +398,7 @@ async def test_a_listener_that_does_not_read_is_let_go_gracefully(world: World) 
 
 
 class _Nowhere(ResponseStream):
-    def record(self, recording: Recording) -> None:
+    def record(self, recording: EventRecording) -> None:
         raise AssertionError("nobody could come back")
 
     async def notify(self, message: bytes) -> None:

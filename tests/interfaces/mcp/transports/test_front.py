@@ -14,7 +14,7 @@ from tests.interfaces.mcp.transports.test_stdio import Client
 
 from stoa.domain.calls.invocation import BearerToken
 from stoa.interfaces.mcp.exchange import Exchange
-from stoa.interfaces.mcp.transports.front import KEPT_LIMIT, Front, Kept, Waiting
+from stoa.interfaces.mcp.transports.front import HELD_LIMIT, Front, ReceivedInput, ReceivedLine
 from stoa.interfaces.mcp.wire.introduction import Introduction
 
 VERSION = "1.2.3"
@@ -63,8 +63,8 @@ def world() -> World:
     ],
     ids=lambda message: json.loads(message)["params"].get("protocolVersion", json.loads(message)["method"]),
 )
-async def test_the_front_answers_in_the_gateways_words(world: World, message: bytes) -> None:
-    reply = await world.engine.answer(Exchange(message, BearerToken("alpha-admin")))
+async def test_stdio_front_answers_in_the_gateways_words(world: World, message: bytes) -> None:
+    reply = await world.engine.answer(Exchange(BearerToken("alpha-admin"), json.loads(message)))
     assert Greeted(message).sent == [reply.body + b"\n"]
 
 
@@ -84,27 +84,27 @@ async def test_the_front_answers_in_the_gateways_words(world: World, message: by
         b'{"jsonrpc":"1.0","id":1,"method":"ping"}',
     ],
 )
-def test_the_front_leaves_to_the_gateway_what_it_cannot_answer_well(message: bytes) -> None:
+def test_stdio_front_leaves_refusals_to_the_gateway(message: bytes) -> None:
     greeted = Greeted(message)
-    assert (greeted.sent, greeted.front.hand_over().messages) == ([], [Kept(message)])
+    assert (greeted.sent, greeted.front.hand_over().messages) == ([], [ReceivedLine(message)])
 
 
-def test_the_front_keeps_the_order_and_what_began_the_session() -> None:
+def test_stdio_front_holds_messages_in_order_and_the_one_that_began_the_session() -> None:
     messages = [line(0, "tools/list"), hello(), INITIALIZED, line(1, "ping"), line(2, "tools/list"), hello("again")]
     greeted = Greeted(*messages, rest=b'{"jsonrpc"')
     assert [answer["id"] for answer in greeted.answers] == ["open", 1]
     waiting = greeted.front.hand_over()
     assert waiting.messages == [
-        Kept(messages[0]),
-        Kept(messages[1], is_answered=True),
-        Kept(INITIALIZED),
-        Kept(messages[4]),
-        Kept(messages[5]),
+        ReceivedLine(messages[0]),
+        ReceivedLine(messages[1], is_answered=True),
+        ReceivedLine(INITIALIZED),
+        ReceivedLine(messages[4]),
+        ReceivedLine(messages[5]),
     ]
     assert list(waiting.lines.end()) == [b'{"jsonrpc"']
 
 
-def test_the_front_tells_those_who_wait_why_the_gateway_did_not_start() -> None:
+def test_stdio_front_refuses_held_requests_when_the_gateway_does_not_start() -> None:
     greeted = Greeted(hello(), INITIALIZED, line(1, "tools/list"), b"nonsense", line("two", "tools/call"))
     greeted.sent.clear()
     greeted.front.give_up("no such catalogue")
@@ -112,24 +112,24 @@ def test_the_front_tells_those_who_wait_why_the_gateway_did_not_start() -> None:
     assert all("no such catalogue" in answer["error"]["message"] for answer in greeted.answers)
 
 
-def test_the_front_refuses_nothing_that_the_gateway_took_over() -> None:
+def test_stdio_front_refuses_nothing_that_the_gateway_took_over() -> None:
     greeted = Greeted(line(1, "tools/list"))
     greeted.front.hand_over()
     greeted.front.give_up("too late")
     assert greeted.sent == []
 
 
-def test_a_client_that_is_gone_ends_nothing() -> None:
+def test_stdio_front_goes_on_when_its_client_is_gone() -> None:
     def send(_: bytes) -> None:
         raise BrokenPipeError
 
     chunks = iter([hello() + b"\n", b""])
     front = Front(Introduction(VERSION, has_sessions=True), send)
     assert front.serve(lambda: next(chunks)) == b""
-    assert front.hand_over().messages == [Kept(hello())]  # the gateway finds out when it answers
+    assert front.hand_over().messages == [ReceivedLine(hello())]  # the gateway finds out when it answers
 
 
-def test_the_front_reads_no_more_than_it_may_keep_until_the_gateway_takes_over() -> None:
+def test_stdio_front_reads_no_more_than_it_may_hold_until_the_gateway_takes_over() -> None:
     read, front = 0, Front(Introduction(VERSION, has_sessions=True), lambda _: None)
     one = line(1, "tools/call", {"name": "x" * 60_000}) + b"\n"
     is_waiting = threading.Event()
@@ -138,7 +138,7 @@ def test_the_front_reads_no_more_than_it_may_keep_until_the_gateway_takes_over()
         nonlocal read
         while True:
             read += len(one)
-            if read > KEPT_LIMIT:
+            if read > HELD_LIMIT:
                 is_waiting.set()
             yield one
 
@@ -148,7 +148,7 @@ def test_the_front_reads_no_more_than_it_may_keep_until_the_gateway_takes_over()
     assert is_waiting.wait(10)
     kept = front.hand_over().messages
     serving.join(10)
-    assert read <= KEPT_LIMIT + 2 * len(one)
+    assert read <= HELD_LIMIT + 2 * len(one)
     assert len(kept) * len(one) + len(left[0]) == read
 
 
@@ -158,7 +158,7 @@ MESSAGES = st.sampled_from(
 
 
 @given(st.lists(MESSAGES), st.lists(st.integers(1, 200)), st.integers(0, 30))
-def test_every_message_is_answered_or_reaches_the_gateway_in_order(
+def test_stdio_front_answers_every_message_or_hands_it_over_in_order(
     sent: list[bytes], sizes: list[int], relieved_after: int
 ) -> None:
     stream = b"".join(one + b"\n" for one in sent)
@@ -169,7 +169,7 @@ def test_every_message_is_answered_or_reaches_the_gateway_in_order(
     chunks = [chunk for chunk in chunks if chunk]
     answers: list[bytes] = []
     front = Front(Introduction(VERSION, has_sessions=True), answers.append)
-    waiting, left, reads = Waiting(), list(chunks), 0
+    waiting, left, reads = ReceivedInput(), list(chunks), 0
 
     def read() -> bytes:
         nonlocal waiting, reads
@@ -191,13 +191,13 @@ def test_every_message_is_answered_or_reaches_the_gateway_in_order(
     assert len(answers) == answered + len(unkept) - sum(one in unkept for one in passed)
 
 
-async def _served(client: Client, waiting: Waiting) -> None:
+async def _served(client: Client, waiting: ReceivedInput) -> None:
     client.serving.cancel()
     await asyncio.wait({client.serving})
     client.serving = asyncio.create_task(client.door.serve(client._bytes.get, waiting))
 
 
-async def test_the_greeting_begins_the_session_and_is_not_answered_twice(world: World) -> None:
+async def test_stdio_greeting_begins_the_session_and_is_answered_once(world: World) -> None:
     greeted = Greeted(hello(), INITIALIZED, line(1, "tools/list"))
     client = Client(world)
     await _served(client, greeted.front.hand_over())
@@ -210,7 +210,7 @@ async def test_the_greeting_begins_the_session_and_is_not_answered_twice(world: 
     assert {message.get("id") for message in client.messages} == {1, 2, 3}
 
 
-async def test_a_greeted_client_without_a_good_token_is_refused_everything_else(
+async def test_stdio_greeting_without_a_valid_token_is_all_that_a_client_gets(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     greeted = Greeted(hello(), INITIALIZED, line(1, "tools/list"))
@@ -225,7 +225,7 @@ async def test_a_greeted_client_without_a_good_token_is_refused_everything_else(
     assert "forged" not in caplog.text
 
 
-async def test_a_request_that_was_cancelled_while_it_waited_gets_no_answer(world: World) -> None:
+async def test_stdio_request_that_was_cancelled_while_it_was_held_gets_no_answer(world: World) -> None:
     cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
     greeted = Greeted(hello(), line(1, "tools/list"), json.dumps(cancelled).encode(), line(2, "tools/list"))
     client = Client(world)

@@ -124,7 +124,7 @@ def world() -> World:
     return world
 
 
-async def test_the_handshake_opens_the_one_session_of_the_connection(world: World) -> None:
+async def test_stdio_handshake_opens_the_one_session_of_the_connection(world: World) -> None:
     async with connected(world) as client:
         opened = await client.open()
         assert opened["result"]["protocolVersion"] == "2025-11-25"
@@ -134,7 +134,7 @@ async def test_the_handshake_opens_the_one_session_of_the_connection(world: Worl
         assert "initialized already" in again["error"]["message"]
 
 
-async def test_a_stateless_request_needs_its_envelope_and_no_headers(world: World) -> None:
+async def test_stdio_stateless_request_needs_its_envelope_and_no_headers(world: World) -> None:
     async with connected(world) as client:
         found = await client.modern(1, "server/discover")
         assert found["result"]["supportedVersions"] == [STATELESS_REVISIONS]
@@ -144,14 +144,14 @@ async def test_a_stateless_request_needs_its_envelope_and_no_headers(world: Worl
         assert unknown["error"]["code"] == -32022
 
 
-async def test_a_line_is_one_message_without_line_feeds_inside(world: World) -> None:
+async def test_stdio_line_is_one_message_without_line_feeds_inside(world: World) -> None:
     async with connected(world) as client:
         await client.ask(1, "tools/call", {"name": "echo", "arguments": {"value": {"text": "one\ntwo\r\n"}}})
         await client.ask(2, "tools/list")
         assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in client.lines)
 
 
-async def test_a_tool_tells_and_asks_its_client_on_the_same_connection(world: World) -> None:
+async def test_stdio_client_requests_and_notifications_share_the_connection(world: World) -> None:
     async with connected(world) as client:
         await client.open()
         client.begin(1, "tools/call", {"name": "greet", "_meta": {"progressToken": "p"}})
@@ -164,7 +164,7 @@ async def test_a_tool_tells_and_asks_its_client_on_the_same_connection(world: Wo
         assert told == [{"progressToken": "p", "progress": 1.0, "total": 2.0, "message": "asking"}]
 
 
-async def test_a_stateless_call_asks_in_rounds(world: World) -> None:
+async def test_stdio_stateless_call_asks_in_rounds(world: World) -> None:
     can = {"elicitation": {}}
     async with connected(world) as client:
         first = (await client.modern(1, "tools/call", {"name": "greet"}, can))["result"]
@@ -179,7 +179,7 @@ async def test_a_stateless_call_asks_in_rounds(world: World) -> None:
 
 
 @pytest.mark.parametrize("is_stateless", [False, True])
-async def test_a_cancelled_request_gets_no_answer_and_is_metered(world: World, is_stateless: bool) -> None:
+async def test_stdio_cancelled_request_gets_no_answer_and_is_metered(world: World, is_stateless: bool) -> None:
     gate = Gate(world)
     params: dict[str, Any] = {"name": "waits"}
     async with connected(world) as client:
@@ -196,14 +196,14 @@ async def test_a_cancelled_request_gets_no_answer_and_is_metered(world: World, i
     assert [event.status for event in world.events] == [Status.CANCELLED]
 
 
-async def test_cancelling_what_is_not_running_changes_nothing(world: World) -> None:
+async def test_stdio_cancellation_of_a_request_that_is_over_changes_nothing(world: World) -> None:
     async with connected(world) as client:
         for request_id in (1, "1", None, True, [], 1.5):
             client.tell({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": request_id}})
         assert (await client.ask(1, "ping"))["result"] == {}
 
 
-async def test_requests_run_side_by_side(world: World) -> None:
+async def test_stdio_requests_run_side_by_side(world: World) -> None:
     gate = Gate(world)
     async with connected(world) as client:
         client.begin(1, "tools/call", {"name": "waits"})
@@ -213,7 +213,7 @@ async def test_requests_run_side_by_side(world: World) -> None:
         assert (await client.until(lambda message: message.get("id") == 1))["result"]["content"][0]["text"] == "waited"
 
 
-async def test_more_requests_than_fit_are_refused_one_by_one(world: World) -> None:
+async def test_stdio_requests_above_the_bound_are_refused_one_by_one(world: World) -> None:
     gate = Gate(world)
     async with connected(world) as client:
         for request_id in range(MAX_AT_ONCE + 1):
@@ -225,7 +225,7 @@ async def test_more_requests_than_fit_are_refused_one_by_one(world: World) -> No
     assert len(client.lines) == MAX_AT_ONCE + 1
 
 
-async def test_an_id_in_use_is_refused_without_an_id_that_could_be_mistaken(world: World) -> None:
+async def test_stdio_request_id_in_use_is_refused_in_an_answer_without_id(world: World) -> None:
     gate = Gate(world)
     async with connected(world) as client:
         client.begin(1, "tools/call", {"name": "waits"})
@@ -238,7 +238,7 @@ async def test_an_id_in_use_is_refused_without_an_id_that_could_be_mistaken(worl
 
 
 @pytest.mark.parametrize("line", [b"{", b"\xff\xfe", b"[1", b'{"a":NaN}', b"nonsense"])
-async def test_bytes_that_are_no_json_are_a_parse_error(world: World, line: bytes) -> None:
+async def test_stdio_bytes_that_are_no_json_are_a_parse_error(world: World, line: bytes) -> None:
     async with connected(world) as client:
         client.write(line + b"\n")
         refused = await client.until(lambda message: "error" in message)
@@ -246,7 +246,7 @@ async def test_bytes_that_are_no_json_are_a_parse_error(world: World, line: byte
         assert (await client.ask(1, "ping"))["result"] == {}
 
 
-async def test_a_line_that_is_too_long_is_refused_and_the_next_one_served(world: World) -> None:
+async def test_stdio_line_that_is_too_long_is_refused_and_the_next_one_served(world: World) -> None:
     async with connected(world) as client:
         for _ in range(LINE_LIMIT // 2**20 + 2):
             client.write(b"x" * 2**20)
@@ -257,7 +257,7 @@ async def test_a_line_that_is_too_long_is_refused_and_the_next_one_served(world:
         assert len(client.lines) == 2
 
 
-async def test_blank_lines_notifications_and_stray_answers_get_no_answer(world: World) -> None:
+async def test_stdio_blank_lines_notifications_and_stray_answers_get_no_answer(world: World) -> None:
     async with connected(world) as client:
         client.write(b"\n \r\n")
         client.tell({"jsonrpc": "2.0", "method": "notifications/whatever"})
@@ -286,7 +286,7 @@ def _world() -> World:
         max_size=5,
     )
 )
-def test_no_message_ends_the_connection(values: list[Any]) -> None:
+def test_stdio_connection_survives_every_message(values: list[Any]) -> None:
     async def send_all() -> None:
         async with connected(_world()) as client:
             for value in values:
@@ -296,7 +296,7 @@ def test_no_message_ends_the_connection(values: list[Any]) -> None:
     asyncio.run(send_all())
 
 
-async def test_a_defect_of_ours_is_answered_and_ends_nothing(world: World) -> None:
+async def test_stdio_connection_survives_a_defect_which_is_an_internal_error(world: World) -> None:
     class Broken(InMemoryTokenVerifier):
         async def verify(self, token: str) -> Principal:
             if token == "broken":
@@ -312,7 +312,7 @@ async def test_a_defect_of_ours_is_answered_and_ends_nothing(world: World) -> No
         assert (await client.ask(2, "ping"))["result"] == {}
 
 
-async def test_every_message_is_authenticated(world: World) -> None:
+async def test_stdio_messages_are_authenticated_one_by_one(world: World) -> None:
     async with connected(world) as client:
         client.token = "forged"
         refused = await client.ask(1, "tools/call", {"name": "add", "arguments": {"a": 1}})
@@ -325,7 +325,7 @@ async def test_every_message_is_authenticated(world: World) -> None:
     assert [(event.status, event.calls) for event in world.events] == [(Status.UNAUTHORIZED, 2)]
 
 
-async def test_a_token_that_expires_ends_what_the_connection_may_do() -> None:
+async def test_stdio_token_that_expires_ends_what_the_connection_may_do() -> None:
     soon = World().clock.now() + timedelta(seconds=60)
     world = new_world(has_sessions=True, principals={"t": Principal.of("x", roles=["viewer"], expires_at=soon)})
     async with connected(world) as client:
@@ -335,7 +335,7 @@ async def test_a_token_that_expires_ends_what_the_connection_may_do() -> None:
         assert (await client.ask(1, "tools/list"))["error"]["data"]["code"] == "not_authenticated"
 
 
-async def test_the_same_tenant_rules_hold_as_at_every_door(world: World) -> None:
+async def test_stdio_keeps_the_tenant_rules_of_every_door(world: World) -> None:
     async with connected(world) as client:
         client.token = "alpha-viewer"
         listed = {tool["name"] for tool in (await client.ask(1, "tools/list"))["result"]["tools"]}
@@ -348,7 +348,7 @@ async def test_the_same_tenant_rules_hold_as_at_every_door(world: World) -> None
     assert {event.consumer for event in world.events} == {"stdio"}
 
 
-async def test_changed_lists_and_watched_resources_are_lines_too(world: World) -> None:
+async def test_stdio_notifications_of_changes_are_lines(world: World) -> None:
     async with connected(world) as client:
         await client.open()
         await client.ask(1, "resources/subscribe", {"uri": "memo://plain"})
@@ -356,7 +356,7 @@ async def test_changed_lists_and_watched_resources_are_lines_too(world: World) -
         await client.until(lambda message: message.get("method") == "notifications/resources/list_changed")
 
 
-async def test_a_listener_is_told_and_may_stop_listening(world: World) -> None:
+async def test_stdio_listen_stream_is_lines_until_it_is_cancelled(world: World) -> None:
     async with connected(world) as client:
         wanted = {"_meta": envelope(), "notifications": {"toolsListChanged": True}}
         client.begin("l", "subscriptions/listen", wanted)
@@ -372,7 +372,7 @@ async def test_a_listener_is_told_and_may_stop_listening(world: World) -> None:
         assert len(client.lines) == before
 
 
-async def test_at_the_end_running_requests_are_answered(world: World) -> None:
+async def test_stdio_end_lets_running_requests_be_answered(world: World) -> None:
     gate = Gate(world)
     async with connected(world) as client:
         await client.open()  # its news have no end of their own, and must not hold up the process
@@ -384,7 +384,7 @@ async def test_at_the_end_running_requests_are_answered(world: World) -> None:
     assert client.messages[-1]["result"]["content"][0]["text"] == "waited"
 
 
-async def test_at_the_end_requests_that_take_too_long_are_cancelled(world: World) -> None:
+async def test_stdio_end_cancels_requests_that_take_too_long(world: World) -> None:
     gate = Gate(world)
     async with connected(world, grace_seconds=0) as client:
         client.begin(1, "tools/call", {"name": "waits"})
@@ -393,7 +393,7 @@ async def test_at_the_end_requests_that_take_too_long_are_cancelled(world: World
     assert (client.lines, [event.status for event in world.events]) == ([], [Status.CANCELLED])
 
 
-async def test_a_client_that_reads_no_more_ends_it(world: World) -> None:
+async def test_stdio_ends_when_its_client_reads_no_more(world: World) -> None:
     gate = Gate(world)
     async with connected(world) as client:
         client.begin(1, "tools/call", {"name": "waits"})
@@ -404,7 +404,7 @@ async def test_a_client_that_reads_no_more_ends_it(world: World) -> None:
     assert [event.status for event in world.events] == [Status.CANCELLED]
 
 
-async def test_batches_are_answered_in_the_revisions_that_have_them(world: World) -> None:
+async def test_stdio_batches_are_answered_in_the_revisions_that_have_them(world: World) -> None:
     async with connected(world) as client:
         await client.open("2025-03-26")
         client.tell([{"jsonrpc": "2.0", "id": n, "method": "ping"} for n in (1, 2)])
@@ -415,7 +415,7 @@ async def test_batches_are_answered_in_the_revisions_that_have_them(world: World
 
 
 @given(st.binary(max_size=60), st.lists(st.integers(1, 10), max_size=30))
-def test_lines_are_the_same_however_the_bytes_are_cut(data: bytes, cuts: list[int]) -> None:
+def test_stdio_lines_are_the_same_however_the_bytes_are_cut(data: bytes, cuts: list[int]) -> None:
     lines, found, rest = Lines(limit=8), list[bytes | None](), data
     for cut in cuts:
         found += lines.feed(rest[:cut])

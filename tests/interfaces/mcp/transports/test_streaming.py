@@ -31,14 +31,14 @@ async def _ask(world: World, version: str, method: str, params: Any = None, **re
         "application/json, text/event-stream",
     ],
 )
-async def test_an_answer_is_json_for_every_client_that_takes_json(world: World, version: str, accept: Any) -> None:
+async def test_response_is_json_for_every_client_that_takes_json(world: World, version: str, accept: Any) -> None:
     answer = await _ask(world, version, "tools/call", CALL, headers={"accept": accept})
     assert (answer.status, answer.header("content-type")) == (200, "application/json")
 
 
 @ERAS
 @pytest.mark.parametrize("accept", ["text/event-stream", "text/*", "Text/Event-Stream"])
-async def test_an_answer_is_one_event_for_a_client_that_takes_only_events(
+async def test_response_is_one_event_for_a_client_that_takes_only_events(
     world: World, version: str, accept: str
 ) -> None:
     answer = await _ask(world, version, "tools/call", CALL, request_id="e", headers={"accept": accept})
@@ -49,7 +49,7 @@ async def test_an_answer_is_one_event_for_a_client_that_takes_only_events(
     assert b"id:" not in answer.body.split(b"data:")[0]
 
 
-async def test_a_refusal_keeps_its_status_for_a_client_that_takes_only_events(world: World) -> None:
+async def test_response_keeps_the_status_of_a_refusal_for_a_client_that_takes_only_events(world: World) -> None:
     only_events = {"accept": "text/event-stream"}
     assert (await world.modern("no/such", headers=only_events)).status == 404
     assert (await world.modern("tools/list", headers=only_events, token=None)).status == 401
@@ -71,7 +71,7 @@ def _slow_world(**options: Any) -> tuple[World, asyncio.Event, asyncio.Event]:
 
 
 @ERAS
-async def test_a_late_answer_becomes_a_stream_with_comments_and_then_the_message(version: str) -> None:
+async def test_response_that_is_late_becomes_a_stream_of_pings_and_then_the_message(version: str) -> None:
     world, called, finish = _slow_world(late_seconds=0.005)
     asking = asyncio.create_task(_ask(world, version, "tools/call", {"name": "slow"}, request_id=5))
     await called.wait()
@@ -83,7 +83,7 @@ async def test_a_late_answer_becomes_a_stream_with_comments_and_then_the_message
     assert answer.chunks[-1].startswith(b"event: message\n")
 
 
-async def test_a_late_error_is_the_last_event_of_the_stream() -> None:
+async def test_response_that_is_a_late_error_ends_the_stream() -> None:
     world, called, finish = _slow_world(late_seconds=0.005)
 
     @world.gateway.tool
@@ -100,7 +100,7 @@ async def test_a_late_error_is_the_last_event_of_the_stream() -> None:
     assert answer.events()[0]["error"]["code"] == -32603
 
 
-async def test_a_late_answer_stays_json_for_a_client_that_takes_no_events() -> None:
+async def test_response_that_is_late_stays_json_for_a_client_that_takes_no_events() -> None:
     world, called, finish = _slow_world(late_seconds=0.005)
     headers = {"accept": "application/json"}
     asking = asyncio.create_task(world.modern("tools/call", {"name": "slow"}, headers=headers))
@@ -112,7 +112,9 @@ async def test_a_late_answer_stays_json_for_a_client_that_takes_no_events() -> N
 
 
 @pytest.mark.parametrize("turns", range(12))
-async def test_an_answer_that_comes_just_when_streaming_begins_is_whole(turns: int) -> None:
+async def test_response_is_whole_when_the_answer_comes_just_as_streaming_begins(
+    turns: int,
+) -> None:
     world = new_world(late_seconds=0, attend_after_seconds=0)
 
     @world.gateway.tool
@@ -126,7 +128,7 @@ async def test_an_answer_that_comes_just_when_streaming_begins_is_whole(turns: i
     assert message["result"]["content"][0]["text"] == "done"
 
 
-async def test_a_client_that_goes_away_cancels_its_call_in_the_stateless_era() -> None:
+async def test_disconnect_cancels_the_call_in_the_stateless_era() -> None:
     world, called, _ = _slow_world()
     gone = asyncio.Event()
     asking = asyncio.create_task(world.modern("tools/call", {"name": "slow"}, gone=gone))
@@ -138,7 +140,7 @@ async def test_a_client_that_goes_away_cancels_its_call_in_the_stateless_era() -
     assert [line["status"] for line in world.audit_lines()] == ["cancelled"]
 
 
-async def test_a_client_that_leaves_a_stream_cancels_its_call_in_the_stateless_era() -> None:
+async def test_disconnect_from_a_stream_cancels_the_call_in_the_stateless_era() -> None:
     world, called, _ = _slow_world(late_seconds=0.001)
     gone = asyncio.Event()
     asking = asyncio.create_task(world.modern("tools/call", {"name": "slow"}, gone=gone))
@@ -152,7 +154,7 @@ async def test_a_client_that_leaves_a_stream_cancels_its_call_in_the_stateless_e
     assert len(answer.chunks) == sent, "nothing is sent to a client that is gone"
 
 
-async def test_a_client_that_goes_away_does_not_cancel_its_call_in_the_handshake_era() -> None:
+async def test_disconnect_does_not_cancel_the_call_in_the_handshake_era() -> None:
     world, called, finish = _slow_world()
     gone = asyncio.Event()
     asking = asyncio.create_task(world.legacy("tools/call", {"name": "slow"}, gone=gone))
@@ -165,7 +167,7 @@ async def test_a_client_that_goes_away_does_not_cancel_its_call_in_the_handshake
     assert [event.status for event in world.events] == [Status.SUCCESS]
 
 
-async def test_a_server_that_stops_cancels_the_call_and_says_so() -> None:
+async def test_shutdown_cancels_the_call_and_meters_it_as_cancelled() -> None:
     world, called, _ = _slow_world(late_seconds=0.001)
     asking = asyncio.create_task(world.modern("tools/call", {"name": "slow"}))
     await called.wait()
@@ -175,7 +177,7 @@ async def test_a_server_that_stops_cancels_the_call_and_says_so() -> None:
     assert [event.status for event in world.events] == [Status.CANCELLED]
 
 
-async def test_a_cancelled_notification_does_not_reach_another_callers_request() -> None:
+async def test_cancelled_notification_does_not_reach_another_callers_request() -> None:
     world, called, finish = _slow_world()
     asking = asyncio.create_task(world.modern("tools/call", {"name": "slow"}, request_id=9))
     await called.wait()
@@ -196,7 +198,7 @@ class _Broken:
         raise RuntimeError("s3cr3t")
 
 
-async def test_a_defect_of_the_engine_leaks_nothing(world: World) -> None:
+async def test_engine_defect_is_an_internal_error_that_leaks_nothing(world: World) -> None:
     world.mcp._engine = _Broken(world.mcp._engine)  # type: ignore[assignment]
     answer = await world.modern("tools/list")
     assert (answer.status, answer.json()["error"]) == (500, {"code": -32603, "message": "Internal error"})

@@ -65,3 +65,7 @@ def test_a_routing_header_that_stands_there_twice_is_noticed(name: bytes) -> Non
 def test_the_base64_form_is_the_standard_one() -> None:
     value = "Grüße, 世界"
     assert decode_value(f"=?base64?{base64.b64encode(value.encode()).decode()}?=") == value
+
+
+def test_headers_show_no_values_when_they_are_printed() -> None:
+    assert "s3cr3t" not in repr(Headers([(b"authorization", b"Bearer s3cr3t")]))

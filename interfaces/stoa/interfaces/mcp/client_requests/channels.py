@@ -36,8 +36,7 @@ from stoa.interfaces.mcp.client_requests.request_state import RequestStates, Rou
 from stoa.interfaces.mcp.exchange import MethodCall
 from stoa.interfaces.mcp.jsonrpc.messages import INVALID_PARAMS, Fault, notification
 from stoa.interfaces.mcp.streams.sessions import Sessions
-from stoa.interfaces.mcp.wire.envelope import CAPABILITIES_KEY
-from stoa.interfaces.wire.revisions import SERVER_INFO_KEY
+from stoa.interfaces.wire.revisions import CAPABILITIES_KEY, SERVER_INFO_KEY
 
 LOG_LEVEL_KEY = "io.modelcontextprotocol/logLevel"
 
@@ -158,7 +157,7 @@ class HandshakeChannel(Telling):
         if isinstance(request, UrlElicitationRequest) and revision.has_elicitation_ids:
             self._pages.add(request.elicitation_id)
         written = asking.request(self.capabilities.fitted(request), revision)
-        with self._sessions.question(self._session) as (request_id, future):
+        with self._sessions.client_request(self._session) as (request_id, future):
             await self._send(pydantic_core.to_json({"jsonrpc": "2.0", "id": request_id, **written}))
             try:
                 async with asyncio.timeout(limit):

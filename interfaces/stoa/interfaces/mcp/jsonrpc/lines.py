@@ -7,7 +7,7 @@ LINE_LIMIT = 4 * 1024 * 1024
 
 
 class Lines:
-    """Cuts bytes into lines. One that is longer than `limit` comes out as None, and is not kept."""
+    """Cuts a stream of bytes into lines. A line longer than `limit` bytes becomes None, and takes no memory."""
 
     def __init__(self, limit: int = LINE_LIMIT) -> None:
         self._limit = limit
@@ -15,6 +15,7 @@ class Lines:
         self._is_skipping = False
 
     def feed(self, chunk: bytes) -> Iterator[bytes | None]:
+        """The lines that end in this chunk, without line feeds; empty ones are left out."""
         *whole, rest = chunk.split(b"\n")
         for piece in whole:
             yield from self._add(piece)
@@ -31,7 +32,7 @@ class Lines:
             yield None
 
     def end(self) -> Iterator[bytes]:
-        """The line is over: there was a line feed, or nothing follows."""
+        """The line that ends here, at a line feed or at the end of the input; nothing if it is empty."""
         if self._rest and not self._is_skipping:
             yield bytes(self._rest)
         self._rest.clear()

@@ -19,7 +19,7 @@ METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 RESOURCE_NOT_FOUND = -32002
-"""Of the handshake era."""
+"""In the handshake era only."""
 REQUEST_CANCELLED = -32800
 HEADER_MISMATCH = -32020
 MISSING_CAPABILITY = -32021
@@ -56,11 +56,12 @@ class Response:
 
     id: RequestId | None
     result: Any
-    """None: it answered with an error."""
+    """None: the client answered with an error."""
 
 
 class Fault(Exception):  # the protocol's word is "error", which Python's own names crowd out
-    """A JSON-RPC error, with the HTTP status that goes with it in the stateless era."""
+    """A JSON-RPC error, with the HTTP status that the stateless era gives it. `request_id`: of the request, where it
+    could be read before the error was found."""
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class Fault(Exception):  # the protocol's word is "error", which Python's own na
         self.data = data
         self.request_id = request_id
         self.reason = reason or _REASONS.get(code, RefusalReason.BAD_MESSAGE)
-        """What it is counted as."""
+        """The refusal that metrics and logs count."""
 
 
 Message = Request | Notification | Response
@@ -96,7 +97,8 @@ def parse(body: bytes) -> Any:
 
 
 async def parse_paced(body: bytes, parser: PacedParser) -> Any:
-    """As `parse`, for a body of more than LARGE_BYTES, with other work between them. Raises Fault."""
+    """The JSON value of a body of more than LARGE_BYTES. Between two such bodies the event loop gets time for other
+    work. Raises Fault."""
     try:
         return await parser.parse(body)
     except ValueError as caught:
@@ -112,13 +114,14 @@ def _not_parsed(caught: ValueError) -> Fault:
 
 
 def id_of(value: Any) -> RequestId | None:
-    """The id of a message, as far as it can be read: whoever waits for an answer must recognise even a refusal."""
+    """The id of a message; None where there is none to read. Even a refusal carries it, so that the client can match it
+    with its request."""
     request_id = value.get("id") if is_object(value) else None
     return request_id if isinstance(request_id, (str, int)) and not isinstance(request_id, bool) else None
 
 
 def read(value: Any) -> Message:
-    """One message. Raises Fault when `value` is none."""
+    """The message that a JSON value is. Raises Fault."""
     if not is_object(value):
         raise Fault(INVALID_REQUEST, "A message is a JSON object")
     if value.get("jsonrpc") != "2.0":
@@ -129,8 +132,8 @@ def read(value: Any) -> Message:
     if not isinstance(method, str):
         raise Fault(INVALID_REQUEST, "method must be a string")
     if "id" not in value:
-        noted = value.get("params")
-        return Notification(method, noted if is_object(noted) else {})
+        notified = value.get("params")
+        return Notification(method, notified if is_object(notified) else {})
     request_id = value["id"]
     if isinstance(request_id, bool) or not isinstance(request_id, (str, int)):
         raise Fault(INVALID_REQUEST, "id must be a string or an integer")
@@ -143,11 +146,12 @@ def read(value: Any) -> Message:
 
 
 def result(request_id: RequestId, value: JsonObject) -> bytes:
+    """A success response."""
     return pydantic_core.to_json({"jsonrpc": "2.0", "id": request_id, "result": value})
 
 
 def error(request_id: RequestId | None, code: int, message: str, data: Any = None) -> bytes:
-    """An error response. `id` is left out where the request's could not be read: MCP has no null id."""
+    """An error response. Without `request_id` it has no id member: MCP has no null id."""
     body: JsonObject = {"jsonrpc": "2.0"}
     if request_id is not None:
         body["id"] = request_id
@@ -158,4 +162,5 @@ def error(request_id: RequestId | None, code: int, message: str, data: Any = Non
 
 
 def notification(method: str, params: JsonObject) -> bytes:
+    """A notification to a client. Numbers that JSON does not have become null."""
     return pydantic_core.to_json({"jsonrpc": "2.0", "method": method, "params": params}, inf_nan_mode="null")

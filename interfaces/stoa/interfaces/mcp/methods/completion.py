@@ -18,7 +18,7 @@ _REFERENCES: dict[object, tuple[Literal["resource", "prompt"], str]] = {
 """Kind, and the member that names it."""
 
 
-class Completions:
+class CompletionMethods:
     def __init__(self, gateway: Gateway, server_info: JsonObject) -> None:
         self._gateway = gateway
         self._server_info = server_info
@@ -52,14 +52,14 @@ def _query(call: MethodCall) -> CompletionQuery:
                 argument=argument_name,
                 value=value,
                 tenant=call.exchange.tenant,
-                arguments=_known(call) if call.revision.has_completion_context else {},
+                arguments=_context_arguments(call) if call.revision.has_completion_context else {},
             )
         case _:
             raise Fault(INVALID_PARAMS, f"params.ref.{member}, argument.name and argument.value must be strings")
 
 
-def _known(call: MethodCall) -> Mapping[str, str]:
-    """The arguments that the client knows already. Raises Fault."""
+def _context_arguments(call: MethodCall) -> Mapping[str, str]:
+    """The arguments that the user filled in before this one. Raises Fault."""
     context = call.request.params.get("context", {})
     arguments = context.get("arguments", {}) if is_object(context) else None
     if not is_object(arguments) or not all(isinstance(value, str) for value in arguments.values()):

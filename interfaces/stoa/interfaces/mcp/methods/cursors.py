@@ -12,12 +12,12 @@ _VERSION = b"\x02"
 
 
 def encode(after: str, of: str) -> str:
-    """`of`: the list that it belongs to."""
+    """The cursor of the page that begins after this name. `of`: the list that it belongs to."""
     return base64.urlsafe_b64encode(_VERSION + of.encode() + b"\0" + after.encode()).decode("ascii")
 
 
 def decode(cursor: Any, of: str) -> str:
-    """The name in a cursor of ours for this list. Raises Fault (invalid params) for any other."""
+    """The name in a cursor of the list `of`. Raises Fault (invalid params) for anything else."""
     try:
         raw = base64.b64decode(cursor, altchars=b"-_", validate=True) if isinstance(cursor, str) else b""
         after = raw.removeprefix(_VERSION + of.encode() + b"\0").decode("utf-8")

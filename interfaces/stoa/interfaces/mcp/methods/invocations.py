@@ -1,4 +1,4 @@
-"""From a request that calls something to the pipeline's invocation: the same for tools, resources and prompts."""
+"""The invocation that a request asks the pipeline for: of a tool, a resource or a prompt."""
 
 from typing import Any
 
@@ -9,7 +9,8 @@ from stoa.interfaces.mcp.jsonrpc.messages import INVALID_PARAMS, Fault
 
 
 def invocation_of(call: MethodCall, kind: Kind) -> Invocation:
-    """Raises Fault where not even a name is given. A resource takes its arguments from its URI."""
+    """The invocation of a tools/call, resources/read or prompts/get. A resource takes its arguments from its URI.
+    Raises Fault where the name is missing."""
     params, exchange = call.request.params, call.exchange
     member = "uri" if kind == "resource" else "name"
     name = params.get(member)

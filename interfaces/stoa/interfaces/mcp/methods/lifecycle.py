@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from stoa.application.gateway import Gateway
-from stoa.domain.schema.json_value import JsonObject
 from stoa.interfaces.mcp.client_requests import wire as asking
 from stoa.interfaces.mcp.client_requests.channels import log_level
 from stoa.interfaces.mcp.exchange import JSON, MethodCall, Reply
@@ -13,30 +12,28 @@ from stoa.interfaces.mcp.streams.sessions import Sessions
 from stoa.interfaces.mcp.wire.introduction import Introduction
 
 
-class Lifecycle:
-    """Without `sessions`, requests of the handshake era stand for themselves."""
+class LifecycleMethods:
+    """Answers the requests with which a client begins. Without `sessions` nothing is kept of a client, and there is no
+    log level to set."""
 
-    def __init__(self, version: str, gateway: Gateway, sessions: Sessions | None) -> None:
-        self._introduction = Introduction(version, has_sessions=sessions is not None)
+    def __init__(self, introduction: Introduction, gateway: Gateway, sessions: Sessions | None) -> None:
+        self._introduction = introduction
         self._gateway = gateway
         self._sessions = sessions
 
-    @property
-    def server_info(self) -> JsonObject:
-        return self._introduction.server_info
-
     async def initialize(self, call: MethodCall) -> Reply:
+        """Begins a session, where there are sessions. Raises Fault, SessionsFull."""
         params = call.request.params
-        revision, offer = self._introduction.initialize(params)
+        revision, result = self._introduction.initialize(params)
         session = None
         if self._sessions is not None:
             await self._gateway.admission.limit(call.caller)  # a session takes room
             can = asking.capabilities(params.get("capabilities"), revision)
             session = await self._sessions.begin(call.caller, revision.name, can)
-        return Reply(200, messages.result(call.request.id, offer), (JSON,), session=session)
+        return Reply(200, messages.result(call.request.id, result), (JSON,), session=session)
 
     async def set_level(self, call: MethodCall) -> bytes:
-        """logging/setLevel, for the rest of the session."""
+        """logging/setLevel: the lowest level of log messages for the rest of the session."""
         level = log_level(call.request.params.get("level"))
         if call.session is None or self._sessions is None:
             raise Fault(INVALID_REQUEST, "A log level needs a session")

@@ -1,4 +1,4 @@
-"""The lists of tools, resources, templates and prompts: one page, joined from entries that are kept as bytes."""
+"""The lists of tools, resources, templates and prompts: one page, joined from entries that are cached as bytes."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ LIST_TTL_MS = 60_000
 
 
 class Listing:
-    """`page_size`: entries on one page."""
+    """Answers list requests. `page_size`: entries on one page."""
 
     def __init__(self, server_info: JsonObject, page_size: int) -> None:
         self._server_info = server_info
@@ -24,7 +24,7 @@ class Listing:
     async def answer(
         self, call: MethodCall, use_case: ListOperations[Any], member: str, *, templates: bool = False
     ) -> bytes:
-        """Everything the caller may use, on as few pages as possible: several clients read only the first."""
+        """One page of the operations that the caller may use. Pages are large: several clients read only one."""
         params = call.request.params
         after = "" if params.get("cursor") is None else cursors.decode(params["cursor"], member)
         view = call.exchange.view
@@ -41,7 +41,9 @@ class Listing:
         rest: JsonObject = {} if page.next_after is None else {"nextCursor": cursors.encode(page.next_after, member)}
         rest = shaping.with_meta(rest, call.revision, self._server_info, ttlMs=LIST_TTL_MS, cacheScope="private")
         # Assembled from the entries' bytes: the rest object without its opening brace closes the result.
-        entries = b",".join(self._json.of(one, call.revision, is_faithful=view.is_faithful) for one in page.items)
+        entries = b",".join(
+            self._json.of(operation, call.revision, is_faithful=view.is_faithful) for operation in page.items
+        )
         closing = pydantic_core.to_json(rest)[1:]
         return b"".join(
             (

@@ -17,10 +17,10 @@ from stoa.interfaces.mcp.streams.sessions import Sessions
 from stoa.interfaces.wire import shaping
 
 READ_TTL_MS = 0
-"""Contents may change at any moment, and the gateway is not told."""
+"""Contents may change at any moment, and the gateway does not learn of it."""
 
 
-class Resources:
+class ResourceMethods:
     def __init__(
         self,
         gateway: Gateway,
@@ -42,7 +42,7 @@ class Resources:
         return await self._listing.answer(call, self._gateway.list_resources, "resourceTemplates", templates=True)
 
     async def subscribe(self, call: MethodCall) -> bytes:
-        """From now on the session's standalone stream says when this resource changed."""
+        """resources/subscribe: notifications of changes of this resource, on the session's standalone stream."""
         uri, session = self._watched(call)
         await self._gateway.admission.limit(call.caller)
         key = await self._gateway.watch_resources.watchable(call.caller, call.exchange.tenant, uri, "mcp")
@@ -54,7 +54,7 @@ class Resources:
             others = frozenset(entry for entry in now.watched if entry[0] != uri)
             if len(others) >= MAX_WATCHED_RESOURCES:
                 raise Fault(INVALID_PARAMS, f"A session watches at most {MAX_WATCHED_RESOURCES} resources")
-            if sum(len(known) for known, _ in others) + len(uri) > MAX_WATCHED_TEXT:
+            if sum(len(watched_uri) for watched_uri, _ in others) + len(uri) > MAX_WATCHED_TEXT:
                 raise Fault(INVALID_PARAMS, f"A session watches URIs of at most {MAX_WATCHED_TEXT} characters in all")
             return replace(now, watched=others | {(uri, key)})
 
@@ -62,7 +62,7 @@ class Resources:
         return messages.result(call.request.id, {})
 
     async def unsubscribe(self, call: MethodCall) -> bytes:
-        """What was not watched is left alone."""
+        """resources/unsubscribe. Succeeds for a resource that was not watched."""
         uri, session = self._watched(call)
         await self._gateway.admission.limit(call.caller)
 
@@ -85,7 +85,7 @@ class Resources:
             await self._sessions.change(session, change)
 
     async def read(self, call: MethodCall) -> bytes:
-        """Runs the pipeline. Raises what the caller must be told."""
+        """resources/read, through the pipeline. Raises StoaError or Fault."""
         invocation = invocation_of(call, "resource")
         channel = self._channels.open(call)
         outcome = await self._channels.execute(self._gateway.invoke_operation, invocation, channel)

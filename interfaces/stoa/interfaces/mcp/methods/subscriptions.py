@@ -1,8 +1,8 @@
-"""Telling clients that a list or a resource changed: on the standalone streams of sessions, and on
+"""Notifications that a list or a resource changed: on the standalone streams of sessions, and on the
 `subscriptions/listen` streams of the stateless era (2026-07-28, "Subscriptions").
 
-Bursts are folded: what changes within half a second is told once, at its end, and what programs announced is passed
-on to the other replicas then.
+Bursts are folded: changes within half a second are notified once, at its end, and updates that programs announced are
+passed on to the other replicas at the same moment.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import pydantic_core
@@ -24,13 +23,14 @@ from stoa.domain.access.identity import Principal, TenantId
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.calls.session import MAX_WATCHED_RESOURCES
 from stoa.domain.errors import StoaError
-from stoa.domain.operations.operation import OperationKey
+from stoa.domain.operations.catalogue import CatalogueDiff
+from stoa.domain.operations.operation import Kind, OperationKey
 from stoa.domain.schema.json_value import JsonObject, is_array, is_object
 from stoa.interfaces.mcp.exchange import MethodCall, Reply
 from stoa.interfaces.mcp.jsonrpc import messages
 from stoa.interfaces.mcp.jsonrpc.messages import INVALID_PARAMS, Fault, RequestId, notification
 from stoa.interfaces.mcp.streams.announcements import Announcements
-from stoa.interfaces.mcp.streams.feeds import Event, Feed
+from stoa.interfaces.mcp.streams.event_queue import Event, EventQueue
 from stoa.interfaces.mcp.streams.sessions import Sessions
 from stoa.interfaces.wire.revisions import SERVER_INFO_KEY
 
@@ -40,6 +40,8 @@ SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
 DEBOUNCE_SECONDS = 0.5
 LISTENERS = Caps(per_caller=64, per_tenant=1024, total=1536)
 """Listen streams that are open at once."""
+_LISTS: dict[Kind, str] = {"tool": "tools", "resource": "resources", "prompt": "prompts"}
+"""The protocol's name for the list of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +49,16 @@ class _Listener:
     request_id: RequestId
     kinds: frozenset[str]
     watched: Mapping[str, OperationKey]
-    """URIs, with the resource that each was read from when the stream began."""
+    """The resource that each URI named when the stream began."""
     caller: Principal
 
 
 class Subscriptions:
-    """`kinds`: the lists that can change here, `tools`, `prompts` or `resources`. `bus`: where replicas pass on what
-    programs announce, once it is `open`."""
+    """Keeps the listen streams, and notifies them and the sessions of changes in the catalogue and in resources. `bus`:
+    on which replicas pass on what programs announce, once this is `open`."""
 
     def __init__(
         self,
-        kinds: tuple[str, ...],
         server_info: JsonObject,
         clock: Clock,
         watch: WatchResources,
@@ -68,14 +69,13 @@ class Subscriptions:
         report: ReportDefect = log_defect,
     ) -> None:
         self._report = report
-        self._kinds = kinds
         self._server_info = server_info
         self._clock = clock
         self._watch = watch
         self._sessions = sessions
         self._debounce_seconds = debounce_seconds
-        self._listeners: dict[Feed, _Listener] = {}
-        self._shares: FairShares[Feed] = FairShares(LISTENERS, evicts_own=False)
+        self._listeners: dict[EventQueue, _Listener] = {}
+        self._shares: FairShares[EventQueue] = FairShares(LISTENERS, evicts_own=False)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due: set[tuple[str, TenantId | None]] = set()
         self._due_updates: set[ResourceUpdate] = set()
@@ -84,39 +84,41 @@ class Subscriptions:
         self._telling: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        """Hear what is announced on other replicas, and let them hear, until `close`."""
+        """Exchange announcements with the other replicas until `close`."""
         if self._announcements is not None:
             self.attend()
             await self._announcements.open()
 
     async def close(self) -> None:
-        """What was announced here is still passed on."""
+        """Pass on what was announced here, and receive no more."""
         if self._announcements is not None:
             self._pass_on()
             await self._announcements.close()
 
     def attend(self) -> None:
-        """From now on there is somebody to tell, in this event loop."""
+        """Notify from now on, in the running event loop. Before the first listener there is nothing to schedule."""
         self._loop = asyncio.get_running_loop()
 
-    def publish(self, kind: str, owner: TenantId | None) -> None:
-        """The list of a tenant, or of all (None), has changed. May be called from any thread."""
-        self._in_loop(self._schedule, kind, owner)
+    def publish_changes(self, diff: CatalogueDiff) -> None:
+        """Notify of the lists that a change of the catalogue concerns. Thread-safe."""
+        keys = (*(operation.key for operation in (*diff.added, *diff.changed)), *diff.removed)
+        for kind, owner in {(_LISTS[key.kind], key.tenant) for key in keys}:
+            self._in_loop(self._schedule, kind, owner)
 
     def publish_update(self, update: ResourceUpdate) -> None:
-        """What is read from a resource has changed. May be called from any thread."""
+        """Notify of changed contents of a resource. Thread-safe."""
         self._in_loop(self._schedule_own_update, update)
 
     def _in_loop(self, function: Callable[..., None], *arguments: Any) -> None:
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            with suppress(RuntimeError):  # the loop is closed, and so are all streams
                 self._loop.call_soon_threadsafe(function, *arguments)
 
     def _keep(self, telling: Coroutine[Any, Any, None]) -> None:
         async def tell() -> None:
             try:
                 await telling
-            except Exception as defect:  # noqa: BLE001  # what changes next is told all the same
+            except Exception as defect:  # noqa: BLE001  # later changes must still be notified
                 self._report("notifications", defect)
 
         task = asyncio.create_task(tell())
@@ -141,9 +143,9 @@ class Subscriptions:
     def _tell(self, kind: str, owner: TenantId | None) -> None:
         self._due.discard((kind, owner))
         method = f"notifications/{kind}/list_changed"
-        for feed, listener in list(self._listeners.items()):
+        for queue, listener in list(self._listeners.items()):
             if kind in listener.kinds and listener.caller.hears_of(owner):
-                self._push(feed, listener, method, {})
+                self._push(queue, listener, method, {})
         if self._sessions is not None:
             message = pydantic_core.to_json({"jsonrpc": "2.0", "method": method})
             self._keep(self._sessions.announce(message, owner))
@@ -162,66 +164,66 @@ class Subscriptions:
         async def is_told(caller: Principal, uri: str, watched: OperationKey) -> bool:
             try:
                 return await self._watch.concerns(updates, caller, uri, watched, "mcp")
-            except StoaError as unknown:  # whether it may still read is not known: then it is not told
-                _log.warning("a watcher was not told of a change: %s", unknown.message)
+            except StoaError as error:  # whether it may still read is not known, so it gets nothing
+                _log.warning("a watcher was not told of a change: %s", error.message)
                 return False
 
-        for feed, listener in list(self._listeners.items()):
+        for queue, listener in list(self._listeners.items()):
             for uri, watched in listener.watched.items():
                 if await is_told(listener.caller, uri, watched):
-                    self._push(feed, listener, "notifications/resources/updated", {"uri": uri})
+                    self._push(queue, listener, "notifications/resources/updated", {"uri": uri})
         if self._sessions is not None:
             await self._sessions.tell_watchers(is_told)
 
-    def _push(self, feed: Feed, listener: _Listener, method: str, params: JsonObject) -> None:
+    def _push(self, queue: EventQueue, listener: _Listener, method: str, params: JsonObject) -> None:
         tagged: JsonObject = {"_meta": {SUBSCRIPTION_KEY: listener.request_id}, **params}
-        if not feed.push(Event(notification(method, tagged))):
-            self._end(feed)  # it missed something: it has to list and listen again
+        if not queue.push(Event(notification(method, tagged))):
+            self._end(queue)  # a notification was lost: its client has to list and listen again
 
-    def is_open(self, feed: Feed) -> bool:
-        return feed in self._listeners
+    def is_open(self, queue: EventQueue) -> bool:
+        return queue in self._listeners
 
-    def tell(self, feed: Feed, method: str, params: JsonObject) -> None:
-        """Send this notification to one listener, if it is still there."""
-        listener = self._listeners.get(feed)
+    def tell(self, queue: EventQueue, method: str, params: JsonObject) -> None:
+        """Send a notification to one listener, if its stream is still open."""
+        listener = self._listeners.get(queue)
         if listener is not None:
-            self._push(feed, listener, method, params)
+            self._push(queue, listener, method, params)
 
     async def listen(self, call: MethodCall, task_ids: tuple[str, ...] = ()) -> Reply:
-        """The stream that answers `subscriptions/listen`; the acknowledgement is on it first. It ends when the caller's
-        token does. `task_ids`: the tasks that somebody will `tell` it of."""
+        """Open the stream that answers `subscriptions/listen`. Its first message is the acknowledgement. It ends when
+        the caller's token expires. `task_ids`: the tasks whose notifications will come through `tell`."""
         request, caller = call.request, call.caller
         asked = request.params.get("notifications")
         if not is_object(asked):
             raise Fault(INVALID_PARAMS, "params.notifications must be an object")
-        wanted = frozenset(kind for kind in self._kinds if asked.get(f"{kind}ListChanged") is True)
+        wanted = frozenset(kind for kind in _LISTS.values() if asked.get(f"{kind}ListChanged") is True)
         watched = await self._watchable(call, _uris(asked.get("resourceSubscriptions", [])))
-        feed = Feed(self._forget)
-        self._take_place(feed, caller)
+        queue = EventQueue(self._forget)
+        self._take_place(queue, caller)
         self.attend()
-        self._listeners[feed] = _Listener(request.id, wanted, watched, caller)
-        honoured: JsonObject = {f"{kind}ListChanged": True for kind in self._kinds if kind in wanted}
+        self._listeners[queue] = _Listener(request.id, wanted, watched, caller)
+        honoured: JsonObject = {f"{kind}ListChanged": True for kind in _LISTS.values() if kind in wanted}
         if watched:
             honoured["resourceSubscriptions"] = list(watched)
         if task_ids:
             honoured["taskIds"] = list(task_ids)
         params: JsonObject = {"_meta": {SUBSCRIPTION_KEY: request.id}, "notifications": honoured}
-        feed.push(Event(notification("notifications/subscriptions/acknowledged", params)))
-        if caller.expires_at is not None and self._loop is not None:
-            left: timedelta = caller.expires_at - self._clock.now()
-            feed.deadline = self._loop.call_later(max(0.0, left.total_seconds()), self._end, feed)
-        return Reply(200, feed=feed)
+        queue.push(Event(notification("notifications/subscriptions/acknowledged", params)))
+        if caller.expires_at is not None:
+            left = caller.expires_at - self._clock.now()
+            queue.end_after(left.total_seconds(), lambda: self._end(queue))
+        return Reply(200, events=queue)
 
     async def _watchable(self, call: MethodCall, uris: Iterable[str]) -> dict[str, OperationKey]:
-        """Those that the caller may read: what is not there and what is not the caller's are left out alike."""
-        found = {uri: await self._watch.watchable(call.caller, call.exchange.tenant, uri, "mcp") for uri in uris}
-        return {uri: key for uri, key in found.items() if key is not None}
+        """The resources that the caller may read, by URI. Unknown and forbidden ones are left out alike."""
+        keys = {uri: await self._watch.watchable(call.caller, call.exchange.tenant, uri, "mcp") for uri in uris}
+        return {uri: key for uri, key in keys.items() if key is not None}
 
-    def _take_place(self, feed: Feed, caller: Principal) -> None:
-        """Raises Fault when the caller or the tenant has all the streams that it may have. When all are taken, the
-        tenant that holds most loses its oldest, whose client has to list and listen again."""
+    def _take_place(self, queue: EventQueue, caller: Principal) -> None:
+        """Raises Fault when the caller or its tenant has as many streams as it may have. When the server has no more,
+        the tenant that holds most loses its oldest stream, whose client has to list and listen again."""
         try:
-            displaced = self._shares.put(feed, Holder(caller.tenant, caller.identity_key))
+            displaced = self._shares.put(queue, Holder(caller.tenant, caller.identity_key))
         except NoRoom as full:
             if full.bound is Bound.ALL:
                 everything = "The server has as many listeners as it can serve"
@@ -233,25 +235,25 @@ class Subscriptions:
             self._end(other)
 
     def end_all(self) -> None:
-        """Each listen stream gets its result; its client listens anew."""
-        for feed in list(self._listeners):
-            self._end(feed)
+        """End every listen stream with its result, upon which clients listen anew."""
+        for queue in list(self._listeners):
+            self._end(queue)
 
-    def _forget(self, feed: Feed) -> None:
-        self._listeners.pop(feed, None)
-        self._shares.remove(feed)
+    def _forget(self, queue: EventQueue) -> None:
+        self._listeners.pop(queue, None)
+        self._shares.remove(queue)
 
-    def _end(self, feed: Feed) -> None:
-        known = self._listeners.pop(feed, None)
-        self._shares.remove(feed)
-        if known is not None:
-            meta: JsonObject = {SUBSCRIPTION_KEY: known.request_id, SERVER_INFO_KEY: self._server_info}
+    def _end(self, queue: EventQueue) -> None:
+        listener = self._listeners.pop(queue, None)
+        self._shares.remove(queue)
+        if listener is not None:
+            meta: JsonObject = {SUBSCRIPTION_KEY: listener.request_id, SERVER_INFO_KEY: self._server_info}
             result: JsonObject = {"resultType": "complete", "_meta": meta}
-            feed.end(Event(messages.result(known.request_id, result)))
+            queue.end(Event(messages.result(listener.request_id, result)))
 
 
 def _uris(asked: Any) -> list[str]:
-    """Each once, in the order asked for. Raises Fault."""
+    """The URIs without repetitions, in their order. Raises Fault."""
     if not is_array(asked) or len(asked) > MAX_WATCHED_RESOURCES:
         most = MAX_WATCHED_RESOURCES
         raise Fault(INVALID_PARAMS, f"notifications.resourceSubscriptions must be a list of at most {most} URIs")

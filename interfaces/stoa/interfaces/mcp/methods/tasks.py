@@ -28,13 +28,12 @@ from stoa.interfaces.mcp.exchange import MethodCall
 from stoa.interfaces.mcp.jsonrpc import messages
 from stoa.interfaces.mcp.jsonrpc.messages import INVALID_PARAMS, Fault
 from stoa.interfaces.mcp.methods.subscriptions import Subscriptions
-from stoa.interfaces.mcp.streams.feeds import Feed
-from stoa.interfaces.mcp.wire.envelope import CAPABILITIES_KEY
+from stoa.interfaces.mcp.streams.event_queue import EventQueue
 from stoa.interfaces.mcp.wire.introduction import TASKS_EXTENSION as EXTENSION
 from stoa.interfaces.mcp.wire.outcomes import result_of
 from stoa.interfaces.wire import shaping
 from stoa.interfaces.wire.errors import wire_error
-from stoa.interfaces.wire.revisions import NEWEST, SERVER_INFO_KEY
+from stoa.interfaces.wire.revisions import CAPABILITIES_KEY, NEWEST, SERVER_INFO_KEY
 
 _log = logging.getLogger(__name__)
 
@@ -139,18 +138,20 @@ class Tasks:
         except TaskNotFound:
             return None
 
-    def follow(self, feed: Feed, call: MethodCall, task_ids: Sequence[str], subscriptions: Subscriptions) -> None:
+    def follow(
+        self, queue: EventQueue, call: MethodCall, task_ids: Sequence[str], subscriptions: Subscriptions
+    ) -> None:
         """Tell a listener how these tasks of the caller stand, and whenever that changes."""
-        follower = asyncio.create_task(self._follow(feed, _caller(call), task_ids, subscriptions))
+        follower = asyncio.create_task(self._follow(queue, _caller(call), task_ids, subscriptions))
         self._followers.add(follower)  # the loop itself holds tasks weakly
         follower.add_done_callback(self._followers.discard)
 
     async def _follow(
-        self, feed: Feed, caller: Principal | None, task_ids: Sequence[str], subscriptions: Subscriptions
+        self, queue: EventQueue, caller: Principal | None, task_ids: Sequence[str], subscriptions: Subscriptions
     ) -> None:
         """Looks into the store, where every process sees the same. Access is checked each time."""
         told: dict[str, JsonObject | None] = dict.fromkeys(task_ids)
-        while told and subscriptions.is_open(feed):
+        while told and subscriptions.is_open(queue):
             for task_id, before in list(told.items()):
                 try:
                     task = await self._visible(task_id, caller)
@@ -160,11 +161,11 @@ class Tasks:
                 except Exception as defect:  # noqa: BLE001  # its listener would wait for nothing
                     self._runs.report("tasks", defect)
                     continue
-                if not subscriptions.is_open(feed):
+                if not subscriptions.is_open(queue):
                     return
                 state = None if task is None else _detailed(task)
                 if state is not None and state != before:
-                    subscriptions.tell(feed, "notifications/tasks", state)
+                    subscriptions.tell(queue, "notifications/tasks", state)
                 if task is None or task.is_over:
                     del told[task_id]
                 else:

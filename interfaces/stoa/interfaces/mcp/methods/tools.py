@@ -15,7 +15,7 @@ from stoa.interfaces.wire import shaping
 from stoa.interfaces.wire.errors import wire_error
 
 
-class Tools:
+class ToolMethods:
     def __init__(
         self, gateway: Gateway, channels: Channels, server_info: JsonObject, listing: Listing, tasks: Tasks
     ) -> None:
@@ -29,8 +29,8 @@ class Tools:
         return await self._listing.answer(call, self._gateway.list_tools, "tools")
 
     async def call(self, call: MethodCall) -> bytes | Reply:
-        """Runs the pipeline; where the call becomes a task, it goes on after the answer. Raises what the caller must be
-        told outside of a result."""
+        """tools/call, through the pipeline. A call that becomes a task goes on after the answer. Raises StoaError where
+        the answer is no result."""
         invocation = invocation_of(call, "tool")
         if self._tasks.may_begin(call, invocation.name):
             channel = self._channels.round(call)
@@ -54,4 +54,4 @@ class Tools:
         error = outcome.error
         if error is None:
             return answer
-        return Reply(200, answer, (JSON,), refused=Refused(error.refusal_reason, wire_error(error).http_status))
+        return Reply(200, answer, (JSON,), refusals=(Refused(error.refusal_reason, wire_error(error).http_status),))

@@ -1,6 +1,7 @@
-"""What programs announce on one replica, for the watchers on the others.
+"""Resource updates that a program announces on one replica, passed on to the watchers on the others.
 
-The catalogue's changes are seen by each replica itself; what a program knows, only the replica knows that it runs in.
+Each replica sees changes of the catalogue by itself. An update that a program announces is known only to the replica
+that the program runs in.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from stoa.application.catalogue.watch_resources import ResourceUpdate
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.ports.message_bus import MessageBus
 from stoa.domain.errors import SharedStateUnavailable
-from stoa.interfaces.mcp.streams.relay import Relay
+from stoa.interfaces.mcp.streams.replica_relay import ReplicaRelay
 
 _log = logging.getLogger(__name__)
 
@@ -24,14 +25,13 @@ _UPDATES = TypeAdapter(list[ResourceUpdate])
 
 
 class Announcements:
-    """`heard`: told of each update that another replica announced; a replica hears nothing of its own.
-
-    While the bus cannot be reached announcements are lost to the others, which the log says once."""
+    """Passes updates on between replicas. `heard` is called with each update that another replica announced, never with
+    this replica's own. While the bus cannot be reached the others miss updates; the log says so once."""
 
     def __init__(
         self, bus: MessageBus, heard: Callable[[ResourceUpdate], None], *, report: ReportDefect = log_defect
     ) -> None:
-        self._relay = Relay(bus, {"updated": self._hear}, _TOPIC, report=report)
+        self._relay = ReplicaRelay(bus, {"updated": self._hear}, _TOPIC, report=report)
         self._report = report
         self._heard = heard
         self._waiting: set[ResourceUpdate] = set()
@@ -39,17 +39,17 @@ class Announcements:
         self._is_lost = False
 
     async def open(self) -> None:
-        """Hear the others until `close`."""
+        """Receive updates until `close`."""
         await self._relay.open()
 
     async def close(self) -> None:
-        """What was passed on before is still sent, if it can be."""
+        """Send what was passed on before, if it can be, and receive no more."""
         if self._sending is not None:
             await asyncio.wait({self._sending})
         await self._relay.close()
 
     def pass_on(self, updates: set[ResourceUpdate]) -> None:
-        """Does not wait until they are sent; what comes while others are being sent is sent together."""
+        """Send updates without waiting for it. Those that come while others are being sent go out together."""
         self._waiting |= updates
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send())
@@ -65,7 +65,7 @@ class Announcements:
                 if not self._is_lost:
                     _log.warning("watchers on other replicas are not told of updates: the bus cannot be reached")
                 self._is_lost = True
-            except Exception as defect:  # noqa: BLE001  # what comes after is to be sent all the same
+            except Exception as defect:  # noqa: BLE001  # later updates must still be sent
                 self._report("announcements", defect)
             else:
                 self._is_lost = False

@@ -18,7 +18,7 @@ from stoa.interfaces.mcp.wire.seal import BrokenSeal, Seal
 from stoa.interfaces.wire.revisions import HANDSHAKE_REVISIONS
 
 LIFETIME_SECONDS = 7 * 86_400
-"""After the handshake. A session that is known is used on, however old it is."""
+"""An id begins no session anew when its handshake is older. A session that the store still has goes on at any age."""
 
 _PURPOSE = b"stoa mcp session v1"
 _CAPABILITIES = tuple(sorted(field.name for field in fields(ClientCapabilities)))

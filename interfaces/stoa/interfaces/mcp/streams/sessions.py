@@ -1,8 +1,8 @@
-"""Sessions of the handshake era: opened by `initialize`, bound to the caller, and what is going on in them: requests
-that may be cancelled, and questions to the client that wait for an answer.
+"""Sessions of the handshake era: opened by `initialize`, bound to their caller, with the requests that run in them and
+the client requests that wait for an answer.
 
-What a session agreed on is in a SessionStore; what is going on is in this process, as the connections are. Where
-several replicas share the store, each may be sent what is meant for another, and passes it on (`Relay`).
+What a session agreed on is in a SessionStore, which replicas may share. What runs in it is in this process, as the
+connections are: a message may reach another replica than the one it is meant for, which passes it on (`ReplicaRelay`).
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from stoa.domain.client_requests.client_request import ClientCapabilities
 from stoa.domain.errors import SharedStateUnavailable
 from stoa.domain.operations.operation import OperationKey
 from stoa.interfaces.mcp.jsonrpc.messages import INVALID_REQUEST, Fault, RequestId, Response, notification
-from stoa.interfaces.mcp.streams.feeds import Feed
-from stoa.interfaces.mcp.streams.relay import Handlers, Relay
+from stoa.interfaces.mcp.streams.event_queue import EventQueue
+from stoa.interfaces.mcp.streams.replica_relay import Handlers, ReplicaRelay
 from stoa.interfaces.mcp.streams.session_ids import SealedSessionIds
 from stoa.interfaces.mcp.streams.streams import STANDALONE, Streams
 
@@ -30,13 +30,14 @@ _log = logging.getLogger(__name__)
 
 ASK_TIMEOUT_SECONDS = 300.0
 REMEMBERED = Caps(per_caller=1000, per_tenant=5000, total=10_000)
-"""Sessions that were ended and stay so: as many as there may be at once."""
+"""Ended sessions that are remembered, so that their sealed ids do not begin them anew: as many as there may be at
+once."""
 MAX_RELAYED_ID = 256
-"""Characters of a request id that may be cancelled on another replica: it is told to all of them."""
+"""Characters of a request id whose cancellation is passed on: every replica gets it."""
 
 
-class Running:
-    """A request that its client may cancel."""
+class RunningRequest:
+    """A request that its client may cancel, with the task that answers it."""
 
     __slots__ = ("is_cancelled", "task")
 
@@ -46,11 +47,12 @@ class Running:
 
 
 class Sessions:
-    """`ask_timeout_seconds`: how long a question to the client waits. Replicas share sessions when their stores and the
-    bus of their `streams` are shared, and `open` was called. `sealed_ids`: with them a session that the store has
-    forgotten begins anew with what its id says, unless it was ended here.
+    """The sessions of this endpoint. Replicas share them when their stores and the bus of their `streams` are shared,
+    and `open` was called.
 
-    Everything that asks the store or the bus raises SharedStateUnavailable when they cannot be reached."""
+    `ask_timeout_seconds`: how long a client request waits for its answer. `sealed_ids`: with them a session that the
+    store has forgotten begins anew with what its id says, unless it was ended here (docs/decisions/0043). Methods that
+    ask the store or the bus raise SharedStateUnavailable when it cannot be reached."""
 
     def __init__(
         self,
@@ -65,25 +67,25 @@ class Sessions:
         self._store = store
         self._sealed_ids = sealed_ids
         self._ended: FairShares[str] = FairShares(REMEMBERED)
-        self._running: dict[tuple[str, RequestId], Running] = {}
-        self._questions: dict[tuple[str, RequestId], asyncio.Future[Response]] = {}
+        self._running: dict[tuple[str, RequestId], RunningRequest] = {}
+        self._client_requests: dict[tuple[str, RequestId], asyncio.Future[Response]] = {}
         handlers: Handlers = {
             "answered": self._answered,
             "cancelled": self._cancelled,
-            "ended": streams.let_go,
-            "followed": streams.is_back,
+            "ended": streams.end_here,
+            "followed": streams.mark_back,
         }
-        self._relay = Relay(streams.bus, handlers, report=streams.report)
+        self._relay = ReplicaRelay(streams.bus, handlers, report=streams.report)
 
     async def open(self) -> None:
-        """Hear what other replicas pass on, until `close`; for one process alone there is no need."""
+        """Receive what other replicas pass on, until `close`. A single process does not need it."""
         await self._relay.open()
 
     async def close(self) -> None:
         await self._relay.close()
 
     async def begin(self, caller: Principal, revision: str, capabilities: ClientCapabilities) -> Session:
-        """Raises SessionsFull."""
+        """A new session of the caller. Raises SessionsFull."""
         sealed = self._sealed_ids
         session = Session(
             secrets.token_urlsafe(32) if sealed is None else sealed.new_id(caller, revision, capabilities),
@@ -97,8 +99,9 @@ class Sessions:
         return session
 
     async def find(self, session_id: str, caller: Principal) -> Session:
-        """Raises Fault: 404 means "initialize again", though not every client does, and a foreign session is not there.
-        Raises SessionsFull for one that is forgotten and has no place."""
+        """The caller's session of this id. Raises Fault with 404, which tells a client to initialize again, for an
+        unknown session and for another caller's alike. Raises SessionsFull for one that could begin anew but has no
+        room."""
         session = await self._store.find(session_id)
         if session is None and self._sealed_ids is not None and session_id not in self._ended:
             session = self._sealed_ids.session(session_id, caller)
@@ -109,35 +112,37 @@ class Sessions:
         return session
 
     async def change(self, session: Session, change: Change) -> None:
-        """`change` gets the session as it is by then."""
+        """Replace the session by what `change` makes of it, atomically: `change` gets the stored session."""
         await self._store.update(session.id, change)
 
     async def end(self, session: Session) -> None:
+        """End the session on every replica."""
         with suppress(NoRoom):
             self._ended.put(session.id, session.holder)
         await self._store.delete(session.id)
         await self.streams.end(session.id)
         await self._relay.tell_all("ended", session.id)
 
-    async def follow(self, session: Session, last_event_id: str | None, caller: Principal | None = None) -> Feed:
-        """As `Streams.follow`; while it is open the session is in use."""
+    async def follow(self, session: Session, last_event_id: str | None, caller: Principal | None = None) -> EventQueue:
+        """As `Streams.follow`. An open stream counts as use of the session."""
 
         async def is_alive() -> bool:
-            return await self._store.find(session.id) is not None
+            return await self._store.find(session.id) is not None  # looking it up renews it
 
-        feed = await self.streams.follow(session, last_event_id, is_alive, caller)
+        queue = await self.streams.follow(session, last_event_id, is_alive, caller)
         await self._relay.tell_all("followed", session.id)
-        return feed
+        return queue
 
     async def announce(self, message: bytes, owner: TenantId | None) -> None:
-        """Send a message about `owner` to the sessions that listen here and may hear of it."""
+        """Send a message about the catalogue of `owner` (None: of all tenants) to the sessions that listen here and may
+        hear of it."""
         for session_id in self.streams.listening():
             session = await self._listener(session_id)
             if session is not None and session.hears_of(owner):
                 await self._tell(session, message)
 
     async def tell_watchers(self, is_told: Callable[[Principal, str, OperationKey], Awaitable[bool]]) -> None:
-        """Send resources/updated to the sessions that listen here, for what they watch and `is_told`."""
+        """Send resources/updated to the sessions that listen here, for each watched resource that `is_told` allows."""
         for session_id, reader in self.streams.readers():
             session = await self._listener(session_id)
             if session is None:
@@ -160,10 +165,12 @@ class Sessions:
             _log.warning("a session cannot be told of a change: what the replicas share cannot be reached")
 
     @contextmanager
-    def running(self, session: Session, request_id: RequestId, task: asyncio.Task[Any]) -> Generator[Running]:
-        """While it lasts, `cancel` finds this request."""
+    def cancellable(
+        self, session: Session, request_id: RequestId, task: asyncio.Task[Any]
+    ) -> Generator[RunningRequest]:
+        """While the context lasts, `cancel` finds this request."""
         key = (session.id, request_id)
-        running = Running(task)
+        running = RunningRequest(task)
         self._running.setdefault(key, running)
         try:
             yield running
@@ -172,7 +179,7 @@ class Sessions:
                 del self._running[key]
 
     async def cancel(self, session: Session, request_id: Any) -> None:
-        """What is not running any more is left alone."""
+        """Cancel a running request, on whichever replica it runs. Does nothing for one that is over."""
         if isinstance(request_id, bool) or not isinstance(request_id, (str, int)):
             return
         if (session.id, request_id) in self._running:
@@ -187,26 +194,27 @@ class Sessions:
             running.task.cancel()
 
     @contextmanager
-    def question(self, session: Session) -> Generator[tuple[str, asyncio.Future[Response]]]:
-        """The id of a new request to the client, and its answer."""
-        request_id = self._relay.new_question_id()
+    def client_request(self, session: Session) -> Generator[tuple[str, asyncio.Future[Response]]]:
+        """The id of a new client request, and the future of its answer."""
+        request_id = self._relay.new_client_request_id()
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self._questions[session.id, request_id] = future
+        self._client_requests[session.id, request_id] = future
         try:
             yield request_id, future
         finally:
-            del self._questions[session.id, request_id]
+            del self._client_requests[session.id, request_id]
 
     async def answered(self, session: Session, response: Response) -> None:
-        """An answer to nothing that was asked in this session is dropped."""
+        """Settle the client request that this response answers, on whichever replica it waits. Drops an answer to
+        anything that was not requested in this session."""
         if response.id is None:
             return
-        if (session.id, response.id) in self._questions:
+        if (session.id, response.id) in self._client_requests:
             self._answered(session.id, response.id, response.result)
         elif isinstance(response.id, str):
-            await self._relay.tell_asker(response.id, "answered", session.id, response.id, response.result)
+            await self._relay.tell_requester(response.id, "answered", session.id, response.id, response.result)
 
-    def _answered(self, session_id: str, question_id: RequestId, result: Any) -> None:
-        future = self._questions.get((session_id, question_id))
+    def _answered(self, session_id: str, client_request_id: RequestId, result: Any) -> None:
+        future = self._client_requests.get((session_id, client_request_id))
         if future is not None and not future.done():
-            future.set_result(Response(question_id, result))
+            future.set_result(Response(client_request_id, result))

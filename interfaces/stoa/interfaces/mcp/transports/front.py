@@ -1,11 +1,11 @@
-"""Answers over stdio before the gateway is there: its imports, policy and catalogue take a second, and clients leave.
+"""Answers over stdio while the gateway starts: imports, policy and catalogue take a second, and clients give up sooner.
 
-A Front answers initialize, ping and server/discover, in the words of `introduction.py`, and keeps every other message
-in order until the gateway takes over. What it cannot answer well is for the gateway to refuse, and what it did answer
-reaches the gateway nonetheless: there initialize is authenticated and begins the session. The gateway's client is the
-program that started this process, and learns nothing but the server's name and version without a good token.
+A Front answers initialize, ping and server/discover as `introduction.py` has them, and holds every other message, in
+order, until the gateway takes over. It leaves refusals to the gateway. An initialize that it answered reaches the
+gateway too, which authenticates it and begins the session. Without a valid token the client, which is the program that
+started this process, learns the server's name and version only.
 
-Blocking, for a thread of its own: asyncio is one of the imports that have to wait.
+Blocking, in a thread of its own: asyncio is one of the imports that have to wait.
 """
 
 import threading
@@ -20,50 +20,51 @@ from stoa.interfaces.mcp.wire import envelope
 from stoa.interfaces.mcp.wire.introduction import Introduction
 
 _OVERHEAD = 100
-KEPT_LIMIT = LINE_LIMIT
-"""Bytes of messages that wait; then no more is read until the gateway takes over."""
+HELD_LIMIT = LINE_LIMIT
+"""Bytes of messages that are held; then no more is read until the gateway takes over."""
 
 
-class Kept(NamedTuple):
-    """A message for the gateway."""
+class ReceivedLine(NamedTuple):
+    """One message as it came, for the gateway to answer."""
 
     line: bytes | None
-    """None: it was too long."""
+    """The bytes without the line feed; None: there were too many."""
     is_answered: bool = False
-    """The client has its answer."""
+    """The client has its answer already."""
 
 
 @dataclass(slots=True)
-class Waiting:
-    """What a Front leaves to the gateway."""
+class ReceivedInput:
+    """The input that a Front leaves to the gateway."""
 
-    messages: list[Kept] = field(default_factory=list[Kept])
+    messages: list[ReceivedLine] = field(default_factory=list[ReceivedLine])
     lines: Lines = field(default_factory=Lines)
-    """Begun with the bytes of a message that has not arrived as a whole."""
+    """Holds the bytes of a message that has not arrived as a whole."""
 
 
 class Front:
-    """Serves one client until the gateway does. `send` writes a whole message and raises OSError when nobody reads."""
+    """Serves one client until the gateway does. `send` writes a whole message, or raises OSError when the client is
+    gone."""
 
     def __init__(self, introduction: Introduction, send: Callable[[bytes], None]) -> None:
         self._introduction = introduction
         self._send = send
-        self._waiting = Waiting()
-        self._kept_bytes = 0
+        self._input = ReceivedInput()
+        self._held_bytes = 0
         self._is_introduced = False
         self._changed = threading.Condition()
         self._has_heard = False
         self._is_over = False
 
     def serve(self, read: Callable[[], bytes]) -> bytes:
-        """Read until the gateway takes over or nothing follows. Returns what was read for the gateway: some bytes, or
-        none at the end. Raises OSError as `read` does."""
+        """Read until the gateway takes over or the input ends. Returns the bytes that were read for the gateway; none
+        at the end of the input. Raises OSError as `read` does."""
         while chunk := read():
             with self._changed:
-                self._changed.wait_for(lambda: self._is_over or self._kept_bytes < KEPT_LIMIT)
+                self._changed.wait_for(lambda: self._is_over or self._held_bytes < HELD_LIMIT)
                 if self._is_over:
                     return chunk
-                for line in self._waiting.lines.feed(chunk):
+                for line in self._input.lines.feed(chunk):
                     self._take(line)
                     self._has_heard = True
                 self._changed.notify_all()
@@ -73,23 +74,24 @@ class Front:
         return b""
 
     def hear(self, timeout_seconds: float) -> None:
-        """Wait for the first message, so that what follows does not compete with its answer."""
+        """Wait until the first message is handled, so that the gateway's start does not compete with its answer."""
         with self._changed:
             self._changed.wait_for(lambda: self._has_heard, timeout_seconds)
 
-    def hand_over(self) -> Waiting:
-        """From now on the gateway answers."""
+    def hand_over(self) -> ReceivedInput:
+        """Let the gateway answer from now on. Returns what it has to answer."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
-            return self._waiting
+            return self._input
 
     def give_up(self, reason: str) -> None:
-        """The gateway could not start: every request that waits is told why. Does nothing after `hand_over`."""
+        """Answer every held request with `reason`, because the gateway could not start. Does nothing after
+        `hand_over`."""
         if self._is_over:
             return
-        for kept in self.hand_over().messages:
-            request = None if kept.is_answered or kept.line is None else _read(kept.line)
+        for received in self.hand_over().messages:
+            request = None if received.is_answered or received.line is None else _read(received.line)
             if request is not None:
                 self._write(messages.error(request.id, INTERNAL_ERROR, f"The gateway could not start: {reason}"))
 
@@ -99,12 +101,13 @@ class Front:
         is_answered = answer is not None and self._write(answer)
         begins_session = request is not None and request.method == "initialize"
         self._is_introduced = self._is_introduced or (is_answered and begins_session)
+        # The gateway has to see an initialize that was answered here: it begins the session.
         if begins_session or not is_answered:
-            self._waiting.messages.append(Kept(line, is_answered))
-            self._kept_bytes += len(line or b"") + _OVERHEAD
+            self._input.messages.append(ReceivedLine(line, is_answered))
+            self._held_bytes += len(line or b"") + _OVERHEAD
 
     def _answer(self, request: Request) -> bytes | None:
-        """None: the gateway answers."""
+        """The result for a request; None: the gateway has to answer."""
         try:
             if envelope.names_revision(request.params):
                 if request.method != "server/discover":
@@ -129,7 +132,7 @@ class Front:
 
 
 def _read(line: bytes) -> Request | None:
-    """A request, if that is what it is."""
+    """The request that a line holds; None: it holds something else."""
     try:
         message = messages.read(messages.parse(line))
     except Fault:

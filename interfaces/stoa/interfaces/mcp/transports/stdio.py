@@ -1,8 +1,8 @@
 """The stdio transport (2025-11-25 and 2026-07-28, "stdio"): one client, one message a line, both eras.
 
-Everything goes through the same engine as over HTTP, and every message is authenticated. What differs is what a
-connection means: all requests and all that is told beside them share it, `notifications/cancelled` cancels in both eras
-(the cancelled request gets no answer), and `initialize` begins the one session that there is.
+Messages go through the same engine as over HTTP, and each is authenticated. Three things differ, because there is one
+connection for everything: all answers and notifications share it, `notifications/cancelled` cancels in both eras (and
+the cancelled request gets no answer), and `initialize` begins the only session that there is.
 
 Bytes come in and go out through two callables, so that this is tested without a process; `stdio_process.py` has one.
 """
@@ -17,37 +17,40 @@ from stoa.domain.access.identity import TenantId
 from stoa.domain.calls.invocation import BearerToken, Credential
 from stoa.domain.schema.json_value import as_object, is_array
 from stoa.interfaces.mcp.engine.engine import McpEngine
-from stoa.interfaces.mcp.exchange import EVERYTHING, Exchange, Reply, ResponseStream, View
+from stoa.interfaces.mcp.exchange import Exchange, Reply, ResponseStream
 from stoa.interfaces.mcp.jsonrpc import messages
 from stoa.interfaces.mcp.jsonrpc.lines import LINE_LIMIT
 from stoa.interfaces.mcp.jsonrpc.lines import Lines as Lines
 from stoa.interfaces.mcp.jsonrpc.messages import INTERNAL_ERROR, INVALID_REQUEST, Fault, RequestId
-from stoa.interfaces.mcp.streams.feeds import Feed
-from stoa.interfaces.mcp.streams.streams import Recording
-from stoa.interfaces.mcp.transports.front import Kept, Waiting
+from stoa.interfaces.mcp.streams.event_queue import EventQueue
+from stoa.interfaces.mcp.streams.event_recording import EventRecording
+from stoa.interfaces.mcp.transports.front import ReceivedInput, ReceivedLine
+from stoa.interfaces.wire.credentials import CredentialNow
+from stoa.interfaces.wire.views import EVERYTHING, View
 
 _log = logging.getLogger(__name__)
 
 MAX_AT_ONCE = 256
-"""Requests in progress; one more is refused. Reading must go on meanwhile: answers to our questions come there too."""
+"""Requests in progress; one more is refused. Waiting instead would stop reading, and the answers to client requests
+that these wait for are read from the same input."""
 GRACE_SECONDS = 10.0
-"""How long running requests may take after the last message; then they are cancelled."""
+"""After the last message running requests may take as long; then they are cancelled."""
 _CANCEL_SECONDS = 5.0
 
+_CONSUMER = "stdio"
 _IN_ORDER = frozenset({"initialize", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"})
-"""These change the session that the next message belongs to."""
+"""These change the session that the next message belongs to: nothing is read before they are answered."""
 _BUSY = 5030
 
 Send = Callable[[bytes], Awaitable[None]]
-"""Writes the bytes, all of them. Raises OSError when nobody reads any more."""
+"""Writes all of the bytes. Raises OSError when the client is gone."""
 Receive = Callable[[], Awaitable[bytes]]
-"""Some bytes; none: the end."""
-CredentialNow = Callable[[], Awaitable[Credential]]
-"""The credential of the next message."""
+"""Returns some bytes; none at the end of the input."""
 
 
 class StdioDoor:
-    """Serves one client, once. `credential` vouches for every message of it; `tenant` is whose catalogue is meant."""
+    """Serves one client, once. `credential`: authenticates each of its messages. `tenant`: whose catalogue is meant.
+    `grace_seconds`: how long running requests may take after the input ended."""
 
     def __init__(
         self,
@@ -66,21 +69,21 @@ class StdioDoor:
         self._view = view
         self._grace_seconds = grace_seconds
         self._session_id: str | None = None
-        self._running: dict[RequestId, _Request] = {}
+        self._running: dict[RequestId, _RunningRequest] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._listening: set[asyncio.Task[None]] = set()
+        self._streaming: set[asyncio.Task[None]] = set()
         self._is_gone = asyncio.Event()
         self._is_ending = False
 
-    async def serve(self, receive: Receive, waiting: Waiting | None = None) -> None:
-        """Until the client sends nothing more or reads nothing more. Then what is running may end, for a while; when
-        this is cancelled, it is cancelled at once. `waiting` is what came before `receive`."""
+    async def serve(self, receive: Receive, received: ReceivedInput | None = None) -> None:
+        """Serve until the client closes its end. Requests that are running may then end within `grace_seconds`; when
+        this is cancelled, they are cancelled at once. `received`: input that came before what `receive` returns."""
         gone = asyncio.create_task(self._is_gone.wait())
-        reading = asyncio.create_task(self._read(receive, waiting or Waiting()))
+        reading = asyncio.create_task(self._read(receive, received or ReceivedInput()))
         try:
             await asyncio.wait({gone, reading}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
-                with suppress(OSError):  # nothing can be read any more: the same as the end
+                with suppress(OSError):  # an input that cannot be read has ended
                     reading.result()
                 await self._finish(gone)
         finally:
@@ -90,26 +93,26 @@ class StdioDoor:
             await asyncio.wait(left, timeout=_CANCEL_SECONDS)  # cancelled calls are metered
 
     async def _finish(self, gone: asyncio.Task[Any]) -> None:
-        """Let the requests in progress end. What only listens does not end by itself."""
+        """Let the requests in progress end. Streams are cancelled: they do not end by themselves."""
         self._is_ending = True
-        for task in self._listening:
+        for task in self._streaming:
             task.cancel()
         deadline = asyncio.create_task(asyncio.sleep(self._grace_seconds))
         while self._tasks and not gone.done() and not deadline.done():
             await asyncio.wait({gone, deadline, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
         deadline.cancel()
 
-    async def _read(self, receive: Receive, waiting: Waiting) -> None:
-        for kept in waiting.messages:
-            await self._take(kept)
+    async def _read(self, receive: Receive, received: ReceivedInput) -> None:
+        for message in received.messages:
+            await self._take(message)
         while chunk := await receive():
-            for line in waiting.lines.feed(chunk):
-                await self._take(Kept(line))
-        for line in waiting.lines.end():
-            await self._take(Kept(line))
+            for line in received.lines.feed(chunk):
+                await self._take(ReceivedLine(line))
+        for line in received.lines.end():
+            await self._take(ReceivedLine(line))
 
-    async def _take(self, kept: Kept) -> None:
-        line = kept.line
+    async def _take(self, received: ReceivedLine) -> None:
+        line = received.line
         value: Any = None
         rejection: bytes | None = None
         if line is None:
@@ -121,48 +124,54 @@ class StdioDoor:
                 value = messages.parse(line)
             except Fault as fault:
                 rejection = messages.error(None, fault.code, fault.message)
-        exchange = await self._exchange(None if rejection is None else Reply(400, rejection))
-        members = as_object(value)
-        if "id" in members and "method" in members:
-            await self._request(exchange, value, members, is_answered=kept.is_answered)
-        elif is_array(value):
-            await self._begin(exchange, value, _Request(self, None))
-        elif "method" in members or "result" in members or "error" in members:
-            # A notification, or an answer to a question of ours: accepted or not, it gets no answer.
-            reply = await self._reply(exchange, value)
-            if reply.status == 202 and members.get("method") == "notifications/cancelled":
-                self._cancel(as_object(members.get("params")).get("requestId"))
-        else:
-            await self.write((await self._reply(exchange, value)).body)
+        await self._handle(value, None if rejection is None else Reply(400, rejection), received)
 
-    async def _exchange(self, rejection: Reply | None = None) -> Exchange:
-        return Exchange(
-            body=b"",
-            credential=await self._credential(),
+    async def _handle(self, value: Any, rejection: Reply | None, received: ReceivedLine) -> None:
+        members = as_object(value)
+        is_request = "id" in members and "method" in members
+        request = None
+        if is_request or is_array(value):
+            request = _RunningRequest(self, messages.id_of(value), is_answered=received.is_answered)
+        exchange = Exchange(
+            await self._credential(),
+            value,
             rejection=rejection,
             session_id=self._session_id,
             tenant=self._tenant,
             view=self._view,
-            consumer="stdio",
+            consumer=_CONSUMER,
+            stream=request,
         )
-
-    async def _request(self, exchange: Exchange, value: Any, members: dict[str, Any], *, is_answered: bool) -> None:
-        request_id, method = messages.id_of(value), members["method"]
-        request = _Request(self, request_id, is_answered=is_answered)
-        if method == "initialize" and self._session_id is not None:
-            await self._refuse(request_id, INVALID_REQUEST, "This connection has been initialized already")
-        elif isinstance(method, str) and method in _IN_ORDER:
-            await self._answer(exchange, value, request)
-        elif request_id is not None and request_id in self._running:
-            await self._refuse(None, INVALID_REQUEST, f"A request with the id {request_id!r} is in progress")
+        if request is None:
+            await self._take_other(exchange, members)
+        elif is_request:
+            await self._take_request(exchange, request, members["method"])
         else:
-            await self._begin(exchange, value, request)
+            await self._begin(exchange, request)
 
-    async def _begin(self, exchange: Exchange, value: Any, request: "_Request") -> None:
+    async def _take_other(self, exchange: Exchange, members: dict[str, Any]) -> None:
+        """A notification or a response, which gets no answer, accepted or not; or something that is no message."""
+        reply = await self._reply(exchange)
+        if not members.keys() & {"method", "result", "error"}:
+            await self.write(reply.body)
+        elif reply.status == 202 and members.get("method") == "notifications/cancelled":
+            self._cancel(as_object(members.get("params")).get("requestId"))
+
+    async def _take_request(self, exchange: Exchange, request: "_RunningRequest", method: Any) -> None:
+        if method == "initialize" and self._session_id is not None:
+            await self._refuse(request.id, INVALID_REQUEST, "This connection has been initialized already")
+        elif isinstance(method, str) and method in _IN_ORDER:
+            await self._answer(exchange, request)
+        elif request.id is not None and request.id in self._running:
+            await self._refuse(None, INVALID_REQUEST, f"A request with the id {request.id!r} is in progress")
+        else:
+            await self._begin(exchange, request)
+
+    async def _begin(self, exchange: Exchange, request: "_RunningRequest") -> None:
         if len(self._tasks) >= MAX_AT_ONCE:
             await self._refuse(request.id, _BUSY, f"At most {MAX_AT_ONCE} requests at once; wait for an answer")
             return
-        request.task = self._start(self._answer(exchange, value, request))
+        request.task = self._start(self._answer(exchange, request))
         if request.id is not None:
             self._running[request.id] = request
 
@@ -176,24 +185,23 @@ class StdioDoor:
         return task
 
     def _cancel(self, request_id: Any) -> None:
-        """What is not running any more is left alone."""
+        """Cancel a request, in either era. Does nothing for one that is over."""
         is_id = isinstance(request_id, (str, int)) and not isinstance(request_id, bool)
         request = self._running.get(request_id) if is_id else None
         if request is not None and request.task is not None:
             request.is_over = True
             request.task.cancel()
 
-    async def _answer(self, exchange: Exchange, value: Any, request: "_Request") -> None:
-        exchange.stream = request
+    async def _answer(self, exchange: Exchange, request: "_RunningRequest") -> None:
         try:
-            reply = await self._reply(exchange, value)
-            if reply.feed is not None:
-                await self._pump(reply.feed)
+            reply = await self._reply(exchange)
+            if reply.events is not None:
+                await self._write_events(reply.events)
         finally:
             if request.id is not None and self._running.get(request.id) is request:
-                del self._running[request.id]  # before it is answered: then the id may be used again
+                del self._running[request.id]  # before the answer is written: a client may use the id again then
         if request.is_over:
-            return  # it was cancelled, so it gets no answer
+            return  # it was cancelled, and gets no answer
         request.is_over = True
         if request.is_answered and reply.session is None:
             _log.warning(
@@ -203,46 +211,48 @@ class StdioDoor:
             await self.write(reply.body)
         if reply.session is not None:
             self._session_id = reply.session.id
-            self._listen(self._start(self._tell_news()))
+            self._mark_streaming(self._start(self._write_session_stream()))
 
-    async def _reply(self, exchange: Exchange, value: Any) -> Reply:
+    async def _reply(self, exchange: Exchange) -> Reply:
         try:
-            return await self._engine.answer_parsed(exchange, value)
+            return await self._engine.answer(exchange)
         except Exception:  # noqa: BLE001  # last line of defence: one bad message must not end the connection
             _log.exception("a message on standard input failed unexpectedly")
-            return Reply(500, messages.error(messages.id_of(value), INTERNAL_ERROR, "Internal error"))
+            return Reply(500, messages.error(messages.id_of(exchange.message), INTERNAL_ERROR, "Internal error"))
 
-    def _listen(self, task: asyncio.Task[None]) -> None:
-        """This task has no end of its own."""
-        self._listening.add(task)
-        task.add_done_callback(self._listening.discard)
+    def _mark_streaming(self, task: asyncio.Task[None]) -> None:
+        """This task writes a stream, which does not end by itself."""
+        self._streaming.add(task)
+        task.add_done_callback(self._streaming.discard)
 
-    async def _tell_news(self) -> None:
-        """What the session is told beside its requests, as long as its credential is good."""
+    async def _write_session_stream(self) -> None:
+        """Write what belongs to no request: the session's standalone stream. It ends when its token expires, and is
+        opened again with another token where there is one."""
         used: Credential = None
         while True:
-            exchange = await self._exchange()
-            if isinstance(used, BearerToken) and exchange.credential == used:
-                return  # its stream ended with it
-            used = exchange.credential
-            reply = await self._engine.answer_other("GET", exchange)
-            if reply.feed is None:
+            credential = await self._credential()
+            if isinstance(used, BearerToken) and credential == used:
                 return
-            await self._pump(reply.feed)
+            used = credential
+            exchange = Exchange(credential, session_id=self._session_id, tenant=self._tenant, consumer=_CONSUMER)
+            reply = await self._engine.answer_session_request("GET", exchange)
+            if reply.events is None:
+                return
+            await self._write_events(reply.events)
 
-    async def _pump(self, feed: Feed) -> None:
+    async def _write_events(self, events: EventQueue) -> None:
         task = asyncio.current_task()
         if task is not None:
-            self._listen(task)
+            self._mark_streaming(task)
         try:
-            while not self._is_ending and (event := await feed.next()) is not None:
+            while not self._is_ending and (event := await events.next()) is not None:
                 if event.message:
                     await self.write(event.message)
         finally:
-            feed.close()
+            events.close()
 
     async def write(self, message: bytes) -> None:
-        """One line. JSON as it is written here has no line feeds."""
+        """Write one line. JSON has no line feeds as it is written here."""
         if self._is_gone.is_set():
             return
         try:
@@ -251,8 +261,8 @@ class StdioDoor:
             self._is_gone.set()
 
 
-class _Request(ResponseStream):
-    """A request in progress, and what is told beside it."""
+class _RunningRequest(ResponseStream):
+    """A request in progress. Its notifications are lines on the connection, until it is answered or cancelled."""
 
     def __init__(self, door: StdioDoor, request_id: RequestId | None, *, is_answered: bool = False) -> None:
         self.id = request_id
@@ -266,7 +276,7 @@ class _Request(ResponseStream):
             await self._door.write(message)
 
     async def hang_up(self) -> None:
-        """There is one connection for everything."""
+        """Nothing to do: one connection carries everything, and stays."""
 
-    def record(self, recording: Recording) -> None:
-        """Nobody comes back."""
+    def record(self, recording: EventRecording) -> None:
+        """Nothing to do: when the connection ends, so does the session."""

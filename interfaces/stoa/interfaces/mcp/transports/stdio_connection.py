@@ -9,7 +9,7 @@ import sys
 import threading
 from types import TracebackType
 
-from stoa.interfaces.mcp.transports.front import Front, Waiting
+from stoa.interfaces.mcp.transports.front import Front, ReceivedInput
 from stoa.interfaces.mcp.wire.introduction import Introduction
 
 _CHUNK = 64 * 1024
@@ -17,16 +17,17 @@ _HEAR_SECONDS = 0.5
 """Clients send `initialize` at once; one that does not is waited for no longer."""
 
 
-class Connection:
-    """Both ends for the protocol alone, as long as it is entered: whatever else prints in this process prints to
-    standard error, and whatever reads reads nothing. One line of a careless library would break the connection."""
+class StdioConnection:
+    """Reserves standard input and output for the protocol while it is entered: other code that prints, prints to
+    standard error, and other code that reads finds the end of input. One line that a library prints would break the
+    protocol."""
 
     def __init__(self) -> None:
         self._incoming = self._outgoing = -1
         self._front: Front | None = None
         self._left: queue.SimpleQueue[bytes | OSError] | None = None
 
-    def __enter__(self) -> "Connection":
+    def __enter__(self) -> "StdioConnection":
         sys.stdout.flush()
         self._incoming, self._outgoing = os.dup(0), os.dup(1)
         nothing = os.open(os.devnull, os.O_RDONLY)
@@ -41,8 +42,8 @@ class Connection:
         os.dup2(self._outgoing, 1)
 
     def greet(self, introduction: Introduction) -> None:
-        """Answer what needs no gateway until `take_over`. Returns when the first message was answered or kept, so that
-        what follows does not compete with it for the processor."""
+        """Answer what needs no gateway until `take_over`. Returns when the first message was answered or held, so that
+        the start of the gateway does not compete with it for the processor."""
         front = self._front = Front(introduction, self.write)
         left = self._left = queue.SimpleQueue()
 
@@ -55,17 +56,17 @@ class Connection:
         threading.Thread(target=serve, name="stdio-front", daemon=True).start()
         front.hear(_HEAR_SECONDS)
 
-    def take_over(self) -> Waiting:
-        """What came so far and waits for an answer. From now on the caller reads and writes, one thread each."""
-        return Waiting() if self._front is None else self._front.hand_over()
+    def take_over(self) -> ReceivedInput:
+        """The input so far that waits for an answer. From now on the caller reads and writes, with one thread each."""
+        return ReceivedInput() if self._front is None else self._front.hand_over()
 
     def give_up(self, reason: str) -> None:
-        """Refuse every request that waits, unless they were taken over."""
+        """Refuse every request that waits, unless `take_over` was called."""
         if self._front is not None:
             self._front.give_up(reason)
 
     def read(self) -> bytes:
-        """Some bytes; none at the end. Raises OSError."""
+        """Read some bytes; none at the end of the input. Raises OSError."""
         left, self._left = self._left, None
         if left is None:
             return self._read()
@@ -75,7 +76,7 @@ class Connection:
         return chunk
 
     def write(self, message: bytes) -> None:
-        """All of the bytes. Raises OSError when nobody reads any more."""
+        """Write all of the bytes. Raises OSError when the client is gone."""
         view = memoryview(message)
         while view:
             view = view[os.write(self._outgoing, view) :]

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 from stoa.domain.access.identity import TenantId
 from stoa.interfaces.mcp.engine.engine import McpEngine
-from stoa.interfaces.mcp.exchange import EVERYTHING, View
-from stoa.interfaces.mcp.transports.stdio import CredentialNow, StdioDoor
-from stoa.interfaces.mcp.transports.stdio_connection import Connection
+from stoa.interfaces.mcp.transports.stdio import StdioDoor
+from stoa.interfaces.mcp.transports.stdio_connection import StdioConnection
+from stoa.interfaces.wire.credentials import CredentialNow
+from stoa.interfaces.wire.views import EVERYTHING, View
 
 T = TypeVar("T")
 
@@ -24,13 +25,13 @@ T = TypeVar("T")
 async def serve_process(
     engine: McpEngine,
     credential: CredentialNow,
-    connection: Connection,
+    connection: StdioConnection,
     *,
     tenant: TenantId | None = None,
     view: View = EVERYTHING,
 ) -> None:
     """Serve the client of the connection until it goes away, or SIGTERM or SIGINT."""
-    with _until_told_to_end() as told:
+    with _end_signals() as told:
         reader, writer = _Worker("stdin"), _Worker("stdout")
 
         async def receive() -> bytes:
@@ -54,7 +55,8 @@ async def serve_process(
 
 
 @contextmanager
-def _until_told_to_end() -> Generator[asyncio.Event]:
+def _end_signals() -> Generator[asyncio.Event]:
+    """An event that SIGINT or SIGTERM sets."""
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     signals = (signal.SIGINT, signal.SIGTERM)
     with suppress(NotImplementedError):  # Windows ends the process itself
@@ -88,12 +90,12 @@ class _Worker:
                 result, error = job(), None
             except OSError as caught:
                 result, error = None, caught
-            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed: the result is of no use any more
                 self._loop.call_soon_threadsafe(_settle, future, result, error)
 
 
 def _settle(future: "asyncio.Future[Any]", result: Any, error: OSError | None) -> None:
-    if future.done():  # who waited was cancelled
+    if future.done():  # its waiter was cancelled
         return
     if error is None:
         future.set_result(result)

@@ -1,4 +1,4 @@
-"""The envelope of a stateless request (2026-07-28): what must be in `_meta`, and that the headers say the same.
+"""The envelope of a stateless request (2026-07-28): the members of `_meta`, and the headers that must repeat them.
 
 The order of the checks is visible to clients: envelope, then headers, then version.
 """
@@ -15,10 +15,13 @@ from stoa.interfaces.mcp.jsonrpc.messages import (
     id_of,
 )
 from stoa.interfaces.mcp.wire.headers import Headers, decode_value
-from stoa.interfaces.wire.revisions import HANDSHAKE_REVISIONS, STATELESS_REVISIONS, Revision
-
-VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
-CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
+from stoa.interfaces.wire.revisions import (
+    CAPABILITIES_KEY,
+    HANDSHAKE_REVISIONS,
+    STATELESS_REVISIONS,
+    VERSION_KEY,
+    Revision,
+)
 
 _NAME_PARAMETER = {
     "tools/call": "name",
@@ -32,20 +35,20 @@ _NAME_PARAMETER = {
 
 
 def is_stateless(version_header: str | None, body: Any) -> bool:
-    """Does this request belong to the stateless era? The era belongs to the request, not to the connection."""
+    """True for a request of the stateless era. The era belongs to the request, not to the connection: a client may mix
+    both."""
     if version_header is not None and version_header not in HANDSHAKE_REVISIONS:
         return True
     return names_revision(as_object(as_object(body).get("params")))
 
 
 def names_revision(params: JsonObject) -> bool:
-    """Do these params carry an envelope?"""
+    """True if these params carry an envelope."""
     return VERSION_KEY in as_object(params.get("_meta"))
 
 
 def check_known(version_header: str | None, body: Any) -> None:
-    """A request that names no revision but one that nobody knows is told which there are. Raises Fault, with the
-    request's id."""
+    """Raises Fault with the supported revisions, for a request that names only an unknown one, in its header."""
     if version_header is None or version_header in STATELESS_REVISIONS or version_header in HANDSHAKE_REVISIONS:
         return
     if VERSION_KEY not in as_object(as_object(as_object(body).get("params")).get("_meta")):
@@ -66,8 +69,7 @@ def check_version(version_header: str | None) -> Revision:
 
 
 def check_envelope(request: Request, headers: Headers | None) -> Revision:
-    """The revision to answer in. Without headers (stdio) the envelope stands alone. Raises Fault, which carries the
-    request's id."""
+    """The revision to answer in. `headers`: None on a transport that has none (stdio). Raises Fault."""
     meta = as_object(request.params.get("_meta"))
     version = meta.get(VERSION_KEY)
     if not isinstance(version, str) or not is_object(meta.get(CAPABILITIES_KEY)):

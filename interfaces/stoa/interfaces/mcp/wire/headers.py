@@ -12,25 +12,26 @@ _ROUTING = frozenset({b"mcp-protocol-version", b"mcp-method", b"mcp-name"})
 _NONE: frozenset[bytes] = frozenset()
 
 
-class Headers:
-    """Case-insensitive look-up; values as text. Bytes outside ASCII survive as Latin-1."""
+class Headers(dict[bytes, str]):
+    """Values as text by lower-case names, as ASGI gives names. Bytes outside ASCII survive as Latin-1; of a repeated
+    header the last value counts. A dict, whose `get` costs no Python call: a request looks a dozen headers up."""
 
-    __slots__ = ("_values", "repeated", "repeated_names")
+    __slots__ = ("repeated", "repeated_names")
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
-        self._values: dict[bytes, bytes] = {}
+        super().__init__()
         self.repeated = False
         """A routing header stands there more than once: first-copy and last-copy readers would disagree."""
         self.repeated_names: frozenset[bytes] = _NONE
         for name, value in raw:
-            if name in self._values:
+            if name in self:
                 self.repeated_names |= {name}
                 self.repeated = self.repeated or name in _ROUTING
-            self._values[name] = value
+            self[name] = value.decode("latin-1").strip(" \t")
 
-    def get(self, name: bytes) -> str | None:
-        value = self._values.get(name)
-        return None if value is None else value.decode("latin-1").strip(" \t")
+    def __repr__(self) -> str:
+        """Names alone: one of the values is a bearer token."""
+        return f"Headers({sorted(self)})"
 
 
 def decode_value(value: str) -> str:

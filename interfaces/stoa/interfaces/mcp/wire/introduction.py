@@ -20,12 +20,12 @@ LOGO: JsonObject = {
     "mimeType": "image/svg+xml",
     "sizes": ["any"],
 }
-"""A stoa. Only introductions carry it; every result names the server, and would grow by it."""
+"""A stoa. Introductions alone carry it: every other result names the server too, and would grow by it."""
 
 
 class Introduction:
-    """Who the server is and what it offers. Without sessions there is no log level to set, and no stream to tell of
-    changes on."""
+    """The results of initialize and server/discover. Without sessions they offer no log level to set, and no
+    notifications of changes."""
 
     def __init__(self, version: str, *, has_sessions: bool) -> None:
         self.server_info: JsonObject = {"name": "stoa-mcp-gateway", "title": "STOA MCP Gateway", "version": version}
@@ -36,8 +36,8 @@ class Introduction:
         self._offered = self._capabilities if has_sessions else plain
 
     def initialize(self, params: JsonObject) -> tuple[Revision, JsonObject]:
-        """The negotiated revision and the result. Never fails on the version: the client leaves if it cannot live with
-        the answer. Raises Fault."""
+        """The negotiated revision and the result of initialize. An unknown revision is answered with the newest, and
+        the client decides. Raises Fault where no revision is named."""
         requested = params.get("protocolVersion")
         if not isinstance(requested, str):
             raise Fault(INVALID_PARAMS, "params.protocolVersion must be a string")

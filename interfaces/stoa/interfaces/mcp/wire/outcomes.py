@@ -1,4 +1,4 @@
-"""Which outcomes of a tool's call are a result, and which are an error of the request."""
+"""Results and errors of a tools/call: some refusals are results, so that the model reads them and corrects its call."""
 
 from stoa.domain.calls.invocation import Outcome
 from stoa.domain.errors import (
@@ -15,12 +15,13 @@ from stoa.interfaces.wire.revisions import Revision
 
 
 def result_of(outcome: Outcome, revision: Revision, *, has_arguments: bool = True) -> ToolResult:
-    """`has_arguments`: they were an object at least. Raises what the caller must be told outside of a result."""
+    """The result of an outcome. `has_arguments`: the arguments were an object. Raises StoaError for an outcome that is
+    an error of the request."""
     error = outcome.error
     if error is None and outcome.result is not None:
         return outcome.result
     if isinstance(error, InvalidArguments) and has_arguments:
-        return ToolResult.error(error.message)  # a result, so that the model reads it and mends the call
+        return ToolResult.error(error.message)  # a result, so that the model reads it and corrects the call
     if isinstance(error, UpstreamAccessDenied) or (isinstance(error, NotPermitted) and not error.is_missing_right):
         return ToolResult.error(error.message)  # no other credential would help
     if isinstance(error, (ClientRequestDeclined, ClientRequestRefused)) or (

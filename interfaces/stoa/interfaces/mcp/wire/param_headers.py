@@ -1,5 +1,5 @@
-"""`Mcp-Param-*` headers against the arguments of the called tool (2026-07-28, "Custom Headers"): what a proxy routed by
-must be what the tool gets."""
+"""`Mcp-Param-*` headers against the arguments of the called tool (2026-07-28, "Custom Headers"): a proxy that routes by
+the headers must see what the tool gets."""
 
 import re
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ _LARGEST = 2**53 - 1
 
 
 def check(routed: Iterable[RoutedArgument], arguments: Any, headers: Headers) -> None:
-    """Raises Fault (HeaderMismatch)."""
+    """Raise Fault (HeaderMismatch) where a header does not repeat its argument."""
     for argument in routed:
         name = _PREFIX + argument.header.lower().encode("ascii")
         if name in headers.repeated_names:

@@ -20,9 +20,10 @@ from stoa.interfaces.wire.revisions import Revision
 
 
 def params(request: SamplingRequest, revision: Revision) -> JsonObject:
-    """What was not said is left out. Clients that may be offered tools are of revisions that have them."""
+    """The params of a request, without members that are not set. Only clients of revisions that have tools are offered
+    some."""
     wished = request.model_preferences
-    return _said({
+    return _without_none({
         "messages": [wire for message in request.messages for wire in _message(message, revision)],
         "maxTokens": request.max_tokens,
         "systemPrompt": request.system_prompt,
@@ -37,21 +38,22 @@ def params(request: SamplingRequest, revision: Revision) -> JsonObject:
 
 
 def answer(result: JsonObject, revision: Revision) -> SamplingAnswer | None:
-    """None: not what this revision allows. One block is an answer everywhere, a list of them since 2025-11-25."""
+    """The answer that a result holds; None if the revision does not allow it. One block is an answer in every revision,
+    a list of blocks since 2025-11-25."""
     content, role, model = result.get("content"), result.get("role"), result.get("model")
     if is_array(content) and not revision.has_content_lists:
         return None
     blocks = [_read(block) for block in (content if is_array(content) else [content])]
-    known = tuple(block for block in blocks if block is not None)
-    if len(known) < len(blocks) or role not in {"user", "assistant"} or not isinstance(model, str):
+    readable = tuple(block for block in blocks if block is not None)
+    if len(readable) < len(blocks) or role not in {"user", "assistant"} or not isinstance(model, str):
         return None
     reason = result.get("stopReason")
-    return SamplingAnswer(known, model, role, reason if isinstance(reason, str) else None)
+    return SamplingAnswer(readable, model, role, reason if isinstance(reason, str) else None)
 
 
 def read_question(wire: JsonObject) -> SamplingRequest:
-    """A request that the same answers fit as the one whose `params` these are: they may use the tools it offers. Raises
-    LookupError or InvalidInput for what `params` did not write."""
+    """From the params of a request, one that the same answers fit: they may use the tools that it offers. Raises
+    LookupError or InvalidInput where `params` did not write them."""
     choice = as_object(wire.get("toolChoice")).get("mode")
     offered = tuple(SamplingTool(tool["name"], "", {}) for tool in wire.get("tools", ()))
     return SamplingRequest(
@@ -63,7 +65,8 @@ def read_question(wire: JsonObject) -> SamplingRequest:
 
 
 def _message(message: SamplingMessage, revision: Revision) -> list[JsonObject]:
-    """Where a message has one block, several become several messages of the same role."""
+    """The message as wire objects: in revisions with one block a message, several blocks become several messages of the
+    same role."""
     blocks = [_write(block, revision) for block in message.blocks]
     if len(blocks) > 1 and revision.has_content_lists:
         return [{"role": message.role, "content": blocks}]
@@ -78,7 +81,7 @@ def _write(block: SamplingContent, revision: Revision) -> JsonObject:
             wire: JsonObject = {
                 "type": "tool_result",
                 "toolUseId": block.tool_use_id,
-                "content": [shaping.content_block(one, revision) for one in block.content],
+                "content": [shaping.content_block(content, revision) for content in block.content],
             }
             if shaping.fits_structured(block.structured, revision):
                 wire["structuredContent"] = block.structured
@@ -105,7 +108,7 @@ def _read(block: Any) -> SamplingContent | None:
 
 
 def _preferences(wished: ModelPreferences) -> JsonObject:
-    return _said({
+    return _without_none({
         "hints": [{"name": name} for name in wished.hints] or None,
         "costPriority": wished.cost_priority,
         "speedPriority": wished.speed_priority,
@@ -117,5 +120,5 @@ def _tool(tool: SamplingTool) -> JsonObject:
     return {"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema}
 
 
-def _said(members: Mapping[str, Any]) -> JsonObject:
+def _without_none(members: Mapping[str, Any]) -> JsonObject:
     return {name: value for name, value in members.items() if value is not None}

@@ -1,4 +1,5 @@
-"""Text that clients keep for the server: it can be neither read nor changed (AES-256-GCM), by any replica opened."""
+"""Sealed text that clients keep for the server: they can neither read nor change it (AES-256-GCM), and every replica
+can open it."""
 
 import base64
 import binascii
@@ -14,12 +15,12 @@ _NONCE_BYTES = 12
 
 
 class BrokenSeal(Exception):
-    """It was not sealed like this: another secret, purpose, binding, or other text altogether."""
+    """The text was not sealed with this secret, purpose and binding."""
 
 
 class Seal:
-    """`secret`: at least 32 random bytes, the same on all replicas. `purpose`: what is sealed for one opens for no
-    other. `prefix`: what the text begins with."""
+    """Seals and opens text. `secret`: at least 32 random bytes, the same on all replicas. `purpose`: text that is
+    sealed for one purpose opens for no other. `prefix`: the beginning of every sealed text."""
 
     def __init__(self, secret: bytes, purpose: bytes, prefix: str) -> None:
         self._cipher = AESGCM(HKDF(SHA256(), 32, salt=None, info=purpose).derive(secret))
@@ -27,13 +28,13 @@ class Seal:
         self._prefix = prefix
 
     def close(self, payload: bytes, binding: bytes) -> str:
-        """`binding`: what must be the same when it is opened. Letters, digits and `-_.=` alone."""
+        """The sealed payload, in letters, digits and `-_.=`. `open` needs the same `binding`."""
         nonce = os.urandom(_NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, payload, self._purpose + binding)
         return self._prefix + base64.urlsafe_b64encode(sealed).decode("ascii")
 
     def open(self, text: Any, binding: bytes) -> bytes:
-        """Raises BrokenSeal."""
+        """The payload of a sealed text. Raises BrokenSeal."""
         if not isinstance(text, str) or not text.startswith(self._prefix):
             raise BrokenSeal
         encoded = text[len(self._prefix) :]

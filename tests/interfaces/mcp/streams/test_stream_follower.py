@@ -13,7 +13,7 @@ from stoa.application.ports import EventStore, MessageBus, Replay, Subscription
 from stoa.domain.access.fair_share import Holder
 from stoa.domain.calls.session import Session
 from stoa.domain.client_requests.client_request import NO_CAPABILITIES
-from stoa.interfaces.mcp.streams.feeds import Event
+from stoa.interfaces.mcp.streams.event_queue import Event
 from stoa.interfaces.mcp.streams.streams import Streams
 
 SESSION = Session("s", "who", "2025-06-18", NO_CAPABILITIES)
@@ -91,7 +91,7 @@ few = st.integers(0, 3)
     numbers,
 )
 @settings(max_examples=150, deadline=None)
-async def test_who_follows_gets_each_message_after_his_last_one_once_and_in_order(
+async def test_stream_follower_gets_each_message_after_its_last_one_once_and_in_order(
     pauses: list[int], published: int, seen: int, before: int, after: int, lost: frozenset[int], silent: frozenset[int]
 ) -> None:
     streams = Streams(Slow(before, after), Lossy(lost, silent), renew_seconds=0.01)

@@ -1,8 +1,8 @@
-"""What one replica tells another: about sessions an answer for a call that runs there, a cancellation, an end; and what
-programs announce.
+"""Messages between replicas: a client's answer for a call that runs elsewhere, a cancellation, the end of a session,
+and what programs announce.
 
-A client's message may arrive at any replica. What is meant for a call that runs elsewhere goes over the message bus: an
-answer to the replica that asked, which the question's id names; the rest, which is rare, to all.
+A client's message may arrive at any replica. An answer goes over the message bus to the replica that sent the client
+request, which the request's id names; everything else is rare and goes to all replicas.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from stoa.domain.errors import SharedStateUnavailable
 _log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-_QUESTION = re.compile(r"server-([0-9a-f]{16})-[0-9a-f]{16}")
+_CLIENT_REQUEST_ID = re.compile(r"server-([0-9a-f]{16})-[0-9a-f]{16}")
 
 Handlers = Mapping[str, Callable[..., None]]
-"""What to do with each kind of message; called with the values that were told."""
+"""The function for each kind of message, called with its values."""
 
 
-class Relay:
-    """`open` it to hear others; telling works without. `topic`: who `tell_all` reaches; relays of one topic must know
-    the same kinds of messages."""
+class ReplicaRelay:
+    """Sends messages to the relays of other replicas and calls `handlers` with those that arrive while it is open.
+    `topic`: which relays `tell_all` reaches; all of one topic must know the same kinds of messages."""
 
     def __init__(
         self, bus: MessageBus, handlers: Handlers, topic: str = "replicas", *, report: ReportDefect = log_defect
@@ -43,21 +43,23 @@ class Relay:
         """Names this relay among all."""
         self._hearing: asyncio.Task[None] | None = None
 
-    def new_question_id(self) -> str:
+    def new_client_request_id(self) -> str:
+        """An id for a client request: it names this relay and cannot be guessed."""
         return f"server-{self.address}-{secrets.token_hex(8)}"
 
-    async def tell_asker(self, question_id: str, kind: str, *values: Any) -> None:
-        """Tell the replica that asked; nobody when the id is none of ours. Raises SharedStateUnavailable."""
-        named = _QUESTION.fullmatch(question_id)
+    async def tell_requester(self, client_request_id: str, kind: str, *values: Any) -> None:
+        """Send a message to the replica that made the id; to none when no replica did. Raises
+        SharedStateUnavailable."""
+        named = _CLIENT_REQUEST_ID.fullmatch(client_request_id)
         if named is not None and named[1] != self.address:
             await self._bus.publish(f"replica:{named[1]}", pydantic_core.to_json([kind, *values]))
 
     async def tell_all(self, kind: str, *values: Any) -> None:
-        """This relay too, while it is open. Raises SharedStateUnavailable."""
+        """Send a message to all replicas, this one too while it is open. Raises SharedStateUnavailable."""
         await self._bus.publish(self._topic, pydantic_core.to_json([kind, *values]))
 
     async def open(self) -> None:
-        """Hear the others until `close`. Where the bus cannot be reached now, it is tried again and again."""
+        """Receive messages until `close`. A bus that cannot be reached is tried every RETRY_SECONDS."""
         self._hearing = asyncio.create_task(self._hear(await self._subscribe()))
 
     async def close(self) -> None:
