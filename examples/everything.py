@@ -228,7 +228,7 @@ def add_asking_tools(gateway: Gateway) -> None:
         """Has the client's model work on a task with a tool."""
         clock = SamplingTool("clock", "Tells the time of day, UTC.", {"type": "object", "properties": {}})
         messages = [SamplingMessage("user", TextContent(task))]
-        while True:  # the gateway ends it: a call may ask so many questions and no more
+        while True:  # the gateway ends it: the client requests of one call are limited
             answer = await context.sample(messages, max_tokens=500, tools=[clock], key=f"turn-{len(messages)}")
             if not answer.tool_uses:
                 return answer.text
@@ -305,8 +305,8 @@ def add_round_tools(gateway: Gateway) -> None:
 
     @gateway.tool(name=f"{prefix}multiple_inputs")
     async def several(context: Context) -> str:
-        """Asks several questions at once."""
-        answers = await context.ask(_questions(ClientCapabilities(sampling=True, elicitation=True, roots=True)))
+        """Makes several client requests at once."""
+        answers = await context.ask(_client_requests(ClientCapabilities(sampling=True, elicitation=True, roots=True)))
         return f"answered: {', '.join(sorted(answers))}"
 
     @gateway.tool(name=f"{prefix}multi_round")
@@ -319,7 +319,7 @@ def add_round_tools(gateway: Gateway) -> None:
     @gateway.tool(name=f"{prefix}capabilities")
     async def declared(context: Context) -> str:
         """Asks for what the client declared."""
-        answers = await context.ask(_questions(context.capabilities))
+        answers = await context.ask(_client_requests(context.capabilities))
         return f"answered: {', '.join(sorted(answers))}"
 
 
@@ -358,7 +358,7 @@ def add_task_tools(gateway: Gateway) -> None:
 
     @gateway.tool(tasks="optional")
     async def multi_input(context: Context) -> str:
-        """Asks two questions at once."""
+        """Makes two client requests at once."""
         either = {"type": "object", "properties": {"name": {"type": "string"}, "confirm": {"type": "boolean"}}}
         asked: dict[str, ClientRequest] = {
             "first": ElicitationRequest("What is your name?", either),
@@ -433,16 +433,16 @@ def add_prompts(gateway: Gateway) -> None:
         return f"The context is {dict(said.content or {}).get('context')}."
 
 
-def _questions(can: ClientCapabilities) -> dict[str, ClientRequest]:
+def _client_requests(can: ClientCapabilities) -> dict[str, ClientRequest]:
     prompt = (SamplingMessage("user", TextContent("Write a greeting")),)
-    questions: dict[str, ClientRequest] = {}
+    requests: dict[str, ClientRequest] = {}
     if can.elicitation:
-        questions["user_name"] = ElicitationRequest("What is your name?", NAME)
+        requests["user_name"] = ElicitationRequest("What is your name?", NAME)
     if can.sampling:
-        questions["greeting"] = SamplingRequest(messages=prompt, max_tokens=100)
+        requests["greeting"] = SamplingRequest(messages=prompt, max_tokens=100)
     if can.roots:
-        questions["client_roots"] = RootsRequest()
-    return questions
+        requests["client_roots"] = RootsRequest()
+    return requests
 
 
 ADDITIONS = (

@@ -37,8 +37,9 @@ def classes(package: ModuleType) -> list[type[Any]]:
 
 
 def own_members(port: type[Any]) -> set[str]:
-    public = {name for name in vars(port) if not name.startswith("_")}
-    return public | ({"__call__"} & vars(port).keys())
+    """Those of the port and of the ports that it extends."""
+    names = {name for kind in port.__mro__ if kind.__module__ == port.__module__ for name in vars(kind)}
+    return {name for name in names if not name.startswith("_")} | ({"__call__"} & names)
 
 
 def _looks_like(kind: type[Any], port: type[Any]) -> bool:

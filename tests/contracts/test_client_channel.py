@@ -1,11 +1,12 @@
-"""The laws of ClientChannel. Where an answer takes another round (the stateless era), a client goes through the rounds.
+"""The laws of ClientChannel, WaitingClientChannel and RoundClientChannel. A client of the stateless era goes
+through the rounds.
 
 To add a channel, write a class that opens one for a client with these capabilities and answers.
 """
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from itertools import pairwise
 from typing import Any, Protocol
@@ -14,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stoa.application.client_requests.governed_channel import GovernedChannel, Questions, RequestingCall
-from stoa.application.client_requests.passing_channel import PassingChannel
+from stoa.application.client_requests.governed import RoundClientRequests, WaitingClientRequests
+from stoa.application.client_requests.governor import ClientRequestGovernor, RequestingCall
+from stoa.application.concurrency.deadline import Deadline
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
@@ -23,7 +25,7 @@ from stoa.application.memory.rate_limiter import Unlimited
 from stoa.application.memory.session_store import InMemorySessionStore
 from stoa.application.metering.pricing import Pricing
 from stoa.application.metering.recorder import Recorder
-from stoa.application.ports import ClientChannel
+from stoa.application.ports import ClientChannel, RoundClientChannel
 from stoa.domain.access.identity import Principal
 from stoa.domain.calls.invocation import Invocation
 from stoa.domain.calls.session import Session
@@ -51,8 +53,9 @@ from stoa.domain.errors import ClientCapabilityMissing, ClientRequestDeclined
 from stoa.domain.metering.price_list import PriceList
 from stoa.domain.operations.tool import LocalBinding, Tool
 from stoa.domain.results.result import TextContent
-from stoa.interfaces.mcp.client_requests.channels import HandshakeChannel, RoundChannel
+from stoa.interfaces.mcp.client_requests.handshake import HandshakeChannel
 from stoa.interfaces.mcp.client_requests.request_state import RequestStates
+from stoa.interfaces.mcp.client_requests.stateless import StatelessChannel
 from stoa.interfaces.mcp.exchange import Exchange, MethodCall, ResponseStream
 from stoa.interfaces.mcp.jsonrpc.messages import Request, Response
 from stoa.interfaces.mcp.streams.event_recording import EventRecording
@@ -60,7 +63,7 @@ from stoa.interfaces.mcp.streams.sessions import Sessions
 from stoa.interfaces.mcp.streams.streams import Streams
 from stoa.interfaces.mcp.wire.headers import Headers
 from stoa.interfaces.wire.revisions import NEWEST, NEWEST_HANDSHAKE
-from stoa.testing.client_channel import Answering, InMemoryClientChannel
+from stoa.testing.client_channel import Answering, InMemoryClientChannel, InMemoryRoundChannel
 from stoa.testing.clock import ManualClock
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -69,7 +72,7 @@ PAGE = UrlElicitationRequest("Log in", "https://gw.example/connect?e=7", "e-7")
 HELLO = (SamplingMessage("user", TextContent("Hi")),)
 SAMPLE = SamplingRequest(messages=HELLO, max_tokens=5, include_context="thisServer")
 CHOICE = SamplingRequest(messages=HELLO, max_tokens=5, tools=(SamplingTool("add", "Adds.", {"type": "object"}),))
-QUESTIONS: dict[str, ClientRequest] = {
+REQUESTS: dict[str, ClientRequest] = {
     "form": FORM,
     "page": PAGE,
     "sample": SAMPLE,
@@ -97,50 +100,74 @@ ALL = ClientCapabilities(
 
 class Opened(Protocol):
     channel: ClientChannel
+    is_told_of_done: bool
+    """The client's revision has a notification for a completed elicitation."""
 
+    async def ask(self, requests: Mapping[str, ClientRequest]) -> Mapping[str, ClientAnswer]: ...
     def progressed(self) -> list[float]: ...
-    def asked(self) -> list[ClientRequest]:
-        """What reached the client, as far as its capabilities go."""
+    def requested(self) -> list[ClientRequest]:
+        """The client requests that reached the client, as far as its capabilities go."""
         ...
 
     def done(self) -> list[str]: ...
 
 
+def _governor() -> ClientRequestGovernor:
+    """With rules that allow everything: the laws of a channel hold for governed client requests too."""
+    return ClientRequestGovernor(
+        policy=RulesPolicyEngine(),
+        rules=ClientRequests(),
+        limiter=Unlimited(),
+        recorder=Recorder(InMemoryMeteringSink(), [], ManualClock()),
+        pricing=Pricing(PriceList()),
+    )
+
+
+def _call() -> RequestingCall:
+    ann = Principal.of("ann", roles=["viewer"])
+    tool = Tool(name="ask", binding=LocalBinding(function="ask"))
+    invocation = Invocation(credential=ann, name="ask", arguments={}, door="library")
+    return RequestingCall(invocation, ann, tool, {}, "r", "e")
+
+
+class _Unhurried(Deadline):
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
 class _Memory:
+    is_told_of_done = True
+
     def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
         self._own = InMemoryClientChannel(capabilities, answering)
         self.channel: ClientChannel = self._own
 
+    async def ask(self, requests: Mapping[str, ClientRequest]) -> Mapping[str, ClientAnswer]:
+        return await self._own.ask(requests)
+
     def progressed(self) -> list[float]:
         return [entry[0] for entry in self._own.progressed]
 
-    def asked(self) -> list[ClientRequest]:
-        return [request for asked in self._own.asked for request in asked.values()]
+    def requested(self) -> list[ClientRequest]:
+        return [request for requests in self._own.requested for request in requests.values()]
 
     def done(self) -> list[str]:
         return self._own.done
 
 
 class _Governed(_Memory):
-    """With rules that allow everything: what governs must not change what a channel is."""
-
     def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
         super().__init__(capabilities, answering)
-        questions = Questions(
-            policy=RulesPolicyEngine(),
-            rules=ClientRequests(),
-            limiter=Unlimited(),
-            recorder=Recorder(InMemoryMeteringSink(), [], ManualClock()),
-            pricing=Pricing(PriceList()),
-        )
-        ann = Principal.of("ann", roles=["viewer"])
-        tool = Tool(name="ask", binding=LocalBinding(function="ask"))
-        call = Invocation(credential=ann, name="ask", arguments={}, door="library")
-        self.channel = GovernedChannel(self._own, questions, RequestingCall(call, ann, tool, {}, "r", "e"))
+        self._governed = WaitingClientRequests(self._own, _governor(), _call(), _Unhurried(60))
+
+    async def ask(self, requests: Mapping[str, ClientRequest]) -> Mapping[str, ClientAnswer]:
+        return await self._governed.send(requests)
 
 
-class _Wire(ResponseStream):
+class _Handshake(ResponseStream):
     """A client at the other end of a session's stream."""
+
+    is_told_of_done = True
 
     def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
         session = Session("s", "who", "2025-11-25", capabilities)
@@ -148,7 +175,9 @@ class _Wire(ResponseStream):
         exchange = Exchange(None, headers=Headers([]), stream=self)
         request = Request(1, "tools/call", {"_meta": {"progressToken": "p"}})
         call = MethodCall(request, NEWEST_HANDSHAKE, Principal.of("ann"), exchange, session)
-        self.channel: ClientChannel = HandshakeChannel(call, session, sessions, ManualClock())
+        opened = HandshakeChannel(call, session, sessions, ManualClock())
+        self.channel: ClientChannel = opened
+        self.ask = opened.ask
         self._session, self._sessions, self._answering = session, sessions, answering
         self._sent: list[Any] = []
 
@@ -156,7 +185,7 @@ class _Wire(ResponseStream):
         sent = json.loads(message)
         self._sent.append(sent)
         if "id" in sent:
-            answer = self._answering(_key_of(sent), QUESTIONS[_key_of(sent)])
+            answer = self._answering(_key_of(sent), REQUESTS[_key_of(sent)])
             written = None if answer is None else _written(answer)
             await self._sessions.answered(self._session, Response(sent["id"], written))
 
@@ -169,7 +198,7 @@ class _Wire(ResponseStream):
     def progressed(self) -> list[float]:
         return _progress_in(self._sent)
 
-    def asked(self) -> list[ClientRequest]:
+    def requested(self) -> list[ClientRequest]:
         return [_as_sent(message) for message in self._sent if "id" in message]
 
     def done(self) -> list[str]:
@@ -177,26 +206,70 @@ class _Wire(ResponseStream):
         return [sent["params"]["elicitationId"] for sent in self._sent if sent["method"] == name]
 
 
-class _Rounds(PassingChannel, ResponseStream):
-    """A client that goes through the rounds of the stateless era, and gives up when it is asked the same again."""
+class _Rounds:
+    """A client that repeats its call with the answers, and gives up when it gets the same request again."""
+
+    is_told_of_done = False
 
     def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
-        self._can, self._answering = capabilities, answering
+        self._capabilities, self._answering = capabilities, answering
+        self._requested: list[ClientRequest] = []
+        self._round: RoundClientChannel = InMemoryRoundChannel(capabilities, {})
+        self.channel: ClientChannel = self._round
+
+    async def ask(self, requests: Mapping[str, ClientRequest]) -> Mapping[str, ClientAnswer]:
+        requested: set[str] = set()
+        while True:
+            governed = RoundClientRequests(self._round, _governor(), _call())
+            try:
+                return await governed.send(requests)
+            except InputRequired as pause:
+                if requested & pause.requests.keys():
+                    raise ClientRequestDeclined(min(requested & pause.requests.keys())) from pause
+                sent = await governed.end_round(pause.requests)
+            requested |= sent.keys()
+            self._requested += sent.values()
+            self._round = self._next_round(sent)
+
+    def _next_round(self, sent: Mapping[str, ClientRequest]) -> RoundClientChannel:
+        answers = {key: self._answering(key, REQUESTS[key]) for key in sent}
+        given = {key: answer for key, answer in answers.items() if answer is not None}
+        return InMemoryRoundChannel(self._capabilities, given)
+
+    def progressed(self) -> list[float]:
+        assert isinstance(self.channel, InMemoryRoundChannel)
+        return [entry[0] for entry in self.channel.progressed]
+
+    def requested(self) -> list[ClientRequest]:
+        return self._requested
+
+    def done(self) -> list[str]:
+        assert isinstance(self.channel, InMemoryRoundChannel)
+        return self.channel.done
+
+
+class _Stateless(_Rounds, ResponseStream):
+    """The same client at the other end of the wire."""
+
+    def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
+        super().__init__(capabilities, answering)
         self._states = RequestStates(bytes(32), ManualClock(), "https://gw.example/mcp")
         self._sent: list[Any] = []
-        self._questions: list[Any] = []
-        self.channel: ClientChannel = self
-        super().__init__(self._round({}))
+        self._round = self.channel = self._opened({})
 
-    def _round(self, params: dict[str, Any]) -> RoundChannel:
+    def _opened(self, params: dict[str, Any]) -> StatelessChannel:
         request = Request(1, "tools/call", {"name": "ask", "_meta": {"progressToken": "p"}, **params})
-        call = MethodCall(
-            request,
-            NEWEST,
-            Principal.of("ann"),
-            Exchange(None, headers=Headers([]), stream=self),
-        )
-        return RoundChannel(call, 0, self._can, ManualClock(), self._states)
+        exchange = Exchange(None, headers=Headers([]), stream=self)
+        call = MethodCall(request, NEWEST, Principal.of("ann"), exchange)
+        return StatelessChannel(call, 0, self._capabilities, ManualClock(), self._states)
+
+    def _next_round(self, sent: Mapping[str, ClientRequest]) -> RoundClientChannel:
+        assert isinstance(self._round, StatelessChannel)
+        wire = self._round.input_required(sent, {})
+        assert [_as_sent(request) for request in wire["inputRequests"].values()] == list(sent.values())
+        answers = {key: self._answering(key, REQUESTS[key]) for key in wire["inputRequests"]}
+        written = {key: _written(answer) for key, answer in answers.items() if answer is not None}
+        return self._opened({"inputResponses": written, "requestState": wire["requestState"]})
 
     async def notify(self, message: bytes) -> None:
         self._sent.append(json.loads(message))
@@ -207,27 +280,8 @@ class _Rounds(PassingChannel, ResponseStream):
     async def hang_up(self) -> None:
         raise AssertionError("nobody asked for it")
 
-    async def ask(self, requests: Any) -> Any:
-        channel = self._round({})
-        known: set[str] = set()
-        while True:
-            try:
-                return await channel.ask(requests)
-            except InputRequired as pause:
-                if known & pause.requests.keys():
-                    raise ClientRequestDeclined(min(known & pause.requests.keys())) from pause
-                known |= pause.requests.keys()
-                asked = channel.next_round(pause.requests, {})
-            self._questions += asked["inputRequests"].values()
-            found = {key: self._answering(key, QUESTIONS[key]) for key in asked["inputRequests"]}
-            written = {key: _written(answer) for key, answer in found.items() if answer is not None}
-            channel = self._round({"inputResponses": written, "requestState": asked["requestState"]})
-
     def progressed(self) -> list[float]:
         return _progress_in(self._sent)
-
-    def asked(self) -> list[ClientRequest]:
-        return [_as_sent(question) for question in self._questions]
 
     def done(self) -> list[str]:
         return [message["method"] for message in self._sent]  # this revision has no message for it
@@ -246,11 +300,11 @@ def _key_of(sent: Any) -> str:
 
 
 def _as_sent(sent: Any) -> ClientRequest:
-    """The question that was written, as far as its capabilities go."""
-    question = QUESTIONS[_key_of(sent)]
-    if isinstance(question, SamplingRequest):
-        return replace(question, include_context=sent["params"].get("includeContext", "none"))
-    return question
+    """The client request that was written, as far as its capabilities go."""
+    request = REQUESTS[_key_of(sent)]
+    if isinstance(request, SamplingRequest):
+        return replace(request, include_context=sent["params"].get("includeContext", "none"))
+    return request
 
 
 def _written(answer: ClientAnswer) -> Any:
@@ -278,7 +332,13 @@ def _block(block: SamplingContent) -> Any:
 
 
 Open = Callable[[ClientCapabilities, Answering], Opened]
-ADAPTERS: dict[str, Open] = {"memory": _Memory, "governed": _Governed, "handshake": _Wire, "rounds": _Rounds}
+ADAPTERS: dict[str, Open] = {
+    "memory": _Memory,
+    "governed": _Governed,
+    "handshake": _Handshake,
+    "rounds in memory": _Rounds,
+    "stateless": _Stateless,
+}
 
 
 def _answering(key: str, _: ClientRequest) -> ClientAnswer | None:
@@ -295,24 +355,24 @@ capabilities = st.builds(
 )
 
 
-@given(capabilities, st.sets(st.sampled_from(sorted(QUESTIONS)), min_size=1))
+@given(capabilities, st.sets(st.sampled_from(sorted(REQUESTS)), min_size=1))
 @settings(max_examples=60, deadline=None)
-async def test_nothing_is_asked_for_that_the_client_did_not_declare(
+async def test_client_requests_are_within_the_declared_capabilities(
     open_channel: Open, can: ClientCapabilities, keys: set[str]
 ) -> None:
     opened = open_channel(can, _answering)
     assert opened.channel.capabilities == can
-    questions = {key: QUESTIONS[key] for key in keys}
+    requests = {key: REQUESTS[key] for key in keys}
     lacking = {name for key in keys for name in NEEDS[key] if not getattr(can, name.replace(".", "_"))}
     if lacking:
         with pytest.raises(ClientCapabilityMissing) as refused:
-            await opened.channel.ask(questions)
+            await opened.ask(requests)
         assert set(refused.value.missing) == lacking
-        assert opened.asked() == []
+        assert opened.requested() == []
         return
-    assert dict(await opened.channel.ask(questions)) == {key: ANSWERS[key] for key in keys}
-    sampled = [request for request in opened.asked() if isinstance(request, SamplingRequest) and not request.tools]
-    assert len(opened.asked()) == len(keys)
+    assert dict(await opened.ask(requests)) == {key: ANSWERS[key] for key in keys}
+    sampled = [request for request in opened.requested() if isinstance(request, SamplingRequest) and not request.tools]
+    assert len(opened.requested()) == len(keys)
     assert {request.include_context for request in sampled} <= {"thisServer" if can.sampling_context else "none"}
 
 
@@ -330,14 +390,14 @@ async def test_progress_strictly_increases_until_its_total_is_reached(open_chann
     assert (bool(seen) and seen[-1] >= 100) == any(value >= 100 for value in numbers)
 
 
-async def test_what_was_asked_by_url_can_be_said_to_be_done_and_nothing_else_can(open_channel: Open) -> None:
+async def test_elicitation_done_is_told_for_pages_of_this_call_only(open_channel: Open) -> None:
     opened = open_channel(ALL, _answering)
     await opened.channel.elicitation_done("e-7")
     assert opened.done() == []
-    await opened.channel.ask({"page": PAGE})
+    await opened.ask({"page": PAGE})
     await opened.channel.elicitation_done("e-8")
     await opened.channel.elicitation_done("e-7")
-    assert opened.done() == ([] if opened.channel.asks_by_rounds else ["e-7"])
+    assert opened.done() == (["e-7"] if opened.is_told_of_done else [])
 
 
 @pytest.mark.parametrize(
@@ -349,10 +409,10 @@ async def test_what_was_asked_by_url_can_be_said_to_be_done_and_nothing_else_can
     ],
     ids=["not offered", "twice the same id", "a result"],
 )
-async def test_a_model_uses_the_tools_that_it_was_offered(open_channel: Open, uses: Any) -> None:
+async def test_sampling_answer_uses_offered_tools_only(open_channel: Open, uses: Any) -> None:
     opened = open_channel(ALL, lambda key, _: SamplingAnswer(uses, "m"))
     with pytest.raises(ClientRequestDeclined):
-        await opened.channel.ask({"choice": CHOICE})
+        await opened.ask({"choice": CHOICE})
 
 
 @pytest.mark.parametrize(
@@ -366,18 +426,18 @@ async def test_a_model_uses_the_tools_that_it_was_offered(open_channel: Open, us
     ],
     ids=repr,
 )
-async def test_an_answer_that_does_not_fit_is_no_answer(open_channel: Open, wrong: Any) -> None:
+async def test_client_answer_that_does_not_fit_is_declined(open_channel: Open, wrong: Any) -> None:
     opened = open_channel(ALL, lambda key, _: wrong)
     with pytest.raises(ClientRequestDeclined):
-        await opened.channel.ask({"form": FORM})
+        await opened.ask({"form": FORM})
 
 
 @pytest.mark.parametrize("action", ["decline", "cancel"])
-async def test_a_user_may_decline_a_form(open_channel: Open, action: Any) -> None:
+async def test_elicitation_may_be_declined(open_channel: Open, action: Any) -> None:
     opened = open_channel(ALL, lambda key, _: ElicitationAnswer(action, {}))
-    assert await opened.channel.ask({"form": FORM}) == {"form": ElicitationAnswer(action, {})}
+    assert await opened.ask({"form": FORM}) == {"form": ElicitationAnswer(action, {})}
 
 
-async def test_log_messages_never_fail(open_channel: Open) -> None:
+async def test_log_never_fails(open_channel: Open) -> None:
     opened = open_channel(ALL, _answering)
     await opened.channel.log("info", {"a": [1]}, "db")

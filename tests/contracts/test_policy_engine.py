@@ -109,20 +109,20 @@ async def test_a_further_allowing_rule_never_overrides_a_denial(engine_of, some,
 
 @given(sets_of_rules, policy_queries(), questions())
 @settings(deadline=None)
-async def test_asking_the_client_never_allows_more_than_calling(engine_of, some, query, question):
-    if await allows(engine_of(some), replace(query, question=question)):
+async def test_policy_with_a_client_request_never_allows_more_than_the_call(engine_of, some, query, question):
+    if await allows(engine_of(some), replace(query, client_request=question)):
         assert await allows(engine_of(some), query)
 
 
 @given(policy_queries(), st.sampled_from(["sampling", "elicitation", "roots"]), questions())
 @settings(deadline=None)
-async def test_a_rule_may_deny_questions_and_leave_calls_alone(engine_of, query, kind, question):
+async def test_policy_rule_may_deny_client_requests_and_allow_their_calls(engine_of, query, kind, question):
     def asks(query: PolicyQuery) -> bool:
-        return query.question is not None and query.question.kind == kind
+        return query.client_request is not None and query.client_request.kind == kind
 
     engine, without = engine_of([*DEFAULT_RULES, Rule("silence", "deny", asks, "not here")]), engine_of(DEFAULT_RULES)
     assert await engine.decide(query) == await without.decide(query)
-    asking = replace(query, question=question)
+    asking = replace(query, client_request=question)
     assert await allows(engine, asking) == (question.kind != kind and await allows(without, asking))
 
 

@@ -102,7 +102,7 @@ async def test_what_one_process_keeps_another_finds_at_once(open_store: Open) ->
         assert await there.find(task.id) is None
         await here.create(task)
         assert await there.find(task.id) == task
-        waiting = task.asked({"a": {"method": "roots/list", "params": {}}}, clock.now())
+        waiting = task.requiring_input({"a": {"method": "roots/list", "params": {}}}, clock.now())
         assert await there.replace(waiting, task.version)
         assert await here.find(task.id) == waiting
         assert await here.find("other") is None
@@ -130,7 +130,7 @@ async def test_abandoned_tasks_are_those_that_work_and_whose_lease_has_ended(ope
         for task in (lost, alive, over, asking):
             await here.create(task)
         await here.replace(over.cancelled(clock.now()), over.version)
-        await here.replace(asking.asked({"a": {}}, clock.now()), asking.version)
+        await here.replace(asking.requiring_input({"a": {}}, clock.now()), asking.version)
         clock.advance(29.5)
         assert await there.abandoned() == []
         renewed = alive.renewed(clock.now(), 30.0, None)
@@ -278,7 +278,7 @@ def tasks(draw: st.DrawFn) -> Task:
         case "told":
             return task.renewed(now, 30.0, draw(st.text(st.characters(codec="utf-8"))))
         case "asked":
-            return task.asked(draw(st.dictionaries(st.text(st.characters(codec="utf-8")), OBJECT)), now)
+            return task.requiring_input(draw(st.dictionaries(st.text(st.characters(codec="utf-8")), OBJECT)), now)
         case "completed":
             return task.completed(draw(OBJECT), now)
         case "failed":

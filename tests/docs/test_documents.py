@@ -197,7 +197,7 @@ async def check_python(block: Block) -> None:
     client = InMemoryClientChannel(ClientCapabilities(sampling=True, sampling_tools=True), model)
     outcome = await gateway.invoke("example", {}, Principal.of("ada", roles=["viewer"]), channel=client)
     assert outcome.status is Status.SUCCESS, outcome
-    assert len(client.asked) == 2
+    assert len(client.requested) == 2
 
 
 def check_json(block: Block, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 from tests.application.pipeline import ANN, Pipeline, tool
-from tests.application.tasks.test_task_runs import CLIENT
+from tests.application.tasks.test_task_runner import CLIENT
 from tests.application.upstream import Tokens
 from tests.events import event
 from tests.infrastructure.opa.bundles import bundle_file, module
@@ -29,7 +29,7 @@ from stoa.application.metering.relay_events import RelayMetering
 from stoa.application.ports import Replay
 from stoa.application.ports.spec import SpecDocument, SpecSource
 from stoa.application.ports.tool_source import ManifestDocument
-from stoa.application.tasks.run_tasks import RunTasks
+from stoa.application.tasks.task_runner import TaskRunner
 from stoa.domain.access.identity import TenantId
 from stoa.domain.access.rate_limit import LimitCharge, RateLimit
 from stoa.domain.calls.invocation import Invocation
@@ -342,14 +342,14 @@ class Store(InMemoryTaskStore):
 async def _tasks(stage: Stage) -> None:
     pipeline = Pipeline(tool(tasks="required"))
     store = Store(stage)
-    runs = RunTasks(
+    runs = TaskRunner(
         pipeline.invoke_operation, store, stage.clock, McpTaskDoor({}), tick_seconds=0.001, report=stage.report
     )
     asked = Invocation(credential=ANN, name="count", arguments={}, door="library")
     stage.arm()
     task = await runs.start(asked, CLIENT, GivenAnswers)
     assert isinstance(task, Task)
-    await stage.until(lambda: not runs._runs)
+    await stage.until(lambda: not runs._leases)
     kept = await store.find(task.id)
     assert kept is not None
     assert kept.status is TaskStatus.COMPLETED

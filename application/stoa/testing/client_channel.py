@@ -1,10 +1,10 @@
-"""A client in the same program: what it is told is kept, what it is asked is answered by a function."""
+"""Clients in the same program: messages are kept in lists, client requests are answered by a function."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from stoa.application.client_requests.answer_fit import fits
-from stoa.application.ports import ClientChannel
+from stoa.application.ports import ClientChannel, RoundClientChannel, WaitingClientChannel
 from stoa.domain.calls.progress import ProgressPace
 from stoa.domain.client_requests.client_request import (
     ClientAnswer,
@@ -16,28 +16,22 @@ from stoa.domain.client_requests.client_request import (
 from stoa.domain.errors import ClientCapabilityMissing, ClientRequestDeclined
 
 Answering = Callable[[str, ClientRequest], ClientAnswer | None]
+"""Gets key and request; None stands for a client that declines."""
 
 
-class InMemoryClientChannel(ClientChannel):
-    """`answering` gets key and request; None stands for a client that refuses."""
-
-    def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
+class _Messages(ClientChannel):
+    def __init__(self, capabilities: ClientCapabilities) -> None:
         self._capabilities = capabilities
-        self._answering = answering
         self._pace = ProgressPace()
         self.progressed: list[tuple[float, float | None, str | None]] = []
         self.logged: list[tuple[LogLevel, Any, str | None]] = []
         self.hung_up = 0
-        self.asked: list[dict[str, ClientRequest]] = []
+        self.requested: list[dict[str, ClientRequest]] = []
         self.done: list[str] = []
 
     @property
     def capabilities(self) -> ClientCapabilities:
         return self._capabilities
-
-    @property
-    def asks_by_rounds(self) -> bool:
-        return False
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
         if self._pace.admits(progress, total, 0):
@@ -53,16 +47,24 @@ class InMemoryClientChannel(ClientChannel):
         return False
 
     async def elicitation_done(self, elicitation_id: str) -> None:
-        asked = (request for requests in self.asked for request in requests.values())
-        if any(isinstance(one, UrlElicitationRequest) and one.elicitation_id == elicitation_id for one in asked):
+        sent = (request for requests in self.requested for request in requests.values())
+        if any(isinstance(page, UrlElicitationRequest) and page.elicitation_id == elicitation_id for page in sent):
             self.done.append(elicitation_id)
+
+
+class InMemoryClientChannel(_Messages, WaitingClientChannel):
+    """A client that answers at once."""
+
+    def __init__(self, capabilities: ClientCapabilities, answering: Answering) -> None:
+        super().__init__(capabilities)
+        self._answering = answering
 
     async def ask(self, requests: Mapping[str, ClientRequest]) -> Mapping[str, ClientAnswer]:
         missing = self._capabilities.missing(requests)
         if missing:
             raise ClientCapabilityMissing(missing)
         requests = {key: self._capabilities.fitted(request) for key, request in requests.items()}
-        self.asked.append(dict(requests))
+        self.requested.append(dict(requests))
         answers: dict[str, ClientAnswer] = {}
         for key, request in requests.items():
             answer = self._answering(key, request)
@@ -70,3 +72,18 @@ class InMemoryClientChannel(ClientChannel):
                 raise ClientRequestDeclined(key)
             answers[key] = answer
         return answers
+
+
+class InMemoryRoundChannel(_Messages, RoundClientChannel):
+    """A client of the stateless era, in one of its rounds: `answers` came with it, by key."""
+
+    def __init__(self, capabilities: ClientCapabilities, answers: Mapping[str, ClientAnswer]) -> None:
+        super().__init__(capabilities)
+        self.answers = dict(answers)
+
+    async def collect(self, requests: Mapping[str, ClientRequest]) -> Mapping[str, ClientAnswer]:
+        return {
+            key: self.answers[key]
+            for key, request in requests.items()
+            if key in self.answers and fits(request, self.answers[key])
+        }

@@ -23,7 +23,7 @@ from stoa.domain.client_requests.sampling import SamplingMessage
 from stoa.domain.errors import ClientCapabilityMissing, ClientRequestDeclined, InvalidInput
 from stoa.domain.metering.event import Status
 from stoa.domain.results.result import TextContent
-from stoa.testing.client_channel import InMemoryClientChannel
+from stoa.testing.client_channel import InMemoryClientChannel, InMemoryRoundChannel
 
 ANN = Principal.of("ann", roles=["viewer"])
 ALL = ClientCapabilities(sampling=True, elicitation=True, roots=True)
@@ -92,13 +92,13 @@ async def test_a_conversation_is_continued_and_a_web_page_opened_through_the_con
     outcome = await gateway.invoke("talk", {}, ANN, channel=channel)
     assert outcome.result is not None
     assert outcome.result.structured == ["question-1!", "accept"]
-    sampled, opened = (request for asked in channel.asked for request in asked.values())
+    sampled, opened = (request for requests in channel.requested for request in requests.values())
     assert isinstance(sampled, SamplingRequest)
     assert sampled.messages == said
     assert opened == UrlElicitationRequest("Log in", "https://a.example/", "e-1")
 
 
-async def test_without_a_way_back_news_are_dropped_and_questions_refused() -> None:
+async def test_context_without_a_way_back_drops_messages_and_refuses_client_requests() -> None:
     gateway, sink = _gateway()
 
     @gateway.tool
@@ -129,25 +129,16 @@ async def test_a_client_that_refuses_makes_the_call_fail() -> None:
     ]
 
 
-class _Rounds(InMemoryClientChannel):
-    @property
-    def asks_by_rounds(self) -> bool:
-        return True
-
-    async def ask(self, requests: Any) -> Any:
-        raise InputRequired(requests)
-
-
-async def test_a_round_that_ends_with_a_question_is_free() -> None:
+async def test_round_that_ends_with_a_client_request_is_free() -> None:
     gateway, sink = _gateway()
 
     @gateway.tool
     async def ask(context: Context) -> str:
         return str(await context.list_roots(key="where"))
 
-    outcome = await gateway.invoke("ask", {}, ANN, channel=_Rounds(ALL, _answer))
+    outcome = await gateway.invoke("ask", {}, ANN, channel=InMemoryRoundChannel(ALL, {}))
     assert (outcome.status, outcome.result, outcome.error) == (Status.INPUT_REQUIRED, None, None)
-    assert outcome.questions == {"where": RootsRequest()}
+    assert outcome.client_requests == {"where": RootsRequest()}
     assert [(event.tool, event.status, event.cost_units) for event in sink.events()] == [
         ("roots:ask", Status.INPUT_REQUIRED, 0),
         ("ask", Status.INPUT_REQUIRED, 0),
@@ -226,7 +217,7 @@ class _Confused(InMemoryClientChannel):
 
 
 @pytest.mark.parametrize("question", ["sample", "elicit", "elicit_url", "list_roots"])
-async def test_an_answer_to_another_question_is_none(question: str) -> None:
+async def test_context_declines_an_answer_to_another_client_request(question: str) -> None:
     gateway, sink = _gateway()
 
     @gateway.tool

@@ -136,8 +136,8 @@ async def test_a_call_is_made_when_the_user_agrees():
     channel = answering("accept", agree=True)
     outcome = await at.call(channel=channel)
     assert (outcome.error, at.calls, at.statuses) == (None, 1, [Status.SUCCESS])
-    (asked,) = channel.asked
-    assert [request.message for request in asked.values()] == ["Delete it?"]
+    (requested,) = channel.requested
+    assert [request.message for request in requested.values()] == ["Delete it?"]
 
 
 @pytest.mark.parametrize(

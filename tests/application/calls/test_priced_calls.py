@@ -170,8 +170,8 @@ async def test_the_events_of_a_call_that_waited_long_for_its_user_say_what_its_b
         return ElicitationAnswer("decline", {})
 
     async def asks(arguments: Any, context: CallContext) -> ToolResult:
-        assert context.channel is not None
-        await context.channel.ask({"why": ElicitationRequest("Why?", {"type": "object", "properties": {}})})
+        assert context.client_requests is not None
+        await context.client_requests.send({"why": ElicitationRequest("Why?", {"type": "object", "properties": {}})})
         return ToolResult((TextContent("done"),))
 
     purse.pipeline.backend.behaviour = asks
@@ -238,14 +238,14 @@ async def test_prices_follow_the_tool_its_tags_the_tenant_and_the_moment():
     assert (await pipeline.invoke("plain")).cost == 2_000_000
 
 
-async def test_a_question_has_the_price_of_the_tenant_whose_call_asks():
+async def test_client_request_has_the_price_of_the_tenant_of_its_call():
     own = {TENANT: RatesByOperation(per_question=Decimal("0.0007"))}
     prices = PriceList(versions=(PriceVersion(per_question=Decimal("0.0002"), tenants=own),))
     pipeline = Pipeline(tool(), prices=prices)
 
     async def asks(arguments: Any, context: CallContext) -> ToolResult:
-        assert context.channel is not None
-        await context.channel.ask({"where": RootsRequest()})
+        assert context.client_requests is not None
+        await context.client_requests.send({"where": RootsRequest()})
         return ToolResult((TextContent("done"),))
 
     pipeline.backend.behaviour = asks
@@ -255,7 +255,7 @@ async def test_a_question_has_the_price_of_the_tenant_whose_call_asks():
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
-async def test_questions_are_charged_to_the_budget_of_their_call_unless_their_event_is_lost(is_kept: bool):
+async def test_client_requests_are_charged_to_the_budget_of_their_call_unless_their_event_is_lost(is_kept: bool):
     prices = PriceList(versions=(PriceVersion(base=Decimal("0.001"), per_question=Decimal("0.0002")),))
     purse = Purse(10_000_000, prices=prices)
     record = purse.pipeline.sink.record
@@ -270,7 +270,7 @@ async def test_questions_are_charged_to_the_budget_of_their_call_unless_their_ev
     async def asks(arguments: Any, context: Any) -> ToolResult:
         for number in range(2):
             try:
-                await context.channel.ask({str(number): RootsRequest()})
+                await context.client_requests.send({str(number): RootsRequest()})
             except MeteringUnavailable:
                 assert not is_kept
         return ToolResult((TextContent("done"),))

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from tests.application.pipeline import ANN, Pipeline, answers, tool, waits
-from tests.application.tasks.test_task_runs import CLIENT, Door
+from tests.application.tasks.test_task_runner import CLIENT, Door
 
 from stoa.application.memory.task_store import InMemoryTaskStore
-from stoa.application.tasks.run_tasks import LEASE_SECONDS, RunTasks
+from stoa.application.tasks.lease import LEASE_SECONDS
+from stoa.application.tasks.task_runner import TaskRunner
 from stoa.domain.calls.invocation import Invocation
 from stoa.domain.calls.task import GivenAnswers, Task, TaskStatus
 from stoa.domain.errors import MeteringUnavailable, TasksUnavailable
@@ -46,8 +47,8 @@ class World:
         self.runner = self._runs(self.dying, tick_seconds=3600)
         self.finders = [self._runs(self.alive), self._runs(self.alive)]
 
-    def _runs(self, pipeline: Pipeline, **rest: Any) -> RunTasks:
-        return RunTasks(pipeline.invoke_operation, self.store, self.clock, Door(), **rest)
+    def _runs(self, pipeline: Pipeline, **rest: Any) -> TaskRunner:
+        return TaskRunner(pipeline.invoke_operation, self.store, self.clock, Door(), **rest)
 
     async def begin(self) -> Task:
         task = await self.runner.start(ASKED, CLIENT, GivenAnswers)
@@ -55,7 +56,7 @@ class World:
         return task
 
     async def find(self, task: Task) -> Task:
-        return await self.finders[0].find(task.id, ANN)
+        return await self.finders[0].tasks.find(task.id, ANN)
 
     async def watched(self, times: int = 1) -> None:
         """Another process has looked so many times."""
@@ -68,7 +69,7 @@ class World:
                 raise TimeoutError
 
         with suppress(TimeoutError):
-            await self.finders[1].watch(sleep)
+            await self.finders[1].tasks.watch(sleep)
 
     @property
     def billed(self) -> list[MeteringEvent]:
@@ -107,14 +108,14 @@ async def test_abandoned_task_is_billed_once_with_what_is_known_of_its_call(find
 
 async def test_abandoned_task_is_billed_for_the_time_that_its_process_was_heard_of() -> None:
     async with world() as at:
-        at.runner.tick_seconds = 0.001
+        at.runner.tasks.tick_seconds = 0.001
         task = await at.begin()
         at.dying.clock.advance(12)
         at.clock.advance(12)
         async with asyncio.timeout(20):
             while (await at.find(task)).version == task.version:
                 await asyncio.sleep(0.001)
-        at.runner.tick_seconds = 3600
+        at.runner.tasks.tick_seconds = 3600
         await asyncio.sleep(0.01)
         at.clock.advance(LEASE_SECONDS)
         await at.find(task)
@@ -126,7 +127,9 @@ async def test_abandoned_task_found_by_many_at_once_is_billed_once() -> None:
     async with world() as at:
         task = await at.begin()
         at.clock.advance(LEASE_SECONDS)
-        await asyncio.gather(*(finder.find(task.id, ANN) for finder in at.finders * 5), at.watched(), at.watched())
+        await asyncio.gather(
+            *(finder.tasks.find(task.id, ANN) for finder in at.finders * 5), at.watched(), at.watched()
+        )
         assert (await at.find(task)).status is TaskStatus.FAILED
         assert len(at.billed) == 1
 
@@ -170,13 +173,13 @@ async def test_abandoned_tasks_are_left_to_their_processes_first_when_the_store_
                 raise TimeoutError
 
         with suppress(TimeoutError):
-            await at.finders[1].watch(sleep)
+            await at.finders[1].tasks.watch(sleep)
         assert len(at.billed) == 1
 
 
 async def test_a_task_that_ended_or_asks_owes_nothing() -> None:
     async with world(answers) as at:
-        at.runner.tick_seconds = 0.001
+        at.runner.tasks.tick_seconds = 0.001
         task = await at.begin()
         async with asyncio.timeout(20):
             while (await at.find(task)).status is TaskStatus.WORKING:

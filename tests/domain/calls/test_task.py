@@ -16,7 +16,7 @@ KEYS = st.sampled_from(["a", "b", "c"])
 
 EVENTS = st.one_of(
     st.tuples(st.just("renewed"), st.just(30.0), st.none() | st.text(max_size=3)),
-    st.tuples(st.just("asked"), st.dictionaries(KEYS, st.just({"method": "roots/list"}), max_size=3)),
+    st.tuples(st.just("requiring_input"), st.dictionaries(KEYS, st.just({"method": "roots/list"}), max_size=3)),
     st.tuples(st.just("answered"), st.dictionaries(KEYS, st.just({"roots": []}), max_size=3)),
     st.tuples(st.just("resumed"), st.just(30.0)),
     st.tuples(st.just("completed"), st.just({"content": []})),
@@ -45,7 +45,7 @@ def happen(task: Task, event: tuple[Any, ...], now: datetime) -> Task:
 @given(st.lists(st.tuples(EVENTS, st.integers(0, 40)), max_size=25))
 def test_every_history_keeps_the_laws(history: list[tuple[tuple[Any, ...], int]]) -> None:
     task, now = begun(), START
-    asked: set[str] = set()
+    requested: set[str] = set()
     answered: set[str] = set()
     for event, seconds in history:
         now += timedelta(seconds=seconds)
@@ -58,18 +58,22 @@ def test_every_history_keeps_the_laws(history: list[tuple[tuple[Any, ...], int]]
         assert (after.error is not None) == (after.status is TaskStatus.FAILED)
         assert (after.work is None) == after.is_over
         assert (after.lease_until is not None) == (after.status is TaskStatus.WORKING)
-        assert not after.is_over or not (after.questions or after.answers)
-        assert not answered & after.questions.keys(), "a key that was answered is asked again"
-        asked |= after.questions.keys()
-        assert after.answers.keys() <= asked
+        assert not after.is_over or not (after.client_requests or after.answers)
+        assert not answered & after.client_requests.keys(), "a key that was answered is asked again"
+        requested |= after.client_requests.keys()
+        assert after.answers.keys() <= requested
         answered |= after.answers.keys()
         task = after
 
 
-def test_an_answered_question_is_not_open_any_more_and_the_others_are() -> None:
-    waiting = begun().asked({"a": {"m": 1}, "b": {"m": 2}}, START)
+def test_task_answered_client_request_is_not_open_and_the_others_are() -> None:
+    waiting = begun().requiring_input({"a": {"m": 1}, "b": {"m": 2}}, START)
     partly = waiting.answered({"a": 1, "z": 9}, START)
-    assert (partly.status, dict(partly.questions), partly.answers) == ("input_required", {"b": {"m": 2}}, {"a": 1})
+    assert (partly.status, dict(partly.client_requests), partly.answers) == (
+        "input_required",
+        {"b": {"m": 2}},
+        {"a": 1},
+    )
     assert partly.resumed(START, 30) is partly
     assert partly.answered({"a": 2}, START) is partly
     working = partly.answered({"b": 3}, START).resumed(START, 30)
@@ -82,7 +86,9 @@ def test_a_runner_that_is_not_heard_of_in_time_is_given_up() -> None:
     assert not task.is_abandoned(late - timedelta(microseconds=1))
     assert task.is_abandoned(late)
     assert not task.renewed(late, 30, None).is_abandoned(late)
-    assert not task.asked({"a": {}}, START).is_abandoned(late + timedelta(days=1)), "nobody runs what waits for answers"
+    assert not task.requiring_input({"a": {}}, START).is_abandoned(late + timedelta(days=1)), (
+        "nobody runs what waits for answers"
+    )
 
 
 def test_renewing_the_lease_is_no_change_that_its_owner_sees_but_a_message_is() -> None:
@@ -111,7 +117,7 @@ def test_a_task_begins_as_its_work_and_its_owner_say() -> None:
     task = Task.begin(work, ANN, START, 30.0, GivenAnswers(answers, fingerprints))
     assert (task.owner, task.tenant, task.tool, task.work) == (ANN.identity_key, "acme", "dig", work)
     assert (task.created_at, task.updated_at) == (START, START)
-    assert (task.answers, task.questions) == ({"a": 1}, {})
+    assert (task.answers, task.client_requests) == ({"a": 1}, {})
     assert task.answers is not answers
     assert (task.fingerprints, task.fingerprints is fingerprints) == ({"a": "f"}, False)
     assert task.lease_until == START + timedelta(seconds=30)
@@ -146,17 +152,17 @@ def test_a_renewed_task_has_a_lease_from_now_on_and_its_newest_message() -> None
 def test_a_task_that_asks_waits_without_a_message_and_goes_on_with_a_new_lease() -> None:
     later = START + timedelta(seconds=5)
     waiting = begun(given=GivenAnswers({"b": 0}, {"b": "fb"})).renewed(START, 30, "half")
-    waiting = waiting.asked({"a": {"m": 1}, "b": {"m": 2}}, later, {"a": "fa", "b": "another", "c": "fc"})
-    assert waiting.fingerprints == {"a": "fa", "b": "fb"}, "an answer keeps the fingerprint of its own question"
-    assert (waiting.status, waiting.questions) == (TaskStatus.INPUT_REQUIRED, {"a": {"m": 1}})
+    waiting = waiting.requiring_input({"a": {"m": 1}, "b": {"m": 2}}, later, {"a": "fa", "b": "another", "c": "fc"})
+    assert waiting.fingerprints == {"a": "fa", "b": "fb"}, "an answer keeps the fingerprint of its own request"
+    assert (waiting.status, waiting.client_requests) == (TaskStatus.INPUT_REQUIRED, {"a": {"m": 1}})
     assert (waiting.message, waiting.lease_until, waiting.updated_at) == (None, None, later)
     answered = waiting.answered({"a": 5}, later + timedelta(seconds=1))
-    assert (answered.answers, answered.questions) == ({"b": 0, "a": 5}, {})
+    assert (answered.answers, answered.client_requests) == ({"b": 0, "a": 5}, {})
     assert answered.updated_at == later + timedelta(seconds=1)
     on = answered.resumed(later + timedelta(seconds=2), 40)
     assert (on.status, on.updated_at) == (TaskStatus.WORKING, later + timedelta(seconds=2))
     assert on.lease_until == later + timedelta(seconds=42)
-    assert (waiting.asked({"c": {}}, later), begun().resumed(later, 1).version) == (waiting, 1)
+    assert (waiting.requiring_input({"c": {}}, later), begun().resumed(later, 1).version) == (waiting, 1)
 
 
 def test_the_end_of_a_task_is_what_came_of_it() -> None:
@@ -173,7 +179,13 @@ def test_the_end_of_a_task_is_what_came_of_it() -> None:
     assert (gone.status, gone.result, gone.error, gone.message) == (TaskStatus.CANCELLED, None, None, None)
     for end in (done, failed, gone):
         assert end.is_over
-        assert (end.work, end.questions, end.answers, end.lease_until, end.updated_at) == (None, {}, {}, None, later)
+        assert (end.work, end.client_requests, end.answers, end.lease_until, end.updated_at) == (
+            None,
+            {},
+            {},
+            None,
+            later,
+        )
         assert end.fingerprints == {}
         assert end.version == running.version + 1
     assert not running.is_over

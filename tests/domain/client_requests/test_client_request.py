@@ -122,7 +122,7 @@ def test_a_form_may_be_empty() -> None:
     assert ElicitationRequest("Sure?", {"type": "object", "properties": {}}).message == "Sure?"
 
 
-def test_a_policy_sees_of_a_question_what_is_its_business() -> None:
+def test_client_request_facts_are_all_that_a_policy_sees() -> None:
     wished = SamplingRequest(
         messages=ASK,
         max_tokens=7,
@@ -141,7 +141,7 @@ def test_a_policy_sees_of_a_question_what_is_its_business() -> None:
     assert request_facts(NEEDS["roots"][0]) == ClientRequestFacts(kind="roots")
 
 
-def test_a_call_that_needs_answers_ends_with_a_copy_of_its_questions() -> None:
+def test_input_required_holds_a_copy_of_its_client_requests() -> None:
     asked: dict[str, ClientRequest] = {"a": RootsRequest()}
     ended = InputRequired(asked)
     asked.clear()

@@ -25,7 +25,7 @@ TALK = SamplingRequest(
 FORM = ElicitationRequest("Who?", {"type": "object", "properties": {}})
 
 
-def test_fingerprint_is_the_same_for_equal_questions_and_differs_for_others() -> None:
+def test_fingerprint_is_the_same_for_equal_client_requests_and_differs_for_others() -> None:
     page = UrlElicitationRequest("Sign", "https://sign.example/a", elicitation_id="1")
     questions = [TALK, replace(TALK, max_tokens=6), FORM, replace(FORM, message="What?"), page, RootsRequest()]
     prints = [fingerprint(question) for question in questions]

@@ -17,7 +17,7 @@ KINDS = ["sampling", "elicitation", "roots"]
 
 
 @given(questions())
-def test_by_default_every_question_may_be_asked_and_sampling_is_capped(question: ClientRequestFacts) -> None:
+def test_client_request_rules_allow_all_by_default_and_cap_sampling(question: ClientRequestFacts) -> None:
     cap = 4096 if question.kind == "sampling" else None
     for rules in (ClientRequestRules(), DEFAULT_CLIENT_REQUESTS.of(TenantId("acme"))):
         assert rules.judge(question) == Decision(
@@ -81,7 +81,7 @@ def test_users_are_sent_to_hosts_by_patterns(pattern: str, is_allowed: bool) -> 
     assert long.reason.endswith(f" {'h' * 80}")
 
 
-def test_hosts_are_no_matter_of_questions_that_send_nobody_anywhere() -> None:
+def test_client_request_rules_for_hosts_concern_url_elicitation_only() -> None:
     rules = ClientRequestRules(url_hosts=(), model_hints=())
     assert rules.judge(ClientRequestFacts(kind="elicitation", mode="form")).is_allowed
     assert rules.judge(ClientRequestFacts(kind="roots")).is_allowed

@@ -11,8 +11,8 @@
 6  validate arguments    after authorisation: strangers learn no schema; then the most that the call may cost is taken
                          from the budgets that it counts against
 7  call                  within the tool's deadline, with the tool's credentials, never the caller's; acting in the
-                         caller's name, it gets what yields tokens for its back end, and nothing else; what it asks
-                         its client is governed too (`governed_channel.py`)
+                         caller's name, it gets what yields tokens for its back end, and nothing else; its client
+                         requests are governed too (`application.client_requests`)
 8  shape the result
 9  finish                one metering event, one metric, one audit line, for every outcome, cancelled ones too; refusals
                          of strangers, and of who has had too many, are counted together (`refusal_tally.py`)
@@ -29,7 +29,9 @@ from stoa.application.backends.upstream_tokens import TokenSupply
 from stoa.application.calls.resource_contents import resource_contents
 from stoa.application.calls.running_calls import RunningCalls
 from stoa.application.catalogue.operation_registry import CompiledOperation, OperationRegistry
-from stoa.application.client_requests.governed_channel import GovernedChannel, Questions, RequestingCall
+from stoa.application.client_requests.governed import CallClientRequests, govern
+from stoa.application.client_requests.governor import ClientRequestGovernor, RequestingCall
+from stoa.application.client_requests.withheld_text import WithheldText
 from stoa.application.concurrency.deadline import Deadline
 from stoa.application.metering.budgets import Budgets, Reservation
 from stoa.application.metering.pricing import Pricing
@@ -77,7 +79,7 @@ from stoa.domain.metering.event import CHARGED, MeteringEvent, Status
 from stoa.domain.metering.money import MicroUnits
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.resource import Resource
-from stoa.domain.policy.decision import NO_OBLIGATIONS, Decision, Permit, PolicyQuery
+from stoa.domain.policy.decision import NO_OBLIGATIONS, Decision, Obligations, Permit, PolicyQuery
 from stoa.domain.results.redaction import WITHHELD, redact
 from stoa.domain.results.result import SIZE_LIMIT, RawAnswer, ToolResult, shape
 from stoa.domain.schema.json_value import JsonObject, as_object, is_object
@@ -85,7 +87,7 @@ from stoa.domain.schema.json_value import JsonObject, as_object, is_object
 _log = logging.getLogger(__name__)
 
 Unbilled = Callable[[], MeteringEvent]
-"""The event of a call that ends now because its process dies: whoever finds it gone records it (`run_tasks.py`)."""
+"""The event of a call whose process dies now; the process that finds its task records it (`application.tasks`)."""
 Admitted = Callable[[Operation, Principal, Unbilled], Awaitable[None]]
 """Told right before stage 7 what is called, and as whom; a StoaError from it refuses the call like any stage."""
 
@@ -114,7 +116,7 @@ class _Call:
     """What is known of a call while it runs; the finaliser reads it, however far the call came."""
 
     __slots__ = (
-        "asking",
+        "client_requests",
         "coerced",
         "decision",
         "error",
@@ -123,8 +125,8 @@ class _Call:
         "metadata",
         "place",
         "principal",
-        "questions",
         "registered",
+        "requesting",
         "reservation",
         "result",
         "started_ns",
@@ -142,21 +144,21 @@ class _Call:
         self.status = Status.ERROR
         self.result: ToolResult | None = None
         self.error: StoaError | None = None
-        self.questions: Mapping[str, ClientRequest] | None = None
+        self.client_requests: Mapping[str, ClientRequest] | None = None
         self.verdict: LimitVerdict | None = None
         self.reservation: Reservation | None = None
         self.place: Place | None = None
         """Whom it counts for among the running calls."""
-        self.asking: RequestingCall | None = None
+        self.requesting: RequestingCall | None = None
         self.coerced: tuple[str, ...] = ()
         """Places of arguments that were understood otherwise than written."""
         self.metadata: Mapping[str, str] = {}
         """What its event says besides."""
 
     @property
-    def asked_cost(self) -> int:
-        """Micro-units that the events of its questions say."""
-        return 0 if self.asking is None else self.asking.cost
+    def client_requests_cost(self) -> int:
+        """Micro-units of the events of its client requests."""
+        return 0 if self.requesting is None else self.requesting.cost
 
 
 class InvokeOperation:
@@ -187,7 +189,7 @@ class InvokeOperation:
         self._ids = ids
         self._pricing = pricing
         self._budgets = budgets
-        self._questions = Questions(
+        self._governor = ClientRequestGovernor(
             policy=policy, rules=client_requests, limiter=limiter, recorder=recorder, pricing=pricing
         )
 
@@ -212,7 +214,7 @@ class InvokeOperation:
             call.status = Status.TIMEOUT if isinstance(failure, BackendTimedOut) else Status.ERROR
             call.result = ToolResult.error(f"{failure.message} [{failure.code}]")
         except InputRequired as pause:
-            call.questions, call.status = pause.requests, Status.INPUT_REQUIRED
+            call.client_requests, call.status = pause.requests, Status.INPUT_REQUIRED
         except StoaError as refusal:
             call.error = refusal
             call.status = next((status for kind, status in _REFUSAL_STATUS if isinstance(refusal, kind)), Status.ERROR)
@@ -244,26 +246,25 @@ class InvokeOperation:
             await admitted(tool, principal, lambda: self._unbilled(invocation, call, event_id))
         request_id = invocation.request_id or event_id
         obligations = NO_OBLIGATIONS if call.decision is None else call.decision.obligations
-        governed: GovernedChannel | None = None
+        client_requests: CallClientRequests | None = None
         try:
             with Deadline(tool.timeout_seconds) as deadline:
                 if channel is not None:
-                    asking = call.asking = RequestingCall(invocation, principal, tool, arguments, request_id, event_id)
-                    governed = GovernedChannel(
-                        channel, self._questions, asking, deadline, tells_words=not obligations.redact
-                    )
+                    call.requesting = RequestingCall(invocation, principal, tool, arguments, request_id, event_id)
+                    client_requests = govern(channel, self._governor, call.requesting, deadline)
+                    channel = _told_to_client(channel, obligations)
                 if obligations.confirm is not None:
-                    await _confirm(obligations.confirm, governed)
+                    await _confirm(obligations.confirm, client_requests)
                 call.is_sent = True
                 door, consumer = invocation.door, invocation.consumer
-                context = CallContext(permit, principal, request_id, governed, door, consumer, upstream)
+                context = CallContext(permit, principal, request_id, channel, door, consumer, upstream, client_requests)
                 answer = await registered.call(arguments, context)
         except TimeoutError as late:
             raise BackendTimedOut(f"No answer within {tool.timeout_seconds:g} s") from late
         except InputRequired as pause:
-            if governed is None:  # raised by the tool itself, where no round can follow
+            if client_requests is None:  # raised by the tool itself, where no round can follow
                 raise ClientCapabilityMissing(NO_CAPABILITIES.missing(pause.requests)) from pause
-            raise InputRequired(await governed.depart(pause.requests)) from pause
+            raise InputRequired(await client_requests.end_round(pause.requests)) from pause
 
         if obligations.redact and tool.kind != "tool":  # their answers have no structure
             raise ContentUnavailable(WITHHELD)
@@ -349,11 +350,11 @@ class InvokeOperation:
                 is_told = await self._recorder.keep_refusal(event, invocation, call.error, is_stranger=is_stranger)
             elif (lost := await self._recorder.keep(event)) is not None:
                 # An answer whose event is not kept would be a call that never happened: it is withheld, and free.
-                call.result, call.questions, call.error, call.status = None, None, lost, Status.ERROR
+                call.result, call.client_requests, call.error, call.status = None, None, lost, Status.ERROR
                 cost = MicroUnits(0)
         finally:  # also when the caller goes away while the event is being written
             if self._budgets is not None and call.reservation is not None:
-                self._budgets.settle(call.reservation, MicroUnits(cost + call.asked_cost))
+                self._budgets.settle(call.reservation, MicroUnits(cost + call.client_requests_cost))
             outcome = Outcome(
                 status=call.status,
                 result=call.result,
@@ -364,7 +365,7 @@ class InvokeOperation:
                 latency_ms=latency_ms,
                 cost=cost,
                 event=event,
-                questions=call.questions,
+                client_requests=call.client_requests,
                 limit=call.verdict,
                 coerced=call.coerced,
             )
@@ -412,13 +413,13 @@ class InvokeOperation:
         if call.reservation is None:
             return cost
         # The wait for an answer is no part of the time that was reserved for: events say no more than was taken.
-        return min(cost, MicroUnits(call.reservation.amount - call.asked_cost))
+        return min(cost, MicroUnits(call.reservation.amount - call.client_requests_cost))
 
     def _ceiling(self, tool: Operation, tenant: TenantId | None) -> MicroUnits:
-        """The most that a call may cost, with all the questions that it may ask."""
+        """The most that a call may cost, with all the client requests that it may make."""
         tariff = self._pricing.tariff(tool, tenant, self._recorder.now())
-        questions = self._questions.most(tenant) * tariff.per_question
-        return MicroUnits(tariff.ceiling(timeout_seconds=tool.timeout_seconds, max_bytes_out=SIZE_LIMIT) + questions)
+        requests = self._governor.per_call(tenant) * tariff.per_question
+        return MicroUnits(tariff.ceiling(timeout_seconds=tool.timeout_seconds, max_bytes_out=SIZE_LIMIT) + requests)
 
 
 def _access(tokens: TokenSupply, principal: Principal, invocation: Invocation) -> UpstreamAccess:
@@ -426,13 +427,18 @@ def _access(tokens: TokenSupply, principal: Principal, invocation: Invocation) -
     return tokens.bind(principal, credential if isinstance(credential, BearerToken) else invocation.proof)
 
 
-async def _confirm(sentence: str, channel: GovernedChannel | None) -> None:
-    """Have the user agree, asked like for anything else. Raises ClientCapabilityMissing where nobody can be asked, and
-    ClientRequestDeclined."""
-    question = ElicitationRequest(sentence, _AGREEMENT, is_confirmation=True)
-    if channel is None:
-        raise ClientCapabilityMissing(NO_CAPABILITIES.missing({_CONFIRMATION: question}))
-    answer = (await channel.ask({_CONFIRMATION: question}))[_CONFIRMATION]
+def _told_to_client(channel: ClientChannel, obligations: Obligations) -> ClientChannel:
+    """The channel for messages of the back end, without text where the policy hides parts of the answer."""
+    return WithheldText(channel) if obligations.redact else channel
+
+
+async def _confirm(sentence: str, client_requests: CallClientRequests | None) -> None:
+    """Have the user agree, by a governed client request like any other. Raises ClientCapabilityMissing where the client
+    takes no requests, and ClientRequestDeclined."""
+    request = ElicitationRequest(sentence, _AGREEMENT, is_confirmation=True)
+    if client_requests is None:
+        raise ClientCapabilityMissing(NO_CAPABILITIES.missing({_CONFIRMATION: request}))
+    answer = (await client_requests.send({_CONFIRMATION: request}))[_CONFIRMATION]
     if not (
         isinstance(answer, ElicitationAnswer) and answer.action == "accept" and answer.content.get("agree") is True
     ):

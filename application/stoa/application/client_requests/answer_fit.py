@@ -1,4 +1,4 @@
-"""Does a client's answer fit what it was asked? The same rule for every channel."""
+"""Validation of client answers, the same for every channel."""
 
 from stoa.application.schemas.bounded_validator import BoundedValidator, TooCostly, is_plain_json
 from stoa.domain.client_requests.client_request import (
@@ -19,8 +19,8 @@ from stoa.domain.schema.json_value import JsonObject
 
 
 def fits(request: ClientRequest, answer: ClientAnswer) -> bool:
-    """Of the right kind. An accepted form satisfies its schema; one that cannot be checked is not filled in. A model
-    uses tools that it was offered, each time under an id of its own, and gives no results of tools."""
+    """True for an answer of the right kind. An accepted form must satisfy its schema; one that cannot be checked does
+    not fit. A model may use offered tools only, each use under an id of its own, and may not return tool results."""
     match request, answer:
         case SamplingRequest(), SamplingAnswer():
             return _samples(request, answer)

@@ -64,10 +64,11 @@ class Recorder:
         status: Status,
         latency_ms: int,
         cost: MicroUnits,
-        asked: str = "",
+        client_request: str = "",
         metadata: Mapping[str, str] = {},
     ) -> MeteringEvent:
-        """The event of what ends at `timestamp`. `asked`: of a question its kind. `metadata`: what else it says."""
+        """The event of a call, or of its client request, that ends at `timestamp`. `client_request`: the kind of the
+        client request. `metadata`: added to what every event has."""
         api = None if operation is None else operation.api
         said = {"door": invocation.door, **metadata}
         if decision is not None:
@@ -82,7 +83,7 @@ class Recorder:
             project=None if api is None else api.name,
             consumer=_safe(invocation.consumer),
             user_id=NO_USER if principal is None else principal.subject,
-            tool=_safe(f"{asked}:{name}" if asked else name) or "-",
+            tool=_safe(f"{client_request}:{name}" if client_request else name) or "-",
             latency_ms=latency_ms,
             status=status,
             cost_units=cost,

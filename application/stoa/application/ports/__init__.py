@@ -7,7 +7,12 @@ in-memory adapters live in `stoa.application.memory` and are part of the product
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.budget_ledger import BudgetLedger, BudgetVerdict
 from stoa.application.ports.budget_watcher import BudgetWatcher
-from stoa.application.ports.client_channel import ClientChannel
+from stoa.application.ports.client_channel import (
+    ClientChannel,
+    GovernedClientRequests,
+    RoundClientChannel,
+    WaitingClientChannel,
+)
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.event_publisher import EventPublisher
@@ -49,6 +54,7 @@ __all__ = [
     "DocumentSourceManifest",
     "EventPublisher",
     "EventStore",
+    "GovernedClientRequests",
     "GrantedToken",
     "Health",
     "HealthProbe",
@@ -69,6 +75,7 @@ __all__ = [
     "Rejected",
     "RelayStatus",
     "Replay",
+    "RoundClientChannel",
     "SegmentReading",
     "SegmentedLog",
     "SessionStore",
@@ -89,4 +96,5 @@ __all__ = [
     "ToolSource",
     "UpstreamAccess",
     "UsageLog",
+    "WaitingClientChannel",
 ]

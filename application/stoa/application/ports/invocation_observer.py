@@ -11,8 +11,9 @@ from stoa.domain.policy.decision import Door
 class InvocationObserver(Protocol):
     """Laws: told exactly once per finished invocation that has a metering event of its own, after that is kept (of the
     others a RefusalObserver hears); quick, does not block. Told
-    likewise of each question that an invocation asked its client: `outcome.question` says what kind of question it was,
-    `invocation` is the one that asked. A question that the policy refused is told too, and its event is not kept.
+    likewise of each client request of an invocation: `outcome.client_request` says of which kind it was,
+    `invocation` is the one that asked. A client request that the policy refused is told too, and its
+    event is not kept.
 
     What it raises is logged and does not change the outcome: the call has already happened.
     """

@@ -16,7 +16,7 @@ class PolicyEngine(Protocol):
 
     - A query has one decision: equal queries get equal decisions while the policy is unchanged.
     - Deny wins: adding a denying rule never allows more; adding an allowing one never overrides a denial.
-    - A query with a question is decided as the one without, and then by what is asked: asking never allows more.
+    - A query with a client request is decided as the one without, and then by the request: it never allows more.
     - An operation (tool, resource, prompt) of another tenant is denied unless the principal is a platform admin.
     - `visible` keeps, in the order given, everything that `decide` may allow for some arguments, and none that is
       denied without a look at the arguments.

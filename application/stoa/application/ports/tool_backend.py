@@ -4,7 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from stoa.application.ports.client_channel import ClientChannel
+from stoa.application.ports.client_channel import ClientChannel, GovernedClientRequests
 from stoa.application.ports.manifest_parts import BindingManifest
 from stoa.application.ports.upstream_access import UpstreamAccess
 from stoa.domain.access.identity import Principal
@@ -22,11 +22,13 @@ class CallContext:
     principal: Principal
     request_id: str
     channel: ClientChannel | None = None
-    """The way back to the client; None: it cannot be told or asked anything."""
+    """One-way messages to the client; None: the call's door has no way back."""
     door: Door = "library"
     consumer: str = "unknown"
     upstream: UpstreamAccess | None = None
     """Where the access token for the back end comes from; None: its authentication is not oauth2."""
+    client_requests: GovernedClientRequests | None = None
+    """Requests to the client; None: it takes none."""
 
 
 class BackendCall(Protocol):

@@ -1,4 +1,4 @@
-"""How many tasks are kept, and how much of them, for each caller, each tenant and all."""
+"""Bounds on the number and size of stored tasks, for each caller, each tenant and all."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,11 @@ class TaskCaps:
 TASK_CAPS = TaskCaps()
 
 RUNNING_TASKS = Caps(per_caller=16, per_tenant=64, total=256)
-"""Tasks that run at once in one process: nobody waits for their answers, so nothing else holds them back."""
+"""Tasks that run at once in one process. No client waits for their answers, so no other limit holds them back."""
 
 
 def refusal(bound: Bound, *, is_size: bool, retry_after_seconds: float) -> QuotaExceeded:
-    """What who meets a cap is told."""
+    """The error for a caller who meets a cap."""
     what = "stored bytes of the tasks" if is_size else "tasks"
     return QuotaExceeded(f"{what} of {_WHOSE[bound]}", max(0.0, retry_after_seconds))
 

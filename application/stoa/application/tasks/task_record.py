@@ -1,5 +1,5 @@
-"""A task as bytes: the one form that every store writes. It has a version of its own, so that a later release can tell
-what it finds."""
+"""A task as bytes, the one form that every store writes. It has a version, so that a later release recognises older
+records."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _TASKS: TypeAdapter[Task] = TypeAdapter(Task)
 def dump(task: Task) -> bytes:
     """JSON. Raises InvalidInput for values that JSON cannot carry."""
     try:
-        return b'{"form":%d,"task":%b}' % (_FORM, _TASKS.dump_json(task))
+        return b'{"form":%d,"task":%b}' % (_FORM, _TASKS.dump_json(task, by_alias=True))
     except ValueError as caught:
         raise InvalidInput(
             "The arguments or the result cannot be kept: they are no JSON, or nested too deep"

@@ -51,8 +51,8 @@ class Invocation:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """How an invocation ended: exactly one of `result`, `error` and `questions` is set. Or what came of a question that
-    it asked its client: then `question` is set, and `error` when there was no answer."""
+    """How an invocation ended: exactly one of `result`, `error` and `client_requests` is set. Or how one of its client
+    requests ended: then `client_request` is set, and `error` when there was no answer."""
 
     status: Status
     result: ToolResult | None
@@ -65,9 +65,9 @@ class Outcome:
     latency_ms: int
     cost: MicroUnits
     event: MeteringEvent
-    questions: Mapping[str, ClientRequest] | None = None
+    client_requests: Mapping[str, ClientRequest] | None = None
     """What the client has to answer before the call can go on, with status `input_required`."""
-    question: ClientRequestKind | None = None
+    client_request: ClientRequestKind | None = None
     limit: LimitVerdict | None = None
     """What the limits said; None: the call did not get so far."""
     coerced: tuple[str, ...] = ()

@@ -1,11 +1,11 @@
-"""A Task: one call of a tool that goes on after its caller was answered, and can be asked for (MCP extension
+"""A task: one call of a tool that goes on after its caller was answered (MCP extension
 `io.modelcontextprotocol/tasks`).
 
     working ⇄ input_required        either of them → completed | failed | cancelled
 
-The last three are terminal: a terminal task never changes again. Every change makes a new value with the next version;
-who keeps tasks compares versions, so that of two changes made at once one is lost and known to be. All of it is plain
-JSON: questions, answers and the end are kept as the door writes them. Never holds a credential.
+The last three are terminal: a terminal task never changes again. Every change makes a new value with the next version.
+Stores compare versions, so that the loser of two concurrent changes learns of it. All of it is plain JSON: client
+requests, answers and the end are kept as the door writes them. A task never holds a credential.
 """
 
 import secrets
@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from stoa.domain.access.fair_share import Holder
 from stoa.domain.access.identity import Principal, TenantId
@@ -39,7 +41,7 @@ TERMINAL = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCEL
 
 @dataclass(frozen=True, slots=True)
 class TaskError:
-    """Why there is no result, as the door writes errors."""
+    """The error of a failed task, as the door writes errors."""
 
     code: int
     message: str
@@ -48,18 +50,18 @@ class TaskError:
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswers:
-    """What a client answered so far."""
+    """The client's answers so far."""
 
     answers: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """As written, by key; each was found fit."""
+    """As written, by key; each fits its client request."""
     fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of the questions that these answer, by key."""
+    """Of the client requests that these answer, by key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What is to be done: the invocation without who makes it. It may be run again, by another process, when questions
-    were answered."""
+    """The invocation without its caller. It may be run again, by another process, when client requests were
+    answered."""
 
     tool: str
     arguments: JsonObject
@@ -69,38 +71,40 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """`lease_until`: while it is working, somebody runs it who says so again before this moment; afterwards its runner
-    is dead. None: nobody runs it."""
+    """`lease_until`: the runner of a working task must renew the lease before this time; after it the runner is
+    presumed dead. None: no process runs the task."""
 
     id: str
     owner: str
-    """`identity_key` of who began it: nobody else learns that it exists."""
+    """`identity_key` of the caller who began it; other callers do not learn that it exists."""
     tenant: TenantId | None
     tool: str
     created_at: datetime
     updated_at: datetime
-    """When something changed that its owner can see."""
+    """The last change that its owner can see."""
     ttl_seconds: float = TTL_SECONDS
-    """From its creation; afterwards it is gone."""
+    """Counted from its creation; afterwards the task is deleted."""
     poll_seconds: float = POLL_SECONDS
     status: TaskStatus = TaskStatus.WORKING
     message: str | None = None
     work: Work | None = None
-    """None when it is terminal: what is not needed is not kept."""
-    questions: Mapping[str, JsonObject] = field(default_factory=dict[str, JsonObject])
-    """Those that are open, by key."""
+    """None when it is terminal: arguments are not kept longer than needed."""
+    client_requests: Annotated[Mapping[str, JsonObject], Field(alias="questions")] = field(
+        default_factory=dict[str, JsonObject]
+    )
+    """The open ones, by key. Stored as `questions`, the name in records of earlier releases."""
     answers: JsonObject = field(default_factory=dict[str, Any])
-    """By key; each was found fit. A key is never asked again."""
+    """By key; each fits its client request. An answered key is never requested again."""
     fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of the questions that are open or answered, by key."""
+    """Of the client requests that are open or answered, by key."""
     result: JsonObject | None = None
-    """What the call would have returned; set exactly when it is completed."""
+    """The result of the call; set exactly when the task is completed."""
     error: TaskError | None = None
-    """Set exactly when it failed."""
+    """Set exactly when the task failed."""
     lease_until: datetime | None = None
     unbilled: JsonObject | None = None
-    """The metering event of the run under way, should its runner die now. None: nothing runs, or what ran has
-    recorded its own."""
+    """The metering event to record for the current run if its runner dies now. None: no run, or the run has recorded
+    its own event."""
     version: int = 1
 
     @classmethod
@@ -131,7 +135,7 @@ class Task:
 
     @property
     def holder(self) -> Holder:
-        """Who it counts for."""
+        """The caller and tenant whose share of tasks it takes."""
         return Holder(self.tenant, self.owner)
 
     @property
@@ -143,17 +147,17 @@ class Task:
         return self.created_at + timedelta(seconds=self.ttl_seconds)
 
     def is_abandoned(self, now: datetime) -> bool:
-        """Its runner has not been heard of in time. It must not be run again: nobody knows how far it came."""
+        """True when its lease has lapsed. It must not be run again: how far its call came is unknown."""
         return self.status is TaskStatus.WORKING and self.lease_until is not None and self.lease_until <= now
 
     def is_of(self, principal: Principal | None) -> bool:
-        """May this caller, with its view on its tenant, know of it?"""
+        """True for the caller who began it, with the same view on its tenant."""
         return principal is not None and self.owner == principal.identity_key and self.tenant == principal.tenant
 
     def renewed(
         self, now: datetime, lease_seconds: float, message: str | None, *, unbilled: JsonObject | None = None
     ) -> "Task":
-        """Its runner is alive, and says how it stands. `unbilled`: what its run would cost now; None: as before."""
+        """Extend the lease and set the status message. `unbilled`: the event of its run as of now; None: as before."""
         if self.status is not TaskStatus.WORKING:
             return self
         text = None if message is None else message[:MESSAGE_LIMIT]
@@ -162,36 +166,39 @@ class Task:
         owed = self.unbilled if unbilled is None else unbilled
         return self._next(lease_until=lease, message=text, updated_at=seen, unbilled=owed)
 
-    def asked(self, questions: Mapping[str, JsonObject], now: datetime, fingerprints: Mapping[str, str] = {}) -> "Task":
-        """It waits for these answers; nobody runs it meanwhile. Keys that were answered are not asked again."""
-        still_open = {key: question for key, question in questions.items() if key not in self.answers}
+    def requiring_input(
+        self, client_requests: Mapping[str, JsonObject], now: datetime, fingerprints: Mapping[str, str] = {}
+    ) -> "Task":
+        """Wait for the answers to these client requests, without a runner. Answered keys are not requested again; self
+        when nothing else is left."""
+        still_open = {key: request for key, request in client_requests.items() if key not in self.answers}
         if self.status is not TaskStatus.WORKING or not still_open:
             return self
-        known = {**{key: fingerprints[key] for key in still_open if key in fingerprints}, **self._of_answers()}
+        of_open = {key: fingerprints[key] for key in still_open if key in fingerprints}
         return self._next(
             status=TaskStatus.INPUT_REQUIRED,
-            questions=still_open,
-            fingerprints=known,
+            client_requests=still_open,
+            fingerprints={**of_open, **self._fingerprints_of_answers()},
             message=None,
             lease_until=None,
             unbilled=None,
             updated_at=now,
         )
 
-    def _of_answers(self) -> dict[str, str]:
+    def _fingerprints_of_answers(self) -> dict[str, str]:
         return {key: digest for key, digest in self.fingerprints.items() if key in self.answers}
 
     def answered(self, answers: Mapping[str, Any], now: datetime) -> "Task":
-        """What is no open question is ignored. It goes on when it is `resumed`, not by itself."""
-        fresh = {key: answer for key, answer in answers.items() if key in self.questions}
+        """Keep the answers to open client requests; others are ignored. The task goes on when it is `resumed`."""
+        fresh = {key: answer for key, answer in answers.items() if key in self.client_requests}
         if self.status is not TaskStatus.INPUT_REQUIRED or not fresh:
             return self
-        still_open = {key: question for key, question in self.questions.items() if key not in fresh}
-        return self._next(questions=still_open, answers={**self.answers, **fresh}, updated_at=now)
+        still_open = {key: request for key, request in self.client_requests.items() if key not in fresh}
+        return self._next(client_requests=still_open, answers={**self.answers, **fresh}, updated_at=now)
 
     def resumed(self, now: datetime, lease_seconds: float, *, unbilled: JsonObject | None = None) -> "Task":
-        """It is run again; nothing may be open any more."""
-        if self.status is not TaskStatus.INPUT_REQUIRED or self.questions:
+        """Work again under a new lease; self while a client request is open."""
+        if self.status is not TaskStatus.INPUT_REQUIRED or self.client_requests:
             return self
         lease = now + timedelta(seconds=lease_seconds)
         return self._next(status=TaskStatus.WORKING, lease_until=lease, unbilled=unbilled, updated_at=now)
@@ -211,7 +218,7 @@ class Task:
         nothing: Mapping[str, Any] = {}
         return self._next(
             work=None,
-            questions=nothing,
+            client_requests=nothing,
             answers={},
             fingerprints=nothing,
             lease_until=None,

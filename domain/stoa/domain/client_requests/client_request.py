@@ -1,9 +1,9 @@
-"""What a tool may ask the client that called it, and what comes back: a form or a web page for its user, an answer of
-its language model, the folders it works in (MCP "Elicitation", "Sampling", "Roots").
+"""Client requests and their answers: a form or a web page for the user, an answer of the language model, the folders
+that the client works in (MCP "Elicitation", "Sampling", "Roots").
 
-In the handshake era a question is a request to the client and the tool waits. In the stateless era a question ends the
-round: `InputRequired` goes up, the client answers with a new request, and the tool runs again from its start with the
-answers so far. So what stands before a question must be repeatable.
+In the handshake era the tool waits for the answer. In the stateless era a client request ends the round:
+`InputRequired` is raised, the client repeats its call with the answer, and the tool runs again from its start with the
+answers so far. So everything before a client request must be repeatable.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from stoa.domain.errors import InvalidInput
 from stoa.domain.policy.decision import ClientRequestFacts
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
 
-__all__ = [  # with the parts that questions are made of, for whoever asks
+__all__ = [  # with the parts of client requests, so that functions import one module
     "LOG_LEVELS",
     "NO_CAPABILITIES",
     "ClientAnswer",
@@ -70,13 +70,13 @@ _PLAIN_TYPES = frozenset({"string", "number", "integer", "boolean"})
 
 @dataclass(frozen=True, slots=True)
 class ElicitationRequest:
-    """Have the client's user fill in a form. Never ask for passwords, keys or payment data in one."""
+    """Requests that the client's user fills in a form. Forms must not contain passwords, keys or payment data."""
 
     message: str
     schema: JsonObject
     """A flat JSON Schema: an object whose properties are strings, numbers, booleans, or arrays of choices."""
     is_confirmation: bool = False
-    """Asked by the gateway for the policy: its answer counts for one call."""
+    """Made by the gateway for a policy's `confirm`; its answer counts for one call."""
 
     def __post_init__(self) -> None:
         properties = self.schema.get("properties")
@@ -104,7 +104,7 @@ class ElicitationAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RootsRequest:
-    """Ask which folders the client works in."""
+    """Requests the folders that the client works in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +125,13 @@ ClientAnswer = SamplingAnswer | ElicitationAnswer | RootsAnswer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientCapabilities:
-    """What the client declared that it can be asked for."""
+    """The client requests that the client declared to take."""
 
     sampling: bool = False
     sampling_tools: bool = False
     """Its model may be offered tools."""
     sampling_context: bool = False
-    """It can add context of servers to what its model is asked."""
+    """The client can add context of servers to a sampling request."""
     elicitation: bool = False
     """By form."""
     elicitation_url: bool = False
@@ -145,7 +145,7 @@ class ClientCapabilities:
         return tuple(sorted(name for name in needed if not getattr(self, name.replace(".", "_"))))
 
     def fitted(self, request: ClientRequest) -> ClientRequest:
-        """The request without a wish that this client cannot fulfil, and that it may do without."""
+        """The request without an undeclared part that it may do without."""
         if isinstance(request, SamplingRequest) and request.include_context != "none" and not self.sampling_context:
             return replace(request, include_context="none")
         return request
@@ -155,7 +155,7 @@ NO_CAPABILITIES = ClientCapabilities()
 
 
 def capabilities_of(request: ClientRequest) -> tuple[str, ...]:
-    """What a client must have declared to be asked this."""
+    """The capabilities that a client must have declared to take this request."""
     match request:
         case SamplingRequest():
             return ("sampling", "sampling.tools") if request.uses_tools else ("sampling",)
@@ -168,7 +168,7 @@ def capabilities_of(request: ClientRequest) -> tuple[str, ...]:
 
 
 def request_facts(request: ClientRequest) -> ClientRequestFacts:
-    """What a policy gets to see of it."""
+    """The part of a client request that policies see: no texts and no forms."""
     match request:
         case SamplingRequest():
             wished = request.model_preferences
@@ -188,7 +188,7 @@ def request_facts(request: ClientRequest) -> ClientRequestFacts:
 
 
 class InputRequired(Exception):  # not an error: it ends a round, as CancelledError ends a task
-    """The call cannot go on before the client has answered these. Do not catch it."""
+    """Ends a round: the call goes on when the client has answered these requests. Functions must not catch it."""
 
     def __init__(self, requests: Mapping[str, ClientRequest]) -> None:
         super().__init__("the client has to answer first")

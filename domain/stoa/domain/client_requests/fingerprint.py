@@ -1,4 +1,4 @@
-"""Telling whether an answer belongs to a question: by a digest of the question that was asked."""
+"""A digest of a client request: an answer counts only for the very request that was sent."""
 
 import hashlib
 from dataclasses import asdict
@@ -8,16 +8,16 @@ import pydantic_core
 from stoa.domain.client_requests.client_request import ClientRequest
 
 _VARYING = frozenset({"elicitation_id", "include_context"})
-"""Made anew by every run, and left out for clients that cannot do it: the question is the same."""
+"""Fields that differ although the request is the same: an id made by every run, a part left out for some clients."""
 
 
-def fingerprint(question: ClientRequest) -> str:
-    """SHA-256, in hexadecimal, of everything that the client is asked."""
-    told = {name: value for name, value in asdict(question).items() if name not in _VARYING}
-    text = pydantic_core.to_json([type(question).__name__, told], fallback=_absent)
+def fingerprint(client_request: ClientRequest) -> str:
+    """SHA-256, in hexadecimal, of all fields that the client is shown."""
+    shown = {name: value for name, value in asdict(client_request).items() if name not in _VARYING}
+    text = pydantic_core.to_json([type(client_request).__name__, shown], fallback=_absent)
     return hashlib.sha256(text).hexdigest()
 
 
 def _absent(_: object) -> str:
-    """MISSING, the only value in a question that is no JSON."""
+    """Stands for MISSING, the only value in a client request that is not JSON."""
     return "absent"

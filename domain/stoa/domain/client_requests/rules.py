@@ -1,4 +1,4 @@
-"""What calls may ask their clients, tenant by tenant: the rules that an operator sets."""
+"""An operator's rules for client requests, by tenant."""
 
 from fnmatch import fnmatchcase
 from typing import Annotated
@@ -15,32 +15,33 @@ PerCall = Annotated[int, Field(ge=1, le=1000)]
 
 
 class ClientRequestRules(Strict):
-    """The rules of one tenant: who calls decides, not who owns the tool."""
+    """The rules of one tenant, applied to its calls; the tenant that owns the tool does not matter."""
 
     sampling: bool = True
     elicitation: bool = True
     roots: bool = True
     max_tokens: MaxTokens | None = 4096
-    """A sampling question asks for at most so many tokens: a higher number is lowered. None: any number."""
+    """Upper bound on `max_tokens` of sampling; a higher number is lowered. None: unbounded."""
     model_hints: tuple[str, ...] = ("*",)
-    """Models that may be wished for, as patterns with `*` and `?`, without regard to case."""
+    """Allowed model hints, as patterns with `*` and `?`, case-insensitive."""
     url_hosts: tuple[str, ...] = ("*",)
-    """Hosts that users may be sent to, as patterns."""
+    """Allowed hosts of URL elicitation, as patterns."""
     rate_limit: RateLimit = RateLimit(requests_per_minute=120, burst=60)
-    """Questions of one tool, counted for each calling tenant."""
+    """Client requests of one operation, counted for each calling tenant."""
     per_call: PerCall = 32
-    """Questions in one call, over all its rounds: no loop goes on for ever at the client's expense."""
+    """Upper bound on the client requests of one call, over all its rounds: a loop must not go on at the client's
+    expense."""
 
-    def judge(self, question: ClientRequestFacts) -> Decision:
-        """Whether it may be asked, and with how many tokens."""
-        if not getattr(self, question.kind):
-            return _no(f"{question.kind} is switched off", question.kind)
-        for hint in question.model_hints:
+    def judge(self, facts: ClientRequestFacts) -> Decision:
+        """Allows or denies a client request, with the tenant's cap on `max_tokens`."""
+        if not getattr(self, facts.kind):
+            return _no(f"{facts.kind} is switched off", facts.kind)
+        for hint in facts.model_hints:
             if not _matches(hint, self.model_hints):
                 return _no(f"the model {hint[:80]!r} is not among those that may be wished for", "model-hints")
-        if question.url_host is not None and not _matches(question.url_host, self.url_hosts):
-            return _no(f"users may not be sent to {question.url_host[:80]}", "url-hosts")
-        cap = self.max_tokens if question.kind == "sampling" else None
+        if facts.url_host is not None and not _matches(facts.url_host, self.url_hosts):
+            return _no(f"users may not be sent to {facts.url_host[:80]}", "url-hosts")
+        cap = self.max_tokens if facts.kind == "sampling" else None
         return Decision(True, "the tenant's rules allow it", ("client-requests",), max_tokens=cap)
 
 

@@ -1,6 +1,6 @@
 """Sampling: a running call has its client's language model continue a conversation (MCP "Sampling").
 
-The model may be offered tools. It answers with `ToolUse` blocks; whoever asked runs them and asks again, with the
+The model may be offered tools. It answers with `ToolUse` blocks; the function runs them and samples again, with the
 answer and one user message of `ToolUseResult` blocks appended.
 """
 
@@ -21,17 +21,17 @@ IncludeContext = Literal["none", "thisServer", "allServers"]
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """The model wants one of the offered tools to be run."""
+    """A model's call of one of the offered tools."""
 
     id: str
     name: str
     input: JsonObject
-    """Whoever offered the tool checks it against the tool's schema: a model wrote it."""
+    """Written by a model: the function that offered the tool must check it against the tool's schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolUseResult:
-    """What a tool answered, for the model."""
+    """A tool's answer, for the model."""
 
     tool_use_id: str
     content: tuple[ContentBlock, ...]
@@ -54,10 +54,10 @@ class SamplingMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPreferences:
-    """Which model is wished for; the client decides. Priorities are 0 (unimportant) to 1."""
+    """Preferences for the choice of a model, which the client makes. Priorities are 0 (unimportant) to 1."""
 
     hints: tuple[str, ...] = ()
-    """Names or parts of names, the most wanted first."""
+    """Names of models or parts of names, in order of preference."""
     cost_priority: float | None = None
     speed_priority: float | None = None
     intelligence_priority: float | None = None
@@ -71,7 +71,7 @@ class ModelPreferences:
 
 @dataclass(frozen=True, slots=True)
 class SamplingTool:
-    """A tool that the model may ask for; whoever asks the model runs it."""
+    """A tool offered to the model; the function that samples runs it."""
 
     name: str
     description: str
@@ -80,7 +80,7 @@ class SamplingTool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingRequest:
-    """Have the client's language model continue a conversation."""
+    """Requests that the client's language model continues a conversation."""
 
     messages: tuple[SamplingMessage, ...]
     max_tokens: int
@@ -93,7 +93,7 @@ class SamplingRequest:
     metadata: JsonObject | None = None
     """For the provider of the model, passed through by the client."""
     include_context: IncludeContext = "none"
-    """Whose context the client shall add. Not sent to a client that did not declare it: it is a wish."""
+    """The servers whose context the client should add. Left out for clients without `sampling.context`."""
 
     def __post_init__(self) -> None:
         if not self.messages or self.max_tokens < 1:

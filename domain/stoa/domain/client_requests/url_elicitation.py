@@ -1,8 +1,8 @@
-"""Sending a client's user to a web page: for what must not pass through the client, such as passwords, keys, payments
-and consent at another service (MCP 2025-11-25 and 2026-07-28, "Elicitation", URL mode).
+"""URL elicitation sends a client's user to a web page, for secrets that must not pass through the client: passwords,
+keys, payments and consent at another service (MCP 2025-11-25 and 2026-07-28, "Elicitation", URL mode).
 
-Whoever serves the page must make sure that its visitor is the user who made the call, by a login of its own: the URL
-alone proves nothing, and it must let nobody in.
+The page must make sure that its visitor is the user who made the call, by a login of its own: the URL alone proves
+nothing and must not grant access.
 """
 
 import ipaddress
@@ -25,14 +25,14 @@ _SECRET_NAMES = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class UrlElicitationRequest:
-    """Have the client's user open a page. An accepting answer says that the user agreed to, not that it was done."""
+    """Requests that the client's user opens a page. `accept` says that the user agreed, not that it was done."""
 
     message: str
-    """Why, for the user."""
+    """The reason, shown to the user."""
     url: str
     """https, or http on loopback; without credentials. It must not name the user either, which cannot be checked."""
     elicitation_id: str
-    """Unique; names it when the client is told that it is done (2025-11-25 only)."""
+    """Unique; names the elicitation in `notifications/elicitation/complete` (2025-11-25 only)."""
 
     def __post_init__(self) -> None:
         if not self.elicitation_id:

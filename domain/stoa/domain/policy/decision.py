@@ -36,14 +36,15 @@ class ClientRequestFacts:
 
 @dataclass(frozen=True, slots=True)
 class PolicyQuery:
-    """May this caller use this operation with these arguments? With `question`: and may it ask the client that?"""
+    """May this caller use this operation with these arguments? With `client_request`: and may it send
+    that to its client?"""
 
     principal: Principal
     operation: Operation
     """What is to be used: a tool, a resource to read or a prompt to get."""
     arguments: JsonObject
     door: Door
-    question: ClientRequestFacts | None = None
+    client_request: ClientRequestFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Decision:
     obligations: Obligations = NO_OBLIGATIONS
     """Of an allowing decision."""
     max_tokens: int | None = None
-    """Of a question that is sampling: at most so many tokens may be asked for; None: any number."""
+    """Upper bound on `max_tokens` of a sampling request; None: unbounded."""
 
 
 @dataclass(frozen=True, slots=True)

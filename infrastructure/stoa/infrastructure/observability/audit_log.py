@@ -1,4 +1,4 @@
-"""One line of JSON per metering event: per finished call, per question that a call asked its client, and per summary of
+"""One line of JSON per metering event: per finished call, per client request of a call, and per summary of
 refused calls that were counted together. It says who called what, who decided it, how it ended; no arguments, results
 or tokens. Strangers, and callers who are refused again and again, so write a few lines a minute and no more.
 
@@ -28,7 +28,7 @@ class AuditLog(InvocationObserver, RefusalObserver):
     def finished(self, invocation: Invocation, outcome: Outcome) -> None:
         principal, decision, event = outcome.principal, outcome.decision, outcome.event
         fields = {
-            "audit": "invocation" if outcome.question is None else "question",
+            "audit": "invocation" if outcome.client_request is None else "question",
             "timestamp": event.timestamp,
             "request_id": outcome.request_id,
             "event_id": event.event_id,

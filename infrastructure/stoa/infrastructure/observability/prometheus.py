@@ -1,6 +1,6 @@
 """Metrics of finished calls for Prometheus.
 
-Labels are the door and the status only, of questions to clients the kind and the status, of refusals the reason
+Labels are the door and the status only, of client requests the kind and the status, of refusals the reason
 (`stoa.domain.policy.refusal`). `/metrics` needs no token, so tool and tenant names stay out of it; they are in the
 metering
 events, where access is governed.
@@ -54,11 +54,13 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
             "stoa_refusals", "Requests that a door or the server refused", ("reason",), registry=self._registry
         )
         self._refusals = {reason: refusals.labels(reason.value) for reason in RefusalReason}
-        questions = Counter(
+        client_requests = Counter(
             "stoa_questions", "Questions of calls to their clients", ("kind", "status"), registry=self._registry
         )
-        self._questions = {
-            (kind, status): questions.labels(kind, status) for kind in get_args(ClientRequestKind) for status in Status
+        self._client_requests = {
+            (kind, status): client_requests.labels(kind, status)
+            for kind in get_args(ClientRequestKind)
+            for status in Status
         }
         warnings = Counter(
             "stoa_budget_warnings", "Budgets that reached a level of their month", ("level",), registry=self._registry
@@ -77,8 +79,8 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
 
     def finished(self, invocation: Invocation, outcome: Outcome) -> None:
-        if outcome.question is not None:
-            self._questions[outcome.question, outcome.status].inc()
+        if outcome.client_request is not None:
+            self._client_requests[outcome.client_request, outcome.status].inc()
             return
         door = invocation.door
         self._counts[door, outcome.status].inc()

@@ -41,7 +41,8 @@ class InputWriter:
             arguments = pydantic_core.to_json(query.arguments, inf_nan_mode="null")
         except ValueError as caught:
             raise PolicyUnavailable("the arguments cannot be shown to the policy: they are not JSON") from caught
-        asked = b"" if query.question is None else b'"question":%b,' % pydantic_core.to_json(_asked(query.question))
+        requested = query.client_request
+        asked = b"" if requested is None else b'"question":%b,' % pydantic_core.to_json(_client_request(requested))
         return b'{"tool":%b,"arguments":%b,%b%b' % (
             self._tool(query.operation),
             arguments,
@@ -117,15 +118,15 @@ def _described(tool: Operation) -> JsonObject:
     }
 
 
-def _asked(question: ClientRequestFacts) -> JsonObject:
+def _client_request(facts: ClientRequestFacts) -> JsonObject:
     return {
-        "kind": question.kind,
-        "maxTokens": question.max_tokens,
-        "modelHints": list(question.model_hints),
-        "includeContext": question.include_context,
-        "tools": list(question.tools),
-        "mode": question.mode,
-        "urlHost": question.url_host,
+        "kind": facts.kind,
+        "maxTokens": facts.max_tokens,
+        "modelHints": list(facts.model_hints),
+        "includeContext": facts.include_context,
+        "tools": list(facts.tools),
+        "mode": facts.mode,
+        "urlHost": facts.url_host,
     }
 
 

@@ -77,11 +77,11 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
     async def decide(self, query: PolicyQuery) -> Decision:
         loaded = self._loaded
         key = (query.principal.authorization_key, query.operation.fingerprint, query.door)
-        kept = loaded.decisions.get(key) if query.question is None else None
+        kept = loaded.decisions.get(key) if query.client_request is None else None
         if kept is not None:
             return kept
         decision, is_cacheable = self._evaluate(loaded, DECISION, self._writer.question(query), decision_of)
-        if is_cacheable and query.question is None:
+        if is_cacheable and query.client_request is None:
             _bound(loaded.decisions)
             loaded.decisions[key] = decision
         return decision

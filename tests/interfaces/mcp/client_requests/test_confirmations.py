@@ -32,7 +32,7 @@ class Wanting(RulesPolicyEngine):
 
     async def decide(self, query: Any) -> Decision:
         decision = await super().decide(query)
-        obligations = Obligations(confirm=self.sentence) if query.question is None else Obligations()
+        obligations = Obligations(confirm=self.sentence) if query.client_request is None else Obligations()
         return Decision(decision.is_allowed, decision.reason, decision.rules, obligations=obligations)
 
 
@@ -134,7 +134,7 @@ async def test_confirm_is_not_what_a_function_asked_in_its_words() -> None:
     assert (again["resultType"], list(again["inputRequests"])) == ("input_required", [KEY])
 
 
-async def test_confirm_followed_by_other_questions_still_makes_one_call() -> None:
+async def test_confirm_followed_by_other_client_requests_still_makes_one_call() -> None:
     bank = Bank()
     first = await bank.asked("pay_for")
     second = await bank.asked("pay_for", inputResponses=YES, requestState=first)

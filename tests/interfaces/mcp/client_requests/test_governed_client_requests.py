@@ -334,7 +334,7 @@ async def test_a_cap_lowers_the_tokens_that_are_asked_for(revision: str) -> None
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-async def test_every_question_that_goes_out_is_metered_and_audited(revision: str) -> None:
+async def test_client_request_that_goes_out_is_metered_and_audited(revision: str) -> None:
     world = quiet_world()
     ask(world, {"s": sampling()}, {"r": RootsRequest()})
     await call(world, revision, "ask")
@@ -358,7 +358,7 @@ async def test_a_round_beyond_the_limit_is_told_when_to_come_back() -> None:
     assert (refused.answer.status, refused.answer.header("retry-after"), refused.asked) == (429, "10", [])
 
 
-async def test_when_one_question_is_refused_the_client_need_not_answer_the_others() -> None:
+async def test_client_requests_are_withdrawn_when_one_of_them_is_refused() -> None:
     world = quiet_world()
     ask(world, {"f": ElicitationRequest("Who?", NAME), "s": sampling()})
     client, so_far = await opened(world), Answer()
@@ -386,7 +386,7 @@ async def test_a_door_without_a_way_back_cannot_ask_whatever_the_rules_say() -> 
         assert [event.tool for event in world.events] == ["ask"]
 
 
-async def test_a_refused_question_of_a_prompt_or_resource_is_an_error_without_a_challenge() -> None:
+async def test_client_request_refused_for_a_prompt_or_resource_is_an_error_without_a_challenge() -> None:
     world = quiet_world(roots=False)
 
     @world.gateway.prompt

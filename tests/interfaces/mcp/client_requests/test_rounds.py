@@ -79,7 +79,7 @@ def _text(answer: Answer) -> str:
     return result["content"][0]["text"]
 
 
-async def test_a_question_ends_the_round_and_its_answer_finishes_the_call(world: World) -> None:
+async def test_round_ends_with_a_client_request_and_its_answer_finishes_the_call(world: World) -> None:
     asked = await _asked(world, "greet")
     assert asked["inputRequests"] == {
         "who": {"method": "elicitation/create", "params": {"message": "Who?", "requestedSchema": NAME}}
@@ -138,7 +138,9 @@ async def test_an_early_answer_is_kept_while_others_are_asked_for(world: World) 
 
 
 @pytest.mark.parametrize("is_later", [False, True], ids=["fresh answer", "answer from an earlier round"])
-async def test_an_answer_to_one_question_is_none_to_another_of_the_same_name(world: World, is_later: bool) -> None:
+async def test_round_answer_does_not_count_for_another_client_request_of_the_same_key(
+    world: World, is_later: bool
+) -> None:
     amount = [5]
 
     @world.gateway.tool
@@ -156,7 +158,7 @@ async def test_an_answer_to_one_question_is_none_to_another_of_the_same_name(wor
     assert again["inputRequests"]["sure"]["params"]["message"] == "Pay 10000?"
 
 
-async def test_a_page_is_the_same_question_whatever_its_run_calls_it(world: World) -> None:
+async def test_round_with_a_page_is_answered_whatever_elicitation_id_its_run_makes(world: World) -> None:
     @world.gateway.tool
     async def visit(context: Context) -> str:
         return (await context.elicit_url("Sign in", "https://x.example/", key="page")).action
@@ -346,7 +348,7 @@ async def test_who_wants_no_news_gets_one_json_answer(world: World) -> None:
 
 
 @pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
-async def test_the_handshake_era_has_progress_without_a_session_but_no_questions(world: World, version: str) -> None:
+async def test_handshake_era_without_a_session_has_progress_but_no_client_requests(world: World, version: str) -> None:
     _news(world)
     params = {"name": "busy", "_meta": {"progressToken": 7}}
     events = (await world.legacy("tools/call", params, version=version)).events()

@@ -352,7 +352,7 @@ async def test_a_cancelled_task_ends_its_call_wherever_it_runs(pair: Pair) -> No
         assert (await there.get(task_id))["status"] == "cancelled"
 
 
-async def test_questions_wait_in_the_task_and_the_answers_run_it_again_where_they_arrive(pair: Pair) -> None:
+async def test_task_waits_for_answers_which_run_it_again_where_they_arrive(pair: Pair) -> None:
     here, there, gate = pair
     task_id = await here.begin("asks_two")
     waiting = await there.until(task_id, "input_required")
@@ -403,7 +403,7 @@ async def test_who_may_no_longer_call_the_tool_cannot_go_on_with_its_task(client
     assert statuses(here) == [("asks_two", "input_required"), ("(unknown)", "invalid")]
 
 
-async def test_a_question_that_the_client_cannot_be_asked_fails_the_task(client: One) -> None:
+async def test_task_fails_for_a_client_request_without_the_capability(client: One) -> None:
     here, _ = client
     limited = Client(here.world, can={"elicitation": {}, "extensions": {EXTENSION: {}}})
     failed = await limited.until(await limited.begin("asks_model"), "failed", "input_required")
@@ -616,7 +616,7 @@ async def test_a_task_outlives_a_store_whose_answers_are_lost() -> None:
         gate.opened.set()
         assert (await here.until(task_id, "completed", "failed", "cancelled"))["status"] == "completed"
         async with asyncio.timeout(10):
-            while here.world.engine._tasks._runs._runs:
+            while here.world.engine._tasks._runner._leases:
                 await asyncio.sleep(0.001)
         assert gate.runs == 1
         assert statuses(here) == [("wait", "success")]

@@ -219,7 +219,7 @@ async def _asking(client: Client, **rest: Any) -> tuple[asyncio.Task[Answer], An
     return task, so_far, question["id"]
 
 
-async def test_a_question_rides_on_the_stream_of_its_request_and_the_answer_is_posted(world: World) -> None:
+async def test_session_client_request_is_sent_on_the_stream_of_its_call_and_the_answer_is_posted(world: World) -> None:
     client = await opened(world)
     task, _, question = await _asking(client)
     answer = {"id": question, "result": {"action": "accept", "content": {"name": "Ada"}}}
@@ -255,7 +255,7 @@ async def test_an_answer_that_is_none_makes_the_call_fail(world: World, answer: 
     assert sent(await task)[-1]["result"]["isError"] is True
 
 
-async def test_a_question_that_is_not_answered_in_time_is_withdrawn() -> None:
+async def test_session_client_request_that_is_not_answered_in_time_is_withdrawn() -> None:
     world = new_world(has_sessions=True, ask_timeout_seconds=0.02)
 
     @world.gateway.tool

@@ -1,10 +1,10 @@
-"""What the server has to remember between the rounds of a stateless call travels with the client, sealed.
+"""The state between the rounds of a stateless call, which travels sealed with the client.
 
 2026-07-28, "Multi Round-Trip Requests": the client brings `requestState` back unchanged. It is encrypted and
 authenticated (AES-256-GCM), so it can be neither read nor changed; what it is bound to (who called what, with which
 arguments, through which endpoint) is authenticated with it. The key is derived from the deployment's secret, so that
 every replica opens what another one sealed. It expires, but it can be used more than once until then: all except a
-state with a confirmation that a policy demands, asked for or given, which is good for one call (docs/decisions/0032).
+state with a confirmation that a policy demands, requested or given, which is good for one call (docs/decisions/0032).
 """
 
 import hashlib
@@ -27,23 +27,23 @@ LIFETIME_SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class RoundState:
-    """What earlier rounds left."""
+    """The answers and open requests of earlier rounds."""
 
     round: int = 0
     answers: JsonObject = field(default_factory=dict[str, Any])
     """Raw answers by key; each was found fit."""
-    answered: dict[str, str] = field(default_factory=dict[str, str])
-    """Fingerprints of the questions that these answer, by key."""
-    asked: dict[str, str] = field(default_factory=dict[str, str])
-    """Fingerprints of the questions that the last round ended with, by key."""
+    fingerprints: dict[str, str] = field(default_factory=dict[str, str])
+    """Fingerprints of the client requests that these answer, by key."""
+    sent: dict[str, str] = field(default_factory=dict[str, str])
+    """Fingerprints of the client requests that the last round ended with, by key."""
     is_used_once: bool = False
-    """A confirmation is among what was asked or answered."""
+    """A policy's confirmation is among the requests or answers."""
 
 
 class RequestStates:
     """`secret`: at least 32 random bytes, the same on all replicas. `audience`: the URL of this endpoint. `marks`:
-    where it is noted what was used; None: in this process. `reach`: names the processes that share the marks, empty for
-    all that have the secret; others do not open what is good for one call."""
+    where used states are noted; None: in this process. `reach`: names the processes that share the marks, empty for all
+    that have the secret; other processes refuse states that are good for one call."""
 
     def __init__(
         self, secret: bytes, clock: Clock, audience: str, marks: OneTimeMarks | None = None, reach: str = ""
@@ -61,16 +61,16 @@ class RequestStates:
                 "expires": self._clock.now().timestamp() + LIFETIME_SECONDS,
                 "round": state.round,
                 "answers": state.answers,
-                "answered": state.answered,
-                "asked": state.asked,
+                "answered": state.fingerprints,
+                "asked": state.sent,
                 **({"once": secrets.token_hex(16), "reach": self._reach} if state.is_used_once else {}),
             }
         )
         return self._seal.close(payload, self._binding(bound_to))
 
     async def open(self, token: Any, *bound_to: Any) -> RoundState:
-        """What was sealed; what is good for one call is used up by that. Raises InvalidState, the same for every
-        reason, and SharedStateUnavailable."""
+        """Decrypts a state; one that is good for one call is used up by that. Raises InvalidState, the same for every
+        reason, or SharedStateUnavailable."""
         state = self._unsealed(token, bound_to)
         once = state.get("once")
         if once is not None and not (state["reach"] == self._reach and await self._marks.take(once, state["expires"])):
@@ -88,6 +88,6 @@ class RequestStates:
         return state
 
     def _binding(self, bound_to: tuple[Any, ...]) -> bytes:
-        # Members may come back in another order: the arguments are the same all the same.
+        # Sorted: clients may bring the members of `arguments` back in another order.
         text = json.dumps([self._audience, *bound_to], sort_keys=True)
         return hashlib.sha256(text.encode("ascii")).digest()

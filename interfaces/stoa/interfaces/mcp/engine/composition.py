@@ -7,7 +7,8 @@ from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import SystemClock
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.message_bus import MessageBus
-from stoa.application.tasks.run_tasks import LEASE_SECONDS, TICK_SECONDS, RunTasks
+from stoa.application.tasks.lease import LEASE_SECONDS, TICK_SECONDS
+from stoa.application.tasks.task_runner import TaskRunner
 from stoa.interfaces.mcp.client_requests.channels import HEARTBEAT_SECONDS, Channels
 from stoa.interfaces.mcp.client_requests.request_state import RequestStates
 from stoa.interfaces.mcp.engine.dispatcher import Dispatcher
@@ -74,7 +75,7 @@ def build_engine(
     )
     gateway.registry.subscribe(subscriptions.publish_changes)
     gateway.watch_resources.subscribe(subscriptions.publish_update)
-    runs = RunTasks(
+    task_runner = TaskRunner(
         gateway.invoke_operation,
         gateway.tasks,
         clock,
@@ -83,7 +84,7 @@ def build_engine(
         tick_seconds=tick_seconds,
         report=report,
     )
-    tasks = Tasks(gateway, channels, server_info, runs)
+    tasks = Tasks(gateway, channels, server_info, task_runner)
     listing = Listing(server_info, page_size)
     lifecycle = LifecycleMethods(introduction, gateway, sessions)
     tools = ToolMethods(gateway, channels, server_info, listing, tasks)

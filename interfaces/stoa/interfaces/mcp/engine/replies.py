@@ -12,7 +12,7 @@ from stoa.domain.errors import (
     SharedStateUnavailable,
     StoaError,
 )
-from stoa.interfaces.mcp.client_requests import wire as client_request_wire
+from stoa.interfaces.mcp.client_requests import codec
 from stoa.interfaces.mcp.exchange import JSON, Refused, Reply
 from stoa.interfaces.mcp.jsonrpc import messages
 from stoa.interfaces.mcp.jsonrpc.messages import (
@@ -87,7 +87,7 @@ def _data(error: StoaError) -> dict[str, Any]:
     if isinstance(error, QuotaExceeded):
         data |= _limit_data(error)
     if isinstance(error, ClientCapabilityMissing):
-        data["requiredCapabilities"] = client_request_wire.required(error.missing)
+        data["requiredCapabilities"] = codec.required(error.missing)
     return data
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from stoa.application.gateway import Gateway
-from stoa.interfaces.mcp.client_requests import wire as asking
+from stoa.interfaces.mcp.client_requests import codec
 from stoa.interfaces.mcp.client_requests.channels import log_level
 from stoa.interfaces.mcp.exchange import JSON, MethodCall, Reply
 from stoa.interfaces.mcp.jsonrpc import messages
@@ -28,7 +28,7 @@ class LifecycleMethods:
         session = None
         if self._sessions is not None:
             await self._gateway.admission.limit(call.caller)  # a session takes room
-            can = asking.capabilities(params.get("capabilities"), revision)
+            can = codec.capabilities(params.get("capabilities"), revision)
             session = await self._sessions.begin(call.caller, revision.name, can)
         return Reply(200, messages.result(call.request.id, result), (JSON,), session=session)
 

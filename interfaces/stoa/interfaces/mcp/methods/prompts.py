@@ -2,7 +2,8 @@
 
 from stoa.application.gateway import Gateway
 from stoa.domain.schema.json_value import JsonObject
-from stoa.interfaces.mcp.client_requests.channels import Channels, RoundChannel
+from stoa.interfaces.mcp.client_requests.channels import Channels
+from stoa.interfaces.mcp.client_requests.stateless import StatelessChannel
 from stoa.interfaces.mcp.exchange import MethodCall
 from stoa.interfaces.mcp.jsonrpc import messages
 from stoa.interfaces.mcp.methods.invocations import invocation_of
@@ -26,8 +27,8 @@ class PromptMethods:
         invocation = invocation_of(call, "prompt")
         channel = self._channels.open(call)
         outcome = await self._channels.execute(self._gateway.invoke_operation, invocation, channel)
-        if outcome.questions is not None and isinstance(channel, RoundChannel):
-            return messages.result(call.request.id, channel.next_round(outcome.questions, self._server_info))
+        if outcome.client_requests is not None and isinstance(channel, StatelessChannel):
+            return messages.result(call.request.id, channel.input_required(outcome.client_requests, self._server_info))
         wire: JsonObject = {"messages": shaping.prompt_messages(outcome.content(), call.revision)}
         description = prompt_description(self._gateway, outcome, invocation.name)
         if description:

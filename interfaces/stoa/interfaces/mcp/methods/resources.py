@@ -7,7 +7,8 @@ from stoa.application.ports.session_store import Change
 from stoa.domain.calls.session import MAX_WATCHED_RESOURCES, MAX_WATCHED_TEXT, Session
 from stoa.domain.errors import ResourceNotFound
 from stoa.domain.schema.json_value import JsonObject
-from stoa.interfaces.mcp.client_requests.channels import Channels, RoundChannel
+from stoa.interfaces.mcp.client_requests.channels import Channels
+from stoa.interfaces.mcp.client_requests.stateless import StatelessChannel
 from stoa.interfaces.mcp.exchange import MethodCall
 from stoa.interfaces.mcp.jsonrpc import messages
 from stoa.interfaces.mcp.jsonrpc.messages import INVALID_PARAMS, INVALID_REQUEST, RESOURCE_NOT_FOUND, Fault
@@ -89,8 +90,8 @@ class ResourceMethods:
         invocation = invocation_of(call, "resource")
         channel = self._channels.open(call)
         outcome = await self._channels.execute(self._gateway.invoke_operation, invocation, channel)
-        if outcome.questions is not None and isinstance(channel, RoundChannel):
-            return messages.result(call.request.id, channel.next_round(outcome.questions, self._server_info))
+        if outcome.client_requests is not None and isinstance(channel, StatelessChannel):
+            return messages.result(call.request.id, channel.input_required(outcome.client_requests, self._server_info))
         try:
             wire: JsonObject = {"contents": shaping.resource_contents(outcome.content())}
         except ResourceNotFound as unknown:

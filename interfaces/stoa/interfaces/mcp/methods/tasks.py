@@ -1,8 +1,7 @@
 """The extension `io.modelcontextprotocol/tasks` (2026-07-28): calls answered with a task, tasks/get, tasks/update,
-tasks/cancel, and the news of tasks on listen streams.
+tasks/cancel, and `notifications/tasks` on listen streams.
 
-A client declares it with each request. What a task is and does is `stoa.application.tasks.run_tasks`; this is how it is
-written.
+A client declares the extension with each request. `application.tasks` runs tasks; this module writes them.
 """
 
 import asyncio
@@ -13,7 +12,8 @@ from typing import Any
 
 from stoa.application.calls.invoke_operation import Unbilled
 from stoa.application.gateway import Gateway
-from stoa.application.tasks.run_tasks import RunTasks, TaskDoor
+from stoa.application.tasks.task_door import TaskDoor
+from stoa.application.tasks.task_runner import TaskRunner
 from stoa.domain.access.identity import Principal
 from stoa.domain.calls.invocation import Invocation, Outcome
 from stoa.domain.calls.task import Task, TaskError, TaskStatus
@@ -22,8 +22,9 @@ from stoa.domain.errors import ClientCapabilityMissing, StoaError, TaskNotFound
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Tool
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
-from stoa.interfaces.mcp.client_requests import wire as asking
-from stoa.interfaces.mcp.client_requests.channels import Channels, RoundChannel
+from stoa.interfaces.mcp.client_requests import codec
+from stoa.interfaces.mcp.client_requests.channels import Channels
+from stoa.interfaces.mcp.client_requests.stateless import StatelessChannel
 from stoa.interfaces.mcp.exchange import MethodCall
 from stoa.interfaces.mcp.jsonrpc import messages
 from stoa.interfaces.mcp.jsonrpc.messages import INVALID_PARAMS, Fault
@@ -38,11 +39,11 @@ from stoa.interfaces.wire.revisions import CAPABILITIES_KEY, NEWEST, SERVER_INFO
 _log = logging.getLogger(__name__)
 
 MAX_WATCHED_TASKS = 50
-"""Tasks that one listen stream may follow."""
+"""Upper bound on the tasks of one listen stream."""
 
 
 class McpTaskDoor(TaskDoor):
-    """What is kept of a task is written as the newest revision has it: no older one has this extension."""
+    """Writes tasks as the newest revision has them: no older one has this extension."""
 
     def __init__(self, server_info: JsonObject) -> None:
         self._server_info = server_info
@@ -54,60 +55,60 @@ class McpTaskDoor(TaskDoor):
     def error(self, error: StoaError) -> TaskError:
         data: JsonObject = {"code": error.code}
         if isinstance(error, ClientCapabilityMissing):
-            data["requiredCapabilities"] = asking.required(error.missing)
+            data["requiredCapabilities"] = codec.required(error.missing)
         return TaskError(wire_error(error).rpc_code, error.message, data)
 
-    def question(self, request: ClientRequest) -> JsonObject:
-        return asking.request(request, NEWEST)
+    def client_request(self, request: ClientRequest) -> JsonObject:
+        return codec.request(request, NEWEST)
 
-    def fits(self, question: JsonObject, answer: Any) -> bool:
-        request = asking.read_request(question)
-        return request is not None and asking.answer(request, answer, NEWEST) is not None
+    def fits(self, client_request: JsonObject, answer: Any) -> bool:
+        request = codec.read_request(client_request)
+        return request is not None and codec.answer(request, answer, NEWEST) is not None
 
     def answer(self, request: ClientRequest, answer: Any) -> ClientAnswer | None:
-        return asking.answer(request, answer, NEWEST)
+        return codec.answer(request, answer, NEWEST)
 
 
 class Tasks:
-    def __init__(self, gateway: Gateway, channels: Channels, server_info: JsonObject, runs: RunTasks) -> None:
+    def __init__(self, gateway: Gateway, channels: Channels, server_info: JsonObject, runner: TaskRunner) -> None:
         self._gateway = gateway
         self._channels = channels
         self._server_info = server_info
-        self._runs = runs
+        self._runner = runner
         self._followers: set[asyncio.Task[None]] = set()
 
     def may_begin(self, call: MethodCall, tool: str) -> bool:
-        """May a call of this name become a task? Whether it does, the tool and the caller decide."""
+        """True for a call of this name that may become a task. Whether it does depends on the tool and the client."""
         viewer = _caller(call) if call.revision.is_stateless else None
         return viewer is not None and self._gateway.registry.may_become_task(viewer.tenant, tool)
 
-    async def call(self, call: MethodCall, invocation: Invocation, channel: RoundChannel) -> bytes | Outcome:
-        """CreateTaskResult, or the outcome of a call that is no task."""
+    async def call(self, call: MethodCall, invocation: Invocation, channel: StatelessChannel) -> bytes | Outcome:
+        """CreateTaskResult, or the outcome of a call that did not become a task."""
         if not _declares(call):
             return await self._gateway.invoke_operation.execute(invocation, channel, _refuse_if_required)
-        started = await self._runs.start(invocation, channel, lambda: channel.given)
+        started = await self._runner.start(invocation, channel, lambda: channel.given)
         if isinstance(started, Outcome):
             return started
         created = {**_state(started), "resultType": "task", "_meta": {SERVER_INFO_KEY: self._server_info}}
         return messages.result(call.request.id, created)
 
     async def get(self, call: MethodCall) -> bytes:
-        task = await self._runs.find(await self._task_id(call), _caller(call))
+        task = await self._runner.tasks.find(await self._task_id(call), _caller(call))
         return self._complete(call, _detailed(task))
 
     async def update(self, call: MethodCall) -> bytes:
-        """Answers that do not fit stay open: tasks/get shows what is asked."""
+        """Client requests whose answer does not fit stay open: tasks/get shows them."""
         task_id = await self._task_id(call)
         responses = call.request.params.get("inputResponses")
         if not is_object(responses):
             raise Fault(INVALID_PARAMS, "params.inputResponses must be an object: an answer by the key of its question")
-        # As whom and through which door; what is called, the task knows.
-        anew = Invocation(credential=call.caller, name="", arguments={}, door="mcp", proof=call.exchange.credential)
-        await self._runs.answer(task_id, _caller(call), responses, anew, self._channels.round(call))
+        # The credential and the door of the next run; name and arguments come from the task.
+        repeated = Invocation(credential=call.caller, name="", arguments={}, door="mcp", proof=call.exchange.credential)
+        await self._runner.answer(task_id, _caller(call), responses, repeated, self._channels.round(call))
         return self._complete(call, {})
 
     async def cancel(self, call: MethodCall) -> bytes:
-        await self._runs.cancel(await self._task_id(call), _caller(call))
+        await self._runner.cancel(await self._task_id(call), _caller(call))
         return self._complete(call, {})
 
     async def _task_id(self, call: MethodCall) -> str:
@@ -122,74 +123,76 @@ class Tasks:
         return messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))
 
     async def watched(self, call: MethodCall) -> tuple[str, ...]:
-        """The tasks that this subscriptions/listen may follow, of those it asks for."""
-        asked = as_object(call.request.params.get("notifications")).get("taskIds")
-        if asked is None:
+        """The requested tasks that this subscriptions/listen may follow."""
+        requested = as_object(call.request.params.get("notifications")).get("taskIds")
+        if requested is None:
             return ()
         _require(call)
-        ids: list[str] = [one for one in asked if isinstance(one, str)] if is_array(asked) else []
-        if not is_array(asked) or len(ids) < len(asked) or len(ids) > MAX_WATCHED_TASKS:
+        ids: list[str] = [task_id for task_id in requested if isinstance(task_id, str)] if is_array(requested) else []
+        if not is_array(requested) or len(ids) < len(requested) or len(ids) > MAX_WATCHED_TASKS:
             raise Fault(INVALID_PARAMS, f"notifications.taskIds must be at most {MAX_WATCHED_TASKS} strings")
-        return tuple([one for one in dict.fromkeys(ids) if await self._visible(one, _caller(call)) is not None])
+        return tuple(
+            [task_id for task_id in dict.fromkeys(ids) if await self._visible(task_id, _caller(call)) is not None]
+        )
 
     async def _visible(self, task_id: str, caller: Principal | None) -> Task | None:
         try:
-            return await self._runs.find(task_id, caller)
+            return await self._runner.tasks.find(task_id, caller)
         except TaskNotFound:
             return None
 
     def follow(
-        self, queue: EventQueue, call: MethodCall, task_ids: Sequence[str], subscriptions: Subscriptions
+        self, events: EventQueue, call: MethodCall, task_ids: Sequence[str], subscriptions: Subscriptions
     ) -> None:
-        """Tell a listener how these tasks of the caller stand, and whenever that changes."""
-        follower = asyncio.create_task(self._follow(queue, _caller(call), task_ids, subscriptions))
+        """Send a listener the state of these tasks of the caller, now and whenever it changes."""
+        follower = asyncio.create_task(self._follow(events, _caller(call), task_ids, subscriptions))
         self._followers.add(follower)  # the loop itself holds tasks weakly
         follower.add_done_callback(self._followers.discard)
 
     async def _follow(
-        self, queue: EventQueue, caller: Principal | None, task_ids: Sequence[str], subscriptions: Subscriptions
+        self, events: EventQueue, caller: Principal | None, task_ids: Sequence[str], subscriptions: Subscriptions
     ) -> None:
-        """Looks into the store, where every process sees the same. Access is checked each time."""
+        """Polls the store, which says the same in every process, and checks access each time."""
         told: dict[str, JsonObject | None] = dict.fromkeys(task_ids)
-        while told and subscriptions.is_open(queue):
+        while told and subscriptions.is_open(events):
             for task_id, before in list(told.items()):
                 try:
                     task = await self._visible(task_id, caller)
                 except StoaError as failure:
                     _log.warning("a task could not be followed: %s", failure.message)
                     continue
-                except Exception as defect:  # noqa: BLE001  # its listener would wait for nothing
-                    self._runs.report("tasks", defect)
+                except Exception as defect:  # noqa: BLE001  # an unhandled one would end this listener without a word
+                    self._runner.tasks.report("tasks", defect)
                     continue
-                if not subscriptions.is_open(queue):
+                if not subscriptions.is_open(events):
                     return
                 state = None if task is None else _detailed(task)
                 if state is not None and state != before:
-                    subscriptions.tell(queue, "notifications/tasks", state)
+                    subscriptions.tell(events, "notifications/tasks", state)
                 if task is None or task.is_over:
                     del told[task_id]
                 else:
                     told[task_id] = state
-            await asyncio.sleep(self._runs.tick_seconds)
+            await asyncio.sleep(self._runner.tasks.tick_seconds)
 
     async def watch(self) -> None:
-        """Ends tasks whose processes died, wherever they ran. Until it is cancelled."""
-        await self._runs.watch()
+        """Ends tasks whose processes died, wherever they ran, until cancelled."""
+        await self._runner.tasks.watch()
 
     async def close(self) -> None:
         """Ends the calls that run in the background here."""
         for follower in self._followers:
             follower.cancel()
-        await self._runs.close()
+        await self._runner.close()
 
 
 def _caller(call: MethodCall) -> Principal | None:
-    """Who asks, with the view on the tenant that the request means."""
+    """The caller, with its view on the tenant of the request."""
     return call.caller.acting_for(call.exchange.tenant)
 
 
 def _declares(call: MethodCall) -> bool:
-    return asking.declares(as_object(call.request.params.get("_meta")).get(CAPABILITIES_KEY), EXTENSION)
+    return codec.declares(as_object(call.request.params.get("_meta")).get(CAPABILITIES_KEY), EXTENSION)
 
 
 def _require(call: MethodCall) -> None:
@@ -218,10 +221,10 @@ def _state(task: Task) -> JsonObject:
 
 
 def _detailed(task: Task) -> JsonObject:
-    """The Task object with what belongs to its status."""
+    """The Task object with the fields of its status."""
     wire = _state(task)
     if task.status is TaskStatus.INPUT_REQUIRED:
-        wire["inputRequests"] = dict(task.questions)
+        wire["inputRequests"] = dict(task.client_requests)
     elif task.result is not None:
         wire["result"] = task.result
     elif task.error is not None:

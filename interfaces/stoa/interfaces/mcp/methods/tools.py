@@ -4,7 +4,8 @@ from stoa.application.gateway import Gateway
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.domain.calls.invocation import Invocation, Outcome
 from stoa.domain.schema.json_value import JsonObject, is_object
-from stoa.interfaces.mcp.client_requests.channels import Channels, RoundChannel
+from stoa.interfaces.mcp.client_requests.channels import Channels
+from stoa.interfaces.mcp.client_requests.stateless import StatelessChannel
 from stoa.interfaces.mcp.exchange import JSON, MethodCall, Refused, Reply
 from stoa.interfaces.mcp.jsonrpc import messages
 from stoa.interfaces.mcp.methods.invocations import invocation_of
@@ -46,8 +47,8 @@ class ToolMethods:
     def _answer(
         self, call: MethodCall, invocation: Invocation, channel: ClientChannel | None, outcome: Outcome
     ) -> bytes | Reply:
-        if outcome.questions is not None and isinstance(channel, RoundChannel):
-            return messages.result(call.request.id, channel.next_round(outcome.questions, self._server_info))
+        if outcome.client_requests is not None and isinstance(channel, StatelessChannel):
+            return messages.result(call.request.id, channel.input_required(outcome.client_requests, self._server_info))
         result = result_of(outcome, call.revision, has_arguments=is_object(invocation.arguments))
         wire = shaping.tool_result(result, call.revision, outcome.coerced)
         answer = messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))

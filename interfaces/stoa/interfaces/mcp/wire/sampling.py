@@ -51,9 +51,9 @@ def answer(result: JsonObject, revision: Revision) -> SamplingAnswer | None:
     return SamplingAnswer(readable, model, role, reason if isinstance(reason, str) else None)
 
 
-def read_question(wire: JsonObject) -> SamplingRequest:
-    """From the params of a request, one that the same answers fit: they may use the tools that it offers. Raises
-    LookupError or InvalidInput where `params` did not write them."""
+def read_request(wire: JsonObject) -> SamplingRequest:
+    """A request that the same answers fit as the one whose `params` these are: they may use the tools it offers. Raises
+    LookupError or InvalidInput for what `params` did not write."""
     choice = as_object(wire.get("toolChoice")).get("mode")
     offered = tuple(SamplingTool(tool["name"], "", {}) for tool in wire.get("tools", ()))
     return SamplingRequest(

@@ -10,7 +10,9 @@ from tests.application.pipeline import ANN, Pipeline, tool, waits
 
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.tasks.caps import TaskCaps
-from stoa.application.tasks.run_tasks import END_TRIES, RunTasks, TaskDoor
+from stoa.application.tasks.lease import END_TRIES
+from stoa.application.tasks.task_door import TaskDoor
+from stoa.application.tasks.task_runner import TaskRunner
 from stoa.domain.access.fair_share import Caps
 from stoa.domain.calls.invocation import Invocation, Outcome
 from stoa.domain.calls.task import GivenAnswers, Task, TaskError, TaskStatus
@@ -27,10 +29,10 @@ from stoa.domain.errors import QuotaExceeded, StoaError, TasksUnavailable
 from stoa.domain.metering.event import Status
 from stoa.domain.results.result import TextContent, ToolResult
 from stoa.domain.schema.json_value import JsonObject
-from stoa.testing.client_channel import InMemoryClientChannel
+from stoa.testing.client_channel import InMemoryRoundChannel
 from stoa.testing.clock import ManualClock
 
-CLIENT = InMemoryClientChannel(ClientCapabilities(roots=True), lambda *_: None)
+CLIENT = InMemoryRoundChannel(ClientCapabilities(roots=True), {})
 
 
 class Door(TaskDoor):
@@ -44,10 +46,10 @@ class Door(TaskDoor):
     def error(self, error: StoaError) -> TaskError:
         return TaskError(-32603, error.message, error.code)
 
-    def question(self, request: ClientRequest) -> JsonObject:
+    def client_request(self, request: ClientRequest) -> JsonObject:
         return {}
 
-    def fits(self, question: JsonObject, answer: Any) -> bool:
+    def fits(self, client_request: JsonObject, answer: Any) -> bool:
         return True
 
     def answer(self, request: ClientRequest, answer: Any) -> ClientAnswer | None:
@@ -74,7 +76,7 @@ class World:
         self.pipeline.backend.behaviour = behaviour
         self.clock = self.pipeline.clock
         self.store = Store(self.clock)
-        self.runner = RunTasks(self.pipeline.invoke_operation, self.store, self.clock, Door(), tick_seconds=0.001)
+        self.runner = TaskRunner(self.pipeline.invoke_operation, self.store, self.clock, Door(), tick_seconds=0.001)
 
     async def start(self, **answered: Any) -> Task | Outcome:
         asked = Invocation(credential=ANN, name="count", arguments={}, door="library")
@@ -93,7 +95,7 @@ class World:
     async def settled(self, task: Task) -> Task | None:
         """As it is kept once nobody runs it here any more."""
         async with asyncio.timeout(20):
-            while self.runner._runs or self.runner._supervisors:
+            while self.runner._leases or self.runner._keepers:
                 await asyncio.sleep(0.001)
         return await self.store.find(task.id)
 
@@ -113,7 +115,7 @@ async def world(behaviour: Any, **fields: Any):
 
 
 async def asks(arguments: Any, context: Any) -> ToolResult:
-    await context.channel.ask({"where": RootsRequest()})
+    await context.client_requests.send({"where": RootsRequest()})
     return ToolResult((TextContent("done"),))
 
 
@@ -149,12 +151,12 @@ async def test_a_call_that_is_cancelled_before_its_task_is_kept_is_metered_and_s
         assert (at.statuses, at.pipeline.backend.received) == ([Status.CANCELLED], [])
 
 
-async def test_a_task_that_asks_still_waits_when_the_store_kept_that_but_could_not_say_so() -> None:
+async def test_task_waits_for_answers_although_the_store_lost_its_reply() -> None:
     async with world(asks) as at:
         at.store.meddle = once(lose_the_answer, is_waiting)
         kept = await at.settled(await at.begin())
         assert kept is not None
-        assert (kept.status, list(kept.questions)) == (TaskStatus.INPUT_REQUIRED, ["where"])
+        assert (kept.status, list(kept.client_requests)) == (TaskStatus.INPUT_REQUIRED, ["where"])
         await at.answer(kept, where={})
         ended = await at.settled(kept)
         assert ended is not None
@@ -213,7 +215,7 @@ async def test_the_end_of_a_task_that_cannot_be_kept_is_tried_again_and_then_sai
     assert tries >= END_TRIES
 
 
-async def test_a_tool_that_asks_what_was_answered_already_fails_its_task() -> None:
+async def test_task_fails_when_its_tool_requests_an_answered_key_again() -> None:
     async def stubborn(arguments: Any, context: Any) -> ToolResult:
         raise InputRequired({"where": RootsRequest()})
 
@@ -239,13 +241,13 @@ async def test_a_task_runs_again_with_what_it_was_called_with() -> None:
         assert (ended.status, ended.updated_at) == (TaskStatus.COMPLETED, at.clock.now())
         assert [arguments for arguments, _ in at.pipeline.backend.received] == [{"n": 7}, {"n": 7}]
         assert {(event.consumer, event.request_id) for event in at.pipeline.events} == {("app", "r-1")}
-        assert not at.runner._works, "what is over is forgotten"
+        assert not at.runner._calls, "what is over is forgotten"
 
 
 async def test_a_task_can_be_cancelled_where_it_does_not_run() -> None:
     async with world(waits(asyncio.Event())) as at:
         task = await at.begin()
-        elsewhere = RunTasks(at.pipeline.invoke_operation, at.store, at.clock, Door())
+        elsewhere = TaskRunner(at.pipeline.invoke_operation, at.store, at.clock, Door())
         await elsewhere.cancel(task.id, ANN)
         at.clock.advance(20)
         kept = await at.settled(task)
@@ -285,9 +287,9 @@ async def test_a_task_is_its_owners_in_its_tenant_alone() -> None:
     async with world(asks) as at:
         kept = await at.settled(await at.begin())
         assert kept is not None
-        assert await at.runner.find(kept.id, ANN) == kept
+        assert await at.runner.tasks.find(kept.id, ANN) == kept
         for other in (None, ANN.model_copy(update={"subject": "bob"}), replace_tenant("beta")):
-            for act in (at.runner.find, at.runner.cancel):
+            for act in (at.runner.tasks.find, at.runner.cancel):
                 with pytest.raises(StoaError, match="Unknown or expired task"):
                     await act(kept.id, other)
         assert await at.store.find(kept.id) == kept
@@ -299,7 +301,7 @@ def replace_tenant(tenant: str) -> Any:
 
 async def test_running_tasks_of_a_caller_are_limited_and_each_place_is_given_back() -> None:
     async with world(waits(asyncio.Event())) as at:
-        at.runner = RunTasks(
+        at.runner = TaskRunner(
             at.pipeline.invoke_operation, at.store, at.clock, Door(), tick_seconds=0.001, running=Caps(1, 2, 8)
         )
         for _ in range(3):
@@ -309,7 +311,7 @@ async def test_running_tasks_of_a_caller_are_limited_and_each_place_is_given_bac
             assert isinstance(refused.error, QuotaExceeded)
             assert refused.error.limit_name == "running tasks of the caller"
             await at.runner.cancel(task.id, ANN)
-            await asyncio.wait(at.runner._supervisors)
+            await asyncio.wait(at.runner._keepers)
         await at.runner.close()
 
 
@@ -324,9 +326,9 @@ async def test_a_result_that_is_too_large_to_be_kept_fails_its_task_and_says_so(
     async with world(answers_much) as at:
         caps = TaskCaps(size=Caps(4000, 4000, 4000))
         store = InMemoryTaskStore(at.clock, caps=caps)
-        at.runner = RunTasks(at.pipeline.invoke_operation, store, at.clock, Wordy(), tick_seconds=0.001)
+        at.runner = TaskRunner(at.pipeline.invoke_operation, store, at.clock, Wordy(), tick_seconds=0.001)
         task = await at.begin()
-        await asyncio.wait(at.runner._supervisors)
+        await asyncio.wait(at.runner._keepers)
         kept = await store.find(task.id)
         assert kept is not None
         assert kept.status is TaskStatus.FAILED

@@ -1,4 +1,4 @@
-"""The pipeline's moment of admission, and what a function notices of tasks where there are none."""
+"""The moment at which the pipeline lets a call become a task, and the channel of such a call."""
 
 from collections.abc import Callable
 
@@ -17,14 +17,13 @@ from stoa.domain.client_requests.client_request import (
     ClientCapabilities,
     ElicitationAnswer,
     ElicitationRequest,
-    InputRequired,
     RootsRequest,
 )
 from stoa.domain.client_requests.fingerprint import fingerprint
-from stoa.domain.errors import ClientCapabilityMissing, ClientRequestDeclined, PolicyUnavailable, TasksUnavailable
+from stoa.domain.errors import ClientRequestDeclined, PolicyUnavailable, TasksUnavailable
 from stoa.domain.metering.event import Status
 from stoa.domain.operations.operation import Operation
-from stoa.testing.client_channel import InMemoryClientChannel
+from stoa.testing.client_channel import InMemoryClientChannel, InMemoryRoundChannel
 
 ONE = RateLimit(requests_per_minute=60, burst=1)
 FORM = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
@@ -85,17 +84,24 @@ async def test_a_function_stays_in_the_foreground_where_there_are_no_tasks(chann
     assert outcome.result.structured is False
 
 
-async def test_a_tasks_channel_tells_nobody_and_never_asks_a_key_again() -> None:
-    early = InMemoryClientChannel(ClientCapabilities(elicitation=True), lambda *_: None)
+async def test_task_channel_keeps_messages_in_the_task_and_never_requests_an_answered_key_again() -> None:
+    early = InMemoryRoundChannel(ClientCapabilities(elicitation=True), {})
+    form = ElicitationRequest("Sure?", FORM)
+    given = GivenAnswers(
+        {"known": {"ok": True}, "changed": None, "another": {"ok": True}, "unknown": {"ok": True}},
+        {"known": fingerprint(form), "changed": fingerprint(form), "another": fingerprint(RootsRequest())},
+    )
 
     async def begin() -> bool:
-        channel.has_begun = True
+        channel.continue_as_task(given)
         return True
 
     channel = TaskChannel(early, begin, lambda _, raw: ElicitationAnswer("accept", raw) if raw else None)
     await channel.progress(1, 2, "early")
     assert (early.progressed, channel.message) == ([(1, 2, "early")], None)
+    assert await channel.collect({"known": form}) == {}
     assert await channel.begin_task()
+    assert channel.has_begun
     for value, message, expected in ((1, "one", "one"), (1, "again", "one"), (2, None, "2 of 3")):
         await channel.progress(value, 3, message)
         assert channel.message == expected
@@ -105,19 +111,7 @@ async def test_a_tasks_channel_tells_nobody_and_never_asks_a_key_again() -> None
     await channel.log("info", "said")
     await channel.hang_up()
     assert (channel.message, len(early.progressed), early.logged, early.hung_up) == ("said", 1, [], 0)
-    form = ElicitationRequest("Sure?", FORM)
-    channel.given = GivenAnswers(
-        {"known": {"ok": True}, "changed": None, "another": {"ok": True}, "unknown": {"ok": True}},
-        {"known": fingerprint(form), "changed": fingerprint(form), "another": fingerprint(RootsRequest())},
-    )
-    assert await channel.ask({"known": form}) == {"known": ElicitationAnswer("accept", {"ok": True})}
-    with pytest.raises(InputRequired) as open_question:
-        await channel.ask({"known": form, "new": form})
-    assert list(open_question.value.requests) == ["new"]
-    for key in ("changed", "another", "unknown"):  # what was answered was another question, or nobody knows which
+    assert await channel.collect({"known": form, "new": form}) == {"known": ElicitationAnswer("accept", {"ok": True})}
+    for key in ("changed", "another", "unknown"):  # answered was another request, or it is unknown which
         with pytest.raises(ClientRequestDeclined, match=key):
-            await channel.ask({key: form})
-    limited = TaskChannel(InMemoryClientChannel(ClientCapabilities(), lambda *_: None), begin, lambda *_: None)
-    limited.has_begun = True
-    with pytest.raises(ClientCapabilityMissing):
-        await limited.ask({"new": form})
+            await channel.collect({key: form})

@@ -1,6 +1,5 @@
-"""Questions to the client and its answers as they are written: the same in both eras, once the envelope is off."""
+"""Client requests and answers as JSON: the same in both eras, without their envelope."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from stoa.application.client_requests.answer_fit import fits
@@ -24,8 +23,8 @@ from stoa.interfaces.wire.revisions import Revision
 
 
 def capabilities(declared: Any, revision: Revision) -> ClientCapabilities:
-    """What of the client capabilities object is of use here, and known to the revision. `elicitation: {}` means by
-    form; so does anything there before clients could say more."""
+    """The declared client capabilities that this gateway uses and the revision knows. `elicitation: {}` means by form;
+    so does any object in revisions that have no `form` and `url`."""
     if not declared or not is_object(declared):
         return NO_CAPABILITIES
     sampling, elicitation = declared.get("sampling"), declared.get("elicitation")
@@ -50,7 +49,7 @@ def required(missing: tuple[str, ...]) -> JsonObject:
         capability, _, detail = name.partition(".")
         wire.setdefault(capability, {}).update({detail: {}} if detail else {})
     if {"elicitation", "elicitation.url"} <= set(missing):
-        wire["elicitation"]["form"] = {}  # which is meant where nothing is said, but not beside `url`
+        wire["elicitation"]["form"] = {}  # the default without any mode, but not next to `url`
     return wire
 
 
@@ -59,36 +58,36 @@ def declares(declared: Any, extension: str) -> bool:
     return is_object(as_object(as_object(declared).get("extensions")).get(extension))
 
 
-def may_come_unasked(question: ClientRequest) -> bool:
-    """A form whose fields a client knows may be filled in with the first request, unless it is a policy's: what the
-    gateway itself asks has to have been read."""
-    return isinstance(question, ElicitationRequest) and not question.is_confirmation
+def may_come_unrequested(request: ClientRequest) -> bool:
+    """True for a form whose fields a client may know and fill in with its first request (SEP-2322). A policy's
+    confirmation is excluded: its sentence must have been shown to the user."""
+    return isinstance(request, ElicitationRequest) and not request.is_confirmation
 
 
-def request(question: ClientRequest, revision: Revision) -> JsonObject:
+def request(client_request: ClientRequest, revision: Revision) -> JsonObject:
     """`method` and `params`."""
-    match question:
+    match client_request:
         case SamplingRequest():
-            return {"method": "sampling/createMessage", "params": sampling_wire.params(question, revision)}
+            return {"method": "sampling/createMessage", "params": sampling_wire.params(client_request, revision)}
         case ElicitationRequest():
-            params: JsonObject = {"message": question.message, "requestedSchema": question.schema}
+            params: JsonObject = {"message": client_request.message, "requestedSchema": client_request.schema}
             return {"method": "elicitation/create", "params": params}
         case UrlElicitationRequest():
-            params = {"mode": "url", "message": question.message, "url": question.url}
+            params = {"mode": "url", "message": client_request.message, "url": client_request.url}
             if revision.has_elicitation_ids:
-                params["elicitationId"] = question.elicitation_id
+                params["elicitationId"] = client_request.elicitation_id
             return {"method": "elicitation/create", "params": params}
         case RootsRequest():
             return {"method": "roots/list", "params": {}}
 
 
 def read_request(wire: JsonObject) -> ClientRequest | None:
-    """A question that the same answers fit as the one that `request` wrote; None for anything else."""
+    """Inverse of `request`: a client request that validates the same answers; None if unrecognised."""
     params = as_object(wire.get("params"))
     try:
         match wire.get("method"), params.get("mode"):
             case "sampling/createMessage", _:
-                return sampling_wire.read_question(params)
+                return sampling_wire.read_request(params)
             case "elicitation/create", "url":
                 return UrlElicitationRequest(params["message"], params["url"], params.get("elicitationId", "-"))
             case "elicitation/create", _:
@@ -101,16 +100,12 @@ def read_request(wire: JsonObject) -> ClientRequest | None:
         return None
 
 
-def requests(questions: Mapping[str, ClientRequest], revision: Revision) -> JsonObject:
-    return {key: request(question, revision) for key, question in questions.items()}
-
-
-def answer(question: ClientRequest, result: Any, revision: Revision) -> ClientAnswer | None:
-    """The client's result, when it fits the question."""
+def answer(client_request: ClientRequest, result: Any, revision: Revision) -> ClientAnswer | None:
+    """The client's result, when it fits the request; else None."""
     if not is_object(result):
         return None
     read: ClientAnswer | None
-    match question:
+    match client_request:
         case SamplingRequest():
             read = sampling_wire.answer(result, revision)
         case ElicitationRequest():
@@ -119,7 +114,7 @@ def answer(question: ClientRequest, result: Any, revision: Revision) -> ClientAn
             read = _opened(result)
         case RootsRequest():
             read = _roots(result)
-    return read if read is not None and fits(question, read) else None
+    return read if read is not None and fits(client_request, read) else None
 
 
 def _filled_in(result: JsonObject) -> ElicitationAnswer | None:
@@ -130,7 +125,7 @@ def _filled_in(result: JsonObject) -> ElicitationAnswer | None:
 
 
 def _opened(result: JsonObject) -> ElicitationAnswer | None:
-    """What a page is told stays on the page: content, which clients must not send here, is not looked at."""
+    """Ignores `content`, which clients must not send here: what the user enters stays on the page."""
     action = result.get("action")
     return ElicitationAnswer(action, {}) if action in {"accept", "decline", "cancel"} else None
 

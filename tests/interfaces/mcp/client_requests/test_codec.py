@@ -17,7 +17,7 @@ from stoa.domain.client_requests.client_request import (
     UrlElicitationRequest,
 )
 from stoa.domain.results.result import AudioContent, ImageContent, TextContent
-from stoa.interfaces.mcp.client_requests import wire as asking
+from stoa.interfaces.mcp.client_requests import codec
 from stoa.interfaces.wire.revisions import NEWEST
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=5)
@@ -59,11 +59,11 @@ ANSWERS: list[dict[str, Any]] = [
 
 
 @given(QUESTIONS)
-def test_the_same_answers_fit_a_question_that_was_written_and_read_back(question: ClientRequest) -> None:
-    read = asking.read_request(json.loads(json.dumps(asking.request(question, NEWEST))))
+def test_client_request_read_back_from_the_wire_validates_the_same_answers(question: ClientRequest) -> None:
+    read = codec.read_request(json.loads(json.dumps(codec.request(question, NEWEST))))
     assert read is not None
     for answer in ANSWERS:
-        assert asking.answer(read, answer, NEWEST) == asking.answer(question, answer, NEWEST)
+        assert codec.answer(read, answer, NEWEST) == codec.answer(question, answer, NEWEST)
 
 
 @pytest.mark.parametrize(
@@ -79,5 +79,5 @@ def test_the_same_answers_fit_a_question_that_was_written_and_read_back(question
         {"method": "sampling/createMessage", "params": {"maxTokens": 1, "tools": [{}]}},
     ],
 )
-def test_what_is_no_question_is_none(wire: dict[str, Any]) -> None:
-    assert asking.read_request(wire) is None
+def test_client_request_that_is_unrecognised_reads_as_none(wire: dict[str, Any]) -> None:
+    assert codec.read_request(wire) is None

@@ -1,4 +1,4 @@
-"""A ClientChannel around another one."""
+"""Messages to a client from whom the policy hides parts of the answer."""
 
 from typing import Any
 
@@ -6,8 +6,9 @@ from stoa.application.ports.client_channel import ClientChannel
 from stoa.domain.client_requests.client_request import ClientCapabilities, LogLevel
 
 
-class PassingChannel(ClientChannel):
-    """Passes on everything but questions, which are its subclass's business."""
+class WithheldText(ClientChannel):
+    """Drops log messages and leaves numbers of progress only: free text could tell what redaction removes from the
+    result. Only calls whose decision obliges to redact have it around their channel."""
 
     def __init__(self, channel: ClientChannel) -> None:
         self._channel = channel
@@ -16,15 +17,12 @@ class PassingChannel(ClientChannel):
     def capabilities(self) -> ClientCapabilities:
         return self._channel.capabilities
 
-    @property
-    def asks_by_rounds(self) -> bool:
-        return self._channel.asks_by_rounds
-
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        await self._channel.progress(progress, total, message)
+        del message  # withheld
+        await self._channel.progress(progress, total)
 
     async def log(self, level: LogLevel, data: Any, logger: str | None = None) -> None:
-        await self._channel.log(level, data, logger)
+        """Nothing is sent."""
 
     async def hang_up(self) -> None:
         await self._channel.hang_up()

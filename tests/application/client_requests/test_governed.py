@@ -1,7 +1,6 @@
-"""What calls ask their clients is governed: in both eras, whatever the function does with a refusal."""
+"""Client requests are governed in both eras, whatever the function does with a refusal."""
 
 import asyncio
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -44,7 +43,7 @@ from stoa.domain.errors import (
 from stoa.domain.metering.event import MeteringEvent, Status
 from stoa.domain.metering.price_list import PriceList, PriceVersion
 from stoa.domain.results.result import TextContent
-from stoa.testing.client_channel import InMemoryClientChannel
+from stoa.testing.client_channel import InMemoryClientChannel, InMemoryRoundChannel
 from stoa.testing.clock import ManualClock
 from stoa.testing.invocation_observer import InMemoryInvocationObserver
 
@@ -72,59 +71,49 @@ def answer_to(key: str, request: ClientRequest) -> ClientAnswer:
 
 
 class Waiting(InMemoryClientChannel):
-    """A client that is waited for."""
+    """A client of the handshake era."""
 
     def __init__(self, capabilities: ClientCapabilities = ALL, answering: Any = answer_to) -> None:
         super().__init__(capabilities, answering)
 
     def sent(self) -> dict[str, ClientRequest]:
         """All that reached the client."""
-        return {key: request for asked in self.asked for key, request in asked.items()}
+        return {key: request for requests in self.requested for key, request in requests.items()}
 
     async def call(self, gateway: Gateway, principal: Principal = ANN, **rest: Any) -> Outcome:
         return await gateway.invoke("ask", {}, principal, channel=self, **rest)
 
 
-class ByRounds(Waiting):
+class ByRounds(InMemoryRoundChannel):
     """A client of the stateless era: it calls again with its answers."""
 
     def __init__(self, capabilities: ClientCapabilities = ALL) -> None:
-        super().__init__(capabilities)
-        self._answers: dict[str, ClientAnswer] = {}
+        super().__init__(capabilities, {})
 
-    @property
-    def asks_by_rounds(self) -> bool:
-        return True
-
-    async def ask(self, requests: Mapping[str, ClientRequest]) -> Mapping[str, ClientAnswer]:
-        waiting = {key: request for key, request in requests.items() if key not in self._answers}
-        missing = self.capabilities.missing(waiting)
-        if missing:
-            raise ClientCapabilityMissing(missing)
-        if waiting:
-            raise InputRequired(waiting)
-        return {key: self._answers[key] for key in requests}
+    def sent(self) -> dict[str, ClientRequest]:
+        return {key: request for requests in self.requested for key, request in requests.items()}
 
     async def call(self, gateway: Gateway, principal: Principal = ANN, **rest: Any) -> Outcome:
         while True:
-            outcome = await super().call(gateway, principal, **rest)
-            if outcome.questions is None:
+            outcome = await gateway.invoke("ask", {}, principal, channel=self, **rest)
+            if outcome.client_requests is None:
                 return outcome
-            self.asked.append(dict(outcome.questions))
-            self._answers |= {key: answer_to(key, request) for key, request in outcome.questions.items()}
+            self.requested.append(dict(outcome.client_requests))
+            self.answers |= {key: answer_to(key, request) for key, request in outcome.client_requests.items()}
 
 
-ERAS: dict[str, type[Waiting]] = {"waiting": Waiting, "rounds": ByRounds}
+Client = Waiting | ByRounds
+ERAS: dict[str, type[Client]] = {"waiting": Waiting, "rounds": ByRounds}
 Plan = list[dict[str, ClientRequest]]
 
 
 @pytest.fixture(params=list(ERAS))
-def era(request: pytest.FixtureRequest) -> type[Waiting]:
+def era(request: pytest.FixtureRequest) -> type[Client]:
     return ERAS[request.param]
 
 
 class World:
-    """A gateway with one tool, which asks what the plan says and goes on when it may not."""
+    """A gateway with one tool, which makes the client requests of the plan and goes on when one is refused."""
 
     def __init__(self, plan: Plan, *, is_stubborn: bool = True, **parts: Any) -> None:
         self.clock = ManualClock()
@@ -136,9 +125,9 @@ class World:
         @self.gateway.tool
         async def ask(context: Context) -> str:
             self.refused.clear()
-            for questions in plan:
+            for requests in plan:
                 try:
-                    await context.ask(questions)
+                    await context.ask(requests)
                 except StoaError as refused:
                     self.refused.append(refused)
                     if not is_stubborn:
@@ -149,7 +138,7 @@ class World:
         return [event for event in self.sink.events() if (":" not in event.tool) == of_calls]
 
 
-plain_questions = st.builds(
+plain_requests = st.builds(
     sampling,
     st.integers(1, 10_000),
     st.sampled_from(["claude-x", "Claude-y", "gpt-z"]),
@@ -160,9 +149,9 @@ plain_questions = st.builds(
     UrlElicitationRequest("Log in", "https://a.example/", "1"),
     UrlElicitationRequest("Log in", "https://b.example/", "2"),
 ])  # fmt: skip
-plans = st.lists(st.lists(plain_questions, min_size=1, max_size=3), max_size=3).map(
+plans = st.lists(st.lists(plain_requests, min_size=1, max_size=3), max_size=3).map(
     lambda batches: [
-        {f"{number}-{index}": question for index, question in enumerate(batch)} for number, batch in enumerate(batches)
+        {f"{number}-{index}": request for index, request in enumerate(batch)} for number, batch in enumerate(batches)
     ]
 )
 patterns = st.sampled_from([("*",), (), ("claude-*", "a.*")])
@@ -209,59 +198,61 @@ def _expected(plan: Plan, rules: ClientRequestRules, can: ClientCapabilities) ->
 )
 @settings(max_examples=150, deadline=None)
 @pytest.mark.parametrize("client_of", ERAS.values(), ids=ERAS)
-async def test_exactly_what_is_declared_and_allowed_is_sent_within_its_cap_and_each_is_metered_once(
-    client_of: type[Waiting], plan: Plan, rules: ClientRequests, can: ClientCapabilities, tenant: str | None
+async def test_client_requests_that_are_declared_and_allowed_are_sent_within_their_cap_and_metered_once(
+    client_of: type[Client], plan: Plan, rules: ClientRequests, can: ClientCapabilities, tenant: str | None
 ) -> None:
     world, client = World(plan, client_requests=rules), client_of(can)
     outcome = await client.call(world.gateway, Principal.of("ann", tenant=tenant, roles=["viewer"]))
     assert outcome.status is Status.SUCCESS
     sent = {key: getattr(request, "max_tokens", None) for key, request in client.sent().items()}
     assert sent == _expected(plan, rules.tenants.get(tenant or "", rules.default), can)  # type: ignore[call-overload]
-    assert sum(map(len, client.asked)) == len(sent)
+    assert sum(map(len, client.requested)) == len(sent)
     kinds = sorted(request_facts(request).kind for request in client.sent().values())
     assert sorted(event.tool for event in world.events()) == [f"{kind}:ask" for kind in kinds]
     calls = world.events(of_calls=True)
     assert [event.status for event in calls].count(Status.SUCCESS) == 1
     told = [outcome for _, outcome in world.observer.seen if outcome.event in world.events()]
     assert [outcome.event for outcome in told] == world.events()
-    assert all(outcome.question == outcome.event.tool.partition(":")[0] for outcome in told)
+    assert all(outcome.client_request == outcome.event.tool.partition(":")[0] for outcome in told)
 
 
-async def test_a_refusal_reaches_the_function_and_observers_but_not_the_client(era: type[Waiting]) -> None:
+async def test_client_request_refusal_reaches_the_function_and_observers_but_not_the_client(era: type[Client]) -> None:
     world = World([{"a": sampling()}], client_requests=ClientRequests(default=ClientRequestRules(sampling=False)))
     client = era()
     assert (await client.call(world.gateway)).status is Status.SUCCESS
     (refused,) = world.refused
     assert isinstance(refused, ClientRequestRefused)
     assert refused.message == "The client may not be asked: sampling is switched off"
-    assert (client.asked, world.events()) == ([], [])
-    (_, question), (_, call) = world.observer.seen
-    assert (question.question, question.status, question.error) == ("sampling", Status.UNAUTHORIZED, refused)
-    assert question.decision is not None
-    assert question.decision.rules == ("client-requests.sampling",)
-    assert refused.decision is question.decision
-    assert (call.question, call.status) == (None, Status.SUCCESS)
+    assert (client.requested, world.events()) == ([], [])
+    (_, request), (_, call) = world.observer.seen
+    assert (request.client_request, request.status, request.error) == ("sampling", Status.UNAUTHORIZED, refused)
+    assert request.decision is not None
+    assert request.decision.rules == ("client-requests.sampling",)
+    assert refused.decision is request.decision
+    assert (call.client_request, call.status) == (None, Status.SUCCESS)
 
 
-async def test_a_refusal_that_the_function_does_not_handle_is_the_outcome(era: type[Waiting]) -> None:
+async def test_client_request_refusal_that_the_function_does_not_handle_is_the_outcome(era: type[Client]) -> None:
     rules = ClientRequests(default=ClientRequestRules(roots=False))
     outcome = await era().call(World([{"a": RootsRequest()}], is_stubborn=False, client_requests=rules).gateway)
     assert isinstance(outcome.error, ClientRequestRefused)
     assert (outcome.status, outcome.event.metadata["error"]) == (Status.ERROR, "question_refused")
 
 
-async def test_the_policy_engine_sees_every_question_and_may_deny_it_or_cap_it(era: type[Waiting]) -> None:
+async def test_client_requests_are_seen_by_the_policy_which_may_deny_or_cap_them(era: type[Client]) -> None:
     seen: list[Any] = []
 
     class Strict(RulesPolicyEngine):
         async def decide(self, query: Any) -> Any:
             decision = await super().decide(query)
-            if query.question is None:
+            if query.client_request is None:
                 return decision
             seen.append(query)
             return type(decision)(decision.is_allowed, decision.reason, decision.rules, max_tokens=7)
 
-    no_forms = Rule("no-forms", "deny", lambda query: getattr(query.question, "mode", None) == "form", "no forms here")
+    no_forms = Rule(
+        "no-forms", "deny", lambda query: getattr(query.client_request, "mode", None) == "form", "no forms here"
+    )
     world = World([{"a": sampling(5000, "claude")}, {"b": FORM}], policy=Strict([*DEFAULT_RULES, no_forms]))
     client = era()
     await client.call(world.gateway)
@@ -269,27 +260,27 @@ async def test_the_policy_engine_sees_every_question_and_may_deny_it_or_cap_it(e
     assert [refused.message for refused in world.refused] == ["The client may not be asked: no forms here"]
     first = seen[0]
     assert (first.principal, first.operation.name, first.door, first.arguments) == (ANN, "ask", "library", {})
-    assert (first.question.kind, first.question.max_tokens, first.question.model_hints) == (
+    assert (first.client_request.kind, first.client_request.max_tokens, first.client_request.model_hints) == (
         "sampling",
         5000,
         ("claude",),
     )
 
 
-async def test_a_policy_that_cannot_decide_lets_nothing_out(era: type[Waiting]) -> None:
+async def test_client_request_is_not_sent_when_the_policy_cannot_decide(era: type[Client]) -> None:
     class Down(RulesPolicyEngine):
         async def decide(self, query: Any) -> Any:
-            if query.question is not None:
+            if query.client_request is not None:
                 raise PolicyUnavailable("down")
             return await super().decide(query)
 
     policy: PolicyEngine = Down()
     world, client = World([{"a": sampling()}], is_stubborn=False, policy=policy), era()
     assert isinstance((await client.call(world.gateway)).error, PolicyUnavailable)
-    assert (client.asked, world.events()) == ([], [])
+    assert (client.requested, world.events()) == ([], [])
 
 
-async def test_questions_of_a_tool_are_limited_by_the_minute_for_each_tenant(era: type[Waiting]) -> None:
+async def test_client_requests_of_a_tool_are_limited_by_the_minute_for_each_tenant(era: type[Client]) -> None:
     rules = ClientRequests(default=ClientRequestRules(rate_limit=RateLimit(requests_per_minute=60, burst=2)))
     world = World([{"a": sampling()}, {"b": RootsRequest()}], is_stubborn=False, client_requests=rules)
     assert (await era().call(world.gateway)).status is Status.SUCCESS
@@ -297,7 +288,7 @@ async def test_questions_of_a_tool_are_limited_by_the_minute_for_each_tenant(era
     refused = await client.call(world.gateway)
     assert isinstance(refused.error, QuotaExceeded)
     assert (refused.error.retry_after_seconds, refused.status) == (1.0, Status.RATE_LIMITED)
-    assert client.asked == []
+    assert client.requested == []
     bob = Principal.of("bob", tenant="beta", roles=["viewer"])
     assert (await era().call(world.gateway, bob)).status is Status.SUCCESS
     world.clock.advance(2)
@@ -305,7 +296,7 @@ async def test_questions_of_a_tool_are_limited_by_the_minute_for_each_tenant(era
     assert len(world.events()) == 6
 
 
-async def test_a_loop_of_questions_ends(era: type[Waiting]) -> None:
+async def test_client_requests_of_one_call_are_limited(era: type[Client]) -> None:
     plan: Plan = [{str(number): RootsRequest()} for number in range(9)]
     rules = ClientRequests(default=ClientRequestRules(per_call=4))
     client = era()
@@ -315,22 +306,22 @@ async def test_a_loop_of_questions_ends(era: type[Waiting]) -> None:
     assert len(client.sent()) == 4
 
 
-async def test_a_question_that_cannot_be_metered_is_not_sent(era: type[Waiting]) -> None:
+async def test_client_request_that_cannot_be_metered_is_not_sent(era: type[Client]) -> None:
     world, client = World([{"a": sampling()}], is_stubborn=False, capacity=1), era()
     outcome = await client.call(world.gateway)
     assert isinstance(outcome.error, MeteringUnavailable)
-    assert (client.asked, outcome.questions, world.events()) == ([], None, [])
+    assert (client.requested, outcome.client_requests, world.events()) == ([], None, [])
     assert len(world.events(of_calls=True)) == 1
 
 
-async def test_room_that_was_kept_for_a_question_is_used_by_it() -> None:
+async def test_client_request_uses_the_metering_room_that_was_reserved_for_it() -> None:
     world, client = World([{"a": sampling()}], is_stubborn=False, capacity=2), Waiting()
     assert (await client.call(world.gateway)).status is Status.SUCCESS
     (event,) = world.events()
     assert (event.status, event.metadata["rules"]) == (Status.SUCCESS, "client-requests,scope-grants-access")
 
 
-async def test_an_answer_whose_event_is_lost_is_withheld() -> None:
+async def test_client_answer_whose_event_is_lost_is_withheld() -> None:
     world, client = World([{"a": sampling()}]), Waiting()
     record = world.sink.record
 
@@ -351,7 +342,7 @@ class Failing(Waiting):
         self._failure = failure
 
     async def ask(self, requests: Any) -> Any:
-        self.asked.append(dict(requests))
+        self.requested.append(dict(requests))
         raise self._failure
 
 
@@ -365,7 +356,7 @@ class Failing(Waiting):
     ],
     ids=["answered", "refused", "too late", "broken"],
 )
-async def test_what_came_of_a_question_is_in_its_event(client: Waiting, status: Status) -> None:
+async def test_client_request_event_has_its_status_and_price(client: Waiting, status: Status) -> None:
     world = World([{"a": sampling()}], prices=PriceList(versions=(PriceVersion(per_question=Decimal("0.00025")),)))
     ask = client.ask
 
@@ -384,16 +375,16 @@ async def test_what_came_of_a_question_is_in_its_event(client: Waiting, status: 
     assert event.event_id == f"{call.event_id}.1"
 
 
-async def test_a_cancelled_call_leaves_one_event_for_it_and_one_for_its_question() -> None:
+async def test_client_request_of_a_cancelled_call_has_an_event_of_its_own() -> None:
     class Silent(Waiting):
         async def ask(self, requests: Any) -> Any:
-            self.asked.append(dict(requests))
+            self.requested.append(dict(requests))
             world.clock.advance(1.5)
             return await asyncio.get_running_loop().create_future()
 
     world, client = World([{"a": sampling()}]), Silent()
     calling = asyncio.create_task(client.call(world.gateway))
-    while not client.asked:
+    while not client.requested:
         await asyncio.sleep(0)
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -404,11 +395,11 @@ async def test_a_cancelled_call_leaves_one_event_for_it_and_one_for_its_question
     ]
 
 
-async def test_when_one_of_several_questions_fails_the_others_are_withdrawn_and_metered() -> None:
+async def test_client_requests_are_withdrawn_and_metered_when_another_one_fails() -> None:
     class Half(Waiting):
         async def ask(self, requests: Any) -> Any:
             if "slow" in requests:
-                self.asked.append(dict(requests))
+                self.requested.append(dict(requests))
                 return await asyncio.get_running_loop().create_future()
             return await super().ask(requests)
 
@@ -420,7 +411,7 @@ async def test_when_one_of_several_questions_fails_the_others_are_withdrawn_and_
     ]
 
 
-async def test_a_round_that_a_back_end_ends_itself_is_governed_too() -> None:
+async def test_round_that_a_back_end_ends_itself_is_governed() -> None:
     world = World([], client_requests=ClientRequests(default=ClientRequestRules(roots=False, max_tokens=3)))
     wanted: dict[str, ClientRequest] = {}
 
@@ -428,13 +419,13 @@ async def test_a_round_that_a_back_end_ends_itself_is_governed_too() -> None:
     async def pause() -> str:
         raise InputRequired(wanted)
 
-    async def paused(client: Waiting, **questions: ClientRequest) -> Outcome:
+    async def paused(client: Client, **requests: ClientRequest) -> Outcome:
         wanted.clear()
-        wanted.update(questions)
+        wanted.update(requests)
         return await world.gateway.invoke("pause", {}, ANN, channel=client)
 
     went = await paused(ByRounds(), a=sampling(50))
-    assert went.questions == {"a": sampling(3)}
+    assert went.client_requests == {"a": sampling(3)}
     assert [event.tool for event in world.events()] == ["sampling:pause"]
     for outcome, error in (
         (await paused(ByRounds(), a=RootsRequest()), ClientRequestRefused),
@@ -442,11 +433,11 @@ async def test_a_round_that_a_back_end_ends_itself_is_governed_too() -> None:
         (await paused(Waiting(), a=sampling()), ClientCapabilityMissing),
     ):
         assert isinstance(outcome.error, error)
-        assert outcome.questions is None
+        assert outcome.client_requests is None
     assert len(world.events()) == 1
 
 
-async def test_questions_in_a_round_that_a_back_end_ends_itself_are_counted_too() -> None:
+async def test_round_that_a_back_end_ends_itself_counts_its_client_requests() -> None:
     world = World([], client_requests=ClientRequests(default=ClientRequestRules(per_call=2)))
     wanted: dict[str, ClientRequest] = {"a": RootsRequest(), "b": FORM}
 
@@ -454,15 +445,15 @@ async def test_questions_in_a_round_that_a_back_end_ends_itself_are_counted_too(
     async def pause() -> str:
         raise InputRequired(wanted)
 
-    assert (await world.gateway.invoke("pause", {}, ANN, channel=ByRounds())).questions == wanted
+    assert (await world.gateway.invoke("pause", {}, ANN, channel=ByRounds())).client_requests == wanted
     wanted["c"] = sampling()
     refused = await world.gateway.invoke("pause", {}, ANN, channel=ByRounds())
     assert isinstance(refused.error, ClientRequestRefused)
-    assert (refused.questions, refused.status) == (None, Status.ERROR)
+    assert (refused.client_requests, refused.status) == (None, Status.ERROR)
     assert [event.tool for event in world.events()] == ["roots:pause", "elicitation:pause"]
 
 
-async def test_a_question_that_the_function_gives_up_does_not_count() -> None:
+async def test_client_request_that_the_function_gives_up_is_not_metered() -> None:
     world, client = World([]), ByRounds()
 
     @world.gateway.tool
@@ -478,7 +469,7 @@ async def test_a_question_that_the_function_gives_up_does_not_count() -> None:
     assert world.events() == []
 
 
-async def test_questions_of_resources_and_prompts_are_governed_too() -> None:
+async def test_client_requests_of_resources_and_prompts_are_governed() -> None:
     world = World([], client_requests=ClientRequests(default=ClientRequestRules(roots=False)))
 
     @world.gateway.resource("memo://{topic}")
