@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test live lint check conformance clients policy bench fuzz soak mutants lock clean
+.PHONY: install run test live lint check conformance clients docs reference pictures changelog policy bench fuzz soak mutants lock clean
 
 install: $(VENV)/.installed
 
@@ -44,6 +44,28 @@ conformance: install
 clients: install
 	$(BIN)/python -m pytest -m clients tests/e2e
 
+# The documentation site in var/site, with warnings as errors. Its tools have an environment of their own, made once.
+docs: .venv-docs/.installed
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
+
+.venv-docs/.installed: pyproject.toml
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install -qq --upgrade 'pip>=25.1'
+	@.venv-docs/bin/python -m pip install -qq --group docs
+	@touch $@
+
+# The reference pages of docs that are generated from the code.
+reference: install
+	$(BIN)/python -m tools.docs.reference
+
+# The pictures of README; one shows what `stoa demo` prints, so port 8080 must be free.
+pictures: install
+	$(BIN)/python -m tools.docs.pictures
+
+# Moves the fragments of changelog.d into CHANGELOG.md.
+changelog: install
+	$(BIN)/python -m tools.docs.changelog
+
 # Compiles the default policy; needs opa (tools/services/install.sh opa). The same sources give the same bytes.
 policy:
 	tools/services/opa/build.sh infrastructure/stoa/infrastructure/opa/policies \
@@ -64,8 +86,8 @@ soak: install
 # Mutation testing (the dependency group `mutation`, which no other target needs); hours.
 mutants: install
 	$(BIN)/python -m pip install --quiet 'mutmut>=3.8'
-	$(BIN)/python -m tools.mutants domain/stoa/domain --tests tests/domain
-	$(BIN)/python -m tools.mutants application/stoa/application --tests tests/application --functions
+	$(BIN)/python -m tools.quality.mutants domain/stoa/domain --tests tests/domain
+	$(BIN)/python -m tools.quality.mutants application/stoa/application --tests tests/application --functions
 
 # Rewrites requirements.lock for all supported Python versions; needs uv (any recent version).
 lock:
@@ -73,4 +95,4 @@ lock:
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-docs var .pytest_cache .mypy_cache .ruff_cache .hypothesis

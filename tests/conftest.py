@@ -15,13 +15,13 @@ from tests.services import redis_in_process
 
 from stoa.infrastructure.opa import module_cache
 
-# With as few as 20 examples these tests notice nearly all mutants (docs/mutants.md): more of them find what is new, and
+# With as few as 20 examples these tests notice nearly all mutants (docs/quality.md): more of them find what is new, and
 # that is what `search` is for.
 settings.register_profile(
     "fixed", derandomize=True, deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("search", parent=settings.get_profile("fixed"), derandomize=False, max_examples=1000)
-# Few examples, and none made smaller: whether a mutant is noticed is all that tools/mutants.py asks.
+# Few examples, and none made smaller: whether a mutant is noticed is all that tools/quality/mutants.py asks.
 settings.register_profile(
     "mutation", parent=settings.get_profile("fixed"), max_examples=20, phases=(Phase.explicit, Phase.generate)
 )

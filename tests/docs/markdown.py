@@ -61,8 +61,3 @@ def table(file: str, first_heading: str) -> list[list[str]]:
             break
         rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
     return rows
-
-
-def section(file: str, heading: str) -> str:
-    """The text below a heading of the second level."""
-    return (ROOT / file).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]

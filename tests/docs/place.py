@@ -71,8 +71,8 @@ class Place:
 
 
 def example_manifest(comment: str) -> str:
-    """The YAML block of README that begins with this comment."""
-    return next(one.text for one in blocks() if one.file == "README.md" and one.text.startswith(comment))
+    """The YAML block of docs/own-api.md that begins with this comment."""
+    return next(block.text for block in blocks() if block.file == "docs/own-api.md" and block.text.startswith(comment))
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import httpx
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
-from tests.docs.markdown import ROOT, Block, blocks, blocks_of, section, table
+from tests.docs.markdown import ROOT, Block, blocks, blocks_of, table
 from tests.docs.place import NO_BROKER, Place, a_place, started
 from tests.e2e.processes import STOA
 from tests.interfaces.doors import send
@@ -247,13 +247,15 @@ def check_policy_data(block: Block, place: Place, monkeypatch: pytest.MonkeyPatc
     assert re.search(r"\b6\b", told), told
 
 
-LANGUAGES = {"sh", "", "yaml", "json", "python"}
+LANGUAGES = {"sh", "", "yaml", "json", "python", "text"}
 ALL = blocks()
 
 
 @pytest.mark.parametrize("block", ALL, ids=str)
 def test_every_block_has_a_rule(block: Block) -> None:
     assert block.language in LANGUAGES, f"no rule runs {block}; add one for `{block.language}` in {Path(__file__).name}"
+    if block.language == "text":
+        assert block.file == "docs/connect-a-client.md", f"{block}: only test_reference.py checks text, and only there"
 
 
 @pytest.mark.parametrize("pattern", NOT_RUN)
@@ -292,7 +294,9 @@ async def test_programs_run(block: Block) -> None:
     await check_python(block)
 
 
-COMMANDS = [command for row in table("README.md", "command") for command in re.findall(r"`(stoa [^`]+)`", row[0])]
+COMMANDS = [
+    command for row in table("docs/commands.md", "command") for command in re.findall(r"`(stoa [^`]+)`", row[0])
+]
 FILLED_IN = {
     "--tool T ": "--tool crm-search ",
     "TOOL": "crm-search",
@@ -317,7 +321,7 @@ def test_a_command_of_the_table_runs_with_all_its_options(
 ) -> None:
     check_options(command, capsys)
     if command.startswith(("stoa serve", "stoa stdio")):
-        return  # run until they are stopped; they are in blocks of README
+        return  # run until they are stopped; they are in blocks of the guide
     monkeypatch.setenv("CATALOGUE_PATH", str(place.demo_catalogue))
     monkeypatch.delenv("PORT")
     filled = command.replace("\\|", "|")
@@ -330,10 +334,10 @@ def test_a_command_of_the_table_runs_with_all_its_options(
 
 
 def endpoints() -> list[tuple[str, str]]:
-    """Method and path of each endpoint that the section names; those after `/mcp/v1/` are relative to it."""
+    """Method and path of each endpoint that the page names; those after `/mcp/v1/` are relative to it."""
     found: list[tuple[str, str]] = []
     prefix = ""
-    for shown in re.findall(r"`([^`]+)`", section("README.md", "Endpoints")):
+    for shown in re.findall(r"`([^`]+)`", (ROOT / "docs" / "endpoints.md").read_text(encoding="utf-8")):
         if not (spoken := re.fullmatch(r"(?:(GET|POST|DELETE) )?(/?[a-z][a-z/.{}_?=,-]*|/[\w./?=,-]*)", shown)):
             continue
         method, path = spoken[1] or "GET", spoken[2]
@@ -369,34 +373,17 @@ def test_an_endpoint_is_there(method: str, path: str, place: Place) -> None:
         assert answer.status_code == 200, f"{named}: {answer.text}"
 
 
-def test_the_configuration_table_names_exactly_the_settings() -> None:
-    told = {name for row in table("README.md", "variable") for name in re.findall(r"`([A-Z_]+)`", row[0])}
-    assert told == {name.upper() for name in Settings.model_fields}
-
-
-def test_json_in_the_configuration_table_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_in_the_configuration_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     shown = [
         (name, value)
-        for names, *_, meaning in table("README.md", "variable")
-        for name in re.findall(r"`([A-Z_]+)`", names)
+        for name, meaning in re.findall(r"^\| `([A-Z_]+)` \|.*\| (.*) \|$", page, re.MULTILINE)
         for value in re.findall(r"`(\{.*?\})`", meaning)
     ]
-    assert shown
+    assert len(shown) >= 2
     for name, value in shown:
         monkeypatch.setenv(name, value)
         assert getattr(Settings(), name.lower()) != Settings.model_fields[name.lower()].default
-
-
-def test_plain_defaults_of_the_configuration_table_are_those_of_the_settings() -> None:
-    for names, defaults, _ in table("README.md", "variable"):
-        fields = [Settings.model_fields[name.lower()] for name in re.findall(r"`([A-Z_]+)`", names)]
-        values = [value.strip(" `") for value in defaults.split(", ")]
-        if len(fields) != len(values):
-            continue  # a sentence with a comma, or one default for several names
-        for name, field, value in zip(names.split(", "), fields, values, strict=True):
-            # Sentences describe a default that is worked out later; only plain words can be compared.
-            if field.default not in (None, "", ()) and re.fullmatch(r"[\w.:/-]+", value):
-                assert str(field.default).lower() == value.lower(), f"README.md: default of {name}"
 
 
 def test_security_promises_name_tests_that_exist() -> None:

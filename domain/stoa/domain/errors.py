@@ -109,8 +109,8 @@ class UnsupportedCoding(InvalidInput):
 
 
 class InvalidState(InvalidInput):
-    """The state of an earlier round is not ours, not this caller's, not for this call, or has expired: one answer for
-    all, so that nobody learns which."""
+    """The state of an earlier round was not sealed by this gateway, is another caller's or another call's, or has
+    expired. All have the same answer, which does not show which it was."""
 
     code = "invalid_request_state"
 
@@ -128,7 +128,7 @@ class TaskNotFound(InvalidInput):
 
 
 class TaskChanged(InvalidInput):
-    """A task was changed by another request or process meanwhile."""
+    """Another request or process changed the task first."""
 
     code = "task_changed"
 

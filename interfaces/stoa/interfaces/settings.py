@@ -24,150 +24,191 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
-    base_domain: str = "gostoa.dev"
-    """Host names below it are served, unless `public_url` is set."""
-    environment: Literal["dev", "staging", "prod"] = "dev"
-    """`prod` refuses everything that is meant for development."""
-    debug: bool = False
-    """Log more, for people."""
+    # Listening
     host: str = "127.0.0.1"
-    """Address to listen on."""
+    """Address to listen on; `::` is all addresses, IPv4 too."""
     port: int = Field(default=8080, ge=0, le=65535)
-    max_connections: int = Field(default=8192, ge=1)
-    """Connections that one worker has open at the same time; fewer where the process may not open so many files."""
-    max_connections_per_address: int = Field(default=4096, ge=1)
-    """Of them, those from one address, unless it is one of `trusted_proxies`."""
+    """Port to listen on; 0 takes a free one."""
+    public_url: str = ""
+    """URL that clients reach the gateway by, without a path; empty: `http://HOST:PORT`, or `https:` with TLS_CERT.
+    Outside dev it is needed where HOST is all addresses. Once it is set, the gateway serves only its host and origin,
+    ALLOWED_HOSTS and CORS_ORIGINS. See docs/operations.md."""
+    allowed_hosts: CommaSeparated = ()
+    """Further host names to serve; a leading dot allows subdomains, `*` any name."""
+    cors_origins: CommaSeparated = ()
+    """Web origins that may call the gateway."""
+    base_domain: str = "gostoa.dev"
+    """Host names below it are served, unless PUBLIC_URL is set."""
+    tls_cert: Path | None = None
+    """PEM file with the server's certificate and its chain. With TLS_KEY the gateway serves HTTPS; both are read again
+    when they change."""
+    tls_key: Path | None = None
+    """PEM file with the certificate's key, without a password."""
+    trusted_proxies: CommaSeparated = ()
+    """Networks of the proxies in front of the gateway, as CIDR blocks: X-Forwarded-For is believed from these alone.
+    Empty: every connection is its client's own. Set it behind a proxy; otherwise all unauthenticated requests share
+    one address and its limit."""
+
+    # Connections
     keep_alive_seconds: int = Field(default=75, ge=1, le=3600)
-    """How long a connection may wait for its next request; longer than what load balancers in front keep it for."""
+    """How long a connection may be idle between two requests; longer than load balancers in front keep it. See
+    docs/bounds.md."""
     head_timeout_seconds: float = Field(default=10.0, ge=1, le=3600)
     """How long a request's head may take."""
     body_timeout_seconds: float = Field(default=10.0, ge=1, le=3600)
     """How long a request's body may take, unless it comes at 4 KiB/s."""
     write_timeout_seconds: float = Field(default=20.0, ge=1, le=3600)
     """How long a client may take to read what waits for it, unless it reads at 4 KiB/s."""
+    max_connections: int = Field(default=8192, ge=1)
+    """Connections that one worker has open at the same time; fewer where the process may not open so many files."""
+    max_connections_per_address: int = Field(default=4096, ge=1)
+    """Of them, those from one address, unless it is one of TRUSTED_PROXIES."""
     shutdown_drain_seconds: float = Field(default=5.0, ge=0, le=3600)
-    """After SIGTERM, how long requests are served while `/ready` says that the gateway is not: in this time load
-    balancers learn of it. SIGINT does not wait."""
+    """After SIGTERM, how long requests are served while `/ready` says that the gateway is not ready, so that load
+    balancers learn of it. SIGINT does not wait. See docs/operations.md."""
     shutdown_grace_seconds: float = Field(default=60.0, ge=0, le=3600)
-    """How long calls may take after that, each no longer than its tool's timeout; what is left is told that the gateway
-    shuts down."""
-    tls_cert: Path | None = None
-    """PEM file with the server's certificate and its chain; with `tls_key` the gateway serves HTTPS. Read again when
-    it changes."""
-    tls_key: Path | None = None
-    """PEM file with the certificate's key, without a password."""
-    public_url: str = ""
-    """URL that clients reach the gateway by, without a path; empty: http://HOST:PORT, or https: with `tls_cert`."""
-    allowed_hosts: CommaSeparated = ()
-    """Further host names to serve, comma-separated; a leading dot allows subdomains, `*` any name."""
-    cors_origins: CommaSeparated = ()
-    """Web origins that may call the gateway, comma-separated."""
+    """How long calls may take after that, each no longer than its tool's timeout; the remaining ones are answered that
+    the gateway shuts down."""
+
+    # Environment and data
+    environment: Literal["dev", "staging", "prod"] = "dev"
+    """`prod` refuses everything that is meant for development."""
+    data_dir: Path = Path("var")
+    """Metering events, development keys and, without REDIS_URL, tasks; on a local disk. Its files are for the
+    gateway's user alone (mode 0600); outside `dev` a folder that every user may write to is refused."""
+    redis_url: SecretStr | None = None
+    """What replicas share: rate limits, tasks, what is spent of budgets and announced updates of resources, and
+    sessions with SESSIONS=redis. Written as `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, or `rediss:` for TLS; Redis
+    6.2 or newer, no cluster."""
+    replicas: int = Field(default=1, ge=1, le=10_000)
+    """Processes that answer together, workers counted. Without REDIS_URL each counts by its share of every limit; with
+    it this matters only until Redis was reached once."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lines below this level are left out."""
+    log_format: Literal["json", "console"] = "json"
+    """`console` is for people."""
+    debug: bool = False
+    """Log more, for people."""
+
+    # Catalogue
+    catalogue_path: CommaSeparated = ()
+    """Manifest files and folders. `PATH` is the platform's; in `TENANT=PATH` the tenant's team writes, for itself
+    alone. See docs/manifests.md."""
+    lower_access: CommaSeparated = ()
+    """Tenants whose tags and annotations may ask for less access than the method needs."""
+    secrets_dir: Path | None = None
+    """Folder with the tools' secrets, laid out as Kubernetes mounts them: TENANT/NAME/KEY."""
+    outbound_networks: CommaSeparated = ()
+    """Private networks that tools, API descriptions and identity providers may be on, as CIDR blocks, `all` or `none`;
+    empty: all in dev, none elsewhere."""
+    outbound_resolver: Literal["dns", "system"] = "dns"
+    """How host names are looked up: `dns` asks the servers of /etc/resolv.conf after /etc/hosts; `system` asks the
+    operating system, for names that only nsswitch.conf knows."""
+
+    # MCP
+    sessions: Literal["memory", "redis", "none"] = "memory"
+    """Where sessions of MCP's handshake era are kept. `memory`: in the process; what was agreed on comes back after a
+    restart. `redis`: shared by all workers and replicas. `none` (also `memory` with several workers): each request is
+    independent."""
+    mcp_profile: Literal["portable", "faithful"] = "portable"
+    """How MCP lists input schemas where the client's URL does not say: as every client understands them, or as they
+    were declared. See docs/client-compatibility.md."""
+    state_secret: SecretStr | None = None
+    """Seals the state that clients carry between the rounds of a call; at least 32 characters, the same on all
+    replicas. Empty: made in DATA_DIR."""
+    client_requests: ClientRequestsManifest = ClientRequestsManifest()
+    """What calls may ask their clients, by tenant. See docs/asking-clients.md."""
+
+    # Identity
     identity_provider: Literal["keycloak", "oidc", "dev-issuer", "none", ""] = ""
-    """Who vouches for callers. `none`: everybody is an anonymous viewer; for loopback only. Empty: the provider at
-    OIDC_ISSUER where that is set, Keycloak where KEYCLOAK_URL is set or ENVIRONMENT is not dev, else the development
-    issuer."""
+    """Who vouches for callers. `none`: every caller is an anonymous viewer; for loopback only. Empty: `oidc` with
+    OIDC_ISSUER, `keycloak` with KEYCLOAK_URL or outside dev, else `dev-issuer`."""
+    keycloak_url: str = ""
+    """Keycloak as clients reach it, and as it names itself. Empty: `https://auth.BASE_DOMAIN`."""
+    keycloak_internal_url: str = ""
+    """Keycloak as this process reaches it, where that differs from KEYCLOAK_URL."""
+    keycloak_realm: str = "stoa"
+    """The realm whose tokens are accepted."""
+    keycloak_client_id: str = "stoa-mcp-gateway"
+    """The gateway's own client; its roles count in addition to those of the realm."""
+    keycloak_client_secret: SecretStr | None = None
+    """Secret of that client, for TOKEN_INTROSPECTION."""
+    token_introspection: bool = False
+    """Ask the provider, at most once a minute for each token, whether it was revoked; needs KEYCLOAK_CLIENT_SECRET."""
     oidc_issuer: str = ""
     """Issuer identifier of another OpenID provider than Keycloak, character for character as its tokens name it."""
     oidc_scope_prefix: str = ""
     """What that provider puts before `stoa:read`, `stoa:write` and `stoa:admin`, such as `api://gateway/`."""
-    keycloak_url: str = ""
-    """As clients reach it, and as it calls itself. Empty: https://auth.BASE_DOMAIN."""
-    keycloak_internal_url: str = ""
-    """As this process reaches Keycloak where that differs from `keycloak_url`."""
-    keycloak_realm: str = "stoa"
-    keycloak_client_id: str = "stoa-mcp-gateway"
-    """The gateway's own client; its roles count beside those of the realm."""
-    keycloak_client_secret: SecretStr | None = None
-    token_introspection: bool = False
-    """Ask Keycloak, at most once a minute for each token, whether it was revoked; needs KEYCLOAK_CLIENT_SECRET."""
-    tenant_claim: str = Field(default="tenant_id", min_length=1)
-    """Claim that names the caller's tenant. Names of claims may be paths: `org.name` is the claim of that name, else
-    `name` in the object `org`."""
-    roles_claim: CommaSeparated = ()
-    """Claims that name the caller's roles or groups, comma-separated; empty: where Keycloak keeps them, and `roles`."""
-    role_mapping: dict[str, str] = {}
-    """Roles by the provider's names for them, as JSON; with it no other name counts."""
-    scopes_claim: CommaSeparated = ("scope", "scp")
-    """Claims with the token's scopes, comma-separated."""
+    allowed_audiences: CommaSeparated = ()
+    """Accepted `aud` values of tokens; empty: KEYCLOAK_CLIENT_ID and `PUBLIC_URL/mcp`."""
     client_id_as_audience: bool = False
     """An access token of Amazon Cognito's, which has no `aud`, is for the client that its `client_id` names; needs
     ALLOWED_AUDIENCES."""
+    tenant_claim: str = Field(default="tenant_id", min_length=1)
+    """Claim that names the caller's tenant; without it the group `/tenants/NAME`. Names of claims may be paths:
+    `org.name` is the claim of that name, else `name` in the object `org`."""
+    roles_claim: CommaSeparated = ()
+    """Claims with the caller's roles or groups, such as `groups` or `realm_access.roles`; empty: where Keycloak keeps
+    them, and `roles`."""
+    role_mapping: dict[str, str] = {}
+    """Roles by the provider's names for them; with it no other name counts."""
+    scopes_claim: CommaSeparated = ("scope", "scp")
+    """Claims with the token's scopes."""
     require_scopes: bool = False
-    """Refuse every call whose token has no `stoa:*` scope; false: it may do what its caller's roles give."""
+    """Refuse every call whose token has no `stoa:*` scope; false: such a token may do what its caller's roles give."""
+
+    # Policy
     opa_enabled: bool = True
-    """Decide by a Rego policy; false: by the same default rules in Python."""
+    """Decide by a Rego policy; false: by the same default rules in Python. See docs/policy.md."""
     opa_embedded: bool = True
-    """In this process; false: ask the server at OPA_URL."""
+    """Evaluate the policy in this process; false: ask the server at OPA_URL."""
     opa_url: str = "http://127.0.0.1:8181"
+    """The OPA server."""
     opa_policy_path: Path | None = None
-    """Bundle that `opa build -t wasm` made; None: the one that ships. Watched for changes."""
-    outbound_networks: CommaSeparated = ()
-    """Private networks that may be connected to, as CIDR blocks, `all` or `none`; empty: all in dev, none elsewhere."""
-    outbound_resolver: Literal["dns", "system"] = "dns"
-    """How host names are looked up: `dns` asks the servers of /etc/resolv.conf after /etc/hosts; `system` asks the
-    operating system, for names that only nsswitch.conf knows."""
-    allowed_audiences: CommaSeparated = ()
-    """Accepted `aud` values; empty: the gateway's own URL and `stoa-mcp-gateway`."""
-    catalogue_path: CommaSeparated = ()
-    """Manifest files and folders, comma-separated; `TENANT=PATH`: the tenant's team writes there, for itself alone."""
-    lower_access: CommaSeparated = ()
-    """Tenants whose tags and annotations may ask for less than their method, comma-separated."""
-    data_dir: Path = Path("var")
-    """Outbox, development keys and, without `redis_url`, tasks; on a local disk."""
-    sessions: Literal["memory", "redis", "none"] = "memory"
-    """Where sessions of MCP's handshake era are kept. `redis`: shared by all replicas and workers, and there after a
-    restart. `none`: every request stands for itself, as it must where several processes answer and share nothing."""
-    redis_url: SecretStr | None = None
-    """What replicas share: `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, or `rediss:` for TLS. Tasks are kept there,
-    rate limits counted, and what programs announce reaches watchers on every replica; sessions too where `sessions`
-    says so."""
-    replicas: int = Field(default=1, ge=1, le=10_000)
-    """Processes that answer together, workers counted. Without `redis_url` each counts by its share of every limit;
-    with it this matters only as long as Redis was never reached, afterwards they count themselves."""
-    mcp_profile: Literal["portable", "faithful"] = "portable"
-    """How MCP lists input schemas where the client's URL does not say: as every client understands them, or as they
-    were declared."""
-    state_secret: SecretStr | None = None
-    """Seals what clients carry between the rounds of a call; the same on all replicas. None: made in `data_dir`."""
-    secrets_dir: Path | None = None
-    """Folder with the tools' secrets, laid out as Kubernetes mounts them: TENANT/NAME/KEY."""
-    metering_enabled: bool = True
-    metering_durability: Literal["process", "fsync"] = "process"
-    """What an answered call's event survives: the death of the process, or a power loss too."""
-    metering_max_bytes: int = Field(default=1024**3, ge=16 * 1024**2)
-    """What the outbox may take of the disk, an eighth of it for refused calls. Then events that were forwarded are
-    deleted; when there are none, calls are refused, and refused calls are only counted."""
-    metering_topic: str = Field(default="stoa.metering.events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
-    metering_envelope: Literal["event", "cloudevents"] = "event"
-    """Form of the records in Kafka."""
-    kafka_bootstrap_servers: str = ""
-    """Where metering events are forwarded to, HOST:PORT, comma-separated; `none`: nowhere. Empty: nowhere in dev,
-    localhost:9092 elsewhere."""
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    kafka_username: str = ""
-    kafka_password: SecretStr | None = None
+    """Bundle that `opa build -t wasm` made; empty: the one that ships. Watched for changes."""
+
+    # Limits
     rate_limit_enabled: bool = True
+    """Count and refuse calls beyond the limits."""
     stoa_caller_limits: dict[str, RateLimitManifest] = {}
-    """Limits by role that replace the built-in ones, as JSON."""
+    """Limits by role that replace the built-in ones: `{"viewer": {"requestsPerMinute": 60, "burst": 10}}`. With
+    `"fail": "closed"` calls are refused while Redis is away; otherwise each replica admits its share."""
     stoa_tenant_limits: dict[str, RateLimitManifest] = {}
-    """Limits of all callers of a tenant together, as JSON; `*` for each tenant that is not named."""
+    """Limits of all callers of a tenant together, by its name; `*` for each tenant that is not named."""
     stoa_consumer_limits: dict[str, RateLimitManifest] = {}
-    """Limits by consumer (`X-Consumer-ID`) within a tenant, as JSON; `*` for each that is not named."""
+    """Limits by consumer (`X-Consumer-ID`) within a tenant; `*` for each that is not named."""
     stoa_stranger_limits: dict[Literal["address", "all"], RateLimitManifest] = {}
-    """Limits of requests that no valid token comes with, from one network address and from all together, as JSON; each
-    process counts for itself."""
-    trusted_proxies: CommaSeparated = ()
-    """Networks of the proxies in front of the gateway, as CIDR blocks, comma-separated: from them X-Forwarded-For is
-    believed. Empty: every connection is its client's own."""
+    """Limits of requests without a valid token, from one network address and from all together; each process counts
+    for itself. Empty: `{"address": {"requestsPerMinute": 600, "burst": 200}, "all": {"requestsPerMinute": 6000,
+    "burst": 1000}}`"""
+
+    # Metering
+    metering_enabled: bool = True
+    """Record an event for every finished call."""
+    metering_durability: Literal["process", "fsync"] = "process"
+    """What an answered call's event survives: the death of the process, or with `fsync` a power loss too."""
+    metering_max_bytes: int = Field(default=1024**3, ge=16 * 1024**2)
+    """Disk for metering events, an eighth of it for refused calls. When it is used up, forwarded events are deleted;
+    where there are none, calls are refused, and refused calls are only counted. See docs/usage.md."""
+    metering_topic: str = Field(default="stoa.metering.events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    """Kafka topic of the events, which must exist."""
+    metering_envelope: Literal["event", "cloudevents"] = "event"
+    """Form of the records in Kafka: the event, or a CloudEvent 1.0 around it."""
     prices_path: Path | None = None
-    """Manifest of kind PriceList; None: the one that ships."""
+    """Manifest of kind PriceList; empty: the one that ships. See docs/prices-and-budgets.md."""
     budgets_path: Path | None = None
-    """Manifest of kind Budgets; None: nobody has a budget."""
-    client_requests: ClientRequestsManifest = ClientRequestsManifest()
-    """What calls may ask their clients, by tenant, as JSON."""
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "console"] = "json"
+    """Manifest of kind Budgets: what tenants and their applications may spend in a month; empty: no budgets."""
+    kafka_bootstrap_servers: str = ""
+    """Brokers that metering events are forwarded to, `HOST:PORT`, comma-separated; `none`: no forwarding. Empty: none
+    in dev, `localhost:9092` elsewhere. Calls do not depend on them."""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How the brokers are connected to."""
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """How KAFKA_USERNAME and KAFKA_PASSWORD are shown to the brokers."""
+    kafka_username: str = ""
+    """User for SASL."""
+    kafka_password: SecretStr | None = None
+    """Password for SASL."""
 
     @field_validator(
         "allowed_hosts",

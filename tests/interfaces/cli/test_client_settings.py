@@ -1,4 +1,4 @@
-"""Configuration that the demo prints for MCP clients."""
+"""Configuration of MCP clients: the demo prints the first, docs/connect-a-client.md shows all."""
 
 import json
 from typing import Any

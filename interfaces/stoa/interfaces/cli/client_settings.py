@@ -8,7 +8,10 @@ TOKEN_VARIABLE = "STOA_TOKEN"  # noqa: S105  # the variable's name
 
 
 def client_settings(url: str, token: str) -> tuple[tuple[str, str], ...]:
-    """Client with the place of its configuration, and what goes there. `url`: the MCP endpoint."""
+    """Pairs of a client, with the file that its configuration is in, and the text to put there.
+
+    `url` is that of the MCP endpoint; `token` may be a variable where the client or its shell replaces it.
+    """
     bearer = f"Bearer {token}"
     headers: JsonObject = {"Authorization": bearer}
     entry: JsonObject = {"url": url, "headers": headers}

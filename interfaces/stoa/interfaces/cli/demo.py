@@ -7,6 +7,7 @@ through MCP as any client would make it.
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -27,7 +28,7 @@ from stoa.domain.finding import Severity
 from stoa.domain.metering.money import to_decimal
 from stoa.domain.schema.json_value import JsonObject
 from stoa.interfaces.bootstrap import CommandLine, MeteringPart, build_container
-from stoa.interfaces.cli.client_settings import client_settings
+from stoa.interfaces.cli.client_settings import TOKEN_VARIABLE, client_settings
 from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, console, development_token, listen, table
 from stoa.interfaces.demo.catalogue_files import write_catalogue
 from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
@@ -42,6 +43,8 @@ _CALLERS = (
     ("devops", "team-beta"),
     ("viewer", "team-alpha"),
 )
+_CALLER = _CALLERS[1]
+"""Whose token the first call and the client's configuration use."""
 _BILLING_SECRET = "STOA_SECRET__TEAM_ALPHA__BILLING_API__APIKEY"  # noqa: S105  # the variable's name
 
 
@@ -67,11 +70,11 @@ async def demo(*, port: int | None = None, once: bool = False) -> int:
             container = build_container(settings, CommandLine())
             door = await container.get(Guard)
             async with _serving(door, gateway_sockets, settings) as server:
-                tokens = await _introduce(container, settings)
-                succeeded = await _make_one_call(container, settings, tokens["tenant-admin", "team-alpha"])
+                await _introduce(container, settings)
+                succeeded = await _make_one_call(container, settings)
                 if not once:
                     console().print(
-                        f"The gateway is running; press Ctrl-C to stop it. In another terminal: {sys.argv[0]} usage"
+                        f"The gateway is running; press Ctrl-C to stop it. In another terminal: {_command()} usage"
                     )
                     await server.wait_until_stopped()
     return 0 if succeeded else 1
@@ -112,8 +115,8 @@ async def _serving(app: AsgiApp, listeners: list[socket.socket], settings: Setti
         await running
 
 
-async def _introduce(container: AsyncContainer, settings: Settings) -> dict[tuple[str, str | None], str]:
-    """Print the tools, a token per role and how to connect clients; returns the tokens."""
+async def _introduce(container: AsyncContainer, settings: Settings) -> None:
+    """Print the tools, how each role gets its token, and how a client connects."""
     out = console()
     gateway = await container.get(Gateway)
     for finding in gateway.loader.findings:
@@ -123,32 +126,34 @@ async def _introduce(container: AsyncContainer, settings: Settings) -> dict[tupl
     rows = [[tool.tenant or "(every tenant)", tool.name, tool.access.value, tool.title or ""] for tool in listed]
     out.print(table("Tools", ["tenant", "tool", "needs", "what it does"], rows))
 
-    tokens = {
-        (role, tenant): await development_token(container, role, tenant, TOKEN_LIFETIME_SECONDS)
-        for role, tenant in _CALLERS
-    }
-    out.print("\nTokens (development only, valid for 12 hours)", style="bold")
-    for (role, tenant), token in tokens.items():
-        out.print(f"{role} {tenant or ''}")
-        out.print(token, soft_wrap=True)
-    _print_clients(settings, tokens["tenant-admin", "team-alpha"])
-    return tokens
+    command = _command()
+    out.print("\nTokens, for development only", style="bold")
+    for role, tenant in _CALLERS:
+        who = f"{role} of {tenant}" if tenant else role
+        out.print(f"  {who:<27} {_token_command(command, role, tenant)}", soft_wrap=True)
+
+    out.print("\nConnect a client", style="bold")
+    out.print(f"  export {TOKEN_VARIABLE}=$({_token_command(command, *_CALLER)})", soft_wrap=True)
+    (_, claude_code), *_ = client_settings(f"{settings.url}/mcp", f"${TOKEN_VARIABLE}")
+    out.print(f"  {claude_code}", soft_wrap=True)
+    out.print("  docs/connect-a-client.md has the settings of other clients, curl among them.")
 
 
-def _print_clients(settings: Settings, token: str) -> None:
-    out = console()
-    call = (
-        f"curl -s {settings.url}/mcp/v1/tools/crm-search/invoke -H 'Authorization: Bearer {token}' "
-        """-H 'Content-Type: application/json' -d '{"arguments": {"q": "weber"}}'"""
-    )
-    shown = (*client_settings(f"{settings.url}/mcp", token), ("curl", call))
-    for client, text in shown:
-        out.print(f"\n{client}", style="bold")
-        out.print(text, soft_wrap=True)
+def _command() -> str:
+    """The program as a person in this folder would type it."""
+    program = Path(sys.argv[0])
+    if shutil.which(program.name) == str(program):
+        return program.name
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
 
 
-async def _make_one_call(container: AsyncContainer, settings: Settings, token: str) -> bool:
-    """Call crm-search over the socket, and show what the gateway made of it."""
+def _token_command(command: str, role: str, tenant: str | None) -> str:
+    return f"{command} token --role {role}" + (f" --tenant {tenant}" if tenant else "")
+
+
+async def _make_one_call(container: AsyncContainer, settings: Settings) -> bool:
+    """Call crm-search over the socket, and show the answer and what the gateway recorded; true if it succeeded."""
+    token = await development_token(container, *_CALLER, TOKEN_LIFETIME_SECONDS)
     request_id = UuidFactory().new_id()
     request: JsonObject = {
         "jsonrpc": "2.0",
@@ -156,7 +161,7 @@ async def _make_one_call(container: AsyncContainer, settings: Settings, token: s
         "method": "tools/call",
         "params": {
             "name": "crm-search",
-            "arguments": {"q": "weber", "limit": 3},
+            "arguments": {"q": "weber", "limit": 1},
             "_meta": {VERSION_KEY: NEWEST.name, CAPABILITIES_KEY: {}},
         },
     }
@@ -173,8 +178,9 @@ async def _make_one_call(container: AsyncContainer, settings: Settings, token: s
         response = await client.post(f"{settings.url}/mcp", json=request, headers=headers)
     answer = response.json()
     out = console()
-    out.print("\nOne call through MCP: crm-search as tenant-admin of team-alpha", style="bold")
-    out.print(json.dumps(answer.get("result", answer), indent=2, ensure_ascii=False), soft_wrap=True)
+    out.print("\nThe first call: crm-search through MCP, as tenant-admin of team-alpha", style="bold")
+    result = answer.get("result", answer)
+    out.print(json.dumps(result.get("structuredContent", result), indent=2, ensure_ascii=False), soft_wrap=True)
     metering = await container.get(MeteringPart)
     event = next(event for event in metering.log.events() if event.request_id == request_id)
     out.print(
