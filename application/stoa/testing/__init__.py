@@ -7,7 +7,7 @@ them and those of the product.
 """
 
 from stoa.testing.budget_watcher import InMemoryBudgetWatcher
-from stoa.testing.client_channel import InMemoryClientChannel
+from stoa.testing.client_channel import InMemoryClientChannel, InMemoryRoundChannel
 from stoa.testing.clock import ManualClock
 from stoa.testing.event_publisher import InMemoryEventPublisher
 from stoa.testing.gateway_harness import UNLIMITED, GatewayHarness
@@ -27,6 +27,7 @@ __all__ = [
     "InMemoryInvocationObserver",
     "InMemoryMeteringBacklog",
     "InMemoryRefusalWatcher",
+    "InMemoryRoundChannel",
     "InMemoryTokenEndpoint",
     "InMemoryUpstreamAccess",
     "ManualClock",
