@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
-from bench import sessions, stages
+from bench import sessions, stages, trace
 from bench.errors import CannotMeasure, NotInstalled
 from bench.load import Load, Round, find_wrk
 from bench.report import Measured, as_json, table, verdicts
@@ -33,6 +33,9 @@ def main() -> int:
                 return sessions.run(directory, options)
         if sys.argv[1:2] == ["stages"]:
             return stages.run(sys.argv[2:])
+        if sys.argv[1:2] == ["trace"]:
+            with _directory() as directory:
+                return trace.run(directory, sys.argv[2:])
         if sys.argv[1:] == ["standing"]:
             from bench import standing  # needs what the tests need
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from stoa.application.admission.authenticate_caller import AuthenticateCaller
+from stoa.application.admission.callers import Callers
 from stoa.application.calls.invoke_operation import RUNNING, InvokeOperation
 from stoa.application.catalogue.caller_view import CallerView
 from stoa.application.catalogue.complete_argument import CompleteArgument
@@ -163,11 +163,11 @@ class TracedSink(InMemoryMeteringSink):
         super().__init__()
         self._tracer = tracer
 
-    def admit(self) -> None:
-        self._tracer.asked("admit", super().admit)()
+    def reserve(self) -> None:
+        self._tracer.asked("reserve", super().reserve)()
 
-    async def record(self, event: MeteringEvent, *, is_admitted: bool = True) -> None:
-        await self._tracer.asked("record", super().record)(event, is_admitted=is_admitted)
+    async def record(self, event: MeteringEvent, *, is_reserved: bool = True) -> None:
+        await self._tracer.asked("record", super().record)(event, is_reserved=is_reserved)
 
     async def record_refusal(self, event: MeteringEvent, *, is_summary: bool = False) -> None:
         await self._tracer.asked("record", super().record_refusal)(event, is_summary=is_summary)
@@ -189,7 +189,7 @@ class Pipeline:
         self.verifier = TracedVerifier(tracer, {"good": ANN}, self.clock)
         self.policy = TracedPolicy(tracer, parts.get("policy") or RulesPolicyEngine())
         self.limiter = TracedLimiter(tracer, parts.get("limiter") or InMemoryRateLimiter(self.clock))
-        admission = AuthenticateCaller(
+        callers = Callers(
             verifier=self.verifier,
             limiter=self.limiter,
             clock=self.clock,
@@ -200,7 +200,7 @@ class Pipeline:
         )
         self.recorder = Recorder(self.sink, parts.get("observers", [self.observer]), self.clock)
         self.invoke_operation = InvokeOperation(
-            admission=admission,
+            callers=callers,
             registry=self.registry,
             policy=self.policy,
             limiter=self.limiter,
@@ -211,10 +211,10 @@ class Pipeline:
             running=parts.get("running", RUNNING),
         )
         self.view = CallerView(lambda: self.registry.catalogue, self.policy)
-        self.list_tools = ListOperations(Tool, admission=admission, view=self.view)
-        self.list_resources = ListOperations(Resource, admission=admission, view=self.view)
-        self.list_prompts = ListOperations(Prompt, admission=admission, view=self.view)
-        self.complete_argument = CompleteArgument(admission=admission, view=self.view)
+        self.list_tools = ListOperations(Tool, callers=callers, view=self.view)
+        self.list_resources = ListOperations(Resource, callers=callers, view=self.view)
+        self.list_prompts = ListOperations(Prompt, callers=callers, view=self.view)
+        self.complete_argument = CompleteArgument(callers=callers, view=self.view)
 
     @property
     def events(self) -> list[MeteringEvent]:

@@ -73,8 +73,6 @@ class TextBackend(ToolBackend, NamedByManifests):
 
     def prepare(self, tool):
         async def call(arguments, context):
-            if context.permit.operation != tool.key:
-                raise InvalidInput("the permit is for another tool")
             return ToolResult((TextContent((self._folder / tool.binding.file).read_text()),))
 
         return call

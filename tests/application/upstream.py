@@ -7,7 +7,7 @@ from stoa.application.backends.upstream_tokens import UpstreamTokens
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.ports import GrantedToken, TokenRequest, UpstreamAccess
 from stoa.domain.access.identity import Principal, TenantId
-from stoa.domain.calls.invocation import BearerToken, Credential
+from stoa.domain.calls.invocation import BearerToken
 from stoa.domain.errors import StoaError
 from stoa.domain.operations.tool import LocalBinding, Tool
 from stoa.testing.clock import ManualClock
@@ -62,8 +62,8 @@ class Tokens:
         self.credentials.put(owner, "pets", {"clientId": client, "clientSecret": secret})
         self.server.add_client(client, secret, audiences=["pets"])
 
-    def access(self, tool: Tool, principal: Principal = ALICE, proof: Credential = None) -> UpstreamAccess:
-        return self.tokens.prepare(tool).bind(principal, proof)
+    def access(self, tool: Tool, principal: Principal = ALICE, token: BearerToken | None = None) -> UpstreamAccess:
+        return self.tokens.prepare(tool).bind(principal, token)
 
     def own(self) -> UpstreamAccess:
         return self.access(oauth_tool())

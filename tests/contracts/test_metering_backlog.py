@@ -67,7 +67,7 @@ def open_store(request: pytest.FixtureRequest) -> OpenStore:
 
 async def _record(store: Store, *events: MeteringEvent) -> None:
     for one in events:
-        await store.sink.record(one, is_admitted=False)
+        await store.sink.record(one, is_reserved=False)
 
 
 async def _drained(backlog: MeteringBacklog, **limits: int) -> list[MeteringEvent]:

@@ -84,7 +84,7 @@ def open_store(request: pytest.FixtureRequest) -> OpenStore:
 async def _fill(store: Store, event: MeteringEvent) -> int:
     for count in range(BOUND):
         try:
-            store.sink.admit()
+            store.sink.reserve()
         except MeteringUnavailable:
             return count
         await store.sink.record(event)
@@ -94,7 +94,7 @@ async def _fill(store: Store, event: MeteringEvent) -> int:
 def _admit_all(store: Store) -> int:
     for count in range(BOUND):
         try:
-            store.sink.admit()
+            store.sink.reserve()
         except MeteringUnavailable:
             return count
     raise AssertionError("the store promised room without end")
@@ -115,10 +115,10 @@ async def test_events_come_back_once_and_in_order(
     open_store: OpenStore, records: list[tuple[MeteringEvent, bool]]
 ) -> None:
     async with open_store() as store:
-        for event, is_admitted in records:
-            if is_admitted:
-                store.sink.admit()
-            await store.sink.record(event, is_admitted=is_admitted)
+        for event, is_reserved in records:
+            if is_reserved:
+                store.sink.reserve()
+            await store.sink.record(event, is_reserved=is_reserved)
         expected = [event for event, _ in records]
         assert store.events() == expected
         assert store.events() == expected
@@ -135,7 +135,7 @@ async def test_every_admitted_call_is_recorded_however_many_refused_ones_try(
         for _ in range(promised):
             for _ in range(3):
                 try:
-                    await store.sink.record(event("refused", padding=padding), is_admitted=False)
+                    await store.sink.record(event("refused", padding=padding), is_reserved=False)
                     kept.append("refused")
                 except MeteringUnavailable:
                     pass
@@ -149,7 +149,7 @@ async def test_a_refused_admission_holds_no_room(open_store: OpenStore) -> None:
         promised = _admit_all(store)
         for _ in range(3):
             with pytest.raises(MeteringUnavailable):
-                store.sink.admit()
+                store.sink.reserve()
         one = event()
         for _ in range(promised):
             await store.sink.record(one)
@@ -160,11 +160,11 @@ async def test_a_full_store_refuses_both_and_recovers_when_there_is_room_again(o
     async with open_store() as store:
         assert await _fill(store, event()) >= LARGE
         with pytest.raises(MeteringUnavailable):
-            store.sink.admit()
+            store.sink.reserve()
         with pytest.raises(MeteringUnavailable):
-            await store.sink.record(event(), is_admitted=False)
+            await store.sink.record(event(), is_reserved=False)
         store.relieve()
-        store.sink.admit()
+        store.sink.reserve()
         await store.sink.record(event("after"))
         assert store.events()[-1].event_id == "after"
 
@@ -175,18 +175,18 @@ async def test_readiness_follows_the_room(open_store: OpenStore) -> None:
         assert store.health.health().is_ready
         await _fill(store, event())
         with pytest.raises(MeteringUnavailable):
-            store.sink.admit()
+            store.sink.reserve()
         full = store.health.health()
         assert not full.is_ready
         assert full.detail
         store.relieve()
-        store.sink.admit()
+        store.sink.reserve()
         assert store.health.health().is_ready
 
 
 async def test_an_event_is_kept_before_the_first_suspension(open_store: OpenStore) -> None:
     async with open_store() as store:
-        store.sink.admit()
+        store.sink.reserve()
         recording = store.sink.record(event("cancelled"))
         try:
             recording.send(None)
@@ -200,11 +200,11 @@ async def test_an_event_is_kept_before_the_first_suspension(open_store: OpenStor
 async def test_reading_goes_on_while_events_are_recorded(open_store: OpenStore) -> None:
     async with open_store() as store:
         for number in range(5):
-            await store.sink.record(event(f"before-{number}"), is_admitted=False)
+            await store.sink.record(event(f"before-{number}"), is_reserved=False)
         reading = store.log.events()
         seen = [next(reading).event_id]
         for number in range(5):
-            await store.sink.record(event(f"during-{number}"), is_admitted=False)
+            await store.sink.record(event(f"during-{number}"), is_reserved=False)
         seen += [event.event_id for event in reading]
         assert seen[:5] == [f"before-{number}" for number in range(5)]
 
@@ -218,7 +218,7 @@ async def test_an_oversize_event_keeps_its_money_status_times_and_tenant(
         update={"metadata": {f"{number}": text for number in range(count)}, "user_id": text, "request_id": text}
     )
     async with open_store() as store:
-        store.sink.admit()
+        store.sink.reserve()
         await store.sink.record(large)
         (back,) = store.events()
         kept = {"timestamp", "tenant", "tool", "latency_ms", "status", "cost_units", "event_id"}
@@ -254,7 +254,7 @@ async def test_events_of_each_kind_come_back_once_and_in_their_order(open_store:
         for number, kind in enumerate(kinds):
             one = event(f"{kind} {number}")
             if kind == "admitted":
-                store.sink.admit()
+                store.sink.reserve()
                 await store.sink.record(one)
             else:
                 await store.sink.record_refusal(one, is_summary=kind == "summary")

@@ -20,7 +20,7 @@ from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.fallback_rate_limiter import FallbackRateLimiter
 from stoa.application.memory.rate_limiter import DividedRateLimiter, InMemoryRateLimiter, Unlimited
 from stoa.application.ports import Clock, RateLimiter
-from stoa.domain.access.rate_limit import LimitCharge, RateLimit, admissible, judge
+from stoa.domain.access.rate_limit import LimitCharge, RateLimit, judge, remaining
 from stoa.domain.errors import LimiterUnavailable
 from stoa.infrastructure.redis import RedisRateLimiter
 from stoa.testing.clock import ManualClock
@@ -105,7 +105,7 @@ async def test_every_verdict_is_that_of_the_state_machine(
             after, expected = judge(call.claims, before, now)
             states |= {claim.key: state for claim, state in zip(call.claims, after, strict=True)}
             known = limiter.refusal(call.claims)
-            left = tuple(admissible(claim.limit, state, now) for claim, state in zip(call.claims, before, strict=True))
+            left = tuple(remaining(claim.limit, state, now) for claim, state in zip(call.claims, before, strict=True))
             assert await limiter.peek(call.claims) == left
             assert await limiter.take(call.claims) == expected
             assert known is None or not expected.is_allowed

@@ -178,14 +178,6 @@ async def test_a_refusal_is_a_value_and_not_an_exception(open_bench):
         assert (await outcome(bench, bench.refusing, {"text": "x"})).is_error
 
 
-async def test_nothing_is_sent_for_a_permit_of_another_tool(open_bench):
-    async with open_bench() as bench:
-        with pytest.raises(InvalidInput, match="permit"):
-            await bench.backend.prepare(bench.echo)({"text": "x"}, context(bench.refusing))
-
-        assert bench.received() == 0
-
-
 async def test_a_cancelled_call_lets_go_of_the_back_end(open_bench):
     async with open_bench() as bench:
         call = asyncio.ensure_future(bench.backend.prepare(bench.waiting)({"text": "x"}, context(bench.waiting)))

@@ -99,8 +99,8 @@ async def _simulate(url: str, seed: int, *, workers: int, here: int, callers: in
             pairs = zip(all_replicas, parts, strict=True)
             answers = await asyncio.gather(*(replica.take(part) for replica, part in pairs))
             for part, answer in zip(parts, answers, strict=True):
-                for (moment, caller, rate, burst), is_admitted in zip(part, answer, strict=True):
-                    if is_admitted:
+                for (moment, caller, rate, burst), is_reserved in zip(part, answer, strict=True):
+                    if is_reserved:
                         admitted[caller, rate, burst].append(moment)
     fullest = check(admitted)
     assert fullest > 0.9, "somebody used the limit up, or nothing was shown"

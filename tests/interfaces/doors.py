@@ -242,7 +242,7 @@ class World(GatewayHarness):
                     [self.gateway.loader, RulesPolicyEngine(), self.probe],
                     lambda: b"m 1\n",
                     "1.2.3",
-                    self.gateway.admission,
+                    self.gateway.callers,
                     self.gateway.strangers,
                 ),
                 metadata_blueprint(None if anonymous else RESOURCE, None),
@@ -251,7 +251,7 @@ class World(GatewayHarness):
             lifespan=Lifespan(_nothing, _nothing),
             hosts=("localhost", "127.0.0.1", "[::1]", ".gw.example", "named.example"),
             origins=("https://app.example",),
-            authenticate=lambda _, credential: self.gateway.admission.authenticate(credential),
+            authenticate=lambda _, credential: self.gateway.callers.authenticate(credential),
             bodies=bodies,
             refused=lambda reason, status, scope: self.gateway.refusals.tell(
                 Refusal(reason, "http", status, address=_address(scope))

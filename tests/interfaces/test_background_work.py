@@ -254,7 +254,7 @@ async def _forwarding(stage: Stage) -> None:
     sink, publisher = InMemoryMeteringSink(), Publisher()
     backlog = InMemoryMeteringBacklog(sink)
     relay = RelayMetering(backlog=backlog, publisher=publisher, clock=stage.clock, wait=wait, report=stage.report)
-    await sink.record(event("a"), is_admitted=False)
+    await sink.record(event("a"), is_reserved=False)
     stage.arm()
     stage.supervisor.start({"relay": relay.run})
     await stage.until(lambda: len(publisher.published) == 1)

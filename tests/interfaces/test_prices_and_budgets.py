@@ -67,7 +67,7 @@ async def test_a_process_of_its_own_begins_with_what_the_month_has_cost_so_far(t
                 event_id=f"e-{number}", timestamp=moment, tenant="alpha", user_id="ann", tool="dig", latency_ms=1,
                 status=Status.SUCCESS, cost_units=MicroUnits(4_000),
             )  # fmt: skip
-            await served.metering.sink.record(event, is_admitted=False)
+            await served.metering.sink.record(event, is_reserved=False)
     async with serving(tmp_path, budgets_path=budgets) as served:
         kept = await served.container.get(Budgets)
         (status,) = await kept.status(ALPHA)

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, overload
 
 import pydantic_core
 
-from stoa.application.admission.authenticate_caller import AuthenticateCaller
+from stoa.application.admission.callers import Callers
 from stoa.application.admission.refusals import Refusals
 from stoa.application.admission.strangers import Strangers
 from stoa.application.backends.local_backend import Function, LocalBackend, name_of
@@ -30,6 +30,7 @@ from stoa.application.calls.explain_call import ExplainCall
 from stoa.application.calls.invoke_operation import InvokeOperation
 from stoa.application.catalogue.caller_view import CallerView
 from stoa.application.catalogue.catalogue_loader import CatalogueLoader
+from stoa.application.catalogue.compiled_operation import CompiledTool
 from stoa.application.catalogue.complete_argument import CompleteArgument
 from stoa.application.catalogue.completers import Completer, Completers
 from stoa.application.catalogue.list_operations import ListOperations, ListQuery, Page
@@ -70,6 +71,7 @@ from stoa.application.schemas.routed_arguments import RoutedArgument
 from stoa.domain.access.caller_limits import DEFAULT_STRANGER_LIMITS, CallerLimits, StrangerLimits
 from stoa.domain.access.identity import Principal, TenantId
 from stoa.domain.calls.invocation import Credential, Invocation, Outcome
+from stoa.domain.calls.trace_context import TraceContext
 from stoa.domain.client_requests.rules import DEFAULT_CLIENT_REQUESTS, ClientRequests
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
@@ -149,7 +151,7 @@ class Gateway:
         """For the doors that anybody can reach."""
         self.refusals = Refusals(refusal_watchers)
         """For the doors, which tell it of every answer that is a refusal."""
-        self.admission = AuthenticateCaller(
+        self.callers = Callers(
             verifier=verifier,
             limiter=limiter,
             clock=clock,
@@ -159,7 +161,7 @@ class Gateway:
         self.budgets = budgets
         pricing = self.pricing = Pricing(prices)
         self.invoke_operation = InvokeOperation(
-            admission=self.admission,
+            callers=self.callers,
             registry=self.registry,
             policy=policy,
             limiter=limiter,
@@ -170,7 +172,7 @@ class Gateway:
             client_requests=client_requests,
         )
         self.explain_call = ExplainCall(
-            admission=self.admission,
+            callers=self.callers,
             registry=self.registry,
             policy=policy,
             limiter=limiter,
@@ -179,10 +181,10 @@ class Gateway:
         )
         self.tasks = tasks or InMemoryTaskStore(clock)
         """For the doors that let calls go on in the background."""
-        self.list_tools = ListOperations(Tool, admission=self.admission, view=view)
-        self.list_resources = ListOperations(Resource, admission=self.admission, view=view)
-        self.list_prompts = ListOperations(Prompt, admission=self.admission, view=view)
-        self.complete_argument = CompleteArgument(admission=self.admission, view=view, completers=self._completers)
+        self.list_tools = ListOperations(Tool, callers=self.callers, view=view)
+        self.list_resources = ListOperations(Resource, callers=self.callers, view=view)
+        self.list_prompts = ListOperations(Prompt, callers=self.callers, view=view)
+        self.complete_argument = CompleteArgument(callers=self.callers, view=view, completers=self._completers)
         self.watch_resources = WatchResources(self.registry, policy, view)
         self.add(TOOL_PAGES)
 
@@ -197,12 +199,13 @@ class Gateway:
         request_id: str | None = None,
         kind: Kind = "tool",
         channel: ClientChannel | None = None,
+        trace: TraceContext | None = None,
     ) -> Outcome:
         """Call a tool as `credential`: a Principal that you vouch for, or a BearerToken to verify.
 
         `kind="resource"` reads the resource whose URI is given, `kind="prompt"` gets a prompt. `channel`: the way back
-        to who is asked when it has questions. Arguments that are no JSON (a circle, thousands of levels) are refused
-        like invalid ones.
+        to the client, which answers requests of the call. `trace`: the distributed trace that the call belongs to.
+        Arguments that are no JSON (a circle, thousands of levels) are refused like invalid ones.
         """
         return await self.invoke_operation.execute(
             Invocation(
@@ -214,6 +217,7 @@ class Gateway:
                 consumer=consumer,
                 request_id=request_id,
                 kind=kind,
+                trace=trace,
             ),
             channel,
         )
@@ -226,7 +230,7 @@ class Gateway:
         follows counts."""
         principal = caller.acting_for(tenant)
         found = None if principal is None else self.registry.find(principal.tenant, name)
-        if principal is None or found is None or not found.routed:
+        if principal is None or not isinstance(found, CompiledTool) or not found.routed:
             return (), arguments
         if await self._view.one(Tool, principal, door, name) is None:
             return (), arguments

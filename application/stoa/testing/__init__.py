@@ -16,6 +16,7 @@ from stoa.testing.invocation_observer import InMemoryInvocationObserver
 from stoa.testing.metering_backlog import InMemoryMeteringBacklog
 from stoa.testing.refusal_watcher import InMemoryRefusalWatcher
 from stoa.testing.token_endpoint import InMemoryTokenEndpoint
+from stoa.testing.tracer import InMemorySpan, InMemoryTracer
 from stoa.testing.upstream_access import InMemoryUpstreamAccess
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
     "InMemoryMeteringBacklog",
     "InMemoryRefusalWatcher",
     "InMemoryRoundChannel",
+    "InMemorySpan",
     "InMemoryTokenEndpoint",
+    "InMemoryTracer",
     "InMemoryUpstreamAccess",
     "ManualClock",
     "SequentialIds",

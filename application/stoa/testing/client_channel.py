@@ -34,7 +34,7 @@ class _Messages(ClientChannel):
         return self._capabilities
 
     async def progress(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        if self._pace.admits(progress, total, 0):
+        if self._pace.accepts(progress, total, 0):
             self.progressed.append((progress, total, message))
 
     async def log(self, level: LogLevel, data: Any, logger: str | None = None) -> None:

@@ -34,7 +34,7 @@ class Door:
 
     def ask(self, address: str | None = "a", credential: Credential = None, calls: int = 1) -> bool:
         try:
-            self.strangers.admit(address, credential, "mcp")
+            self.strangers.check(address, credential, "mcp")
         except QuotaExceeded as refusal:
             assert refusal.retry_after_seconds > 0
             return False

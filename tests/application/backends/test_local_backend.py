@@ -19,11 +19,9 @@ from tests.strategies import json_values
 from stoa.application.backends.local_backend import LocalBackend
 from stoa.application.gateway import Gateway
 from stoa.application.memory.rate_limiter import Unlimited
-from stoa.application.ports import CallContext
 from stoa.domain.errors import InvalidArguments, InvalidInput, StoaError
 from stoa.domain.metering.event import Status
-from stoa.domain.operations.tool import LocalBinding, RestBinding, Tool, ToolKey
-from stoa.domain.policy.decision import Permit
+from stoa.domain.operations.tool import LocalBinding, RestBinding, Tool
 from stoa.domain.results.result import MISSING, TextContent, ToolResult
 
 
@@ -226,17 +224,6 @@ def test_one_name_stands_for_one_function():
     assert backend.add("f", two) == backend.add("f", two)
     with pytest.raises(InvalidInput, match="registered already"):
         backend.add("f", lambda: None)
-
-
-async def test_a_permit_for_another_tool_is_refused_before_the_function_runs():
-    def never() -> None:
-        raise AssertionError
-
-    backend = LocalBackend()
-    backend.add("f", never)
-    call = backend.prepare(Tool(name="f", binding=LocalBinding(function="f")))
-    with pytest.raises(InvalidInput, match="permit"):
-        await call({}, CallContext(Permit(ToolKey(None, "g"), ()), ANN, "r-1"))
 
 
 def test_a_tool_of_another_kind_is_refused():

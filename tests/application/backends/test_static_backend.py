@@ -82,12 +82,6 @@ def test_another_kind_of_binding_is_refused():
         StaticBackend().prepare(prompt(binding=LocalBinding(function="f")))
 
 
-async def test_nothing_is_given_for_a_permit_of_another_operation():
-    one = prompt({"text": "x"})
-    with pytest.raises(InvalidInput, match="permit"):
-        await StaticBackend().prepare(one)({}, context(prompt(name="q")))
-
-
 @pytest.mark.parametrize("message", [{}, {"text": "a", "image": {"data": "", "mime_type": "image/png"}}])
 def test_a_message_has_exactly_one_form(message):
     with pytest.raises(ValueError, match="exactly one"):

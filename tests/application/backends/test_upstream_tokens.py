@@ -192,10 +192,9 @@ class TestExchange:
         issued = at.server.issued[await at.exchanged().token()]
         assert (issued.subject, issued.audience, issued.client_id) == ("alice", "pets", "gateway")
 
-    @pytest.mark.parametrize("proof", [None, ALICE])
-    def test_a_caller_without_a_token_is_told_what_is_missing(self, at, proof):
+    def test_a_caller_without_a_token_is_told_what_is_missing(self, at):
         with pytest.raises(UpstreamAccessDenied, match=r"acme/pets .*bearer token"):
-            at.access(oauth_tool(type="tokenExchange", audience="pets"), ALICE, proof)
+            at.access(oauth_tool(type="tokenExchange", audience="pets"), ALICE, None)
 
     @pytest.mark.parametrize(
         "url",

@@ -187,7 +187,7 @@ async def test_the_stages_are_passed_in_their_order():
     pipeline = Pipeline(tool(rate_limit=ONE_A_MINUTE))
     assert (await pipeline.invoke(credential=BearerToken("good"))).status is Status.SUCCESS
     assert pipeline.trace == [
-        "authenticate", "known limit", "find", "authorise", "limit caller tool", "admit", "call", "record",
+        "authenticate", "known limit", "find", "authorise", "limit caller tool", "reserve", "call", "record",
     ]  # fmt: skip
 
 
@@ -366,8 +366,8 @@ async def test_a_cancelled_call_is_metered_once_and_stays_cancelled(where):
 async def test_a_call_that_is_cancelled_while_it_is_recorded_is_metered_once(is_running):
     pipeline, reached, in_backend = Pipeline(tool()), asyncio.Event(), asyncio.Event()
 
-    async def slow_disk(event: Any, *, is_admitted: bool) -> None:
-        await InMemoryMeteringSink.record(pipeline.sink, event, is_admitted=is_admitted)
+    async def slow_disk(event: Any, *, is_reserved: bool) -> None:
+        await InMemoryMeteringSink.record(pipeline.sink, event, is_reserved=is_reserved)
         await waits(reached)()
 
     pipeline.instead["record"] = slow_disk
@@ -392,7 +392,7 @@ async def test_without_room_for_its_event_a_call_does_not_reach_the_back_end(cap
     def full() -> None:
         raise MeteringUnavailable(f"disk {SECRET} is full")
 
-    pipeline.instead["admit"] = full
+    pipeline.instead["reserve"] = full
     outcome = await pipeline.invoke()
     assert (outcome.status, outcome.result, outcome.cost) == (Status.ERROR, None, 0)
     assert isinstance(outcome.error, MeteringUnavailable)

@@ -121,7 +121,7 @@ async def test_what_is_refused_before_the_back_end_reserves_nothing_or_gives_it_
     def full() -> None:
         raise MeteringUnavailable("full")
 
-    purse.pipeline.instead["admit"] = full
+    purse.pipeline.instead["reserve"] = full
     assert (await purse.pipeline.invoke()).status is Status.ERROR
     assert await purse.spent() == 0
 
@@ -260,10 +260,10 @@ async def test_client_requests_are_charged_to_the_budget_of_their_call_unless_th
     purse = Purse(10_000_000, prices=prices)
     record = purse.pipeline.sink.record
 
-    async def keep(event: Any, *, is_admitted: bool) -> None:
+    async def keep(event: Any, *, is_reserved: bool) -> None:
         if ":" in event.tool and not is_kept:
             raise MeteringUnavailable("disk")
-        await record(event, is_admitted=is_admitted)
+        await record(event, is_reserved=is_reserved)
 
     purse.pipeline.sink.record = keep  # type: ignore[method-assign]
 

@@ -325,10 +325,10 @@ async def test_client_answer_whose_event_is_lost_is_withheld() -> None:
     world, client = World([{"a": sampling()}]), Waiting()
     record = world.sink.record
 
-    async def lose(event: MeteringEvent, *, is_admitted: bool = True) -> None:
+    async def lose(event: MeteringEvent, *, is_reserved: bool = True) -> None:
         if ":" in event.tool:
             raise MeteringUnavailable("disk")
-        await record(event, is_admitted=is_admitted)
+        await record(event, is_reserved=is_reserved)
 
     world.sink.record = lose  # type: ignore[method-assign]
     assert (await client.call(world.gateway)).status is Status.SUCCESS

@@ -41,9 +41,9 @@ def test_every_event_is_valid(event: MeteringEvent) -> None:
 async def test_every_line_of_an_outbox_is_valid(tmp_path_factory: pytest.TempPathFactory, event: MeteringEvent) -> None:
     directory = tmp_path_factory.mktemp("outbox")
     sink = OutboxMeteringSink(directory, clock=ManualClock(), segment_bytes=64 * 1024)
-    sink.admit()
+    sink.reserve()
     await sink.record(event.model_copy(update={"metadata": {"long": "x" * 9000}}))
-    await sink.record(event, is_admitted=False)
+    await sink.record(event, is_reserved=False)
     await sink.close()
     lines = [line for path in list_segments(directory) for line in read_piece(path).lines]
     assert len(lines) == 2

@@ -38,7 +38,7 @@ class Setting:
 
     async def record(self, *event_ids: str) -> None:
         for event_id in event_ids:
-            await self.sink.record(event(event_id), is_admitted=False)
+            await self.sink.record(event(event_id), is_reserved=False)
 
     async def steps(self, count: int) -> list[float]:
         pauses: list[float] = []
@@ -129,7 +129,7 @@ async def test_health_is_ready_in_any_case_and_tells_the_lag() -> None:
 async def test_an_event_that_is_refused_for_ever_is_kept_aside_and_the_others_go_on() -> None:
     setting = Setting()
     await setting.record("a")
-    await setting.sink.record(event("bad").model_copy(update={"tool": "poison"}), is_admitted=False)
+    await setting.sink.record(event("bad").model_copy(update={"tool": "poison"}), is_reserved=False)
     await setting.record("b")
     await setting.steps(2)
     assert setting.published() == ["a", "b"]
@@ -180,7 +180,7 @@ async def test_what_is_refused_is_kept_aside_once_however_often_its_end_could_no
     backlog = Failing(setting.sink)
     setting.relay = setting.made(backlog)
     await setting.record("a")
-    await setting.sink.record(event("bad").model_copy(update={"tool": "poison"}), is_admitted=False)
+    await setting.sink.record(event("bad").model_copy(update={"tool": "poison"}), is_reserved=False)
     await setting.steps(4)
     assert setting.published() == ["a"]
     assert [one.reason for one in backlog.rejected] == ["no"]

@@ -33,20 +33,20 @@ def asked(**rest: object) -> Invocation:
     return Invocation(**{"credential": ANN, "name": "count", "arguments": {}, "door": "library", **rest})
 
 
-async def test_admission_is_told_after_every_refusal_and_right_before_the_call() -> None:
+async def test_before_call_runs_after_every_refusal_and_right_before_the_call() -> None:
     pipeline = Pipeline(tool(rate_limit=ONE))
     told: list[tuple[Operation, Principal]] = []
 
-    async def admitted(what: Operation, who: Principal, _: object) -> None:
-        pipeline.trace.append("admitted")
+    async def before_call(what: Operation, who: Principal, _: object) -> None:
+        pipeline.trace.append("before_call")
         told.append((what, who))
 
-    assert (await pipeline.invoke_operation.execute(asked(), None, admitted)).status is Status.SUCCESS
-    assert pipeline.trace[-4:] == ["admit", "admitted", "call", "record"]
+    assert (await pipeline.invoke_operation.execute(asked(), None, before_call)).status is Status.SUCCESS
+    assert pipeline.trace[-4:] == ["reserve", "before_call", "call", "record"]
     assert [(what.name, who) for what, who in told] == [("count", ANN)]
     pipeline.instead["authorise"] = _raise(PolicyUnavailable("no"))
     for refused in (asked(arguments={"n": "x"}), asked(name="other"), asked(credential=None), asked()):
-        assert (await pipeline.invoke_operation.execute(refused, None, admitted)).result is None
+        assert (await pipeline.invoke_operation.execute(refused, None, before_call)).result is None
     assert len(told) == 1
 
 

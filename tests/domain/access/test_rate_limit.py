@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.strategies import LimitedCall, limited_calls, rate_limits
 
-from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, RateLimit, admissible, judge
+from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, RateLimit, judge, remaining
 
 MINUTE = 60_000_000
 START = 10**15
@@ -94,7 +94,7 @@ def test_remaining_is_exactly_what_is_admitted_right_now(calls: list[LimitedCall
         replay.now += call.gap_us
         (claim,) = call.claims
         verdict = replay.take(call.claims)
-        left = admissible(claim.limit, replay.states[claim.key], replay.now)
+        left = remaining(claim.limit, replay.states[claim.key], replay.now)
         assert not verdict.is_allowed or verdict.remaining == left
         one = (replace(claim, cost=1),)
         probe = Replay(replay.now)
@@ -122,8 +122,8 @@ def test_after_reset_the_whole_burst_is_there_and_not_before(calls: list[Limited
         limit = call.claims[0].limit
         reset = round(replay.take(call.claims).reset_seconds * 1e6)
         state = replay.states[call.claims[0].key]
-        assert admissible(limit, state, replay.now + reset) == limit.burst
-        assert reset == 0 or admissible(limit, state, replay.now + reset - 1) < limit.burst
+        assert remaining(limit, state, replay.now + reset) == limit.burst
+        assert reset == 0 or remaining(limit, state, replay.now + reset - 1) < limit.burst
 
 
 @given(rate_limits, st.integers(1, 5))
@@ -181,7 +181,7 @@ def test_every_state_is_exact_as_a_double(calls: list[LimitedCall]) -> None:
 @given(rate_limits, st.integers(0, 10**9), st.integers(-(10**9), 10**9))
 def test_admissible_is_what_is_left_and_never_less_than_nothing(limit: RateLimit, ahead: int, gap: int) -> None:
     now = START
-    left = admissible(limit, now + gap, now)
+    left = remaining(limit, now + gap, now)
     replay = Replay(now)
     replay.states = {"k": now + gap}
     admitted = [replay.take((LimitCharge("tool", "k", limit),)).is_allowed for _ in range(limit.burst + 1)]

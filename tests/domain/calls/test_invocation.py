@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
-from stoa.domain.calls.invocation import BearerToken, Outcome
+from stoa.domain.access.identity import Principal
+from stoa.domain.calls.invocation import BearerToken, Caller, Outcome, token_of
 from stoa.domain.errors import ContentUnavailable, StoaError
 from stoa.domain.metering.event import MeteringEvent, Status
 from stoa.domain.metering.money import MicroUnits
 from stoa.domain.results.result import ImageContent, TextContent, ToolResult
 
+ANN = Principal.of("ann", tenant="acme", roles=["viewer"])
 PICTURE = ImageContent("AAAA", "image/png")
 
 
@@ -21,6 +23,16 @@ def outcome(result: ToolResult | None, error: StoaError | None = None) -> Outcom
     )
     ended: dict[str, Any] = {"decision": None, "principal": None, "request_id": "r", "latency_ms": 0}
     return Outcome(status=Status.SUCCESS, result=result, error=error, cost=MicroUnits(0), event=event, **ended)
+
+
+def test_token_of_a_credential_is_the_one_that_proved_the_caller() -> None:
+    token = BearerToken("t")
+    assert [token_of(known) for known in (token, Caller(ANN, token))] == [token, token]
+    assert [token_of(unknown) for unknown in (Caller(ANN, None), ANN, None)] == [None, None, None]
+
+
+def test_caller_does_not_show_its_token() -> None:
+    assert "secret" not in repr(Caller(ANN, BearerToken("secret")))
 
 
 def test_contents_are_the_result() -> None:

@@ -4,9 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoa.application.calls.resource_contents import resource_contents
-from stoa.domain.operations.binding import StaticBinding
-from stoa.domain.operations.resource import Resource
 from stoa.domain.results.redaction import redact
 from stoa.domain.results.response_headers import ALWAYS_KEPT, MAX_HEADERS, MAX_VALUE, kept, kept_names
 from stoa.domain.results.result import SIZE_LIMIT, RawAnswer, TextContent, ToolResult, shape
@@ -96,9 +93,3 @@ def test_response_headers_are_withheld_where_something_is_redacted() -> None:
     redacted = redact(result, ["/ssn"])
     assert redacted == ToolResult((TextContent('{"id":7,"ssn":"[redacted]"}'),), {"id": 7, "ssn": "[redacted]"})
     assert redact(ToolResult.error("x"), ["/ssn"]).headers == ()
-
-
-def test_response_headers_are_no_contents_of_a_resource() -> None:
-    resource = Resource(name="memo://a", description="", binding=StaticBinding())
-    contents = resource_contents(resource, RawAnswer(b"text", "text/plain", headers=PLACE), "memo://a")
-    assert len(contents.content) == 1

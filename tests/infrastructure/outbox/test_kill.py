@@ -28,7 +28,7 @@ async def main(directory, durability):
     number = 0
     while True:
         event_id = f"{os.getpid()}:{number}"
-        sink.admit()
+        sink.reserve()
         await sink.record(template.model_copy(update={"event_id": event_id}))
         os.write(1, f"{event_id}\\n".encode())
         number += 1

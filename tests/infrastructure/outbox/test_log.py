@@ -73,7 +73,7 @@ async def test_a_segment_is_read_on_where_the_last_reading_ended_until_it_is_sea
             ends[name] = reading.end
 
     for number in range(12):
-        await sink.record(event(str(number), padding=1500), is_admitted=False)
+        await sink.record(event(str(number), padding=1500), is_reserved=False)
         if number % 3:
             read_on()
     await sink.close()

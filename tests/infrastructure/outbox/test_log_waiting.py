@@ -13,7 +13,7 @@ async def test_what_waits_is_what_was_recorded_and_not_acknowledged(tmp_path: Pa
     log, backlog = OutboxUsageLog(tmp_path), OutboxMeteringBacklog(tmp_path)
     events = [event(str(number)) for number in range(5)]
     for one in events:
-        await sink.record(one, is_admitted=False)
+        await sink.record(one, is_reserved=False)
     assert list(log.waiting().events()) == events
     batch = await backlog.read(max_events=2, max_bytes=1 << 20)
     assert batch is not None

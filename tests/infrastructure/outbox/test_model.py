@@ -53,18 +53,18 @@ class OutboxMachine(RuleBasedStateMachine):
         assert used + SEGMENT_BYTES > MAX_TOTAL_BYTES
 
     @rule()
-    def admit(self) -> None:
+    def reserve(self) -> None:
         try:
-            self._sink.admit()
+            self._sink.reserve()
         except MeteringUnavailable:
             self._assert_full()
             return
-        self._model.admit()
+        self._model.reserve()
         self._outstanding += 1
 
     @precondition(lambda self: self._outstanding)
     @rule(event=EVENTS)
-    def record_admitted(self, event: MeteringEvent) -> None:
+    def record_reserved(self, event: MeteringEvent) -> None:
         self._run(self._sink.record(event))
         self._run(self._model.record(event))
         self._outstanding -= 1
@@ -72,11 +72,11 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(event=EVENTS)
     def record_refused(self, event: MeteringEvent) -> None:
         try:
-            self._run(self._sink.record(event, is_admitted=False))
+            self._run(self._sink.record(event, is_reserved=False))
         except MeteringUnavailable:
             self._assert_full()
             return
-        self._run(self._model.record(event, is_admitted=False))
+        self._run(self._model.record(event, is_reserved=False))
 
     @rule()
     def archive_all_but_the_live_ones(self) -> None:
@@ -106,7 +106,7 @@ class OutboxMachine(RuleBasedStateMachine):
         kept = self._model.drain()
         self._model = InMemoryMeteringSink()
         for event in kept:
-            self._run(self._model.record(event, is_admitted=False))
+            self._run(self._model.record(event, is_reserved=False))
 
     @invariant()
     def the_log_holds_what_the_model_holds(self) -> None:

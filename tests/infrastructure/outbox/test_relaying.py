@@ -71,7 +71,7 @@ class RelayMachine(RuleBasedStateMachine):
         self._count += 1
         event_id = f"{writer}:{self._count}"
         try:
-            self._runner.run(self._sinks[writer].record(event(event_id, padding=padding), is_admitted=False))
+            self._runner.run(self._sinks[writer].record(event(event_id, padding=padding), is_reserved=False))
         except MeteringUnavailable:
             self._clock.advance(2)
             return
@@ -151,7 +151,7 @@ async def test_a_full_disk_makes_room_of_what_was_relayed_oldest_first(tmp_path:
     clock = ManualClock()
     sink, backlog = made_sink(tmp_path, clock), OutboxMeteringBacklog(tmp_path)
     for number in range(60):
-        await sink.record(event(str(number), padding=3000), is_admitted=False)
+        await sink.record(event(str(number), padding=3000), is_reserved=False)
         assert await drain(backlog) == [str(number)]
     left = [one.event_id for one in OutboxUsageLog(tmp_path).events()]
     assert left == [str(number) for number in range(60 - len(left), 60)]
@@ -167,13 +167,13 @@ async def test_what_was_not_relayed_is_never_deleted_and_calls_are_refused_inste
     kept: list[str] = []
     with pytest.raises(MeteringUnavailable, match="let the relay catch up"):
         for number in range(100):
-            await sink.record(event(str(number), padding=3000), is_admitted=False)
+            await sink.record(event(str(number), padding=3000), is_reserved=False)
             kept.append(str(number))
     assert [one.event_id for one in OutboxUsageLog(tmp_path).events()] == kept
     assert not sink.health().is_ready
     assert await drain(backlog) == kept
     clock.advance(2)
-    sink.admit()
+    sink.reserve()
     await sink.record(event("after"))
     assert await drain(backlog) == ["after"]
     await sink.close()
@@ -184,7 +184,7 @@ async def test_without_a_relay_nothing_is_deleted(tmp_path: Path) -> None:
     sink, backlog = made_sink(tmp_path, ManualClock(), relayed=None), OutboxMeteringBacklog(tmp_path)
     with pytest.raises(MeteringUnavailable, match="archive and remove"):
         for number in range(100):
-            await sink.record(event(str(number), padding=3000), is_admitted=False)
+            await sink.record(event(str(number), padding=3000), is_reserved=False)
             await drain(backlog)
     assert next(OutboxUsageLog(tmp_path).events()).event_id == "0"
     await sink.close()
@@ -211,7 +211,7 @@ async def test_damaged_lines_go_aside_with_their_reason_and_the_rest_is_relayed(
 
 async def test_a_damaged_cursor_costs_repetitions_and_no_event(tmp_path: Path) -> None:
     sink, backlog = made_sink(tmp_path, ManualClock()), OutboxMeteringBacklog(tmp_path)
-    await sink.record(event("a"), is_admitted=False)
+    await sink.record(event("a"), is_reserved=False)
     assert await drain(backlog) == ["a"]
     await backlog.close()
     (tmp_path / "relay.json").write_bytes(b'{"offsets": {"x": -1}}')
@@ -241,7 +241,7 @@ async def test_reading_goes_on_from_its_place_and_does_not_begin_again(tmp_path:
     sink = made_sink(tmp_path, ManualClock(), segment_bytes=64 * KIB, max_total_bytes=640 * KIB)
     backlog = OutboxMeteringBacklog(tmp_path)
     for number in range(20):
-        await sink.record(event(str(number), padding=1000), is_admitted=False)
+        await sink.record(event(str(number), padding=1000), is_reserved=False)
     first = await read(backlog, max_events=7)
     assert first is not None
     await backlog.acknowledge(first, relayed=7)

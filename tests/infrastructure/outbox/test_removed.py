@@ -73,9 +73,9 @@ async def test_outbox_removed_while_it_is_written_to_loses_no_answered_call(
     clock = ManualClock()
     sink = OutboxMeteringSink(tmp_path / "outbox", clock=clock, durability=durability)
     for number in range(5):
-        sink.admit()
+        sink.reserve()
         await sink.record(event(f"before {number}"))
-    sink.admit()
+    sink.reserve()
     WAYS[way](tmp_path / "outbox")
     await sink.record(event("after"))
     assert _found(tmp_path) == ["after", *(f"before {number}" for number in range(5))]
@@ -91,7 +91,7 @@ async def test_outbox_removed_while_it_is_written_to_loses_no_answered_call(
 
 async def test_outbox_removed_while_nobody_calls_is_noticed_by_the_probe(tmp_path: Path) -> None:
     sink = OutboxMeteringSink(tmp_path / "outbox", clock=ManualClock())
-    await sink.record(event("kept"), is_admitted=False)
+    await sink.record(event("kept"), is_reserved=False)
     _remove(tmp_path / "outbox")
     sink.health()
     await asyncio.sleep(0)
@@ -102,7 +102,7 @@ async def test_outbox_removed_while_nobody_calls_is_noticed_by_the_probe(tmp_pat
 
 async def test_outbox_removed_before_the_end_is_written_again_at_the_end(tmp_path: Path) -> None:
     sink = OutboxMeteringSink(tmp_path / "outbox", clock=ManualClock())
-    await sink.record(event("kept"), is_admitted=False)
+    await sink.record(event("kept"), is_reserved=False)
     _remove(tmp_path / "outbox")
     await sink.close()
     assert _found(tmp_path) == ["kept"]
@@ -111,9 +111,9 @@ async def test_outbox_removed_before_the_end_is_written_again_at_the_end(tmp_pat
 async def test_outbox_that_cannot_be_made_again_refuses_calls_and_keeps_what_was_answered(tmp_path: Path) -> None:
     clock = ManualClock()
     sink = OutboxMeteringSink(tmp_path / "outbox", clock=clock)
-    sink.admit()
+    sink.reserve()
     await sink.record(event("kept"))
-    sink.admit()
+    sink.reserve()
     _remove(tmp_path / "outbox")
     (tmp_path / "outbox").write_text("no folder")
     with pytest.raises(MeteringUnavailable, match="remove the file"):
@@ -121,7 +121,7 @@ async def test_outbox_that_cannot_be_made_again_refuses_calls_and_keeps_what_was
     assert not sink.health().is_ready
     (tmp_path / "outbox").unlink()
     clock.advance(1)
-    sink.admit()
+    sink.reserve()
     await sink.record(event("again"))
     assert _found(tmp_path) == ["again", "kept"]
     assert sink.health().is_ready
@@ -140,7 +140,7 @@ def test_outbox_removed_at_any_moments_loses_no_answered_call(steps: list[str]) 
                 continue
             one = event(str(number), padding=1500)
             if step == "record":
-                sink.admit()
+                sink.reserve()
                 await sink.record(one)
             else:
                 await sink.record_refusal(one)
@@ -156,11 +156,11 @@ async def test_outbox_removed_under_the_relay_gives_the_turn_to_one_process(tmp_
     outbox = tmp_path / "outbox"
     here, there = OutboxMeteringBacklog(outbox), OutboxMeteringBacklog(outbox)
     sink = OutboxMeteringSink(outbox, clock=ManualClock())
-    await sink.record(event("a"), is_admitted=False)
+    await sink.record(event("a"), is_reserved=False)
     assert await here.read(max_events=9, max_bytes=KIB) is not None
     assert await there.read(max_events=9, max_bytes=KIB) is None
     _remove(outbox)
-    await sink.record(event("b"), is_admitted=False)
+    await sink.record(event("b"), is_reserved=False)
     turns = [await backlog.read(max_events=9, max_bytes=KIB) for backlog in (there, here)]
     assert [turn is None for turn in turns] == [False, True]
     for backlog in (here, there):

@@ -30,7 +30,7 @@ async def test_segments_are_filled_in_turn_and_only_the_last_ones_keep_a_tail(tm
     sink = OutboxMeteringSink(tmp_path, clock=ManualClock(), segment_bytes=8 * KIB)
     expected = [str(number) for number in range(9)]
     for event_id in expected:
-        sink.admit()
+        sink.reserve()
         await sink.record(event(event_id, padding=3000))
     assert ids(tmp_path) == expected
     paths = list_segments(tmp_path)
@@ -45,7 +45,7 @@ async def test_writers_in_one_directory_keep_their_own_order(tmp_path: Path) -> 
     sinks = [OutboxMeteringSink(tmp_path, clock=clock, segment_bytes=8 * KIB) for _ in range(3)]
     for number in range(12):
         for name, sink in enumerate(sinks):
-            await sink.record(event(f"{name}:{number}", padding=1500), is_admitted=False)
+            await sink.record(event(f"{name}:{number}", padding=1500), is_reserved=False)
     found = ids(tmp_path)
     assert len(found) == 36
     for name in range(3):
@@ -74,7 +74,7 @@ async def test_the_limit_of_the_directory_is_named_with_its_remedy(tmp_path: Pat
     (tmp_path / "old.jsonl").write_bytes(b"{}\n" * 9 * KIB)
     sink = OutboxMeteringSink(tmp_path, clock=ManualClock(), **SMALL)
     with pytest.raises(MeteringUnavailable) as refusal:
-        sink.admit()
+        sink.reserve()
     assert str(tmp_path) in refusal.value.message
     assert "archive" in refusal.value.message
     assert "max_total_bytes" in refusal.value.message
@@ -88,10 +88,10 @@ async def test_a_file_in_the_place_of_the_directory_is_reported_and_the_sink_rec
     sink = OutboxMeteringSink(place, clock=clock)
     assert not sink.health().is_ready
     with pytest.raises(MeteringUnavailable, match="not a directory"):
-        sink.admit()
+        sink.reserve()
     place.unlink()
     clock.advance(1)
-    sink.admit()
+    sink.reserve()
     await sink.record(event())
     assert sink.health().is_ready
     assert ids(place) == ["e-1"]
@@ -104,7 +104,7 @@ def test_a_disk_that_refuses_is_described_without_the_systems_own_words(tmp_path
     disk.create_failure = code
     sink = OutboxMeteringSink(tmp_path, clock=ManualClock(), create_segment=disk.create)
     with pytest.raises(MeteringUnavailable) as refusal:
-        sink.admit()
+        sink.reserve()
     assert str(tmp_path) in refusal.value.message
     assert "injected" not in refusal.value.message
 
@@ -116,13 +116,13 @@ async def test_a_full_disk_is_asked_at_most_once_a_second(tmp_path: Path) -> Non
     for second in range(1, 4):
         for _ in range(5):
             with pytest.raises(MeteringUnavailable):
-                sink.admit()
+                sink.reserve()
             with pytest.raises(MeteringUnavailable):
-                await sink.record(event(), is_admitted=False)
+                await sink.record(event(), is_reserved=False)
         assert disk.created == second
         clock.advance(1)
     disk.create_failure = None
-    sink.admit()
+    sink.reserve()
     await sink.record(event())
     assert ids(tmp_path) == ["e-1"]
     await sink.close()
@@ -162,7 +162,7 @@ async def test_after_a_break_in_writing_the_event_stands_in_another_segment_and_
         torn_write(segment, line)
 
     disk.append = break_once
-    sink.admit()
+    sink.reserve()
     await sink.record(event("during"))
     await sink.record(event("after"))
     assert ids(tmp_path) == ["before", "during", "after"]
@@ -175,14 +175,14 @@ async def test_a_disk_that_stays_broken_is_reported_and_the_room_of_the_lost_cal
     sink = OutboxMeteringSink(tmp_path, clock=clock, create_segment=disk.create, **SMALL)
     disk.append = torn_write
     for _ in range(10):
-        sink.admit()
+        sink.reserve()
         with pytest.raises(MeteringUnavailable, match="EIO"):
             await sink.record(event())
         with pytest.raises(MeteringUnavailable):
-            sink.admit()
+            sink.reserve()
         clock.advance(1)
     disk.append = Segment.append
-    sink.admit()
+    sink.reserve()
     await sink.record(event("after"))
     assert ids(tmp_path) == ["after"]
     await sink.close()
@@ -194,9 +194,9 @@ async def test_a_closed_sink_refuses(tmp_path: Path) -> None:
     await sink.close()
     await sink.close()
     with pytest.raises(MeteringUnavailable, match="closed"):
-        sink.admit()
+        sink.reserve()
     with pytest.raises(MeteringUnavailable, match="closed"):
-        await sink.record(event(), is_admitted=False)
+        await sink.record(event(), is_reserved=False)
     assert not sink.health().is_ready
     assert ids(tmp_path) == ["e-1"]
 
@@ -244,9 +244,9 @@ async def test_concurrent_records_share_one_wait_for_the_disk(tmp_path: Path) ->
     disk = Disk()
     gate = _Gate(disk)
     sink = OutboxMeteringSink(tmp_path, clock=ManualClock(), durability="fsync", create_segment=disk.create)
-    first = asyncio.create_task(sink.record(event("first"), is_admitted=False))
+    first = asyncio.create_task(sink.record(event("first"), is_reserved=False))
     await _until(lambda: gate.started == 1)
-    others = [asyncio.create_task(sink.record(event(str(n)), is_admitted=False)) for n in range(20)]
+    others = [asyncio.create_task(sink.record(event(str(n)), is_reserved=False)) for n in range(20)]
     await asyncio.sleep(0)
     assert len(ids(tmp_path)) == 21  # all are kept before they wait
     gate.open()
@@ -283,7 +283,7 @@ async def test_a_failed_sync_is_told_to_all_who_waited_and_the_segment_is_not_tr
     assert [type(result) for result in results] == [MeteringUnavailable] * 3
     gate.failure = None
     clock.advance(1)
-    sink.admit()
+    sink.reserve()
     await sink.record(event("after"))
     assert disk.created == 2
     assert ids(tmp_path)[-1] == "after"

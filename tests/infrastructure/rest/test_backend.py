@@ -20,6 +20,7 @@ from tests.infrastructure.rest.loopback import (
 )
 
 from stoa.application.memory.credential_source import InMemoryCredentialSource
+from stoa.domain.calls.trace_context import TraceContext
 from stoa.domain.errors import BackendProtocolError, BackendTimedOut, BackendUnavailable
 from stoa.domain.results.result import TextContent, shape
 from stoa.infrastructure.http_client import PUBLIC_ONLY
@@ -391,3 +392,32 @@ async def test_response_headers_that_repeat_the_credential_are_left_out(authenti
     async with loopback(lambda _: answer(more=more)) as server, rest_backend(credentials) as backend:
         given = await called(backend, rest_tool(server.url, tool={"authentication": tool_authentication}))
     assert given.headers == (("ETag", "x"),)
+
+
+async def test_traceparent_is_sent_as_the_call_says():
+    trace = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", True, "a=b")
+    async with loopback(lambda _: answer()) as server, rest_backend() as backend:
+        tool = rest_tool(server.url)
+        call = backend.prepare(tool)
+        for sent in (trace, TraceContext(trace.trace_id, trace.span_id), None):
+            context = context_of(tool)
+            context.trace = sent
+            await call({}, context)
+    assert [(seen.header("traceparent"), seen.header("tracestate")) for seen in server.seen] == [
+        (trace.traceparent, "a=b"),
+        (f"00-{trace.trace_id}-{trace.span_id}-00", None),
+        (None, None),
+    ]
+
+
+async def test_traceparent_that_is_an_argument_of_the_tool_stays_its_value():
+    parameters = [
+        {"argument": "parent", "name": "Traceparent", "location": "header", "style": "simple", "explode": False}
+    ]
+    async with loopback(lambda _: answer()) as server, rest_backend() as backend:
+        tool = rest_tool(server.url, parameters=parameters)
+        context = context_of(tool)
+        context.trace = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", True, "a=b")
+        await backend.prepare(tool)({"parent": "own"}, context)
+    (seen,) = server.seen
+    assert (seen.header("traceparent"), seen.header("tracestate")) == ("own", None)

@@ -159,7 +159,7 @@ async def test_tokens_at_the_readiness_probe_are_limited_like_others_and_the_pro
         verified.append(token)
         return await original(token)
 
-    served.gateway.admission._verifier.verify = counted  # type: ignore[method-assign]
+    served.gateway.callers._verifier.verify = counted  # type: ignore[method-assign]
     admin = served.token("cpi-admin")
     assert (await served.get("/ready", admin)).json()["parts"]["metering"]["detail"]
     for _ in range(200):

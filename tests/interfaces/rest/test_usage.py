@@ -47,7 +47,7 @@ EVENTS = [
 @pytest.fixture
 async def used(world: World) -> World:
     for one in EVENTS:
-        await world.sink.record(one, is_admitted=False)
+        await world.sink.record(one, is_reserved=False)
     return world
 
 
@@ -132,7 +132,7 @@ async def test_a_wrong_question_says_what_to_change(used: World, query: str, hin
 
 async def test_too_many_rows_are_refused(world: World) -> None:
     for number in range(MAX_ROWS + 1):
-        await world.sink.record(event(tool=str(number)), is_admitted=False)
+        await world.sink.record(event(tool=str(number)), is_reserved=False)
     answer = await world.rest("GET", "/usage?by=tool")
     assert answer.status == 400
     assert "group by less" in answer.json()["message"]

@@ -1,7 +1,7 @@
-"""Refusals: the one place where the doors tell what they refused.
+"""Refusals: the one place where the doors report what they refused.
 
-A door tells it when it writes the answer, whatever part of the gateway had the reason, so that each refusal counts once
-and none is forgotten. Calls that were metered are metered besides.
+A door reports when it writes the answer, whatever part of the gateway had the reason, so that each refusal counts once
+and none is forgotten. The metering of calls is independent of it.
 """
 
 import logging

@@ -1,10 +1,10 @@
-"""Strangers: limits the requests of callers whom nobody vouches for, before any work is done for them.
+"""Strangers: limits requests whose caller is not authenticated, before any work is done for them.
 
-The doors ask `admit` before they read a body or verify a token, and tell `refused` of every request whose caller turned
-out not to be authenticated. Valid tokens are never counted, and a token that was verified lately passes whatever others
-do at the same address. A token that is new passes too until the address has used up its limit; from then on a bounded
-number of new ones a second is verified, so that a caller behind the same address (NAT) is kept out for moments at most.
-Counted in this process alone: what is limited is its own work.
+The doors call `check` before they read a body or verify a token, and `refused` for every request whose caller could not
+be authenticated. Valid tokens are never counted, and a token that was verified lately passes whatever others do at the
+same address. A new token passes too until the address has used up its limit; from then on a bounded number of new ones
+a second is verified, so that a caller behind the same address (NAT) is kept out for moments at most. Each process
+counts by itself: it limits its own work.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from stoa.application.metering.recorder import Recorder
 from stoa.application.ports.clock import Clock
 from stoa.domain.access.caller_limits import StrangerLimits
 from stoa.domain.access.identity import Principal
-from stoa.domain.access.rate_limit import RateLimit, admissible
+from stoa.domain.access.rate_limit import RateLimit, remaining
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.calls.invocation import BearerToken, Credential
 from stoa.domain.errors import NotAuthenticated, QuotaExceeded, StoaError
@@ -28,8 +28,8 @@ _SWEEP_ABOVE = 10_000
 
 
 class Strangers:
-    """`limits` None: nothing is limited, and refused requests are counted all the same. `is_known`: whether a token was
-    verified lately. An address is text that the door made of the network's; None: there is no network."""
+    """`limits` None: nothing is limited, but refused requests are still counted. `is_known`: was a token verified
+    lately? An address is text that the door made of the network's; None: there is no network."""
 
     def __init__(
         self, limits: StrangerLimits | None, recorder: Recorder, clock: Clock, is_known: Callable[[str], bool]
@@ -42,7 +42,7 @@ class Strangers:
         self._by_address = _Buckets(limits.address, limits.everyone)
         self._attempts = _Buckets(_ATTEMPTS, _ALL_ATTEMPTS)
 
-    def admit(self, address: str | None, credential: Credential, door: Door) -> None:
+    def check(self, address: str | None, credential: Credential, door: Door) -> None:
         """Raises QuotaExceeded, which is counted, when no more work is done for strangers at this address."""
         wait_us = self.wait_us(address, credential)
         if wait_us:
@@ -108,7 +108,7 @@ class _Buckets:
 
     def spend(self, address: str, calls: int, now_us: int) -> None:
         """One address takes no more of everyone's limit than it has of its own."""
-        calls = min(calls, admissible(self._each, self._states.get(address, 0), now_us))
+        calls = min(calls, remaining(self._each, self._states.get(address, 0), now_us))
         for key, limit in ((address, self._each), (_EVERYONE, self._everyone)):
             spent = max(self._states.get(key, 0), now_us) + calls * limit.interval_us
             self._states[key] = min(spent, now_us + limit.capacity_us)

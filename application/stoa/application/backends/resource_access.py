@@ -50,6 +50,7 @@ class ResourceAccess:
                     request_id=call.request_id,
                     consumer=call.consumer,
                     kind="resource",
+                    trace=call.trace,
                 )
             )
         finally:

@@ -23,7 +23,7 @@ from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, T
 from stoa.application.ports.upstream_access import UpstreamAccess
 from stoa.domain.access.fair_share import Caps, FairShares, Holder, NoRoom
 from stoa.domain.access.identity import Principal, TenantId
-from stoa.domain.calls.invocation import BearerToken, Credential
+from stoa.domain.calls.invocation import BearerToken
 from stoa.domain.errors import (
     BackendProtocolError,
     BackendTimedOut,
@@ -222,18 +222,18 @@ class TokenSupply:
         self._grant = grant
         self._secret = secret
 
-    def bind(self, principal: Principal, proof: Credential) -> UpstreamAccess:
-        """For one call. `proof`: what `principal` was verified from. Raises UpstreamAccessDenied when the tool acts in
-        the caller's name and that cannot be shown."""
+    def bind(self, principal: Principal, token: BearerToken | None) -> UpstreamAccess:
+        """Access for one call. `token`: what `principal` was verified from, None where a program vouches for it. Raises
+        UpstreamAccessDenied when the tool acts in the caller's name and there is no token to show."""
         if self._grant.type == "clientCredentials":
             return _Access(self, None, None)
-        if not isinstance(proof, BearerToken):
+        if token is None:
             raise UpstreamAccessDenied(
                 f"{self._name} acts in the caller's name at its back end: call it with a bearer token of your own"
             )
         if not _is_below(self._grant.token_url, principal.issuer):
             raise UpstreamAccessDenied(f"{self._name} acts in the name of callers whose token is from another issuer")
-        return _Access(self, principal.authorization_key, proof)
+        return _Access(self, principal.authorization_key, token)
 
     async def token(self, principal: str | None, subject: BearerToken | None) -> tuple[_Key, str]:
         client_id, client_secret = self._tokens.client(self._tenant, self._secret)

@@ -1,15 +1,16 @@
-"""What would happen to a call, stage by stage, without making it: for people who wonder why they are refused.
+"""Explains what would happen to a call, stage by stage, without making it: for callers who wonder why they are refused.
 
-A caller gets to know about himself and what he may see. Why something is absent is told to platform admins only; to
-others every absence is the same. What the back end would be sent (its URL, what the tool's author fixed, the name of
-the secret) is shown to those who may know how the tool is made: platform admins, and tenant admins for the tools of
-their tenant.
+Callers learn about themselves and about what they may see. Platform admins alone learn why something is absent; to
+others every absence is the same. What the back end would be sent (its URL, the values that the tool's author fixed, the
+name of the secret) is shown to callers who may know how the tool is made: platform admins, and tenant admins for the
+tools of their tenant.
 """
 
 from dataclasses import dataclass, replace
 
-from stoa.application.admission.authenticate_caller import AuthenticateCaller, limits_of
-from stoa.application.catalogue.operation_registry import CompiledOperation, OperationRegistry
+from stoa.application.admission.callers import Callers, operation_charges
+from stoa.application.catalogue.compiled_operation import CompiledOperation
+from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.metering.pricing import Pricing
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.policy_engine import PolicyEngine
@@ -33,40 +34,40 @@ class LimitLeft:
     name: LimitName
     limit: RateLimit
     left: int
-    """Calls that would be admitted right now."""
+    """Calls that the limit would allow right now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Fields are None or empty where the call would not get so far."""
+    """Fields are None or empty where the call would not come so far."""
 
     tool: str
     absence: str | None = None
-    """Why there is no such tool; the stages after it do not exist then."""
+    """Why there is no such tool; no later stage is explained then."""
     decision: Decision | None = None
     lowered: str | None = None
-    """Who made the tool need less than its method does; None: it does not."""
+    """What lowered the access that the tool needs below that of its method; None: nothing did."""
     limits: tuple[LimitLeft, ...] = ()
     violations: tuple[Violation, ...] = ()
-    """What is wrong with the arguments."""
+    """Places where the arguments do not fit the schema."""
     price: MicroUnits | None = None
-    """Of a call that takes no time; latency may add to it."""
+    """The price of a call that takes no time; latency may add to it."""
     request: JsonObject | None = None
-    """What would be sent to the back end, without secrets; None also for callers who may not know."""
+    """The request that the back end would get, without secrets; None also for callers who may not know it."""
 
 
 class ExplainCall:
     def __init__(
         self,
         *,
-        admission: AuthenticateCaller,
+        callers: Callers,
         registry: OperationRegistry,
         policy: PolicyEngine,
         limiter: RateLimiter,
         pricing: Pricing,
         clock: Clock,
     ) -> None:
-        self._admission = admission
+        self._callers = callers
         self._registry = registry
         self._policy = policy
         self._limiter = limiter
@@ -83,11 +84,11 @@ class ExplainCall:
         *,
         to_operator: bool = False,
     ) -> Explanation:
-        """`to_operator`: it is told to somebody who has the manifests at hand, whoever the call would be made by.
+        """`to_operator`: the explanation is for an operator, who has the manifests at hand.
 
         Raises OperationNotFound where the caller may not know more, NotAuthenticated, QuotaExceeded or Unavailable."""
-        caller = await self._admission.authenticate(credential)
-        await self._admission.limit(caller)
+        caller = await self._callers.authenticate(credential)
+        await self._callers.limit(caller)
         principal = caller.acting_for(tenant)
         if principal is None:
             raise not_found("tool", name)
@@ -117,7 +118,7 @@ class ExplainCall:
         )
         try:
             registered.arguments.check(arguments)
-            call = registered.call
+            call = registered.backend_call
             return replace(explanation, request=call.preview(arguments) if isinstance(call, Previewable) else None)
         except InvalidArguments as invalid:
             return replace(explanation, violations=invalid.violations)
@@ -125,13 +126,13 @@ class ExplainCall:
     async def _limits(
         self, principal: Principal, registered: CompiledOperation, decision: Decision
     ) -> tuple[LimitLeft, ...]:
-        claims = self._admission.claims(principal) + limits_of(registered.operation, principal, decision)
-        left = await self._limiter.peek(claims)
-        return tuple(LimitLeft(claim.name, claim.limit, rest) for claim, rest in zip(claims, left, strict=True))
+        charges = self._callers.charges(principal) + operation_charges(registered.operation, principal, decision)
+        left = await self._limiter.peek(charges)
+        return tuple(LimitLeft(charge.name, charge.limit, rest) for charge, rest in zip(charges, left, strict=True))
 
 
 def _may_know_how(caller: Principal, owner: TenantId | None) -> bool:
-    """May the caller know how a tool of `owner` (None: global) is made?"""
+    """May the caller know how a tool of `owner` (None: global) reaches its back end?"""
     is_own = owner is not None and owner == caller.tenant
     return caller.is_platform_admin or (is_own and TENANT_ROLE in caller.roles and caller.holds(SCOPE_WRITE))
 
@@ -143,7 +144,7 @@ def _lowering(tool: Operation) -> str | None:
 
 
 def _absence(catalogue: Catalogue, principal: Principal, name: str) -> str:
-    """For platform admins."""
+    """Why a name is absent, in words for platform admins."""
     owners = sorted(key.tenant for key in catalogue.tools if key.name == name and key.tenant is not None)
     if owners:
         return f"it belongs to {', '.join(owners)}; you are looking at {principal.tenant or 'what is global'}"

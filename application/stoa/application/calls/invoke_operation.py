@@ -1,174 +1,116 @@
 """The one way to call a back end, whatever door the call came through.
 
 1  authenticate          nothing is looked up for a stranger
-2  caller limit          whoever is known to have nothing left goes no further: protects what follows
+2  caller limit          a caller that is known to have nothing left goes no further: protects what follows
 3  find                  the tool, resource or prompt in the caller's view: unknown and invisible are the same answer
 4  authorise             the policy sees the arguments, normalised, as the back end will get them; it yields a Permit:
-                         no permit, no call. Its obligations are seen to where they belong: a limit at 5, the user's
+                         no permit, no call. Its obligations are met where they belong: a limit at 5, the user's
                          agreement at 7, redaction at 8
-5  limits                the call is counted against those of its caller, tenant, consumer and tool in one step, after
-                         authorisation: denied calls use up their caller's allowance, not the tool's
-6  validate arguments    after authorisation: strangers learn no schema; then the most that the call may cost is taken
-                         from the budgets that it counts against
-7  call                  within the tool's deadline, with the tool's credentials, never the caller's; acting in the
-                         caller's name, it gets what yields tokens for its back end, and nothing else; its client
-                         requests are governed too (`application.client_requests`)
-8  shape the result
+5  charge                the call is counted against the limits of its caller, tenant, consumer and operation in one
+                         step, after authorisation: denied calls use up their caller's allowance, not the operation's
+6  reserve               the arguments are validated, after authorisation, so that strangers learn no schema; then the
+                         call takes a place among the running ones, the most that it may cost from its budgets, and
+                         room for its metering event
+7  call                  within the operation's deadline, with the operation's credentials, never the caller's; acting
+                         in the caller's name, the back end gets what yields tokens for it, and nothing else; requests
+                         to the client are governed too (`application.client_requests`)
+8  shape the answer      as the compiled operation does for its kind
 9  finish                one metering event, one metric, one audit line, for every outcome, cancelled ones too; refusals
-                         of strangers, and of who has had too many, are counted together (`refusal_tally.py`)
+                         of strangers, and of callers that had too many, are counted together (`refusal_tally`)
+
+How far a call came is a value (`stages`).
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any
 
-from stoa.application.admission.authenticate_caller import AuthenticateCaller, limits_of, raise_if_limited
-from stoa.application.backends.upstream_tokens import TokenSupply
-from stoa.application.calls.resource_contents import resource_contents
-from stoa.application.calls.running_calls import RunningCalls
-from stoa.application.catalogue.operation_registry import CompiledOperation, OperationRegistry
+from stoa.application.admission.callers import Callers, operation_charges, raise_if_limited
+from stoa.application.calls.failures import answered_failure
+from stoa.application.calls.running_calls import RunningCall, RunningCalls
+from stoa.application.calls.stages import (
+    Answered,
+    Authenticated,
+    Authorised,
+    Charged,
+    Denied,
+    Facts,
+    Found,
+    Reserved,
+    Sent,
+    facts_of,
+)
+from stoa.application.calls.traced_call import call_traced
+from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.client_requests.governed import CallClientRequests, govern
 from stoa.application.client_requests.governor import ClientRequestGovernor, RequestingCall
 from stoa.application.client_requests.withheld_text import WithheldText
 from stoa.application.concurrency.deadline import Deadline
 from stoa.application.metering.budgets import Budgets, Reservation
 from stoa.application.metering.pricing import Pricing
-from stoa.application.metering.recorder import Recorder, named_arguments, noted_places
+from stoa.application.metering.recorder import Recorder, named_arguments
+from stoa.application.metering.spans import traced
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import IdFactory
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.tool_backend import CallContext
-from stoa.application.ports.upstream_access import UpstreamAccess
-from stoa.domain.access.fair_share import Bound, Caps, FairSlots, NoRoom, Place
+from stoa.domain.access.fair_share import Bound, Caps, FairSlots, NoRoom
 from stoa.domain.access.identity import Principal, TenantId
-from stoa.domain.access.rate_limit import LimitVerdict
-from stoa.domain.calls.invocation import BearerToken, Invocation, Outcome
+from stoa.domain.calls.invocation import Invocation, Outcome, token_of
 from stoa.domain.client_requests.client_request import (
     NO_CAPABILITIES,
-    ClientRequest,
     ElicitationAnswer,
     ElicitationRequest,
     InputRequired,
 )
 from stoa.domain.client_requests.rules import DEFAULT_CLIENT_REQUESTS, ClientRequests
 from stoa.domain.errors import (
-    BackendProtocolError,
     BackendTimedOut,
-    BackendUnavailable,
     ClientCapabilityMissing,
     ClientRequestDeclined,
-    ContentUnavailable,
     InvalidArguments,
-    InvalidState,
-    NotAuthenticated,
     NotPermitted,
-    OperationNotFound,
     QuotaExceeded,
     ShuttingDown,
     StoaError,
-    TaskChanged,
     TaskInterrupted,
-    UpstreamAccessDenied,
     Violation,
     not_found,
 )
 from stoa.domain.metering.event import CHARGED, MeteringEvent, Status
 from stoa.domain.metering.money import MicroUnits
 from stoa.domain.operations.operation import Operation
-from stoa.domain.operations.resource import Resource
-from stoa.domain.policy.decision import NO_OBLIGATIONS, Decision, Obligations, Permit, PolicyQuery
-from stoa.domain.results.redaction import WITHHELD, redact
-from stoa.domain.results.result import SIZE_LIMIT, RawAnswer, ToolResult, shape
-from stoa.domain.schema.json_value import JsonObject, as_object, is_object
+from stoa.domain.policy.decision import Permit, PolicyQuery
+from stoa.domain.results.result import SIZE_LIMIT, ToolResult
+from stoa.domain.schema.json_value import JsonObject
 
 _log = logging.getLogger(__name__)
 
 Unbilled = Callable[[], MeteringEvent]
-"""The event of a call whose process dies now; the process that finds its task records it (`application.tasks`)."""
-Admitted = Callable[[Operation, Principal, Unbilled], Awaitable[None]]
-"""Told right before stage 7 what is called, and as whom; a StoaError from it refuses the call like any stage."""
+"""Makes the event of a call that ends now because its process dies: the process that finds it gone records it
+(`application.tasks`)."""
+BeforeCall = Callable[[Operation, Principal, Unbilled], Awaitable[None]]
+"""Runs after all checks, right before stage 7; a StoaError that it raises refuses the call."""
 
 _CONFIRMATION = "policy-confirmation"
 _AGREEMENT: JsonObject = {"type": "object", "properties": {"agree": {"type": "boolean"}}, "required": ["agree"]}
 
 RUNNING = Caps(per_caller=256, per_tenant=2048, total=8192)
 """Calls that are with their back ends or functions at once, in this process: also those whose client has gone."""
+_FREE = MicroUnits(0)
 _WHOSE = {Bound.CALLER: "the caller", Bound.TENANT: "the tenant", Bound.ALL: "all tenants"}
-
-_REFUSAL_STATUS: tuple[tuple[type[StoaError], Status], ...] = (
-    (NotAuthenticated, Status.UNAUTHORIZED),
-    (NotPermitted, Status.UNAUTHORIZED),
-    (UpstreamAccessDenied, Status.UNAUTHORIZED),
-    (OperationNotFound, Status.INVALID),
-    (QuotaExceeded, Status.RATE_LIMITED),
-    (InvalidArguments, Status.INVALID),
-    (InvalidState, Status.INVALID),
-    (TaskChanged, Status.INVALID),
-    (ClientCapabilityMissing, Status.INVALID),
-    (ClientRequestDeclined, Status.ERROR),
-)
-
-
-class _Call:
-    """What is known of a call while it runs; the finaliser reads it, however far the call came."""
-
-    __slots__ = (
-        "client_requests",
-        "coerced",
-        "decision",
-        "error",
-        "has_room",
-        "is_sent",
-        "metadata",
-        "place",
-        "principal",
-        "registered",
-        "requesting",
-        "reservation",
-        "result",
-        "started_ns",
-        "status",
-        "verdict",
-    )
-
-    def __init__(self, started_ns: int) -> None:
-        self.started_ns = started_ns
-        self.principal: Principal | None = None
-        self.registered: CompiledOperation | None = None
-        self.decision: Decision | None = None
-        self.has_room = False
-        self.is_sent = False
-        self.status = Status.ERROR
-        self.result: ToolResult | None = None
-        self.error: StoaError | None = None
-        self.client_requests: Mapping[str, ClientRequest] | None = None
-        self.verdict: LimitVerdict | None = None
-        self.reservation: Reservation | None = None
-        self.place: Place | None = None
-        """Whom it counts for among the running calls."""
-        self.requesting: RequestingCall | None = None
-        self.coerced: tuple[str, ...] = ()
-        """Places of arguments that were understood otherwise than written."""
-        self.metadata: Mapping[str, str] = {}
-        """What its event says besides."""
-
-    @property
-    def client_requests_cost(self) -> int:
-        """Micro-units of the events of its client requests."""
-        return 0 if self.requesting is None else self.requesting.cost
 
 
 class InvokeOperation:
-    """Runs one invocation through all stages. Refusals and failures come back as an Outcome, they are not raised;
-    only cancellation is, after the call has been metered; that of `running.cut` is an Outcome too."""
+    """Runs one invocation through all stages. Refusals and failures come back as an Outcome, they are not raised; only
+    cancellation is, after the call has been metered. The cancellation of `running.cut` is an Outcome too."""
 
     def __init__(
         self,
         *,
-        admission: AuthenticateCaller,
+        callers: Callers,
         registry: OperationRegistry,
         policy: PolicyEngine,
         limiter: RateLimiter,
@@ -179,13 +121,14 @@ class InvokeOperation:
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
         running: Caps = RUNNING,
     ) -> None:
-        self._running = FairSlots(running)
+        self._places = FairSlots(running)
         self.running = RunningCalls()
-        self._admission = admission
+        self._callers = callers
         self._registry = registry
         self._policy = policy
         self._limiter = limiter
         self._recorder = recorder
+        self._clock = recorder.clock
         self._ids = ids
         self._pricing = pricing
         self._budgets = budgets
@@ -194,242 +137,258 @@ class InvokeOperation:
         )
 
     async def execute(
-        self, invocation: Invocation, channel: ClientChannel | None = None, admitted: Admitted | None = None
+        self, invocation: Invocation, channel: ClientChannel | None = None, before_call: BeforeCall | None = None
     ) -> Outcome:
-        """`channel`: the way back to the client, where the door has one. `admitted` is told when nothing stands in the
-        call's way any more."""
-        call = _Call(self._recorder.now_ns())
-        event_id = self._ids.new_id()
-        self.running.tasks[event_id] = asyncio.current_task()
+        """`channel`: the way back to the client, where the door has one. `before_call` runs after all checks, right
+        before the back end is called."""
+        tracer = self._recorder.tracer
+        span = None if tracer is None else traced(tracer, invocation)
+        call = RunningCall(invocation, self._ids.new_id(), self._clock.monotonic_ns(), span, asyncio.current_task())
+        self.running.by_event[call.event_id] = call
         try:
-            call.result = await self._run(invocation, call, event_id, channel, admitted)
-            call.status = Status.ERROR if call.result.is_error else Status.SUCCESS
+            result = await self._run(call, channel, before_call)
+            answered = Answered(call.stage, Status.ERROR if result.is_error else Status.SUCCESS, result)
         except asyncio.CancelledError:
-            call.status = Status.CANCELLED
-            if not self.running.was_cut(event_id):
-                await self._finish(invocation, call, event_id)
+            if not call.take_back_cut():
+                await self._finish(call, Answered(call.stage, Status.CANCELLED))
                 raise
-            call.error = ShuttingDown()
-        except (BackendUnavailable, BackendTimedOut, BackendProtocolError) as failure:
-            call.status = Status.TIMEOUT if isinstance(failure, BackendTimedOut) else Status.ERROR
-            call.result = ToolResult.error(f"{failure.message} [{failure.code}]")
-        except InputRequired as pause:
-            call.client_requests, call.status = pause.requests, Status.INPUT_REQUIRED
-        except StoaError as refusal:
-            call.error = refusal
-            call.status = next((status for kind, status in _REFUSAL_STATUS if isinstance(refusal, kind)), Status.ERROR)
-        except Exception:  # noqa: BLE001  # last line of defence: a defect of ours must neither leak nor go unmetered
-            _log.exception("call of a tool failed unexpectedly", extra={"request_id": event_id})
-            call.error = StoaError(f"Internal error; quote {event_id} when reporting it")
-        return await self._finish(invocation, call, event_id)
+            answered = Answered(call.stage, Status.CANCELLED, error=ShuttingDown())
+        except Exception as failure:  # noqa: BLE001  # last line of defence: a defect must neither leak nor go unmetered
+            answered = answered_failure(call, failure)
+        return await self._finish(call, answered)
 
     async def _run(
-        self,
-        invocation: Invocation,
-        call: _Call,
-        event_id: str,
-        channel: ClientChannel | None,
-        admitted: Admitted | None,
+        self, call: RunningCall, channel: ClientChannel | None, before_call: BeforeCall | None
     ) -> ToolResult:
-        principal, registered, permit, arguments = await self._govern(invocation, call)
-        tool = registered.operation
-        upstream = None if registered.tokens is None else _access(registered.tokens, principal, invocation)
-        if tool.metered_arguments:
-            call.metadata = {**call.metadata, **named_arguments(tool, arguments)}
-        if self._budgets is not None and self._budgets.apply_to(principal.tenant):
-            call.reservation = await self._budgets.reserve(
-                principal.tenant, invocation.consumer, self._ceiling(tool, principal.tenant)
-            )
-        self._recorder.admit()
-        call.has_room = True
-        if admitted is not None:
-            await admitted(tool, principal, lambda: self._unbilled(invocation, call, event_id))
-        request_id = invocation.request_id or event_id
-        obligations = NO_OBLIGATIONS if call.decision is None else call.decision.obligations
+        """Stages 1 to 8. `call.stage` moves on as soon as one is reached, for a cancellation may come at any await."""
+        invocation = call.invocation
+        caller = await self._callers.authenticate(invocation.credential)
+        call.stage = authenticated = Authenticated(caller)
+        charges = self._callers.charges(caller, invocation.consumer)
+        exhausted = self._limiter.refusal(charges)  # nothing is counted yet: that happens once, in one step
+        if exhausted is not None:
+            raise_if_limited(exhausted)
+        try:
+            call.stage = authorised = await self._authorise(call, authenticated)
+        except Exception as refusal:
+            call.stage = denied = _denied(call, authenticated, refusal)
+            verdict = await self._limiter.take(charges)
+            call.stage = denied._replace(verdict=verdict)
+            raise_if_limited(verdict)  # a flood of denied calls learns no more than one of others
+            raise
+        (_, principal, compiled), _, _, decision, _ = authorised
+        operation = compiled.operation
+        if operation.rate_limit is not None or decision.obligations.limit is not None:
+            charges += operation_charges(operation, principal, decision)
+        verdict = await self._limiter.take(charges)
+        call.stage = charged = Charged(authorised, verdict)
+        if not verdict.is_allowed:  # asked here too: most calls are allowed, and save a function call
+            raise_if_limited(verdict)
+        call.stage = reserved = await self._reserve(call, charged, channel)
+        if before_call is not None:
+            # As if it had been sent: should this process die, nothing will tell whether it was.
+            unbilled, facts = Answered(Sent(reserved), Status.ERROR, error=TaskInterrupted()), facts_of(reserved)
+            await before_call(operation, principal, lambda: self._event(call, unbilled, facts))
+        return await self._call(call, reserved, channel)
+
+    async def _authorise(self, call: RunningCall, authenticated: Authenticated) -> Authorised:
+        """Stages 3 and 4. Raises OperationNotFound, NotPermitted or PolicyUnavailable."""
+        invocation, caller = call.invocation, authenticated.caller
+        tenant = invocation.tenant
+        principal = caller if tenant is None else caller.acting_for(tenant)
+        if principal is None:
+            raise not_found(invocation.kind, invocation.name)
+        compiled = self._registry.find(principal.tenant, invocation.name, invocation.kind)
+        if compiled is None:
+            raise not_found(invocation.kind, invocation.name)
+        call.stage = found = Found(authenticated, principal, compiled)
+        operation = compiled.operation
+        given = compiled.arguments_of(invocation)
+        # What is no object is refused after the policy: whether a tool exists must not show in the error.
+        # Coerced before the decision, and never again: the back end gets the object that the policy saw.
+        arguments, coerced = compiled.arguments.normalise_noting({} if given is None else given)
+        decision = await self._policy.decide(PolicyQuery(principal, operation, arguments, invocation.door))
+        permit = Permit.grant(decision, operation.key)
+        if permit is None:
+            raise NotPermitted(decision, is_missing_right=not principal.holds(operation.access))
+        return Authorised(found, None if given is None else arguments, coerced, decision, permit)
+
+    async def _reserve(self, call: RunningCall, charged: Charged, channel: ClientChannel | None) -> Reserved:
+        """Validate the arguments, then take what the call needs; what it got is given back where some cannot be had."""
+        (_, principal, compiled), arguments, _, _, _ = charged.authorised
+        operation, invocation, tenant = compiled.operation, call.invocation, principal.tenant
+        if arguments is None:  # doors pass on what came
+            raise InvalidArguments([Violation("", "a JSON object")])
+        compiled.arguments.check(arguments)
+        if self.running.is_over:
+            raise ShuttingDown
+        place = (tenant, principal.identity_key)
+        try:
+            self._places.take(place)
+        except NoRoom as full:
+            raise QuotaExceeded(f"running calls of {_WHOSE[full.bound]}", 1.0) from full
+        reservation: Reservation | None = None
+        try:
+            tokens = compiled.tokens
+            upstream = None if tokens is None else tokens.bind(principal, token_of(invocation.credential))
+            if operation.metered_arguments:
+                call.stage = charged = charged._replace(metered=named_arguments(operation, arguments))
+            if self._budgets is not None and self._budgets.apply_to(tenant):
+                ceiling = self._ceiling(operation, tenant)
+                reservation = await self._budgets.reserve(tenant, invocation.consumer, ceiling)
+            self._recorder.reserve()
+        except BaseException:
+            self._places.release(place)
+            self._settle(reservation, _FREE)
+            raise
+        requesting = None
+        if channel is not None:
+            requesting = RequestingCall(invocation, principal, operation, arguments, call.request_id, call.event_id)
+        return Reserved(charged, arguments, place, reservation, upstream, requesting)
+
+    async def _call(self, call: RunningCall, reserved: Reserved, channel: ClientChannel | None) -> ToolResult:
+        (found, _, _, decision, permit), _, _ = reserved.charged
+        compiled, invocation, obligations = found.compiled, call.invocation, decision.obligations
+        timeout_seconds = compiled.operation.timeout_seconds
         client_requests: CallClientRequests | None = None
         try:
-            with Deadline(tool.timeout_seconds) as deadline:
-                if channel is not None:
-                    call.requesting = RequestingCall(invocation, principal, tool, arguments, request_id, event_id)
-                    client_requests = govern(channel, self._governor, call.requesting, deadline)
-                    channel = _told_to_client(channel, obligations)
+            with Deadline(timeout_seconds) as deadline:
+                if channel is not None and reserved.requesting is not None:
+                    client_requests = govern(channel, self._governor, reserved.requesting, deadline)
+                    if obligations.redact:  # messages of the back end could tell what the policy hides
+                        channel = WithheldText(channel)
                 if obligations.confirm is not None:
                     await _confirm(obligations.confirm, client_requests)
-                call.is_sent = True
-                door, consumer = invocation.door, invocation.consumer
-                context = CallContext(permit, principal, request_id, channel, door, consumer, upstream, client_requests)
-                answer = await registered.call(arguments, context)
+                call.stage = Sent(reserved)
+                context = CallContext(
+                    permit,
+                    found.principal,
+                    call.request_id,
+                    channel,
+                    invocation.door,
+                    invocation.consumer,
+                    reserved.upstream,
+                    client_requests,
+                )
+                if call.span is None and invocation.trace is None:
+                    answer = await compiled.call(reserved.arguments, context)
+                else:
+                    answer = await call_traced(compiled, reserved.arguments, context, call)
         except TimeoutError as late:
-            raise BackendTimedOut(f"No answer within {tool.timeout_seconds:g} s") from late
+            raise BackendTimedOut(f"No answer within {timeout_seconds:g} s") from late
         except InputRequired as pause:
             if client_requests is None:  # raised by the tool itself, where no round can follow
                 raise ClientCapabilityMissing(NO_CAPABILITIES.missing(pause.requests)) from pause
             raise InputRequired(await client_requests.end_round(pause.requests)) from pause
+        return compiled.shape_answer(answer, invocation.name, obligations.redact)
 
-        if obligations.redact and tool.kind != "tool":  # their answers have no structure
-            raise ContentUnavailable(WITHHELD)
-        if isinstance(tool, Resource):
-            return resource_contents(tool, answer, invocation.name)
-        result = shape(answer) if isinstance(answer, RawAnswer) else answer
-        if obligations.redact:
-            result = redact(result, obligations.redact)
-        return result if registered.output is None else registered.output.fit(result)
-
-    async def _govern(
-        self, invocation: Invocation, call: _Call
-    ) -> tuple[Principal, CompiledOperation, Permit, JsonObject]:
-        """Stages 1 to 6: as whom, what, by which permission, and with which valid arguments."""
-        caller = call.principal = await self._admission.authenticate(invocation.credential)
-        claims = self._admission.claims(caller, invocation.consumer)
-        known = self._limiter.refusal(claims)
-        if known is not None:
-            raise_if_limited(known)
+    async def _finish(self, call: RunningCall, answered: Answered) -> Outcome:
+        """The single finaliser: gives back what the call holds, records it, and tells the observers."""
+        self.running.by_event.pop(call.event_id, None)
+        stage, facts = answered.stage, facts_of(answered.stage)
+        reserved: Reserved | None = None
+        match stage:
+            case Sent(reserved) | (Reserved() as reserved):
+                self._places.release(reserved.place)
+            case _:
+                pass
+        event = self._event(call, answered, facts)
+        cost, is_told = event.cost_units, True
         try:
-            principal, registered, permit, arguments = await self._authorise(invocation, call, caller)
-        except Exception:
-            call.verdict = await self._limiter.take(claims)
-            raise_if_limited(call.verdict)  # a flood of denied calls learns no more than one of others
-            raise
-        claims += limits_of(registered.operation, principal, call.decision)
-        call.verdict = await self._limiter.take(claims)
-        raise_if_limited(call.verdict)
-
-        if not is_object(arguments):  # doors pass on what came
-            raise InvalidArguments([Violation("", "a JSON object")])
-        registered.arguments.check(arguments)
-        if self.running.is_over:
-            raise ShuttingDown
-        place = (principal.tenant, principal.identity_key)
-        try:
-            self._running.take(place)
-        except NoRoom as full:
-            raise QuotaExceeded(f"running calls of {_WHOSE[full.bound]}", 1.0) from full
-        call.place = place
-        return principal, registered, permit, arguments
-
-    async def _authorise(
-        self, invocation: Invocation, call: _Call, caller: Principal
-    ) -> tuple[Principal, CompiledOperation, Permit, Any]:
-        """Stages 3 and 4; the arguments are those that the policy saw, which may be no object."""
-        principal = caller.acting_for(invocation.tenant)
-        if principal is None:
-            raise not_found(invocation.kind, invocation.name)
-        call.principal = principal
-        registered = self._registry.find(principal.tenant, invocation.name, invocation.kind)
-        if registered is None:
-            raise not_found(invocation.kind, invocation.name)
-        call.registered = registered
-        tool = registered.operation
-
-        # A resource's arguments are the variables in its URI, whatever the door passed on.
-        arguments = tool.match(invocation.name) or {} if isinstance(tool, Resource) else invocation.arguments
-        # Coerced before the decision, and never again: the back end gets the object that the policy saw.
-        # What is no object is refused after the policy: whether a tool exists must not show in the error.
-        given = as_object(arguments)
-        normal, coerced = registered.arguments.normalise_noting(given)
-        query = PolicyQuery(principal, tool, normal, invocation.door)
-        decision = call.decision = await self._policy.decide(query)
-        permit = Permit.grant(decision, tool.key)
-        if permit is None:
-            raise NotPermitted(decision, is_missing_right=not principal.holds(tool.access))
-        if coerced:  # told to those who may call the tool: it says something of its schema
-            call.coerced, call.metadata = coerced, {"coerced": noted_places(coerced)}
-        return principal, registered, permit, normal if given is arguments else arguments
-
-    async def _finish(self, invocation: Invocation, call: _Call, event_id: str) -> Outcome:
-        """The single finaliser."""
-        self.running.tasks.pop(event_id, None)
-        if call.place is not None:
-            self._running.release(call.place)
-        event = self._event(invocation, call, event_id, call.error)
-        latency_ms, cost, request_id = event.latency_ms, event.cost_units, invocation.request_id or event_id
-        is_told = True
-        try:
-            if not call.has_room:
-                is_stranger = call.principal is None
-                is_told = await self._recorder.keep_refusal(event, invocation, call.error, is_stranger=is_stranger)
+            if reserved is None:
+                is_stranger = facts.principal is None
+                is_told = await self._recorder.keep_refusal(
+                    event, call.invocation, answered.error, is_stranger=is_stranger
+                )
             elif (lost := await self._recorder.keep(event)) is not None:
                 # An answer whose event is not kept would be a call that never happened: it is withheld, and free.
-                call.result, call.client_requests, call.error, call.status = None, None, lost, Status.ERROR
-                cost = MicroUnits(0)
+                answered, cost = Answered(stage, Status.ERROR, error=lost), _FREE
         finally:  # also when the caller goes away while the event is being written
-            if self._budgets is not None and call.reservation is not None:
-                self._budgets.settle(call.reservation, MicroUnits(cost + call.client_requests_cost))
+            if reserved is not None and reserved.reservation is not None:
+                self._settle(reserved.reservation, MicroUnits(cost + reserved.requested_cost))
             outcome = Outcome(
-                status=call.status,
-                result=call.result,
-                error=call.error,
-                decision=call.decision,
-                principal=call.principal,
-                request_id=request_id,
-                latency_ms=latency_ms,
+                status=answered.status,
+                result=answered.result,
+                error=answered.error,
+                decision=facts.decision,
+                principal=facts.principal,
+                request_id=call.request_id,
+                latency_ms=event.latency_ms,
                 cost=cost,
                 event=event,
-                client_requests=call.client_requests,
-                limit=call.verdict,
-                coerced=call.coerced,
+                client_requests=answered.client_requests,
+                limit=facts.verdict,
+                coerced=facts.coerced,
             )
+            if call.span is not None:
+                call.span.end(outcome)
             if is_told:
-                self._recorder.tell(invocation, outcome)
+                self._recorder.tell(call.invocation, outcome)
         return outcome
+
+    async def refuse(self, invocation: Invocation, refusal: StoaError) -> Outcome:
+        """The outcome of a call whose caller the door could not authenticate, metered like any refusal. The door has
+        verified the token already, so no stage runs."""
+        call = RunningCall(invocation, self._ids.new_id(), self._clock.monotonic_ns(), None, None)
+        return await self._finish(call, answered_failure(call, refusal))
 
     async def bill(self, event: MeteringEvent) -> None:
         """Record what a process owed that died. Raises MeteringUnavailable."""
-        lost = await self._recorder.keep(event, is_admitted=False)
+        lost = await self._recorder.keep(event, is_reserved=False)
         if lost is not None:
             raise lost
 
-    def _unbilled(self, invocation: Invocation, call: _Call, event_id: str) -> MeteringEvent:
-        """As if it had reached its back end: nobody will know."""
-        return self._event(invocation, call, event_id, TaskInterrupted(), is_sent=True)
-
-    def _event(
-        self, invocation: Invocation, call: _Call, event_id: str, error: StoaError | None, *, is_sent: bool = False
-    ) -> MeteringEvent:
+    def _event(self, call: RunningCall, answered: Answered, facts: Facts) -> MeteringEvent:
         """The event of a call that ends now."""
-        latency_ms = (self._recorder.now_ns() - call.started_ns) // 1_000_000
-        now = self._recorder.now()
+        latency_ms = (self._clock.monotonic_ns() - call.started_ns) // 1_000_000
+        now = self._clock.now()
         return self._recorder.event(
-            invocation,
-            event_id=event_id,
-            request_id=invocation.request_id or event_id,
+            call.invocation,
+            event_id=call.event_id,
+            request_id=call.request_id,
             timestamp=now,
-            principal=call.principal,
-            operation=None if call.registered is None else call.registered.operation,
-            decision=call.decision,
-            error=error,
-            status=call.status,
+            principal=facts.principal,
+            operation=facts.operation,
+            decision=facts.decision,
+            error=answered.error,
+            status=answered.status,
             latency_ms=latency_ms,
-            cost=self._price(call, latency_ms, now) if is_sent or call.is_sent else MicroUnits(0),
-            metadata=call.metadata,
+            cost=self._price(answered, facts, latency_ms, now),
+            metadata=facts.metadata,
         )
 
-    def _price(self, call: _Call, latency_ms: int, now: datetime) -> MicroUnits:
-        if call.registered is None or call.principal is None or call.status not in CHARGED:
-            return MicroUnits(0)
-        tariff = self._pricing.tariff(call.registered.operation, call.principal.tenant, now)
-        size = call.result.size if tariff.counts_bytes and call.result is not None else 0
+    def _price(self, answered: Answered, facts: Facts, latency_ms: int, now: datetime) -> MicroUnits:
+        """A call is free as long as it was not sent to its back end."""
+        stage, principal, operation = answered.stage, facts.principal, facts.operation
+        if not isinstance(stage, Sent) or principal is None or operation is None or answered.status not in CHARGED:
+            return _FREE
+        tariff = self._pricing.tariff(operation, principal.tenant, now)
+        size = answered.result.size if tariff.counts_bytes and answered.result is not None else 0
         cost = tariff.quote(latency_ms=latency_ms, bytes_out=size)
-        if call.reservation is None:
+        reserved = stage.reserved
+        if reserved.reservation is None:
             return cost
         # The wait for an answer is no part of the time that was reserved for: events say no more than was taken.
-        return min(cost, MicroUnits(call.reservation.amount - call.client_requests_cost))
+        return min(cost, MicroUnits(reserved.reservation.amount - reserved.requested_cost))
 
-    def _ceiling(self, tool: Operation, tenant: TenantId | None) -> MicroUnits:
-        """The most that a call may cost, with all the client requests that it may make."""
-        tariff = self._pricing.tariff(tool, tenant, self._recorder.now())
+    def _ceiling(self, operation: Operation, tenant: TenantId | None) -> MicroUnits:
+        """The most that a call may cost, with all the requests to the client that it may make."""
+        tariff = self._pricing.tariff(operation, tenant, self._clock.now())
         requests = self._governor.per_call(tenant) * tariff.per_question
-        return MicroUnits(tariff.ceiling(timeout_seconds=tool.timeout_seconds, max_bytes_out=SIZE_LIMIT) + requests)
+        ceiling = tariff.ceiling(timeout_seconds=operation.timeout_seconds, max_bytes_out=SIZE_LIMIT)
+        return MicroUnits(ceiling + requests)
+
+    def _settle(self, reservation: Reservation | None, cost: MicroUnits) -> None:
+        if self._budgets is not None and reservation is not None:
+            self._budgets.settle(reservation, cost)
 
 
-def _access(tokens: TokenSupply, principal: Principal, invocation: Invocation) -> UpstreamAccess:
-    credential = invocation.credential
-    return tokens.bind(principal, credential if isinstance(credential, BearerToken) else invocation.proof)
-
-
-def _told_to_client(channel: ClientChannel, obligations: Obligations) -> ClientChannel:
-    """The channel for messages of the back end, without text where the policy hides parts of the answer."""
-    return WithheldText(channel) if obligations.redact else channel
+def _denied(call: RunningCall, authenticated: Authenticated, refusal: Exception) -> Denied:
+    decision = refusal.decision if isinstance(refusal, NotPermitted) else None
+    if isinstance(call.stage, Found):
+        return Denied(call.stage, call.stage.principal, decision)
+    caller = authenticated.caller
+    return Denied(authenticated, caller.acting_for(call.invocation.tenant) or caller, decision)
 
 
 async def _confirm(sentence: str, client_requests: CallClientRequests | None) -> None:

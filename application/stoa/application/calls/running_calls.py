@@ -1,33 +1,67 @@
-"""The calls that run in this process, and ending those that a shutdown does not wait for."""
+"""The calls that run in this process: how far each came, and how a shutdown ends those that it does not wait for."""
 
 import asyncio
 from typing import Any
 
+from stoa.application.calls.stages import RECEIVED, Stage, facts_of
+from stoa.application.ports.invocation_observer import Span
+from stoa.domain.calls.invocation import Invocation
+
+
+class RunningCall:
+    """One call while it runs: what was asked, and the stage that it has reached. The pipeline moves it from stage to
+    stage; what a stage found out is in that stage alone."""
+
+    __slots__ = ("event_id", "invocation", "is_cut", "request_id", "span", "stage", "started_ns", "task")
+
+    def __init__(
+        self, invocation: Invocation, event_id: str, started_ns: int, span: Span | None, task: asyncio.Task[Any] | None
+    ) -> None:
+        self.invocation = invocation
+        self.event_id = event_id
+        self.request_id = invocation.request_id or event_id
+        self.started_ns = started_ns
+        """By the monotonic clock."""
+        self.span = span
+        """None: no observer follows calls from their start."""
+        self.task = task
+        self.stage: Stage = RECEIVED
+        self.is_cut = False
+
+    def take_back_cut(self) -> bool:
+        """Was the cancellation that the call has just got that of `RunningCalls.cut`, and no other? Then it is undone,
+        and the call can be answered."""
+        return self.is_cut and self.task is not None and self.task.uncancel() == 0
+
+    def labels(self) -> dict[str, str]:
+        """Names of the call for logs, all of them the gateway's own: text that a caller wrote is not repeated."""
+        facts = facts_of(self.stage)
+        return {
+            "request_id": self.event_id,
+            "tool": "an unknown tool" if facts.operation is None else str(facts.operation.key),
+            "tenant": "" if facts.principal is None else str(facts.principal.tenant or ""),
+        }
+
 
 class RunningCalls:
-    """Knows each call by its event, with the asyncio task it runs in."""
-
     def __init__(self) -> None:
-        self.tasks: dict[str, asyncio.Task[Any] | None] = {}
-        """By event; the pipeline enters each call before it does anything, and takes it out before it meters it."""
+        self.by_event: dict[str, RunningCall] = {}
+        """The pipeline enters each call before it does anything, and takes it out before it meters it."""
         self.is_over = False
         """No further call may go to its back end."""
-        self._cut: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self.tasks)
+        return len(self.by_event)
 
     def cut(self) -> int:
-        """Cancel every call that runs, for good; how many there were. Each is metered, and its caller is told."""
+        """Cancel every call that runs, for good; returns how many there were. Each is metered, and its caller is
+        told."""
         self.is_over = True
-        waiting = {event_id: task for event_id, task in self.tasks.items() if event_id not in self._cut}
-        self._cut.update(waiting)
-        for task in set(waiting.values()):
+        uncut = [call for call in self.by_event.values() if not call.is_cut]
+        for call in uncut:
+            call.is_cut = True
+        # A call that reads a resource runs in the same task as that reading: one cancellation is for both.
+        for task in {call.task for call in uncut}:
             if task is not None:
                 task.cancel()
-        return len(waiting)
-
-    def was_cut(self, event_id: str) -> bool:
-        """Was the cancellation that the call has just got that of `cut`, and no other? Then it is taken back."""
-        task = self.tasks.get(event_id)
-        return event_id in self._cut and task is not None and task.uncancel() == 0
+        return len(uncut)

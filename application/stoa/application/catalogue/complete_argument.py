@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from stoa.application.admission.authenticate_caller import AuthenticateCaller
+from stoa.application.admission.callers import Callers
 from stoa.application.catalogue.caller_view import CallerView
 from stoa.application.catalogue.completers import Completers
 from stoa.application.catalogue.tool_pages import TOOL_PAGES
@@ -45,18 +45,16 @@ class Completion:
 class CompleteArgument:
     """Authenticates and limits like a call does, and offers nothing that the caller could not list."""
 
-    def __init__(
-        self, *, admission: AuthenticateCaller, view: CallerView, completers: Completers | None = None
-    ) -> None:
-        self._admission = admission
+    def __init__(self, *, callers: Callers, view: CallerView, completers: Completers | None = None) -> None:
+        self._callers = callers
         self._view = view
         self._completers = completers or Completers()
 
     async def execute(self, credential: Credential, query: CompletionQuery, door: Door) -> Completion:
         """Raises ResourceNotFound, PromptNotFound, InvalidInput for an argument that is not there,
         NotAuthenticated, QuotaExceeded or Unavailable."""
-        caller = await self._admission.authenticate(credential)
-        await self._admission.limit(caller)
+        caller = await self._callers.authenticate(credential)
+        await self._callers.limit(caller)
         principal = caller.acting_for(query.tenant)
         if principal is None:
             raise not_found(query.kind, query.name)

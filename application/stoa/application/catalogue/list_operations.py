@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from stoa.application.admission.authenticate_caller import AuthenticateCaller
+from stoa.application.admission.callers import Callers
 from stoa.application.catalogue.caller_view import CallerView
 from stoa.domain.access.identity import Principal, TenantId
 from stoa.domain.access.rate_limit import LimitVerdict
@@ -71,14 +71,14 @@ class ListOperations(Generic[O]):
     would let
     through."""
 
-    def __init__(self, kind: type[O], *, admission: AuthenticateCaller, view: CallerView) -> None:
+    def __init__(self, kind: type[O], *, callers: Callers, view: CallerView) -> None:
         self._kind = kind
-        self._admission = admission
+        self._callers = callers
         self._view = view
 
     async def execute(self, credential: Credential, query: ListQuery, door: Door) -> Page[O]:
         """Raises NotAuthenticated, QuotaExceeded or Unavailable."""
-        principal, verdict = await self._admitted(credential, query.tenant)
+        principal, verdict = await self._principal(credential, query.tenant)
         if principal is None:
             return Page((), None, 0, verdict)
         if query.is_counted:
@@ -92,13 +92,15 @@ class ListOperations(Generic[O]):
 
     async def find(self, credential: Credential, tenant: TenantId | None, name: str, door: Door) -> O:
         """One that the caller may list. Raises OperationNotFound for any other, and what `execute` raises."""
-        principal, _ = await self._admitted(credential, tenant)
+        principal, _ = await self._principal(credential, tenant)
         found = None if principal is None else await self._view.one(self._kind, principal, door, name)
         if found is None:
             raise not_found(self._kind.kind, name)
         return found
 
-    async def _admitted(self, credential: Credential, tenant: TenantId | None) -> tuple[Principal | None, LimitVerdict]:
-        caller = await self._admission.authenticate(credential)
-        verdict = await self._admission.limit(caller)
+    async def _principal(
+        self, credential: Credential, tenant: TenantId | None
+    ) -> tuple[Principal | None, LimitVerdict]:
+        caller = await self._callers.authenticate(credential)
+        verdict = await self._callers.limit(caller)
         return caller.acting_for(tenant), verdict

@@ -9,42 +9,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stoa.application.backends.upstream_tokens import TokenSupply, UpstreamTokens
-from stoa.application.ports.tool_backend import BackendCall, ToolBackend
+from stoa.application.catalogue.compiled_operation import (
+    CompiledOperation,
+    CompiledPrompt,
+    CompiledResource,
+    CompiledTool,
+)
+from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.output_schema import OutputSchema
-from stoa.application.schemas.patterns import MAX_OWNER_SIZE, Pattern, PatternAllowance
-from stoa.application.schemas.routed_arguments import RoutedArgument, routed_arguments
+from stoa.application.schemas.patterns import MAX_OWNER_SIZE, PatternAllowance
+from stoa.application.schemas.routed_arguments import routed_arguments
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, error, warning
 from stoa.domain.operations.catalogue import Catalogue, CatalogueDiff
 from stoa.domain.operations.client_limits import note_on_count, notes_on
 from stoa.domain.operations.operation import Kind, Operation, OperationKey
+from stoa.domain.operations.prompt import Prompt
+from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import Tool
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledOperation:
-    """A tool, resource or prompt, and what was precomputed for it."""
-
-    operation: Operation
-    arguments: ArgumentSchema
-    output: OutputSchema | None
-    call: BackendCall
-    routed: tuple[RoutedArgument, ...] = ()
-    """Arguments that MCP clients repeat in headers."""
-    notes: tuple[str, ...] = ()
-    """What some clients will not take of it."""
-    tokens: TokenSupply | None = None
-    """Access tokens for its back end; None: its authentication is not oauth2."""
-
-    @property
-    def patterns(self) -> Iterator[Pattern]:
-        """Those of its schemas."""
-        yield from self.arguments.patterns
-        if self.output is not None:
-            yield from self.output.patterns
-
 
 Allowances = Mapping[TenantId | None, PatternAllowance]
 
@@ -176,13 +160,21 @@ class OperationRegistry:
         backend = self._backends.get(tool.binding.kind)
         if backend is None:
             raise InvalidInput(f"no back end for tools of kind {tool.binding.kind} is installed")
-        promised = tool.output_schema if isinstance(tool, Tool) else None
-        output = None if promised is None else OutputSchema(tool.name, promised, allowance)
-        routed = routed_arguments(tool.input_schema) if isinstance(tool, Tool) else ()
         arguments = ArgumentSchema(tool.input_schema, allowance)
-        notes = tuple(notes_on(tool)) if isinstance(tool, Tool) else ()  # makes its portable schema too, once
         call, tokens = backend.prepare(tool), self._tokens(tool)
-        return CompiledOperation(tool, arguments, output, call, routed, notes, tokens)
+        match tool:
+            case Tool():
+                promised = tool.output_schema
+                output = None if promised is None else OutputSchema(tool.name, promised, allowance)
+                routed = routed_arguments(tool.input_schema)
+                notes = tuple(notes_on(tool))  # makes its portable schema too, once
+                return CompiledTool(tool, arguments, call, tokens, output, routed, notes, tool.tasks != "never")
+            case Resource():
+                return CompiledResource(tool, arguments, call, tokens, tool)
+            case Prompt():
+                return CompiledPrompt(tool, arguments, call, tokens)
+            case _:
+                raise InvalidInput(f"{tool.key}: what is no tool, resource or prompt cannot be called")
 
     def _tokens(self, tool: Operation) -> TokenSupply | None:
         if tool.authentication.type != "oauth2":
@@ -194,13 +186,13 @@ class OperationRegistry:
 
 def _extended(known: _Snapshot, catalogue: Catalogue, added: Mapping[OperationKey, CompiledOperation]) -> _Snapshot:
     """The snapshot after `known`, with what was added to it."""
-    tools = {key: entry.operation for key, entry in added.items() if isinstance(entry.operation, Tool)}
+    tools = {key: entry for key, entry in added.items() if isinstance(entry, CompiledTool)}
     return _Snapshot(
         catalogue,
         {**known.registered, **added},
         known.version + 1,
-        known.routed | {(key.tenant, key.name) for key, entry in added.items() if entry.routed},
-        known.tasks | {(key.tenant, key.name) for key, tool in tools.items() if tool.tasks != "never"},
+        known.routed | {(key.tenant, key.name) for key, entry in tools.items() if entry.routed},
+        known.tasks | {(key.tenant, key.name) for key, entry in tools.items() if entry.may_become_task},
         Counter(known.tools_by_owner) + Counter(key.tenant for key in tools),
         known.allowances,
     )
@@ -224,7 +216,7 @@ def _allowances(kept: Iterable[CompiledOperation]) -> Allowances:
 def _notes(snapshot: _Snapshot, entries: Mapping[OperationKey, CompiledOperation]) -> Iterator[Finding]:
     """What clients will not take of these, and of how many tools there are: one for the tenant that sees most."""
     for key, entry in entries.items():
-        for note in entry.notes:
+        for note in entry.notes if isinstance(entry, CompiledTool) else ():
             yield warning(str(key), note)
     owned = dict(snapshot.tools_by_owner)
     shared = owned.pop(None, 0)

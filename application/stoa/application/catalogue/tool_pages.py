@@ -10,7 +10,7 @@ from stoa.application.catalogue.caller_view import CallerView
 from stoa.application.ports.tool_backend import BackendCall, CallContext, ToolBackend
 from stoa.domain.errors import InvalidInput, ResourceNotFound
 from stoa.domain.operations.binding import PageBinding
-from stoa.domain.operations.operation import Operation, OperationKey
+from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import Tool
 from stoa.domain.results.result import TextContent, ToolResult
@@ -35,20 +35,17 @@ class ToolPages(ToolBackend):
     def prepare(self, tool: Operation) -> BackendCall:
         if not isinstance(tool.binding, PageBinding):
             raise InvalidInput(f"{tool.key}: its binding is {tool.binding.kind}, not page")
-        return _PageCall(tool.key, self._view)
+        return _PageCall(self._view)
 
     async def close(self) -> None:
         """Holds nothing."""
 
 
 class _PageCall(BackendCall):
-    def __init__(self, key: OperationKey, view: CallerView) -> None:
-        self._key = key
+    def __init__(self, view: CallerView) -> None:
         self._view = view
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> ToolResult:
-        if context.permit.operation != self._key:
-            raise InvalidInput("the permit is for another operation")
         name: str = arguments["name"]
         tool = await self._view.one(Tool, context.principal, context.door, name)
         if tool is None:

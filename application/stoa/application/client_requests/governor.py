@@ -12,7 +12,7 @@ an earlier round is not sent again.
 
 from dataclasses import dataclass, replace
 
-from stoa.application.admission.authenticate_caller import raise_if_limited
+from stoa.application.admission.callers import raise_if_limited
 from stoa.application.metering.pricing import Pricing
 from stoa.application.metering.recorder import Recorder
 from stoa.application.ports.policy_engine import PolicyEngine
@@ -138,8 +138,8 @@ class ClientRequestGovernor:
     def reserve_event(self) -> int:
         """Monotonic nanoseconds at which the request goes out. Raises MeteringUnavailable when its event would find no
         room: after the client has answered it is too late to refuse."""
-        self._recorder.admit()
-        return self._recorder.now_ns()
+        self._recorder.reserve()
+        return self._recorder.clock.monotonic_ns()
 
     async def record(
         self,
@@ -151,11 +151,11 @@ class ClientRequestGovernor:
         error: StoaError | None = None,
     ) -> MeteringUnavailable | None:
         """Keep the event of a request that goes out now, or went out at `started_ns`; returns why it is not kept."""
-        latency_ms = 0 if started_ns is None else (self._recorder.now_ns() - started_ns) // 1_000_000
-        tariff = self._pricing.tariff(call.operation, call.principal.tenant, self._recorder.now())
+        latency_ms = 0 if started_ns is None else (self._recorder.clock.monotonic_ns() - started_ns) // 1_000_000
+        tariff = self._pricing.tariff(call.operation, call.principal.tenant, self._recorder.clock.now())
         event = self._event(call, permitted, status, latency_ms, error, tariff.per_question)
         try:
-            lost = await self._recorder.keep(event, is_admitted=started_ns is not None)
+            lost = await self._recorder.keep(event, is_reserved=started_ns is not None)
             if lost is None:
                 call.cost += event.cost_units
             return lost
@@ -175,7 +175,7 @@ class ClientRequestGovernor:
             call.invocation,
             event_id=call.next_event_id(),
             request_id=call.request_id,
-            timestamp=self._recorder.now(),
+            timestamp=self._recorder.clock.now(),
             principal=call.principal,
             operation=call.operation,
             decision=permitted.decision,

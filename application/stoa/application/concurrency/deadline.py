@@ -40,8 +40,9 @@ class Deadline:
         if task is None:
             raise RuntimeError("a Deadline belongs to a task")
         self._task, self._cancelling = task, task.cancelling()
-        self._loop = task.get_loop()
-        self._run(self._seconds)
+        loop = self._loop = task.get_loop()
+        self._when = loop.time() + self._seconds
+        self._handle = loop.call_later(self._seconds, self._expire)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, caught: BaseException | None, _: TracebackType | None) -> None:

@@ -21,7 +21,7 @@ class UuidFactory(IdFactory):
 
     def __init__(self, wall_ns: Callable[[], int] = time_ns) -> None:
         self._wall_ns = wall_ns
-        self._millisecond, self._counter, self._prefix = 0, 0, _prefix_of(0)
+        self._millisecond, self._counter, self._prefix = 0, 0, "00000000-0000-7"
         self.reseed()
         _factories.add(self)
 
@@ -38,16 +38,13 @@ class UuidFactory(IdFactory):
             return f"{self._prefix}{n >> 14:03x}-{0x8000 | n & 0x3FFF:04x}{self._suffix}"
 
     def _begin(self, millisecond: int) -> None:
-        self._millisecond, self._counter, self._prefix = millisecond, 0, _prefix_of(millisecond)
+        self._millisecond, self._counter = millisecond, 0
+        self._prefix = f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7"
 
     def reseed(self) -> None:
         """Draw new random bits: a forked child must not go on with its parent's."""
         self._lock = Lock()  # a fork may have copied a lock that another thread held
         self._suffix = f"-{secrets.token_hex(6)}"
-
-
-def _prefix_of(millisecond: int) -> str:
-    return f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7"
 
 
 _factories: WeakSet[UuidFactory] = WeakSet()

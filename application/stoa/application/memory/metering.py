@@ -17,8 +17,8 @@ _Kind = Literal["call", "refusal", "summary"]
 
 
 class InMemoryMeteringSink(MeteringSink, UsageLog, HealthProbe):
-    """Keeps at most `capacity` events of admitted calls (None: any number), refusing calls beyond that until some are
-    drained; besides as many of refused calls, and of their summaries."""
+    """Keeps at most `capacity` events of calls that reserved room (None: any number), refusing calls beyond that until
+    some are drained; as many of refused calls, and as many of their summaries."""
 
     name = "metering"
 
@@ -28,15 +28,15 @@ class InMemoryMeteringSink(MeteringSink, UsageLog, HealthProbe):
         self._capacity = capacity
         self._events: list[tuple[_Kind, MeteringEvent]] = []
         self._counts: Counter[_Kind] = Counter()
-        self._admitted = 0
+        self._reserved = 0
 
-    def admit(self) -> None:
+    def reserve(self) -> None:
         self._require_room("call")
-        self._admitted += 1
+        self._reserved += 1
 
-    async def record(self, event: MeteringEvent, *, is_admitted: bool = True) -> None:
-        if is_admitted and self._admitted:
-            self._admitted -= 1
+    async def record(self, event: MeteringEvent, *, is_reserved: bool = True) -> None:
+        if is_reserved and self._reserved:
+            self._reserved -= 1
         else:
             self._require_room("call")
         self._keep("call", event)
@@ -64,7 +64,7 @@ class InMemoryMeteringSink(MeteringSink, UsageLog, HealthProbe):
         self._counts[kind] += 1
 
     def _has_room(self, kind: _Kind = "call") -> bool:
-        promised = self._admitted if kind == "call" else 0
+        promised = self._reserved if kind == "call" else 0
         return self._capacity is None or self._counts[kind] + promised < self._capacity
 
     def _require_room(self, kind: _Kind) -> None:
@@ -79,10 +79,10 @@ class MeteringOff(MeteringSink, UsageLog, HealthProbe):
 
     name = "metering"
 
-    def admit(self) -> None:
+    def reserve(self) -> None:
         pass
 
-    async def record(self, event: MeteringEvent, *, is_admitted: bool = True) -> None:
+    async def record(self, event: MeteringEvent, *, is_reserved: bool = True) -> None:
         pass
 
     async def record_refusal(self, event: MeteringEvent, *, is_summary: bool = False) -> None:

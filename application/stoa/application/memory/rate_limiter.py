@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.rate_limiter import RateLimiter
-from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, RateLimit, WhenAway, admissible, judge
+from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, RateLimit, WhenAway, judge, remaining
 
 _SWEEP_ABOVE = 10_000
 
@@ -20,7 +20,7 @@ class InMemoryRateLimiter(RateLimiter):
         self._sweep_at = _SWEEP_ABOVE
 
     def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
-        now = self._now_us()
+        now = self._clock.monotonic_ns() // 1000
         for claim in claims:  # every call comes here, and hardly one has a limit that is used up
             limit = claim.limit
             start = max(self._arrivals.get(claim.key, now), now)
@@ -29,8 +29,9 @@ class InMemoryRateLimiter(RateLimiter):
         return None
 
     async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
-        now = self._now_us()
-        states, verdict = judge(claims, self._states(claims), now)
+        now = self._clock.monotonic_ns() // 1000
+        find = self._arrivals.get
+        states, verdict = judge(claims, [find(claim.key, 0) for claim in claims], now)
         if verdict.is_allowed:
             for claim, state in zip(claims, states, strict=True):
                 self._arrivals[claim.key] = state
@@ -39,12 +40,9 @@ class InMemoryRateLimiter(RateLimiter):
         return verdict
 
     async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
-        now = self._now_us()
+        now = self._clock.monotonic_ns() // 1000
         pairs = zip(claims, self._states(claims), strict=True)
-        return tuple(admissible(claim.limit, state, now) for claim, state in pairs)
-
-    def _now_us(self) -> int:
-        return self._clock.monotonic_ns() // 1000
+        return tuple(remaining(claim.limit, state, now) for claim, state in pairs)
 
     def _states(self, claims: Sequence[LimitCharge]) -> list[int]:
         find = self._arrivals.get

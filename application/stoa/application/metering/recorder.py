@@ -1,5 +1,4 @@
-"""How calls, and the questions that they ask, are recorded: the one place where metering events are made and kept, and
-observers told."""
+"""The recorder makes the metering events of calls and of their client requests, keeps them, and informs observers."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +9,7 @@ import pydantic_core
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.metering.refusal_tally import RefusalKind, RefusalTally
 from stoa.application.ports.clock import Clock, IdFactory
-from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
+from stoa.application.ports.invocation_observer import InvocationObserver, InvocationTracer, RefusalObserver
 from stoa.application.ports.metering import MeteringSink
 from stoa.domain.access.identity import Principal
 from stoa.domain.calls.invocation import Invocation, Outcome
@@ -22,12 +21,14 @@ from stoa.domain.policy.decision import Decision, Door
 from stoa.domain.schema.json_value import JsonObject
 
 _log = logging.getLogger(__name__)
+_MAX_TEXT = 128
+"""Characters of one text in an event."""
 _LOG_EVERY_NS = 10_000_000_000
 """A full disk is one problem, however many calls meet it."""
 
 
 class Recorder:
-    """Where events go, and who else is told how calls end."""
+    """Keeps events in a sink, tallies refusals that have none of their own, and informs observers."""
 
     def __init__(
         self,
@@ -39,16 +40,15 @@ class Recorder:
         self._sink = sink
         self._observers = tuple(observers)
         self._refusal_observers = [one for one in self._observers if isinstance(one, RefusalObserver)]
-        self._clock = clock
+        tracers = [observer for observer in self._observers if isinstance(observer, InvocationTracer)]
+        if len(tracers) > 1:
+            raise ValueError("at most one observer can be an InvocationTracer: a back end is told of one span")
+        self.tracer = tracers[0] if tracers else None
+        """None: no span is made, and none is asked for."""
+        self.clock = clock
         self._unlogged = 0
         self._log_again_ns = 0
         self._tally = RefusalTally(sink, clock, ids or UuidFactory(), self._tell_summary)
-
-    def now_ns(self) -> int:
-        return self._clock.monotonic_ns()
-
-    def now(self) -> datetime:
-        return self._clock.now()
 
     def event(
         self,
@@ -75,7 +75,7 @@ class Recorder:
             said["rules"] = ",".join(decision.rules)
         if error is not None:
             said["error"] = error.code
-        name = _metered_name(invocation, operation)
+        name = UNKNOWN_NAME if operation is None else operation.qualified_name
         return MeteringEvent(
             event_id=event_id,
             timestamp=timestamp,
@@ -83,25 +83,25 @@ class Recorder:
             project=None if api is None else api.name,
             consumer=_safe(invocation.consumer),
             user_id=NO_USER if principal is None else principal.subject,
-            tool=_safe(f"{client_request}:{name}" if client_request else name) or "-",
+            tool=(f"{client_request}:{name}" if client_request else name)[:_MAX_TEXT] or "-",
             latency_ms=latency_ms,
             status=status,
             cost_units=cost,
-            request_id=_safe(request_id),
+            request_id=request_id if request_id is event_id else _safe(request_id),
             metadata=said,
         )
 
-    def admit(self) -> None:
-        """Raises MeteringUnavailable, as the caller is told of it."""
+    def reserve(self) -> None:
+        """Have room kept for one event. Raises MeteringUnavailable, as the caller is told of it."""
         try:
-            self._sink.admit()
+            self._sink.reserve()
         except MeteringUnavailable as full:
             raise self._unmetered(full) from full
 
-    async def keep(self, event: MeteringEvent, *, is_admitted: bool = True) -> MeteringUnavailable | None:
-        """Returns why the event is not kept, as the caller is told of it."""
+    async def keep(self, event: MeteringEvent, *, is_reserved: bool = True) -> MeteringUnavailable | None:
+        """Keep the event. Returns None, or why it is not kept in the words that the caller is told."""
         try:
-            await self._sink.record(event, is_admitted=is_admitted)
+            await self._sink.record(event, is_reserved=is_reserved)
         except MeteringUnavailable as lost:
             return self._unmetered(lost)
         except Exception:  # noqa: BLE001  # last line of defence: whether the event is kept is not known
@@ -112,7 +112,7 @@ class Recorder:
     async def keep_refusal(
         self, event: MeteringEvent, invocation: Invocation, error: StoaError | None, *, is_stranger: bool
     ) -> bool:
-        """Keep the event of a call that was refused before it was admitted. False: it was counted instead, and
+        """Keep the event of a call that was refused before room was reserved for it. False: it was counted instead, and
         observers have been told. `is_stranger`: its caller was never authenticated."""
         if not is_stranger and self._tally.may_stand_alone(event.tenant):
             try:
@@ -128,15 +128,15 @@ class Recorder:
         return False
 
     def count_strangers(self, door: Door, status: Status, code: str, calls: int = 1, name: str = "") -> None:
-        """Count requests that a door refused because nobody vouched for their caller. `name`: what was asked for."""
+        """Count requests whose caller a door could not authenticate. `name`: what they asked for."""
         self._count(RefusalKind(NO_TENANT, door, status, code, UNKNOWN_NAME), calls, name)
 
     async def flush(self) -> None:
-        """Record what was counted so far."""
+        """Record the refusals that were counted so far."""
         await self._tally.flush()
 
     async def close(self) -> None:
-        """Record what was counted and is in no event yet."""
+        """Record the refusals that are counted and in no event yet."""
         await self._tally.close()
 
     def _count(self, kind: RefusalKind, calls: int, name: str) -> None:
@@ -147,9 +147,9 @@ class Recorder:
         self._tell(lambda observer: observer.summarised(event, name))
 
     def _unmetered(self, reason: MeteringUnavailable) -> MeteringUnavailable:
-        """What the caller is told; the reason names the operator's disk and is for the log, now and then."""
+        """The error for the caller. The reason names the operator's disk and goes to the log, at intervals."""
         self._unlogged += 1
-        now_ns = self._clock.monotonic_ns()
+        now_ns = self.clock.monotonic_ns()
         if now_ns >= self._log_again_ns:
             _log.error("%d calls were refused because they could not be metered: %s", self._unlogged, reason.message)
             self._unlogged, self._log_again_ns = 0, now_ns + _LOG_EVERY_NS
@@ -176,7 +176,7 @@ def named_arguments(operation: Operation, arguments: JsonObject) -> dict[str, st
 
 
 def noted_places(pointers: Iterable[str]) -> str:
-    """As much of them as an event carries."""
+    """Places in the arguments, cut to what an event carries."""
     return _safe(" ".join(pointers))
 
 
@@ -184,14 +184,7 @@ def _text(value: object) -> str:
     return _safe(value if isinstance(value, str) else pydantic_core.to_json(value).decode())
 
 
-def _metered_name(invocation: Invocation, operation: Operation | None) -> str:
-    """What was called, by the name it is registered under: how many names there are must not be the callers' choice. So
-    of a template it is its text."""
-    if operation is None:
-        return UNKNOWN_NAME
-    return operation.name if invocation.kind == "tool" else f"{invocation.kind}:{operation.name}"
-
-
 def _safe(text: str) -> str:
-    """What the caller wrote, as text that every reader of events can store."""
-    return text[:128] if text.isascii() else text[:128].encode("utf-8", "replace").decode("utf-8")
+    """Text that a caller wrote, as every reader of events can store it."""
+    text = text[:_MAX_TEXT]
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

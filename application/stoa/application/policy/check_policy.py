@@ -1,4 +1,4 @@
-"""Looks for cases in which a policy breaks the laws that the gateway's promises rest on.
+"""Searches for cases in which a policy breaks the laws that the gateway's promises rest on.
 
 The cases are all combinations of a few tenants, roles, scopes, kinds, doors and arguments with a few made-up tools, or
 with those of a catalogue; simple ones come first, so the first counterexample is a short one.

@@ -1,6 +1,6 @@
-"""The limits of a token around whatever policy decides.
+"""A policy that also keeps the scopes of the caller's token.
 
-A policy decides by what it likes, a role for example, and need not know that this caller's token was given for less.
+The engine within may decide by roles alone; it need not know that this caller's token was issued for less.
 """
 
 from collections.abc import Sequence

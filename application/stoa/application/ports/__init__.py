@@ -18,7 +18,12 @@ from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.event_publisher import EventPublisher
 from stoa.application.ports.event_store import EventStore, Replay, StoredEvent
 from stoa.application.ports.health import Health, HealthProbe
-from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
+from stoa.application.ports.invocation_observer import (
+    InvocationObserver,
+    InvocationTracer,
+    RefusalObserver,
+    Span,
+)
 from stoa.application.ports.manifest_parts import BindingManifest, DocumentSourceManifest, SourceManifest
 from stoa.application.ports.message_bus import MessageBus, Subscription
 from stoa.application.ports.metering import MeteringSink, SegmentedLog, SegmentReading, UsageLog
@@ -60,6 +65,7 @@ __all__ = [
     "HealthProbe",
     "IdFactory",
     "InvocationObserver",
+    "InvocationTracer",
     "ManifestDocument",
     "MessageBus",
     "MeteringBacklog",
@@ -80,6 +86,7 @@ __all__ = [
     "SegmentedLog",
     "SessionStore",
     "SourceManifest",
+    "Span",
     "SpecConverter",
     "SpecDocument",
     "SpecKind",

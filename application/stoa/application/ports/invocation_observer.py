@@ -1,19 +1,19 @@
-"""Who is told about finished invocations besides the metering sink: metrics and the audit trail."""
+"""Observers of invocations in addition to the metering sink: metrics, the audit trail, traces."""
 
 from abc import abstractmethod
 from typing import Protocol, runtime_checkable
 
 from stoa.domain.calls.invocation import Invocation, Outcome
+from stoa.domain.calls.trace_context import TraceContext
 from stoa.domain.metering.event import MeteringEvent, Status
 from stoa.domain.policy.decision import Door
 
 
 class InvocationObserver(Protocol):
-    """Laws: told exactly once per finished invocation that has a metering event of its own, after that is kept (of the
-    others a RefusalObserver hears); quick, does not block. Told
-    likewise of each client request of an invocation: `outcome.client_request` says of which kind it was,
-    `invocation` is the one that asked. A client request that the policy refused is told too, and its
-    event is not kept.
+    """Laws: `finished` is called exactly once for each invocation that has a metering event of its own, after that is
+    kept (a RefusalObserver hears of the others). It is called likewise for each client request of an invocation:
+    `outcome.client_request` is then its kind, and `invocation` the call that made it. A client request that the policy
+    refused is reported too, and its event is not kept. Quick, does not block.
 
     What it raises is logged and does not change the outcome: the call has already happened.
     """
@@ -24,18 +24,56 @@ class InvocationObserver(Protocol):
 
 @runtime_checkable
 class RefusalObserver(Protocol):
-    """An InvocationObserver that hears of refused calls which have no metering event of their own.
+    """An InvocationObserver that hears of refused calls without a metering event of their own.
 
-    Laws: of every finished invocation either `finished` is told, or `refused` with it among the `calls`, never both.
-    `summarised` is told of each event that stands for such calls, after it is kept. Both are quick and do not block.
+    Laws: every finished invocation is reported either to `finished`, or to `refused` as one of its `calls`, never to
+    both. `summarised` is called for each event that stands for such calls, after it is kept. Both are quick and do not
+    block.
     """
 
     @abstractmethod
     def refused(self, door: Door, status: Status, code: str, calls: int) -> None:
-        """Told at once. `code`: of the error."""
+        """Called at once. `code`: the error's."""
         ...
 
     @abstractmethod
     def summarised(self, event: MeteringEvent, name: str) -> None:
         """`name`: what the first of the calls asked for, as it was sent."""
+        ...
+
+
+class Span(Protocol):
+    """One call, or a part of it, from its start to its end (OpenTelemetry "Span").
+
+    Laws: `end` is called once, after the ends of all children. All methods are quick and do not block.
+    """
+
+    @property
+    @abstractmethod
+    def trace(self) -> TraceContext | None:
+        """The context that a back end is sent; None: none is sent."""
+        ...
+
+    @abstractmethod
+    def child(self, name: str) -> "Span":
+        """Begin a part of this span: a stage, or what a back end does."""
+        ...
+
+    @abstractmethod
+    def end(self, outcome: Outcome | None = None) -> None:
+        """`outcome`: of the whole call; None for its parts."""
+        ...
+
+
+@runtime_checkable
+class InvocationTracer(Protocol):
+    """An InvocationObserver that follows invocations from their start.
+
+    Law: every `started` span ends, with the outcome of its call, whatever that is, cancelled calls included. What a
+    tracer or its spans raise is logged and changes nothing.
+    """
+
+    @abstractmethod
+    def started(self, invocation: Invocation) -> Span:
+        """Told before the caller is authenticated. `invocation.trace` is the trace that the caller belongs to."""
         ...

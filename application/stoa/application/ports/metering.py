@@ -11,11 +11,11 @@ from stoa.domain.metering.event import MeteringEvent
 class MeteringSink(Protocol):
     """Laws:
 
-    - After `admit` returned, one `record` will find room, however many others record meanwhile. It is called before
-      the back end is; the room is held until that record, so every admitted call records exactly once.
+    - After `reserve` returned, one `record` will find room, however many others record meanwhile. It is called before
+      the back end is; the room is held until that record, so every such call records exactly once.
     - `record` keeps the event before its first suspension point, so cancellation cannot lose it; when it returns,
       the event survives the death of the process.
-    - `record_refusal` has a bounded room of its own: however much it keeps, `admit` grants as much as without it. So
+    - `record_refusal` has a bounded room of its own: however much it keeps, `reserve` grants as much as without it. So
       have summaries: however many refusals are kept singly, they take no room of a summary.
     - Events come back from the matching UsageLog exactly once each; those of `record`, of single refusals and of
       summaries each in the order recorded by this sink. One beyond 8 KiB of JSON may come back with its texts cut; its
@@ -26,19 +26,19 @@ class MeteringSink(Protocol):
     """
 
     @abstractmethod
-    def admit(self) -> None:
+    def reserve(self) -> None:
         """Promise room for one more event."""
         ...
 
     @abstractmethod
-    async def record(self, event: MeteringEvent, *, is_admitted: bool = True) -> None:
-        """Keep the event. `is_admitted` False: it was promised nothing, and is kept when there is room beyond all
+    async def record(self, event: MeteringEvent, *, is_reserved: bool = True) -> None:
+        """Keep the event. `is_reserved` False: it was promised nothing, and is kept when there is room beyond all
         promises."""
         ...
 
     @abstractmethod
     async def record_refusal(self, event: MeteringEvent, *, is_summary: bool = False) -> None:
-        """Keep the event of a call that was refused before `admit`, or by it. `is_summary`: it stands for several."""
+        """Keep the event of a call that was refused before `reserve`, or by it. `is_summary`: it stands for several."""
         ...
 
 

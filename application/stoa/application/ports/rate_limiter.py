@@ -29,5 +29,5 @@ class RateLimiter(Protocol):
 
     @abstractmethod
     async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
-        """For each claim how many calls its limit would admit right now."""
+        """For each claim how many calls its limit would allow right now."""
         ...

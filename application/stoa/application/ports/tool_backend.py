@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from stoa.application.ports.client_channel import ClientChannel, GovernedClientRequests
+from stoa.application.ports.invocation_observer import Span
 from stoa.application.ports.manifest_parts import BindingManifest
 from stoa.application.ports.upstream_access import UpstreamAccess
 from stoa.domain.access.identity import Principal
+from stoa.domain.calls.trace_context import TraceContext
 from stoa.domain.operations.operation import Operation
 from stoa.domain.policy.decision import Door, Permit
 from stoa.domain.results.result import RawAnswer, ToolResult
@@ -16,7 +18,7 @@ from stoa.domain.schema.json_value import JsonObject
 
 @dataclass(slots=True)
 class CallContext:
-    """What a back end may know about the call besides its arguments. The caller's token is not among it."""
+    """Facts of the call that a back end may know in addition to its arguments. The caller's token is none of them."""
 
     permit: Permit
     principal: Principal
@@ -29,15 +31,20 @@ class CallContext:
     """Where the access token for the back end comes from; None: its authentication is not oauth2."""
     client_requests: GovernedClientRequests | None = None
     """Requests to the client; None: it takes none."""
+    trace: TraceContext | None = None
+    """The trace context to send to the back end; None: none is sent."""
+    span: Span | None = None
+    """The call to the back end, for what it wants to trace of itself; None: nothing is traced."""
 
 
 class BackendCall(Protocol):
-    """A tool made ready: everything that does not depend on the arguments has been done.
+    """A prepared operation: everything that does not depend on the arguments has been done.
 
-    Laws: the arguments are valid by the tool's input schema; nothing is sent for a permit of another tool; cancelling
-    the call releases its connection. An answer of the back end, whatever it says, is a value. Raises
-    BackendUnavailable, BackendTimedOut, BackendProtocolError, or InvalidArguments when a value cannot be sent as
-    the binding demands; lets pass what the client channel raises. The deadline is kept by the caller.
+    Laws: the arguments are valid by the tool's input schema, and the context holds a permit for this operation
+    (`CompiledOperation.call` sees to it); cancelling the call releases its connection. An answer of the back end,
+    whatever it says, is a value. Raises BackendUnavailable, BackendTimedOut, BackendProtocolError, or InvalidArguments
+    when a value cannot be sent as the binding demands; lets pass what the client channel raises. The deadline is kept
+    by the caller.
     """
 
     @abstractmethod
@@ -50,7 +57,7 @@ class Previewable(Protocol):
 
     @abstractmethod
     def preview(self, arguments: JsonObject) -> JsonObject:
-        """What a call with these arguments would send, to be shown to people; nothing is sent. Raises
+        """The request that a call with these arguments would send, to be shown to people; nothing is sent. Raises
         InvalidArguments."""
         ...
 

@@ -2,9 +2,9 @@
 
 The whole state of a limit is one integer (the theoretical arrival time of the next conforming call, in microseconds),
 so every store can keep it: a dict, or one Redis key changed by one script. Integer arithmetic makes the law exact:
-in any window of t seconds at most `burst + rate * t` calls are admitted.
+in any window of t seconds at most `burst + rate * t` calls are allowed.
 
-A call is usually counted against several limits at once. It is admitted when each has room; otherwise none is touched,
+A call is usually counted against several limits at once. It is allowed when each has room; otherwise none is touched,
 so nobody loses allowance to a call that did not happen.
 """
 
@@ -55,7 +55,7 @@ class RateLimit(BaseModel):
         )
 
     def share(self, replicas: int) -> "RateLimit":
-        """What one of so many replicas may admit by itself. Rounded down, but never to nothing: of a limit smaller
+        """What one of so many replicas may allow by itself. Rounded down, but never to nothing: of a limit smaller
         than their number each still has one."""
         return RateLimit(
             requests_per_minute=max(1, self.requests_per_minute // replicas),
@@ -67,7 +67,7 @@ class RateLimit(BaseModel):
 @dataclass(frozen=True, slots=True)
 class LimitCharge:
     """`cost` calls to be counted under `key`, which names a limit of one caller, tenant, consumer or tool. What costs
-    more than the burst is never admitted."""
+    more than the burst is never allowed."""
 
     name: LimitName
     key: str
@@ -84,7 +84,7 @@ class LimitVerdict:
     claim: LimitCharge | None
     """None: nothing was counted."""
     remaining: int = 0
-    """Calls that the claim's limit would admit right now after this one."""
+    """Calls that the claim's limit would allow right now after this one."""
     reset_seconds: float = 0.0
     """Until the claim's limit has its whole burst again, if nothing else comes."""
     retry_after_seconds: float = 0.0
@@ -111,14 +111,14 @@ def judge(claims: Sequence[LimitCharge], arrivals_us: Sequence[int], now_us: int
             if -room_us > wait_us:
                 refusing, wait_us, reset_us = claim, -room_us, start - now_us
         elif refusing is None:
-            remaining = room_us // limit.interval_us
-            if scarcest is None or remaining < least:
-                scarcest, least, reset_us = claim, remaining, end - now_us
+            left = room_us // limit.interval_us
+            if scarcest is None or left < least:
+                scarcest, least, reset_us = claim, left, end - now_us
     if refusing is not None:
         return arrivals_us, LimitVerdict(False, refusing, 0, reset_us / 1e6, wait_us / 1e6)
     return states, LimitVerdict(True, scarcest, least, reset_us / 1e6)
 
 
-def admissible(limit: RateLimit, arrival_us: int, now_us: int) -> int:
-    """Calls that would be admitted right now."""
+def remaining(limit: RateLimit, arrival_us: int, now_us: int) -> int:
+    """Calls that the limit would allow right now."""
     return max(0, (now_us + limit.capacity_us - max(arrival_us, now_us)) // limit.interval_us)

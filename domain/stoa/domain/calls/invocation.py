@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from stoa.domain.access.identity import Principal, TenantId
 from stoa.domain.access.rate_limit import LimitVerdict
+from stoa.domain.calls.trace_context import TraceContext
 from stoa.domain.client_requests.client_request import ClientRequest
 from stoa.domain.errors import ContentUnavailable, StoaError
 from stoa.domain.metering.event import MeteringEvent, Status
@@ -25,8 +26,29 @@ class BearerToken:
         return "BearerToken(***)"
 
 
-Credential = Principal | BearerToken | None
-"""A token to verify; a Principal that the door's own verification, or the embedding program, vouches for; nothing."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated caller, with the token that proved who it is. A door that authenticates before the pipeline does
+    hands this over, so that no token is verified twice."""
+
+    principal: Principal
+    token: BearerToken | None
+    """None: the door or the embedding program vouches for the principal."""
+
+
+Credential = Caller | Principal | BearerToken | None
+"""An authenticated caller; a Principal that the embedding program vouches for; a token to verify; nothing."""
+
+
+def token_of(credential: Credential) -> BearerToken | None:
+    """The caller's own token, for operations that act in the caller's name at their back end."""
+    match credential:
+        case Caller(_, token):
+            return token
+        case BearerToken():
+            return credential
+        case _:
+            return None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,14 +67,15 @@ class Invocation:
     """The caller's correlation id; None: the gateway makes one."""
     consumer: str = "unknown"
     kind: Kind = "tool"
-    proof: Credential = None
-    """What `credential` was verified from, where the door did that: for tools that act in the caller's name."""
+    trace: TraceContext | None = None
+    """The distributed trace that the request belongs to; None: it names none."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """How an invocation ended: exactly one of `result`, `error` and `client_requests` is set. Or how one of its client
-    requests ended: then `client_request` is set, and `error` when there was no answer."""
+    """The end of an invocation: exactly one of `result`, `error` and `client_requests` is
+    set. Or the end of one of its
+    client requests: then `client_request` is its kind, and `error` is set when there was no answer."""
 
     status: Status
     result: ToolResult | None
@@ -69,16 +92,17 @@ class Outcome:
     """What the client has to answer before the call can go on, with status `input_required`."""
     client_request: ClientRequestKind | None = None
     limit: LimitVerdict | None = None
-    """What the limits said; None: the call did not get so far."""
+    """The verdict of the limits; None: the call did not come so far."""
     coerced: tuple[str, ...] = ()
     """Arguments that were understood otherwise than written, for callers who may call the tool: JSON Pointers
     (RFC 6901), `*` for any name."""
 
     def content(self) -> ToolResult:
-        """The answer of a resource or prompt, which cannot say in itself that it failed. Raises StoaError."""
+        """The result of a resource or prompt. Such a result has no form for a failure, so a failure is raised as
+        StoaError."""
         if self.result is None:
             raise self.error or StoaError("Internal error")
         if self.result.is_error:
-            said = "\n".join(block.text for block in self.result.content if isinstance(block, TextContent))
-            raise ContentUnavailable(said or "The back end answered with an error")
+            words = "\n".join(block.text for block in self.result.content if isinstance(block, TextContent))
+            raise ContentUnavailable(words or "The back end answered with an error")
         return self.result

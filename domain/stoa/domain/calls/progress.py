@@ -15,8 +15,8 @@ class ProgressPace:
         self._next_ns = 0
         self._is_over = False
 
-    def admits(self, progress: float, total: float | None, now_ns: int) -> bool:
-        """Whether this report goes out now; if so, it counts as sent."""
+    def accepts(self, progress: float, total: float | None, now_ns: int) -> bool:
+        """Does this report go out now? If so, it counts as sent."""
         is_number = math.isfinite(progress) and (total is None or math.isfinite(total))
         if self._is_over or not is_number or progress <= self._last:
             return False

@@ -1,4 +1,4 @@
-"""What a handshake agreed on, for the requests that follow it."""
+"""Sessions of the handshake era: the agreement of one `initialize`, for the requests that follow it."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Session:
     revision: str
     capabilities: ClientCapabilities
     hears_only: TenantId | None = None
-    """The tenant of whose changes its client is told, beside global ones."""
+    """The tenant whose changes its client is told of, in addition to global ones."""
     hears_all: bool = False
     """A platform admin's client is told of every tenant's."""
     log_level: LogLevel = "warning"
@@ -33,7 +33,7 @@ class Session:
 
     @property
     def holder(self) -> Holder:
-        """Who it counts for."""
+        """The caller whose share of sessions it counts in."""
         return Holder(self.hears_only, self.identity_key)
 
     def hears_of(self, owner: TenantId | None) -> bool:

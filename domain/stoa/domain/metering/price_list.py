@@ -123,7 +123,7 @@ class RatesByOperation(Rates):
 
     def levels(self, operation: Operation) -> Iterator[Rates]:
         """Strongest first."""
-        name = operation.name if operation.kind == "tool" else f"{operation.kind}:{operation.name}"
+        name = operation.qualified_name
         if (by_name := self.tools.get(name)) is not None:
             yield by_name
         by_tag = [self.tags[tag] for tag in operation.tags if tag in self.tags]

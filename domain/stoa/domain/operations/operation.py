@@ -32,9 +32,13 @@ class OperationKey(NamedTuple):
     name: str
     kind: Kind = "tool"
 
+    @property
+    def qualified_name(self) -> str:
+        """The name with the kind of what is no tool: unique in one tenant's view."""
+        return self.name if self.kind == "tool" else f"{self.kind}:{self.name}"
+
     def __str__(self) -> str:
-        name = self.name if self.kind == "tool" else f"{self.kind}:{self.name}"
-        return f"{self.tenant or 'global'}/{name}"
+        return f"{self.tenant or 'global'}/{self.qualified_name}"
 
 
 class ApiReference(Strict):
@@ -91,6 +95,12 @@ class Operation(Strict):
     @cached_property
     def key(self) -> OperationKey:
         return OperationKey(self.tenant, self.name, self.kind)
+
+    @cached_property
+    def qualified_name(self) -> str:
+        """How metering and price lists name it. No caller chooses it, so the number of names is bounded: a template is
+        one name, whatever URIs are read."""
+        return self.key.qualified_name
 
     @cached_property
     def access(self) -> Access:

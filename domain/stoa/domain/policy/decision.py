@@ -1,4 +1,4 @@
-"""Authorisation as values: the question, the answer, and the permission that a back-end call must hold."""
+"""Authorisation as values: the query, the decision, and the permit that a call to a back end must hold."""
 
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -17,31 +17,32 @@ ClientRequestKind = Literal["sampling", "elicitation", "roots"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientRequestFacts:
-    """What a running call wants to ask its client, as far as it is a policy's business: no texts, forms or URLs."""
+    """The facts of a client request that a policy may decide by: no texts, forms or URLs."""
 
     kind: ClientRequestKind
     max_tokens: int | None = None
-    """Of sampling: how long the answer may be."""
+    """Sampling: the most tokens that the answer may have."""
     model_hints: tuple[str, ...] = ()
-    """Of sampling: models that are wished for."""
+    """Sampling: the models that the call prefers."""
     include_context: str = "none"
-    """Of sampling: whose context the client shall add, `thisServer` or `allServers`."""
+    """Sampling: the context that the client is to add, `none`, `thisServer` or `allServers`."""
     tools: tuple[str, ...] = ()
-    """Of sampling: names of the tools that the model is offered."""
+    """Sampling: names of the tools that the model is offered."""
     mode: Literal["form", "url"] | None = None
-    """Of elicitation."""
+    """Elicitation: its mode."""
     url_host: str | None = None
-    """Of elicitation by URL: where the user is sent, in lower case."""
+    """Elicitation by URL: the host that the user is sent to, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyQuery:
-    """May this caller use this operation with these arguments? With `client_request`: and may it send
-    that to its client?"""
+    """May this caller use this operation with these arguments? With `client_request`: may the call also make that
+    client
+    request?"""
 
     principal: Principal
     operation: Operation
-    """What is to be used: a tool, a resource to read or a prompt to get."""
+    """The tool to call, the resource to read or the prompt to get."""
     arguments: JsonObject
     door: Door
     client_request: ClientRequestFacts | None = None
@@ -49,11 +50,11 @@ class PolicyQuery:
 
 @dataclass(frozen=True, slots=True)
 class Obligations:
-    """What the gateway has to see to when it makes an allowed call."""
+    """Duties of the gateway when it makes an allowed call (XACML "obligations")."""
 
     redact: tuple[str, ...] = ()
-    """JSON Pointers (RFC 6901) into the structured result; `*` stands for every member or entry. What is there is
-    replaced before anybody sees it."""
+    """JSON Pointers (RFC 6901) into the structured result; `*` stands for every member or entry. The values there are
+    replaced before the result leaves the pipeline."""
     limit: RateLimit | None = None
     """A further limit of this caller for this operation."""
     confirm: str | None = None
@@ -81,7 +82,7 @@ class Decision:
     missing_scopes: frozenset[str] = frozenset()
     """Scopes with which the same query would pass: the caller may ask for them (RFC 6750 section 3.1)."""
     obligations: Obligations = NO_OBLIGATIONS
-    """Of an allowing decision."""
+    """Set by an allowing decision only."""
     max_tokens: int | None = None
     """Upper bound on `max_tokens` of a sampling request; None: unbounded."""
 
@@ -94,6 +95,6 @@ class Permit:
     rules: tuple[str, ...]
 
     @classmethod
-    def grant(cls, decision: Decision, tool: OperationKey) -> Self | None:
+    def grant(cls, decision: Decision, operation: OperationKey) -> Self | None:
         """The permit that `decision` carries, or None when it denies."""
-        return cls(tool, decision.rules) if decision.is_allowed else None
+        return cls(operation, decision.rules) if decision.is_allowed else None

@@ -43,7 +43,7 @@ def _plain(_: object, __: str, event: structlog.typing.EventDict) -> structlog.t
 
 
 def _shown(name: str, text: str) -> str:
-    """One line stays one: nobody writes lines that look like ours. A traceback has several."""
+    """A value stays on one line, so that it cannot imitate a line of the gateway. Only a traceback has several."""
     return plain(text) if name in {"exception", "stack"} else plain(text).replace("\n", "\\n")
 
 

@@ -103,11 +103,11 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
         self._restarts.labels(part).inc()
 
     def add(self, collector: Collector) -> None:
-        """Metrics that are read from elsewhere when somebody asks."""
+        """Add metrics that are read from elsewhere at each scrape."""
         self._registry.register(collector)
 
     def loop_lag(self) -> Callable[[float], None]:
-        """What takes each measured lag of the event loop, in seconds; to be called once."""
+        """A function that takes each measured lag of the event loop, in seconds; to be called once."""
         text = "How late the event loop was, measured four times a second"
         lag = Histogram("stoa_event_loop_lag_seconds", text, buckets=_LAG_BUCKETS, registry=self._own)
         return lag.observe
@@ -122,7 +122,7 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
 
 
 class RelayCollector(Collector):
-    """How forwarding stands. Every worker gives the same figures, those of the one that forwards."""
+    """The state of the relay. Every worker gives the same figures, those of the one that forwards."""
 
     def __init__(self, relay: RelayMetering) -> None:
         self._relay = relay
@@ -138,7 +138,7 @@ class RelayCollector(Collector):
 
 
 class LimitMetrics:
-    """How the counting of limits fares, told by its LimiterEvents."""
+    """Metrics of the shared counting of limits, from its LimiterEvents."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._shared = Gauge(

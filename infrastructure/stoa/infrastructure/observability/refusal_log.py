@@ -1,7 +1,7 @@
-"""RefusalLog: a line in the log for each refused request, which nobody can flood.
+"""RefusalLog: a bounded number of log lines for refused requests, so that callers cannot flood the log.
 
-Of each reason a few lines a minute are written, in the structured form of all logs: reason, door, status, the client
-that a verified token names, and the network address. The others of that minute are counted, and one line says how many.
+Each reason gets a few lines a minute in the structured form of all logs: reason, door, status, the client that a
+verified token names, and the network address. The others of that minute are counted, and one line says how many.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.policy.refusal import Refusal
 
 LINES_A_MINUTE = 10
-"""Of each reason."""
+"""Per reason."""
 _MINUTE_NS = 60_000_000_000
 _FLUSH_SECONDS = 60.0
 

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import NamedTuple
 
 from stoa.application.calls.invoke_operation import InvokeOperation
+from stoa.application.calls.running_calls import RunningCall
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
 
@@ -129,10 +130,7 @@ def _call_under_way(frames: list[FrameType]) -> dict[str, str]:
     """Which call the pipeline is in, by the gateway's own names: what strangers wrote is not repeated."""
     for frame in frames:
         if frame.f_code is InvokeOperation.execute.__code__:
-            known = frame.f_locals
-            registered = known["call"].registered
-            tool = "an unknown tool" if registered is None else str(registered.operation.key)
-            principal = known["call"].principal
-            tenant = "" if principal is None else str(principal.tenant or "")
-            return {"request_id": known["event_id"], "tool": tool, "tenant": tenant}
+            call = frame.f_locals.get("call")
+            if isinstance(call, RunningCall):
+                return call.labels()
     return {}

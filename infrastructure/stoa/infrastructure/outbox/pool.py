@@ -1,6 +1,6 @@
 """SegmentPool: the segments that one process fills with one kind of line, within a bound on all of that kind.
 
-Room is accounted for in whole lines of the greatest length: `admit` and `append` compare one integer, and only when it
+Room is accounted for in whole lines of the greatest length: `reserve` and `append` compare one integer; only when it
 says "no more" is a further segment allocated. A pool counts, reclaims and deletes the segments of its own kind and
 never looks at the others, so that no kind can take the room of another.
 """
@@ -58,7 +58,7 @@ class PoolOptions:
 
 
 class SegmentPool:
-    """Raises MeteringUnavailable from `admit`, `append` and `make_room` when no further line fits."""
+    """Raises MeteringUnavailable from `reserve`, `append` and `make_room` when no further line fits."""
 
     def __init__(self, options: PoolOptions, clock: Clock, commits: GroupCommit | None) -> None:
         self._options = options
@@ -66,7 +66,7 @@ class SegmentPool:
         self._commits = commits
         self._segments: deque[Segment] = deque()
         """The one being filled, then the spare ones."""
-        self._admitted = 0
+        self._reserved = 0
         self._unclaimed = 0
         """Bytes that neither a line nor a promise holds; below zero only after a segment broke."""
         self._last_stamp = datetime.min.replace(tzinfo=UTC)
@@ -114,19 +114,19 @@ class SegmentPool:
         """Of these, what must not be deleted yet."""
         return self._census[1] - self._removable
 
-    def admit(self) -> None:
+    def reserve(self) -> None:
         """Promise room for one line."""
         if self._unclaimed < MAX_LINE_BYTES:
             self.make_room()
         self._unclaimed -= MAX_LINE_BYTES
-        self._admitted += 1
+        self._reserved += 1
 
-    def append(self, line: bytes, *, is_admitted: bool) -> Segment:
-        """Write a line; `is_admitted`: into the room of one promise."""
+    def append(self, line: bytes, *, is_reserved: bool) -> Segment:
+        """Write a line; `is_reserved`: into the room of one promise."""
         if self._orphans or (self._segments and self._segments[0].is_gone):  # `is_gone`, without another call
             self._replace_gone()
-        if is_admitted and self._admitted:
-            self._admitted -= 1
+        if is_reserved and self._reserved:
+            self._reserved -= 1
             self._unclaimed += MAX_LINE_BYTES
         elif self._unclaimed < MAX_LINE_BYTES:
             self.make_room()
@@ -286,7 +286,7 @@ class SegmentPool:
         # so by itself, because the promises are whole lines.
         spare_lines = max(len(self._segments) - 1, 0) * (self._options.segment_bytes // MAX_LINE_BYTES)
         room = self._segments[0].room if self._segments else 0
-        self._unclaimed = room + (spare_lines - self._admitted) * MAX_LINE_BYTES
+        self._unclaimed = room + (spare_lines - self._reserved) * MAX_LINE_BYTES
 
     def _refused(self, why: str) -> MeteringUnavailable:
         self._problem = f"Metering cannot write to {self._options.directory}: {why}"

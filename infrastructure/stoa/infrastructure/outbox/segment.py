@@ -19,8 +19,8 @@ from typing import Self
 CALLS = ".jsonl"
 REFUSALS = ".refused.jsonl"
 SUMMARIES = ".summary.jsonl"
-"""How the names of segments end, by what is in them: admitted calls, refused ones, and events that stand for many of
-these."""
+"""How the names of segments end, by what is in them: calls that were made, refused ones, and events that stand for
+many refused ones."""
 POISON = "poison.jsonl"
 """What the relay could not forward. It lies beside the segments and is none."""
 _NO_FALLOCATE = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})

@@ -1,7 +1,7 @@
 """OutboxMeteringSink: keeps metering events in segments on the local disk; what forwards them reads the segments.
 
 Refused calls have segments of their own within a bound of their own (`SegmentPool`), and so have the summaries that
-stand for many of them: however many calls are refused, an admitted one finds the same room. The sink deletes no event,
+stand for many of them: however many calls are refused, one that is made finds the same room. The sink deletes no event,
 except of segments that it is told are elsewhere, and those only when it needs the room.
 """
 
@@ -30,7 +30,7 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
 
     `durability` "process": a recorded event survives the death of this process; a power loss may take the last seconds.
     "fsync": it survives a power loss as well; concurrent records share one wait for the disk.
-    `max_total_bytes` bounds what admitted calls take of the directory, `max_refusal_bytes` what refused calls take
+    `max_total_bytes` bounds what calls that are made take of the directory, `max_refusal_bytes` what refused calls take
     besides, a quarter of it for their summaries; processes that allocate in the same moment may each pass a bound by
     one segment. `relayed`: what may be deleted to stay below them, the oldest first; None: nothing.
     """
@@ -80,18 +80,18 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
             pool(suffix, min(segment_bytes, max(bound // _LEAST_SEGMENTS, MAX_LINE_BYTES)), bound, "max_refusal_bytes")
             for suffix, bound in ((REFUSALS, max_refusal_bytes - summaries), (SUMMARIES, summaries))
         )
-        with suppress(MeteringUnavailable):  # `health` and `admit` tell; an embedding program starts anyway
+        with suppress(MeteringUnavailable):  # `health` and `reserve` tell; an embedding program starts anyway
             self._calls.make_room()
 
-    def admit(self) -> None:
-        self._calls.admit()
+    def reserve(self) -> None:
+        self._calls.reserve()
 
-    async def record(self, event: MeteringEvent, *, is_admitted: bool = True) -> None:
-        await self._keep(self._calls, encode(event), is_admitted=is_admitted)
+    async def record(self, event: MeteringEvent, *, is_reserved: bool = True) -> None:
+        await self._keep(self._calls, encode(event), is_reserved=is_reserved)
 
     async def record_refusal(self, event: MeteringEvent, *, is_summary: bool = False) -> None:
         pool = self._summaries if is_summary else self._refusals
-        await self._keep(pool, encode(event), is_admitted=False)
+        await self._keep(pool, encode(event), is_reserved=False)
 
     def health(self) -> Health:
         for pool in (self._calls, self._refusals, self._summaries):
@@ -123,8 +123,8 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
             with suppress(OSError):  # its records have been told
                 await self._commits.run()
 
-    async def _keep(self, pool: SegmentPool, line: bytes, *, is_admitted: bool) -> None:
-        segment = pool.append(line, is_admitted=is_admitted)
+    async def _keep(self, pool: SegmentPool, line: bytes, *, is_reserved: bool) -> None:
+        segment = pool.append(line, is_reserved=is_reserved)
         if self._commits is not None:
             try:
                 await self._commits.cover(segment)

@@ -21,7 +21,7 @@ from itertools import islice
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.rate_limiter import RateLimiter
-from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, admissible, judge
+from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, judge, remaining
 from stoa.domain.errors import LimiterUnavailable, SharedStateUnavailable
 from stoa.infrastructure.redis.connection import Argument, RedisConnection
 
@@ -122,7 +122,7 @@ class RedisRateLimiter(RateLimiter):
         with _translated():
             now, *arrivals = await self._redis.run(self._peek, moment, *(_name(claim.key) for claim in claims))
         pairs = zip(claims, arrivals, strict=True)
-        return tuple(admissible(claim.limit, arrival, now) for claim, arrival in pairs)
+        return tuple(remaining(claim.limit, arrival, now) for claim, arrival in pairs)
 
     async def _travel(self) -> None:
         """Until nobody waits any more."""

@@ -102,7 +102,6 @@ class RestBackend(ToolBackend):
 
 class _RestCall(BackendCall, Previewable):
     def __init__(self, tool: Operation, plan: RequestPlan, open_session: SessionFactory, limit: int) -> None:
-        self._key = tool.key
         self._name = str(tool.key)
         self._authentication = tool.authentication.type
         self._plan = plan
@@ -113,9 +112,11 @@ class _RestCall(BackendCall, Previewable):
         self._skipped_without_body = ("Content-Type",) if plan.method in {"POST", "PUT", "PATCH"} else None
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer:
-        if context.permit.operation != self._key:
-            raise InvalidInput("the permit is for another tool")
         request = self._plan.build(arguments, context.request_id)
+        if context.trace is not None and "traceparent" not in request.headers:  # an argument of the tool may set it
+            request.headers["traceparent"] = context.trace.traceparent
+            if context.trace.state:
+                request.headers["tracestate"] = context.trace.state
         try:
             return await self._exchange(request, context)
         except TRANSLATED as error:

@@ -43,7 +43,10 @@ _PROTECTED = {
     *("transfer-encoding", "upgrade", "authorization", "proxy-authorization"),
 }
 """Headers that decide over the connection or the gateway's identity; no argument may set them."""
-_SPELLINGS = {name.lower(): name for name in ("Accept", "Content-Type", "Cookie", "User-Agent", "X-Request-ID")}
+_SPELLINGS = {
+    name.lower(): name
+    for name in ("Accept", "Content-Type", "Cookie", "User-Agent", "X-Request-ID", "traceparent", "tracestate")
+}
 """Headers that the gateway sets too: one spelling, so that one value replaces the other."""
 
 

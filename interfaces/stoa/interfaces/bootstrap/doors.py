@@ -17,7 +17,7 @@ from stoa.application.ports.clock import Clock
 from stoa.domain.access.identity import Principal
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.calls.invocation import Credential
-from stoa.domain.errors import NotAuthenticated
+from stoa.domain.errors import QuotaExceeded
 from stoa.domain.policy.refusal import Refusal
 from stoa.infrastructure.files.credentials.deployment_secret import load_or_create
 from stoa.infrastructure.files.one_time_marks import FileOneTimeMarks
@@ -180,9 +180,10 @@ class Doors(Provider):
         addresses = Addresses.parse(settings.trusted_proxies)
 
         async def authenticate(scope: Scope, credential: Credential) -> Principal:
-            if gateway.strangers.wait_us(addresses.of(scope), credential):
-                raise NotAuthenticated("Too many requests without a valid token")  # the door says it in its own words
-            return await gateway.admission.authenticate(credential)
+            wait_us = gateway.strangers.wait_us(addresses.of(scope), credential)
+            if wait_us:  # the door says it in its own words
+                raise QuotaExceeded("requests without a valid token", wait_us / 1e6)
+            return await gateway.callers.authenticate(credential)
 
         async def prices() -> None:
             gateway.pricing.replace(await asyncio.to_thread(read_prices, settings))
@@ -220,7 +221,7 @@ class Doors(Provider):
             mcp=StreamableHttp(engine, view=view, bodies=bodies, address_of=addresses.of),
             blueprints=[
                 operations_blueprint(
-                    probes, prometheus.exposition, version, gateway.admission, gateway.strangers, addresses.of
+                    probes, prometheus.exposition, version, gateway.callers, gateway.strangers, addresses.of
                 ),
                 metadata_blueprint(None if is_open else resource, identity.issuer),
                 rest_blueprint(gateway, resource, version, usage, addresses.of),

@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from stoa.domain.access.identity import Principal
-from stoa.domain.calls.invocation import Credential
+from stoa.domain.calls.invocation import Caller, Credential, token_of
 from stoa.domain.errors import StoaError
 from stoa.interfaces.http.guard import AsgiApp, Receive, Scope, Send
 from stoa.interfaces.wire.bodies import (
+    AUTHENTICATED_KEY,
     CALLER_KEY,
     REFUSED_KEY,
     Bodies,
@@ -42,12 +43,15 @@ class RestBodies:
         if declared == 0 and scope.get("method") not in _WITH_BODY:
             await self._app(scope, receive, send)
             return
+        credential = credential_of(_field(scope, b"authorization"))
         try:
-            caller = await self._authenticate(scope, credential_of(_field(scope, b"authorization")))
-        except StoaError:
+            caller = await self._authenticate(scope, credential)
+        except StoaError as refusal:
+            scope[AUTHENTICATED_KEY] = refusal
             is_read = await read_small(declared, receive) is not None
             await self._app(scope, _only(b""), send if is_read else closing(send))
             return
+        scope[AUTHENTICATED_KEY] = Caller(caller, token_of(credential))
         scope[CALLER_KEY] = (caller.tenant, caller.authorization_key)
         share = Share(self._bodies, caller)
         try:

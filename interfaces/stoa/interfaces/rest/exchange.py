@@ -10,14 +10,23 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from stoa.application.gateway import Gateway
 from stoa.domain.access.identity import TenantId
 from stoa.domain.access.rate_limit import LimitVerdict
-from stoa.domain.calls.invocation import BearerToken, Credential, Invocation, Outcome
-from stoa.domain.errors import BodyTooLarge, InvalidArguments, NotAuthenticated, QuotaExceeded, StoaError, Violation
+from stoa.domain.calls.invocation import BearerToken, Caller, Credential, Invocation, Outcome
+from stoa.domain.calls.trace_context import TraceContext
+from stoa.domain.errors import (
+    BodyTooLarge,
+    IdentityUnavailable,
+    InvalidArguments,
+    NotAuthenticated,
+    QuotaExceeded,
+    StoaError,
+    Violation,
+)
 from stoa.domain.metering.money import to_json_number
 from stoa.domain.operations.operation import Kind
 from stoa.domain.policy.refusal import Refusal
 from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.interfaces.rest.rate_limit_headers import limit_headers
-from stoa.interfaces.wire.bodies import REFUSED_KEY
+from stoa.interfaces.wire.bodies import AUTHENTICATED_KEY, REFUSED_KEY
 from stoa.interfaces.wire.challenge import ProtectedResource
 from stoa.interfaces.wire.credentials import credential_of, tenant_of
 from stoa.interfaces.wire.errors import client_of, retry_after_seconds, wire_error
@@ -26,8 +35,22 @@ from stoa.interfaces.wire.json_text import PacedParser, TooManyValues
 _UNUSABLE = InvalidArguments([Violation("", 'a JSON object; write the body as {"arguments": {...}}')])
 
 
-def caller_credential() -> Credential:
+def header_credential() -> Credential:
+    """The credential as the request shows it, verified by nobody."""
     return credential_of(request.headers.get("authorization"))
+
+
+def caller_credential() -> Credential:
+    """The request's caller, where it was authenticated before its body was read, else the credential to verify. Raises
+    NotAuthenticated or IdentityUnavailable as that authentication did: no token is verified twice."""
+    known = _scope().get(AUTHENTICATED_KEY)
+    if isinstance(known, (NotAuthenticated, IdentityUnavailable)):
+        raise known
+    return known if isinstance(known, Caller) else header_credential()
+
+
+def _scope() -> dict[str, Any]:
+    return cast("dict[str, Any]", request.scope)
 
 
 def asked_tenant() -> TenantId | None:
@@ -48,18 +71,28 @@ async def execute(gateway: Gateway, kind: Kind, name: str, *, has_body: bool = F
     unusable: RequestEntityTooLarge | InvalidArguments | None = None
     if has_body:
         arguments, unusable = await body_arguments()
-    outcome = await gateway.invoke_operation.execute(
-        Invocation(
-            credential=caller_credential(),
-            name=name,
-            arguments=arguments,
-            door="rest",
-            tenant=asked_tenant(),
-            request_id=request.headers.get("x-request-id"),
-            consumer=request.headers.get("x-consumer-id") or "unknown",
-            kind=kind,
-        )
+    credential: Credential = None
+    unauthenticated: StoaError | None = None
+    try:
+        credential = caller_credential()
+    except StoaError as refused:
+        unauthenticated = refused
+    invocation = Invocation(
+        credential=credential,
+        name=name,
+        arguments=arguments,
+        door="rest",
+        tenant=asked_tenant(),
+        request_id=request.headers.get("x-request-id"),
+        consumer=request.headers.get("x-consumer-id") or "unknown",
+        kind=kind,
+        trace=TraceContext.parse(request.headers.get("traceparent"), request.headers.get("tracestate")),
     )
+    pipeline = gateway.invoke_operation
+    if unauthenticated is None:
+        outcome = await pipeline.execute(invocation)
+    else:
+        outcome = await pipeline.refuse(invocation, unauthenticated)
     if outcome.error is not None and outcome.principal is None:
         gateway.strangers.spend(g.address, outcome.error)
     if unusable is not None and isinstance(outcome.error, InvalidArguments):
@@ -85,7 +118,7 @@ _json = PacedParser()
 async def body_arguments() -> tuple[Any, RequestEntityTooLarge | InvalidArguments | None]:
     """What the body says; a body that says nothing usable becomes a value that the pipeline refuses and meters, and
     what is to be said of it."""
-    refused = cast("dict[str, Any]", request.scope).get(REFUSED_KEY)
+    refused = _scope().get(REFUSED_KEY)
     if isinstance(refused, BodyTooLarge):
         return None, RequestEntityTooLarge(refused.message)
     if isinstance(refused, StoaError):
@@ -141,10 +174,10 @@ def refused(outcome: Outcome, error: StoaError, resource: ProtectedResource) -> 
 
 async def known_client(gateway: Gateway) -> str | None:
     """The OAuth client of the request's token, when that was verified a moment ago."""
-    credential = caller_credential()
-    if not isinstance(credential, BearerToken) or not gateway.admission.knows(credential.value):
+    credential = header_credential()
+    if not isinstance(credential, BearerToken) or not gateway.callers.knows(credential.value):
         return None
-    return (await gateway.admission.authenticate(credential)).client
+    return (await gateway.callers.authenticate(credential)).client
 
 
 def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -10,7 +10,7 @@ from typing import Any
 import pydantic_core
 from quart import Blueprint, Response, request
 
-from stoa.application.admission.authenticate_caller import AuthenticateCaller
+from stoa.application.admission.callers import Callers
 from stoa.application.admission.strangers import Strangers
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.domain.errors import StoaError
@@ -21,11 +21,11 @@ def operations_blueprint(
     probes: Sequence[HealthProbe],
     metrics: Callable[[], bytes],
     version: str,
-    admission: AuthenticateCaller,
+    callers: Callers,
     strangers: Strangers,
     address_of: Callable[[Any], str | None] = lambda _: None,
 ) -> Blueprint:
-    """`/health`, `/live`, `/ready`, `/metrics`. `admission` recognises the platform admins; `strangers` limits how many
+    """`/health`, `/live`, `/ready`, `/metrics`. `callers` recognises the platform admins; `strangers` limits how many
     tokens are looked at for that."""
     routes = Blueprint("operations", __name__)
 
@@ -41,7 +41,7 @@ def operations_blueprint(
     async def ready() -> Response:
         found = {probe.name: probe.health() for probe in probes}
         is_ready = all(health.is_ready for health in found.values())
-        has_details = await _is_platform_admin(admission, strangers, address_of(request.scope))
+        has_details = await _is_platform_admin(callers, strangers, address_of(request.scope))
         parts = {name: _part(health, has_details=has_details) for name, health in found.items()}
         return _json({"status": "ready" if is_ready else "not ready", "parts": parts}, 200 if is_ready else 503)
 
@@ -52,13 +52,13 @@ def operations_blueprint(
     return routes
 
 
-async def _is_platform_admin(admission: AuthenticateCaller, strangers: Strangers, address: str | None) -> bool:
+async def _is_platform_admin(callers: Callers, strangers: Strangers, address: str | None) -> bool:
     """Never raises: a probe is answered whatever its credential is worth, also while no token can be verified."""
     credential = caller_credential()
     if credential is None or strangers.wait_us(address, credential):
         return False
     try:
-        return (await admission.authenticate(credential)).is_platform_admin
+        return (await callers.authenticate(credential)).is_platform_admin
     except StoaError as refusal:
         strangers.spend(address, refusal)
         return False

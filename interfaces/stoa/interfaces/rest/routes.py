@@ -19,6 +19,7 @@ from stoa.interfaces.rest.exchange import (
     caller_credential,
     execute,
     facts_of,
+    header_credential,
     json_answer,
     known_client,
     query_value,
@@ -53,11 +54,11 @@ def rest_blueprint(
     @routes.before_request
     async def limit_strangers() -> None:
         g.gateway, g.address = gateway, address_of(request.scope)
-        gateway.strangers.admit(g.address, caller_credential(), "rest")
+        gateway.strangers.check(g.address, header_credential(), "rest")
 
     @routes.get("/")
     async def info() -> Response:
-        await gateway.admission.authenticate(caller_credential())
+        await gateway.callers.authenticate(caller_credential())
         return json_answer({"name": "stoa-mcp-gateway", "version": version, "mcpEndpoint": resource.url})
 
     _add_tools(routes, gateway, resource)

@@ -33,8 +33,8 @@ def add_usage(routes: Blueprint, gateway: Gateway, summarise: SummariseUsage) ->
 
     @routes.get("/usage")
     async def usage() -> Response:
-        caller = await gateway.admission.authenticate(caller_credential())
-        await gateway.admission.limit(caller)
+        caller = await gateway.callers.authenticate(caller_credential())
+        await gateway.callers.limit(caller)
         form = query_value("format", "json")
         if form not in {"json", "csv"}:
             raise InvalidInput("format: expected json or csv")
@@ -60,8 +60,8 @@ def add_usage(routes: Blueprint, gateway: Gateway, summarise: SummariseUsage) ->
     @routes.get("/budgets")
     async def budgets() -> Response:
         """Of this month; for a platform admin of all tenants, or the one that it names."""
-        caller = await gateway.admission.authenticate(caller_credential())
-        await gateway.admission.limit(caller)
+        caller = await gateway.callers.authenticate(caller_credential())
+        await gateway.callers.limit(caller)
         seen = caller.acting_for(asked_tenant())
         if gateway.budgets is None or seen is None or (seen.tenant is None and not seen.is_platform_admin):
             return json_answer({"budgets": []})

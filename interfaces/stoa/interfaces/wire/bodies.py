@@ -33,6 +33,8 @@ CODINGS = b"gzip, deflate"
 _PIECE_BYTES = 256 * 1024
 
 
+AUTHENTICATED_KEY = "stoa.authenticated"
+"""Of a request's scope: its Caller, or the StoaError that says why it has none, where that is known before the door."""
 REFUSED_KEY = "stoa.body_refused"
 """Of a request's scope: why there is no body, where its caller is known; a StoaError."""
 

@@ -199,7 +199,7 @@ async def test_a_governing_part_that_is_away_refuses_the_call(version: str) -> N
 
 def _full() -> InMemoryMeteringSink:
     sink = InMemoryMeteringSink(1)
-    sink.admit()
+    sink.reserve()
     return sink
 
 

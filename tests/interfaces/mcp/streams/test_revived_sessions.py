@@ -42,7 +42,7 @@ async def test_a_session_is_revived_after_a_restart_with_its_revision_and_capabi
     world = process()
     after = moved(before, world)
     assert (await after.ask("tools/list")).status == 200
-    caller = await world.gateway.admission.authenticate(BearerToken("alpha-admin"))
+    caller = await world.gateway.callers.authenticate(BearerToken("alpha-admin"))
     assert world.sessions is not None
     assert before.world.sessions is not None
     agreed = await before.world.sessions.find(before.id, caller)

@@ -58,7 +58,7 @@ class NotificationChannel(ClientChannel):
     async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
         if self._stream is None or self._token is None:
             return
-        if not self._pace.admits(progress, total, self._clock.monotonic_ns()):
+        if not self._pace.accepts(progress, total, self._clock.monotonic_ns()):
             return
         params: JsonObject = {"progressToken": self._token, "progress": progress}
         if total is not None:

@@ -86,7 +86,7 @@ class McpEngine:
     def refuse_stranger(self, address: str | None, credential: Credential) -> Reply | None:
         """The reply to a request for which no work is done, not even reading it; None: read on."""
         try:
-            self._gateway.strangers.admit(address, credential, "mcp")
+            self._gateway.strangers.check(address, credential, "mcp")
         except QuotaExceeded as error:
             reply = self._errors.reply(error)
             self._report(reply.refusals, address)
@@ -96,7 +96,7 @@ class McpEngine:
     async def admit(self, credential: Credential) -> Admission:
         """The caller, or why there is none. Needs the headers alone: a transport asks before it reads a body."""
         try:
-            return await self._gateway.admission.authenticate(credential)
+            return await self._gateway.callers.authenticate(credential)
         except StoaError as error:
             return error
         except Exception:  # noqa: BLE001  # last line of defence: a defect of ours must not leak to the client

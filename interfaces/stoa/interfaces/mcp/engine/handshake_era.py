@@ -142,7 +142,7 @@ class HandshakeEra:
         name = fields.get("method")
         if isinstance(name, str) and "id" in fields and not self._limits_itself(name):
             try:
-                await self._gateway.admission.limit(caller)
+                await self._gateway.callers.limit(caller)
             except StoaError as error:
                 return self._errors.reply(error, request_id=messages.id_of(value))
         return await self._answer_message(exchange, value, caller, revision, session)

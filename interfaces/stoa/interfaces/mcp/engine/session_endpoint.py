@@ -63,7 +63,7 @@ class SessionEndpoint:
         self, sessions: Sessions, session: Session, caller: Principal, last_event_id: str | None
     ) -> Reply:
         try:
-            await self._gateway.admission.limit(caller)
+            await self._gateway.callers.limit(caller)
         except StoaError as error:
             return self._errors.reply(error)
         self._subscriptions.attend()

@@ -27,7 +27,7 @@ class LifecycleMethods:
         revision, result = self._introduction.initialize(params)
         session = None
         if self._sessions is not None:
-            await self._gateway.admission.limit(call.caller)  # a session takes room
+            await self._gateway.callers.limit(call.caller)  # a session takes room
             can = codec.capabilities(params.get("capabilities"), revision)
             session = await self._sessions.begin(call.caller, revision.name, can)
         return Reply(200, messages.result(call.request.id, result), (JSON,), session=session)
@@ -37,7 +37,7 @@ class LifecycleMethods:
         level = log_level(call.request.params.get("level"))
         if call.session is None or self._sessions is None:
             raise Fault(INVALID_REQUEST, "A log level needs a session")
-        await self._gateway.admission.limit(call.caller)
+        await self._gateway.callers.limit(call.caller)
         await self._sessions.change(call.session, lambda session: replace(session, log_level=level))
         return messages.result(call.request.id, {})
 

@@ -22,7 +22,7 @@ class ListenMethod:
         if call.exchange.stream is None:
             message = "Accept text/event-stream to listen"
             raise Fault(INVALID_REQUEST, message, http_status=406, reason=RefusalReason.NOT_ACCEPTABLE)
-        await self._gateway.admission.limit(call.caller)
+        await self._gateway.callers.limit(call.caller)
         task_ids = await self._tasks.watched(call)
         reply = await self._subscriptions.listen(call, task_ids)
         if task_ids and reply.events is not None:

@@ -45,7 +45,7 @@ class ResourceMethods:
     async def subscribe(self, call: MethodCall) -> bytes:
         """resources/subscribe: notifications of changes of this resource, on the session's standalone stream."""
         uri, session = self._watched(call)
-        await self._gateway.admission.limit(call.caller)
+        await self._gateway.callers.limit(call.caller)
         key = await self._gateway.watch_resources.watchable(call.caller, call.exchange.tenant, uri, "mcp")
         if key is None:
             unknown = ResourceNotFound(uri)
@@ -65,7 +65,7 @@ class ResourceMethods:
     async def unsubscribe(self, call: MethodCall) -> bytes:
         """resources/unsubscribe. Succeeds for a resource that was not watched."""
         uri, session = self._watched(call)
-        await self._gateway.admission.limit(call.caller)
+        await self._gateway.callers.limit(call.caller)
 
         def forget(now: Session) -> Session:
             return replace(now, watched=frozenset(entry for entry in now.watched if entry[0] != uri))

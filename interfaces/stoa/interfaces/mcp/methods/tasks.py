@@ -15,7 +15,7 @@ from stoa.application.gateway import Gateway
 from stoa.application.tasks.task_door import TaskDoor
 from stoa.application.tasks.task_runner import TaskRunner
 from stoa.domain.access.identity import Principal
-from stoa.domain.calls.invocation import Invocation, Outcome
+from stoa.domain.calls.invocation import Caller, Invocation, Outcome, token_of
 from stoa.domain.calls.task import Task, TaskError, TaskStatus
 from stoa.domain.client_requests.client_request import ClientAnswer, ClientRequest
 from stoa.domain.errors import ClientCapabilityMissing, StoaError, TaskNotFound
@@ -102,8 +102,9 @@ class Tasks:
         responses = call.request.params.get("inputResponses")
         if not is_object(responses):
             raise Fault(INVALID_PARAMS, "params.inputResponses must be an object: an answer by the key of its question")
-        # The credential and the door of the next run; name and arguments come from the task.
-        repeated = Invocation(credential=call.caller, name="", arguments={}, door="mcp", proof=call.exchange.credential)
+        # The caller and the door of the next run; name and arguments come from the task.
+        caller = Caller(call.caller, token_of(call.exchange.credential))
+        repeated = Invocation(credential=caller, name="", arguments={}, door="mcp")
         await self._runner.answer(task_id, _caller(call), responses, repeated, self._channels.round(call))
         return self._complete(call, {})
 
@@ -116,7 +117,7 @@ class Tasks:
         if not isinstance(task_id, str):
             raise Fault(INVALID_PARAMS, "params.taskId must be a string")
         _require(call)
-        await self._gateway.admission.limit(call.caller)
+        await self._gateway.callers.limit(call.caller)
         return task_id
 
     def _complete(self, call: MethodCall, wire: JsonObject) -> bytes:

@@ -1,6 +1,6 @@
-"""The first two stages of every use case: authenticate, then the limits of the caller and of its tenant.
+"""Callers: authentication, and the limits that belong to a caller whatever it asks for.
 
-They stand together because nothing may be looked up, and no work done, for a stranger or for a flood.
+Both stand together because every use case begins with them: nothing is looked up for a stranger or for a flood.
 """
 
 from stoa.application.ports.clock import Clock
@@ -10,19 +10,19 @@ from stoa.domain.access.caller_limits import CallerLimits
 from stoa.domain.access.identity import Principal
 from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict
 from stoa.domain.access.refusal_reason import RefusalReason
-from stoa.domain.calls.invocation import BearerToken, Credential
+from stoa.domain.calls.invocation import BearerToken, Caller, Credential
 from stoa.domain.errors import NotAuthenticated, QuotaExceeded
 from stoa.domain.operations.operation import Operation
 from stoa.domain.policy.decision import Decision
 
 _MOST_CALLERS = 4096
-"""Whose claims are kept ready."""
+"""Callers whose charges are kept ready."""
 
 
-class AuthenticateCaller:
-    """Turns a credential into a Principal within its limits.
+class Callers:
+    """Authenticates callers and knows what they are charged to.
 
-    `anonymous` is who a caller without a credential is; None (the default) refuses such callers.
+    `anonymous`: the principal of callers without a credential; None (the default) refuses them.
     """
 
     def __init__(
@@ -38,14 +38,15 @@ class AuthenticateCaller:
         self._limiter = limiter
         self._clock = clock
         self._limits = limits
-        self._claims: dict[str, tuple[LimitCharge, ...]] = {}
+        self._charges: dict[str, tuple[LimitCharge, ...]] = {}
         self._anonymous = anonymous
 
     async def authenticate(self, credential: Credential) -> Principal:
-        """Raises NotAuthenticated or IdentityUnavailable."""
+        """The principal of a credential. That of a Caller is not verified again, but may have expired since. Raises
+        NotAuthenticated or IdentityUnavailable."""
         if isinstance(credential, BearerToken):
             return await self._verifier.verify(credential.value)
-        principal = credential or self._anonymous
+        principal = credential.principal if isinstance(credential, Caller) else credential or self._anonymous
         if principal is None:
             raise NotAuthenticated("A bearer token is required", is_missing=True)
         if principal.expires_at is not None and principal.expires_at <= self._clock.now():
@@ -53,40 +54,41 @@ class AuthenticateCaller:
         return principal
 
     def knows(self, token: str) -> bool:
-        """Was this token verified lately?"""
+        """True for a token that was verified lately, so that verifying it again costs next to nothing."""
         return self._verifier.knows(token)
 
     async def limit(self, principal: Principal) -> LimitVerdict:
         """Count one request of this caller that is no call. Raises QuotaExceeded or LimiterUnavailable."""
         return raise_if_limited(await self._limiter.take(self._limits.of_requests(principal)))
 
-    def claims(self, principal: Principal, consumer: str | None = None) -> tuple[LimitCharge, ...]:
-        """The limits that one call of this caller counts against, whatever it calls. `consumer`: on whose behalf it is
-        made."""
-        claims = self._claims.get(principal.authorization_key)
-        if claims is None:
-            if len(self._claims) >= _MOST_CALLERS:
-                self._claims.clear()
-            claims = self._claims[principal.authorization_key] = self._limits.of_caller(principal)
+    def charges(self, principal: Principal, consumer: str | None = None) -> tuple[LimitCharge, ...]:
+        """Charges of one call of this caller, whatever it calls: limits of its role, of its tenant and, where
+        one is given, of the consumer on whose behalf it is made."""
+        charges = self._charges.get(principal.authorization_key)
+        if charges is None:
+            if len(self._charges) >= _MOST_CALLERS:
+                self._charges.clear()
+            charges = self._charges[principal.authorization_key] = self._limits.of_caller(principal)
         if consumer is None or not self._limits.consumers:
-            return claims
-        return claims + self._limits.of_consumer(principal.tenant, consumer)
+            return charges
+        return charges + self._limits.of_consumer(principal.tenant, consumer)
 
 
 def raise_if_limited(verdict: LimitVerdict) -> LimitVerdict:
-    """Raises QuotaExceeded when it is a refusal."""
+    """The verdict; raises QuotaExceeded when it is a refusal."""
     if verdict.is_allowed:
         return verdict
     raise QuotaExceeded("?" if verdict.claim is None else verdict.claim.name, verdict.retry_after_seconds, verdict)
 
 
-def limits_of(operation: Operation, principal: Principal, decision: Decision | None) -> tuple[LimitCharge, ...]:
-    """What a permitted call of `operation` is counted against besides."""
-    claims: tuple[LimitCharge, ...] = ()
+def operation_charges(operation: Operation, principal: Principal, decision: Decision | None) -> tuple[LimitCharge, ...]:
+    """Charges of an authorised call in addition to its caller's: the limit of the operation, and that of the policy's
+    obligation."""
+    charges: tuple[LimitCharge, ...] = ()
     if operation.rate_limit is not None:
         # Per tenant: one tenant's load on a global tool must neither slow another nor be seen by it.
-        claims = (LimitCharge("tool", f"tool:{principal.tenant}:{operation.key}", operation.rate_limit),)
+        charges = (LimitCharge("tool", f"tool:{principal.tenant}:{operation.key}", operation.rate_limit),)
     added = None if decision is None else decision.obligations.limit
     if added is not None:
-        claims += (LimitCharge("policy", f"policy:{principal.identity_key}:{operation.key}", added),)
-    return claims
+        charges += (LimitCharge("policy", f"policy:{principal.identity_key}:{operation.key}", added),)
+    return charges

@@ -1,0 +1,159 @@
+"""Stages of a call: each is a value that holds the stage before it.
+
+    Received → Authenticated → Found → Authorised → Charged → Reserved → Sent
+                             ↘       ↘ Denied
+
+A call ends as Answered at any of them.
+
+A stage exists only when its work was done, so no field is None because the call did not come so far, and the one place
+that ends a call (`InvokeOperation._finish`) matches on the stage that it reached. NamedTuples: a frozen dataclass costs
+three times as much to make, and a call makes eight.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from stoa.application.catalogue.compiled_operation import CompiledOperation
+from stoa.application.client_requests.governor import RequestingCall
+from stoa.application.metering.budgets import Reservation
+from stoa.application.metering.recorder import noted_places
+from stoa.application.ports.upstream_access import UpstreamAccess
+from stoa.domain.access.fair_share import Place
+from stoa.domain.access.identity import Principal
+from stoa.domain.access.rate_limit import LimitVerdict
+from stoa.domain.client_requests.client_request import ClientRequest
+from stoa.domain.errors import StoaError
+from stoa.domain.metering.event import Status
+from stoa.domain.operations.operation import Operation
+from stoa.domain.policy.decision import Decision, Permit
+from stoa.domain.results.result import ToolResult
+from stoa.domain.schema.json_value import JsonObject
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Received(NamedTuple):
+    """A call of whose caller nothing is known yet."""
+
+
+RECEIVED = Received()
+
+
+class Authenticated(NamedTuple):
+    caller: Principal
+    """With its own tenant, whatever tenant the invocation means."""
+
+
+class Found(NamedTuple):
+    authenticated: Authenticated
+    principal: Principal
+    """The caller with its view on the tenant that the invocation means."""
+    compiled: CompiledOperation
+
+
+class Denied(NamedTuple):
+    """A call that found no operation or got no permit. Its caller is charged for it: a flood of denied calls must not
+    be cheaper than one of others."""
+
+    reached: Authenticated | Found
+    principal: Principal
+    """The caller, with its view on the tenant that the invocation means where it may have one."""
+    decision: Decision | None
+    """None: the policy was not asked, or gave no decision."""
+    verdict: LimitVerdict | None = None
+    """None: the limiter gave no verdict."""
+
+
+class Authorised(NamedTuple):
+    found: Found
+    arguments: JsonObject | None
+    """As the policy saw them; None: what was sent is no JSON object, which is refused once the call is charged."""
+    coerced: tuple[str, ...]
+    """JSON Pointers to the arguments that were understood otherwise than written."""
+    decision: Decision
+    permit: Permit
+
+
+class Charged(NamedTuple):
+    """The limits have counted the call, or refused it."""
+
+    authorised: Authorised
+    verdict: LimitVerdict
+    metered: Mapping[str, str] = _NOTHING
+    """Valid arguments that the operation lets its metering events show."""
+
+
+class Reserved(NamedTuple):
+    """The arguments are valid, and the call holds what it needs: a place among the running calls, room for its metering
+    event and, where a budget applies, money. All of it is given back or used up when the call ends."""
+
+    charged: Charged
+    arguments: JsonObject
+    place: Place
+    reservation: Reservation | None
+    """None: no budget applies."""
+    upstream: UpstreamAccess | None
+    """Where the access token for the back end comes from; None: its authentication is not oauth2."""
+    requesting: RequestingCall | None
+    """Counts its client requests and their cost; None: the call has no way to its client."""
+
+    @property
+    def requested_cost(self) -> int:
+        """Micro-units that its client requests have cost so far."""
+        return 0 if self.requesting is None else self.requesting.cost
+
+
+class Sent(NamedTuple):
+    """The back end is being called, so the call has its price even if it fails."""
+
+    reserved: Reserved
+
+
+Stage = Received | Authenticated | Found | Denied | Authorised | Charged | Reserved | Sent
+
+
+class Answered(NamedTuple):
+    """The end of a call, at the stage that it had reached. At most one of `result`, `error` and `client_requests` is
+    set; a call that was cancelled has none."""
+
+    stage: Stage
+    status: Status
+    result: ToolResult | None = None
+    error: StoaError | None = None
+    client_requests: Mapping[str, ClientRequest] | None = None
+
+
+class Facts(NamedTuple):
+    """Facts of a call for its metering event, its outcome and logs; None where the call did not come so far."""
+
+    principal: Principal | None = None
+    operation: Operation | None = None
+    decision: Decision | None = None
+    verdict: LimitVerdict | None = None
+    coerced: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = _NOTHING
+    """Further members of its metering event."""
+
+
+def facts_of(stage: Stage) -> Facts:
+    match stage:
+        case Sent(Reserved(charged)) | Reserved(charged) | (Charged() as charged):
+            authorised, verdict, metered = charged
+            (_, principal, compiled), _, coerced, decision, _ = authorised
+            metadata = {**_noted(coerced), **metered} if coerced or metered else _NOTHING
+            return Facts(principal, compiled.operation, decision, verdict, coerced, metadata)
+        case Authorised(Found(_, principal, compiled), _, coerced, decision):
+            return Facts(principal, compiled.operation, decision, None, coerced, _noted(coerced))
+        case Denied(reached, principal, decision, verdict):
+            return facts_of(reached)._replace(principal=principal, decision=decision, verdict=verdict)
+        case Found(_, principal, compiled):
+            return Facts(principal, compiled.operation)
+        case Authenticated(caller):
+            return Facts(caller)
+        case Received():
+            return Facts()
+
+
+def _noted(coerced: tuple[str, ...]) -> Mapping[str, str]:
+    return {"coerced": noted_places(coerced)} if coerced else _NOTHING

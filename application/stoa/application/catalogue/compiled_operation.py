@@ -1,0 +1,102 @@
+"""A compiled operation: a tool, resource or prompt with all that was precomputed at its registration.
+
+What differs between the three kinds in a call is here: where their arguments come from, and what an answer becomes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Iterator, Sequence
+from dataclasses import dataclass
+
+from stoa.application.backends.upstream_tokens import TokenSupply
+from stoa.application.catalogue.resource_contents import resource_contents
+from stoa.application.ports.tool_backend import BackendCall, CallContext
+from stoa.application.schemas.argument_schema import ArgumentSchema
+from stoa.application.schemas.output_schema import OutputSchema
+from stoa.application.schemas.patterns import Pattern
+from stoa.application.schemas.routed_arguments import RoutedArgument
+from stoa.domain.calls.invocation import Invocation
+from stoa.domain.errors import ContentUnavailable, InvalidInput
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.resource import Resource
+from stoa.domain.results.redaction import WITHHELD, redact
+from stoa.domain.results.result import RawAnswer, ToolResult, shape
+from stoa.domain.schema.json_value import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledOperation(ABC):
+    operation: Operation
+    arguments: ArgumentSchema
+    backend_call: BackendCall
+    """For previews alone: `call` is the way to use it."""
+    tokens: TokenSupply | None
+    """Access tokens for its back end; None: its authentication is not oauth2."""
+
+    @property
+    def patterns(self) -> Iterator[Pattern]:
+        """The patterns of its schemas."""
+        yield from self.arguments.patterns
+
+    def arguments_of(self, invocation: Invocation) -> JsonObject | None:
+        """The arguments as they were sent; None: they are no JSON object."""
+        given = invocation.arguments
+        is_object = isinstance(given, dict)  # pyright: ignore[reportUnnecessaryIsInstance]  # doors pass on what came
+        return given if is_object else None
+
+    def call(self, arguments: JsonObject, context: CallContext) -> Awaitable[RawAnswer | ToolResult]:
+        """Call the back end with valid arguments. Raises InvalidInput for the permit of another operation; nothing is
+        sent then. The permit is checked here and not in the back ends, so that no further back end can forget it."""
+        if context.permit.operation != self.operation.key:
+            raise InvalidInput("the permit is for another operation")
+        return self.backend_call(arguments, context)
+
+    @abstractmethod
+    def shape_answer(self, answer: RawAnswer | ToolResult, name: str, redacted: Sequence[str]) -> ToolResult:
+        """The result for the caller, who asked for `name`. `redacted`: what the policy hides of it (RFC 6901). Raises
+        ContentUnavailable where an answer has no structure in which that could be located."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledTool(CompiledOperation):
+    output: OutputSchema | None
+    """None: the tool promises no structured result."""
+    routed: tuple[RoutedArgument, ...]
+    """Arguments that MCP clients repeat in headers."""
+    notes: tuple[str, ...]
+    """What some clients do not accept of it."""
+    may_become_task: bool
+
+    @property
+    def patterns(self) -> Iterator[Pattern]:
+        yield from self.arguments.patterns
+        if self.output is not None:
+            yield from self.output.patterns
+
+    def shape_answer(self, answer: RawAnswer | ToolResult, name: str, redacted: Sequence[str]) -> ToolResult:  # noqa: ARG002
+        result = shape(answer) if isinstance(answer, RawAnswer) else answer
+        if redacted:  # before it is fitted: what goes out has to satisfy the schema
+            result = redact(result, redacted)
+        return result if self.output is None else self.output.fit(result)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledResource(CompiledOperation):
+    resource: Resource
+
+    def arguments_of(self, invocation: Invocation) -> JsonObject | None:
+        """The variables in the URI that is read, whatever the door passed on."""
+        return self.resource.match(invocation.name) or {}
+
+    def shape_answer(self, answer: RawAnswer | ToolResult, name: str, redacted: Sequence[str]) -> ToolResult:
+        if redacted:
+            raise ContentUnavailable(WITHHELD)
+        return resource_contents(self.resource, answer, name)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPrompt(CompiledOperation):
+    def shape_answer(self, answer: RawAnswer | ToolResult, name: str, redacted: Sequence[str]) -> ToolResult:  # noqa: ARG002
+        if redacted:
+            raise ContentUnavailable(WITHHELD)
+        return shape(answer) if isinstance(answer, RawAnswer) else answer
