@@ -13,8 +13,8 @@ from tests.strategies import SchemaCase, json_objects, object_schemas, recursive
 
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.bounded_validator import COUNT, BoundedValidator, TooCostly, is_plain_json
-from stoa.application.schemas.counted_schema import counted
-from stoa.application.schemas.mismatches import MAX_VIOLATIONS, mismatches
+from stoa.application.schemas.step_counting import counted
+from stoa.application.schemas.violations import MAX_VIOLATIONS, violations_of
 from stoa.domain.errors import InvalidArguments, InvalidInput
 
 LIMIT = 600_000
@@ -83,9 +83,9 @@ def test_a_bounded_validator_takes_a_bounded_number_of_steps(case: SchemaCase) -
 
 @given(schema_cases() | st.builds(SchemaCase, object_schemas(), json_objects))
 @settings(deadline=None)
-def test_mismatches_are_few_name_places_and_tell_no_values(case: SchemaCase) -> None:
+def test_violations_are_few_name_places_and_tell_no_values(case: SchemaCase) -> None:
     validator = validator_of(case)
-    found = mismatches(case.schema, validator.patterns, case.arguments)
+    found = violations_of(case.schema, validator.patterns, case.arguments)
     assert 1 <= len(found) <= MAX_VIOLATIONS
     for one in found:
         resolve(case.arguments, one.path)
@@ -146,6 +146,8 @@ DRAFT_2019 = "https://json-schema.org/draft/2019-09/schema"
         {"$schema": DRAFT_7, "properties": {"a": {"items": [{"$ref": "#"}], "additionalItems": {"$ref": "#"}}}},
         {"$schema": DRAFT_2019, "properties": {"a": {"$recursiveRef": "#"}}, "type": "object"},
         {"patternProperties": {"^a": {"$ref": "#"}}, "type": "object"},
+        {"properties": {"a": {"$ref": "#/allOf/1"}, "b": AGAIN}, "allOf": [{}, {"type": "object"}]},
+        {"properties": {"a": {"$ref": "#/$defs/a%2Fb"}, "b": AGAIN}, "$defs": {"a": {"b": AGAIN}, "a/b": False}},
         {"properties": {"a": {"allOf": [{"properties": {"a": {"$ref": "#"}}}], "unevaluatedProperties": False}}},
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 Both stand together because every use case begins with them: nothing is looked up for a stranger or for a flood.
 """
 
+from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.token_verifier import TokenVerifier
@@ -38,7 +39,7 @@ class Callers:
         self._limiter = limiter
         self._clock = clock
         self._limits = limits
-        self._charges: dict[str, tuple[LimitCharge, ...]] = {}
+        self._charges: BoundedCache[str, tuple[LimitCharge, ...]] = BoundedCache(_MOST_CALLERS)
         self._anonymous = anonymous
 
     async def authenticate(self, credential: Credential) -> Principal:
@@ -66,9 +67,8 @@ class Callers:
         one is given, of the consumer on whose behalf it is made."""
         charges = self._charges.get(principal.authorization_key)
         if charges is None:
-            if len(self._charges) >= _MOST_CALLERS:
-                self._charges.clear()
-            charges = self._charges[principal.authorization_key] = self._limits.of_caller(principal)
+            charges = self._limits.of_caller(principal)
+            self._charges.put(principal.authorization_key, charges)
         if consumer is None or not self._limits.consumers:
             return charges
         return charges + self._limits.of_consumer(principal.tenant, consumer)

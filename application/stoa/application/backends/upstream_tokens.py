@@ -14,8 +14,9 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
+from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.credential_source import CredentialSource
@@ -48,9 +49,6 @@ REFUSED_SECONDS = 5.0
 
 _Refused = UpstreamAccessDenied | BackendUnavailable | BackendTimedOut | BackendProtocolError
 _REFUSED = (UpstreamAccessDenied, BackendUnavailable, BackendTimedOut, BackendProtocolError)
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class _Key(NamedTuple):
@@ -110,10 +108,9 @@ class UpstreamTokens:
         self._credentials = credentials
         self._clock = clock
         self._issuers = tuple(issuers)
-        self._max_tokens = max_tokens
         self._kept: dict[_Key, _Kept] = {}
         self._shares: FairShares[_Key] = FairShares(Caps(max_tokens, max_tokens, max_tokens))
-        self._failures: dict[_Flight, _Failure] = {}
+        self._failures: BoundedCache[_Flight, _Failure] = BoundedCache(max_tokens)
         self._flights: dict[_Flight, asyncio.Task[_Kept | _Failure]] = {}
 
     def prepare(self, tool: Operation) -> "TokenSupply":
@@ -194,9 +191,9 @@ class UpstreamTokens:
                 raise BackendProtocolError("The authorization server returned the token that it was to exchange")
         except _REFUSED as refused:
             failure = _Failure(type(refused), refused.message, self._now() + FAILURE_SECONDS)
-            _put(self._failures, flight, failure, self._max_tokens)
+            self._failures.put(flight, failure)
             return failure
-        self._failures.pop(flight, None)
+        self._failures.discard(flight)
         kept = _kept(granted, asked_at)
         self._keep(flight.key, kept)
         return kept
@@ -278,11 +275,3 @@ def _is_below(url: str, issuer: str) -> bool:
 def _digest(*parts: str) -> bytes:
     """As JSON, so that no character in one part can make it look like two."""
     return hashlib.sha256(json.dumps(parts).encode("ascii")).digest()
-
-
-def _put(kept: dict[K, V], key: K, value: V, limit: int) -> None:
-    """As the newest entry; the oldest makes room."""
-    kept.pop(key, None)
-    if len(kept) >= limit:
-        del kept[next(iter(kept))]
-    kept[key] = value

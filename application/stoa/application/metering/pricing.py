@@ -3,13 +3,14 @@
 from bisect import bisect_right
 from datetime import datetime
 
+from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.domain.access.identity import TenantId
 from stoa.domain.metering.price_list import PriceList, Tariff
 from stoa.domain.operations.operation import Operation
 
 CAPACITY = 10_000
 
-_Remembered = dict[tuple[int, TenantId | None], tuple[Operation, Tariff]]
+_Remembered = BoundedCache[tuple[int, TenantId | None], tuple[Operation, Tariff]]
 
 
 class Pricing:
@@ -25,7 +26,7 @@ class Pricing:
         self._instants = prices.instants
         # By the object, which is kept with its tariff so that no other gets its id: comparing operations costs more
         # than pricing them.
-        self._remembered: tuple[_Remembered, ...] = tuple({} for _ in prices.versions)
+        self._remembered: tuple[_Remembered, ...] = tuple(BoundedCache(self._capacity) for _ in prices.versions)
 
     def tariff(self, operation: Operation, tenant: TenantId | None, at: datetime) -> Tariff:
         """What `operation` costs a caller of `tenant` when the call finishes at `at`, which has a time zone."""
@@ -36,7 +37,5 @@ class Pricing:
         if found is not None:
             return found[1]
         tariff = self._prices.versions[number].tariff(operation, tenant)
-        if len(remembered) >= self._capacity:
-            remembered.clear()
-        remembered[key] = (operation, tariff)
+        remembered.put(key, (operation, tariff))
         return tariff

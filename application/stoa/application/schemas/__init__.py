@@ -1,2 +1,2 @@
-"""JSON Schema work precomputed at registration: bounded validation and coercion of arguments, fitting of outputs,
-patterns."""
+"""JSON Schema work precomputed at registration: bounded validation, coercion of arguments, pruning of answers to their
+output schema, and patterns that cannot take long."""

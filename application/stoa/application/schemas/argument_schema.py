@@ -48,7 +48,7 @@ class ArgumentSchema:
             members, others = plan.members, plan.others
             for name, value in arguments.items():
                 place = members.get(name, others)
-                if place is not None and type(value) not in place.fitting:
+                if place is not None and type(value) not in place.accepted:
                     break
             else:  # as most arguments are
                 return arguments, ()

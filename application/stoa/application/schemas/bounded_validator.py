@@ -1,7 +1,7 @@
 """JSON Schema validation whose work is bounded, whatever the schema and the value are.
 
 The validator that does it is a library's: fast, and not to be interrupted. Simple schemas are given to it as they are,
-for their cost is linear in the value; others are rewritten so that it counts its steps (`counted_schema.py`). Patterns
+for their cost is linear in the value; others are rewritten so that it counts its steps (`step_counting`). Patterns
 and the comparison of all entries with each other are done here.
 """
 
@@ -10,8 +10,6 @@ from typing import Any
 
 import jsonschema_rs
 
-from stoa.application.schemas.counted_schema import COUNT, counted, weight
-from stoa.application.schemas.mismatches import mismatches
 from stoa.application.schemas.patterns import (
     MAX_SCHEMA_SIZE,
     Pattern,
@@ -20,8 +18,10 @@ from stoa.application.schemas.patterns import (
     patterns_in,
     timed_match,
 )
-from stoa.application.schemas.schema_nodes import is_simple
+from stoa.application.schemas.step_counting import COUNT, counted
 from stoa.application.schemas.unevaluated import check_unevaluated
+from stoa.application.schemas.validation_cost import is_linear, weight
+from stoa.application.schemas.violations import violations_of
 from stoa.domain.errors import InvalidInput, Violation
 from stoa.domain.schema.json_value import JsonObject, is_array, is_object
 
@@ -75,7 +75,7 @@ class BoundedValidator:
         self._root: Any = None
         rewritten = schema
         try:
-            if not is_simple(schema):
+            if not is_linear(schema):
                 jsonschema_rs.meta.validate(schema)  # before it is rewritten: an error is about what was written
                 check_unevaluated(schema)
                 rewritten = counted(schema)
@@ -97,20 +97,20 @@ class BoundedValidator:
 
     def violations(self, value: Any) -> list[Violation]:
         """Where a value that is not valid does not fit; at least one, naming places and never values."""
-        return mismatches(self._schema, self.patterns, value)
+        return violations_of(self._schema, self.patterns, value)
 
 
 def _patterns_of(schema: JsonObject, allowance: PatternAllowance) -> dict[str, Pattern]:
-    found: dict[str, Pattern] = {}
+    patterns: dict[str, Pattern] = {}
     for text, is_name in patterns_in(schema):
-        if text not in found:
-            found[text] = allowance.compile(text)
-        if is_name and not found[text].is_linear:
+        if text not in patterns:
+            patterns[text] = allowance.compile(text)
+        if is_name and not patterns[text].is_linear:
             raise InvalidInput(
                 f"patternProperties: {text[:80]!r} has look-around or back references, which names are not matched "
                 "with; write it without"
             )
-    return found
+    return patterns
 
 
 def _compile(schema: JsonObject, patterns: dict[str, Pattern], work: Work) -> Any:
@@ -181,7 +181,7 @@ def _distinguishing(work: Work) -> type:
             elif kinds == {int}:  # as texts, whose hashes cannot be foreseen
                 different = len(set(map(str, entries)))
             else:
-                different = len({_identity(one, work) for one in entries})
+                different = len({_identity(entry, work) for entry in entries})
             if different < len(entries):
                 raise ValueError("uniqueItems")
 
@@ -205,7 +205,7 @@ def _identity(value: Any, work: Work) -> str:
 
 
 def _entries(value: Any) -> list[Any] | None:
-    """Those of an array, which may be a tuple in a program that embeds the gateway."""
+    """The entries of an array, which may be a tuple in a program that embeds the gateway."""
     if issubclass(type(value), tuple):
         value = list(value)
     return value if is_array(value) else None

@@ -11,6 +11,7 @@ from typing import Any
 
 import pydantic_core
 
+from stoa.domain.schema.json_pointer import pointer_to
 from stoa.domain.schema.json_value import JsonObject, is_array, is_object
 
 MAX_LEVELS = 200
@@ -31,7 +32,7 @@ _TYPES: dict[type, JsonType] = {
 _WORDS: dict[str, Any] = {
     "True": True, "TRUE": True, "False": False, "FALSE": False, "None": None,
 }  # fmt: skip
-"""What is no JSON and means one thing: Python's and shouted spellings."""
+"""Spellings that are no JSON and mean one thing: Python's, and those in capitals."""
 _NUMBERS = frozenset({"integer", "number"})
 _TYPES_BY_FIRST = {
     "{": frozenset({"object"}),
@@ -40,14 +41,14 @@ _TYPES_BY_FIRST = {
     "f": frozenset({"boolean"}),
     "n": frozenset({"null"}),
 }
-"""What a JSON text with this first character can be; with any other it is a number, or nothing that is coerced."""
+"""Types of a JSON text by its first character; with any other it is a number, or it is not coerced."""
 _EXACT = 2**53
 """Whole numbers below it are exact in a float (RFC 8259 section 6)."""
 _ANYTHING = frozenset(_TYPES.values())
 
 
 class ObjectPlan:
-    """What is known of an object's members."""
+    """The places of an object's members."""
 
     __slots__ = ("alternatives", "members", "optional", "others")
 
@@ -62,7 +63,7 @@ class ObjectPlan:
 
     def settled(self) -> bool:
         """False: nothing is left that could change."""
-        self.members = {name: one for name, one in self.members.items() if not one.says_nothing}
+        self.members = {name: place for name, place in self.members.items() if not place.says_nothing}
         if self.others is not None and self.others.says_nothing:
             self.others = None
         return bool(self.members or self.others or self.alternatives)
@@ -79,9 +80,9 @@ class Alternative:
 
 
 class PlacePlan:
-    """What may stand at one place of the arguments."""
+    """The values that may stand at one place of the arguments."""
 
-    __slots__ = ("array", "fitting", "object", "texts", "types")
+    __slots__ = ("accepted", "array", "object", "texts", "types")
 
     def __init__(self, types: frozenset[JsonType] | None, texts: frozenset[str] | None) -> None:
         self.types = types
@@ -90,7 +91,7 @@ class PlacePlan:
         """The strings that are allowed; None: all, where strings are."""
         self.object: ObjectPlan | None = None
         self.array: ArrayPlan | None = None
-        self.fitting: frozenset[type] = frozenset()
+        self.accepted: frozenset[type] = frozenset()
         """Python types of values that are left alone at first sight."""
 
     @property
@@ -103,14 +104,14 @@ class PlacePlan:
             self.object = None
         if self.array is not None and not self.array.settled():
             self.array = None
-        fitting = {kind for kind, name in _TYPES.items() if self.types is None or name in self.types}
+        accepted = {kind for kind, name in _TYPES.items() if self.types is None or name in self.types}
         if self.texts is not None:
-            fitting.discard(str)
+            accepted.discard(str)
         if self.object is not None:
-            fitting.discard(dict)
+            accepted.discard(dict)
         if self.array is not None:
-            fitting.discard(list)
-        self.fitting = frozenset(fitting)
+            accepted.discard(list)
+        self.accepted = frozenset(accepted)
 
     def allows(self, value: Any) -> bool:
         """By its type, and what is known of strings."""
@@ -137,9 +138,9 @@ class ArrayPlan:
 
 
 def json_type(value: object) -> JsonType | None:
-    known = _TYPES.get(type(value))
-    if known is not None:
-        return known
+    exact = _TYPES.get(type(value))
+    if exact is not None:
+        return exact
     return next((name for kind, name in _TYPES.items() if kind is not bool and isinstance(value, kind)), None)
 
 
@@ -161,39 +162,39 @@ class _Coercion:
             plan = chosen_plan(plan, value)
         changed: JsonObject = {}
         dropped: list[str] = []
-        for name, one in value.items():
-            known = plan.members.get(name)
-            place = plan.others if known is None else known
-            if place is None or type(one) in place.fitting:
+        for name, member in value.items():
+            named = plan.members.get(name)
+            place = plan.others if named is None else named
+            if place is None or type(member) in place.accepted:
                 continue
-            here = (path, "*" if known is None else name)
-            if one is None:
+            here = (path, "*" if named is None else name)
+            if member is None:
                 if name in plan.optional:
                     dropped.append(name)
                     note(self.notes, here)
                 continue
-            new = self._value(place, one, here, level + 1, is_entry=False)
-            if new is not one:
-                changed[name] = new
+            coerced = self._value(place, member, here, level + 1, is_entry=False)
+            if coerced is not member:
+                changed[name] = coerced
         if not changed and not dropped:
             return value
-        made = {**value, **changed}
+        result = {**value, **changed}
         for name in dropped:
-            del made[name]
-        return made
+            del result[name]
+        return result
 
     def _array(self, plan: ArrayPlan, value: list[Any], path: Path, level: int) -> list[Any]:
-        made: list[Any] | None = None
-        for position, one in enumerate(value):
+        result: list[Any] | None = None
+        for position, entry in enumerate(value):
             place = plan.first[position] if position < len(plan.first) else plan.rest
-            if place is None or type(one) in place.fitting:
+            if place is None or type(entry) in place.accepted:
                 continue
-            new = self._value(place, one, (path, "*"), level + 1, is_entry=True)
-            if new is not one:
-                if made is None:
-                    made = list(value)
-                made[position] = new
-        return value if made is None else made
+            coerced = self._value(place, entry, (path, "*"), level + 1, is_entry=True)
+            if coerced is not entry:
+                if result is None:
+                    result = list(value)
+                result[position] = coerced
+        return value if result is None else result
 
     def _value(self, place: PlacePlan, value: Any, path: Path, level: int, *, is_entry: bool) -> Any:
         if level > MAX_LEVELS:
@@ -232,37 +233,37 @@ def note(notes: dict[str, None], path: Path) -> None:
     """Add the pointer of a place, unless there are many."""
     if len(notes) >= MAX_NOTES:
         return
-    parts: list[str] = []
+    tokens: list[str] = []
     while path is not None:
-        path, part = path
-        parts.append("/" + part.replace("~", "~0").replace("/", "~1"))
-    notes["".join(reversed(parts))] = None
+        path, token = path
+        tokens.append(token)
+    notes[pointer_to(reversed(tokens))] = None
 
 
 def chosen_plan(plan: ObjectPlan, value: JsonObject) -> ObjectPlan:
     """The most that is known of the members of `value`."""
     while plan.alternatives:
-        found = _chosen(plan, value)
-        if found is plan:
+        chosen = _chosen(plan, value)
+        if chosen is plan:
             break
-        plan = found
+        plan = chosen
     return plan
 
 
 def _chosen(plan: ObjectPlan, value: JsonObject) -> ObjectPlan:
     """The plan of the only alternative whose fixed values are those of `value`; else what holds for all of them."""
-    found: ObjectPlan | None = None
-    for one in plan.alternatives:
-        if all(_is_tagged(plan, one, name, value) for name in one.tags):
-            if found is not None or one.place.object is None:
+    chosen: ObjectPlan | None = None
+    for alternative in plan.alternatives:
+        if all(_is_tagged(plan, alternative, name, value) for name in alternative.tags):
+            if chosen is not None or alternative.place.object is None:
                 return plan
-            found = one.place.object
-    return plan if found is None else found
+            chosen = alternative.place.object
+    return plan if chosen is None else chosen
 
 
-def _is_tagged(plan: ObjectPlan, one: Alternative, name: str, value: JsonObject) -> bool:
+def _is_tagged(plan: ObjectPlan, alternative: Alternative, name: str, value: JsonObject) -> bool:
     if name not in value:
-        return name not in one.required
+        return name not in alternative.required
     tag = value[name]
     place = plan.members.get(name)
     if place is not None and not place.allows(tag):
@@ -270,14 +271,14 @@ def _is_tagged(plan: ObjectPlan, one: Alternative, name: str, value: JsonObject)
     kind = json_type(tag)
     if kind in {None, "object", "array"}:
         return False
-    return ("number" if kind == "integer" else kind, tag) in one.tags[name]
+    return ("number" if kind == "integer" else kind, tag) in alternative.tags[name]
 
 
 def _understood(value: Any, types: frozenset[JsonType]) -> Any:
     """The value of one of `types` that `value` means, or `value` itself."""
     if isinstance(value, str):
-        found = _parsed(value, types)
-        return value if found is _NOTHING else found
+        parsed = _parsed(value, types)
+        return value if parsed is _NOTHING else parsed
     if isinstance(value, float) and "integer" in types and math.isfinite(value) and value.is_integer():
         return int(value)  # 1.0 is an integer (JSON Schema 2020-12, validation section 6.1.1), which not all can read
     return value

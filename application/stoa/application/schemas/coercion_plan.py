@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from stoa.application.schemas.coercion import Alternative, ArrayPlan, JsonType, ObjectPlan, PlacePlan, Tags, json_type
-from stoa.application.schemas.schema_nodes import Document
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+from stoa.domain.schema.schema_document import SchemaDocument
 
 _MAX_WORK = 20_000
 """Schemas looked at for one plan; what lies behind is not coerced."""
@@ -23,7 +23,7 @@ _ALL = frozenset({"null", "boolean", "integer", "number", "string", "array", "ob
 
 
 class _Branches(NamedTuple):
-    """Of one `anyOf` or `oneOf`."""
+    """The alternatives of one `anyOf` or `oneOf`."""
 
     schemas: tuple[Any, ...]
 
@@ -47,10 +47,10 @@ def coercion_plan(schema: JsonObject) -> ObjectPlan | None:
 class _Planner:
     def __init__(self, root: JsonObject) -> None:
         self._root = root
-        self._document = Document(root)
+        self._document = SchemaDocument(root)
         dialect = str(root.get("$schema"))
         self._hides_siblings = "/draft-0" in dialect
-        """Up to draft 7, members beside `$ref` mean nothing."""
+        """Up to draft 7, siblings of `$ref` mean nothing."""
         self._has_tuples_in_items = "draft" in dialect and "2020-12" not in dialect
         self._work = _MAX_WORK
         self._known: dict[tuple[int, ...], PlacePlan] = {}
@@ -77,29 +77,29 @@ class _Planner:
 
     def _place_of(self, facts: list[_Fact]) -> PlacePlan:
         key = tuple(sorted(map(id, facts)))
-        known = self._known.get(key)
-        if known is None:
+        place = self._known.get(key)
+        if place is None:
             kinds = self._kinds(facts, 0)
             types = None if kinds.types == _ALL and kinds.texts is None else kinds.types
-            known = self._known[key] = PlacePlan(types, kinds.texts)
-            self._waiting.append((known, facts))
-        return known
+            place = self._known[key] = PlacePlan(types, kinds.texts)
+            self._waiting.append((place, facts))
+        return place
 
     def _facts(self, schemas: Iterable[Any]) -> list[_Fact]:
         """Everything that holds where all of `schemas` do."""
-        found: dict[int, _Fact] = {}
+        facts: dict[int, _Fact] = {}
         waiting = list(schemas)
-        while waiting and len(found) < _MAX_JOINED and self._work > 0:
+        while waiting and len(facts) < _MAX_JOINED and self._work > 0:
             schema = waiting.pop()
             self._work -= 1
-            if not is_object(schema) or id(schema) in found:
+            if not is_object(schema) or id(schema) in facts:
                 continue
             target = self._document.referred(schema)
             if target is not None:
                 waiting.append(target)
             if "$ref" in schema and self._hides_siblings:
                 continue
-            found[id(schema)] = schema
+            facts[id(schema)] = schema
             joined = schema.get("allOf")
             if is_array(joined):
                 waiting += joined
@@ -107,8 +107,8 @@ class _Planner:
                 options = schema.get(keyword)
                 if is_array(options) and options:
                     branches = self._branches.setdefault(id(options), _Branches(tuple(options)))
-                    found[id(branches)] = branches
-        return list(found.values())
+                    facts[id(branches)] = branches
+        return list(facts.values())
 
     def _kinds(self, facts: Iterable[_Fact], nested: int) -> _Kinds:
         types, texts = _ALL, None
@@ -127,30 +127,32 @@ class _Planner:
         for branch in branches.schemas:
             if branch is False:
                 continue
-            one = self._kinds(self._facts([branch]), nested + 1)
-            types |= one.types
-            if "string" in one.types:
-                texts = None if texts is None or one.texts is None else texts | one.texts
+            kinds = self._kinds(self._facts([branch]), nested + 1)
+            types |= kinds.types
+            if "string" in kinds.types:
+                texts = None if texts is None or kinds.texts is None else texts | kinds.texts
         return _Kinds(types, texts if "string" in types else None)
 
     def _of_kind(self, facts: list[_Fact], kind: JsonType) -> list[_Fact]:
         """`facts`, and what follows for values of `kind`: the only branch for them holds."""
-        found, waiting = {id(fact): fact for fact in facts}, list(facts)
-        while waiting and len(found) < _MAX_JOINED:
+        holding, waiting = {id(fact): fact for fact in facts}, list(facts)
+        while waiting and len(holding) < _MAX_JOINED:
             fact = waiting.pop()
             if not isinstance(fact, _Branches):
                 continue
             possible = self._possible(fact, kind)
             if len(possible) == 1:
-                del found[id(fact)]
-                more = [one for one in self._facts(possible) if id(one) not in found]
-                found.update((id(one), one) for one in more)
+                del holding[id(fact)]
+                more = [new for new in self._facts(possible) if id(new) not in holding]
+                holding.update((id(new), new) for new in more)
                 waiting += more
-        return list(found.values())
+        return list(holding.values())
 
     def _possible(self, branches: _Branches, kind: JsonType) -> list[Any]:
         return [
-            one for one in branches.schemas if one is not False and kind in self._kinds(self._facts([one]), 1).types
+            branch
+            for branch in branches.schemas
+            if branch is not False and kind in self._kinds(self._facts([branch]), 1).types
         ]
 
     def _object(self, facts: list[_Fact]) -> ObjectPlan:
@@ -190,9 +192,9 @@ class _Planner:
     def _tag(self, schemas: Iterable[Any]) -> Tags | None:
         for fact in self._facts(schemas):
             values = None if isinstance(fact, _Branches) else _fixed(fact)
-            if values is not None and not any(isinstance(one, (dict, list)) for one in values):
-                kinds = ((json_type(one) or "", one) for one in values)
-                return frozenset(("number" if kind == "integer" else kind, one) for kind, one in kinds)
+            if values is not None and not any(isinstance(value, (dict, list)) for value in values):
+                kinds = ((json_type(value) or "", value) for value in values)
+                return frozenset(("number" if kind == "integer" else kind, value) for kind, value in kinds)
         return None
 
     def _array(self, place: PlacePlan, facts: list[_Fact]) -> ArrayPlan:
@@ -229,16 +231,16 @@ def _own_kinds(schema: JsonObject) -> _Kinds:
     if isinstance(named, str):
         types = {named}
     elif is_array(named):
-        types = {one for one in named if isinstance(one, str)}
+        types = {value for value in named if isinstance(value, str)}
     if "number" in types:
         types.add("integer")
     values = _fixed(schema)
     if values is None:
         return _Kinds(frozenset(types), None)
-    kinds = {kind for one in values if (kind := json_type(one)) is not None}
+    kinds = {kind for value in values if (kind := json_type(value)) is not None}
     if "number" in kinds:
         kinds.add("integer")
-    return _Kinds(frozenset(types & kinds), frozenset(one for one in values if isinstance(one, str)))
+    return _Kinds(frozenset(types & kinds), frozenset(value for value in values if isinstance(value, str)))
 
 
 def _fixed(schema: JsonObject) -> list[Any] | None:
@@ -250,14 +252,14 @@ def _fixed(schema: JsonObject) -> list[Any] | None:
 
 
 def _of_member(schemas: Iterable[JsonObject], name: str) -> list[Any]:
-    found: list[Any] = []
+    applied: list[Any] = []
     for schema in schemas:
         properties = as_object(schema.get("properties"))
         if name in properties:
-            found.append(properties[name])
+            applied.append(properties[name])
         elif "patternProperties" not in schema:
-            found.append(schema.get("additionalProperties"))
-    return found
+            applied.append(schema.get("additionalProperties"))
+    return applied
 
 
 def _of_others(schemas: Iterable[JsonObject]) -> list[Any]:
@@ -265,9 +267,9 @@ def _of_others(schemas: Iterable[JsonObject]) -> list[Any]:
 
 
 def _required(schemas: Iterable[JsonObject]) -> frozenset[str]:
-    found: set[str] = set()
+    required: set[str] = set()
     for schema in schemas:
         names = schema.get("required")
         if is_array(names):
-            found.update(name for name in names if isinstance(name, str))
-    return frozenset(found)
+            required.update(name for name in names if isinstance(name, str))
+    return frozenset(required)

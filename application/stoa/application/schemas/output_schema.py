@@ -12,8 +12,8 @@ from typing import Any
 from stoa.application.schemas.bounded_validator import BoundedValidator, TooCostly, is_plain_json
 from stoa.application.schemas.coercion import MAX_NOTES, ObjectPlan, note
 from stoa.application.schemas.coercion_plan import coercion_plan
-from stoa.application.schemas.fitting import fitted
 from stoa.application.schemas.patterns import Pattern, PatternAllowance, compiled
+from stoa.application.schemas.pruning import pruned
 from stoa.domain.errors import InvalidInput
 from stoa.domain.results.result import MISSING, ToolResult
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
@@ -99,17 +99,17 @@ class OutputSchema:
         return ToolResult(result.content, kept, headers=result.headers, omitted=omitted)
 
     def _kept(self, structured: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
-        """What fits of an object that does not, and the places of what is left out."""
+        """The fitting part of an object that does not fit, and the places that are left out."""
         if self._plan is None:  # made for the first answer that needs it
             self._plan = coercion_plan(self._published) or ObjectPlan()
-        kept, omitted = fitted(self._plan, structured)
+        kept, omitted = pruned(self._plan, structured)
         if self._fits(kept):
             return kept, omitted
         members, missed = self._fitting_members(kept)
         return (members, (*omitted, *missed)[:MAX_NOTES]) if self._fits(members) else ({}, ("",))
 
     def _fitting_members(self, structured: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
-        """Those that fit by themselves, as far as they can be judged with the work of one check."""
+        """The members that fit by themselves, as far as the work of one check suffices to judge them."""
         named = as_object(self._published.get("properties"))
         kept: JsonObject = {}
         missed: dict[str, None] = {}

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema_rs
 
 from stoa.domain.errors import InvalidInput
-from stoa.domain.schema.json_value import as_object, is_array, is_object
+from stoa.domain.schema.json_value import as_object, objects_in
 
 MAX_SIZE = 1 << 22
 """Bytes that one compiled pattern may take."""
@@ -29,7 +29,7 @@ _DFA_SIZE = 1 << 19
 _SIZES = (1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 16, 1 << 19, MAX_SIZE)
 """Tried one after the other: what a pattern takes is known only by what it does not fit into."""
 _MAY_BACKTRACK = re.compile(r"\(\?[^:]|\\[^dDsSwWpPnrtfv]|[*+?}]\+")
-"""What the linear engine may not know; without it, there is no need to ask the other one."""
+"""Syntax that the linear engine may not know; a pattern without it needs no attempt with the other engine."""
 _BYTES_PER_UNIT = 64
 _MAX_UNITS = 400
 _WORK_OF_ONE = 15_000_000
@@ -91,15 +91,15 @@ _shared: weakref.WeakValueDictionary[str, Pattern] = weakref.WeakValueDictionary
 
 def compiled(text: str, limit: int = MAX_SIZE) -> Pattern:
     """The pattern, taking at most `limit` bytes. Raises InvalidInput, naming it and what to change."""
-    known = _shared.get(text)
-    if known is None:
+    pattern = _shared.get(text)
+    if pattern is None:
         if len(text) > MAX_LENGTH:
             raise InvalidInput(f"the pattern {_shown(text)} is longer than {MAX_LENGTH} characters")
-        known = _compile(text, limit)
-        _shared[text] = known
-    if known.size > limit:
+        pattern = _compile(text, limit)
+        _shared[text] = pattern
+    if pattern.size > limit:
         raise _too_large(text)
-    return known
+    return pattern
 
 
 def _compile(text: str, limit: int) -> Pattern:
@@ -169,20 +169,14 @@ class PatternAllowance:
 def patterns_in(schema: Any) -> Iterator[tuple[str, bool]]:
     """Texts that may be patterns of `schema`, and whether each is a name in `patternProperties`. Values of `enum` and
     the like are looked at too: it is simpler, and takes at most room."""
-    waiting = [schema]
-    while waiting:
-        node = waiting.pop()
-        if is_array(node):
-            waiting += node
-        elif is_object(node):
-            text = node.get("pattern")
-            if isinstance(text, str):
-                yield text, False
-            names: list[Any] = list(as_object(node.get("patternProperties")))
-            for name in names:
-                if isinstance(name, str):
-                    yield name, True
-            waiting += node.values()
+    for node in objects_in(schema):
+        text = node.get("pattern")
+        if isinstance(text, str):
+            yield text, False
+        names: list[Any] = list(as_object(node.get("patternProperties")))
+        for name in names:
+            if isinstance(name, str):
+                yield name, True
 
 
 def timed_match(pattern: Pattern, text: str) -> tuple[bool, int]:

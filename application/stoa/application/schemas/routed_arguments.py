@@ -5,21 +5,19 @@ Read and checked once, at registration: clients drop a tool whose annotations ar
 
 import re
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import pydantic_core
 
 from stoa.domain.errors import InvalidInput
-from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+from stoa.domain.schema.json_value import JsonObject, as_object, is_object
+from stoa.domain.schema.subschemas import parts
 
 ANNOTATION = "x-mcp-header"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110 section 5.6.2."""
 _TYPES = frozenset({"string", "integer", "boolean"})
-_VALUES = frozenset({"const", "enum", "default", "examples", "example"})
-"""Keywords that hold values, not schemas."""
-_NAMED_SCHEMAS = frozenset({"$defs", "definitions", "patternProperties", "dependentSchemas"})
 
 
 class RoutedArgument(NamedTuple):
@@ -31,14 +29,14 @@ class RoutedArgument(NamedTuple):
 
 
 def routed_arguments(schema: JsonObject) -> tuple[RoutedArgument, ...]:
-    """Those of an input schema. Raises InvalidInput for an annotation that clients would not accept."""
+    """The annotated arguments of an input schema. Raises InvalidInput for an annotation that clients would refuse."""
     if ANNOTATION.encode() not in pydantic_core.to_json(schema):
         return ()
-    found = tuple(_visit(schema, (), is_reachable=True))
-    names = [routed.header.lower() for routed in found]
+    arguments = tuple(_visit(schema, (), is_reachable=True))
+    names = [routed.header.lower() for routed in arguments]
     if len(set(names)) < len(names):
         raise InvalidInput(f"inputSchema: each {ANNOTATION} must have a name of its own, in any case of letters")
-    return found
+    return arguments
 
 
 def _visit(schema: JsonObject, path: tuple[str, ...], *, is_reachable: bool) -> Iterator[RoutedArgument]:
@@ -48,17 +46,10 @@ def _visit(schema: JsonObject, path: tuple[str, ...], *, is_reachable: bool) -> 
         if keyword == "properties":
             for name, inner in as_object(value).items():
                 yield from _visit(as_object(inner), (*path, name), is_reachable=is_reachable)
-        elif keyword not in _VALUES:
-            for inner in _schemas_in(keyword, value):
-                yield from _visit(inner, (*path, keyword), is_reachable=False)
-
-
-def _schemas_in(keyword: str, value: Any) -> list[JsonObject]:
-    if is_array(value):
-        return [inner for inner in value if is_object(inner)]
-    if not is_object(value):
-        return []
-    return [inner for inner in value.values() if is_object(inner)] if keyword in _NAMED_SCHEMAS else [value]
+        else:
+            for _, inner in parts(keyword, value):
+                if is_object(inner):
+                    yield from _visit(inner, (*path, keyword), is_reachable=False)
 
 
 def _routed(schema: JsonObject, path: tuple[str, ...], *, is_reachable: bool) -> RoutedArgument:

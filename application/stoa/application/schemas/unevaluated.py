@@ -1,15 +1,14 @@
-"""What is asked of schemas with `unevaluatedProperties` or `unevaluatedItems` (2020-12 core section 11).
+"""Limits on schemas with `unevaluatedProperties` or `unevaluatedItems` (2020-12 core section 11).
 
 To know what is unevaluated, a validator goes through the alternatives a second time, and through those in them a
 fourth: that is not counted in steps, and is done when the schema is compiled as well. Schemas where it would be often
 are refused.
 """
 
-from typing import Any
-
-from stoa.application.schemas.schema_nodes import REFERENCES, Document, subschemas
 from stoa.domain.errors import InvalidInput
-from stoa.domain.schema.json_value import JsonObject, is_array, is_object
+from stoa.domain.schema.json_value import JsonObject, is_object, objects_in
+from stoa.domain.schema.schema_document import SchemaDocument
+from stoa.domain.schema.subschemas import REFERENCES, subschemas
 
 _KEYWORDS = ("unevaluatedProperties", "unevaluatedItems")
 _CHOICES = frozenset({"anyOf", "oneOf", "if", "not", "dependentSchemas", "$dynamicRef", "$recursiveRef"})
@@ -21,8 +20,8 @@ _ADVICE = "write additionalProperties (or items) into each alternative instead"
 
 def check_unevaluated(root: JsonObject) -> None:
     """Raises InvalidInput where checking would multiply."""
-    document = Document(root)
-    telling = [node for node in _objects(root) if any(keyword in node for keyword in _KEYWORDS)]
+    document = SchemaDocument(root)
+    telling = [node for node in objects_in(root) if any(keyword in node for keyword in _KEYWORDS)]
     if len(telling) > _MOST_NODES:
         raise InvalidInput(f"unevaluatedProperties and unevaluatedItems may stand {_MOST_NODES} times; {_ADVICE}")
     choosing = {id(node): node for node in telling if _chooses(document, node)}
@@ -31,59 +30,48 @@ def check_unevaluated(root: JsonObject) -> None:
         _nest(document, node, choosing, nested, set())
 
 
-def _objects(root: JsonObject) -> list[JsonObject]:
-    found: list[JsonObject] = []
-    waiting: list[Any] = [root]
-    while waiting:
-        node = waiting.pop()
-        if is_array(node):
-            waiting += node
-        elif is_object(node):
-            found.append(node)
-            waiting += node.values()
-    return found
-
-
-def _chooses(document: Document, node: JsonObject) -> bool:
+def _chooses(document: SchemaDocument, node: JsonObject) -> bool:
     """Are there alternatives among what is applied with `node`? Raises InvalidInput when that is too much."""
     waiting, room, chooses = [(node, 1)], _MOST_IN_PLACE, False
     while waiting:
-        one, times = waiting.pop()
+        applied, times = waiting.pop()
         room -= times
         if room < 0:
             raise InvalidInput(f"unevaluatedProperties: too many schemas are applied together with it; {_ADVICE}")
-        chooses = chooses or not _CHOICES.isdisjoint(one)
-        if any(keyword in one for keyword in _KEYWORDS):
+        chooses = chooses or not _CHOICES.isdisjoint(applied)
+        if any(keyword in applied for keyword in _KEYWORDS):
             times *= 3
-        waiting += [(inner, times) for inner in _applied(document, one, is_below=False)]
+        waiting += [(inner, times) for inner in _applied(document, applied, is_below=False)]
     return chooses
 
 
-def _applied(document: Document, schema: JsonObject, *, is_below: bool) -> list[JsonObject]:
-    found = [one.schema for one in subschemas(schema) if one.place == ("below" if is_below else "here")]
+def _applied(document: SchemaDocument, schema: JsonObject, *, is_below: bool) -> list[JsonObject]:
+    applied = [
+        subschema.schema for subschema in subschemas(schema) if subschema.place == ("below" if is_below else "here")
+    ]
     if not is_below:
         for keyword in REFERENCES:
             reference = schema.get(keyword)
             if isinstance(reference, str):
-                found.append(document.target(schema, reference))
-    return [one for one in found if is_object(one)]
+                applied.append(document.target(schema, reference))
+    return [schema for schema in applied if is_object(schema)]
 
 
 def _nest(
-    document: Document, node: JsonObject, choosing: dict[int, JsonObject], nested: dict[int, int], above: set[int]
+    document: SchemaDocument, node: JsonObject, choosing: dict[int, JsonObject], nested: dict[int, int], above: set[int]
 ) -> int:
-    """How many of `choosing` are within each other from `node` on. Raises InvalidInput when they are too many."""
-    known = nested.get(id(node))
-    if known is not None:
-        return known
+    """The depth to which schemas of `choosing` are nested from `node` on. Raises InvalidInput above the limit."""
+    depth_below = nested.get(id(node))
+    if depth_below is not None:
+        return depth_below
     if id(node) in above or len(above) >= _MOST_NESTED:
         raise InvalidInput(
             f"unevaluatedProperties over alternatives that contain themselves cannot be checked; {_ADVICE}"
         )
     depth, seen, waiting = 0, {id(node)}, [node]
     while waiting:
-        one = waiting.pop()
-        for inner in (*_applied(document, one, is_below=False), *_applied(document, one, is_below=True)):
+        schema = waiting.pop()
+        for inner in (*_applied(document, schema, is_below=False), *_applied(document, schema, is_below=True)):
             if id(inner) == id(node):
                 _nest(document, node, choosing, {}, {*above, id(node)})
             if id(inner) in seen:

@@ -10,6 +10,7 @@ from typing import Any
 import pydantic_core
 
 from stoa.domain.results.result import MISSING, TextContent, ToolResult
+from stoa.domain.schema.json_pointer import tokens_of
 from stoa.domain.schema.json_value import is_array, is_object
 
 REDACTED = "[redacted]"
@@ -38,7 +39,7 @@ def redact(result: ToolResult, pointers: Sequence[str]) -> ToolResult:
         # Through JSON and back: pointers name what goes out, not the Python objects that it is written from.
         structured = pydantic_core.from_json(pydantic_core.to_json(result.structured), allow_inf_nan=False)
         for pointer in pointers:
-            structured = _without(structured, [_unescaped(part) for part in pointer.split("/")[1:]])
+            structured = _without(structured, tokens_of(pointer))
         text = pydantic_core.to_json(structured).decode()
     except (_Mismatch, ValueError, RecursionError):  # ValueError: no JSON, or nested too deeply
         return ToolResult.error(WITHHELD)
@@ -64,7 +65,3 @@ def _without(value: Any, parts: Sequence[str]) -> Any:
 def _is_index(part: str) -> bool:
     """RFC 6901 section 4: decimal digits without leading zeros."""
     return part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")
-
-
-def _unescaped(part: str) -> str:
-    return part.replace("~1", "/").replace("~0", "~")

@@ -1,2 +1,3 @@
-"""JSON values as types, text that is safe to show, and the portable form of a JSON Schema (the subset that all MCP
-clients accept)."""
+"""JSON values and text as others wrote them, and the JSON Schema kit that all layers share: one walker (`subschemas`),
+JSON Pointers (`json_pointer`), references within a schema (`schema_document`), writing them out (`inlining`), and the
+portable form that all MCP clients accept (`portable_schema`)."""

@@ -1,7 +1,7 @@
 """Text that others wrote, made safe to show: to people in a terminal, a log or a page, and to language models.
 
 Control characters move a terminal's cursor and hide what stands there; marks of writing direction show a text in
-another order than it is read in; tag characters are read by models and seen by nobody.
+another order than it is read in; tag characters are read by models and invisible to people.
 """
 
 import re
@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 from pydantic import AfterValidator
 
 from stoa.domain.schema.json_value import JsonObject, is_array, is_object
+from stoa.domain.schema.subschemas import DATA
 
 _UNSAFE = re.compile(
     "["
@@ -20,8 +21,6 @@ _UNSAFE = re.compile(
     "]"
 )
 _NOTES = ("title", "description", "$comment")
-_DATA = frozenset({"const", "default", "enum", "examples", "example"})
-"""Keywords whose values are data: a caller has to send them as they are."""
 _MOST_LEVELS = 255
 
 
@@ -69,7 +68,7 @@ def _plain_notes(value: Any, done: dict[int, Any], level: int) -> Any:
 def _plain_member(name: str, value: Any, done: dict[int, Any], level: int) -> Any:
     if isinstance(value, str) and name in _NOTES:
         return plain(value) if _UNSAFE.search(value) else value
-    return value if name in _DATA else _plain_notes(value, done, level + 1)
+    return value if name in DATA else _plain_notes(value, done, level + 1)
 
 
 PlainText = Annotated[str, AfterValidator(plain)]

@@ -15,6 +15,7 @@ import asyncio
 import ipaddress
 from typing import NamedTuple, Protocol
 
+from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.memory.clock import SystemClock
 from stoa.application.ports.clock import Clock
 
@@ -67,8 +68,7 @@ class HostResolver:
         self._clock = clock or SystemClock()
         self._timeout_seconds = timeout_seconds
         self._max_lookups = max_lookups
-        self._max_names = max_names
-        self._kept: dict[str, _Kept] = {}
+        self._kept: BoundedCache[str, _Kept] = BoundedCache(max_names)
         self._under_way: dict[str, asyncio.Task[_Kept]] = {}
 
     async def addresses(self, host: str) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ class HostResolver:
     def _begin(self, name: str) -> asyncio.Task[_Kept]:
         if len(self._under_way) >= self._max_lookups:
             oldest = next(iter(self._under_way))
-            self._keep(oldest, self._given_up())
+            self._kept.put(oldest, self._given_up())
             self._under_way.pop(oldest).cancel()
         task = self._under_way[name] = asyncio.create_task(self._ask(name), name=f"look up {name}")
         return task
@@ -115,7 +115,7 @@ class HostResolver:
         finally:
             if self._under_way.get(name) is this:
                 del self._under_way[name]
-        self._keep(name, kept)
+        self._kept.put(name, kept)
         return kept
 
     def _succeeded(self, found: Found) -> _Kept:
@@ -131,12 +131,6 @@ class HostResolver:
 
     def _after(self, seconds: float) -> int:
         return self._clock.monotonic_ns() + int(seconds * 1e9)
-
-    def _keep(self, name: str, kept: _Kept) -> None:
-        self._kept.pop(name, None)
-        if len(self._kept) >= self._max_names:
-            del self._kept[next(iter(self._kept))]
-        self._kept[name] = kept
 
 
 def _is_literal(host: str) -> bool:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, cast
 
+from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.ports import Clock, TokenVerifier
 from stoa.domain.access.identity import Principal
 from stoa.domain.access.refusal_reason import RefusalReason
@@ -59,8 +60,7 @@ class JwtTokenVerifier(TokenVerifier):
         self._mapping = mapping
         self._introspection = introspection
         self._client_id_is_audience = client_id_is_audience
-        self._cache_entries = cache_entries
-        self._cache: dict[bytes, tuple[Principal, datetime]] = {}
+        self._cache: BoundedCache[bytes, tuple[Principal, datetime]] = BoundedCache(cache_entries)
 
     @property
     def issuers(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class JwtTokenVerifier(TokenVerifier):
             # Wall time, because `exp` is wall time: a monotonic clock stands still while a machine sleeps.
             if self._clock.now() < cached[1]:
                 return cached[0]
-            self._cache.pop(digest, None)
+            self._cache.discard(digest)
         principal, valid_until = await self._verify_fully(token)
         self._remember(digest, principal, valid_until)
         return principal
@@ -136,10 +136,8 @@ class JwtTokenVerifier(TokenVerifier):
         return claims.get("aud")
 
     def _remember(self, digest: bytes, principal: Principal, valid_until: datetime) -> None:
-        # Dicts keep the order of insertion, and no entry lives longer than CACHE_TIME: the oldest is expired or next.
-        if len(self._cache) >= self._cache_entries:
-            self._cache.pop(next(iter(self._cache)), None)
-        self._cache[digest] = (principal, valid_until)
+        # No entry lives longer than CACHE_TIME: the oldest, which is evicted, is expired or the next to expire.
+        self._cache.put(digest, (principal, valid_until))
 
 
 def _not_a_jwt() -> NotAuthenticated:

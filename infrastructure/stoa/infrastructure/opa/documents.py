@@ -6,6 +6,7 @@ from typing import Any
 import pydantic_core
 from pydantic import ValidationError
 
+from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.domain.access.identity import Principal, scopes_of
 from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.errors import PolicyUnavailable
@@ -32,8 +33,8 @@ class InputWriter:
 
     def __init__(self, environment: str) -> None:
         self._environment = pydantic_core.to_json({"name": environment})
-        self._tools: dict[str, bytes] = {}
-        self._principals: dict[str, bytes] = {}
+        self._tools: BoundedCache[str, bytes] = BoundedCache(_KEPT)
+        self._principals: BoundedCache[str, bytes] = BoundedCache(_KEPT)
 
     def question(self, query: PolicyQuery) -> bytes:
         """Input of `stoa.authz.decision`. Raises PolicyUnavailable for arguments that are no JSON."""
@@ -75,21 +76,15 @@ class InputWriter:
                     "issuer": principal.issuer,
                 }
             )
-            _keep(self._principals, principal.authorization_key, written)
+            self._principals.put(principal.authorization_key, written)
         return written
 
     def _tool(self, tool: Operation) -> bytes:
         written = self._tools.get(tool.fingerprint)
         if written is None:
             written = pydantic_core.to_json(_described(tool))
-            _keep(self._tools, tool.fingerprint, written)
+            self._tools.put(tool.fingerprint, written)
         return written
-
-
-def _keep(cache: dict[str, bytes], key: str, written: bytes) -> None:
-    if len(cache) >= _KEPT:
-        cache.clear()
-    cache[key] = written
 
 
 def _described(tool: Operation) -> JsonObject:

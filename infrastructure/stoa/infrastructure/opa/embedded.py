@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from watchfiles import Change, awatch  # pyright: ignore[reportUnknownVariableType]
 
+from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.domain.access.identity import Principal
@@ -53,8 +54,8 @@ class _Loaded:
     def __init__(self, policy: WasmPolicy, digest: str) -> None:
         self.policy = policy
         self.digest = digest
-        self.decisions: dict[_Key, Decision] = {}
-        self.visible: dict[_Key, bool] = {}
+        self.decisions: BoundedCache[_Key, Decision] = BoundedCache(_KEPT)
+        self.visible: BoundedCache[_Key, bool] = BoundedCache(_KEPT)
 
 
 class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
@@ -82,13 +83,12 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
             return kept
         decision, is_cacheable = self._evaluate(loaded, DECISION, self._writer.question(query), decision_of)
         if is_cacheable and query.client_request is None:
-            _bound(loaded.decisions)
-            loaded.decisions[key] = decision
+            loaded.decisions.put(key, decision)
         return decision
 
     async def visible(self, principal: Principal, tools: Sequence[O], door: Door) -> Sequence[O]:
         loaded, who = self._loaded, principal.authorization_key
-        # Its own copy: others may empty the cache while a long list is being decided.
+        # Its own copy: others may evict its entries while a long list is being decided.
         answers = {tool.fingerprint: loaded.visible.get((who, tool.fingerprint, door)) for tool in tools}
         unknown = [tool for tool in tools if answers[tool.fingerprint] is None]
         for start in range(0, len(unknown), _BATCH):
@@ -98,9 +98,8 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
             document = self._writer.listing(principal, batch, door)
             found = self._evaluate(loaded, VISIBLE, document, partial(positions_of, count=len(batch)))
             answers.update((tool.fingerprint, position in found) for position, tool in enumerate(batch))
-        if len(loaded.visible) + len(unknown) > _KEPT:
-            loaded.visible.clear()
-        loaded.visible.update(((who, tool.fingerprint, door), bool(answers[tool.fingerprint])) for tool in unknown)
+        for tool in unknown:
+            loaded.visible.put((who, tool.fingerprint, door), bool(answers[tool.fingerprint]))
         return [tool for tool in tools if answers[tool.fingerprint]]
 
     async def watch(self) -> None:
@@ -152,8 +151,3 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
         except (PolicyEvaluationFailed, PolicyAnswerInvalid) as caught:
             _log.error("the policy gave no decision: %s", caught, extra={"digest": loaded.digest})
             raise PolicyUnavailable("The policy gave no decision, so the call is refused") from caught
-
-
-def _bound(cache: dict[_Key, Decision]) -> None:
-    if len(cache) >= _KEPT:
-        cache.clear()

@@ -6,22 +6,21 @@ A server that negotiates strictly answers 406 to a client that names only what i
 import re
 
 from stoa.domain.operations.tool import RestBinding
-from stoa.domain.schema.json_value import as_object
+from stoa.domain.schema.json_value import as_object, texts_in
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.paths import ApiOperation
 from stoa.infrastructure.openapi.references import Unresolvable
-from stoa.infrastructure.openapi.values import texts
 
 _MEDIA_RANGE = re.compile(r"^[A-Za-z0-9!#$&^_.+-]+/([A-Za-z0-9!#$&^_.+-]+|\*)\Z")
 _LIMIT = 8
 ANYTHING: str = RestBinding.model_fields["accept"].default
 
 
-def accept_of(operation: ApiOperation, bench: ConversionContext) -> str:
-    if bench.document.is_swagger:
-        described = texts(operation.content.get("produces", bench.document.root.get("produces")))
+def accept_of(operation: ApiOperation, context: ConversionContext) -> str:
+    if context.document.is_swagger:
+        described = texts_in(operation.content.get("produces", context.document.root.get("produces")))
     else:
-        described = _answer_types(operation, bench)
+        described = _answer_types(operation, context)
     plain = (name.partition(";")[0].strip() for name in described)
     named = [name for name in dict.fromkeys(plain) if _MEDIA_RANGE.match(name) and name != "*/*"]
     if not named:
@@ -30,12 +29,12 @@ def accept_of(operation: ApiOperation, bench: ConversionContext) -> str:
     return ", ".join([*named[:_LIMIT], "*/*;q=0.1"])
 
 
-def _answer_types(operation: ApiOperation, bench: ConversionContext) -> list[str]:
+def _answer_types(operation: ApiOperation, context: ConversionContext) -> list[str]:
     found: list[str] = []
     for code, response in as_object(operation.content.get("responses")).items():
         if code.startswith("2"):
             try:
-                found += as_object(bench.references.follow(response).get("content"))
+                found += as_object(context.references.follow(response).get("content"))
             except Unresolvable:
                 continue
     return found

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stoa.domain.operations.tool import FormField
-from stoa.domain.schema.json_value import JsonObject, as_object, is_object
+from stoa.domain.schema.json_value import JsonObject, as_object, as_text, is_object, texts_in
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
+from stoa.infrastructure.openapi.node import Node, Reference, described_node, description_of
+from stoa.infrastructure.openapi.object_members import ObjectMembers, object_members
 from stoa.infrastructure.openapi.parameters import swagger_style
 from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert
 from stoa.infrastructure.openapi.references import Unresolvable
-from stoa.infrastructure.openapi.schema import Node, Reference, SchemaNormaliser, described_node, description_of
-from stoa.infrastructure.openapi.shape import Shape, shape_of
+from stoa.infrastructure.openapi.schema import SchemaNormaliser
 from stoa.infrastructure.openapi.text import line
-from stoa.infrastructure.openapi.values import text_or_empty, texts
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -32,88 +32,88 @@ class Body:
     media_type: str
     is_required: bool
     schema: Node
-    """The whole body, for one argument; `shape` is set when its members are arguments instead."""
-    shape: Shape | None = None
+    """The whole body, for one argument; `members` is set when its members are arguments instead."""
+    members: ObjectMembers | None = None
     form: dict[str, FormField] = field(default_factory=dict[str, FormField])
 
 
-def body_of(operation: ApiOperation, raw: dict[tuple[str, str], JsonObject], bench: ConversionContext) -> Body | None:
+def body_of(operation: ApiOperation, raw: dict[tuple[str, str], JsonObject], context: ConversionContext) -> Body | None:
     """The body to send, None: none. Raises CannotConvert when the API needs one that cannot be made."""
     if operation.method in {"HEAD", "TRACE"}:
         return None  # HTTP gives their bodies no meaning
-    if bench.document.is_swagger:
-        return _swagger_body(operation, raw, bench)
+    if context.document.is_swagger:
+        return _swagger_body(operation, raw, context)
     if "requestBody" not in operation.content:
         return None
     try:
-        described = bench.references.follow(operation.content["requestBody"])
+        described = context.references.follow(operation.content["requestBody"])
     except Unresolvable as problem:
         raise CannotConvert(f"requestBody: {problem}") from problem
     required = described.get("required") is True
     content = {key: value for key, value in as_object(described.get("content")).items() if _MEDIA_TYPE.match(key)}
     if not content:
-        return _left_out(required, "requestBody without `content`", operation, bench)
+        return _left_out(required, "requestBody without `content`", operation, context)
     chosen = min(content, key=_rank)
     if _rank(chosen) == _UNSUPPORTED:
-        return _left_out(required, _not_yet(content), operation, bench)
+        return _left_out(required, _not_yet(content), operation, context)
     try:
-        media = bench.references.follow(content[chosen])
+        media = context.references.follow(content[chosen])
     except Unresolvable as problem:
         raise CannotConvert(f"requestBody: {problem}") from problem
-    schema = bench.inputs.node(media.get("schema", {}), f"{operation.place} body")
-    description = line(text_or_empty(described.get("description")))
+    schema = context.inputs.node(media.get("schema", {}), f"{operation.place} body")
+    description = line(as_text(described.get("description")))
     encodings = as_object(media.get("encoding"))
     if _rank(chosen) == _TEXT:
         text = {"type": "string"} if _is_anything(schema) else schema
         return Body(_sent_type(chosen), required, described_node(text, description or description_of(schema)))
-    return _planned(operation, _sent_type(chosen), required, schema, description, encodings, bench)
+    return _planned(operation, _sent_type(chosen), required, schema, description, encodings, context)
 
 
 def _swagger_body(
-    operation: ApiOperation, raw: dict[tuple[str, str], JsonObject], bench: ConversionContext
+    operation: ApiOperation, raw: dict[tuple[str, str], JsonObject], context: ConversionContext
 ) -> Body | None:
-    consumes = operation.content.get("consumes", bench.document.root.get("consumes"))
-    types = [media_type for media_type in texts(consumes) if _MEDIA_TYPE.match(media_type)]
+    consumes = operation.content.get("consumes", context.document.root.get("consumes"))
+    types = [media_type for media_type in texts_in(consumes) if _MEDIA_TYPE.match(media_type)]
     form = {name: parameter for (name, place), parameter in raw.items() if place == "formData"}
     whole = next((parameter for (_, place), parameter in raw.items() if place == "body"), None)
     if whole is not None:
         required = whole.get("required") is True
         chosen = min(types or [JSON], key=_rank)
         if _rank(chosen) == _UNSUPPORTED:
-            return _left_out(required, _not_yet(types), operation, bench)
-        schema = bench.inputs.node(whole.get("schema", {}), f"{operation.place} body")
-        description = line(text_or_empty(whole.get("description")))
+            return _left_out(required, _not_yet(types), operation, context)
+        schema = context.inputs.node(whole.get("schema", {}), f"{operation.place} body")
+        description = line(as_text(whole.get("description")))
         if _rank(chosen) == _TEXT:
             return Body(_sent_type(chosen), required, described_node(schema, description))
-        return _planned(operation, _sent_type(chosen), required, schema, description, {}, bench)
-    return _swagger_form(operation, form, types, bench) if form else None
+        return _planned(operation, _sent_type(chosen), required, schema, description, {}, context)
+    return _swagger_form(operation, form, types, context) if form else None
 
 
 def _swagger_form(
-    operation: ApiOperation, form: dict[str, JsonObject], types: list[str], bench: ConversionContext
+    operation: ApiOperation, form: dict[str, JsonObject], types: list[str], context: ConversionContext
 ) -> Body | None:
     essences = {_essence(name) for name in types}
     if "multipart/form-data" in essences and FORM not in essences:
         needed = any(parameter.get("required") is True for parameter in form.values())
-        return _left_out(needed, _not_yet(types), operation, bench)
-    shape = Shape()
+        return _left_out(needed, _not_yet(types), operation, context)
+    members = ObjectMembers()
     fields: dict[str, FormField] = {}
     for name, parameter in form.items():
         required = parameter.get("required") is True
         if parameter.get("type") == "file":
             if required:
                 raise CannotConvert(f"the file {name!r}: sending multipart/form-data follows in a later version")
-            bench.report.warning(
+            context.report.warning(
                 operation.place, f"the optional file {name!r} is left out: files follow in a later version"
             )
             continue
         keys = {key: value for key, value in parameter.items() if key not in {"name", "in", "required"}}
-        shape.properties[name] = bench.inputs.node(keys, f"{operation.place} form field {name}")
-        shape.required += [name] if required else []
+        members.properties[name] = context.inputs.node(keys, f"{operation.place} form field {name}")
+        members.required += [name] if required else []
         style, explode = swagger_style("query", parameter)
         if parameter.get("type") == "array":
             fields[name] = FormField.model_validate({"style": style, "explode": explode})
-    return Body(FORM, bool(shape.required), {}, shape, fields) if shape.properties else None
+    return Body(FORM, bool(members.required), {}, members, fields) if members.properties else None
 
 
 def _planned(
@@ -123,28 +123,28 @@ def _planned(
     schema: Node,
     description: str,
     encodings: JsonObject,
-    bench: ConversionContext,
+    context: ConversionContext,
 ) -> Body | None:
-    shape = shape_of(schema, bench.inputs)
-    members = shape.properties if shape is not None else {}
-    form = _form_fields(members, encodings, bench.inputs) if _essence(media_type) == FORM else {}
+    members = object_members(schema, context.inputs)
+    properties = members.properties if members is not None else {}
+    form = _form_fields(properties, encodings, context.inputs) if _essence(media_type) == FORM else {}
     whole = described_node(schema, description or description_of(schema))
-    if shape is None or shape.is_open:
+    if members is None or members.is_open:
         return Body(media_type, required, whole, None, form)
-    if not members and not required:
-        return None  # says that there is nothing to say
-    if shape.required and not required:
+    if not properties and not required:
+        return None  # an empty object that may be left out tells the API nothing
+    if members.required and not required:
         if operation.method not in {"POST", "PUT", "PATCH"}:
             return Body(media_type, required, whole, None, form)
-        bench.report.warning(
+        context.report.warning(
             operation.place,
             "the body is optional but has required members; it is taken as required (say `required: true`)",
         )
-    if shape.has_conditions:
-        bench.report.warning(operation.place, "which members of the body go together is left to the API to check")
-    for name in shape.required:
-        members.setdefault(name, {})
-    return Body(media_type, required, whole, shape, form)
+    if members.has_conditions:
+        context.report.warning(operation.place, "which members of the body go together is left to the API to check")
+    for name in members.required:
+        properties.setdefault(name, {})
+    return Body(media_type, required, whole, members, form)
 
 
 def _form_fields(members: dict[str, Node], encodings: JsonObject, schemas: SchemaNormaliser) -> dict[str, FormField]:
@@ -153,7 +153,7 @@ def _form_fields(members: dict[str, Node], encodings: JsonObject, schemas: Schem
     for name in members.keys() | encodings.keys():
         encoding = as_object(encodings.get(name))
         style, explode = encoding.get("style"), encoding.get("explode")
-        content_type = text_or_empty(encoding.get("contentType")).lower()
+        content_type = as_text(encoding.get("contentType")).lower()
         if style in _FORM_STYLES or isinstance(explode, bool):
             chosen = style if style in _FORM_STYLES else "form"
             exploded = chosen == "deepObject" or (explode if isinstance(explode, bool) else chosen == "form")
@@ -184,11 +184,11 @@ def _types(schema: JsonObject) -> set[str]:
     return {types} if isinstance(types, str) else set(types)
 
 
-def _left_out(required: bool, reason: str, operation: ApiOperation, bench: ConversionContext) -> Body | None:
+def _left_out(required: bool, reason: str, operation: ApiOperation, context: ConversionContext) -> Body | None:
     """No body, when the API can do without."""
     if required:
         raise CannotConvert(reason)
-    bench.report.warning(operation.place, f"the optional body is left out: {reason}")
+    context.report.warning(operation.place, f"the optional body is left out: {reason}")
     return None
 
 
@@ -210,7 +210,7 @@ def _sent_type(media_type: str) -> str:
 
 
 def _rank(media_type: str) -> int:
-    """Which of several media types to send; smaller is better."""
+    """Preference among media types that could be sent; smaller is better."""
     essence = _essence(media_type)
     if essence == JSON:
         return 0

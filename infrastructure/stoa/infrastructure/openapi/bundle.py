@@ -1,7 +1,7 @@
 """Puts normalised schemas together into one that stands alone: References written out in place while that stays small
 (many clients do not resolve `$ref`), otherwise under `$defs`. Recursive components always go there.
 
-Results share their parts; nobody changes a schema once it is made.
+Results share their parts: a finished schema is never changed.
 """
 
 import re
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoa.domain.operations.naming import NumberedNames, shortened
-from stoa.domain.schema.json_value import JsonObject, is_object
-from stoa.infrastructure.openapi.circles import circles
-from stoa.infrastructure.openapi.schema import ANNOTATIONS, Node, Reference, SchemaNormaliser
+from stoa.domain.schema.inlining import SIZE_LIMIT
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+from stoa.domain.schema.subschemas import IN_PLACE, parts, with_subschemas
+from stoa.infrastructure.openapi.cycles import strong_components
+from stoa.infrastructure.openapi.node import ANNOTATIONS, Node, Reference
+from stoa.infrastructure.openapi.schema import SchemaNormaliser
 from stoa.infrastructure.openapi.text import cut
-from stoa.infrastructure.openapi.values import is_list
 
-BUDGET = 24 * 1024
-"""Characters of one tool's schema up to which everything is written out."""
 DEFS_LIMIT = 192 * 1024
 """Characters of `$defs`; components beyond it accept anything."""
 _DEPTH_LIMIT = 120
@@ -29,9 +29,6 @@ _LEAF_SIZE = 120
 _REFERENCE_SIZE = 40
 _UNBOUNDED = 1 << 40
 _ILLEGAL = re.compile(r"[^A-Za-z0-9_.-]+")
-_DATA = frozenset({"default", "enum", "const", "examples", "required", "dependentRequired", "type"})
-_SCHEMA_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
-_SCHEMA_LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _TOO_LARGE: JsonObject = {"description": "Not described here: too large."}
 
 
@@ -48,14 +45,14 @@ class Bundle:
 
 @dataclass(slots=True)
 class _Facts:
-    """What is known of a component once its circle (strongly connected component) is."""
+    """Size, depth and recursion of a component, complete once its cycle is known."""
 
     uses: Counter[str]
     own_size: int
     own_depth: int
     is_recursive: bool = False
     is_hollow: bool = False
-    """It is defined as itself (`A: {allOf: [A]}`), which says nothing and sends validators round in circles."""
+    """It is defined as itself (`A: {allOf: [A]}`), which says nothing and sends validators round for ever."""
     size: int = 0
     """Written out, everything that is not recursive in place; likewise `depth`."""
     depth: int = 0
@@ -74,7 +71,7 @@ class Bundler:
         return self._facts[pointer].is_recursive
 
     def body(self, pointer: str) -> Node:
-        """What stands for a component: its schema, unless that says nothing."""
+        """The schema of a component, or an empty one where it is defined only by itself."""
         return {} if self._facts[pointer].is_hollow else self._normaliser.component(pointer)
 
     def bundle(self, nodes: Mapping[str, Node]) -> Bundle:
@@ -87,7 +84,7 @@ class Bundler:
         size += sum(self._size_in_place(pointer) * times for pointer, times in uses.items())
         size += sum(self._facts[pointer].size for pointer in recursive)
         depth = max((self._facts[pointer].depth for pointer in reachable), default=0)
-        if size > BUDGET or depth > _DEPTH_LIMIT:
+        if size > SIZE_LIMIT or depth > _DEPTH_LIMIT:
             return self._with_definitions(nodes)
         definitions = {self.name_of(pointer): self._written_out.body(pointer) for pointer in recursive}
         return Bundle({name: self._written_out.node(node) for name, node in nodes.items()}, definitions, size, True)
@@ -157,33 +154,33 @@ class Bundler:
         return facts
 
     def _analyse(self, start: str) -> None:
-        """Circles come out after everything that they use."""
+        """Cycles come out after everything that they use."""
         if start not in self._facts:
-            for circle in circles(start, lambda pointer: self._read(pointer).uses, self._facts):
-                self._conclude(circle)
+            for cycle in strong_components(start, lambda pointer: self._read(pointer).uses, self._facts):
+                self._conclude(cycle)
 
-    def _conclude(self, circle: list[str]) -> None:
-        members = [self._facts[pointer] for pointer in circle]
-        is_recursive = len(circle) > 1 or circle[0] in members[0].uses
+    def _conclude(self, cycle: list[str]) -> None:
+        members = [self._facts[pointer] for pointer in cycle]
+        is_recursive = len(cycle) > 1 or cycle[0] in members[0].uses
         for facts in members:
             facts.is_recursive = is_recursive
         if is_recursive:
-            self._mark_hollow(circle)
+            self._mark_hollow(cycle)
         for facts in members:
             inner = sum(self._size_in_place(pointer) * times for pointer, times in facts.uses.items())
             facts.size = min(facts.own_size + inner, _UNBOUNDED)
             below = (self._facts[pointer] for pointer in facts.uses)
             facts.depth = facts.own_depth + max((other.depth for other in below if not other.is_recursive), default=0)
 
-    def _mark_hollow(self, circle: list[str]) -> None:
+    def _mark_hollow(self, cycle: list[str]) -> None:
         """Find the members that come back to themselves without passing a property or an item."""
-        members = set(circle)
-        in_place = {pointer: set(_in_place(self._normaliser.component(pointer))) & members for pointer in circle}
+        members = set(cycle)
+        in_place = {pointer: set(_in_place(self._normaliser.component(pointer))) & members for pointer in cycle}
         seen: set[str] = set()
-        for start in circle:
+        for start in cycle:
             if start in seen:
                 continue
-            for inner in circles(start, in_place.__getitem__, seen):
+            for inner in strong_components(start, in_place.__getitem__, seen):
                 seen.update(inner)
                 for pointer in inner:
                     self._facts[pointer].is_hollow = len(inner) > 1 or pointer in in_place[pointer]
@@ -227,18 +224,13 @@ class _Writer:
             return _merged(self.body(node.pointer), siblings)
         return {key: self._member(key, value) for key, value in node.items()}
 
-    def _member(self, key: str, value: Any) -> Any:
-        if key in _DATA:
-            return value
-        if key in _SCHEMA_MAPS:
-            return {name: self.node(schema) for name, schema in value.items()}
-        if is_object(value) or isinstance(value, Reference):
-            return self.node(value)
-        if is_list(value) and key in _SCHEMA_LISTS:
-            return [self.node(schema) for schema in value]
-        if key == "description" and self._is_brief and isinstance(value, str):
+    def _member(self, keyword: str, value: Any) -> Any:
+        if keyword == "description" and self._is_brief and isinstance(value, str):
             return cut(value, _BRIEF)
-        return value
+        return with_subschemas(keyword, value, self._part)
+
+    def _part(self, value: Any) -> Any:
+        return self.node(value) if is_object(value) or isinstance(value, Reference) else value
 
 
 def _only_description(node: JsonObject) -> JsonObject:
@@ -261,7 +253,7 @@ def _measure(value: Any, uses: Counter[str] | None) -> int:
         return len(value) + 2
     if is_object(value):
         return 2 + sum(len(key) + 4 + _measure(member, uses) for key, member in value.items())
-    if is_list(value):
+    if is_array(value):
         return 2 + sum(1 + _measure(member, uses) for member in value)
     if isinstance(value, Reference):
         if uses is not None:
@@ -273,20 +265,17 @@ def _measure(value: Any, uses: Counter[str] | None) -> int:
 def _depth(value: Any) -> int:
     if is_object(value):
         return 1 + max((_depth(member) for member in value.values()), default=0)
-    if is_list(value):
+    if is_array(value):
         return 1 + max((_depth(member) for member in value), default=0)
     return 1 + _depth(value.siblings) if isinstance(value, Reference) else 0
 
 
-def _in_place(node: Node) -> Iterator[str]:
+def _in_place(node: Any) -> Iterator[str]:
     """References that apply to the very value that the node describes."""
     if isinstance(node, Reference):
         yield node.pointer
-        yield from _in_place(node.siblings)
-        return
-    for key in ("allOf", "anyOf", "oneOf"):
-        for branch in node.get(key, ()):
-            yield from _in_place(branch)
-    for key in ("not", "if", "then", "else"):
-        if key in node:
-            yield from _in_place(node[key])
+        node = node.siblings
+    for keyword, value in as_object(node).items():
+        if keyword in IN_PLACE:
+            for _, branch in parts(keyword, value):
+                yield from _in_place(branch)

@@ -1,5 +1,5 @@
-"""The last check of every schema we make: does the validator take it? What it refuses here it would refuse at
-registration, and with it the whole tool."""
+"""The last check of every schema that is made: a schema that does not compile would cost the whole tool later, at its
+registration."""
 
 import jsonschema_rs
 

@@ -1,10 +1,10 @@
-"""What one conversion of one document shares between its operations."""
+"""The state that one conversion of one document shares between its operations."""
 
 from stoa.application.ports import ConversionOptions
 from stoa.domain.operations.icon import Icon
 from stoa.domain.schema.json_value import as_object
 from stoa.infrastructure.openapi.bundle import Bundler
-from stoa.infrastructure.openapi.direction import Direction
+from stoa.infrastructure.openapi.dialect import INPUT_DIALECT, OUTPUT_DIALECT
 from stoa.infrastructure.openapi.document import ApiDocument
 from stoa.infrastructure.openapi.references import References
 from stoa.infrastructure.openapi.report import Report
@@ -30,8 +30,8 @@ class ConversionContext:
         self.report = Report(document.location)
         self.references = References(document)
         self.servers = Servers(document, options.base_url)
-        self.inputs = SchemaNormaliser(document, self.references, self.report, Direction.INPUT)
-        self.outputs = SchemaNormaliser(document, self.references, self.report, Direction.OUTPUT)
+        self.inputs = SchemaNormaliser(document, self.references, self.report, INPUT_DIALECT)
+        self.outputs = SchemaNormaliser(document, self.references, self.report, OUTPUT_DIALECT)
         self.input_bundler = Bundler(self.inputs)
         self.output_bundler = Bundler(self.outputs)
         self.icons = options.icons or logo_of(document)

@@ -1,8 +1,8 @@
-"""OpenAPI documents to tools: the order of the work, what is selected, and what is told about the rest.
+"""Converts OpenAPI documents to tools: selects operations, converts each, and reports the rest as findings.
 
-document.py    text to document            references.py  $ref within it          servers.py  base URLs
-paths.py       operations, path templates  parameters.py  body.py  result_schema.py
-schema.py      any dialect to 2020-12      bundle.py      in place or $defs       operation.py  the tool
+document    text to document            references  $ref within it            servers    base URLs
+paths       operations, path templates  parameters, body, result_schema       operation  the tool
+schema      any version to 2020-12      dialect     what input and output keep  bundle    in place or $defs
 """
 
 import re
@@ -10,14 +10,13 @@ from collections import Counter
 
 from stoa.application.ports import Conversion, ConversionOptions, SpecConverter, SpecDocument
 from stoa.domain.operations.tool import ApiReference, Tool
-from stoa.domain.schema.json_value import as_object
-from stoa.infrastructure.openapi.bundle import BUDGET
+from stoa.domain.schema.inlining import SIZE_LIMIT
+from stoa.domain.schema.json_value import as_object, texts_in
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.document import ApiDocument, read_document
 from stoa.infrastructure.openapi.naming import names_of
 from stoa.infrastructure.openapi.operation import tool_of
 from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert, operations_of
-from stoa.infrastructure.openapi.values import texts
 
 _WORD_GAPS = re.compile(r"[^a-z0-9]+")
 
@@ -27,51 +26,51 @@ class OpenApiConverter(SpecConverter):
 
     def convert(self, document: SpecDocument, options: ConversionOptions) -> Conversion:
         api_document = read_document(document)
-        bench = ConversionContext(api_document, options)
-        operations = _selected(api_document, bench)
+        context = ConversionContext(api_document, options)
+        operations = _selected(api_document, context)
         api = _api(api_document, options)
         tools: list[Tool] = []
         homeless = 0
         withheld: Counter[str] = Counter()
         has_credential = options.authentication.type != "none"
-        for operation, name in zip(operations, names_of(operations, bench), strict=True):
-            base_url = bench.servers.base_url(operation.path_item, operation.content)
+        for operation, name in zip(operations, names_of(operations, context), strict=True):
+            base_url = context.servers.base_url(operation.path_item, operation.content)
             if base_url is None:
                 homeless += 1
                 continue
-            foreign = bench.servers.foreign_origin(base_url) if has_credential else None
+            foreign = context.servers.foreign_origin(base_url) if has_credential else None
             if foreign is not None:
                 withheld[foreign] += 1
                 continue
             try:
-                tools.append(tool_of(operation, name, base_url, api, bench))
+                tools.append(tool_of(operation, name, base_url, api, context))
             except CannotConvert as problem:
-                bench.report.error(operation.place, f"left out: {problem}")
+                context.report.error(operation.place, f"left out: {problem}")
         if homeless:
             message = f"{homeless} operations are left out: no usable server is given; set spec.baseURL (http or https)"
-            bench.report.error("", message)
+            context.report.error("", message)
         if withheld:
             message = (
                 f"{withheld.total()} operations are left out: the description would have the credential sent to "
                 f"{', '.join(sorted(withheld)[:3])}, not where it was fetched from; set spec.baseURL if that is meant"
             )
-            bench.report.error("", message)
-        if bench.too_large_results:
-            message = f"{bench.too_large_results} tools have no output schema: theirs exceeds {BUDGET // 1024} KB"
-            bench.report.warning("", message)
-        return Conversion(tuple(tools), bench.report.findings, frozenset(withheld))
+            context.report.error("", message)
+        if context.too_large_results:
+            message = f"{context.too_large_results} tools have no output schema: theirs exceeds {SIZE_LIMIT // 1024} KB"
+            context.report.warning("", message)
+        return Conversion(tuple(tools), context.report.findings, frozenset(withheld))
 
 
-def _selected(document: ApiDocument, bench: ConversionContext) -> list[ApiOperation]:
-    operations = list(operations_of(document, bench.references, bench.report))
+def _selected(document: ApiDocument, context: ConversionContext) -> list[ApiOperation]:
+    operations = list(operations_of(document, context.references, context.report))
     known = {operation.operation_id for operation in operations}
-    for missing in sorted(bench.options.operation_ids - known):
-        bench.report.warning("", f"no operation has the id {missing!r} (selector.operationIds)")
-    return [operation for operation in operations if _is_wanted(operation, bench.options)]
+    for missing in sorted(context.options.operation_ids - known):
+        context.report.warning("", f"no operation has the id {missing!r} (selector.operationIds)")
+    return [operation for operation in operations if _is_wanted(operation, context.options)]
 
 
 def _is_wanted(operation: ApiOperation, options: ConversionOptions) -> bool:
-    tags = set(texts(operation.content.get("tags")))
+    tags = set(texts_in(operation.content.get("tags")))
     return (
         (not options.include_tags or not tags.isdisjoint(options.include_tags))
         and tags.isdisjoint(options.exclude_tags)

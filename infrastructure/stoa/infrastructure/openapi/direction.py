@@ -1,39 +1,38 @@
-"""Which members go one way only: `readOnly` ones never go in, `writeOnly` ones never come out."""
+"""Members that go one way only: `readOnly` ones are never sent, `writeOnly` ones are never answered."""
 
 from contextlib import suppress
 from enum import Enum
 from typing import Any
 
-from stoa.domain.schema.json_value import JsonObject, as_object, is_object
+from stoa.domain.schema.json_value import JsonObject, as_array, as_object, is_object
 from stoa.infrastructure.openapi.references import References, Unresolvable
-from stoa.infrastructure.openapi.values import list_or_empty
 
 _STEP_LIMIT = 10
 
 
 class Direction(Enum):
-    """Arguments go in, results come out; the value is the keyword of members that only go the other way."""
+    """Arguments go in, results come out. The value is the keyword of members that only go the other way."""
 
     INPUT = "readOnly"
     OUTPUT = "writeOnly"
 
 
-class DirectionFilter:
-    """Works on schemas as they stand in the document."""
+class ExcludedMembers:
+    """Members that one direction does not carry, found in schemas as they stand in the document."""
 
     def __init__(self, references: References, direction: Direction) -> None:
         self._references = references
         self._keyword = direction.value
-        self._hidden: dict[str, frozenset[str]] = {}
+        self._names_by_reference: dict[str, frozenset[str]] = {}
 
-    def is_hidden(self, raw: Any) -> bool:
+    def excludes(self, raw: Any) -> bool:
         """Does this member only go the other way, by itself or by its component? `false` allows no value."""
         for _ in range(_STEP_LIMIT):
             if not is_object(raw):
                 return raw is False
             if raw.get(self._keyword) is True:
                 return True
-            parts = list_or_empty(raw.get("allOf"))
+            parts = as_array(raw.get("allOf"))
             reference = raw.get("$ref") if "$ref" in raw else as_object(parts[0]).get("$ref") if parts else None
             if not isinstance(reference, str):
                 return False
@@ -43,23 +42,25 @@ class DirectionFilter:
                 return False
         return False
 
-    def hidden_members(self, raw: JsonObject) -> frozenset[str]:
+    def members_of(self, raw: JsonObject) -> frozenset[str]:
         """Names under `properties` that are left out."""
         members = as_object(raw.get("properties"))
-        return frozenset(name for name, schema in members.items() if self.is_hidden(schema))
+        return frozenset(name for name, schema in members.items() if self.excludes(schema))
 
-    def hidden_anywhere(self, raw: Any, depth: int = 0) -> frozenset[str]:
+    def anywhere_in(self, raw: Any, depth: int = 0) -> frozenset[str]:
         """Names that this schema, its allOf branches and what they refer to leave out."""
         if not is_object(raw) or depth > _STEP_LIMIT:
             return frozenset()
         reference = raw.get("$ref")
         if isinstance(reference, str):
-            if reference not in self._hidden:
-                self._hidden[reference] = frozenset()  # a circle adds nothing
+            if reference not in self._names_by_reference:
+                self._names_by_reference[reference] = frozenset()  # a circle adds nothing
                 with suppress(Unresolvable):
-                    self._hidden[reference] = self.hidden_anywhere(self._references.target(reference), depth + 1)
-            return self._hidden[reference]
-        names = set(self.hidden_members(raw))
-        for part in list_or_empty(raw.get("allOf")):
-            names |= self.hidden_anywhere(part, depth + 1)
+                    self._names_by_reference[reference] = self.anywhere_in(
+                        self._references.target(reference), depth + 1
+                    )
+            return self._names_by_reference[reference]
+        names = set(self.members_of(raw))
+        for part in as_array(raw.get("allOf")):
+            names |= self.anywhere_in(part, depth + 1)
         return frozenset(names)

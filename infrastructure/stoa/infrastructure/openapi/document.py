@@ -25,7 +25,7 @@ class ApiDocument:
 
     @property
     def has_full_schemas(self) -> bool:
-        """3.1 and later: schemas are JSON Schema 2020-12 and what stands beside a `$ref` counts."""
+        """3.1 and later: schemas are JSON Schema 2020-12 and siblings of a `$ref` count."""
         return self.version >= (3, 1)
 
     @property

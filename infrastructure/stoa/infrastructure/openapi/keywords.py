@@ -5,12 +5,12 @@ import functools
 import math
 import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from stoa.application.schemas.patterns import compiled
 from stoa.domain.errors import InvalidInput
-from stoa.domain.schema.json_value import JsonObject, is_object
-from stoa.infrastructure.openapi.values import is_list, list_or_empty
+from stoa.domain.schema.json_value import JsonObject, as_array, as_object, is_array, is_object, texts_in
 
 TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _TYPE_ALIASES = {
@@ -25,13 +25,15 @@ _TYPE_ALIASES = {
 }
 _FOREIGN_GROUP = re.compile(r"\(\?(?![:=!]|<[=!A-Za-z])|\\[AZzQEGh]|\(\?P")
 _EXAMPLE_LIMIT = 80
+_TEXT_LIMIT = 100
+"""Characters of a name such as `format` that clients may know."""
 _PATTERN_SIZE = 1 << 19
 """Bytes of a compiled pattern. A description may have hundreds, and a tool is better without one than left out."""
 
 
 def types_of(value: Any) -> tuple[list[str], bool]:
     """The JSON types meant, and whether they were written as they should be. No types: anything."""
-    written = list_or_empty(value) if is_list(value) else [value]
+    written = as_array(value) if is_array(value) else [value]
     types: list[str] = []
     is_clean = True
     for name in written:
@@ -64,13 +66,42 @@ def count(value: Any) -> int | None:
     return int(value) if value is not None and value >= 0 and value == int(value) else None
 
 
+def step(value: Any) -> int | float | None:
+    """For `multipleOf`, which has to be positive."""
+    size = number(value)
+    return size if size is not None and size > 0 else None
+
+
+def short_text(value: Any) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= _TEXT_LIMIT else None
+
+
+def flag(value: Any) -> bool | None:
+    """False says nothing: it is what holds without the keyword."""
+    return True if value is True else None
+
+
+def portable_pattern(value: Any) -> str | None:
+    return value if isinstance(value, str) and is_portable_pattern(value) else None
+
+
+def required_by_name(value: Any) -> dict[str, list[str]] | None:
+    """For `dependentRequired`."""
+    return {name: list(dict.fromkeys(texts_in(needed))) for name, needed in as_object(value).items()} or None
+
+
+def not_usable(keyword: str) -> str:
+    """The finding about a number that cannot be used."""
+    return f"`{keyword}` is not a number that it may be; ignored"
+
+
 def is_json(value: Any, depth: int = 0) -> bool:
     """Can it be written as JSON? An overflowing number becomes infinity in the parser."""
     if isinstance(value, float):
         return math.isfinite(value)
     if is_object(value):
         return depth < 40 and all(is_json(member, depth + 1) for member in value.values())
-    if is_list(value):
+    if is_array(value):
         return depth < 40 and all(is_json(member, depth + 1) for member in value)
     return True
 
@@ -104,9 +135,9 @@ def distinct(values: list[Any]) -> list[Any]:
 
 def short_examples(schema: JsonObject, types: list[str]) -> list[Any]:
     """At most two short plain values among `examples` and `example`; they help a model more than they cost."""
-    candidates = [*list_or_empty(schema.get("examples")), schema.get("example")]
+    candidates = [*as_array(schema.get("examples")), schema.get("example")]
     kept = [value for value in candidates if _is_short(value) and fits(value, types)]
-    enum = list_or_empty(schema.get("enum"))
+    enum = as_array(schema.get("enum"))
     return distinct(kept)[:2] if not enum else []
 
 
@@ -133,3 +164,20 @@ def is_portable_pattern(pattern: str, *, is_name: bool = False) -> bool:
     except (re.error, InvalidInput, ValueError, OverflowError, RecursionError):
         return False
     return made.is_linear or not is_name
+
+
+_COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"}) | {
+    "minContains",
+    "maxContains",
+}
+NUMERIC = _COUNTS | {"minimum", "maximum", "multipleOf"}
+PLAIN: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(_COUNTS, count),
+    **dict.fromkeys(("minimum", "maximum"), number),
+    "multipleOf": step,
+    "pattern": portable_pattern,
+    **dict.fromkeys(("format", "contentEncoding", "contentMediaType"), short_text),
+    **dict.fromkeys(("deprecated", "uniqueItems"), flag),
+    "dependentRequired": required_by_name,
+}
+"""Keywords without subschemas that are read one by one."""

@@ -10,9 +10,9 @@ from stoa.infrastructure.openapi.paths import ApiOperation
 _WORDS = re.compile(r"[^A-Za-z0-9]+")
 
 
-def names_of(operations: Sequence[ApiOperation], bench: ConversionContext) -> list[str]:
+def names_of(operations: Sequence[ApiOperation], context: ConversionContext) -> list[str]:
     """One name for each operation, in order. Where two would be equal the later one is numbered, with a warning."""
-    options = bench.options
+    options = context.options
     wanted: list[str] = []
     for operation in operations:
         text = (operation.operation_id if options.use_operation_id else None) or name_from_path(operation)
@@ -20,7 +20,7 @@ def names_of(operations: Sequence[ApiOperation], bench: ConversionContext) -> li
     given = unique(wanted)
     for operation, name, wish in zip(operations, given, wanted, strict=True):
         if name != wish:
-            bench.report.warning(
+            context.report.warning(
                 operation.place, f"the name {wish!r} is taken; this one is {name!r} (change operationId)"
             )
     return given

@@ -5,19 +5,18 @@ from dataclasses import dataclass
 import pydantic
 
 from stoa.domain.operations.tool import ApiReference, RestBinding, RestBody, RestParameter, Tool
-from stoa.domain.schema.json_value import JsonObject
+from stoa.domain.schema.json_value import JsonObject, as_text, texts_in
 from stoa.infrastructure.openapi.accept import accept_of
 from stoa.infrastructure.openapi.argument_names import ArgumentNames
 from stoa.infrastructure.openapi.body import Body, body_of
 from stoa.infrastructure.openapi.compiled import is_usable
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
+from stoa.infrastructure.openapi.node import Node, described_node, description_of
 from stoa.infrastructure.openapi.parameters import Parameter, fixed_query, parameters_of, raw_parameters
 from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert, take_apart
 from stoa.infrastructure.openapi.response_headers import response_headers_of
 from stoa.infrastructure.openapi.result_schema import result_schema_of
-from stoa.infrastructure.openapi.schema import Node, described_node, description_of
 from stoa.infrastructure.openapi.text import TITLE_LIMIT, described, line
-from stoa.infrastructure.openapi.values import text_or_empty, texts
 
 _OWN_TAGS = "stoa:"
 
@@ -30,14 +29,14 @@ class _Arguments:
     required: list[str]
 
 
-def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference, bench: ConversionContext) -> Tool:
+def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference, context: ConversionContext) -> Tool:
     """Raises CannotConvert when no tool can call this operation."""
     path = take_apart(operation.path)
-    raw = raw_parameters(operation, bench)
-    parameters = parameters_of(operation, path, raw, bench)
-    body = body_of(operation, raw, bench)
+    raw = raw_parameters(operation, context)
+    parameters = parameters_of(operation, path, raw, context)
+    body = body_of(operation, raw, context)
     names, arguments = ArgumentNames(), _Arguments({}, [])
-    options, content = bench.options, operation.content
+    options, content = context.options, operation.content
     try:
         binding = RestBinding(
             method=operation.method,
@@ -46,24 +45,24 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
             parameters=_bound_parameters(parameters, names, arguments),
             fixed_query=fixed_query(path, parameters),
             body=_bound_body(body, names, arguments) if body is not None else None,
-            accept=accept_of(operation, bench),
-            response_headers=response_headers_of(operation, bench),
+            accept=accept_of(operation, context),
+            response_headers=response_headers_of(operation, context),
         )
-        summary = text_or_empty(content.get("summary"))
+        summary = as_text(content.get("summary"))
         return Tool(
             name=name,
             tenant=options.tenant,
             title=line(summary, TITLE_LIMIT) or None,
             description=described(
                 summary,
-                text_or_empty(content.get("description")),
+                as_text(content.get("description")),
                 operation.place,
                 is_deprecated=content.get("deprecated") is True,
             ),
-            input_schema=_input_schema(arguments, operation, bench),
-            output_schema=result_schema_of(operation, bench),
-            icons=bench.icons,
-            tags=_tags(operation, bench),
+            input_schema=_input_schema(arguments, operation, context),
+            output_schema=result_schema_of(operation, context),
+            icons=context.icons,
+            tags=_tags(operation, context),
             version=api.version,
             api=ApiReference(name=api.name, version=api.version, operation_id=operation.operation_id),
             binding=binding,
@@ -101,16 +100,16 @@ def _bound_parameters(
 
 
 def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments) -> RestBody:
-    if body.shape is None:
+    if body.members is None:
         key = names.of_body()
         arguments.schemas[key] = body.schema
         arguments.required += [key] if body.is_required else []
         return RestBody(media_type=body.media_type, argument=key, required=body.is_required, form=body.form)
-    members = list(body.shape.properties)
-    fields = dict(zip(names.of_members(members), members, strict=True))
-    needed = set(body.shape.required)
+    written = list(body.members.properties)
+    fields = dict(zip(names.of_members(written), written, strict=True))
+    needed = set(body.members.required)
     for key, member in fields.items():
-        arguments.schemas[key] = _renamed(key, member, "body member", body.shape.properties[member])
+        arguments.schemas[key] = _renamed(key, member, "body member", body.members.properties[member])
         arguments.required += [key] if member in needed else []
     return RestBody(media_type=body.media_type, fields=fields, required=body.is_required, form=body.form)
 
@@ -120,10 +119,12 @@ def _renamed(key: str, name: str, kind: str, node: Node) -> Node:
     return node if key == name else described_node(node, f"{description_of(node)} ({kind} {name})".strip())
 
 
-def _input_schema(arguments: _Arguments, operation: ApiOperation, bench: ConversionContext) -> JsonObject:
-    bundle = bench.input_bundler.bundle(arguments.schemas)
+def _input_schema(arguments: _Arguments, operation: ApiOperation, context: ConversionContext) -> JsonObject:
+    bundle = context.input_bundler.bundle(arguments.schemas)
     if not bundle.is_complete:
-        bench.report.warning(operation.place, "parts of its arguments are too large to describe; they accept anything")
+        context.report.warning(
+            operation.place, "parts of its arguments are too large to describe; they accept anything"
+        )
     schema = _closed(bundle.schemas, arguments.required, bundle.definitions)
     if is_usable(schema):
         return schema
@@ -132,7 +133,7 @@ def _input_schema(arguments: _Arguments, operation: ApiOperation, bench: Convers
         if is_usable(_closed({key: part}, [], bundle.definitions)):
             usable[key] = part
         else:
-            bench.report.warning(operation.place, f"the schema of argument {key!r} is unusable; anything is accepted")
+            context.report.warning(operation.place, f"the schema of argument {key!r} is unusable; anything is accepted")
             usable[key] = {}
     definitions = bundle.definitions if is_usable(_closed({}, [], bundle.definitions)) else {}
     return _closed(usable, arguments.required, definitions)
@@ -148,11 +149,11 @@ def _closed(properties: dict[str, JsonObject], required: list[str], definitions:
     return schema
 
 
-def _tags(operation: ApiOperation, bench: ConversionContext) -> tuple[str, ...]:
-    """`stoa:*` tags grant access, so they come from the ToolSet, never from a description somebody else wrote."""
-    tags = texts(operation.content.get("tags"))
+def _tags(operation: ApiOperation, context: ConversionContext) -> tuple[str, ...]:
+    """`stoa:*` tags grant access, so they come from the ToolSet, never from a description by others."""
+    tags = texts_in(operation.content.get("tags"))
     kept = [tag for tag in tags if not tag.startswith(_OWN_TAGS)]
     if len(kept) < len(tags):
         message = f"tags that start with {_OWN_TAGS!r} are not taken from a description; use toolDefaults.tags"
-        bench.report.warning(operation.place, message)
-    return tuple(dict.fromkeys([*kept, *bench.options.extra_tags]))
+        context.report.warning(operation.place, message)
+    return tuple(dict.fromkeys([*kept, *context.options.extra_tags]))

@@ -8,13 +8,12 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from stoa.domain.schema.json_value import JsonObject, as_object, is_object
+from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_object
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
+from stoa.infrastructure.openapi.node import Node, described_node, description_of
 from stoa.infrastructure.openapi.paths import PLACEHOLDER, ApiOperation, CannotConvert, PathTemplate
 from stoa.infrastructure.openapi.references import Unresolvable
-from stoa.infrastructure.openapi.schema import Node, described_node, description_of
 from stoa.infrastructure.openapi.text import line
-from stoa.infrastructure.openapi.values import list_or_empty, text_or_empty
 
 Location = Literal["path", "query", "header", "cookie"]
 Style = Literal["simple", "label", "matrix", "form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"]
@@ -41,14 +40,14 @@ _SCHEMA_KEYS = (
     | {"maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum"}
     | {"maxLength", "minLength", "maxItems", "minItems"}
 )
-"""What of a 2.0 parameter describes its value."""
+"""Fields of a 2.0 parameter that describe its value."""
 _IGNORED_HEADERS = {"accept", "content-type", "authorization"}
 """OpenAPI: such a header parameter "SHALL be ignored"."""
 _OWN_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive"}
     | {"expect", "cookie"}
 )
-"""They belong to the connection; a caller who sets them could speak to somebody else."""
+"""They belong to the connection; a caller who sets them could reach another server."""
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
@@ -64,15 +63,15 @@ class Parameter:
     is_json: bool = False
 
 
-def raw_parameters(operation: ApiOperation, bench: ConversionContext) -> dict[tuple[str, str], JsonObject]:
+def raw_parameters(operation: ApiOperation, context: ConversionContext) -> dict[tuple[str, str], JsonObject]:
     """Resolved Parameter Objects by name and place, those of the path item first."""
     found: dict[tuple[str, str], JsonObject] = {}
     for level in (operation.path_item, operation.content):
-        for raw in list_or_empty(level.get("parameters")):
+        for raw in as_array(level.get("parameters")):
             try:
-                parameter = bench.references.follow(raw)
+                parameter = context.references.follow(raw)
             except Unresolvable as problem:
-                bench.report.warning(operation.place, f"a parameter is left out: {problem}")
+                context.report.warning(operation.place, f"a parameter is left out: {problem}")
                 continue
             name, place = parameter.get("name"), parameter.get("in")
             if isinstance(name, str) and name and isinstance(place, str):
@@ -80,29 +79,29 @@ def raw_parameters(operation: ApiOperation, bench: ConversionContext) -> dict[tu
             elif place == "body":
                 found["body", "body"] = parameter
             else:
-                bench.report.warning(operation.place, "a parameter without `name` or `in` is left out")
+                context.report.warning(operation.place, "a parameter without `name` or `in` is left out")
     return found
 
 
 def parameters_of(
-    operation: ApiOperation, path: PathTemplate, raw: dict[tuple[str, str], JsonObject], bench: ConversionContext
+    operation: ApiOperation, path: PathTemplate, raw: dict[tuple[str, str], JsonObject], context: ConversionContext
 ) -> list[Parameter]:
     """Everything outside the body. Raises CannotConvert when a required one cannot be sent."""
     found: list[Parameter] = []
     for (name, place), parameter in raw.items():
-        if place in _BODY_LOCATIONS or _is_sent_by_the_gateway(name, place, bench):
+        if place in _BODY_LOCATIONS or _is_sent_by_the_gateway(name, place, context):
             continue
         problem = _problem(name, place, path)
         if problem is None:
-            found.append(_read(name, cast("Location", place), parameter, operation, bench))
+            found.append(_read(name, cast("Location", place), parameter, operation, context))
         elif parameter.get("required") is True and place != "path":
             raise CannotConvert(f"the required parameter {name!r} cannot be sent: {problem}")
         else:
-            bench.report.warning(operation.place, f"parameter {name!r} is left out: {problem}")
+            context.report.warning(operation.place, f"parameter {name!r} is left out: {problem}")
     declared = {parameter.name for parameter in found if parameter.location == "path"}
     for name in path.placeholders:
         if name not in declared:
-            bench.report.warning(operation.place, f"path parameter {name!r} is not declared; taken as required text")
+            context.report.warning(operation.place, f"path parameter {name!r} is not declared; taken as required text")
             found.append(Parameter(name, "path", {"type": "string"}, True, "simple", explode=False))
     return found
 
@@ -113,10 +112,10 @@ def fixed_query(path: PathTemplate, parameters: list[Parameter]) -> tuple[tuple[
     return tuple((key, value) for key, value in path.query if key not in in_query and not PLACEHOLDER.search(value))
 
 
-def _is_sent_by_the_gateway(name: str, place: str, bench: ConversionContext) -> bool:
+def _is_sent_by_the_gateway(name: str, place: str, context: ConversionContext) -> bool:
     if place == "header" and name.lower() in _IGNORED_HEADERS:
         return True
-    own = bench.options.authentication
+    own = context.options.authentication
     if own.type != "apiKey" or own.location != place:
         return False
     return own.parameter_name == name or (place == "header" and own.parameter_name.lower() == name.lower())
@@ -134,10 +133,12 @@ def _problem(name: str, place: str, path: PathTemplate) -> str | None:
     return None
 
 
-def _read(name: str, place: Location, raw: JsonObject, operation: ApiOperation, bench: ConversionContext) -> Parameter:
+def _read(
+    name: str, place: Location, raw: JsonObject, operation: ApiOperation, context: ConversionContext
+) -> Parameter:
     where = f"{operation.place} {place} parameter {name}"
     media_type = ""
-    if bench.document.is_swagger:
+    if context.document.is_swagger:
         schema_source: Any = {key: value for key, value in raw.items() if key in _SCHEMA_KEYS}
     elif content := as_object(raw.get("content")):
         media_type, described = next(iter(content.items()))
@@ -146,36 +147,36 @@ def _read(name: str, place: Location, raw: JsonObject, operation: ApiOperation, 
         schema_source = raw.get("schema", {})
     if is_object(schema_source) and "example" in raw and "example" not in schema_source and "$ref" not in schema_source:
         schema_source = {**schema_source, "example": raw["example"]}
-    schema = bench.inputs.node(schema_source, where)
-    description = line(text_or_empty(raw.get("description"))) or description_of(schema)
+    schema = context.inputs.node(schema_source, where)
+    description = line(as_text(raw.get("description"))) or description_of(schema)
     if raw.get("deprecated") is True:
         description = f"Deprecated. {description}".strip()
     is_json = media_type.partition(";")[0].strip().lower().endswith("json")
     if media_type and not is_json:
-        bench.report.warning(where, f"content of type {media_type!r} is sent as plain text")
-    style, explode = _style(place, raw, where, bench)
+        context.report.warning(where, f"content of type {media_type!r} is sent as plain text")
+    style, explode = _style(place, raw, where, context)
     required = place == "path" or raw.get("required") is True
     reserved = raw.get("allowReserved") is True and place == "query"
     return Parameter(name, place, described_node(schema, description), required, style, explode, reserved, is_json)
 
 
-def _style(place: Location, raw: JsonObject, where: str, bench: ConversionContext) -> tuple[Style, bool]:
+def _style(place: Location, raw: JsonObject, where: str, context: ConversionContext) -> tuple[Style, bool]:
     allowed = _STYLES[place]
-    if bench.document.is_swagger:
+    if context.document.is_swagger:
         return swagger_style(place, raw)
     style: Style = allowed[0]
     wanted = raw.get("style")
     if wanted in allowed:
         style = wanted
     elif wanted is not None and not (place == "cookie" and wanted == "cookie"):
-        bench.report.warning(where, f"style {str(wanted)[:40]!r} is not possible here; {style} is used")
+        context.report.warning(where, f"style {str(wanted)[:40]!r} is not possible here; {style} is used")
     explode = raw.get("explode")
     return style, style == "deepObject" or (explode if isinstance(explode, bool) else style == "form")
 
 
 def swagger_style(place: str, raw: JsonObject) -> tuple[Style, bool]:
     """2.0: `collectionFormat` as style and explode; csv is the default."""
-    collection = text_or_empty(raw.get("collectionFormat")) or "csv"
+    collection = as_text(raw.get("collectionFormat")) or "csv"
     style: Style = COLLECTION_STYLES.get(collection, "form")
     if style == "form" and place in {"path", "header"}:
         style = "simple"

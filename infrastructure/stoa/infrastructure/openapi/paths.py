@@ -58,7 +58,7 @@ def operations_of(document: ApiDocument, references: References, report: Report)
 
 
 def _path_item(raw: object, references: References) -> JsonObject:
-    """The path item with what it refers to; what stands beside a `$ref` wins."""
+    """The path item with what it refers to; siblings of a `$ref` win."""
     target = references.follow(raw)
     if is_object(raw) and len(raw) > 1 and "$ref" in raw:
         return {**target, **{key: value for key, value in raw.items() if key != "$ref"}}

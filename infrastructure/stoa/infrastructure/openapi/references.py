@@ -3,9 +3,9 @@
 from typing import Any
 from urllib.parse import unquote
 
+from stoa.domain.schema.json_pointer import ABSENT, resolve, tokens_of, tokens_of_fragment, unescape
 from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.infrastructure.openapi.document import ApiDocument
-from stoa.infrastructure.openapi.values import is_list
 
 _CHAIN_LIMIT = 50
 
@@ -49,7 +49,7 @@ class References:
         return current
 
     def target(self, reference: str) -> Any:
-        """What the reference points at. Raises Unresolvable."""
+        """The value that the reference points at. Raises Unresolvable."""
         if reference not in self._targets:
             self._targets[reference] = self._find(reference)
         return self._targets[reference]
@@ -64,26 +64,14 @@ class References:
             raise Unresolvable(f"$ref {_shown(reference)} is not a JSON Pointer (#/components/...)")
         # RFC 6901 section 6 decodes before splitting; some tools write the other order, some do not encode at all
         for tokens in (
-            unquote(fragment).split("/"),
-            [unquote(part) for part in fragment.split("/")],
-            fragment.split("/"),
+            tokens_of_fragment(fragment),
+            [unescape(unquote(token)) for token in fragment.split("/")[1:]],
+            tokens_of(fragment),
         ):
-            found = self._walk(tokens[1:])
-            if found:
-                return found[0]
+            target = resolve(self._root, tokens)
+            if target is not ABSENT:
+                return target
         raise Unresolvable(f"$ref {_shown(reference)} points at nothing in this document")
-
-    def _walk(self, tokens: list[str]) -> tuple[Any] | None:
-        node: Any = self._root
-        for token in tokens:
-            key = token.replace("~1", "/").replace("~0", "~")
-            if is_object(node) and key in node:
-                node = node[key]
-            elif is_list(node) and key.isdecimal() and key.isascii() and len(key) < 7 and int(key) < len(node):
-                node = node[int(key)]
-            else:
-                return None
-        return (node,)
 
 
 def _shown(reference: str) -> str:

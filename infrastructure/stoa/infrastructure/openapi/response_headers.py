@@ -7,12 +7,12 @@ from stoa.infrastructure.openapi.paths import ApiOperation
 from stoa.infrastructure.openapi.references import Unresolvable
 
 
-def response_headers_of(operation: ApiOperation, bench: ConversionContext) -> tuple[str, ...]:
-    """Those that callers may get besides the ones that are always kept."""
+def response_headers_of(operation: ApiOperation, context: ConversionContext) -> tuple[str, ...]:
+    """The headers that callers may get in addition to those that are always kept."""
     found: dict[str, None] = {}
     for response in as_object(operation.content.get("responses")).values():
         try:
-            found |= dict.fromkeys(as_object(bench.references.follow(response).get("headers")))
+            found |= dict.fromkeys(as_object(context.references.follow(response).get("headers")))
         except Unresolvable:
             continue
     return tuple(name for name in kept_names(found) if name not in ALWAYS_KEPT)

@@ -1,46 +1,46 @@
 """The output schema: what the first successful JSON response says, when that is an object and not too large.
 
-Lenient on purpose: clients refuse answers that violate it, and real answers do (see `Direction.OUTPUT`).
+Lenient on purpose: clients refuse answers that violate it, and real answers do (see `OUTPUT_DIALECT`).
 """
 
 from typing import Any
 
+from stoa.domain.schema.inlining import SIZE_LIMIT
 from stoa.domain.schema.json_value import JsonObject, as_object, is_object
-from stoa.infrastructure.openapi.bundle import BUDGET
 from stoa.infrastructure.openapi.compiled import is_usable
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
+from stoa.infrastructure.openapi.node import Node, description_of
+from stoa.infrastructure.openapi.object_members import object_members
 from stoa.infrastructure.openapi.paths import ApiOperation
 from stoa.infrastructure.openapi.references import Unresolvable
-from stoa.infrastructure.openapi.schema import Node, description_of
-from stoa.infrastructure.openapi.shape import shape_of
 
 _PREFERRED = ("200", "201", "2XX")
 
 
-def result_schema_of(operation: ApiOperation, bench: ConversionContext) -> JsonObject | None:
-    described = _schema_of_response(operation, bench)
+def result_schema_of(operation: ApiOperation, context: ConversionContext) -> JsonObject | None:
+    described = _schema_of_response(operation, context)
     if described is None:
         return None
-    node = bench.outputs.node(described, f"{operation.place} result")
-    shape = shape_of(node, bench.outputs)
-    if shape is None:
-        return _other_object(node, bench)
-    bundle = bench.output_bundler.bundle(shape.properties)
-    if bundle.size > BUDGET:
-        bench.too_large_results += 1
+    node = context.outputs.node(described, f"{operation.place} result")
+    members = object_members(node, context.outputs)
+    if members is None:
+        return _other_object(node, context)
+    bundle = context.output_bundler.bundle(members.properties)
+    if bundle.size > SIZE_LIMIT:
+        context.too_large_results += 1
         return None
     schema: JsonObject = {"type": "object", "properties": bundle.schemas}
-    required = [name for name in shape.required if name in shape.properties]
+    required = [name for name in members.required if name in members.properties]
     if required:
         schema["required"] = required
     return _finished(schema, bundle.definitions, description_of(node))
 
 
-def _other_object(node: Node, bench: ConversionContext) -> JsonObject | None:
-    """Objects without named members (maps), or with alternatives beside them."""
-    bundle = bench.output_bundler.bundle({"result": node})
+def _other_object(node: Node, context: ConversionContext) -> JsonObject | None:
+    """Objects without named members (maps), or with alternatives next to them."""
+    bundle = context.output_bundler.bundle({"result": node})
     schema = bundle.schemas["result"]
-    if schema.get("type") != "object" or bundle.size > BUDGET:
+    if schema.get("type") != "object" or bundle.size > SIZE_LIMIT:
         return None
     return _finished(schema, bundle.definitions, "")
 
@@ -53,13 +53,13 @@ def _finished(schema: JsonObject, definitions: JsonObject, description: str) -> 
     return finished if is_usable(finished) else None
 
 
-def _schema_of_response(operation: ApiOperation, bench: ConversionContext) -> Any:
+def _schema_of_response(operation: ApiOperation, context: ConversionContext) -> Any:
     responses = as_object(operation.content.get("responses"))
     successful = [code for code in responses if len(code) == 3 and code.startswith("2")]
     for code in dict.fromkeys([*(code for code in _PREFERRED if code in responses), *successful]):
         try:
-            response = bench.references.follow(responses[code])
-            schema = _swagger_schema(response) if bench.document.is_swagger else _json_schema(response, bench)
+            response = context.references.follow(responses[code])
+            schema = _swagger_schema(response) if context.document.is_swagger else _json_schema(response, context)
         except Unresolvable:
             continue  # costs a description, nothing else
         if is_object(schema):
@@ -71,11 +71,11 @@ def _swagger_schema(response: JsonObject) -> Any:
     return response.get("schema")
 
 
-def _json_schema(response: JsonObject, bench: ConversionContext) -> Any:
+def _json_schema(response: JsonObject, context: ConversionContext) -> Any:
     content = as_object(response.get("content"))
     types = sorted(content, key=lambda name: not name.lower().startswith("application/json"))
     for name in types:
         essence = name.partition(";")[0].strip().lower()
         if essence in {"application/json", "*/*"} or essence.endswith("+json"):
-            return bench.references.follow(content[name]).get("schema")
+            return context.references.follow(content[name]).get("schema")
     return None

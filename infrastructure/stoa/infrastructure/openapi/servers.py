@@ -4,9 +4,8 @@ import re
 from urllib.parse import urljoin, urlsplit
 
 from stoa.domain.operations.binding import origin_of
-from stoa.domain.schema.json_value import JsonObject, as_object, is_object
+from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_object, texts_in
 from stoa.infrastructure.openapi.document import ApiDocument
-from stoa.infrastructure.openapi.values import list_or_empty, text_or_empty, texts
 
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _USABLE = re.compile(r"^https?://[A-Za-z0-9._~:\[\]%-]+(?:/[^\s?#{}\\]*)?\Z")
@@ -21,13 +20,13 @@ class Servers:
         self._of_document = self._swagger_base() if document.is_swagger else self._first(document.root)
 
     def base_url(self, path_item: JsonObject, operation: JsonObject) -> str | None:
-        """The base of an operation, without a slash at the end; None: nobody says where."""
+        """The base of an operation, without a slash at the end; None: no usable server is given."""
         if self._replacement is not None:
             return self._replacement
         if self._document.is_swagger:
             return self._of_document
         for level in (operation, path_item):
-            if list_or_empty(level.get("servers")):
+            if as_array(level.get("servers")):
                 return self._first(level)
         return self._of_document
 
@@ -40,9 +39,9 @@ class Servers:
 
     def _first(self, level: JsonObject) -> str | None:
         """The first usable server; without any, OpenAPI means `/` on the host the document came from."""
-        servers = [server for server in list_or_empty(level.get("servers")) if is_object(server)]
+        servers = [server for server in as_array(level.get("servers")) if is_object(server)]
         for server in servers or [{"url": "/"}]:
-            url = _filled(text_or_empty(server.get("url")), as_object(server.get("variables")))
+            url = _filled(as_text(server.get("url")), as_object(server.get("variables")))
             base = _usable(urljoin(self._origin(), url) if self._origin() else url)
             if base is not None:
                 return base
@@ -51,10 +50,10 @@ class Servers:
     def _swagger_base(self) -> str | None:
         root = self._document.root
         origin = urlsplit(self._origin())
-        host = text_or_empty(root.get("host")) or origin.netloc
-        schemes = [scheme for scheme in texts(root.get("schemes")) if scheme in {"https", "http"}]
+        host = as_text(root.get("host")) or origin.netloc
+        schemes = [scheme for scheme in texts_in(root.get("schemes")) if scheme in {"https", "http"}]
         scheme = "https" if "https" in schemes else next(iter(schemes), origin.scheme or "https")
-        path = text_or_empty(root.get("basePath")).strip("/")
+        path = as_text(root.get("basePath")).strip("/")
         return _usable(f"{scheme}://{host}/{path}") if host else None
 
     def _origin(self) -> str:
@@ -65,7 +64,7 @@ class Servers:
 def _filled(url: str, variables: JsonObject) -> str:
     def value(match: re.Match[str]) -> str:
         variable = as_object(variables.get(match[1]))
-        default = variable.get("default", next(iter(list_or_empty(variable.get("enum"))), None))
+        default = variable.get("default", next(iter(as_array(variable.get("enum"))), None))
         return match[0] if default is None or isinstance(default, dict | list) else str(default)
 
     return _VARIABLE.sub(value, url)

@@ -25,7 +25,7 @@ def cleaned(text: str) -> str:
 
 def line(text: str, limit: int = MEMBER_LIMIT) -> str:
     """One line of at most `limit` characters."""
-    if len(text) > 8 * limit:  # markup and blanks may go, but nobody needs the second page
+    if len(text) > 8 * limit:  # markup and blanks may go, but a second page is never shown
         text = text[: 8 * limit]
     return cut(" ".join(cleaned(text).split()), limit)
 

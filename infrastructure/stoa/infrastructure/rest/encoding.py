@@ -16,6 +16,7 @@ import pydantic_core
 
 from stoa.domain.errors import InvalidArguments, Violation
 from stoa.domain.operations.dot_segments import holds_control_character, holds_dot_segment
+from stoa.domain.schema.json_pointer import pointer_to
 from stoa.domain.schema.json_value import is_array, is_object
 
 Encoder = Callable[[Any], str]
@@ -41,8 +42,7 @@ class Unsendable(ValueError):
 
 def invalid_argument(argument: str, expected: str) -> InvalidArguments:
     """`argument` is a key of the tool's arguments; "" means several of them together."""
-    pointer = "/" + argument.replace("~", "~0").replace("/", "~1") if argument else ""
-    return InvalidArguments([Violation(pointer, expected)])
+    return InvalidArguments([Violation(pointer_to([argument] if argument else []), expected)])
 
 
 def path_encoder(name: str, style: str, *, explode: bool, is_json: bool = False) -> Encoder:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pydantic_core
 
+from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.schemas.output_schema import relaxed
 from stoa.domain.operations.icon import Icon
 from stoa.domain.operations.operation import Operation
@@ -20,8 +21,8 @@ from stoa.domain.results.result import (
     TextContent,
     ToolResult,
 )
+from stoa.domain.schema.inlining import inlined
 from stoa.domain.schema.json_value import JsonObject
-from stoa.domain.schema.portable_schema import inlined
 from stoa.interfaces.wire.revisions import SERVER_INFO_KEY, Revision
 
 COERCED_KEY = "dev.gostoa/coerced"
@@ -186,15 +187,14 @@ class EntryJson:
     """List entries as bytes, made once per entry, revision and form: a list of a thousand tools is then one join."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Fingerprint, str, bool], bytes] = {}
+        self._known: BoundedCache[tuple[Fingerprint, str, bool], bytes] = BoundedCache(_CACHE_LIMIT)
 
     def of(self, item: Operation, revision: Revision, *, is_faithful: bool) -> bytes:
         key = (item.fingerprint, revision.name, is_faithful)
         known = self._known.get(key)
         if known is None:
-            if len(self._known) >= _CACHE_LIMIT:  # replaced tools leave their entries behind
-                self._known.clear()
-            known = self._known[key] = pydantic_core.to_json(entry(item, revision, is_faithful=is_faithful))
+            known = pydantic_core.to_json(entry(item, revision, is_faithful=is_faithful))
+            self._known.put(key, known)  # replaced tools leave their entries behind, until newer ones evict them
         return known
 
 

@@ -1,16 +1,17 @@
-"""Sees through references and allOf whether a schema is one object with plain members."""
+"""The members of a schema that, through references and `allOf`, is one object with plain members."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from stoa.infrastructure.openapi.schema import ANNOTATIONS, Node, Reference, SchemaNormaliser
+from stoa.infrastructure.openapi.node import ANNOTATIONS, Node, Reference
+from stoa.infrastructure.openapi.schema import SchemaNormaliser
 
 _PART_OF_A_PLAIN_OBJECT = ANNOTATIONS | {"type", "properties", "required", "additionalProperties", "allOf"}
 _BRANCH_OF_REQUIRED = ANNOTATIONS | {"type", "required"}
 
 
 @dataclass(slots=True)
-class Shape:
+class ObjectMembers:
     """The members of an object. `is_open`: others are described too; `has_conditions`: not all go together."""
 
     properties: dict[str, Node] = field(default_factory=dict[str, Any])
@@ -19,46 +20,46 @@ class Shape:
     has_conditions: bool = False
 
 
-def shape_of(node: Node, schemas: SchemaNormaliser) -> Shape | None:
+def object_members(node: Node, schemas: SchemaNormaliser) -> ObjectMembers | None:
     """The members of the object that `node` describes; None: not an object, or not one with named members only."""
-    shape = Shape()
-    if not _collect(node, shape, schemas, set()):
+    members = ObjectMembers()
+    if not _collect(node, members, schemas, set()):
         return None
-    shape.required = list(dict.fromkeys(shape.required))
-    return shape
+    members.required = list(dict.fromkeys(members.required))
+    return members
 
 
-def _collect(node: Node, shape: Shape, schemas: SchemaNormaliser, seen: set[str]) -> bool | None:
+def _collect(node: Node, members: ObjectMembers, schemas: SchemaNormaliser, seen: set[str]) -> bool | None:
     """None: not a plain object; else whether any `properties` were seen."""
     if isinstance(node, Reference):
         if node.pointer in seen:
             return False  # its members are here already
         seen.add(node.pointer)
-        below = _collect(schemas.component(node.pointer), shape, schemas, seen)
-        beside = _collect(node.siblings, shape, schemas, seen)
+        below = _collect(schemas.component(node.pointer), members, schemas, seen)
+        beside = _collect(node.siblings, members, schemas, seen)
         return None if below is None or beside is None else below or beside
-    if not _is_plain(node, shape):
+    if not _is_plain(node, members):
         return None
     names_members = "properties" in node
     for branch in node.get("allOf", ()):
-        below = _collect(branch, shape, schemas, seen)
+        below = _collect(branch, members, schemas, seen)
         if below is None:
             return None
         names_members = names_members or below
     for name, schema in node.get("properties", {}).items():
-        known = shape.properties.get(name)
-        shape.properties[name] = schema if known is None or known == schema else {"allOf": [known, schema]}
-    shape.required += node.get("required", ())
-    shape.is_open = shape.is_open or node.get("additionalProperties", False) is not False
+        known = members.properties.get(name)
+        members.properties[name] = schema if known is None or known == schema else {"allOf": [known, schema]}
+    members.required += node.get("required", ())
+    members.is_open = members.is_open or node.get("additionalProperties", False) is not False
     return names_members
 
 
-def _is_plain(node: dict[str, Any], shape: Shape) -> bool:
+def _is_plain(node: dict[str, Any], members: ObjectMembers) -> bool:
     types = node.get("type", "object")
     if types != "object" and set(types) != {"object", "null"}:
         return False
     others = node.keys() - _PART_OF_A_PLAIN_OBJECT
-    shape.has_conditions = shape.has_conditions or bool(others)
+    members.has_conditions = members.has_conditions or bool(others)
     return all(_is_condition(key, node[key]) for key in others)
 
 

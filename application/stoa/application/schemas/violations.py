@@ -1,4 +1,4 @@
-"""Where a value does not fit a schema, and what was expected there: found within a budget of steps.
+"""Finds where a value does not fit a schema and what was expected there, within a budget of steps.
 
 Libraries build a tree of all errors of all alternatives, which is exponential in the depth of the value. This goes down
 the one way that the value seems to be meant for, and says less where it would have to look further. It decides nothing:
@@ -12,9 +12,11 @@ from typing import Any
 import jsonschema_rs
 
 from stoa.application.schemas.patterns import Pattern, PatternTooCostly
-from stoa.application.schemas.schema_nodes import LISTS, MAPS, SINGLE, Document, subschemas
 from stoa.domain.errors import Violation
+from stoa.domain.schema.json_pointer import escape
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+from stoa.domain.schema.schema_document import SchemaDocument
+from stoa.domain.schema.subschemas import KEYWORDS, subschemas
 
 MAX_VIOLATIONS = 5
 MAX_STEPS = 4_000
@@ -22,11 +24,11 @@ MAX_STEPS = 4_000
 
 DOES_NOT_FIT = "a value that fits the schema"
 
-_ELSEWHERE = (
-    SINGLE | LISTS | MAPS | {"pattern", "$ref", "$dynamicRef", "$recursiveRef", "uniqueItems", "$schema", "$id"}
-)
+_ELSEWHERE = KEYWORDS | {"pattern", "$ref", "$dynamicRef", "$recursiveRef", "uniqueItems", "$schema", "$id"}
 _SELDOM = frozenset({"title", "description", "default", "examples", "example", "$comment", "$anchor", "$dynamicAnchor"})
 _KEPT = 120
+_MAX_TOKEN = 100
+"""Characters of a name that a path shows."""
 _DEPTH = 25
 """Pairs within pairs that are judged on one stack."""
 
@@ -41,7 +43,7 @@ class _TooDeepError(Exception):
         self.pair = schema, value
 
 
-def mismatches(root: JsonObject, patterns: dict[str, Pattern], value: Any, path: str = "") -> list[Violation]:
+def violations_of(root: JsonObject, patterns: dict[str, Pattern], value: Any, path: str = "") -> list[Violation]:
     """At least one and at most MAX_VIOLATIONS, naming places and never values. `value` does not fit `root`."""
     search = _Search(root, patterns)
     with contextlib.suppress(_OutOfStepsError, RecursionError, ValueError):
@@ -51,7 +53,7 @@ def mismatches(root: JsonObject, patterns: dict[str, Pattern], value: Any, path:
 
 class _Search:
     def __init__(self, root: JsonObject, patterns: dict[str, Pattern]) -> None:
-        self._document = Document(root)
+        self._document = SchemaDocument(root)
         self._patterns = patterns
         self._left = MAX_STEPS
         self._leaves: dict[int, Any] = {}
@@ -59,7 +61,7 @@ class _Search:
         self._depth = 0
         self.found: list[Violation] = []
         self.deepest = ""
-        """How far it came."""
+        """The place that was looked at last."""
 
     # -- does it fit?
 
@@ -80,33 +82,33 @@ class _Search:
         if not is_object(schema):
             return schema is not False
         key = (id(schema), id(value))
-        known = self._judged.get(key)
-        if known is not None:
-            return known
+        verdict = self._judged.get(key)
+        if verdict is not None:
+            return verdict
         if self._depth >= _DEPTH:
             raise _TooDeepError(schema, value)
         self._step(1)
         self._judged[key] = True  # meets itself only where a schema refers to itself in place
         self._depth += 1
         try:
-            known = self._judged[key] = self._fits(schema, value)
+            verdict = self._judged[key] = self._fits(schema, value)
         except _TooDeepError:
             del self._judged[key]
             raise
         finally:
             self._depth -= 1
-        return known
+        return verdict
 
     def _fits(self, schema: JsonObject, value: Any) -> bool:
         return (
             next(self._plain(schema, value), None) is None
-            and all(self.fits(one, value) for one in self._demanded(schema, value))
-            and all(self.fits(one, entry) for _, one, entry in _below(schema, value, self._matches))
+            and all(self.fits(part, value) for part in self._demanded(schema, value))
+            and all(self.fits(part, entry) for _, part, entry in _below(schema, value, self._matches))
             and next(self._chosen(schema, value), None) is None
         )
 
     def _plain(self, schema: JsonObject, value: Any) -> Iterator[str]:
-        """What keywords without subschemas say against `value`."""
+        """Messages of keywords without subschemas that `value` violates."""
         leaf = self._leaves.get(id(schema))
         if leaf is None:
             leaf = self._leaves[id(schema)] = self._leaf(schema)
@@ -122,7 +124,7 @@ class _Search:
     def _leaf(self, schema: JsonObject) -> Any:
         self._step(8)
         plain = {
-            keyword: one for keyword, one in schema.items() if keyword not in _ELSEWHERE and keyword not in _SELDOM
+            keyword: value for keyword, value in schema.items() if keyword not in _ELSEWHERE and keyword not in _SELDOM
         }
         draft = self._document.root.get("$schema")
         if isinstance(draft, str):
@@ -154,21 +156,25 @@ class _Search:
         target = self._document.referred(schema)
         if target is not None:
             yield target
-        for one in subschemas(schema):
-            depends = one.keyword in {"dependentSchemas", "dependencies"} and is_object(value) and one.key in value
-            if one.keyword == "allOf" or depends:
-                yield one.schema
+        for subschema in subschemas(schema):
+            depends = (
+                subschema.keyword in {"dependentSchemas", "dependencies"}
+                and is_object(value)
+                and subschema.key in value
+            )
+            if subschema.keyword == "allOf" or depends:
+                yield subschema.schema
         if "if" in schema:
             branch = "then" if self.fits(schema["if"], value) else "else"
             if branch in schema:
                 yield schema[branch]
 
     def _chosen(self, schema: JsonObject, value: Any) -> Iterator[str]:
-        """What `anyOf`, `oneOf`, `not`, `contains` and `propertyNames` say against `value`."""
+        """Messages of `anyOf`, `oneOf`, `not`, `contains` and `propertyNames` that `value` violates."""
         for keyword in ("anyOf", "oneOf"):
             branches = schema.get(keyword)
             if is_array(branches):
-                fitting = sum(1 for one in branches if self.fits(one, value))
+                fitting = sum(1 for branch in branches if self.fits(branch, value))
                 if not fitting:
                     yield f"value is not valid under any of the schemas listed in the '{keyword}' keyword"
                 elif keyword == "oneOf" and fitting > 1:
@@ -176,7 +182,7 @@ class _Search:
         if "not" in schema and self.fits(schema["not"], value):
             yield "a value that does not fit the schema under 'not'"
         needs_one = "contains" in schema and is_array(value) and schema.get("minContains", 1) > 0
-        if needs_one and not any(self.fits(schema["contains"], one) for one in value):
+        if needs_one and not any(self.fits(schema["contains"], entry) for entry in value):
             yield "an entry that fits the schema under 'contains'"
         names = value if "propertyNames" in schema and is_object(value) else ()
         if not all(self.fits(schema["propertyNames"], name) for name in names):
@@ -194,18 +200,18 @@ class _Search:
             return
         for message in self._plain(schema, value):
             self._tell(path, message)
-        for one in self._demanded(schema, value):
-            if not self.fits(one, value):
-                self.explain(one, value, path)
-        for name, one, entry in _below(schema, value, self._matches):
+        for part in self._demanded(schema, value):
+            if not self.fits(part, value):
+                self.explain(part, value, path)
+        for name, part, entry in _below(schema, value, self._matches):
             if len(self.found) >= MAX_VIOLATIONS:
                 return
-            if self.fits(one, entry):
+            if self.fits(part, entry):
                 continue
-            if one is False and isinstance(name, str) and name not in as_object(schema.get("properties")):
+            if part is False and isinstance(name, str) and name not in as_object(schema.get("properties")):
                 self._tell(path, f"no property {name[:_KEPT]!r}: it is unexpected")
             else:
-                self.explain(one, entry, f"{path}/{_escape(str(name))}")
+                self.explain(part, entry, f"{path}/{escape(str(name))[:_MAX_TOKEN]}")
         self._explain_choice(schema, value, path)
         if len(self.found) == before:
             self._tell(path, DOES_NOT_FIT)
@@ -223,7 +229,7 @@ class _Search:
 
     def _meant(self, branches: list[Any], value: Any) -> Any:
         """The only alternative whose type and constants fit, if there is one."""
-        possible = [one for one in branches if not self._is_ruled_out(one, value, 0)]
+        possible = [branch for branch in branches if not self._is_ruled_out(branch, value, 0)]
         return possible[0] if len(possible) == 1 else None
 
     def _is_ruled_out(self, schema: Any, value: Any, depth: int) -> bool:
@@ -232,11 +238,11 @@ class _Search:
             return schema is False
         if self._contradicts(schema, ("type", "const", "enum"), value):
             return True
-        for name, one in _properties(schema, value):
-            if self._contradicts(one, ("const", "enum"), value[name]):
+        for name, part in _properties(schema, value):
+            if self._contradicts(part, ("const", "enum"), value[name]):
                 return True
         parts = [self._document.referred(schema), *(schema.get("allOf") or ())]
-        return depth < 8 and any(self._is_ruled_out(one, value, depth + 1) for one in parts if one is not None)
+        return depth < 8 and any(self._is_ruled_out(part, value, depth + 1) for part in parts if part is not None)
 
     def _contradicts(self, schema: JsonObject, keywords: tuple[str, ...], value: Any) -> bool:
         """Do these keywords of `schema` alone say no?"""
@@ -262,9 +268,9 @@ class _Search:
 def _properties(schema: JsonObject, value: Any) -> Iterator[tuple[str, JsonObject]]:
     properties = schema.get("properties")
     if is_object(properties) and is_object(value):
-        for name, one in properties.items():
-            if name in value and is_object(one):
-                yield name, one
+        for name, member in properties.items():
+            if name in value and is_object(member):
+                yield name, member
 
 
 def _below(schema: JsonObject, value: Any, matches: Any) -> Iterator[tuple[str | int, Any, Any]]:
@@ -275,10 +281,10 @@ def _below(schema: JsonObject, value: Any, matches: Any) -> Iterator[tuple[str |
             is_known = name in properties
             if is_known:
                 yield name, properties[name], entry
-            for text, one in named.items():
+            for text, part in named.items():
                 if matches(text, name):
                     is_known = True
-                    yield name, one, entry
+                    yield name, part, entry
             if not is_known and "additionalProperties" in schema:
                 yield name, schema["additionalProperties"], entry
     elif is_array(value):
@@ -292,8 +298,3 @@ def _below(schema: JsonObject, value: Any, matches: Any) -> Iterator[tuple[str |
                 yield position, rest, entry
             else:
                 return
-
-
-def _escape(part: str) -> str:
-    """One reference token of a JSON Pointer (RFC 6901 section 3)."""
-    return part.replace("~", "~0").replace("/", "~1")[:100]

@@ -1,0 +1,63 @@
+"""Takes out of an answer what its schema does not allow, and keeps everything else.
+
+The schema is a published one (`output_schema.relaxed`): nothing in it is required and null may stand everywhere below
+the root, so that a member can be left out and an entry can become null.
+"""
+
+from typing import Any
+
+from stoa.application.schemas.coercion import MAX_LEVELS, ObjectPlan, Path, PlacePlan, chosen_plan, note
+from stoa.domain.schema.json_value import JsonObject, is_array, is_object
+
+_OMITTED: Any = object()
+
+
+def pruned(plan: ObjectPlan, value: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
+    """The part of `value` that fits, and the places that were left out.
+
+    The places are JSON Pointers (RFC 6901) in which `*` stands for entries and for members without a name in the
+    schema. Work: linear in `value`.
+    """
+    pruning = _Pruning()
+    return pruning.object(plan, value, None, 0), tuple(pruning.omitted)
+
+
+class _Pruning:
+    __slots__ = ("omitted",)
+
+    def __init__(self) -> None:
+        self.omitted: dict[str, None] = {}
+
+    def object(self, plan: ObjectPlan, value: JsonObject, path: Path, level: int) -> JsonObject:
+        plan = chosen_plan(plan, value)
+        result: JsonObject = {}
+        for name, member in value.items():
+            named = plan.members.get(name)
+            place = plan.others if named is None else named
+            kept = member
+            if place is not None and type(member) not in place.accepted:
+                kept = self._value(place, member, (path, "*" if named is None else name), level + 1)
+            if kept is not _OMITTED:
+                result[name] = kept
+        return result
+
+    def _value(self, place: PlacePlan, value: Any, path: Path, level: int) -> Any:
+        if level > MAX_LEVELS:
+            return value
+        # Validation takes 1.0 for an integer (2020-12 validation section 6.1.1), so it is allowed as one.
+        is_whole = isinstance(value, float) and value.is_integer() and place.types is not None
+        if not place.allows(int(value) if is_whole else value):
+            note(self.omitted, path)
+            return _OMITTED
+        if place.object is not None and is_object(value):
+            return self.object(place.object, value, path, level)
+        if place.array is not None and is_array(value):
+            entries: list[Any] = []
+            for position, entry in enumerate(value):
+                at = place.array.first[position] if position < len(place.array.first) else place.array.rest
+                kept = entry
+                if at is not None and type(entry) not in at.accepted:
+                    kept = self._value(at, entry, (path, "*"), level + 1)
+                entries.append(None if kept is _OMITTED else kept)  # positions of the others must not move
+            return entries
+        return value

@@ -1,0 +1,55 @@
+"""A JSON Schema as a document that refers to itself: what its references lead to (2020-12 core section 8.2)."""
+
+from typing import Any
+from urllib.parse import urldefrag, urljoin
+
+from stoa.domain.schema.json_pointer import ABSENT, resolve, tokens_of_fragment
+from stoa.domain.schema.json_value import JsonObject, is_array, is_object
+from stoa.domain.schema.subschemas import is_schema
+
+
+class SchemaDocument:
+    """Resolves references that are JSON Pointers, to the root or to an embedded resource (`$id`).
+
+    Anchors and dynamic references are not followed: their users take what is unresolved for the worst case.
+    """
+
+    def __init__(self, root: JsonObject) -> None:
+        self.root = root
+        self._bases: dict[int, str] = {}
+        """The base URI of each object, by its identity: references are relative to the nearest `$id`."""
+        self._resources: dict[str, JsonObject] = {"": root}
+        name = "id" if "draft-04" in str(root.get("$schema")) else "$id"
+        waiting: list[tuple[Any, str]] = [(root, "")]
+        while waiting:
+            node, base = waiting.pop()
+            if is_array(node):
+                waiting += [(entry, base) for entry in node]
+            elif is_object(node):
+                own = node.get(name)
+                if isinstance(own, str) and not own.startswith("#"):
+                    base = urldefrag(urljoin(base, own)).url
+                    self._resources[base] = node
+                self._bases[id(node)] = base
+                waiting += [(member, base) for member in node.values()]
+
+    def path(self, schema: JsonObject, reference: str) -> tuple[JsonObject, list[str]] | None:
+        """The resource that a reference in `schema` names, and the tokens of its pointer; None: no pointer into this
+        document."""
+        base, fragment = urldefrag(urljoin(self._bases.get(id(schema), ""), reference))
+        resource = self._resources.get(base)
+        if resource is None or (fragment and not fragment.startswith("/")):
+            return None
+        return resource, tokens_of_fragment(fragment)
+
+    def target(self, schema: JsonObject, reference: str) -> Any:
+        """The value that a reference in `schema` leads to; None: nothing in this document."""
+        path = self.path(schema, reference)
+        target = ABSENT if path is None else resolve(*path)
+        return None if target is ABSENT else target
+
+    def referred(self, schema: JsonObject) -> JsonObject | bool | None:
+        """The schema that `$ref` of `schema` leads to; None without one, or where it cannot be resolved."""
+        reference = schema.get("$ref")
+        target = self.target(schema, reference) if isinstance(reference, str) else None
+        return target if is_schema(target) else None

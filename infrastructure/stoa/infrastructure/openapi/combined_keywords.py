@@ -1,0 +1,127 @@
+"""Facts that several keywords of a Schema Object decide together: types, bounds, values and null.
+
+Each function takes the schema as it was written (`raw`) and as it is so far, and returns the next form; they are
+applied in the order in which they stand here.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from stoa.domain.schema.json_value import JsonObject, as_array
+from stoa.infrastructure.openapi import keywords
+from stoa.infrastructure.openapi.dialect import Dialect
+from stoa.infrastructure.openapi.node import ANNOTATIONS, Node, Reference
+
+Warn = Callable[[str], None]
+
+_SAYS_THE_TYPE = frozenset({"anyOf", "oneOf", "enum", "const", "not", "if"})
+_NULL: JsonObject = {"type": "null"}
+
+
+def types_of(raw: JsonObject, schema: JsonObject, warn: Warn) -> list[str]:
+    """The JSON types that are meant, also where `type` is missing or no type of JSON; none: any."""
+    types, is_clean = keywords.types_of(raw["type"]) if "type" in raw else ([], True)
+    if not is_clean:
+        meaning = " or ".join(types) if types else "anything"
+        warn(f"`type` is {str(raw['type'])[:40]!r}; read as {meaning}")
+    if raw.get("format") == "int-or-string" and types == ["string"]:
+        return ["integer", "string"]  # Kubernetes' IntOrString, sent as either
+    if not types and "type" not in raw and schema.keys().isdisjoint(_SAYS_THE_TYPE):
+        return ["object"] if "properties" in schema else ["array"] if "items" in schema else []
+    return types
+
+
+def with_types(raw: JsonObject, schema: JsonObject, types: list[str], dialect: Dialect) -> JsonObject:
+    """Set `type` (one name or a list), and what a type needs."""
+    if raw.get("type") == "file" and "format" not in schema and "format" not in dialect.omitted:
+        schema = {**schema, "format": "binary"}
+    if types:
+        schema = {**schema, "type": types[0] if len(types) == 1 else types}
+    return {**schema, "items": {}} if "array" in types and "items" not in schema else schema
+
+
+def with_numeric_bounds(raw: JsonObject, schema: JsonObject, dialect: Dialect, warn: Warn) -> JsonObject:
+    """Exclusive bounds, which are booleans next to the inclusive ones in 2.0 and 3.0, become numbers."""
+    for exclusive, inclusive in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if exclusive in dialect.omitted:
+            continue
+        bound = raw.get(exclusive)
+        if bound is True and inclusive in schema:
+            bound = schema[inclusive]
+            schema = {keyword: value for keyword, value in schema.items() if keyword != inclusive}
+            schema[exclusive] = bound
+        elif bound is not None and not isinstance(bound, bool):
+            limit = keywords.number(bound)
+            if limit is None:
+                warn(keywords.not_usable(exclusive))
+            else:
+                schema = {**schema, exclusive: limit}
+    return schema
+
+
+def with_values(raw: JsonObject, schema: JsonObject, types: list[str], dialect: Dialect, warn: Warn) -> JsonObject:
+    """`enum`, `const`, `default` and `examples`, as far as the type can have them."""
+    made = _with_enum(raw, schema, types, warn)
+    if "const" in raw and keywords.is_json(raw["const"]):
+        made["const"] = raw["const"]
+    default = None if "default" in dialect.omitted else raw.get("default")
+    if default is not None and keywords.fits(default, types) and keywords.is_json(default):
+        made["default"] = default
+    if types and "examples" not in dialect.omitted and (examples := keywords.short_examples(raw, types)):
+        made["examples"] = examples
+    return made
+
+
+def _with_enum(raw: JsonObject, schema: JsonObject, types: list[str], warn: Warn) -> JsonObject:
+    made = dict(schema)
+    if "enum" not in raw:
+        return made
+    nullable = _is_nullable(raw)
+    values = [value for value in keywords.distinct(list(as_array(raw["enum"]))) if keywords.is_json(value)]
+    possible = [value for value in values if keywords.fits(value, types) or (nullable and value is None)]
+    if values and not possible:
+        warn(f"no value of `enum` is of type {made.pop('type')}; the type is ignored")
+        possible = values
+    if possible:
+        made["enum"] = [*possible, None] if nullable and None not in possible else possible
+    else:
+        warn("`enum` lists no usable value; ignored")
+    return made
+
+
+def with_null(raw: JsonObject, schema: JsonObject, types: list[str]) -> JsonObject:
+    """`nullable` (3.0) and `x-nullable` (2.0) as a type or an alternative."""
+    if not _is_nullable(raw) or "null" in types:
+        return schema
+    if "type" in schema:
+        return {**schema, "type": [*types, "null"]}
+    alternatives = next((keyword for keyword in ("anyOf", "oneOf") if keyword in schema), None)
+    if alternatives is not None:
+        branches: list[Any] = schema[alternatives]
+        return schema if _NULL in branches else {**schema, alternatives: [*branches, dict(_NULL)]}
+    if "allOf" not in schema:
+        return schema  # nothing that null would violate
+    notes = {keyword: value for keyword, value in schema.items() if keyword in ANNOTATIONS}
+    constraints = {keyword: value for keyword, value in schema.items() if keyword not in ANNOTATIONS}
+    return {"anyOf": [without_lone_all_of(constraints), dict(_NULL)], **notes}
+
+
+def without_lone_all_of(schema: JsonObject) -> Node:
+    """An `allOf` around one schema, with nothing but notes next to it, is that schema."""
+    branches = schema.get("allOf")
+    if branches is None or len(branches) != 1:
+        return schema
+    only: Node = branches[0]
+    notes = {keyword: value for keyword, value in schema.items() if keyword in ANNOTATIONS}
+    constraints = {
+        keyword: value for keyword, value in schema.items() if keyword not in ANNOTATIONS and keyword != "allOf"
+    }
+    if constraints not in ({}, {"type": "object"}):
+        return schema
+    if isinstance(only, Reference):
+        return Reference(only.pointer, {**only.siblings, **notes})
+    return {**only, **notes}
+
+
+def _is_nullable(raw: JsonObject) -> bool:
+    return raw.get("nullable") is True or raw.get("x-nullable") is True
