@@ -3,6 +3,7 @@ and says nothing that nobody said."""
 
 import dataclasses
 import importlib
+import pickle
 import pkgutil
 import types
 import typing
@@ -202,3 +203,12 @@ def test_a_deep_copy_shares_nothing_and_a_plain_one_shares_its_parts() -> None:
     assert rules.model_copy(deep=True).rate_limit is not rules.rate_limit
     assert rules.model_copy(deep=True) == rules
     assert annotations.model_copy(update=None) == annotations
+
+
+def test_value_copies_and_pickles_share_the_set_of_their_fields_and_keep_what_it_says() -> None:
+    first, second = (pickle.loads(pickle.dumps(Principal(subject=name))) for name in ("a", "b"))
+    assert first.model_fields_set == {"subject"}
+    assert first.__pydantic_fields_set__ is second.__pydantic_fields_set__
+    copy = first.model_copy(update={"tenant": "acme"})
+    assert copy.model_fields_set == {"subject", "tenant"}
+    assert first.model_fields_set == {"subject"}

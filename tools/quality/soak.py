@@ -1,10 +1,15 @@
 """A hostile tenant and strangers beside an honest tenant: `make soak`, or `python -m tools.quality.soak --seconds 300`.
 
-The honest tenant calls one tool at a steady pace, first alone, then while all attacks run at once. Each attack is one
-that a gateway without bounds does not survive: exponential arguments, backtracking patterns, floods of refused calls,
-YAML bombs, answers that are not read, bodies that do not end, large JSON from strangers, sessions and streams without
-end, endless heads, names that do not resolve. Passed: the honest tenant's 99th percentile stays within `--factor` times
-its quiet value, no honest call fails, and the gateway stays below `--memory` MiB.
+The honest tenant calls one tool at a steady pace: first alone (quiet), then while all attacks run at once (attacked),
+then beside a process that takes as much of a processor as the attackers' did, and sends nothing (control). Each attack
+is one that a gateway without bounds does not survive: exponential arguments, backtracking patterns, floods of refused
+calls, YAML bombs, catalogues of ten thousand tools that change all the time, answers that are not read, bodies that do
+not end, large JSON from strangers, sessions and streams without end, endless heads, names that do not resolve.
+
+Passed: the honest tenant's 99th percentile stays within `--factor` times that of the control, no honest call fails, and
+the gateway stays below `--memory` MiB. The control and not the quiet value, because the attackers share the processors
+with the gateway here, as they do nowhere else; what the gateway and its processes do for the attackers counts. Both
+ratios are told.
 """
 
 import argparse
@@ -18,8 +23,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,11 +108,19 @@ async def large_arguments(target: Target) -> None:
 
 
 async def yaml_bombs(target: Target) -> None:
-    bombs = itertools.cycle([_merge_bomb(), _alias_bomb(), _large_manifest(), "a: " + "[" * 5000])
+    bombs = itertools.cycle([_merge_bomb(), _alias_bomb(), "a: " + "[" * 5000])
     for bomb in bombs:
         (target.folder / "bomb.yaml").write_text(bomb)
         target.done["manifests that explode"] += 1
         await asyncio.sleep(2)
+
+
+async def large_catalogue(target: Target) -> None:
+    """Ten thousand tools, all of them others than before."""
+    for version in itertools.count():
+        (target.folder / "large.yaml").write_text(await asyncio.to_thread(_large_manifest, version))
+        target.done["manifests of ten thousand tools"] += 1
+        await asyncio.sleep(15)
 
 
 async def unread_answers(target: Target) -> None:
@@ -156,6 +169,7 @@ ATTACKS: tuple[Callable[[Target], Awaitable[None]], ...] = (
     large_bodies,
     large_arguments,
     yaml_bombs,
+    large_catalogue,
     unread_answers,
     unfinished_bodies,
     unfinished_heads,
@@ -163,6 +177,7 @@ ATTACKS: tuple[Callable[[Target], Awaitable[None]], ...] = (
     streams,
     unresolvable_names,
 )
+NAMES = tuple(attack.__name__ for attack in ATTACKS)
 
 
 async def _repeat(target: Target, name: str, request: Request, pause_seconds: float) -> None:
@@ -208,17 +223,24 @@ def _alias_bomb() -> str:
     return "\n".join(["a0: &a0 [x,x]", *(f"a{n}: &a{n} [*a{n - 1},*a{n - 1},*a{n - 1}]" for n in range(1, 25))])
 
 
-def _large_manifest() -> str:
-    return "\n---\n".join(json.dumps(tool(f"t{n}", "http://127.0.0.1:9/x", tenant=HOSTILE)) for n in range(10_000))
+def _large_manifest(version: int) -> str:
+    tools = (tool(f"t{n}", f"http://127.0.0.1:9/{version}", tenant=HOSTILE) for n in range(10_000))
+    return "".join(f"---\n{json.dumps(each)}\n" for each in tools)
 
 
 async def _attack(options: argparse.Namespace) -> None:
-    target = Target(options.port, options.token, Path(options.folder))
-    running = [asyncio.ensure_future(attack(target)) for attack in ATTACKS]
+    """The attackers: serve the upstream of their tools, and begin once they are told the port and a token."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    upstream, url = await start_upstream()
+    print(url, flush=True)
+    port, token = (await asyncio.to_thread(sys.stdin.readline)).split()
+    target = Target(int(port), token, Path(options.folder))
+    attacks = [attack for attack in ATTACKS if attack.__name__ in (options.only or NAMES)]
+    running = [asyncio.ensure_future(attack(target)) for attack in attacks]
     await ended.wait()
-    for attack, task in zip(ATTACKS, running, strict=True):
+    upstream.close()
+    for attack, task in zip(attacks, running, strict=True):
         if task.done():
             print(f"{attack.__name__} failed: {task.exception()!r}")
         task.cancel()
@@ -231,6 +253,9 @@ class Measured:
     latencies: list[float] = field(default_factory=list[float])
     failures: Counter[str] = field(default_factory=Counter[str])
     memory_mib: int = 0
+    ran: float = 0.0
+    waited: float = 0.0
+    """Shares of the time in which the gateway's event loop ran, and waited for a processor that others had."""
 
     def percentile(self, share: float) -> float:
         return sorted(self.latencies)[int(len(self.latencies) * share)] if self.latencies else float("inf")
@@ -240,7 +265,8 @@ class Measured:
         failures = f", failures {dict(self.failures)}" if self.failures else ""
         return (
             f"{len(self.latencies):,} calls, p50 {p50:.1f} ms, p99 {p99:.1f} ms, slowest {most:.0f} ms, "
-            f"gateway at most {self.memory_mib} MiB{failures}"
+            f"gateway at most {self.memory_mib} MiB, its loop ran {self.ran:.0%} and waited for a processor "
+            f"{self.waited:.0%}{failures}"
         )
 
 
@@ -263,27 +289,74 @@ async def measure(gateway: Gateway, token: str, seconds: float) -> Measured:
             measured.failures[f"status {status}"] += 1
             print(body[:200])
 
-    until = time.monotonic() + seconds
+    until, before = time.monotonic() + seconds, _run_and_waited(gateway.process.pid)
     for turn in itertools.count():
         if time.monotonic() > until or gateway.process.poll() is not None:
             break
         await asyncio.gather(call(clients[turn % 4]), asyncio.sleep(PACE_SECONDS))
         if turn % 25 == 0:
             measured.memory_mib = max(measured.memory_mib, gateway.memory_mib())
+    if gateway.process.poll() is None:
+        after = _run_and_waited(gateway.process.pid)
+        measured.ran, measured.waited = ((now - then) / seconds for now, then in zip(after, before, strict=True))
     for client in clients:
         await client.close()
     return measured
 
 
-def manifests(upstream: str) -> list[dict[str, Any]]:
+def manifests(upstream: str, hostile: str) -> list[dict[str, Any]]:
+    """The honest tenant's tool has an upstream of its own, so that answers to attackers do not delay it."""
     schemas = {name: SCHEMAS[name] for name in ("plain", "recursive", "chain", "regex")}
-    tools = [tool(name, f"{upstream}/{name}", method="POST", inputSchema=schema) for name, schema in schemas.items()]
+    tools = [tool(name, f"{hostile}/{name}", method="POST", inputSchema=schema) for name, schema in schemas.items()]
     return [
         *tools,
         tool("victim", f"{upstream}/victim"),
-        tool("large", f"{upstream}/large"),
+        tool("large", f"{hostile}/large"),
         tool("unresolvable", "http://does-not-resolve.invalid/x"),
     ]
+
+
+@contextmanager
+def _child(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """This program as a process of its own, told to end afterwards."""
+    command = [sys.executable, "-m", "tools.quality.soak", *arguments]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        print(process.communicate(timeout=20)[0], end="", flush=True)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Processor time that a process has taken, in the kernel too (proc(5), `stat`)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _run_and_waited(pid: int) -> tuple[float, float]:
+    """Seconds that the main thread of a process ran, and was ready to but had no processor."""
+    ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+    return int(ran) / 1e9, int(waited) / 1e9
+
+
+def _burn(share: float) -> None:
+    """Take `share` of one processor until the process is told to end, in turns as short as the attackers' are."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    while True:
+        began = time.perf_counter()
+        while time.perf_counter() - began < 0.005 * share:
+            pass
+        time.sleep(max(0.0, 0.005 * (1 - share)))
+
+
+def _wait_until_idle(gateway: Gateway) -> None:
+    """Until it has finished with what the attackers left."""
+    for _ in range(60):
+        before = _cpu_seconds(gateway.process.pid)
+        time.sleep(1)
+        if _cpu_seconds(gateway.process.pid) - before < 0.05:
+            return
 
 
 async def _main(options: argparse.Namespace) -> int:
@@ -293,26 +366,40 @@ async def _main(options: argparse.Namespace) -> int:
         hostile = folder / "hostile"
         hostile.mkdir(parents=True, exist_ok=True)
         arguments = ("--catalogue", f"{HOSTILE}={hostile}")
-        with serving(folder, manifests(url), {"STOA_CALLER_LIMITS": _LIMITS}, arguments) as gateway:
-            token = gateway.token("cpi-admin", HONEST)
-            quiet = await measure(gateway, token, min(30, options.seconds))
-            print(f"quiet:   {quiet}", flush=True)
-            command = [sys.executable, "-m", "tools.quality.soak", "--attack", "--port", str(gateway.port)]
-            command += ["--token", gateway.token("devops", HOSTILE), "--folder", str(hostile)]
-            attackers = subprocess.Popen(command, env=os.environ | {"PYTHONUNBUFFERED": "1"})
-            try:
-                busy = await measure(gateway, token, options.seconds)
-            finally:
+        only = [argument for name in options.only for argument in ("--only", name)]
+        with _child("--attack", "--folder", str(hostile), *only) as attackers:
+            assert attackers.stdin is not None and attackers.stdout is not None
+            hostile_url = attackers.stdout.readline().strip()
+            settings = {"STOA_CALLER_LIMITS": _LIMITS}
+            with serving(folder, manifests(url, hostile_url), settings, arguments) as gateway:
+                token = gateway.token("cpi-admin", HONEST)
+                quiet = await measure(gateway, token, min(30, options.seconds))
+                print(f"quiet:      {quiet}", flush=True)
+                before = _cpu_seconds(attackers.pid)
+                attackers.stdin.write(f"{gateway.port} {gateway.token('devops', HOSTILE)}\n")
+                attackers.stdin.flush()
+                attacked = await measure(gateway, token, options.seconds)
+                share = (_cpu_seconds(attackers.pid) - before) / options.seconds
+                print(f"attacked:   {attacked}", flush=True)
                 attackers.terminate()
                 attackers.wait(20)
-            print(f"attacked: {busy}", flush=True)
-            alive = gateway.process.poll() is None
-            print(f"afterwards: {await measure(gateway, token, 5) if alive else 'the gateway died'}")
+                alive = gateway.process.poll() is None
+                for file in hostile.iterdir():
+                    file.unlink()
+                if alive:
+                    _wait_until_idle(gateway)
+                with _child("--burn", f"{share:.3f}"):
+                    control = await measure(gateway, token, min(30, options.seconds))
+                print(
+                    f"control:    {control}; beside a process that takes {share:.0%} of a processor, like the attackers"
+                )
     upstream.close()
-    ratio = busy.percentile(0.99) / quiet.percentile(0.99)
-    passed = alive and not busy.failures and ratio <= options.factor and busy.memory_mib < options.memory
-    print(f"p99 x {ratio:.2f} (at most {options.factor:g}), {busy.memory_mib} MiB (below {options.memory}): "
-          f"{'passed' if passed else 'FAILED'}")  # fmt: skip
+    quiet_p99, control_p99, p99 = (each.percentile(0.99) for each in (quiet, control, attacked))
+    passed = (
+        alive and not attacked.failures and p99 <= options.factor * control_p99 and attacked.memory_mib < options.memory
+    )
+    print(f"p99 x {p99 / quiet_p99:.2f} of quiet, x {p99 / control_p99:.2f} of control (at most {options.factor:g}), "
+          f"{attacked.memory_mib} MiB (below {options.memory}): {'passed' if passed else 'FAILED'}")  # fmt: skip
     return 0 if passed else 1
 
 
@@ -326,13 +413,16 @@ def main() -> int:
     parser.add_argument("--factor", type=float, default=2.0)
     parser.add_argument("--memory", type=int, default=400, help="MiB")
     parser.add_argument("--folder", help="where catalogues, data and log are kept; default: a temporary folder")
+    parser.add_argument("--only", metavar="ATTACK", action="append", choices=NAMES, default=[],
+                        help=f"run this attack, and others so named, instead of all: {', '.join(NAMES)}")  # fmt: skip
     parser.add_argument("--attack", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--token", help=argparse.SUPPRESS)
+    parser.add_argument("--burn", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.attack:
         asyncio.run(_attack(options))
         return 0
+    if options.burn is not None:
+        _burn(options.burn)
     return asyncio.run(_main(options))
 
 

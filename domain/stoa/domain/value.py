@@ -16,7 +16,27 @@ class Value(BaseModel):
         state = vars(copy)
         for name in state.keys() - type(self).model_fields.keys():
             del state[name]
+        _share_fields_set(copy)
         return copy
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        _share_fields_set(self)
+
+
+_fields_sets: dict[frozenset[str], set[str]] = {}
+_MOST_FIELDS_SETS = 1000
+
+
+def _share_fields_set(model: BaseModel) -> None:
+    """Pydantic keeps a set of the fields that were given, 2 KB for a tool, two thirds of what one takes. Frozen models
+    never change it, so equal ones hold the same."""
+    key = frozenset(model.__pydantic_fields_set__)
+    shared = _fields_sets.get(key)
+    if shared is None and len(_fields_sets) < _MOST_FIELDS_SETS:
+        shared = _fields_sets.setdefault(key, set(key))
+    if shared is not None:
+        object.__setattr__(model, "__pydantic_fields_set__", shared)
 
 
 class Strict(Value):

@@ -15,6 +15,7 @@ from stoa.application.catalogue.catalogue_loader import RETRY_SECONDS, Catalogue
 from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.manifests.document_spec_kind import DocumentSpecKind
 from stoa.application.manifests.spec_kinds import SpecKinds
+from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.ports import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput, Unavailable
@@ -78,7 +79,7 @@ BAD = one("bad", timeout="soon")
 
 
 class Bench:
-    def __init__(self, kinds=None) -> None:
+    def __init__(self, kinds=None, executor=None) -> None:
         self.source, self.specs, self.clock = InMemoryToolSource(), Specs(), ManualClock()
         self.registry = OperationRegistry([Rest([]), StaticBackend()])
         self.refresh = CatalogueLoader(
@@ -86,6 +87,7 @@ class Bench:
             specs=SpecKinds([DocumentSpecKind("openAPISpec", Names())] if kinds is None else kinds, self.specs),
             registry=self.registry,
             clock=self.clock,
+            executor=executor,
         )
 
     @property
@@ -352,3 +354,46 @@ async def test_any_history_of_files_leaves_the_last_good_version_of_each(history
         assert bench.names == sorted({name for names in expected.values() for name in names})
         severe = [finding for finding in bench.refresh.findings if finding.severity is Severity.ERROR]
         assert all(finding.message for finding in severe)
+
+
+class Runs(InThreadExecutor):
+    """Counts its runs; refuses those that are given more than `most` manifests at once."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self.runs = 0
+        self._most = most
+
+    async def run(self, function, *args, **kwargs):
+        self.runs += 1
+        if isinstance(args[0], list) and len(args[0]) > self._most:
+            raise InvalidInput("takes too long")
+        return await super().run(function, *args, **kwargs)
+
+
+async def test_a_catalogue_file_of_many_manifests_is_understood_in_few_runs():
+    executor = Runs()
+    bench = Bench(executor=executor)
+    names = [f"t{number:03}" for number in range(40)]
+    assert await bench.run(a=[one(name) for name in names]) == []
+    assert bench.names == names
+    assert executor.runs == 1
+    assert await bench.run(a=[one(name) for name in names]) == []
+    assert executor.runs == 1
+
+
+async def test_a_catalogue_file_of_many_manifests_says_which_are_bad_and_looks_at_them_once():
+    executor = Runs()
+    bench = Bench(executor=executor)
+    manifests = [one(f"t{number:02}") for number in range(20)]
+    (problem,) = await bench.run(a=[*manifests, BAD])
+    assert problem.startswith("error: a#21: spec.timeout")
+    assert len(bench.names) == 20
+    runs = executor.runs
+    assert problem in await bench.run(a=[*manifests, BAD])
+    assert executor.runs == runs
+
+
+async def test_a_catalogue_file_whose_manifests_take_too_long_together_is_understood_one_by_one():
+    bench = Bench(executor=Runs(most=1))
+    assert await bench.run(a=[one(f"t{number:02}") for number in range(20)]) == []
+    assert len(bench.names) == 20

@@ -3,6 +3,8 @@
 import contextlib
 import itertools
 import json
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema_rs
@@ -14,8 +16,9 @@ from tests.strategies import SchemaCase, json_objects, object_schemas, recursive
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.bounded_validator import COUNT, BoundedValidator, TooCostly, is_plain_json
 from stoa.application.schemas.step_counting import counted
-from stoa.application.schemas.violations import MAX_VIOLATIONS, violations_of
-from stoa.domain.errors import InvalidArguments, InvalidInput
+from stoa.application.schemas.violations import MAX_STEPS, MAX_VIOLATIONS, violations_of
+from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
+from stoa.domain.schema.schema_document import SchemaDocument
 
 LIMIT = 600_000
 STEPS = LIMIT // 60
@@ -55,7 +58,7 @@ def test_a_bounded_validator_answers_as_the_unbounded_one_does(schema: Any, valu
 
 @given(object_schemas(), json_objects)
 def test_a_counted_schema_means_what_it_meant(schema: Any, value: Any) -> None:
-    made = jsonschema_rs.validator_for(counted(schema), keywords={COUNT: Uncounted}, offline=True)
+    made = jsonschema_rs.validator_for(counted(SchemaDocument(schema)), keywords={COUNT: Uncounted}, offline=True)
     assert made.is_valid(value) == reference(schema).is_valid(value)
 
 
@@ -85,7 +88,7 @@ def test_a_bounded_validator_takes_a_bounded_number_of_steps(case: SchemaCase) -
 @settings(deadline=None)
 def test_violations_are_few_name_places_and_tell_no_values(case: SchemaCase) -> None:
     validator = validator_of(case)
-    found = violations_of(case.schema, validator.patterns, case.arguments)
+    found = violations_of(SchemaDocument(case.schema), validator.patterns, case.arguments)
     assert 1 <= len(found) <= MAX_VIOLATIONS
     for one in found:
         resolve(case.arguments, one.path)
@@ -153,7 +156,7 @@ DRAFT_2019 = "https://json-schema.org/draft/2019-09/schema"
 )  # fmt: skip
 def test_references_of_all_kinds_lead_where_they_led(schema: Any) -> None:
     bounded, plain = BoundedValidator(schema), reference(schema)
-    assert COUNT in json.dumps(counted(schema))
+    assert COUNT in json.dumps(counted(SchemaDocument(schema)))
     leaves = [None, 1, {}, [], {"a": 1}, [None], {"b": [1]}, {"b": [None]}]
     for first, second in itertools.product(leaves, leaves):
         for value in (
@@ -285,6 +288,53 @@ def test_a_mistake_far_down_an_array_is_pointed_at() -> None:
     with pytest.raises(InvalidArguments) as refused:
         schema.check({"a": ["x"] * 500_000})
     assert len(refused.value.violations) == MAX_VIOLATIONS
+
+
+def calls_in(function: Callable[[], object]) -> int:
+    """Calls of functions, native ones too, that one call takes."""
+    calls = itertools.count()
+    sys.setprofile(lambda _frame, event, _function: next(calls) if event in {"call", "c_call"} else None)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return next(calls)
+
+
+def test_a_mismatch_that_many_ways_lead_to_is_explained_once() -> None:
+    found = violations_of(SchemaDocument(chain("allOf", 18)), {}, {"a": "x"})
+    assert found == [Violation("/a", 'value is not of type "integer"')]
+
+
+@pytest.mark.parametrize(
+    ("items", "entries"), [({"type": "integer"}, [1]), (True, [1]), ({"type": "array", "items": True}, [[1], []])]
+)
+def test_a_mismatch_beyond_a_million_entries_is_looked_for_within_the_budget(items: Any, entries: list[Any]) -> None:
+    document = SchemaDocument({"type": "object", "properties": {"a": {"items": items, "maxItems": 1}}})
+    values = {"a": entries * (1_000_000 // len(entries)) + ["x"]}
+    assert calls_in(lambda: violations_of(document, {}, values)) < 20 * MAX_STEPS
+
+
+def test_a_mismatch_is_explained_without_a_copy_of_what_is_below() -> None:
+    beyond_json = {"deep": object()}  # the library raises ValueError where it copies this
+    document = SchemaDocument({"type": "object", "required": ["b"], "maxProperties": 0})
+    expected = {one.expected for one in violations_of(document, {}, {"a": beyond_json})}
+    assert expected == {'"b" is a required property', "value has more than 0 properties"}
+
+
+@pytest.mark.parametrize("keyword", ["enum", "const"])
+def test_a_mismatch_beside_constants_names_the_constants_only_where_they_do_not_fit(keyword: str) -> None:
+    constant = {"a": {"b": 1}}
+    document = SchemaDocument({keyword: [constant] if keyword == "enum" else constant, "required": ["c"]})
+    (violation,) = violations_of(document, {}, constant)
+    assert violation.expected == '"c" is a required property'
+    assert len(violations_of(document, {}, {"a": {"b": 2}})) == 2
+
+
+def test_a_mismatch_among_large_constants_compiles_few_of_them() -> None:
+    many = [{"enum": [[1] * 1000 + [number], 0]} for number in range(1000)]
+    document = SchemaDocument({"type": "object", "properties": {"a": {"allOf": many}}})
+    assert calls_in(lambda: violations_of(document, {}, {"a": [1] * 1000})) < 20 * MAX_STEPS
 
 
 @pytest.mark.parametrize(

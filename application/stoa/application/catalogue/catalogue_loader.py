@@ -7,7 +7,7 @@ tools along. The new catalogue replaces the old one in one step.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -15,11 +15,11 @@ from typing import ParamSpec, TypeVar
 
 from stoa.application.catalogue.operation_registry import OperationRegistry, Prepared
 from stoa.application.catalogue.owners import ambiguous_namespaces, owned, owned_content
-from stoa.application.concurrency.pace import Pace, making_what_stays
+from stoa.application.concurrency.pace import Pace, keep_what_stays, let_go, making_what_stays
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.manifests.parse import ManifestParts, ToolSetManifest
 from stoa.application.manifests.spec_kinds import SpecKinds
-from stoa.application.manifests.understand import converted, understood
+from stoa.application.manifests.understand import converted, understood, understood_each
 from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.clock import Clock
@@ -31,6 +31,7 @@ from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.finding import Finding, Severity, error, warning
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Tool
+from stoa.domain.schema.json_value import JsonObject
 
 _log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -38,6 +39,11 @@ T = TypeVar("T")
 
 _MANY = 1000
 """Operations from which on the garbage collector is kept away from them."""
+_AT_ONCE = 64
+"""Manifests of a file that are understood in one run of the executor: ten thousand runs take as long as the work
+itself, and what their results have in common is then held ten thousand times."""
+_FEW = 8
+"""Manifests that have a run each, which says what is wrong with a refused one."""
 RETRY_SECONDS = 30.0
 """A description that could not be fetched is tried again this soon."""
 
@@ -141,6 +147,7 @@ class CatalogueLoader(HealthProbe):
             else:
                 good.update(loaded)
             findings += problems
+        replaced = list(self._good.values())
         self._good = good
         present = {document.origin for documents in files.values() for document in documents}
         self._refused = {origin: refused for origin, refused in self._refused.items() if origin in present}
@@ -148,6 +155,8 @@ class CatalogueLoader(HealthProbe):
         findings += [finding for loaded in good.values() for finding in (*loaded.findings, *loaded.outage)]
         findings += await self._publish_in_background()
         self._is_loaded = True
+        before.clear()
+        await asyncio.to_thread(let_go, replaced)
         return self._told(findings)
 
     async def _files(self) -> dict[str, list[ManifestDocument]]:
@@ -176,7 +185,9 @@ class CatalogueLoader(HealthProbe):
             version = self._registry.version
             prepared = await asyncio.to_thread(self._prepared)
             if self._registry.version == version:
-                return self._registry.adopt(prepared)
+                findings = self._registry.adopt(prepared)
+                await asyncio.to_thread(let_go, prepared.replaced)
+                return findings
 
     def _prepared(self) -> Prepared:
         operations = self._all()
@@ -226,18 +237,18 @@ class CatalogueLoader(HealthProbe):
         }
 
     async def _load_file(
-        self, documents: Iterable[ManifestDocument], outages: list[Finding]
+        self, documents: Sequence[ManifestDocument], outages: list[Finding]
     ) -> tuple[dict[str, _Loaded], list[Finding]]:
         """What the file's manifests give, and what is wrong in them. A description that cannot be had just now is no
         fault of the file: it goes to `outages`, and its manifest keeps what it gave before."""
         loaded: dict[str, _Loaded] = {}
         problems: list[Finding] = []
-        for document in documents:
+        async for document, understood_ahead in self._ahead(documents):
             if document.content is None:
                 problems.append(error(document.origin, document.problem))
                 continue
             try:
-                loaded[document.origin] = await self._load(document)
+                loaded[document.origin] = await self._load(document, understood_ahead)
             except InvalidInput as refused:
                 problems.append(error(document.origin, refused.message))
             except Exception as failure:  # noqa: BLE001  # a defect with one manifest must not keep all others back
@@ -250,13 +261,48 @@ class CatalogueLoader(HealthProbe):
                     outages.append(outage)
         return loaded, problems
 
+    async def _ahead(
+        self, documents: Sequence[ManifestDocument]
+    ) -> AsyncIterator[tuple[ManifestDocument, Operation | ToolSetManifest | None]]:
+        """Each document, with what it was understood as if that is known already."""
+        for start in range(0, len(documents), _AT_ONCE):
+            part = documents[start : start + _AT_ONCE]
+            ahead = await self._understood_together([one for one in part if self._is_new(one)])
+            for document in part:
+                yield document, ahead.get(document.origin)
+            await asyncio.sleep(0)  # where all are known, nothing else lets calls go on
+            if ahead and len(documents) > _MANY:
+                keep_what_stays()
+
+    def _is_new(self, document: ManifestDocument) -> bool:
+        seen = self._good.get(document.origin) or self._refused.get(document.origin)
+        return document.content is not None and (seen is None or seen.document != document)
+
+    async def _understood_together(
+        self, documents: Sequence[ManifestDocument]
+    ) -> dict[str, Operation | ToolSetManifest | None]:
+        """By origin. What is missing is for `_load` to find out: together they may have taken more than one run may."""
+        contents: dict[str, JsonObject] = {}
+        for document in documents:
+            with suppress(InvalidInput):
+                contents[document.origin] = owned_content(document)
+        if len(contents) <= _FEW:
+            return {}
+        try:
+            results = await self._executor.run(understood_each, list(contents.values()), self._parts)
+        except Exception:  # noqa: BLE001  # `_load` meets it again, with the one manifest that is to blame
+            return {}
+        return dict(zip(contents, results, strict=True))
+
     def _reason(self, failure: Exception) -> str:
         if isinstance(failure, Unavailable):
             return failure.message
         self._report_defect("catalogue", failure)
         return f"an unexpected {type(failure).__name__}, which the log explains"
 
-    async def _load(self, document: ManifestDocument) -> _Loaded:
+    async def _load(
+        self, document: ManifestDocument, understood_ahead: Operation | ToolSetManifest | None = None
+    ) -> _Loaded:
         known = self._good.get(document.origin)
         if known is not None and known.document != document:
             known = None
@@ -267,7 +313,9 @@ class CatalogueLoader(HealthProbe):
             return known
         manifest = None if known is None else known.manifest
         if manifest is None:
-            (asked,) = await self._run(document, "", understood, owned_content(document), self._parts)
+            asked = understood_ahead
+            if asked is None:
+                (asked,) = await self._run(document, "", understood, owned_content(document), self._parts)
             if isinstance(asked, Operation):
                 return _Loaded(document, *owned([asked], document, self._lowering), None)
             manifest = asked

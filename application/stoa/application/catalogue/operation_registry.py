@@ -52,6 +52,8 @@ class Prepared:
     diff: CatalogueDiff
     snapshot: _Snapshot
     findings: list[Finding]
+    replaced: list[CompiledOperation] = field(default_factory=list[CompiledOperation])
+    """Those in use until now, which go when this list does."""
 
 
 Listener = Callable[[CatalogueDiff], None]
@@ -125,7 +127,7 @@ class OperationRegistry:
             catalogue = Catalogue({key: entry.operation for key, entry in registered.items()})
         snapshot = _extended(_Snapshot(catalogue, {}, old.version, allowances=allowances), catalogue, registered)
         findings += _notes(snapshot, registered)
-        return Prepared(old.catalogue.diff(catalogue), snapshot, findings)
+        return Prepared(old.catalogue.diff(catalogue), snapshot, findings, list(old.registered.values()))
 
     def add(self, operations: Sequence[Operation]) -> list[Finding] | None:
         """Make the present catalogue with `operations` the whole one; returns the findings about these. None, and

@@ -2,7 +2,7 @@
 first compilation of what they wrote included: in the process that serves calls nothing is compiled that took long."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pydantic_core
 
@@ -37,6 +37,17 @@ def understood(content: JsonObject, parts: ManifestParts = BUILT_IN_PARTS) -> It
     except InvalidInput as refused:
         raise InvalidInput(f"spec.{refused.message}") from refused
     yield operation
+
+
+def understood_each(
+    contents: Iterable[JsonObject], parts: ManifestParts = BUILT_IN_PARTS
+) -> Iterator[Operation | ToolSetManifest | None]:
+    """As `understood`, for one manifest after the other; None for a refused one, whose reason `understood` tells."""
+    for content in contents:
+        try:
+            yield from understood(content, parts)
+        except InvalidInput:
+            yield None
 
 
 def converted(

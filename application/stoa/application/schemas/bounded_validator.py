@@ -24,6 +24,7 @@ from stoa.application.schemas.validation_cost import is_linear, weight
 from stoa.application.schemas.violations import violations_of
 from stoa.domain.errors import InvalidInput, Violation
 from stoa.domain.schema.json_value import JsonObject, is_array, is_object
+from stoa.domain.schema.schema_document import SchemaDocument
 
 MAX_DEPTH = 512
 """Levels of nesting in a value."""
@@ -62,7 +63,7 @@ class Work:
 class BoundedValidator:
     """A compiled schema. Belongs to one thread at a time."""
 
-    __slots__ = ("_root", "_schema", "_validator", "patterns", "work")
+    __slots__ = ("_document", "_root", "_validator", "patterns", "work")
 
     def __init__(
         self, schema: JsonObject, allowance: PatternAllowance | None = None, *, limit: int = WORK_LIMIT
@@ -71,14 +72,14 @@ class BoundedValidator:
         `allowance`: what its patterns may take. `limit`: units of work in one check."""
         self.patterns = _patterns_of(schema, allowance or PatternAllowance(MAX_SCHEMA_SIZE))
         self.work = Work(limit)
-        self._schema = schema
+        self._document = SchemaDocument(schema)
         self._root: Any = None
         rewritten = schema
         try:
-            if not is_linear(schema):
+            if not is_linear(self._document):
                 jsonschema_rs.meta.validate(schema)  # before it is rewritten: an error is about what was written
                 check_unevaluated(schema)
-                rewritten = counted(schema)
+                rewritten = counted(self._document)
                 self._root = _counting(self.patterns, self.work)(schema, weight(schema), [])
             self._validator = _compile(rewritten, self.patterns, self.work)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, RecursionError) as caught:
@@ -97,7 +98,7 @@ class BoundedValidator:
 
     def violations(self, value: Any) -> list[Violation]:
         """Where a value that is not valid does not fit; at least one, naming places and never values."""
-        return violations_of(self._schema, self.patterns, value)
+        return violations_of(self._document, self.patterns, value)
 
 
 def _patterns_of(schema: JsonObject, allowance: PatternAllowance) -> dict[str, Pattern]:

@@ -16,18 +16,18 @@ COUNT = "x-stoa-count"
 """The keyword that counts; its value is a `weight`."""
 
 
-def counted(root: JsonObject) -> JsonObject:
-    """`root` rewritten. It has to be valid against its meta-schema."""
-    return _Rewriting(root).rewritten()
+def counted(document: SchemaDocument) -> JsonObject:
+    """The root of `document` rewritten. It has to be valid against its meta-schema."""
+    return _Rewriting(document).rewritten()
 
 
 class _Rewriting:
-    def __init__(self, root: JsonObject) -> None:
-        self._document = SchemaDocument(root)
+    def __init__(self, document: SchemaDocument) -> None:
+        self._document = document
         # A reference may lead to a place that no keyword makes a schema: what stands there is rewritten as well.
         self._targets = {
             id(self._document.target(schema, schema[keyword]))
-            for schema in objects_in(root)
+            for schema in objects_in(document.root)
             for keyword in REFERENCES
             if isinstance(schema.get(keyword), str)
         }

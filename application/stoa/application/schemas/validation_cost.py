@@ -12,13 +12,13 @@ _COMPARISONS_PER_SCHEMA = 4
 """Members of an `enum` that are no scalars are compared one by one; so many cost as much as one schema."""
 
 
-def is_linear(root: JsonObject) -> bool:
+def is_linear(document: SchemaDocument) -> bool:
     """Is checking a value linear in its size, with a small factor? Then no steps need to be counted.
 
     It is where no schema leads back to itself, few are applied to the same place, and no names are matched.
     """
     try:
-        return _AppliedSchemas(root).most(root) <= _MAX_APPLIED
+        return _AppliedSchemas(document).most(document.root) <= _MAX_APPLIED
     except (_TooMany, RecursionError, ValueError):
         return False
 
@@ -49,8 +49,8 @@ class _TooMany(Exception):
 class _AppliedSchemas:
     """Counts how many schemas may be applied to one place of a value, at most."""
 
-    def __init__(self, root: JsonObject) -> None:
-        self._document = SchemaDocument(root)
+    def __init__(self, document: SchemaDocument) -> None:
+        self._document = document
         self._counts: dict[int, int] = {}
         self._open: set[int] = set()
         """Schemas that are being counted: meeting one again means recursion."""

@@ -19,8 +19,8 @@ from stoa.domain.schema.schema_document import SchemaDocument
 from stoa.domain.schema.subschemas import KEYWORDS, subschemas
 
 MAX_VIOLATIONS = 5
-MAX_STEPS = 4_000
-"""Pairs of a schema and a value that are looked at."""
+MAX_STEPS = 6_000
+"""One for each pair of a schema and a value, more for what takes longer: some 2 µs each."""
 
 DOES_NOT_FIT = "a value that fits the schema"
 
@@ -43,21 +43,26 @@ class _TooDeepError(Exception):
         self.pair = schema, value
 
 
-def violations_of(root: JsonObject, patterns: dict[str, Pattern], value: Any, path: str = "") -> list[Violation]:
-    """At least one and at most MAX_VIOLATIONS, naming places and never values. `value` does not fit `root`."""
-    search = _Search(root, patterns)
+def violations_of(
+    document: SchemaDocument, patterns: dict[str, Pattern], value: Any, path: str = ""
+) -> list[Violation]:
+    """At least one and at most MAX_VIOLATIONS, naming places and never values. `value` does not fit `document`."""
+    search = _Search(document, patterns)
     with contextlib.suppress(_OutOfStepsError, RecursionError, ValueError):
-        search.explain(root, value, path)
+        search.explain(document.root, value, path)
     return search.found[:MAX_VIOLATIONS] or [Violation(search.deepest, DOES_NOT_FIT)]
 
 
 class _Search:
-    def __init__(self, root: JsonObject, patterns: dict[str, Pattern]) -> None:
-        self._document = SchemaDocument(root)
+    def __init__(self, document: SchemaDocument, patterns: dict[str, Pattern]) -> None:
+        self._document = document
         self._patterns = patterns
         self._left = MAX_STEPS
         self._leaves: dict[int, Any] = {}
+        self._whole: set[int] = set()
+        """Schemas that their leaf says all of, in little time."""
         self._judged: dict[tuple[int, int], bool] = {}
+        self._explained: set[tuple[int, int, str]] = set()
         self._depth = 0
         self.found: list[Violation] = []
         self.deepest = ""
@@ -67,6 +72,9 @@ class _Search:
 
     def fits(self, schema: Any, value: Any) -> bool:
         """Values may be nested deeper than a stack is: what is too deep is judged by itself, and before the rest."""
+        self._step(1)  # also for what was judged before: an array may have a million entries that are the same
+        if id(schema) in self._whole:
+            return bool(self._leaf(schema).is_valid(value))
         waiting, answer = [(schema, value)], True
         while waiting:
             try:
@@ -87,7 +95,7 @@ class _Search:
             return verdict
         if self._depth >= _DEPTH:
             raise _TooDeepError(schema, value)
-        self._step(1)
+        self._step(3)
         self._judged[key] = True  # meets itself only where a schema refers to itself in place
         self._depth += 1
         try:
@@ -101,20 +109,28 @@ class _Search:
 
     def _fits(self, schema: JsonObject, value: Any) -> bool:
         return (
-            next(self._plain(schema, value), None) is None
+            self._fits_plain(schema, value)
             and all(self.fits(part, value) for part in self._demanded(schema, value))
             and all(self.fits(part, entry) for _, part, entry in _below(schema, value, self._matches))
             and next(self._chosen(schema, value), None) is None
         )
 
+    def _fits_plain(self, schema: JsonObject, value: Any) -> bool:
+        """Does it fit the keywords without subschemas?"""
+        return self._leaf(schema).is_valid(value) and next(self._against_texts(schema, value), None) is None
+
     def _plain(self, schema: JsonObject, value: Any) -> Iterator[str]:
         """Messages of keywords without subschemas that `value` violates."""
-        leaf = self._leaves.get(id(schema))
-        if leaf is None:
-            leaf = self._leaves[id(schema)] = self._leaf(schema)
+        leaf = self._leaf(schema)
         if not leaf.is_valid(value):
-            for error in leaf.iter_errors(value):
-                yield error.message[:200]
+            self._step(4 + _size(value) // 32)
+            is_listed = not self._contradicts(schema, ("const", "enum"), value)
+            for error in leaf.iter_errors(_shallow(value)):  # makes a copy of what it is given, in all its depth
+                if not (is_listed and error.schema_path[-1] in {"const", "enum"}):
+                    yield error.message[:200]
+        yield from self._against_texts(schema, value)
+
+    def _against_texts(self, schema: JsonObject, value: Any) -> Iterator[str]:
         text = schema.get("pattern")
         if isinstance(text, str) and isinstance(value, str):
             yield from self._against_pattern(text, value)
@@ -122,14 +138,20 @@ class _Search:
             yield "value has non-unique elements"
 
     def _leaf(self, schema: JsonObject) -> Any:
-        self._step(8)
+        known = self._leaves.get(id(schema))
+        if known is not None:
+            return known
+        self._step(8 + _nodes(schema) // 8)
         plain = {
             keyword: value for keyword, value in schema.items() if keyword not in _ELSEWHERE and keyword not in _SELDOM
         }
         draft = self._document.root.get("$schema")
         if isinstance(draft, str):
             plain["$schema"] = draft
-        return jsonschema_rs.validator_for(plain, mask="value", offline=True)
+        if not (_ELSEWHERE & schema.keys() or "enum" in schema):
+            self._whole.add(id(schema))
+        leaf = self._leaves[id(schema)] = jsonschema_rs.validator_for(plain, mask="value", offline=True)
+        return leaf
 
     def _against_pattern(self, text: str, value: str) -> Iterator[str]:
         self._step(4 + len(value) // 256)
@@ -192,6 +214,10 @@ class _Search:
 
     def explain(self, schema: Any, value: Any, path: str) -> None:
         """Add what is wrong; something always is."""
+        pair = id(schema), id(value), path
+        if pair in self._explained:  # by another way: to go it again would double the work with each `allOf` of two
+            return
+        self._explained.add(pair)
         self._step(1)
         self.deepest = path
         before = len(self.found)
@@ -249,7 +275,7 @@ class _Search:
         telling: JsonObject = {keyword: schema[keyword] for keyword in keywords if keyword in schema}
         if not telling:
             return False
-        self._step(8)
+        self._step(8 + _nodes(telling) // 8)
         return not jsonschema_rs.is_valid(telling, value, offline=True)
 
     def _tell(self, path: str, message: str) -> None:
@@ -263,6 +289,28 @@ class _Search:
         self._left -= count
         if self._left < 0:
             raise _OutOfStepsError
+
+
+def _size(value: Any) -> int:
+    return len(value) if is_array(value) or is_object(value) or isinstance(value, str) else 1
+
+
+def _nodes(schema: JsonObject) -> int:
+    """Values within `const` and `enum`: each is copied when these are compiled."""
+    count, waiting = 0, [schema[keyword] for keyword in ("const", "enum") if keyword in schema]
+    while waiting and count <= 8 * MAX_STEPS:
+        value = waiting.pop()
+        count += _size(value)
+        entries = value.values() if is_object(value) else value if is_array(value) else ()
+        waiting += [one for one in entries if isinstance(one, (list, dict))]
+    return count
+
+
+def _shallow(value: Any) -> Any:
+    """The same members, of which each is null."""
+    if is_object(value):
+        return dict.fromkeys(value)
+    return [None] * len(value) if is_array(value) else value
 
 
 def _properties(schema: JsonObject, value: Any) -> Iterator[tuple[str, JsonObject]]:

@@ -17,7 +17,7 @@ class SchemaDocument:
     def __init__(self, root: JsonObject) -> None:
         self.root = root
         self._bases: dict[int, str] = {}
-        """The base URI of each object, by its identity: references are relative to the nearest `$id`."""
+        """The base URI of each object below an `$id`, by its identity: references are relative to the nearest one."""
         self._resources: dict[str, JsonObject] = {"": root}
         name = "id" if "draft-04" in str(root.get("$schema")) else "$id"
         waiting: list[tuple[Any, str]] = [(root, "")]
@@ -30,7 +30,8 @@ class SchemaDocument:
                 if isinstance(own, str) and not own.startswith("#"):
                     base = urldefrag(urljoin(base, own)).url
                     self._resources[base] = node
-                self._bases[id(node)] = base
+                if base:
+                    self._bases[id(node)] = base
                 waiting += [(member, base) for member in node.values()]
 
     def path(self, schema: JsonObject, reference: str) -> tuple[JsonObject, list[str]] | None:

@@ -37,7 +37,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 10.0
-_LARGE_BYTES = 4 * MIB
+_LARGE_BYTES = MIB
 """Of a result that is kept out of the garbage collector: what is that large is a catalogue, and stays."""
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "LC_ALL")
 """Of the environment; the rest holds secrets."""

@@ -16,6 +16,7 @@ from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput
+from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.files.manifests.reading import SIZE_LIMIT, contents_of
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -80,21 +81,21 @@ class FileToolSource(ToolSource):
     async def read(self) -> Sequence[ManifestDocument]:
         self._seen = await asyncio.to_thread(self._stamps, self._paths)
         readings: dict[Path, _Reading] = {}
-        documents: list[ManifestDocument] = []
+        placed: list[tuple[Iterable[ManifestDocument], str, TenantId | None]] = []
         for path, owned in (await asyncio.to_thread(self._owned_files)).items():
             if owned is None:
-                documents.append(ManifestDocument(str(path), None, "is a link that leads out of its catalogue folder"))
+                problem = "is a link that leads out of its catalogue folder"
+                placed.append(((ManifestDocument(str(path), None, problem),), "", None))
                 continue
             readings[path] = await self._reading(path, self._readings.get(path))
-            root, tenant = self._owners_of[path] = owned
-            documents += (replace(one, root=root, tenant=tenant) for one in readings[path].documents)
+            self._owners_of[path] = owned
+            placed.append((readings[path].documents, *owned))
         for path, problem in (await asyncio.to_thread(self._away)).items():
             readings[path] = self._readings[path]
-            root, tenant = self._owners_of[path]
-            documents.append(ManifestDocument(str(path), None, problem, root=root, tenant=tenant))
+            placed.append(((ManifestDocument(str(path), None, problem),), *self._owners_of[path]))
         self._readings = readings
         self._folders |= await asyncio.to_thread(lambda: _identities(self._folders_of(self._seen)))
-        return documents
+        return await asyncio.to_thread(_documents_at, placed)  # a file may hold ten thousand
 
     def _folders_of(self, files: Iterable[Path]) -> set[Path]:
         """From the one that a file lies in up to its entry."""
@@ -166,14 +167,7 @@ class FileToolSource(ToolSource):
             return _Reading(digest, (ManifestDocument(origin, None, refused.message),))
         if not contents and known is not None and known.documents:
             return _Reading(digest, (ManifestDocument(origin, None, _NOTHING_LEFT),))
-        base = str(path.parent)
-        documents = (
-            ManifestDocument(f"{origin}#{number}", None, content)
-            if isinstance(content, str)
-            else ManifestDocument(f"{origin}#{number}", content, base_directory=base)
-            for number, content in enumerate(contents, 1)
-        )
-        return _Reading(digest, tuple(documents))
+        return _Reading(digest, await asyncio.to_thread(_documents_of, path, contents))
 
     async def changes(self) -> AsyncIterator[None]:
         while True:
@@ -259,6 +253,22 @@ def _text_of(path: Path) -> bytes | str | None:
     except OSError as caught:
         return f"cannot be read: {caught.strerror}"
     return f"larger than {SIZE_LIMIT} bytes" if len(text) > SIZE_LIMIT else text
+
+
+def _documents_of(path: Path, contents: Iterable[JsonObject | str]) -> tuple[ManifestDocument, ...]:
+    base = str(path.parent)
+    return tuple(
+        ManifestDocument(f"{path}#{number}", None, content)
+        if isinstance(content, str)
+        else ManifestDocument(f"{path}#{number}", content, base_directory=base)
+        for number, content in enumerate(contents, 1)
+    )
+
+
+def _documents_at(
+    placed: Iterable[tuple[Iterable[ManifestDocument], str, TenantId | None]],
+) -> list[ManifestDocument]:
+    return [replace(one, root=root, tenant=tenant) for documents, root, tenant in placed for one in documents]
 
 
 def _digest_of(text: bytes) -> bytes:

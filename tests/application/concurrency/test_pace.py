@@ -1,0 +1,31 @@
+"""Long work beside the calls: what it leaves behind is freed, and the collector goes on afterwards."""
+
+import gc
+import weakref
+
+from stoa.application.concurrency.pace import keep_what_stays, let_go
+
+
+class Thing:
+    pass
+
+
+def test_pace_lets_go_of_everything() -> None:
+    things = [Thing() for _ in range(100)]
+    references = [weakref.ref(thing) for thing in things]
+    let_go(things)
+    assert things == []
+    assert all(reference() is None for reference in references)
+
+
+def test_pace_keeps_what_stays_but_no_garbage() -> None:
+    kept, cycle = [Thing()], Thing()
+    cycle.itself = cycle  # type: ignore[attr-defined]
+    reference = weakref.ref(cycle)
+    del cycle
+    keep_what_stays()
+    try:
+        assert reference() is None
+        assert not any(known is kept for known in gc.get_objects())
+    finally:
+        gc.unfreeze()
