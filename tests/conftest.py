@@ -5,6 +5,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from functools import cache
 
@@ -26,6 +27,9 @@ settings.register_profile(
     "mutation", parent=settings.get_profile("fixed"), max_examples=20, phases=(Phase.explicit, Phase.generate)
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+if hasattr(signal, "SIGHUP"):  # under nohup it is ignored, and gateways that are started here would inherit that
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(trylast=True)

@@ -386,11 +386,10 @@ prompt_arguments = st.lists(
 
 
 def _contents(
-    kind: type[Any], name: st.SearchStrategy[str], binding: st.SearchStrategy[Any], **rest: st.SearchStrategy[Any]
+    kind: type[Any], binding: st.SearchStrategy[Any], **rest: st.SearchStrategy[Any]
 ) -> st.SearchStrategy[Any]:
     return st.builds(
         kind,
-        name=name,
         tenant=_owners,
         title=st.none() | unicode_text,
         description=unicode_text,
@@ -404,13 +403,13 @@ def _contents(
 
 
 def resources(
-    *, name: st.SearchStrategy[str] = few_uris, binding: st.SearchStrategy[Any] = bindings
+    *, uri: st.SearchStrategy[str] = few_uris, binding: st.SearchStrategy[Any] = bindings
 ) -> st.SearchStrategy[Resource]:
     return _contents(
         Resource,
-        name,
         binding,
-        label=unicode_text,
+        uri=uri,
+        name=unicode_text,
         mime_type=st.none() | st.just("text/plain"),
         size=st.none() | st.just(3),
     )
@@ -419,7 +418,7 @@ def resources(
 def prompts(
     *, name: st.SearchStrategy[str] = few_names, binding: st.SearchStrategy[Any] = bindings, arguments=prompt_arguments
 ) -> st.SearchStrategy[Prompt]:
-    return _contents(Prompt, name, binding, arguments=arguments)
+    return _contents(Prompt, binding, name=name, arguments=arguments)
 
 
 def operations(*, binding: st.SearchStrategy[Any] = bindings) -> st.SearchStrategy[Operation]:

@@ -79,8 +79,8 @@ class ScriptedBackend(ToolBackend):
         self.received: list[tuple[dict[str, Any], CallContext]] = []
 
     def prepare(self, tool: Operation) -> BackendCall:
-        if tool.name in self.refused:
-            raise InvalidInput(f"{tool.name} cannot be called")
+        if tool.identifier in self.refused:
+            raise InvalidInput(f"{tool.identifier} cannot be called")
         self.prepared.append(str(tool.key))
         return _ScriptedCall(self, self._trace)
 

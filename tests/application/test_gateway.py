@@ -214,14 +214,14 @@ async def test_a_resource_is_called_like_its_function_and_has_completions_for_it
         return topic
 
     (listed,) = (await gateway.list_resources.execute(ANN, ListQuery(search="memo", templates=True), "mcp")).items
-    assert (listed.name, listed.label) == ("memo://{topic}", "memo")
+    assert (listed.uri, listed.name) == ("memo://{topic}", "memo")
     with pytest.raises(InvalidInput, match=r"^greet: completions for size, which is no parameter"):
         gateway.prompt(lambda name: name, name="greet", completions={"size": ["s"]})
 
 
 async def test_every_part_can_be_replaced():
     clock, sink = ManualClock(), InMemoryMeteringSink()
-    never = Rule("never", "deny", lambda query: query.operation.name == "no", "not this one")
+    never = Rule("never", "deny", lambda query: query.operation.identifier == "no", "not this one")
     always = Rule("always", "allow", lambda query: True, "anybody")
     gateway = Gateway(
         clock=clock,

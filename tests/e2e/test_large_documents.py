@@ -22,7 +22,7 @@ DOCUMENTS = {
     "kubernetes": ("kubernetes/swagger-1.13.json", 1014),
     "stripe": ("stripe/spec3.yaml", 459),  # the 460th uploads a file
 }
-READY_WITHIN_SECONDS = 40
+READY_WITHIN_SECONDS = 60
 
 pytestmark = [
     pytest.mark.skipif(not SPECS.is_dir(), reason="the collection of API descriptions (shared/specs) is not there"),

@@ -61,7 +61,7 @@ class Office:
             "binding": RestBinding(method="GET", base_url="https://pets.example", path="/"),
             "authentication": Authentication(type="oauth2", secret=SecretReference(name="pets"), grant=grant),
         }
-        self.world.gateway.add(Tool(name="mine", **bound), Resource(name="pets://mine", label="mine", **bound))
+        self.world.gateway.add(Tool(name="mine", **bound), Resource(uri="pets://mine", name="mine", **bound))
 
     def acted_for(self, text: str) -> str | None:
         return self.server.issued[text].subject

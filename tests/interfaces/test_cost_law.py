@@ -216,7 +216,7 @@ def listing_all_and_counting(size: int) -> Work:
 
 def reading_of_templates(size: int) -> Work:
     contents = StaticBinding(contents=(StaticResource(uri="a://x", mime_type="text/plain", text="x"),))
-    resources = [Resource(name=f"a://{n}", binding=contents) for n in range(size)]
+    resources = [Resource(uri=f"a://{n}", binding=contents) for n in range(size)]
     catalogue, _ = Catalogue.build(resources)
 
     def work() -> None:

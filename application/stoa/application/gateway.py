@@ -312,7 +312,7 @@ class Gateway:
 
         def register(target: F) -> F:
             key = f"{tenant or 'global'}/resource:{uri}"
-            fields = {"label": name or name_of(target), "description": description or _doc(target), "tenant": tenant}
+            fields = {"name": name or name_of(target), "description": description or _doc(target), "tenant": tenant}
             resource = resource_of(uri, key, self._local.add(key, target), _listed(completions), fields | rest)
             self._complete(resource, completions, resource.template.names)
             self.add(resource)
@@ -356,7 +356,7 @@ class Gateway:
     ) -> None:
         for name, proposed in completions.items():
             if name not in names:
-                raise InvalidInput(f"{operation.name}: completions for {name}, which is no parameter")
+                raise InvalidInput(f"{operation.identifier}: completions for {name}, which is no parameter")
             if callable(proposed):
                 self._completers.add(operation.key, name, proposed)
 

@@ -58,7 +58,7 @@ async def test_images_and_resources_are_messages_too():
 
 async def test_the_contents_of_a_resource_are_given_as_they_stand():
     contents = [{"uri": "memo://x", "text": "{{a}}"}, {"uri": "memo://x/2", "blob": "AAE="}]
-    one = Resource.model_validate({"name": "memo://x", "binding": {"kind": "static", "contents": contents}})
+    one = Resource.model_validate({"uri": "memo://x", "binding": {"kind": "static", "contents": contents}})
     result = await get(one)
     assert result.content == (
         EmbeddedResource("memo://x", text="{{a}}"),

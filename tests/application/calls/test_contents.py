@@ -195,7 +195,7 @@ async def test_a_page_can_be_read_by_whoever_may_list_the_tool_and_for_others_it
 
 
 def _names_of_tools(value=""):
-    return CompletionQuery(kind="resource", name=TOOL_PAGES.name, argument="name", value=value)
+    return CompletionQuery(kind="resource", name=TOOL_PAGES.uri, argument="name", value=value)
 
 
 async def test_completion_offers_what_begins_alike_up_to_its_limit():
@@ -205,7 +205,7 @@ async def test_completion_offers_what_begins_alike_up_to_its_limit():
     assert (len(all_of_them.values), all_of_them.total) == (MAX_VALUES, MAX_VALUES + 5)
     assert (await gateway.complete_argument.execute(ANN, _names_of_tools("x"), "library")).values == ()
     for query, error in [
-        (CompletionQuery(kind="resource", name=TOOL_PAGES.name, argument="other", value=""), InvalidInput),
+        (CompletionQuery(kind="resource", name=TOOL_PAGES.uri, argument="other", value=""), InvalidInput),
         (CompletionQuery(kind="resource", name="memo://{x}", argument="x", value=""), ResourceNotFound),
         (CompletionQuery(kind="prompt", name="none", argument="x", value=""), PromptNotFound),
     ]:
@@ -266,7 +266,7 @@ async def test_the_description_that_tools_were_made_from_can_be_read_by_those_wh
     sets[1]["metadata"]["namespace"] = "tenant-acme"
     assert await bench.run(a=sets) == []
     (one,) = bench.registry.catalogue.view(None, "resource")
-    assert (one.name, one.label, one.mime_type, one.size) == ("stoa://apis/open", "open", "application/yaml", 3)
+    assert (one.identifier, one.name, one.mime_type, one.size) == ("stoa://apis/open", "open", "application/yaml", 3)
     mine = bench.registry.catalogue.resolve("acme", "stoa://apis/closed")
     assert mine is not None
     assert (mine.mime_type, mine.binding.contents[0].text) == ("application/json", '["bee"]')
@@ -284,5 +284,5 @@ async def test_resources_and_templates_are_listed_apart():
 
     plain = await gateway.list_resources.execute(ANN, ListQuery(), "library")
     templates = await gateway.list_resources.execute(ANN, ListQuery(templates=True), "library")
-    assert [one.name for one in plain.items] == ["memo://x"]
-    assert [one.name for one in templates.items] == ["stoa://tools/{name}"]
+    assert [one.uri for one in plain.items] == ["memo://x"]
+    assert [one.uri for one in templates.items] == ["stoa://tools/{name}"]

@@ -288,12 +288,13 @@ def _seen(outcome: Any, name: str) -> tuple[Any, ...]:
     principals(),
     st.sampled_from(["acme", "beta", "gamma"]),
     st.booleans(),
-    st.sampled_from([tool(), Resource(name="memo://x", binding=BINDING), Prompt(name="x", binding=BINDING)]),
+    st.sampled_from([tool(), Resource(uri="memo://x", binding=BINDING), Prompt(name="x", binding=BINDING)]),
 )
 async def test_what_is_another_tenants_and_what_is_unknown_look_the_same(caller, owner, asks_for_owner, one):
     if caller.tenant == owner or (asks_for_owner and caller.is_platform_admin):
         return
-    pipeline = Pipeline(one.model_copy(update={"name": "memo://theirs", "tenant": owner}))
+    name = "uri" if one.kind == "resource" else "name"
+    pipeline = Pipeline(one.model_copy(update={name: "memo://theirs", "tenant": owner}))
     tenant = owner if asks_for_owner else None
     theirs = await pipeline.invoke("memo://theirs", credential=caller, tenant=tenant, kind=one.kind)
     nothing = await pipeline.invoke("memo://nothing", credential=caller, tenant=tenant, kind=one.kind)

@@ -135,7 +135,7 @@ async def test_a_variable_of_a_resource_is_normalised_before_the_policy() -> Non
     policy = RecordingPolicy()
     read = Resource.model_validate(
         {
-            "name": "refunds://{amount}",
+            "uri": "refunds://{amount}",
             "tenant": "acme",
             "input_schema": {"type": "object", "properties": {"amount": {"type": "integer"}}},
             "binding": LocalBinding(function="read"),

@@ -92,7 +92,7 @@ class Bench:
 
     @property
     def names(self) -> list[str]:
-        return [one.name for one in self.registry.catalogue.view(None)]
+        return [one.identifier for one in self.registry.catalogue.view(None)]
 
     async def run(self, **files: Sequence[dict] | None) -> list[str]:
         """Put, or with None remove, whole files; returns the findings, in words."""

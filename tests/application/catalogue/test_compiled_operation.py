@@ -19,7 +19,7 @@ from stoa.domain.results.redaction import REDACTED
 from stoa.domain.results.result import EmbeddedResource, RawAnswer, TextContent, ToolResult
 
 BINDING = LocalBinding(function="f")
-MEMO = Resource(name="memo://{topic}", binding=BINDING)
+MEMO = Resource(uri="memo://{topic}", binding=BINDING)
 PROMPT = Prompt(name="greet", binding=BINDING)
 ALL = [tool(), MEMO, PROMPT]
 
@@ -28,7 +28,7 @@ def compiled(operation: Operation) -> tuple[ScriptedBackend, CompiledOperation]:
     backend = ScriptedBackend([])
     registry = OperationRegistry([backend])
     assert registry.replace([operation]) == []
-    name = "memo://ants" if operation is MEMO else operation.name
+    name = "memo://ants" if operation is MEMO else operation.identifier
     found = registry.find(operation.tenant, name, operation.kind)
     assert found is not None
     return backend, found
@@ -88,4 +88,4 @@ def test_shape_of_a_resources_answer_is_the_contents_of_its_uri() -> None:
 def test_shape_of_an_answer_without_structure_is_withheld_where_the_policy_hides_parts(operation: Operation) -> None:
     _, found = compiled(operation)
     with pytest.raises(ContentUnavailable):
-        found.shape_answer(RawAnswer(b'{"ssn":2}', "application/json"), operation.name, ["/ssn"])
+        found.shape_answer(RawAnswer(b'{"ssn":2}', "application/json"), operation.identifier, ["/ssn"])

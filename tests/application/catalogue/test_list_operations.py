@@ -41,7 +41,7 @@ async def test_what_is_listed_is_exactly_what_can_be_called(catalogue, caller, t
     for kind, candidates in CANDIDATES.items():
         use_case = {"tool": pipeline.list_tools, "prompt": pipeline.list_prompts}.get(kind, pipeline.list_resources)
         page = await use_case.execute(caller, ListQuery(tenant=tenant), door)
-        listed = [one.name for one in page.items]
+        listed = [one.identifier for one in page.items]
         callable_names = []
         for name in candidates:
             arguments = {"n": 1} if kind == "tool" else {}
@@ -86,7 +86,7 @@ async def test_a_uri_can_be_read_exactly_when_its_resource_or_template_is_listed
 
 async def _found(use_case, caller, tenant, name, door):
     try:
-        return (await use_case.find(caller, tenant, name, door)).name == name
+        return (await use_case.find(caller, tenant, name, door)).identifier == name
     except OperationNotFound:
         return False
 
@@ -141,7 +141,7 @@ async def test_a_tool_that_stays_is_listed_once_while_others_come_and_go(states,
 def test_all_conditions_of_a_query_must_hold(found, wanted, text):
     for one in Catalogue.build(found)[0].view(None):
         by_tag = not wanted or bool(wanted & set(one.tags))
-        by_text = text in one.name or text in f"{one.title} {one.description}".casefold()
+        by_text = text in one.identifier or text in f"{one.title} {one.description}".casefold()
         assert ListQuery(tags=wanted).matches(one) == by_tag
         assert ListQuery(category="money").matches(one) == (one.category == "money")
         assert ListQuery(tags=wanted, search=text.upper()).matches(one) == (by_tag and by_text)

@@ -17,7 +17,7 @@ BINDING = LocalBinding(function="f")
 
 
 def resource(name="memo://ant", **fields):
-    return Resource(name=name, binding=BINDING, **fields)
+    return Resource(uri=name, binding=BINDING, **fields)
 
 
 @given(resources(), tool_results | raw_answers, st.sampled_from(["memo://ant", "memo://x/y"]))
@@ -95,7 +95,7 @@ def test_resource_contents_take_the_media_type_of_the_manifest_where_the_answer_
 
 @pytest.mark.parametrize("status", ["404 Not Found", "410 Gone"])
 def test_resource_contents_that_are_gone_are_not_found(status):
-    one = Resource(name="memo://x", binding=BINDING)
+    one = Resource(uri="memo://x", binding=BINDING)
     with pytest.raises(ResourceNotFound):
         resource_contents(one, RawAnswer(b"", "", is_error=True, status=status), "memo://x")
     assert resource_contents(one, RawAnswer(b"", "", is_error=True, status="500 Oops"), "memo://x").is_error

@@ -29,7 +29,7 @@ def test_every_field_of_a_static_resource_arrives():
     made = resource(
         uri="memo://ant", displayName="Ant", description="About it.", mimeType="text/plain", text="ä", tags=["a"]
     )
-    assert (made.name, made.label, made.tenant, made.title) == ("memo://ant", "memo", "acme", "Ant")
+    assert (made.uri, made.name, made.tenant, made.title) == ("memo://ant", "memo", "acme", "Ant")
     assert (made.description, made.mime_type, made.size, made.tags) == ("About it.", "text/plain", 2, ("a",))
     contents = StaticResource(uri="memo://ant", mime_type="text/plain", text="ä")
     assert made.binding == StaticBinding(contents=(contents,))

@@ -69,7 +69,7 @@ def test_every_good_manifest_is_understood(content):
     else:
         made = parsed.to_operation()
         uri = content["spec"].get("uri") or content["spec"].get("uriTemplate")
-        assert (made.name, made.tenant) == (uri or content["metadata"]["name"], parsed.tenant)
+        assert (made.identifier, made.tenant) == (uri or content["metadata"]["name"], parsed.tenant)
 
 
 def _places(content, path=()):

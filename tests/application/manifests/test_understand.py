@@ -23,4 +23,4 @@ def test_a_manifest_with_a_schema_larger_than_the_limit_is_refused_by_its_field(
         list(understood(content))
     spec["inputSchema"] = {"type": "object"}
     (tool,) = understood(content)
-    assert tool.name == "a"
+    assert tool.identifier == "a"

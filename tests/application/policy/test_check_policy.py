@@ -103,7 +103,7 @@ async def test_a_policy_that_no_longer_answers_helps_nobody():
 
 
 async def test_the_tools_of_a_catalogue_can_be_asked_about_instead():
-    rules = (*DEFAULT_RULES[1:], Rule("leak", "allow", lambda query: query.operation.name == "payroll", "leaks"))
+    rules = (*DEFAULT_RULES[1:], Rule("leak", "allow", lambda query: query.operation.identifier == "payroll", "leaks"))
     payroll = Tool(name="payroll", tenant="acme", binding=LocalBinding(function="f"))
     assert "isolates" in await CheckPolicy(RulesPolicyEngine(rules), [payroll]).execute()
     harmless = Tool(name="weather", binding=LocalBinding(function="f"))

@@ -43,7 +43,7 @@ async def test_before_call_runs_after_every_refusal_and_right_before_the_call() 
 
     assert (await pipeline.invoke_operation.execute(asked(), None, before_call)).status is Status.SUCCESS
     assert pipeline.trace[-4:] == ["reserve", "before_call", "call", "record"]
-    assert [(what.name, who) for what, who in told] == [("count", ANN)]
+    assert [(what.identifier, who) for what, who in told] == [("count", ANN)]
     pipeline.instead["authorise"] = _raise(PolicyUnavailable("no"))
     for refused in (asked(arguments={"n": "x"}), asked(name="other"), asked(credential=None), asked()):
         assert (await pipeline.invoke_operation.execute(refused, None, before_call)).result is None

@@ -28,7 +28,7 @@ PET = Tool(name="pet", tags=("animals", "costly"), binding=LocalBinding(function
 
 def said(version: PriceVersion, operation: Operation, tenant: TenantId | None, field: str) -> Iterator[Decimal | None]:
     """What each row of the table of precedence says, from the first to the last."""
-    name = operation.name if operation.kind == "tool" else f"{operation.kind}:{operation.name}"
+    name = operation.identifier if operation.kind == "tool" else f"{operation.kind}:{operation.identifier}"
     places: list[RatesByOperation] = [version]
     if tenant in version.tenants:
         places.insert(0, version.tenants[tenant])
@@ -212,7 +212,7 @@ def test_a_resource_and_a_prompt_are_priced_by_the_names_that_they_are_metered_b
         base=Decimal(1), tools={"resource:memo://ant": Rates(base=Decimal(2)), "prompt:bee": Rates(base=Decimal(3))}
     )
     binding = LocalBinding(function="f")
-    priced = [Resource(name="memo://ant", binding=binding), Prompt(name="bee", binding=binding)]
+    priced = [Resource(uri="memo://ant", binding=binding), Prompt(name="bee", binding=binding)]
     others = [Tool(name="bee", input_schema={"type": "object"}, binding=binding)]
     assert [prices.tariff(one, None).quote(latency_ms=0) // MICRO for one in (*priced, *others)] == [2, 3, 1]
 

@@ -80,8 +80,8 @@ def test_a_global_operation_displaces_nothing_that_the_platform_made_for_a_tenan
 @given(catalogues(), st.none() | few_tenants, few_names | few_uris, kinds)
 def test_find_and_view_agree(catalogue, tenant, name, kind):
     view = catalogue.view(tenant, kind)
-    assert [tool.name for tool in view] == sorted({tool.name for tool in view})
-    assert catalogue.find(tenant, name, kind) == next((tool for tool in view if tool.name == name), None)
+    assert [one.identifier for one in view] == sorted({one.identifier for one in view})
+    assert catalogue.find(tenant, name, kind) == next((one for one in view if one.identifier == name), None)
 
 
 @given(catalogues(), st.none() | few_tenants | st.just(TenantId("stranger")), kinds)
@@ -92,7 +92,9 @@ def test_a_view_holds_what_is_global_and_the_tenants_own_of_its_kind_and_nothing
     assert {key for key in seen if key.tenant == tenant} <= view
     own = [one for one in catalogue.view(tenant, kind) if tenant is not None and one.tenant == tenant]
     for key in seen - view:
-        assert any(one.name == key.name or (kind == "resource" and one.match(key.name) is not None) for one in own)
+        assert any(
+            one.identifier == key.name or (kind == "resource" and one.match(key.name) is not None) for one in own
+        )
     assert catalogue.view(tenant, kind) == catalogue.view(tenant, kind)
 
 
@@ -103,7 +105,7 @@ def test_a_uri_is_read_from_the_resource_of_its_name_or_else_from_a_template_tha
     assert (found is None) == (not matching)
     if found is not None:
         assert found in matching
-        assert found.name == uri or all(one.is_template for one in matching)
+        assert found.uri == uri or all(one.is_template for one in matching)
         if found.is_by_tenant:
             assert all(one.is_by_tenant for one in matching)
 
@@ -206,7 +208,7 @@ def test_a_view_is_made_once_for_each_owner():
 
 
 def resource(text, tenant=None, *, by_team=False):
-    return Resource(name=text, tenant=tenant, binding=LocalBinding(function="f"), is_by_tenant=by_team)
+    return Resource(uri=text, tenant=tenant, binding=LocalBinding(function="f"), is_by_tenant=by_team)
 
 
 @pytest.mark.parametrize(
@@ -263,8 +265,8 @@ def test_building_tries_a_uri_against_the_templates_of_its_own_beginning_only():
         matched.clear()
         own = [resource(f"r{n}://a", "acme", by_team=True) for n in range(count)]
         binding = LocalBinding(function="f")
-        templates = [Counted(name=f"t{n}://{{x}}", binding=binding) for n in range(count)]
-        Catalogue.build([*own, *templates, Counted(name="r0://{x}", binding=binding)])
+        templates = [Counted(uri=f"t{n}://{{x}}", binding=binding) for n in range(count)]
+        Catalogue.build([*own, *templates, Counted(uri="r0://{x}", binding=binding)])
         return len(matched)
 
     assert work(50) == work(100) == 1
@@ -274,10 +276,10 @@ def test_of_several_templates_that_match_the_platforms_for_the_tenant_counts_and
     binding = LocalBinding(function="f")
 
     def template(text, tenant=None):
-        return Resource(name=text, tenant=tenant, binding=binding)
+        return Resource(uri=text, tenant=tenant, binding=binding)
 
     owned, late, early = template("a://{x}", "acme"), template("a://{z}"), template("a://{y}")
-    exact = Resource(name="a://one", tenant="acme", binding=binding)
+    exact = Resource(uri="a://one", tenant="acme", binding=binding)
     catalogue, _ = Catalogue.build([owned, late, early, exact])
     assert catalogue.resolve(TenantId("acme"), "a://two") is owned
     assert catalogue.resolve(TenantId("beta"), "a://two") is early
@@ -294,7 +296,7 @@ def test_a_resource_is_found_by_its_kind_only():
     catalogue, _ = Catalogue.build([Prompt(name="ant", binding=binding), Tool(name="bee", binding=binding)])
     assert catalogue.find(None, "ant") is None
     assert catalogue.find(None, "ant", "prompt") is not None
-    assert [one.name for one in catalogue.view(None)] == ["bee"]
+    assert [one.identifier for one in catalogue.view(None)] == ["bee"]
 
 
 def test_a_tenant_finds_what_is_global_and_what_is_its_own():

@@ -39,8 +39,8 @@ def test_the_bounds_of_each_field(field: str, good: list[Any], bad: list[Any]) -
 
 @given(operations())
 def test_a_key_is_the_owner_the_name_and_the_kind(one: Any) -> None:
-    assert one.key == OperationKey(one.tenant, one.name, one.kind)
-    shown = one.name if one.kind == "tool" else f"{one.kind}:{one.name}"
+    assert one.key == OperationKey(one.tenant, one.identifier, one.kind)
+    shown = one.identifier if one.kind == "tool" else f"{one.kind}:{one.identifier}"
     assert str(one.key) == f"{one.tenant or 'global'}/{shown}"
 
 

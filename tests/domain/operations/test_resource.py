@@ -14,7 +14,7 @@ BINDING = LocalBinding(function="f")
 
 
 def resource(name="memo://ant", **fields):
-    return Resource(name=name, binding=BINDING, **fields)
+    return Resource(uri=name, binding=BINDING, **fields)
 
 
 @given(resources())
@@ -64,7 +64,7 @@ def test_a_tool_a_prompt_and_their_keys_can_have_one_name():
 
 @pytest.mark.parametrize("name", ["a:b", "A9+.-:!~", "memo://ant", "memo:" + "x" * 2043])
 def test_an_absolute_uri_names_a_resource(name):
-    assert resource(name).name == name
+    assert resource(name).uri == name
     for wrong in (
         f" {name}",
         f"{name}\n",
@@ -137,10 +137,10 @@ def test_two_arguments_with_one_name_are_told():
 
 
 def test_a_resource_is_read_under_its_own_uri_alone():
-    one = Resource(name="memo://x", binding=BINDING)
+    one = Resource(uri="memo://x", binding=BINDING)
     assert (one.match("memo://x"), one.match("memo://y")) == ({}, None)
 
 
 def test_completions_are_for_variables_of_the_template():
     with pytest.raises(ValidationError, match="size, which is no variable"):
-        Resource(name="memo://{colour}", binding=BINDING, completions={"colour": ("red",), "size": ("s",)})
+        Resource(uri="memo://{colour}", binding=BINDING, completions={"colour": ("red",), "size": ("s",)})

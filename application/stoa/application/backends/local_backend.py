@@ -56,7 +56,7 @@ class LocalBackend(ToolBackend):
 
     def prepare(self, tool: Operation) -> BackendCall:
         if not isinstance(tool.binding, LocalBinding) or tool.binding.function not in self._functions:
-            raise InvalidInput(f"{tool.kind} {tool.name}: its function is not registered in this process")
+            raise InvalidInput(f"{tool.kind} {tool.identifier}: its function is not registered in this process")
         return _LocalCall(tool, self._functions[tool.binding.function], self._resources, self._threads)
 
     async def close(self) -> None:

@@ -30,7 +30,7 @@ def resource_of(
     completions = {name: values for name, values in known.items() if values}
     binding = LocalBinding(function=key)
     return Resource.model_validate(
-        {"name": uri, "input_schema": schema, "binding": binding, "completions": completions, **fields}
+        {"uri": uri, "input_schema": schema, "binding": binding, "completions": completions, **fields}
     )
 
 

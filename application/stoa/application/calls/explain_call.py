@@ -108,7 +108,7 @@ class ExplainCall:
         tool = registered.operation
         arguments = registered.arguments.normalise(arguments)  # what the policy sees in a call
         decision = await self._policy.decide(PolicyQuery(principal, tool, arguments, door))
-        explanation = Explanation(tool=tool.name, decision=decision, lowered=_lowering(tool))
+        explanation = Explanation(tool=tool.identifier, decision=decision, lowered=_lowering(tool))
         if not decision.is_allowed:
             return explanation
         explanation = replace(

@@ -46,7 +46,7 @@ class CallerView:
         """Of what `all` gives, the first `most` whose names sort behind `after`. Looks at no more than it needs: in a
         large catalogue a page costs what is on it."""
         view = self._catalogue().view(principal.tenant, kind.kind)
-        begin = bisect_right(view, after, key=attrgetter("name"))
+        begin = bisect_right(view, after, key=attrgetter("identifier"))
         rest = (view[position] for position in range(begin, len(view)))  # islice would walk to where it begins
         candidates = (one for one in rest if isinstance(one, kind) and matches(one))
         found: list[O] = []

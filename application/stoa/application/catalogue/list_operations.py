@@ -52,7 +52,7 @@ class ListQuery:
         if self.api is not None and (one.api is None or one.api.name != self.api):
             return False
         needle = self.search.casefold()
-        return not needle or needle in f"{one.name}\n{one.title or ''}\n{one.description}".casefold()
+        return not needle or needle in f"{one.identifier}\n{one.title or ''}\n{one.description}".casefold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,12 @@ class ListOperations(Generic[O]):
             return Page((), None, 0, verdict)
         if query.is_counted:
             visible = await self._view.all(self._kind, principal, door, query.matches)
-            rest, total = [one for one in visible if one.name > query.after], len(visible)
+            rest, total = [one for one in visible if one.identifier > query.after], len(visible)
         else:
             most, total = query.limit + 1, None
             rest = await self._view.first(self._kind, principal, door, query.matches, after=query.after, most=most)
         page = rest[: query.limit]
-        return Page(page, page[-1].name if len(rest) > len(page) else None, total, verdict)
+        return Page(page, page[-1].identifier if len(rest) > len(page) else None, total, verdict)
 
     async def find(self, credential: Credential, tenant: TenantId | None, name: str, door: Door) -> O:
         """One that the caller may list. Raises OperationNotFound for any other, and what `execute` raises."""

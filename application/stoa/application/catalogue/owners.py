@@ -125,4 +125,4 @@ def _promises_too_much(one: Operation) -> bool:
 
 
 def _named(operations: Sequence[Operation]) -> str:
-    return operations[0].name + (f" (and {len(operations) - 1} more)" if len(operations) > 1 else "")
+    return operations[0].identifier + (f" (and {len(operations) - 1} more)" if len(operations) > 1 else "")

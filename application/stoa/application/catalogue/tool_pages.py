@@ -17,8 +17,8 @@ from stoa.domain.results.result import TextContent, ToolResult
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array
 
 TOOL_PAGES = Resource(
-    name="stoa://tools/{name}",
-    label="tool",
+    uri="stoa://tools/{name}",
+    name="tool",
     title="About a tool",
     description="What one of the tools does, its arguments, how it behaves and its limits.",
     mime_type="text/markdown",

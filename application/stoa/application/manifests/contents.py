@@ -58,8 +58,8 @@ class ResourceManifest(Manifest):
         _check_sources(spec)
         uri = spec.uri_template or spec.uri or ""
         return Resource(
-            name=uri,
-            label=self.metadata.name,
+            uri=uri,
+            name=self.metadata.name,
             tenant=self.tenant,
             title=spec.display_name,
             description=spec.description,

@@ -94,8 +94,8 @@ def _api_document(manifest: ToolSetManifest, description: SpecDocument) -> Resou
     guessed = "application/json" if text.lstrip()[:1] in {"{", "["} else "application/yaml"
     media_type = description.media_type or guessed
     return Resource(
-        name=uri,
-        label=name,
+        uri=uri,
+        name=name,
         tenant=manifest.tenant,
         title=manifest.spec.display_name,
         description=manifest.spec.description or f"The description of the API behind the tools of {name}.",

@@ -70,7 +70,7 @@ class Catalogue:
                 findings.append(error(str(one.key), message))
             elif one.is_by_tenant and (taken := of_platform.in_place_of(one)) is not None:
                 owner = "the global" if taken.tenant is None else "the platform's"
-                message = f"would stand in the place of {owner} {one.kind} {taken.name}; rename it"
+                message = f"would stand in the place of {owner} {one.kind} {taken.identifier}; rename it"
                 findings.append(error(str(one.key), message))
             else:
                 kept[one.key] = one
@@ -141,9 +141,9 @@ class Catalogue:
             tenant = None  # sees what everybody sees: names of strangers must not pile up
         views = self._views.get(tenant)
         if views is None:
-            common = [one for one in self._owned_by(None) if self.find(tenant, one.name, one.kind) is one]
+            common = [one for one in self._owned_by(None) if self.find(tenant, one.identifier, one.kind) is one]
             own = [] if tenant is None else self._owned_by(tenant)
-            visible = sorted([*common, *own], key=lambda one: one.name)
+            visible = sorted([*common, *own], key=lambda one: one.identifier)
             views = self._views[tenant] = {each: tuple(one for one in visible if one.kind == each) for each in _KINDS}
         return views[kind]
 
@@ -211,7 +211,7 @@ class _Templates:
     def __init__(self, templates: Iterable[Resource]) -> None:
         self._by_prefix: dict[str, list[Resource]] = defaultdict(list)
         for one in templates:
-            self._by_prefix[one.name.partition("{")[0]].append(one)
+            self._by_prefix[one.uri.partition("{")[0]].append(one)
         self._lengths = sorted({len(prefix) for prefix in self._by_prefix})
 
     def matching(self, uri: str) -> Iterator[Resource]:
@@ -228,7 +228,7 @@ def _covered_by_own_templates(operations: Iterable[Operation]) -> Iterator[tuple
     owned = _Templates(one for one in resources if one.is_template and _rank(one) == 0)
     for one in resources:
         if one.tenant is None and not one.is_template:
-            yield from ((found.tenant, one.name) for found in owned.matching(one.name) if found.tenant is not None)
+            yield from ((found.tenant, one.uri) for found in owned.matching(one.uri) if found.tenant is not None)
 
 
 class _PlatformNames:
@@ -248,11 +248,11 @@ class _PlatformNames:
                 return found
         if not isinstance(one, Resource) or one.is_template:
             return None
-        visible = (found for found in self._templates.matching(one.name) if found.tenant in {None, one.tenant})
+        visible = (found for found in self._templates.matching(one.uri) if found.tenant in {None, one.tenant})
         return next(visible, None)
 
 
 def _look(one: Operation) -> str:
     """The name without letter case; of a URI also without percent-encoding and the names of its variables."""
-    name = unquote(_VARIABLE.sub("{}", one.name)) if one.kind == "resource" else one.name
+    name = unquote(_VARIABLE.sub("{}", one.identifier)) if one.kind == "resource" else one.identifier
     return name.casefold()

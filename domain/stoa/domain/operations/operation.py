@@ -1,6 +1,7 @@
 """An Operation: what every callable thing (tool, resource, prompt) has in common, so that one pipeline governs all."""
 
 import hashlib
+from abc import abstractmethod
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, NewType, Self
 
@@ -57,7 +58,6 @@ class Operation(Strict):
 
     kind: ClassVar[Kind]
 
-    name: str
     tenant: TenantName | None = None
     """None: global, visible to every tenant."""
     title: PlainText | None = None
@@ -93,8 +93,14 @@ class Operation(Strict):
         return self
 
     @cached_property
+    @abstractmethod
+    def identifier(self) -> str:
+        """The name of a tool or prompt, the URI or URI template of a resource: unique within tenant and kind."""
+        ...
+
+    @cached_property
     def key(self) -> OperationKey:
-        return OperationKey(self.tenant, self.name, self.kind)
+        return OperationKey(self.tenant, self.identifier, self.kind)
 
     @cached_property
     def qualified_name(self) -> str:

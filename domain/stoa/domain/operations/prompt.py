@@ -1,5 +1,6 @@
 """A Prompt: messages that a person or an agent may ask for, made from arguments."""
 
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 from pydantic import model_validator
@@ -29,6 +30,10 @@ class Prompt(Operation):
 
     name: ToolName
     arguments: tuple[PromptArgument, ...] = ()
+
+    @cached_property
+    def identifier(self) -> str:
+        return self.name
 
     @model_validator(mode="before")
     @classmethod

@@ -13,15 +13,15 @@ ResourceUri = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]
 
 
 class Resource(Operation):
-    """One resource, or with `{variables}` in its name a template of many.
+    """One resource, or with `{variables}` in its URI a template of many.
 
     A template's variables are its arguments: strings, unless its input schema says otherwise.
     """
 
     kind: ClassVar[Kind] = "resource"
 
-    name: ResourceUri
-    label: str = ""
+    uri: ResourceUri
+    name: str = ""
     """A short name for people and logs (MCP `name`); empty: the URI."""
     mime_type: str | None = None
     size: int | None = Field(default=None, ge=0)
@@ -29,18 +29,18 @@ class Resource(Operation):
     completions: dict[str, tuple[str, ...]] = Field(default={})
     """Values to propose for a variable of a template; others are allowed too."""
 
-    @field_validator("name")
+    @field_validator("uri")
     @classmethod
-    def _is_template_of_level_1(cls, name: str) -> str:
-        UriTemplate(name)
-        return name
+    def _is_template_of_level_1(cls, uri: str) -> str:
+        UriTemplate(uri)
+        return uri
 
     @model_validator(mode="before")
     @classmethod
     def _takes_its_variables(cls, fields: Any) -> Any:
         match fields:
-            case {"name": str() as name} if "input_schema" not in fields:
-                names = list(UriTemplate(name).names)
+            case {"uri": str() as uri} if "input_schema" not in fields:
+                names = list(UriTemplate(uri).names)
                 return {**fields, "input_schema": string_schema({name: {} for name in names}, names)}
             case _:
                 return fields
@@ -52,8 +52,12 @@ class Resource(Operation):
         return self
 
     @cached_property
+    def identifier(self) -> str:
+        return self.uri
+
+    @cached_property
     def template(self) -> UriTemplate:
-        return UriTemplate(self.name)
+        return UriTemplate(self.uri)
 
     @property
     def is_template(self) -> bool:
@@ -63,4 +67,4 @@ class Resource(Operation):
         """The arguments that `uri` carries; None: it is not of this resource."""
         if self.is_template:
             return self.template.match(uri)
-        return {} if uri == self.name else None
+        return {} if uri == self.uri else None

@@ -120,6 +120,10 @@ class Tool(Operation):
     tasks: TaskSupport = "never"
 
     @cached_property
+    def identifier(self) -> str:
+        return self.name
+
+    @cached_property
     def portable_input_schema(self) -> JsonObject:
         """The input schema as every client understands it; the same object where it is so already."""
         return portable(self.input_schema)

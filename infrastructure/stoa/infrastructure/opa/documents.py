@@ -91,7 +91,7 @@ def _described(tool: Operation) -> JsonObject:
     hints = tool.hints if isinstance(tool, Tool) else None
     return {
         "kind": tool.kind,
-        "name": tool.name,
+        "name": tool.identifier,
         "tenant": tool.tenant,
         "tags": list(tool.tags),
         "category": tool.category,

@@ -97,7 +97,7 @@ def _case(found: Counterexample | None) -> str:
     principal, tool = found.query.principal, found.query.operation
     who = ", ".join([*sorted(principal.roles), *sorted(principal.scopes)]) or "no role"
     return (
-        f"{principal.subject} of {principal.tenant or 'no tenant'} ({who}) calls {tool.name} of "
+        f"{principal.subject} of {principal.tenant or 'no tenant'} ({who}) calls {tool.identifier} of "
         f"{tool.tenant or 'everybody'} ({tool.access.value}) through {found.query.door} with "
         f"{pydantic_core.to_json(found.query.arguments).decode()}: {found.found}"
     )

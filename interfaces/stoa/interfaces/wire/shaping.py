@@ -127,8 +127,8 @@ def _icon(icon: Icon) -> JsonObject:
 def resource(resource: Resource, revision: Revision) -> JsonObject:
     """One entry of resources/list or resources/templates/list."""
     wire: JsonObject = {
-        "uriTemplate" if resource.is_template else "uri": resource.name,
-        "name": resource.label or resource.name,
+        "uriTemplate" if resource.is_template else "uri": resource.uri,
+        "name": resource.name or resource.uri,
         "title": resource.title if revision.has_titles else None,
         "description": resource.description or None,
         "mimeType": resource.mime_type,

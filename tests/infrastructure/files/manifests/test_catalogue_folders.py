@@ -47,7 +47,7 @@ class Catalogue:
         change(self)
         await self.refresh.execute()
         await self.refresh.execute()
-        return sorted(one.name.removeprefix("docs://") for one in self.registry.catalogue.operations.values())
+        return sorted(one.identifier.removeprefix("docs://") for one in self.registry.catalogue.operations.values())
 
     @property
     def findings(self) -> list[str]:

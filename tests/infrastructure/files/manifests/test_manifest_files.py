@@ -82,7 +82,7 @@ async def test_a_manifest_bomb_is_a_finding_and_the_other_files_are_loaded(tmp_p
     finally:
         await executor.close()
     assert str(finding).startswith(f"error: {tmp_path / 'bomb.yaml'}: line 18: aliases expand to more than")
-    assert [one.name for one in registry.catalogue.operations.values()] == ["memo://good"]
+    assert [one.identifier for one in registry.catalogue.operations.values()] == ["memo://good"]
 
 
 async def test_a_manifest_file_is_parsed_again_only_when_its_bytes_changed(tmp_path: Path):

@@ -32,7 +32,7 @@ def _one(method: str, number: int, tenant: str | None = None) -> Operation:
         message = StaticMessage(role="user", text="x")
         return Prompt(name=f"p{number:03}", tenant=tenant, binding=StaticBinding(messages=(message,)))
     uri = f"x://{number:03}" if method == "resources/list" else f"x://{number:03}/{{v}}"
-    return Resource(name=uri, tenant=tenant, binding=StaticBinding(contents=(StaticResource(uri=uri, text="x"),)))
+    return Resource(uri=uri, tenant=tenant, binding=StaticBinding(contents=(StaticResource(uri=uri, text="x"),)))
 
 
 def _world(page_size: int) -> World:
@@ -81,7 +81,7 @@ async def test_all_pages_together_are_the_list_and_none_is_empty_or_too_long(
         if cursor is None:
             break
         assert len(names) == page_size, "a page that is followed by another is full"
-    assert seen == [_one(method, number).name for number in range(count)]
+    assert seen == [_one(method, number).identifier for number in range(count)]
     assert pages == max(1, -(-count // page_size))
 
 
@@ -103,7 +103,7 @@ async def test_a_walk_through_a_changing_list_ends_and_misses_nothing_that_staye
         assert step <= 10 + 1, "there are ten names at most, and each page goes on behind the last"
     assert seen == sorted(set(seen))
     stayed = set.intersection(*catalogues[: max(step, 1)])
-    assert {_one(method, number).name for number in stayed} <= set(seen)
+    assert {_one(method, number).identifier for number in stayed} <= set(seen)
 
 
 @EVERY_LIST

@@ -394,7 +394,7 @@ async def test_who_may_no_longer_call_the_tool_cannot_go_on_with_its_task(client
     await here.until(task_id, "input_required")
     await here.update(task_id, first=YES)
     before = here.world.gateway.registry.catalogue.operations.values()
-    here.world.gateway.registry.replace([one for one in before if one.name != "asks_two"])
+    here.world.gateway.registry.replace([one for one in before if one.identifier != "asks_two"])
     refused = await here.update(task_id, second=YES)
     assert (refused.status, refused.json()["error"]["code"]) == (400, -32602)
     waiting = await here.get(task_id)

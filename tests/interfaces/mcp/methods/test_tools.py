@@ -268,7 +268,7 @@ async def test_a_defect_in_listing_leaks_nothing(version: str) -> None:
 
 @EVERY
 async def test_a_denial_that_no_other_token_would_change_is_an_error_result(version: str) -> None:
-    never = Rule("office-hours", "deny", lambda query: query.operation.name == "note", "the office is closed")
+    never = Rule("office-hours", "deny", lambda query: query.operation.identifier == "note", "the office is closed")
     world = new_world(policy=RulesPolicyEngine((never, *DEFAULT_RULES)))
     result = await _call(world, version, "note", {"text": "x"})
     assert result["isError"] is True
