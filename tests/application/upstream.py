@@ -63,7 +63,7 @@ class Tokens:
         self.server.add_client(client, secret, audiences=["pets"])
 
     def access(self, tool: Tool, principal: Principal = ALICE, token: BearerToken | None = None) -> UpstreamAccess:
-        return self.tokens.prepare(tool).bind(principal, token)
+        return self.tokens.prepare(tool)(principal, token)
 
     def own(self) -> UpstreamAccess:
         return self.access(oauth_tool())

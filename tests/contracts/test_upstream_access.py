@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.application.upstream import ALICE_TOKEN, Tokens
 
-from stoa.application.backends.upstream_tokens import REFUSED_SECONDS
+from stoa.application.backends.token_cache import REFUSED_SECONDS
 from stoa.application.ports import UpstreamAccess
 from stoa.testing.upstream_access import InMemoryUpstreamAccess
 

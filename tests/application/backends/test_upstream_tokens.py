@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.application.upstream import ALICE, ALICE_TOKEN, BOB, BOB_TOKEN, ISSUER, TOKEN_URL, Tokens, oauth_tool
 
-from stoa.application.backends.upstream_tokens import (
+from stoa.application.backends.token_cache import (
     FAILURE_SECONDS,
     LONGEST_LIFETIME_SECONDS,
     MARGIN_SECONDS,
     REFUSED_SECONDS,
     RENEW_SECONDS,
     UNSAID_LIFETIME_SECONDS,
-    UpstreamTokens,
 )
+from stoa.application.backends.upstream_tokens import UpstreamTokens
 from stoa.application.ports import GrantedToken
 from stoa.domain.access.identity import Principal
 from stoa.domain.calls.invocation import BearerToken
@@ -76,8 +76,8 @@ async def test_a_token_is_not_used_at_the_end_of_its_time(at):
 
 def test_an_issuer_may_be_written_with_a_closing_slash(at):
     tokens = UpstreamTokens(at.server, at.credentials, at.clock, issuers=[f"{ISSUER}/"])
-    supply = tokens.prepare(oauth_tool(type="tokenExchange", audience="pets"))
-    assert supply.bind(ALICE.model_copy(update={"issuer": f"{ISSUER}/"}), BearerToken(ALICE_TOKEN))
+    bind = tokens.prepare(oauth_tool(type="tokenExchange", audience="pets"))
+    assert bind(ALICE.model_copy(update={"issuer": f"{ISSUER}/"}), BearerToken(ALICE_TOKEN))
 
 
 async def test_many_calls_at_once_cause_one_request_and_none_that_goes_away_takes_it_along(at):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.infrastructure.http_client.token_peer import EXCHANGE, OAuthPeer, claims_of, form_of, oauth_peer, refusal
 from tests.infrastructure.rest.loopback import Loopback, Seen, answer, loopback
 
-from stoa.application.backends.upstream_tokens import REFUSED_SECONDS, UpstreamTokens
+from stoa.application.backends.token_cache import REFUSED_SECONDS
+from stoa.application.backends.upstream_tokens import UpstreamTokens
 from stoa.application.gateway import Gateway
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.memory.metering import InMemoryMeteringSink

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from tests.infrastructure.oidc.forge import ISSUER, forge, good_claims, key_set, new_verifier
 
 from stoa.application.run_checks import CheckResult, Verdict
-from stoa.infrastructure.http_client.fetch import Fetched, NoAnswer
+from stoa.infrastructure.http_client.client import HttpAnswer
+from stoa.infrastructure.http_client.fetch import NoAnswer
 from stoa.infrastructure.oidc import BackChannel
 from stoa.infrastructure.oidc.checkup import ProviderCheck
 from stoa.testing.clock import ManualClock
@@ -47,12 +48,12 @@ async def checked(
         f"{ISSUER}/token": token,
     }
 
-    async def fetch(url: str, form: Any) -> Fetched:
+    async def fetch(url: str, form: Any) -> HttpAnswer:
         assert (form is None) == (not url.endswith("/token"))
         if url in away:
             raise NoAnswer("its TLS certificate has expired")
         code, body = answers[url]
-        return Fetched(code, pydantic_core.to_json(body), date)
+        return HttpAnswer(code, pydantic_core.to_json(body), date)
 
     given = None if secret is None else SecretStr(secret)
     check = ProviderCheck(ISSUER, fetch, clock, new_verifier(clock), "stoa-gateway", given)
@@ -121,10 +122,10 @@ async def test_doctor_tries_a_token_of_the_gateways_own_client(
 async def test_doctor_asks_over_the_back_channel_and_for_scopes_with_their_prefix() -> None:
     asked: list[str] = []
 
-    async def fetch(url: str, form: Any) -> Fetched:
+    async def fetch(url: str, form: Any) -> HttpAnswer:
         asked.append(url)
         body = key_set() if url.endswith("/certs") else METADATA | {"scopes_supported": ["api://gw/stoa:read"]}
-        return Fetched(200, pydantic_core.to_json(body), None)
+        return HttpAnswer(200, pydantic_core.to_json(body), None)
 
     inward = BackChannel("https://auth.example.org", "http://keycloak:8080")
     check = ProviderCheck(ISSUER, fetch, ManualClock(), new_verifier(), "gw", None, inward, "api://gw/")

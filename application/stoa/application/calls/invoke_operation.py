@@ -229,8 +229,8 @@ class InvokeOperation:
             raise QuotaExceeded(f"running calls of {_WHOSE[full.bound]}", 1.0) from full
         reservation: Reservation | None = None
         try:
-            tokens = compiled.tokens
-            upstream = None if tokens is None else tokens.bind(principal, token_of(invocation.credential))
+            bind = compiled.bind_upstream
+            upstream = None if bind is None else bind(principal, token_of(invocation.credential))
             if operation.metered_arguments:
                 call.stage = charged = charged._replace(metered=named_arguments(operation, arguments))
             if self._budgets is not None and self._budgets.apply_to(tenant):

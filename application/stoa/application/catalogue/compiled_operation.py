@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass
 
-from stoa.application.backends.upstream_tokens import TokenSupply
+from stoa.application.backends.upstream_tokens import BindUpstream
 from stoa.application.catalogue.resource_contents import resource_contents
 from stoa.application.ports.tool_backend import BackendCall, CallContext
 from stoa.application.schemas.argument_schema import ArgumentSchema
@@ -29,7 +29,7 @@ class CompiledOperation(ABC):
     arguments: ArgumentSchema
     backend_call: BackendCall
     """For previews alone: `call` is the way to use it."""
-    tokens: TokenSupply | None
+    bind_upstream: BindUpstream | None
     """Access tokens for its back end; None: its authentication is not oauth2."""
 
     @property

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from stoa.application.backends.upstream_tokens import TokenSupply, UpstreamTokens
+from stoa.application.backends.upstream_tokens import BindUpstream, UpstreamTokens
 from stoa.application.catalogue.compiled_operation import (
     CompiledOperation,
     CompiledPrompt,
@@ -163,22 +163,22 @@ class OperationRegistry:
         if backend is None:
             raise InvalidInput(f"no back end for tools of kind {tool.binding.kind} is installed")
         arguments = ArgumentSchema(tool.input_schema, allowance)
-        call, tokens = backend.prepare(tool), self._tokens(tool)
+        call, bind_upstream = backend.prepare(tool), self._bind_upstream(tool)
         match tool:
             case Tool():
                 promised = tool.output_schema
                 output = None if promised is None else OutputSchema(tool.name, promised, allowance)
                 routed = routed_arguments(tool.input_schema)
                 notes = tuple(notes_on(tool))  # makes its portable schema too, once
-                return CompiledTool(tool, arguments, call, tokens, output, routed, notes, tool.tasks != "never")
+                return CompiledTool(tool, arguments, call, bind_upstream, output, routed, notes, tool.tasks != "never")
             case Resource():
-                return CompiledResource(tool, arguments, call, tokens, tool)
+                return CompiledResource(tool, arguments, call, bind_upstream, tool)
             case Prompt():
-                return CompiledPrompt(tool, arguments, call, tokens)
+                return CompiledPrompt(tool, arguments, call, bind_upstream)
             case _:
                 raise InvalidInput(f"{tool.key}: what is no tool, resource or prompt cannot be called")
 
-    def _tokens(self, tool: Operation) -> TokenSupply | None:
+    def _bind_upstream(self, tool: Operation) -> BindUpstream | None:
         if tool.authentication.type != "oauth2":
             return None
         if self._upstream_tokens is None:

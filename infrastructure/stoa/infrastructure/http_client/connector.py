@@ -14,22 +14,25 @@ from stoa.infrastructure.http_client.tls import http_context
 AddressInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
 
 
-def connector(resolver: HostResolver | None, *, limit: int = 100) -> aiohttp.TCPConnector:
-    """Resolves names with `resolver`, or asks DNS by itself."""
-    return aiohttp.TCPConnector(limit=limit, resolver=_Resolver(resolver), use_dns_cache=False, ssl=http_context())
-
-
-def guarded_connector(rules: OutboundRules, resolver: HostResolver | None, *, limit: int = 100) -> aiohttp.TCPConnector:
+def guarded_connector(
+    rules: OutboundRules | None, resolver: HostResolver | None, *, limit: int = 100
+) -> aiohttp.TCPConnector:
     """Connects where `rules` allow; elsewhere it fails with aiohttp.ClientConnectorError, whose `os_error` is the
-    ForbiddenAddress. A name is resolved once, and what was checked is what is connected to."""
+    ForbiddenAddress. A name is resolved once, and what was checked is what is connected to. `rules` None: an address
+    that the operator set is connected to whatever it is. `resolver` None: asks DNS by itself."""
 
     def open_socket(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, address = info
-        rules.check(str(address[0]))
+        if rules is not None:
+            rules.check(str(address[0]))
         return socket.socket(family, kind, protocol)
 
     return aiohttp.TCPConnector(
-        limit=limit, resolver=_Resolver(resolver), use_dns_cache=False, socket_factory=open_socket, ssl=http_context()
+        limit=limit,
+        resolver=_Resolver(resolver),
+        use_dns_cache=False,
+        socket_factory=open_socket,
+        ssl=http_context(),
     )
 
 

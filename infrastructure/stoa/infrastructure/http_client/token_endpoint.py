@@ -17,8 +17,7 @@ from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, T
 from stoa.domain.errors import BackendError, BackendProtocolError, BackendTimedOut, BackendUnavailable, StoaError
 from stoa.infrastructure.http_client import ANYWHERE, ForbiddenAddress, HostResolver, OutboundRules
 from stoa.infrastructure.http_client import token_answers as answers
-from stoa.infrastructure.http_client.body import AnswerTooLong, bounded_body
-from stoa.infrastructure.http_client.connector import guarded_connector
+from stoa.infrastructure.http_client.client import AnswerTooLong, HttpAnswer, HttpClient
 from stoa.infrastructure.http_client.problems import connection_problem
 
 TIMEOUT_SECONDS = 10.0
@@ -42,52 +41,43 @@ class HttpTokenEndpoint(TokenEndpoint):
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        self._resolver = resolver
-        self._rules = {"https": rules, "http": replace(rules, allows_public=False)}
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        def client(rules: OutboundRules) -> HttpClient:
+            # No limit of connections: callers of one token endpoint that hangs must not keep others from theirs.
+            return HttpClient(
+                rules, resolver, timeout_seconds=timeout_seconds, max_answer_bytes=MAX_ANSWER_BYTES, connections=0
+            )
+
+        self._encrypted, self._clear_text = client(rules), client(replace(rules, allows_public=False))
 
     async def grant(self, request: TokenRequest) -> GrantedToken:
         problem: StoaError
         try:
-            status, body = await self._post(request)
+            answer = await self._post(request)
         except _FAILURES as caught:
             problem, reason = _translated(caught)
         else:
             try:
-                return answers.granted(status, body, request)
+                return answers.granted(answer.status, answer.body, request)
             except StoaError as refused:
-                problem, reason = refused, f"it answered {status} {answers.error_code(body) or ''}".rstrip()
+                code = answers.error_code(answer.body) or ""
+                problem, reason = refused, f"it answered {answer.status} {code}".rstrip()
         _log.warning("no token from %s for client %s: %s", request.url.partition("?")[0], request.client_id, reason)
         raise problem  # outside the handler: what aiohttp says may quote what was sent
 
     async def close(self) -> None:
-        sessions, self._sessions = self._sessions, {}
-        for session in sessions.values():
-            await session.close()
+        await self._encrypted.close()
+        await self._clear_text.close()
 
-    async def _post(self, request: TokenRequest) -> tuple[int, bytes]:
-        session = self._session(request.url.partition(":")[0].lower())
+    async def _post(self, request: TokenRequest) -> HttpAnswer:
+        is_encrypted = request.url.partition(":")[0].lower() == "https"
         headers = {
             "Accept": "application/json",
             "Authorization": _basic(request),
             "Content-Type": "application/x-www-form-urlencoded",
         }
         body = urlencode(_form(request)).encode("ascii")
-        async with session.post(request.url, data=body, headers=headers, allow_redirects=False) as response:
-            return response.status, await bounded_body(response, MAX_ANSWER_BYTES)
-
-    def _session(self, scheme: str) -> aiohttp.ClientSession:
-        session = self._sessions.get(scheme)
-        if session is None:
-            session = self._sessions[scheme] = aiohttp.ClientSession(
-                # No limit of its own: callers of one token endpoint that hangs must not keep others from theirs.
-                connector=guarded_connector(self._rules.get(scheme, self._rules["http"]), self._resolver, limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=self._timeout,
-                trust_env=False,
-            )
-        return session
+        client = self._encrypted if is_encrypted else self._clear_text
+        return await client.request("POST", request.url, data=body, headers=headers)
 
 
 def _form(request: TokenRequest) -> dict[str, str]:

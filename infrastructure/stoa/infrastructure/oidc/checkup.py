@@ -16,7 +16,8 @@ from stoa.domain.access.identity import ALL_SCOPES, SCOPE_READ, Principal
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.errors import NotAuthenticated, StoaError
 from stoa.domain.schema.json_value import JsonObject, is_array
-from stoa.infrastructure.http_client.fetch import Fetched, NoAnswer
+from stoa.infrastructure.http_client.client import HttpAnswer
+from stoa.infrastructure.http_client.fetch import NoAnswer
 from stoa.infrastructure.oidc.back_channel import BackChannel
 from stoa.infrastructure.oidc.claims import numeric_date
 from stoa.infrastructure.oidc.compact_jws import parse
@@ -29,7 +30,7 @@ _WHICH = "set KEYCLOAK_URL and KEYCLOAK_REALM, or OIDC_ISSUER, as the provider c
 _NOT_FOR_US = "it is for another audience than the gateway, so it shows no caller's claims"
 _AUDIENCE = "a client that shall call needs an audience mapper for the gateway, or its audience in ALLOWED_AUDIENCES"
 REALM = "deploy/keycloak/README.md describes a realm that fits"
-Fetch = Callable[[str, Mapping[str, str] | None], Awaitable[Fetched]]
+Fetch = Callable[[str, Mapping[str, str] | None], Awaitable[HttpAnswer]]
 """GET, or POST of a form. Raises NoAnswer."""
 
 

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import aiohttp
 
 from stoa.infrastructure.http_client import ANYWHERE, HostResolver, OutboundRules
-from stoa.infrastructure.http_client.body import AnswerTooLong, bounded_body
-from stoa.infrastructure.http_client.connector import guarded_connector
+from stoa.infrastructure.http_client.client import AnswerTooLong, HttpClient
 from stoa.infrastructure.http_client.problems import connection_problem
 
 TIMEOUT_SECONDS = 5.0
@@ -23,10 +22,7 @@ class ProviderClient:
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        self._rules = rules
-        self._resolver = resolver
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self._session: aiohttp.ClientSession | None = None
+        self._http = HttpClient(rules, resolver, timeout_seconds=timeout_seconds, max_answer_bytes=MAX_ANSWER_BYTES)
 
     async def get(self, url: str) -> bytes:
         status, body = await self._request("GET", url)
@@ -39,23 +35,15 @@ class ProviderClient:
         return await self._request("POST", url, form)
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._http.close()
 
     async def _request(self, method: str, url: str, form: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=guarded_connector(self._rules, self._resolver),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=self._timeout,
-                trust_env=False,
-            )
         try:
-            async with self._session.request(method, url, data=form, allow_redirects=False) as response:
-                return response.status, await bounded_body(response, MAX_ANSWER_BYTES)
+            answer = await self._http.request(method, url, data=form)
         except AnswerTooLong as caught:
             raise ValueError(f"{url} answered {caught}") from caught
         except (aiohttp.ClientError, OSError) as caught:  # its text may quote what was sent
             problem = f"{url} failed: {connection_problem(caught)}"
+        else:
+            return answer.status, answer.body
         raise OSError(problem)

@@ -24,8 +24,7 @@ from stoa.domain.operations.operation import Operation
 from stoa.domain.policy.decision import Decision, Door, PolicyQuery
 from stoa.domain.schema.json_value import is_object
 from stoa.infrastructure.http_client import HostResolver
-from stoa.infrastructure.http_client.body import bounded_body
-from stoa.infrastructure.http_client.connector import connector
+from stoa.infrastructure.http_client.client import HttpClient
 from stoa.infrastructure.http_client.problems import connection_problem
 from stoa.infrastructure.opa.documents import (
     DECISION,
@@ -68,10 +67,11 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
     ) -> None:
         self._url = URL(url.rstrip("/"))
         self._clock = clock
-        self._resolver = resolver
         self._writer = InputWriter(environment)
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        self._session: aiohttp.ClientSession | None = None
+        # Without rules: the address is the operator's own setting, often one of the machine that no rule allows.
+        self._http = HttpClient(
+            None, resolver, timeout_seconds=timeout_seconds, max_answer_bytes=MAX_ANSWER_BYTES, connections=0
+        )
         self._failures = 0
         self._closed_until_ns = 0
         self._health = Health(False, "not asked yet")
@@ -108,9 +108,7 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
         return self._health
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._http.close()
 
     async def _ask(self, rule: str, document: bytes, read: Callable[[Any], T]) -> T:
         if self._clock.monotonic_ns() < self._closed_until_ns:
@@ -124,24 +122,16 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
         return answer
 
     async def _value(self, rule: str, document: bytes) -> Any:
-        answer = pydantic_core.from_json(await self._post(rule, document))
-        if not is_object(answer):
-            raise PolicyAnswerInvalid("the answer is no object")
-        return answer.get("result")
-
-    async def _post(self, rule: str, document: bytes) -> bytes:
-        """Raises aiohttp.ClientError, TimeoutError, and ValueError for an answer that is too long."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=connector(self._resolver, limit=0), cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout
-            )
-        body = b'{"input":%b}' % document
+        """Raises one of _FAILURES."""
         url = self._url.joinpath("v1", "data", *rule.split("/"))
         headers = {"Content-Type": "application/json"}
-        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-            if response.status != 200:
-                raise ValueError(f"status {response.status}")
-            return await bounded_body(response, MAX_ANSWER_BYTES)
+        answer = await self._http.request("POST", url, data=b'{"input":%b}' % document, headers=headers)
+        if answer.status != 200:
+            raise ValueError(f"status {answer.status}")
+        value = pydantic_core.from_json(answer.body)
+        if not is_object(value):
+            raise PolicyAnswerInvalid("the answer is no object")
+        return value.get("result")
 
     def _failed(self, caught: Exception) -> None:
         self._failures += 1

@@ -1,8 +1,7 @@
 """SegmentPool: the segments that one process fills with one kind of line, within a bound on all of that kind.
 
-Room is accounted for in whole lines of the greatest length: `reserve` and `append` compare one integer; only when it
-says "no more" is a further segment allocated. A pool counts, reclaims and deletes the segments of its own kind and
-never looks at the others, so that no kind can take the room of another.
+Its RoomLedger says whether a line fits; only when it says no is a further segment allocated. A pool counts, reclaims
+and deletes the segments of its own kind and never looks at the others, so that no kind can take the room of another.
 """
 
 import errno
@@ -19,6 +18,7 @@ from stoa.application.ports.clock import Clock
 from stoa.domain.errors import MeteringUnavailable
 from stoa.infrastructure.outbox.event_line import MAX_LINE_BYTES
 from stoa.infrastructure.outbox.group_commit import GroupCommit
+from stoa.infrastructure.outbox.room import Allowance, Census, RoomLedger
 from stoa.infrastructure.outbox.segment import POISON, Segment, list_segments, reclaim, remove
 
 _RETRY_NS = 1_000_000_000
@@ -47,12 +47,11 @@ class PoolOptions:
     directory: Path
     suffix: str
     """End of the names of its segments; no other pool's ends so."""
-    segment_bytes: int
-    max_bytes: int
+    allowance: Allowance
     setting: str
     """What an operator raises to have more room."""
     has_poison: bool = False
-    """What the relay could not forward counts towards `max_bytes`."""
+    """What the relay could not forward counts towards the allowance."""
     relayed: Relayed | None = None
     create_segment: SegmentFactory = Segment.create
 
@@ -66,14 +65,10 @@ class SegmentPool:
         self._commits = commits
         self._segments: deque[Segment] = deque()
         """The one being filled, then the spare ones."""
-        self._reserved = 0
-        self._unclaimed = 0
-        """Bytes that neither a line nor a promise holds; below zero only after a segment broke."""
+        self._room = RoomLedger(options.allowance.segment_bytes, MAX_LINE_BYTES)
         self._last_stamp = datetime.min.replace(tzinfo=UTC)
-        self._census = (0, 0)
-        """Segments and bytes in the directory when it was last looked at."""
-        self._removable = 0
-        """Bytes of them that may be deleted."""
+        self.census = Census()
+        """What all segments of its kind took when the directory was last looked at, for operators."""
         self._problem = ""
         self._retry_at_ns = 0
         self._orphans: list[bytes] = []
@@ -98,50 +93,33 @@ class SegmentPool:
 
     @property
     def has_room(self) -> bool:
-        return self._unclaimed >= MAX_LINE_BYTES
-
-    @property
-    def segments(self) -> int:
-        return self._census[0]
-
-    @property
-    def used_bytes(self) -> int:
-        """What its segments take of the disk, their unused ends included."""
-        return self._census[1]
-
-    @property
-    def kept_bytes(self) -> int:
-        """Of these, what must not be deleted yet."""
-        return self._census[1] - self._removable
+        return self._room.has_room
 
     def reserve(self) -> None:
         """Promise room for one line."""
-        if self._unclaimed < MAX_LINE_BYTES:
-            self.make_room()
-        self._unclaimed -= MAX_LINE_BYTES
-        self._reserved += 1
+        while not self._room.promise():
+            self._add_segment()
 
     def append(self, line: bytes, *, is_reserved: bool) -> Segment:
         """Write a line; `is_reserved`: into the room of one promise."""
         if self._orphans or (self._segments and self._segments[0].is_gone):  # `is_gone`, without another call
             self._replace_gone()
-        if is_reserved and self._reserved:
-            self._reserved -= 1
-            self._unclaimed += MAX_LINE_BYTES
-        elif self._unclaimed < MAX_LINE_BYTES:
+        if not self._room.begin_line(is_promised=is_reserved):
             self.make_room()
-        segment = self._segment_for(len(line))
+        segments, size = self._segments, len(line)
+        # The usual case of `_segment_for`, without a call.
+        segment = segments[0] if segments and segments[0].size - segments[0].length >= size else self._segment_for(size)
         try:
             segment.append(line)
         except OSError:  # once more, in another segment: the event must not depend on one bad file
             self.abandon(segment)
-            segment = self._segment_for(len(line))
+            segment = self._segment_for(size)
             try:
                 segment.append(line)
             except OSError as failure:
                 self.abandon(segment)
                 raise self.failed(failure) from failure
-        self._unclaimed -= len(line)
+        self._room.end_line(size)
         return segment
 
     def close(self) -> None:
@@ -163,7 +141,7 @@ class SegmentPool:
             self._recount()
 
     def make_room(self) -> None:
-        while self._unclaimed < MAX_LINE_BYTES:
+        while not self._room.has_room:
             self._add_segment()
 
     def try_again(self) -> None:
@@ -203,7 +181,7 @@ class SegmentPool:
                 self.abandon(segment)
                 raise self.failed(failure) from failure
             del self._orphans[0]
-            self._unclaimed -= len(lines)
+            self._room.end_line(len(lines))
 
     def _segment_for(self, size: int) -> Segment:
         if self._segments and self._segments[0].room < size:
@@ -223,21 +201,22 @@ class SegmentPool:
         self._recount()
 
     def _open_segment(self) -> None:
-        options = self._options
+        options, allowance = self._options, self._options.allowance
         options.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        count, total = self._take_census()
-        if total + options.segment_bytes > options.max_bytes and self._removable:
-            self._remove_relayed(total + options.segment_bytes - options.max_bytes)
-            count, total = self._take_census()
-        if total + options.segment_bytes > options.max_bytes:
+        census = self._take_census()
+        if census.excess_bytes(allowance) > 0 and census.removable_bytes:
+            self._remove_relayed(census.excess_bytes(allowance))
+            census = self._take_census()
+        if census.excess_bytes(allowance) > 0:
             remedy = "archive and remove old segments" if options.relayed is None else "let the relay catch up"
             raise self._refused(
-                f"it holds {total} of at most {options.max_bytes} bytes; {remedy}, or raise {options.setting}"
+                f"it holds {census.used_bytes} of at most {allowance.max_bytes} bytes; {remedy}, or raise "
+                f"{options.setting}"
             )
         self._last_stamp = max(self._clock.now(), self._last_stamp + timedelta(microseconds=1))
-        made = options.create_segment(options.directory, self._last_stamp, options.segment_bytes, options.suffix)
+        made = options.create_segment(options.directory, self._last_stamp, allowance.segment_bytes, options.suffix)
         self._segments.append(made)
-        self._census = (count + 1, total + options.segment_bytes)
+        self.census = census.with_segment(allowance.segment_bytes)
 
     def _own(self) -> list[Path]:
         return list_segments(self._options.directory, self._options.suffix)
@@ -246,7 +225,7 @@ class SegmentPool:
         relayed = self._options.relayed
         return () if relayed is None else relayed(self._options.directory)
 
-    def _take_census(self) -> tuple[int, int]:
+    def _take_census(self) -> Census:
         count = total = removable = 0
         relayed = self._relayed()
         if self._options.has_poison:
@@ -261,8 +240,8 @@ class SegmentPool:
                 total += size
                 count += 1
                 removable += size if path.name in relayed else 0
-        self._census, self._removable = (count, total), removable
-        return self._census
+        self.census = Census(count, total, removable)
+        return self.census
 
     def _remove_relayed(self, needed: int) -> None:
         relayed = self._relayed()
@@ -282,11 +261,8 @@ class SegmentPool:
             segment.seal()
 
     def _recount(self) -> None:
-        # A spare segment may end in waste shorter than a line, so it counts in whole lines; the one being filled does
-        # so by itself, because the promises are whole lines.
-        spare_lines = max(len(self._segments) - 1, 0) * (self._options.segment_bytes // MAX_LINE_BYTES)
-        room = self._segments[0].room if self._segments else 0
-        self._unclaimed = room + (spare_lines - self._reserved) * MAX_LINE_BYTES
+        room_bytes = self._segments[0].room if self._segments else 0
+        self._room.recount(room_bytes, max(len(self._segments) - 1, 0))
 
     def _refused(self, why: str) -> MeteringUnavailable:
         self._problem = f"Metering cannot write to {self._options.directory}: {why}"

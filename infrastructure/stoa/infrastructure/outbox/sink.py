@@ -1,8 +1,8 @@
-"""OutboxMeteringSink: keeps metering events in segments on the local disk; what forwards them reads the segments.
+"""OutboxMeteringSink keeps metering events in segments on the local disk, where the relay and the reports read them.
 
-Refused calls have segments of their own within a bound of their own (`SegmentPool`), and so have the summaries that
-stand for many of them: however many calls are refused, one that is made finds the same room. The sink deletes no event,
-except of segments that it is told are elsewhere, and those only when it needs the room.
+It has three pools of segments, each within a bound of its own: calls, refused calls, and the summaries that stand for
+many refused calls. However many calls are refused, one that is made finds the same room. The sink deletes only segments
+whose events are all elsewhere, and those only when it needs the room.
 """
 
 import asyncio
@@ -18,11 +18,10 @@ from stoa.domain.metering.event import MeteringEvent
 from stoa.infrastructure.outbox.event_line import MAX_LINE_BYTES, encode
 from stoa.infrastructure.outbox.group_commit import GroupCommit
 from stoa.infrastructure.outbox.pool import PoolOptions, Relayed, SegmentFactory, SegmentPool
+from stoa.infrastructure.outbox.room import Allowance, divide_room
 from stoa.infrastructure.outbox.segment import CALLS, REFUSALS, SUMMARIES, Segment
 
 _NEARLY_FULL = 0.8
-_LEAST_SEGMENTS = 8
-"""At least so many segments make up a room for refusals, so that it is reused in small steps."""
 
 
 class OutboxMeteringSink(MeteringSink, HealthProbe):
@@ -30,9 +29,10 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
 
     `durability` "process": a recorded event survives the death of this process; a power loss may take the last seconds.
     "fsync": it survives a power loss as well; concurrent records share one wait for the disk.
-    `max_total_bytes` bounds what calls that are made take of the directory, `max_refusal_bytes` what refused calls take
-    besides, a quarter of it for their summaries; processes that allocate in the same moment may each pass a bound by
-    one segment. `relayed`: what may be deleted to stay below them, the oldest first; None: nothing.
+    `max_total_bytes` bounds what calls that are made take of the directory; refused calls get `max_refusal_bytes` in
+    addition, a quarter of it for their summaries. Processes that allocate in the same moment may each pass a bound by
+    one segment. `relayed`: what may be deleted to stay below them, the oldest first; None: nothing. Raises ValueError
+    for bounds in which events do not fit.
     """
 
     name = "metering"
@@ -49,24 +49,17 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
         relayed: Relayed | None = None,
         create_segment: SegmentFactory = Segment.create,
     ) -> None:
-        if segment_bytes < MAX_LINE_BYTES:
-            raise ValueError(f"segment_bytes is {segment_bytes}; one event may need {MAX_LINE_BYTES}")
-        if max_total_bytes < segment_bytes:
-            raise ValueError(f"max_total_bytes is {max_total_bytes}; one segment needs {segment_bytes} (segment_bytes)")
-        least = 2 * _LEAST_SEGMENTS * MAX_LINE_BYTES
-        if max_refusal_bytes < least:
-            raise ValueError(f"max_refusal_bytes is {max_refusal_bytes}; give at least {least}")
+        allowances = divide_room(segment_bytes, max_total_bytes, max_refusal_bytes, MAX_LINE_BYTES)
         self._directory = directory
         self._max_total_bytes = max_total_bytes
         self._has_relay = relayed is not None
         self._commits = GroupCommit() if durability == "fsync" else None
 
-        def pool(suffix: str, size: int, bound: int, setting: str) -> SegmentPool:
+        def pool(suffix: str, allowance: Allowance, setting: str) -> SegmentPool:
             options = PoolOptions(
                 directory=directory,
                 suffix=suffix,
-                segment_bytes=size,
-                max_bytes=bound,
+                allowance=allowance,
                 setting=f"{setting} (METERING_MAX_BYTES)",
                 has_poison=suffix == CALLS,
                 relayed=relayed,
@@ -74,12 +67,9 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
             )
             return SegmentPool(options, clock, self._commits)
 
-        summaries = max_refusal_bytes // 4
-        self._calls = pool(CALLS, segment_bytes, max_total_bytes, "max_total_bytes")
-        self._refusals, self._summaries = (
-            pool(suffix, min(segment_bytes, max(bound // _LEAST_SEGMENTS, MAX_LINE_BYTES)), bound, "max_refusal_bytes")
-            for suffix, bound in ((REFUSALS, max_refusal_bytes - summaries), (SUMMARIES, summaries))
-        )
+        self._calls = pool(CALLS, allowances.calls, "max_total_bytes")
+        self._refusals = pool(REFUSALS, allowances.refusals, "max_refusal_bytes")
+        self._summaries = pool(SUMMARIES, allowances.summaries, "max_refusal_bytes")
         with suppress(MeteringUnavailable):  # `health` and `reserve` tell; an embedding program starts anyway
             self._calls.make_room()
 
@@ -87,19 +77,23 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
         self._calls.reserve()
 
     async def record(self, event: MeteringEvent, *, is_reserved: bool = True) -> None:
-        await self._keep(self._calls, encode(event), is_reserved=is_reserved)
+        segment = self._calls.append(encode(event), is_reserved=is_reserved)
+        if self._commits is not None:
+            await self._commit(self._commits, self._calls, segment)
 
     async def record_refusal(self, event: MeteringEvent, *, is_summary: bool = False) -> None:
         pool = self._summaries if is_summary else self._refusals
-        await self._keep(pool, encode(event), is_reserved=False)
+        segment = pool.append(encode(event), is_reserved=False)
+        if self._commits is not None:
+            await self._commit(self._commits, pool, segment)
 
     def health(self) -> Health:
         for pool in (self._calls, self._refusals, self._summaries):
             if pool.is_gone:  # noticed also while nobody calls
                 with suppress(RuntimeError):
                     asyncio.get_running_loop().call_soon(pool.try_again)
-        total = self._calls.used_bytes
-        detail = f"{self._directory}: {self._calls.segments} segments, {total} bytes of at most {self._max_total_bytes}"
+        census, bound = self._calls.census, self._max_total_bytes
+        detail = f"{self._directory}: {census.segments} segments, {census.used_bytes} bytes of at most {bound}"
         if self._calls.problem and not self._calls.has_room:
             # Out of rotation no call would come and find that there is room again, so the question itself starts a try.
             with suppress(RuntimeError):
@@ -111,7 +105,7 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
         remedy = "most of it was not relayed yet" if self._has_relay else "archive and remove old segments soon"
         pools = (self._calls, self._refusals, self._summaries)
         findings = [text for pool in pools for text in (pool.problem, pool.loss) if text]
-        if not self._calls.problem and self._calls.kept_bytes > self._max_total_bytes * _NEARLY_FULL:
+        if not self._calls.problem and self._calls.census.kept_bytes > self._max_total_bytes * _NEARLY_FULL:
             findings.append(f"{detail}; {remedy}")
         return tuple(findings)
 
@@ -123,11 +117,10 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
             with suppress(OSError):  # its records have been told
                 await self._commits.run()
 
-    async def _keep(self, pool: SegmentPool, line: bytes, *, is_reserved: bool) -> None:
-        segment = pool.append(line, is_reserved=is_reserved)
-        if self._commits is not None:
-            try:
-                await self._commits.cover(segment)
-            except OSError as failure:
-                pool.abandon(segment)
-                raise pool.failed(failure) from failure
+    async def _commit(self, commits: GroupCommit, pool: SegmentPool, segment: Segment) -> None:
+        try:
+            await commits.cover(segment)
+        except OSError as failure:
+            # A line that may not be on the disk must not be followed by one that is believed to be.
+            pool.abandon(segment)
+            raise pool.failed(failure) from failure

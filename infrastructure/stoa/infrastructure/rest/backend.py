@@ -20,7 +20,7 @@ from stoa.domain.results.response_headers import Headers, kept, kept_names
 from stoa.domain.results.result import RawAnswer
 from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.http_client import ANYWHERE, HostResolver, OutboundRules
-from stoa.infrastructure.http_client.connector import guarded_connector
+from stoa.infrastructure.http_client.client import open_session
 from stoa.infrastructure.rest.compression import ACCEPTED, CorruptEncoding, TooLarge, unpack
 from stoa.infrastructure.rest.errors import TRANSLATED, translated
 from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest, is_below
@@ -42,21 +42,6 @@ _NOT_FOLLOWED = (
 )
 
 SessionFactory = Callable[[], aiohttp.ClientSession]
-
-
-def open_session(
-    rules: OutboundRules, resolver: HostResolver | None, connect_timeout_seconds: float
-) -> aiohttp.ClientSession:
-    """Made inside the running loop. Without a total timeout: the deadline is the caller's."""
-    return aiohttp.ClientSession(
-        connector=guarded_connector(rules, resolver, limit=0),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": _USER_AGENT, "Accept-Encoding": ACCEPTED},
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_seconds),
-        max_line_size=MAX_HEADER_BYTES,
-        max_field_size=MAX_HEADER_BYTES,
-        trust_env=False,
-    )
 
 
 class RestBackend(ToolBackend):
@@ -96,7 +81,16 @@ class RestBackend(ToolBackend):
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = open_session(self._rules, self._resolver, self._connect_timeout_seconds)
+            self._session = open_session(
+                self._rules,
+                self._resolver,
+                # Without a total: the deadline of the call is the pipeline's.
+                aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_seconds),
+                connections=0,
+                headers={"User-Agent": _USER_AGENT, "Accept-Encoding": ACCEPTED},
+                max_line_size=MAX_HEADER_BYTES,
+                max_field_size=MAX_HEADER_BYTES,
+            )
         return self._session
 
 

@@ -19,7 +19,8 @@ from stoa.application.ports.clock import Clock
 from stoa.application.run_checks import Check, CheckResult, Verdict
 from stoa.domain.finding import Severity
 from stoa.infrastructure.http_client import HostResolver, OutboundRules
-from stoa.infrastructure.http_client.fetch import Fetched, NoAnswer, fetch
+from stoa.infrastructure.http_client.client import HttpAnswer
+from stoa.infrastructure.http_client.fetch import NoAnswer, fetch
 from stoa.infrastructure.http_client.tls import http_context
 from stoa.infrastructure.oidc import BackChannel
 from stoa.infrastructure.oidc.checkup import ProviderCheck
@@ -79,7 +80,7 @@ class Doctor:
             return [CheckResult(_WARN, "provider", reason, "set KEYCLOAK_URL or OIDC_ISSUER where others shall call")]
         rules, resolver = await self._container.get(OutboundRules), await self._container.get(HostResolver)
 
-        async def ask(url: str, form: Mapping[str, str] | None) -> Fetched:
+        async def ask(url: str, form: Mapping[str, str] | None) -> HttpAnswer:
             return await fetch(url, form=form, rules=rules, resolver=resolver)
 
         (issuer,) = identity.verifier.issuers
@@ -168,7 +169,7 @@ class Doctor:
         results.append(self._judge_metadata(metadata, resource))
         return results
 
-    def _judge_metadata(self, metadata: Fetched, resource: str) -> CheckResult:
+    def _judge_metadata(self, metadata: HttpAnswer, resource: str) -> CheckResult:
         if metadata.status == 421:
             remedy = "start the gateway with this PUBLIC_URL, or add the name that the proxy sends to ALLOWED_HOSTS"
             return CheckResult(_FAIL, "metadata", "the gateway there does not serve this host name (421)", remedy)
