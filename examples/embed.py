@@ -8,9 +8,11 @@ import json
 
 from aiohttp import web
 
-from stoa.application import Gateway, Principal
+from stoa.application import Gateway, Principal, Tool
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.memory.metering import InMemoryMeteringSink
+from stoa.application.memory.operation_source import InMemoryOperationSource
+from stoa.domain.operations.binding import RestBinding
 from stoa.infrastructure.openapi import OpenApiSpecKind
 from stoa.infrastructure.rest import RestBackend
 
@@ -20,7 +22,8 @@ ANN = Principal.of("ann", tenant="acme", roles=["viewer"])
 async def main(pets_url: str) -> None:
     sink = InMemoryMeteringSink()
     rest = RestBackend(InMemoryCredentialSource())
-    gateway = Gateway(backends=[rest], spec_kinds=[OpenApiSpecKind()], sink=sink)
+    plugins = InMemoryOperationSource("plugins")
+    gateway = Gateway(backends=[rest], spec_kinds=[OpenApiSpecKind()], sink=sink, operation_sources=[plugins])
 
     @gateway.tool(tags=["math"])
     def add(a: int, b: int) -> int:
@@ -29,6 +32,8 @@ async def main(pets_url: str) -> None:
 
     gateway.add_openapi(json.dumps(pets_api(pets_url)))
     await gateway.add_manifest(retire_manifest(pets_url))
+    plugins.replace([Tool(name="first-pet", binding=RestBinding(method="GET", base_url=pets_url, path="/pets/1"))])
+    await gateway.loader.execute()  # `gateway.loader.watch` does so by itself, and so does a mounted gateway
 
     print("ann may call:", ", ".join(tool.name for tool in (await gateway.tools(ANN)).items))
     for tool, arguments in (
@@ -36,6 +41,7 @@ async def main(pets_url: str) -> None:
         ("getPet", {"id": 7}),
         ("getPet", {"id": "seven"}),
         ("retire-pet", {"id": "7"}),
+        ("first-pet", {}),
     ):
         outcome = await gateway.invoke(tool, arguments, ANN)
         print(f"{tool}: {outcome.status.value}:", outcome.error or (outcome.result and outcome.result.structured))

@@ -1,5 +1,6 @@
 """The Gateway as embedding programs use it."""
 
+import asyncio
 from datetime import UTC
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from tests.application.pipeline import ANN, ScriptedBackend, raises, tool
 from tests.strategies import json_values
 
 from stoa.application import BearerToken, Gateway, ListQuery, Principal, Tool, ToolAnnotations
+from stoa.application.catalogue.complete_argument import CompletionQuery
 from stoa.application.manifests.document_spec_kind import DocumentSpecKind
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
@@ -19,9 +21,21 @@ from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.memory.token_verifier import InMemoryTokenVerifier
 from stoa.application.ports.spec import Conversion, SpecConverter, SpecDocument
 from stoa.domain.access.caller_limits import REQUESTS_PER_CALL
-from stoa.domain.errors import InvalidArguments, InvalidInput, NotAuthenticated, NotPermitted, QuotaExceeded
+from stoa.domain.errors import (
+    InvalidArguments,
+    InvalidInput,
+    NotAuthenticated,
+    NotPermitted,
+    OperationNotFound,
+    QuotaExceeded,
+)
+from stoa.domain.finding import warning
 from stoa.domain.metering.event import Status
+from stoa.domain.operations.catalogue import CatalogueDiff
+from stoa.domain.operations.operation import OperationKey
 from stoa.domain.operations.tool import LocalBinding
+from stoa.domain.origin import NamedOrigin
+from stoa.domain.results.result import TextContent
 from stoa.testing.clock import ManualClock
 from stoa.testing.ids import SequentialIds
 
@@ -291,6 +305,93 @@ async def test_any_json_arguments_reach_the_back_end_as_they_are(arguments):
     assert (await gateway.invoke("f", arguments, ANN)).status is Status.SUCCESS
     ((received, _),) = backend.received
     assert received is arguments
+
+
+async def test_removed_operations_are_found_no_more_and_their_names_are_free_again():
+    gateway = Gateway()
+
+    @gateway.tool
+    def count(n: int = 1) -> int:
+        return n
+
+    gateway.prompt(lambda topic: topic, name="greet", completions={"topic": lambda value, rest: ["weather"]})
+    gateway.resource("memo://all", name="memo")(lambda: "all")
+    changes: list[CatalogueDiff] = []
+    gateway.registry.subscribe(changes.append)
+    gateway.remove("count")
+    gateway.remove("greet", kind="prompt")
+    gateway.remove("memo://all", kind="resource")
+    assert [diff.removed for diff in changes] == [
+        (OperationKey(None, "count"),),
+        (OperationKey(None, "greet", "prompt"),),
+        (OperationKey(None, "memo://all", "resource"),),
+    ]
+    assert isinstance((await gateway.invoke("count", {}, ANN)).error, OperationNotFound)
+    gateway.tool(lambda: "another", name="count")
+    gateway.prompt(lambda topic: topic, name="greet")
+    outcome = await gateway.invoke("count", {}, ANN)
+    assert outcome.result is not None
+    assert outcome.result.content == (TextContent("another"),)
+    query = CompletionQuery(kind="prompt", name="greet", argument="topic", value="")
+    assert (await gateway.complete_argument.execute(ANN, query, "library")).values == ()
+
+
+async def test_removing_a_name_that_was_not_registered_removes_nothing():
+    gateway = with_rest()
+    gateway.tool(lambda: 1, name="one")
+    gateway.tool(lambda: 2, name="one", tenant="acme")
+    await gateway.add_manifest(manifest("ant"))
+    unknown = [("two", "tool", None), ("one", "prompt", None), ("one", "tool", "beta"), ("ant", "tool", None)]
+    for name, kind, tenant in unknown:
+        with pytest.raises(OperationNotFound):
+            gateway.remove("one", name, kind=kind, tenant=tenant)
+    gateway.remove("one", tenant="acme")
+    assert [str(key) for key in gateway.catalogue.tools] == ["global/one", "global/ant"]
+
+
+async def test_removing_a_tool_lets_its_running_call_end_and_leaves_a_function_that_others_use():
+    gateway, reached, go_on = Gateway(), asyncio.Event(), asyncio.Event()
+
+    @gateway.tool
+    async def slow() -> str:
+        reached.set()
+        await go_on.wait()
+        return "done"
+
+    gateway.add(Tool(name="alias", binding=LocalBinding(function="global/slow")))
+    calling = asyncio.create_task(gateway.invoke("slow", {}, ANN))
+    await reached.wait()
+    gateway.remove("slow")
+    go_on.set()
+    assert (await calling).status is Status.SUCCESS
+    gateway.add(tool("third", binding=LocalBinding(function="global/slow")))
+    assert (await gateway.invoke("alias", {}, ANN)).status is Status.SUCCESS
+
+
+async def test_a_manifest_that_is_removed_takes_its_operations_along():
+    gateway = with_rest()
+    for origin, name in (("a", "ant"), ("b", "bee")):
+        await gateway.add_manifest(manifest(name), origin=origin)
+    await gateway.remove_manifest("a")
+    await gateway.remove_manifest("unknown")
+    assert await names(gateway) == ["bee"]
+
+
+async def test_findings_of_a_manifest_are_those_of_its_origin():
+    class Odd(Converter):
+        def convert(self, document, options):
+            return Conversion(super().convert(document, options).tools, (warning(document.location, "odd"),))
+
+    specs = InMemorySpecSource({"https://api.example/a": "{}", "https://api.example/b": "{}"})
+    gateway = with_rest(specs=specs, spec_kinds=[DocumentSpecKind("openAPISpec", Odd())])
+
+    def tool_set(name):
+        spec = {"openAPISpec": {"url": f"https://api.example/{name}"}, "baseURL": "https://api.example"}
+        return {"apiVersion": API, "kind": "ToolSet", "metadata": {"name": name}, "spec": spec}
+
+    for name in ("a", "b"):
+        (finding,) = await gateway.add_manifest(tool_set(name), origin=name)
+        assert (finding.where, finding.origin) == (f"https://api.example/{name}", NamedOrigin(name))
 
 
 async def test_closing_closes_every_back_end():

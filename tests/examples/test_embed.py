@@ -13,13 +13,15 @@ def test_the_embedding_example_calls_denies_and_meters():
     )
     assert (finished.returncode, finished.stderr) == (0, "")
     assert finished.stdout.splitlines() == [
-        "ann may call: add, getPet",
+        "ann may call: add, first-pet, getPet",
         "add: success: 42",
         "getPet: success: {'id': 7, 'name': 'Rex'}",
         'getPet: invalid: Invalid arguments: /id: value is not of type "integer"',
         "retire-pet: unauthorized: Not permitted: needs scope stoa:admin",
+        "first-pet: success: {'id': 1, 'name': 'Rex'}",
         "metered: acme ann add success True",
         "metered: acme ann getPet success True",
         "metered: acme ann getPet invalid False",
         "metered: acme ann retire-pet unauthorized False",
+        "metered: acme ann first-pet success True",
     ]

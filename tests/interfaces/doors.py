@@ -497,7 +497,7 @@ def new_world(**options: Any) -> World:
     thousands of worlds."""
     world, first = World(**options), _first()
     world.gateway._local._functions.update(first._local._functions)
-    world.gateway.add(*(one for one in first.loader._registered if isinstance(one.binding, LocalBinding)))
+    world.gateway.add(*(one for one in first.catalogue.operations.values() if isinstance(one.binding, LocalBinding)))
     return world
 
 

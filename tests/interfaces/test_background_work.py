@@ -23,6 +23,7 @@ from stoa.application.gateway import Gateway
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.message_bus import InMemoryMessageBus
 from stoa.application.memory.metering import InMemoryMeteringSink
+from stoa.application.memory.operation_source import InMemoryOperationSource
 from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.metering.relay_events import RelayMetering
@@ -39,6 +40,8 @@ from stoa.domain.client_requests.client_request import ClientCapabilities
 from stoa.domain.errors import LimiterUnavailable, SharedStateUnavailable
 from stoa.domain.metering.budget import Account, Month, Owner
 from stoa.domain.metering.money import MicroUnits
+from stoa.domain.operations.binding import LocalBinding
+from stoa.domain.origin import FileOrigin
 from stoa.infrastructure.oidc.remote_keys import RemoteKeys
 from stoa.infrastructure.opa.embedded import OpaWasmPolicyEngine
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
@@ -273,11 +276,11 @@ class Source(InMemoryToolSource):
             self._stage.trip()
         return await super().read()
 
-    async def _follow(self, changed: asyncio.Event) -> AsyncIterator[None]:
-        async for one in super()._follow(changed):
+    async def changes(self) -> AsyncIterator[None]:
+        async for change in super().changes():
             if self._trips == "changes":
                 self._stage.trip()
-            yield one
+            yield change
 
 
 async def _kill_catalogue(stage: Stage, trips: str) -> None:
@@ -303,6 +306,27 @@ async def _source(stage: Stage) -> None:
     await _kill_catalogue(stage, "changes")
 
 
+@part("operations")
+async def _operations(stage: Stage) -> None:
+    class Plugins(InMemoryOperationSource):
+        async def changes(self) -> AsyncIterator[None]:
+            async for change in super().changes():
+                stage.trip()
+                yield change
+
+    source = Plugins("plugins")
+    gateway = Gateway(operation_sources=[source], report=stage.report, clock=stage.clock)
+    gateway.tool(lambda: 1, name="f")
+    await gateway.loader.execute()
+    stage.supervisor.start({"operations": gateway.loader.watch})
+    await asyncio.sleep(0.01)
+    stage.arm()
+    source.replace([tool("plugin", binding=LocalBinding(function="global/f"))])  # the watch does not live to see it
+    await stage.until_it_was_killed()
+    await stage.until(lambda: gateway.catalogue.find(TenantId("acme"), "plugin") is not None)
+    await stage.supervisor.stop()
+
+
 @part("catalogue")
 async def _specs(stage: Stage) -> None:
     class Specs(SpecSource):
@@ -317,15 +341,16 @@ async def _specs(stage: Stage) -> None:
 
     source = InMemoryToolSource()
     for name in ("one", "two"):
-        source.put(f"{name}.yaml#1", tool_set(name))
+        source.put(FileOrigin(f"{name}.yaml", 1), tool_set(name))
     kinds = [OpenApiSpecKind()]
     gateway = Gateway(sources=[source], specs=Specs(), spec_kinds=kinds, report=stage.report, clock=stage.clock)
     stage.arm()
     findings = [str(finding) for finding in await gateway.loader.execute()]
     assert any("one.yaml" in finding and "LookupError" in finding for finding in findings)
-    assert [bool(gateway.loader.operations_of(f"{name}.yaml#1")) for name in ("one", "two")] == [False, True]
+    one, two = FileOrigin("one.yaml", 1), FileOrigin("two.yaml", 1)
+    assert [bool(gateway.loader.operations_of(origin)) for origin in (one, two)] == [False, True]
     assert not any("LookupError" in str(finding) for finding in await gateway.loader.execute())
-    assert gateway.loader.operations_of("one.yaml#1")
+    assert gateway.loader.operations_of(one)
 
 
 class Store(InMemoryTaskStore):

@@ -242,6 +242,7 @@ def metrics() -> str:
     observer = PrometheusObserver()
     observer.loop_lag()
     observer.limits()
+    observer.catalogue()
     rows: list[str] = []
     for metric, labels in _metrics(observer):
         name = metric.name + ("_total" if metric.type == "counter" else "")

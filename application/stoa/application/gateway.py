@@ -53,11 +53,13 @@ from stoa.application.metering.pricing import Pricing
 from stoa.application.metering.recorder import Recorder
 from stoa.application.policy.token_scoped_policy import TokenScopedPolicy
 from stoa.application.ports.bounded_executor import BoundedExecutor
+from stoa.application.ports.catalogue_observer import CatalogueObserver
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.ports.manifest_parts import BindingManifest
 from stoa.application.ports.metering import MeteringSink
+from stoa.application.ports.operation_source import OperationSource
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.refusal_watcher import RefusalWatcher
@@ -77,10 +79,11 @@ from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
 from stoa.domain.metering.price_list import PriceList
 from stoa.domain.operations.catalogue import Catalogue
-from stoa.domain.operations.operation import Kind, Operation
+from stoa.domain.operations.operation import Kind, Operation, OperationKey
 from stoa.domain.operations.prompt import Prompt
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import LocalBinding, TaskSupport, Tool, ToolAnnotations
+from stoa.domain.origin import NamedOrigin
 from stoa.domain.policy.decision import Door
 from stoa.domain.schema.json_value import JsonObject, is_object
 
@@ -105,12 +108,14 @@ class Gateway:
         tasks: TaskStore | None = None,
         backends: Sequence[ToolBackend] = (),
         sources: Sequence[ToolSource] = (),
+        operation_sources: Sequence[OperationSource] = (),
         specs: SpecSource | None = None,
         spec_kinds: Sequence[SpecKind[Any]] = (),
         executor: BoundedExecutor | None = None,
         upstream_tokens: UpstreamTokens | None = None,
         observers: Sequence[InvocationObserver] = (),
         refusal_watchers: Sequence[RefusalWatcher] = (),
+        catalogue_observers: Sequence[CatalogueObserver] = (),
         clock: Clock | None = None,
         ids: IdFactory | None = None,
         prices: PriceList = PriceList(),
@@ -136,6 +141,8 @@ class Gateway:
         self.registry = OperationRegistry(self._backends, upstream_tokens)
         self.loader = CatalogueLoader(
             sources=(*sources, self._manifests),
+            operation_sources=operation_sources,
+            observers=catalogue_observers,
             specs=self.specs,
             bindings=_binding_manifests(self._backends),
             registry=self.registry,
@@ -251,7 +258,20 @@ class Gateway:
 
     def add(self, *operations: Operation) -> None:
         """Register tools, resources and prompts, as `add_tools` does."""
-        _raise_errors(self.loader.register(operations), {str(one.key) for one in operations})
+        _raise_errors(self.loader.publisher.register(operations), {str(one.key) for one in operations})
+
+    def remove(self, *names: str, kind: Kind = "tool", tenant: str | None = None) -> None:
+        """Undo `add`, `tool`, `resource` and `prompt` for what has these names (a resource's is its URI).
+
+        Calls that begin from now on do not find them, those that run go on, and clients hear that their list changed.
+        What manifests and sources give is not the program's, and stays. Raises OperationNotFound, before anything is
+        removed, for a name that was not registered."""
+        owner = None if tenant is None else TenantId(tenant)
+        gone = self.loader.publisher.unregister({OperationKey(owner, name, kind) for name in names})
+        for operation in gone:
+            self._completers.remove(operation.key)
+        for function in _functions_of(gone) - _functions_of(self.catalogue.operations.values()):
+            self._local.remove(function)
 
     @overload
     def tool(self, function: F, **options: Any) -> F: ...
@@ -384,7 +404,7 @@ class Gateway:
             raise InvalidInput("pass spec_kinds=[OpenApiSpecKind()] to Gateway to use OpenAPI documents")
         converter = kind.converter(kind.source_at(location))
         conversion = converter.convert(SpecDocument(location, text), options)
-        return [*conversion.findings, *self.loader.register(conversion.tools)]
+        return [*conversion.findings, *self.loader.publisher.register(conversion.tools)]
 
     async def add_manifest(
         self, content: JsonObject, *, origin: str = "manifest", tenant: str | None = None
@@ -397,10 +417,17 @@ class Gateway:
         """
         self._manifests.put(origin, content, tenant=None if tenant is None else TenantId(tenant))
         findings = await self.loader.execute()
-        keys = {str(one.key) for one in self.loader.operations_of(origin)}
-        mine = [f for f in findings if f.where in keys or f.where == origin or f.where.startswith(f"{origin} ")]
+        place = NamedOrigin(origin)
+        keys = {str(one.key) for one in self.loader.operations_of(place)}
+        # Also what another manifest lost to it: of two with one name the program should hear at once.
+        mine = [finding for finding in findings if finding.origin == place or finding.where in keys]
         _raise_errors(mine, {origin, *keys})
         return mine
+
+    async def remove_manifest(self, origin: str = "manifest") -> None:
+        """Undo `add_manifest`: its operations are gone, as by `remove`. An unknown origin changes nothing."""
+        self._manifests.remove(origin)
+        await self.loader.execute()
 
     async def flush_refusals(self) -> None:
         """Record the refused calls that were only counted so far, as happens once a minute and at `close`."""
@@ -415,6 +442,10 @@ class Gateway:
         if self._upstream_tokens is not None:
             await self._upstream_tokens.close()
         await self._recorder.close()
+
+
+def _functions_of(operations: Iterable[Operation]) -> set[str]:
+    return {one.binding.function for one in operations if isinstance(one.binding, LocalBinding)}
 
 
 def _doc(function: Function) -> str:

@@ -7,6 +7,7 @@ them and those of the product.
 """
 
 from stoa.testing.budget_watcher import InMemoryBudgetWatcher
+from stoa.testing.catalogue_observer import InMemoryCatalogueObserver
 from stoa.testing.client_channel import InMemoryClientChannel, InMemoryRoundChannel
 from stoa.testing.clock import ManualClock
 from stoa.testing.event_publisher import InMemoryEventPublisher
@@ -23,6 +24,7 @@ __all__ = [
     "UNLIMITED",
     "GatewayHarness",
     "InMemoryBudgetWatcher",
+    "InMemoryCatalogueObserver",
     "InMemoryClientChannel",
     "InMemoryEventPublisher",
     "InMemoryInvocationObserver",

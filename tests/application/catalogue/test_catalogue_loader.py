@@ -20,6 +20,7 @@ from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.ports import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.finding import Severity, warning
+from stoa.domain.origin import FileOrigin
 from stoa.testing.clock import ManualClock
 
 API = "gostoa.dev/v1alpha1"
@@ -79,15 +80,16 @@ BAD = one("bad", timeout="soon")
 
 
 class Bench:
-    def __init__(self, kinds=None, executor=None) -> None:
+    def __init__(self, kinds=None, **parts) -> None:
         self.source, self.specs, self.clock = InMemoryToolSource(), Specs(), ManualClock()
-        self.registry = OperationRegistry([Rest([]), StaticBackend()])
+        self.backend = Rest([])
+        self.registry = OperationRegistry([self.backend, StaticBackend()])
         self.refresh = CatalogueLoader(
             sources=[self.source],
             specs=SpecKinds([DocumentSpecKind("openAPISpec", Names())] if kinds is None else kinds, self.specs),
             registry=self.registry,
             clock=self.clock,
-            executor=executor,
+            **parts,
         )
 
     @property
@@ -97,10 +99,11 @@ class Bench:
     async def run(self, **files: Sequence[dict] | None) -> list[str]:
         """Put, or with None remove, whole files; returns the findings, in words."""
         for file, contents in files.items():
-            for origin in [origin for origin in self.source._documents if origin.startswith(f"{file}#")]:
+            for origin in [origin for origin in self.source._documents if origin.whole == FileOrigin(file)]:
                 self.source.remove(origin)
             for number, content in enumerate(contents or (), 1):
-                self.source.put(f"{file}#{number}", content, problem="" if content else "line 3: not YAML")
+                problem = "" if content else "line 3: not YAML"
+                self.source.put(FileOrigin(file, number), content, problem=problem)
         return [str(finding) for finding in await self.refresh.execute()]
 
 
@@ -317,12 +320,12 @@ async def test_a_change_is_noticed_while_watching():
         await watcher
     for _ in range(5):
         await asyncio.sleep(0)
-    assert bench.source._watchers == []
+    assert bench.source._notices._watchers == []
 
 
 async def test_registered_tools_stay_through_every_refresh():
     bench = Bench()
-    assert bench.refresh.register([rest_tool("mine")]) == []
+    assert bench.refresh.publisher.register([rest_tool("mine")]) == []
     await bench.run(a=[one("ant"), one("mine")])
     assert bench.names == ["ant", "mine"]
     assert [str(finding) for finding in bench.refresh.findings] == [

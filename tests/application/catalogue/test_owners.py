@@ -22,6 +22,7 @@ from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.binding import RestBinding
 from stoa.domain.operations.tool import Tool
+from stoa.domain.origin import NamedOrigin
 from stoa.testing.clock import ManualClock
 
 API = "gostoa.dev/v1alpha1"
@@ -175,8 +176,8 @@ async def test_a_global_manifest_alone_names_files_outside_its_folder_and_by_abs
             return await super().fetch(location, root=root)
 
     bench = Bench(specs=Specs())
-    bench.source._documents["a#1"] = ManifestDocument(
-        "a#1", tool_set("set", namespace, url), base_directory="/cat/team", root="/cat", tenant=bound
+    bench.source._documents[NamedOrigin("a#1")] = ManifestDocument(
+        NamedOrigin("a#1"), tool_set("set", namespace, url), base_directory="/cat/team", root="/cat", tenant=bound
     )
     await bench.run()
     assert asked == [(url if url.startswith("/") else "/cat/team/../x.yaml", root)]

@@ -13,6 +13,7 @@ from stoa.domain.operations.catalogue import Catalogue, CatalogueDiff
 from stoa.domain.operations.prompt import Prompt
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import LocalBinding, Tool, ToolKey
+from stoa.domain.origin import NamedOrigin
 
 tool_lists = st.lists(operations(), max_size=12)
 kinds = st.sampled_from(["tool", "resource", "prompt"])
@@ -41,6 +42,20 @@ def test_every_enabled_tool_is_in_or_has_a_finding(found):
     left_out = {finding.where for finding in findings}
     assert left_out <= {str(tool.key) for tool in enabled}
     assert all(finding.severity is Severity.ERROR for finding in findings)
+
+
+@given(tool_lists)
+def test_finding_has_the_origin_of_the_very_operation_that_it_is_about(found):
+    origins = {id(one): NamedOrigin(str(number)) for number, one in enumerate(found)}
+    catalogue, findings = Catalogue.build(found, lambda one: origins[id(one)])
+    used = {id(one) for one in catalogue.operations.values()}
+    left_out = {origins[id(one)] for one in found if one.enabled and id(one) not in used}
+    about = {finding.origin: finding for finding in findings}
+    assert left_out <= about.keys()
+    for origin, finding in about.items():
+        one = found[int(origin.name)]
+        assert finding.where == str(one.key)
+        assert (id(one) in used) == finding.message.startswith("is not visible to")
 
 
 distinct = st.lists(operations(), max_size=12, unique_by=lambda one: (one.key, one.is_by_tenant))

@@ -54,6 +54,10 @@ class LocalBackend(ToolBackend):
         self._functions[key] = _Registered(function, signature, is_async)
         return signature.schema
 
+    def remove(self, key: str) -> None:
+        """Forget a function; calls that were prepared with it go on."""
+        self._functions.pop(key, None)
+
     def prepare(self, tool: Operation) -> BackendCall:
         if not isinstance(tool.binding, LocalBinding) or tool.binding.function not in self._functions:
             raise InvalidInput(f"{tool.kind} {tool.identifier}: its function is not registered in this process")

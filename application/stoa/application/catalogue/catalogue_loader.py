@@ -7,38 +7,43 @@ tools along. The new catalogue replaces the old one in one step.
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import ParamSpec, TypeVar
 
-from stoa.application.catalogue.operation_registry import OperationRegistry, Prepared
+from stoa.application.catalogue.catalogue_publisher import CataloguePublisher
+from stoa.application.catalogue.loaded_manifest import LoadedManifest, reports_of
+from stoa.application.catalogue.operation_registry import OperationRegistry
+from stoa.application.catalogue.operation_sources import OperationSources
 from stoa.application.catalogue.owners import ambiguous_namespaces, owned, owned_content
-from stoa.application.concurrency.pace import Pace, keep_what_stays, let_go, making_what_stays
+from stoa.application.concurrency.pace import MANY, keep_what_stays, let_go
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.manifests.parse import ManifestParts, ToolSetManifest
 from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.manifests.understand import converted, understood, understood_each
 from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.ports.bounded_executor import BoundedExecutor
+from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.manifest_parts import BindingManifest
+from stoa.application.ports.operation_source import OperationSource
 from stoa.application.ports.spec import SpecDocument
+from stoa.application.ports.spec_kind import ChangingSpecKind
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.finding import Finding, Severity, error, warning
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Tool
+from stoa.domain.origin import Origin
 from stoa.domain.schema.json_value import JsonObject
 
 _log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MANY = 1000
-"""Operations from which on the garbage collector is kept away from them."""
 _AT_ONCE = 64
 """Manifests of a file that are understood in one run of the executor: ten thousand runs take as long as the work
 itself, and what their results have in common is then held ten thousand times."""
@@ -46,31 +51,7 @@ _FEW = 8
 """Manifests that have a run each, which says what is wrong with a refused one."""
 RETRY_SECONDS = 30.0
 """A description that could not be fetched is tried again this soon."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """What one manifest gave when it was last good."""
-
-    document: ManifestDocument
-    operations: tuple[Operation, ...]
-    findings: tuple[Finding, ...]
-    refresh_at_ns: int | None
-    """When its description is fetched again; None: whenever the catalogue is refreshed."""
-    outage: tuple[Finding, ...] = ()
-    """Why it could not be fetched again the last time."""
-    manifest: ToolSetManifest | None = None
-    """Of a tool set whose description is elsewhere, and may change without it."""
-    digest: str = ""
-    """SHA-256 of the description it was converted from; an unchanged one is not converted again."""
-    url: str | None = None
-    """Where its description was fetched from, if that decides where calls go; None: the manifest does."""
-    origins: frozenset[str] = frozenset()
-    """Where such a description sends calls, or would."""
-
-    def put_off(self, now_ns: int) -> "_Loaded":
-        """The same, not due before RETRY_SECONDS: what cannot be renewed now must not be tried without pause."""
-        return replace(self, refresh_at_ns=max(self.refresh_at_ns or 0, now_ns + int(RETRY_SECONDS * 1e9)))
+_RETRY = f"trying again in {RETRY_SECONDS:g} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +81,8 @@ class CatalogueLoader(HealthProbe):
         clock: Clock,
         executor: BoundedExecutor | None = None,
         bindings: Mapping[str, type[BindingManifest]] | None = None,
+        operation_sources: Sequence[OperationSource] = (),
+        observers: Sequence[CatalogueObserver] = (),
         lowering: Collection[str] = (),
         report: ReportDefect = log_defect,
     ) -> None:
@@ -110,12 +93,16 @@ class CatalogueLoader(HealthProbe):
         self._specs = specs
         self._parts = ManifestParts(bindings or {}, specs.models)
         self._registry = registry
+        self.publisher = CataloguePublisher(registry, self._operations_with_origins)
         self._executor = executor or InThreadExecutor()
+        self._operation_sources = OperationSources(operation_sources, self._executor, report)
+        self._observers = tuple(observers)
         self._clock = clock
         self._lowering = frozenset(lowering)
-        self._good: dict[str, _Loaded] = {}
-        self._refused: dict[str, _Refused] = {}
-        self._registered: list[Operation] = []
+        self._good: dict[Origin, LoadedManifest] = {}
+        self._refused: dict[Origin, _Refused] = {}
+        self._changed: set[Origin] = set()
+        """Tool sets whose live server says that its description changed; it is fetched before it is due."""
         self._is_loaded = False
         self._has_watched = False
         self._retry_soon = False
@@ -130,76 +117,73 @@ class CatalogueLoader(HealthProbe):
     async def _refresh(self) -> tuple[Finding, ...]:
         self._retry_soon = False
         try:
-            files = await self._files()
+            documents_by_file = await self._documents()
         except Unavailable as failure:
             self._retry_soon = True
-            return self._told([error("catalogue", f"{failure.message}; trying again in {RETRY_SECONDS:g} s")])
-        good: dict[str, _Loaded] = {}
+            return self._told([error("catalogue", f"{failure.message}; {_RETRY}")])
+        good: dict[Origin, LoadedManifest] = {}
         findings: list[Finding] = []
-        before: dict[str, dict[str, _Loaded]] = {}
+        before: dict[Origin, dict[Origin, LoadedManifest]] = {}
         for origin, known in self._good.items():
-            before.setdefault(_file_of(origin), {})[origin] = known
-        for file, documents in files.items():
+            before.setdefault(origin.whole, {})[origin] = known
+        for file, documents in documents_by_file.items():
             loaded, problems = await self._load_file(documents, findings)
             if problems and (previous := self._put_off(before.get(file, {}))):
                 good.update(previous)
-                problems.append(warning(file, "the last good version stays in use"))
+                problems.append(warning(str(file), "the last good version stays in use", file))
             else:
                 good.update(loaded)
             findings += problems
         replaced = list(self._good.values())
         self._good = good
-        present = {document.origin for documents in files.values() for document in documents}
+        documents = list(chain.from_iterable(documents_by_file.values()))
+        present = {document.origin for document in documents}
         self._refused = {origin: refused for origin, refused in self._refused.items() if origin in present}
+        self._changed &= present
         findings += self._ambiguous().values()
         findings += [finding for loaded in good.values() for finding in (*loaded.findings, *loaded.outage)]
-        findings += await self._publish_in_background()
+        findings += await self._operation_sources.refresh(_RETRY)
+        self._retry_soon = self._retry_soon or self._operation_sources.has_outage
+        published = await self.publisher.publish()
+        findings += published.findings
         self._is_loaded = True
+        self._told(findings)
+        if self._observers:
+            reports = await asyncio.to_thread(lambda: tuple(reports_of(documents, good, findings, published.catalogue)))
+            self._tell_observers(CatalogueLoad(self._clock.now(), reports, self.findings))
         before.clear()
         await asyncio.to_thread(let_go, replaced)
-        return self._told(findings)
+        return self.findings
 
-    async def _files(self) -> dict[str, list[ManifestDocument]]:
+    async def _documents(self) -> dict[Origin, list[ManifestDocument]]:
         """All documents, by the file they stand in. Raises Unavailable."""
-        files: dict[str, list[ManifestDocument]] = {}
+        documents: dict[Origin, list[ManifestDocument]] = {}
         for source in self._sources:
             for document in await source.read():
-                files.setdefault(_file_of(document.origin), []).append(document)
-        return files
+                documents.setdefault(document.origin.whole, []).append(document)
+        return documents
 
-    def register(self, operations: Iterable[Operation]) -> list[Finding]:
-        """Add tools, resources and prompts that the embedding program made itself; they stay until the process ends."""
-        added = tuple(operations)
-        self._registered += added
-        findings = self._registry.add(added)
-        return self._registry.replace(self._all()) if findings is None else findings
+    def _tell_observers(self, load: CatalogueLoad) -> None:
+        for observer in self._observers:
+            try:
+                observer.loaded(load)
+            except Exception:  # noqa: BLE001  # what it does with the report is its own affair
+                _log.exception("an observer of the catalogue failed")
 
-    def operations_of(self, origin: str) -> tuple[Operation, ...]:
+    def operations_of(self, origin: Origin) -> tuple[Operation, ...]:
         """What the manifest of this origin gave when it was last good."""
         loaded = self._good.get(origin)
         return () if loaded is None else loaded.operations
 
-    async def _publish_in_background(self) -> list[Finding]:
-        """Compiles in a thread, swaps in the loop; once more when `register` came in between."""
-        while True:
-            version = self._registry.version
-            prepared = await asyncio.to_thread(self._prepared)
-            if self._registry.version == version:
-                findings = self._registry.adopt(prepared)
-                await asyncio.to_thread(let_go, prepared.replaced)
-                return findings
-
-    def _prepared(self) -> Prepared:
-        operations = self._all()
-        with making_what_stays() if len(operations) > _MANY else nullcontext():
-            return self._registry.prepare(operations, Pace())
-
-    def _all(self) -> list[Operation]:
+    def _operations_with_origins(self) -> Iterator[tuple[Operation, Origin]]:
+        """Manifests stand before sources of operations: a foreign list takes no name that a manifest uses."""
         refused = self._ambiguous()
-        good = (loaded.operations for origin, loaded in self._good.items() if origin not in refused)
-        return list(chain(self._registered, *good))
+        for origin, loaded in self._good.items():
+            if origin not in refused:
+                yield from ((operation, origin) for operation in loaded.operations)
+        yield from self._operation_sources.operations()
 
-    def _ambiguous(self) -> Mapping[str, Finding]:
+    def _ambiguous(self) -> Mapping[Origin, Finding]:
         """Looked for among what is in use, not in a file, so that it does not matter which was read first."""
         return ambiguous_namespaces(loaded.document for loaded in self._good.values())
 
@@ -210,12 +194,16 @@ class CatalogueLoader(HealthProbe):
         then begins with a refresh, for it may have missed a change.
         """
         changed = asyncio.Event()
-        if self._has_watched:
+        if self._has_watched or self._operation_sources.all:  # these may have changed since they were read
             changed.set()
         self._has_watched = True
         async with asyncio.TaskGroup() as followers:
             for source in self._sources:
                 followers.create_task(_follow(source, changed))
+            for operation_source in self._operation_sources.all:
+                followers.create_task(_follow(operation_source, changed))
+            for kind in self._specs.changing:
+                followers.create_task(self._follow_descriptions(kind, changed))
             while True:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._seconds_until_due()):
@@ -223,39 +211,48 @@ class CatalogueLoader(HealthProbe):
                 changed.clear()
                 await self.execute()
 
+    async def _follow_descriptions(self, kind: ChangingSpecKind, changed: asyncio.Event) -> None:
+        async for origin in kind.changed_places():
+            self._changed.add(origin)
+            changed.set()
+
     def health(self) -> Health:
         if not self._is_loaded:
             return Health(False, "not loaded yet")
         detail = f"{len(self._registry.catalogue.tools)} tools from {len(self._good)} manifests"
         return Health(True, detail, tuple(map(str, self.findings)))
 
-    def _put_off(self, previous: Mapping[str, _Loaded]) -> dict[str, _Loaded]:
-        now = self._clock.monotonic_ns()
+    def _put_off(self, previous: Mapping[Origin, LoadedManifest]) -> dict[Origin, LoadedManifest]:
+        retry_at = self._retry_at_ns()
         return {
-            origin: loaded if loaded.refresh_at_ns is None else loaded.put_off(now)
+            origin: loaded if loaded.refresh_at_ns is None else loaded.put_off(retry_at)
             for origin, loaded in previous.items()
         }
 
+    def _retry_at_ns(self) -> int:
+        return self._clock.monotonic_ns() + int(RETRY_SECONDS * 1e9)
+
     async def _load_file(
         self, documents: Sequence[ManifestDocument], outages: list[Finding]
-    ) -> tuple[dict[str, _Loaded], list[Finding]]:
+    ) -> tuple[dict[Origin, LoadedManifest], list[Finding]]:
         """What the file's manifests give, and what is wrong in them. A description that cannot be had just now is no
         fault of the file: it goes to `outages`, and its manifest keeps what it gave before."""
-        loaded: dict[str, _Loaded] = {}
+        loaded: dict[Origin, LoadedManifest] = {}
         problems: list[Finding] = []
         async for document, understood_ahead in self._ahead(documents):
             if document.content is None:
-                problems.append(error(document.origin, document.problem))
+                problems.append(error(str(document.origin), document.problem, document.origin))
                 continue
             try:
                 loaded[document.origin] = await self._load(document, understood_ahead)
             except InvalidInput as refused:
-                problems.append(error(document.origin, refused.message))
+                problems.append(error(str(document.origin), refused.message, document.origin))
             except Exception as failure:  # noqa: BLE001  # a defect with one manifest must not keep all others back
-                outage = error(document.origin, f"{self._reason(failure)}; trying again in {RETRY_SECONDS:g} s")
-                if known := self._good.get(document.origin):
-                    later = known.put_off(self._clock.monotonic_ns())
-                    loaded[document.origin] = replace(later, outage=(outage,))
+                origin = document.origin
+                outage = error(str(origin), f"{self._reason(failure)}; {_RETRY}", origin)
+                if known := self._good.get(origin):
+                    # Not when it would have been due: the server, or a changed manifest, asked for it earlier.
+                    loaded[origin] = replace(known, refresh_at_ns=self._retry_at_ns(), outage=(outage,))
                 else:
                     self._retry_soon = True
                     outages.append(outage)
@@ -271,7 +268,7 @@ class CatalogueLoader(HealthProbe):
             for document in part:
                 yield document, ahead.get(document.origin)
             await asyncio.sleep(0)  # where all are known, nothing else lets calls go on
-            if ahead and len(documents) > _MANY:
+            if ahead and len(documents) > MANY:
                 keep_what_stays()
 
     def _is_new(self, document: ManifestDocument) -> bool:
@@ -280,9 +277,9 @@ class CatalogueLoader(HealthProbe):
 
     async def _understood_together(
         self, documents: Sequence[ManifestDocument]
-    ) -> dict[str, Operation | ToolSetManifest | None]:
+    ) -> dict[Origin, Operation | ToolSetManifest | None]:
         """By origin. What is missing is for `_load` to find out: together they may have taken more than one run may."""
-        contents: dict[str, JsonObject] = {}
+        contents: dict[Origin, JsonObject] = {}
         for document in documents:
             with suppress(InvalidInput):
                 contents[document.origin] = owned_content(document)
@@ -302,14 +299,15 @@ class CatalogueLoader(HealthProbe):
 
     async def _load(
         self, document: ManifestDocument, understood_ahead: Operation | ToolSetManifest | None = None
-    ) -> _Loaded:
+    ) -> LoadedManifest:
         known = self._good.get(document.origin)
         if known is not None and known.document != document:
             known = None
         if known is not None and known.manifest is None:
             return known
         now = self._clock.monotonic_ns()
-        if known is not None and known.refresh_at_ns is not None and now < known.refresh_at_ns:
+        is_due = document.origin in self._changed
+        if known is not None and known.refresh_at_ns is not None and now < known.refresh_at_ns and not is_due:
             return known
         manifest = None if known is None else known.manifest
         if manifest is None:
@@ -317,14 +315,17 @@ class CatalogueLoader(HealthProbe):
             if asked is None:
                 (asked,) = await self._run(document, "", understood, owned_content(document), self._parts)
             if isinstance(asked, Operation):
-                return _Loaded(document, *owned([asked], document, self._lowering), None)
+                return LoadedManifest(document, *owned([asked], document, self._lowering), self._clock.now())
             manifest = asked
         if not manifest.spec.enabled:
-            return _Loaded(document, (), (), None)
+            return LoadedManifest(document, (), (), self._clock.now())
         return await self._load_set(document, manifest, known)
 
-    async def _load_set(self, document: ManifestDocument, manifest: ToolSetManifest, known: _Loaded | None) -> _Loaded:
+    async def _load_set(
+        self, document: ManifestDocument, manifest: ToolSetManifest, known: LoadedManifest | None
+    ) -> LoadedManifest:
         source, kind = manifest.source, self._specs[manifest.member]
+        self._changed.discard(document.origin)  # before the description is fetched: it may change while it is
         now = self._clock.monotonic_ns()
         description = await kind.fetch(source, self._specs.place_of(document, manifest))
         due = now + int(source.refresh_interval * 1e9) if source.is_remote else None
@@ -339,15 +340,25 @@ class CatalogueLoader(HealthProbe):
         if before is not None and before.url == url and origins - before.origins:
             return replace(before, refresh_at_ns=due, outage=(_held_back(document, origins - before.origins),))
         operations, on_access = await asyncio.to_thread(owned, made, document, self._lowering)
-        findings = (*(part for part in parts if isinstance(part, Finding)), *on_access)
-        has_tools = any(isinstance(one, Tool) for one in operations)
-        if not has_tools and not any(finding.severity is Severity.ERROR for finding in findings):
+        findings = (*(part.about(document.origin) for part in parts if isinstance(part, Finding)), *on_access)
+        has_any = len(operations) > 1  # one is the description itself
+        if not has_any and not any(finding.severity is Severity.ERROR for finding in findings):
             unfit = (
                 "no operation of the API description fits, so there are no tools; check methods, tags and pathPrefix"
             )
-            findings = (*findings, warning(f"{document.origin}: spec.selector", unfit))
+            findings = (*findings, warning(f"{document.origin}: spec.selector", unfit, document.origin))
         elsewhere = None if source.address is None else manifest
-        return _Loaded(document, operations, findings, due, manifest=elsewhere, digest=digest, url=url, origins=origins)
+        return LoadedManifest(
+            document,
+            operations,
+            findings,
+            self._clock.now(),
+            due,
+            manifest=elsewhere,
+            digest=digest,
+            url=url,
+            origins=origins,
+        )
 
     async def _run(
         self,
@@ -398,7 +409,7 @@ def _held_back(document: ManifestDocument, origins: Collection[str]) -> Finding:
         f"the description now sends calls to {', '.join(sorted(origins)[:3])}; what it gave before stays in use until "
         "the manifest says that this is meant: set spec.baseURL"
     )
-    return error(document.origin, message)
+    return error(str(document.origin), message, document.origin)
 
 
 def _digest_of(description: SpecDocument) -> str:
@@ -406,10 +417,6 @@ def _digest_of(description: SpecDocument) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _file_of(origin: str) -> str:
-    return origin.partition("#")[0]
-
-
-async def _follow(source: ToolSource, changed: asyncio.Event) -> None:
+async def _follow(source: ToolSource | OperationSource, changed: asyncio.Event) -> None:
     async for _ in source.changes():
         changed.set()

@@ -44,6 +44,11 @@ class Completers:
         """Raises InvalidInput for a function that cannot be called like this."""
         self._functions[key, argument] = _Completion(f"{key}, argument {argument}", function)
 
+    def remove(self, key: OperationKey) -> None:
+        """Forget the functions of all its arguments."""
+        for named in [named for named in self._functions if named[0] == key]:
+            del self._functions[named]
+
     async def offer(
         self, key: OperationKey, argument: str, value: str, arguments: Mapping[str, str], caller: Principal
     ) -> tuple[str, ...] | None:

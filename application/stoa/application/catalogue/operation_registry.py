@@ -23,7 +23,7 @@ from stoa.application.schemas.routed_arguments import routed_arguments
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, error, warning
-from stoa.domain.operations.catalogue import Catalogue, CatalogueDiff
+from stoa.domain.operations.catalogue import Catalogue, CatalogueDiff, OriginOf
 from stoa.domain.operations.client_limits import note_on_count, notes_on
 from stoa.domain.operations.operation import Kind, Operation, OperationKey
 from stoa.domain.operations.prompt import Prompt
@@ -54,6 +54,10 @@ class Prepared:
     findings: list[Finding]
     replaced: list[CompiledOperation] = field(default_factory=list[CompiledOperation])
     """Those in use until now, which go when this list does."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.snapshot.catalogue
 
 
 Listener = Callable[[CatalogueDiff], None]
@@ -104,15 +108,20 @@ class OperationRegistry:
         """Make `tools` the whole catalogue; returns a finding for each that had to be left out."""
         return self.adopt(self.prepare(tools))
 
-    def prepare(self, tools: Iterable[Operation], rest: Callable[[], None] = lambda: None) -> Prepared:
+    def prepare(
+        self,
+        tools: Iterable[Operation],
+        rest: Callable[[], None] = lambda: None,
+        origin_of: OriginOf = lambda _: None,
+    ) -> Prepared:
         """Compile a catalogue without changing anything; may run in a thread. `rest` is called after each operation
-        that was compiled, and may sleep so that other threads get their turn.
+        that was compiled, and may sleep so that other threads get their turn. `origin_of`: for the findings.
 
         What cannot be compiled is not listed either: all that is listed is callable. Those whose fingerprint did not
         change keep their compiled parts, and with them their open connections.
         """
         old = self._snapshot
-        catalogue, findings = Catalogue.build(tools)
+        catalogue, findings = Catalogue.build(tools, origin_of)
         registered: dict[OperationKey, CompiledOperation] = {}
         kept = {key: known for key, known in old.registered.items() if _is_kept(known, catalogue)}
         allowances = _allowances(kept.values())
@@ -121,12 +130,12 @@ class OperationRegistry:
             try:
                 registered[key] = self._compile(tool, allowances[key.tenant]) if known is None else known
             except InvalidInput as refused:
-                findings.append(error(str(key), refused.message))
+                findings.append(error(str(key), refused.message, origin_of(tool)))
             rest()
         if len(registered) < len(catalogue):
-            catalogue = Catalogue({key: entry.operation for key, entry in registered.items()})
+            catalogue = Catalogue({key: catalogue.operations[key] for key in registered})
         snapshot = _extended(_Snapshot(catalogue, {}, old.version, allowances=allowances), catalogue, registered)
-        findings += _notes(snapshot, registered)
+        findings += _notes(snapshot, registered, origin_of)
         return Prepared(old.catalogue.diff(catalogue), snapshot, findings, list(old.registered.values()))
 
     def add(self, operations: Sequence[Operation]) -> list[Finding] | None:
@@ -215,11 +224,16 @@ def _allowances(kept: Iterable[CompiledOperation]) -> Allowances:
     return allowances
 
 
-def _notes(snapshot: _Snapshot, entries: Mapping[OperationKey, CompiledOperation]) -> Iterator[Finding]:
+def _notes(
+    snapshot: _Snapshot,
+    entries: Mapping[OperationKey, CompiledOperation],
+    origin_of: OriginOf = lambda _: None,
+) -> Iterator[Finding]:
     """What clients will not take of these, and of how many tools there are: one for the tenant that sees most."""
+    operations = snapshot.catalogue.operations  # an entry that was kept holds the operation of an earlier load
     for key, entry in entries.items():
         for note in entry.notes if isinstance(entry, CompiledTool) else ():
-            yield warning(str(key), note)
+            yield warning(str(key), note, origin_of(operations[key]))
     owned = dict(snapshot.tools_by_owner)
     shared = owned.pop(None, 0)
     tenant, own = max(owned.items(), key=lambda one: (one[1], one[0]), default=(None, 0))

@@ -12,6 +12,7 @@ from stoa.domain.finding import Finding, error, warning
 from stoa.domain.operations.access import strictest
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Tool, ToolAnnotations
+from stoa.domain.origin import Origin
 from stoa.domain.schema.json_value import JsonObject, as_object, is_object
 
 _PREFIX = "tenant-"
@@ -75,16 +76,17 @@ def _owned(one: Operation, document: ManifestDocument, lowering: Collection[str]
     return one.model_copy(update=granted) if granted else one
 
 
-def ambiguous_namespaces(documents: Iterable[ManifestDocument]) -> Mapping[str, Finding]:
+def ambiguous_namespaces(documents: Iterable[ManifestDocument]) -> Mapping[Origin, Finding]:
     """By origin, the manifests of a namespace `a` where another manifest's is `tenant-a`: two namespaces of a cluster,
     with two owners, which must not become one tenant."""
     named = {one.origin: _namespace(one) for one in documents if one.tenant is None}
     written = set(named.values())
     return {
         origin: error(
-            origin,
+            str(origin),
             f"metadata.namespace: {namespace!r} and {_PREFIX + namespace!r} would be one tenant; "
             f"write {_PREFIX}{namespace} in all manifests of this tenant",
+            origin,
         )
         for origin, namespace in named.items()
         if namespace is not None and _PREFIX + namespace in written
@@ -96,7 +98,7 @@ def _namespace(document: ManifestDocument) -> str | None:
     return namespace if isinstance(namespace, str) else None
 
 
-def _findings_on_access(origin: str, operations: Sequence[Operation]) -> tuple[Finding, ...]:
+def _findings_on_access(origin: Origin, operations: Sequence[Operation]) -> tuple[Finding, ...]:
     """A warning where tags or hints ask for less than the method: one for those that are obeyed, one for the others."""
     lowered = [one for one in operations if one.lowered_by is not None]
     ignored = [one for one in operations if not one.is_trusted and _promises_too_much(one)]
@@ -104,13 +106,13 @@ def _findings_on_access(origin: str, operations: Sequence[Operation]) -> tuple[F
     if lowered:
         first = lowered[0]
         needs = f"{first.access.value} instead of {first.method_access.value}"
-        found.append(warning(origin, f"{_named(lowered)}: needs {needs}, lowered by {first.lowered_by}"))
+        found.append(warning(str(origin), f"{_named(lowered)}: needs {needs}, lowered by {first.lowered_by}", origin))
     if ignored:
         message = (
             f"{_named(ignored)}: tags and annotations cannot lower what its method needs, "
             f"{ignored[0].method_access.value}; remove them, or have the platform name the tenant in LOWER_ACCESS"
         )
-        found.append(warning(origin, message))
+        found.append(warning(str(origin), message, origin))
     return tuple(found)
 
 

@@ -6,6 +6,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+MANY = 1000
+"""Operations or manifests from which on the garbage collector is kept away from them."""
+
 
 class Pace:
     """Pauses again and again. A thread that computes keeps the loop waiting for 5 ms each time that the loop goes on

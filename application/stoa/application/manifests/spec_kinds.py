@@ -1,6 +1,6 @@
 """The registered kinds of API descriptions, and where their documents are read from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePath
@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 from stoa.application.manifests.tools import ToolSetManifest
 from stoa.application.ports.manifest_parts import SourceManifest
 from stoa.application.ports.spec import SpecDocument, SpecSource
-from stoa.application.ports.spec_kind import SpecKind, SpecPlace
+from stoa.application.ports.spec_kind import ChangingSpecKind, SpecKind, SpecPlace
 from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.errors import InvalidInput
+from stoa.domain.origin import NamedOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class SpecKinds:
     def models(self) -> Mapping[str, type[SourceManifest]]:
         return {member: kind.manifest for member, kind in self._kinds.items()}
 
+    @property
+    def changing(self) -> Iterator[ChangingSpecKind]:
+        """Those whose live servers say when their description changed."""
+        return (kind for kind in self._kinds.values() if isinstance(kind, ChangingSpecKind))
+
     def __getitem__(self, member: str) -> SpecKind[Any]:
         return self._kinds[member]
 
@@ -53,7 +59,7 @@ class SpecKinds:
         """Fetch the description at an address that a person wrote, which may be a file anywhere. The document of no
         recognised kind is taken for the first registered one, whose converter says what is wrong with it. Raises
         InvalidInput or Unavailable."""
-        place = SpecPlace(location, self._documents.fetch)
+        place = SpecPlace(NamedOrigin(location), self._documents.fetch)
         for kind in self._kinds.values():
             if kind.accepts(location, None):
                 source = kind.source_at(location)

@@ -53,19 +53,24 @@ def understood_each(
 def converted(
     converter: SpecConverter, description: SpecDocument, manifest: ToolSetManifest
 ) -> Iterator[Operation | Finding | frozenset[str]]:
-    """The tools of an API description, the description itself as a resource, a finding for what is left out, and the
-    origins that tools were withheld from. Raises InvalidInput."""
+    """The operations of an API description, the description itself as a resource, a finding for what is left out, and
+    the origins that tools were withheld from. Raises InvalidInput."""
     conversion = converter.convert(description, manifest.conversion_options())
     yield conversion.withheld_origins
     yield from conversion.findings
-    for tool in conversion.tools:
-        try:
-            check_cost(tool)
-        except InvalidInput as refused:
-            yield error(str(tool.key), refused.message)
-        else:
-            yield tool
+    yield from affordable((*conversion.tools, *conversion.contents))
     yield _api_document(manifest, description)
+
+
+def affordable(operations: Iterable[Operation]) -> Iterator[Operation | Finding]:
+    """Each operation, or why its schemas cost too much."""
+    for operation in operations:
+        try:
+            check_cost(operation)
+        except InvalidInput as refused:
+            yield error(str(operation.key), refused.message)
+        else:
+            yield operation
 
 
 def check_cost(operation: Operation) -> None:

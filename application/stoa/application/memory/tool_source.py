@@ -1,46 +1,37 @@
 """Manifests held in memory: what `Gateway.add_manifest` fills, and what tests change while somebody watches."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from stoa.application.memory.change_notices import ChangeNotices
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.access.identity import TenantId
+from stoa.domain.origin import NamedOrigin, Origin
 
 
 class InMemoryToolSource(ToolSource):
     def __init__(self) -> None:
-        self._documents: dict[str, ManifestDocument] = {}
-        self._watchers: list[asyncio.Event] = []
+        self._documents: dict[Origin, ManifestDocument] = {}
+        self._notices = ChangeNotices()
 
     def put(
-        self, origin: str, content: dict[str, Any] | None, *, problem: str = "", tenant: TenantId | None = None
+        self, origin: str | Origin, content: dict[str, Any] | None, *, problem: str = "", tenant: TenantId | None = None
     ) -> None:
-        """Add or replace the manifest of this origin. `tenant`: whose team wrote it."""
-        self._documents[origin] = ManifestDocument(origin, content, problem, tenant=tenant)
-        self._announce()
+        """Add or replace the manifest of this origin; a text names one by itself. `tenant`: whose team wrote it."""
+        place = _origin(origin)
+        self._documents[place] = ManifestDocument(place, content, problem, tenant=tenant)
+        self._notices.announce()
 
-    def remove(self, origin: str) -> None:
-        self._documents.pop(origin, None)
-        self._announce()
-
-    def _announce(self) -> None:
-        for watcher in self._watchers:
-            watcher.set()
+    def remove(self, origin: str | Origin) -> None:
+        self._documents.pop(_origin(origin), None)
+        self._notices.announce()
 
     async def read(self) -> Sequence[ManifestDocument]:
-        return [self._documents[origin] for origin in sorted(self._documents)]
+        return [self._documents[origin] for origin in sorted(self._documents, key=str)]
 
     def changes(self) -> AsyncIterator[None]:
-        changed = asyncio.Event()
-        self._watchers.append(changed)
-        return self._follow(changed)
+        return self._notices.watch()
 
-    async def _follow(self, changed: asyncio.Event) -> AsyncIterator[None]:
-        try:
-            while True:
-                await changed.wait()
-                changed.clear()
-                yield
-        finally:
-            self._watchers.remove(changed)
+
+def _origin(origin: str | Origin) -> Origin:
+    return NamedOrigin(origin) if isinstance(origin, str) else origin

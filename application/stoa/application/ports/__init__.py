@@ -7,6 +7,7 @@ in-memory adapters live in `stoa.application.memory` and are part of the product
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.budget_ledger import BudgetLedger, BudgetVerdict
 from stoa.application.ports.budget_watcher import BudgetWatcher
+from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver, ManifestReport
 from stoa.application.ports.client_channel import (
     ClientChannel,
     GovernedClientRequests,
@@ -29,12 +30,13 @@ from stoa.application.ports.message_bus import MessageBus, Subscription
 from stoa.application.ports.metering import MeteringSink, SegmentedLog, SegmentReading, UsageLog
 from stoa.application.ports.metering_backlog import Batch, MeteringBacklog, RecordedEvent, Rejected, RelayStatus
 from stoa.application.ports.one_time_marks import OneTimeMarks
+from stoa.application.ports.operation_source import OperationSnapshot, OperationSource
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.refusal_watcher import RefusalWatcher
 from stoa.application.ports.session_store import SessionStore
 from stoa.application.ports.spec import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
-from stoa.application.ports.spec_kind import SpecKind, SpecPlace
+from stoa.application.ports.spec_kind import ChangingSpecKind, SpecKind, SpecPlace
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
@@ -51,6 +53,9 @@ __all__ = [
     "BudgetVerdict",
     "BudgetWatcher",
     "CallContext",
+    "CatalogueLoad",
+    "CatalogueObserver",
+    "ChangingSpecKind",
     "ClientChannel",
     "Clock",
     "Conversion",
@@ -67,11 +72,14 @@ __all__ = [
     "InvocationObserver",
     "InvocationTracer",
     "ManifestDocument",
+    "ManifestReport",
     "MessageBus",
     "MeteringBacklog",
     "MeteringSink",
     "NamedByManifests",
     "OneTimeMarks",
+    "OperationSnapshot",
+    "OperationSource",
     "PolicyEngine",
     "Previewable",
     "RateLimiter",

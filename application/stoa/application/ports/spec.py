@@ -8,6 +8,8 @@ from stoa.domain.access.identity import TenantId
 from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.finding import Finding
 from stoa.domain.operations.icon import Icon
+from stoa.domain.operations.prompt import Prompt
+from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import ApiReference, Authentication, Tool
 
 
@@ -73,6 +75,8 @@ class Conversion:
     findings: tuple[Finding, ...] = ()
     withheld_origins: frozenset[str] = frozenset()
     """Origins that the description names and no tool was made for, because the credential is not meant for them."""
+    contents: tuple[Resource | Prompt, ...] = ()
+    """Resources and prompts, of a description that has them."""
 
 
 class SpecConverter(Protocol):

@@ -1,14 +1,15 @@
 """One kind of description that a ToolSet can be made from: OpenAPI, GraphQL, gRPC, an MCP server."""
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from stoa.application.ports.manifest_parts import SourceManifest
 from stoa.application.ports.spec import SpecConverter, SpecDocument
 from stoa.domain.access.identity import TenantId
 from stoa.domain.operations.binding import Authentication
+from stoa.domain.origin import Origin
 
 S = TypeVar("S", bound=SourceManifest)
 
@@ -17,8 +18,8 @@ S = TypeVar("S", bound=SourceManifest)
 class SpecPlace:
     """The place of a ToolSet, and what its author may use from there."""
 
-    origin: str
-    """Stable name of the manifest, for messages."""
+    origin: Origin
+    """The manifest, for messages, and for `changed_places` of a ChangingSpecKind."""
     read: Callable[[str], Awaitable[SpecDocument]]
     """Gives the document at a file path, which is relative to the manifest and stays in its author's folder, or at an
     http(s) URL. Raises InvalidInput or Unavailable."""
@@ -58,4 +59,19 @@ class SpecKind(Protocol[S]):
     @abstractmethod
     def converter(self, source: S) -> SpecConverter:
         """The converter with what `source` says of the conversion."""
+        ...
+
+
+@runtime_checkable
+class ChangingSpecKind(Protocol):
+    """A SpecKind whose live servers say when their description changed, as an MCP server does by list_changed.
+
+    Law: a change after the description was fetched is never missed, also one before `changed_places` was called;
+    those of one place may be folded into one.
+    """
+
+    @abstractmethod
+    def changed_places(self) -> AsyncIterator[Origin]:
+        """Yields the origin of each SpecPlace whose description may be another than the last one fetched for it. It is
+        fetched again at once, whatever the refresh interval."""
         ...

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from stoa.domain.access.identity import TenantId
+from stoa.domain.origin import Origin
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestDocument:
     """One manifest as it was found, not yet understood."""
 
-    origin: str
-    """Stable name of the place, `catalogue/pets.yaml#2`: the unit of "keep the last good version"."""
+    origin: Origin
+    """Its identity, which stays when the manifest changes. Manifests with the same `origin.whole` are replaced
+    together: when one of them is bad, all keep their last good version."""
     content: dict[str, Any] | None
     """None: could not be read; `problem` says why."""
     problem: str = ""
@@ -27,9 +29,9 @@ class ManifestDocument:
 
 
 class ToolSource(Protocol):
-    """Laws: `read` gives every manifest that exists now, ordered by origin, and never raises for a bad one: it comes as
-    a document with a problem. `changes` yields after something may have changed, bursts folded into one; a change that
-    happened after `changes` was called is never missed."""
+    """Laws: `read` gives every manifest that exists now, in the order of their origins, and never raises for a bad
+    one: it comes as a document with a problem. `changes` yields after something may have changed, bursts folded into
+    one; a change that happened after `changes` was called is never missed."""
 
     @abstractmethod
     async def read(self) -> Sequence[ManifestDocument]: ...

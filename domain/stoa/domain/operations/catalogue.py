@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import get_args
@@ -13,6 +13,10 @@ from stoa.domain.finding import Finding, error
 from stoa.domain.operations.operation import Kind, Operation, OperationKey
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import Tool
+from stoa.domain.origin import Origin
+
+OriginOf = Callable[[Operation], Origin | None]
+"""Gives the origin of an operation: of this very object, because two manifests may describe equal ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,9 @@ class Catalogue:
         self._tools: Mapping[OperationKey, Tool] | None = None
 
     @classmethod
-    def build(cls, operations: Iterable[Operation]) -> "tuple[Catalogue, list[Finding]]":
+    def build(
+        cls, operations: Iterable[Operation], origin_of: OriginOf = lambda _: None
+    ) -> "tuple[Catalogue, list[Finding]]":
         """The catalogue of all that is enabled, and a finding for each that had to be left out.
 
         The platform's, else the first of two with the same key stays, so callers pass them in a deterministic order.
@@ -67,29 +73,29 @@ class Catalogue:
         for one in sorted(enabled, key=lambda one: one.is_by_tenant):
             if one.key in kept:
                 message = f"a {one.kind} of this name is registered already; rename one of them"
-                findings.append(error(str(one.key), message))
+                findings.append(error(str(one.key), message, origin_of(one)))
             elif one.is_by_tenant and (taken := of_platform.in_place_of(one)) is not None:
                 owner = "the global" if taken.tenant is None else "the platform's"
                 message = f"would stand in the place of {owner} {one.kind} {taken.identifier}; rename it"
-                findings.append(error(str(one.key), message))
+                findings.append(error(str(one.key), message, origin_of(one)))
             else:
                 kept[one.key] = one
         catalogue = cls(kept)
-        return catalogue, findings + list(catalogue._notes_on_hidden())
+        return catalogue, findings + list(catalogue._notes_on_hidden(origin_of))
 
-    def _notes_on_hidden(self) -> Iterator[Finding]:
+    def _notes_on_hidden(self, origin_of: OriginOf) -> Iterator[Finding]:
         """An error for each global operation that some tenants do not see."""
-        unseen: dict[str, set[TenantId]] = defaultdict(set)
+        unseen: dict[OperationKey, set[TenantId]] = defaultdict(set)
         for tenant, name in self._hidden:
-            unseen[str(OperationKey(None, name, "resource"))].add(tenant)
+            unseen[OperationKey(None, name, "resource")].add(tenant)
         for key in self._by_key:
             common = key._replace(tenant=None)
             if key.tenant is not None and common in self._by_key:
-                unseen[str(common)].add(key.tenant)
-        for where, tenants in sorted(unseen.items()):
+                unseen[common].add(key.tenant)
+        for key, tenants in sorted(unseen.items(), key=lambda one: str(one[0])):
             shown = ", ".join(sorted(tenants)[:_NAMED]) + (" and others" if len(tenants) > _NAMED else "")
             message = f"is not visible to {shown}, for whom the platform has another of this name; rename one of them"
-            yield error(where, message)
+            yield error(str(key), message, origin_of(self._by_key[key]))
 
     def __len__(self) -> int:
         return len(self._by_key)

@@ -6,6 +6,7 @@ metering
 events, where access is governed.
 """
 
+from collections import Counter as Counts
 from collections.abc import Callable, Iterator
 from typing import get_args
 
@@ -17,10 +18,12 @@ from prometheus_client.registry import Collector
 from stoa.application.memory.fallback_rate_limiter import LimiterEvent
 from stoa.application.metering.relay_events import RelayMetering
 from stoa.application.ports.budget_watcher import BudgetWatcher
+from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver, ManifestReport
 from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
 from stoa.application.ports.refusal_watcher import RefusalWatcher
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.calls.invocation import Invocation, Outcome
+from stoa.domain.finding import Severity
 from stoa.domain.metering.budget import LEVELS, Crossing
 from stoa.domain.metering.event import MeteringEvent, Status
 from stoa.domain.policy.decision import ClientRequestKind, Door
@@ -116,6 +119,10 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
         """For a gateway whose replicas count limits together; to be called once."""
         return LimitMetrics(self._own)
 
+    def catalogue(self) -> "CatalogueMetrics":
+        """For the gateway whose catalogue it is; to be called once."""
+        return CatalogueMetrics(self._own)
+
     def exposition(self) -> bytes:
         """The text format, version 0.0.4."""
         return generate_latest(self._registry)
@@ -135,6 +142,35 @@ class RelayCollector(Collector):
         yield CounterMetricFamily("stoa_relay_events", "Metering events forwarded", value=status.relayed)
         yield CounterMetricFamily("stoa_relay_rejected", "Metering events that were rejected", value=status.rejected)
         yield CounterMetricFamily("stoa_relay_failures", "Failed attempts to forward", value=status.failures)
+
+
+class CatalogueMetrics(CatalogueObserver):
+    """Counts of the last load. `/ready` and the log name the manifests that they are about."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, registry=registry, multiprocess_mode="mostrecent")
+
+        manifests = gauge("stoa_catalogue_manifests", "Manifests, by the version that is in use", "in_use")
+        self._manifests = {state: manifests.labels(state) for state in ("current", "earlier", "none")}
+        findings = gauge("stoa_catalogue_findings", "Findings about the catalogue", "severity")
+        self._findings = {severity: findings.labels(severity.value) for severity in Severity}
+        self._loaded = gauge("stoa_catalogue_loaded_timestamp_seconds", "When the catalogue was last loaded")
+
+    def loaded(self, load: CatalogueLoad) -> None:
+        states = Counts(_state(report) for report in load.manifests)
+        for state, count in self._manifests.items():
+            count.set(states[state])
+        severities = Counts(finding.severity for finding in load.findings)
+        for severity, count in self._findings.items():
+            count.set(severities[severity])
+        self._loaded.set(load.at.timestamp())
+
+
+def _state(report: ManifestReport) -> str:
+    if report.is_current:
+        return "current"
+    return "earlier" if report.operations else "none"
 
 
 class LimitMetrics:

@@ -18,8 +18,10 @@ from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.metering.budgets import Budgets
 from stoa.application.ports.bounded_executor import BoundedExecutor
+from stoa.application.ports.catalogue_observer import CatalogueObserver
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.credential_source import CredentialSource
+from stoa.application.ports.operation_source import OperationSource
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.spec import SpecSource
@@ -172,6 +174,15 @@ class Core(Provider):
         return catalogue_sources(settings, executor)
 
     @provide
+    def operation_sources(self) -> list[OperationSource]:
+        """Operations without manifests: one line for each source."""
+        return []
+
+    @provide
+    def catalogue_observers(self, prometheus: PrometheusObserver) -> list[CatalogueObserver]:
+        return [prometheus.catalogue()]
+
+    @provide
     def specs(self, rules: OutboundRules, resolver: HostResolver) -> SpecSource:
         from stoa.infrastructure.files.specs import FileSpecSource, SpecSourceByScheme  # with httpx
         from stoa.infrastructure.http_client.spec_source import HttpSpecSource
@@ -198,6 +209,7 @@ class Core(Provider):
         tasks: TaskStore,
         backends: list[ToolBackend],
         sources: list[ToolSource],
+        operation_sources: list[OperationSource],
         specs: SpecSource,
         spec_kinds: list[SpecKind[Any]],
         executor: BoundedExecutor,
@@ -205,6 +217,7 @@ class Core(Provider):
         prices: PriceList,
         budgets: Budgets,
         prometheus: PrometheusObserver,
+        catalogue_observers: list[CatalogueObserver],
         audit: AuditLog,
         supervisor: Supervisor,
         refusal_log: RefusalLog,
@@ -219,12 +232,14 @@ class Core(Provider):
             tasks=tasks,
             backends=backends,
             sources=sources,
+            operation_sources=operation_sources,
             specs=specs,
             spec_kinds=spec_kinds,
             executor=executor,
             upstream_tokens=upstream_tokens,
             observers=[prometheus, audit],
             refusal_watchers=[prometheus, refusal_log],
+            catalogue_observers=catalogue_observers,
             prices=prices,
             budgets=budgets,
             limits=settings.limits,

@@ -131,7 +131,7 @@ def folders(tmp_path: Path) -> Path:
 
 
 async def owners(source: FileToolSource) -> dict[str, str | None]:
-    return {Path(one.origin).name: one.problem or one.tenant for one in await source.read()}
+    return {Path(str(one.origin)).name: one.problem or one.tenant for one in await source.read()}
 
 
 async def test_each_folder_has_its_owner_and_the_innermost_entry_counts(folders: Path):
@@ -184,4 +184,4 @@ async def test_files_that_kubernetes_mounts_as_links_are_read(folders: Path):
 async def test_a_file_that_two_entries_hold_is_read_once(folders: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(folders)
     documents = await FileToolSource([Path("acme"), folders / "acme"]).read()
-    assert [Path(one.origin).name for one in documents] == ["acme.yaml#1"]
+    assert [Path(str(one.origin)).name for one in documents] == ["acme.yaml#1"]

@@ -368,6 +368,20 @@ async def test_a_changed_list_is_told_on_the_sessions_own_stream_and_a_second_st
     assert sent(missed) == sent(second)
 
 
+async def test_a_removed_tool_changes_the_list_that_sessions_are_told_of(world: World) -> None:
+    world.gateway.tool(lambda: 1, name="short_lived")
+    client, gone, stream = await opened(world), asyncio.Event(), Answer()
+    listening = asyncio.create_task(client.other("GET", into=stream, gone=gone))
+    await until(lambda: stream.status == 200)
+    world.gateway.remove("short_lived")
+    await until(lambda: len(sent(stream)) > 0)
+    assert sent(stream) == [{"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}]
+    listed = (await client.ask("tools/list", {})).json()["result"]["tools"]
+    assert "short_lived" not in {tool["name"] for tool in listed}
+    gone.set()
+    await listening
+
+
 async def _rest(client: Client, last_event_id: str) -> Answer:
     gone, so_far = asyncio.Event(), Answer()
     task = asyncio.create_task(client.other("GET", headers={"last-event-id": last_event_id}, into=so_far, gone=gone))

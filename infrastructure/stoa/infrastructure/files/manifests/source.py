@@ -16,6 +16,7 @@ from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput
+from stoa.domain.origin import FileOrigin
 from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.files.manifests.reading import SIZE_LIMIT, contents_of
 
@@ -85,14 +86,14 @@ class FileToolSource(ToolSource):
         for path, owned in (await asyncio.to_thread(self._owned_files)).items():
             if owned is None:
                 problem = "is a link that leads out of its catalogue folder"
-                placed.append(((ManifestDocument(str(path), None, problem),), "", None))
+                placed.append(((_unreadable(path, problem),), "", None))
                 continue
             readings[path] = await self._reading(path, self._readings.get(path))
             self._owners_of[path] = owned
             placed.append((readings[path].documents, *owned))
         for path, problem in (await asyncio.to_thread(self._away)).items():
             readings[path] = self._readings[path]
-            placed.append(((ManifestDocument(str(path), None, problem),), *self._owners_of[path]))
+            placed.append(((_unreadable(path, problem),), *self._owners_of[path]))
         self._readings = readings
         self._folders |= await asyncio.to_thread(lambda: _identities(self._folders_of(self._seen)))
         return await asyncio.to_thread(_documents_at, placed)  # a file may hold ten thousand
@@ -152,10 +153,9 @@ class FileToolSource(ToolSource):
         return next((place for place in (path, *path.parents) if place in self._owners), None)
 
     async def _reading(self, path: Path, known: _Reading | None) -> _Reading:
-        origin = str(path)
         text = await asyncio.to_thread(_text_of, path)
         if isinstance(text, str):
-            return _Reading(b"", (ManifestDocument(origin, None, text),))
+            return _Reading(b"", (_unreadable(path, text),))
         if text is None:
             return _Reading(b"", ())
         digest = await asyncio.to_thread(_digest_of, text)
@@ -164,9 +164,9 @@ class FileToolSource(ToolSource):
         try:
             contents = await self._executor.run(contents_of, text, is_json=path.suffix.lower() == ".json")
         except InvalidInput as refused:
-            return _Reading(digest, (ManifestDocument(origin, None, refused.message),))
+            return _Reading(digest, (_unreadable(path, refused.message),))
         if not contents and known is not None and known.documents:
-            return _Reading(digest, (ManifestDocument(origin, None, _NOTHING_LEFT),))
+            return _Reading(digest, (_unreadable(path, _NOTHING_LEFT),))
         return _Reading(digest, await asyncio.to_thread(_documents_of, path, contents))
 
     async def changes(self) -> AsyncIterator[None]:
@@ -200,6 +200,11 @@ class FileToolSource(ToolSource):
                 continue  # vanished between listing and looking
             stamps[path] = (stat.st_mtime_ns, stat.st_size)
         return stamps
+
+
+def _unreadable(path: Path, problem: str) -> ManifestDocument:
+    """Stands for all manifests of the file."""
+    return ManifestDocument(FileOrigin(str(path)), None, problem)
 
 
 def _place(path: Path) -> Path:
@@ -256,11 +261,11 @@ def _text_of(path: Path) -> bytes | str | None:
 
 
 def _documents_of(path: Path, contents: Iterable[JsonObject | str]) -> tuple[ManifestDocument, ...]:
-    base = str(path.parent)
+    file, base = str(path), str(path.parent)
     return tuple(
-        ManifestDocument(f"{path}#{number}", None, content)
+        ManifestDocument(FileOrigin(file, number), None, content)
         if isinstance(content, str)
-        else ManifestDocument(f"{path}#{number}", content, base_directory=base)
+        else ManifestDocument(FileOrigin(file, number), content, base_directory=base)
         for number, content in enumerate(contents, 1)
     )
 

@@ -1,0 +1,63 @@
+"""Puts operations in use: those that the program registered, and with each load those of manifests and sources."""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from contextlib import nullcontext
+
+from stoa.application.catalogue.operation_registry import OperationRegistry, Prepared
+from stoa.application.concurrency.pace import MANY, Pace, let_go, making_what_stays
+from stoa.domain.errors import not_found
+from stoa.domain.finding import Finding
+from stoa.domain.operations.operation import Operation, OperationKey
+from stoa.domain.origin import Origin
+
+OperationsWithOrigins = Callable[[], Iterable[tuple[Operation, Origin]]]
+
+
+class CataloguePublisher:
+    """Compiles all operations into a catalogue and makes it the registry's, in one step."""
+
+    def __init__(self, registry: OperationRegistry, loaded: OperationsWithOrigins) -> None:
+        """`loaded` gives the operations of the present load. They stand behind registered ones of the same key."""
+        self._registry = registry
+        self._loaded = loaded
+        self._registered: list[Operation] = []
+
+    def register(self, operations: Iterable[Operation]) -> list[Finding]:
+        """Put operations in use that the program made; returns what is wrong with them, or with others beside them."""
+        added = tuple(operations)
+        self._registered += added
+        findings = self._registry.add(added)
+        return self._registry.adopt(self._prepare()) if findings is None else findings
+
+    def unregister(self, keys: Collection[OperationKey]) -> list[Operation]:
+        """Undo `register`; returns the operations that go. What was loaded stays, and an operation that stood back for
+        one of these takes its place. Raises OperationNotFound for a key that was not registered, and removes nothing
+        then."""
+        registered = {one.key for one in self._registered}
+        for key in keys:
+            if key not in registered:
+                raise not_found(key.kind, key.name)
+        gone = [one for one in self._registered if one.key in keys]
+        self._registered = [one for one in self._registered if one.key not in keys]
+        self._registry.adopt(self._prepare())
+        return gone
+
+    async def publish(self) -> Prepared:
+        """Compiles in a thread, swaps in the loop; once more when `register` came in between."""
+        while True:
+            version = self._registry.version
+            prepared = await asyncio.to_thread(self._prepare, Pace())
+            if self._registry.version == version:
+                self._registry.adopt(prepared)
+                await asyncio.to_thread(let_go, prepared.replaced)
+                return prepared
+
+    def _prepare(self, rest: Callable[[], None] = lambda: None) -> Prepared:
+        """`rest` as in `OperationRegistry.prepare`."""
+        operations, origins = list(self._registered), dict[int, Origin]()
+        for operation, origin in self._loaded():
+            operations.append(operation)
+            origins[id(operation)] = origin
+        with making_what_stays() if len(operations) > MANY else nullcontext():
+            return self._registry.prepare(operations, rest, lambda operation: origins.get(id(operation)))
