@@ -21,7 +21,7 @@ class Reports(Bench):
     @property
     def in_words(self):
         return {
-            origin: ([tool.name for tool in report.operations], [str(finding) for finding in report.findings])
+            origin: ([operation.identifier for operation in report.operations], [str(finding) for finding in report.findings])
             for origin, report in self.last.items()
         }
 
