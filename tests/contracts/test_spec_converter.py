@@ -1,6 +1,7 @@
 """The laws of SpecConverter, for every adapter and arbitrary descriptions of its kind."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from stoa.application.ports import ConversionOptions, SpecConverter, SpecDocument
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Severity
+from stoa.infrastructure.graphql.converter import GraphQlConverter
+from stoa.infrastructure.graphql.manifest import GraphQlSource
 from stoa.infrastructure.openapi import OpenApiConverter
 
 LOCATION = "specs/api.json"
@@ -32,9 +35,30 @@ def _openapi(operations: list[tuple[str, str]]) -> dict[str, Any]:
     return {"openapi": "3.1.0", "info": info, "servers": [{"url": "https://a.example"}], "paths": paths}
 
 
+_NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
+
+
+def _graphql(operations: list[tuple[str, str]]) -> dict[str, Any]:
+    """Introspection; names that GraphQL does not allow, and those that occur twice, are replaced."""
+    fields: dict[str, Any] = {}
+    for number, (name, text) in enumerate(operations):
+        is_legal = _NAME.fullmatch(name) and not name.startswith("__") and name not in fields
+        key = name if is_legal else f"field_{number}_{len(name)}"
+        text_type = {"kind": "SCALAR", "name": "String", "ofType": None}
+        fields[key] = {"name": key, "description": text, "args": [], "type": text_type, "isDeprecated": False}
+    query = {"kind": "OBJECT", "name": "Query", "fields": [*fields.values()], "interfaces": []}
+    types = [query, {"kind": "SCALAR", "name": "String"}]
+    return {"__schema": {"queryType": {"name": "Query"}, "types": types, "directives": []}}
+
+
 KINDS = {
     "openapi": Kind(
         OpenApiConverter, _openapi, ("", "text", "{", "[]", "{}", "type Query { a: Int }", "asyncapi: 3.0.0")
+    ),
+    "graphql": Kind(
+        lambda: GraphQlConverter(GraphQlSource(inline="", endpoint="https://a.example/graphql")),
+        _graphql,
+        ("", "text", "{", "[]", "{}", "openapi: 3.0.0", "query A { a }"),
     ),
 }
 

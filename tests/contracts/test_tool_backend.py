@@ -6,7 +6,7 @@ To add a back end, write a context manager that yields a Bench and put its name 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pydantic_core
 import pytest
@@ -21,8 +21,10 @@ from stoa.domain.access.identity import Principal
 from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.tool import LocalBinding, RestBinding, Tool
 from stoa.domain.policy.decision import Permit
-from stoa.domain.results.result import RawAnswer, ToolResult, shape
+from stoa.domain.results.result import RawAnswer, TextContent, ToolResult, shape
 from stoa.domain.schema.json_value import JsonObject
+from stoa.infrastructure.graphql import GraphQlBackend
+from stoa.infrastructure.graphql.binding import GraphQlBinding
 from stoa.infrastructure.rest import RestBackend
 
 
@@ -42,6 +44,8 @@ class Bench:
     """How many calls arrived."""
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
+    answers_in: tuple[str, ...] = ()
+    """Members of the structured answer that its protocol puts around what the tool answers."""
 
 
 OpenBench = Callable[[], AbstractAsyncContextManager[Bench]]
@@ -116,7 +120,45 @@ async def _local() -> AsyncIterator[Bench]:
         await backend.close()
 
 
-ADAPTERS = [_rest, _local]
+@asynccontextmanager
+async def _graphql() -> AsyncIterator[Bench]:
+    reached = asyncio.Event()
+
+    async def wait(_: Seen) -> bytes:
+        reached.set()
+        return await asyncio.get_running_loop().create_future()
+
+    def served(seen: Seen):
+        asked = pydantic_core.from_json(seen.body)
+        if asked["operationName"] == "wait":
+            return wait(seen)
+        if asked["operationName"] == "refuse":
+            return answer(b'{"data":null,"errors":[{"message":"no"}]}')
+        return answer(pydantic_core.to_json({"data": {"text": asked["variables"]["text"]}}))
+
+    async with loopback(served) as server:
+        backend = GraphQlBackend(InMemoryCredentialSource())
+        try:
+            yield Bench(
+                backend,
+                *(_asking(server, name) for name in ("echo", "refuse", "wait")),
+                Tool(name="local", binding=LocalBinding(function="f")),
+                lambda: len(server.seen),
+                reached,
+                server.all_closed,
+                answers_in=("data",),
+            )
+        finally:
+            await backend.close()
+
+
+def _asking(server: Loopback, name: str) -> Tool:
+    document = f"query {name}($text: String!) {{ text(text: $text) }}"
+    binding = GraphQlBinding(endpoint=server.url, operation="query", operation_name=name, document=document)
+    return Tool(name=name, binding=binding)
+
+
+ADAPTERS = [_rest, _local, _graphql]
 
 
 @pytest.fixture(scope="session", params=ADAPTERS, ids=lambda adapter: adapter.__name__)
@@ -131,7 +173,14 @@ def context(tool: Tool) -> CallContext:
 async def outcome(bench: Bench, tool: Tool, arguments: JsonObject) -> ToolResult:
     async with asyncio.timeout(20):
         given_back = await bench.backend.prepare(tool)(arguments, context(tool))
-    return shape(given_back) if isinstance(given_back, RawAnswer) else given_back
+    result = shape(given_back) if isinstance(given_back, RawAnswer) else given_back
+    if not result.is_error:
+        for member in bench.answers_in:
+            content = result.structured[member]
+            result = replace(
+                result, structured=content, content=(TextContent(pydantic_core.to_json(content).decode()),)
+            )
+    return result
 
 
 async def test_a_back_end_prepares_tools_of_its_own_kind_only(open_bench):
@@ -200,3 +249,4 @@ async def test_closing_twice_is_harmless(open_bench):
 
 def test_a_binding_names_the_kind_of_its_back_end():
     assert RestBinding.model_fields["kind"].default == RestBackend.kind
+    assert GraphQlBinding.model_fields["kind"].default == GraphQlBackend.kind

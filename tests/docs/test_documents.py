@@ -29,7 +29,7 @@ from tests.live.servers import free_port
 
 from stoa import application
 from stoa.application import Context, Gateway, Principal, TextContent
-from stoa.application.manifests.parse import API_VERSION, parse_manifest
+from stoa.application.manifests.parse import API_VERSION, BUILT_IN_PARTS, ManifestParts, parse_manifest
 from stoa.application.manifests.prices import parse_budgets, parse_price_list
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.client_requests import sampling
@@ -37,10 +37,16 @@ from stoa.domain.client_requests.client_request import ClientCapabilities, Clien
 from stoa.domain.client_requests.sampling import SamplingAnswer, SamplingRequest, ToolUse
 from stoa.domain.metering.event import Status
 from stoa.infrastructure.files.manifests import read_document
+from stoa.infrastructure.graphql.manifest import GraphQlSource, GraphQlToolManifest
 from stoa.interfaces.cli.app import run
 from stoa.interfaces.settings import Settings
 from stoa.testing.client_channel import InMemoryClientChannel
 
+PARTS = ManifestParts(
+    tools={GraphQlToolManifest.member: GraphQlToolManifest},
+    sources={**BUILT_IN_PARTS.sources, "graphQL": GraphQlSource},
+)
+"""The members of `spec` that the back ends of the gateway define."""
 OPTION = re.compile(r"--[a-z][a-z-]*")
 NOT_RUN = {
     r"make ": "installs, starts servers or runs this suite; the target is looked up with `make -n`",
@@ -141,7 +147,7 @@ def check_yaml(block: Block, folder: Path) -> None:
             metadata = {"name": "orders", "namespace": "tenant-acme"}
             parse_manifest({"apiVersion": API_VERSION, "kind": "Tool", "metadata": metadata, "spec": spec})
         case _:
-            parse_manifest(document)
+            parse_manifest(document, PARTS)
 
 
 async def check_service(app: Any) -> None:

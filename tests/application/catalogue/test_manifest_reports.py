@@ -21,7 +21,10 @@ class Reports(Bench):
     @property
     def in_words(self):
         return {
-            origin: ([operation.identifier for operation in report.operations], [str(finding) for finding in report.findings])
+            origin: (
+                [operation.identifier for operation in report.operations],
+                [str(finding) for finding in report.findings],
+            )
             for origin, report in self.last.items()
         }
 

@@ -99,6 +99,6 @@ async def test_invoice_to_an_unknown_customer_is_refused(client: Client) -> None
 def test_written_catalogue_names_the_running_upstream_everywhere(tmp_path: Path) -> None:
     write_catalogue(tmp_path, "http://127.0.0.1:8123/")
     texts = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
-    assert set(texts) == {"content.yaml", "tools.yaml", "petstore.yaml", "petstore.openapi.yaml"}
+    assert set(texts) == {"content.yaml", "tools.yaml", "petstore.yaml", "petstore.openapi.yaml", "reviews.yaml"}
     assert not any(UPSTREAM_PLACEHOLDER in text for text in texts.values())
     assert "endpoint: http://127.0.0.1:8123/crm/customers\n" in texts["tools.yaml"]

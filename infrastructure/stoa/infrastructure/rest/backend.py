@@ -1,13 +1,10 @@
 """The REST back end: sends what a RequestPlan built and reads the answer, on one aiohttp session with keep-alive.
 
-Above: InvokeOperation, which holds the deadline. Below: request_plan (what to send) and errors (what went wrong).
-Cookies are not kept, proxies of the environment are not used, redirects are followed only below the base URL.
+Above: InvokeOperation, which holds the deadline. Below: request_plan (what to send), `http_client.backend_session` (the
+connections) and `http_client.backend_errors` (what went wrong). Redirects are followed only below the base URL.
 """
 
-import asyncio
 from collections.abc import Callable
-from functools import lru_cache
-from importlib.metadata import version
 
 import aiohttp
 from yarl import URL
@@ -20,20 +17,19 @@ from stoa.domain.results.response_headers import Headers, kept, kept_names
 from stoa.domain.results.result import RawAnswer
 from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.http_client import ANYWHERE, HostResolver, OutboundRules
-from stoa.infrastructure.http_client.client import open_session
-from stoa.infrastructure.rest.compression import ACCEPTED, CorruptEncoding, TooLarge, unpack
-from stoa.infrastructure.rest.errors import TRANSLATED, translated
+from stoa.infrastructure.http_client.backend_errors import TRANSLATED, translated
+from stoa.infrastructure.http_client.backend_session import (
+    CONNECT_TIMEOUT_SECONDS,
+    MAX_ANSWER_BYTES,
+    BackendSession,
+    BodyReader,
+    content_type,
+    status_of,
+)
 from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest, is_below
 
-MAX_ANSWER_BYTES = 8 * 1024 * 1024
-MAX_HEADER_BYTES = 64 * 1024
-"""Of one header line of an answer; aiohttp's 8 KiB is less than some content security policies."""
-CONNECT_TIMEOUT_SECONDS = 10.0
 MAX_REDIRECTS = 5
 
-_USER_AGENT = f"stoa-mcp-gateway/{version('stoa-mcp-gateway')}"
-_QUICKLY_UNPACKED_BYTES = 64 * 1024
-"""More is unpacked in a thread, so that other calls do not wait."""
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NOT_FOLLOWED = (
@@ -61,37 +57,18 @@ class RestBackend(ToolBackend):
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self._credentials = credentials
-        self._rules = rules
-        self._resolver = resolver
-        self._connect_timeout_seconds = connect_timeout_seconds
+        self._session = BackendSession(rules, resolver, connect_timeout_seconds)
         self._max_answer_bytes = max_answer_bytes
-        self._session: aiohttp.ClientSession | None = None
 
     def prepare(self, tool: Operation) -> BackendCall:
         if not isinstance(tool.binding, RestBinding):
             raise InvalidInput(f"Tool {tool.key}: its binding is {tool.binding.kind}, not rest")
         plan = RequestPlan(tool, tool.binding, self._credentials)
         kind = _OAuthRestCall if tool.authentication.type == "oauth2" else _RestCall
-        return kind(tool, plan, self._open_session, self._max_answer_bytes)
+        return kind(tool, plan, self._session.open, self._max_answer_bytes)
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = open_session(
-                self._rules,
-                self._resolver,
-                # Without a total: the deadline of the call is the pipeline's.
-                aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_seconds),
-                connections=0,
-                headers={"User-Agent": _USER_AGENT, "Accept-Encoding": ACCEPTED},
-                max_line_size=MAX_HEADER_BYTES,
-                max_field_size=MAX_HEADER_BYTES,
-            )
-        return self._session
+        await self._session.close()
 
 
 class _RestCall(BackendCall, Previewable):
@@ -100,7 +77,7 @@ class _RestCall(BackendCall, Previewable):
         self._authentication = tool.authentication.type
         self._plan = plan
         self._open_session = open_session
-        self._limit = limit
+        self._body = BodyReader(str(tool.key), limit)
         # a body that is not there would be declared as application/octet-stream
         self._kept = kept_names(tool.binding.response_headers if isinstance(tool.binding, RestBinding) else ())
         self._skipped_without_body = ("Content-Type",) if plan.method in {"POST", "PUT", "PATCH"} else None
@@ -144,23 +121,16 @@ class _RestCall(BackendCall, Previewable):
                     return await self._read(response, request)
                 target = self._redirect_target(url, location)
                 if target is None:
-                    status, headers = _status(response), self._headers(response, request)
+                    status, headers = status_of(response), self._headers(response, request)
                     return RawAnswer(_NOT_FOLLOWED, "text/plain", "utf-8", True, status, request.place, headers)
                 url = target
         raise BackendProtocolError(f"The back end of {self._name} failed: more than {MAX_REDIRECTS} redirects")
 
     async def _read(self, response: aiohttp.ClientResponse, request: RestRequest) -> RawAnswer:
-        content = response.content
-        body = await content.readany()
-        if not content.at_eof():
-            body = await self._read_on(content, bytearray(body))
-        if len(body) > self._limit:
-            raise self._too_large()
-        if body and (encoding := response.headers.get("Content-Encoding")):
-            body = await self._unpacked(body, encoding)
-        status = _status(response)
+        body = await self._body.read(response)
+        status = status_of(response)
         is_error = not 200 <= response.status < 300
-        media_type, charset = _content_type(response.headers.get("Content-Type", "")) if body else ("", "utf-8")
+        media_type, charset = content_type(response.headers.get("Content-Type", "")) if body else ("", "utf-8")
         headers: Headers = ()
         for name in self._kept:
             if name in response.headers:
@@ -170,27 +140,6 @@ class _RestCall(BackendCall, Previewable):
 
     def _headers(self, response: aiohttp.ClientResponse, request: RestRequest) -> Headers:
         return kept(self._kept, lambda name: response.headers.getall(name, []), self._plan.secrets_in(request))
-
-    async def _read_on(self, content: aiohttp.StreamReader, body: bytearray) -> bytes:
-        while len(body) <= self._limit:
-            chunk = await content.readany()
-            if not chunk:
-                return bytes(body)
-            body += chunk
-        return bytes(body)
-
-    async def _unpacked(self, body: bytes, encoding: str) -> bytes:
-        try:
-            if len(body) < _QUICKLY_UNPACKED_BYTES:
-                return unpack(body, encoding, self._limit)
-            return await asyncio.to_thread(unpack, body, encoding, self._limit)
-        except TooLarge:
-            raise self._too_large() from None
-        except CorruptEncoding:
-            raise BackendProtocolError(f"The back end of {self._name} failed: its answer is wrongly encoded") from None
-
-    def _too_large(self) -> BackendProtocolError:
-        return BackendProtocolError(f"The back end of {self._name} answered more than {self._limit} bytes")
 
     def _redirect_target(self, url: URL, location: str) -> URL | None:
         """Where to go next; None when that is not below the tool's base URL or the call must not be repeated."""
@@ -219,18 +168,3 @@ class _OAuthRestCall(_RestCall):
             request.headers["Authorization"] = f"Bearer {await access.token()}"
             answer = await super()._exchange(request, context)
         return answer
-
-
-def _status(response: aiohttp.ClientResponse) -> str:
-    return f"{response.status} {response.reason}" if response.reason else str(response.status)
-
-
-@lru_cache(maxsize=128)
-def _content_type(header: str) -> tuple[str, str]:
-    """Media type, lower case, and charset of a Content-Type header."""
-    media_type, *parameters = header.split(";")
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset" and (charset := value.strip().strip("\"'")):
-            return media_type.strip().lower(), charset.lower()
-    return media_type.strip().lower(), "utf-8"

@@ -8,7 +8,8 @@ import pydantic_core
 from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.tool import FormField, RestBody
 from stoa.domain.schema.json_value import JsonObject
-from stoa.infrastructure.rest.encoding import NOT_UNICODE, Encoder, Unsendable, invalid_argument, query_encoder, scalar
+from stoa.infrastructure.http_client.header_text import Unsendable
+from stoa.infrastructure.rest.encoding import NOT_UNICODE, Encoder, invalid_argument, query_encoder, scalar
 
 Pick = Callable[[JsonObject], Any]
 BodyEncoder = Callable[[JsonObject], bytes | None]

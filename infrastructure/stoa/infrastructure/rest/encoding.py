@@ -18,6 +18,7 @@ from stoa.domain.errors import InvalidArguments, Violation
 from stoa.domain.operations.dot_segments import holds_control_character, holds_dot_segment
 from stoa.domain.schema.json_pointer import pointer_to
 from stoa.domain.schema.json_value import is_array, is_object
+from stoa.infrastructure.http_client.header_text import Unsendable, header_text
 
 Encoder = Callable[[Any], str]
 """From a value (never None) to its text on the wire; raises Unsendable."""
@@ -34,10 +35,6 @@ NOT_UNICODE = (UnicodeEncodeError, pydantic_core.PydanticSerializationError)
 """What encoding half a surrogate pair raises; its own text would repeat the value."""
 
 NO_DOT_SEGMENT = "a value without the segments . and .., in any spelling, because it is part of the path"
-
-
-class Unsendable(ValueError):
-    """A value cannot be sent as the binding demands; the text says what is expected and never repeats the value."""
 
 
 def invalid_argument(argument: str, expected: str) -> InvalidArguments:
@@ -133,13 +130,6 @@ def scalar(value: Any) -> str:
 
 def json_text(value: Any) -> str:
     return pydantic_core.to_json(value).decode()
-
-
-def header_text(text: str) -> str:
-    """`text`, when a header field may carry it (RFC 9110 section 5.5)."""
-    if holds_control_character(text.replace("\t", "")):
-        raise Unsendable("text without control characters")
-    return text
 
 
 def _items(value: Any, quoted: Callable[[str], str], *, explode: bool) -> list[str]:

@@ -19,16 +19,15 @@ from stoa.domain.operations.dot_segments import holds_dot_segment
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import RestBinding, RestParameter
 from stoa.domain.schema.json_value import JsonObject
-from stoa.infrastructure.rest.authentication import compile_authentication, sent_secrets
+from stoa.infrastructure.http_client.authentication import compile_authentication, sent_secrets
+from stoa.infrastructure.http_client.header_text import Unsendable, header_text
 from stoa.infrastructure.rest.body import BodyEncoder, compile_body
 from stoa.infrastructure.rest.encoding import (
     NO_DOT_SEGMENT,
     NOT_UNICODE,
     Encoder,
-    Unsendable,
     cookie_encoder,
     header_encoder,
-    header_text,
     invalid_argument,
     path_encoder,
     query_encoder,

@@ -142,9 +142,13 @@ class Core(Provider):
         self, credentials: CredentialSource, rules: OutboundRules, resolver: HostResolver
     ) -> list[ToolBackend]:
         """One line for each further kind of back end."""
+        from stoa.infrastructure.graphql import GraphQlBackend
         from stoa.infrastructure.rest import RestBackend  # with aiohttp, for those who may call
 
-        return [RestBackend(credentials, rules=rules, resolver=resolver)]
+        return [
+            RestBackend(credentials, rules=rules, resolver=resolver),
+            GraphQlBackend(credentials, rules=rules, resolver=resolver),
+        ]
 
     @provide
     def token_endpoint(self, rules: OutboundRules, resolver: HostResolver) -> TokenEndpoint:
@@ -191,11 +195,14 @@ class Core(Provider):
         return SpecSourceByScheme(files=FileSpecSource(), remote=remote)
 
     @provide
-    def spec_kinds(self) -> list[SpecKind[Any]]:
+    def spec_kinds(
+        self, credentials: CredentialSource, rules: OutboundRules, resolver: HostResolver
+    ) -> list[SpecKind[Any]]:
         """The sources of ToolSets: one line for each further kind."""
+        from stoa.infrastructure.graphql import GraphQlSpecKind
         from stoa.infrastructure.openapi import OpenApiSpecKind
 
-        return [OpenApiSpecKind()]
+        return [OpenApiSpecKind(), GraphQlSpecKind(credentials, rules=rules, resolver=resolver)]
 
     @provide
     async def gateway(

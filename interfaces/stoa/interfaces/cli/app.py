@@ -14,7 +14,7 @@ COMMANDS = {
     "doctor": ("doctor:doctor", "Check the configuration end to end. Exit code 1 when a check fails."),
     "serve": ("serve:serve", "Serve the catalogue over MCP and REST until interrupted."),
     "stdio": ("stdio:stdio", "Serve the catalogue over MCP to the program that starts this one."),
-    "convert": ("convert:convert", "Show the tools that an OpenAPI document becomes."),
+    "convert": ("convert:convert", "Show the tools that an API description becomes."),
     "tools": (
         "tools:tools",
         "Show every tool of every tenant, and each problem with its file and field. Exit code 1 when there are errors.",

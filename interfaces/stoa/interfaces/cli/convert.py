@@ -21,12 +21,12 @@ async def convert(
     format: Literal["table", "json"] = "table",
     report: Path | None = None,  # the option's name
 ) -> None:
-    """Show the tools that an OpenAPI document becomes.
+    """Show the tools that an API description becomes.
 
     Parameters
     ----------
     spec
-        File or URL of the document.
+        File or URL of an OpenAPI document or GraphQL schema, or the address of a GraphQL service.
     format
         `json` prints an array of tools as MCP lists them, and nothing else.
     report

@@ -45,6 +45,8 @@ _CALLERS = (
 )
 _CALLER = _CALLERS[1]
 """Whose token the first call and the client's configuration use."""
+_FURTHER_CALLS: dict[str, tuple[str, JsonObject]] = {"GraphQL": ("pets_reviews", {"minStars": 4})}
+"""A call of each kind of back end besides HTTP APIs: tool and arguments."""
 _BILLING_SECRET = "STOA_SECRET__TEAM_ALPHA__BILLING_API__APIKEY"  # noqa: S105  # the variable's name
 
 
@@ -72,6 +74,7 @@ async def demo(*, port: int | None = None, once: bool = False) -> int:
             async with _serving(door, gateway_sockets, settings) as server:
                 await _introduce(container, settings)
                 succeeded = await _make_one_call(container, settings)
+                succeeded = await _call_further_kinds(container, settings) and succeeded
                 if not once:
                     console().print(
                         f"The gateway is running; press Ctrl-C to stop it. In another terminal: {_command()} usage"
@@ -151,17 +154,14 @@ def _token_command(command: str, role: str, tenant: str | None) -> str:
     return f"{command} token --role {role}" + (f" --tenant {tenant}" if tenant else "")
 
 
-async def _make_one_call(container: AsyncContainer, settings: Settings) -> bool:
-    """Call crm-search over the socket, and show the answer and what the gateway recorded; true if it succeeded."""
-    token = await development_token(container, *_CALLER, TOKEN_LIFETIME_SECONDS)
-    request_id = UuidFactory().new_id()
+async def _call(settings: Settings, token: str, tool: str, arguments: JsonObject, request_id: str) -> httpx.Response:
     request: JsonObject = {
         "jsonrpc": "2.0",
         "id": 1,
         "method": "tools/call",
         "params": {
-            "name": "crm-search",
-            "arguments": {"q": "weber", "limit": 1},
+            "name": tool,
+            "arguments": arguments,
             "_meta": {VERSION_KEY: NEWEST.name, CAPABILITIES_KEY: {}},
         },
     }
@@ -170,12 +170,36 @@ async def _make_one_call(container: AsyncContainer, settings: Settings) -> bool:
         "Accept": "application/json, text/event-stream",
         "MCP-Protocol-Version": NEWEST.name,
         "Mcp-Method": "tools/call",
-        "Mcp-Name": "crm-search",
+        "Mcp-Name": tool,
         "X-Consumer-ID": "stoa-demo",
         "X-Request-ID": request_id,
     }
     async with httpx.AsyncClient(trust_env=False) as client:
-        response = await client.post(f"{settings.url}/mcp", json=request, headers=headers)
+        return await client.post(f"{settings.url}/mcp", json=request, headers=headers)
+
+
+async def _call_further_kinds(container: AsyncContainer, settings: Settings) -> bool:
+    """Call one tool of each further kind of back end, a line each; true if all succeeded."""
+    catalogue = (await container.get(Gateway)).registry.catalogue
+    token = await development_token(container, *_CALLER, TOKEN_LIFETIME_SECONDS)
+    succeeded = True
+    for kind, (tool, arguments) in _FURTHER_CALLS.items():
+        if all(each.name != tool for each in catalogue.tools.values()):
+            continue  # its library is not installed
+        answer = (await _call(settings, token, tool, arguments, UuidFactory().new_id())).json()
+        result = answer.get("result", {"isError": True})
+        is_error = bool(result.get("isError"))
+        succeeded = succeeded and not is_error
+        text = json.dumps(result.get("structuredContent", answer), ensure_ascii=False)
+        console().print(f"{kind}  {tool}  {text}", soft_wrap=True)
+    return succeeded
+
+
+async def _make_one_call(container: AsyncContainer, settings: Settings) -> bool:
+    """Call crm-search over the socket, and show the answer and what the gateway recorded; true if it succeeded."""
+    token = await development_token(container, *_CALLER, TOKEN_LIFETIME_SECONDS)
+    request_id = UuidFactory().new_id()
+    response = await _call(settings, token, "crm-search", {"q": "weber", "limit": 1}, request_id)
     answer = response.json()
     out = console()
     out.print("\nThe first call: crm-search through MCP, as tenant-admin of team-alpha", style="bold")

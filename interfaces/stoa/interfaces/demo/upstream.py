@@ -1,4 +1,5 @@
-"""The demo's upstream as one app: the APIs of two teams at the root and a pet store below /petstore.
+"""The demo's upstream as one app: the APIs of two teams at the root a pet store below /petstore,
+and its reviews below /reviews.
 
 Every app starts with the same data and forgets its changes when it ends.
 """
@@ -10,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from stoa.interfaces.demo.answers import problem_answer
 from stoa.interfaces.demo.petstore import PetStore
+from stoa.interfaces.demo.reviews import Reviews
 from stoa.interfaces.demo.teams import Billing, Crm, Inventory, Notifications
 
 BILLING_API_KEY = "demo-billing-key"
@@ -32,4 +34,5 @@ def build_upstream(billing_api_key: str = BILLING_API_KEY) -> Quart:
     for routes in (crm.routes(), billing, Inventory().routes(), Notifications().routes()):
         app.register_blueprint(routes)
     app.register_blueprint(PetStore().routes(), url_prefix="/petstore")
+    app.register_blueprint(Reviews().routes(), url_prefix="/reviews")
     return app

@@ -8,7 +8,7 @@ import pytest
 from aiohttp.http import HttpProcessingError
 
 from stoa.domain.errors import BackendProtocolError, BackendTimedOut, BackendUnavailable
-from stoa.infrastructure.rest.errors import TRANSLATED, translated
+from stoa.infrastructure.http_client.backend_errors import TRANSLATED, translated
 
 EXPECTED = {
     BackendTimedOut: ["ServerTimeoutError", "ConnectionTimeoutError", "SocketTimeoutError"],

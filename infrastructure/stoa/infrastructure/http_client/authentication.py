@@ -1,4 +1,4 @@
-"""How the gateway proves itself to a REST back end: compiles an Authentication into a function that signs a request.
+"""Credentials of the gateway for a back end over HTTP: compiles an Authentication into a function that signs a request.
 
 Secrets are read for each call and put where they belong last, so nothing that outlives the call holds one.
 """
@@ -14,7 +14,7 @@ from stoa.application.ports import CredentialSource
 from stoa.domain.errors import BackendUnavailable, InvalidInput
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Authentication, SecretReference
-from stoa.infrastructure.rest.encoding import Unsendable, header_text
+from stoa.infrastructure.http_client.header_text import Unsendable, header_text
 
 Sign = Callable[[dict[str, str], URL], URL]
 """Adds the credential to the headers, or returns the URL with it."""

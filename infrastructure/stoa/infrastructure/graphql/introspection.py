@@ -1,0 +1,107 @@
+"""Asks a GraphQL service for its schema (GraphQL, section 4.2), with the credentials of the ToolSet's tools."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pydantic_core
+from aiohttp.http import HttpProcessingError
+from yarl import URL
+
+from stoa.application.ports import CredentialSource, SpecDocument, SpecPlace
+from stoa.domain.errors import BackendProtocolError, InvalidInput, Unavailable
+from stoa.domain.operations.tool import Tool
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+from stoa.infrastructure.graphql.binding import GraphQlBinding
+from stoa.infrastructure.graphql.request import ACCEPT
+from stoa.infrastructure.graphql.schema_text import MAX_BYTES, graphql
+from stoa.infrastructure.http_client import HostResolver, OutboundRules
+from stoa.infrastructure.http_client.authentication import compile_authentication
+from stoa.infrastructure.http_client.backend_session import BackendSession, BodyReader
+from stoa.infrastructure.http_client.problems import connection_problem
+
+TIMEOUT_SECONDS = 30.0
+
+_NEWEST: dict[str, bool] = {"specified_by_url": True, "input_value_deprecation": True, "one_of": True}
+"""What older servers do not know of; they are asked again without."""
+
+
+async def introspected(
+    endpoint: str,
+    place: SpecPlace,
+    credentials: CredentialSource,
+    *,
+    rules: OutboundRules,
+    resolver: HostResolver | None,
+) -> SpecDocument:
+    """The introspection result, its types in the order of their names. Raises InvalidInput, or Unavailable when the
+    service cannot answer now."""
+    where = endpoint.partition("?")[0]
+    if place.authentication.type == "oauth2":
+        message = "a service behind oauth2 is not asked for its schema; give the schema as spec.graphQL.url"
+        raise InvalidInput(f"{where}: {message}")
+    session = BackendSession(rules, resolver)
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            for options in (_NEWEST, {}):
+                data = await _asked(session, endpoint, place, credentials, options)
+                if data is not None:
+                    return SpecDocument(
+                        where, pydantic_core.to_json({"data": _ordered(data)}).decode(), "application/json"
+                    )
+    except TimeoutError as caught:
+        raise Unavailable(f"{where}: no complete answer within {TIMEOUT_SECONDS:g} s") from caught
+    finally:
+        await session.close()
+    raise InvalidInput(f"{where}: the service does not tell its schema (introspection is off?); give spec.graphQL.url")
+
+
+async def _asked(
+    session: BackendSession, endpoint: str, place: SpecPlace, credentials: CredentialSource, options: dict[str, bool]
+) -> JsonObject | None:
+    """None: it answered with errors."""
+    where = endpoint.partition("?")[0]
+    headers, url = {"Accept": ACCEPT, "Content-Type": "application/json"}, URL(endpoint)
+    sign = compile_authentication(_asking(endpoint, place), credentials)
+    if sign is not None:
+        url = sign(headers, url)
+    body = pydantic_core.to_json({"query": graphql().get_introspection_query(**options)})
+    try:
+        async with session.open().post(
+            url, data=body, headers=headers, allow_redirects=False, auto_decompress=False
+        ) as response:
+            if response.status >= 500 or response.status in {408, 425, 429}:
+                raise Unavailable(f"{where}: the server answered {response.status}")
+            if response.status in {401, 403}:
+                message = f"the server answered {response.status}; set toolDefaults.authentication"
+                raise InvalidInput(f"{where}: {message}")
+            answer = await BodyReader("introspection", MAX_BYTES).read(response)
+    except BackendProtocolError:
+        raise InvalidInput(f"{where}: its schema is larger than {MAX_BYTES} bytes, or wrongly encoded") from None
+    except (aiohttp.ClientError, HttpProcessingError, OSError) as caught:
+        raise Unavailable(f"{where}: it cannot be asked for its schema: {connection_problem(caught)}") from None
+    return _data(answer)
+
+
+def _data(answer: bytes) -> JsonObject | None:
+    try:
+        data = as_object(as_object(pydantic_core.from_json(answer)).get("data"))
+    except ValueError:
+        return None
+    return data if is_object(data.get("__schema")) else None
+
+
+def _ordered(data: JsonObject) -> JsonObject:
+    """Servers may list types in another order at each start; the order of fields is their author's."""
+    schema = data["__schema"]
+    types = schema.get("types")
+    if not is_array(types):
+        return data
+    ordered: list[Any] = sorted(types, key=lambda type_: str(as_object(type_).get("name")))
+    return {"__schema": {**schema, "types": ordered}}
+
+
+def _asking(endpoint: str, place: SpecPlace) -> Tool:
+    """Stands for the request, so that it is signed as those of the tools are."""
+    binding = GraphQlBinding(endpoint=endpoint, operation="query", document="{ __schema { __typename } }")
+    return Tool(name="introspection", tenant=place.tenant, binding=binding, authentication=place.authentication)
