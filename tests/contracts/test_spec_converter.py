@@ -1,11 +1,13 @@
 """The laws of SpecConverter, for every adapter and arbitrary descriptions of its kind."""
 
+import base64
 import json
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
+from google.protobuf import descriptor_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +16,8 @@ from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Severity
 from stoa.infrastructure.graphql.converter import GraphQlConverter
 from stoa.infrastructure.graphql.manifest import GraphQlSource
+from stoa.infrastructure.grpc.converter import GrpcConverter
+from stoa.infrastructure.grpc.manifest import GrpcSource
 from stoa.infrastructure.openapi import OpenApiConverter
 
 LOCATION = "specs/api.json"
@@ -27,6 +31,8 @@ class Kind(NamedTuple):
     """(operation name, documentation) pairs to a document."""
     foreign: tuple[str, ...]
     """Texts that are not of this kind."""
+    prefix: str = ""
+    """Of every name: the service or the like that the operations are in."""
 
 
 def _openapi(operations: list[tuple[str, str]]) -> dict[str, Any]:
@@ -51,7 +57,24 @@ def _graphql(operations: list[tuple[str, str]]) -> dict[str, Any]:
     return {"__schema": {"queryType": {"name": "Query"}, "types": types, "directives": []}}
 
 
+def _grpc(operations: list[tuple[str, str]]) -> dict[str, Any]:
+    file = descriptor_pb2.FileDescriptorProto(name="api.proto", package="p", syntax="proto3")
+    file.message_type.add(name="M")
+    service = file.service.add(name="S")
+    for number, (name, text) in enumerate(operations):
+        service.method.add(name=name, input_type=".p.M", output_type=".p.M")
+        file.source_code_info.location.add(path=[6, 0, 2, number], leading_comments=text)
+    data = descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()
+    return {"target": "grpc://a.example:1", "fileDescriptorSet": base64.b64encode(data).decode()}
+
+
 KINDS = {
+    "grpc": Kind(
+        lambda: GrpcConverter(GrpcSource(target="grpc://a.example:1")),
+        _grpc,
+        ("", "text", "{", "[]", "{}", '{"fileDescriptorSet": "////"}', "openapi: 3.1.0", "asyncapi: 3.0.0"),
+        "S_",
+    ),
     "openapi": Kind(
         OpenApiConverter, _openapi, ("", "text", "{", "[]", "{}", "type Query { a: Int }", "asyncapi: 3.0.0")
     ),
@@ -96,7 +119,8 @@ def test_each_operation_yields_a_tool_or_an_error(kind, operations):
 
 @given(names=st.permutations(["alpha", "beta", "gamma", "delta"]))
 def test_tools_come_in_the_order_of_the_document(kind, names):
-    assert [tool.name for tool in converted(kind, kind.describe([(name, "") for name in names])).tools] == names
+    tools = converted(kind, kind.describe([(name, "") for name in names])).tools
+    assert [tool.name for tool in tools] == [f"{kind.prefix}{name}" for name in names]
 
 
 def test_the_tools_of_a_tool_set_belong_to_its_tenant(kind):

@@ -7,11 +7,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 
+import grpc
 import pydantic_core
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.infrastructure.grpc.loopback import compiled_at_once, tools_of
+from tests.infrastructure.grpc.loopback import serving as grpc_server
 from tests.infrastructure.rest.loopback import Loopback, Seen, answer, loopback, rest_tool
 
 from stoa.application.backends.local_backend import LocalBackend
@@ -25,6 +29,7 @@ from stoa.domain.results.result import RawAnswer, TextContent, ToolResult, shape
 from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.graphql import GraphQlBackend
 from stoa.infrastructure.graphql.binding import GraphQlBinding
+from stoa.infrastructure.grpc import GrpcBackend
 from stoa.infrastructure.rest import RestBackend
 
 
@@ -152,13 +157,51 @@ async def _graphql() -> AsyncIterator[Bench]:
             await backend.close()
 
 
+_GRPC = """
+syntax = "proto3";
+package bench;
+message Text { optional string text = 1; }
+service Bench { rpc Echo(Text) returns (Text); rpc Refuse(Text) returns (Text); rpc Wait(Text) returns (Text); }
+"""
+
+
+@asynccontextmanager
+async def _grpc() -> AsyncIterator[Bench]:
+    async def served(method, messages, context):
+        if method == "Refuse":
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no")
+        if method == "Wait":
+            await asyncio.get_running_loop().create_future()
+        return messages
+
+    descriptors = await asyncio.to_thread(_grpc_descriptors)
+    async with grpc_server(descriptors, served) as server:
+        backend = GrpcBackend(InMemoryCredentialSource())
+        try:
+            yield Bench(
+                backend,
+                *(tool for tool in tools_of(descriptors, server.target).values()),
+                Tool(name="local", binding=LocalBinding(function="f")),
+                lambda: len(server.seen),
+                server.reached,
+                server.released,
+            )
+        finally:
+            await backend.close()
+
+
 def _asking(server: Loopback, name: str) -> Tool:
     document = f"query {name}($text: String!) {{ text(text: $text) }}"
     binding = GraphQlBinding(endpoint=server.url, operation="query", operation_name=name, document=document)
     return Tool(name=name, binding=binding)
 
 
-ADAPTERS = [_rest, _local, _graphql]
+@cache
+def _grpc_descriptors() -> bytes:
+    return compiled_at_once(_GRPC)
+
+
+ADAPTERS = [_rest, _local, _graphql, _grpc]
 
 
 @pytest.fixture(scope="session", params=ADAPTERS, ids=lambda adapter: adapter.__name__)

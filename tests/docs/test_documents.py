@@ -38,13 +38,14 @@ from stoa.domain.client_requests.sampling import SamplingAnswer, SamplingRequest
 from stoa.domain.metering.event import Status
 from stoa.infrastructure.files.manifests import read_document
 from stoa.infrastructure.graphql.manifest import GraphQlSource, GraphQlToolManifest
+from stoa.infrastructure.grpc.manifest import GrpcSource
 from stoa.interfaces.cli.app import run
 from stoa.interfaces.settings import Settings
 from stoa.testing.client_channel import InMemoryClientChannel
 
 PARTS = ManifestParts(
     tools={GraphQlToolManifest.member: GraphQlToolManifest},
-    sources={**BUILT_IN_PARTS.sources, "graphQL": GraphQlSource},
+    sources={**BUILT_IN_PARTS.sources, "graphQL": GraphQlSource, "grpc": GrpcSource},
 )
 """The members of `spec` that the back ends of the gateway define."""
 OPTION = re.compile(r"--[a-z][a-z-]*")
@@ -131,6 +132,9 @@ def check_shell(
             check_only(line, capsys)
         else:
             run_line(line, place, monkeypatch)
+
+
+"""The members of a ToolSet that the gateway's own back ends define."""
 
 
 def check_yaml(block: Block, folder: Path) -> None:

@@ -14,19 +14,8 @@ import pytest
 from stoa.interfaces.cli.app import COMMANDS
 
 TECHNOLOGIES = {
-    *(
-        "aiohttp",
-        "aiokafka",
-        "asyncio",
-        "cryptography",
-        "cyclopts",
-        "dishka",
-        "flask",
-        "graphql",
-        "httpx",
-        "hypercorn",
-        "jinja2",
-    ),
+    *("aiohttp", "aiokafka", "asyncio", "cryptography", "cyclopts", "dishka", "flask", "httpx", "hypercorn"),
+    *("graphql", "grpc", "grpc_tools", "jinja2"),
     *("joserfc", "jsonschema_rs", "mcp_types", "prometheus_client", "pydantic", "pydantic_settings", "quart", "redis"),
     *("rich", "structlog", "uvicorn", "uvloop", "wasmtime", "watchfiles", "werkzeug", "yaml"),
 }

@@ -1,13 +1,20 @@
-"""What every spec source demands of a document: a bounded size, and UTF-8."""
+"""What every spec source demands of a document: a bounded size, and UTF-8 unless its name says that it is binary."""
+
+import base64
 
 from stoa.application.ports import SpecDocument
 from stoa.domain.errors import InvalidInput
 
 MAX_BYTES = 64 * 1024 * 1024
+_BINARY = (".binpb", ".protoset", ".pb", ".desc", ".fds")
+"""Names of descriptor sets of Protocol Buffers."""
 
 
 def document(location: str, content: bytes | bytearray) -> SpecDocument:
-    """The document that these bytes are; a byte order mark is not part of it. Raises InvalidInput."""
+    """The document that these bytes are; a byte order mark is not part of it. A binary one is given in base64, as
+    application/octet-stream. Raises InvalidInput."""
+    if location.endswith(_BINARY):
+        return SpecDocument(location, base64.b64encode(content).decode("ascii"), "application/octet-stream")
     try:
         return SpecDocument(location, content.decode("utf-8-sig"))
     except UnicodeDecodeError:

@@ -143,11 +143,13 @@ class Core(Provider):
     ) -> list[ToolBackend]:
         """One line for each further kind of back end."""
         from stoa.infrastructure.graphql import GraphQlBackend
+        from stoa.infrastructure.grpc import GrpcBackend
         from stoa.infrastructure.rest import RestBackend  # with aiohttp, for those who may call
 
         return [
             RestBackend(credentials, rules=rules, resolver=resolver),
             GraphQlBackend(credentials, rules=rules, resolver=resolver),
+            GrpcBackend(credentials, rules=rules, resolver=resolver),
         ]
 
     @provide
@@ -200,9 +202,14 @@ class Core(Provider):
     ) -> list[SpecKind[Any]]:
         """The sources of ToolSets: one line for each further kind."""
         from stoa.infrastructure.graphql import GraphQlSpecKind
+        from stoa.infrastructure.grpc import GrpcSpecKind
         from stoa.infrastructure.openapi import OpenApiSpecKind
 
-        return [OpenApiSpecKind(), GraphQlSpecKind(credentials, rules=rules, resolver=resolver)]
+        return [
+            OpenApiSpecKind(),
+            GraphQlSpecKind(credentials, rules=rules, resolver=resolver),
+            GrpcSpecKind(credentials, rules=rules, resolver=resolver),
+        ]
 
     @provide
     async def gateway(

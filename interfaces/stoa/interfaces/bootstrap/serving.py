@@ -39,6 +39,7 @@ from stoa.interfaces.wire.views import View, view_of
 _PRELOADED = (
     "stoa.infrastructure.opa.sidecar",
     "stoa.infrastructure.graphql",
+    "stoa.infrastructure.grpc",
     "stoa.infrastructure.openapi",
     "stoa.infrastructure.rest",
     "stoa.infrastructure.files.specs",

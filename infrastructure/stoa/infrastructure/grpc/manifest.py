@@ -1,0 +1,104 @@
+"""`spec.grpc` of a Tool and of a ToolSet."""
+
+from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from stoa.application.ports import BindingManifest, SourceManifest
+from stoa.application.ports.manifest_parts import ManifestModel, seconds
+from stoa.domain.errors import InvalidInput
+from stoa.domain.operations.binding import Base64, Binding, SecretKey, SecretName, SecretReference
+from stoa.domain.schema.json_value import JsonObject
+from stoa.infrastructure.grpc.binding import MAX_MESSAGES, MetadataName, MetadataText, StreamBounds, Target, TlsSecrets
+
+
+class _SecretRef(ManifestModel):
+    name: SecretName
+    key: SecretKey | None = None
+
+    def to_domain(self) -> SecretReference:
+        return SecretReference(name=self.name, key=self.key)
+
+
+class _Tls(ManifestModel):
+    ca_secret_ref: _SecretRef | None = None
+    client_secret_ref: _SecretRef | None = None
+
+    def to_domain(self) -> TlsSecrets:
+        ca, client = self.ca_secret_ref, self.client_secret_ref
+        if client is not None and client.key is not None:
+            raise InvalidInput("spec.grpc.tls.clientSecretRef.key: the entries are tls.crt and tls.key; remove it")
+        return TlsSecrets(ca=ca and ca.to_domain(), client=client and client.to_domain())
+
+
+class _Stream(ManifestModel):
+    max_messages: int = Field(default=100, ge=1, le=MAX_MESSAGES)
+    max_bytes: int = Field(default=1024 * 1024, ge=1, le=8 * 1024 * 1024)
+    max_duration: Annotated[float, BeforeValidator(seconds), Field(gt=0, le=300)] = 10.0
+
+    def to_domain(self) -> StreamBounds:
+        return StreamBounds(max_messages=self.max_messages, max_bytes=self.max_bytes, max_seconds=self.max_duration)
+
+
+class GrpcConnection(ManifestModel):
+    """How the server is called; the same in a Tool and in a ToolSet."""
+
+    metadata: dict[MetadataName, MetadataText] = Field(default={})
+    tls: _Tls = _Tls()
+    load_balancing: Literal["pick_first", "round_robin"] = "pick_first"
+    stream: _Stream = _Stream()
+
+
+class GrpcManifest(BindingManifest, GrpcConnection):
+    """`spec.grpc` of a Tool: one method, with its descriptors written in the manifest."""
+
+    member: ClassVar[str] = "grpc"
+    target: Target
+    method: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*/[A-Za-z_][A-Za-z0-9_]*$")
+    """`package.Service/Method`."""
+    descriptor_set: Base64
+    """A google.protobuf.FileDescriptorSet, as `protoc --include_imports --descriptor_set_out` writes it."""
+
+    def input_schema(self) -> JsonObject:
+        from stoa.infrastructure.grpc.converter import hand_written  # with protobuf
+
+        return hand_written(self).input_schema
+
+    def to_binding(self, input_schema: JsonObject) -> Binding:  # noqa: ARG002  # messages are the descriptors' word
+        from stoa.infrastructure.grpc.converter import hand_written
+
+        return hand_written(self).binding
+
+
+class GrpcSource(SourceManifest, GrpcConnection):
+    """`spec.grpc` of a ToolSet. Without `descriptorSet` and `protos`, the server at `target` is asked by reflection."""
+
+    target: Target | None = None
+    descriptor_set: str | None = None
+    """File or URL of a binary google.protobuf.FileDescriptorSet (`.binpb`, `.protoset`, `.pb`, `.desc`)."""
+    protos: tuple[str, ...] = Field(default=(), max_length=100)
+    """.proto files; their imports are found in `includes`, and in the folders that the files lie in."""
+    includes: tuple[str, ...] = Field(default=(), max_length=20)
+    services: tuple[str, ...] = ()
+    """Full names; empty: all."""
+
+    @model_validator(mode="after")
+    def _has_one_description(self) -> Self:
+        if self.descriptor_set is not None and self.protos:
+            raise ValueError("set only one of descriptorSet and protos")
+        if self.includes and not self.protos:
+            raise ValueError("includes is for protos")
+        if self.target is None and self.descriptor_set is None and not self.protos:
+            raise ValueError("target: this field is required")
+        return self
+
+    @property
+    def address(self) -> str | None:
+        if self.descriptor_set is not None:
+            return self.descriptor_set
+        return self.protos[0] if self.protos else self.target
+
+    @property
+    def is_remote(self) -> bool:
+        return self.address is not None and bool(urlsplit(self.address).scheme)

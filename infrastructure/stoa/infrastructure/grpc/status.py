@@ -1,0 +1,89 @@
+"""Status codes of gRPC (grpc.github.io/grpc/core/md_doc_statuscodes.html) as answers or errors of the gateway.
+
+What the server itself says is an answer, in JSON with the details of google.rpc.Status. What the transport says of a
+server that is away, late or speaks another protocol is an error, in words that repeat nothing of it: grpcio quotes
+addresses there.
+"""
+
+from typing import Any
+
+from google.protobuf import json_format, message_factory  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+from grpc import StatusCode  # type: ignore[import-untyped]
+from stoa.domain.errors import BackendError, BackendProtocolError, BackendTimedOut, BackendUnavailable
+from stoa.domain.schema.json_value import JsonObject
+
+MAX_DETAILS = 20
+_DETAILS_KEY = "grpc-status-details-bin"
+_KNOWN_TYPES = error_details_pb2.DESCRIPTOR.pool
+_NOT_GRPC = ("Received http2 header", "Received http2 :status", "Bad http2", "Failed parsing HTTP/2")
+_TOO_LARGE = "Received message larger than max"
+
+
+def backend_error(error: Any, name: str) -> BackendError | None:
+    """The error to raise instead of an AioRpcError; None: it is an answer. `name`: of the tool."""
+    code, details = error.code(), str(error.details() or "")
+    whose = f"The back end of {name} failed"
+    if code is StatusCode.DEADLINE_EXCEEDED:
+        return BackendTimedOut(f"{whose}: it did not answer in time")
+    if code is StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in details:
+        return BackendProtocolError(f"{whose}: its answer is larger than the gateway reads")
+    if any(text in details for text in _NOT_GRPC):
+        return BackendProtocolError(f"{whose}: its answer is not gRPC")
+    if code is StatusCode.UNAVAILABLE:
+        return BackendUnavailable(f"{whose}: {_unavailability(details)}")
+    return None
+
+
+_REASONS = (
+    ("hostname verification", "its TLS certificate is for another host name"),
+    ("wrong_version_number", "it does not speak TLS at this port; is it grpc://?"),
+    ("certificate_verify_failed", "its TLS certificate is not trusted"),
+    ("handshake failed", "the TLS handshake failed"),
+    ("failed to connect", "nothing listens at its address (spec.grpc.target)"),
+    ("connection refused", "nothing listens at its address (spec.grpc.target)"),
+    ("socket closed", "the connection was lost"),
+    ("connection reset", "the connection was lost"),
+    ("broken pipe", "the connection was lost"),
+    ("goaway", "the connection was lost"),
+)
+"""What grpcio's text contains, in lower case, and how it is told; the most specific first."""
+
+
+def _unavailability(details: str) -> str:
+    lowered = details.lower()
+    return next((told for text, told in _REASONS if text in lowered), "it says that it is not available")
+
+
+def status_of(error: Any, pool: Any) -> JsonObject:
+    """Code, message and details of what the server said. `pool`: where the method's own messages are found."""
+    code = error.code()
+    made: JsonObject = {"code": code.name, "message": str(error.details() or "")}
+    details = [_detail(entry, pool) for entry in _rich_status(error)]
+    return {**made, "details": details} if details else made
+
+
+def _rich_status(error: Any) -> list[Any]:
+    """The details of a google.rpc.Status in the trailers, where the server sent one that can be read."""
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS_KEY:
+            try:
+                return [*status_pb2.Status.FromString(value).details][:MAX_DETAILS]
+            except DecodeError:
+                return []
+    return []
+
+
+def _detail(entry: Any, pool: Any) -> JsonObject:
+    """As ProtoJSON has an Any; without its value where its type is not known."""
+    name = entry.type_url.rpartition("/")[2]
+    for known in (_KNOWN_TYPES, pool):
+        try:
+            found = known.FindMessageTypeByName(name)
+            message = message_factory.GetMessageClass(found).FromString(entry.value)
+            return {"@type": entry.type_url, **json_format.MessageToDict(message, descriptor_pool=known)}
+        except (KeyError, DecodeError, json_format.Error, TypeError, ValueError):
+            continue
+    return {"@type": entry.type_url}
