@@ -134,9 +134,6 @@ def check_shell(
             run_line(line, place, monkeypatch)
 
 
-"""The members of a ToolSet that the gateway's own back ends define."""
-
-
 def check_yaml(block: Block, folder: Path) -> None:
     file = folder / "manifest.yaml"
     file.write_text(block.text)
