@@ -281,5 +281,5 @@ async def test_what_is_known_of_many_keys_is_bounded(in_process_redis: str) -> N
         limiter = RedisRateLimiter(redis, SystemClock())
         for start in range(0, 12_000, 500):
             await limiter.take([LimitCharge("tool", str(number), limit) for number in range(start, start + 500)])
-        assert len(limiter._known) <= 10_000
+        assert len(limiter._arrivals) <= 10_000
         assert not (await limiter.take(claim(limit, "0"))).is_allowed, "what is forgotten here, the server knows"

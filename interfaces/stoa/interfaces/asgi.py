@@ -72,9 +72,9 @@ def mcp_app(
     """An ASGI application that serves `gateway` over MCP Streamable HTTP at `url`, the address that clients connect to.
 
     `principal_of`: the service's own authentication; without it the gateway's TokenVerifier reads the Authorization
-    header. `hosts`: host names served besides that of `url`; a leading dot allows subdomains, `*` any name. `origins`:
-    web origins that may call. `authorization_servers`: issuers that clients are told to get tokens from (RFC 9728).
-    `secret`: at least 32 random bytes, the same in all worker processes and kept over restarts; without it the
+    header. `hosts`: host names served in addition to that of `url`; a leading dot allows subdomains, `*` any name.
+    `origins`: web origins that may call. `authorization_servers`: issuers that clients are told to get tokens from (RFC
+    9728). `secret`: at least 32 random bytes, the same in all worker processes and kept over restarts; without it the
     sessions of one process end with it. `clock`: the one that the gateway has.
 
     Raises InvalidInput for a `url` that is not absolute and for a `secret` that is too short.
@@ -114,7 +114,7 @@ def mcp_app(
     def refused(reason: RefusalReason, status: int, scope: Scope) -> None:
         gateway.refusals.tell(Refusal(reason, "http", status, address=address_of(scope)))
 
-    # Host and Origin are checked before `principal_of` is asked: a page in the user's browser brings his cookies along.
+    # Host and Origin are checked before `principal_of` runs: a page in the user's browser sends their cookies.
     name = f"[{address.hostname}]" if ":" in address.hostname else address.hostname
     served = LOOPBACK_HOSTS if name in LOOPBACK_HOSTS else (name,)
     guard = Guard(answer, hosts=(*served, *hosts), origins=origins, refused=refused)
@@ -125,8 +125,7 @@ class McpApp:
     """An ASGI application with a lifespan; `mcp_app` makes it.
 
     It answers MCP at every path that a framework routes to it, and the OAuth metadata at `metadata_path`. Its lifespan
-    loads the catalogue and runs the gateway's background work. The Gateway belongs to whoever made it: it is not closed
-    here.
+    loads the catalogue and runs the gateway's background work. The Gateway is not closed here: its owner closes it.
     """
 
     def __init__(
@@ -140,7 +139,7 @@ class McpApp:
         metadata_path: str,
     ) -> None:
         self.metadata_path = metadata_path
-        """Where clients look for the authorization servers; to be routed here too where there are any."""
+        """Path of the metadata that names the authorization servers; route it here too if there are any."""
         self._gateway = gateway
         self._engine = engine
         self._supervisor = supervisor
@@ -151,7 +150,7 @@ class McpApp:
         self._is_started = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer an HTTP request, or run the lifespan where this is the server's whole application."""
+        """Answers an HTTP request, or runs the lifespan if this is the server's whole application."""
         if scope["type"] == "lifespan":
             await self._speak_lifespan(receive, send)
         elif scope["type"] == "websocket":
@@ -188,7 +187,7 @@ class McpApp:
         await self._engine.close()
 
     def within(self, app: AsgiApp) -> AsgiApp:
-        """`app` with MCP at the path of `url`: everything else goes to `app`, and the lifespan to both."""
+        """Returns `app` with MCP at the path of `url`: other requests go to `app`, and the lifespan to both."""
 
         async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "lifespan":
@@ -204,7 +203,8 @@ class McpApp:
         return path in self._paths or (self._is_announced and path == self.metadata_path)
 
     async def _share_lifespan(self, app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Start after `app` and stop before it, so that what `app` makes at its start is there as long as this is."""
+        """Starts after `app` and stops before it, so that everything `app` creates at its start outlives this
+        application."""
         has_spoken = False
 
         async def received() -> Any:
@@ -236,11 +236,11 @@ class McpApp:
             await send({"type": "lifespan.shutdown.complete"})
 
     async def _startup(self) -> Message:
-        """Start, and return the lifespan's answer. Raising would tell the server that there is no lifespan, and it
-        would serve without one."""
+        """Starts and returns the lifespan's answer. An exception would tell the server that there is no lifespan, and
+        it would serve without one."""
         try:
             await self._start()
-        except Exception:  # noqa: BLE001  # whatever it is, the server must not serve
+        except Exception:  # noqa: BLE001  # after any error the server must not serve
             _log.exception("the MCP application cannot start")
             return {"type": "lifespan.startup.failed", "message": "stoa: MCP cannot start; the log says why"}
         return {"type": "lifespan.startup.complete"}

@@ -1,4 +1,4 @@
-"""Which release this is."""
+"""The release of this package."""
 
 from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""Everything that can be configured from the environment, read once by `bootstrap`."""
+"""Settings from the environment, read once by `bootstrap`."""
 
 import os
 import stat
@@ -20,13 +20,13 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
 class Settings(BaseSettings):
-    """One field per environment variable, in upper case."""
+    """The settings: one field per environment variable, whose name is the field's in upper case."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     # Listening
     host: str = "127.0.0.1"
-    """Address to listen on; `::` is all addresses, IPv4 too."""
+    """Address to listen on; `::` is all addresses, including IPv4."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
     public_url: str = ""
@@ -51,48 +51,48 @@ class Settings(BaseSettings):
 
     # Connections
     keep_alive_seconds: int = Field(default=75, ge=1, le=3600)
-    """How long a connection may be idle between two requests; longer than load balancers in front keep it. See
+    """Idle timeout of a connection between two requests; set it longer than that of load balancers in front. See
     docs/bounds.md."""
     head_timeout_seconds: float = Field(default=10.0, ge=1, le=3600)
-    """How long a request's head may take."""
+    """Timeout of a request's head."""
     body_timeout_seconds: float = Field(default=10.0, ge=1, le=3600)
-    """How long a request's body may take, unless it comes at 4 KiB/s."""
+    """Timeout of a request's body, unless it arrives at 4 KiB/s or more."""
     write_timeout_seconds: float = Field(default=20.0, ge=1, le=3600)
-    """How long a client may take to read what waits for it, unless it reads at 4 KiB/s."""
+    """Timeout of a client that does not read its pending bytes, unless it reads at 4 KiB/s or more."""
     max_connections: int = Field(default=8192, ge=1)
-    """Connections that one worker has open at the same time; fewer where the process may not open so many files."""
+    """Concurrent connections of one worker; fewer if the process may not open so many files."""
     max_connections_per_address: int = Field(default=4096, ge=1)
-    """Of them, those from one address, unless it is one of TRUSTED_PROXIES."""
+    """Connections among them from one address, unless it is one of TRUSTED_PROXIES."""
     shutdown_drain_seconds: float = Field(default=5.0, ge=0, le=3600)
-    """After SIGTERM, how long requests are served while `/ready` says that the gateway is not ready, so that load
-    balancers learn of it. SIGINT does not wait. See docs/operations.md."""
+    """Time after SIGTERM in which requests are served while `/ready` reports that the gateway is not ready, so that
+    load balancers notice. SIGINT does not wait. See docs/operations.md."""
     shutdown_grace_seconds: float = Field(default=60.0, ge=0, le=3600)
-    """How long calls may take after that, each no longer than its tool's timeout; the remaining ones are answered that
-    the gateway shuts down."""
+    """Time for calls to end after that, each within its tool's timeout; the remaining ones are answered that the
+    gateway shuts down."""
 
     # Environment and data
     environment: Literal["dev", "staging", "prod"] = "dev"
-    """`prod` refuses everything that is meant for development."""
+    """Deployment stage; `prod` refuses everything that is meant for development."""
     data_dir: Path = Path("var")
     """Metering events, development keys and, without REDIS_URL, tasks; on a local disk. Its files are for the
     gateway's user alone (mode 0600); outside `dev` a folder that every user may write to is refused."""
     redis_url: SecretStr | None = None
-    """What replicas share: rate limits, tasks, what is spent of budgets and announced updates of resources, and
+    """Redis for the state that replicas share: rate limits, tasks, spending, announced updates of resources, and
     sessions with SESSIONS=redis. Written as `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, or `rediss:` for TLS; Redis
     6.2 or newer, no cluster."""
     replicas: int = Field(default=1, ge=1, le=10_000)
-    """Processes that answer together, workers counted. Without REDIS_URL each counts by its share of every limit; with
-    it this matters only until Redis was reached once."""
+    """Number of processes that serve together, including workers. Without REDIS_URL each applies its share of every
+    limit; with it this matters only until Redis was first reached."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lines below this level are left out."""
     log_format: Literal["json", "console"] = "json"
-    """`console` is for people."""
+    """Format of log lines; `console` is for people."""
     debug: bool = False
-    """Log more, for people."""
+    """Logs more, in the format for people."""
 
     # Catalogue
     catalogue_path: CommaSeparated = ()
-    """Manifest files and folders. `PATH` is the platform's; in `TENANT=PATH` the tenant's team writes, for itself
+    """Manifest files and folders. `PATH` is owned by the platform; `TENANT=PATH` by that tenant, for its own operations
     alone. See docs/manifests.md."""
     lower_access: CommaSeparated = ()
     """Tenants whose tags and annotations may ask for less access than the method needs."""
@@ -102,33 +102,33 @@ class Settings(BaseSettings):
     """Private networks that tools, API descriptions and identity providers may be on, as CIDR blocks, `all` or `none`;
     empty: all in dev, none elsewhere."""
     outbound_resolver: Literal["dns", "system"] = "dns"
-    """How host names are looked up: `dns` asks the servers of /etc/resolv.conf after /etc/hosts; `system` asks the
-    operating system, for names that only nsswitch.conf knows."""
+    """Resolver of host names: `dns` asks the servers of /etc/resolv.conf after /etc/hosts; `system` asks the operating
+    system, for names that only nsswitch.conf knows."""
 
     # MCP
     sessions: Literal["memory", "redis", "none"] = "memory"
-    """Where sessions of MCP's handshake era are kept. `memory`: in the process; what was agreed on comes back after a
-    restart. `redis`: shared by all workers and replicas. `none` (also `memory` with several workers): each request is
-    independent."""
+    """Store of the sessions of MCP's handshake era. `memory`: in the process; the agreements of the handshake come back
+    after a restart. `redis`: shared by all workers and replicas. `none` (also `memory` with several workers): each
+    request is independent."""
     mcp_profile: Literal["portable", "faithful"] = "portable"
-    """How MCP lists input schemas where the client's URL does not say: as every client understands them, or as they
-    were declared. See docs/client-compatibility.md."""
+    """Default form of input schemas in MCP lists, for clients whose URL does not choose: as every client understands
+    them, or as declared. See docs/client-compatibility.md."""
     state_secret: SecretStr | None = None
     """Seals the state that clients carry between the rounds of a call; at least 32 characters, the same on all
     replicas. Empty: made in DATA_DIR."""
     client_requests: ClientRequestsManifest = ClientRequestsManifest()
-    """What calls may ask their clients, by tenant. See docs/asking-clients.md."""
+    """Client requests that calls may make, by tenant. See docs/asking-clients.md."""
 
     # Identity
     identity_provider: Literal["keycloak", "oidc", "dev-issuer", "none", ""] = ""
-    """Who vouches for callers. `none`: every caller is an anonymous viewer; for loopback only. Empty: `oidc` with
-    OIDC_ISSUER, `keycloak` with KEYCLOAK_URL or outside dev, else `dev-issuer`."""
+    """Service that authenticates callers. `none`: every caller is an anonymous viewer; for loopback only. Empty: `oidc`
+    with OIDC_ISSUER, `keycloak` with KEYCLOAK_URL or outside dev, else `dev-issuer`."""
     keycloak_url: str = ""
-    """Keycloak as clients reach it, and as it names itself. Empty: `https://auth.BASE_DOMAIN`."""
+    """Keycloak's URL for clients, which is also in its issuer identifier. Empty: `https://auth.BASE_DOMAIN`."""
     keycloak_internal_url: str = ""
-    """Keycloak as this process reaches it, where that differs from KEYCLOAK_URL."""
+    """Keycloak's URL for this process, if it differs from KEYCLOAK_URL."""
     keycloak_realm: str = "stoa"
-    """The realm whose tokens are accepted."""
+    """Realm whose tokens are accepted."""
     keycloak_client_id: str = "stoa-mcp-gateway"
     """The gateway's own client; its roles count in addition to those of the realm."""
     keycloak_client_secret: SecretStr | None = None
@@ -138,24 +138,25 @@ class Settings(BaseSettings):
     oidc_issuer: str = ""
     """Issuer identifier of another OpenID provider than Keycloak, character for character as its tokens name it."""
     oidc_scope_prefix: str = ""
-    """What that provider puts before `stoa:read`, `stoa:write` and `stoa:admin`, such as `api://gateway/`."""
+    """Prefix of `stoa:read`, `stoa:write` and `stoa:admin` at that provider, such as `api://gateway/`."""
     allowed_audiences: CommaSeparated = ()
     """Accepted `aud` values of tokens; empty: KEYCLOAK_CLIENT_ID and `PUBLIC_URL/mcp`."""
     client_id_as_audience: bool = False
-    """An access token of Amazon Cognito's, which has no `aud`, is for the client that its `client_id` names; needs
+    """Use `client_id` as the audience of Amazon Cognito's access tokens, which have no `aud`; needs
     ALLOWED_AUDIENCES."""
     tenant_claim: str = Field(default="tenant_id", min_length=1)
     """Claim that names the caller's tenant; without it the group `/tenants/NAME`. Names of claims may be paths:
     `org.name` is the claim of that name, else `name` in the object `org`."""
     roles_claim: CommaSeparated = ()
-    """Claims with the caller's roles or groups, such as `groups` or `realm_access.roles`; empty: where Keycloak keeps
-    them, and `roles`."""
+    """Claims with the caller's roles or groups, such as `groups` or `realm_access.roles`; empty: Keycloak's claims, and
+    `roles`."""
     role_mapping: dict[str, str] = {}
-    """Roles by the provider's names for them; with it no other name counts."""
+    """Roles by the provider's names for them; other names are then ignored."""
     scopes_claim: CommaSeparated = ("scope", "scp")
     """Claims with the token's scopes."""
     require_scopes: bool = False
-    """Refuse every call whose token has no `stoa:*` scope; false: such a token may do what its caller's roles give."""
+    """Refuse every call whose token has no `stoa:*` scope; false: such a token may do everything that its caller's
+    roles allow."""
 
     # Policy
     opa_enabled: bool = True
@@ -163,7 +164,7 @@ class Settings(BaseSettings):
     opa_embedded: bool = True
     """Evaluate the policy in this process; false: ask the server at OPA_URL."""
     opa_url: str = "http://127.0.0.1:8181"
-    """The OPA server."""
+    """URL of the OPA server."""
     opa_policy_path: Path | None = None
     """Bundle that `opa build -t wasm` made; empty: the one that ships. Watched for changes."""
 
@@ -186,10 +187,10 @@ class Settings(BaseSettings):
     metering_enabled: bool = True
     """Record an event for every finished call."""
     metering_durability: Literal["process", "fsync"] = "process"
-    """What an answered call's event survives: the death of the process, or with `fsync` a power loss too."""
+    """Durability of an answered call's event: it survives the death of the process, with `fsync` a power loss too."""
     metering_max_bytes: int = Field(default=1024**3, ge=16 * 1024**2)
-    """Disk for metering events, an eighth of it for refused calls. When it is used up, forwarded events are deleted;
-    where there are none, calls are refused, and refused calls are only counted. See docs/usage.md."""
+    """Disk for metering events, an eighth of it for refused calls. When it is full, forwarded events are deleted; if
+    there are none, calls are refused, and refused calls are only counted. See docs/usage.md."""
     metering_topic: str = Field(default="stoa.metering.events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     """Kafka topic of the events, which must exist."""
     metering_envelope: Literal["event", "cloudevents"] = "event"
@@ -197,14 +198,14 @@ class Settings(BaseSettings):
     prices_path: Path | None = None
     """Manifest of kind PriceList; empty: the one that ships. See docs/prices-and-budgets.md."""
     budgets_path: Path | None = None
-    """Manifest of kind Budgets: what tenants and their applications may spend in a month; empty: no budgets."""
+    """Manifest of kind Budgets: monthly budgets of tenants and their applications; empty: no budgets."""
     kafka_bootstrap_servers: str = ""
     """Brokers that metering events are forwarded to, `HOST:PORT`, comma-separated; `none`: no forwarding. Empty: none
     in dev, `localhost:9092` elsewhere. Calls do not depend on them."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """How the brokers are connected to."""
+    """Security protocol of the connections to the brokers."""
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    """How KAFKA_USERNAME and KAFKA_PASSWORD are shown to the brokers."""
+    """SASL mechanism by which KAFKA_USERNAME and KAFKA_PASSWORD are sent."""
     kafka_username: str = ""
     """User for SASL."""
     kafka_password: SecretStr | None = None
@@ -307,7 +308,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _data_dir_is_protected(self) -> "Settings":
-        """Keys, secrets and metering events must not be replaced by other users of the machine."""
+        """Refuses a DATA_DIR in which other users of the machine could replace keys, secrets and metering events."""
         if os.name == "posix" and self.environment != "dev" and _is_world_writable(self.data_dir):
             raise ValueError(
                 f"DATA_DIR={self.data_dir}: every user of this machine may write there; run chmod o-w on it, or "
@@ -338,7 +339,7 @@ class Settings(BaseSettings):
 
     @property
     def identity(self) -> Literal["keycloak", "oidc", "dev-issuer", "none"]:
-        """Who vouches for callers."""
+        """The service that authenticates callers, after defaults."""
         if self.identity_provider:
             return self.identity_provider
         if self.oidc_issuer:
@@ -347,18 +348,18 @@ class Settings(BaseSettings):
 
     @property
     def provider_url(self) -> str:
-        """Keycloak's."""
+        """Keycloak's URL, after defaults."""
         return self.keycloak_url.rstrip("/") or f"https://auth.{self.base_domain}"
 
     @property
     def relay_servers(self) -> str:
-        """Brokers; empty: metering events are not forwarded."""
+        """Kafka brokers; empty: metering events are not forwarded."""
         servers = self.kafka_bootstrap_servers or ("none" if self.environment == "dev" else "localhost:9092")
         return servers if self.metering_enabled and servers != "none" else ""
 
     @property
     def private_networks(self) -> tuple[str, ...]:
-        """As `outbound_networks`, with the default."""
+        """The networks of `outbound_networks`, after defaults."""
         return self.outbound_networks or ("all" if self.environment == "dev" else "none",)
 
     @property
@@ -373,7 +374,7 @@ class Settings(BaseSettings):
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Host names to serve: where PUBLIC_URL names the gateway, that name and ALLOWED_HOSTS only."""
+        """Host names to serve: with PUBLIC_URL only its host and ALLOWED_HOSTS."""
         if self.public_url:
             host = urlsplit(self.public_url).hostname or ""
             return (f"[{host}]" if ":" in host else host, *self.allowed_hosts)
@@ -381,7 +382,7 @@ class Settings(BaseSettings):
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Web origins that may call, PUBLIC_URL's own among them."""
+        """Web origins that may call, including that of PUBLIC_URL."""
         if not self.public_url:
             return self.cors_origins
         return (origin_of(self.public_url), *self.cors_origins)
@@ -392,7 +393,7 @@ class Settings(BaseSettings):
 
     @property
     def stranger_limits(self) -> StrangerLimits | None:
-        """None: nothing is limited."""
+        """The limits of requests without a valid token; None: no limits."""
         if not self.rate_limit_enabled:
             return None
         given, usual = self.stoa_stranger_limits, StrangerLimits()
@@ -431,7 +432,7 @@ def _is_redis_url(text: str) -> bool:
 
 
 def describe_settings_error(caught: ValidationError | SettingsError) -> str:
-    """What is wrong, by environment variable, without the offending values."""
+    """Describes invalid settings by environment variable, without the offending values."""
     if isinstance(caught, SettingsError):  # its text names the field, and nothing else does
         field = next((name for name in Settings.model_fields if f'"{name}"' in str(caught)), "")
         return f"{field.upper() or 'a variable'}: write it as JSON"

@@ -1,6 +1,6 @@
-"""What is odd about settings that are valid: those that have no effect, contradict each other, or are misspelt.
+"""Findings about valid settings: those that have no effect, contradict each other, or are misspelt.
 
-`stoa serve` logs it, `stoa doctor` shows it; nothing is refused for it.
+`stoa serve` logs them, `stoa doctor` shows them; nothing is refused for them.
 """
 
 import os
@@ -15,12 +15,12 @@ from stoa.interfaces.http.guard import LOOPBACK_HOSTS
 from stoa.interfaces.settings import Settings
 
 _ALIKE = 0.86
-"""How much a variable's name has in common with a setting's that it is a misspelling of (Ratcliff and Obershelp)."""
+"""Similarity (Ratcliff and Obershelp) from which a variable counts as a misspelt setting."""
 _OF_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT\w*)$|_PORT(_\d+_\w+)?$")
-"""Variables that Kubernetes makes of the services in a namespace, which may well be called stoa or redis."""
+"""Variables that Kubernetes creates for the services of a namespace, which may be called stoa or redis."""
 _OWN_PREFIX = "STOA_"
 _NOT_SETTINGS = ("STOA_TOKEN", "STOA_SECRET__")
-"""The command line's token, and the tools' secrets."""
+"""Variables with our prefix that are not settings: the command line's token, and the tools' secrets."""
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _LIMITS = ("stoa_caller_limits", "stoa_tenant_limits", "stoa_consumer_limits", "stoa_stranger_limits", "replicas")
 _KEYCLOAK = ("keycloak_url", "keycloak_internal_url", "keycloak_realm")
@@ -47,7 +47,7 @@ _KAFKA = (
 
 @dataclass(frozen=True, slots=True)
 class _Idle:
-    """Settings that do nothing while something else is as it is."""
+    """Settings without effect under a condition."""
 
     names: tuple[str, ...]
     is_idle: Callable[[Settings], bool]
@@ -118,7 +118,8 @@ _RULES = (
 
 
 def settings_findings(settings: Settings, environment: Mapping[str, str]) -> list[Finding]:
-    """Each is a warning whose `where` is the variable. `environment`: where the settings came from."""
+    """The findings, each a warning whose `where` is the variable. `environment`: the variables that the settings were
+    read from."""
     return [
         *_idle(settings),
         *_contradictions(settings),
@@ -128,14 +129,14 @@ def settings_findings(settings: Settings, environment: Mapping[str, str]) -> lis
 
 
 def _idle(settings: Settings) -> Iterable[Finding]:
-    """The first reason of each variable; several may hold."""
-    told: set[str] = set()
+    """Settings without effect, with the first of the reasons that apply to each."""
+    reported: set[str] = set()
     for rule in _RULES:
         if not rule.is_idle(settings):
             continue
         for name in rule.names:
-            if name in settings.model_fields_set and name not in told:
-                told.add(name)
+            if name in settings.model_fields_set and name not in reported:
+                reported.add(name)
                 yield warning(name.upper(), f"has no effect: {rule.why.format(identity=settings.identity)}")
 
 
@@ -163,21 +164,21 @@ def _contradictions(settings: Settings) -> Iterable[Finding]:
 
 
 def _misspelt(environment: Mapping[str, str]) -> Iterable[Finding]:
-    known = {name.upper() for name in Settings.model_fields}
+    names = {name.upper() for name in Settings.model_fields}
     given = {name.upper() for name in environment}
-    for name in sorted(given - known):
+    for name in sorted(given - names):
         if name.startswith(_NOT_SETTINGS) or _OF_KUBERNETES.search(name):
             continue
-        meant = get_close_matches(name, known - given, n=1, cutoff=_ALIKE)
+        meant = get_close_matches(name, names - given, n=1, cutoff=_ALIKE)
         if meant:
             yield warning(name, f"is no setting; did you mean {meant[0]}?")
         elif name.startswith(_OWN_PREFIX):
-            near = get_close_matches(name.removeprefix(_OWN_PREFIX), known, n=1, cutoff=_ALIKE)
+            near = get_close_matches(name.removeprefix(_OWN_PREFIX), names, n=1, cutoff=_ALIKE)
             yield warning(name, f"is no setting; did you mean {near[0]}?" if near else "is no setting")
 
 
 def _of_connections(environment: Mapping[str, str]) -> Iterable[Finding]:
-    """What the connections that the gateway opens take, or do not take, of the environment."""
+    """Findings about proxy and TLS variables, which the gateway's outbound connections use or ignore."""
     for name in _PROXIES:
         if environment.get(name) or environment.get(name.lower()):
             yield warning(

@@ -1,4 +1,4 @@
-"""The one bounded reader of YAML and JSON that others wrote, for every adapter family that reads such documents."""
+"""The bounded reader of YAML and JSON from outside, shared by every adapter family that reads such documents."""
 
 from stoa.infrastructure.documents.problem import DocumentProblem
 from stoa.infrastructure.documents.text import read_json, read_value, read_values

@@ -1,4 +1,4 @@
-"""The error of a text that is not read."""
+"""The error for a document that cannot be read."""
 
 from typing import Literal
 

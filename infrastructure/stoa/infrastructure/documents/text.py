@@ -1,6 +1,6 @@
-"""Text in JSON or YAML to values.
+"""Reads JSON or YAML text into values.
 
-JSON that stands in a YAML file is read as JSON, in a hundredth of the time. Both readers stop at 200 levels; how many
+JSON in a YAML file is read as JSON, which takes a hundredth of the time. Both readers stop at 200 levels; how many
 values a text may hold is bounded by its size in JSON and counted in YAML, where aliases multiply them.
 """
 
@@ -13,13 +13,13 @@ from stoa.infrastructure.documents.problem import DocumentProblem
 from stoa.infrastructure.documents.yaml_text import parse_yaml, parse_yaml_all
 
 _FLOW_YAML_LIMIT = 256 * 1024
-"""Characters of text that opens with a brace but is no JSON, up to which it is tried as YAML: large ones must not cost
-twice."""
+"""Upper bound, in characters, on text that opens with a brace, is not JSON and is tried as YAML: large texts must not
+cost twice."""
 _POSITION = re.compile(r"^(?P<reason>.*) at line (?P<line>\d+) column (?P<column>\d+)$", re.DOTALL)
 
 
 def read_value(text: str) -> Any:
-    """The value of the only document in a JSON or YAML text. Raises DocumentProblem."""
+    """Returns the value of the only document in a JSON or YAML text. Raises DocumentProblem."""
     text = text.removeprefix("\ufeff")
     if not _looks_like_json(text):
         return parse_yaml(text)

@@ -1,6 +1,6 @@
-"""YAML to JSON values, straight from the parser's events.
+"""Reads YAML into JSON values, straight from the parser's events.
 
-What `yaml.load` does not give: keys are always text (`200:` is "200"), scalars follow YAML 1.2's core schema as OpenAPI
+Differences from `yaml.load`: keys are always text (`200:` is "200"), scalars follow YAML 1.2's core schema as OpenAPI
 asks (`no`, `on` and dates are text), nesting, values and the expansion of aliases are bounded, and it takes half the
 time. Merge keys (`<<`) are the aliases they are made of, and count as those do.
 """
@@ -16,9 +16,9 @@ from stoa.infrastructure.documents.problem import DocumentProblem
 
 DEPTH_LIMIT = 200
 VALUES_LIMIT = 2_000_000
-"""Values, keys included, that may be written out. Text counts as one for each 64 characters or part of them."""
+"""Upper bound on the values written out, keys included. Text counts as one value per 64 characters or part of them."""
 ALIAS_LIMIT = 1_000_000
-"""Values that aliases may add to those written out; a few lines can otherwise stand for billions."""
+"""Upper bound on the values that aliases add; without it a few lines can stand for billions."""
 _CHARACTERS = 64
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -45,7 +45,7 @@ _HINTS = {
     "found character that cannot start any token": "; indent with spaces, not tabs, and quote what begins with @ or `",
     "mapping values are not allowed in this context": "; check the indentation, and quote text that contains a colon",
 }
-"""What people did, where the YAML parser says what it looked for."""
+"""The likely mistake, by the parser's message, which says only what the parser looked for."""
 
 
 def parse_yaml(text: str) -> Any:
@@ -100,7 +100,7 @@ class _Builder:
         self._frames: list[_Frame] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._weight = 0
-        """Of all values so far, those from aliases included."""
+        """Weight of all values so far, including those from aliases."""
         self._from_aliases = 0
 
     def take(self, event: yaml.Event) -> None:
@@ -135,7 +135,7 @@ class _Builder:
         self._put(value, event)
 
     def _key(self, frame: _Frame, key: str, event: Any, *, is_merge: bool = False) -> None:
-        """A key is what stands there, never a number or a truth value."""
+        """Adds a key as it is written; it is never read as a number or a truth value."""
         if self._has_unique_keys and not is_merge and key in frame.container:
             raise _problem(f"the field {key[:40]} occurs twice", _line(event))
         frame.key, frame.is_merge = key, is_merge
@@ -206,7 +206,7 @@ def _merged(value: Any, event: Any) -> list[JsonObject]:
 
 
 def _within(text: str, mark: Any) -> int:
-    """The line of a mark; the end of the text is told on its last line."""
+    """The line of a mark; a mark at the end of the text is reported on its last line."""
     return min(mark.line, text.rstrip("\n").count("\n")) + 1 if mark else 1
 
 
@@ -219,7 +219,7 @@ def _weight(text: str) -> int:
 
 
 def _is_resolved(event: Any) -> bool:
-    """Plain scalars, and those tagged as a number, truth value or null, are more than text."""
+    """True for scalars that YAML resolves: plain ones, and those tagged as a number, truth value or null."""
     tag = event.tag
     if tag is None:
         return bool(event.implicit[0])
@@ -228,7 +228,7 @@ def _is_resolved(event: Any) -> bool:
 
 
 def _check_tag(event: Any) -> None:
-    """Tags of an application (`!Ref`) are left aside; one that claims to be YAML's own must be."""
+    """Ignores application tags (`!Ref`); refuses an unknown tag in YAML's own namespace."""
     tag = event.tag
     if tag is not None and tag.startswith(_TAG) and tag not in _TAGS:
         raise _problem(f"the tag !!{tag.removeprefix(_TAG)[:40]} is none of YAML's; remove it", _line(event))

@@ -1,8 +1,8 @@
-"""One-time marks as empty files: the operating system creates a name once, whichever process asks.
+"""One-time marks as empty files: the operating system creates a name only once across processes.
 
     FOLDER / PERIOD / MARK       PERIOD: the ten minutes in which the mark expires, counted since 1970
 
-They survive the death of the process. A period that is over goes with its folder.
+They survive the death of the process. The folder of a period is deleted once the period is over.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ PERIOD_SECONDS = 600
 
 
 class FileOneTimeMarks(OneTimeMarks):
-    """`folder`: made when it is missing, for its owner alone."""
+    """Keeps marks below `folder`, which is created with mode 0700 if it is missing."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self._folder = folder

@@ -1,5 +1,5 @@
-"""Where the gateway may connect to, and how names become addresses: one set of rules and one resolver for API
-descriptions, identity providers and back ends. Shared by the adapter families; no family itself."""
+"""Rules for outbound connections and the resolver of host names, used for API descriptions, identity providers and back
+ends. Shared by the adapter families; not a family itself."""
 
 from stoa.infrastructure.http_client.lookups import DnsLookUp, SystemLookUp
 from stoa.infrastructure.http_client.resolver import HostResolver, NameNotResolved

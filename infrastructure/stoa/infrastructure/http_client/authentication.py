@@ -1,6 +1,6 @@
 """Credentials of the gateway for a back end over HTTP: compiles an Authentication into a function that signs a request.
 
-Secrets are read for each call and put where they belong last, so nothing that outlives the call holds one.
+Secrets are read for each call and added last, so nothing that outlives the call holds one.
 """
 
 import base64
@@ -20,12 +20,13 @@ Sign = Callable[[dict[str, str], URL], URL]
 """Adds the credential to the headers, or returns the URL with it."""
 
 _COOKIE_OCTETS = "".join(set(string.punctuation) - set('",;\\%'))
-"""What RFC 6265 allows in a cookie value besides letters and digits; % is left out because it starts a triple."""
+"""Characters other than letters and digits that RFC 6265 allows in a cookie value; % is left out because it starts a
+percent-encoded octet."""
 
 
 def compile_authentication(tool: Operation, credentials: CredentialSource) -> Sign | None:
-    """The signer of `tool`; None when its back end asks for nothing, or for a token that each call brings along. Raises
-    InvalidInput when it cannot work."""
+    """The signer of `tool`; None if its back end needs no credential, or a token that each call carries. Raises
+    InvalidInput if the authentication cannot work."""
     authentication = tool.authentication
     if authentication.type in {"none", "oauth2"}:
         return None
@@ -40,7 +41,7 @@ def compile_authentication(tool: Operation, credentials: CredentialSource) -> Si
 
 
 def sent_secrets(authentication: Authentication, headers: dict[str, str], url: URL) -> tuple[str, ...]:
-    """What `headers` and `url` prove the gateway with, as an answer might repeat it."""
+    """The secrets in `headers` and `url`, in the forms in which a response might repeat them."""
     if authentication.type == "none":
         return ()
     name = authentication.parameter_name

@@ -1,4 +1,4 @@
-"""The one place where errors of aiohttp become errors of the gateway."""
+"""Translates errors of aiohttp into errors of the gateway; the only place that does."""
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
@@ -28,11 +28,11 @@ _TABLE: tuple[tuple[type[BaseException], type[BackendError], str], ...] = (
 )
 
 TRANSLATED = (aiohttp.ClientError, HttpProcessingError, OSError)
-"""What aiohttp raises for a peer that is away, slow or talks nonsense."""
+"""Errors of aiohttp for a peer that is unreachable, slow or breaks the protocol."""
 
 
 def translated(error: BaseException, tool: str) -> BackendError:
-    """The error to raise instead of `error`, in words that repeat nothing of it."""
+    """The error to raise instead of `error`, whose text it does not repeat."""
     if isinstance(getattr(error, "os_error", None), ForbiddenAddress):
         return BackendUnavailable(f"The back end of {tool} failed: it is in a network that the gateway may not call")
     tls = tls_problem(error)

@@ -1,4 +1,4 @@
-"""Unpacking compressed answers; not left to aiohttp, because that takes half a gzip stream for a whole one."""
+"""Decompresses responses. Not left to aiohttp, because it accepts half a gzip stream as a whole one."""
 
 import zlib
 
@@ -9,11 +9,11 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15
 
 
 class TooLarge(ValueError):
-    """The content is longer than allowed."""
+    """The decompressed content is longer than allowed."""
 
 
 class CorruptEncoding(ValueError):
-    """The content is not what its encoding says, or ends too early."""
+    """The content does not match its encoding, or ends too early."""
 
 
 def unpack(body: bytes, encoding: str, limit: int) -> bytes:

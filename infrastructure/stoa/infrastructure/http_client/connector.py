@@ -1,4 +1,5 @@
-"""The rules where they cannot be got round: at the socket of each connection, when its address is a number already."""
+"""Applies the outbound rules at the socket of each connection, where the address is numeric and the rules cannot be
+bypassed."""
 
 import socket
 from typing import Any
@@ -44,9 +45,9 @@ class _Resolver(AbstractResolver):
         self,
         host: str,
         port: int = 0,
-        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002  # both: the connection takes what works
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002  # both families: the connection takes one that works
     ) -> list[ResolveResult]:
-        found = await self._hosts.addresses(host)
+        addresses = await self._hosts.addresses(host)
         return [
             ResolveResult(
                 hostname=host,
@@ -56,8 +57,8 @@ class _Resolver(AbstractResolver):
                 proto=0,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for address in found
+            for address in addresses
         ]
 
     async def close(self) -> None:
-        """Whoever made the HostResolver closes it; one made here goes with this object."""
+        """Closes the HostResolver if it was made here; a resolver passed in is closed by its owner."""

@@ -1,4 +1,5 @@
-"""One small request, for checks: status, body and the server's clock, or why there was no answer."""
+"""Makes one small request for a check: returns status, body and the server's clock, or the reason why there was no
+answer."""
 
 from collections.abc import Mapping
 
@@ -14,7 +15,7 @@ TIMEOUT_SECONDS = 8.0
 
 
 class NoAnswer(OSError):
-    """The text says why, for operators; it repeats nothing of what was sent."""
+    """No response came. The text gives operators the reason and repeats nothing of the request."""
 
 
 async def fetch(

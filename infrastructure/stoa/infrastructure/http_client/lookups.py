@@ -1,7 +1,8 @@
-"""Two ways to look a name up: asking DNS, which holds no thread, and asking the operating system, which holds one.
+"""Looks host names up in two ways: by DNS, which holds no thread, or by the operating system, which holds one per name.
 
 DNS is asked by c-ares as `/etc/resolv.conf` says (servers, search, ndots, options), after `/etc/hosts`; `localhost` is
-loopback. What only a module of nsswitch.conf knows (mDNS, LDAP, a container engine's plug-in) takes the system's way.
+loopback. Names that only a module of nsswitch.conf knows (mDNS, LDAP, a container engine's plug-in) need the operating
+system.
 """
 
 import asyncio
@@ -15,12 +16,12 @@ import aiodns
 from stoa.infrastructure.http_client.resolver import Found, LookUp
 
 SYSTEM_TTL_SECONDS = 10.0
-"""The operating system does not tell TTLs."""
+"""Lifetime of the operating system's answers, which have no TTL."""
 SYSTEM_THREADS = 64
 
 
 class DnsLookUp(LookUp):
-    """`nameservers` (`ADDRESS:PORT`), `search` and `ndots` take the place of what `/etc/resolv.conf` says."""
+    """Asks DNS. `nameservers` (`ADDRESS:PORT`), `search` and `ndots` replace the values of `/etc/resolv.conf`."""
 
     def __init__(
         self, nameservers: Sequence[str] = (), *, search: Sequence[str] = (), ndots: int | None = None
@@ -33,11 +34,11 @@ class DnsLookUp(LookUp):
         if self._dns is None:
             self._dns = aiodns.DNSResolver(self._nameservers or None, **self._options)
         try:
-            found = await self._dns.getaddrinfo(name, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+            answer = await self._dns.getaddrinfo(name, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
         except aiodns.error.DNSError as caught:
             raise OSError(str(caught.args[-1])) from None
-        addresses = dict.fromkeys(_text(node) for node in found.nodes)
-        ttls = [node.ttl for node in found.nodes] + [alias.ttl for alias in found.cnames]
+        addresses = dict.fromkeys(_text(node) for node in answer.nodes)
+        ttls = [node.ttl for node in answer.nodes] + [alias.ttl for alias in answer.cnames]
         return Found(tuple(addresses), min(ttls, default=0))
 
     async def close(self) -> None:
@@ -47,8 +48,8 @@ class DnsLookUp(LookUp):
 
 
 class SystemLookUp(LookUp):
-    """`getaddrinfo` in threads of its own, so that names that hang hold up no other work; each holds one until the
-    system gives up, so SYSTEM_THREADS of them hold up other names."""
+    """Runs `getaddrinfo` in threads of its own, so that hanging names delay no other work. Each holds a thread until
+    the system gives up, so SYSTEM_THREADS hanging names delay other names."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(SYSTEM_THREADS, thread_name_prefix="stoa-resolver")
@@ -67,5 +68,5 @@ def _system_entries(name: str) -> list[tuple[Any, ...]]:
 
 
 def _text(node: Any) -> str:
-    """The host of the socket address, which pycares leaves untyped and gives as bytes."""
+    """The host of a socket address, which pycares leaves untyped and returns as bytes."""
     return bytes(node.addr[0]).decode("ascii")

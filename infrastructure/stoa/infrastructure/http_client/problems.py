@@ -1,4 +1,4 @@
-"""Words for operators: why a connection to elsewhere failed. They name hosts and addresses, never what was sent."""
+"""Explains to operators why an outbound connection failed, with hosts and addresses but nothing of the request."""
 
 import errno
 import os
@@ -20,27 +20,27 @@ _BY_NUMBER = {
 
 
 def connection_problem(error: BaseException) -> str:
-    """The first reason that says something, from the outermost error inwards; an error's class where none does."""
+    """The first informative message from the outermost error inwards; the error's class if there is none."""
     tls = tls_problem(error)
     if tls is not None:
         remedy = tls_remedy(error)
         return f"{tls}; {remedy}" if remedy else tls
     chain = [*causes(error)]
-    for one in chain:
-        if isinstance(one, (ForbiddenAddress, NameNotResolved)):
-            return str(one)
-    return next((words for one in chain if (words := _words(one))), type(error).__name__)
+    for cause in chain:
+        if isinstance(cause, (ForbiddenAddress, NameNotResolved)):
+            return str(cause)
+    return next((words for cause in chain if (words := _words(cause))), type(error).__name__)
 
 
-def _words(one: BaseException) -> str:
-    if isinstance(one, TimeoutError):
+def _words(cause: BaseException) -> str:
+    if isinstance(cause, TimeoutError):
         return "it did not answer in time"
-    if isinstance(one, aiohttp.ServerDisconnectedError):
+    if isinstance(cause, aiohttp.ServerDisconnectedError):
         return _CLOSED
-    if isinstance(one, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, HttpProcessingError)):
+    if isinstance(cause, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, HttpProcessingError)):
         return "its answer is cut short, or no HTTP"
-    if isinstance(one, aiohttp.InvalidURL):
+    if isinstance(cause, aiohttp.InvalidURL):
         return "its URL is none"
-    if isinstance(one, OSError) and one.errno is not None and one.errno > 0:
-        return _BY_NUMBER.get(one.errno) or os.strerror(one.errno)
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        return _BY_NUMBER.get(cause.errno) or os.strerror(cause.errno)
     return ""

@@ -1,9 +1,9 @@
-"""Host names to addresses, for every outbound connection: one look-up per name at a time, kept for as long as DNS says.
+"""Resolves host names for every outbound connection: one look-up per name at a time, cached for its TTL.
 
 Laws:
 
 - A look-up ends after `timeout_seconds` at the latest, for those who wait for it and for those who come later.
-- A caller that is cancelled ends its waiting, not the look-up: the next caller of that name has its outcome.
+- A cancelled caller ends only its own waiting; the look-up goes on, and the next caller of that name gets its outcome.
 - Names that hang, however many, delay no other name: look-ups hold no thread, and when MAX_LOOKUPS are under way the
   oldest is given up for the next.
 - An answer is used for its TTL, MAX_TTL_SECONDS at most; a failure for FAILURE_SECONDS.
@@ -22,20 +22,20 @@ from stoa.application.ports.clock import Clock
 TIMEOUT_SECONDS = 5.0
 MAX_TTL_SECONDS = 300.0
 FAILURE_SECONDS = 5.0
-"""How long a name that did not resolve is not asked for again; a service that was just made is found after it."""
+"""Seconds for which a failed look-up is cached; a service that was just created is found after them."""
 MAX_LOOKUPS = 1000
 MAX_NAMES = 10_000
-"""Kept outcomes; the oldest goes first."""
+"""Upper bound on cached outcomes; the oldest is evicted first."""
 
 
 class Found(NamedTuple):
     addresses: tuple[str, ...]
-    """In text form, the preferred one first."""
+    """Addresses as text, the preferred one first."""
     ttl_seconds: float
 
 
 class LookUp(Protocol):
-    """Asks for one name, in lower case and ASCII. Raises OSError where there is none, and may take for ever."""
+    """Looks up one name, in lower case and ASCII. Raises OSError if it has no address; may never return."""
 
     async def __call__(self, name: str) -> Found: ...
 
@@ -43,7 +43,7 @@ class LookUp(Protocol):
 
 
 class NameNotResolved(OSError):
-    """A host name has no address, or nobody said in time. The text names the host; it is for operators."""
+    """A host name has no address, or no answer came in time. The text names the host; it is for operators."""
 
 
 class _Kept(NamedTuple):
@@ -53,7 +53,8 @@ class _Kept(NamedTuple):
 
 
 class HostResolver:
-    """Belongs to one event loop from its first look-up to `close`. The look-up is its own and closed with it."""
+    """Resolves and caches host names on one event loop, from the first look-up to `close`. It owns its LookUp and
+    closes it."""
 
     def __init__(
         self,
@@ -68,25 +69,25 @@ class HostResolver:
         self._clock = clock or SystemClock()
         self._timeout_seconds = timeout_seconds
         self._max_lookups = max_lookups
-        self._kept: BoundedCache[str, _Kept] = BoundedCache(max_names)
+        self._outcomes: BoundedCache[str, _Kept] = BoundedCache(max_names)
         self._under_way: dict[str, asyncio.Task[_Kept]] = {}
 
     async def addresses(self, host: str) -> tuple[str, ...]:
-        """Never empty; a literal address is its own. Raises NameNotResolved."""
+        """The addresses of a host, at least one; a literal address is returned as it is. Raises NameNotResolved."""
         if _is_literal(host):
             return (host,)
         name = _canonical(host)
-        kept = self._kept.get(name)
-        if kept is None or kept.until_ns <= self._clock.monotonic_ns():
+        outcome = self._outcomes.get(name)
+        if outcome is None or outcome.until_ns <= self._clock.monotonic_ns():
             task = self._under_way.get(name) or self._begin(name)
             await asyncio.wait({task})  # unlike `await task`, leaves it alone when this caller is cancelled
-            kept = self._given_up() if task.cancelled() else task.result()
-        if kept.problem:
-            raise NameNotResolved(f"{name} does not resolve: {kept.problem}")
-        return kept.addresses
+            outcome = self._given_up() if task.cancelled() else task.result()
+        if outcome.problem:
+            raise NameNotResolved(f"{name} does not resolve: {outcome.problem}")
+        return outcome.addresses
 
     async def close(self) -> None:
-        """Whoever waits is told that the name does not resolve."""
+        """Ends every look-up; callers that wait get NameNotResolved."""
         tasks = [*self._under_way.values()]
         for task in tasks:
             task.cancel()
@@ -95,8 +96,9 @@ class HostResolver:
 
     def _begin(self, name: str) -> asyncio.Task[_Kept]:
         if len(self._under_way) >= self._max_lookups:
+            # The oldest is the likeliest to hang. Waiting for a free place would let hanging names delay others.
             oldest = next(iter(self._under_way))
-            self._kept.put(oldest, self._given_up())
+            self._outcomes.put(oldest, self._given_up())
             self._under_way.pop(oldest).cancel()
         task = self._under_way[name] = asyncio.create_task(self._ask(name), name=f"look up {name}")
         return task
@@ -105,23 +107,24 @@ class HostResolver:
         this = asyncio.current_task()
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                found = await self._look_up(name)
+                answer = await self._look_up(name)
         except TimeoutError:
-            kept = self._failed(f"no answer within {self._timeout_seconds:g} s")
+            outcome = self._failed(f"no answer within {self._timeout_seconds:g} s")
         except (OSError, ValueError) as caught:
-            kept = self._failed(str(caught) or type(caught).__name__)
+            outcome = self._failed(str(caught) or type(caught).__name__)
         else:
-            kept = self._succeeded(found)
+            outcome = self._succeeded(answer)
         finally:
+            # A look-up that was given up may have been followed by another of the same name, whose entry stays.
             if self._under_way.get(name) is this:
                 del self._under_way[name]
-        self._kept.put(name, kept)
-        return kept
+        self._outcomes.put(name, outcome)
+        return outcome
 
-    def _succeeded(self, found: Found) -> _Kept:
-        if not found.addresses:
+    def _succeeded(self, answer: Found) -> _Kept:
+        if not answer.addresses:
             return self._failed("it has no addresses")
-        return _Kept(found.addresses, "", self._after(min(found.ttl_seconds, MAX_TTL_SECONDS)))
+        return _Kept(answer.addresses, "", self._after(min(answer.ttl_seconds, MAX_TTL_SECONDS)))
 
     def _given_up(self) -> _Kept:
         return self._failed("its look-up was given up for those of others")
@@ -142,7 +145,8 @@ def _is_literal(host: str) -> bool:
 
 
 def _canonical(host: str) -> str:
-    """Raises NameNotResolved for what cannot be a name (RFC 1035 section 2.3.4)."""
+    """The name in lower case and ASCII. Raises NameNotResolved for text that cannot be a host name (RFC 1035 section
+    2.3.4)."""
     try:
         name = host.lower() if host.isascii() else host.encode("idna").decode("ascii").lower()
     except UnicodeError:

@@ -1,5 +1,5 @@
-"""Which addresses may be connected to. Public ones, and the private networks that the operator names; link-local,
-multicast and unspecified addresses never: cloud metadata services are link-local.
+"""The addresses that outbound connections may reach: public ones and the private networks that the operator names.
+Link-local, multicast and unspecified addresses are always refused, because cloud metadata services are link-local.
 """
 
 import ipaddress
@@ -21,13 +21,13 @@ class ForbiddenAddress(OSError):
 @dataclass(frozen=True, slots=True)
 class OutboundRules:
     private_networks: tuple[Network, ...] = ()
-    """Networks that are not public and may be connected to all the same."""
+    """Private networks that may be reached in addition to public addresses."""
     allows_public: bool = True
-    """False: what is sent in clear text must not cross a public network."""
+    """False for requests in clear text, which must not cross a public network."""
 
     @classmethod
     def parse(cls, networks: Iterable[str]) -> "OutboundRules":
-        """From `all`, `none` or CIDR blocks. Raises InvalidInput."""
+        """Parses `all`, `none` or CIDR blocks. Raises InvalidInput."""
         parsed: list[Network] = []
         for text in networks:
             if text == "all":
@@ -40,7 +40,7 @@ class OutboundRules:
         return cls(tuple(parsed))
 
     def check(self, address: str) -> None:
-        """Raises ForbiddenAddress; also for text that is no address."""
+        """Raises ForbiddenAddress for an excluded address and for text that is not an address."""
         try:
             target = _embedded(ipaddress.ip_address(address.partition("%")[0]))
         except ValueError as caught:

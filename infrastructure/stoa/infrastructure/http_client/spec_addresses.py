@@ -1,4 +1,5 @@
-"""Which network addresses the gateway may fetch from, so that a location in a manifest cannot reach inner services."""
+"""Checks the addresses that API descriptions are fetched from, so that a location in a manifest cannot reach internal
+services."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -6,11 +7,12 @@ from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.infrastructure.http_client import ForbiddenAddress, OutboundRules
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
-"""From a host to addresses in text form; raises OSError when the name is unknown."""
+"""Resolves a host to addresses in text form; raises OSError if the name is unknown."""
 
 
 async def checked_addresses(host: str, location: str, *, resolve: Resolve, rules: OutboundRules) -> list[str]:
-    """All addresses of `host`, each of them allowed. Raises InvalidInput or Unavailable, naming `location`."""
+    """Resolves `host` and returns its addresses once all of them are allowed. Raises InvalidInput or Unavailable,
+    naming `location`."""
     try:
         addresses = [text.partition("%")[0] for text in await resolve(host)]
     except (OSError, UnicodeError) as error:

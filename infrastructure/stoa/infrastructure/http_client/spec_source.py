@@ -1,7 +1,7 @@
-"""API descriptions over HTTP, guarded: whoever writes a location need not own the network that the gateway is in.
+"""Fetches API descriptions over HTTP, guarded: the author of a location need not be trusted with the gateway's network.
 
-The host is resolved once, every address is checked, and the request goes to a checked address by number, so a name
-that changes its mind in between gains nothing. Redirects stay on the host; size and time are bounded.
+The host is resolved once, every address is checked, and the request goes to a checked address by number, so a name that
+changes its address in between (DNS rebinding) gains nothing. Redirects stay on the host; size and time are bounded.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ TIMEOUT_SECONDS = 30.0
 
 _ACCEPT = "application/json, application/yaml, application/vnd.oai.openapi, text/*;q=0.8, */*;q=0.5"
 _LATER = frozenset({408, 425, 429})
-"""Client errors that go away by themselves."""
+"""Client errors that are temporary, so that a later attempt can succeed."""
 
 
 class HttpSpecSource(SpecSource):
     """Fetches http and https URLs, without credentials and without the proxies of the environment.
 
-    `rules`: which addresses may be fetched from. `resolve`: of a HostResolver; None: of its own, which asks DNS.
+    `rules`: the addresses that may be fetched from. `resolve`: of a HostResolver; None: of its own, which asks DNS.
     """
 
     def __init__(
@@ -69,16 +69,16 @@ class HttpSpecSource(SpecSource):
         self, client: httpx.AsyncClient, url: httpx.URL, addresses: list[str], location: str
     ) -> SpecDocument:
         for _ in range(MAX_REDIRECTS + 1):
-            found = await self._first_answer(client, url, addresses, location)
-            if not isinstance(found, httpx.URL):
-                return await asyncio.to_thread(document, location, found)
-            url = found
+            answer = await self._first_answer(client, url, addresses, location)
+            if not isinstance(answer, httpx.URL):
+                return await asyncio.to_thread(document, location, answer)
+            url = answer
         raise InvalidInput(f"{location}: more than {MAX_REDIRECTS} redirects; give the final address")
 
     async def _first_answer(
         self, client: httpx.AsyncClient, url: httpx.URL, addresses: list[str], location: str
     ) -> bytearray | httpx.URL:
-        """The answer of the first address that takes the connection."""
+        """The response of the first address that accepts the connection."""
         problem = "it has no address"
         for address in addresses:
             try:
@@ -127,7 +127,7 @@ def _parsed(location: str) -> httpx.URL:
 
 
 def _without_query(location: str) -> str:
-    """A query may hold a key."""
+    """The location without its query, which may hold an API key."""
     return re.split(r"[?#]", location, maxsplit=1)[0]
 
 
@@ -136,7 +136,7 @@ def _port(url: httpx.URL) -> int:
 
 
 def _redirected(url: httpx.URL, target: str, location: str) -> httpx.URL:
-    """Where a redirect leads: the same host, over the same port or from http to https."""
+    """The target of a redirect, which must be the same host, over the same port or from http to https."""
     try:
         following = url.join(target)
     except httpx.InvalidURL:

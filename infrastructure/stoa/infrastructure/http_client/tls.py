@@ -1,7 +1,7 @@
-"""One trust store for all connections that the gateway opens, and words for why TLS failed.
+"""The trust store for all outbound connections, and explanations of TLS failures.
 
-Trusted is what OpenSSL trusts: the system's certificates, or those of the file SSL_CERT_FILE and the folder
-SSL_CERT_DIR where these variables are set.
+It trusts what OpenSSL trusts: the system's certificates, or those of the file SSL_CERT_FILE and the folder SSL_CERT_DIR
+where these variables are set.
 """
 
 import os
@@ -29,7 +29,7 @@ _CERTIFICATE: dict[int, str] = {
     64: "its TLS certificate is for another address",
 }
 _UNTRUSTED = frozenset({2, 18, 19, 20, 21})
-"""Mended by trusting another authority."""
+"""OpenSSL verification errors that trusting another authority fixes."""
 
 _NOT_TLS = "it does not speak TLS at this port; is it http://?"
 _VERSION = "it speaks no version of TLS that is accepted (1.2 or newer)"
@@ -54,8 +54,8 @@ _HANDSHAKE: dict[str, str] = {
 
 
 def http_context() -> ssl.SSLContext:
-    """For clients of HTTP, which may share it. Loading the certificates takes tens of milliseconds: it is done once for
-    each value of SSL_CERT_FILE and SSL_CERT_DIR."""
+    """The shared TLS context for HTTP clients. Loading the certificates takes tens of milliseconds, so it is made once
+    for each value of SSL_CERT_FILE and SSL_CERT_DIR."""
     return _http_context(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 
@@ -67,45 +67,48 @@ def _http_context(_file: str | None, _folder: str | None) -> ssl.SSLContext:
 
 
 def tls_problem(error: BaseException) -> str | None:
-    """Why TLS failed, if that is what failed: words that repeat nothing of what was sent. None: it is another error."""
-    found = _tls_error(error)
-    if found is None:
-        return _CUT if any(_is_cut_handshake(one) for one in causes(error)) else None
-    if isinstance(found, ssl.SSLCertVerificationError):
-        return _CERTIFICATE.get(found.verify_code, "its TLS certificate is not trusted")
-    if isinstance(found, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+    """Explains a TLS failure without repeating anything of the request; None for any other error."""
+    tls_error = _tls_error(error)
+    if tls_error is None:
+        return _CUT if any(_is_cut_handshake(cause) for cause in causes(error)) else None
+    if isinstance(tls_error, ssl.SSLCertVerificationError):
+        return _CERTIFICATE.get(tls_error.verify_code, "its TLS certificate is not trusted")
+    if isinstance(tls_error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return _CUT
-    return _HANDSHAKE.get(found.reason or "", "the TLS handshake failed")
+    return _HANDSHAKE.get(tls_error.reason or "", "the TLS handshake failed")
 
 
 def tls_remedy(error: BaseException) -> str:
-    """What an operator changes, where trusting another authority would mend it; else empty."""
-    found = _tls_error(error)
-    is_untrusted = isinstance(found, ssl.SSLCertVerificationError) and found.verify_code in _UNTRUSTED
+    """The remedy for an operator, if trusting another authority would fix the failure; else empty."""
+    tls_error = _tls_error(error)
+    is_untrusted = isinstance(tls_error, ssl.SSLCertVerificationError) and tls_error.verify_code in _UNTRUSTED
     return TRUST if is_untrusted else ""
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from: libraries wrap, some in attributes of their own."""
+    """The error and its causes, including those that libraries keep in attributes of their own."""
     waiting: list[object] = [error]
     seen: set[int] = set()
     while waiting and len(seen) < _MOST:
-        one = waiting.pop(0)
-        if isinstance(one, BaseException) and id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            wrapped = (getattr(one, name, None) for name in ("certificate_error", "os_error"))
-            waiting += [*wrapped, one.__cause__, one.__context__]
-            if isinstance(one, BaseExceptionGroup):
-                waiting += cast("tuple[object, ...]", one.exceptions)  # pyright: ignore[reportUnknownMemberType]
+        cause = waiting.pop(0)
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            wrapped = (getattr(cause, name, None) for name in ("certificate_error", "os_error"))
+            waiting += [*wrapped, cause.__cause__, cause.__context__]
+            if isinstance(cause, BaseExceptionGroup):
+                waiting += cast("tuple[object, ...]", cause.exceptions)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _is_cut_handshake(one: BaseException) -> bool:
-    """As asyncio tells it, through aiohttp: what the operating system resets has a number."""
-    inner = getattr(one, "os_error", None)
+def _is_cut_handshake(cause: BaseException) -> bool:
+    """True for a handshake that the peer cut off, as asyncio reports it through aiohttp; a reset by the operating
+    system has an errno."""
+    inner = getattr(cause, "os_error", None)
     return isinstance(inner, ConnectionResetError) and inner.errno is None
 
 
 def _tls_error(error: BaseException) -> ssl.SSLError | None:
-    """That of OpenSSL, which alone knows why: aiohttp's are of these classes too."""
-    return next((one for one in causes(error) if isinstance(one, ssl.SSLError) and type(one).__module__ == "ssl"), None)
+    """OpenSSL's own error, which alone knows the reason; errors of aiohttp have these classes too."""
+    return next(
+        (cause for cause in causes(error) if isinstance(cause, ssl.SSLError) and type(cause).__module__ == "ssl"), None
+    )

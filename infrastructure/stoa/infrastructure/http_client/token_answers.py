@@ -1,5 +1,5 @@
-"""What a token endpoint answers (RFC 6749 sections 5.1 and 5.2; RFC 8693 section 2.2), judged without repeating any of
-it: its text may quote what was sent."""
+"""Reads responses of token endpoints (RFC 6749 sections 5.1 and 5.2; RFC 8693 section 2.2) without repeating any of
+their text, which may quote the request."""
 
 import base64
 import math
@@ -24,7 +24,7 @@ KNOWN_ERRORS = _OWN_FAULTS | {
 
 
 def granted(status: int, body: bytes, request: TokenRequest) -> GrantedToken:
-    """Raises UpstreamAccessDenied, BackendUnavailable or BackendProtocolError."""
+    """The token that a response grants. Raises UpstreamAccessDenied, BackendUnavailable or BackendProtocolError."""
     answer = _json(body)
     if status == 200:
         return _token(answer, request)
@@ -48,7 +48,7 @@ def granted(status: int, body: bytes, request: TokenRequest) -> GrantedToken:
 
 
 def error_code(body: bytes) -> str | None:
-    """The registered error code of an answer; None: there is none, or one that nobody knows."""
+    """The registered OAuth error code of a response; None if there is none or it is not registered."""
     code = _json(body).get("error")
     return code if isinstance(code, str) and code in KNOWN_ERRORS else None
 
@@ -69,8 +69,8 @@ def _token(answer: JsonObject, request: TokenRequest) -> GrantedToken:
 
 
 def _is_for(token: str, audience: str | None) -> bool:
-    """A server may ignore the parameter `audience`; what came then could be used at the gateway itself. Only of a token
-    that says whom it is for can that be seen (RFC 9068)."""
+    """False if a token names another audience. A server may ignore the parameter `audience`, and its token could then
+    be used at the gateway itself. Detectable only for tokens that name their audience (RFC 9068)."""
     parts = token.split(".")
     if audience is None or len(parts) != 3:
         return True
@@ -82,12 +82,12 @@ def _is_for(token: str, audience: str | None) -> bool:
     return named is None or audience == named or (is_array(named) and audience in named)
 
 
-def _lifetime(said: Any) -> float | None:
-    """`expires_in`; some servers write it as text."""
-    if isinstance(said, bool) or not isinstance(said, (int, float, str)):
+def _lifetime(expires_in: Any) -> float | None:
+    """Seconds from `expires_in`, which some servers write as text."""
+    if isinstance(expires_in, bool) or not isinstance(expires_in, (int, float, str)):
         return None
     try:
-        seconds = float(said)
+        seconds = float(expires_in)
     except (ValueError, OverflowError):
         return None
     return max(0.0, seconds) if math.isfinite(seconds) else None

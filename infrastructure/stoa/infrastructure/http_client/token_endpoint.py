@@ -1,8 +1,7 @@
-"""Token endpoints over HTTP with aiohttp.
+"""Asks token endpoints over HTTP with aiohttp.
 
-The client proves itself by HTTP Basic, which every server supports (RFC 6749 section 2.3.1). In clear text only
-addresses that are not public are reached. Cookies are not kept, proxies of the environment are not used, no redirect is
-followed.
+The client authenticates by HTTP Basic, which every server supports (RFC 6749 section 2.3.1). Requests in clear text go
+to non-public addresses only. Cookies are not kept, proxies of the environment are not used, no redirect is followed.
 """
 
 import base64
@@ -26,13 +25,14 @@ MAX_ANSWER_BYTES = 256 * 1024
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  # the name of a type
 _FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
-"""What aiohttp raises for a peer that is away, slow or talks nonsense, and for what cannot be sent."""
+"""Errors of aiohttp for a peer that is unreachable, slow or breaks the protocol, and for a request that cannot be
+sent."""
 
 _log = logging.getLogger(__name__)
 
 
 class HttpTokenEndpoint(TokenEndpoint):
-    """`rules`: which addresses may be connected to."""
+    """Requests tokens over HTTP. `rules`: the addresses that may be reached."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class HttpTokenEndpoint(TokenEndpoint):
                 code = answers.error_code(answer.body) or ""
                 problem, reason = refused, f"it answered {answer.status} {code}".rstrip()
         _log.warning("no token from %s for client %s: %s", request.url.partition("?")[0], request.client_id, reason)
-        raise problem  # outside the handler: what aiohttp says may quote what was sent
+        raise problem  # outside the handler, because aiohttp's text may quote the request
 
     async def close(self) -> None:
         await self._encrypted.close()
@@ -98,7 +98,7 @@ def _basic(request: TokenRequest) -> str:
 
 
 def _translated(caught: Exception) -> tuple[BackendError, str]:
-    """The error for the caller, and the reason for the log: neither holds anything of what was sent or answered."""
+    """The error for the caller and the reason for the log. Neither repeats anything of the request or the response."""
     forbidden = getattr(caught, "os_error", None)
     if isinstance(forbidden, ForbiddenAddress):
         message = "The authorization server of the back end is at an address that the gateway may not call"

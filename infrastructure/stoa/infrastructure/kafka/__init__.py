@@ -1,1 +1,1 @@
-"""Metering events on a Kafka topic. Needs the extra `kafka`, which is imported when something here is used."""
+"""Metering events on a Kafka topic. Needs the extra `kafka`, which is imported on first use."""

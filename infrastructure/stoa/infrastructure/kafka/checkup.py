@@ -1,4 +1,4 @@
-"""Checks of Kafka, as `stoa doctor` makes them: does a broker answer, take the login, and have the topic?"""
+"""Kafka checks for `stoa doctor`: a broker answers, accepts the login and has the topic."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ _CONNECT_SECONDS = 3.0
 
 async def check_kafka(servers: str, topic: str, login: KafkaLogin) -> Sequence[CheckResult]:
     logger = logging.getLogger("aiokafka")
-    if logger.level == logging.NOTSET:  # it logs an error for each attempt; what matters is in the result
+    if logger.level == logging.NOTSET:  # it logs an error for each attempt; the result has the final one
         logger.setLevel(logging.CRITICAL)
     closed = await _closed(servers, login)
     if closed:
@@ -34,12 +34,17 @@ async def check_kafka(servers: str, topic: str, login: KafkaLogin) -> Sequence[C
     except (*FAILURES, TimeoutError) as failure:
         remedy = "check KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_MECHANISM, KAFKA_USERNAME and KAFKA_PASSWORD"
         return [CheckResult(Verdict.FAIL, "login", outage(failure), remedy)]
-    partitions = [one for found in topics if found["topic"] == topic for one in found["partitions"]]
+    partitions = [
+        partition
+        for topic_metadata in topics
+        if topic_metadata["topic"] == topic
+        for partition in topic_metadata["partitions"]
+    ]
     answered = CheckResult(Verdict.OK, "reachable", f"{servers} answers")
     if not partitions:
         reason = f"there is no topic {topic}, or this user may not see it"
         return [answered, CheckResult(Verdict.FAIL, "topic", reason, "create it, or mend METERING_TOPIC")]
-    leaderless = sum(one["leader"] < 0 for one in partitions)
+    leaderless = sum(partition["leader"] < 0 for partition in partitions)
     if leaderless:
         reason = f"{leaderless} of {len(partitions)} partitions of {topic} have no leader"
         return [answered, CheckResult(Verdict.FAIL, "topic", reason, "look at the brokers")]
@@ -47,7 +52,8 @@ async def check_kafka(servers: str, topic: str, login: KafkaLogin) -> Sequence[C
 
 
 async def _closed(servers: str, login: KafkaLogin) -> str:
-    """Why no broker takes a connection; empty when one does. aiokafka does not say which part of it failed."""
+    """The reason why no broker accepts a connection; empty if one does. Needed because aiokafka does not say which part
+    failed."""
     problems: list[str] = []
     for server in filter(None, map(str.strip, servers.split(","))):
         host, _, port = server.rpartition(":")

@@ -1,4 +1,5 @@
-"""What an error of aiokafka means here: events that no broker will ever take, or an outage, in words of our own."""
+"""Classifies errors of aiokafka: an event that no broker will ever accept, or an outage, each described in our own
+words."""
 
 from aiokafka import errors as kafka  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 
@@ -8,7 +9,7 @@ POISON: dict[type[BaseException], str] = {
     kafka.RecordListTooLargeError: "larger than the broker or the topic allows (max.message.bytes)",
     kafka.InvalidTimestampError: "its time is out of what the topic allows (message.timestamp settings)",
 }
-"""Refused for ever, if it is alone in its batch."""
+"""Errors that refuse an event permanently, if it is alone in its batch."""
 
 _OUTAGES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     (
@@ -45,12 +46,12 @@ _OUTAGES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
 )
 
 FAILURES = (kafka.KafkaError, OSError, ValueError, AssertionError)
-"""What may come out of aiokafka for reasons that are not ours: it checks some answers of brokers with `assert`, and
-options such as addresses with ValueError."""
+"""Errors of aiokafka with external causes: it checks some broker responses with `assert`, and options such as addresses
+with ValueError."""
 
 
 def outage(failure: BaseException) -> str:
-    """Why nothing arrives, safe to show; the class's name where there are no better words."""
+    """The reason of an outage, safe to show; the name of the error's class if it has no better description."""
     for kinds, words in _OUTAGES:
         if isinstance(failure, kinds):
             return words

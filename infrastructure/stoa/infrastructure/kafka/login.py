@@ -1,4 +1,4 @@
-"""How brokers are reached and logged in to, the same for whoever writes and whoever reads."""
+"""Connection security and login for Kafka brokers, shared by the publisher and the reader."""
 
 import ssl
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 @dataclass(frozen=True, slots=True)
 class KafkaLogin:
-    """TLS trusts what the system trusts. `username` and `password` are for the SASL protocols."""
+    """Security protocol and credentials. TLS trusts the system's certificates; `username` and `password` are for the
+    SASL protocols."""
 
     protocol: SecurityProtocol = "PLAINTEXT"
     mechanism: SaslMechanism = "PLAIN"
@@ -20,7 +21,7 @@ class KafkaLogin:
     password: SecretStr | None = None
 
     def options(self, servers: str, client_id: str) -> dict[str, Any]:
-        """For a client of aiokafka; `servers` as `HOST:PORT,...`."""
+        """Options of an aiokafka client; `servers` as `HOST:PORT,...`."""
         options: dict[str, Any] = {
             "bootstrap_servers": [server.strip() for server in servers.split(",") if server.strip()],
             "client_id": client_id,

@@ -1,9 +1,9 @@
 """KafkaEventPublisher: an idempotent producer that waits for all replicas, with deadlines of our own around it.
 
 A batch is delivered by a task. aiokafka tries again for as long as the broker is away, so a deadline that passes ends
-the waiting, not the delivery: the same batch, given again, waits for the same task, and nothing goes out twice because
-a broker was restarted. A delivery that fails, or is not done for very long (brokers may have moved to other addresses
-behind the same name), takes its producer along, and the next one sends what was not acknowledged.
+the waiting, not the delivery: the same batch, given again, waits for the same task, and the restart of a broker sends
+nothing twice. A delivery that fails, or is not done for very long (brokers may have moved to other addresses behind the
+same name), drops its producer, and the next one sends the events that were not acknowledged.
 """
 
 import asyncio
@@ -29,12 +29,12 @@ _Producer = Any
 TOPIC = "stoa.metering.events"
 REQUEST_SECONDS = 10.0
 PUBLISH_SECONDS = 5.0
-"""After these an outage is told, and the delivery goes on; how a request failed is known later, if it did."""
+"""Seconds until an outage is reported; the delivery goes on, and its failure, if any, is known later."""
 RENEW_SECONDS = 120.0
 STOP_SECONDS = 3.0
 _BATCH_BYTES = 128 * 1024
 _BREATHER = 50
-"""So many events are handed over without letting calls have the processor."""
+"""Events handed over before the event loop gets a turn, so that calls are not held up."""
 
 
 class _Delivery:
@@ -46,12 +46,12 @@ class _Delivery:
         self.refused: list[Rejected] = []
         self.task: asyncio.Task[None] | None = None
         self.began = 0.0
-        """When the task did, by the loop's clock."""
+        """Start of the delivery's task, by the loop's clock."""
 
 
 class KafkaEventPublisher(EventPublisher):
-    """Makes one record per event: the key is the tenant, the value its JSON or a CloudEvent around it. The topic must
-    exist. `source` names the gateway in CloudEvents."""
+    """Publishes one record per event: the key is the tenant, the value the event's JSON or a CloudEvent around it. The
+    topic must exist. `source` names the gateway in CloudEvents."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class KafkaEventPublisher(EventPublisher):
         self._producer: _Producer | None = None
         self._delivery: _Delivery | None = None
         self._ending: set[asyncio.Task[None]] = set()
-        # It logs an error for each attempt, and parts of messages when debugging; an outage is told once, by the relay.
+        # It logs an error for each attempt, and parts of messages when debugging; the relay reports an outage once.
         logger = logging.getLogger("aiokafka")
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.CRITICAL)
@@ -90,6 +90,7 @@ class KafkaEventPublisher(EventPublisher):
     async def publish(self, events: Sequence[RecordedEvent]) -> Sequence[Rejected]:
         batch = tuple(events)
         delivery = self._delivery
+        # The same batch again waits for the delivery that is still running; a second one would duplicate its events.
         if delivery is None or delivery.events != batch:
             await self._abandon()
             delivery = self._delivery = _Delivery(batch)
@@ -112,7 +113,7 @@ class KafkaEventPublisher(EventPublisher):
             self._drop_producer()
             raise PublisherUnavailable(f"Kafka, topic {self._topic}: {outage(failure)}") from failure
         except Exception:
-            self._drop_producer()  # in a state that nobody foresaw; what was not acknowledged goes out with the next
+            self._drop_producer()  # its state is unknown; unacknowledged events go out with the next one
             raise
         self._delivery = None
         return delivery.refused
@@ -129,7 +130,7 @@ class KafkaEventPublisher(EventPublisher):
             await self._interrupt(delivery)
 
     async def _interrupt(self, delivery: _Delivery) -> None:
-        """Its producer may have sent a part of what remains."""
+        """Cancels a delivery and drops its producer, which may have sent a part of the remaining events."""
         task, delivery.task = delivery.task, None
         if task is not None:
             task.cancel()
@@ -139,14 +140,14 @@ class KafkaEventPublisher(EventPublisher):
             self._drop_producer()
 
     async def _deliver(self, delivery: _Delivery) -> None:
-        """Returns when every event is acknowledged or refused."""
+        """Delivers a batch; returns once every event is acknowledged or refused."""
         failure = await self._send(delivery, delivery.remaining)
         if failure is None:
             return
         if type(failure) not in POISON:
             raise failure
-        # One that is too large fails its whole batch, and the broker misses what was numbered after it. So those that
-        # are left go alone, and what fails then is refused.
+        # A record that is too large fails its whole batch, and leaves a gap in the producer's sequence numbers. So the
+        # remaining events are sent one by one, and those that fail then are refused.
         self._drop_producer()
         for index in list(delivery.remaining):
             alone = await self._send(delivery, [index])
@@ -159,7 +160,8 @@ class KafkaEventPublisher(EventPublisher):
             delivery.refused.append(Rejected(delivery.events[index].line, POISON[type(alone)]))
 
     async def _send(self, delivery: _Delivery, indices: Sequence[int]) -> BaseException | None:
-        """Send these and wait for all; what arrived no longer remains. The failure to look at, if there was one."""
+        """Sends these events and waits for all; acknowledged ones leave the remaining set. Returns the failure to
+        classify, or None."""
         producer = await self._started()
         sent: dict[int, asyncio.Future[Any]] = {}
         failures: list[BaseException] = []
@@ -170,7 +172,7 @@ class KafkaEventPublisher(EventPublisher):
                 failures.append(failure)
                 break
             if not count % _BREATHER:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # a turn for the calls that share this event loop
         try:
             if sent:
                 await asyncio.wait(sent.values())
@@ -215,7 +217,8 @@ _CLOUD_HEADERS: _Headers = [("content-type", CONTENT_TYPE.encode())]
 
 
 async def _end(producer: _Producer) -> None:
-    """`stop` waits for what was not delivered, for ever; so that is given up first, which has no public way."""
+    """Stops a producer. `stop` waits forever for undelivered events, so they are abandoned first, for which there is no
+    public API."""
     producer._message_accumulator.fail_all(errors.ProducerClosed())
     stopping = asyncio.ensure_future(producer.stop())
     await asyncio.wait({stopping}, timeout=STOP_SECONDS)

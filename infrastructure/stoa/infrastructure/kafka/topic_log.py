@@ -1,6 +1,6 @@
 """KafkaUsageLog: reads back a whole topic of metering events.
 
-A thread of its own runs the client's event loop, so that the reading can be driven from anywhere. No consumer group is
+A thread of its own runs the client's event loop, so that reading can be driven from any thread. No consumer group is
 made and nothing is committed: reading leaves no trace on the broker.
 """
 
@@ -36,7 +36,7 @@ class KafkaUsageLog(UsageLog):
     """The events that are on the topic when the reading begins, partition by partition as they come. A message is an
     event's JSON, or a CloudEvent in the structured form with the event as `data`; anything else counts as damaged.
 
-    `silence_seconds`: how long a broker may say nothing.
+    `silence_seconds`: how long a broker may be silent.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class KafkaUsageLog(UsageLog):
 
     @property
     def damaged(self) -> int:
-        """Messages that had to be skipped since `events` was asked last."""
+        """Messages skipped since `events` was last called."""
         return self._damaged
 
     @property
     def total(self) -> int:
-        """Messages that the last reading is to read, at most; 0 until that is known."""
+        """Upper bound on the messages of the last reading; 0 until it is known."""
         return self._total
 
     def events(self) -> Iterator[MeteringEvent]:
@@ -70,20 +70,21 @@ class KafkaUsageLog(UsageLog):
 
     def _read(self) -> Iterator[MeteringEvent]:
         logger = logging.getLogger("aiokafka")
-        if logger.level == logging.NOTSET:  # it logs an error for each attempt; what matters is raised
+        if logger.level == logging.NOTSET:  # it logs an error for each attempt; the final one is raised
             logger.setLevel(logging.CRITICAL)
-        with _LoopInAThread() as beside:
-            partitions = beside.run(self._told(self._partitions()))
-            consumer = beside.run(self._open())
+        with _LoopInAThread() as client_loop:
+            partitions = client_loop.run(self._translated(self._partitions()))
+            consumer = client_loop.run(self._open())
             try:
-                ends = beside.run(self._told(self._bounds(consumer, partitions)))
+                ends = client_loop.run(self._translated(self._bounds(consumer, partitions)))
                 while ends:
-                    yield from self._parse(beside.run(self._told(self._batch(consumer, ends))))
+                    yield from self._parse(client_loop.run(self._translated(self._batch(consumer, ends))))
             finally:
-                beside.run(consumer.stop())
+                client_loop.run(consumer.stop())
 
     async def _partitions(self) -> list[Any]:
-        """Asked for with all the others: asking for one topic makes it where the broker makes topics by itself."""
+        """The partitions of the topic, from the metadata of all topics: asking for one topic would create it on brokers
+        that create topics automatically."""
         admin = AIOKafkaAdminClient(**self._options)
         try:
             await asyncio.wait_for(admin.start(), self._silence_seconds)
@@ -105,14 +106,14 @@ class KafkaUsageLog(UsageLog):
     async def _open(self) -> Any:
         consumer = AIOKafkaConsumer(**self._options, group_id=None, enable_auto_commit=False)
         try:
-            await self._told(asyncio.wait_for(consumer.start(), self._silence_seconds))
+            await self._translated(asyncio.wait_for(consumer.start(), self._silence_seconds))
         except BaseException:
             await consumer.stop()
             raise
         return consumer
 
     async def _bounds(self, consumer: Any, partitions: list[Any]) -> dict[Any, int]:
-        """Where to stop in each partition that holds something; all are placed at their beginning."""
+        """The end offset of each partition with messages; positions all of them at their beginning."""
         begins = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         held = {partition: end for partition, end in ends.items() if end > begins[partition]}
@@ -123,13 +124,13 @@ class KafkaUsageLog(UsageLog):
         return held
 
     async def _batch(self, consumer: Any, ends: dict[Any, int]) -> list[bytes | None]:
-        """The values of the next messages; takes what is read to its end out of `ends`."""
+        """The values of the next messages; removes partitions that are read to their end from `ends`."""
         values: list[bytes | None] = []
         deadline = asyncio.get_running_loop().time() + self._silence_seconds
         while not values and ends:
             before = [await consumer.position(partition) for partition in ends]
-            found = await consumer.getmany(*ends, timeout_ms=_POLL_MS, max_records=_BATCH)
-            for partition, messages in found.items():
+            fetched = await consumer.getmany(*ends, timeout_ms=_POLL_MS, max_records=_BATCH)
+            for partition, messages in fetched.items():
                 values += [message.value for message in messages if message.offset < ends[partition]]
             places = {partition: await consumer.position(partition) for partition in ends}
             for partition, place in places.items():
@@ -151,7 +152,7 @@ class KafkaUsageLog(UsageLog):
                 continue
             yield event
 
-    async def _told(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _translated(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             return await work
         except (errors.KafkaError, OSError, TimeoutError, AssertionError) as failure:  # it checks answers with assert
@@ -171,7 +172,7 @@ def event_of(value: bytes | None) -> MeteringEvent:
 
 
 class _LoopInAThread:
-    """An event loop beside the caller's, for the time of a `with`."""
+    """A second event loop, in a thread of its own, for the duration of a `with`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()

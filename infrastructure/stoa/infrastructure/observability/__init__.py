@@ -1,1 +1,1 @@
-"""What operators see of finished calls: metrics, the audit trail and the log's form."""
+"""Metrics, the audit trail and the format of the log: the operators' view of finished calls."""

@@ -1,9 +1,10 @@
-"""One line of JSON per metering event: per finished call, per client request of a call, and per summary of
-refused calls that were counted together. It says who called what, who decided it, how it ended; no arguments, results
-or tokens. Strangers, and callers who are refused again and again, so write a few lines a minute and no more.
+"""One line of JSON per metering event: per finished call, per client request of a call, and per summary of refused
+calls that were counted together. A line names the caller, the operation, the decision and the outcome, but no
+arguments, results or tokens. Because refused calls are summarised, strangers and callers who are refused repeatedly
+cause only a few lines a minute.
 
-Lines are collected and written a few times a second: one system call for many calls. What a crash can take are the
-last lines of this log; the metering events, which say the same, are durable.
+Lines are collected and written a few times a second: one system call for many calls. A crash can lose the last lines of
+this log; the metering events, which hold the same facts, are durable.
 """
 
 import asyncio
@@ -50,7 +51,7 @@ class AuditLog(InvocationObserver, RefusalObserver):
         self._write(fields)
 
     def refused(self, door: Door, status: Status, code: str, calls: int) -> None:
-        """The summary has the line."""
+        """Writes nothing: the summary event has the line."""
 
     def summarised(self, event: MeteringEvent, name: str) -> None:
         self._write(
@@ -78,7 +79,7 @@ class AuditLog(InvocationObserver, RefusalObserver):
         asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Write what has collected."""
+        """Writes the collected lines."""
         if self._lines:
             lines, self._lines = self._lines, []
             self._stream.write(b"\n".join(lines) + b"\n")
@@ -86,5 +87,9 @@ class AuditLog(InvocationObserver, RefusalObserver):
 
 
 def _as_sent(name: str) -> str:
-    """A name that anybody may have made up: cut, and without a character that a terminal or a reader acts upon."""
-    return "".join(one if one.isascii() and one.isprintable() else f"\\u{{{ord(one):x}}}" for one in name[:128])
+    """An unverified name, safe to log: truncated, without characters that a terminal or a log reader would
+    interpret."""
+    return "".join(
+        character if character.isascii() and character.isprintable() else f"\\u{{{ord(character):x}}}"
+        for character in name[:128]
+    )

@@ -1,4 +1,4 @@
-"""The form of the log: JSON lines, or colours for people. Libraries log through the same form."""
+"""The log's format: JSON lines, or colours for people. Libraries log in the same format."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ from stoa.domain.schema.plain_text import plain
 
 
 def configure_logging(level: str, form: Literal["json", "console"]) -> None:
-    """Send all logging to standard error in one form. Called once by the process that serves."""
+    """Sends all logging to standard error in one format. Called once by the process that serves."""
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -37,17 +37,18 @@ def configure_logging(level: str, form: Literal["json", "console"]) -> None:
 
 
 def _plain(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """For a terminal; as JSON what does not belong there is escaped. Values that are no text are shown by their repr,
-    which escapes too."""
+    """Removes control characters for a terminal; JSON escapes them itself. Values other than text are shown by their
+    repr, which escapes too."""
     return {name: _shown(name, value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _shown(name: str, text: str) -> str:
-    """A value stays on one line, so that it cannot imitate a line of the gateway. Only a traceback has several."""
+    """Keeps a value on one line, so that it cannot imitate a log line of the gateway. Only a traceback has several
+    lines."""
     return plain(text) if name in {"exception", "stack"} else plain(text).replace("\n", "\\n")
 
 
 def _without_colours(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """uvicorn says everything a second time with terminal colours."""
+    """Removes uvicorn's duplicate of each message with terminal colours."""
     event.pop("color_message", None)
     return event

@@ -34,13 +34,14 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 def share_metrics() -> None:
-    """Keep metrics that are made from now on, here and in forks of this process, in PROMETHEUS_MULTIPROC_DIR. The
-    library decides that as it is imported, and the variable may have been set later."""
+    """Keeps metrics created from now on, in this process and its forks, in PROMETHEUS_MULTIPROC_DIR. Needed because the
+    library reads the variable at import, and it may have been set later."""
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
 
 
 class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, BudgetWatcher):
-    """`is_multiprocess`: several workers share PROMETHEUS_MULTIPROC_DIR and each answers for all of them."""
+    """Counts calls, refusals and client requests. `is_multiprocess`: several workers share PROMETHEUS_MULTIPROC_DIR,
+    and each reports for all of them."""
 
     def __init__(self, *, is_multiprocess: bool = False) -> None:
         self._registry = CollectorRegistry()
@@ -76,7 +77,7 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
             registry=self._registry,
         )
         self._own = self._registry
-        """Where further metrics are made; those of several workers meet in their files."""
+        """Registry for further metrics; those of several workers are merged from their files."""
         if is_multiprocess:
             self._registry = CollectorRegistry()
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
@@ -96,13 +97,13 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
         self._refusals[refusal.reason].inc(refusal.calls)
 
     def summarised(self, event: MeteringEvent, name: str) -> None:
-        """Its calls have been counted."""
+        """Does nothing: the summarised calls have been counted one by one."""
 
     def crossed(self, crossing: Crossing) -> None:
         self._budget_warnings[crossing.level].inc()
 
     def restarted(self, part: str) -> None:
-        """Background work ended and was started again. `part`: its name, one of a few."""
+        """Counts a restart of background work. `part`: its name, one of a few."""
         self._restarts.labels(part).inc()
 
     def add(self, collector: Collector) -> None:
@@ -110,13 +111,14 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
         self._registry.register(collector)
 
     def loop_lag(self) -> Callable[[float], None]:
-        """A function that takes each measured lag of the event loop, in seconds; to be called once."""
+        """Creates the metric of the event loop's lag and returns the function that records it, in seconds. Call
+        once."""
         text = "How late the event loop was, measured four times a second"
         lag = Histogram("stoa_event_loop_lag_seconds", text, buckets=_LAG_BUCKETS, registry=self._own)
         return lag.observe
 
     def limits(self) -> "LimitMetrics":
-        """For a gateway whose replicas count limits together; to be called once."""
+        """Creates the metrics of shared rate limits, for a gateway with replicas. Call once."""
         return LimitMetrics(self._own)
 
     def catalogue(self) -> "CatalogueMetrics":
@@ -129,7 +131,7 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
 
 
 class RelayCollector(Collector):
-    """The state of the relay. Every worker gives the same figures, those of the one that forwards."""
+    """Metrics of the relay's state. Every worker reports the same figures, those of the worker that forwards."""
 
     def __init__(self, relay: RelayMetering) -> None:
         self._relay = relay

@@ -1,7 +1,8 @@
 """RefusalLog: a bounded number of log lines for refused requests, so that callers cannot flood the log.
 
 Each reason gets a few lines a minute in the structured form of all logs: reason, door, status, the client that a
-verified token names, and the network address. The others of that minute are counted, and one line says how many.
+verified token names, and the network address. Further refusals of that minute are counted, and one line gives their
+number.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.policy.refusal import Refusal
 
 LINES_A_MINUTE = 10
-"""Per reason."""
+"""Log lines per reason and minute."""
 _MINUTE_NS = 60_000_000_000
 _FLUSH_SECONDS = 60.0
 
@@ -29,7 +30,7 @@ class _Minute:
 
 
 class RefusalLog(RefusalWatcher):
-    """Called in the event loop. `close` writes what was only counted so far."""
+    """Logs refusals; call it in the event loop. `close` writes the counts that have no line yet."""
 
     def __init__(self, clock: Clock, lines_a_minute: int = LINES_A_MINUTE) -> None:
         self._clock = clock
@@ -64,7 +65,7 @@ class RefusalLog(RefusalWatcher):
         )
 
     def flush(self) -> None:
-        """Say of each reason how many refusals have no line."""
+        """Logs, for each reason, how many refusals have no line of their own."""
         for reason, minute in self._minutes.items():
             _say_suppressed(reason, minute)
 

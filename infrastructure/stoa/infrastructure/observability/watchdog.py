@@ -1,8 +1,8 @@
-"""Notices an event loop that is kept busy: how late it is, and which call keeps it.
+"""Detects a blocked event loop: how late it is, and which call blocks it.
 
-The loop measures its own lag. A thread looks from outside, because a loop that is busy cannot: after BLOCKED_SECONDS it
-logs what the loop's thread is in, by names of functions only, no argument is shown. Calls pay nothing for it: which one
-is under way is read from the stack of the pipeline when it is too late.
+The loop measures its own lag. A thread watches from outside, because a blocked loop cannot: after BLOCKED_SECONDS it
+logs the stack of the loop's thread, with names of functions and no arguments. Calls pay nothing for it: the current
+call is read from the stack of the pipeline once the loop is late.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from stoa.application.ports.health import Health, HealthProbe
 
 TICK_SECONDS = 0.25
 BLOCKED_SECONDS = 1.0
-"""Later than this, the loop counts as blocked."""
+"""Lag from which the loop counts as blocked."""
 MOST_UNREADY_SECONDS = 30.0
 _FRAMES = 30
 
@@ -46,13 +46,13 @@ class LoopWatchdog(HealthProbe):
         self._observed = observed
         self._thread = 0
         self._due_ns: int | None = None
-        """When the next tick should come; None: nothing is watched."""
+        """Due time of the next tick; None: nothing is watched."""
         self._reported_ns = 0
-        """The tick whose lateness was logged."""
+        """Due time of the tick whose lateness was last logged."""
         self._blockage = _Blockage(0, 0)
 
     async def run(self) -> None:
-        """Until it is cancelled. The thread ends with it."""
+        """Watches the running loop until cancelled; the thread ends with it."""
         stopped = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(stopped,), name="stoa-watchdog", daemon=True)
         self.begin()
@@ -67,12 +67,12 @@ class LoopWatchdog(HealthProbe):
             watcher.join()
 
     def begin(self) -> None:
-        """Called in the thread of the loop."""
+        """Starts watching; call it in the thread of the loop."""
         self._thread = threading.get_ident()
         self._due_ns = self._next()
 
     def tick(self) -> None:
-        """Called by the loop every TICK_SECONDS."""
+        """Records the loop's lag; called by the loop every TICK_SECONDS."""
         lag = self._lag()
         self._observed(lag)
         if lag >= BLOCKED_SECONDS:
@@ -81,7 +81,7 @@ class LoopWatchdog(HealthProbe):
         self._due_ns = self._next()
 
     def check(self) -> None:
-        """Called by another thread every now and then: logs a blockage once."""
+        """Logs a blockage once; called regularly by another thread."""
         due, lag = self._due_ns, self._lag()
         if due is None or lag < BLOCKED_SECONDS or self._reported_ns == due:
             return
@@ -120,14 +120,14 @@ class LoopWatchdog(HealthProbe):
 
 
 def _frames(frame: FrameType | None) -> Iterator[FrameType]:
-    """The innermost first."""
+    """The frames of a stack, innermost first."""
     while frame is not None:
         yield frame
         frame = frame.f_back
 
 
 def _call_under_way(frames: list[FrameType]) -> dict[str, str]:
-    """Which call the pipeline is in, by the gateway's own names: what strangers wrote is not repeated."""
+    """Identifies the call in the pipeline by the gateway's own names; nothing that a stranger wrote is repeated."""
     for frame in frames:
         if frame.f_code is InvokeOperation.execute.__code__:
             call = frame.f_locals.get("call")

@@ -1,17 +1,17 @@
-"""The way to a provider whose public address this process cannot, or should not, use."""
+"""The internal route to a provider whose public address this process cannot, or should not, use."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class BackChannel:
-    """Requests for what is below `public` go to the same path below `internal`. Both are base URLs."""
+    """Maps URLs below `public` to the same path below `internal`. Both are base URLs."""
 
     public: str
     internal: str
 
     def of(self, url: str) -> str:
-        """`url` as it is reached from here; a URL that is not below `public` stays as it is."""
+        """The URL that reaches `url` from this process; a URL that is not below `public` is returned unchanged."""
         base = self.public.rstrip("/")
         rest = url.removeprefix(base)
         is_below = url.startswith(base) and (not rest or rest[0] in "/?#")

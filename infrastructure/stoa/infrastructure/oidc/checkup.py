@@ -1,5 +1,5 @@
-"""Checks of an identity provider, as `stoa doctor` makes them: is it there, is it the right one, and can MCP clients
-log in with what it announces (OpenID Connect Discovery 1.0, RFC 8414, RFC 7591, RFC 7636)?"""
+"""Identity provider checks for `stoa doctor`: the provider is reachable, is the configured one, and announces what MCP
+clients need to log in (OpenID Connect Discovery 1.0, RFC 8414, RFC 7591, RFC 7636)?"""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ Fetch = Callable[[str, Mapping[str, str] | None], Awaitable[HttpAnswer]]
 
 @dataclass(frozen=True, slots=True)
 class ProviderCheck:
-    """Of the provider whose issuer identifier is `issuer`. `client`: the gateway's own, with its secret where it has
-    one."""
+    """Checks the provider whose issuer identifier is `issuer`. `client`: the gateway's own client, with its secret if
+    it has one."""
 
     issuer: str
     fetch: Fetch
@@ -52,29 +52,30 @@ class ProviderCheck:
         own = self._inward(self.issuer)
         url = f"{own.rstrip('/')}/.well-known/openid-configuration"
         try:
-            found = await self.fetch(url, None)
+            answer = await self.fetch(url, None)
         except NoAnswer as problem:
             return [_fail("reachable", f"{url}: {problem}", _WHERE)]
-        if found.status != 200:
-            reason = f"{url} answered {found.status}"
+        if answer.status != 200:
+            reason = f"{url} answered {answer.status}"
             return [_fail("reachable", reason, _WHICH)]
-        metadata = found.json()
+        metadata = answer.json()
         if metadata.get("issuer") not in (self.issuer, own):
-            said = metadata.get("issuer")
-            reason = f"it calls itself {said}, the gateway calls it {self.issuer}"
+            announced = metadata.get("issuer")
+            reason = f"it calls itself {announced}, the gateway calls it {self.issuer}"
             return [_fail("issuer", reason, _WHICH)]
         return [
             _ok("issuer", self.issuer),
             await self._keys(metadata),
             *_announced(metadata, self.scope_prefix),
-            *await self._own_token(metadata, found.date),
+            *await self._own_token(metadata, answer.date),
         ]
 
     def _inward(self, url: str) -> str:
         return url if self.back_channel is None else self.back_channel.of(url)
 
     def _clock(self, date: str | None, token: str | None = None) -> CheckResult:
-        """By when the provider says that it issued a token just now, else by its Date header: Keycloak sends none."""
+        """Compares clocks by the `iat` of a token issued just now, else by the Date header, which Keycloak does not
+        send."""
         now = self.clock.now()
         try:
             issued = None if token is None else _issued_at(token)
@@ -93,29 +94,29 @@ class ProviderCheck:
         if not url.startswith(("https://", "http://")):
             return _fail("keys", "the metadata has no jwks_uri", REALM)
         try:
-            found = await self.fetch(self._inward(url), None)
+            answer = await self.fetch(self._inward(url), None)
         except NoAnswer as problem:
             return _fail("keys", f"{url}: {problem}", "the gateway itself must reach this URL")
-        usable = len(StaticKeys(found.json()).names)
-        if found.status != 200 or not usable:
-            reason = f"{url} has no key that may sign tokens here (status {found.status})"
+        usable = len(StaticKeys(answer.json()).names)
+        if answer.status != 200 or not usable:
+            reason = f"{url} has no key that may sign tokens here (status {answer.status})"
             return _fail("keys", reason, "let the realm sign with RS256, ES256 or EdDSA")
         return _ok("keys", f"{usable} usable")
 
     async def _own_token(self, metadata: JsonObject, date: str | None) -> Sequence[CheckResult]:
-        """A token for the gateway's own client, seen as any caller's; and the provider's clock."""
+        """Verifies a token for the gateway's own client like any caller's, and checks the provider's clock."""
         if self.client_secret is None:
             reason = "KEYCLOAK_CLIENT_SECRET is not set, so no token can be asked for"
             return [self._clock(date), CheckResult(Verdict.SKIP, "client secret", reason)]
         scope = f"{self.scope_prefix}{SCOPE_READ}"
         is_offered = scope in _texts(metadata.get("scopes_supported"))
         endpoint = str(metadata.get("token_endpoint", ""))
-        token = await self._asked(endpoint, self.client_secret, {"scope": scope} if is_offered else {})
+        token = await self._request_token(endpoint, self.client_secret, {"scope": scope} if is_offered else {})
         if isinstance(token, CheckResult):
             return [self._clock(date), token]
         return [self._clock(date, token), _ok("client secret", "accepted"), await self._judged(token)]
 
-    async def _asked(self, endpoint: str, secret: SecretStr, more: Mapping[str, str]) -> str | CheckResult:
+    async def _request_token(self, endpoint: str, secret: SecretStr, more: Mapping[str, str]) -> str | CheckResult:
         form = {
             "grant_type": "client_credentials",
             "client_id": self.client_id,
@@ -123,13 +124,13 @@ class ProviderCheck:
             **more,
         }
         try:
-            found = await self.fetch(self._inward(endpoint), form)
+            answer = await self.fetch(self._inward(endpoint), form)
         except NoAnswer as problem:
             return _fail("client secret", f"the token endpoint: {problem}", "mend the connection")
-        token = found.json().get("access_token")
-        if found.status != 200 or not isinstance(token, str):
-            said = str(found.json().get("error", ""))[:64]
-            reason = f"the token endpoint answered {found.status} {said}".rstrip()
+        token = answer.json().get("access_token")
+        if answer.status != 200 or not isinstance(token, str):
+            error = str(answer.json().get("error", ""))[:64]
+            reason = f"the token endpoint answered {answer.status} {error}".rstrip()
             return _fail("client secret", reason, "check KEYCLOAK_CLIENT_SECRET; the client needs service accounts")
         return token
 
@@ -176,7 +177,7 @@ def _announced(metadata: JsonObject, scope_prefix: str) -> Iterable[CheckResult]
 
 
 def _issued_at(token: str) -> datetime | None:
-    """What a token says of itself; it is not verified."""
+    """The `iat` of a token, which is not verified."""
     jws = parse(token)
     try:
         return None if jws is None else numeric_date(jws.claims, "iat")
@@ -190,7 +191,7 @@ def _described(principal: Principal) -> str:
 
 
 def _texts(value: Any) -> frozenset[str]:
-    return frozenset(one for one in value if isinstance(one, str)) if is_array(value) else frozenset()
+    return frozenset(text for text in value if isinstance(text, str)) if is_array(value) else frozenset()
 
 
 def _ok(what: str, reason: str) -> CheckResult:

@@ -1,11 +1,11 @@
-"""From verified claims to a Principal: pure, and the only place that knows how providers name things.
+"""Maps verified claims to a Principal: pure, and the only module that knows the claim names of providers.
 
 Understands Keycloak's shape (realm_access, resource_access, azp, groups) and plain `roles` and `client_id`; for other
-providers a ClaimMapping names the claims. A claim that is read and has the wrong type ends in NotAuthenticated;
-guessing what it meant could grant something.
+providers a ClaimMapping names the claims. A claim of the wrong type ends in NotAuthenticated, because guessing its
+meaning could grant access.
 
-A claim's name may be a path with dots. The flat name wins over a nested one: `https://acme.example/roles` is found as
-it stands, `realm_access.roles` in the object `realm_access` unless there is a claim of this very name.
+A claim's name may be a path with dots. A flat name wins over a nested one: `https://acme.example/roles` is looked up as
+it is, `realm_access.roles` in the object `realm_access` unless a claim has this very name.
 """
 
 import re
@@ -23,7 +23,7 @@ from stoa.domain.errors import NotAuthenticated
 Claims = Mapping[str, Any]
 
 CLIENT_CLAIMS = ("azp", "client_id", "cid", "appid")
-"""The client that a token was given to, as Keycloak and Entra ID, RFC 9068, Okta, and Entra ID's first version say."""
+"""Claims that name the client of a token: of Keycloak and Entra ID, RFC 9068, Okta, and Entra ID's first version."""
 
 _TENANT_NAME: TypeAdapter[TenantId] = TypeAdapter(TenantName)
 _TENANT_GROUPS = "/tenants/"
@@ -35,27 +35,28 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimMapping:
-    """Names of the claims in which this provider keeps what."""
+    """Names of the claims that hold roles, tenant and scopes at this provider."""
 
     tenant_claim: str = "tenant_id"
     role_clients: frozenset[str] = frozenset()
-    """Clients whose roles in `resource_access` count; those of any other client mean nothing here."""
+    """Clients whose roles in `resource_access` count; roles of other clients are ignored."""
     roles_claims: tuple[str, ...] = ()
-    """Claims with names of roles or groups: arrays, or one name as a string. Empty: `roles` and where Keycloak keeps
-    them, arrays only."""
+    """Claims with names of roles or groups: arrays, or one name as a string. Empty: `roles` and Keycloak's claims,
+    arrays only."""
     role_names: Mapping[str, str] | None = None
-    """Roles by the provider's names for them. With it no other name counts; None: the names are our roles."""
+    """Roles by the provider's names for them; other names are ignored. None: the provider uses the gateway's names."""
     scopes_claims: tuple[str, ...] = ("scope", "scp")
     scope_prefix: str = ""
-    """What this provider puts before our scopes, as in `api://gateway/stoa:read`; those without it count too."""
+    """Prefix of the gateway's scopes at this provider, as in `api://gateway/stoa:read`; scopes without it count too."""
     requires_scopes: bool = False
-    """A token without any `stoa:*` scope gives its caller nothing, instead of what the roles give."""
+    """True: a token without any `stoa:*` scope grants nothing; False: it grants everything that its caller's roles
+    grant."""
 
 
 def principal_of(claims: Claims, mapping: ClaimMapping) -> Principal:
-    """The caller that these claims describe. Raises NotAuthenticated when they do not describe one.
+    """The caller that these claims describe. Raises NotAuthenticated if they do not describe one.
 
-    Times are translated, not judged: there is no clock here.
+    Times are converted, not checked, because this function has no clock.
     """
     expires_at = numeric_date(claims, "exp")
     if expires_at is None:
@@ -68,7 +69,7 @@ def principal_of(claims: Claims, mapping: ClaimMapping) -> Principal:
         tenant=_tenant(claims, mapping.tenant_claim),
         roles=roles,
         token_scopes=limit if limit or mapping.requires_scopes else None,
-        scopes=scopes_of(roles) | granted,  # Principal keeps what roles and token both give
+        scopes=scopes_of(roles) | granted,  # Principal keeps the scopes that roles and token both grant
         client=next(filter(None, (_optional_text(claims, name) for name in CLIENT_CLAIMS)), None),
         issuer=_text(claims, "iss"),
         expires_at=expires_at,
@@ -76,13 +77,13 @@ def principal_of(claims: Claims, mapping: ClaimMapping) -> Principal:
 
 
 def client_of(claims: Claims) -> str | None:
-    """The OAuth client that the token was issued to; None where it names none that can be shown."""
+    """The OAuth client that the token was issued to; None if it names none that can be shown."""
     names = (claims.get(name) for name in CLIENT_CLAIMS)
     return next((cast("str", name)[:128] for name in names if _is_text(name)), None)
 
 
 def numeric_date(claims: Claims, name: str) -> datetime | None:
-    """A NumericDate (RFC 7519 section 2) between 1970 and 9999; None when the claim is absent."""
+    """A NumericDate (RFC 7519 section 2) between 1970 and 9999; None if the claim is absent."""
     if name not in claims:
         return None
     seconds = claims[name]
@@ -104,7 +105,7 @@ def _keycloak_roles(clients: frozenset[str]) -> Iterable[str]:
 
 
 def _scopes(claims: Claims, mapping: ClaimMapping) -> frozenset[str]:
-    """Those of all claims. `scope` is one string (RFC 8693 section 4.2), any other may be an array too."""
+    """The scopes of all claims. `scope` is one string (RFC 8693 section 4.2), any other may be an array too."""
     written: list[str] = []
     for path in mapping.scopes_claims:
         value = _find(claims, path)
@@ -144,7 +145,7 @@ def _is_tenant_name(name: str) -> bool:
 
 
 def _find(claims: Claims, path: str) -> object:
-    """The claim at `path`, or _ABSENT. Raises NotAuthenticated where something that is no object stands in the way."""
+    """The claim at `path`, or _ABSENT. Raises NotAuthenticated if a value on the path is not an object."""
     value = _walk(claims, path)
     if value is _BLOCKED:
         raise _malformed(path)
@@ -154,7 +155,7 @@ def _find(claims: Claims, path: str) -> object:
 def _walk(claims: Claims, path: str) -> object:
     if path in claims:
         return claims[path]
-    found: object = _ABSENT
+    claim: object = _ABSENT
     parts = path.split(".")
     for end in range(len(parts) - 1, 0, -1):  # the longest name first, as the flat one comes before all
         inner = claims.get(".".join(parts[:end]), _ABSENT)
@@ -163,8 +164,8 @@ def _walk(claims: Claims, path: str) -> object:
         value = _walk(cast("dict[str, Any]", inner), ".".join(parts[end:])) if isinstance(inner, dict) else _BLOCKED
         if value is not _ABSENT and value is not _BLOCKED:
             return value
-        found = _BLOCKED if value is _BLOCKED else found
-    return found
+        claim = _BLOCKED if value is _BLOCKED else claim
+    return claim
 
 
 def _texts(claims: Claims, path: str, *, may_be_one: bool = False) -> list[str]:

@@ -1,7 +1,8 @@
-"""Taking a compact JWS (RFC 7515 section 7.1) apart, strictly, before anything in it is trusted.
+"""Parses a compact JWS (RFC 7515 section 7.1) strictly, before anything in it is trusted.
 
 joserfc's own extraction keeps the last of duplicate members and lets NaN and lone surrogates through, so only its
-base64url decoder is used here. Nothing is raised: the exceptions of the decoders carry the text they failed on.
+base64url decoder is used here. The parser raises nothing, because the exceptions of the decoders carry the text they
+failed on.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any, cast
 from joserfc.util import urlsafe_b64decode
 
 MAX_TOKEN_LENGTH = 16 * 1024
-"""Characters. Front ends limit a header line to 8 or 16 KiB."""
+"""Upper bound on a token, in characters. Front ends limit a header line to 8 or 16 KiB."""
 TOO_LONG = f"The token is longer than the {MAX_TOKEN_LENGTH} characters that are accepted; put less into it"
 
 
@@ -26,7 +27,7 @@ class CompactJws:
 
 
 def parse(token: str) -> CompactJws | None:
-    """None: not a JWS with a JSON object inside. An encrypted token (five parts) is none either."""
+    """Parses a token. None if it is not a JWS with a JSON object as payload; an encrypted token (five parts) is not."""
     if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
         return None
     parts = token.encode("ascii").split(b".")

@@ -1,7 +1,7 @@
-"""An identity provider for the developer's own machine: it signs whatever it is asked to.
+"""An identity provider for the developer's own machine: it signs every token that is requested.
 
-Whoever can reach it is any user with any role, hence the refusals in its constructor. Tokens look like Keycloak's, so
-that the real provider changes the configuration and nothing else.
+Everyone who can reach it can be any user with any role, hence the refusals in its constructor. Its tokens look like
+Keycloak's, so that a move to the real provider changes only the configuration.
 """
 
 import uuid
@@ -56,7 +56,7 @@ class DevIssuer(TokenIssuer):
         self._kid = self._key.thumbprint()
 
     def issue(self, *, subject: str, tenant: str | None, roles: frozenset[str], lifetime_seconds: int) -> str:
-        """Raises InvalidInput for what no verifier would accept."""
+        """Signs a token. Raises InvalidInput for values that no verifier would accept."""
         if lifetime_seconds < 1:
             raise InvalidInput("A token must live for at least 1 second")
         claims = self._claims(subject, tenant, roles, lifetime_seconds)

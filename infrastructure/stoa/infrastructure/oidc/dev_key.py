@@ -1,4 +1,4 @@
-"""The dev issuer's signing key on disk: made once, the same for every process that uses the directory."""
+"""The dev issuer's signing key on disk: created once and shared by every process that uses the directory."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def load_or_create(directory: Path) -> ECKey:
 
 
 def create_unless_present(path: Path) -> None:
-    """Write aside, then link: the name appears with all its content at once, and the first process wins."""
+    """Writes a temporary file, then links it: the name appears with its whole content, and the first process wins."""
     key = ECKey.generate_key("P-256")
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -64,5 +64,5 @@ def _parse(content: bytes) -> ECKey | None:
         if not isinstance(members, dict):
             return None
         return ECKey.import_key(cast("dict[str, Any]", members))
-    except (JoseError, ValueError, LookupError, TypeError):  # what a damaged file makes the decoders raise
+    except (JoseError, ValueError, LookupError, TypeError):  # errors of the decoders for a damaged file
         return None

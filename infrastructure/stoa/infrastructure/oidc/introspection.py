@@ -1,4 +1,4 @@
-"""Asking the provider whether a token still stands (RFC 7662): a signature says nothing of a revocation."""
+"""Asks the provider whether a token is still active (RFC 7662), because a signature does not show a revocation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from stoa.infrastructure.oidc.provider_client import ProviderClient
 
 @dataclass(frozen=True, slots=True)
 class Introspection:
-    """`url`: where the introspection endpoint is as far as is known now, or None. The client proves itself by its
-    secret."""
+    """Introspects tokens. `url`: the introspection endpoint as currently known, or None. The client authenticates with
+    its secret."""
 
     url: Callable[[], str | None]
     client_id: str
@@ -23,7 +23,7 @@ class Introspection:
     http: ProviderClient
 
     async def check(self, token: str) -> None:
-        """Raises NotAuthenticated when the token does not stand, IdentityUnavailable when that cannot be learned."""
+        """Raises NotAuthenticated if the token is not active, IdentityUnavailable if the provider gives no answer."""
         form = {
             "token": token,
             "token_type_hint": "access_token",

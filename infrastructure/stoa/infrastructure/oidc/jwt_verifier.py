@@ -1,4 +1,4 @@
-"""Verifying signed JWTs: every rule that does not depend on where the keys come from.
+"""Verifies signed JWTs: every rule that is independent of the source of the keys.
 
 Above it are the doors and the InvokeOperation use case; below it a KeyProvider and joserfc's signature algorithms.
 Its own
@@ -22,19 +22,19 @@ from stoa.infrastructure.oidc.keys import ALGORITHMS, KeyProvider, is_usable
 from stoa.infrastructure.oidc.kinds import is_access_token
 
 CLOCK_SKEW = timedelta(seconds=30)
-"""How far the issuer's clock may run ahead of ours (nbf, iat). An expiry is never extended."""
+"""Upper bound on how far the issuer's clock may run ahead of ours (nbf, iat). An expiry is never extended."""
 CACHE_TIME = timedelta(seconds=60)
-"""How long a token may outlive its withdrawal, or that of the key that signed it."""
+"""Upper bound on how long a token stays valid after its revocation or that of its signing key."""
 
 _KEYCLOAK = ClaimMapping()
 _ACCEPTED_TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
 
 class JwtTokenVerifier(TokenVerifier):
-    """Accepts the access tokens of one issuer for any of `audiences`; with `introspection`, those that still stand.
-    `client_id_is_audience`: a token of Amazon Cognito's, which has no `aud`, is for the client that it names.
+    """Accepts the access tokens of one issuer for any of `audiences`; with `introspection`, only active ones.
+    `client_id_is_audience`: a token of Amazon Cognito, which has no `aud`, is meant for the client that it names.
 
-    A verified token is remembered by its digest, so that its next use costs a hash, a look-up and a comparison.
+    A verified token is cached by its digest, so that its next use costs a hash, a look-up and a comparison.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class JwtTokenVerifier(TokenVerifier):
         return accepted
 
     def _accept(self, header: Claims, claims: Claims) -> tuple[Principal, datetime]:
-        """Judge a token whose signature holds."""
+        """Checks the claims of a token whose signature is valid; returns the caller and the expiry."""
         if not is_access_token(header, claims):
             other = "The token is not an access token; send that, no ID, refresh or logout token"
             raise NotAuthenticated(other, reason=RefusalReason.NOT_ACCESS_TOKEN)
@@ -130,7 +130,8 @@ class JwtTokenVerifier(TokenVerifier):
         return principal, min(principal.expires_at, now + CACHE_TIME)
 
     def _audience_of(self, claims: Claims) -> object:
-        """Amazon Cognito's access tokens have no `aud`: where that is configured, their client stands for it."""
+        """The audience of a token. Amazon Cognito's access tokens have no `aud`; if so configured, their client
+        replaces it."""
         if "aud" not in claims and self._client_id_is_audience and claims.get("token_use") == "access":
             return claims.get("client_id")
         return claims.get("aud")
@@ -145,7 +146,7 @@ def _not_a_jwt() -> NotAuthenticated:
 
 
 def _check_header(header: dict[str, Any]) -> tuple[str, str]:
-    """Key id and algorithm. Keys that the token itself brings or points to (jwk, jku, x5c, x5u) are never used."""
+    """The key id and algorithm. Keys that the token itself carries or points to (jwk, jku, x5c, x5u) are never used."""
     alg, kid, typ = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
     if not isinstance(alg, str) or alg not in ALGORITHMS:
         other = "The token is signed with an algorithm that is not accepted"
@@ -162,7 +163,7 @@ def _check_header(header: dict[str, Any]) -> tuple[str, str]:
 
 
 def _names_one_of(audience: object, accepted: frozenset[str]) -> bool:
-    """`aud` is one string or an array of strings (RFC 7519 section 4.1.3)."""
+    """True if `aud`, one string or an array of strings (RFC 7519 section 4.1.3), names an accepted audience."""
     if isinstance(audience, str):
         return audience in accepted
     if not isinstance(audience, list):

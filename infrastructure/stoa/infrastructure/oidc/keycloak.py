@@ -15,8 +15,8 @@ _MAPPING = ClaimMapping()
 
 
 class KeycloakTokenVerifier(OidcTokenVerifier):
-    """Accepts access tokens of one realm. `url`: Keycloak as clients reach it; `internal_url`: as this process does,
-    where that differs. `client_id`: the gateway's own client, whose roles in `resource_access` count."""
+    """Accepts access tokens of one realm. `url`: Keycloak's URL for clients; `internal_url`: its URL for this process,
+    if different. `client_id`: the gateway's own client, whose roles in `resource_access` count."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""Which keys and algorithms may sign tokens, and the question a verifier asks to get a key.
+"""Keys and algorithms that may sign tokens, and the port by which a verifier gets a key.
 
 The algorithms are a closed table of asymmetric ones. `none` and HMAC cannot be looked up at all, so a public key can
-never be taken for a shared secret.
+never be used as a shared secret.
 """
 
 from abc import abstractmethod
@@ -35,7 +35,7 @@ _MIN_RSA_BITS = 2048  # RFC 7518 section 3.3
 
 
 class KeyProvider(Protocol):
-    """Where a verifier gets its issuer's public keys. Internal to this adapter family.
+    """Source of an issuer's public keys. Internal to this adapter family.
 
     Laws: None when the issuer publishes no key of this id for this algorithm. Raises IdentityUnavailable when the keys
     cannot be learned now, and nothing else. `kid` comes from an unverified token.
@@ -69,8 +69,8 @@ class StaticKeys(KeyProvider):
 
 
 def is_usable(key: VerificationKey, alg: str) -> bool:
-    """May this key verify this algorithm: type, curve (Ed25519 alone for EdDSA), size, and what the key says of itself
-    (use, alg, key_ops)?"""
+    """True if this key may verify this algorithm, by its type, curve (Ed25519 alone for EdDSA), size and declared
+    purpose (use, alg, key_ops)."""
     try:
         ALGORITHMS[alg].check_key(key)
         key.check_key_op("verify")
@@ -92,5 +92,5 @@ def _import(jwk: object) -> VerificationKey | None:
         with catch_warnings():
             simplefilter("ignore", SecurityWarning)  # of a short RSA key, which `is_usable` refuses
             return key_type.import_key(members)
-    except (JoseError, ValueError, LookupError, TypeError):  # what a malformed JWK makes joserfc raise
+    except (JoseError, ValueError, LookupError, TypeError):  # errors of joserfc for a malformed JWK
         return None

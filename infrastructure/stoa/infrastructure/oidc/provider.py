@@ -1,7 +1,7 @@
-"""Any OpenID provider: its published keys, its claims, and on request its word that a token still stands.
+"""Verifies tokens of any OpenID provider by its published keys and claims, and on request by introspection.
 
-What is promised: a token signed with a retired key is refused after REFRESH_SECONDS + CACHE_TIME at the latest, while
-the provider answers; while it does not, after STALE_SECONDS + CACHE_TIME. A revoked token, or one of a disabled realm,
+Guarantees: a token signed with a retired key is refused after REFRESH_SECONDS + CACHE_TIME at the latest, while the
+provider answers; while it does not, after STALE_SECONDS + CACHE_TIME. A revoked token, or one of a disabled realm,
 passes until it expires, unless tokens are introspected: then it is refused after CACHE_TIME.
 """
 
@@ -19,7 +19,7 @@ from stoa.infrastructure.oidc.remote_keys import RemoteKeys
 
 
 class OidcTokenVerifier(JwtTokenVerifier, HealthProbe):
-    """Accepts access tokens whose `iss` is `issuer`. With `introspection_secret` (that of the client `client_id`) every
+    """Accepts access tokens whose `iss` is `issuer`. With `introspection_secret` (of the client `client_id`) every
     token is also introspected."""
 
     name = "identity"
@@ -59,11 +59,11 @@ class OidcTokenVerifier(JwtTokenVerifier, HealthProbe):
         )
 
     async def start(self) -> None:
-        """Fetch the keys; `health` says how it went. A provider that is away now is asked again later."""
+        """Fetches the keys; `health` shows the result. If the provider is unreachable, keys are fetched later."""
         await self._remote.refresh()
 
     async def watch(self) -> None:
-        """Keep the keys, and with them `health`, current until cancelled."""
+        """Keeps the keys, and with them `health`, current until cancelled."""
         await self._remote.watch()
 
     def health(self) -> Health:

@@ -1,4 +1,4 @@
-"""HTTP to the identity provider: small answers, no redirects, in bounded time, on kept connections."""
+"""HTTP client for the identity provider: small responses, no redirects, bounded time, reused connections."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,8 @@ MAX_ANSWER_BYTES = 1024 * 1024
 
 
 class ProviderClient:
-    """Raises OSError, and ValueError for an answer that is none. Messages name URL and reason, and no secret."""
+    """Sends requests to the provider. Raises OSError, or ValueError for an unusable response; messages name the URL and
+    the reason, but no secret."""
 
     def __init__(
         self,
@@ -31,7 +32,7 @@ class ProviderClient:
         return body
 
     async def post_form(self, url: str, form: Mapping[str, str]) -> tuple[int, bytes]:
-        """Status and body of a form's answer (RFC 6749 section 3.2)."""
+        """Posts a form; returns status and body of the response (RFC 6749 section 3.2)."""
         return await self._request("POST", url, form)
 
     async def close(self) -> None:
@@ -42,7 +43,7 @@ class ProviderClient:
             answer = await self._http.request(method, url, data=form)
         except AnswerTooLong as caught:
             raise ValueError(f"{url} answered {caught}") from caught
-        except (aiohttp.ClientError, OSError) as caught:  # its text may quote what was sent
+        except (aiohttp.ClientError, OSError) as caught:  # its text may quote the request
             problem = f"{url} failed: {connection_problem(caught)}"
         else:
             return answer.status, answer.body

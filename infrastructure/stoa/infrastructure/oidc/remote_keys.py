@@ -1,11 +1,11 @@
-"""The keys that an OpenID provider publishes: found by discovery, kept for a while, fetched again when they may have
-changed (OpenID Connect Discovery 1.0 section 4; RFC 7517).
+"""The keys that an OpenID provider publishes: found by discovery, cached, fetched again when they may have changed
+(OpenID Connect Discovery 1.0 section 4; RFC 7517).
 
     age of the keys   up to REFRESH_SECONDS   up to STALE_SECONDS                  older
     known key         served                  fetched again; served if that fails  fetched again, or refused
     unknown key       fetched again, at most once in RETRY_SECONDS
 
-`watch` fetches them without being asked, so that health follows the provider also while no token comes.
+`watch` fetches them in the background, so that health follows the provider even while no token arrives.
 """
 
 import asyncio
@@ -28,13 +28,14 @@ WATCH_SECONDS = 45.0
 """Below REFRESH_SECONDS: while the provider answers, no call has to wait for keys."""
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""The body of a GET. Raises OSError, TimeoutError or ValueError."""
+"""Returns the body of a GET. Raises OSError, TimeoutError or ValueError."""
 Sleep = Callable[[float], Awaitable[None]]
 
 
 class RemoteKeys(KeyProvider):
-    """Of the provider whose issuer identifier is `issuer`, fetched over `back_channel` where there is one. One fetch at
-    a time, whoever waits for it. `introspects`: a provider that publishes no introspection endpoint is a problem."""
+    """Keys of the provider whose issuer identifier is `issuer`, fetched over `back_channel` if there is one. All
+    callers that wait share one fetch. `introspects`: a provider that publishes no introspection endpoint is a
+    problem."""
 
     def __init__(
         self,
@@ -57,43 +58,44 @@ class RemoteKeys(KeyProvider):
         self._tried_ns: int | None = None
         self._fetching: asyncio.Task[None] | None = None
         self.problem: str | None = "no keys were fetched yet"
-        """Why the last fetch failed; None: it did not."""
+        """The reason why the last fetch failed; None if it succeeded."""
         self.introspection_endpoint: str | None = None
-        """As the provider's metadata last named it, and as it is reached from here."""
+        """The introspection endpoint in the provider's latest metadata, as reached from this process."""
 
     async def key_for(self, kid: str, alg: str) -> VerificationKey | None:
         if self._age_seconds() <= REFRESH_SECONDS:
-            key = await self._known(kid, alg)
+            key = await self._cached_key(kid, alg)
             if key is not None:
                 return key
         if self._fetching is not None or self._may_fetch():
             await self.refresh()
         if self._age_seconds() > STALE_SECONDS:
             raise IdentityUnavailable("Tokens cannot be verified at the moment: the identity provider does not answer")
-        return await self._known(kid, alg)
+        return await self._cached_key(kid, alg)
 
     async def refresh(self) -> None:
-        """Fetch now, or wait for the fetch that is under way; `problem` says how it went."""
+        """Fetches the keys, or waits for the fetch in progress; `problem` shows the result."""
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._refresh())
             self._fetching.add_done_callback(self._done)
-        await asyncio.shield(self._fetching)  # who waits may go away; the others still want the keys
+        await asyncio.shield(self._fetching)  # a cancelled caller must not end the fetch for the others
 
     async def watch(self, sleep: Sleep = asyncio.sleep) -> None:
-        """Keep the keys current until cancelled: every WATCH_SECONDS, and every RETRY_SECONDS after a failure."""
+        """Keeps the keys current until cancelled: fetches them every WATCH_SECONDS, and every RETRY_SECONDS after a
+        failure."""
         while True:
             await self.refresh()
             await sleep(WATCH_SECONDS if self.problem is None else RETRY_SECONDS)
 
     @property
     def is_current(self) -> bool:
-        """Can tokens be verified without another fetch?"""
+        """True if tokens can be verified without another fetch."""
         return self._age_seconds() <= STALE_SECONDS
 
     def _done(self, _: asyncio.Task[None]) -> None:
         self._fetching = None
 
-    async def _known(self, kid: str, alg: str) -> VerificationKey | None:
+    async def _cached_key(self, kid: str, alg: str) -> VerificationKey | None:
         return None if self._keys is None else await self._keys.key_for(kid, alg)
 
     def _age_seconds(self) -> float:
@@ -120,7 +122,8 @@ class RemoteKeys(KeyProvider):
         self.introspection_endpoint = self._inward(endpoint) if isinstance(endpoint, str) else None
 
     async def _metadata(self) -> JsonObject:
-        """Raises ValueError when it is another issuer's: its keys must not verify this one's tokens."""
+        """Fetches the provider's metadata. Raises ValueError if it names another issuer, whose keys must not verify
+        this issuer's tokens."""
         own = self._inward(self._issuer)
         url = f"{own.rstrip('/')}/.well-known/openid-configuration"
         metadata = _object(await self._fetch(url), "the metadata")

@@ -1,1 +1,2 @@
-"""Open Policy Agent: Rego policies in this process, compiled to WebAssembly, or asked of an OPA server."""
+"""Open Policy Agent: Rego policies, compiled to WebAssembly and evaluated in this process, or evaluated by an OPA
+server."""

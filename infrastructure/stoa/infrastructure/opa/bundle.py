@@ -24,7 +24,7 @@ class PolicyBundle:
 
 
 def read_bundle(path: Path) -> PolicyBundle:
-    """Raises InvalidInput, naming the file."""
+    """Reads a bundle file. Raises InvalidInput, naming the file."""
     try:
         packed = path.read_bytes()
         members = _members(packed)
@@ -44,7 +44,8 @@ def read_bundle(path: Path) -> PolicyBundle:
 
 
 def _members(packed: bytes) -> dict[str, bytes]:
-    """The two files that count, by name without the leading slash. A small bundle may unpack to a big one: bounded."""
+    """The two required files by name, without the leading slash. Unpacking is bounded, because a small archive may
+    unpack to a large one."""
     if len(packed) > MAX_BYTES:
         raise ValueError("too large")
     members: dict[str, bytes] = {}

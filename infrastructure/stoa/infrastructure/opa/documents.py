@@ -1,5 +1,5 @@
-"""What a policy is asked, and what it answers, as JSON documents: the same for a policy in this process and for a
-server, so that both decide alike."""
+"""Policy input and output as JSON documents, the same for an embedded policy and for a server, so that both decide
+alike."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ _KEPT = 20_000
 
 
 class PolicyAnswerInvalid(Exception):
-    """The answer is not of the documented shape. The text is for the log."""
+    """The policy's output does not have the documented form. The text is for the log."""
 
 
 class InputWriter:
-    """Writes inputs. What is known before the call (tool, principal) is written once and kept.
+    """Writes policy inputs. Parts known before the call (operation, principal) are written once and cached.
 
     `environment`: the deployment, `dev` or `prod`.
     """
@@ -37,17 +37,19 @@ class InputWriter:
         self._principals: BoundedCache[str, bytes] = BoundedCache(_KEPT)
 
     def question(self, query: PolicyQuery) -> bytes:
-        """Input of `stoa.authz.decision`. Raises PolicyUnavailable for arguments that are no JSON."""
+        """Input of `stoa.authz.decision`. Raises PolicyUnavailable for arguments that are not JSON."""
         try:
             arguments = pydantic_core.to_json(query.arguments, inf_nan_mode="null")
         except ValueError as caught:
             raise PolicyUnavailable("the arguments cannot be shown to the policy: they are not JSON") from caught
         requested = query.client_request
-        asked = b"" if requested is None else b'"question":%b,' % pydantic_core.to_json(_client_request(requested))
+        client_request = (
+            b"" if requested is None else b'"question":%b,' % pydantic_core.to_json(_client_request(requested))
+        )
         return b'{"tool":%b,"arguments":%b,%b%b' % (
             self._tool(query.operation),
             arguments,
-            asked,
+            client_request,
             self._caller(query.principal, query.door),
         )
 
@@ -126,8 +128,8 @@ def _client_request(facts: ClientRequestFacts) -> JsonObject:
 
 
 def decision_of(value: Any) -> tuple[Decision, bool]:
-    """The decision, and whether it holds for all arguments. Raises PolicyAnswerInvalid for anything but the shape that
-    docs/policy.md gives: an answer that is half understood could allow too much."""
+    """The decision, and whether it holds for all arguments. Raises PolicyAnswerInvalid for anything but the form in
+    docs/policy.md, because an output that is only partly understood could allow too much."""
     if value is None:
         raise PolicyAnswerInvalid(f"the policy leaves {DECISION} undefined")
     if not is_object(value) or not isinstance(value.get("allow"), bool):
@@ -148,8 +150,8 @@ def decision_of(value: Any) -> tuple[Decision, bool]:
 
 
 def positions_of(value: Any, count: int) -> frozenset[int]:
-    """Which of `count` tools are visible. Raises PolicyAnswerInvalid."""
-    if not is_array(value) or not all(isinstance(one, int) and 0 <= one < count for one in value):
+    """Positions of the visible ones among `count` tools. Raises PolicyAnswerInvalid."""
+    if not is_array(value) or not all(isinstance(position, int) and 0 <= position < count for position in value):
         raise PolicyAnswerInvalid(f"{VISIBLE} must be a list of positions in input.tools")
     return frozenset(value)
 
@@ -168,7 +170,8 @@ def _max_tokens(value: Any) -> int | None:
 
 
 def _obligations(value: Any) -> Obligations:
-    """Raises PolicyAnswerInvalid also for one that is not known: what cannot be seen to must not be allowed."""
+    """The obligations of a decision. Raises PolicyAnswerInvalid for an unknown one too: a call whose obligation cannot
+    be fulfilled must not be allowed."""
     if not is_object(value) or value.keys() - {"redact", "limit", "confirm"}:
         raise PolicyAnswerInvalid(f"{DECISION}: obligations are redact, limit and confirm")
     if not value:

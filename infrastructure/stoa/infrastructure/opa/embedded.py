@@ -1,7 +1,7 @@
 """Rego policies evaluated in this process.
 
-Decisions that the policy calls cacheable are kept by who asks, what for and through which door; the others are made
-each time. A new bundle brings its own, empty, cache, so nothing outlives the policy that decided it.
+Decisions that the policy marks as cacheable are cached by caller, operation and door; the others are evaluated each
+time. A new bundle starts with an empty cache, so no decision outlives its policy.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ T = TypeVar("T")
 O = TypeVar("O", bound=Operation)  # noqa: E741  # an operation of one kind
 
 DEFAULT_BUNDLE = Path(__file__).with_name("default_bundle.tar.gz")
-"""The policies beside this file, compiled. `make policy` writes it; the same sources give the same bytes."""
+"""The policies in this folder, compiled. `make policy` writes it; the same sources give the same bytes."""
 
 _KEPT = 100_000
 _BATCH = 1000
@@ -47,7 +47,7 @@ _Key = tuple[str, str, Door]
 
 
 class _Loaded:
-    """A policy and what it has decided."""
+    """A loaded policy with the cache of its decisions."""
 
     __slots__ = ("decisions", "digest", "policy", "visible")
 
@@ -59,14 +59,15 @@ class _Loaded:
 
 
 class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
-    """`environment`: what policies see as input.environment.name. `cache`: where compiled policies are kept."""
+    """Decides by a bundle in this process. `environment`: the value of input.environment.name. `cache`: stores compiled
+    policies."""
 
     name = "policy"
 
     def __init__(
         self, path: Path = DEFAULT_BUNDLE, *, environment: str = "dev", cache: ModuleCache | None = None
     ) -> None:
-        """Raises InvalidInput when the bundle cannot be used."""
+        """Loads the bundle. Raises InvalidInput if it cannot be used."""
         self.path = path
         self._compiler = Compiler()
         self._cache = cache
@@ -78,9 +79,9 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
     async def decide(self, query: PolicyQuery) -> Decision:
         loaded = self._loaded
         key = (query.principal.authorization_key, query.operation.fingerprint, query.door)
-        kept = loaded.decisions.get(key) if query.client_request is None else None
-        if kept is not None:
-            return kept
+        cached = loaded.decisions.get(key) if query.client_request is None else None
+        if cached is not None:
+            return cached
         decision, is_cacheable = self._evaluate(loaded, DECISION, self._writer.question(query), decision_of)
         if is_cacheable and query.client_request is None:
             loaded.decisions.put(key, decision)
@@ -96,14 +97,15 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
                 await asyncio.sleep(0)  # a long list must not keep other calls waiting
             batch: list[Operation] = [*unknown[start : start + _BATCH]]
             document = self._writer.listing(principal, batch, door)
-            found = self._evaluate(loaded, VISIBLE, document, partial(positions_of, count=len(batch)))
-            answers.update((tool.fingerprint, position in found) for position, tool in enumerate(batch))
+            positions = self._evaluate(loaded, VISIBLE, document, partial(positions_of, count=len(batch)))
+            answers.update((tool.fingerprint, position in positions) for position, tool in enumerate(batch))
         for tool in unknown:
             loaded.visible.put((who, tool.fingerprint, door), bool(answers[tool.fingerprint]))
         return [tool for tool in tools if answers[tool.fingerprint]]
 
     async def watch(self) -> None:
-        """Reload when the file changes. Runs until it is cancelled; begun again, it may have missed a change."""
+        """Reloads the bundle when its file changes, until cancelled. A restarted watch reloads first, because it may
+        have missed a change."""
         name = self.path.name
         if self._has_watched:
             await self.reload()
@@ -116,7 +118,8 @@ class OpaWasmPolicyEngine(PolicyEngine, HealthProbe):
             await self.reload()
 
     async def reload(self) -> bool:
-        """Go over to what the file now holds, in one step. False: it cannot be used, and the last good one stays."""
+        """Switches to the bundle that the file now holds, atomically. False: it cannot be used, and the last good one
+        stays."""
         try:
             loaded = await asyncio.to_thread(lambda: self._load(read_bundle(self.path)))
         except InvalidInput as caught:

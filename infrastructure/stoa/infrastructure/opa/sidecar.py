@@ -1,8 +1,8 @@
-"""Policies asked of an OPA server over its REST API (`POST /v1/data/...`), usually a sidecar on loopback.
+"""Evaluates policies on an OPA server over its REST API (`POST /v1/data/...`), usually a sidecar on loopback.
 
-Nothing is kept here: the server's policy may change at any time, and it does not say so. What it does not answer in
-time, or leaves undefined, is refused. After a few failures in a row it is not asked for a moment, so that calls are
-refused at once instead of waiting one after the other.
+Decisions are not cached: the server's policy may change at any time without notice. A query without an answer in time,
+or with an undefined one, is refused. After several failures in a row the server is not asked for a while, so that calls
+are refused at once instead of waiting one after the other.
 """
 
 import asyncio
@@ -52,7 +52,8 @@ _log = logging.getLogger(__name__)
 
 
 class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
-    """`url`: of the server, without a path. `environment`: what policies see as input.environment.name."""
+    """Decides by an OPA server. `url`: the server's URL, without a path. `environment`: the value of
+    input.environment.name."""
 
     name = "policy"
 
@@ -81,22 +82,22 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
         return decision
 
     async def visible(self, principal: Principal, tools: Sequence[O], door: Door) -> Sequence[O]:
-        found: list[O] = []
+        visible_tools: list[O] = []
         for start in range(0, len(tools), _BATCH):
             batch = tools[start : start + _BATCH]
             document = self._writer.listing(principal, [*batch], door)
             positions = await self._ask(VISIBLE, document, partial(positions_of, count=len(batch)))
-            found += [tool for position, tool in enumerate(batch) if position in positions]
-        return found
+            visible_tools += [tool for position, tool in enumerate(batch) if position in positions]
+        return visible_tools
 
     async def watch(self) -> None:
-        """Keep `health` true to what is, also when nobody calls. Runs until it is cancelled."""
+        """Keeps `health` current while no calls arrive, until cancelled."""
         while True:
             await self.probe()
             await asyncio.sleep(PROBE_SECONDS)
 
     async def probe(self) -> None:
-        """Ask for a decision about nothing: a server without the policy leaves it undefined."""
+        """Requests a decision without input, which a server without the policy leaves undefined."""
         try:
             decision_of(await self._value(DECISION, b"{}"))
         except _FAILURES as caught:
@@ -148,6 +149,6 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
 
 
 def _reason(caught: Exception) -> str:
-    """For operators."""
+    """The reason of a failure, for operators."""
     is_own = isinstance(caught, (PolicyAnswerInvalid, ValueError)) and not isinstance(caught, aiohttp.ClientError)
     return f"{type(caught).__name__}: {caught}" if is_own else connection_problem(caught)

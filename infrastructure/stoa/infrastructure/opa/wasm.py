@@ -1,9 +1,9 @@
 """One Rego policy, compiled by `opa build -t wasm`, as a function from input to result.
 
 A decision is one guest call (`opa_eval`, ABI 1.2): the input's JSON is written behind the data, the result is read from
-where the guest put it, and the next decision starts in the same place, so nothing is ever freed. The guest has bounded
-memory, and a deadline: while it runs, a thread counts ticks (wasmtime's epochs), and too many of them end the call.
-Ticks are of the CPU time that this process gets: on a machine with other work a decision is late, not refused.
+the address that the guest returns, and the next decision starts at the same place, so nothing is ever freed. The guest
+has bounded memory, and a deadline: while it runs, a thread counts ticks (wasmtime's epochs), and too many of them end
+the call. Ticks count the CPU time of this process: on a busy machine a decision is late, not refused.
 """
 
 import threading
@@ -19,12 +19,12 @@ from stoa.domain.schema.json_value import JsonObject, is_object
 
 TICK_SECONDS = 0.01
 DEADLINE_TICKS = 6
-"""A decision has 50 to 60 ms of CPU time."""
+"""Deadline of a decision: 50 to 60 ms of CPU time."""
 MAX_PAGES = 512
-"""32 MiB: data, input and everything that the policy makes of it."""
+"""Upper bound on the guest's memory, 32 MiB: data, input and all intermediate values."""
 MAX_INPUT_BYTES = 4 * 1024 * 1024
 CONFIGURATION = "epochs"
-"""Name of what `Compiler` sets up; machine code of another configuration is of no use."""
+"""Name of the configuration of `Compiler`; machine code of another configuration cannot be loaded."""
 _PAGE = 65536
 _IDLE_TICKS = 100
 _ENDLESS = 1 << 40
@@ -44,14 +44,15 @@ class Compiler:
         self.ticker = _Ticker(self.engine)
 
     def compile(self, wasm: bytes) -> wasmtime.Module:
-        """Takes a few hundred milliseconds. Raises InvalidInput."""
+        """Compiles WebAssembly, in a few hundred milliseconds. Raises InvalidInput."""
         try:
             return wasmtime.Module(self.engine, wasm)
         except wasmtime.WasmtimeError as caught:
             raise InvalidInput("policy.wasm is not a WebAssembly module") from caught
 
     def load(self, machine_code: bytes) -> wasmtime.Module:
-        """What `Module.serialize` gave. Only of our own making: it is run as it is. Raises InvalidInput."""
+        """Loads the output of `Module.serialize`, which must be our own, because it runs unchecked. Raises
+        InvalidInput."""
         try:
             return wasmtime.Module.deserialize(self.engine, machine_code)
         except wasmtime.WasmtimeError as caught:
@@ -76,7 +77,7 @@ class _Ticker:
         self._thread: threading.Thread | None = None
 
     def attend(self) -> None:
-        """From now on time is counted."""
+        """Starts counting time for an evaluation."""
         self._used = True
         if not self._wanted.is_set():
             self._wanted.set()
@@ -105,17 +106,17 @@ class _Ticker:
             self._used = False
             if idle > _IDLE_TICKS:
                 self._wanted.clear()
-                if self._used:  # somebody came in between
+                if self._used:  # an evaluation came in between
                     self._wanted.set()
 
 
 class WasmPolicy:
-    """`evaluate` is not for several threads at once."""
+    """A loaded policy. `evaluate` is not thread-safe."""
 
     def __init__(
         self, compiler: Compiler, module: wasmtime.Module, data: JsonObject, *, max_pages: int = MAX_PAGES
     ) -> None:
-        """Raises InvalidInput when it is no policy, needs functions of its host, or cannot take `data`."""
+        """Raises InvalidInput if the module is not a policy, needs functions of its host, or cannot take `data`."""
         self._compiler = compiler
         self._module = module
         self._data = pydantic_core.to_json(data)
@@ -130,20 +131,20 @@ class WasmPolicy:
         self.entrypoints = self._named("entrypoints")
 
     def evaluate(self, entrypoint: str, document: bytes) -> Any:
-        """The rule's value for this input, JSON in UTF-8; None when it is undefined. Raises PolicyEvaluationFailed."""
+        """The rule's value for this input, JSON in UTF-8; None if it is undefined. Raises PolicyEvaluationFailed."""
         if len(document) > MAX_INPUT_BYTES:
             raise PolicyEvaluationFailed(f"the input is larger than {MAX_INPUT_BYTES} bytes")
         self._compiler.ticker.attend()
         try:
             answer = self._instance.evaluate(self.entrypoints[entrypoint], document)
         except (wasmtime.WasmtimeError, wasmtime.Trap, PolicyEvaluationFailed) as caught:
-            self._instance = self._instantiate()  # what it was in the middle of is lost
+            self._instance = self._instantiate()  # the state of the interrupted evaluation is unusable
             raise PolicyEvaluationFailed(_first_line(caught)) from caught
         results = pydantic_core.from_json(answer)
         return results[0]["result"] if results else None
 
     def _named(self, function: str) -> dict[str, int]:
-        """What the policy says of itself: numbers by name."""
+        """A table that the policy exports: numbers by name."""
         value = self._instance.read_json(function)
         if not is_object(value) or not all(isinstance(number, int) for number in value.values()):
             raise InvalidInput(f"policy.wasm is not a policy: its {function} are unreadable")
@@ -162,7 +163,7 @@ class _Instance:
         store.set_limits(memory_size=max_pages * _PAGE)
         store.set_epoch_deadline(_ENDLESS)
         linker = wasmtime.Linker(compiler.engine)
-        linked = [(one.module, one.name, one.type) for one in module.imports]
+        linked = [(imported.module, imported.name, imported.type) for imported in module.imports]
         kinds = [kind for _, name, kind in linked if name == "memory" and isinstance(kind, wasmtime.MemoryType)]
         if not kinds:
             raise KeyError("memory")
@@ -209,7 +210,7 @@ class _Instance:
         self._memory.write(self._store, text, address)
 
     def _read(self, address: int) -> bytes:
-        """The NUL-terminated text there."""
+        """Reads the NUL-terminated text at `address`."""
         text, step = b"", 1024
         while b"\0" not in text:
             stop = min(address + len(text) + step, self._memory.data_len(self._store))
@@ -221,17 +222,17 @@ class _Instance:
 
     def _host_function(self, name: str) -> Any:
         def refuse(*arguments: int) -> int:
-            said = self._read(arguments[0]).decode("utf-8", "replace") if name == "opa_abort" else name
-            raise PolicyEvaluationFailed(said)
+            reason = self._read(arguments[0]).decode("utf-8", "replace") if name == "opa_abort" else name
+            raise PolicyEvaluationFailed(reason)
 
         def ignore(*_: int) -> None:
-            """print() has no reader here."""
+            """Ignores the output of print()."""
 
         return ignore if name == "opa_println" else refuse
 
 
 def _first_line(caught: Exception) -> str:
-    """Why, without the backtrace of the guest."""
+    """The reason of a failure, without the guest's backtrace."""
     lines = [line.strip() for line in str(caught).splitlines() if line.strip()]
     trap = next((line for line in reversed(lines) if "trap" in line), None)
     return (trap or (lines[0] if lines else type(caught).__name__))[:200]

@@ -1,6 +1,7 @@
 """The Accept header of an operation: the media types of its successful answers, JSON first, then anything.
 
-A server that negotiates strictly answers 406 to a client that names only what it did not describe.
+The wildcard comes last because a server that negotiates strictly answers 406 if a client accepts only types that it
+does not produce.
 """
 
 import re
@@ -30,11 +31,11 @@ def accept_of(operation: ApiOperation, context: ConversionContext) -> str:
 
 
 def _answer_types(operation: ApiOperation, context: ConversionContext) -> list[str]:
-    found: list[str] = []
+    media_types: list[str] = []
     for code, response in as_object(operation.content.get("responses")).items():
         if code.startswith("2"):
             try:
-                found += as_object(context.references.follow(response).get("content"))
+                media_types += as_object(context.references.follow(response).get("content"))
             except Unresolvable:
                 continue
-    return found
+    return media_types

@@ -1,4 +1,4 @@
-"""Keys of a tool's arguments: legal for every client, one for each parameter and body member, none lost.
+"""Assigns the keys of a tool's arguments: legal for every client, one for each parameter and body member.
 
 A name that is legal and free stays as it is. Of two equal names the first keeps it and later parameters get their place
 appended (`id_query`), body members `body_` before; the binding keeps the names on the wire.
@@ -30,7 +30,7 @@ class ArgumentNames:
         return self._assign([("body", "request_body")])[0]
 
     def _assign(self, wanted: list[tuple[str, str]]) -> list[str]:
-        """Legal names first, so that no rewritten one takes the place of one that could stay."""
+        """Assigns legal names first, so that no rewritten name takes the place of one that could stay."""
         chosen: dict[int, str] = {}
         for position, (name, _) in enumerate(wanted):
             if _LEGAL.match(name) and self._names.take(name):

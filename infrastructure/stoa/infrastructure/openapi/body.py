@@ -1,4 +1,4 @@
-"""The request body: which media type is sent, and whether its members become arguments of their own.
+"""Converts the request body: chooses the media type to send and whether its members become arguments of their own.
 
 JSON goes before forms, forms before text. Other media types cannot be sent yet: an optional body is then left out, a
 required one makes the operation inconvertible.
@@ -38,7 +38,7 @@ class Body:
 
 
 def body_of(operation: ApiOperation, raw: dict[tuple[str, str], JsonObject], context: ConversionContext) -> Body | None:
-    """The body to send, None: none. Raises CannotConvert when the API needs one that cannot be made."""
+    """The body to send; None for none. Raises CannotConvert if the API requires a body that cannot be sent."""
     if operation.method in {"HEAD", "TRACE"}:
         return None  # HTTP gives their bodies no meaning
     if context.document.is_swagger:
@@ -148,7 +148,7 @@ def _planned(
 
 
 def _form_fields(members: dict[str, Node], encodings: JsonObject, schemas: SchemaNormaliser) -> dict[str, FormField]:
-    """Encodings that were said, and JSON where a style has no way to write the value."""
+    """The encoding of each form field: as declared, or JSON if a style cannot write the value."""
     fields: dict[str, FormField] = {}
     for name in members.keys() | encodings.keys():
         encoding = as_object(encodings.get(name))
@@ -164,7 +164,7 @@ def _form_fields(members: dict[str, Node], encodings: JsonObject, schemas: Schem
 
 
 def _is_nested(node: Node, schemas: SchemaNormaliser) -> bool:
-    """An array or object that holds arrays or objects."""
+    """True for an array or object that holds arrays or objects."""
     schema = _seen_through(node, schemas)
     inner = [schema["items"]] if is_object(schema.get("items")) or isinstance(schema.get("items"), Reference) else []
     inner += as_object(schema.get("properties")).values()
@@ -185,7 +185,7 @@ def _types(schema: JsonObject) -> set[str]:
 
 
 def _left_out(required: bool, reason: str, operation: ApiOperation, context: ConversionContext) -> Body | None:
-    """No body, when the API can do without."""
+    """Leaves an optional body out, with a warning; raises CannotConvert for a required one."""
     if required:
         raise CannotConvert(reason)
     context.report.warning(operation.place, f"the optional body is left out: {reason}")

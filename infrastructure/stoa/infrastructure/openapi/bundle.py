@@ -1,4 +1,4 @@
-"""Puts normalised schemas together into one that stands alone: References written out in place while that stays small
+"""Bundles normalised schemas into one self-contained schema: References written out in place while that stays small
 (many clients do not resolve `$ref`), otherwise under `$defs`. Recursive components always go there.
 
 Results share their parts: a finished schema is never changed.
@@ -34,7 +34,7 @@ _TOO_LARGE: JsonObject = {"description": "Not described here: too large."}
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Schemas that refer to nothing but `definitions`."""
+    """Self-contained schemas: they refer only to `definitions`."""
 
     schemas: dict[str, JsonObject]
     definitions: JsonObject
@@ -52,9 +52,10 @@ class _Facts:
     own_depth: int
     is_recursive: bool = False
     is_hollow: bool = False
-    """It is defined as itself (`A: {allOf: [A]}`), which says nothing and sends validators round for ever."""
+    """True if it is defined as itself (`A: {allOf: [A]}`), which says nothing and sends validators into an endless
+    loop."""
     size: int = 0
-    """Written out, everything that is not recursive in place; likewise `depth`."""
+    """Size with all references written out except recursive ones; likewise `depth`."""
     depth: int = 0
 
 
@@ -71,7 +72,7 @@ class Bundler:
         return self._facts[pointer].is_recursive
 
     def body(self, pointer: str) -> Node:
-        """The schema of a component, or an empty one where it is defined only by itself."""
+        """The schema of a component; an empty one if it is defined only by itself."""
         return {} if self._facts[pointer].is_hollow else self._normaliser.component(pointer)
 
     def bundle(self, nodes: Mapping[str, Node]) -> Bundle:
@@ -90,7 +91,8 @@ class Bundler:
         return Bundle({name: self._written_out.node(node) for name, node in nodes.items()}, definitions, size, True)
 
     def _with_definitions(self, nodes: Mapping[str, Node]) -> Bundle:
-        """Each member of the root is written out one level deep, so that its type is seen at once; the rest refers."""
+        """Writes each member of the root out one level deep, so that its type is seen at once; deeper levels use
+        references."""
         size = 0
         uses: Counter[str] = Counter()
         for name, node in nodes.items():
@@ -129,14 +131,14 @@ class Bundler:
         return name
 
     def _reachable(self, start: Iterable[str]) -> list[str]:
-        found = dict.fromkeys(start)
-        queue = deque(found)
+        reachable = dict.fromkeys(start)
+        queue = deque(reachable)
         while queue:
             for pointer in self._facts[queue.popleft()].uses:
-                if pointer not in found:
-                    found[pointer] = None
+                if pointer not in reachable:
+                    reachable[pointer] = None
                     queue.append(pointer)
-        return list(found)
+        return list(reachable)
 
     def _is_leaf(self, pointer: str) -> bool:
         facts = self._facts[pointer]
@@ -173,7 +175,7 @@ class Bundler:
             facts.depth = facts.own_depth + max((other.depth for other in below if not other.is_recursive), default=0)
 
     def _mark_hollow(self, cycle: list[str]) -> None:
-        """Find the members that come back to themselves without passing a property or an item."""
+        """Marks the members of a cycle that reach themselves without passing a property or an item."""
         members = set(cycle)
         in_place = {pointer: set(_in_place(self._normaliser.component(pointer))) & members for pointer in cycle}
         seen: set[str] = set()
@@ -187,8 +189,8 @@ class Bundler:
 
 
 class _Writer:
-    """Turns nodes into plain JSON; `keeps` tells which references stay references. `is_brief` cuts descriptions to what
-    a large schema can afford."""
+    """Writes nodes as plain JSON; `keeps` decides which references stay references. `is_brief` shortens descriptions,
+    for large schemas."""
 
     def __init__(self, bundler: Bundler, keeps: Callable[[str], bool], *, is_brief: bool = False) -> None:
         self._bundler = bundler
@@ -199,10 +201,10 @@ class _Writer:
 
     def body(self, pointer: str) -> JsonObject:
         """The component itself, written out once."""
-        known = self._bodies.get(pointer)
-        if known is None:
-            known = self._bodies[pointer] = self.node(self._bundler.body(pointer))
-        return known
+        body = self._bodies.get(pointer)
+        if body is None:
+            body = self._bodies[pointer] = self.node(self._bundler.body(pointer))
+        return body
 
     def size(self, pointer: str) -> int:
         """About the length of the body's JSON text."""

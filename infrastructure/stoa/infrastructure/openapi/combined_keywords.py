@@ -1,7 +1,7 @@
-"""Facts that several keywords of a Schema Object decide together: types, bounds, values and null.
+"""Normalises properties that several keywords of a Schema Object determine together: types, bounds, values and null.
 
-Each function takes the schema as it was written (`raw`) and as it is so far, and returns the next form; they are
-applied in the order in which they stand here.
+Each function takes the schema as written (`raw`) and as normalised so far, and returns the next form; they are applied
+in the order of this module.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _NULL: JsonObject = {"type": "null"}
 
 
 def types_of(raw: JsonObject, schema: JsonObject, warn: Warn) -> list[str]:
-    """The JSON types that are meant, also where `type` is missing or no type of JSON; none: any."""
+    """The JSON types meant, inferred if `type` is missing or not a JSON type; an empty list allows any."""
     types, is_clean = keywords.types_of(raw["type"]) if "type" in raw else ([], True)
     if not is_clean:
         meaning = " or ".join(types) if types else "anything"
@@ -32,7 +32,7 @@ def types_of(raw: JsonObject, schema: JsonObject, warn: Warn) -> list[str]:
 
 
 def with_types(raw: JsonObject, schema: JsonObject, types: list[str], dialect: Dialect) -> JsonObject:
-    """Set `type` (one name or a list), and what a type needs."""
+    """Sets `type` (one name or a list) and the keywords that a type requires."""
     if raw.get("type") == "file" and "format" not in schema and "format" not in dialect.omitted:
         schema = {**schema, "format": "binary"}
     if types:
@@ -41,7 +41,7 @@ def with_types(raw: JsonObject, schema: JsonObject, types: list[str], dialect: D
 
 
 def with_numeric_bounds(raw: JsonObject, schema: JsonObject, dialect: Dialect, warn: Warn) -> JsonObject:
-    """Exclusive bounds, which are booleans next to the inclusive ones in 2.0 and 3.0, become numbers."""
+    """Turns exclusive bounds, which are booleans next to the inclusive ones in 2.0 and 3.0, into numbers."""
     for exclusive, inclusive in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if exclusive in dialect.omitted:
             continue
@@ -60,37 +60,37 @@ def with_numeric_bounds(raw: JsonObject, schema: JsonObject, dialect: Dialect, w
 
 
 def with_values(raw: JsonObject, schema: JsonObject, types: list[str], dialect: Dialect, warn: Warn) -> JsonObject:
-    """`enum`, `const`, `default` and `examples`, as far as the type can have them."""
-    made = _with_enum(raw, schema, types, warn)
+    """Sets `enum`, `const`, `default` and `examples`, as far as the type allows them."""
+    changed = _with_enum(raw, schema, types, warn)
     if "const" in raw and keywords.is_json(raw["const"]):
-        made["const"] = raw["const"]
+        changed["const"] = raw["const"]
     default = None if "default" in dialect.omitted else raw.get("default")
     if default is not None and keywords.fits(default, types) and keywords.is_json(default):
-        made["default"] = default
+        changed["default"] = default
     if types and "examples" not in dialect.omitted and (examples := keywords.short_examples(raw, types)):
-        made["examples"] = examples
-    return made
+        changed["examples"] = examples
+    return changed
 
 
 def _with_enum(raw: JsonObject, schema: JsonObject, types: list[str], warn: Warn) -> JsonObject:
-    made = dict(schema)
+    changed = dict(schema)
     if "enum" not in raw:
-        return made
+        return changed
     nullable = _is_nullable(raw)
     values = [value for value in keywords.distinct(list(as_array(raw["enum"]))) if keywords.is_json(value)]
     possible = [value for value in values if keywords.fits(value, types) or (nullable and value is None)]
     if values and not possible:
-        warn(f"no value of `enum` is of type {made.pop('type')}; the type is ignored")
+        warn(f"no value of `enum` is of type {changed.pop('type')}; the type is ignored")
         possible = values
     if possible:
-        made["enum"] = [*possible, None] if nullable and None not in possible else possible
+        changed["enum"] = [*possible, None] if nullable and None not in possible else possible
     else:
         warn("`enum` lists no usable value; ignored")
-    return made
+    return changed
 
 
 def with_null(raw: JsonObject, schema: JsonObject, types: list[str]) -> JsonObject:
-    """`nullable` (3.0) and `x-nullable` (2.0) as a type or an alternative."""
+    """Writes `nullable` (3.0) and `x-nullable` (2.0) as a type or an alternative."""
     if not _is_nullable(raw) or "null" in types:
         return schema
     if "type" in schema:
@@ -107,7 +107,7 @@ def with_null(raw: JsonObject, schema: JsonObject, types: list[str]) -> JsonObje
 
 
 def without_lone_all_of(schema: JsonObject) -> Node:
-    """An `allOf` around one schema, with nothing but notes next to it, is that schema."""
+    """Replaces an `allOf` around one schema, with only annotations next to it, by that schema."""
     branches = schema.get("allOf")
     if branches is None or len(branches) != 1:
         return schema

@@ -1,5 +1,4 @@
-"""The last check of every schema that is made: a schema that does not compile would cost the whole tool later, at its
-registration."""
+"""Checks that every generated schema compiles: a schema that does not would fail the whole tool at its registration."""
 
 import jsonschema_rs
 

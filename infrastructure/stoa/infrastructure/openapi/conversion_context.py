@@ -13,7 +13,7 @@ from stoa.infrastructure.openapi.servers import Servers
 
 
 def logo_of(document: ApiDocument) -> tuple[Icon, ...]:
-    """The `x-logo` of an API's `info`, where it is one that clients may fetch."""
+    """The `x-logo` of an API's `info`, if clients may fetch it."""
     url = as_object(as_object(document.root.get("info")).get("x-logo")).get("url")
     if not isinstance(url, str) or not url.startswith("https:"):
         return ()
@@ -36,4 +36,4 @@ class ConversionContext:
         self.output_bundler = Bundler(self.outputs)
         self.icons = options.icons or logo_of(document)
         self.too_large_results = 0
-        """Operations whose result schema was left out for its size."""
+        """Number of operations whose result schema was left out for its size."""

@@ -63,8 +63,8 @@ class OpenApiConverter(SpecConverter):
 
 def _selected(document: ApiDocument, context: ConversionContext) -> list[ApiOperation]:
     operations = list(operations_of(document, context.references, context.report))
-    known = {operation.operation_id for operation in operations}
-    for missing in sorted(context.options.operation_ids - known):
+    operation_ids = {operation.operation_id for operation in operations}
+    for missing in sorted(context.options.operation_ids - operation_ids):
         context.report.warning("", f"no operation has the id {missing!r} (selector.operationIds)")
     return [operation for operation in operations if _is_wanted(operation, context.options)]
 
@@ -83,10 +83,10 @@ def _is_wanted(operation: ApiOperation, options: ConversionOptions) -> bool:
 def _api(document: ApiDocument, options: ConversionOptions) -> ApiReference:
     info = as_object(document.root.get("info"))
     title, version = info.get("title"), info.get("version")
-    told, said = options.api, str(version) if isinstance(version, str | int | float) else ""
+    declared, document_version = options.api, str(version) if isinstance(version, str | int | float) else ""
     return ApiReference(
-        name=told.name if told else _slug(title),
-        version=(told.version if told else None) or said or None,
+        name=declared.name if declared else _slug(title),
+        version=(declared.version if declared else None) or document_version or None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Cycles of references: the strongly connected components of a graph of names."""
+"""Finds cycles of references: the strongly connected components of a graph of names."""
 
 from collections.abc import Callable, Container, Iterable, Iterator
 
@@ -8,7 +8,7 @@ def strong_components(
 ) -> Iterator[list[str]]:
     """The strongly connected components that `start` leads to, each after all those that it uses.
 
-    A name in no cycle is a component of its own. Nothing in `known` is visited, and `successors` is called once for
+    A name in no cycle is a component of its own. Names in `known` are not visited, and `successors` is called once for
     each name. Tarjan's algorithm without recursion: documents nest references thousands deep.
     """
     order: dict[str, int] = {start: 0}

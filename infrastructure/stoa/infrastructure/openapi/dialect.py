@@ -1,4 +1,4 @@
-"""The two dialects: the keywords of a Schema Object that an input schema keeps, and that an output schema keeps."""
+"""The input and output dialects: the keywords of a Schema Object that input schemas and output schemas keep."""
 
 from dataclasses import dataclass
 
@@ -24,9 +24,9 @@ class Dialect:
     omitted: frozenset[str]
     """Keywords that are left out."""
     is_closed: bool
-    """Is `additionalProperties: false` kept?"""
+    """True if `additionalProperties: false` is kept."""
     has_overlapping_alternatives: bool
-    """Is `oneOf` weakened to `anyOf`?"""
+    """True if `oneOf` is weakened to `anyOf`."""
 
 
 INPUT_DIALECT = Dialect(Direction.INPUT, MEMBER_LIMIT, frozenset(), is_closed=True, has_overlapping_alternatives=False)
@@ -34,4 +34,4 @@ INPUT_DIALECT = Dialect(Direction.INPUT, MEMBER_LIMIT, frozenset(), is_closed=Tr
 OUTPUT_DIALECT = Dialect(
     Direction.OUTPUT, _RESULT_TEXT_LIMIT, _DEMANDS, is_closed=False, has_overlapping_alternatives=True
 )
-"""Lenient: structure and types only, for real answers do not keep to their description."""
+"""Lenient: structure and types only, because real responses violate their description."""

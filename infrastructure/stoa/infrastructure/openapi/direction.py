@@ -18,7 +18,7 @@ class Direction(Enum):
 
 
 class ExcludedMembers:
-    """Members that one direction does not carry, found in schemas as they stand in the document."""
+    """Finds the members that one direction does not carry, in schemas as the document writes them."""
 
     def __init__(self, references: References, direction: Direction) -> None:
         self._references = references
@@ -26,7 +26,8 @@ class ExcludedMembers:
         self._names_by_reference: dict[str, frozenset[str]] = {}
 
     def excludes(self, raw: Any) -> bool:
-        """Does this member only go the other way, by itself or by its component? `false` allows no value."""
+        """True if this member only goes the other way, by its own schema or its component's. A schema `false` counts
+        too, as it allows no value."""
         for _ in range(_STEP_LIMIT):
             if not is_object(raw):
                 return raw is False
@@ -48,7 +49,7 @@ class ExcludedMembers:
         return frozenset(name for name, schema in members.items() if self.excludes(schema))
 
     def anywhere_in(self, raw: Any, depth: int = 0) -> frozenset[str]:
-        """Names that this schema, its allOf branches and what they refer to leave out."""
+        """Names excluded by this schema, its allOf branches and the schemas that they refer to."""
         if not is_object(raw) or depth > _STEP_LIMIT:
             return frozenset()
         reference = raw.get("$ref")

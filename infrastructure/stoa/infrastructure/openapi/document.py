@@ -1,4 +1,4 @@
-"""Text to an OpenAPI document: JSON or YAML, and is it one at all?"""
+"""Parses text, JSON or YAML, into an OpenAPI document and checks that it is one."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from stoa.infrastructure.documents import DocumentProblem, read_value
 
 @dataclass(frozen=True, slots=True)
 class ApiDocument:
-    """A parsed description of a version we read."""
+    """A parsed description of a supported version."""
 
     location: str
     root: JsonObject
@@ -20,12 +20,12 @@ class ApiDocument:
 
     @property
     def is_swagger(self) -> bool:
-        """Version 2.0, with its own parameters, bodies and hosts."""
+        """True for version 2.0, whose parameters, bodies and hosts differ."""
         return self.version[0] == 2
 
     @property
     def has_full_schemas(self) -> bool:
-        """3.1 and later: schemas are JSON Schema 2020-12 and siblings of a `$ref` count."""
+        """True for 3.1 and later: schemas are JSON Schema 2020-12, and siblings of a `$ref` count."""
         return self.version >= (3, 1)
 
     @property
@@ -35,14 +35,16 @@ class ApiDocument:
 
 
 def read_document(document: SpecDocument) -> ApiDocument:
-    """Parse and identify. Raises InvalidInput naming location, line and reason."""
+    """Parses a document and identifies its version. Raises InvalidInput naming location, line and reason."""
     root = _parse(document)
     if not is_object(root):
         raise InvalidInput(f"{document.location}: line 1: not an OpenAPI document but {_kind(root)}")
     version = _version(document.location, root)
     if not is_object(root.get("paths")):
-        said = "its `paths` is not an object" if "paths" in root else "it has no `paths`, so there is nothing to call"
-        raise InvalidInput(f"{document.location}: line {_line_of(document.text, 'paths')}: {said}")
+        problem = (
+            "its `paths` is not an object" if "paths" in root else "it has no `paths`, so there is nothing to call"
+        )
+        raise InvalidInput(f"{document.location}: line {_line_of(document.text, 'paths')}: {problem}")
     return ApiDocument(document.location, root, version)
 
 
@@ -57,8 +59,8 @@ def _parse(document: SpecDocument) -> Any:
 def _version(location: str, root: JsonObject) -> tuple[int, int]:
     for key in ("openapi", "swagger"):
         if key in root:
-            found = re.match(r"(\d+)\.(\d+)", str(root[key]))
-            version = (int(found[1]), int(found[2])) if found else (0, 0)
+            match = re.match(r"(\d+)\.(\d+)", str(root[key]))
+            version = (int(match[1]), int(match[2])) if match else (0, 0)
             if version == (2, 0) or version[0] == 3:
                 return version
             raise InvalidInput(f"{location}: line 1: `{key}` is {str(root[key])[:20]!r}; versions 2.0 and 3.x are read")
@@ -74,5 +76,5 @@ def _kind(value: object) -> str:
 
 
 def _line_of(text: str, key: str) -> int:
-    found = re.search(rf'^\s*["\']?{key}["\']?\s*:', text, re.MULTILINE)
-    return text.count("\n", 0, found.start()) + 1 if found else 1
+    match = re.search(rf'^\s*["\']?{key}["\']?\s*:', text, re.MULTILINE)
+    return text.count("\n", 0, match.start()) + 1 if match else 1

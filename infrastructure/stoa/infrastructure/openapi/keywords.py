@@ -1,5 +1,5 @@
-"""Single keywords of OpenAPI schemas as JSON Schema 2020-12 allows them: pure functions, each giving a usable value or
-None where nothing can be made of it."""
+"""Single keywords of OpenAPI schemas as JSON Schema 2020-12 allows them: pure functions, each returning a usable value,
+or None if there is none."""
 
 import functools
 import math
@@ -32,7 +32,7 @@ _PATTERN_SIZE = 1 << 19
 
 
 def types_of(value: Any) -> tuple[list[str], bool]:
-    """The JSON types meant, and whether they were written as they should be. No types: anything."""
+    """The JSON types meant, and whether they were written correctly. An empty list allows any type."""
     written = as_array(value) if is_array(value) else [value]
     types: list[str] = []
     is_clean = True
@@ -67,7 +67,7 @@ def count(value: Any) -> int | None:
 
 
 def step(value: Any) -> int | float | None:
-    """For `multipleOf`, which has to be positive."""
+    """The value of `multipleOf`, which has to be positive."""
     size = number(value)
     return size if size is not None and size > 0 else None
 
@@ -77,7 +77,7 @@ def short_text(value: Any) -> str | None:
 
 
 def flag(value: Any) -> bool | None:
-    """False says nothing: it is what holds without the keyword."""
+    """A boolean keyword; False is dropped, because it is the default."""
     return True if value is True else None
 
 
@@ -86,7 +86,7 @@ def portable_pattern(value: Any) -> str | None:
 
 
 def required_by_name(value: Any) -> dict[str, list[str]] | None:
-    """For `dependentRequired`."""
+    """The value of `dependentRequired`."""
     return {name: list(dict.fromkeys(texts_in(needed))) for name, needed in as_object(value).items()} or None
 
 
@@ -96,7 +96,7 @@ def not_usable(keyword: str) -> str:
 
 
 def is_json(value: Any, depth: int = 0) -> bool:
-    """Can it be written as JSON? An overflowing number becomes infinity in the parser."""
+    """True if the value can be written as JSON. An overflowing number becomes infinity in the parser."""
     if isinstance(value, float):
         return math.isfinite(value)
     if is_object(value):
@@ -107,7 +107,7 @@ def is_json(value: Any, depth: int = 0) -> bool:
 
 
 def fits(value: Any, types: list[str]) -> bool:
-    """Is the value of one of these types? No types: yes."""
+    """True if the value has one of these types; an empty list allows any."""
     if not types:
         return True
     if value is None:
@@ -122,7 +122,7 @@ def fits(value: Any, types: list[str]) -> bool:
 
 
 def distinct(values: list[Any]) -> list[Any]:
-    """JSON's idea of equality: true is not 1."""
+    """The distinct values by JSON's equality, in which true is not 1."""
     result: list[Any] = []
     seen: set[str] = set()
     for value in values:
@@ -136,9 +136,9 @@ def distinct(values: list[Any]) -> list[Any]:
 def short_examples(schema: JsonObject, types: list[str]) -> list[Any]:
     """At most two short plain values among `examples` and `example`; they help a model more than they cost."""
     candidates = [*as_array(schema.get("examples")), schema.get("example")]
-    kept = [value for value in candidates if _is_short(value) and fits(value, types)]
+    short = [value for value in candidates if _is_short(value) and fits(value, types)]
     enum = as_array(schema.get("enum"))
-    return distinct(kept)[:2] if not enum else []
+    return distinct(short)[:2] if not enum else []
 
 
 def _is_short(value: Any) -> bool:
@@ -149,10 +149,11 @@ def _is_short(value: Any) -> bool:
 
 @functools.lru_cache(maxsize=4096)
 def is_portable_pattern(pattern: str, *, is_name: bool = False) -> bool:
-    """Is it a regular expression here, in Python and (as far as one can tell from outside) in ECMAScript, and small?
+    """True for a small regular expression that is valid in this gateway, in Python and, as far as can be checked, in
+    ECMAScript.
 
-    Clients compile patterns with what they have, and one that fails there takes the whole tool with it. `is_name`: of
-    a `patternProperties`, where it must be of the linear kind as well.
+    Clients compile patterns with their own engines, and one that fails loses the whole tool. `is_name`: a key of
+    `patternProperties`, which must also match in linear time.
     """
     if _FOREIGN_GROUP.search(pattern):
         return False
@@ -160,10 +161,10 @@ def is_portable_pattern(pattern: str, *, is_name: bool = False) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             re.compile(pattern)
-        made = compiled(pattern, _PATTERN_SIZE)
+        automaton = compiled(pattern, _PATTERN_SIZE)
     except (re.error, InvalidInput, ValueError, OverflowError, RecursionError):
         return False
-    return made.is_linear or not is_name
+    return automaton.is_linear or not is_name
 
 
 _COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"}) | {

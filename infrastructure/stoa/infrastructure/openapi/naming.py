@@ -11,7 +11,7 @@ _WORDS = re.compile(r"[^A-Za-z0-9]+")
 
 
 def names_of(operations: Sequence[ApiOperation], context: ConversionContext) -> list[str]:
-    """One name for each operation, in order. Where two would be equal the later one is numbered, with a warning."""
+    """One name for each operation, in order. Of two equal names the later is numbered, with a warning."""
     options = context.options
     wanted: list[str] = []
     for operation in operations:

@@ -1,7 +1,7 @@
 """A normalised schema: JSON Schema 2020-12 in which a `$ref` to a component of the document is a `Reference`.
 
-A type of its own, because data in a schema (`default`, `enum`, `examples`) may hold a member `$ref` that refers to
-nothing.
+It has a type of its own, because data in a schema (`default`, `enum`, `examples`) may hold a member `$ref` that refers
+to nothing.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ ANNOTATIONS = frozenset({"title", "description", "default", "deprecated", "examp
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Stands where a component is used. `siblings` are the keywords that stood next to the `$ref`."""
+    """A use of a component. `siblings` are the keywords next to its `$ref`."""
 
     pointer: str
     siblings: JsonObject = field(default_factory=dict[str, Any])

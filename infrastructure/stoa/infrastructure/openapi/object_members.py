@@ -30,14 +30,14 @@ def object_members(node: Node, schemas: SchemaNormaliser) -> ObjectMembers | Non
 
 
 def _collect(node: Node, members: ObjectMembers, schemas: SchemaNormaliser, seen: set[str]) -> bool | None:
-    """None: not a plain object; else whether any `properties` were seen."""
+    """Collects members; returns None if `node` is not a plain object, else whether it has any `properties`."""
     if isinstance(node, Reference):
         if node.pointer in seen:
             return False  # its members are here already
         seen.add(node.pointer)
         below = _collect(schemas.component(node.pointer), members, schemas, seen)
-        beside = _collect(node.siblings, members, schemas, seen)
-        return None if below is None or beside is None else below or beside
+        sibling_members = _collect(node.siblings, members, schemas, seen)
+        return None if below is None or sibling_members is None else below or sibling_members
     if not _is_plain(node, members):
         return None
     names_members = "properties" in node
@@ -47,8 +47,8 @@ def _collect(node: Node, members: ObjectMembers, schemas: SchemaNormaliser, seen
             return None
         names_members = names_members or below
     for name, schema in node.get("properties", {}).items():
-        known = members.properties.get(name)
-        members.properties[name] = schema if known is None or known == schema else {"allOf": [known, schema]}
+        earlier = members.properties.get(name)
+        members.properties[name] = schema if earlier is None or earlier == schema else {"allOf": [earlier, schema]}
     members.required += node.get("required", ())
     members.is_open = members.is_open or node.get("additionalProperties", False) is not False
     return names_members
@@ -64,7 +64,7 @@ def _is_plain(node: dict[str, Any], members: ObjectMembers) -> bool:
 
 
 def _is_condition(key: str, value: Any) -> bool:
-    """Does it only say which members go together?"""
+    """True if a keyword only says which members go together."""
     if key in {"anyOf", "oneOf"}:
         return all(_only_requires(branch) for branch in value)
     return key in {"minProperties", "maxProperties", "dependentRequired"}

@@ -1,4 +1,4 @@
-"""One operation to one tool: binding, input schema, result schema, texts and hints."""
+"""Converts one operation to one tool: binding, input schema, result schema, texts and hints."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class _Arguments:
 
 
 def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference, context: ConversionContext) -> Tool:
-    """Raises CannotConvert when no tool can call this operation."""
+    """The tool for an operation. Raises CannotConvert if no tool can call it."""
     path = take_apart(operation.path)
     raw = raw_parameters(operation, context)
     parameters = parameters_of(operation, path, raw, context)
@@ -115,7 +115,7 @@ def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments) -> Rest
 
 
 def _renamed(key: str, name: str, kind: str, node: Node) -> Node:
-    """A model that knows the API must be able to see which of its names this is."""
+    """Describes an argument under a changed key, so that a model that knows the API can recognise the original name."""
     return node if key == name else described_node(node, f"{description_of(node)} ({kind} {name})".strip())
 
 
@@ -152,8 +152,8 @@ def _closed(properties: dict[str, JsonObject], required: list[str], definitions:
 def _tags(operation: ApiOperation, context: ConversionContext) -> tuple[str, ...]:
     """`stoa:*` tags grant access, so they come from the ToolSet, never from a description by others."""
     tags = texts_in(operation.content.get("tags"))
-    kept = [tag for tag in tags if not tag.startswith(_OWN_TAGS)]
-    if len(kept) < len(tags):
+    allowed = [tag for tag in tags if not tag.startswith(_OWN_TAGS)]
+    if len(allowed) < len(tags):
         message = f"tags that start with {_OWN_TAGS!r} are not taken from a description; use toolDefaults.tags"
         context.report.warning(operation.place, message)
-    return tuple(dict.fromkeys([*kept, *context.options.extra_tags]))
+    return tuple(dict.fromkeys([*allowed, *context.options.extra_tags]))

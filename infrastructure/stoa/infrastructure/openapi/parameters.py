@@ -1,7 +1,7 @@
-"""Parameters of an operation: where they go, how they are written, what values they take.
+"""Converts the parameters of an operation: their place, style and schema.
 
 Path item and operation are merged (the operation wins by name and place), 2.0's inline types and `collectionFormat`
-become schemas and styles, and what the gateway itself sends is no argument.
+become schemas and styles, and headers that the gateway itself sends do not become arguments.
 """
 
 import re
@@ -42,12 +42,12 @@ _SCHEMA_KEYS = (
 )
 """Fields of a 2.0 parameter that describe its value."""
 _IGNORED_HEADERS = {"accept", "content-type", "authorization"}
-"""OpenAPI: such a header parameter "SHALL be ignored"."""
+"""Header parameters that "SHALL be ignored" (OpenAPI)."""
 _OWN_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive"}
     | {"expect", "cookie"}
 )
-"""They belong to the connection; a caller who sets them could reach another server."""
+"""Headers of the connection; a caller who sets them could reach another server."""
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
@@ -65,7 +65,7 @@ class Parameter:
 
 def raw_parameters(operation: ApiOperation, context: ConversionContext) -> dict[tuple[str, str], JsonObject]:
     """Resolved Parameter Objects by name and place, those of the path item first."""
-    found: dict[tuple[str, str], JsonObject] = {}
+    parameters: dict[tuple[str, str], JsonObject] = {}
     for level in (operation.path_item, operation.content):
         for raw in as_array(level.get("parameters")):
             try:
@@ -75,39 +75,39 @@ def raw_parameters(operation: ApiOperation, context: ConversionContext) -> dict[
                 continue
             name, place = parameter.get("name"), parameter.get("in")
             if isinstance(name, str) and name and isinstance(place, str):
-                found[name, place] = parameter
+                parameters[name, place] = parameter
             elif place == "body":
-                found["body", "body"] = parameter
+                parameters["body", "body"] = parameter
             else:
                 context.report.warning(operation.place, "a parameter without `name` or `in` is left out")
-    return found
+    return parameters
 
 
 def parameters_of(
     operation: ApiOperation, path: PathTemplate, raw: dict[tuple[str, str], JsonObject], context: ConversionContext
 ) -> list[Parameter]:
     """Everything outside the body. Raises CannotConvert when a required one cannot be sent."""
-    found: list[Parameter] = []
+    parameters: list[Parameter] = []
     for (name, place), parameter in raw.items():
         if place in _BODY_LOCATIONS or _is_sent_by_the_gateway(name, place, context):
             continue
         problem = _problem(name, place, path)
         if problem is None:
-            found.append(_read(name, cast("Location", place), parameter, operation, context))
+            parameters.append(_read(name, cast("Location", place), parameter, operation, context))
         elif parameter.get("required") is True and place != "path":
             raise CannotConvert(f"the required parameter {name!r} cannot be sent: {problem}")
         else:
             context.report.warning(operation.place, f"parameter {name!r} is left out: {problem}")
-    declared = {parameter.name for parameter in found if parameter.location == "path"}
+    declared = {parameter.name for parameter in parameters if parameter.location == "path"}
     for name in path.placeholders:
         if name not in declared:
             context.report.warning(operation.place, f"path parameter {name!r} is not declared; taken as required text")
-            found.append(Parameter(name, "path", {"type": "string"}, True, "simple", explode=False))
-    return found
+            parameters.append(Parameter(name, "path", {"type": "string"}, True, "simple", explode=False))
+    return parameters
 
 
 def fixed_query(path: PathTemplate, parameters: list[Parameter]) -> tuple[tuple[str, str], ...]:
-    """The query in the path key without what a parameter says anyway."""
+    """The query of the path key, without names that a parameter declares too."""
     in_query = {parameter.name for parameter in parameters if parameter.location == "query"}
     return tuple((key, value) for key, value in path.query if key not in in_query and not PLACEHOLDER.search(value))
 

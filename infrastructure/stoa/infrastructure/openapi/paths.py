@@ -25,7 +25,7 @@ class ApiOperation:
     method: str
     """Upper case."""
     path: str
-    """The key as it stands in the document."""
+    """The key as the document writes it."""
     path_item: JsonObject
     content: JsonObject
 
@@ -48,8 +48,8 @@ def operations_of(document: ApiDocument, references: References, report: Report)
         except Unresolvable as problem:
             report.error(path, f"{problem}; its operations are left out")
             continue
-        found = [(key, item[key]) for key in item if key.lower() in METHODS]
-        for key, content in [*found, *as_object(item.get("additionalOperations")).items()]:
+        by_method = [(key, item[key]) for key in item if key.lower() in METHODS]
+        for key, content in [*by_method, *as_object(item.get("additionalOperations")).items()]:
             operation = ApiOperation(key.upper(), path, item, as_object(content))
             if is_object(content):
                 yield operation
@@ -58,7 +58,7 @@ def operations_of(document: ApiDocument, references: References, report: Report)
 
 
 def _path_item(raw: object, references: References) -> JsonObject:
-    """The path item with what it refers to; siblings of a `$ref` win."""
+    """The path item merged with the one it refers to; siblings of a `$ref` win."""
     target = references.follow(raw)
     if is_object(raw) and len(raw) > 1 and "$ref" in raw:
         return {**target, **{key: value for key, value in raw.items() if key != "$ref"}}
@@ -70,7 +70,7 @@ class PathTemplate:
     template: str
     placeholders: tuple[str, ...]
     query: tuple[tuple[str, str], ...]
-    """As written after the `?`; values may be placeholders."""
+    """The pairs after the `?`; values may be placeholders."""
 
 
 def take_apart(path: str) -> PathTemplate:

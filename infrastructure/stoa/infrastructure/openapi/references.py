@@ -1,4 +1,4 @@
-"""`$ref` within one document. Nothing is ever fetched: what is not in the document is unresolvable and says so."""
+"""`$ref` within one document. Nothing is ever fetched: a reference out of the document is reported as unresolvable."""
 
 from typing import Any
 from urllib.parse import unquote
@@ -32,9 +32,9 @@ class References:
 
     def end_of(self, reference: str) -> str:
         """The last reference of a chain of objects that only refer on. Raises Unresolvable."""
-        known = self._ends.get(reference)
-        if known is not None:
-            return known
+        cached = self._ends.get(reference)
+        if cached is not None:
+            return cached
         current = reference
         for _ in range(_CHAIN_LIMIT):
             node = self.target(current)

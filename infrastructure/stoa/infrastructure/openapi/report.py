@@ -1,4 +1,5 @@
-"""Collects findings of one conversion. A problem of a shared component is told once, however many operations use it."""
+"""Collects findings of one conversion. A problem of a shared component is reported once, however many operations use
+it."""
 
 from stoa.domain.finding import Finding, Severity
 

@@ -9,10 +9,10 @@ from stoa.infrastructure.openapi.references import Unresolvable
 
 def response_headers_of(operation: ApiOperation, context: ConversionContext) -> tuple[str, ...]:
     """The headers that callers may get in addition to those that are always kept."""
-    found: dict[str, None] = {}
+    headers: dict[str, None] = {}
     for response in as_object(operation.content.get("responses")).values():
         try:
-            found |= dict.fromkeys(as_object(context.references.follow(response).get("headers")))
+            headers |= dict.fromkeys(as_object(context.references.follow(response).get("headers")))
         except Unresolvable:
             continue
-    return tuple(name for name in kept_names(found) if name not in ALWAYS_KEPT)
+    return tuple(name for name in kept_names(headers) if name not in ALWAYS_KEPT)

@@ -1,6 +1,6 @@
-"""The output schema: what the first successful JSON response says, when that is an object and not too large.
+"""The output schema of a tool: the schema of the first successful JSON response, if it is an object and not too large.
 
-Lenient on purpose: clients refuse answers that violate it, and real answers do (see `OUTPUT_DIALECT`).
+Lenient on purpose: clients refuse results that violate it, and real responses do (see `OUTPUT_DIALECT`).
 """
 
 from typing import Any

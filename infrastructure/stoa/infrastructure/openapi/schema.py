@@ -1,4 +1,4 @@
-"""Schema Objects of any OpenAPI version to JSON Schema 2020-12, each named component once.
+"""Normalises Schema Objects of any OpenAPI version to JSON Schema 2020-12, each named component once.
 
 Nothing here follows a reference into its target's schema, so that circular documents cost nothing: it becomes a
 `Reference`, and `bundle` decides later which of them are written out in place and which go to `$defs`.
@@ -34,16 +34,16 @@ _SCHEMA_LISTS = frozenset({"anyOf", "oneOf", "prefixItems"})
 _SCHEMA_MAPS = frozenset({"patternProperties", "dependentSchemas"})
 
 Path = tuple[str, ...]
-"""Where a schema stands, for findings."""
+"""The place of a schema, for findings."""
 _NONE: frozenset[str] = frozenset()
 
 
 class SchemaNormaliser:
-    """Turns Schema Objects into nodes of one dialect. Never raises: what is unusable is left out, with a warning.
+    """Turns Schema Objects into nodes of one dialect. Never raises: unusable parts are left out, with a warning.
 
-    A schema is walked once, keyword by keyword: plain ones by the table in `keywords`, subschemas by going down. What
-    keywords decide together follows (`combined_keywords`). A keyword that neither knows (`example`, `xml`, `x-...`)
-    goes.
+    A schema is walked once, keyword by keyword: plain ones by the table in `keywords`, subschemas by going down.
+    Properties that several keywords determine together follow (`combined_keywords`). A keyword unknown to both
+    (`example`, `xml`, `x-...`) is dropped.
     """
 
     def __init__(self, document: ApiDocument, references: References, report: Report, dialect: Dialect) -> None:
@@ -69,7 +69,8 @@ class SchemaNormaliser:
         self._report.warning("/".join(path), message)
 
     def _node(self, raw: Any, path: Path, excluded: frozenset[str] = _NONE) -> Node:
-        """`excluded`: members that a sibling branch of an allOf leaves out, so this one must not require them."""
+        """Normalises one schema. `excluded`: members that a sibling branch of an allOf leaves out, so this one must not
+        require them."""
         if raw is True:
             return {}
         if raw is False:
@@ -85,16 +86,18 @@ class SchemaNormaliser:
         return self._object(raw, path, excluded)
 
     def _reference(self, raw: JsonObject, path: Path, excluded: frozenset[str]) -> Node:
-        beside = {keyword: value for keyword, value in raw.items() if keyword != "$ref"}
+        written_siblings = {keyword: value for keyword, value in raw.items() if keyword != "$ref"}
         if not self._counts_siblings:  # before 3.1 only `$ref` counts, but authors mean their descriptions
-            beside = {key: value for key, value in beside.items() if key in {"description", "title", "nullable"}}
-        siblings = self._object(beside, path, excluded) if beside else {}
+            written_siblings = {
+                key: value for key, value in written_siblings.items() if key in {"description", "title", "nullable"}
+            }
+        siblings = self._object(written_siblings, path, excluded) if written_siblings else {}
         try:
             pointer = self._references.end_of(raw["$ref"])
         except Unresolvable as problem:
             self._warn(path, f"{problem}; anything is accepted here")
             return siblings if is_object(siblings) else {}
-        if beside.get("nullable") is True:
+        if written_siblings.get("nullable") is True:
             notes = {key: value for key, value in as_object(siblings).items() if key in ANNOTATIONS}
             return {"anyOf": [Reference(pointer), {"type": "null"}], **notes}
         return Reference(pointer, siblings if is_object(siblings) else {})

@@ -1,4 +1,5 @@
-"""Where an operation is called: servers of operation, path and document, variables, relative URLs, and 2.0's host."""
+"""Finds the base URL of an operation: servers of operation, path and document, variables, relative URLs, and 2.0's
+host."""
 
 import re
 from urllib.parse import urljoin, urlsplit
@@ -12,7 +13,7 @@ _USABLE = re.compile(r"^https?://[A-Za-z0-9._~:\[\]%-]+(?:/[^\s?#{}\\]*)?\Z")
 
 
 class Servers:
-    """`replacement` (a ToolSet's baseURL) takes the place of every server in the document, path included."""
+    """Resolves base URLs. `replacement` (a ToolSet's baseURL) replaces every server in the document, path included."""
 
     def __init__(self, document: ApiDocument, replacement: str | None) -> None:
         self._document = document
@@ -20,7 +21,7 @@ class Servers:
         self._of_document = self._swagger_base() if document.is_swagger else self._first(document.root)
 
     def base_url(self, path_item: JsonObject, operation: JsonObject) -> str | None:
-        """The base of an operation, without a slash at the end; None: no usable server is given."""
+        """The base URL of an operation, without a trailing slash; None if no usable server is given."""
         if self._replacement is not None:
             return self._replacement
         if self._document.is_swagger:
@@ -31,7 +32,8 @@ class Servers:
         return self._of_document
 
     def foreign_origin(self, base_url: str) -> str | None:
-        """The origin of `base_url` where a description from elsewhere chose it, and it is not the description's own."""
+        """The origin of `base_url` if a remote description chose it and it differs from the description's own origin;
+        else None."""
         if self._replacement is not None or not self._origin():
             return None
         origin = origin_of(base_url)

@@ -15,7 +15,7 @@ _BLANK_LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n)+")
 
 
 def cleaned(text: str) -> str:
-    """Without HTML and the targets of links, which cost more than they tell."""
+    """The text without HTML and the targets of links, which cost more tokens than they help."""
     if "<" in text:
         text = _INLINE.sub("", _BLOCKS.sub("\n", text))
     if "](" in text:

@@ -1,7 +1,8 @@
-"""OutboxMeteringBacklog: what the outboxes of one directory hold and nobody has forwarded yet.
+"""OutboxMeteringBacklog: the events in the outboxes of one directory that have not been forwarded yet.
 
-It reads segments of all writers, living and dead, from where it stopped, and keeps that place in a cursor file. A lock
-file says whose turn it is; it goes with the process, however that ends. The disk is touched in threads only.
+It reads the segments of all writers, living and dead, from its last position, which it stores in a cursor file. A lock
+file elects the process that forwards; the lock is released when that process ends in any way. The disk is touched in
+threads only.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Reading:
-    """A batch in the making."""
+    """A batch while it is collected."""
 
     events: list[RecordedEvent]
     damaged: list[Rejected]
@@ -46,17 +47,18 @@ class _Reading:
 
 
 class OutboxMeteringBacklog(MeteringBacklog):
-    """Any number per directory; the first to ask has the turn until it is closed or its process ends."""
+    """Reads the events to forward. Several may exist per directory; the first to ask holds the lock until it is closed
+    or its process ends."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lock: int | None = None
         self._cursor = Cursor()
         self._status = RelayStatus()
-        self._told: RelayStatus | None = None
-        """What the status file holds, if it was written here."""
+        self._stored_status: RelayStatus | None = None
+        """The content of the status file, if this object wrote it."""
         self._moments: dict[tuple[str, int], datetime | None] = {}
-        """When the call at this place was finished, of what waited when it was last looked at."""
+        """End time of the call whose event waits at each position, as last read."""
 
     async def read(self, *, max_events: int, max_bytes: int) -> Batch | None:
         return await self._in_thread(lambda: self._read(max_events, max(max_bytes, MAX_LINE_BYTES)))
@@ -116,6 +118,7 @@ class OutboxMeteringBacklog(MeteringBacklog):
         paths = list_segments(self._directory)
         names = {path.name for path in paths}
         cursor = self._cursor
+        # Entries of removed segments are dropped, or the cursor would grow with every segment ever written.
         reading = _Reading(
             [],
             [],
@@ -127,12 +130,13 @@ class OutboxMeteringBacklog(MeteringBacklog):
                 continue
             if reading.count >= max_events or reading.size + MAX_LINE_BYTES > max_bytes:
                 break
-            with suppress(FileNotFoundError):  # somebody has archived it
+            with suppress(FileNotFoundError):  # it was archived
                 _read_segment(path, reading, max_events, max_bytes)
         position = cursor.model_copy(update={"offsets": reading.offsets, "finished": frozenset(reading.finished)})
         if reading.count:
             return Batch(tuple(reading.events), position, tuple(reading.damaged))
         if position != cursor:
+            # No event to forward, but a segment has ended: stored, so that the sink may delete it when it needs room.
             self._move(position)
         return None
 
@@ -143,10 +147,11 @@ class OutboxMeteringBacklog(MeteringBacklog):
     def _reject(self, rejected: Sequence[Rejected]) -> None:
         descriptor = os.open(self._directory / POISON, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "ab") as file:
-            for one in rejected:
-                line = one.line.strip(b"\0")[:MAX_LINE_BYTES].decode("utf-8", "replace")
-                file.write(pydantic_core.to_json({"reason": one.reason, "line": line}) + b"\n")
+            for rejection in rejected:
+                line = rejection.line.strip(b"\0")[:MAX_LINE_BYTES].decode("utf-8", "replace")
+                file.write(pydantic_core.to_json({"reason": rejection.reason, "line": line}) + b"\n")
             file.flush()
+            # Synced before the cursor moves past these events: afterwards they are stored nowhere else.
             os.fsync(file.fileno())
 
     def _measure(self) -> RelayStatus:
@@ -169,10 +174,10 @@ class OutboxMeteringBacklog(MeteringBacklog):
             relayed=cursor.relayed,
             rejected=cursor.rejected,
         )
-        if status != self._told:
+        if status != self._stored_status:
             with suppress(OSError):  # only the other workers' answers depend on it
                 replace_file(self._directory / STATUS, _STATUS.dump_json(status), is_synced=False)
-            self._told = status
+            self._stored_status = status
         return status
 
     def _read_status(self) -> RelayStatus:

@@ -1,6 +1,6 @@
-"""How far the relay has come in one outbox, kept in a file that is replaced as a whole.
+"""The relay's position in one outbox, kept in a file that is replaced atomically.
 
-What stands in it was acknowledged by the other side, so an older one, or none, costs repetitions and never an event.
+Everything before it was acknowledged by the brokers, so an older cursor, or none, costs repetitions but never an event.
 """
 
 import logging
@@ -14,20 +14,20 @@ _log = logging.getLogger(__name__)
 
 
 class Cursor(BaseModel):
-    """Segments are named by their file names, which never come back."""
+    """The relay's position. Segments are identified by their file names, which are never reused."""
 
     model_config = ConfigDict(frozen=True)
 
     offsets: dict[str, NonNegativeInt] = {}
-    """Bytes that were dealt with, in segments that are not finished."""
+    """Bytes already forwarded, for each segment that is not finished."""
     finished: frozenset[str] = frozenset()
-    """Segments of which nothing waits any more and nothing will come."""
+    """Segments whose events are all forwarded and that get no more."""
     relayed: NonNegativeInt = 0
     rejected: NonNegativeInt = 0
 
 
 def load_cursor(directory: Path) -> Cursor:
-    """From the beginning when there is none, or it is damaged. Raises OSError."""
+    """The stored cursor; one at the beginning if there is none or it is damaged. Raises OSError."""
     try:
         return Cursor.model_validate_json((directory / FILE).read_bytes())
     except FileNotFoundError:
@@ -38,7 +38,7 @@ def load_cursor(directory: Path) -> Cursor:
 
 
 def store_cursor(directory: Path, cursor: Cursor) -> None:
-    """On the disk when it returns. Raises OSError."""
+    """Stores the cursor; it is on the disk when this returns. Raises OSError."""
     replace_file(directory / FILE, cursor.model_dump_json().encode(), is_synced=True)
 
 

@@ -1,7 +1,7 @@
 """One metering event as one line of JSON of bounded length.
 
-Every event has a line: one that is too long, or holds text that UTF-8 cannot carry, is cut rather than refused. Its
-times, money, status and tenant stay; `metadata.cut` says that something was left out.
+Every event has a line: one that is too long, or has text that UTF-8 cannot encode, is cut rather than refused. Times,
+money, status and tenant are never cut; `metadata.cut` marks an event that was.
 """
 
 from pydantic_core import PydanticSerializationError
@@ -9,10 +9,10 @@ from pydantic_core import PydanticSerializationError
 from stoa.domain.metering.event import MeteringEvent
 
 MAX_LINE_BYTES = 8 * 1024
-"""Newline included."""
+"""Upper bound on a line, including its newline."""
 
 _to_json = MeteringEvent.__pydantic_serializer__.to_json
-"""What `model_dump_json` calls, without its 0.5 µs of Python and a decoding that would be undone here."""
+"""The function behind `model_dump_json`, without 0.5 µs of Python and a decoding that would be undone here."""
 
 _CUTS = ((1024, 16), (256, 16), (128, 0))
 """(characters of a text, entries of metadata), tried in turn. The last always fits: a character takes at most six bytes
@@ -41,7 +41,7 @@ def _cut(event: MeteringEvent, characters: int, entries: int) -> MeteringEvent:
     def text(value: str) -> str:
         return value[:characters].encode("utf-8", "replace").decode()
 
-    kept = {text(key): text(value) for key, value in list(event.metadata.items())[:entries]}
+    metadata = {text(key): text(value) for key, value in list(event.metadata.items())[:entries]}
     return event.model_copy(
         update={
             "event_id": text(event.event_id),
@@ -51,6 +51,6 @@ def _cut(event: MeteringEvent, characters: int, entries: int) -> MeteringEvent:
             "user_id": text(event.user_id),
             "tool": text(event.tool),
             "request_id": None if event.request_id is None else text(event.request_id),
-            "metadata": {**kept, "cut": "yes"},
+            "metadata": {**metadata, "cut": "yes"},
         }
     )

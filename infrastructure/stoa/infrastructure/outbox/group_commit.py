@@ -7,9 +7,9 @@ from stoa.infrastructure.outbox.segment import Segment
 
 
 class GroupCommit:
-    """Runs one sync at a time, in a thread; whatever was appended before a run starts is covered by it.
+    """Runs one sync at a time, in a thread; a run covers everything appended before it starts.
 
-    Raises OSError, to everybody who shared the run, when the disk failed.
+    Raises OSError, to every caller that shared the run, if the disk failed.
     """
 
     def __init__(self) -> None:
@@ -17,14 +17,14 @@ class GroupCommit:
         self._dirty: list[Segment] = []
         self._retired: list[Segment] = []
         self._next: asyncio.Task[None] | None = None
-        """The run that has not started to sync, so that it covers what is appended now."""
+        """The next run, which has not started to sync and so covers lines appended now."""
 
     def retire(self, segment: Segment) -> None:
-        """Seal the segment in the next run, after its last lines are safe."""
+        """Seals the segment in the next run, after its last lines are on the disk."""
         self._retired.append(segment)
 
     async def cover(self, segment: Segment) -> None:
-        """Return when everything appended to `segment` so far is on the disk. Cancelling the wait stops no sync."""
+        """Returns once everything appended to `segment` so far is on the disk. Cancelling the wait stops no sync."""
         if segment not in self._dirty:
             self._dirty.append(segment)
         await self.run()

@@ -1,4 +1,4 @@
-"""OutboxUsageLog: reads back what outboxes have written into one directory, while they write."""
+"""OutboxUsageLog: reads the events that outboxes have written into one directory, while they write."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,8 +11,8 @@ from stoa.infrastructure.outbox.segment import list_segments, read_piece
 
 
 class OutboxUsageLog(UsageLog, SegmentedLog):
-    """The events of all segments, those of one writer in its order. A segment that vanishes meanwhile is passed over:
-    somebody has archived it."""
+    """The events of all segments, those of one writer in its order. A segment that disappears during the reading is
+    skipped, because it was archived."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -20,7 +20,7 @@ class OutboxUsageLog(UsageLog, SegmentedLog):
 
     @property
     def damaged(self) -> int:
-        """Lines that had to be skipped since `events` was asked last."""
+        """Lines skipped since `events` was last called."""
         return self._damaged
 
     def events(self) -> Iterator[MeteringEvent]:
@@ -57,7 +57,7 @@ class OutboxUsageLog(UsageLog, SegmentedLog):
             yield event
 
     def waiting(self) -> "OutboxUsageLog":
-        """Those that the relay has still to forward, as its cursor says."""
+        """A log of the events that the relay still has to forward, by its cursor."""
         return _WaitingLog(self._directory)
 
     def _unreadable(self, path: Path) -> MeteringUnavailable:

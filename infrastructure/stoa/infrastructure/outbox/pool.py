@@ -23,7 +23,7 @@ from stoa.infrastructure.outbox.segment import POISON, Segment, list_segments, r
 
 _RETRY_NS = 1_000_000_000
 _LOSS_SHOWN_NS = 3600 * 1_000_000_000
-"""For how long operators see that segments were removed under the gateway."""
+"""Time for which a loss of segments, removed while the gateway runs, is reported."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,21 +35,21 @@ _REMEDIES = {
 }
 
 SegmentFactory = Callable[[Path, datetime, int, str], Segment]
-"""Directory, time, size in bytes, and the end of the file's name."""
+"""Creates a segment from directory, time, size in bytes and the file's suffix."""
 Relayed = Callable[[Path], Collection[str]]
-"""Names of the segments in a directory of which every event is elsewhere. May raise OSError."""
+"""Returns the names of the segments in a directory whose events are all forwarded. May raise OSError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolOptions:
-    """Where the pool's segments lie and what they may take."""
+    """Directory and bounds of a pool's segments."""
 
     directory: Path
     suffix: str
     """End of the names of its segments; no other pool's ends so."""
     allowance: Allowance
     setting: str
-    """What an operator raises to have more room."""
+    """Name of the setting that an operator raises for more room."""
     has_poison: bool = False
     """What the relay could not forward counts towards the allowance."""
     relayed: Relayed | None = None
@@ -57,7 +57,8 @@ class PoolOptions:
 
 
 class SegmentPool:
-    """Raises MeteringUnavailable from `reserve`, `append` and `make_room` when no further line fits."""
+    """Fills segments with lines. `reserve`, `append` and `make_room` raise MeteringUnavailable if no further line
+    fits."""
 
     def __init__(self, options: PoolOptions, clock: Clock, commits: GroupCommit | None) -> None:
         self._options = options
@@ -72,23 +73,23 @@ class SegmentPool:
         self._problem = ""
         self._retry_at_ns = 0
         self._orphans: list[bytes] = []
-        """Lines of segments that were removed, still to be written again."""
+        """Lines of removed segments that still have to be written again."""
         self._loss = ""
         self._lost_at_ns = 0
 
     @property
     def loss(self) -> str:
-        """What was removed under the gateway lately; empty: nothing."""
+        """Reports segments removed lately while the gateway runs; empty if there are none."""
         return self._loss if self._clock.monotonic_ns() - self._lost_at_ns < _LOSS_SHOWN_NS else ""
 
     @property
     def is_gone(self) -> bool:
-        """The segment being filled was removed, or lines of such ones are still to be written again."""
+        """True if the segment being filled was removed, or lines of removed ones still have to be written again."""
         return bool(self._orphans) or (bool(self._segments) and self._segments[0].is_gone)
 
     @property
     def problem(self) -> str:
-        """Why the pool could not grow; empty: it could."""
+        """The reason why the pool could not grow; empty if it could."""
         return self._problem
 
     @property
@@ -101,7 +102,7 @@ class SegmentPool:
             self._add_segment()
 
     def append(self, line: bytes, *, is_reserved: bool) -> Segment:
-        """Write a line; `is_reserved`: into the room of one promise."""
+        """Writes a line; `is_reserved`: into the room of one reservation."""
         if self._orphans or (self._segments and self._segments[0].is_gone):  # `is_gone`, without another call
             self._replace_gone()
         if not self._room.begin_line(is_promised=is_reserved):
@@ -123,7 +124,7 @@ class SegmentPool:
         return segment
 
     def close(self) -> None:
-        """Give unused space back; nothing is appended afterwards."""
+        """Returns unused space; nothing is appended afterwards."""
         if self.is_gone:
             with suppress(MeteringUnavailable):
                 self._replace_gone()
@@ -134,7 +135,7 @@ class SegmentPool:
         self._recount()
 
     def abandon(self, segment: Segment) -> None:
-        """Fill this segment no further: it is full, or broken."""
+        """Stops filling this segment, because it is full or failed."""
         if segment in self._segments:
             self._segments.remove(segment)
             self._retire(segment)
@@ -155,7 +156,7 @@ class SegmentPool:
         return self._refused(_REMEDIES.get(code, f"{errno.errorcode.get(code, 'unknown error')}; check the disk"))
 
     def _replace_gone(self) -> None:
-        """Go over to segments that can be read, with every line that was answered and is nowhere else."""
+        """Replaces removed segments by new ones, with every line of an answered call that exists nowhere else."""
         gone = [segment for segment in self._segments if segment.is_gone]
         if gone:
             self._orphans += filter(None, (segment.orphans() for segment in gone))
@@ -213,6 +214,7 @@ class SegmentPool:
                 f"it holds {census.used_bytes} of at most {allowance.max_bytes} bytes; {remedy}, or raise "
                 f"{options.setting}"
             )
+        # Strictly increasing: names must sort in the order of filling, also when the clock is set back.
         self._last_stamp = max(self._clock.now(), self._last_stamp + timedelta(microseconds=1))
         made = options.create_segment(options.directory, self._last_stamp, allowance.segment_bytes, options.suffix)
         self._segments.append(made)

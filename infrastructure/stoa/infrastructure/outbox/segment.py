@@ -1,8 +1,8 @@
 """One file of the outbox: a preallocated run of JSON lines followed by zeros.
 
-A segment is *live* while its writer holds the exclusive flock that came with its creation; the lock goes with the
-process, however it ends. Whoever cuts or removes a segment holds that lock. File names sort in the order in which one
-writer filled those of a kind. OSError passes through: the sink and the log translate it.
+A segment is *live* while its writer holds the exclusive flock taken at its creation; the lock is released when the
+process ends in any way. A segment is truncated or removed only under that lock. File names sort in the order in which
+one writer filled the segments of a kind. OSError passes through: the sink and the log translate it.
 """
 
 import errno
@@ -19,10 +19,9 @@ from typing import Self
 CALLS = ".jsonl"
 REFUSALS = ".refused.jsonl"
 SUMMARIES = ".summary.jsonl"
-"""How the names of segments end, by what is in them: calls that were made, refused ones, and events that stand for
-many refused ones."""
+"""Suffixes of segments by their content: calls, refused calls, and summaries of refused calls."""
 POISON = "poison.jsonl"
-"""What the relay could not forward. It lies beside the segments and is none."""
+"""File of the events that the relay could not forward. It lies next to the segments but is not one."""
 _NO_FALLOCATE = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 _ZEROS = bytes(64 * 1024)
 _sync_data: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)  # not every POSIX system has the cheaper one
@@ -45,14 +44,14 @@ class Segment:
 
     @classmethod
     def create(cls, directory: Path, stamp: datetime, size: int, suffix: str = CALLS) -> Self:
-        """A new segment of `size` bytes, all of them allocated, so that no later write meets a full disk."""
+        """Creates a segment of `size` bytes, all allocated, so that no later write meets a full disk."""
         while True:
             name = f"{stamp:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
             path = directory / name
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if os.fstat(descriptor).st_nlink == 0:  # reclaimed by somebody before it was locked
+                if os.fstat(descriptor).st_nlink == 0:  # another process reclaimed it before it was locked
                     os.close(descriptor)
                     continue
                 _allocate(descriptor, size)
@@ -68,8 +67,8 @@ class Segment:
 
     @property
     def is_gone(self) -> bool:
-        """Its name leads to it no longer: it, or a folder on the way, was removed, renamed or replaced, and what is
-        appended would not be read. (Asked before every append: 2 µs.)"""
+        """True if its path no longer leads to it: the file or a folder on the way was removed, renamed or replaced, and
+        further lines would not be read. (Checked before every append: 2 µs.)"""
         try:
             there = os.stat(self.path)  # noqa: PTH116  # half the time of Path.stat
             return there.st_ino != self._file[1] or there.st_dev != self._file[0]
@@ -79,29 +78,29 @@ class Segment:
             return False  # not known; an append says more
 
     def orphans(self) -> bytes:
-        """The lines of a file that was removed, which nobody else can read any more. None when it was only moved; those
-        that stand in another file of its name, as after a backup was restored, are not among them."""
+        """The lines of a removed file, which no reader can reach any more. None if it was only moved. Lines that
+        another file of its name holds, as after a backup was restored, are left out."""
         if os.fstat(self._descriptor).st_nlink:
             return b""
         lines = os.pread(self._descriptor, self.length, 0)
         try:
-            known = set(self.path.read_bytes().splitlines(keepends=True))
+            readable = set(self.path.read_bytes().splitlines(keepends=True))
         except OSError:
             return lines
-        return b"".join(line for line in lines.splitlines(keepends=True) if line not in known)
+        return b"".join(line for line in lines.splitlines(keepends=True) if line not in readable)
 
     def append(self, line: bytes) -> None:
-        """Write in one system call; the newline comes last, so that readers know a line that death cut off. (Linux
-        looks for a deadly signal between two pages of one write.)"""
+        """Writes a line in one system call; the newline comes last, so that readers recognise a line cut off by the
+        death of the writer. (Linux looks for a deadly signal between two pages of one write.)"""
         written = os.pwrite(self._descriptor, line, self.length)
         if written != len(line):
             raise OSError(errno.EIO, "short write")
         self.length += written
 
     def sync(self) -> None:
-        """Wait until everything appended, and the file's own name, is on the disk.
+        """Waits until everything appended, and the file's directory entry, is on the disk.
 
-        The kernel reports a lost page once and then calls it clean, so one failure condemns the segment.
+        The kernel reports a lost page once and then marks it clean, so the segment is not used after one failure.
         """
         if self._is_broken:
             raise OSError(errno.EIO, "an earlier sync failed")
@@ -113,7 +112,8 @@ class Segment:
         self._is_broken = False
 
     def seal(self) -> None:
-        """Cut the unused tail off and let go; a segment without a line is removed. Nothing is appended afterwards."""
+        """Truncates the unused tail and releases the lock; a segment without a line is removed. Nothing is appended
+        afterwards."""
         try:
             if self.length:
                 os.ftruncate(self._descriptor, self.length)
@@ -124,10 +124,10 @@ class Segment:
 
 
 def list_segments(directory: Path, kind: str | None = None) -> list[Path]:
-    """All segments in order, or those of one kind; none when there is no such directory."""
+    """All segments in order, or those of one kind; none if the directory does not exist."""
     try:
-        found = (path for path in directory.iterdir() if path.suffix == CALLS and path.name != POISON)
-        return sorted(path for path in found if kind is None or _kind_of(path.name) == kind)
+        segments = (path for path in directory.iterdir() if path.suffix == CALLS and path.name != POISON)
+        return sorted(path for path in segments if kind is None or _kind_of(path.name) == kind)
     except FileNotFoundError:
         return []
 
@@ -142,23 +142,25 @@ class Piece:
 
     lines: list[bytes]
     end: int
-    """Offset behind them."""
+    """Offset after these lines."""
     is_last: bool
-    """The writer is gone and nothing follows."""
+    """True if the writer is gone and nothing follows."""
 
 
 def read_piece(path: Path, start: int = 0, max_bytes: int | None = None) -> Piece:
-    """The lines that stand behind `start`, which is 0 or where an earlier reading ended.
+    """The lines after `start`, which is 0 or the end of an earlier reading.
 
-    A line counts when its newline is there: without one its writer died, or is, in the middle of recording it, and
-    its call has not been answered. A live segment ends at its first zero byte. In one whose writer is gone a power
-    loss may have left zeros anywhere, and what stands behind them is read. `max_bytes` is more than a line may have;
-    where it ends within a line, that line is left for later. None: all there is.
+    A line counts when its newline is there: without one its writer died, or is, in the middle of recording it, and its
+    call has not been answered. A live segment ends at its first zero byte. In a segment whose writer is gone a power
+    loss may have left zeros anywhere, and the lines after them are read. `max_bytes` must exceed the length of a line;
+    a line that it cuts is left for the next reading. None: everything.
     """
     with path.open("rb") as file:
         if 0 < os.fstat(file.fileno()).st_size <= start:  # sealed, and read to its end: the usual case
             return Piece([], start, is_last=True)
-        is_live = not _try_lock(file.fileno(), fcntl.LOCK_SH)  # asked before reading: it may be sealed meanwhile
+        is_live = not _try_lock(
+            file.fileno(), fcntl.LOCK_SH
+        )  # checked before reading, because it may be sealed during it
         size, offset = os.fstat(file.fileno()).st_size, start
         length = max(size - start, 0) if max_bytes is None else max_bytes
         while True:
@@ -181,8 +183,7 @@ def read_piece(path: Path, start: int = 0, max_bytes: int | None = None) -> Piec
 
 
 def waiting_bytes(path: Path, offset: int) -> int:
-    """How much was written behind `offset`. A line has no zero byte, so in a segment with a tail its begin is found by
-    bisection."""
+    """Bytes written after `offset`. A line has no zero byte, so the start of an unused tail is found by bisection."""
     with path.open("rb") as file:
         low, high = offset, os.fstat(file.fileno()).st_size
         if high > low and os.pread(file.fileno(), 1, high - 1) != b"\0":
@@ -197,7 +198,7 @@ def waiting_bytes(path: Path, offset: int) -> int:
 
 
 def remove(path: Path) -> bool:
-    """Delete a segment unless it is live. False: it is still there."""
+    """Deletes a segment unless it is live. False: it was kept."""
     with suppress(FileNotFoundError), path.open("r+b") as file:
         if not _try_lock(file.fileno(), fcntl.LOCK_EX):
             return False
@@ -206,7 +207,7 @@ def remove(path: Path) -> bool:
 
 
 def reclaim(path: Path) -> None:
-    """Give back the unused tail of a segment whose writer died; a live segment is left alone."""
+    """Truncates the unused tail of a segment whose writer died; a live segment is left alone."""
     with suppress(FileNotFoundError), path.open("r+b") as file:
         if not _try_lock(file.fileno(), fcntl.LOCK_EX):
             return

@@ -1,4 +1,5 @@
-"""What the replicas of one gateway share, in Redis 6.2 or newer (one server, or what answers like one; no cluster)."""
+"""State that the replicas of one gateway share, in Redis 6.2 or newer (a single server or a compatible one; no
+cluster)."""
 
 from stoa.infrastructure.redis.budget_ledger import RedisBudgetLedger
 from stoa.infrastructure.redis.connection import RedisConnection

@@ -1,12 +1,12 @@
-"""Spending in Redis, for all replicas. It survives what that Redis survives.
+"""Spending in Redis, for all replicas. It is as durable as that Redis.
 
-    PREFIX budget:MONTH:TENANT[:CONSUMER]  hash: `spent`, micro-units; `noticed`, the highest level that was told of
-    PREFIX budget-writer:ID                number of the last batch of refunds that a process has had carried out
-    PREFIX budget-generation               what has to be named in questions (`budget_recovery.py`)
+    PREFIX budget:MONTH:TENANT[:CONSUMER]  hash: `spent`, micro-units; `noticed`, the highest level that was announced
+    PREFIX budget-writer:ID                number of the last batch of refunds applied for a process
+    PREFIX budget-generation               the generation that every script must name (`budget_recovery.py`)
 
 A reservation is one script. Refunds are summed up by account and sent in the background, one batch at a time; a batch
-whose answer was lost is sent again under its number, which Redis carries out once. Redis drops the keys by itself 75
-days after they were last used, which is after their month whatever the clocks of the replicas say.
+whose answer was lost is sent again under its number, so that Redis applies it once. Redis drops the keys 75 days after
+their last use, which is after their month even if the clocks of the replicas differ.
 """
 
 import asyncio
@@ -123,7 +123,8 @@ class _Batch:
 
 
 class RedisBudgetLedger(BudgetLedger):
-    """`retry_seconds`: the pause before refunds are sent again when Redis was away. Closing it leaves `redis` open."""
+    """A BudgetLedger on Redis. `retry_seconds`: the pause before refunds are sent again after an outage. Closing it
+    leaves `redis` open."""
 
     def __init__(
         self,
@@ -140,20 +141,20 @@ class RedisBudgetLedger(BudgetLedger):
         self._writer = secrets.token_hex(8)
         self._refunds: dict[str, int] = {}
         self._batch: _Batch | None = None
-        """Sent, and not known to be carried out."""
+        """The batch that was sent and is not known to be carried out."""
         self._batches = 0
         self._sending = asyncio.Lock()
         self._sender: asyncio.Task[None] | None = None
         self._was_away = False
-        """It may have come back with older data."""
+        """True if Redis was away, so that it may have come back with older data."""
         self._reserved: dict[str, int] = {}
-        """By account, what calls under way hold."""
+        """Micro-units held by calls in progress, by account."""
         self.recovery = BudgetRecovery(redis, clock or SystemClock(), self._writer, _KEPT_SECONDS, report)
-        """For `/ready`, and to run in the background."""
+        """Recovery of lost spending, for `/ready` and background work."""
 
     def recover_from(self, log: str, recorded: Callable[[], Mapping[Account, MicroUnits]]) -> None:
-        """Notice when Redis has lost what was spent, and count it again. `log`: which log `recorded` reads, the same
-        for all processes that write to it; it is called in a thread, and may raise StoaError."""
+        """Detects that Redis has lost spending, and counts it again. `log`: identifies the log that `recorded` reads,
+        the same for all processes that write to it; `recorded` is called in a thread, and may raise StoaError."""
 
         def spent() -> dict[str, int]:
             return {_key(account): amount for account, amount in recorded().items()}
@@ -165,7 +166,7 @@ class RedisBudgetLedger(BudgetLedger):
         verdict = await self._try(accounts, amount, tells=is_settled)
         if verdict.refused_by is None or is_settled:
             return verdict
-        await self.flush()  # there may be room: what was given back here has not arrived
+        await self.flush()  # there may be room: refunds of this process have not arrived
         return await self._try(accounts, amount, tells=True)
 
     def settle(self, accounts: Sequence[Account], reserved: MicroUnits, actual: MicroUnits) -> None:
@@ -219,7 +220,7 @@ class RedisBudgetLedger(BudgetLedger):
                     has_failed = True
                     _log.warning("budgets: Redis cannot be reached; what calls did not cost is given back later")
                 await asyncio.sleep(self._retry_seconds)
-            except Exception as defect:  # noqa: BLE001  # else what is to be given back would wait for the next call
+            except Exception as defect:  # noqa: BLE001  # otherwise refunds would wait for the next call
                 self._report("budgets", defect)
                 await asyncio.sleep(self._retry_seconds)
 
@@ -233,10 +234,10 @@ class RedisBudgetLedger(BudgetLedger):
         if refused_by is None:
             self._hold(accounts, amount)
         looked_at = accounts if refused_by is None else [refused_by]
-        told = zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
+        levels = zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
         crossings = [
             Crossing(account, level, MicroUnits(int(spent)))
-            for account, (before, now, spent) in zip(looked_at, told, strict=False)  # a refusal may tell nothing
+            for account, (before, now, spent) in zip(looked_at, levels, strict=False)  # a refusal may tell nothing
             for level in crossed(before, now)
         ]
         return BudgetVerdict(refused_by, tuple(crossings))
@@ -256,7 +257,7 @@ class RedisBudgetLedger(BudgetLedger):
                 await self.recovery.check()
             self._was_away = False
         answer = await self._run(script, self.recovery.generation, *arguments)
-        if answer is None:  # Redis has lost what it knew, or this process has not asked before
+        if answer is None:  # Redis has lost its data, or this process has not asked before
             await self.flush()
             await self.recovery.restore()
             answer = await self._run(script, self.recovery.generation, *arguments)

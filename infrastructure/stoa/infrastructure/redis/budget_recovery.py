@@ -1,13 +1,13 @@
-"""What was spent, counted again when Redis has lost it: after FLUSHALL, a replaced server, a failover to an older copy.
+"""Restores spending that Redis has lost: after FLUSHALL, a replaced server, a failover to an older copy.
 
-    PREFIX budget-generation  which life of the data this is: the server's run id and a random text
+    PREFIX budget-generation  identifies one life of the data: the server's run id and a random text
     PREFIX budget-restored    set: the logs that were added in this generation
     PREFIX budget-restored-by:WRITER  the generation in which a process has added what it had reserved
 
-Every question about budgets names the generation that its process knows. Where it is another one, or none, the process
-first adds what the metering events of its own outbox say of this month (once for each outbox, however many workers
-write to it) and what its calls under way have reserved. What an account still holds is not added twice: it is
-`covered`, and only what is beyond it counts.
+Every budget script names the generation that its process knows. If Redis has another one, or none, the process first
+adds this month's spending from the metering events of its own outbox (once for each outbox, however many workers write
+to it) and the reservations of its running calls. Spending that an account still holds is not added twice: it is
+`covered`, and only the excess counts.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 2.0
 WAIT_SECONDS = 2.0
-"""How long a call waits for the counting; longer, and it is refused meanwhile."""
+"""Upper bound on how long a call waits for the restoration; then it is refused."""
 _SHOWN_SECONDS = 3600.0
 
 # ARGV: prefix, run id, a random text, who restores what is recorded, who restores what is reserved, seconds to keep;
@@ -66,15 +66,16 @@ return {generation, is_new and 1 or 0}
 
 @dataclass(frozen=True, slots=True)
 class RecordedSpending:
-    """`log`: which log this is, the same for all processes that write to it. `spent` reads what it holds of this month,
-    by the account's key; it may take seconds, and raise StoaError."""
+    """Recorded spending in one log. `log`: identifies it, the same for all processes that write to it. `spent` reads
+    this month's spending by the account's key; it may take seconds, and raise StoaError."""
 
     log: str
     spent: Callable[[], Mapping[str, int]]
 
 
 class BudgetRecovery(HealthProbe):
-    """`generation` is what questions about budgets have to name; empty where nothing is known to recover from."""
+    """Restores lost spending. `generation` must be named by every budget script; empty if there is no log to recover
+    from."""
 
     name = "budgets"
 
@@ -94,11 +95,11 @@ class BudgetRecovery(HealthProbe):
         self.generation = ""
 
     def begin(self, recorded: RecordedSpending, reserved: Mapping[str, int]) -> None:
-        """From now on losses are noticed. `reserved`: what calls under way hold, as it is at any time."""
+        """Starts detecting losses. `reserved`: a live view of what calls in progress hold."""
         self._recorded, self._reserved, self.generation = recorded, reserved, "none"
 
     def health(self) -> Health:
-        """Ready in any case: calls without a budget go on."""
+        """Health with a finding if restoration failed; always ready, because calls without a budget go on."""
         now = self._clock.now()
         if self._lost_at is None or (now - self._lost_at).total_seconds() > _SHOWN_SECONDS:
             return Health(True, "counted in Redis")
@@ -109,8 +110,8 @@ class BudgetRecovery(HealthProbe):
         return Health(True, "counted in Redis, again", (finding,))
 
     async def restore(self) -> None:
-        """Return when the generation is known and this process has done its part. Raises BudgetUnavailable when that
-        fails, or takes long; it goes on then."""
+        """Returns once the generation is known and this process has restored its part. Raises BudgetUnavailable if that
+        fails or takes too long; it then continues in the background."""
         if self._restoring is None or self._restoring.done():
             self._restoring = asyncio.create_task(self._do_restore())
         task = self._restoring
@@ -122,12 +123,12 @@ class BudgetRecovery(HealthProbe):
             raise BudgetUnavailable from failure
 
     async def check(self) -> None:
-        """Restore where something was lost. Raises SharedStateUnavailable and BudgetUnavailable."""
+        """Restores spending if some was lost. Raises SharedStateUnavailable and BudgetUnavailable."""
         if self._recorded is not None and not await self._is_current():
             await self.restore()
 
     async def watch(self, sleep: Sleep = asyncio.sleep) -> None:
-        """Notice losses while nobody calls, and a server that came up with older data. Until it is cancelled."""
+        """Detects losses while no calls arrive, and a server that restarted with older data, until cancelled."""
         while True:
             try:
                 await self.check()
@@ -144,8 +145,8 @@ class BudgetRecovery(HealthProbe):
         recorded = self._recorded
         if recorded is None:
             return
-        known = self.generation
-        # First what is reserved, then the log: a call that ends in between is counted in both, never in neither.
+        previous = self.generation
+        # Reservations first, then the log: a call that ends in between is counted in both, never in neither.
         reserved = dict(self._reserved)
         try:
             run_id = await self._run_id()
@@ -164,14 +165,14 @@ class BudgetRecovery(HealthProbe):
             self._report("budgets", defect)
             raise
         self.generation = generation.decode()
-        if known != "none" or is_new:
-            level = logging.WARNING if known != "none" else logging.INFO
+        if previous != "none" or is_new:
+            level = logging.WARNING if previous != "none" else logging.INFO
             _log.log(level, "budgets: what was spent this month was counted again from metering events")
-        if known != "none":
+        if previous != "none":
             self._lost_at = self._clock.now()
 
     async def _is_restored(self, log: str, run_id: str) -> bool:
-        """Somebody who writes to the same log has added it: nothing has to be read."""
+        """True if another process that writes to the same log has added it, so that nothing has to be read."""
         prefix, client = self._redis.prefix, self._redis.client
         with self._redis.guarded():
             generation: bytes | None = await client.get(f"{prefix}budget-generation")
@@ -181,15 +182,15 @@ class BudgetRecovery(HealthProbe):
     async def _is_current(self) -> bool:
         run_id = await self._run_id()
         with self._redis.guarded():
-            found: bytes | None = await self._redis.client.get(f"{self._redis.prefix}budget-generation")
-        return found is not None and found.decode() == self.generation and self.generation.startswith(run_id)
+            stored: bytes | None = await self._redis.client.get(f"{self._redis.prefix}budget-generation")
+        return stored is not None and stored.decode() == self.generation and self.generation.startswith(run_id)
 
     async def _run_id(self) -> str:
-        """Of the server's process; empty where it does not tell."""
+        """The run id of the server's process; empty if it does not report one."""
         try:
             with self._redis.guarded():
-                told: Any = await self._redis.client.info("server")
+                server: Any = await self._redis.client.info("server")
         except SharedStateUnavailable:
             self._redis.check()
             return ""
-        return str(told.get("run_id", ""))
+        return str(server.get("run_id", ""))

@@ -1,4 +1,4 @@
-"""Checks of Redis, as `stoa doctor` makes them: is it there, new enough, quick, and does it forget nothing?"""
+"""Redis checks for `stoa doctor`: the server is reachable, new enough, fast, and evicts nothing."""
 
 import re
 import statistics
@@ -13,7 +13,7 @@ from stoa.infrastructure.redis.connection import LOST, RedisConnection
 OLDEST = (6, 2)
 _PINGS = 5
 _SLOW_MS = 20.0
-"""A call waits for Redis once or twice."""
+"""Latency from which Redis is reported as slow, because a call waits for it once or twice."""
 
 
 async def check_redis(redis: RedisConnection, clock: Clock) -> Sequence[CheckResult]:
@@ -25,9 +25,9 @@ async def check_redis(redis: RedisConnection, clock: Clock) -> Sequence[CheckRes
             taken.append((clock.monotonic_ns() - began) / 1e6)
     except LOST as lost:
         reason = connection_problem(lost)
-        said = f"{reason}: {_first_line(lost)}" if reason == type(lost).__name__ else reason
+        detail = f"{reason}: {_first_line(lost)}" if reason == type(lost).__name__ else reason
         remedy = "start it, or mend REDIS_URL (host, port, user, password, rediss: for TLS)"
-        return [CheckResult(Verdict.FAIL, "reachable", said, remedy)]
+        return [CheckResult(Verdict.FAIL, "reachable", detail, remedy)]
     latency = _latency(statistics.median(taken))
     try:
         info: dict[str, Any] = await redis.client.info()
@@ -38,14 +38,14 @@ async def check_redis(redis: RedisConnection, clock: Clock) -> Sequence[CheckRes
 
 
 def _latency(milliseconds: float) -> CheckResult:
-    said = f"{milliseconds:.1f} ms"
+    detail = f"{milliseconds:.1f} ms"
     if milliseconds > _SLOW_MS:
-        return CheckResult(Verdict.WARN, "latency", said, "each governed call waits that long; run it nearby")
-    return CheckResult(Verdict.OK, "latency", said)
+        return CheckResult(Verdict.WARN, "latency", detail, "each governed call waits that long; run it nearby")
+    return CheckResult(Verdict.OK, "latency", detail)
 
 
 def server_results(info: dict[str, Any]) -> Iterable[CheckResult]:
-    """Judges the answer of INFO."""
+    """Results from the answer to INFO."""
     version = str(info.get("redis_version", "?"))
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     if numbers < OLDEST:
@@ -66,5 +66,5 @@ def server_results(info: dict[str, Any]) -> Iterable[CheckResult]:
 
 
 def _first_line(lost: BaseException) -> str:
-    """What the server says (`NOAUTH Authentication required.`); redis-py quotes no password."""
+    """The first line of the server's message (`NOAUTH Authentication required.`); redis-py quotes no password."""
     return str(lost).partition("\n")[0][:120]

@@ -1,4 +1,4 @@
-"""One pool of connections for all adapters, and the one place where errors of redis-py become errors of the gateway."""
+"""The connection pool of all Redis adapters, and the one place that translates errors of redis-py."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,17 +19,17 @@ MAX_CONNECTIONS = 32
 TIMEOUT_SECONDS = 2.0
 
 LOST = (RedisError, OSError, RuntimeError, EOFError)
-"""What redis-py and the event loop raise for a server that is away, slow, full, or of another mind about who may do
-what. RuntimeError: uvloop's `the handler is closed`, for a connection that broke a moment ago."""
+"""Errors of redis-py and the event loop for a server that is unreachable, slow, full, or refuses a command.
+RuntimeError: uvloop's `the handler is closed`, for a connection that broke a moment ago."""
 
 Script = AsyncScript
 Argument = str | bytes | int
 
 
 class RedisConnection:
-    """`url`: `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, or `rediss:` for TLS. Nothing is connected before it is
-    needed. `timeout_seconds`: for connecting, for one answer, and for a free connection. `breaker`: shared by all
-    connections to one server.
+    """A pool of connections to one server, which connects on first use. `url`:
+    `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, or `rediss:` for TLS. `timeout_seconds`: for connecting, for one
+    answer, and for a free connection. `breaker`: shared by all connections to one server.
 
     No command is tried twice: one that got no answer may have been carried out, and a message must not come twice.
     """
@@ -65,8 +65,8 @@ class RedisConnection:
 
     def script(self, text: str) -> Script:
         """A Lua script: it runs as one step, undisturbed by other clients."""
-        made: Script = self.client.register_script(text)
-        return made
+        script: Script = self.client.register_script(text)
+        return script
 
     async def run(self, script: Script, *arguments: Argument) -> Any:
         with self.guarded():
@@ -74,8 +74,8 @@ class RedisConnection:
 
     @contextmanager
     def guarded(self) -> Generator[None]:
-        """Around every question to the server. Raises SharedStateUnavailable for whatever goes wrong, in words that
-        repeat nothing of what the library says, and at once while the breaker is open."""
+        """Guards every request to the server. Raises SharedStateUnavailable for every failure, without repeating the
+        library's text, and at once while the circuit breaker is open."""
         self.check()
         try:
             yield
@@ -91,7 +91,7 @@ class RedisConnection:
         self.breaker.succeeded()
 
     def check(self) -> None:
-        """Raises SharedStateUnavailable while the server is known to be away."""
+        """Raises SharedStateUnavailable while the circuit breaker is open."""
         if self.breaker.is_open:
             raise SharedStateUnavailable
 
@@ -109,7 +109,7 @@ class RedisConnection:
             self.breaker.failed(type(failure).__name__)
 
     async def _probe(self) -> None:
-        """On a new connection: those that were idle may be lost without knowing it yet."""
+        """Probes the server on a new connection, because an idle one may be broken without an error so far."""
         try:
             await self.client.connection_pool.disconnect(inuse_connections=False)
             await self.client.ping()
@@ -119,5 +119,5 @@ class RedisConnection:
 
 
 def _is_answer(failure: Exception) -> bool:
-    """The server is there and refuses."""
+    """True if the server is reachable and refused the command."""
     return isinstance(failure, ResponseError) and not isinstance(failure, ConnectionLost)

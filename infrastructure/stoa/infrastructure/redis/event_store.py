@@ -74,8 +74,9 @@ forget(session)
 
 
 class RedisEventStore(EventStore):
-    """`messages`, `size`: how many messages, and bytes of them, are kept of one session; `per_caller`, `per_tenant`,
-    `total`: bytes of each and of all. What is silent for `kept_seconds` is gone in any case."""
+    """An EventStore on Redis. `messages`, `size`: bounds on the messages of one session and their bytes; `per_caller`,
+    `per_tenant`, `total`: bounds on the bytes of each and of all. A session without messages for `kept_seconds` is
+    dropped in any case."""
 
     def __init__(
         self,

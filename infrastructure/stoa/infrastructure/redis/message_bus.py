@@ -1,6 +1,6 @@
 """A message bus on Redis's publish and subscribe: one connection listens for all subscriptions of this process.
 
-It is made again when it is lost, and each subscription is told. Redis gives all clients the messages of a channel in
+A lost connection is replaced, and each subscription is notified. Redis gives all clients the messages of a channel in
 the order in which it carried out the PUBLISH commands.
 """
 
@@ -21,14 +21,15 @@ _log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 _LOOK_SECONDS = 1.0
-"""How often a silent connection is compared with what calls saw of the server."""
+"""Interval at which a silent connection is compared with the circuit breaker's view of the server."""
 _PULSE = "pulse"
-"""A topic that nobody publishes on: a connection that listens needs one."""
+"""A topic without messages: a connection that listens needs at least one topic."""
 
 
 class RedisMessageBus(MessageBus, HealthProbe):
-    """`heartbeat_seconds`: how often a silent connection is tried; after twice that it counts as lost.
-    `retry_seconds`: the pause before a lost connection is made again. `report`: told of defects it goes on after."""
+    """A MessageBus on Redis. `heartbeat_seconds`: the interval at which a silent connection is probed; after twice that
+    it counts as lost. `retry_seconds`: the pause before reconnecting. `report`: called with defects after which the bus
+    goes on."""
 
     name = "redis"
 
@@ -52,8 +53,8 @@ class RedisMessageBus(MessageBus, HealthProbe):
         self._health = Health(is_ready=False, detail="not connected yet")
 
     def health(self) -> Health:
-        """Not ready before the first connection: a wrong REDIS_URL must not go live. Later the loss is a finding only,
-        for calls without a session go on."""
+        """Not ready before the first connection, because a wrong REDIS_URL must not go live. A later loss is only a
+        finding, because calls without a session go on."""
         return self._health
 
     async def publish(self, topic: str, message: bytes) -> None:
@@ -79,7 +80,7 @@ class RedisMessageBus(MessageBus, HealthProbe):
                     await self._pubsub.subscribe(*map(self._channel, new))
                 for topic in topics:
                     await asyncio.shield(self._in_force[topic])
-        except Exception as lost:  # whatever it is, nothing is subscribed to
+        except Exception as lost:  # after any error nothing is subscribed to
             await mailbox.close()
             if not isinstance(lost, LOST):
                 self._report_defect("redis bus", lost)
@@ -132,11 +133,11 @@ class RedisMessageBus(MessageBus, HealthProbe):
             await asyncio.sleep(self._retry_seconds)
 
     async def _subscribe_all(self, pubsub: Any) -> None:
-        """From its end on, whoever subscribes does it himself."""
-        known = {_PULSE}
+        """Subscribes to all current topics; afterwards each new subscription is made directly."""
+        subscribed = {_PULSE}
         await pubsub.subscribe(self._channel(_PULSE))
-        while late := self._mailboxes.keys() - known:
-            known |= late
+        while late := self._mailboxes.keys() - subscribed:
+            subscribed |= late
             await pubsub.subscribe(*map(self._channel, late))
         self._pubsub = pubsub
 
@@ -151,7 +152,7 @@ class RedisMessageBus(MessageBus, HealthProbe):
                 self._take(message)
                 continue
             if self._redis.breaker.outages != outages:
-                raise TimeoutError  # the server was away, and what stood in between may have forgotten this connection
+                raise TimeoutError  # after an outage a proxy in between may have dropped this connection silently
             silent_seconds += look_seconds
             if silent_seconds >= 2 * self._heartbeat_seconds:
                 raise TimeoutError
@@ -176,14 +177,15 @@ class RedisMessageBus(MessageBus, HealthProbe):
                 in_force.set_result(None)
 
     def _hold(self) -> None:
-        """Nothing is subscribed to; who comes now has to wait until it is again."""
+        """Marks the connection as lost: new subscribers wait until it is restored."""
         for topic, in_force in self._in_force.items():
             if in_force.done():
                 self._missed.add(topic)
                 self._in_force[topic] = in_force.get_loop().create_future()
 
     def _report(self, lost: str | None) -> None:
-        """Told once for each change, and without the library's text, which may name more than operators need."""
+        """Reports the loss or return of the connection, once per change and without the library's text, which may name
+        too much."""
         if lost is None:
             if self._health.findings or not self._health.is_ready:
                 _log.info("Redis is connected")

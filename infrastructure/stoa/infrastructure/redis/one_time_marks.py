@@ -4,7 +4,7 @@ from stoa.application.ports import Clock, OneTimeMarks
 from stoa.infrastructure.redis.connection import RedisConnection
 
 _SPARE_SECONDS = 60
-"""The replicas' clocks agree to a few seconds."""
+"""Extra lifetime of a mark, because the replicas' clocks agree only to a few seconds."""
 
 
 class RedisOneTimeMarks(OneTimeMarks):

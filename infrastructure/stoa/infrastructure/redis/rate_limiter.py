@@ -1,13 +1,13 @@
-"""Rate limits that all replicas count together, in Redis.
+"""Rate limits shared by all replicas, in Redis.
 
     PREFIX limit:KEY         the state of one limit as `stoa.domain.access.rate_limit` defines it: one integer, in
     microseconds
                              of the server's clock; dropped by the server once it means nothing any more
     PREFIX limit-of:DIGEST   the same for a KEY that is long: keys hold names that callers choose
 
-One script judges all claims of a call in one step and one round trip. The verdict is then worked out here by `judge`,
-from the same numbers. Calls that come while a question is on its way travel together with the next: one connection is
-enough for any number of them, and a store that hangs keeps all of them waiting once.
+One script checks all limit charges of a call atomically in one round trip. `judge` then derives the verdict here from
+the same numbers. Calls that arrive during a request to Redis go together with the next one, so that one connection
+suffices for all of them, and a hanging store makes them wait only once.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ from stoa.infrastructure.redis.connection import Argument, RedisConnection
 
 _AWAY = "The rate limits cannot be counted at the moment"
 _TOGETHER = 64
-"""Calls in one question: the server does nothing else meanwhile."""
+"""Upper bound on the calls in one request, during which the server does nothing else."""
 _MOST_KNOWN = 10_000
-"""Keys whose state is remembered in this process."""
+"""Upper bound on the keys whose state is cached in this process."""
 _LONGEST_KEY = 200
-"""Bytes; longer ones are kept under their digest."""
+"""Upper bound on a key in bytes; longer ones are stored under their digest."""
 
 # For each call its moment (or nothing), how many claims it has, and of each claim the key, the cost in microseconds and
 # the capacity. Answers the moment of each call and the states before it; `judge` comes to the same result. Numbers are
@@ -76,7 +76,7 @@ return answer
 
 @dataclass(slots=True)
 class _Waiting:
-    """A call whose verdict is awaited."""
+    """A call that waits for its verdict."""
 
     claims: Sequence[LimitCharge]
     since_us: int
@@ -84,9 +84,9 @@ class _Waiting:
 
 
 class RedisRateLimiter(RateLimiter):
-    """`clock` measures for how long a refusal stays known. Calls are counted by the clock of the server, which all
-    replicas share; `decides` makes `clock` decide, for tests and simulations: it has to be the same for all then, and
-    keys stay for an hour.
+    """Counts limits in Redis. `clock` measures how long a refusal is cached. Calls are counted by the clock of the
+    server, which all replicas share; `decides` counts by `clock` instead, for tests and simulations: all replicas must
+    share it then, and keys stay for an hour.
     """
 
     def __init__(
@@ -99,12 +99,12 @@ class RedisRateLimiter(RateLimiter):
         self._waiting: deque[_Waiting] = deque()
         self._trips: asyncio.Task[None] | None = None
         self._take, self._peek = redis.script(_TAKE), redis.script(_PEEK)
-        # By the clock here. A state never moves back, so what is known is never later than what the server has; and a
-        # moment of the server's is placed as early as it can have been, when the question left.
-        self._known: dict[str, int] = {}
+        # By the local clock. A state never moves back, so a cached one is never later than the server's; and the
+        # server's time is placed as early as possible, at the moment when the request left.
+        self._arrivals: dict[str, int] = {}
 
     def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
-        find = self._known.get
+        find = self._arrivals.get
         _, verdict = judge(claims, [find(claim.key, 0) for claim in claims], self._now_us())
         return None if verdict.is_allowed else verdict
 
@@ -125,7 +125,7 @@ class RedisRateLimiter(RateLimiter):
         return tuple(remaining(claim.limit, arrival, now) for claim, arrival in pairs)
 
     async def _travel(self) -> None:
-        """Until nobody waits any more."""
+        """Sends batches until no call waits."""
         batch: list[_Waiting] = []
         try:
             while self._waiting:
@@ -133,10 +133,10 @@ class RedisRateLimiter(RateLimiter):
                 await self._carry(batch)
         except LimiterUnavailable as lost:
             self._fail(batch, lost)
-        except Exception as defect:  # noqa: BLE001  # who waits is told; the next call begins again
+        except Exception as defect:  # noqa: BLE001  # the waiting calls get an error; the next call starts again
             self._report("rate limits", defect)
             self._fail(batch, LimiterUnavailable(_AWAY))
-        except BaseException:
+        except BaseException:  # cancelled: the calls that wait must get an answer nevertheless
             self._fail(batch, LimiterUnavailable(_AWAY))
             raise
         finally:
@@ -160,7 +160,8 @@ class RedisRateLimiter(RateLimiter):
                 waiting.verdict.set_result(verdict)
 
     def _fail(self, batch: Iterable["_Waiting"], lost: LimiterUnavailable) -> None:
-        """Also for those who would have gone next: they are not to wait for the same store again."""
+        """Fails this batch and the calls queued for the next one, so that these do not wait for the same store
+        again."""
         for waiting in (*batch, *self._waiting):
             if not waiting.verdict.done():
                 waiting.verdict.set_exception(LimiterUnavailable(lost.message))
@@ -170,15 +171,15 @@ class RedisRateLimiter(RateLimiter):
         return self._clock.monotonic_ns() // 1000
 
     def _remember(self, claims: Sequence[LimitCharge], states: Iterable[int], left: int, now: int) -> None:
-        known = self._known
+        arrivals = self._arrivals
         for claim, state in zip(claims, states, strict=True):
             here = left + state - now
-            if here > known.get(claim.key, left):  # answers may overtake each other
-                known[claim.key] = here
-        if len(known) > _MOST_KNOWN:
-            known = {key: arrival for key, arrival in known.items() if arrival > left}
-            # Forgetting costs a question to the server, nothing else.
-            self._known = known if len(known) <= _MOST_KNOWN // 2 else {}
+            if here > arrivals.get(claim.key, left):  # answers may overtake each other
+                arrivals[claim.key] = here
+        if len(arrivals) > _MOST_KNOWN:
+            arrivals = {key: arrival for key, arrival in arrivals.items() if arrival > left}
+            # A forgotten state only costs a request to the server.
+            self._arrivals = arrivals if len(arrivals) <= _MOST_KNOWN // 2 else {}
 
 
 def _name(key: str) -> bytes:

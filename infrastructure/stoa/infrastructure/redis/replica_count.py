@@ -1,4 +1,4 @@
-"""How many processes share one Redis: each says every few seconds that it is there, and remembers how many were.
+"""Counts the processes that share one Redis: each announces itself every few seconds and remembers the current number.
 
     PREFIX replicas   sorted set: a random name of each process, by the server's time when it was last heard, in
                       milliseconds
@@ -15,7 +15,7 @@ from stoa.infrastructure.redis.connection import RedisConnection
 
 EVERY_SECONDS = 2.0
 _MISSED = 3
-"""Whoever is not heard this many times is gone."""
+"""Missed announcements after which a process counts as gone."""
 
 _BEAT = """
 local key, every = ARGV[1] .. 'replicas', tonumber(ARGV[3])
@@ -33,7 +33,7 @@ redis.call('ZREM', ARGV[1] .. 'replicas', ARGV[2])
 
 
 class ReplicaCount:
-    """`assumed`: their number as long as it was never seen."""
+    """The number of processes that share Redis. `assumed`: the number until it was first read."""
 
     def __init__(self, redis: RedisConnection, *, assumed: int = 1, every_seconds: float = EVERY_SECONDS) -> None:
         self._redis = redis
@@ -43,22 +43,22 @@ class ReplicaCount:
         self._beat, self._leave = redis.script(_BEAT), redis.script(_LEAVE)
 
     def __call__(self) -> int:
-        """As last seen; at least 1."""
+        """The number as last read, at least 1."""
         return max(1, self._seen)
 
     async def beat(self) -> None:
-        """Be counted, and count. While Redis is away the last number stays."""
+        """Announces this process and reads the number. While Redis is away the last number stays."""
         with suppress(SharedStateUnavailable):
             kept_for = round(_MISSED * self._every_seconds * 1000)
             self._seen = int(await self._redis.run(self._beat, self._name, kept_for))
 
     async def watch(self) -> None:
-        """Until cancelled."""
+        """Announces this process regularly, until cancelled."""
         while True:
             await self.beat()
             await asyncio.sleep(self._every_seconds)
 
     async def leave(self) -> None:
-        """This process ends; the others need not wait until it is missed."""
+        """Removes this process, so that the others need not wait until it is missed."""
         with suppress(SharedStateUnavailable):
             await self._redis.run(self._leave, self._name)

@@ -4,7 +4,7 @@
     PREFIX sessions-...  who has how many (`shares.py`), by last use; a session that is not in it is gone
 
 Times are milliseconds of the replicas' own clocks, which have to agree to a few seconds; the idle time is half an hour.
-Redis drops by itself what no script has removed.
+Redis expires keys that no script has removed.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from stoa.infrastructure.redis.connection import RedisConnection, Script
 from stoa.infrastructure.redis.shares import LUA, keys_of
 
 _TRIES = 64
-"""Changes of one session that may come between reading and writing it."""
+"""Upper bound on concurrent changes of one session between reading and writing it."""
 
 _COMMON = (
     """
@@ -78,7 +78,8 @@ _FORMAT = TypeAdapter(Session)
 
 
 class RedisSessionStore(SessionStore):
-    """`idle_seconds`, `capacity`, `per_tenant`, `per_identity`: the same on all replicas."""
+    """A SessionStore on Redis. `idle_seconds`, `capacity`, `per_tenant`, `per_identity`: must be the same on all
+    replicas."""
 
     def __init__(
         self,
@@ -126,7 +127,8 @@ class RedisSessionStore(SessionStore):
 
 
 def _read(data: bytes | None) -> Session | None:
-    """What another version of the gateway wrote and this one cannot read is gone: the client begins a new session."""
+    """Reads a stored session. None if another version of the gateway wrote it in a form that this one cannot read: the
+    client begins a new session."""
     if data is None:
         return None
     try:

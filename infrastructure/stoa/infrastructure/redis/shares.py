@@ -1,4 +1,4 @@
-"""The law of `stoa.domain.access.fair_share` as Lua, for scripts that keep what callers and tenants hold.
+"""The law of `stoa.domain.access.fair_share` in Lua, for scripts that record what callers and tenants hold.
 
 For each kind of thing:
 
@@ -10,7 +10,7 @@ For each kind of thing:
     PREFIX KIND-by-tenant   sorted set: how much each tenant holds
     PREFIX KIND-total       how much is held
 
-The keys of a kind live as long as there is any activity, so that what one of them says the others know.
+The keys of a kind expire together after the last activity, so that they stay consistent.
 """
 
 from stoa.domain.access.fair_share import Holder
@@ -106,6 +106,6 @@ end
 
 
 def keys_of(holder: Holder) -> tuple[str, str]:
-    """A caller and a tenant, as they are written in keys. No tenant is one of its own."""
+    """The caller and the tenant as written in keys. Callers without a tenant form one of their own."""
     tenant = "-" if holder.tenant is None else f"+{holder.tenant}"
     return f"{len(tenant)}{tenant}:{holder.caller}", tenant

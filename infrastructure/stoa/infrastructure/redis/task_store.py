@@ -1,12 +1,12 @@
-"""Tasks in Redis, for replicas on several machines. They survive what that Redis survives.
+"""Tasks in Redis, for replicas on several machines. They are as durable as that Redis.
 
     PREFIX task:ID         hash: `version`; `over`, 1 when it is terminal; `end`, when it expires; `record`, the task
     PREFIX tasks-...       who has how many, by when they expire (`shares.py`)
     PREFIX task-bytes-...  who has how many bytes of them
-    PREFIX task-leases     sorted set: the tasks that somebody runs, by the end of their lease
+    PREFIX task-leases     sorted set: the tasks that a process runs, by the end of their lease
 
 Times are milliseconds of the replicas' own clocks, which have to agree to a few seconds; a task lives for an hour.
-Redis drops by itself what no script has removed.
+Redis expires keys that no script has removed.
 """
 
 from collections.abc import Generator, Sequence
@@ -103,7 +103,7 @@ return found
 
 
 class RedisTaskStore(TaskStore):
-    """`caps`: the same on all replicas. Closing it leaves `redis` open."""
+    """A TaskStore on Redis. `caps`: must be the same on all replicas. Closing it leaves `redis` open."""
 
     def __init__(self, redis: RedisConnection, clock: Clock, *, caps: TaskCaps = TASK_CAPS) -> None:
         self._redis = redis
@@ -122,25 +122,25 @@ class RedisTaskStore(TaskStore):
         return None if record is None else task_record.load(record)
 
     async def replace(self, task: Task, over: int) -> bool:
-        kept = await self._run(self._replace, task.id, *_fields(task), *self._caps, _lease(task), over)
-        self._refuse(None if isinstance(kept, int) else kept)
-        return bool(kept)
+        answer = await self._run(self._replace, task.id, *_fields(task), *self._caps, _lease(task), over)
+        self._refuse(None if isinstance(answer, int) else answer)
+        return bool(answer)
 
     async def abandoned(self) -> Sequence[Task]:
         now = self._clock.now()
         with _translated():
-            found = await self._redis.run(self._abandoned, _milliseconds(now), ABANDONED_AT_ONCE)
-        return [task for task in map(task_record.load, found) if task.is_abandoned(now) and task.expires_at > now]
+            records = await self._redis.run(self._abandoned, _milliseconds(now), ABANDONED_AT_ONCE)
+        return [task for task in map(task_record.load, records) if task.is_abandoned(now) and task.expires_at > now]
 
     def _refuse(self, full: bytes | None) -> None:
-        """Raises QuotaExceeded when the script says so."""
+        """Raises QuotaExceeded if the script refused the task."""
         if full is not None:
             what, bound, end = full.decode().split(":")
             wait = (float(end) - _milliseconds(self._clock.now())) / 1000
             raise refusal(Bound(bound), is_size=what == "bytes", retry_after_seconds=wait)
 
     async def close(self) -> None:
-        """Nothing is open here."""
+        """Does nothing: the store opened nothing of its own."""
 
     async def _run(self, script: Script, task_id: str, *arguments: str | bytes | int) -> Any:
         with _translated():

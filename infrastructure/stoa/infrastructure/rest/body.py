@@ -1,4 +1,5 @@
-"""Compiles a RestBody: from the tool's arguments to the bytes of the request body and their content type."""
+"""Compiles a RestBody into an encoder from the tool's arguments to the bytes of the request body, with their content
+type."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -13,7 +14,7 @@ from stoa.infrastructure.rest.encoding import NOT_UNICODE, Encoder, invalid_argu
 
 Pick = Callable[[JsonObject], Any]
 BodyEncoder = Callable[[JsonObject], bytes | None]
-"""None: the request has no body."""
+"""Encodes a tool's arguments as a request body; None: the request has no body."""
 
 FORM = "application/x-www-form-urlencoded"
 _JSON_TYPES = ("application/json", "text/json")
@@ -104,7 +105,8 @@ def _field_encoder(member: str, field: FormField) -> Encoder:
 
 
 def _default_field_encoder(member: str) -> Encoder:
-    """OpenAPI 3.1 section 4.8.15.1 without an Encoding Object: arrays repeat the name, objects are JSON."""
+    """The encoder of a field without an Encoding Object (OpenAPI 3.1 section 4.8.15.1): arrays repeat the name, objects
+    are JSON."""
     repeated = query_encoder(member, "form", explode=True)
     as_json = query_encoder(member, "form", explode=True, is_json=True)
     return lambda value: (as_json if isinstance(value, dict) else repeated)(value)

@@ -1,9 +1,9 @@
-"""How a JSON value is written into a path, a query, a header, a cookie or a form: the styles of OpenAPI 3.1 section
-4.8.12 as expansions of RFC 6570.
+"""Encodes JSON values for paths, queries, headers, cookies and forms: the styles of OpenAPI 3.1 section 4.8.12 as
+expansions of RFC 6570.
 
-Each function takes what is known at registration and returns the encoder that a call runs. Everything but
-unreserved characters is percent-encoded, so no value can end the component it stands in. `null` counts as absent;
-an object or array nested deeper than a style reaches is sent as JSON text.
+Each function takes the facts known at registration and returns the encoder that a call runs. Everything but unreserved
+characters is percent-encoded, so no value can end its URL component. `null` counts as absent; an object or array nested
+deeper than a style reaches is sent as JSON text.
 """
 
 import math
@@ -21,18 +21,18 @@ from stoa.domain.schema.json_value import is_array, is_object
 from stoa.infrastructure.http_client.header_text import Unsendable, header_text
 
 Encoder = Callable[[Any], str]
-"""From a value (never None) to its text on the wire; raises Unsendable."""
+"""Encodes a value (never None) as its text on the wire; raises Unsendable."""
 
 _DELIMITERS = {"form": ",", "spaceDelimited": "%20", "pipeDelimited": "%7C", "tabDelimited": "%09"}
 _RESERVED_IN_QUERY = ":/?@!$'()*,;="
-"""The reserved characters that allowReserved lets through: without those that would end or split the query."""
+"""The reserved characters that allowReserved permits, without those that would end or split the query."""
 _TRIPLE = re.compile(r"(%[0-9A-Fa-f]{2})")
 _LARGEST_PLAIN_FLOAT = 1e21
-"""From here on JSON writers use an exponent."""
+"""Magnitude from which JSON writers use an exponent."""
 
 
 NOT_UNICODE = (UnicodeEncodeError, pydantic_core.PydanticSerializationError)
-"""What encoding half a surrogate pair raises; its own text would repeat the value."""
+"""Errors of encoding half a surrogate pair; their text would repeat the value."""
 
 NO_DOT_SEGMENT = "a value without the segments . and .., in any spelling, because it is part of the path"
 
@@ -43,7 +43,8 @@ def invalid_argument(argument: str, expected: str) -> InvalidArguments:
 
 
 def path_encoder(name: str, style: str, *, explode: bool, is_json: bool = False) -> Encoder:
-    """One path parameter. The result is never empty, adds no segment and holds no dot segment, however decoded."""
+    """Encodes one path parameter. The result is never empty, adds no segment and holds no dot segment, even after
+    repeated decoding."""
     if is_json:
         return lambda value: _quote_segment(json_text(value))
     if style == "label":
@@ -69,9 +70,9 @@ def query_encoder(
     is_json: bool = False,
     taken: frozenset[str] = frozenset(),
 ) -> Encoder:
-    """One query parameter or form field as `a=b&c=d`; "" when there is nothing to send.
+    """Encodes one query parameter or form field as `a=b&c=d`; "" if there is nothing to send.
 
-    `taken` are names on the wire that belong to somebody else: a property of an exploded object must not use them.
+    `taken` are names on the wire of other parameters, which a property of an exploded object must not use.
     """
     quoted = _quote_reserved if allow_reserved else _quote
     key = _quote(name)
@@ -101,14 +102,15 @@ def query_encoder(
 
 
 def header_encoder(*, explode: bool, is_json: bool = False) -> Encoder:
-    """The value of a header (style simple, not percent-encoded: a header has no such rule)."""
+    """Encodes the value of a header (style simple, not percent-encoded, because headers have no such rule)."""
     if is_json:
         return lambda value: header_text(json_text(value))
     return lambda value: header_text(",".join(_items(value, str, explode=explode)))
 
 
 def cookie_encoder(name: str, *, explode: bool, is_json: bool = False, taken: frozenset[str] = frozenset()) -> Encoder:
-    """Cookie pairs as `a=b; c=d` (style form); "" when there is nothing to send. `taken` as of a query."""
+    """Encodes cookie pairs as `a=b; c=d` (style form); "" if there is nothing to send. `taken` as in
+    `query_encoder`."""
     as_query = query_encoder(name, "form", explode=explode, is_json=is_json, taken=taken)
     return lambda value: as_query(value).replace("&", "; ")
 
@@ -168,7 +170,8 @@ def _quote(text: str) -> str:
 
 
 def _quote_segment(text: str) -> str:
-    """Dots are unreserved, and many servers decode before they resolve `..`: encoding makes no dot segment harmless."""
+    """Encodes a path segment. Raises Unsendable for a dot segment, which encoding does not make harmless: dots are
+    unreserved, and many servers decode before they resolve `..`."""
     if text.isalnum() and text.isascii():
         return text
     if holds_dot_segment(text):
@@ -179,7 +182,7 @@ def _quote_segment(text: str) -> str:
 
 
 def _quote_reserved(text: str) -> str:
-    """RFC 6570 section 3.2.3: what is percent-encoded already stays as it is."""
+    """Encodes for allowReserved (RFC 6570 section 3.2.3): text that is already percent-encoded stays as it is."""
     parts = _TRIPLE.split(text)
     return "".join(part if index % 2 else quote(part, safe=_RESERVED_IN_QUERY) for index, part in enumerate(parts))
 

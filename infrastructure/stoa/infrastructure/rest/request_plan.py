@@ -1,8 +1,9 @@
-"""Compiles a RestBinding, once at registration, into what a call runs: joining prepared pieces with encoded arguments.
+"""Compiles a RestBinding, once at registration, into a plan that joins prepared pieces with encoded arguments for each
+call.
 
 A request cannot leave its base URL: host and base path are constants, an encoded value holds no `/`, `?` or `#`, and
-neither a value nor the finished path holds a dot segment, however often a server decodes it. Anything in the binding
-that would undermine this is refused here with InvalidInput.
+neither a value nor the finished path holds a dot segment, however often a server decodes it. A binding that would
+undermine this is refused here with InvalidInput.
 """
 
 import re
@@ -41,7 +42,7 @@ _PROTECTED = {
     *("connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer"),
     *("transfer-encoding", "upgrade", "authorization", "proxy-authorization"),
 }
-"""Headers that decide over the connection or the gateway's identity; no argument may set them."""
+"""Headers that control the connection or the gateway's identity; no argument may set them."""
 _SPELLINGS = {
     name.lower(): name
     for name in ("Accept", "Content-Type", "Cookie", "User-Agent", "X-Request-ID", "traceparent", "tracestate")
@@ -63,11 +64,11 @@ class _Piece(NamedTuple):
     argument: str
     encode: Encoder
     name: str
-    """On the wire."""
+    """The name on the wire."""
 
 
 class RequestPlan:
-    """How to build the requests of one tool. Raises InvalidInput on construction when that cannot work."""
+    """Builds the requests of one tool. Raises InvalidInput on construction if that cannot work."""
 
     def __init__(self, tool: Operation, binding: RestBinding, credentials: CredentialSource) -> None:
         name = str(tool.key)
@@ -79,7 +80,7 @@ class RequestPlan:
         self._taken_cookies = frozenset({str(key.parameter_name)} if key and is_cookie else ())
         self._prefix, self._path = _compile_path(str(self.base).rstrip("/"), binding, name)
         self._open_segment = self._prefix.rpartition("/")[2]
-        """What the first value is joined with."""
+        """The start of the path segment that the first value completes."""
         self._fixed_query = "&".join(
             f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in binding.fixed_query
         )
@@ -98,8 +99,8 @@ class RequestPlan:
         self._constant_url = URL(self._with_query(self._prefix, []), encoded=True) if has_constant_url else None
 
     def build(self, arguments: JsonObject, request_id: str, *, is_signed: bool = True) -> RestRequest:
-        """Raises InvalidArguments for a value that cannot be sent, BackendUnavailable without a credential. Not signed:
-        without the credential, to be shown."""
+        """Builds the request for these arguments. Raises InvalidArguments for a value that cannot be sent,
+        BackendUnavailable without a credential. Not `is_signed`: without the credential, for display."""
         place, url = self._prefix, self._constant_url
         if self._path:
             place = self._finished_path(arguments)
@@ -119,7 +120,8 @@ class RequestPlan:
         return RestRequest(url, place, headers, data)
 
     def _finished_path(self, arguments: JsonObject) -> str:
-        """What no value is by itself, neighbours may be together: the text around a placeholder, or another value."""
+        """Joins the path and checks it as a whole: a value that is harmless alone may form a dot segment with the text
+        or values around it."""
         texts = _encoded(self._path, arguments, is_demanded=True)
         path = self._open_segment + "".join(texts)
         if holds_dot_segment(path):
@@ -127,7 +129,7 @@ class RequestPlan:
         return self._prefix + "".join(texts)
 
     def _escaping(self, texts: list[str]) -> InvalidArguments:
-        """Names the argument that completes the dot segment."""
+        """The error for a dot segment, which names the argument that completes it."""
         path = self._open_segment
         for piece, text in zip(self._path, texts, strict=True):
             path += text
@@ -136,7 +138,7 @@ class RequestPlan:
         return invalid_argument(self._path[-1].argument, NO_DOT_SEGMENT)
 
     def secrets_in(self, request: RestRequest) -> tuple[str, ...]:
-        """The credential of a signed request, in each spelling that an answer may repeat."""
+        """The credential of a signed request, in each form in which a response may repeat it."""
         return sent_secrets(self._authentication, request.headers, request.url)
 
     def _with_query(self, place: str, pieces: list[str]) -> str:
@@ -169,7 +171,7 @@ class RequestPlan:
 
 
 def is_below(path: str, base: str) -> bool:
-    """Is the encoded `path` the base path or below it, however it is normalised?"""
+    """True if the encoded `path` is the base path or below it under every normalisation."""
     base = base.rstrip("/")
     return (path == base or path.startswith(f"{base}/")) and not holds_dot_segment(path)
 
@@ -219,7 +221,7 @@ def _base_url(text: str, tool: str) -> URL:
 
 
 def _check_names(tool: Operation, binding: RestBinding) -> frozenset[str]:
-    """Refuse parameters that could speak for the gateway; returns the query names that are not the caller's."""
+    """Refuses parameters that could impersonate the gateway; returns the query names that arguments must not use."""
     authentication = tool.authentication
     key = authentication.parameter_name if authentication.type == "apiKey" else None
     if key is not None and authentication.location != "query" and not _TOKEN.fullmatch(key):
@@ -248,7 +250,7 @@ def _check_names(tool: Operation, binding: RestBinding) -> frozenset[str]:
 
 
 def _compile_path(base: str, binding: RestBinding, tool: str) -> tuple[str, list[_Piece]]:
-    """Everything before the first placeholder, and the placeholders with the text that follows each."""
+    """The path before the first placeholder, and the placeholders with the text that follows each."""
     template = binding.path.partition("#")[0]  # a fragment is never sent
     if "?" in template:
         raise InvalidInput(f"Tool {tool}: binding.path holds a query; move it to fixed_query")

@@ -1,8 +1,8 @@
-"""TaskStore on SQLite. The file survives the death of the process and a power loss (write-ahead log, synchronous); any
-number of processes on one machine may open it, not a network file system.
+"""TaskStore on SQLite. The file survives the death of the process and a power loss (write-ahead log, synchronous). Any
+number of processes on one machine may open it, but not over a network file system.
 
-SQLite blocks, so everything happens in one thread of its own. The file is opened on first use; only its owner may read
-it, for arguments and results are in it.
+SQLite blocks, so all work runs in one thread of its own. The file is opened on first use; only its owner may read it,
+because it holds arguments and results.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 _SCHEMA_VERSION = 2
 _PATIENCE_SECONDS = 10.0
-"""How long to wait for another process that is writing."""
+"""Timeout of waiting for another process that is writing."""
 _STEPS = (
     """
 CREATE TABLE IF NOT EXISTS tasks (
@@ -46,11 +46,11 @@ UPDATE tasks SET size = length(record);
 CREATE INDEX IF NOT EXISTS tasks_by_holder ON tasks (tenant, owner, size, expires_at, id);
 """,
 )
-"""What leads from each version of the file to the next."""
+"""Migrations from each version of the file to the next."""
 
 
 class SqliteTaskStore(TaskStore):
-    """`path`: the file; its folder is made when it is missing."""
+    """Stores tasks in the file `path`, whose folder is created if missing."""
 
     def __init__(self, path: Path, clock: Clock, *, caps: TaskCaps = TASK_CAPS) -> None:
         self._path = path
@@ -96,7 +96,7 @@ class SqliteTaskStore(TaskStore):
             )
 
     def _make_room(self, database: sqlite3.Connection, task: Task, number: int, size: int) -> None:
-        """For so many tasks and bytes more. Raises QuotaExceeded; then the transaction changes nothing."""
+        """Makes room for so many more tasks and bytes. Raises QuotaExceeded; then the transaction changes nothing."""
         for is_size, added, caps in ((False, number, self._caps.number), (True, size, self._caps.size)):
             while True:
                 held = _held(database, task, is_size=is_size)
@@ -118,7 +118,7 @@ class SqliteTaskStore(TaskStore):
         return None if row is None else bytes(row[0])
 
     def _leased(self) -> list[bytes]:
-        """Those whose lease has ended, by the text of its time, or will have within a second."""
+        """The tasks whose lease has ended or ends within a second, by the text of its time."""
         now = self._clock.now()
         query = (
             "SELECT record FROM tasks WHERE NOT is_over AND expires_at > ?"
@@ -147,7 +147,7 @@ class SqliteTaskStore(TaskStore):
 
     def _database(self) -> sqlite3.Connection:
         if self._opened is not None and not self._is_here():
-            self._close()  # what it holds would be found by nobody else
+            self._close()  # no other process would find tasks written to it
         if self._opened is None:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's other files get the same mode
@@ -162,7 +162,7 @@ class SqliteTaskStore(TaskStore):
         return self._opened
 
     def _is_here(self) -> bool:
-        """The file that is open has not been removed or replaced."""
+        """True if the open file has not been removed or replaced."""
         try:
             return self._file is not None and os.path.samestat(self._file, self._path.stat())
         except OSError:
@@ -177,13 +177,13 @@ class SqliteTaskStore(TaskStore):
 def _prepare(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
-    (found,) = database.execute("PRAGMA user_version").fetchone()
-    if found > _SCHEMA_VERSION:
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version > _SCHEMA_VERSION:
         raise TasksUnavailable("The file of tasks was made by a later release of the gateway")
-    if found < _SCHEMA_VERSION:
+    if version < _SCHEMA_VERSION:
         with _transaction(database):  # processes that start together: one makes it, the others find it made
-            (found,) = database.execute("PRAGMA user_version").fetchone()
-            for step in _STEPS[found:]:
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            for step in _STEPS[version:]:
                 for statement in filter(str.strip, step.split(";")):
                     database.execute(statement)
             database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
@@ -192,7 +192,7 @@ def _prepare(database: sqlite3.Connection) -> None:
 class _Holdings(NamedTuple):
     figures: Held
     largest: str | None
-    """The tenant that holds most besides the one that asks."""
+    """The tenant that holds most, except the task's own."""
 
 
 def _held(database: sqlite3.Connection, task: Task, *, is_size: bool) -> _Holdings:
@@ -202,14 +202,14 @@ def _held(database: sqlite3.Connection, task: Task, *, is_size: bool) -> _Holdin
     own = database.execute(
         "SELECT count(*), total(size) FROM tasks WHERE tenant = ? AND owner = ?", (tenant, task.owner)
     ).fetchone()
-    others = [one for one in by_tenant if one != tenant]
+    others = [holder for holder in by_tenant if holder != tenant]
     largest = max(others, key=by_tenant.__getitem__, default=None)
     most = 0 if largest is None else by_tenant[largest]
     return _Holdings(Held(int(own[column]), by_tenant.get(tenant, 0), sum(by_tenant.values()), most), largest)
 
 
 def _until_room(database: sqlite3.Connection, task: Task, bound: Bound, now: float) -> float:
-    """Seconds until the first task ends that counts for the same."""
+    """Seconds until the first task ends that counts towards the same bound."""
     (first,) = database.execute(
         "SELECT min(expires_at) FROM tasks WHERE ?1 = 'all' OR (tenant = ?2 AND (?1 = 'tenant' OR owner = ?3))",
         (bound.value, _written(task.tenant), task.owner),
@@ -218,7 +218,8 @@ def _until_room(database: sqlite3.Connection, task: Task, bound: Bound, now: flo
 
 
 def _written(tenant: TenantId | None) -> str:
-    """No tenant is one of its own. The empty text: of an earlier release, whose tasks end within the hour."""
+    """The tenant as text; tasks without one form a tenant of their own. The empty text comes from an earlier release,
+    whose tasks end within the hour."""
     return "-" if tenant is None else f"+{tenant}"
 
 

@@ -1,5 +1,5 @@
-"""BoundedExecutor in one process beside this one: started when there is something to do, kept while there is more,
-replaced when a run exceeded its limits."""
+"""BoundedExecutor in a separate process: started when there is work, kept while there is more, replaced after a run
+exceeded its limits."""
 
 import asyncio
 import json
@@ -38,9 +38,10 @@ _log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 10.0
 _LARGE_BYTES = MIB
-"""Of a result that is kept out of the garbage collector: what is that large is a catalogue, and stays."""
+"""Size from which a result is kept out of the garbage collector, because a result that large is a catalogue and
+stays."""
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "LC_ALL")
-"""Of the environment; the rest holds secrets."""
+"""Environment variables that the worker gets; the others may hold secrets."""
 _MAIN = """\
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -58,8 +59,8 @@ class _Worker:
 
 
 class ProcessExecutor(BoundedExecutor):
-    """One run at a time; others wait. The worker gets no secret of the environment, writes no file, and ends with this
-    process, or after `idle_seconds` without work."""
+    """Executes one run at a time; others wait. The worker gets no secret from the environment, writes no file, and ends
+    with this process, or after `idle_seconds` without work."""
 
     def __init__(self, limits: WorkLimits = WorkLimits(), *, idle_seconds: float = IDLE_SECONDS) -> None:
         self._limits = limits
@@ -95,7 +96,8 @@ class ProcessExecutor(BoundedExecutor):
         return await asyncio.to_thread(_unpickled, bodies)
 
     async def _run(self, worker: _Worker, body: bytes) -> bytes:
-        """What the items of the answer were pickled to. Raises InvalidInput, or what tells that the worker is gone."""
+        """Runs a body and returns the pickled items of the answer. Raises InvalidInput, or the error that shows that
+        the worker is gone."""
         worker.writer.write(head(RUN, len(body)))
         worker.writer.write(body)
         await worker.writer.drain()
@@ -103,7 +105,7 @@ class ProcessExecutor(BoundedExecutor):
         while True:
             kind, length = unpacked(await worker.reader.readexactly(HEAD_BYTES))
             if len(bodies) + length > self._limits.result_bytes + MIB:
-                raise ConnectionError  # what answers is not our worker any more
+                raise ConnectionError  # the peer is no longer our worker
             body = await worker.reader.readexactly(length)
             if kind == ITEMS:
                 bodies += body

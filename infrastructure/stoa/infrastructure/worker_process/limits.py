@@ -1,4 +1,4 @@
-"""How much one run may take."""
+"""Limits of one run."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,11 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class WorkLimits:
-    """Of one run; memory is that of the whole process, some 200 MiB of addresses are its own."""
+    """Limits of one run. Memory counts the address space of the whole process, which takes some 200 MiB by itself."""
 
     cpu_seconds: int = 60
     wall_seconds: float = 300.0
-    """For a process that waits instead of computing; a busy machine must not turn good input into bad."""
+    """Wall-clock bound for a process that waits instead of computing; generous, so that a busy machine does not fail
+    good input."""
     memory_bytes: int = 1536 * MIB
     result_bytes: int = 256 * MIB

@@ -1,4 +1,4 @@
-"""Messages between the two processes: a kind (one byte), a length (eight bytes, big-endian), the body.
+"""Messages between the gateway and its worker: a kind (one byte), a length (eight bytes, big-endian), the body.
 
 To the worker go pickled runs. Back come any number of ITEMS, then DONE, REFUSED, FAILED or EXHAUSTED, whose body is
 text; after EXHAUSTED the worker ends. All
@@ -27,13 +27,13 @@ def head(kind: bytes, length: int) -> bytes:
 
 
 def unpacked(read: bytes) -> tuple[bytes, int]:
-    """Kind and length of what follows a head."""
+    """The kind and length of the message after a head."""
     return read[:1], int.from_bytes(read[1:HEAD_BYTES], "big")
 
 
 def items_of(bodies: bytes) -> Iterator[Any]:
-    """The items in the bodies of all ITEMS of a run, one by one: other threads get their turn in between. Raises
-    pickle.UnpicklingError."""
+    """The items in the bodies of all ITEMS of a run, one by one, so that other threads get their turn in between.
+    Raises pickle.UnpicklingError."""
     file = io.BytesIO(bodies)
     unpickler = _ValuesUnpickler(file)
     while file.tell() < len(bodies):
@@ -41,7 +41,8 @@ def items_of(bodies: bytes) -> Iterator[Any]:
 
 
 class _ValuesUnpickler(pickle.Unpickler):
-    """Makes values and nothing else: what read hostile text must not get at the process that serves calls."""
+    """Unpickles values only: the worker read hostile text and must not gain control of the process that serves
+    calls."""
 
     def find_class(self, module: str, name: str) -> Any:
         named = getattr(importlib.import_module(module), name, None) if _is_known(module, name) else None

@@ -25,12 +25,12 @@ from stoa.infrastructure.worker_process.wire import (
 
 _CHUNK_BYTES = 256 * 1024
 _POLITENESS = 5
-"""Added to its `nice` value: calls go first."""
+"""Increment of the worker's `nice` value, so that calls go first."""
 _PR_SET_PDEATHSIG = 1
 
 
 def main(parent: int, limits: WorkLimits) -> None:
-    """`parent`: the process that started this one; without it there is nothing to do."""
+    """Runs the worker. `parent`: the process that started this one; the worker ends with it."""
     _end_with(parent)
     _limit(limits)
     with socket.socket(fileno=os.dup(0)) as channel:
@@ -46,7 +46,7 @@ def main(parent: int, limits: WorkLimits) -> None:
 
 
 def _answer(channel: socket.socket, body: bytes, limits: WorkLimits) -> bool:
-    """Run, and say what became of it. False: this process had better not go on."""
+    """Executes a run and sends its result. False: this process must not go on."""
     try:
         function, args, kwargs = pickle.loads(body)  # noqa: S301  # from the process that started this one
         del body
@@ -59,7 +59,7 @@ def _answer(channel: socket.socket, body: bytes, limits: WorkLimits) -> bool:
         return False
     except RecursionError:
         last = packed(REFUSED, b"is nested too deeply")
-    except Exception as failure:  # noqa: BLE001  # it is told where the log is
+    except Exception as failure:  # noqa: BLE001  # sent to the gateway, which has the log
         last = packed(FAILED, _place_of(failure).encode("utf-8", "replace"))
     channel.sendall(last)
     return True
@@ -88,7 +88,7 @@ def _send_items(channel: socket.socket, items: Any, limit: int) -> None:
 
 
 def _place_of(failure: Exception) -> str:
-    """Type and place of an error that was not foreseen, without its message: that may quote what was read."""
+    """The type and place of an unexpected error, without its message, which may quote the input."""
     place = failure.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next
@@ -97,7 +97,8 @@ def _place_of(failure: Exception) -> str:
 
 
 def _end_with(parent: int) -> None:
-    """Die when `parent` does, also in the middle of a run. Where the system cannot, the closed socket ends it later."""
+    """Makes this process die with `parent`, even in the middle of a run. On systems that cannot, the closed socket ends
+    it later."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -122,7 +123,7 @@ def _limit(limits: WorkLimits) -> None:
 
 
 def _allow_seconds(seconds: int) -> None:
-    """From now on; the system ends the process that takes more."""
+    """Limits CPU time from now on; the system kills a process that takes more."""
     if sys.platform == "win32":
         return
     import resource

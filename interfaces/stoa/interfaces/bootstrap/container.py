@@ -1,4 +1,4 @@
-"""All providers together."""
+"""Builds the container from all providers."""
 
 from dishka import STRICT_VALIDATION, AsyncContainer, Provider, make_async_container
 
@@ -10,7 +10,7 @@ from stoa.interfaces.settings import Settings
 
 
 def build_container(settings: Settings, *overrides: Provider) -> AsyncContainer:
-    """All parts, wired; nothing is started. Providers in `overrides` replace parts and say so with `override=True`."""
+    """Wires all parts and starts none. Providers in `overrides` replace parts and declare it with `override=True`."""
     return make_async_container(
         Core(),
         Governance(),

@@ -1,4 +1,4 @@
-"""Providers of the gateway itself, its back ends, and what replicas share."""
+"""Providers of the gateway itself, its back ends, and the state that replicas share."""
 
 import os
 from collections.abc import AsyncIterator
@@ -52,7 +52,8 @@ ANONYMOUS = Principal.of("anonymous", roles=["viewer"])
 
 
 def catalogue_sources(settings: Settings, executor: BoundedExecutor | None = None) -> list[ToolSource]:
-    """Raises InvalidInput for a file or folder that does not exist, and for one with two owners."""
+    """The sources of CATALOGUE_PATH. Raises InvalidInput for a file or folder that does not exist, and for one with two
+    owners."""
     entries = [CatalogueEntry.parse(text) for text in settings.catalogue_path]
     return [FileToolSource([(Path(entry.path), entry.tenant) for entry in entries], executor)] if entries else []
 
@@ -83,7 +84,7 @@ class Core(Provider):
 
     @provide
     async def breaker(self, clock: Clock, supervisor: Supervisor) -> AsyncIterator[CircuitBreaker]:
-        """For the one server of REDIS_URL, whatever asks it."""
+        """The circuit breaker of the Redis server at REDIS_URL, shared by all its clients."""
         breaker = CircuitBreaker(clock, report=supervisor.report)
         yield breaker
         await breaker.close()
@@ -95,7 +96,7 @@ class Core(Provider):
         if settings.redis_url is None:
             yield OptionalSharedState(None)
             return
-        from stoa.infrastructure import redis  # 6 MiB, for those who share something
+        from stoa.infrastructure import redis  # 6 MiB, imported only with REDIS_URL
 
         report = supervisor.report
         connection = redis.RedisConnection(settings.redis_url.get_secret_value(), breaker=breaker, report=report)

@@ -1,6 +1,6 @@
-"""What `stoa doctor` checks, in the order in which an operator would mend it: a check for each part that is configured.
+"""The checks of `stoa doctor`, one for each configured part, in the order in which an operator would fix them.
 
-Each is small and asks the adapters that the gateway itself uses, with the settings of this environment.
+Each is small and uses the gateway's own adapters, with the settings of this environment.
 """
 
 import asyncio
@@ -31,13 +31,14 @@ from stoa.interfaces.settings import Settings
 from stoa.interfaces.settings_findings import is_local, settings_findings
 
 _SLOW_SECONDS = 60.0
-"""For what reads many documents, or asks a policy thousands of questions."""
+"""Timeout of checks that read many documents or evaluate a policy thousands of times."""
 _LEAST_BYTES = 256 * 1024**2
 _OK, _WARN, _FAIL, _SKIP = Verdict.OK, Verdict.WARN, Verdict.FAIL, Verdict.SKIP
 
 
 class Doctor:
-    """`environment`: where the settings came from. Nothing is read or connected to before a check runs."""
+    """Creates the checks. `environment`: the variables that the settings were read from. Nothing is read or connected
+    to before a check runs."""
 
     def __init__(self, settings: Settings, container: AsyncContainer, environment: Mapping[str, str]) -> None:
         self._settings = settings
@@ -45,7 +46,7 @@ class Doctor:
         self._environment = environment
 
     def checks(self) -> list[Check]:
-        """For `run_checks`."""
+        """All checks, for `run_checks`."""
         settings = self._settings
         return [
             Check("settings", self._check_settings),
@@ -60,9 +61,9 @@ class Doctor:
         ]
 
     async def _check_settings(self) -> Sequence[CheckResult]:
-        found = settings_findings(self._settings, self._environment)
+        findings = settings_findings(self._settings, self._environment)
         remedy = "unset it, or change what it depends on"
-        return [CheckResult(_WARN, one.where, one.message, remedy) for one in found] or [
+        return [CheckResult(_WARN, finding.where, finding.message, remedy) for finding in findings] or [
             CheckResult(_OK, "settings", f"ENVIRONMENT={self._settings.environment}, nothing contradicts")
         ]
 
@@ -124,8 +125,8 @@ class Doctor:
         findings = await gateway.loader.execute()
         remedy = "change the manifest, or what it names"
         results = [
-            CheckResult(_FAIL if one.severity is Severity.ERROR else _WARN, one.where, one.message, remedy)
-            for one in findings
+            CheckResult(_FAIL if finding.severity is Severity.ERROR else _WARN, finding.where, finding.message, remedy)
+            for finding in findings
         ]
         count = len(gateway.registry.catalogue.tools)
         return [CheckResult(_OK if count else _WARN, "tools", f"{count}", "" if count else remedy), *results]
@@ -150,7 +151,7 @@ class Doctor:
         return await check_kafka(settings.relay_servers, settings.metering_topic, kafka_login(settings))
 
     async def _check_public_url(self) -> Sequence[CheckResult]:
-        """As a client anywhere would reach it: by its own name, through whatever is in front."""
+        """Reaches the gateway as a remote client would: by its public name, through every proxy in front of it."""
         base, resource = self._settings.url, f"{self._settings.url}/mcp"
         if not self._settings.public_url:
             reason = f"PUBLIC_URL is not set, so clients of this machine alone can use {base}"
@@ -175,9 +176,9 @@ class Doctor:
             return CheckResult(_FAIL, "metadata", "the gateway there does not serve this host name (421)", remedy)
         if metadata.status == 404 and self._settings.identity == "none":
             return CheckResult(_SKIP, "metadata", "IDENTITY_PROVIDER is none: nobody logs in")
-        said = metadata.json().get("resource")
-        if metadata.status != 200 or said != resource:
-            reason = f"answered {metadata.status} for {said or 'no resource'}; clients expect {resource}"
+        announced = metadata.json().get("resource")
+        if metadata.status != 200 or announced != resource:
+            reason = f"answered {metadata.status} for {announced or 'no resource'}; clients expect {resource}"
             remedy = "start the gateway with this PUBLIC_URL, and let the proxy pass /.well-known/ on"
             return CheckResult(_FAIL, "metadata", reason, remedy)
         if not is_local(resource) and not resource.startswith("https://"):
@@ -201,12 +202,12 @@ def _data_folder(settings: Settings) -> list[CheckResult]:
     results = [CheckResult(_OK, "writable", f"{folder.absolute()}"), _permissions(folder)]
     to_come = settings.metering_max_bytes - _size(folder / "outbox") if settings.metering_enabled else 0
     wanted = max(_LEAST_BYTES, to_come)
-    said = f"{free // 1024**2} MiB free"
+    space = f"{free // 1024**2} MiB free"
     if free < wanted:
-        reason = f"{said}, and metering alone may take {wanted // 1024**2} MiB more"
+        reason = f"{space}, and metering alone may take {wanted // 1024**2} MiB more"
         results.append(CheckResult(_WARN, "space", reason, "make room, or lower METERING_MAX_BYTES"))
     else:
-        results.append(CheckResult(_OK, "space", said))
+        results.append(CheckResult(_OK, "space", space))
     return results
 
 
@@ -219,13 +220,13 @@ def _permissions(folder: Path) -> CheckResult:
 
 def _size(folder: Path) -> int:
     try:
-        return sum(one.stat().st_size for one in folder.iterdir() if one.is_file())
+        return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     except OSError:
         return 0
 
 
 def _trust() -> CheckResult:
-    """OpenSSL reads the certificates of a file at once, those of a folder when it needs them."""
+    """Checks that trusted certificates exist. OpenSSL reads those of a file at once, those of a folder on demand."""
     count = http_context().cert_store_stats()["x509_ca"]
     folder = ssl.get_default_verify_paths().capath
     in_folder = len([*Path(folder).iterdir()]) if folder and Path(folder).is_dir() else 0

@@ -141,7 +141,7 @@ class Doors(Provider):
         supervisor: Supervisor,
         container: AsyncContainer,
     ) -> Guard:
-        # 200 ms of imports, for those who serve HTTP.
+        # 200 ms of imports, only where HTTP is served.
         from stoa.interfaces.http.addresses import Addresses
         from stoa.interfaces.http.app import Lifespan, build_app
         from stoa.interfaces.http.metadata import metadata_blueprint
@@ -150,7 +150,7 @@ class Doors(Provider):
         from stoa.interfaces.rest.routes import rest_blueprint
 
         sessions = parts.sessions if settings.sessions == "redis" else None
-        beside = [
+        served_parts = [
             policy_part,
             metering,
             limiter_part,
@@ -168,7 +168,7 @@ class Doors(Provider):
             if sessions is not None:
                 await sessions.open()
             supervisor.start({"catalogue": gateway.loader.watch, "tasks": engine.watch_tasks})
-            for part in beside:
+            for part in served_parts:
                 supervisor.start(part.background)
 
         async def stop() -> None:
@@ -215,7 +215,7 @@ class Doors(Provider):
             gateway.refusals.tell(Refusal(reason, "http", status, address=addresses.of(scope)))
 
         is_open = settings.identity == "none"
-        probes = [lifecycle, gateway.loader, supervisor, *(probe for part in beside for probe in part.probes)]
+        probes = [lifecycle, gateway.loader, supervisor, *(probe for part in served_parts for probe in part.probes)]
         view = view_of(profile=settings.mcp_profile)
         return build_app(
             mcp=StreamableHttp(engine, view=view, bodies=bodies, address_of=addresses.of),
@@ -237,6 +237,6 @@ class Doors(Provider):
 
 
 def _secret(settings: Settings) -> bytes:
-    """What seals are made with: over restarts the same."""
+    """The secret of all seals, the same after restarts."""
     given = settings.state_secret
     return load_or_create(settings.data_dir) if given is None else given.get_secret_value().encode()

@@ -1,4 +1,4 @@
-"""The embedded Rego policy. A module of its own, for wasmtime is imported by those who decide only."""
+"""The embedded Rego policy. It has its own module so that wasmtime is imported only if it is used."""
 
 import logging
 
@@ -21,7 +21,8 @@ def embedded_policy(settings: Settings) -> PolicyPart:
 
 
 def _module_cache(settings: Settings) -> ModuleCache | None:
-    """None where there is no secret to know our own files by: then the policy is compiled at each start."""
+    """The cache of compiled policies. None without a secret that authenticates its files: the policy is then compiled
+    at each start."""
     given = settings.state_secret
     try:
         secret = load_or_create(settings.data_dir) if given is None else given.get_secret_value().encode()

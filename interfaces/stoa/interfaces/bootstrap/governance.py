@@ -1,4 +1,4 @@
-"""Providers of what governs a call: identity, policy, limits, prices and budgets."""
+"""Providers of the parts that govern a call: identity, policy, limits, prices and budgets."""
 
 import hashlib
 from collections.abc import AsyncIterator
@@ -30,14 +30,14 @@ from stoa.interfaces.bootstrap.parts import IdentityPart, LimiterPart, MeteringP
 from stoa.interfaces.settings import Settings
 
 DEV_ISSUER = "http://127.0.0.1/stoa-dev-issuer"
-"""Issuer identifier of development tokens: one name whatever the port, so that a token outlives a restart."""
+"""Issuer identifier of development tokens, independent of the port, so that a token outlives a restart."""
 
 _LIMITS_WAIT_SECONDS = 0.5
-"""For an answer of Redis. Shorter would take a busy moment of this process for an outage."""
+"""Timeout of Redis for limits. A shorter one would mistake a busy moment of this process for an outage."""
 
 
 class Governance(Provider):
-    """Who may call what, how often and at what price."""
+    """Provides identity, policy, limits, prices and budgets."""
 
     scope = Lifetime.APP
 
@@ -60,7 +60,7 @@ class Governance(Provider):
             yield IdentityPart(provider, None, provider, probes=(provider,), background={"token keys": provider.watch})
             await provider.close()
             return
-        from stoa.infrastructure import oidc  # 80 ms, for those who verify tokens
+        from stoa.infrastructure import oidc  # 80 ms, imported only where tokens are verified
 
         audience = min(settings.audiences, key=lambda name: ("://" in name, name))
         # Where scopes are required its tokens have all of them, which limits nothing: the roles decide.
@@ -110,7 +110,7 @@ class Governance(Provider):
             several = settings.replicas > 1
             yield LimiterPart(DividedRateLimiter(alone, lambda: settings.replicas) if several else alone)
             return
-        from stoa.infrastructure import redis  # 6 MiB, for those who share something
+        from stoa.infrastructure import redis  # 6 MiB, imported only with REDIS_URL
 
         # A connection of its own: a call waits for less long than a session does, for there is another way to count.
         url = settings.redis_url.get_secret_value()
@@ -158,13 +158,13 @@ class Governance(Provider):
 
 
 def read_prices(settings: Settings) -> PriceList:
-    """Raises InvalidInput."""
+    """Reads the price list of PRICES_PATH. Raises InvalidInput."""
     path = settings.prices_path or DEFAULT_PRICES_FILE
     return parse_price_list(read_document(path), f"PRICES_PATH={path}")
 
 
 def policy_of(bundle: Path) -> PolicyEngine:
-    """The policy in a file, by itself. Raises InvalidInput when it cannot be used."""
+    """Loads the policy in a bundle, without the rest of the gateway. Raises InvalidInput if it cannot be used."""
     from stoa.infrastructure.opa.embedded import OpaWasmPolicyEngine
 
     return OpaWasmPolicyEngine(bundle)

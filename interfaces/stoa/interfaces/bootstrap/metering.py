@@ -1,4 +1,4 @@
-"""Providers of what is told of calls: metering events, their relay, metrics and the audit trail."""
+"""Providers of the records of calls: metering events, their relay, metrics and the audit trail."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ from stoa.interfaces.settings import Settings
 
 
 class MeteringProvider(Provider):
-    """Metering events and where they go, metrics, the audit trail."""
+    """Provides metering events and their destinations, metrics and the audit trail."""
 
     scope = Lifetime.APP
 
@@ -65,7 +65,7 @@ class MeteringProvider(Provider):
             yield RelayPart(None)
             return
         try:
-            from stoa.infrastructure.kafka.publisher import KafkaEventPublisher  # 7 MiB, for those who have a broker
+            from stoa.infrastructure.kafka.publisher import KafkaEventPublisher  # 7 MiB, imported only with a broker
         except ModuleNotFoundError as missing:
             raise InvalidInput(
                 "KAFKA_BOOTSTRAP_SERVERS: aiokafka is not installed; install stoa-mcp-gateway[kafka], or set "
@@ -119,7 +119,7 @@ class MeteringProvider(Provider):
 
 
 class CommandLine(Provider):
-    """What is different in a command: its terminal shows the answer, so the audit trail goes to a file."""
+    """Overrides for commands: the terminal shows the answer, so the audit trail goes to a file."""
 
     scope = Lifetime.APP
 
@@ -135,7 +135,8 @@ class CommandLine(Provider):
 
 
 def topic_log_of(settings: Settings, servers: str, topic: str) -> UsageLog:
-    """What a Kafka topic holds, with the login of the settings. Raises InvalidInput where the extra is missing."""
+    """A log of the events on a Kafka topic, with the login of the settings. Raises InvalidInput if the extra is
+    missing."""
     try:
         from stoa.infrastructure.kafka.topic_log import KafkaUsageLog
     except ModuleNotFoundError as absent:
@@ -144,7 +145,7 @@ def topic_log_of(settings: Settings, servers: str, topic: str) -> UsageLog:
 
 
 def kafka_login(settings: Settings) -> KafkaLogin:
-    """How brokers are logged in to."""
+    """The login for Kafka brokers."""
     return KafkaLogin(
         settings.kafka_security_protocol,
         settings.kafka_sasl_mechanism,

@@ -1,4 +1,4 @@
-"""The identity provider in another process. A module of its own: its HTTP client is imported by those who ask it."""
+"""An external identity provider. It has its own module so that its HTTP client is imported only if it is used."""
 
 from stoa.application.concurrency.supervisor import ReportDefect
 from stoa.application.ports.clock import Clock
@@ -11,7 +11,7 @@ from stoa.interfaces.settings import Settings
 def openid_provider(
     settings: Settings, clock: Clock, rules: OutboundRules, resolver: HostResolver, report: ReportDefect
 ) -> OidcTokenVerifier:
-    """Keycloak, or the issuer of OIDC_ISSUER. `report` hears of defects while keys are fetched."""
+    """Keycloak, or the issuer of OIDC_ISSUER. `report`: called with defects while keys are fetched."""
     http = ProviderClient(rules, resolver)
     mapping = ClaimMapping(
         tenant_claim=settings.tenant_claim,

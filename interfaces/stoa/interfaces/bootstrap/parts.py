@@ -1,4 +1,4 @@
-"""Parts that come together, or that may be missing: what the providers hand to each other."""
+"""Values that providers pass to each other: parts that belong together or may be missing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,45 +27,45 @@ Version = NewType("Version", str)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What a part of the gateway wants of the process that runs it."""
+    """A part of the gateway that needs the process that runs it."""
 
     probes: tuple[HealthProbe, ...] = ()
-    """For `/ready`."""
+    """Probes for `/ready`."""
     background: Mapping[str, Background] = field(default_factory=dict[str, Background])
-    """Work for its Supervisor, by name."""
+    """Background work for the Supervisor, by name."""
     reloads: Mapping[str, Reload] = field(default_factory=dict[str, Reload])
-    """What it reads again on SIGHUP, by name."""
+    """Reloads on SIGHUP, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeteringPart(Part):
-    """Both ends of where events are kept."""
+    """The writing and the reading side of the store of metering events."""
 
     sink: MeteringSink
     log: UsageLog
     waiting: UsageLog | None = None
-    """What is still to be forwarded, where something forwards."""
+    """The events still to be forwarded, if there is a relay."""
 
 
 @dataclass(frozen=True, slots=True)
 class RelayPart(Part):
-    """What forwards metering events, where KAFKA_BOOTSTRAP_SERVERS says so."""
+    """The relay of metering events, if KAFKA_BOOTSTRAP_SERVERS names brokers."""
 
     relay: RelayMetering | None
 
 
 @dataclass(frozen=True, slots=True)
 class WatchdogPart(Part):
-    """What notices an event loop that is kept busy."""
+    """The watchdog of the event loop."""
 
 
 RecoverBudgets = Callable[[str, Callable[[], Mapping[Account, MicroUnits]]], None]
-"""Given what names the log of this deployment and reads from it what was spent this month."""
+"""Recovers budgets, given the name of this deployment's log and a function that reads this month's spending from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedState(Part):
-    """What replicas share, where REDIS_URL says so."""
+    """State that replicas share, if REDIS_URL is set."""
 
     bus: MessageBus
     sessions: SessionStore
@@ -78,27 +78,27 @@ class SharedState(Part):
 
 @dataclass(frozen=True, slots=True)
 class OptionalSharedState:
-    """None: this process shares nothing."""
+    """The shared state; None: this process shares nothing."""
 
     parts: SharedState | None
 
 
 @dataclass(frozen=True, slots=True)
 class SessionParts:
-    """Sessions of the handshake era, if there are any."""
+    """Sessions of the handshake era, if enabled."""
 
     sessions: Sessions | None
 
 
 class IdentityProvider(Protocol):
-    """One in another process, which has to be asked for its keys."""
+    """An external identity provider, whose keys have to be fetched."""
 
     async def start(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityPart(Part):
-    """Who verifies tokens, and in development who makes them."""
+    """The verifier of tokens, and in development their issuer."""
 
     verifier: TokenVerifier
     issuer: TokenIssuer | None
@@ -107,13 +107,13 @@ class IdentityPart(Part):
 
 @dataclass(frozen=True, slots=True)
 class LimiterPart(Part):
-    """Who counts."""
+    """The rate limiter."""
 
     limiter: RateLimiter
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyPart(Part):
-    """Who decides."""
+    """The policy engine."""
 
     engine: PolicyEngine

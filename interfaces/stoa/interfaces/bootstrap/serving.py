@@ -1,4 +1,4 @@
-"""What a process runs: the ASGI application of a worker, or MCP at its standard input and output."""
+"""Entry points of a process: the ASGI application of a worker, or MCP over standard input and output."""
 
 from contextlib import suppress
 from importlib import import_module
@@ -54,9 +54,9 @@ _PRELOADED = (
     "stoa.interfaces.rest.operations",
     "stoa.interfaces.rest.routes",
 )
-"""What the providers import when they make it (tests/interfaces/test_start_up_imports.py)."""
+"""Modules that the providers import on first use (tests/interfaces/test_start_up_imports.py)."""
 _LIFE_SECONDS = 1e9
-"""The one session on stdio lasts as long as the process."""
+"""Lifetime of the only session on stdio, which lasts as long as the process."""
 
 
 async def serve_stdio(
@@ -67,9 +67,9 @@ async def serve_stdio(
     tenant: TenantId | None = None,
     view: View | None = None,
 ) -> None:
-    """MCP at this process's standard input and output, until the client goes away or a signal says so. The container
-    stays open. Without `credential` nobody vouches for the client, which only IDENTITY_PROVIDER=none lets in.
-    `connection`: where the client is being greeted already."""
+    """Serves MCP over this process's standard input and output, until the client goes away or a signal arrives. The
+    container stays open. Without `credential` the client is not authenticated, which only IDENTITY_PROVIDER=none
+    accepts. `connection`: the connection on which the client is being greeted already."""
     if connection is None:
         with StdioConnection() as own:
             await serve_stdio(container, credential, connection=own, tenant=tenant, view=view)
@@ -111,8 +111,9 @@ def start_logging(settings: Settings) -> None:
 
 
 def preload(settings: Settings) -> None:
-    """Import what `create_app` will, so that processes forked from this one share it. Nothing is made: no
-    thread, loop or connection would survive the fork. Their metrics are shared in PROMETHEUS_MULTIPROC_DIR."""
+    """Imports the modules that `create_app` needs, so that processes forked from this one share them. Creates nothing,
+    because no thread, loop or connection would survive the fork. Metrics of the forks are shared in
+    PROMETHEUS_MULTIPROC_DIR."""
     share_metrics()
     names = ["uvicorn.loops.uvloop", "uvicorn.lifespan.on", *_PRELOADED]
     if settings.redis_url is not None:

@@ -1,6 +1,6 @@
-"""The commands, and what they have in common: errors as a line and an exit code.
+"""The commands, and their common handling of errors: a line and an exit code.
 
-A command is imported when it runs: what one of them needs would cost each of them a second.
+A command is imported when it runs, because the imports of one would cost each of the others a second.
 """
 
 import sys
@@ -28,7 +28,7 @@ COMMANDS = {
 
 
 def app(arguments: list[str]) -> int | None:
-    """Parse the arguments and run the command that they name."""
+    """Parses the arguments and runs the command that they name."""
     parser = App(
         name="stoa",
         help="STOA MCP Gateway: APIs as governed Model Context Protocol tools.",
@@ -43,7 +43,7 @@ def app(arguments: list[str]) -> int | None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code. Errors are one line on standard error."""
+    """Runs one command; returns the exit code. Errors are one line on standard error."""
     try:
         return int(app(sys.argv[1:] if arguments is None else arguments) or 0)
     except Exception as caught:

@@ -1,4 +1,4 @@
-"""`stoa usage budgets`: what is left of this month's budgets, as bars."""
+"""`stoa usage budgets`: shows this month's budgets and their spending, as bars."""
 
 from typing import Literal
 
@@ -23,16 +23,16 @@ async def budgets(*, tenant: str | None = None, format: Literal["table", "json"]
         table or json.
     """
     async with open_container(Settings()) as container:
-        found = await (await container.get(Budgets)).status(None if tenant is None else TenantId(tenant))
+        statuses = await (await container.get(Budgets)).status(None if tenant is None else TenantId(tenant))
     if format == "json":
-        show_json([budget_as_json(one) for one in found])
+        show_json([budget_as_json(status) for status in statuses])
         return
     columns = ("tenant", "consumer", "month", "spent", "monthly", "percent")
     drawn = table("Budgets", columns, (), numeric=columns[3:])
     drawn.add_column("", min_width=20)
-    for one in found:
-        owner, month = one.account.owner, str(one.account.period)
-        amounts = [f"{to_decimal(amount):f}" for amount in (one.spent, one.account.limit)]
-        bar = Bar(100, 0, min(one.percent, 100), width=20)
-        drawn.add_row(owner.tenant, owner.consumer or "", month, *amounts, str(one.percent), bar)
+    for status in statuses:
+        owner, month = status.account.owner, str(status.account.period)
+        amounts = [f"{to_decimal(amount):f}" for amount in (status.spent, status.account.limit)]
+        bar = Bar(100, 0, min(status.percent, 100), width=20)
+        drawn.add_row(owner.tenant, owner.consumer or "", month, *amounts, str(status.percent), bar)
     console().print(drawn)

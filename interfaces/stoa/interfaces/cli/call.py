@@ -51,7 +51,7 @@ async def call(
 async def call_through(
     gateway: Gateway, tool: str, arguments: JsonObject, token: str | None, *, tenant: str | None, as_json: bool = False
 ) -> int:
-    """Call a tool of this gateway and print its answer; returns the exit code. Raises the outcome's error."""
+    """Calls a tool of this gateway and prints its answer; returns the exit code. Raises the outcome's error."""
     outcome = await gateway.invoke_operation.execute(
         Invocation(
             credential=None if token is None else BearerToken(token),

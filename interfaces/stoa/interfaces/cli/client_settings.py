@@ -8,7 +8,7 @@ TOKEN_VARIABLE = "STOA_TOKEN"  # noqa: S105  # the variable's name
 
 
 def client_settings(url: str, token: str) -> tuple[tuple[str, str], ...]:
-    """Pairs of a client, with the file that its configuration is in, and the text to put there.
+    """Pairs of a client (with the file of its configuration) and the text to put there.
 
     `url` is that of the MCP endpoint; `token` may be a variable where the client or its shell replaces it.
     """

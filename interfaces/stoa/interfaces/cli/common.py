@@ -1,4 +1,4 @@
-"""What several commands need: a gateway with its catalogue loaded, tables, and development tokens."""
+"""Helpers shared by commands: a gateway with its catalogue loaded, tables, and development tokens."""
 
 import errno
 import socket
@@ -37,7 +37,7 @@ async def open_container(settings: Settings) -> AsyncGenerator[AsyncContainer]:
 
 @asynccontextmanager
 async def open_gateway(catalogue: Sequence[str]) -> AsyncGenerator[tuple[Gateway, AsyncContainer]]:
-    """A gateway whose catalogue is read; `catalogue` replaces CATALOGUE_PATH when it names something."""
+    """Opens a gateway with its catalogue loaded; `catalogue` replaces CATALOGUE_PATH if it is not empty."""
     async with open_container(settings_for(catalogue)) as container:
         gateway = await container.get(Gateway)
         await gateway.loader.execute()
@@ -49,7 +49,7 @@ def settings_for(catalogue: Sequence[str]) -> Settings:
 
 
 async def development_token(container: AsyncContainer, role: str, tenant: str | None, lifetime_seconds: int) -> str:
-    """A token of the dev issuer. Raises InvalidInput where another identity provider is configured."""
+    """Issues a development token. Raises InvalidInput if another identity provider is configured."""
     issuer = (await container.get(IdentityPart)).issuer
     if issuer is None:
         raise InvalidInput("tokens are made by the dev issuer only; set IDENTITY_PROVIDER=dev-issuer")
@@ -70,7 +70,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def arguments_of(arguments: Sequence[str]) -> JsonObject:
-    """From `name=value`, as people write arguments. Raises InvalidInput."""
+    """Parses arguments written as `name=value`. Raises InvalidInput."""
     pairs = [argument.partition("=") for argument in arguments]
     wrong = [name for name, equals, _ in pairs if not equals or not name]
     if wrong:
@@ -88,7 +88,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
 
 
 class PlainConsole(Console):
-    """Shows every string as text: without markup, and without what would move the cursor or turn the text round."""
+    """Shows every string as text: without markup, and without characters that move the cursor or reverse the text."""
 
     def render_str(self, text: str, *, style: str | Style = "", **options: Any) -> Text:
         return Text(plain(text), style=style, justify=options.get("justify"), overflow=options.get("overflow"))
@@ -97,20 +97,21 @@ class PlainConsole(Console):
 def console(*, to_stderr: bool = False) -> Console:
     shown = PlainConsole(stderr=to_stderr, highlight=False)
     if not shown.is_terminal:
-        shown.width = 120  # a pipe has no width; 80 columns would break names that somebody searches for
+        shown.width = 120  # a pipe has no width; 80 columns would break names that users search for
     return shown
 
 
 def show(text: str) -> None:
-    """A line on standard output, as it is besides what `plain` removes."""
+    """Prints a line on standard output, unchanged except for the characters that `plain` removes."""
     sys.stdout.write(f"{plain(text)}\n")
 
 
 def show_json(value: Any) -> None:
-    """One line of JSON on standard output; nothing of it is lost, and no terminal obeys it."""
+    """Prints one line of JSON on standard output; control characters are escaped, so that nothing is lost and no
+    terminal interprets it."""
     sys.stdout.write(escaped(pydantic_core.to_json(value).decode()) + "\n")
 
 
 def complain(text: str) -> None:
-    """A line on standard error."""
+    """Prints a line on standard error."""
     sys.stderr.write(f"{plain(text)}\n")

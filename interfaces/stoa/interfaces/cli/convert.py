@@ -1,4 +1,4 @@
-"""`stoa convert`: what an API description becomes as tools."""
+"""`stoa convert`: shows the tools that an API description becomes."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from stoa.interfaces.settings import Settings
 from stoa.interfaces.wire import shaping
 from stoa.interfaces.wire.revisions import NEWEST
 
-_ANY_SERVER = "http://upstream.invalid"  # where the calls would go does not matter to what the tools look like
+_ANY_SERVER = "http://upstream.invalid"  # the base URL does not change the tools that are shown
 
 
 async def convert(

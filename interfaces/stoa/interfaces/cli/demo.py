@@ -91,7 +91,7 @@ async def demo(*, port: int | None = None, once: bool = False) -> int:
 
 
 class _Server(GatewayServer):
-    """A server among others in one process: signals are the command's business."""
+    """A server that leaves signals to the command, because several run in one process."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -126,7 +126,7 @@ async def _serving(app: AsgiApp, listeners: list[socket.socket], settings: Setti
 
 
 async def _introduce(container: AsyncContainer, settings: Settings) -> None:
-    """Print the tools, how each role gets its token, and how a client connects."""
+    """Prints the tools, the command for each role's token, and the client's configuration."""
     out = console()
     gateway = await container.get(Gateway)
     for finding in gateway.loader.findings:
@@ -150,7 +150,7 @@ async def _introduce(container: AsyncContainer, settings: Settings) -> None:
 
 
 def _command() -> str:
-    """The program as a person in this folder would type it."""
+    """The command line of the program, as a user in this folder would type it."""
     program = Path(sys.argv[0])
     if shutil.which(program.name) == str(program):
         return program.name

@@ -1,4 +1,4 @@
-"""`stoa doctor`: checks a configuration end to end and says what to change."""
+"""`stoa doctor`: checks a configuration end to end and names the changes to make."""
 
 import os
 
@@ -23,16 +23,16 @@ async def doctor(*, json: bool = False) -> int:
     json
         Print JSON.
     """
-    found = await _found()
+    results = await _results()
     if json:
-        show_json([_wire(part, result) for part, result in found])
+        show_json([_wire(part, result) for part, result in results])
     else:
-        rows = [[part, one.what, one.verdict.value, one.reason, one.remedy] for part, one in found]
+        rows = [[part, result.what, result.verdict.value, result.reason, result.remedy] for part, result in results]
         console().print(table("", ["part", "what", "", "found", "what to change"], rows))
-    return int(any(result.verdict is Verdict.FAIL for _, result in found))
+    return int(any(result.verdict is Verdict.FAIL for _, result in results))
 
 
-async def _found() -> Found:
+async def _results() -> Found:
     try:
         settings = Settings()
     except (ValidationError, SettingsError) as wrong:
@@ -42,7 +42,7 @@ async def _found() -> Found:
 
     async with open_container(settings) as container:
         checks = Doctor(settings, container, os.environ).checks()
-        return [found async for found in run_checks(checks, lambda name: complain(f"checking {name} ..."))]
+        return [result async for result in run_checks(checks, lambda name: complain(f"checking {name} ..."))]
 
 
 def _wire(part: str, result: CheckResult) -> dict[str, str]:

@@ -14,14 +14,14 @@ _BAD_CONFIGURATION = 78
 
 
 class Failure(NamedTuple):
-    """Why a command failed, for people and for scripts."""
+    """The failure of a command: a message for people and an exit code for scripts."""
 
     message: str
     exit_code: int
 
 
 def failure_of(caught: Exception) -> Failure | None:
-    """None: a defect, whose traceback says more."""
+    """The message and exit code for an exception; None for a defect, whose traceback says more."""
     if isinstance(caught, StoaError):
         is_nobody = isinstance(caught, NotAuthenticated) and caught.is_missing
         remedy = "; call with --role ROLE --tenant TENANT, or set STOA_TOKEN" if is_nobody else ""

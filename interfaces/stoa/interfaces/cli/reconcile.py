@@ -1,4 +1,4 @@
-"""`stoa usage reconcile`: compares what was answered, what was recorded and what was forwarded."""
+"""`stoa usage reconcile`: compares answered calls, recorded events and forwarded events."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -61,21 +61,21 @@ async def reconcile(
         metering = await container.get(MeteringPart)
         log, waiting = metering.log, metering.waiting
         with _progress() as progress:
-            found = ReconcileUsage().execute(
+            reconciliation = ReconcileUsage().execute(
                 _source(log, "outbox", progress),
                 topic=_source(topic_log_of(settings, kafka, topic), f"topic {topic}", progress) if kafka else None,
                 waiting=None if waiting is None else _source(waiting, "waiting", progress),
                 answered=_audit(paths, progress) if paths else None,
             )
     if format == "json":
-        show_json(_as_json(found))
+        show_json(_as_json(reconciliation))
     else:
-        console().print(_drawn(found))
-    return int(found.has_gaps)
+        console().print(_drawn(reconciliation))
+    return int(reconciliation.has_gaps)
 
 
 def _progress() -> Progress:
-    """On standard error, and gone when it is done; a pipe sees none of it."""
+    """A progress bar on standard error, removed when done; nothing is written to a pipe."""
     shown = console(to_stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal)
@@ -126,8 +126,8 @@ def _audit(paths: list[Path], progress: Progress) -> Source:
 
 
 def _answered(line: bytes) -> Entry | None:
-    """What an audit line says. None: it cannot be read. One of another kind, as `stoa serve` writes into the same
-    stream, has no event_id."""
+    """The entry of an audit line; None if it cannot be read. A log line of another kind, which `stoa serve` writes into
+    the same stream, has no event_id."""
     try:
         fields: Any = pydantic_core.from_json(line)
         if not is_object(fields):
@@ -153,19 +153,19 @@ _GAPS = {
 }
 
 
-def _drawn(found: Reconciliation) -> Group:
-    counts = {"answered calls": found.answered, "outbox": found.outbox, "topic": found.topic}
+def _drawn(reconciliation: Reconciliation) -> Group:
+    counts = {"answered calls": reconciliation.answered, "outbox": reconciliation.outbox, "topic": reconciliation.topic}
     sources = table(
         "Sources",
         ["source", "events", "distinct", "calls", "duplicates", "unreadable", "cost units"],
         [[name, *_row(count)] for name, count in counts.items()],
         numeric=["events", "distinct", "calls", "duplicates", "unreadable", "cost units"],
     )
-    gaps: dict[str, Gap] = {name: getattr(found, name) for name in _GAPS}
+    gaps: dict[str, Gap] = {name: getattr(reconciliation, name) for name in _GAPS}
     rows = [[_GAPS[name], str(gap.count)] for name, gap in gaps.items()]
     rows += [
-        ["on the topic only (other machines', or archived here)", str(found.only_on_topic)],
-        ["recorded, without a line in the audit log", str(found.unanswered)],
+        ["on the topic only (other machines', or archived here)", str(reconciliation.only_on_topic)],
+        ["recorded, without a line in the audit log", str(reconciliation.unanswered)],
     ]
     parts = [sources, table("Comparison", ["", "events"], rows, numeric=["events"])]
     for name, gap in gaps.items():
@@ -192,7 +192,7 @@ def _row(count: SourceCount | None) -> list[str]:
     ]
 
 
-def _as_json(found: Reconciliation) -> JsonObject:
+def _as_json(reconciliation: Reconciliation) -> JsonObject:
     def source(count: SourceCount | None) -> JsonObject | None:
         return (
             None
@@ -214,11 +214,11 @@ def _as_json(found: Reconciliation) -> JsonObject:
         return {"events": gap.count, "examples": named}
 
     return {
-        "answered": source(found.answered),
-        "outbox": source(found.outbox),
-        "topic": source(found.topic),
-        **{name: gap(getattr(found, name)) for name in _GAPS},
-        "onlyOnTopic": found.only_on_topic,
-        "unanswered": found.unanswered,
-        "hasGaps": found.has_gaps,
+        "answered": source(reconciliation.answered),
+        "outbox": source(reconciliation.outbox),
+        "topic": source(reconciliation.topic),
+        **{name: gap(getattr(reconciliation, name)) for name in _GAPS},
+        "onlyOnTopic": reconciliation.only_on_topic,
+        "unanswered": reconciliation.unanswered,
+        "hasGaps": reconciliation.has_gaps,
     }

@@ -20,7 +20,7 @@ from stoa.interfaces.settings_findings import settings_findings
 _log = logging.getLogger(__name__)
 
 _ENDING_SECONDS = 15.0
-"""For what a worker does after its grace period, until it is killed."""
+"""Time for a worker's work after its grace period, until it is killed."""
 
 
 def serve(*, catalogue: list[str] | None = None, port: int | None = None, workers: int = 1) -> int:
@@ -46,10 +46,10 @@ def serve(*, catalogue: list[str] | None = None, port: int | None = None, worker
     # One line before the log begins, not one in the middle of it.
     listeners = listen(settings.host, settings.port)
     catalogue_sources(settings)
-    found = settings_findings(settings, os.environ)
-    if found:
+    findings = settings_findings(settings, os.environ)
+    if findings:
         start_logging(settings)
-        for finding in found:
+        for finding in findings:
             _log.warning("configuration: %s %s", finding.where, finding.message)
     if not settings.catalogue_path:
         complain(f"stoa: no tools: {NO_CATALOGUE}")
@@ -76,8 +76,8 @@ def serve(*, catalogue: list[str] | None = None, port: int | None = None, worker
 
 
 def _allow_connections() -> None:
-    """As many open files as the system lets this process have. The soft limit is 1024 nearly everywhere, for programs
-    that use select(); event streams are connections that stay, and one that cannot be accepted is not even refused."""
+    """Raises the limit of open files to the hard limit. The soft limit is 1024 nearly everywhere, for programs that use
+    select(); event streams are long-lived connections, and one that cannot be accepted is not even refused."""
     with suppress(ImportError, OSError, ValueError):  # not on Windows; where it is forbidden the limit stays
         import resource
 
@@ -86,7 +86,7 @@ def _allow_connections() -> None:
 
 
 def _supervise(config: uvicorn.Config, settings: Settings, listeners: list[socket.socket]) -> int:
-    """The exit code."""
+    """Runs the workers; returns the exit code."""
     start_logging(settings)
     with tempfile.TemporaryDirectory(prefix="stoa-metrics-") as shared:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared

@@ -21,7 +21,7 @@ def stdio(
 ) -> int:
     """Serve the catalogue over MCP to the program that starts this one.
 
-    Every message is authenticated with the token in STOA_TOKEN, besides the greeting; when it expires, messages are
+    Every message except the greeting is authenticated with the token in STOA_TOKEN; when it expires, messages are
     refused until the client starts this again with another. Log lines go to standard error, the audit trail to
     DATA_DIR/audit.jsonl.
 
@@ -59,7 +59,8 @@ def stdio(
 
 
 def _has_credential(role: str | None) -> bool:
-    """May the client be greeted? Without a credential the settings have to be read first, and the gateway refuses."""
+    """True if the client may be greeted. Without a credential the settings have to be read first, and the gateway
+    refuses."""
     return bool(role or os.environ.get("STOA_TOKEN") or os.environ.get("IDENTITY_PROVIDER") == "none")
 
 
@@ -71,5 +72,5 @@ def _reason(caught: Exception) -> str:
 
 
 def _end(*_: object) -> NoReturn:
-    """Told to end before the gateway is there. Afterwards the loop has its own handlers."""
+    """Ends the process on a signal before the gateway runs; afterwards the event loop has its own handlers."""
     raise SystemExit(0)

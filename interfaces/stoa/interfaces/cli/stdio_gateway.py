@@ -1,4 +1,4 @@
-"""The gateway behind `stoa stdio`: settings, credentials, and what is served."""
+"""The gateway behind `stoa stdio`: its settings, credentials and catalogue."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ def serve(
     tags: str,
     toolset: str | None,
 ) -> None:
-    """Serve the client that is being greeted at the connection. The options are explained in `stdio.py`."""
+    """Serves the client that is being greeted on the connection. The options are explained in `stdio.py`."""
     settings = settings_for(catalogue)
     start_logging(settings)
     asyncio.run(_serve(connection, settings, role, tenant, profile, tags, toolset))
@@ -69,7 +69,7 @@ class _Fixed:
 
 
 class _DevelopmentTokens:
-    """A client may stay for days: the token is replaced before it expires."""
+    """Development tokens of one client, which may stay for days: each is replaced before it expires."""
 
     def __init__(self, container: AsyncContainer, clock: Clock, role: str, tenant: str | None) -> None:
         self._container = container

@@ -20,7 +20,7 @@ async def token(*, role: str, tenant: str | None = None, lifetime: int = TOKEN_L
         Seconds until it expires.
     """
     if role not in ROLE_SCOPES:
-        known = ", ".join(ROLE_SCOPES)
-        complain(f"stoa: the default policy knows no role {role!r} and will refuse its calls; it knows {known}")
+        roles = ", ".join(ROLE_SCOPES)
+        complain(f"stoa: the default policy knows no role {role!r} and will refuse its calls; it knows {roles}")
     async with open_container(Settings()) as container:
         sys.stdout.write(await development_token(container, role, tenant, lifetime) + "\n")

@@ -1,4 +1,4 @@
-"""`stoa tools`: the operator's view of the catalogue, with what is wrong in it."""
+"""`stoa tools`: shows operators the catalogue and its problems."""
 
 import logging
 from collections.abc import AsyncGenerator
@@ -41,7 +41,7 @@ async def tools(*, catalogue: list[str] | None = None) -> int:
 
 @asynccontextmanager
 async def _quiet_log() -> AsyncGenerator[None]:
-    """The findings are printed below the table; in the log they would be read twice."""
+    """Silences the log: the findings are printed below the table, and would appear twice."""
     log = logging.getLogger(refresh_catalogue.__name__)
     before, log.disabled = log.disabled, True
     try:

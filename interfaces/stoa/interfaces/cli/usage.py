@@ -1,5 +1,5 @@
-"""`stoa usage`: who used what and what it cost, as a table, a picture, CSV or JSON; `stoa usage reconcile`: whether
-everything was recorded and forwarded."""
+"""`stoa usage`: shows usage and cost as a table, a chart, CSV or JSON; `stoa usage reconcile` checks that everything
+was recorded and forwarded."""
 
 import sys
 from datetime import datetime
@@ -17,7 +17,7 @@ from stoa.interfaces.cli.usage_chart import Measure, chart
 from stoa.interfaces.settings import Settings
 from stoa.interfaces.wire.usage_report import COLUMNS, as_csv, as_json, figures_of, share
 
-_OPERATOR = Principal.of("operator", roles=["cpi-admin"])  # whoever can read DATA_DIR can read the events anyway
+_OPERATOR = Principal.of("operator", roles=["cpi-admin"])  # a user who can read DATA_DIR can read the events anyway
 
 app = App(name="usage", help="What was called and what it cost, from the metering events in DATA_DIR.")
 app.command(budgets)

@@ -19,12 +19,12 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _HEIGHT = 8
 _BAR = 40
 _MOST_DAYS = 50
-"""What 120 columns have room for beside an axis; earlier days are left out, and said to be."""
+"""Upper bound on the days that fit in 120 columns with an axis; earlier days are left out, with a remark."""
 
 
 def chart(summary: UsageSummary, measure: Measure) -> RenderableType:
-    """With `day` among the groups time runs from left to right: columns, or where there are further groups a line of
-    small ones for each of them."""
+    """Draws a report. With `day` among the groups time runs from left to right: as columns, or as a line of small
+    columns for each further group."""
     if not summary.rows:
         return Text("No usage.")
     if "day" not in summary.group_by:
@@ -82,7 +82,7 @@ def _columns(summary: UsageSummary, measure: Measure) -> Group:
 
 
 def _cell(value: int, most: int, level: int) -> str:
-    """What a column shows in one of its lines; whatever is more than nothing shows in the lowest."""
+    """The character of a column at one level; every value above zero shows at the lowest level."""
     eighths = max(-(-value * _HEIGHT * 8 // most), 0) - (level - 1) * 8
     return _EIGHTHS[min(max(eighths, 0), 8)]
 
@@ -102,7 +102,7 @@ def _lines(summary: UsageSummary, measure: Measure) -> Table:
     drawn.add_column("", justify="right")
     most = max(max(values.values()) for values in groups.values()) or 1
     whole = _value(summary.totals, measure)
-    for group, values in sorted(groups.items(), key=lambda found: -sum(found[1].values())):
+    for group, values in sorted(groups.items(), key=lambda item: -sum(item[1].values())):
         line = "".join(_EIGHTHS[-(-values.get(day, 0) * 8 // most)] for day in days)
         total = sum(values.values())
         drawn.add_row(*group, line, _label(total, measure), _part(total, whole))
@@ -110,7 +110,7 @@ def _lines(summary: UsageSummary, measure: Measure) -> Table:
 
 
 def _days(summary: UsageSummary, place: int) -> tuple[Sequence[str], str]:
-    """Every day from the first to the last, those without a call too, and a remark when there are too many."""
+    """Every day from the first to the last, including those without calls, and a remark if there are too many."""
     ordinals = [date.fromisoformat(row.group[place]).toordinal() for row in summary.rows]
     first, last = min(ordinals), max(ordinals)
     begin = max(first, last - _MOST_DAYS + 1)

@@ -1,11 +1,11 @@
-"""Processes that serve together behind one listening socket, and what keeps them alive.
+"""Processes that serve behind one listening socket, and their supervisor.
 
 uvicorn's own supervisor expects an answer of a worker five seconds after it was started, which a slow or busy processor
-does not give: such workers were killed in the middle of their start, again and again. Here a worker that starts is left
-alone as long as its process lives, and one that has started must be heard of.
+does not give: such workers were killed in the middle of their start, again and again. Here a starting worker is left
+alone as long as its process lives, and a started one must send heartbeats.
 
-On Linux workers are forked from a process that has imported everything and done nothing else: no thread, no event loop
-and no connection is there yet, only the listening socket, which they share. Elsewhere they are spawned.
+On Linux workers are forked from a process that has only imported modules: it has no thread, event loop or connection
+yet, only the listening socket, which they share. Elsewhere they are spawned.
 """
 
 import gc
@@ -33,14 +33,14 @@ _log = logging.getLogger(__name__)
 _BEAT_SECONDS = 1.0
 _TICK_SECONDS = 0.25
 HANG_SECONDS = 30.0
-"""A worker that has started and was not heard of for so long is replaced: not even one of its threads runs."""
+"""Silence after which a started worker is replaced: then not even its heartbeat thread runs."""
 GRACE_SECONDS = 30.0
-"""How long workers that were told to end may take; then they are killed."""
+"""Time for workers to end; then they are killed."""
 _MAX_DELAY_SECONDS = 30.0
 
 
 class Worker(Protocol):
-    """A process that serves, or will."""
+    """A process that serves, or is starting."""
 
     @property
     @abstractmethod
@@ -49,18 +49,19 @@ class Worker(Protocol):
     @property
     @abstractmethod
     def exit_code(self) -> int | None:
-        """None: it lives."""
+        """The exit code; None while it lives."""
         ...
 
     @property
     @abstractmethod
     def handles(self) -> Sequence[Any]:
-        """What `multiprocessing.connection.wait` can wait for, to know that it ended."""
+        """Handles that `multiprocessing.connection.wait` waits on, to detect its end."""
         ...
 
     @abstractmethod
     def heard(self) -> bool | None:
-        """What it said since it was asked last: whether it has started. None: nothing."""
+        """The latest message since the last call: True for the one that reports the start, False for a heartbeat. None:
+        no message."""
         ...
 
     @abstractmethod
@@ -75,22 +76,22 @@ class Worker(Protocol):
 
 @dataclass(slots=True)
 class _Place:
-    """One of the workers that are wanted, whichever process it is at the moment."""
+    """One of the required workers, with the process that currently fills it."""
 
     worker: Worker
     heard_at: float
     has_started: bool = False
     failures: int = 0
-    """Starts in a row that did not succeed."""
+    """Consecutive failed starts."""
     due_at: float | None = None
-    """When the next one is started, after the last has died."""
+    """Time of the next start, after the last process died."""
 
 
 class Workers:
-    """Keeps `count` workers alive. `start` makes one and returns at once.
+    """Keeps `count` workers alive. `start` starts one and returns at once.
 
-    The first that cannot start ends them all: the next would fail the same way. When one has started before, the reason
-    may pass: starts are repeated, with growing pauses, while the others serve.
+    If a worker cannot start before any has served, all end, because the others would fail the same way. Once one has
+    started, the reason may be temporary: starts are repeated, with growing pauses, while the others serve.
     """
 
     def __init__(self, count: int, start: Callable[[], Worker], now: float, hang_seconds: float = HANG_SECONDS) -> None:
@@ -99,9 +100,9 @@ class Workers:
         self._places = [_Place(start(), now) for _ in range(count)]
         self._to_replace: list[_Place] = []
         self._successor: _Place | None = None
-        """Takes the place of the first of them as soon as it has started."""
+        """The worker that replaces the first of `_to_replace` once it has started."""
         self._retired: list[Worker] = []
-        """Those that were exchanged and finish what they are doing."""
+        """Replaced workers that finish their requests."""
         self._has_served = False
         self.has_failed = False
 
@@ -112,7 +113,7 @@ class Workers:
         return [*(place.worker for place in places if place.worker.exit_code is None), *self._retired]
 
     def tick(self, now: float) -> None:
-        """Look at every worker and replace those that died or hang. Call it often; `now` never goes back."""
+        """Checks every worker and replaces those that died or hang. Call it often; `now` never decreases."""
         for place in self._places:
             self._listen(place, now)
             if place.due_at is not None:
@@ -125,11 +126,11 @@ class Workers:
         self._replace_next(now)
 
     def replace_all(self) -> None:
-        """Exchange the workers one after the other: each goes when its successor has started."""
+        """Replaces the workers one after the other: each ends once its successor has started."""
         self._to_replace = list(self._places)
 
     def end(self, grace_seconds: float = GRACE_SECONDS) -> None:
-        """Tell all to end and wait for them."""
+        """Tells all workers to end and waits for them."""
         living = self.living
         for worker in living:
             worker.terminate()
@@ -142,11 +143,11 @@ class Workers:
                 worker.join(1.0)
 
     def _listen(self, place: _Place, now: float) -> None:
-        said = place.worker.heard()
-        if said is None:
+        heartbeat = place.worker.heard()
+        if heartbeat is None:
             return
         place.heard_at = now
-        if said and not place.has_started:
+        if heartbeat and not place.has_started:
             place.has_started, place.failures, self._has_served = True, 0, True
             _log.info("worker %s serves", place.worker.pid)
 
@@ -177,6 +178,7 @@ class Workers:
             old = self._to_replace.pop(0)
             self._places[self._places.index(old)] = successor
             self._successor = None
+            # Only after its successor serves, so that the number of serving workers never falls.
             old.worker.terminate()
             self._retired.append(old.worker)
         elif successor.worker.exit_code is not None:
@@ -186,11 +188,12 @@ class Workers:
 
 
 def supervise(config: uvicorn.Config, listeners: Sequence[socket.socket], grace_seconds: float = GRACE_SECONDS) -> int:
-    """Serve with `config.workers` processes until told to end; the exit code. SIGHUP exchanges the workers."""
-    told: list[int] = []
+    """Serves with `config.workers` processes until a signal ends it; returns the exit code. SIGHUP replaces the
+    workers."""
+    signals: list[int] = []
     for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, _: told.append(number))
+            signal.signal(getattr(signal, name), lambda number, _: signals.append(number))
     is_forked = sys.platform == "linux"
     if is_forked:
         gc.collect()
@@ -199,9 +202,9 @@ def supervise(config: uvicorn.Config, listeners: Sequence[socket.socket], grace_
     ours: list[Connection] = []
 
     def start() -> Worker:
-        ours[:] = [one for one in ours if not one.closed]
+        ours[:] = [end for end in ours if not end.closed]
         channel, theirs = context.Pipe()
-        ours[:] = [*(one for one in ours if not one.closed), channel]
+        ours[:] = [*(end for end in ours if not end.closed), channel]
         process = context.Process(target=_work, args=(config, listeners, theirs, tuple(ours) if is_forked else ()))
         process.start()
         theirs.close()
@@ -211,8 +214,8 @@ def supervise(config: uvicorn.Config, listeners: Sequence[socket.socket], grace_
     is_ending = False
     while not is_ending and not workers.has_failed:
         connection.wait([handle for worker in workers.living for handle in worker.handles], timeout=_TICK_SECONDS)
-        while told:
-            if told.pop(0) == getattr(signal, "SIGHUP", None):
+        while signals:
+            if signals.pop(0) == getattr(signal, "SIGHUP", None):
                 workers.replace_all()
             else:
                 is_ending = True
@@ -246,13 +249,13 @@ class _Process(Worker):
         return (self._process.sentinel,)
 
     def heard(self) -> bool | None:
-        said: bool | None = None
+        has_started: bool | None = None
         try:
             while not self._channel.closed and self._channel.poll():
-                said = self._channel.recv_bytes() == _STARTED
+                has_started = self._channel.recv_bytes() == _STARTED
         except (EOFError, OSError):  # it has ended, which `exit_code` tells
             pass
-        return said
+        return has_started
 
     def terminate(self) -> None:
         self._process.terminate()
@@ -270,10 +273,10 @@ _STARTING, _STARTED = b"0", b"1"
 def _work(
     config: uvicorn.Config, listeners: Sequence[socket.socket], channel: Connection, inherited: Sequence[Connection]
 ) -> None:
-    """What a worker does. `inherited`: the supervisor's ends, which a fork has too; as long as one of them is open
-    nobody learns that the supervisor is gone."""
-    for one in inherited:
-        one.close()
+    """Runs a worker. `inherited`: the supervisor's pipe ends, which a fork inherits; as long as one is open, no worker
+    learns that the supervisor is gone."""
+    for end in inherited:
+        end.close()
     for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), end_with_success)
@@ -285,7 +288,7 @@ def _work(
 
 
 def _beat(server: uvicorn.Server, channel: Connection) -> None:
-    """Tell the supervisor that this process lives, and end with it: without it nothing would end this one."""
+    """Sends heartbeats to the supervisor, and ends this process with it, because nothing else would."""
     try:
         while True:
             channel.send_bytes(_STARTED if server.started else _STARTING)
@@ -296,6 +299,6 @@ def _beat(server: uvicorn.Server, channel: Connection) -> None:
 
 
 def end_with_success(*_: object) -> NoReturn:
-    """Being told to end is a success. uvicorn repeats the signal to itself when it has shut down; by default that would
-    kill the process, with an exit code of failure."""
+    """Exits with success on a signal. uvicorn repeats the signal to itself after its shutdown, which by default would
+    kill the process with an exit code of failure."""
     raise SystemExit(0)

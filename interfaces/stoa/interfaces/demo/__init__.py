@@ -1,4 +1,4 @@
-"""What `stoa demo` shows: a small real upstream and a catalogue of tools for it.
+"""The demo of `stoa demo`: a small real upstream and a catalogue of tools for it.
 
 The upstream knows nothing of the gateway. The catalogue's endpoints start with UPSTREAM_PLACEHOLDER, a name that never
 resolves (RFC 6761); `write_catalogue` puts the address of the running upstream in its place.

@@ -1,4 +1,4 @@
-"""How the demo's upstream reads JSON and reports problems (RFC 9457), the same in all its APIs."""
+"""JSON input and problem responses (RFC 9457) of the demo's upstream, shared by its APIs."""
 
 from typing import TypeVar
 
@@ -9,7 +9,8 @@ from werkzeug.exceptions import HTTPException
 
 
 class Json(BaseModel):
-    """A JSON object with camelCase names. Unknown members are refused: a typing error should not pass silently."""
+    """A JSON object with camelCase names. Unknown members are refused, so that a typing error does not pass
+    silently."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
@@ -18,7 +19,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 async def read_body(model: type[ModelT]) -> ModelT:
-    """The request's body; answers 400 when it does not fit."""
+    """Reads the request's body; answers 400 if it is invalid."""
     try:
         return model.model_validate_json(await request.get_data())
     except ValidationError as problem:
@@ -26,7 +27,7 @@ async def read_body(model: type[ModelT]) -> ModelT:
 
 
 def read_query(model: type[ModelT]) -> ModelT:
-    """The request's query; answers 400 when it does not fit."""
+    """Reads the request's query; answers 400 if it is invalid."""
     try:
         return model.model_validate(request.args.to_dict())
     except ValidationError as problem:
@@ -38,7 +39,7 @@ def json_answer(value: Json, status: int = 200) -> Response:
 
 
 async def problem_answer(error: HTTPException) -> Response:
-    """Error handler of the whole app."""
+    """The problem response for an HTTP error; the error handler of the whole app."""
     status = error.code or 500
     problem = Problem(title=error.name, status=status, detail=error.description or error.name)
     return Response(problem.model_dump_json(by_alias=True), status, content_type="application/problem+json")

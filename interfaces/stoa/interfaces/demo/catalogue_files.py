@@ -1,10 +1,10 @@
-"""The demo's manifests and API description, as they are shipped and as a running demo needs them."""
+"""The demo's manifests and API description: as shipped, and with the address of a running upstream."""
 
 from importlib.util import find_spec
 from pathlib import Path
 
 UPSTREAM_PLACEHOLDER = "http://upstream.invalid"
-"""Stands in the shipped manifests where the upstream's address goes."""
+"""Placeholder for the upstream's address in the shipped manifests."""
 
 _HERE = Path(__file__).parent
 _FURTHER = {"reviews.yaml": "graphql"}

@@ -90,7 +90,7 @@ _PETS = (
 
 
 class PetStore:
-    """The handlers of one store; `routes` says which path each serves."""
+    """The handlers of one store; `routes` maps paths to them."""
 
     def __init__(self) -> None:
         self._pet_ids = count(1)
@@ -119,8 +119,8 @@ class PetStore:
 
     async def list_pets(self) -> Response:
         query = read_query(PetQuery)
-        found = [pet for pet in self._pets.values() if _fits(pet, query)]
-        return json_answer(PetPage(pets=found[query.offset : query.offset + query.limit], total=len(found)))
+        pets = [pet for pet in self._pets.values() if _fits(pet, query)]
+        return json_answer(PetPage(pets=pets[query.offset : query.offset + query.limit], total=len(pets)))
 
     async def add_pet(self) -> Response:
         return json_answer(self._add(await read_body(NewPet)), 201)

@@ -23,7 +23,7 @@ class Customer(Json):
 class CustomerPage(Json):
     customers: list[Customer]
     total: int
-    """How many fit, shown or not."""
+    """Number of matches, whether shown or not."""
 
 
 class CustomerQuery(Json):
@@ -110,8 +110,8 @@ class Crm:
     async def search(self) -> Response:
         query = read_query(CustomerQuery)
         words = query.q.casefold().split()
-        found = [customer for customer in _CUSTOMERS if all(word in _searchable(customer) for word in words)]
-        return json_answer(CustomerPage(customers=found[: query.limit], total=len(found)))
+        customers = [customer for customer in _CUSTOMERS if all(word in _searchable(customer) for word in words)]
+        return json_answer(CustomerPage(customers=customers[: query.limit], total=len(customers)))
 
 
 class Billing:

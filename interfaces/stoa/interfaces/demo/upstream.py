@@ -15,7 +15,7 @@ from stoa.interfaces.demo.reviews import Reviews
 from stoa.interfaces.demo.teams import Billing, Crm, Inventory, Notifications
 
 BILLING_API_KEY = "demo-billing-key"
-"""What billing accepts unless it is told otherwise; it guards made-up data on a loopback port."""
+"""Default API key of the billing API; it guards made-up data on a loopback port."""
 
 
 def build_upstream(billing_api_key: str = BILLING_API_KEY) -> Quart:

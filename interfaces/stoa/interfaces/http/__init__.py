@@ -1,1 +1,1 @@
-"""The HTTP door: REST, health, metrics and metadata on Quart; `/mcp` beside it as a bare ASGI callable."""
+"""The HTTP door: REST, health, metrics and metadata on Quart; `/mcp` as a separate, bare ASGI callable."""

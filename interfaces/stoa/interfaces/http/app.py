@@ -17,14 +17,14 @@ from stoa.interfaces.wire.bodies import BODY_LIMIT, Bodies
 from stoa.interfaces.wire.errors import REASONS_BY_STATUS
 
 _MCP_PATHS = frozenset({"/mcp", "/mcp/"})
-"""The second is how some clients and proxies write the first."""
+"""Paths of the MCP endpoint; some clients and proxies add the slash."""
 _QUERY = "".join(map(chr, range(0x21, 0x7F)))
-"""What is left as it is when a query is mended: everything that a URL can carry."""
+"""Characters kept when a query is repaired: all that a URL may hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lifespan:
-    """What happens when the server starts and stops."""
+    """Startup and shutdown of the application."""
 
     start: Callable[[], Awaitable[None]]
     stop: Callable[[], Awaitable[None]]
@@ -42,9 +42,9 @@ def build_app(
     state: Mapping[str, Any] = MappingProxyType({}),
     refused: Callable[[RefusalReason, int, Scope], None] = lambda _, __, ___: None,
 ) -> Guard:
-    """The whole door as one ASGI application. `authenticate` vouches for callers before their bodies are read, within
-    `bodies`. `state` is put into the server's own state when it starts. `refused` is told of what is refused before a
-    route or the MCP door has it."""
+    """Builds the HTTP door as one ASGI application. `authenticate` runs before a body is read, within the bounds of
+    `bodies`. `state` is put into the server's lifespan state at its start. `refused` is called with refusals that come
+    before a route or the MCP door."""
     quart = Quart(__name__, static_folder=None)
     quart.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
 
@@ -66,7 +66,7 @@ def build_app(
             await mcp(scope, receive, send)
         else:
             if scope["type"] == "http" and not scope["query_string"].isascii():
-                # No URL has such bytes (RFC 3986), and quart fails on them before any of our handlers is asked.
+                # No URL has such bytes (RFC 3986), and quart fails on them before any of our handlers runs.
                 scope = {**scope, "query_string": quote(scope["query_string"], safe=_QUERY).encode()}
             if scope["type"] == "lifespan":
                 scope.setdefault("state", {}).update(state)
@@ -76,7 +76,8 @@ def build_app(
 
 
 async def _problem(error: HTTPException) -> Response:
-    """What the framework refuses, and defects of ours, in the shape of every other error: never its HTML pages."""
+    """Writes the framework's errors, and defects of the gateway, in the form of all other errors instead of HTML
+    pages."""
     headers = {"Allow": ", ".join(sorted(error.valid_methods or ()))} if isinstance(error, MethodNotAllowed) else {}
     message = error.description if isinstance(error, RequestEntityTooLarge) and error.description else error.name
     body = {"error": error.name.lower().replace(" ", "_"), "message": message}

@@ -1,7 +1,7 @@
-"""All connections of one worker: how many there may be, how long each may keep the gateway waiting, and how much of
-what clients do not read is kept for them.
+"""Bounds on the connections of one worker: their number, how long each may keep the gateway waiting, and how many
+unread bytes are held for clients.
 
-A connection is looked at once a second, never by the request, so the bounds cost the hot path nothing.
+Connections are checked once a second, not per request, so the bounds cost the hot path nothing.
 """
 
 import asyncio
@@ -43,83 +43,84 @@ STATUS_OF: dict[Reason, int] = {
     "body_deadline": 408,
     "framing": 400,
 }
-"""What the client is answered, where it gets an answer; of malformed requests one of several."""
+"""HTTP status by reason, for refusals that are answered; a malformed request may get another one."""
 
 STATE_KEY = "stoa.connections"
-"""Of the lifespan's state: where the server's protocol finds the Connections."""
+"""Key in the lifespan's state under which the server's protocol finds the Connections."""
 
 _TICK_SECONDS = 1.0
 _STOPPED_SECONDS = 2.0
 _DESCRIPTORS_KEPT = 128
-"""For files, back ends and shared stores: connections of clients leave at least so many, or a quarter of all."""
+"""File descriptors that client connections leave for files, back ends and shared stores: at least so many, or a quarter
+of all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one connection, one address, one caller and all of them may take of a worker."""
+    """Bounds of one worker for one connection, one address, one caller, and all together."""
 
     connections: int = 8192
-    """At the same time; fewer where the process may not open so many files."""
+    """Concurrent connections; fewer if the process may not open so many files."""
     connections_per_address: int = 4096
-    """Behind a reverse proxy every client has its address."""
+    """Concurrent connections of one address. Behind a reverse proxy all clients share the proxy's address."""
     head_bytes: int = 64 * 1024
     """Request line and header fields together (RFC 9112 sections 3 and 5); trailers and chunk extensions likewise."""
     head_fields: int = 256
     pipelined: int = 16
     """Requests that wait on one connection for the answer to an earlier one."""
     head_seconds: float = 10.0
-    """From the first byte of a head, or from the connection's beginning, to its end."""
+    """Time for a head, from its first byte or from the beginning of the connection."""
     body_seconds: float = 10.0
-    """The whole body, or at least `least_rate` on the average of such a time."""
+    """Time for a whole body, unless it averages at least `least_rate` over such a time."""
     write_seconds: float = 20.0
-    """In which a client reads what waits for it, or at least `least_rate` on the average."""
+    """Time for a client to read its pending bytes, unless it averages at least `least_rate`."""
     least_rate: int = 4096
-    """Bytes a second."""
+    """Lowest accepted rate of a slow client, in bytes per second."""
     linger_seconds: float = 3.0
-    """How long a connection that is being closed goes on reading what was under way, so that its answer arrives."""
+    """Time for which a closing connection goes on reading, so that its answer arrives."""
     linger_bytes: int = 8 * 1024 * 1024
     unread_bytes: int = 96 * 1024 * 1024
-    """Of answers that wait for slow clients, in all."""
+    """Bytes of answers that wait for slow clients, in total."""
     unread_bytes_per_tenant: int = 32 * 1024 * 1024
     unread_bytes_per_caller: int = 16 * 1024 * 1024
 
 
 class Connection(Protocol):
-    """What the registry sees of a connection."""
+    """A connection as the registry sees it."""
 
     address: str
     account: tuple[Hashable, Hashable] | None
-    """(tenant, caller) of the request that is being answered; None: a stranger's, which counts by address."""
+    """(tenant, caller) of the request that is being answered; None for a stranger's, which counts by address."""
     idle_since: float
-    """While something waits for the client to read it: when it was last seen to read."""
+    """Time at which the client was last seen reading, while bytes wait for it."""
 
     def unread(self) -> int:
         """Bytes that wait in this process for the client to read."""
         ...
 
     def note_reading(self, now: float) -> bool:
-        """Compare what waits with what waited before. True: the client is slower than it may be."""
+        """Compares the waiting bytes with those of the last check. True: the client reads too slowly."""
         ...
 
     def overdue(self, now: float) -> Reason | None:
-        """The deadline that passed. To be asked again and again: it compares with what it saw before."""
+        """The deadline that passed, or None. Call it regularly: it compares with its last check."""
         ...
 
     def expel(self, reason: Reason) -> None:
-        """End it now."""
+        """Ends the connection at once."""
         ...
 
     def drain(self) -> None:
-        """Keep it for no request after the one that is being answered."""
+        """Accepts no request after the one that is being answered."""
         ...
 
     def shutdown(self) -> None:
-        """End it as soon as it is idle."""
+        """Ends the connection as soon as it is idle."""
         ...
 
 
 class Connections:
-    """The connections of one server process. `told` hears each refusal: why, in words, and of which address."""
+    """The connections of one server process. `told` is called with each refusal: reason, message and address."""
 
     def __init__(
         self,
@@ -129,12 +130,13 @@ class Connections:
         can_open: Callable[[], bool] | None = None,
         is_proxy: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """`descriptors`: how many files the process may have open, None from it: without limit; `can_open`: is there
-        room for one more? `is_proxy`: does an address stand for many clients, so that it has no bound of its own?"""
+        """`descriptors`: returns how many files the process may open, None for no limit; `can_open`: returns whether
+        there is room for one more. `is_proxy`: returns whether an address stands for many clients, so that it has no
+        bound of its own."""
         self.bounds = bounds
         self.is_draining = False
-        """The server is about to end: no connection is kept for another request."""
-        self._told = told
+        """True once the server is about to end: no connection is kept for another request."""
+        self._report = told
         self._is_proxy = is_proxy
         self._can_open = can_open or _can_open
         allowed = (descriptors or _descriptor_limit)()
@@ -142,7 +144,7 @@ class Connections:
         self.most = bounds.connections if allowed is None else max(1, min(bounds.connections, allowed - spare))
         self._open: set[Connection] = set()
         self.idle: dict[Connection, None] = {}
-        """Those that were answered and wait for another request, the idlest first. They give way to new ones."""
+        """Connections that wait for another request, longest idle first. They give way to new ones."""
         self._by_address: dict[str, int] = {}
         self._stalled: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -151,7 +153,8 @@ class Connections:
         return len(self._open)
 
     def opened(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> Reason | None:
-        """Take a connection up; the bound that refuses it, or None. Either way it is `closed` at its end."""
+        """Registers a connection; returns the bound that refuses it, or None. In both cases `closed` is called at its
+        end."""
         count = self._by_address.get(connection.address, 0)
         self._open.add(connection)
         self._by_address[connection.address] = count + 1
@@ -163,7 +166,8 @@ class Connections:
         return "connections_per_address" if is_beyond else None
 
     def _has_given_way(self) -> bool:
-        """Close the idlest. Otherwise who keeps connections for nothing could keep everybody out."""
+        """Closes the longest idle connection. Otherwise clients that hold idle connections could lock all others
+        out."""
         idlest = next(iter(self.idle), None)
         if idlest is None:
             return False
@@ -184,7 +188,8 @@ class Connections:
             self._by_address.pop(connection.address, None)
 
     def stalled(self, connection: Connection, now: float) -> None:
-        """More waits for this client than the transport likes: from now on it counts against the bounds of bytes."""
+        """Marks a client with more waiting bytes than the transport's high-water mark: from now on they count against
+        the bounds."""
         self._stalled.add(connection)
         self.hold_bounds(now)
 
@@ -192,14 +197,14 @@ class Connections:
         self._stalled.discard(connection)
 
     def drain(self) -> None:
-        """From now on no connection is kept for another request. Those that wait for one are left open: a request may
-        be under way on them."""
+        """Stops keeping connections for another request. Idle ones are left open, because a request may already be on
+        its way."""
         self.is_draining = True
         for connection in self._open:
             connection.drain()
 
     def look(self, now: float) -> None:
-        """Close what is overdue, and what no bound has room for."""
+        """Closes overdue connections, and those that exceed a bound."""
         for connection in list(self._open):
             reason = connection.overdue(now)
             if reason is not None:
@@ -209,12 +214,14 @@ class Connections:
             self.report("descriptors")
 
     def hold_bounds(self, now: float) -> None:
-        """Close connections until what waits fits: first those whose clients read nothing for the longest time. The
-        share of a caller, or of a tenant, is closed only where its clients have stopped reading."""
+        """Closes connections until the waiting bytes fit the bounds, first those whose clients have read nothing for
+        the longest time. The share of a caller, or of a tenant, is closed only where its clients have stopped
+        reading."""
         bounds, held, total = self.bounds, Counter[Hashable](), 0
         for connection in self._stalled:
             connection.note_reading(now)
-        for connection in sorted(self._stalled, key=lambda one: one.idle_since, reverse=True):
+        # The most recent readers come first, so that they use up the bounds and the slowest clients exceed them.
+        for connection in sorted(self._stalled, key=lambda stalled: stalled.idle_since, reverse=True):
             size = connection.unread()
             tenant, caller = connection.account or (None, connection.address)
             shares = [(("caller", caller), bounds.unread_bytes_per_caller)]
@@ -235,12 +242,12 @@ class Connections:
         connection.expel(reason)
 
     def report(self, reason: Reason, address: str = "") -> None:
-        """Tell it, in words that name what an operator can change."""
-        if self._told is not None:
+        """Reports a refusal, naming the setting that an operator can change."""
+        if self._report is not None:
             bound = {"connections": self.most, "connections_per_address": self.bounds.connections_per_address}.get(
                 reason
             )
-            self._told(reason, _WORDS[reason] if bound is None else _WORDS[reason] % bound, address)
+            self._report(reason, _WORDS[reason] if bound is None else _WORDS[reason] % bound, address)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()

@@ -1,4 +1,4 @@
-"""The outermost layer of the HTTP door: who may talk to it at all, by Host and Origin, and CORS.
+"""The outermost layer of the HTTP door: checks Host and Origin, and answers CORS.
 
 Protects a local gateway from web pages that the user happens to have open (DNS rebinding; MCP "Security Warning").
 """
@@ -16,7 +16,7 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _PROBES = frozenset({"/health", "/live", "/ready", "/metrics"})
 _PUBLIC = ("/.well-known/", "/dev-issuer/")
-"""Paths below are the same for everybody; a client in any web page may read them before it has a token."""
+"""Path prefixes of public documents; a client in any web page may read them before it has a token."""
 _ALLOWED_HEADERS = (
     "authorization, content-type, accept, mcp-session-id, mcp-protocol-version, mcp-method, mcp-name, "
     "last-event-id, x-consumer-id, x-request-id"
@@ -29,7 +29,7 @@ class Guard:
 
     `hosts`: names without port that the gateway is reached by; a leading dot allows every subdomain, `*` any name.
     `origins`: web origins that may call it; those on loopback may too when the gateway is served there by every name.
-    `refused` is told of each refusal: why, with what status, of which request.
+    `refused` is called with each refusal: reason, status and request.
     """
 
     def __init__(
@@ -77,16 +77,16 @@ class Guard:
     def _knows(self, host: bytes | None) -> bool:
         if host is None:
             return False
-        known = self._is_host_known.get(host)
-        if known is None:
+        is_known = self._is_host_known.get(host)
+        if is_known is None:
             name = _without_port(host.decode("latin-1").lower())
-            known = any(
+            is_known = any(
                 allowed in {"*", name} or (allowed[:1] == "." and (name.endswith(allowed) or name == allowed[1:]))
                 for allowed in self._hosts
             )
             if len(self._is_host_known) < 256:
-                self._is_host_known[host] = known
-        return known
+                self._is_host_known[host] = is_known
+        return is_known
 
     def _allows(self, origin: bytes) -> bool:
         text = origin.decode("latin-1")

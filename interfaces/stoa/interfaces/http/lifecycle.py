@@ -1,10 +1,10 @@
-"""The end of a server, and its reloading, as the application takes part in them.
+"""The application's part in the shutdown and the reload of a server.
 
-The server finds the Lifecycle in the lifespan's state, where the application put it.
+The server finds the Lifecycle in the lifespan's state, where the application puts it.
 
     drain      not ready; requests are served, each answer closes its connection
-    finish     nothing is accepted; streams end; what is under way ends by itself
-    cut        what is left is told that the gateway is shutting down
+    finish     nothing is accepted; streams end; running requests end by themselves
+    cut        the remaining calls are answered that the gateway is shutting down
 """
 
 import logging
@@ -16,16 +16,17 @@ from stoa.application.ports.health import Health, HealthProbe
 from stoa.interfaces.http.connections import Connections
 
 LIFECYCLE_KEY = "stoa.lifecycle"
-"""Of the lifespan's state."""
+"""Key in the lifespan's state."""
 Reload = Callable[[], Awaitable[Any]]
 
 _log = logging.getLogger(__name__)
 
 
 class Lifecycle(HealthProbe):
-    """`drain_seconds`: how long requests are served after the gateway said that it is not ready; `grace_seconds`: how
-    long what is under way may take then. `end_streams` ends those that would not end by themselves. `reloads`: what is
-    read again on SIGHUP, by name; each keeps what it has when the new cannot be used."""
+    """Shutdown and reload. `drain_seconds`: how long requests are served after the gateway reports that it is not
+    ready; `grace_seconds`: how long running requests may take then. `end_streams` ends streams, which do not end by
+    themselves. `reloads`: functions that read files again on SIGHUP, by name; each keeps its current content if the new
+    one cannot be used."""
 
     name = "lifecycle"
 
@@ -62,14 +63,14 @@ class Lifecycle(HealthProbe):
         self._end_streams()
 
     def cut(self) -> int:
-        """How many calls it ended."""
+        """Cancels the remaining calls; returns their number."""
         return self._calls.cut()
 
     async def reload(self) -> None:
-        """Never raises."""
+        """Runs all reloads. Never raises."""
         for name, reload in self._reloads.items():
             try:
                 await reload()
-            except Exception:  # noqa: BLE001  # whatever it is, the others are read
+            except Exception:  # noqa: BLE001  # an error in one must not keep the others from being read
                 _log.exception("SIGHUP: %s: cannot be read again; what was there stays", name)
         _log.info("SIGHUP: read again: %s", ", ".join(self._reloads))

@@ -1,4 +1,4 @@
-"""Public metadata: what a client needs before it has a token."""
+"""Public metadata that a client needs before it has a token."""
 
 from typing import Any
 
@@ -19,10 +19,10 @@ _NO_LOGIN = pydantic_core.to_json(  # RFC 7591 section 3.2.2
 
 def metadata_blueprint(resource: ProtectedResource | None, issuer: TokenIssuer | None) -> Blueprint:
     """RFC 9728 metadata at both paths, unless authentication is off (its presence makes clients start OAuth), and the
-    dev issuer's keys where there is one.
+    dev issuer's keys if there is one.
 
-    MCP clients that are told of no authorization server register at the gateway itself, as MCP 2025-03-26 had it, and
-    show their user what that answers: there the dev issuer says what to do instead.
+    MCP clients without an announced authorization server register at the gateway itself, as in MCP 2025-03-26, and show
+    their user the response: with the dev issuer it explains what to do instead.
     """
     routes = Blueprint("metadata", __name__)
 

@@ -1,7 +1,7 @@
-"""Names that operators write: hosts, web origins, and the gateway's own URL.
+"""Checks names that operators configure: hosts, web origins, and the gateway's own URL.
 
-They are compared with what clients send, byte for byte, so one that no client would send is refused at the start. Each
-check raises ValueError, which says what to write.
+They are compared byte for byte with values that clients send, so a name that no client would send is refused at the
+start. Each check raises ValueError with the form to write.
 """
 
 import ipaddress
@@ -64,7 +64,7 @@ def is_web_url(value: str) -> bool:
 
 
 def is_any_address(host: str) -> bool:
-    """Does it stand for all addresses of this machine?"""
+    """True if the host stands for all addresses of this machine."""
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:

@@ -1,7 +1,7 @@
 """HTTP/1.1 on one connection: uvicorn's protocol on httptools, made strict.
 
-It adds what a server at the edge owes: a bounded head, deadlines, and exactly one answer for each request. What could
-be understood in two ways (RFC 9112 section 11.2, request smuggling) is refused, and the connection closed.
+It adds what a server at the edge owes: a bounded head, deadlines, and exactly one answer for each request. Ambiguous
+requests (RFC 9112 section 11.2, request smuggling) are refused, and the connection is closed.
 """
 
 import asyncio
@@ -23,30 +23,31 @@ _SINGLE = frozenset(
         b"last-event-id", b"mcp-session-id", b"origin", b"transfer-encoding",
     }
 )  # fmt: skip
-"""Fields that have one value: of two, one reader would take the first and another the last. (Those that MCP routes by
-are the engine's to refuse: it has a JSON-RPC error for them.)"""
+"""Fields that may occur once: of two, one reader would take the first and another the last. (The engine refuses
+repeated routing headers of MCP, for which it has a JSON-RPC error.)"""
 _HOP_BY_HOP = frozenset({b"upgrade", b"http2-settings"})
 _OVERHEAD_FACTOR = 8
-"""How many times its size a chunked body may take on the wire: a chunk of one byte takes six."""
+"""Upper bound on the size of a chunked body on the wire, as a multiple of the body: a chunk of one byte takes six."""
 _REFUSED_WITH_429: Reason = "connections_per_address"
 
 
 _HEAD, _BODY, _LINGER = 1, 2, 3
-"""What is awaited of the client; _LINGER: nothing, the answer is on its way, and what still comes is thrown away."""
+"""The part expected from the client. _LINGER: none; the answer is on its way, and further input is discarded."""
 
 
 class _NoTrailers(list[tuple[bytes, bytes]]):
-    """Where trailer fields go: nothing here needs one, and they must not join the head (RFC 9110 section 6.5.1)."""
+    """Discards trailer fields: none is needed here, and they must not be merged into the head (RFC 9110 section
+    6.5.1)."""
 
     def append(self, _: tuple[bytes, bytes]) -> None:
-        """Forgets it."""
+        """Discards the field."""
 
 
 _NO_TRAILERS = _NoTrailers()
 
 
 class _Refused(Exception):
-    """The request cannot be answered by the application."""
+    """The request must not reach the application."""
 
     def __init__(self, status: int, message: str, reason: Reason = "framing") -> None:
         super().__init__(message)
@@ -56,7 +57,7 @@ class _Refused(Exception):
 
 
 class GatewayProtocol(HttpToolsProtocol):
-    """One client's connection. The Connections are found in the lifespan's state, where the application put them."""
+    """One client's connection. It finds the Connections in the lifespan's state, where the application puts them."""
 
     def __init__(
         self,
@@ -90,7 +91,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._seen_bytes = 0
         self._last_read = 0
         self._window: tuple[float, int, int] | None = None
-        """Since when, with how much read, and how much waiting, the client's reading is measured."""
+        """Start time, bytes read and bytes waiting of the measurement of the client's reading."""
 
     # The transport's side
 
@@ -134,7 +135,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self._check_overhead()
 
     def _receive_long(self, data: bytes, room: int) -> None:
-        """More than a head may have: its part is parsed, then it must be over."""
+        """Handles more bytes than a head may have: parses up to the bound, where the head must be complete."""
         heads = self._heads
         self._has_begun = True
         self._head_bytes += room
@@ -204,12 +205,13 @@ class GatewayProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _refuse_in_parser(self, fault: _Refused) -> None:
-        """The parser raises an error of its own for one from a callback; this is how it is told which."""
+        """Refuses a request inside a parser callback. The parser replaces the error by its own, so it is stored
+        here."""
         self._refused = fault
         raise fault
 
     def _fault(self) -> _Refused | None:
-        """What is wrong with the head that is complete now, where the parser has no objection itself."""
+        """The fault of a complete head that the parser itself accepts."""
         headers, version = self.headers, self.parser.get_http_version()
         names = {name for name, _ in headers}
         if len(headers) > self._bounds.head_fields:
@@ -238,7 +240,7 @@ class GatewayProtocol(HttpToolsProtocol):
         return None
 
     def _target_fault(self, host: bytes) -> _Refused | None:
-        """Absolute form (RFC 9112 section 3.2.2) is taken where it says the same as Host; no other form is."""
+        """The fault of a request target. Absolute form (RFC 9112 section 3.2.2) is accepted if it agrees with Host."""
         if self.url[:7].lower() == b"http://" or self.url[:8].lower() == b"https://":
             authority = self.url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
             if authority.lower() == host.strip().lower() and b"#" not in self.url:
@@ -247,8 +249,8 @@ class GatewayProtocol(HttpToolsProtocol):
         return _Refused(400, "The request target must be a path")
 
     def _without_upgrade(self, rest: bytes) -> None:
-        """No other protocol is spoken here, so an offer of one is ignored (RFC 9110 section 7.8). The parser would take
-        what follows for that protocol; it is asked again, without the offer."""
+        """Ignores an offer to upgrade (RFC 9110 section 7.8). The parser would treat the following bytes as the other
+        protocol, so they are parsed again without the offer."""
         version, method = self.parser.get_http_version(), self.parser.get_method()
         lines = [b"%b %b HTTP/%b" % (method, self.url, version.encode("ascii"))]
         for name, value in self.headers:
@@ -273,7 +275,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._account()
         if self._phase is _BODY and self._running is self.cycle:
             self.server_state.total_requests += 1
-            self.close()  # what is left of the body was not asked for, and must not be waited for
+            self.close()  # the rest of the body was not requested, and must not be waited for
             return
         is_last = not self.pipeline
         super().on_response_complete()
@@ -285,7 +287,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self.account = cast("dict[str, Any]", self._running.scope).get(CALLER_KEY, self.account)
 
     def _refuse(self, refused: _Refused) -> None:
-        """Answer for the application, where that can still be understood, and close the connection."""
+        """Answers instead of the application, if the client can still understand it, and closes the connection."""
         self._registry.report(refused.reason, self.address)
         running = self._running
         if running is None or running.response_complete:
@@ -314,7 +316,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     @property
     def is_new(self) -> bool:
-        """Has no request come on it yet?"""
+        """True if no request has arrived on it yet."""
         return not self._heads and not self.transport.is_closing()
 
     def drain(self) -> None:
@@ -323,15 +325,15 @@ class GatewayProtocol(HttpToolsProtocol):
             last.keep_alive = False
 
     def shutdown(self) -> None:
-        """Close the connection after what it is answering, and after the request that has begun to come."""
+        """Closes the connection after the current answer, and after a request that has begun to arrive."""
         self.drain()
         last = cast("RequestResponseCycle | None", self.cycle)
         if (last is None or last.response_complete) and not self._has_begun:
             self.transport.close()
 
     def close(self) -> None:
-        """Close the connection when what was written is sent. With the client still writing, closing at once would
-        reset the connection and take the answer with it (RFC 9112 section 9.6)."""
+        """Closes the connection once everything written is sent. While the client still writes, closing at once would
+        reset the connection and lose the answer (RFC 9112 section 9.6)."""
         transport = cast("_Outlet", self.transport)
         if transport.is_closing():
             return
@@ -415,7 +417,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
 
 class _Outlet:
-    """The transport as a request's answer sees it: counts what is written, and closes as the protocol wants it."""
+    """The transport for a request's answer: counts written bytes, and closes in the protocol's way."""
 
     __slots__ = ("_protocol", "_transport", "is_ended")
 
@@ -433,7 +435,7 @@ class _Outlet:
         self._protocol.close()
 
     def end(self) -> None:
-        """Nothing more is written; reading goes on."""
+        """Ends writing; reading goes on."""
         self.is_ended = True
         if self._transport.can_write_eof():
             self._transport.write_eof()

@@ -1,6 +1,6 @@
-"""What stands before the web framework: a request's caller is authenticated by its headers, then its body is read.
+"""Runs before the web framework: authenticates a request's caller by its headers, then reads its body.
 
-The framework would read whatever comes, whoever sends it. It gets each body whole, or none and the reason.
+The framework would read every body, even a stranger's. Here it gets each body whole, or none and the reason.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from stoa.interfaces.wire.bodies import (
 from stoa.interfaces.wire.credentials import credential_of
 
 Authenticate = Callable[[Scope, Credential], Awaitable[Principal]]
-"""Who a request's caller is, by its headers. Raises a StoaError."""
+"""Authenticates a request's caller by its headers. Raises StoaError."""
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -71,13 +71,13 @@ class RestBodies:
         await self._app(scope, _only(body, receive), send)
 
 
-def _field(scope: Scope, asked: bytes) -> str | None:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == asked), None)
+def _field(scope: Scope, field_name: bytes) -> str | None:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == field_name), None)
 
 
 def _only(body: bytes, receive: Receive | None = None) -> Receive:
-    """Gives the body at once, then says when the client goes away; without `receive` it never does, because that would
-    read a body that is not to be read."""
+    """A `receive` that returns the body, then the client's disconnect; without `receive` it never returns the latter,
+    because that would read a body that must not be read."""
     is_given = False
 
     async def give() -> MutableMapping[str, Any]:

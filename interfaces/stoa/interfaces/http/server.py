@@ -1,5 +1,5 @@
-"""uvicorn's server with an end that loses nothing, sockets for both families of addresses, and TLS whose certificate is
-read again. SIGTERM and SIGINT end it, SIGHUP reads files again (docs/operations.md)."""
+"""uvicorn's server with a lossless shutdown, sockets for IPv4 and IPv6, and TLS certificates that are reloaded. SIGTERM
+and SIGINT end it, SIGHUP reloads files (docs/operations.md)."""
 
 import asyncio
 import contextlib
@@ -23,24 +23,25 @@ from stoa.interfaces.http.tls import ServerTls
 _log = logging.getLogger(__name__)
 
 _SWITCH_SECONDS = 0.0005
-"""After which a thread that computes lets the event loop go on. With Python's own 5 ms, each call waits so long each
-time that it reads or writes, while a catalogue of ten thousand tools is compiled."""
+"""Interval after which a computing thread yields to the event loop. With Python's default of 5 ms, each call would wait
+that long at every read and write while a catalogue of ten thousand tools is compiled."""
 _TICK_SECONDS = 0.05
 _LAST_ACCEPTED_SECONDS = 1.0
-"""In which connections that were accepted last send their request."""
+"""Time for the connections accepted last to send their request."""
 CUT_SECONDS = 5.0
-"""In which calls that were cut are metered and answered, and the answers read."""
+"""Time for cancelled calls to be metered and answered, and for the answers to be read."""
 _ABORTED_SECONDS = 1.0
 _TLS_HANDSHAKE_SECONDS = 10.0
 _TLS_LOOK_TICKS = 50
-"""Of uvicorn's main loop, ten of which are a second."""
+"""Ticks of uvicorn's main loop, ten a second, between two checks of the TLS files."""
 _HANGUP = getattr(signal, "SIGHUP", None)  # not on Windows
 
 
 def config_of(
     app: Any, keep_alive_seconds: int, *, tls_cert: Path | None = None, tls_key: Path | None = None, **more: Any
 ) -> uvicorn.Config:
-    """How uvicorn serves `app`, an ASGI application or, with factory=True, where to find what makes it."""
+    """The uvicorn configuration for `app`: an ASGI application or, with factory=True, the import path of its
+    factory."""
     return uvicorn.Config(
         app,
         http=GatewayProtocol,
@@ -60,10 +61,10 @@ def config_of(
 
 
 class GatewayServer(uvicorn.Server):
-    """Serves as `config_of` says, over TLS where a certificate is named."""
+    """Serves with the configuration of `config_of`, over TLS if a certificate is named."""
 
     def __init__(self, config: uvicorn.Config) -> None:
-        """Raises InvalidInput when the certificate cannot be used."""
+        """Raises InvalidInput if the certificate cannot be used."""
         super().__init__(config)
         certificate, key = config.ssl_certfile, config.ssl_keyfile
         self._tls = None if certificate is None or key is None else ServerTls(Path(certificate), Path(key))
@@ -73,11 +74,11 @@ class GatewayServer(uvicorn.Server):
 
     @property
     def _lifecycle(self) -> Lifecycle | None:
-        found: Lifecycle | None = self.lifespan.state.get(LIFECYCLE_KEY)
-        return found
+        lifecycle: Lifecycle | None = self.lifespan.state.get(LIFECYCLE_KEY)
+        return lifecycle
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """`sockets`: bound ones; without any, HOST and PORT are listened on."""
+        """Starts to listen on `sockets`, which are bound, or on HOST and PORT."""
         sys.setswitchinterval(_SWITCH_SECONDS)
         await self.lifespan.startup()
         if self.lifespan.should_exit:
@@ -89,8 +90,8 @@ class GatewayServer(uvicorn.Server):
             self._listeners = bound(config.host, config.port) if sockets is None else sockets
             loop = asyncio.get_running_loop()
             self.servers = [
-                await loop.create_server(self._connection, sock=one, backlog=config.backlog, **self._secured())
-                for one in self._listeners
+                await loop.create_server(self._connection, sock=listener, backlog=config.backlog, **self._secured())
+                for listener in self._listeners
             ]
         except OSError as caught:
             _log.error("cannot listen: %s", caught.strerror)
@@ -98,8 +99,8 @@ class GatewayServer(uvicorn.Server):
             raise SystemExit(STARTUP_FAILURE) from caught
         self._listen_for_hangup(loop)
         scheme = "http" if self._tls is None else "https"
-        for one in self.servers:
-            for listener in one.sockets:
+        for server in self.servers:
+            for listener in server.sockets:
                 host, port = listener.getsockname()[:2]
                 _log.info("serving %s://%s:%d", scheme, f"[{host}]" if ":" in host else host, port)
         self.started = True
@@ -119,7 +120,7 @@ class GatewayServer(uvicorn.Server):
             loop.add_signal_handler(_HANGUP, self.reload)
 
     def reload(self) -> None:
-        """Read again what is in files. While that goes on a further demand is not heard."""
+        """Reloads files. Further requests to reload are ignored until it is done."""
         if self._tls is not None:
             self._tls.reload()
         lifecycle = self._lifecycle
@@ -136,7 +137,7 @@ class GatewayServer(uvicorn.Server):
         _log.info("Shutting down")
         if lifecycle is not None:
             lifecycle.drain()
-            if signal.SIGINT not in self._captured_signals:  # who sits at a terminal does not want to wait
+            if signal.SIGINT not in self._captured_signals:  # a user at a terminal does not want to wait
                 await self._wait(lifecycle.drain_seconds, lambda: False)
         await self._close_listeners()
         await self._wait(_LAST_ACCEPTED_SECONDS, lambda: not any(map(_is_new, state.connections)))
@@ -152,8 +153,8 @@ class GatewayServer(uvicorn.Server):
             await self.lifespan.shutdown()
 
     async def _close_listeners(self) -> None:
-        """The system resets the connections that wait to be accepted when their listener is closed, with the requests
-        that their clients have sent already. So they are accepted, and the listener is closed in the same moment."""
+        """Accepts the waiting connections, then closes the listeners at once. Otherwise the system would reset
+        connections that wait to be accepted, with requests that their clients have sent already."""
         accepted: list[socket.socket] = []
         for listener, server in zip(self._listeners, self.servers, strict=True):
             with contextlib.suppress(OSError):  # nothing waits any more
@@ -162,7 +163,9 @@ class GatewayServer(uvicorn.Server):
             server.close()
             listener.close()
         loop = asyncio.get_running_loop()
-        connecting = [loop.connect_accepted_socket(self._connection, one, **self._secured()) for one in accepted]
+        connecting = [
+            loop.connect_accepted_socket(self._connection, connection, **self._secured()) for connection in accepted
+        ]
         await asyncio.gather(*connecting, return_exceptions=True)  # such as a TLS handshake that failed
 
     async def _finish(self, lifecycle: Lifecycle) -> None:
@@ -179,7 +182,7 @@ class GatewayServer(uvicorn.Server):
         await self._wait(self.cut_seconds, is_over)
 
     async def _abort(self) -> None:
-        """Connections whose clients neither send nor read what they should."""
+        """Aborts connections whose clients neither send nor read."""
         state = self.server_state
         for connection in list(state.connections):
             connection.transport.abort()
@@ -188,7 +191,7 @@ class GatewayServer(uvicorn.Server):
                 task.cancel()
 
     async def _wait(self, seconds: float, is_over: Callable[[], bool]) -> bool:
-        """False: it was not over by then."""
+        """Waits until `is_over`; False if it was not within `seconds`."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
         while not is_over():

@@ -1,4 +1,4 @@
-"""TLS without a proxy in front: the server's certificate, read again when its files change."""
+"""TLS without a proxy in front: the server's certificate, reloaded when its files change."""
 
 import logging
 import ssl
@@ -18,23 +18,24 @@ class ServerTls:
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        """Raises InvalidInput when the files cannot be used."""
+        """Raises InvalidInput if the files cannot be used."""
         self._certificate = certificate
         self._key = key
         self._stamp = self._stamp_now()
         self.context = self._read()
 
     def reload_if_changed(self) -> None:
-        """Cheap: two calls of stat(2). Files that cannot be used now are looked at again when they change again."""
+        """Reloads changed files; an unchanged check costs two calls of stat(2). Unusable files are tried again after
+        their next change."""
         stamp = self._stamp_now()
         if stamp != self._stamp:
             self._stamp = stamp
             self.reload()
 
     def reload(self) -> bool:
-        """False: the files cannot be used, and the last good certificate stays."""
+        """Reloads the certificate. False: the files cannot be used, and the last good certificate stays."""
         try:
-            self._read()  # first, for a context whose certificate and key do not match would serve nobody
+            self._read()  # first, because a context whose certificate and key do not match could serve no client
             self._load(self.context)
         except InvalidInput as caught:
             _log.error("the TLS certificate was not replaced: %s", caught.message)
@@ -65,14 +66,14 @@ class ServerTls:
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
-    """A file that is not there has a stamp as well: it may come back."""
+    """The stamp of a file. A missing file has one too, because it may come back."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return (0, 0, 0)
-    return (found.st_mtime_ns, found.st_ino, found.st_size)
+    return (status.st_mtime_ns, status.st_ino, status.st_size)
 
 
 def _no_password() -> str:
-    """Without this the terminal would be asked."""
+    """Returns no password; without this OpenSSL would prompt on the terminal."""
     raise ValueError("the key has a password")

@@ -1,4 +1,4 @@
-"""One exchange between a client and the engine, whatever the transport: no connections, only values and one port."""
+"""One exchange between a client and the engine, on any transport: no connections, only values and one port."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ JSON = (b"content-type", b"application/json")
 
 
 class Refused(NamedTuple):
-    """One refusal, as it is counted: its reason, and a status as HTTP counts, whatever the protocol sends it with."""
+    """One refusal for metrics and logs: its reason, and an HTTP status, which may differ from the one on the wire."""
 
     reason: RefusalReason
     status: int
@@ -34,7 +34,7 @@ class Reply:
     """HTTP status; 202: accepted, without a message."""
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    """Of HTTP alone. What they say is in the body too, where the protocol has a place for it."""
+    """Headers on HTTP only. The body repeats their content if the protocol has a member for it."""
     events: EventQueue | None = None
     """Messages to send instead of a body, as they come."""
     session: Session | None = None
@@ -70,9 +70,9 @@ class Exchange:
     message: Any = None
     """The parsed JSON; None with `rejection`, and for HTTP requests without a body."""
     caller: Admission | None = None
-    """Where the transport authenticated already: the principal, or the error to refuse it with."""
+    """The result of authentication by the transport: the principal, or the error to refuse it with."""
     headers: Headers | None = None
-    """HTTP's; None: the transport has none, so that nothing is compared with the message."""
+    """The HTTP headers; None: the transport has none, so nothing is compared with the message."""
     version: str | None = None
     """The protocol revision that is named outside of the message."""
     session_id: str | None = None
@@ -83,7 +83,7 @@ class Exchange:
     consumer: str = "unknown"
     request_id: str | None = None
     address: str | None = None
-    """The client's, on a network. Requests that fail to authenticate count against it."""
+    """The client's network address. Requests that fail to authenticate count against it."""
     stream: ResponseStream | None = None
     """None: the client takes a single answer only."""
 

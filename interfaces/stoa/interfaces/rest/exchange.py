@@ -1,4 +1,4 @@
-"""What every REST route needs: reading the request, writing the answer or the refusal."""
+"""Helpers of every REST route: they read the request and write the answer or the refusal."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -36,17 +36,17 @@ _UNUSABLE = InvalidArguments([Violation("", 'a JSON object; write the body as {"
 
 
 def header_credential() -> Credential:
-    """The credential as the request shows it, verified by nobody."""
+    """The credential in the Authorization header, not verified."""
     return credential_of(request.headers.get("authorization"))
 
 
 def caller_credential() -> Credential:
-    """The request's caller, where it was authenticated before its body was read, else the credential to verify. Raises
+    """The request's caller if it was authenticated before its body was read, else the credential to verify. Raises
     NotAuthenticated or IdentityUnavailable as that authentication did: no token is verified twice."""
-    known = _scope().get(AUTHENTICATED_KEY)
-    if isinstance(known, (NotAuthenticated, IdentityUnavailable)):
-        raise known
-    return known if isinstance(known, Caller) else header_credential()
+    admission = _scope().get(AUTHENTICATED_KEY)
+    if isinstance(admission, (NotAuthenticated, IdentityUnavailable)):
+        raise admission
+    return admission if isinstance(admission, Caller) else header_credential()
 
 
 def _scope() -> dict[str, Any]:
@@ -66,7 +66,7 @@ def query_values(name: str) -> list[str]:
 
 
 async def execute(gateway: Gateway, kind: Kind, name: str, *, has_body: bool = False) -> Outcome:
-    """The pipeline's outcome for what the request asks. Raises RequestEntityTooLarge."""
+    """Runs the pipeline for the request and returns its outcome. Raises RequestEntityTooLarge."""
     arguments: Any = {}
     unusable: RequestEntityTooLarge | InvalidArguments | None = None
     if has_body:
@@ -103,7 +103,7 @@ async def execute(gateway: Gateway, kind: Kind, name: str, *, has_body: bool = F
 
 
 def facts_of(outcome: Outcome) -> JsonObject:
-    """What every answer of the pipeline says about the call itself."""
+    """The members about the call itself, in every answer of the pipeline."""
     return {
         "invokedAt": outcome.event.timestamp,
         "requestId": outcome.request_id,
@@ -116,8 +116,8 @@ _json = PacedParser()
 
 
 async def body_arguments() -> tuple[Any, RequestEntityTooLarge | InvalidArguments | None]:
-    """What the body says; a body that says nothing usable becomes a value that the pipeline refuses and meters, and
-    what is to be said of it."""
+    """The arguments in the body, and the error to answer with. An unusable body becomes a value that the pipeline
+    refuses and meters."""
     refused = _scope().get(REFUSED_KEY)
     if isinstance(refused, BodyTooLarge):
         return None, RequestEntityTooLarge(refused.message)
@@ -145,8 +145,8 @@ def refusal(
     verdict: LimitVerdict | None = None,
     client: str | None = None,
 ) -> Response:
-    """`verdict`: of a call that was counted, whatever it was refused for. `client`: the OAuth client of the caller,
-    where that is known."""
+    """The response to a refused request. `verdict`: of a counted call, for any reason of refusal. `client`: the OAuth
+    client of the caller, if known."""
     body: JsonObject = {"error": error.code, "message": error.message}
     if isinstance(error, NotAuthenticated) and error.is_missing:
         body["hint"] = "send the header Authorization: Bearer TOKEN"
@@ -173,7 +173,7 @@ def refused(outcome: Outcome, error: StoaError, resource: ProtectedResource) -> 
 
 
 async def known_client(gateway: Gateway) -> str | None:
-    """The OAuth client of the request's token, when that was verified a moment ago."""
+    """The OAuth client of the request's token, if the token was verified a moment ago."""
     credential = header_credential()
     if not isinstance(credential, BearerToken) or not gateway.callers.knows(credential.value):
         return None

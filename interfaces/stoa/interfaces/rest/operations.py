@@ -1,7 +1,7 @@
 """Endpoints for operators: liveness, readiness and metrics.
 
 Orchestrators have no token, so these endpoints need none, and without one they show states and counts only. Details and
-findings name tenants, tools, files and URLs: `/ready` shows them to platform admins.
+findings name tenants, tools, files and URLs, so `/ready` shows them to platform admins only.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,8 +25,8 @@ def operations_blueprint(
     strangers: Strangers,
     address_of: Callable[[Any], str | None] = lambda _: None,
 ) -> Blueprint:
-    """`/health`, `/live`, `/ready`, `/metrics`. `callers` recognises the platform admins; `strangers` limits how many
-    tokens are looked at for that."""
+    """`/health`, `/live`, `/ready`, `/metrics`. `callers` authenticates platform admins; `strangers` limits how many
+    tokens are verified for that."""
     routes = Blueprint("operations", __name__)
 
     @routes.get("/health")
@@ -39,10 +39,10 @@ def operations_blueprint(
 
     @routes.get("/ready")
     async def ready() -> Response:
-        found = {probe.name: probe.health() for probe in probes}
-        is_ready = all(health.is_ready for health in found.values())
+        healths = {probe.name: probe.health() for probe in probes}
+        is_ready = all(health.is_ready for health in healths.values())
         has_details = await _is_platform_admin(callers, strangers, address_of(request.scope))
-        parts = {name: _part(health, has_details=has_details) for name, health in found.items()}
+        parts = {name: _part(health, has_details=has_details) for name, health in healths.items()}
         return _json({"status": "ready" if is_ready else "not ready", "parts": parts}, 200 if is_ready else 503)
 
     @routes.get("/metrics")
@@ -53,7 +53,8 @@ def operations_blueprint(
 
 
 async def _is_platform_admin(callers: Callers, strangers: Strangers, address: str | None) -> bool:
-    """Never raises: a probe is answered whatever its credential is worth, also while no token can be verified."""
+    """True for a platform admin. Never raises: a probe is answered even if its credential is invalid or cannot be
+    verified now."""
     credential = caller_credential()
     if credential is None or strangers.wait_us(address, credential):
         return False

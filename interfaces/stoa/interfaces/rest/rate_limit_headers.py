@@ -1,5 +1,5 @@
-"""What a REST answer says about the caller's limits: the fields of draft-ietf-httpapi-ratelimit-headers-06, the last
-with one number in each field, which is what clients read. Of several limits it is the one that matters most."""
+"""Response headers about the caller's limits: the fields of draft-ietf-httpapi-ratelimit-headers-06, the last draft
+with one number in each field, which clients read. Of several limits they describe the one that decided."""
 
 from math import ceil
 
@@ -7,8 +7,8 @@ from stoa.domain.access.rate_limit import LimitVerdict
 
 
 def limit_headers(verdict: LimitVerdict | None) -> dict[str, str]:
-    """None where no limit was counted. A bucket has no window; the policy names the burst and the time in which that
-    comes back, which is the sustained rate. Seconds are whole and never too early."""
+    """The headers for a verdict; none if no limit was counted. A bucket has no window, so the policy names the burst
+    and the time in which it refills, which is the sustained rate. Seconds are rounded up."""
     if verdict is None or verdict.claim is None:
         return {}
     limit = verdict.claim.limit

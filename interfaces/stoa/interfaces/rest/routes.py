@@ -47,8 +47,8 @@ def rest_blueprint(
     usage: SummariseUsage,
     address_of: Callable[[Any], str | None] = lambda _: None,
 ) -> Blueprint:
-    """All routes below `/mcp/v1`. `address_of`: what a client's requests are counted under while nobody vouches for it,
-    by the request's ASGI scope; None: they are not limited."""
+    """All routes below `/mcp/v1`. `address_of`: returns, from a request's ASGI scope, the address that an
+    unauthenticated client is counted under; None: not limited."""
     routes = Blueprint("rest", __name__, url_prefix="/mcp/v1")
 
     @routes.before_request
@@ -98,7 +98,7 @@ def _add_tools(routes: Blueprint, gateway: Gateway, resource: ProtectedResource)
 
     @routes.route("/tools/<name>/explain", methods=["GET", "POST"])
     async def explain(name: str) -> Response:
-        """With POST for the arguments in its body, as for a call."""
+        """Explains a call. It is a POST because the arguments are in its body, as for a call."""
         arguments, unusable = await body_arguments()
         if unusable is not None:
             raise unusable

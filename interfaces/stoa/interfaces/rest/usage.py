@@ -1,7 +1,7 @@
-"""`GET /mcp/v1/usage`: what the caller's tenant used and what it cost; and the schema of the events behind it.
+"""`GET /mcp/v1/usage`: the usage and cost of the caller's tenant; also budgets, and the schema of the metering events.
 
-Reading the log is work for seconds when there are a million events. It is done in a thread, by one request at a time,
-with pauses that let the calls through.
+Reading the log takes seconds for a million events. It runs in a thread, for one request at a time, with pauses in which
+calls run.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from stoa.interfaces.wire.usage_report import as_csv, as_json, budget_as_json
 T = TypeVar("T")
 
 MAX_ROWS = 5000
-"""How many there are is the callers' choice: consumers name themselves."""
+"""Upper bound on the rows of a report: consumers name themselves, so callers choose their number."""
 
 
 def add_usage(routes: Blueprint, gateway: Gateway, summarise: SummariseUsage) -> None:
@@ -59,7 +59,7 @@ def add_usage(routes: Blueprint, gateway: Gateway, summarise: SummariseUsage) ->
 
     @routes.get("/budgets")
     async def budgets() -> Response:
-        """Of this month; for a platform admin of all tenants, or the one that it names."""
+        """The budgets of this month; a platform admin sees those of all tenants, or of the one that it names."""
         caller = await gateway.callers.authenticate(caller_credential())
         await gateway.callers.limit(caller)
         seen = caller.acting_for(asked_tenant())
@@ -71,20 +71,21 @@ def add_usage(routes: Blueprint, gateway: Gateway, summarise: SummariseUsage) ->
 
     @routes.get("/usage/schema")
     async def event_schema() -> Response:
-        """For everybody: it is public, and tells nothing of anybody's use."""
+        """The JSON Schema of metering events. It needs no token, because it shows nothing of any usage."""
         return Response(schema, content_type="application/schema+json")
 
 
 class OneAtATime:
-    """Runs work in a thread, each after the other; `waiting` may wait for their turn, further ones are refused."""
+    """Runs work in a thread, one piece at a time; `waiting` pieces may wait for their turn, further ones are
+    refused."""
 
     def __init__(self, waiting: int = 8) -> None:
         self._room = waiting + 1
         self._turn = asyncio.Lock()
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Raises QuotaExceeded when too many wait already. Whoever goes away while it waits has no work done; work that
-        was begun is finished, and keeps the turn until then."""
+        """Runs `work`. Raises QuotaExceeded if too many wait already. Work whose caller is cancelled while it waits is
+        dropped; work that has begun is finished, and keeps the turn until then."""
         if not self._room:
             raise QuotaExceeded("usage reports at the same time", 1.0)
         self._room -= 1
@@ -101,7 +102,7 @@ class OneAtATime:
         self._turn.release()
         self._room += 1
         if not running.cancelled():
-            running.exception()  # seen, also when nobody waits for it any more
+            running.exception()  # retrieved, so that asyncio does not log it as lost when no caller waits any more
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Request bodies: how large one may be, and how many bytes of them are held, by caller, by tenant and in all.
+"""Reads request bodies within bounds: on the size of one, and on the bytes held by a caller, by a tenant and in total.
 
 A body is read only after its caller was authenticated from the headers. One that came whole with its head and is small
 counts against nothing: the server read it anyway.
@@ -19,9 +19,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 BODY_LIMIT = 4 * 1024 * 1024
 SMALL_BYTES = 64 * 1024
 STRANGERS_BYTES = 16 * 1024
-"""What may be read of a body whose sender is refused: an ordinary batch, so that its messages are counted."""
+"""Upper bound on a body that is read although its sender is refused: an ordinary batch, so that its messages are
+counted."""
 CALLER_KEY = "stoa.caller"
-"""Of a request's scope: on whose account its answer waits to be read, (tenant, authorization key)."""
+"""Key in a request's scope: (tenant, authorization key) that unread bytes of its answer count against."""
 _TOTAL_BYTES = 64 * 1024 * 1024
 _TENANT_BYTES = _TOTAL_BYTES // 2
 _CALLER_BYTES = _TOTAL_BYTES // 4
@@ -29,22 +30,22 @@ _RETRY_SECONDS = 1.0
 _CODINGS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 """Content codings (RFC 9110 section 8.4.1), as zlib numbers them."""
 CODINGS = b"gzip, deflate"
-"""As Accept-Encoding says them."""
+"""The supported codings, as the value of Accept-Encoding."""
 _PIECE_BYTES = 256 * 1024
 
 
 AUTHENTICATED_KEY = "stoa.authenticated"
-"""Of a request's scope: its Caller, or the StoaError that says why it has none, where that is known before the door."""
+"""Key in a request's scope: its Caller, or the StoaError that refused it, if known before the door."""
 REFUSED_KEY = "stoa.body_refused"
-"""Of a request's scope: why there is no body, where its caller is known; a StoaError."""
+"""Key in a request's scope: the StoaError with the reason why an authenticated request has no body."""
 
 
 class BodyIncomplete(Exception):
-    """The client went away before its body was whole; there is nobody to answer."""
+    """The client disconnected before its body was complete, so no answer can be sent."""
 
 
 class Bodies:
-    """Reads bodies, and counts what is held of them until each `Share` is released."""
+    """Reads bodies, and counts the bytes held until each `Share` is released."""
 
     def __init__(self, total: int = _TOTAL_BYTES, tenant: int = _TENANT_BYTES, caller: int = _CALLER_BYTES) -> None:
         self._total = total
@@ -75,7 +76,7 @@ class Bodies:
 
 
 class Share:
-    """What one request holds."""
+    """The bytes that one request holds."""
 
     __slots__ = ("_bodies", "_caller", "size")
 
@@ -83,12 +84,12 @@ class Share:
         self._bodies = bodies
         self._caller = caller
         self.size = 0
-        """Bytes."""
+        """Size in bytes."""
 
     async def read_coded(self, declared: int | None, receive: Receive, coding: str) -> bytes:
-        """As `read`, of a body that has a Content-Encoding, which is undone.
+        """Reads a body like `read` and undoes its Content-Encoding.
 
-        Raises UnsupportedCoding before it is read, and InvalidInput when it is not what it says."""
+        Raises UnsupportedCoding before anything is read, and InvalidInput if the body does not match its coding."""
         name = coding.strip().lower()
         form = _CODINGS.get(name)
         if form is not None:
@@ -98,7 +99,7 @@ class Share:
         raise UnsupportedCoding
 
     async def _inflate(self, body: bytes, form: int, name: str) -> bytes:
-        """Piece by piece, so that no more is made than may be held, and others have their turn."""
+        """Decompresses piece by piece, so that no more than the bound is held and other requests get their turn."""
         inflating, rest, chunks, size = zlib.decompressobj(form), body, list[bytes](), 0
         while not inflating.eof:
             try:
@@ -121,7 +122,7 @@ class Share:
         return b"".join(chunks)
 
     async def read(self, declared: int | None, receive: Receive) -> bytes:
-        """The whole body. `declared`: its Content-Length, None where it comes in chunks of any number.
+        """Reads the whole body. `declared`: its Content-Length; None if it is chunked.
 
         Raises BodyTooLarge, QuotaExceeded, BodiesFull or BodyIncomplete."""
         if declared is not None and declared > BODY_LIMIT:
@@ -161,7 +162,7 @@ class Share:
 
 
 def declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
-    """The bytes of body that a request's headers announce: 0 where there is none, None where only the end will tell."""
+    """The length of the body that a request's headers declare: 0 without a body, None if it is chunked."""
     length = 0
     for name, value in headers:
         if name == b"transfer-encoding":
@@ -172,7 +173,7 @@ def declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
 
 
 def as_length(value: str) -> int:
-    """A Content-Length; of one with so many digits that it is absurd, the least that is too large."""
+    """Parses a Content-Length; one with absurdly many digits becomes the least value that is too large."""
     value = value.strip()
     if not (value.isascii() and value.isdecimal()):
         return 0
@@ -187,7 +188,7 @@ def _part(message: MutableMapping[str, Any]) -> bytes:
 
 
 async def read_small(declared: int | None, receive: Receive) -> bytes | None:
-    """A body of at most STRANGERS_BYTES; None: it is larger, or may be, and was not read."""
+    """Reads a body of at most STRANGERS_BYTES; None: it is or may be larger, and was not read."""
     if declared is not None and declared > STRANGERS_BYTES:
         return None
     message = await receive()
@@ -201,7 +202,7 @@ async def read_small(declared: int | None, receive: Receive) -> bytes | None:
 
 
 def closing(send: Send) -> Send:
-    """`send` that tells the client to use another connection for its next request."""
+    """Wraps `send` to tell the client to use another connection for its next request."""
 
     async def send_closing(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":
@@ -212,4 +213,4 @@ def closing(send: Send) -> Send:
 
 
 Admission = Principal | StoaError
-"""Who the caller is, or why it is refused, as the headers alone say."""
+"""The caller, or the reason of its refusal, from the headers alone."""

@@ -1,4 +1,4 @@
-"""Telling a client how to authenticate: RFC 9728 protected resource metadata and RFC 6750 challenges."""
+"""Tells clients how to authenticate: RFC 9728 protected resource metadata and RFC 6750 challenges."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class ProtectedResource:
     """The URL that clients connect to, character for character: `https://gateway.example/mcp`."""
     metadata_url: str
     authorization_servers: tuple[str, ...]
-    """Issuers that clients can get a token from. Empty: there is none, so that nothing of OAuth is announced."""
+    """Issuers that clients can get a token from. Empty: there is none, so OAuth is not announced."""
     scope_prefix: str = ""
     """Precedes our scopes at the authorization server; see OIDC_SCOPE_PREFIX."""
 

@@ -7,7 +7,7 @@ from stoa.domain.access.identity import TenantId
 from stoa.domain.calls.invocation import BearerToken, Credential
 
 CredentialNow = Callable[[], Awaitable[Credential]]
-"""Returns the credential of the next message of a client that stays connected: its token may have to be renewed."""
+"""Returns the credential of the next message of a connected client, whose token may have to be renewed."""
 
 
 def credential_of(authorization: str | None) -> Credential:

@@ -1,6 +1,6 @@
-"""One table for all doors: how each error of the domain looks on the wire.
+"""Maps each error of the domain to its codes on the wire, in one table for all doors.
 
-The nearest base class decides, so a new leaf is covered; a test sees to it that none falls through to the root.
+The nearest base class decides, so a new leaf is covered; a test ensures that none falls through to the root.
 """
 
 import math
@@ -24,7 +24,7 @@ from stoa.domain.errors import (
 
 class WireError(NamedTuple):
     http_status: int
-    """For REST, and for MCP where the protocol leaves the status to the server."""
+    """HTTP status for REST, and for MCP where the protocol leaves it to the server."""
     rpc_code: int
     """JSON-RPC code. Our own are positive: MCP reserves -32768 to -32000."""
     exit_code: int

@@ -1,8 +1,8 @@
-"""JSON that a client sent, read without keeping all others waiting.
+"""Parses a client's JSON without keeping other requests waiting.
 
-The parser holds the interpreter's lock from beginning to end, so a thread would free nobody. What helps: how many
-values a text may hold is bounded before it is parsed, and after a large text the parser rests as long as it worked
-before it takes the next one.
+The parser holds the interpreter's lock from beginning to end, so a thread would not help. Instead the number of values
+is bounded before parsing, and after a large text the parser pauses for as long as it worked before it takes the next
+one.
 """
 
 import codecs
@@ -13,16 +13,16 @@ from typing import Any
 import pydantic_core
 
 LARGE_BYTES = 64 * 1024
-"""Texts up to here are parsed at once: 2 ms at the most."""
+"""Size up to which a text is parsed at once, in 2 ms at most."""
 MAX_VALUES = 100_000
-"""In one text, counted by its commas, colons and opening brackets: 4 to 30 ms of parsing, and at most as much again for
-each stage that looks at all of them."""
+"""Upper bound on the values of one text, counted by its commas, colons and opening brackets: 4 to 30 ms of parsing, and
+at most as much again for each stage that reads all of them."""
 
 _LOOKED_AT_FIRST = 256 * 1024
 
 
 class TooManyValues(ValueError):
-    """The text may be JSON, but is not parsed."""
+    """The text has too many values to be parsed."""
 
     def __init__(self) -> None:
         super().__init__(f"the JSON text holds more than {MAX_VALUES} values; send less at a time")
@@ -38,7 +38,7 @@ def parse_json(text: bytes) -> Any:
 
 
 class PacedParser:
-    """Parses as `parse_json`; `rest` is how it waits (None: as asyncio does), `clock` what it measures its work with,
+    """Parses like `parse_json`, with pauses. `rest` is the sleep function (None: asyncio's); `clock` measures its work,
     in seconds."""
 
     def __init__(
@@ -71,7 +71,7 @@ async def _sleep(seconds: float) -> None:
 
 def _has_too_many(text: bytes) -> bool:
     size = _LOOKED_AT_FIRST
-    while size < len(text):  # what is far too much is refused for a fraction of the work
+    while size < len(text):  # a text with far too many values is refused for a fraction of the work
         if _begins_with_too_many(text[:size]):
             return True
         size *= 4

@@ -1,4 +1,4 @@
-"""Prompts, as far as MCP and REST show the same of them."""
+"""The JSON of prompts that MCP and REST share."""
 
 from stoa.application.gateway import Gateway
 from stoa.domain.calls.invocation import Outcome

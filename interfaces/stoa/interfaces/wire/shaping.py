@@ -1,4 +1,4 @@
-"""Domain values as each revision writes them."""
+"""Writes domain values as each revision defines them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ from stoa.interfaces.wire.revisions import SERVER_INFO_KEY, Revision
 COERCED_KEY = "dev.gostoa/coerced"
 """Pointers to arguments that were understood otherwise than written (docs/decisions/0042)."""
 OMITTED_KEY = "dev.gostoa/omitted"
-"""Pointers to what is not in the structured content, for it does not fit the output schema."""
+"""Pointers to values left out of the structured content, because they violate the output schema."""
 HEADERS_KEY = "dev.gostoa/headers"
 """Response headers of the back end, by name."""
 _CACHE_LIMIT = 50_000
@@ -84,8 +84,8 @@ def _contents(block: EmbeddedResource) -> JsonObject:
 
 
 def tool(tool: Tool, revision: Revision, *, is_faithful: bool = False) -> JsonObject:
-    """One entry of tools/list. What it promises of its results is relaxed in any case: clients refuse real answers over
-    it."""
+    """One entry of tools/list. Its output schema is relaxed in any case, because clients refuse real results that
+    violate it."""
     hints = tool.hints
     annotations: JsonObject = {
         "title": None if revision.has_titles else tool.title,
@@ -108,7 +108,7 @@ def tool(tool: Tool, revision: Revision, *, is_faithful: bool = False) -> JsonOb
 
 
 def with_icons(wire: JsonObject, icons: Iterable[Icon], revision: Revision) -> JsonObject:
-    """`wire` with its icons, where the revision has such a thing."""
+    """Returns `wire` with icons, if the revision has them."""
     if revision.has_icons and (written := [_icon(icon) for icon in icons]):
         wire["icons"] = written
     return wire
@@ -187,15 +187,15 @@ class EntryJson:
     """List entries as bytes, made once per entry, revision and form: a list of a thousand tools is then one join."""
 
     def __init__(self) -> None:
-        self._known: BoundedCache[tuple[Fingerprint, str, bool], bytes] = BoundedCache(_CACHE_LIMIT)
+        self._cache: BoundedCache[tuple[Fingerprint, str, bool], bytes] = BoundedCache(_CACHE_LIMIT)
 
     def of(self, item: Operation, revision: Revision, *, is_faithful: bool) -> bytes:
         key = (item.fingerprint, revision.name, is_faithful)
-        known = self._known.get(key)
-        if known is None:
-            known = pydantic_core.to_json(entry(item, revision, is_faithful=is_faithful))
-            self._known.put(key, known)  # replaced tools leave their entries behind, until newer ones evict them
-        return known
+        cached = self._cache.get(key)
+        if cached is None:
+            cached = pydantic_core.to_json(entry(item, revision, is_faithful=is_faithful))
+            self._cache.put(key, cached)  # replaced tools leave their entries behind, until newer ones evict them
+        return cached
 
 
 def with_meta(wire: JsonObject, revision: Revision, server_info: JsonObject, **rest: Any) -> JsonObject:

@@ -31,7 +31,7 @@ def figures_of(figures: UsageFigures) -> Sequence[str]:
 
 
 def share(part: UsageFigures, whole: UsageFigures) -> str:
-    """Of the calls."""
+    """The share of one group in all calls, as text."""
     return f"{100 * part.calls / whole.calls:.1f} %" if whole.calls else ""
 
 
@@ -72,6 +72,6 @@ def _named(figures: UsageFigures) -> JsonObject:
 
 
 def _cell(text: str) -> str:
-    """Consumers name themselves, and spreadsheets compute what looks like a formula."""
+    """A CSV cell that no spreadsheet takes for a formula, because consumers name themselves."""
     text = plain(text)
     return f"'{text}" if len(text) > 1 and text[0] in "=+-@\t\r" else text

@@ -1,4 +1,4 @@
-"""Where secrets for back ends are kept: environment variables, mounted files, or the first of several."""
+"""Sources of secrets for back ends: environment variables, mounted files, or the first of several that has one."""
 
 from stoa.infrastructure.files.credentials.chained import ChainedCredentialSource
 from stoa.infrastructure.files.credentials.environment import EnvironmentCredentialSource

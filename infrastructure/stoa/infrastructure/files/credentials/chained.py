@@ -1,4 +1,4 @@
-"""Several credential sources as one: the first that has the secret gives it."""
+"""Combines credential sources: the first that has the secret returns it."""
 
 from collections.abc import Sequence
 

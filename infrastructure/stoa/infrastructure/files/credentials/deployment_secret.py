@@ -32,7 +32,7 @@ def load_or_create(directory: Path) -> bytes:
 
 
 def _create_unless_present(path: Path) -> None:
-    """Write aside, then link: the name appears with all its content at once, and the first process wins."""
+    """Writes a temporary file, then links it: the name appears with its whole content, and the first process wins."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -1,8 +1,8 @@
 """Secrets in environment variables: STOA_SECRET__<TENANT or GLOBAL>__<NAME>__<KEY>.
 
-Each part is upper-cased and what is not a letter or digit becomes `_`. A double underscore separates the parts, so
-a tenant or name that folds to one with a double underscore is refused: the first `__` then always ends the tenant,
-and no reference of one tenant can spell another tenant's variable.
+Each part is upper-cased, and every character other than a letter or digit becomes `_`. A double underscore separates
+the parts, so a tenant or name that folds to one with a double underscore is refused: the first `__` then always ends
+the tenant, and no reference of one tenant can spell another tenant's variable.
 """
 
 import os
@@ -42,7 +42,7 @@ class EnvironmentCredentialSource(CredentialSource):
 
 
 def variable_name(tenant: TenantId | None, name: str, key: str) -> str | None:
-    """The variable of one entry; None when it would be ambiguous."""
+    """The environment variable for one entry; None if its name would be ambiguous."""
     if tenant == GLOBAL:
         return None
     owner, secret = _folded(tenant or GLOBAL), _folded(name)

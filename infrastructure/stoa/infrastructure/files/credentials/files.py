@@ -1,7 +1,7 @@
 """Secrets in files, as Kubernetes mounts them: <directory>/<tenant or _global>/<name>/<key>.
 
-A file is read again only after it changed, which one `stat` per call tells. What a path resolves to must lie in the
-secret's own folder: Kubernetes' `..data` links do, a link to another tenant's secret does not.
+A file is read again only after it changed, which one `stat` per call detects. A path must resolve to the secret's own
+folder: Kubernetes' `..data` links do, a link to another tenant's secret does not.
 """
 
 import os
@@ -16,9 +16,9 @@ from stoa.domain.operations.tool import SecretReference
 from stoa.infrastructure.files.credentials.messages import not_usable
 
 GLOBAL = "_global"
-"""Folder of global tools; no tenant can be called so, because tenants have no underscore."""
+"""Folder of global tools. No tenant can have this name, because tenant names have no underscore."""
 MAX_BYTES = 1024 * 1024
-"""As large as a Kubernetes Secret can be."""
+"""Upper bound on one secret: the size limit of a Kubernetes Secret."""
 
 _SETTLED_NS = 2_000_000_000
 """A file changed again within one tick of the file system's clock looks unchanged; it is kept only when it is older."""
@@ -40,16 +40,16 @@ class FileCredentialSource(CredentialSource):
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._kept: dict[tuple[str, str, str], _Kept] = {}
+        self._cached_secrets: dict[tuple[str, str, str], _Kept] = {}
 
     def read(self, tenant: TenantId | None, reference: SecretReference, default_key: str) -> str:
         place = (tenant or GLOBAL, reference.name, reference.key or default_key)
         path = os.path.join(self._directory, *place)  # noqa: PTH118  # once per call: a Path costs ten times as much
         try:
             stamp = _stamp(os.stat(path))  # noqa: PTH116
-            kept = self._kept.get(place)
-            if kept is not None and kept.stamp == stamp:
-                return kept.value
+            cached = self._cached_secrets.get(place)
+            if cached is not None and cached.stamp == stamp:
+                return cached.value
             return self._read(place)
         except _Unusable as error:
             why = f"{error}: {'/'.join(place)} in the directory of secrets"
@@ -57,7 +57,7 @@ class FileCredentialSource(CredentialSource):
             why = f"put it into the file {'/'.join(place)} in the directory of secrets, readable for the gateway"
         except UnicodeDecodeError:
             why = f"the file {'/'.join(place)} in the directory of secrets is not UTF-8 text"
-        self._kept.pop(place, None)
+        self._cached_secrets.pop(place, None)
         raise not_usable(tenant, reference, place[2], why)
 
     def _read(self, place: tuple[str, str, str]) -> str:
@@ -66,7 +66,7 @@ class FileCredentialSource(CredentialSource):
         if place[2].startswith("..") or not target.is_relative_to(folder) or target == folder:
             raise _Unusable("the file lies outside the secret's own folder")
         descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor, so that what was checked is what is read
+        with open(descriptor, "rb") as file:  # noqa: PTH123  # by descriptor, so that the file checked is the file read
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise _Unusable("this is not a file")
@@ -75,12 +75,12 @@ class FileCredentialSource(CredentialSource):
             raise _Unusable(f"the file is larger than {MAX_BYTES} bytes")
         value = content.decode().rstrip("\r\n")
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS:
-            self._kept[place] = _Kept(_stamp(status), value)
+            self._cached_secrets[place] = _Kept(_stamp(status), value)
         return value
 
 
 class _Unusable(Exception):
-    """Says in words for the operator why a file is not taken."""
+    """A file cannot be used; the text gives the operator the reason."""
 
 
 def _stamp(status: os.stat_result) -> _Stamp:

@@ -1,11 +1,11 @@
-"""The words with which every credential source names a secret; a value is never among them."""
+"""Messages of the credential sources about a secret. They never contain its value."""
 
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BackendUnavailable
 from stoa.domain.operations.tool import SecretReference
 
 SEPARATOR = " cannot be used: "
-"""Between what is missing and what to do about it."""
+"""Separates the problem from its remedy in a message."""
 
 
 def not_usable(tenant: TenantId | None, reference: SecretReference, key: str, why: str) -> BackendUnavailable:

@@ -1,4 +1,4 @@
-"""One manifest from a file of its own, read once; numbers come as they are written, for amounts that must be exact."""
+"""Reads one manifest from a file of its own. Numbers stay as they are written, because amounts must be exact."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,11 @@ from stoa.infrastructure.documents import DocumentProblem, parse_yaml_all, read_
 from stoa.infrastructure.files.manifests.reading import SIZE_LIMIT
 
 DEFAULT_PRICES_FILE = Path(__file__).with_name("default_prices.yaml")
-"""The price list that ships."""
+"""The price list that ships with the gateway."""
 
 
 def read_document(path: Path) -> JsonObject:
-    """The only document of a YAML or JSON file. Raises InvalidInput that names the file."""
+    """Reads the only document of a YAML or JSON file. Raises InvalidInput that names the file."""
     try:
         with path.open("rb") as file:
             text = file.read(SIZE_LIMIT + 1)
@@ -36,7 +36,7 @@ def _parse(text: str, *, is_json: bool) -> list[Any]:
     """Raises DocumentProblem."""
     if not is_json:
         return [content for content in parse_yaml_all(text, is_literal=True) if content is not None]
-    read_json(text)  # refuses what json lets pass, and names the line
+    read_json(text)  # refuses text that json accepts, and names the line
     return [json.loads(text, parse_float=str, parse_int=str, object_pairs_hook=_unique)]
 
 

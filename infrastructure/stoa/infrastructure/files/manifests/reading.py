@@ -1,4 +1,4 @@
-"""Text of a manifest file to the documents in it; runs where a BoundedExecutor puts it."""
+"""Reads the documents in the text of a manifest file. A BoundedExecutor runs it in another process."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,17 +10,17 @@ from stoa.domain.schema.json_value import JsonObject, as_object, is_object
 from stoa.infrastructure.documents import DocumentProblem, read_json, read_values
 
 SIZE_LIMIT = 8 * 1024 * 1024
-"""Bytes of one file."""
+"""Upper bound on one file, in bytes."""
 MANIFEST_LIMIT = 1024 * 1024
-"""Bytes that one manifest may take as JSON, beside an inline API description."""
+"""Upper bound on one manifest as JSON, in bytes, without an inline API description."""
 _INLINE_LIMIT = 64 * 1024
-"""Bytes of an inline API description from which on it is handed over as text: the process that serves calls then never
-holds its million values."""
+"""Size in bytes from which an inline API description is handed over as text, so that the process that serves calls
+never holds its million values."""
 
 
 def contents_of(text: bytes, *, is_json: bool) -> Iterator[JsonObject | str]:
-    """What the file holds, document by document: a manifest's content, or what is wrong with it. Raises InvalidInput
-    where no document can be told from another."""
+    """Yields the documents of a file: each a manifest's content, or the problem with it. Raises InvalidInput if the
+    documents cannot be told apart."""
     try:
         decoded = text.decode("utf-8-sig")
         values = [read_json(decoded)] if is_json else read_values(decoded)
@@ -45,7 +45,7 @@ def _content_of(value: Any) -> JsonObject | str:
 
 
 def _with_inline_text(content: JsonObject) -> JsonObject:
-    """Whatever kind of description it is: members of `spec` with an `inline` object."""
+    """Replaces a large `inline` object in any member of `spec` by its JSON text, for every spec kind."""
     spec = as_object(content.get("spec"))
     texts: JsonObject = {}
     for member, source in spec.items():

@@ -1,11 +1,11 @@
-"""Chooses the spec source by how a location is written: http(s) URL, or file path."""
+"""Chooses the spec source by the form of a location: http(s) URL or file path."""
 
 from stoa.application.ports import SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput
 
 
 class SpecSourceByScheme(SpecSource):
-    """`remote` for http:// and https://, `files` for whatever has no scheme."""
+    """Sends http:// and https:// locations to `remote`, locations without a scheme to `files`."""
 
     def __init__(self, *, files: SpecSource, remote: SpecSource) -> None:
         self._files = files

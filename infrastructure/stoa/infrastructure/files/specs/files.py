@@ -13,7 +13,7 @@ from stoa.infrastructure.documents.spec_text import MAX_BYTES, document, too_lar
 class FileSpecSource(SpecSource):
     """Reads in a thread, so that a slow disk does not hold up calls. Relative paths start at `directory`.
 
-    Below a `root`, what a path resolves to is opened part by part, following no link: one that is put there after the
+    Below a `root`, the resolved path is opened part by part without following links, so a link placed there after the
     check leads nowhere.
     """
 
@@ -51,7 +51,8 @@ class FileSpecSource(SpecSource):
 
 
 def _opened(root: Path, path: Path) -> int:
-    """A descriptor of a path below `root`, both resolved. Raises OSError where a part became a link meanwhile."""
+    """Opens a path below `root`, both resolved, and returns its descriptor. Raises OSError if a part has become a link
+    since."""
     search = getattr(os, "O_PATH", os.O_RDONLY) | getattr(os, "O_DIRECTORY", 0)
     if os.open not in os.supports_dir_fd:  # Windows
         return os.open(path, os.O_RDONLY)

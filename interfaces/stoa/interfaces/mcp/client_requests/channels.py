@@ -27,7 +27,7 @@ HEARTBEAT_SECONDS = 15.0
 
 
 class Channels:
-    """`heartbeat_seconds`: how long a call whose client wants progress may be silent."""
+    """Opens channels. `heartbeat_seconds`: how long a call may be silent if its client wants progress."""
 
     def __init__(
         self,
@@ -57,7 +57,8 @@ class Channels:
         return self.round(call)
 
     def round(self, call: MethodCall) -> StatelessChannel:
-        """The channel of a stateless call, whatever its client declared. Raises Fault for an unknown log level."""
+        """The channel of a stateless call, independent of its client's capabilities. Raises Fault for an unknown log
+        level."""
         meta = as_object(call.request.params.get("_meta"))
         threshold = LOG_LEVELS[log_level(meta[LOG_LEVEL_KEY])] if LOG_LEVEL_KEY in meta else SILENT
         capabilities = codec.capabilities(meta.get(CAPABILITIES_KEY), call.revision)

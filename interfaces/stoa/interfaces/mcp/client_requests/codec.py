@@ -54,7 +54,7 @@ def required(missing: tuple[str, ...]) -> JsonObject:
 
 
 def declares(declared: Any, extension: str) -> bool:
-    """Does this client capabilities object name the extension?"""
+    """True if this client capabilities object names the extension."""
     return is_object(as_object(as_object(declared).get("extensions")).get(extension))
 
 
@@ -101,7 +101,7 @@ def read_request(wire: JsonObject) -> ClientRequest | None:
 
 
 def answer(client_request: ClientRequest, result: Any, revision: Revision) -> ClientAnswer | None:
-    """The client's result, when it fits the request; else None."""
+    """The client's result if it fits the request; else None."""
     if not is_object(result):
         return None
     read: ClientAnswer | None

@@ -28,7 +28,7 @@ class HandshakeChannel(NotificationChannel, WaitingClientChannel):
     """The channel of a call in a session: the client posts each answer with the id of its request."""
 
     def __init__(self, call: MethodCall, session: Session, sessions: Sessions, clock: Clock) -> None:
-        # A client that takes no events could not be sent a request, whatever it declared.
+        # A client that takes no events cannot be sent a request, even if it declared the capability.
         capabilities = session.capabilities if call.exchange.stream is not None else NO_CAPABILITIES
         super().__init__(call, LOG_LEVELS[session.log_level], capabilities, clock)
         self._session = session

@@ -1,10 +1,10 @@
 """The state between the rounds of a stateless call, which travels sealed with the client.
 
 2026-07-28, "Multi Round-Trip Requests": the client brings `requestState` back unchanged. It is encrypted and
-authenticated (AES-256-GCM), so it can be neither read nor changed; what it is bound to (who called what, with which
-arguments, through which endpoint) is authenticated with it. The key is derived from the deployment's secret, so that
-every replica opens what another one sealed. It expires, but it can be used more than once until then: all except a
-state with a confirmation that a policy demands, requested or given, which is good for one call (docs/decisions/0032).
+authenticated (AES-256-GCM), so it can be neither read nor changed; its binding (caller, operation, arguments, endpoint)
+is authenticated with it. The key is derived from the deployment's secret, so that every replica opens what another one
+sealed. It expires, but it can be used more than once until then: all except a state with a confirmation that a policy
+demands, requested or given, which is good for one call (docs/decisions/0032).
 """
 
 import hashlib
@@ -41,9 +41,9 @@ class RoundState:
 
 
 class RequestStates:
-    """`secret`: at least 32 random bytes, the same on all replicas. `audience`: the URL of this endpoint. `marks`:
-    where used states are noted; None: in this process. `reach`: names the processes that share the marks, empty for all
-    that have the secret; other processes refuse states that are good for one call."""
+    """Seals and opens states. `secret`: at least 32 random bytes, the same on all replicas. `audience`: the URL of this
+    endpoint. `marks`: where used states are noted; None: in this process. `reach`: names the processes that share the
+    marks, empty for all that have the secret; other processes refuse states that are good for one call."""
 
     def __init__(
         self, secret: bytes, clock: Clock, audience: str, marks: OneTimeMarks | None = None, reach: str = ""
@@ -55,7 +55,7 @@ class RequestStates:
         self._audience = audience
 
     def seal(self, state: RoundState, *bound_to: Any) -> str:
-        """`bound_to`: JSON values that must be the same when the state comes back."""
+        """The sealed state. `bound_to`: JSON values that must be the same when the state comes back."""
         payload = pydantic_core.to_json(
             {
                 "expires": self._clock.now().timestamp() + LIFETIME_SECONDS,

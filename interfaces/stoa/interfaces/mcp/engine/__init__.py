@@ -1,1 +1,1 @@
-"""The MCP engine: from a parsed message to a reply, whatever the transport. Imports no server and no framework."""
+"""The MCP engine: from a parsed message to a reply, on every transport. Imports no server and no framework."""

@@ -52,12 +52,12 @@ def build_engine(
 ) -> McpEngine:
     """An engine for the catalogue of `gateway`.
 
-    `resource`, `version`: the endpoint and the server, as clients are told of them. `page_size`: entries on one page of
-    a list. `states`: seals what a call of several rounds needs; without it no other process can go on with such a call.
-    `sessions`: without them every request of the handshake era stands for itself. `bus`: where replicas announce
-    updates to each other once the engine is open. `lease_seconds`: after which a silent task counts as lost;
+    `resource`, `version`: the endpoint and the server's version, as announced to clients. `page_size`: entries on one
+    page of a list. `states`: seals what a call of several rounds needs; without it no other process can go on with such
+    a call. `sessions`: without them every request of the handshake era stands for itself. `bus`: where replicas
+    announce updates to each other once the engine is open. `lease_seconds`: after which a silent task counts as lost;
     `tick_seconds`: how often that is checked. `heartbeat_seconds`: how long a call may be silent to a client that wants
-    progress. `report`: told of defects after which background work goes on.
+    progress. `report`: called with defects after which background work goes on.
     """
     clock = clock or SystemClock()
     introduction = Introduction(version, has_sessions=sessions is not None)

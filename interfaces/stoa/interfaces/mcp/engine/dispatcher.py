@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """Calls a handler and turns what it raises into the reply: no exception but a cancellation leaves it."""
+    """Calls a handler and turns its exceptions into replies; only a cancellation propagates."""
 
     def __init__(self, errors: ErrorReplies) -> None:
         self._errors = errors

@@ -66,7 +66,7 @@ class HandshakeEra:
 
     async def _find_session(self, exchange: Exchange, caller: Principal) -> Session | None:
         """The session that a request names. None where it names none, and for `initialize`, which begins a new session
-        whatever session the client had before."""
+        even if the client had one before."""
         session_id = exchange.session_id
         if self._sessions is None or session_id is None or as_object(exchange.message).get("method") == "initialize":
             return None

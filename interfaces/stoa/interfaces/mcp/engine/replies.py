@@ -92,7 +92,7 @@ def _data(error: StoaError) -> dict[str, Any]:
 
 
 def _limit_data(error: QuotaExceeded) -> dict[str, Any]:
-    """Seconds until a retry can succeed; of a limit by the minute also its size and what is left of it."""
+    """Seconds until a retry can succeed; for a rate limit also its size and the remaining calls."""
     data: dict[str, Any] = {"limitName": error.limit_name, "retryAfterSeconds": error.retry_after_seconds}
     verdict = error.verdict
     if verdict is not None and verdict.claim is not None:

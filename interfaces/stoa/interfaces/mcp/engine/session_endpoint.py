@@ -45,7 +45,8 @@ class SessionEndpoint:
         return None
 
     async def answer(self, http_method: str, exchange: Exchange, caller: Principal, last_event_id: str | None) -> Reply:
-        """`last_event_id`: after which event the stream goes on (HTML, "Server-sent events")."""
+        """The reply to GET or DELETE. `last_event_id`: the event after which the stream goes on (HTML, "Server-sent
+        events")."""
         if exchange.session_id is None or self._sessions is None:
             return fault_reply(Fault(INVALID_REQUEST, "Missing session ID"), 400)
         try:

@@ -21,8 +21,8 @@ from stoa.interfaces.wire.revisions import STATELESS_REVISIONS
 
 
 class StatelessEra:
-    """Checks a message against its envelope and headers, then dispatches it. Has no sessions and no batches; what does
-    not fit is refused with an HTTP status of its own, before any handler runs."""
+    """Checks a message against its envelope and headers, then dispatches it. There are no sessions and no batches; a
+    message that does not fit is refused with an HTTP status of its own, before any handler runs."""
 
     def __init__(self, gateway: Gateway, methods: MethodTable, dispatcher: Dispatcher) -> None:
         self._gateway = gateway

@@ -19,7 +19,7 @@ METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 RESOURCE_NOT_FOUND = -32002
-"""In the handshake era only."""
+"""JSON-RPC code for an unknown resource, in the handshake era only."""
 REQUEST_CANCELLED = -32800
 HEADER_MISMATCH = -32020
 MISSING_CAPABILITY = -32021
@@ -60,8 +60,8 @@ class Response:
 
 
 class Fault(Exception):  # the protocol's word is "error", which Python's own names crowd out
-    """A JSON-RPC error, with the HTTP status that the stateless era gives it. `request_id`: of the request, where it
-    could be read before the error was found."""
+    """A JSON-RPC error, with the HTTP status that the stateless era gives it. `request_id`: the request's id, if it was
+    readable."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ def _not_parsed(caught: ValueError) -> Fault:
 
 
 def id_of(value: Any) -> RequestId | None:
-    """The id of a message; None where there is none to read. Even a refusal carries it, so that the client can match it
+    """The id of a message; None if it has no readable one. Even a refusal carries it, so that the client can match it
     with its request."""
     request_id = value.get("id") if is_object(value) else None
     return request_id if isinstance(request_id, (str, int)) and not isinstance(request_id, bool) else None
@@ -138,7 +138,7 @@ def read(value: Any) -> Message:
     if isinstance(request_id, bool) or not isinstance(request_id, (str, int)):
         raise Fault(INVALID_REQUEST, "id must be a string or an integer")
     params: Any = value.get("params")
-    if params is None:  # as some clients write what they leave out
+    if params is None:  # some clients write null for absent params
         return Request(request_id, method, {})
     if not is_object(params):
         raise Fault(INVALID_REQUEST, "params must be an object", request_id=request_id)

@@ -13,8 +13,8 @@ from stoa.interfaces.mcp.wire.introduction import Introduction
 
 
 class LifecycleMethods:
-    """Answers the requests with which a client begins. Without `sessions` nothing is kept of a client, and there is no
-    log level to set."""
+    """Answers the requests with which a client begins. Without `sessions` no state is kept for a client, and there is
+    no log level to set."""
 
     def __init__(self, introduction: Introduction, gateway: Gateway, sessions: Sessions | None) -> None:
         self._introduction = introduction
@@ -22,7 +22,7 @@ class LifecycleMethods:
         self._sessions = sessions
 
     async def initialize(self, call: MethodCall) -> Reply:
-        """Begins a session, where there are sessions. Raises Fault, SessionsFull."""
+        """Begins a session, if sessions are enabled. Raises Fault, SessionsFull."""
         params = call.request.params
         revision, result = self._introduction.initialize(params)
         session = None

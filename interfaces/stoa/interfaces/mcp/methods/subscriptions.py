@@ -193,11 +193,11 @@ class Subscriptions:
         """Open the stream that answers `subscriptions/listen`. Its first message is the acknowledgement. It ends when
         the caller's token expires. `task_ids`: the tasks whose notifications will come through `tell`."""
         request, caller = call.request, call.caller
-        asked = request.params.get("notifications")
-        if not is_object(asked):
+        requested = request.params.get("notifications")
+        if not is_object(requested):
             raise Fault(INVALID_PARAMS, "params.notifications must be an object")
-        wanted = frozenset(kind for kind in _LISTS.values() if asked.get(f"{kind}ListChanged") is True)
-        watched = await self._watchable(call, _uris(asked.get("resourceSubscriptions", [])))
+        wanted = frozenset(kind for kind in _LISTS.values() if requested.get(f"{kind}ListChanged") is True)
+        watched = await self._watchable(call, _uris(requested.get("resourceSubscriptions", [])))
         queue = EventQueue(self._forget)
         self._take_place(queue, caller)
         self.attend()
@@ -252,12 +252,12 @@ class Subscriptions:
             queue.end(Event(messages.result(listener.request_id, result)))
 
 
-def _uris(asked: Any) -> list[str]:
+def _uris(requested: Any) -> list[str]:
     """The URIs without repetitions, in their order. Raises Fault."""
-    if not is_array(asked) or len(asked) > MAX_WATCHED_RESOURCES:
+    if not is_array(requested) or len(requested) > MAX_WATCHED_RESOURCES:
         most = MAX_WATCHED_RESOURCES
         raise Fault(INVALID_PARAMS, f"notifications.resourceSubscriptions must be a list of at most {most} URIs")
-    uris = [uri for uri in asked if isinstance(uri, str)]
-    if len(uris) < len(asked):
+    uris = [uri for uri in requested if isinstance(uri, str)]
+    if len(uris) < len(requested):
         raise Fault(INVALID_PARAMS, "notifications.resourceSubscriptions: each URI must be a string")
     return list(dict.fromkeys(uris))

@@ -154,9 +154,9 @@ class Tasks:
         self, events: EventQueue, caller: Principal | None, task_ids: Sequence[str], subscriptions: Subscriptions
     ) -> None:
         """Polls the store, which says the same in every process, and checks access each time."""
-        told: dict[str, JsonObject | None] = dict.fromkeys(task_ids)
-        while told and subscriptions.is_open(events):
-            for task_id, before in list(told.items()):
+        states: dict[str, JsonObject | None] = dict.fromkeys(task_ids)
+        while states and subscriptions.is_open(events):
+            for task_id, before in list(states.items()):
                 try:
                     task = await self._visible(task_id, caller)
                 except StoaError as failure:
@@ -171,9 +171,9 @@ class Tasks:
                 if state is not None and state != before:
                     subscriptions.tell(events, "notifications/tasks", state)
                 if task is None or task.is_over:
-                    del told[task_id]
+                    del states[task_id]
                 else:
-                    told[task_id] = state
+                    states[task_id] = state
             await asyncio.sleep(self._runner.tasks.tick_seconds)
 
     async def watch(self) -> None:

@@ -12,11 +12,11 @@ QUEUE_LIMIT = 1024
 QUEUE_BYTES = 2 * 1024 * 1024
 """Twice what an event store keeps of a session: a client that resumes a stream gets all of it."""
 RETRY_MS = 1000
-"""After which a client may come back to a stream that ended (the `retry` field of server-sent events)."""
+"""Delay before a client resumes a stream that ended (the `retry` field of server-sent events)."""
 RETRY_AFTER_EXPIRY_MS = 3000
-"""The same, once its token has expired. Clients take that to live up to a second longer than it does (`expires_in`
-counts from the answer, `exp` from a whole second before it). A client that came back within that second would show the
-old token, be refused, and open a browser where a refresh would do."""
+"""The delay after the client's token has expired. Clients take a token to live up to a second longer than it does
+(`expires_in` counts from the answer, `exp` from a whole second before it). A client that came back within that second
+would show the old token, be refused, and open a browser where a refresh would do."""
 
 
 class Event(NamedTuple):

@@ -25,7 +25,8 @@ _CAPABILITIES = tuple(sorted(field.name for field in fields(ClientCapabilities))
 
 
 class SealedSessionIds:
-    """`secret`: at least 32 random bytes, kept over restarts. `audience`: the URL of this endpoint."""
+    """Makes and reads session ids. `secret`: at least 32 random bytes, kept over restarts. `audience`: the URL of this
+    endpoint."""
 
     def __init__(self, secret: bytes, clock: Clock, audience: str) -> None:
         self._seal = Seal(secret, _PURPOSE, "s1.")

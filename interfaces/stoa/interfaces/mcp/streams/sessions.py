@@ -124,7 +124,7 @@ class Sessions:
         await self._relay.tell_all("ended", session.id)
 
     async def follow(self, session: Session, last_event_id: str | None, caller: Principal | None = None) -> EventQueue:
-        """As `Streams.follow`. An open stream counts as use of the session."""
+        """Opens a stream like `Streams.follow`. An open stream counts as use of the session."""
 
         async def is_alive() -> bool:
             return await self._store.find(session.id) is not None  # looking it up renews it

@@ -24,7 +24,7 @@ AWAY_SECONDS = 300.0
 FOLLOWED = Caps(per_caller=256, per_tenant=5000, total=10_000)
 """GET streams of sessions that are open at once."""
 RENEW_SECONDS = 60.0
-"""How often an open stream asks whether its session exists; far below the idle time of a session."""
+"""Interval at which an open stream checks that its session exists; far below the idle time of a session."""
 STANDALONE = "s"
 """The name of a session's stream that belongs to no request (the GET stream)."""
 
@@ -73,7 +73,7 @@ class Streams:
         return [*(session_id for session_id, stream in self._queues if stream == STANDALONE), *self._away]
 
     def readers(self) -> list[tuple[str, Principal]]:
-        """The same sessions with the principal that reads each."""
+        """The sessions of `listening`, each with the principal that reads it."""
         present = [(key[0], queue.caller) for key, queue in self._queues.items() if key[1] == STANDALONE]
         away = [(session_id, caller) for session_id, (_, caller) in self._away.items()]
         return [(session_id, caller) for session_id, caller in (*present, *away) if caller is not None]

@@ -226,8 +226,8 @@ class StdioDoor:
         task.add_done_callback(self._streaming.discard)
 
     async def _write_session_stream(self) -> None:
-        """Write what belongs to no request: the session's standalone stream. It ends when its token expires, and is
-        opened again with another token where there is one."""
+        """Write the session's standalone stream, whose messages belong to no request. It ends when its token expires,
+        and is opened again if there is another token."""
         used: Credential = None
         while True:
             credential = await self._credential()

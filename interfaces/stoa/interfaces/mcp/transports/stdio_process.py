@@ -31,7 +31,7 @@ async def serve_process(
     view: View = EVERYTHING,
 ) -> None:
     """Serve the client of the connection until it goes away, or SIGTERM or SIGINT."""
-    with _end_signals() as told:
+    with _end_signals() as end_signal:
         reader, writer = _Worker("stdin"), _Worker("stdout")
 
         async def receive() -> bytes:
@@ -42,7 +42,7 @@ async def serve_process(
 
         door = StdioDoor(engine, send, credential, tenant=tenant, view=view)
         serving = asyncio.create_task(door.serve(receive, connection.take_over()))
-        ending = asyncio.create_task(told.wait())
+        ending = asyncio.create_task(end_signal.wait())
         try:
             await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -57,13 +57,13 @@ async def serve_process(
 @contextmanager
 def _end_signals() -> Generator[asyncio.Event]:
     """An event that SIGINT or SIGTERM sets."""
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop, end_signal = asyncio.get_running_loop(), asyncio.Event()
     signals = (signal.SIGINT, signal.SIGTERM)
     with suppress(NotImplementedError):  # Windows ends the process itself
         for number in signals:
-            loop.add_signal_handler(number, told.set)
+            loop.add_signal_handler(number, end_signal.set)
     try:
-        yield told
+        yield end_signal
     finally:
         with suppress(NotImplementedError):
             for number in signals:

@@ -49,9 +49,9 @@ _CLOSE = (b"connection", b"close")
 
 
 class StreamableHttp:
-    """`late_seconds`: an answer that takes longer is streamed, with a ping each time as long passes. `view`: what is
-    shown where the URL does not say. `address_of`: the address that a request counts against while nothing vouches for
-    its sender; None: it is not limited. `bodies`: bounds the bytes of requests that are held.
+    """Serves POST, GET and DELETE of the MCP endpoint. `late_seconds`: an answer that takes longer is streamed, with a
+    ping per such interval. `view`: the default view for URLs that choose none. `address_of`: the address that an
+    unauthenticated request counts against; None: not limited. `bodies`: bounds the bytes of requests that are held.
     `principal_of`: the caller of a request that was authenticated before; without it the Authorization header has a
     token to verify. `attend_after_seconds`: see `streamable_response`."""
 
@@ -95,7 +95,7 @@ class StreamableHttp:
         share: Share | None = None
         try:
             if isinstance(caller, StoaError):
-                # Of a stranger's body no more is read than what the record of its refusal counts.
+                # A stranger's body is read only as far as the record of its refusal needs it.
                 small = await read_small(declared_length(scope["headers"]), receive)
                 content: bytes | Reply = small or b""
                 respond = closing(send) if small is None else send

@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 
 SESSION_HEADER = b"mcp-session-id"
 ATTEND_AFTER_SECONDS = 0.05
-"""How long a response is left alone before tasks watch for a client that goes away and keep it alive. Most responses
-are over by then, and cost no task."""
+"""Time before tasks watch for a client that goes away and keep the response alive. Most responses are over by then, and
+cost no task."""
 
 
 class ResponseState(Enum):
@@ -37,7 +37,7 @@ class ResponseState(Enum):
     """
 
     PENDING = "pending"
-    """Nothing: the answer may still be JSON with an HTTP status of its own."""
+    """Nothing was sent: the answer may still be JSON with an HTTP status of its own."""
     STREAMING = "streaming"
     """The head of an event stream, and perhaps events."""
     DETACHED = "detached"

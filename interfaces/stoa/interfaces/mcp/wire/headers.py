@@ -13,8 +13,9 @@ _NONE: frozenset[bytes] = frozenset()
 
 
 class Headers(dict[bytes, str]):
-    """Values as text by lower-case names, as ASGI gives names. Bytes outside ASCII survive as Latin-1; of a repeated
-    header the last value counts. A dict, whose `get` costs no Python call: a request looks a dozen headers up."""
+    """Header values as text by lower-case names, the form of ASGI. Bytes outside ASCII survive as Latin-1; of a
+    repeated header the last value counts. A dict, whose `get` costs no Python call: a request looks a dozen headers
+    up."""
 
     __slots__ = ("repeated", "repeated_names")
 
