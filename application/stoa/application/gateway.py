@@ -1,4 +1,4 @@
-"""The governed core as one object: what doors call and what other programs embed.
+"""The governed core as one object: doors call it, and other programs embed it.
 
     gateway = Gateway()
 
@@ -91,12 +91,10 @@ F = TypeVar("F", bound=Function)
 
 
 class Gateway:
-    """Wires the use cases. The doors reach them as attributes; embedding programs use the methods.
-
-    `client_requests`: what calls may ask their clients, whatever `policy` allows. `executor`: where manifests and API
-    descriptions are understood; it is not closed here.
-    `lower_access`: tenants whose manifests may ask for less than their method, `stoa:read` for a POST.
-    """
+    """Wires the use cases. The doors reach them as attributes; embedding programs use the methods.  `client_requests`:
+    rules for client requests, in addition to `policy`. `executor`: runs the parsing and conversion of manifests and API
+    descriptions; it is not closed here. `lower_access`: tenants whose manifests may require less than their method,
+    such as `stoa:read` for a POST."""
 
     def __init__(
         self,
@@ -155,9 +153,9 @@ class Gateway:
         verifier = verifier or InMemoryTokenVerifier({}, clock)
         recorder = self._recorder = Recorder(sink or InMemoryMeteringSink(), observers, clock, ids)
         self.strangers = Strangers(stranger_limits, recorder, clock, verifier.knows)
-        """For the doors that anybody can reach."""
+        """Limits of unauthenticated requests, for the doors that anyone can reach."""
         self.refusals = Refusals(refusal_watchers)
-        """For the doors, which tell it of every answer that is a refusal."""
+        """Refusals, for the doors: they report every answer that is a refusal."""
         self.callers = Callers(
             verifier=verifier,
             limiter=limiter,
@@ -187,7 +185,7 @@ class Gateway:
             clock=clock,
         )
         self.tasks = tasks or InMemoryTaskStore(clock)
-        """For the doors that let calls go on in the background."""
+        """Stored tasks, for the doors that let calls go on in the background."""
         self.list_tools = ListOperations(Tool, callers=self.callers, view=view)
         self.list_resources = ListOperations(Resource, callers=self.callers, view=view)
         self.list_prompts = ListOperations(Prompt, callers=self.callers, view=view)
@@ -236,20 +234,20 @@ class Gateway:
         `arguments` as the tool would get them. `caller` is authenticated; its limit is not counted, for the call that
         follows counts."""
         principal = caller.acting_for(tenant)
-        found = None if principal is None else self.registry.find(principal.tenant, name)
-        if principal is None or not isinstance(found, CompiledTool) or not found.routed:
+        compiled = None if principal is None else self.registry.find(principal.tenant, name)
+        if principal is None or not isinstance(compiled, CompiledTool) or not compiled.routed:
             return (), arguments
         if await self._view.one(Tool, principal, door, name) is None:
             return (), arguments
-        return found.routed, found.arguments.normalise(arguments) if is_object(arguments) else arguments
+        return compiled.routed, compiled.arguments.normalise(arguments) if is_object(arguments) else arguments
 
     async def tools(self, credential: Credential, query: ListQuery = ListQuery(), door: Door = "library") -> Page[Tool]:
-        """The tools that `credential` may call."""
+        """One page of the tools that `credential` may call."""
         return await self.list_tools.execute(credential, query, door)
 
     @property
     def catalogue(self) -> Catalogue:
-        """The tools, resources and prompts that are in use now: an immutable snapshot."""
+        """The tools, resources and prompts in use now: an immutable snapshot."""
         return self.registry.catalogue
 
     def add_tools(self, *tools: Tool) -> None:
@@ -381,9 +379,9 @@ class Gateway:
                 self._completers.add(operation.key, name, proposed)
 
     def resource_updated(self, uri: str, *, tenant: str | None = None) -> None:
-        """Tell those who watch it that what is read under `uri` has changed: in the view of `tenant` only its own
-        callers, without one everybody who sees the global resource. May be called from any thread; bursts are folded.
-        Raises ResourceNotFound when nothing is read there."""
+        """Notify callers who watch it that the contents under `uri` have changed: with `tenant` the callers of that
+        tenant, without it all who see the global resource. May be called from any thread; bursts are folded. Raises
+        ResourceNotFound if there is no such resource."""
         self._announce(uri, None if tenant is None else TenantId(tenant))
 
     async def _execute(self, invocation: Invocation) -> Outcome:
@@ -395,9 +393,10 @@ class Gateway:
     def add_openapi(
         self, text: str, *, location: str = "openapi", options: ConversionOptions = ConversionOptions()
     ) -> list[Finding]:
-        """Register the operations of an OpenAPI document (JSON or YAML); returns what was left out or changed.
+        """Register the operations of an OpenAPI document (JSON or YAML); returns findings about parts that were left
+        out or changed.
 
-        Needs `spec_kinds=[OpenApiSpecKind()]` and a REST back end. Raises InvalidInput when it is no such document.
+        Needs `spec_kinds=[OpenApiSpecKind()]` and a REST back end. Raises InvalidInput for any other document.
         """
         kind = self.specs.get("openAPISpec")
         if kind is None:
@@ -457,8 +456,8 @@ def _listed(completions: Mapping[str, Sequence[str] | Completer]) -> dict[str, t
 
 
 def _plain(arguments: Any) -> Any:
-    """`arguments` as a parser could have made them, else None, which the pipeline refuses and meters: a validator in
-    native code would not survive endless nesting."""
+    """`arguments` as a parser would have made them; None if there is no such form, which the pipeline refuses and
+    meters. A validator in native code would not survive endless nesting."""
     try:
         pydantic_core.to_json(arguments)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Checks of a whole configuration: each looks at one part, in bounded time, and says what it found and what to change.
+"""Checks of a whole configuration: each checks one part, in bounded time, and reports its result and the remedy.
 
 Above is `stoa doctor`; the checks themselves know the adapters and are made where everything is wired.
 """
@@ -19,21 +19,21 @@ _log = logging.getLogger(__name__)
 class Verdict(StrEnum):
     OK = "ok"
     WARN = "warn"
-    """It works, and is probably not what is wanted."""
+    """It works, and is probably not intended."""
     FAIL = "fail"
     """The gateway, or its clients, cannot work so."""
     SKIP = "skip"
-    """Not configured, or not to be told without what failed before."""
+    """Not configured, or unknown because of an earlier failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     verdict: Verdict
     what: str
-    """What was looked at, in a few words: `token endpoint`."""
+    """The subject of the check, in a few words: `token endpoint`."""
     reason: str
     remedy: str = ""
-    """What to change; empty where nothing has to be."""
+    """The change to make; empty if none is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Check:
 
 
 async def run_checks(checks: Sequence[Check], told: Callable[[str], None]) -> AsyncIterator[tuple[str, CheckResult]]:
-    """One after the other; `told` hears the name of each before it runs. Never raises: what a check raises is its
-    failure."""
+    """Yields the results in order; `told` is called with the name of each check before it runs. Never raises: an
+    exception of a check is its failure."""
     for check in checks:
         told(check.name)
         for result in await _bounded(check):

@@ -5,7 +5,7 @@ from stoa.domain.metering.budget import Crossing
 
 
 class InMemoryBudgetWatcher(BudgetWatcher):
-    """`seen`: each crossing, the oldest first."""
+    """Stores each crossing in `seen`, the oldest first."""
 
     def __init__(self) -> None:
         self.seen: list[Crossing] = []

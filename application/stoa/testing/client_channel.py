@@ -16,7 +16,7 @@ from stoa.domain.client_requests.client_request import (
 from stoa.domain.errors import ClientCapabilityMissing, ClientRequestDeclined
 
 Answering = Callable[[str, ClientRequest], ClientAnswer | None]
-"""Gets key and request; None stands for a client that declines."""
+"""Answers a client request, given its key; None declines it."""
 
 
 class _Messages(ClientChannel):

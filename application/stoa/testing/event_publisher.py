@@ -1,4 +1,4 @@
-"""Forwarding into a list: for tests, and for embedding programs that look at what would be sent."""
+"""Forwarding into a list: for tests, and for embedding programs that inspect the events that would be sent."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,8 @@ from stoa.domain.errors import PublisherUnavailable
 
 
 class InMemoryEventPublisher(EventPublisher):
-    """`outage`: while it is set nothing arrives, and this is why. `refuses`: why an event is refused for ever."""
+    """Publishes into a list. `outage`: the reason of an outage; while it is set nothing arrives. `refuses`: the reason
+    for refusing an event for ever, None to accept it."""
 
     def __init__(self, refuses: Callable[[RecordedEvent], str | None] = lambda _: None) -> None:
         self.published: list[RecordedEvent] = []

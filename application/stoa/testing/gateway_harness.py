@@ -1,4 +1,4 @@
-"""A whole Gateway for tests: everything in memory, time stands still, and what was recorded can be read."""
+"""A whole Gateway for tests: everything is in memory, time stands still, and the recorded events can be read."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -27,7 +27,7 @@ UNLIMITED = CallerLimits(roles=dict.fromkeys(("cpi-admin", "tenant-admin", "devo
 
 
 class GatewayHarness:
-    """A gateway, and what it recorded.
+    """A gateway with its recorded events.
 
         harness = GatewayHarness(principals={"token of ann": Principal.of("ann", tenant="acme", roles=["viewer"])})
         harness.gateway.tool(add)
@@ -35,7 +35,7 @@ class GatewayHarness:
         assert harness.events[-1].status is Status.SUCCESS
 
     `principals`: callers by their tokens. `limits`: of callers; without them none is reached. `observers` and
-    `refusal_watchers` hear what the harness's own hear. `parts` are further arguments of Gateway, and replace these.
+    `refusal_watchers` are called like the harness's own. `parts` are further arguments of Gateway, and replace these.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class GatewayHarness:
 
     @property
     def events(self) -> list[MeteringEvent]:
-        """What was metered, the oldest first."""
+        """The metered events, oldest first."""
         return list(self.sink.events())
 
     def forget(self) -> None:
-        """Forget what was metered and observed so far."""
+        """Forget the events and observations so far."""
         self.sink.drain()
         self.observer.forget()
         self.refusals.seen.clear()

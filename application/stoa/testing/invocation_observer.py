@@ -9,7 +9,7 @@ from stoa.domain.policy.decision import Door
 
 
 class InMemoryInvocationObserver(InvocationObserver, RefusalObserver):
-    """`seen`: each invocation that finished, with its outcome."""
+    """Stores each finished invocation with its outcome in `seen`."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[Invocation, Outcome]] = []

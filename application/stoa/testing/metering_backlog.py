@@ -1,4 +1,4 @@
-"""The backlog of an InMemoryMeteringSink. What is acknowledged makes room in the sink."""
+"""The backlog of an InMemoryMeteringSink. Acknowledged events make room in the sink."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class _Shared:
 
 
 class InMemoryMeteringBacklog(MeteringBacklog):
-    """`beside`: another one of the same sink, to take turns with."""
+    """Reads an in-memory sink. `beside`: another backlog of the same sink, to take turns with."""
 
     def __init__(self, sink: InMemoryMeteringSink, *, beside: "InMemoryMeteringBacklog | None" = None) -> None:
         self._sink = sink

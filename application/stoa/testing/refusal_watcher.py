@@ -5,7 +5,7 @@ from stoa.domain.policy.refusal import Refusal
 
 
 class InMemoryRefusalWatcher(RefusalWatcher):
-    """`seen`: each refusal that a door told, the oldest first."""
+    """Stores each refusal that a door reported in `seen`, the oldest first."""
 
     def __init__(self) -> None:
         self.seen: list[Refusal] = []

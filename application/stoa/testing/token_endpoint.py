@@ -9,17 +9,17 @@ from stoa.domain.errors import BackendUnavailable, UpstreamAccessDenied
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """What a token stands for."""
+    """The facts that a token stands for."""
 
     client_id: str
     audience: str | None
     scopes: tuple[str, ...]
     subject: str | None
-    """The name of who is acted for; None: the client itself."""
+    """The name of the subject acted for; None: the client itself."""
 
 
 class InMemoryTokenEndpoint(TokenEndpoint):
-    """Knows clients and subjects that were added, and what each of its tokens stands for."""
+    """Issues tokens to the clients and subjects that were added, and remembers the meaning of each."""
 
     def __init__(self, url: str, *, lifetime_seconds: float | None = 300.0) -> None:
         self.url = url
@@ -54,7 +54,7 @@ class InMemoryTokenEndpoint(TokenEndpoint):
         return GrantedToken(token, self.lifetime_seconds)
 
     async def close(self) -> None:
-        """Holds nothing."""
+        """Does nothing: there is no connection to release."""
 
     def _refusal(self, request: TokenRequest) -> UpstreamAccessDenied | BackendUnavailable:
         kind = BackendUnavailable if request.subject is None else UpstreamAccessDenied

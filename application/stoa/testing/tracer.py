@@ -7,7 +7,7 @@ from stoa.domain.calls.trace_context import TraceContext
 
 class InMemorySpan(Span):
     def __init__(self, name: str, caller: TraceContext | None) -> None:
-        """`caller`: the span that this one belongs to; None: it begins no trace of its own, and none is sent on."""
+        """`caller`: the parent of this span; without one it begins no trace of its own, and none is sent on."""
         self.name = name
         self.children: list[InMemorySpan] = []
         self.ends = 0
@@ -38,4 +38,4 @@ class InMemoryTracer(InvocationObserver, InvocationTracer):
         return span
 
     def finished(self, invocation: Invocation, outcome: Outcome) -> None:
-        """Spans end with their outcome."""
+        """Does nothing: spans end with their outcome."""

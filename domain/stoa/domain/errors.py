@@ -1,35 +1,35 @@
-"""Every way the gateway can refuse or fail, as one tree.
+"""All errors of the gateway that a caller may see, as one tree.
 
     StoaError
     ├─ InvalidInput               the caller can fix it
-    │  ├─ InvalidArguments        tool arguments against the tool's schema
-    │  ├─ InvalidState            what a client must bring back unchanged was changed, or is too old
+    │  ├─ InvalidArguments        the arguments do not satisfy the tool's input schema
+    │  ├─ InvalidState            the state that a client must return unchanged was changed, or is too old
     │  ├─ TaskNotFound            unknown, expired or another caller's: one answer for all
     │  ├─ TaskChanged             another process was first to change it
-    │  ├─ ClientCapabilityMissing            the call needs something of the client that it did not offer
-    │  └─ ClientRequestDeclined           the client did not give what it was asked for
+    │  ├─ ClientCapabilityMissing the call needs a capability that the client did not declare
+    │  └─ ClientRequestDeclined   the client did not give what it was asked for
     ├─ NotAuthenticated
     ├─ NotPermitted               carries the decision
-    ├─ ClientRequestRefused            a running call may not ask its client that; nothing was sent
+    ├─ ClientRequestRefused       the call may not make this client request; nothing was sent
     ├─ UpstreamAccessDenied       the back end's authorization server gives this caller no access
-    ├─ OperationNotFound               unknown, or invisible to this caller: one answer for both
+    ├─ OperationNotFound          unknown, or invisible to this caller: one answer for both
     │  └─ ResourceNotFound  PromptNotFound
-    ├─ QuotaExceeded              says when to come back
+    ├─ QuotaExceeded              carries the time after which to try again
     │  └─ BudgetExhausted         the month's budget does not suffice for the call
-    └─ Unavailable                something the call depends on could not answer
+    └─ Unavailable                a dependency of the call could not answer
        ├─ SessionsFull            no more sessions can be opened now
        ├─ ShuttingDown            the process ends, and the call was not over in time
-       ├─ TaskInterrupted         who ran a task went away before it ended
+       ├─ TaskInterrupted         the runner of a task went away before it ended
        ├─ IdentityUnavailable  PolicyUnavailable  LimiterUnavailable  BudgetUnavailable  MeteringUnavailable
        │  TasksUnavailable
        │                          governing parts: the call is refused
        ├─ PublisherUnavailable    metering events are not forwarded now; no call sees it
        ├─ BackendUnavailable  BackendTimedOut  BackendProtocolError
-       │  └─ ResourceUnreadable    the back end: the call finished, with an error result
-       └─ ContentUnavailable      the same of a resource or prompt, whose answers have no form for errors
+       │  └─ ResourceUnreadable   the back end: the call finished, with an error result
+       └─ ContentUnavailable      a resource or prompt has no content: their answers have no form for errors
 
-A message is safe to show to the caller: never a secret, never a library's own text. A tool that ran and
-said no is a result (`ToolResult.is_error`), not an exception. The doors map classes to status codes in one table
+A message is safe to show to the caller: it never holds a secret or a library's own text. A tool that ran and reported a
+failure is a result (`ToolResult.is_error`), not an exception. The doors map classes to status codes in one table
 (`stoa.interfaces.wire.errors`).
 """
 
@@ -60,7 +60,7 @@ class StoaError(Exception):
 
     @property
     def refusal_reason(self) -> RefusalReason:
-        """Why a request was refused, for metrics and logs: that of the nearest base class that has one."""
+        """The reason of the refusal, for metrics and logs: that of the nearest base class that has one."""
         codes = (getattr(kind, "code", "") for kind in type(self).__mro__)
         return next(_REASONS[code] for code in codes if code in _REASONS)
 
@@ -73,7 +73,7 @@ class InvalidInput(StoaError):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One offending value: where it stands (JSON Pointer, RFC 6901, "" is the root) and what was expected."""
+    """One offending value: its place (JSON Pointer, RFC 6901; "" is the root) and what was expected."""
 
     path: str
     expected: str
@@ -91,7 +91,7 @@ class InvalidArguments(InvalidInput):
 
 
 class BodyTooLarge(InvalidInput):
-    """A request's body is larger than is read."""
+    """The body of a request is larger than the gateway reads."""
 
     code = "body_too_large"
 
@@ -100,7 +100,7 @@ class BodyTooLarge(InvalidInput):
 
 
 class UnsupportedCoding(InvalidInput):
-    """A request's body has a content coding that is not understood (RFC 9110 section 8.4.1)."""
+    """The body of a request has a content coding that the gateway does not decode (RFC 9110 section 8.4.1)."""
 
     code = "unsupported_coding"
 
@@ -109,8 +109,8 @@ class UnsupportedCoding(InvalidInput):
 
 
 class InvalidState(InvalidInput):
-    """The state of an earlier round was not sealed by this gateway, is another caller's or another call's, or has
-    expired. All have the same answer, which does not show which it was."""
+    """The state of an earlier round was not sealed by this gateway, belongs to another caller or call, or has expired.
+    All have the same answer, which does not show which it was."""
 
     code = "invalid_request_state"
 
@@ -119,7 +119,7 @@ class InvalidState(InvalidInput):
 
 
 class TaskNotFound(InvalidInput):
-    """No such task of this caller."""
+    """This caller has no such task."""
 
     code = "task_not_found"
 
@@ -137,7 +137,7 @@ class TaskChanged(InvalidInput):
 
 
 class ClientCapabilityMissing(InvalidInput):
-    """The call has to ask its client for something that the client did not declare."""
+    """The call needs a client request that the client did not declare to take."""
 
     code = "client_cannot"
 
@@ -148,7 +148,7 @@ class ClientCapabilityMissing(InvalidInput):
 
 
 class ClientRequestDeclined(InvalidInput):
-    """The client answered a question of the call with an error, or with what does not fit it."""
+    """The client answered a client request with an error, or with something that does not fit it."""
 
     code = "client_refused"
 
@@ -157,7 +157,7 @@ class ClientRequestDeclined(InvalidInput):
 
 
 class NotAuthenticated(StoaError):
-    """No credential, or one that proves nothing. `is_missing` separates the two (RFC 6750 section 3.1)."""
+    """The credential is absent or invalid. `is_missing` separates the two (RFC 6750 section 3.1)."""
 
     code = "not_authenticated"
 
@@ -167,7 +167,7 @@ class NotAuthenticated(StoaError):
         super().__init__(message)
         self.is_missing = is_missing
         self.client: str | None = None
-        """The OAuth client that the token names; only of a token whose signature is valid."""
+        """The OAuth client that the token names; set only for a token whose signature is valid."""
         self._reason = RefusalReason.MISSING_TOKEN if is_missing else reason
 
     @property
@@ -176,12 +176,13 @@ class NotAuthenticated(StoaError):
 
 
 class NotPermitted(StoaError):
-    """The policy said no to a caller who may know that the tool exists."""
+    """The policy denied the call to a caller who may know that the tool exists."""
 
     code = "not_permitted"
 
     def __init__(self, decision: Decision, *, is_missing_right: bool = False) -> None:
-        """`is_missing_right`: the caller lacks the scope that the operation needs, whatever else the policy says."""
+        """`is_missing_right`: the caller lacks the scope that the operation needs, independent of the policy's other
+        rules."""
         super().__init__(f"Not permitted: {decision.reason}")
         self.decision = decision
         self.is_missing_right = is_missing_right or bool(decision.missing_scopes)
@@ -192,8 +193,8 @@ class NotPermitted(StoaError):
 
 
 class ClientRequestRefused(StoaError):
-    """A call may not ask its client what it wants to: the policy says no, or it has asked too often. Nothing was sent;
-    the function that asks may go on without."""
+    """The call may not make this client request: the policy denies it, or the call made too many. Nothing was sent; the
+    function that asks may go on without."""
 
     code = "question_refused"
 
@@ -203,13 +204,13 @@ class ClientRequestRefused(StoaError):
 
 
 class UpstreamAccessDenied(StoaError):
-    """The tool acts in the caller's name at its back end, and no access token for that can be had."""
+    """The tool acts in the caller's name at its back end, and no access token for that can be obtained."""
 
     code = "upstream_access_denied"
 
 
 class OperationNotFound(StoaError):
-    """No such tool in the caller's view."""
+    """The caller's view holds no such tool."""
 
     code = "tool_not_found"
     kind: ClassVar[Kind] = "tool"
@@ -220,14 +221,14 @@ class OperationNotFound(StoaError):
 
 
 class ResourceNotFound(OperationNotFound):
-    """No such resource in the caller's view; `name` is its URI."""
+    """The caller's view holds no such resource; `name` is its URI."""
 
     code = "resource_not_found"
     kind = "resource"
 
 
 class PromptNotFound(OperationNotFound):
-    """No such prompt in the caller's view."""
+    """The caller's view holds no such prompt."""
 
     code = "prompt_not_found"
     kind = "prompt"
@@ -259,7 +260,7 @@ class QuotaExceeded(StoaError):
         self.limit_name = limit_name
         self.retry_after_seconds = retry_after_seconds
         self.verdict = verdict
-        """None: it is no limit by the minute."""
+        """None when the quota is not a rate limit."""
         self._reason = reason
 
     @property
@@ -268,7 +269,7 @@ class QuotaExceeded(StoaError):
 
 
 class BudgetExhausted(QuotaExceeded):
-    """What is left of the month's budget does not suffice for the most that the call may cost."""
+    """The rest of the month's budget does not suffice for the most that the call may cost."""
 
     code = "budget_exhausted"
 
@@ -296,7 +297,7 @@ class SessionsFull(Unavailable):
 
 
 class ShuttingDown(Unavailable):
-    """The process ends, and waited for the call as long as it may. How far the call came is not known."""
+    """The process ends, and has waited for the call as long as it may. How far the call came is unknown."""
 
     code = "shutting_down"
 
@@ -308,7 +309,7 @@ class ShuttingDown(Unavailable):
 
 
 class BodiesFull(Unavailable):
-    """So many bytes of requests are under way that no further large one is read."""
+    """The bodies of requests in progress take so many bytes that no further large one is read."""
 
     code = "bodies_full"
 
@@ -317,7 +318,7 @@ class BodiesFull(Unavailable):
 
 
 class SharedStateUnavailable(Unavailable):
-    """What the replicas share (sessions, streams, messages to each other) cannot be reached now."""
+    """The state that replicas share (sessions, streams, messages to each other) cannot be reached now."""
 
     code = "shared_state_unavailable"
 
@@ -365,13 +366,13 @@ class PublisherUnavailable(Unavailable):
 
 
 class TasksUnavailable(Unavailable):
-    """Tasks can be neither kept nor found now, so none is begun."""
+    """Tasks can be neither stored nor found now, so none is begun."""
 
     code = "tasks_unavailable"
 
 
 class TaskInterrupted(Unavailable):
-    """Who ran the task went away before the call ended. How far it came is not known, so it is not run again."""
+    """The runner of the task went away before the call ended. How far it came is unknown, so it is not run again."""
 
     code = "task_interrupted"
 
@@ -395,13 +396,13 @@ class BackendTimedOut(Unavailable):
 
 
 class BackendProtocolError(Unavailable):
-    """The tool's back end answered something that its protocol does not allow."""
+    """The answer of the tool's back end violates its protocol."""
 
     code = "backend_protocol_error"
 
 
 class ResourceUnreadable(BackendUnavailable):
-    """A function's own read of a resource gave nothing; `reason` is how that read ended."""
+    """A function could not read a resource; `reason` is how that read ended."""
 
     code = "resource_unreadable"
 
@@ -411,7 +412,7 @@ class ResourceUnreadable(BackendUnavailable):
 
 
 class ContentUnavailable(Unavailable):
-    """A resource or prompt has no content now; the message is what its back end said."""
+    """A resource or prompt has no content now; the message is what its back end reported."""
 
     code = "content_unavailable"
 

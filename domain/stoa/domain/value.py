@@ -1,4 +1,4 @@
-"""Frozen models that remember what they computed."""
+"""Frozen models that remember their computed properties."""
 
 from collections.abc import Mapping
 from typing import Any, Self
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Value(BaseModel):
-    """Base of frozen models with cached properties. A changed copy computes its own, it does not inherit them."""
+    """Base of frozen models with cached properties. A changed copy computes its own instead of inheriting them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,8 +29,8 @@ _MOST_FIELDS_SETS = 1000
 
 
 def _share_fields_set(model: BaseModel) -> None:
-    """Pydantic keeps a set of the fields that were given, 2 KB for a tool, two thirds of what one takes. Frozen models
-    never change it, so equal ones hold the same."""
+    """Makes equal models share one set of given fields. Pydantic keeps 2 KB of it for a tool, two thirds of the tool's
+    size; frozen models never change it."""
     key = frozenset(model.__pydantic_fields_set__)
     shared = _fields_sets.get(key)
     if shared is None and len(_fields_sets) < _MOST_FIELDS_SETS:

@@ -1,4 +1,4 @@
-"""Callers: authentication, and the limits that belong to a caller whatever it asks for.
+"""Callers: authentication, and the rate limits of a caller, which do not depend on the operation.
 
 Both stand together because every use case begins with them: nothing is looked up for a stranger or for a flood.
 """
@@ -17,11 +17,11 @@ from stoa.domain.operations.operation import Operation
 from stoa.domain.policy.decision import Decision
 
 _MOST_CALLERS = 4096
-"""Callers whose charges are kept ready."""
+"""Upper bound on the callers whose charges are cached."""
 
 
 class Callers:
-    """Authenticates callers and knows what they are charged to.
+    """Authenticates callers and holds their rate limits.
 
     `anonymous`: the principal of callers without a credential; None (the default) refuses them.
     """
@@ -55,16 +55,16 @@ class Callers:
         return principal
 
     def knows(self, token: str) -> bool:
-        """True for a token that was verified lately, so that verifying it again costs next to nothing."""
+        """True for a token that was verified recently, so that verifying it again costs next to nothing."""
         return self._verifier.knows(token)
 
     async def limit(self, principal: Principal) -> LimitVerdict:
-        """Count one request of this caller that is no call. Raises QuotaExceeded or LimiterUnavailable."""
+        """Count one request of this caller that is not a call. Raises QuotaExceeded or LimiterUnavailable."""
         return raise_if_limited(await self._limiter.take(self._limits.of_requests(principal)))
 
     def charges(self, principal: Principal, consumer: str | None = None) -> tuple[LimitCharge, ...]:
-        """Charges of one call of this caller, whatever it calls: limits of its role, of its tenant and, where
-        one is given, of the consumer on whose behalf it is made."""
+        """Charges of any call of this caller: limits of its role, of its tenant and, where one is given, of the
+        consumer on whose behalf it is made."""
         charges = self._charges.get(principal.authorization_key)
         if charges is None:
             charges = self._limits.of_caller(principal)
@@ -75,7 +75,7 @@ class Callers:
 
 
 def raise_if_limited(verdict: LimitVerdict) -> LimitVerdict:
-    """The verdict; raises QuotaExceeded when it is a refusal."""
+    """The verdict, if it allows the call; raises QuotaExceeded otherwise."""
     if verdict.is_allowed:
         return verdict
     raise QuotaExceeded("?" if verdict.claim is None else verdict.claim.name, verdict.retry_after_seconds, verdict)

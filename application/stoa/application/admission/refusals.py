@@ -1,7 +1,7 @@
 """Refusals: the one place where the doors report what they refused.
 
-A door reports when it writes the answer, whatever part of the gateway had the reason, so that each refusal counts once
-and none is forgotten. The metering of calls is independent of it.
+A door reports when it writes the answer, regardless of the part of the gateway that refused, so that each refusal
+counts once and none is forgotten. The metering of calls is independent of it.
 """
 
 import logging
@@ -18,7 +18,7 @@ class Refusals:
         self._watchers = tuple(watchers)
 
     def tell(self, refusal: Refusal) -> None:
-        """Never raises."""
+        """Inform all watchers. Never raises."""
         for watcher in self._watchers:
             try:
                 watcher.told(refusal)

@@ -1,11 +1,9 @@
-"""Strangers: limits requests whose caller is not authenticated, before any work is done for them.
-
-The doors call `check` before they read a body or verify a token, and `refused` for every request whose caller could not
-be authenticated. Valid tokens are never counted, and a token that was verified lately passes whatever others do at the
-same address. A new token passes too until the address has used up its limit; from then on a bounded number of new ones
-a second is verified, so that a caller behind the same address (NAT) is kept out for moments at most. Each process
-counts by itself: it limits its own work.
-"""
+"""Strangers: limits requests whose caller is not authenticated, before any work is done for them.  The doors call
+`check` before they read a body or verify a token, and `refused` for every request whose caller could not be
+authenticated. Valid tokens are never counted, and a token that was verified recently passes however others at the same
+address behave. A new token passes too until the address has used up its limit; from then on a bounded number of new
+ones a second is verified, so that a caller behind the same address (NAT) is kept out for moments at most. Each process
+counts by itself: it limits its own work."""
 
 from collections.abc import Callable
 
@@ -22,14 +20,15 @@ from stoa.domain.policy.decision import Door
 
 _EVERYONE = ""
 _ATTEMPTS = RateLimit(requests_per_minute=3_000, burst=50)
-"""New tokens that are verified although their address has used up its limit."""
+"""Limit of new tokens that are verified although their address has used up its limit."""
 _ALL_ATTEMPTS = RateLimit(requests_per_minute=30_000, burst=500)
 _SWEEP_ABOVE = 10_000
 
 
 class Strangers:
-    """`limits` None: nothing is limited, but refused requests are still counted. `is_known`: was a token verified
-    lately? An address is text that the door made of the network's; None: there is no network."""
+    """Limits unauthenticated requests. Without `limits` nothing is limited, but refused requests are still counted.
+    `is_known` recognises a token that was verified recently. An address is text that the door made of the network's;
+    None means that there is no network."""
 
     def __init__(
         self, limits: StrangerLimits | None, recorder: Recorder, clock: Clock, is_known: Callable[[str], bool]
@@ -43,7 +42,7 @@ class Strangers:
         self._attempts = _Buckets(_ATTEMPTS, _ALL_ATTEMPTS)
 
     def check(self, address: str | None, credential: Credential, door: Door) -> None:
-        """Raises QuotaExceeded, which is counted, when no more work is done for strangers at this address."""
+        """Raises QuotaExceeded, and counts it, while the limits allow no more work for strangers at this address."""
         wait_us = self.wait_us(address, credential)
         if wait_us:
             refusal = QuotaExceeded(
@@ -53,7 +52,7 @@ class Strangers:
             raise refusal
 
     def wait_us(self, address: str | None, credential: Credential) -> int:
-        """Microseconds until work is done for this request; 0: it may be read, and its token verified, now."""
+        """Microseconds until this request may be read and its token verified; 0 means now."""
         if (
             address is None
             or self._limits is None
@@ -74,23 +73,22 @@ class Strangers:
 
     def refused(self, address: str | None, door: Door, error: StoaError, calls: int = 1, name: str = "") -> None:
         """Count requests that were refused because their caller could not be authenticated. `calls`: messages in a
-        batch; `name`: what the first asked for."""
+        batch; `name`: the operation that the first one named."""
         status = Status.UNAUTHORIZED if isinstance(error, NotAuthenticated) else Status.ERROR
         self._recorder.count_strangers(door, status, error.code, calls, name)
         self.spend(address, error, calls)
 
     def spend(self, address: str | None, error: StoaError, calls: int = 1) -> None:
-        """Count them against the limits alone: the pipeline has recorded them. An identity provider that is away is no
-        fault of the caller."""
+        """Count requests against the limits alone: the pipeline has recorded them. An outage of the identity provider
+        is not charged to the caller."""
         if address is not None and isinstance(error, NotAuthenticated):
             self._by_address.spend(address, calls, self._clock.monotonic_ns() // 1000)
 
 
 class _Buckets:
-    """One limit for each address and one for all together, in the form of `stoa.domain.access.rate_limit`. What was
-    spent is
+    """One limit for each address and one for all together, in the form of `stoa.domain.access.rate_limit`. Requests are
     counted after the fact, so a bucket can be overdrawn by one request, and never further. Addresses whose bucket is
-    full again are forgotten; how many there are follows from the limit of all."""
+    full again are forgotten; the limit of all bounds their number."""
 
     def __init__(self, each: RateLimit, everyone: RateLimit) -> None:
         self._each = each
@@ -103,11 +101,11 @@ class _Buckets:
         return not self._states
 
     def wait_us(self, address: str, now_us: int) -> int:
-        """0: there is room."""
+        """Microseconds until both buckets have room; 0 means now."""
         return max(self._wait(address, self._each, now_us), self._wait(_EVERYONE, self._everyone, now_us))
 
     def spend(self, address: str, calls: int, now_us: int) -> None:
-        """One address takes no more of everyone's limit than it has of its own."""
+        """Count calls. One address takes no more of the common limit than it has of its own."""
         calls = min(calls, remaining(self._each, self._states.get(address, 0), now_us))
         for key, limit in ((address, self._each), (_EVERYONE, self._everyone)):
             spent = max(self._states.get(key, 0), now_us) + calls * limit.interval_us

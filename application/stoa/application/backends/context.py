@@ -152,8 +152,8 @@ class Context:
     async def elicit_url(
         self, message: str, url: str, *, elicitation_id: str | None = None, key: str | None = None
     ) -> ElicitationAnswer:
-        """Request that the user opens a web page, for secrets that must not pass through the client. `accept` says
-        that the user agreed, not that it was done. The page must make sure that its visitor is `principal`.
+        """Request that the user opens a web page, for secrets that must not pass through the client. `accept` means
+        that the user agreed to, not that it was done. The page must make sure that its visitor is `principal`.
         `elicitation_id`: for `elicitation_done`; None: a random one. Raises like `ask`."""
         request = UrlElicitationRequest(message, url, elicitation_id or secrets.token_urlsafe(16))
         answer = await self._ask_one(request, key)

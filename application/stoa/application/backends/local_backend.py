@@ -26,12 +26,12 @@ Function = Callable[..., Any]
 
 
 THREADS = 32
-"""For synchronous functions; a tenant has at most half."""
+"""Threads for synchronous functions; a tenant has at most half."""
 
 
 class LocalBackend(ToolBackend):
-    """Calls registered functions. Synchronous ones run in a thread, so that they may block, of `threads` of its own:
-    metering and whatever else needs a thread waits for none of them."""
+    """Calls registered functions. Synchronous ones may block: they run in `threads` of this back end, so that metering
+    and other users of threads never wait for them."""
 
     kind = "local"
 
@@ -45,8 +45,8 @@ class LocalBackend(ToolBackend):
 
         Raises InvalidInput when another function has this key, or a parameter cannot be described in JSON Schema.
         """
-        known = self._functions.get(key)
-        if known is not None and known.function is not function:
+        registered = self._functions.get(key)
+        if registered is not None and registered.function is not function:
             raise InvalidInput(f"{key}: a function of this name is registered already; rename one of them")
         signature, is_async = _Signature(function), _is_async(function)
         if signature.context is not None and not is_async:
@@ -76,15 +76,16 @@ class _Registered:
 
 
 class _Signature:
-    """A function's parameters as a pydantic model: the schema outwards, typed values inwards."""
+    """A function's parameters as a pydantic model: it gives the schema and converts JSON to typed values."""
 
     def __init__(self, function: Function) -> None:
         name = name_of(function)
         fields: dict[str, Any] = {}
         self.parameters: dict[str, str] = {}
-        """Parameter by field. Fields have names of their own, because a model reserves some and Python none."""
+        """Parameter names by field. Fields have names of their own, because a model reserves some names that a
+        parameter may have."""
         self.context: str | None = None
-        """The parameter that gets the Context; it is none of the tool's arguments."""
+        """The parameter that gets the Context; it is not an argument of the tool."""
         try:
             parameters = inspect.signature(function, eval_str=True).parameters.values()
         except (NameError, TypeError, ValueError) as caught:
@@ -110,7 +111,7 @@ class _Signature:
 
 
 def name_of(function: Function) -> str:
-    """What a function is called; a partial or a callable object goes by its class."""
+    """The function's name; for a partial or a callable object, that of its class."""
     return getattr(function, "__name__", type(function).__name__)
 
 

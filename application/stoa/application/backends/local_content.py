@@ -1,5 +1,5 @@
-"""Python functions of the embedding program as resources and prompts: what they are described as, and what their
-answers mean."""
+"""Python functions of the embedding program as resources and prompts: makes their descriptions, and reads their return
+values."""
 
 import base64
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ def resource_of(
     parameters, required = set(as_object(schema.get("properties"))), set(schema.get("required", ()))
     if not required <= variables <= parameters:
         raise InvalidInput(f"{uri}: the function's parameters must be the variables of the URI template")
-    known = {name: proposed.get(name) or listed_values(schema, name) for name in sorted(variables)}
-    completions = {name: values for name, values in known.items() if values}
+    values_by_name = {name: proposed.get(name) or listed_values(schema, name) for name in sorted(variables)}
+    completions = {name: values for name, values in values_by_name.items() if values}
     binding = LocalBinding(function=key)
     return Resource.model_validate(
         {"uri": uri, "input_schema": schema, "binding": binding, "completions": completions, **fields}
@@ -56,18 +56,19 @@ def listed_values(schema: JsonObject, parameter: str) -> tuple[str, ...]:
     """The texts that a parameter's type lists (an Enum, a Literal); empty when it lists none."""
     about = as_object(as_object(schema.get("properties")).get(parameter))
     branches = [about, *map(as_object, about.get("anyOf", ()))]
-    named = [as_object(schema.get("$defs")).get(str(one.get("$ref", "")).rpartition("/")[2]) for one in branches]
+    named = [as_object(schema.get("$defs")).get(str(branch.get("$ref", "")).rpartition("/")[2]) for branch in branches]
     values = [
         value
-        for one in (*branches, *map(as_object, named))
-        for value in (*one.get("enum", ()), one.get("const"))
+        for branch in (*branches, *map(as_object, named))
+        for value in (*branch.get("enum", ()), branch.get("const"))
         if isinstance(value, str)
     ]
     return tuple(dict.fromkeys(values))
 
 
 def contents_of(value: Any) -> ToolResult:
-    """What a resource function returned: text, bytes, or a ToolResult of its own. The URI is the one asked for."""
+    """The content that a resource function returned: text, bytes, or a ToolResult of its own. The URI is the requested
+    one."""
     match value:
         case ToolResult():
             return value
@@ -80,11 +81,11 @@ def contents_of(value: Any) -> ToolResult:
 
 
 def messages_of(value: Any) -> ToolResult:
-    """What a prompt function returned: a text, which the user says, or messages."""
+    """The messages that a prompt function returned: a text, which becomes the user's message, or messages."""
     if isinstance(value, ToolResult):
         return value
     spoken: list[Any] = value if is_array(value) else [value]
-    return ToolResult((), messages=tuple(_message(one) for one in spoken))
+    return ToolResult((), messages=tuple(_message(message) for message in spoken))
 
 
 def _message(value: Any) -> PromptMessage:
@@ -98,5 +99,5 @@ def _message(value: Any) -> PromptMessage:
 
 
 def _storable(text: str) -> str:
-    """Half surrogate pairs cannot be sent."""
+    """The text without half surrogate pairs, which cannot be sent."""
     return text.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""What a Python function may do with resources during a call: read them as its caller, and say that one changed."""
+"""Access of a Python function to resources during a call: reads them as its caller, and announces changes."""
 
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -16,13 +16,13 @@ from stoa.domain.errors import (
 from stoa.domain.results.result import EmbeddedResource
 
 MAX_DEPTH = 4
-"""Reads within reads: a resource that reads itself, directly or through others, must come to an end."""
+"""Upper bound on nested reads: a resource that reads itself, directly or through others, must come to an end."""
 
 _depth: ContextVar[int] = ContextVar("stoa_read_depth", default=0)
 
 
 class ResourceAccess:
-    """`invoke`: the pipeline. `announce`: see `Gateway.resource_updated`."""
+    """Reads and announces resources. `invoke`: the pipeline. `announce`: see `Gateway.resource_updated`."""
 
     def __init__(
         self,
@@ -62,7 +62,8 @@ class ResourceAccess:
         return tuple(block for block in content if isinstance(block, EmbeddedResource))
 
     def updated(self, uri: str, call: CallContext) -> None:
-        """As `Gateway.resource_updated` for the caller's tenant: others do not notice what a call of it does."""
+        """Announce a change as `Gateway.resource_updated` does, for the caller's tenant only: a call must not be
+        visible to other tenants."""
         try:
             self._announce(uri, call.principal.tenant)
         except ResourceNotFound as unknown:
@@ -78,4 +79,4 @@ def _nothing_to_tell(uri: str, _: TenantId | None) -> None:
 
 
 NO_RESOURCES = ResourceAccess(_nothing_to_read, _nothing_to_tell)
-"""For functions outside of a Gateway."""
+"""Access for functions outside of a Gateway: has no resources."""

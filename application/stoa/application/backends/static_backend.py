@@ -1,5 +1,5 @@
-"""Contents and messages that are written down. An argument's value replaces its `{{placeholder}}` once and is never
-looked at again, so it cannot bring placeholders of its own."""
+"""Static contents and messages, written in manifests. An argument's value replaces its `{{placeholder}}` once and is
+not scanned again, so a value cannot bring placeholders of its own."""
 
 import re
 from collections.abc import Callable
@@ -31,44 +31,45 @@ class StaticBackend(ToolBackend):
         return _StaticCall(check_placeholders(tool))
 
     async def close(self) -> None:
-        """Holds nothing."""
+        """Does nothing: there is no connection to release."""
 
 
 class _StaticCall(BackendCall):
     def __init__(self, binding: StaticBinding) -> None:
         self._messages = binding.messages
-        self._contents = tuple(_resource(one, str) for one in binding.contents)
+        self._contents = tuple(_resource(resource, str) for resource in binding.contents)
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> ToolResult:  # noqa: ARG002
         room = TEXT_LIMIT
 
         def fill(text: str) -> str:
             nonlocal room
-            filled = _PLACEHOLDER.sub(lambda found: str(arguments.get(found[1], "")), text)
+            filled = _PLACEHOLDER.sub(lambda placeholder: str(arguments.get(placeholder[1], "")), text)
             room -= len(filled) - len(text)
             if room < 0:
                 raise InvalidArguments([Violation("", f"values with which the text grows by {TEXT_LIMIT} at most")])
             return filled
 
-        messages = tuple(PromptMessage(one.role, _block(one, fill)) for one in self._messages)
+        messages = tuple(PromptMessage(message.role, _block(message, fill)) for message in self._messages)
         return ToolResult(self._contents, messages=messages)
 
 
 def check_placeholders(tool: Operation) -> StaticBinding:
-    """Its binding. Raises InvalidInput when that is not static or names an argument that is not there."""
+    """The operation's static binding. Raises InvalidInput for another binding, and for a placeholder without an
+    argument."""
     binding = tool.binding
     if not isinstance(binding, StaticBinding):
         raise InvalidInput(f"{tool.key}: its binding is {binding.kind}, not static")
-    known = as_object(tool.input_schema.get("properties"))
+    properties = as_object(tool.input_schema.get("properties"))
     for text in _texts(binding):
         for name in _PLACEHOLDER.findall(text):
-            if name not in known:
+            if name not in properties:
                 raise InvalidInput(f"{{{{{name}}}}} is not one of the arguments")
     return binding
 
 
 def _texts(binding: StaticBinding) -> list[str]:
-    """Everything of the messages in which placeholders are replaced."""
+    """The texts of all messages in which placeholders are replaced."""
     texts = [message.text for message in binding.messages]
     for message in binding.messages:
         if message.resource is not None:

@@ -1,9 +1,10 @@
-"""Explains what would happen to a call, stage by stage, without making it: for callers who wonder why they are refused.
+"""Explains what would happen to a call, stage by stage, without making it: for callers who need the reason of a
+refusal.
 
-Callers learn about themselves and about what they may see. Platform admins alone learn why something is absent; to
-others every absence is the same. What the back end would be sent (its URL, the values that the tool's author fixed, the
-name of the secret) is shown to callers who may know how the tool is made: platform admins, and tenant admins for the
-tools of their tenant.
+Callers learn about themselves and about operations that they may see. Platform admins alone learn the reason of an
+absence; to others every absence is the same. The request to the back end (its URL, the values that the tool's author
+fixed, the name of the secret) is shown to callers who may know how the tool is made: platform admins, and tenant admins
+for the tools of their tenant.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from stoa.domain.schema.json_value import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class LimitLeft:
-    """A limit that the call would be counted against."""
+    """A rate limit that the call would count against."""
 
     name: LimitName
     limit: RateLimit
@@ -39,14 +40,14 @@ class LimitLeft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Fields are None or empty where the call would not come so far."""
+    """The explanation of one call. Fields are None or empty where the call would end before that stage."""
 
     tool: str
     absence: str | None = None
-    """Why there is no such tool; no later stage is explained then."""
+    """The reason why there is no such tool; no later stage is explained then."""
     decision: Decision | None = None
     lowered: str | None = None
-    """What lowered the access that the tool needs below that of its method; None: nothing did."""
+    """The party that lowered the required scope below that of the tool's method; None: it is not lowered."""
     limits: tuple[LimitLeft, ...] = ()
     violations: tuple[Violation, ...] = ()
     """Places where the arguments do not fit the schema."""
@@ -84,7 +85,7 @@ class ExplainCall:
         *,
         to_operator: bool = False,
     ) -> Explanation:
-        """`to_operator`: the explanation is for an operator, who has the manifests at hand.
+        """Explain a call. `to_operator`: the explanation is for an operator, who has the manifests at hand.
 
         Raises OperationNotFound where the caller may not know more, NotAuthenticated, QuotaExceeded or Unavailable."""
         caller = await self._callers.authenticate(credential)
@@ -132,7 +133,7 @@ class ExplainCall:
 
 
 def _may_know_how(caller: Principal, owner: TenantId | None) -> bool:
-    """May the caller know how a tool of `owner` (None: global) reaches its back end?"""
+    """True if the caller may know how a tool of `owner` (None: global) reaches its back end."""
     is_own = owner is not None and owner == caller.tenant
     return caller.is_platform_admin or (is_own and TENANT_ROLE in caller.roles and caller.holds(SCOPE_WRITE))
 
@@ -144,7 +145,7 @@ def _lowering(tool: Operation) -> str | None:
 
 
 def _absence(catalogue: Catalogue, principal: Principal, name: str) -> str:
-    """Why a name is absent, in words for platform admins."""
+    """The reason why a name is absent, in words for platform admins."""
     owners = sorted(key.tenant for key in catalogue.tools if key.name == name and key.tenant is not None)
     if owners:
         return f"it belongs to {', '.join(owners)}; you are looking at {principal.tenant or 'what is global'}"

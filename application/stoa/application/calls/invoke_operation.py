@@ -1,7 +1,7 @@
-"""The one way to call a back end, whatever door the call came through.
+"""The pipeline: the one way to call a back end, the same for every door.
 
 1  authenticate          nothing is looked up for a stranger
-2  caller limit          a caller that is known to have nothing left goes no further: protects what follows
+2  caller limit          a caller that has certainly used up its limit is refused here: protects the later stages
 3  find                  the tool, resource or prompt in the caller's view: unknown and invisible are the same answer
 4  authorise             the policy sees the arguments, normalised, as the back end will get them; it yields a Permit:
                          no permit, no call. Its obligations are met where they belong: a limit at 5, the user's
@@ -11,9 +11,9 @@
 6  reserve               the arguments are validated, after authorisation, so that strangers learn no schema; then the
                          call takes a place among the running ones, the most that it may cost from its budgets, and
                          room for its metering event
-7  call                  within the operation's deadline, with the operation's credentials, never the caller's; acting
-                         in the caller's name, the back end gets what yields tokens for it, and nothing else; requests
-                         to the client are governed too (`application.client_requests`)
+7  call                  within the operation's deadline, with the operation's credentials, never the caller's; to act
+                         in the caller's name, the back end gets an UpstreamAccess and no token of the caller; client
+                         requests are governed too (`application.client_requests`)
 8  shape the answer      as the compiled operation does for its kind
 9  finish                one metering event, one metric, one audit line, for every outcome, cancelled ones too; refusals
                          of strangers, and of callers that had too many, are counted together (`refusal_tally`)
@@ -89,8 +89,8 @@ from stoa.domain.schema.json_value import JsonObject
 _log = logging.getLogger(__name__)
 
 Unbilled = Callable[[], MeteringEvent]
-"""Makes the event of a call that ends now because its process dies: the process that finds it gone records it
-(`application.tasks`)."""
+"""Makes the event of a call that ends now because its process dies. The process that finds the abandoned task records
+it (`application.tasks`)."""
 BeforeCall = Callable[[Operation, Principal, Unbilled], Awaitable[None]]
 """Runs after all checks, right before stage 7; a StoaError that it raises refuses the call."""
 
@@ -98,14 +98,14 @@ _CONFIRMATION = "policy-confirmation"
 _AGREEMENT: JsonObject = {"type": "object", "properties": {"agree": {"type": "boolean"}}, "required": ["agree"]}
 
 RUNNING = Caps(per_caller=256, per_tenant=2048, total=8192)
-"""Calls that are with their back ends or functions at once, in this process: also those whose client has gone."""
+"""Calls in progress in this process, at back ends or in functions, including those whose client has gone."""
 _FREE = MicroUnits(0)
 _WHOSE = {Bound.CALLER: "the caller", Bound.TENANT: "the tenant", Bound.ALL: "all tenants"}
 
 
 class InvokeOperation:
-    """Runs one invocation through all stages. Refusals and failures come back as an Outcome, they are not raised; only
-    cancellation is, after the call has been metered. The cancellation of `running.cut` is an Outcome too."""
+    """Runs one invocation through all stages. Refusals and failures are returned as an Outcome, not raised. Only a
+    cancellation is raised, after the call has been metered; a cancellation by `running.cut` becomes an Outcome too."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class InvokeOperation:
         tracer = self._recorder.tracer
         span = None if tracer is None else traced(tracer, invocation)
         call = RunningCall(invocation, self._ids.new_id(), self._clock.monotonic_ns(), span, asyncio.current_task())
-        self.running.by_event[call.event_id] = call
+        self.running.by_event[call.event_id] = call  # before the first await, so that a shutdown misses no call
         try:
             result = await self._run(call, channel, before_call)
             answered = Answered(call.stage, Status.ERROR if result.is_error else Status.SUCCESS, result)
@@ -214,13 +214,14 @@ class InvokeOperation:
         return Authorised(found, None if given is None else arguments, coerced, decision, permit)
 
     async def _reserve(self, call: RunningCall, charged: Charged, channel: ClientChannel | None) -> Reserved:
-        """Validate the arguments, then take what the call needs; what it got is given back where some cannot be had."""
+        """Validate the arguments, then take what the call needs. If one part cannot be had, those already taken are
+        given back."""
         (_, principal, compiled), arguments, _, _, _ = charged.authorised
         operation, invocation, tenant = compiled.operation, call.invocation, principal.tenant
         if arguments is None:  # doors pass on what came
             raise InvalidArguments([Violation("", "a JSON object")])
         compiled.arguments.check(arguments)
-        if self.running.is_over:
+        if self.running.is_over:  # the shutdown has cut the calls that it found, and this one came later
             raise ShuttingDown
         place = (tenant, principal.identity_key)
         try:
@@ -236,7 +237,7 @@ class InvokeOperation:
             if self._budgets is not None and self._budgets.apply_to(tenant):
                 ceiling = self._ceiling(operation, tenant)
                 reservation = await self._budgets.reserve(tenant, invocation.consumer, ceiling)
-            self._recorder.reserve()
+            self._recorder.reserve()  # last: room for an event cannot be given back, only used
         except BaseException:
             self._places.release(place)
             self._settle(reservation, _FREE)
@@ -259,7 +260,7 @@ class InvokeOperation:
                         channel = WithheldText(channel)
                 if obligations.confirm is not None:
                     await _confirm(obligations.confirm, client_requests)
-                call.stage = Sent(reserved)
+                call.stage = Sent(reserved)  # after the confirmation: a call that the user declined is free
                 context = CallContext(
                     permit,
                     found.principal,
@@ -333,8 +334,8 @@ class InvokeOperation:
         return await self._finish(call, answered_failure(call, refusal))
 
     async def bill(self, event: MeteringEvent) -> None:
-        """Record what a process owed that died. Raises MeteringUnavailable."""
-        lost = await self._recorder.keep(event, is_reserved=False)
+        """Record the event of a call whose process died. Raises MeteringUnavailable."""
+        lost = await self._recorder.keep(event, is_reserved=False)  # the reserved room died with that process
         if lost is not None:
             raise lost
 
@@ -358,7 +359,7 @@ class InvokeOperation:
         )
 
     def _price(self, answered: Answered, facts: Facts, latency_ms: int, now: datetime) -> MicroUnits:
-        """A call is free as long as it was not sent to its back end."""
+        """The price of the call; 0 as long as it was not sent to its back end."""
         stage, principal, operation = answered.stage, facts.principal, facts.operation
         if not isinstance(stage, Sent) or principal is None or operation is None or answered.status not in CHARGED:
             return _FREE
@@ -372,7 +373,7 @@ class InvokeOperation:
         return min(cost, MicroUnits(reserved.reservation.amount - reserved.requested_cost))
 
     def _ceiling(self, operation: Operation, tenant: TenantId | None) -> MicroUnits:
-        """The most that a call may cost, with all the requests to the client that it may make."""
+        """The most that a call may cost, including all the client requests that it may make."""
         tariff = self._pricing.tariff(operation, tenant, self._clock.now())
         requests = self._governor.per_call(tenant) * tariff.per_question
         ceiling = tariff.ceiling(timeout_seconds=operation.timeout_seconds, max_bytes_out=SIZE_LIMIT)
@@ -392,7 +393,7 @@ def _denied(call: RunningCall, authenticated: Authenticated, refusal: Exception)
 
 
 async def _confirm(sentence: str, client_requests: CallClientRequests | None) -> None:
-    """Have the user agree, by a governed client request like any other. Raises ClientCapabilityMissing where the client
+    """Have the user agree, by a governed client request like any other. Raises ClientCapabilityMissing if the client
     takes no requests, and ClientRequestDeclined."""
     request = ElicitationRequest(sentence, _AGREEMENT, is_confirmation=True)
     if client_requests is None:

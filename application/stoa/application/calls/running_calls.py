@@ -1,4 +1,5 @@
-"""The calls that run in this process: how far each came, and how a shutdown ends those that it does not wait for."""
+"""The calls in progress in this process: the stage of each, and their cancellation by a shutdown that does not wait for
+them."""
 
 import asyncio
 from typing import Any
@@ -9,8 +10,8 @@ from stoa.domain.calls.invocation import Invocation
 
 
 class RunningCall:
-    """One call while it runs: what was asked, and the stage that it has reached. The pipeline moves it from stage to
-    stage; what a stage found out is in that stage alone."""
+    """One call in progress: its invocation, and the stage that it has reached. The pipeline moves it from stage to
+    stage; facts found in a stage are stored in that stage alone."""
 
     __slots__ = ("event_id", "invocation", "is_cut", "request_id", "span", "stage", "started_ns", "task")
 
@@ -21,16 +22,16 @@ class RunningCall:
         self.event_id = event_id
         self.request_id = invocation.request_id or event_id
         self.started_ns = started_ns
-        """By the monotonic clock."""
+        """Start of the call by the monotonic clock, in nanoseconds."""
         self.span = span
-        """None: no observer follows calls from their start."""
+        """None if no observer follows calls from their start."""
         self.task = task
         self.stage: Stage = RECEIVED
         self.is_cut = False
 
     def take_back_cut(self) -> bool:
-        """Was the cancellation that the call has just got that of `RunningCalls.cut`, and no other? Then it is undone,
-        and the call can be answered."""
+        """True if the cancellation that just arrived came from `RunningCalls.cut` and from no other source. It is then
+        undone, so that the call can be answered."""
         return self.is_cut and self.task is not None and self.task.uncancel() == 0
 
     def labels(self) -> dict[str, str]:
@@ -46,16 +47,17 @@ class RunningCall:
 class RunningCalls:
     def __init__(self) -> None:
         self.by_event: dict[str, RunningCall] = {}
-        """The pipeline enters each call before it does anything, and takes it out before it meters it."""
+        """Calls by event id. The pipeline enters each call before it does anything, and removes it before it meters
+        it."""
         self.is_over = False
-        """No further call may go to its back end."""
+        """True after `cut`: no further call may go to its back end."""
 
     def __len__(self) -> int:
         return len(self.by_event)
 
     def cut(self) -> int:
-        """Cancel every call that runs, for good; returns how many there were. Each is metered, and its caller is
-        told."""
+        """Cancel every call in progress, and refuse later ones; returns their number. Each is metered, and its caller
+        gets an answer."""
         self.is_over = True
         uncut = [call for call in self.by_event.values() if not call.is_cut]
         for call in uncut:

@@ -34,7 +34,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Received(NamedTuple):
-    """A call of whose caller nothing is known yet."""
+    """A call whose caller is not yet known."""
 
 
 RECEIVED = Received()
@@ -42,23 +42,23 @@ RECEIVED = Received()
 
 class Authenticated(NamedTuple):
     caller: Principal
-    """With its own tenant, whatever tenant the invocation means."""
+    """The caller with its own tenant, regardless of the tenant that the invocation names."""
 
 
 class Found(NamedTuple):
     authenticated: Authenticated
     principal: Principal
-    """The caller with its view on the tenant that the invocation means."""
+    """The caller with its view on the tenant that the invocation names."""
     compiled: CompiledOperation
 
 
 class Denied(NamedTuple):
     """A call that found no operation or got no permit. Its caller is charged for it: a flood of denied calls must not
-    be cheaper than one of others."""
+    be cheaper than one of allowed calls."""
 
     reached: Authenticated | Found
     principal: Principal
-    """The caller, with its view on the tenant that the invocation means where it may have one."""
+    """The caller, with its view on the tenant that the invocation names if it may have one."""
     decision: Decision | None
     """None: the policy was not asked, or gave no decision."""
     verdict: LimitVerdict | None = None
@@ -68,20 +68,21 @@ class Denied(NamedTuple):
 class Authorised(NamedTuple):
     found: Found
     arguments: JsonObject | None
-    """As the policy saw them; None: what was sent is no JSON object, which is refused once the call is charged."""
+    """The arguments that the policy saw; None if the sent value is not a JSON object, which is refused once the call is
+    charged."""
     coerced: tuple[str, ...]
-    """JSON Pointers to the arguments that were understood otherwise than written."""
+    """JSON Pointers to the arguments that were coerced to the type of their schema."""
     decision: Decision
     permit: Permit
 
 
 class Charged(NamedTuple):
-    """The limits have counted the call, or refused it."""
+    """A call that the rate limits have counted, or refused."""
 
     authorised: Authorised
     verdict: LimitVerdict
     metered: Mapping[str, str] = _NOTHING
-    """Valid arguments that the operation lets its metering events show."""
+    """Valid arguments whose values the operation's metering events may show."""
 
 
 class Reserved(NamedTuple):
@@ -94,7 +95,7 @@ class Reserved(NamedTuple):
     reservation: Reservation | None
     """None: no budget applies."""
     upstream: UpstreamAccess | None
-    """Where the access token for the back end comes from; None: its authentication is not oauth2."""
+    """The source of access tokens for the back end; None: its authentication is not oauth2."""
     requesting: RequestingCall | None
     """Counts its client requests and their cost; None: the call has no way to its client."""
 

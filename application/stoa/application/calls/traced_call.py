@@ -1,4 +1,4 @@
-"""The call to a back end as a part of a distributed trace."""
+"""The call to a back end as a span of a distributed trace."""
 
 from stoa.application.calls.running_calls import RunningCall
 from stoa.application.catalogue.compiled_operation import CompiledOperation
@@ -10,8 +10,8 @@ from stoa.domain.schema.json_value import JsonObject
 async def call_traced(
     compiled: CompiledOperation, arguments: JsonObject, context: CallContext, call: RunningCall
 ) -> RawAnswer | ToolResult:
-    """Call the back end within a span of its own. Without a tracer the caller's trace still goes on to it, with an id
-    of this request, so that no two look like one."""
+    """Call the back end within a span. Without a tracer the caller's trace is still passed on, with a span id made for
+    this request, so that no two requests look like one."""
     if call.span is None:
         context.trace = None if call.invocation.trace is None else call.invocation.trace.child()
         return await compiled.call(arguments, context)

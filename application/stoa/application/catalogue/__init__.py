@@ -1,2 +1,2 @@
-"""The catalogue in use: loading it from sources, compiling operations, listing, completing and watching what a caller
-may see."""
+"""The catalogue in use: loading it from sources and compiling operations; listing, completing and watching those that a
+caller may see."""

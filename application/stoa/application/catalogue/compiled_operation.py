@@ -1,6 +1,7 @@
 """A compiled operation: a tool, resource or prompt with all that was precomputed at its registration.
 
-What differs between the three kinds in a call is here: where their arguments come from, and what an answer becomes.
+The differences between the three kinds in a call are here: the source of their arguments, and the shape of their
+result.
 """
 
 from abc import ABC, abstractmethod
@@ -38,7 +39,7 @@ class CompiledOperation(ABC):
         yield from self.arguments.patterns
 
     def arguments_of(self, invocation: Invocation) -> JsonObject | None:
-        """The arguments as they were sent; None: they are no JSON object."""
+        """The sent arguments; None if they are not a JSON object."""
         given = invocation.arguments
         is_object = isinstance(given, dict)  # pyright: ignore[reportUnnecessaryIsInstance]  # doors pass on what came
         return given if is_object else None
@@ -52,19 +53,19 @@ class CompiledOperation(ABC):
 
     @abstractmethod
     def shape_answer(self, answer: RawAnswer | ToolResult, name: str, redacted: Sequence[str]) -> ToolResult:
-        """The result for the caller, who asked for `name`. `redacted`: what the policy hides of it (RFC 6901). Raises
-        ContentUnavailable where an answer has no structure in which that could be located."""
+        """The result for the caller, who asked for `name`. `redacted`: JSON Pointers (RFC 6901) to the parts that the
+        policy hides. Raises ContentUnavailable for an answer without a structure in which they could be located."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledTool(CompiledOperation):
     output: OutputSchema | None
-    """None: the tool promises no structured result."""
+    """None: the tool declares no structured result."""
     routed: tuple[RoutedArgument, ...]
     """Arguments that MCP clients repeat in headers."""
     notes: tuple[str, ...]
-    """What some clients do not accept of it."""
+    """Warnings about properties that some clients do not accept."""
     may_become_task: bool
 
     @property
@@ -85,7 +86,7 @@ class CompiledResource(CompiledOperation):
     resource: Resource
 
     def arguments_of(self, invocation: Invocation) -> JsonObject | None:
-        """The variables in the URI that is read, whatever the door passed on."""
+        """The variables in the URI that is read; arguments that the door passed are ignored."""
         return self.resource.match(invocation.name) or {}
 
     def shape_answer(self, answer: RawAnswer | ToolResult, name: str, redacted: Sequence[str]) -> ToolResult:

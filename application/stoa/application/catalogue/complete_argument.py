@@ -1,4 +1,4 @@
-"""What an argument of a prompt, or a variable of a resource template, may be completed to."""
+"""Completion of a prompt's argument or of a variable of a resource template (MCP "Completion")."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,12 +18,13 @@ from stoa.domain.operations.tool import Tool
 from stoa.domain.policy.decision import Door
 
 MAX_VALUES = 100
-"""What MCP allows in one answer."""
+"""Upper bound on the values in one answer, as MCP has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionQuery:
-    """`name`: of the prompt, or the text of the resource template. `value`: what has been typed so far."""
+    """The argument to complete. `name`: of the prompt, or the text of the resource template. `value`: the input so
+    far."""
 
     kind: Literal["resource", "prompt"]
     name: str
@@ -31,19 +32,20 @@ class CompletionQuery:
     value: str
     tenant: TenantId | None = None
     arguments: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Other arguments that are known already."""
+    """Values of other arguments, as far as they are set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     values: tuple[str, ...]
-    """At most MAX_VALUES."""
+    """Values to propose, at most MAX_VALUES."""
     total: int
-    """All that there are."""
+    """The number of all matching values."""
 
 
 class CompleteArgument:
-    """Authenticates and limits like a call does, and offers nothing that the caller could not list."""
+    """Proposes values. Authenticates and limits like a call does, and proposes nothing that the caller could not
+    list."""
 
     def __init__(self, *, callers: Callers, view: CallerView, completers: Completers | None = None) -> None:
         self._callers = callers
@@ -51,7 +53,7 @@ class CompleteArgument:
         self._completers = completers or Completers()
 
     async def execute(self, credential: Credential, query: CompletionQuery, door: Door) -> Completion:
-        """Raises ResourceNotFound, PromptNotFound, InvalidInput for an argument that is not there,
+        """Values for the argument. Raises ResourceNotFound, PromptNotFound, InvalidInput for an unknown argument,
         NotAuthenticated, QuotaExceeded or Unavailable."""
         caller = await self._callers.authenticate(credential)
         await self._callers.limit(caller)
@@ -66,7 +68,7 @@ class CompleteArgument:
         return Completion(tuple(values[:MAX_VALUES]), len(values))
 
     async def _offered(self, operation: Operation, caller: Principal, query: CompletionQuery) -> Sequence[str] | None:
-        """What a function of the embedding program offers; it has looked at what is typed."""
+        """Values that a function of the embedding program proposes; they fit the input already."""
         others = {name: value for name, value in query.arguments.items() if name != query.argument}
         return await self._completers.offer(operation.key, query.argument, query.value, others, caller)
 

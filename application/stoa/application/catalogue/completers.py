@@ -25,15 +25,16 @@ Completer = Callable[..., Any]
 
 TIMEOUT_SECONDS = 2.0
 THREADS = 4
-"""For synchronous functions. One that hangs cannot be stopped, and must not take the threads of calls."""
+"""Threads for synchronous functions. A hanging function cannot be stopped, and must not take the threads of calls."""
 MAX_OFFERED = 10_000
-"""Values that are looked at; what a function offers beyond them is not counted."""
+"""Upper bound on the proposed values that are read; further ones are not counted."""
 MAX_LENGTH = 1000
-"""Characters of one value."""
+"""Upper bound on the characters of one value."""
 
 
 class Completers:
-    """Which function completes which argument. Its failures are the operator's business: whoever types gets nothing."""
+    """Functions by the argument that they complete. A failure is logged for the operator; the person who types gets no
+    proposals."""
 
     def __init__(self, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self._timeout_seconds = timeout_seconds
@@ -41,7 +42,7 @@ class Completers:
         self._functions: dict[tuple[OperationKey, str], _Completion] = {}
 
     def add(self, key: OperationKey, argument: str, function: Completer) -> None:
-        """Raises InvalidInput for a function that cannot be called like this."""
+        """Register a function. Raises InvalidInput for one that cannot be called like this."""
         self._functions[key, argument] = _Completion(f"{key}, argument {argument}", function)
 
     def remove(self, key: OperationKey) -> None:
@@ -90,7 +91,7 @@ def _caller_parameter(name: str, function: Completer) -> str | None:
         signature = inspect.signature(function, eval_str=True)
     except (NameError, TypeError, ValueError) as caught:
         raise InvalidInput(f"{problem}; its type hints must be importable") from caught
-    named = [one.name for one in signature.parameters.values() if one.annotation is Principal]
+    named = [parameter.name for parameter in signature.parameters.values() if parameter.annotation is Principal]
     try:
         signature.bind("", {}, **dict.fromkeys(named[:1]))
     except TypeError as caught:

@@ -1,4 +1,4 @@
-"""What can be called right now: the catalogue, with the per-call work of each tool, resource and prompt done in
+"""The operation registry: the catalogue in use, with the per-call work of each tool, resource and prompt done in
 advance.
 
 One attribute holds the whole state, so a reload is one assignment and no call ever sees half of it.
@@ -42,7 +42,7 @@ class _Snapshot:
     tasks: frozenset[tuple[TenantId | None, str]] = frozenset()
     tools_by_owner: Mapping[TenantId | None, int] = field(default_factory=dict[TenantId | None, int])
     allowances: Allowances = field(default_factory=dict[TenantId | None, PatternAllowance])
-    """What further patterns of each owner may take; `add` counts in it."""
+    """Allowances for further patterns of each owner; `add` counts in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Prepared:
     snapshot: _Snapshot
     findings: list[Finding]
     replaced: list[CompiledOperation] = field(default_factory=list[CompiledOperation])
-    """Those in use until now, which go when this list does."""
+    """The compiled operations that go out of use; they are freed with this list."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -78,27 +78,27 @@ class OperationRegistry:
 
     @property
     def version(self) -> int:
-        """Changes whenever the catalogue does."""
+        """A number that changes whenever the catalogue does."""
         return self._snapshot.version
 
     @property
     def has_routed(self) -> bool:
-        """Is there any tool, of whatever tenant, with arguments that are repeated in headers?"""
+        """True if any tenant has a tool with arguments that are repeated in headers."""
         return bool(self._snapshot.routed)
 
     def has_routed_arguments(self, tenant: TenantId | None, name: str) -> bool:
-        """Is there a tool of this name in the tenant's view with arguments that are repeated in headers? A tool of
+        """True if the tool of this name in the tenant's view has arguments that are repeated in headers. A tool of
         another tenant costs the same look-ups as none."""
         routed = self._snapshot.routed
         return (None, name) in routed or (tenant, name) in routed
 
     def may_become_task(self, tenant: TenantId | None, name: str) -> bool:
-        """The same for tools whose calls may become tasks."""
+        """True if calls of the tool of this name may become tasks, with the same look-ups."""
         tasks = self._snapshot.tasks
         return (None, name) in tasks or (tenant, name) in tasks
 
     def find(self, tenant: TenantId | None, name: str, kind: Kind = "tool") -> CompiledOperation | None:
-        """What has this name in the tenant's view; for a resource, what is read under this URI."""
+        """The operation with this name in the tenant's view; for a resource, the one that is read under this URI."""
         snapshot = self._snapshot
         catalogue = snapshot.catalogue
         tool = catalogue.resolve(tenant, name) if kind == "resource" else catalogue.find(tenant, name, kind)
@@ -123,12 +123,12 @@ class OperationRegistry:
         old = self._snapshot
         catalogue, findings = Catalogue.build(tools, origin_of)
         registered: dict[OperationKey, CompiledOperation] = {}
-        kept = {key: known for key, known in old.registered.items() if _is_kept(known, catalogue)}
-        allowances = _allowances(kept.values())
+        unchanged = {key: entry for key, entry in old.registered.items() if _is_kept(entry, catalogue)}
+        allowances = _allowances(unchanged.values())
         for key, tool in catalogue.operations.items():
-            known = kept.get(key)
+            compiled = unchanged.get(key)
             try:
-                registered[key] = self._compile(tool, allowances[key.tenant]) if known is None else known
+                registered[key] = self._compile(tool, allowances[key.tenant]) if compiled is None else compiled
             except InvalidInput as refused:
                 findings.append(error(str(key), refused.message, origin_of(tool)))
             rest()
@@ -139,14 +139,17 @@ class OperationRegistry:
         return Prepared(old.catalogue.diff(catalogue), snapshot, findings, list(old.registered.values()))
 
     def add(self, operations: Sequence[Operation]) -> list[Finding] | None:
-        """Make the present catalogue with `operations` the whole one; returns the findings about these. None, and
-        nothing is changed: some of them cannot be had beside what is there, so it takes `replace`."""
+        """Add `operations` to the present catalogue; returns the findings about them. Returns None and changes nothing
+        if some of them contest each other or present ones, so that `replace` is needed."""
         old = self._snapshot
         catalogue = old.catalogue.extended(operations)
         if catalogue is None:
             return None
         try:
-            added = {one.key: self._compile(one, old.allowances[one.key.tenant]) for one in operations}
+            added = {
+                operation.key: self._compile(operation, old.allowances[operation.key.tenant])
+                for operation in operations
+            }
         except InvalidInput:
             return None
         snapshot = _extended(old, catalogue, added)
@@ -154,7 +157,7 @@ class OperationRegistry:
         return self.adopt(Prepared(diff, snapshot, list(_notes(snapshot, added))))
 
     def adopt(self, prepared: Prepared) -> list[Finding]:
-        """Make a prepared catalogue the current one, in one step, and tell the listeners; returns its findings.
+        """Make a prepared catalogue the current one, in one step, and notify the listeners; returns its findings.
         Nothing else may have been adopted since it was prepared."""
         if prepared.diff:
             self._snapshot = prepared.snapshot
@@ -163,7 +166,7 @@ class OperationRegistry:
         return prepared.findings
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Tell `listener` about each change, after it has happened; returns what ends the subscription."""
+        """Notify `listener` of each change, after it has happened; returns a function that ends the subscription."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -195,30 +198,30 @@ class OperationRegistry:
         return self._upstream_tokens.prepare(tool)
 
 
-def _extended(known: _Snapshot, catalogue: Catalogue, added: Mapping[OperationKey, CompiledOperation]) -> _Snapshot:
-    """The snapshot after `known`, with what was added to it."""
+def _extended(old: _Snapshot, catalogue: Catalogue, added: Mapping[OperationKey, CompiledOperation]) -> _Snapshot:
+    """The snapshot that follows from adding compiled operations to another one."""
     tools = {key: entry for key, entry in added.items() if isinstance(entry, CompiledTool)}
     return _Snapshot(
         catalogue,
-        {**known.registered, **added},
-        known.version + 1,
-        known.routed | {(key.tenant, key.name) for key, entry in tools.items() if entry.routed},
-        known.tasks | {(key.tenant, key.name) for key, entry in tools.items() if entry.may_become_task},
-        Counter(known.tools_by_owner) + Counter(key.tenant for key in tools),
-        known.allowances,
+        {**old.registered, **added},
+        old.version + 1,
+        old.routed | {(key.tenant, key.name) for key, entry in tools.items() if entry.routed},
+        old.tasks | {(key.tenant, key.name) for key, entry in tools.items() if entry.may_become_task},
+        Counter(old.tools_by_owner) + Counter(key.tenant for key in tools),
+        old.allowances,
     )
 
 
-def _is_kept(known: CompiledOperation, catalogue: Catalogue) -> bool:
-    """Is it in `catalogue` as it was registered?"""
-    tool = catalogue.operations.get(known.operation.key)
-    return tool is not None and tool.fingerprint == known.operation.fingerprint
+def _is_kept(compiled: CompiledOperation, catalogue: Catalogue) -> bool:
+    """True if `catalogue` holds the operation unchanged."""
+    tool = catalogue.operations.get(compiled.operation.key)
+    return tool is not None and tool.fingerprint == compiled.operation.fingerprint
 
 
-def _allowances(kept: Iterable[CompiledOperation]) -> Allowances:
-    """What the patterns of each owner may take, besides those of what is kept."""
+def _allowances(unchanged: Iterable[CompiledOperation]) -> Allowances:
+    """Allowances for further patterns of each owner, after those of the operations that stay."""
     allowances: defaultdict[TenantId | None, PatternAllowance] = defaultdict(lambda: PatternAllowance(MAX_OWNER_SIZE))
-    for registered in kept:
+    for registered in unchanged:
         for pattern in registered.patterns:
             allowances[registered.operation.tenant].add(pattern)
     return allowances
@@ -236,7 +239,7 @@ def _notes(
             yield warning(str(key), note, origin_of(operations[key]))
     owned = dict(snapshot.tools_by_owner)
     shared = owned.pop(None, 0)
-    tenant, own = max(owned.items(), key=lambda one: (one[1], one[0]), default=(None, 0))
+    tenant, own = max(owned.items(), key=lambda item: (item[1], item[0]), default=(None, 0))
     on_count = note_on_count(shared + own)
     if on_count is not None:
         yield warning(f"tenant {tenant}" if tenant else "every tenant", on_count)

@@ -1,4 +1,4 @@
-"""Authors of manifests: they decide whose the operations are, and what these may say of themselves."""
+"""Authors of manifests: they decide the owner of the operations, and how far these may lower their access."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ _TENANT = TypeAdapter[TenantId](TenantName)
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """One entry of a catalogue path. `tenant`: who writes there; None: the platform."""
+    """One entry of a catalogue path. `tenant`: the tenant whose team writes there; None: the platform."""
 
     path: str
     tenant: TenantId | None = None
 
     @classmethod
     def parse(cls, text: str) -> "CatalogueEntry":
-        """`PATH`, or `TENANT=PATH`; `./a=b` is a path. Raises InvalidInput for a tenant without a path."""
+        """Parse `PATH` or `TENANT=PATH`; `./a=b` is a path. Raises InvalidInput for a tenant without a path."""
         name, equals, path = text.partition("=")
         try:
             tenant = _TENANT.validate_python(name.removeprefix(_PREFIX))
@@ -41,7 +41,7 @@ class CatalogueEntry:
 
 
 def owned_content(document: ManifestDocument) -> JsonObject:
-    """The manifest with its owner's namespace. Raises InvalidInput where it names another than the tenant that the
+    """The manifest with its owner's namespace. Raises InvalidInput if it names another than the tenant that the
     document's place is bound to."""
     content, bound = document.content or {}, document.tenant
     metadata = content.get("metadata")
@@ -61,19 +61,19 @@ def owned_content(document: ManifestDocument) -> JsonObject:
 def owned(
     operations: Iterable[Operation], document: ManifestDocument, lowering: Collection[str]
 ) -> tuple[tuple[Operation, ...], tuple[Finding, ...]]:
-    """The operations of a manifest with what their place and the platform grant them, and findings on what they ask
-    for. `lowering`: tenants whose manifests may ask for less than their method."""
-    made = tuple(_owned(one, document, lowering) for one in operations)
-    return made, _findings_on_access(document.origin, made)
+    """The operations of a manifest with the rights that their place and the platform grant them, and findings about
+    their access. `lowering`: tenants whose manifests may require less than their method."""
+    result = tuple(_owned(operation, document, lowering) for operation in operations)
+    return result, _findings_on_access(document.origin, result)
 
 
-def _owned(one: Operation, document: ManifestDocument, lowering: Collection[str]) -> Operation:
+def _owned(operation: Operation, document: ManifestDocument, lowering: Collection[str]) -> Operation:
     granted: JsonObject = {}
     if document.tenant is not None:
         granted["is_by_tenant"] = True
-    if one.tenant in lowering:
+    if operation.tenant in lowering:
         granted["may_lower_access"] = True
-    return one.model_copy(update=granted) if granted else one
+    return operation.model_copy(update=granted) if granted else operation
 
 
 def ambiguous_namespaces(documents: Iterable[ManifestDocument]) -> Mapping[Origin, Finding]:
@@ -116,14 +116,14 @@ def _findings_on_access(origin: Origin, operations: Sequence[Operation]) -> tupl
     return tuple(found)
 
 
-def _promises_too_much(one: Operation) -> bool:
-    tagged = one.access_by_tag
-    if tagged is not None and tagged is not strictest(tagged, one.method_access):
+def _promises_too_much(operation: Operation) -> bool:
+    tagged = operation.access_by_tag
+    if tagged is not None and tagged is not strictest(tagged, operation.method_access):
         return True
-    method = one.binding.method_properties
-    if not isinstance(one, Tool) or method is None or one.annotations == _UNSAID:
+    method = operation.binding.method_properties
+    if not isinstance(operation, Tool) or method is None or operation.annotations == _UNSAID:
         return False
-    return one.annotations.under(method, may_lower=True) != one.hints
+    return operation.annotations.under(method, may_lower=True) != operation.hints
 
 
 def _named(operations: Sequence[Operation]) -> str:

@@ -19,9 +19,9 @@ _GONE = frozenset({"404", "410"})
 
 
 def resource_contents(resource: Resource, answer: RawAnswer | ToolResult, uri: str) -> ToolResult:
-    """What a back end answered, as the contents of `uri`: EmbeddedResources, at least one.
+    """The answer of a back end as the contents of `uri`: at least one EmbeddedResource.
 
-    An error result stays one. Raises ResourceNotFound where the back end says that there is no such thing.
+    An error result stays one. Raises ResourceNotFound if the back end reports that there is no such thing.
     """
     media_type = resource.mime_type
     if isinstance(answer, RawAnswer):

@@ -1,6 +1,5 @@
-"""`stoa://tools/{name}`: a page about each tool of the caller's view, for people and agents that want to know more than
-a list says. It tells what the caller may send and expect; of the back end it tells nothing.
-"""
+"""`stoa://tools/{name}`: a page about each tool of the caller's view, for people and agents that need more than a list
+shows. It describes the input and the output of the tool, and nothing of its back end."""
 
 from collections.abc import Iterator
 
@@ -38,7 +37,7 @@ class ToolPages(ToolBackend):
         return _PageCall(self._view)
 
     async def close(self) -> None:
-        """Holds nothing."""
+        """Does nothing: there is no connection to release."""
 
 
 class _PageCall(BackendCall):
@@ -95,16 +94,16 @@ def _arguments(tool: Tool) -> Iterator[str]:
 
 def _behaviour(tool: Tool) -> Iterator[str]:
     hints = tool.hints
-    said = {
+    effects = {
         "only reads": hints.read_only_hint,
         "destroys": hints.destructive_hint,
         "can be repeated without further effect": hints.idempotent_hint,
         "reaches beyond the organisation": hints.open_world_hint,
     }
-    known = [f"- {'' if value else 'not: '}{name}" for name, value in said.items() if value is not None]
+    lines = [f"- {'' if value else 'not: '}{name}" for name, value in effects.items() if value is not None]
     yield "## Behaviour"
     yield ""
-    yield from known or ["Nothing is known."]
+    yield from lines or ["Nothing is known."]
     yield ""
 
 

@@ -1,4 +1,4 @@
-"""Who is told that a resource changed: whoever watches what is read from it, and may still read it when it is told.
+"""Notifications that a resource changed: sent to callers who watch it and may still read it at that moment.
 
 A change comes from the catalogue, or from the embedding program, which alone knows when the contents of a function's
 resource are others now.
@@ -23,22 +23,22 @@ from stoa.domain.policy.decision import Door, PolicyQuery
 
 @dataclass(frozen=True, slots=True)
 class ResourceUpdate:
-    """What is read from one of `sources` has changed."""
+    """A change of the contents that are read from one of `sources`."""
 
     sources: frozenset[OperationKey]
     uri: str | None = None
-    """Only what is read under this URI; None: under every one."""
+    """The changed URI; None: every URI that is read from them."""
     audience: TenantId | None = None
-    """Only this tenant is told; None: every tenant that sees the resource."""
+    """The only tenant to notify; None: every tenant that sees the resource."""
 
     @property
     def is_announced(self) -> bool:
-        """A program said so, in this process; changes of the catalogue are seen in every process."""
+        """True if a program in this process announced it; changes of the catalogue are seen in every process."""
         return self.uri is not None
 
 
 class Updates:
-    """Several updates, to be asked about many URIs."""
+    """Several updates, indexed for look-ups of many URIs."""
 
     def __init__(self, updates: Iterable[ResourceUpdate]) -> None:
         self._by_uri: defaultdict[str | None, list[ResourceUpdate]] = defaultdict(list)
@@ -46,7 +46,7 @@ class Updates:
             self._by_uri[update.uri].append(update)
 
     def about(self, uri: str, caller: Principal) -> list[ResourceUpdate]:
-        """Those that `uri` may be meant by and this caller may hear of."""
+        """The updates that may concern `uri` and that this caller may hear of."""
         possible = (*self._by_uri.get(uri, ()), *self._by_uri.get(None, ()))
         return [update for update in possible if caller.hears_of(update.audience)]
 
@@ -55,7 +55,8 @@ Listener = Callable[[ResourceUpdate], None]
 
 
 class WatchResources:
-    """The right to read is looked at when somebody begins to watch, and again whenever there is something to tell."""
+    """Decides who is notified. The right to read is checked when a caller begins to watch, and again for each
+    notification."""
 
     def __init__(self, registry: OperationRegistry, policy: PolicyEngine, view: CallerView) -> None:
         self._registry = registry
@@ -65,12 +66,12 @@ class WatchResources:
         registry.subscribe(self._replaced)
 
     def subscribe(self, listener: Listener) -> None:
-        """Tell `listener` of each update; it may be called from any thread."""
+        """Notify `listener` of each update; it may be called from any thread."""
         self._listeners.append(listener)
 
     def announce(self, uri: str, tenant: TenantId | None) -> None:
-        """What is read under `uri` in the view of `tenant` (None: the global one) has changed. May be called from any
-        thread. Raises ResourceNotFound."""
+        """Announce that the contents under `uri` in the view of `tenant` (None: the global one) have changed. May be
+        called from any thread. Raises ResourceNotFound."""
         resource = self._registry.catalogue.resolve(tenant, uri)
         if resource is None:
             raise ResourceNotFound(uri)
@@ -78,7 +79,7 @@ class WatchResources:
 
     def _replaced(self, diff: CatalogueDiff) -> None:
         # Tools too: the gateway's pages about them are resources.
-        changed = (one.key for one in (*diff.added, *diff.changed))
+        changed = (operation.key for operation in (*diff.added, *diff.changed))
         self._tell(ResourceUpdate(frozenset(key for key in (*changed, *diff.removed) if key.kind != "prompt")))
 
     def _tell(self, update: ResourceUpdate) -> None:
@@ -86,29 +87,30 @@ class WatchResources:
             listener(update)
 
     async def watchable(self, caller: Principal, tenant: TenantId | None, uri: str, door: Door) -> OperationKey | None:
-        """The resource that `caller`, acting for `tenant`, reads under `uri`; None when there is none that it may
-        read. Raises PolicyUnavailable."""
+        """The resource that `caller`, acting for `tenant`, reads under `uri`; None if there is none that it may read.
+        Raises PolicyUnavailable."""
         viewer = caller.acting_for(tenant)
-        found = None if viewer is None else self._registry.catalogue.resolve(viewer.tenant, uri)
-        if viewer is None or found is None or not await self._may_read(viewer, found, uri, door):
+        resource = None if viewer is None else self._registry.catalogue.resolve(viewer.tenant, uri)
+        if viewer is None or resource is None or not await self._may_read(viewer, resource, uri, door):
             return None
-        return found.key
+        return resource.key
 
     async def concerns(self, updates: Updates, caller: Principal, uri: str, watched: OperationKey, door: Door) -> bool:
-        """Is `caller`, who watches `uri` since it was read from `watched`, to be told? Raises PolicyUnavailable."""
+        """True if `caller`, who watches `uri` since it was read from `watched`, has to be notified. Raises
+        PolicyUnavailable."""
         about = updates.about(uri, caller)
         viewer = caller.acting_for(watched.tenant) if about else None
-        found = None if viewer is None else self._registry.catalogue.resolve(viewer.tenant, uri)
-        if viewer is None or found is None:
+        resource = None if viewer is None else self._registry.catalogue.resolve(viewer.tenant, uri)
+        if viewer is None or resource is None:
             return False
         # `watched` too: what is read there now may be another resource, since that one is gone.
-        behind = {watched, *self._behind(viewer, found, uri)}
+        behind = {watched, *self._behind(viewer, resource, uri)}
         if all(update.sources.isdisjoint(behind) for update in about):
             return False
-        return await self._may_read(viewer, found, uri, door)
+        return await self._may_read(viewer, resource, uri, door)
 
     def _behind(self, viewer: Principal, resource: Resource, uri: str) -> set[OperationKey]:
-        """Everything in the catalogue that makes what `viewer` reads there."""
+        """The operations in the catalogue that determine what `viewer` reads there."""
         name = (resource.match(uri) or {}).get("name", "") if resource.key == TOOL_PAGES.key else ""
         tool = self._registry.catalogue.find(viewer.tenant, name)
         return {resource.key} if tool is None else {resource.key, tool.key}

@@ -25,18 +25,19 @@ from stoa.domain.metering.event import Status
 
 
 class CallClientRequests(GovernedClientRequests):
-    """What the pipeline needs in addition to `send`: the end of a round, which it learns of by InputRequired."""
+    """The pipeline's interface to client requests: `send`, and the end of a round, which it learns of by
+    InputRequired."""
 
     @abstractmethod
     async def end_round(self, requests: Mapping[str, ClientRequest]) -> dict[str, ClientRequest]:
-        """The client requests that this round ends with, as they go out. Raises as `send` does."""
+        """The client requests to send at the end of this round. Raises as `send` does."""
         ...
 
 
 def govern(
     channel: ClientChannel, governor: ClientRequestGovernor, call: RequestingCall, deadline: Deadline
 ) -> CallClientRequests | None:
-    """None for a channel that carries one-way messages only."""
+    """The client requests of a call; None for a channel that carries one-way messages only."""
     if isinstance(channel, RoundClientChannel):
         return RoundClientRequests(channel, governor, call)
     if isinstance(channel, WaitingClientChannel):
@@ -92,7 +93,7 @@ class WaitingClientRequests(CallClientRequests):
 
     @contextmanager
     def _deadline_paused(self) -> Generator[None]:
-        """Requests that are sent at once overlap: the first one pauses the deadline, the last one resumes it."""
+        """Pauses the deadline from the first to the last of the requests that are sent at once."""
         if not self._waiting:
             self._deadline.pause()
         self._waiting += 1
@@ -105,7 +106,7 @@ class WaitingClientRequests(CallClientRequests):
 
 
 class RoundClientRequests(CallClientRequests):
-    """Collects the answers that came with the client's request; what is not answered ends the round."""
+    """Collects the answers that came with the client's request; an unanswered request ends the round."""
 
     def __init__(self, channel: RoundClientChannel, governor: ClientRequestGovernor, call: RequestingCall) -> None:
         self._channel = channel
@@ -127,8 +128,8 @@ class RoundClientRequests(CallClientRequests):
         return answers
 
     async def end_round(self, requests: Mapping[str, ClientRequest]) -> dict[str, ClientRequest]:
-        """Limits and meters the requests that go out. A back end may have raised InputRequired without `send`: what was
-        not permitted yet passes the policy now."""
+        """Limits and meters the requests to send. A back end may have raised InputRequired without `send`: requests
+        without a permit pass the policy now."""
         capabilities = self._channel.capabilities
         _require(capabilities, requests)
         sent: dict[str, PermittedRequest] = {}

@@ -2,8 +2,8 @@
 
 1  policy     each client request is a PolicyQuery of its own; a decision may also lower `max_tokens` of sampling
 2  limits     requests of one call, then requests of one operation and tenant by the minute
-3  metering   one event for each request that went out, whatever the client made of it; without room for its event
-              nothing goes out
+3  metering   one event for each request that was sent, whether or not it was answered; without room for its event
+              nothing is sent
 
 `WaitingClientRequests` takes all steps while the function waits. `RoundClientRequests` takes the limit by the minute
 and the metering when the round ends: until then the function may still do without, and a request that was answered in
@@ -69,7 +69,7 @@ class PermittedRequest:
     """A client request that policy and rules allow."""
 
     request: ClientRequest
-    """What may be sent: `max_tokens` of sampling may be lower than the function wished."""
+    """The request to send: `max_tokens` of sampling may be lower than the function requested."""
     facts: ClientRequestFacts
     decision: Decision
 
@@ -99,7 +99,7 @@ class ClientRequestGovernor:
     def count(self, call: RequestingCall, number: int) -> None:
         """Raises ClientRequestRefused for more requests than one call may make: a loop must not go on at the client's
         expense."""
-        call.requests += number
+        call.requests += number  # before the policy is asked, so that a loop of refused requests ends too
         limit = self.per_call(call.principal.tenant)
         if call.requests > limit:
             raise ClientRequestRefused(f"one call may ask {limit} questions")
@@ -121,9 +121,9 @@ class ClientRequestGovernor:
         return permitted
 
     async def _decide(self, query: PolicyQuery, facts: ClientRequestFacts) -> Decision:
-        """Allowed is what both the tenant's rules and the policy allow, with the lower of their caps."""
+        """Allows what both the tenant's rules and the policy allow, with the lower of their caps."""
         own = self._rules.of(query.principal.tenant).judge(facts)
-        if not own.is_allowed:  # the operator's rules stand before whatever engine there is
+        if not own.is_allowed:  # the operator's rules come before any engine
             return own
         decision = await self._policy.decide(query)
         caps = [cap for cap in (own.max_tokens, decision.max_tokens) if cap is not None]
@@ -136,7 +136,7 @@ class ClientRequestGovernor:
         raise_if_limited(await self._limiter.take([LimitCharge("questions to the client", key, limit, count)]))
 
     def reserve_event(self) -> int:
-        """Monotonic nanoseconds at which the request goes out. Raises MeteringUnavailable when its event would find no
+        """Monotonic nanoseconds at which the request is sent. Raises MeteringUnavailable if its event would find no
         room: after the client has answered it is too late to refuse."""
         self._recorder.reserve()
         return self._recorder.clock.monotonic_ns()
@@ -150,7 +150,8 @@ class ClientRequestGovernor:
         started_ns: int | None = None,
         error: StoaError | None = None,
     ) -> MeteringUnavailable | None:
-        """Keep the event of a request that goes out now, or went out at `started_ns`; returns why it is not kept."""
+        """Record the event of a request that is sent now, or was sent at `started_ns`; returns the reason if it is not
+        recorded."""
         latency_ms = 0 if started_ns is None else (self._recorder.clock.monotonic_ns() - started_ns) // 1_000_000
         tariff = self._pricing.tariff(call.operation, call.principal.tenant, self._recorder.clock.now())
         event = self._event(call, permitted, status, latency_ms, error, tariff.per_question)

@@ -1,4 +1,4 @@
-"""Messages to a client from whom the policy hides parts of the answer."""
+"""Messages to a client from which the policy hides parts of the answer."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from stoa.domain.client_requests.client_request import ClientCapabilities, LogLe
 
 
 class WithheldText(ClientChannel):
-    """Drops log messages and leaves numbers of progress only: free text could tell what redaction removes from the
-    result. Only calls whose decision obliges to redact have it around their channel."""
+    """Drops log messages and reduces progress to numbers: free text could reveal what redaction removes from the
+    result. Wraps the channel of calls whose decision obliges to redact, and of no others."""
 
     def __init__(self, channel: ClientChannel) -> None:
         self._channel = channel
@@ -22,7 +22,7 @@ class WithheldText(ClientChannel):
         await self._channel.progress(progress, total)
 
     async def log(self, level: LogLevel, data: Any, logger: str | None = None) -> None:
-        """Nothing is sent."""
+        """Does nothing: the text could hold withheld values."""
 
     async def hang_up(self) -> None:
         await self._channel.hang_up()

@@ -1,4 +1,4 @@
-"""A mapping for what can be computed again: bounded, so that callers cannot fill the memory."""
+"""A bounded mapping for values that can be computed again, so that callers cannot fill the memory."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -9,7 +9,7 @@ V = TypeVar("V")
 
 
 class BoundedCache(Generic[K, V]):
-    """At most `maximum` entries; putting one more evicts the oldest, which is the one that was put the longest ago."""
+    """At most `maximum` entries; putting one more evicts the entry that was put the longest ago."""
 
     __slots__ = ("_entries", "_maximum", "get")
 
@@ -17,10 +17,11 @@ class BoundedCache(Generic[K, V]):
         self._entries: OrderedDict[K, V] = OrderedDict()
         self._maximum = maximum
         self.get: Callable[[K], V | None] = self._entries.get
-        """The value that was put last under a key, or None. The dictionary's own method: calls ask it."""
+        """Returns the value that was put last under a key, or None. It is the dictionary's own method, because calls
+        use it."""
 
     def put(self, key: K, value: V) -> None:
-        """`key` becomes the newest, also where it was there already."""
+        """Store a value; `key` becomes the newest, even if it was stored already."""
         self._entries[key] = value
         self._entries.move_to_end(key)
         if len(self._entries) > self._maximum:

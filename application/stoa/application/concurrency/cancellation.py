@@ -1,10 +1,11 @@
-"""The end of what runs in the background."""
+"""Cancellation of background tasks."""
 
 import asyncio
 from typing import Any
 
 AGAIN_SECONDS = 1.0
-"""Longer than what is cancelled needs to tidy up; nothing is lost should that be interrupted."""
+"""Seconds until a cancellation is repeated: longer than tasks need to tidy up, and harmless if one is interrupted in
+it."""
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any], again_seconds: float = AGAIN_SECONDS) -> None:
@@ -21,7 +22,7 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any], again_seconds: float = AGAI
 
 
 def is_cancelled() -> bool:
-    """True once the running task was asked to end. A CancelledError without it comes from what the task waited for, and
-    a library may have lost one that was meant for the task."""
+    """True once the running task was cancelled. A CancelledError without it comes from the awaited object, and a
+    library may have lost one that was meant for the task."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0

@@ -1,7 +1,7 @@
-"""Circuit breaker: a server that is away is not asked by every call, for each would wait for its answer.
+"""Circuit breaker: a server that is away is not asked by every call, because each would wait for its answer.
 
-After a few failures in a row it is open, and what needs the server is refused at once. Meanwhile a probe in the
-background asks it again and again; the first answer closes the breaker. No call ever waits for a probe.
+After a few failures in a row it is open, and requests that need the server are refused at once. A probe in the
+background then asks the server again and again; the first answer closes the breaker. No call ever waits for a probe.
 """
 
 import asyncio
@@ -17,19 +17,19 @@ from stoa.application.ports.health import Health, HealthProbe
 _log = logging.getLogger(__name__)
 
 FAILURES = 2
-"""In a row, without one answer in between."""
+"""Failures in a row that open the breaker."""
 PROBE_SECONDS = 1.0
-"""From the end of one probe to the next."""
+"""Seconds from the end of one probe to the next."""
 
 Probe = Callable[[], Awaitable[None]]
-"""Ask the server something cheap. Raises OSError when it does not answer."""
+"""Sends a cheap request to the server. Raises OSError if it does not answer."""
 
 
 class CircuitBreaker(HealthProbe):
-    """One per server, shared by all that ask it. `setting`: what names the server, for operators.
+    """One per server, shared by all its clients. `setting`: the setting that names the server, for operators.
 
-    Belongs to one event loop. Whoever asks the server looks at `is_open` first and says afterwards whether it
-    `succeeded` or `failed`.
+    Belongs to one event loop. A client checks `is_open` before it asks the server, and reports `succeeded` or `failed`
+    afterwards.
     """
 
     name = "redis calls"
@@ -53,26 +53,27 @@ class CircuitBreaker(HealthProbe):
         self._probes: list[Probe] = []
         self._failures = 0
         self.outages = 0
-        """Times that it was opened. A connection made before the last time may be lost without knowing it."""
+        """The number of times that it was opened. A connection made before the last of them may be lost without showing
+        it."""
         self._reason = ""
         self._open_since: datetime | None = None
         self._probing: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
-        """The server is not to be asked."""
+        """True while the server must not be asked."""
         return self._open_since is not None
 
     def add(self, probe: Probe) -> None:
-        """A further way to the server; the breaker closes when all answer."""
+        """Add a further probe; the breaker closes when all of them succeed."""
         self._probes.append(probe)
 
     def succeeded(self) -> None:
-        """The server answered, whatever it said."""
+        """Report that the server answered, with any answer."""
         self._failures = 0
 
     def failed(self, reason: str) -> None:
-        """The server could not be reached, or did not answer in time. `reason`: for operators."""
+        """Report that the server could not be reached, or did not answer in time. `reason`: for operators."""
         self._failures += 1
         if self._failures < self._most_failures or self.is_open:
             return
@@ -82,7 +83,7 @@ class CircuitBreaker(HealthProbe):
         self._probing = asyncio.create_task(self._probe_until_it_answers())
 
     def health(self) -> Health:
-        """Ready in any case: what needs no server goes on."""
+        """Always ready: requests that need no server go on."""
         if self._open_since is None:
             return Health(True, "answered")
         finding = (
@@ -92,7 +93,7 @@ class CircuitBreaker(HealthProbe):
         return Health(True, "not asked", (finding,))
 
     async def close(self) -> None:
-        """End the probing; the breaker stays as it is."""
+        """Stop probing; the breaker keeps its state."""
         if self._probing is not None:
             await cancel_and_wait(self._probing)
 

@@ -1,4 +1,4 @@
-"""A time limit that can stand still."""
+"""A time limit that can be paused."""
 
 import asyncio
 from types import TracebackType
@@ -8,11 +8,11 @@ from stoa.application.concurrency.cancellation import AGAIN_SECONDS
 
 
 class Deadline:
-    """What runs `with` it is cancelled after `seconds`, and TimeoutError is raised instead. Should it lose the
-    cancellation (see `end`), it is cancelled again `again_seconds` later.
+    """Cancels the body of its `with` after `seconds`, and raises TimeoutError instead. If the body loses the
+    cancellation (see `cancel_and_wait`), it is cancelled again `again_seconds` later.
 
-    As `asyncio.timeout`, which asks four times what the running loop is: a system call each time before Python 3.12,
-    and a twentieth of a whole call where those are slow.
+    Like `asyncio.timeout`, but looks the running loop up once; before Python 3.12 each look-up is a system call, and
+    four of them are a twentieth of a whole call where those are slow.
     """
 
     __slots__ = (
@@ -55,12 +55,12 @@ class Deadline:
                 raise TimeoutError from caught
 
     def pause(self) -> None:
-        """Time stands still until `resume`."""
+        """Stop the clock until `resume`."""
         self._left = self._when - self._loop.time()
         self._handle.cancel()
 
     def resume(self) -> None:
-        """Go on with the time that was left; nothing to do once what ran is over."""
+        """Continue with the time that was left; does nothing once the body is over."""
         if not self._is_over:
             self._run(self._left)
 

@@ -14,8 +14,9 @@ T = TypeVar("T")
 
 
 class FairThreads:
-    """`number` of them. A tenant has at most half, and waits for its turn: functions that hang take no other tenant's
-    threads. A function cannot be stopped: its thread is free when it has ended, whoever still waits for it."""
+    """A pool of `number` threads. A tenant has at most half of them and waits for its turn: its hanging functions take
+    no other tenant's threads. A function cannot be stopped: its thread is free when it has ended, whether or not its
+    caller still waits."""
 
     def __init__(self, number: int, name: str) -> None:
         self._number = number
@@ -25,7 +26,8 @@ class FairThreads:
         self._threads: ThreadPoolExecutor | None = None
 
     async def run(self, tenant: TenantId | None, function: Callable[[], T]) -> T:
-        """Call it in a thread, with the caller's context variables. Cancelling this leaves the function alone."""
+        """Call the function in a thread, with the caller's context variables. Cancelling this does not stop the
+        function."""
         holder = Holder(tenant, "")
         if self._waiting.get(tenant) or self._slots.met(holder) is not None:
             await self._turn(tenant)
@@ -36,35 +38,35 @@ class FairThreads:
         loop = asyncio.get_running_loop()
         try:
             future: Future[T] = self._threads.submit(copy_context().run, function)
-        except RuntimeError:  # closed meanwhile
+        except RuntimeError:  # closed since
             self._released(holder)
             raise
         future.add_done_callback(lambda _: self._in_loop(loop, holder))
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """Nothing is begun any more; what runs is left alone."""
+        """Begin no more functions; running ones are not stopped."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _turn(self, tenant: TenantId | None) -> None:
-        """Until a thread is this one's; who is told so has taken its place."""
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Wait for a free thread. The waiter that is woken already holds its place."""
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue = self._waiting.setdefault(tenant, deque())
-        queue.append(told)
+        queue.append(woken)
         try:
-            await told
+            await woken
         except asyncio.CancelledError:
-            if told.done() and not told.cancelled():
+            if woken.done() and not woken.cancelled():
                 self._released(Holder(tenant, ""))
             else:
-                self._forget(tenant, told)
+                self._forget(tenant, woken)
             raise
 
-    def _forget(self, tenant: TenantId | None, told: asyncio.Future[None]) -> None:
+    def _forget(self, tenant: TenantId | None, woken: asyncio.Future[None]) -> None:
         queue = self._waiting.get(tenant)
-        if queue is not None and told in queue:
-            queue.remove(told)
+        if queue is not None and woken in queue:
+            queue.remove(woken)
             if not queue:
                 del self._waiting[tenant]
 
@@ -74,11 +76,11 @@ class FairThreads:
 
     def _released(self, holder: Holder) -> None:
         self._slots.release(holder)
-        for tenant in sorted(self._waiting, key=self._slots.held):  # whoever holds least is next
+        for tenant in sorted(self._waiting, key=self._slots.held):  # the tenant that holds least is next
             next_holder = Holder(tenant, "")
             while tenant in self._waiting and self._slots.met(next_holder) is None:
-                told = self._waiting[tenant][0]
-                self._forget(tenant, told)
-                if not told.done():
+                woken = self._waiting[tenant][0]
+                self._forget(tenant, woken)
+                if not woken.done():
                     self._slots.take(next_holder)
-                    told.set_result(None)
+                    woken.set_result(None)

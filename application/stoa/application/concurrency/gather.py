@@ -1,4 +1,4 @@
-"""Several things at once, all or nothing."""
+"""Runs several coroutines at once, all or nothing."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping
@@ -11,11 +11,11 @@ V = TypeVar("V")
 
 
 async def gather_or_cancel(work: Mapping[K, Coroutine[Any, Any, V]]) -> dict[K, V]:
-    """The results by key. The first that fails is raised, after the others were cancelled and have ended: nothing goes
-    on behind the caller's back."""
+    """The results by key. The first failure is raised after the other coroutines were cancelled and have ended, so that
+    nothing goes on in the background."""
     if len(work) == 1:  # the usual case needs no task
-        return {key: await one for key, one in work.items()}
-    tasks = {key: asyncio.ensure_future(one) for key, one in work.items()}
+        return {key: await coroutine for key, coroutine in work.items()}
+    tasks = {key: asyncio.ensure_future(coroutine) for key, coroutine in work.items()}
     try:
         results = await asyncio.gather(*tasks.values())
         return dict(zip(tasks, results, strict=True))

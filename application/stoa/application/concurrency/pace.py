@@ -26,8 +26,8 @@ class Pace:
 
 
 def let_go(items: list[Any]) -> None:
-    """Empty `items`, of which each is freed by itself: to free ten thousand tools at once takes 40 ms, in whatever
-    thread it is done, and no other thread runs until then."""
+    """Empty `items` one by one. Freeing ten thousand tools at once takes 40 ms in any thread, and no other thread runs
+    until then."""
     pace = Pace()
     while items:
         items.pop()
@@ -35,16 +35,16 @@ def let_go(items: list[Any]) -> None:
 
 
 def keep_what_stays() -> None:
-    """Objects that were made until now are kept out of the garbage collector, as by `making_what_stays`. For what the
-    event loop makes little by little: called often enough, no collection has much to look through."""
+    """Keep all objects made so far out of the garbage collector, as `making_what_stays` does. For objects that the
+    event loop makes little by little: called often enough, no collection has much to scan."""
     gc.collect(1)  # what calls left behind in cycles is freed, not kept for good
     gc.freeze()
 
 
 @contextmanager
 def making_what_stays() -> Generator[None]:
-    """Objects that are made within are kept out of the garbage collector, which would look through all of them again
-    and again while nothing else runs: 0.4 s for ten thousand tools. Reference counts still free them."""
+    """Keep the objects made within out of the garbage collector, which would scan all of them again and again while
+    nothing else runs: 0.4 s for ten thousand tools. Reference counts still free them."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Background work that never ends for good: what dies is started again, and operators see that it did."""
+"""Supervised background work: work that fails is started again, and operators see that it failed."""
 
 import asyncio
 import logging
@@ -19,13 +19,13 @@ Background = Callable[[], Coroutine[None, None, None]]
 """Starts one piece of work, which runs until it is cancelled."""
 Sleep = Callable[[float], Awaitable[None]]
 ReportDefect = Callable[[str, BaseException], None]
-"""Told the name of background work and an exception that it did not foresee and goes on after."""
+"""Called with the name of background work and an unexpected exception that it survives."""
 
 _log = logging.getLogger(__name__)
 
 
 def log_defect(name: str, defect: BaseException) -> None:
-    """Where no Supervisor is told."""
+    """Logs the defect; used where there is no Supervisor."""
     _log.error("background work %r met a defect and goes on", name, exc_info=defect)
 
 
@@ -33,7 +33,7 @@ def log_defect(name: str, defect: BaseException) -> None:
 class _Part:
     began_ns: int
     failure: str = ""
-    """Class of the exception that ended it last."""
+    """Class of the exception that ended the work last."""
     restarts: int = 0
     pause_seconds: float = FIRST_PAUSE_SECONDS
 
@@ -46,7 +46,7 @@ class Supervisor(HealthProbe):
     """Runs background work by name: `catalogue`, `policy`, `token keys`.
 
     Work that raises, or returns, is started again after a pause that doubles from FIRST_PAUSE_SECONDS to
-    LONGEST_PAUSE_SECONDS while it keeps dying. Calls go on meanwhile, so the gateway stays ready; `health` has a
+    LONGEST_PAUSE_SECONDS while it keeps dying. Calls go on, so the gateway stays ready; `health` has a
     finding until the work has run for STEADY_SECONDS. `restarted` hears the name of each part that is started again.
     """
 
@@ -67,8 +67,8 @@ class Supervisor(HealthProbe):
             self._tasks.append(asyncio.create_task(self._keep_running(name, work), name=name))
 
     def report(self, name: str, defect: BaseException) -> None:
-        """Count, log and show a defect in work that begins again by itself: what listens to Redis, one batch of events.
-        A ReportDefect."""
+        """Count, log and show a defect in work that continues by itself, such as a Redis listener or one batch of
+        events. A ReportDefect."""
         part = self._parts.setdefault(name, _Part(self._clock.monotonic_ns()))
         is_known = part.failure == _kind_of(defect) and self._seconds_since(part.began_ns) < STEADY_SECONDS
         part.failure, part.began_ns = _kind_of(defect), self._clock.monotonic_ns()
@@ -119,7 +119,7 @@ class Supervisor(HealthProbe):
 
 
 def _kind_of(defect: BaseException) -> str:
-    """Of a group, what was first in it."""
+    """The class of an exception; for a group, that of its first one."""
     while isinstance(defect, BaseExceptionGroup):
         parts: tuple[BaseException, ...] = cast("BaseExceptionGroup[BaseException]", defect).exceptions
         defect = parts[0]

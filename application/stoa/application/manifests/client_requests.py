@@ -1,8 +1,8 @@
-"""The rules for questions to clients as an operator writes them.
+"""The rules for client requests as an operator writes them.
 
     {"default": {"maxTokens": 2048}, "tenants": {"acme": {"sampling": false, "urlHosts": ["*.acme.example"]}}}
 
-What `default` leaves out is as it comes; what a tenant leaves out is as in `default`.
+A field that `default` leaves out has its built-in value; a field that a tenant leaves out has the value of `default`.
 """
 
 from pydantic import Field
@@ -22,7 +22,7 @@ _PLAIN = DEFAULT_CLIENT_REQUESTS.default
 
 
 class ClientRequestRulesManifest(ManifestModel):
-    """Each field is explained in ClientRequestRules."""
+    """The rules of one tenant in a manifest; ClientRequestRules explains the fields."""
 
     sampling: bool = _PLAIN.sampling
     elicitation: bool = _PLAIN.elicitation
@@ -34,7 +34,7 @@ class ClientRequestRulesManifest(ManifestModel):
     per_call: PerCall = _PLAIN.per_call
 
     def to_domain(self, base: ClientRequestRules) -> ClientRequestRules:
-        """`base` with what is written here."""
+        """`base` with the fields that the manifest sets."""
         written = {name: getattr(self, name) for name in self.model_fields_set}
         if self.rate_limit is None:
             written.pop("rate_limit", None)

@@ -26,7 +26,7 @@ from stoa.domain.operations.uri_template import UriTemplate
 
 
 class ResourceSpec(ManifestModel):
-    """`spec` of a Resource."""
+    """The `spec` of a Resource."""
 
     uri: ResourceUri | None = None
     uri_template: ResourceUri | None = None
@@ -53,7 +53,7 @@ class ResourceManifest(Manifest):
     spec: ResourceSpec
 
     def to_operation(self) -> Resource:
-        """Raises InvalidInput or pydantic.ValidationError."""
+        """The resource. Raises InvalidInput or pydantic.ValidationError."""
         spec = self.spec
         _check_sources(spec)
         uri = spec.uri_template or spec.uri or ""
@@ -101,7 +101,7 @@ class ResourceManifest(Manifest):
 
 
 def _check_sources(spec: ResourceSpec) -> None:
-    """Raises InvalidInput."""
+    """Require exactly one source of contents. Raises InvalidInput."""
     if (spec.uri is None) == (spec.uri_template is None):
         raise InvalidInput("spec.uri, spec.uriTemplate: set exactly one of them")
     if (spec.uri or spec.uri_template or "").lower().startswith("stoa:"):
@@ -147,7 +147,7 @@ class _Message(ManifestModel):
 
 
 class PromptSpec(ManifestModel):
-    """`spec` of a Prompt."""
+    """The `spec` of a Prompt."""
 
     display_name: str | None = None
     description: str = ""
@@ -165,7 +165,7 @@ class PromptManifest(Manifest):
     spec: PromptSpec
 
     def to_operation(self) -> Prompt:
-        """Raises InvalidInput or pydantic.ValidationError."""
+        """The prompt. Raises InvalidInput or pydantic.ValidationError."""
         spec = self.spec
         if len({argument.name for argument in spec.arguments}) < len(spec.arguments):
             raise InvalidInput("spec.arguments: two of them have the same name")

@@ -1,4 +1,4 @@
-"""Descriptions that are documents: files, URLs, or written in the manifest."""
+"""Spec kinds whose descriptions are documents: files, URLs, or text in the manifest."""
 
 import pydantic_core
 

@@ -1,4 +1,4 @@
-"""What the manifests of all kinds share: their frame, and the fields that mean the same everywhere."""
+"""Fields that the manifests of all kinds share, and the frame around them."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -139,7 +139,7 @@ class Manifest(BaseModel):
 
 
 def _hint(written: str, members: Collection[str]) -> str:
-    """What was probably meant, judged by the fields of all manifests and the members that back ends define."""
+    """A suggestion for a misspelt field, from the fields of all manifests and the members that back ends define."""
     models: list[type[BaseModel]] = [ManifestModel, Manifest]
     names = set(members)
     for model in models:  # grows while it is walked
@@ -155,8 +155,8 @@ def _hint(written: str, members: Collection[str]) -> str:
 def describe_manifest_error(
     caught: ValidationError, *, within: tuple[str, ...] = (), members: Collection[str] = ()
 ) -> str:
-    """Like `describe_validation_error`, with the field of a manifest that was probably meant. `members`: the members of
-    `spec` that back ends define."""
+    """Like `describe_validation_error`, with a suggestion for a misspelt field. `members`: the members of `spec` that
+    back ends define."""
     return describe_validation_error(caught, lambda written: _hint(written, members), within)
 
 
@@ -164,7 +164,7 @@ P = TypeVar("P", bound=ManifestModel)
 
 
 def split_spec(document: JsonObject, models: Mapping[str, type[P]]) -> tuple[JsonObject, dict[str, P], list[str]]:
-    """A manifest without the members of its `spec` that `models` describe, these members, and what is wrong in them.
+    """A manifest without the members of its `spec` that `models` describe, these members, and the problems in them.
     They are validated apart, because each back end brings its own."""
     spec = document.get("spec")
     if not is_object(spec):
@@ -187,7 +187,7 @@ M = TypeVar("M", bound=Manifest)
 
 
 def validated(kind: type[M], document: JsonObject, problems: Sequence[str], members: Collection[str]) -> M:
-    """The manifest in `document`. Raises InvalidInput with what is wrong in it and with `problems`, if any."""
+    """The manifest in `document`. Raises InvalidInput with its problems and with the given `problems`, if any."""
     try:
         manifest = kind.model_validate(document)
     except ValidationError as caught:
@@ -215,8 +215,8 @@ def placeholders(url: SplitResult) -> list[str]:
 
 
 def rest_binding(endpoint: str, method: str, schema: JsonObject) -> RestBinding:
-    """Arguments named like a `{placeholder}` of the endpoint go into the path; the others into the query where the
-    method has no body, else into a JSON body."""
+    """The REST binding of a Tool. Arguments named like a `{placeholder}` of the endpoint go into the path; the others
+    into the query if the method has no body, else into a JSON body."""
     if schema.get("type") != "object":
         raise InvalidInput("spec.inputSchema.type: expected object")
     properties, required = schema.get("properties", {}), schema.get("required", [])

@@ -1,6 +1,6 @@
 """The manifests of group gostoa.dev, version v1alpha1: the same document as a file and as a Kubernetes object.
 
-Pure: text has been parsed into a dict before, and nothing is fetched here. `parse_manifest` says which field is wrong.
+Pure: text has been parsed into a dict before, and nothing is fetched here. `parse_manifest` names the wrong field.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ BUILT_IN_PARTS = ManifestParts(sources={"openAPISpec": DocumentSourceManifest})
 
 
 def parse_manifest(document: JsonObject, parts: ManifestParts = BUILT_IN_PARTS) -> AnyManifest:
-    """Raises InvalidInput whose message names each wrong field and what it expects."""
+    """The manifest in `document`. Raises InvalidInput whose message names each wrong field and what it expects."""
     try:
         match document.get("kind"):
             case "Tool":
@@ -91,7 +91,8 @@ def _check_tenant(manifest: Manifest) -> None:
 
 
 def _check_schemas(tool: Tool) -> None:
-    """Here and not only at registration, so that a file with a bad schema keeps its last good version."""
+    """Compile the tool's schemas. Done here as well as at registration, so that a file with a bad schema keeps its last
+    good version."""
     try:
         ArgumentSchema(tool.input_schema)
         if tool.output_schema is not None:

@@ -1,7 +1,7 @@
 """Manifests of the kinds PriceList and Budgets: one document for the whole gateway, read when it starts.
 
-Pure: text has been parsed into a dict before. Amounts are text or whole numbers, never floats; see
-`stoa.domain.metering.price_list.Amount`, and there for who decides a price.
+Pure: text has been parsed into a dict before. Amounts are text or whole numbers, never floats.
+`stoa.domain.metering.price_list` explains amounts and the precedence of prices.
 """
 
 from typing import Annotated, Any, Literal
@@ -37,7 +37,7 @@ Consumer = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class RatesManifest(ManifestModel):
-    """Each field is explained in Rates."""
+    """Rates in a manifest; the domain's Rates explains the fields."""
 
     base: Amount | None = None
     per_100_ms: Amount | None = None
@@ -101,7 +101,8 @@ class BudgetsManifest(Manifest):
 
 
 def parse_price_list(document: JsonObject, origin: str) -> PriceList:
-    """Raises InvalidInput that names `origin`, each wrong field, and what to write there."""
+    """The price list in `document`. Raises InvalidInput that names `origin`, each wrong field, and what to write
+    there."""
     try:
         manifest = PriceListManifest.model_validate(document)
         _serves_all(manifest, origin)
@@ -116,7 +117,7 @@ def parse_price_list(document: JsonObject, origin: str) -> PriceList:
 
 
 def parse_budgets(document: JsonObject, origin: str) -> tuple[Budget, ...]:
-    """Raises InvalidInput that names `origin`, each wrong field, and what to write there."""
+    """The budgets in `document`. Raises InvalidInput that names `origin`, each wrong field, and what to write there."""
     try:
         manifest = BudgetsManifest.model_validate(document)
         _serves_all(manifest, origin)

@@ -1,4 +1,4 @@
-"""The registered kinds of API descriptions, and where their documents are read from."""
+"""The registered kinds of API descriptions, and the source of their documents."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ class RecognisedSpec:
 
 
 class SpecKinds:
-    """Keyed by their member of a ToolSet's `spec`."""
+    """Spec kinds by their member of a ToolSet's `spec`."""
 
     def __init__(self, kinds: Sequence[SpecKind[Any]], documents: SpecSource) -> None:
-        """Raises InvalidInput when two kinds claim one member."""
+        """Raises InvalidInput if two kinds claim one member."""
         self._kinds = {kind.member: kind for kind in kinds}
         self._documents = documents
         if len(self._kinds) < len(kinds):

@@ -1,6 +1,6 @@
 """Manifests of the kinds Tool and ToolSet.
 
-A Tool calls an HTTP `endpoint`, or what the member of another back end describes; a ToolSet has one source.
+A Tool calls an HTTP `endpoint`, or has the member of another back end in its place; a ToolSet has one source.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ class _ApiRef(ManifestModel):
 
 
 class ToolSpec(ManifestModel):
-    """`spec` of a Tool."""
+    """The `spec` of a Tool."""
 
     display_name: str | None = None
     description: str = ""
@@ -94,7 +94,7 @@ class _Naming(ManifestModel):
 
 
 class ToolSetSpec(ManifestModel):
-    """`spec` of a ToolSet."""
+    """The `spec` of a ToolSet."""
 
     display_name: str | None = None
     description: str = ""
@@ -114,7 +114,7 @@ class ToolManifest(Manifest):
 
     @classmethod
     def read(cls, document: JsonObject, parts: Mapping[str, type[BindingManifest]]) -> Self:
-        """Raises InvalidInput."""
+        """Parse a Tool. `parts`: models of the members that back ends define. Raises InvalidInput."""
         rest, read, problems = split_spec(document, parts)
         manifest = validated(cls, rest, problems, parts)
         manifest._part = next(iter(read.values()), None)
@@ -127,7 +127,7 @@ class ToolManifest(Manifest):
         return manifest
 
     def to_operation(self) -> Tool:
-        """Raises InvalidInput or pydantic.ValidationError."""
+        """The tool. Raises InvalidInput or pydantic.ValidationError."""
         spec = self.spec
         part = self._part or HttpEndpoint(endpoint=spec.endpoint or "", method=spec.method or "GET")
         schema = part.input_schema() if spec.input_schema is None else spec.input_schema
@@ -167,7 +167,7 @@ class ToolSetManifest(Manifest):
 
     @classmethod
     def read(cls, document: JsonObject, sources: Mapping[str, type[SourceManifest]]) -> Self:
-        """Raises InvalidInput."""
+        """Parse a ToolSet. `sources`: models of the members that spec kinds define. Raises InvalidInput."""
         rest, read, problems = split_spec(document, sources)
         if not read and not problems:
             problems.append(_one_of([*sources]))
@@ -177,7 +177,7 @@ class ToolSetManifest(Manifest):
 
     @property
     def member(self) -> str:
-        """The member of `spec` that is its source, which is the key of its SpecKind."""
+        """The member of `spec` that holds the source; it is the key of its SpecKind."""
         return self._member
 
     @property

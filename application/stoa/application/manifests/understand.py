@@ -1,5 +1,6 @@
-"""What a manifest and its API description become. Others wrote both, so this runs where a BoundedExecutor puts it, the
-first compilation of what they wrote included: in the process that serves calls nothing is compiled that took long."""
+"""Turns manifests and API descriptions into operations. Their authors are not trusted, so this runs in a
+BoundedExecutor, including the first compilation of their schemas: the process that serves calls compiles nothing that
+took long."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -20,9 +21,9 @@ from stoa.domain.operations.tool import Tool
 from stoa.domain.schema.json_value import JsonObject
 
 SCHEMA_LIMIT = 512 * 1024
-"""Bytes of one schema as JSON. Compiling holds up the whole process, some 20 ms at this size."""
+"""Upper bound on the bytes of one schema as JSON. Compiling holds up the whole process, some 20 ms at this size."""
 COMPILE_SECONDS = 1.0
-"""Of computing time for one operation; usual are a few milliseconds."""
+"""Upper bound on the computing time for one operation; usual are a few milliseconds."""
 
 
 def understood(content: JsonObject, parts: ManifestParts = BUILT_IN_PARTS) -> Iterator[Operation | ToolSetManifest]:
@@ -42,7 +43,7 @@ def understood(content: JsonObject, parts: ManifestParts = BUILT_IN_PARTS) -> It
 def understood_each(
     contents: Iterable[JsonObject], parts: ManifestParts = BUILT_IN_PARTS
 ) -> Iterator[Operation | ToolSetManifest | None]:
-    """As `understood`, for one manifest after the other; None for a refused one, whose reason `understood` tells."""
+    """Like `understood`, for several manifests in order; None for a refused one, whose reason `understood` gives."""
     for content in contents:
         try:
             yield from understood(content, parts)
@@ -92,7 +93,7 @@ def check_cost(operation: Operation) -> None:
 
 
 def _api_document(manifest: ToolSetManifest, description: SpecDocument) -> Resource:
-    """The description itself, as it was fetched, for whoever wants to know more than the tools tell."""
+    """The description itself, as it was fetched, as a resource: it holds more than the tools show."""
     name = manifest.metadata.name
     text = description.text.encode("utf-8", "replace").decode()
     uri = f"stoa://apis/{name}"

@@ -1,4 +1,4 @@
-"""Work of unknown cost in a thread of this process: for programs that trust what their manifests say."""
+"""Work of unknown cost in a thread of this process: for programs that trust their manifests."""
 
 import asyncio
 import logging
@@ -14,7 +14,8 @@ _log = logging.getLogger(__name__)
 
 
 class InThreadExecutor(BoundedExecutor):
-    """Has no limits of its own: a thread cannot be ended. One whose run was cancelled works to its end for nothing."""
+    """Runs work without limits, because a thread cannot be ended. A cancelled run works on to its end, and its result
+    is dropped."""
 
     async def run(self, function: Callable[P, Iterable[T]], *args: P.args, **kwargs: P.kwargs) -> list[T]:
         try:

@@ -1,4 +1,4 @@
-"""Spending counted in this process: for one worker, which has to say at its start what was spent before (`prime`)."""
+"""Spending counted in this process: for one worker, which has to report earlier spending at its start (`prime`)."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ class _Figures:
     def __init__(self) -> None:
         self.spent = 0
         self.noticed = 0
-        """The highest level that was told of."""
+        """The highest level that was reported."""
 
 
 class InMemoryBudgetLedger(BudgetLedger):
@@ -23,12 +23,12 @@ class InMemoryBudgetLedger(BudgetLedger):
         self._months: dict[Month, dict[Owner, _Figures]] = {}
 
     async def reserve(self, accounts: Sequence[Account], amount: MicroUnits) -> BudgetVerdict:
-        found = [(account, self._figures(account)) for account in accounts]
-        for account, figures in found:
+        figures_of = [(account, self._figures(account)) for account in accounts]
+        for account, figures in figures_of:
             if not fits(figures.spent, amount, account.limit):
                 return BudgetVerdict(account, _notice(account, figures, is_refused=True))
         crossings: list[Crossing] = []
-        for account, figures in found:
+        for account, figures in figures_of:
             figures.spent += amount
             crossings += _notice(account, figures)
         return BudgetVerdict(None, tuple(crossings))
@@ -40,17 +40,17 @@ class InMemoryBudgetLedger(BudgetLedger):
                 figures.spent = max(0, figures.spent - (reserved - actual))
 
     async def flush(self) -> None:
-        """Nothing is under way here."""
+        """Does nothing: every change is in force at once."""
 
     async def spent(self, accounts: Sequence[Account]) -> Sequence[MicroUnits]:
-        kept = (self._months.get(account.period, {}).get(account.owner) for account in accounts)
-        return [MicroUnits(0 if figures is None else figures.spent) for figures in kept]
+        stored = (self._months.get(account.period, {}).get(account.owner) for account in accounts)
+        return [MicroUnits(0 if figures is None else figures.spent) for figures in stored]
 
     async def close(self) -> None:
-        """Nothing is open here."""
+        """Does nothing: there is no connection to release."""
 
     def prime(self, account: Account, spent: MicroUnits) -> None:
-        """What was spent in this month before the process began. Levels that it reached were told of then."""
+        """Add spending of this month from before the process began. Levels that it reached were reported then."""
         figures = self._figures(account)
         figures.spent = spent
         figures.noticed = level_of(spent, account.limit)

@@ -15,7 +15,7 @@ TOTAL_BYTES = 64 * 1024 * 1024
 
 
 class _Log:
-    """Of one session."""
+    """The stored messages of one session."""
 
     def __init__(self) -> None:
         self.events: deque[tuple[str, StoredEvent]] = deque()
@@ -32,8 +32,9 @@ class _Log:
 
 
 class InMemoryEventStore(EventStore):
-    """`messages`, `size`: how many messages, and bytes of them, are kept of one session; `per_caller`, `per_tenant`,
-    `total`: bytes of each and of all; `sessions`: how many have streams, for nobody tells which expired."""
+    """Keeps messages in this process. `messages`, `size`: upper bounds on the messages, and their bytes, of one
+    session; `per_caller`, `per_tenant`, `total`: upper bounds on bytes; `sessions`: upper bound on sessions with
+    streams, because the store does not learn of expired ones."""
 
     def __init__(
         self,

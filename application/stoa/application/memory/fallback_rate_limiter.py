@@ -1,7 +1,7 @@
 """Limits that stay in force while the replicas' common store is away: each replica then counts by itself, by its share
-of each limit, except where a limit asks for refusal instead.
+of each limit, except where a limit requires refusal instead.
 
-The store is not asked again by every call meanwhile, for each would wait for its answer: one call in a second tries.
+During an outage most calls do not ask the store, because each would wait for its answer: one call in a second tries.
 """
 
 import logging
@@ -23,14 +23,14 @@ Answer = TypeVar("Answer")
 RETRY_SECONDS = 1.0
 
 LimiterEvent = Literal["lost", "found", "counted here", "refused"]
-"""The store went away or is there again; meanwhile a call was counted by this replica alone, or refused."""
+"""An event of an outage: the store was lost, or found again; a call was counted by this replica alone, or refused."""
 
 
 class FallbackRateLimiter(RateLimiter, HealthProbe):
-    """`replicas`: among how many each limit is divided. `told` hears of every LimiterEvent.
+    """Divides each limit among `replicas`. `told` is called with every LimiterEvent.
 
-    Gives up: at both edges of an outage a caller may have its burst a second time, for neither side knows what the
-    other counted. What the store has refused stays refused.
+    Its limitation: at both edges of an outage a caller may have its burst a second time, because neither side knows
+    what the other counted. Refusals of the store stay in force.
     """
 
     name = "limits"
@@ -46,14 +46,14 @@ class FallbackRateLimiter(RateLimiter, HealthProbe):
         self._shared = shared
         self._clock = clock
         self._replicas = replicas
-        self._told = told
+        self._report = told
         self._local = DividedRateLimiter(InMemoryRateLimiter(clock), replicas)
         self._away_since: datetime | None = None
         self._ask_at_ns = 0
         self._is_asking = False
 
     def health(self) -> Health:
-        """Ready in any case: calls go on."""
+        """Always ready: calls go on."""
         if self._away_since is None:
             return Health(is_ready=True, detail="counted by all replicas together")
         replicas = self._replicas()
@@ -65,9 +65,9 @@ class FallbackRateLimiter(RateLimiter, HealthProbe):
         return Health(is_ready=True, detail="counted by each replica", findings=(finding,))
 
     def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
-        known = self._shared.refusal(claims)
-        if known is not None or self._may_ask() or _is_closed(claims):
-            return known
+        refusal = self._shared.refusal(claims)
+        if refusal is not None or self._may_ask() or _is_closed(claims):
+            return refusal
         return self._local.refusal(claims)
 
     async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
@@ -77,7 +77,7 @@ class FallbackRateLimiter(RateLimiter, HealthProbe):
             except LimiterUnavailable:
                 self._lose()
         self._refuse_closed(claims)
-        self._told("counted here")
+        self._report("counted here")
         return self._shared.refusal(claims) or await self._local.take(claims)
 
     async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
@@ -102,7 +102,7 @@ class FallbackRateLimiter(RateLimiter, HealthProbe):
                 self._is_asking = False
         if self._away_since is not None:
             self._away_since = None
-            self._told("found")
+            self._report("found")
             _log.info("rate limits are counted by all replicas together again")
         return answer
 
@@ -110,12 +110,12 @@ class FallbackRateLimiter(RateLimiter, HealthProbe):
         self._ask_at_ns = self._clock.monotonic_ns() + round(RETRY_SECONDS * 1e9)
         if self._away_since is None:
             self._away_since = self._clock.now()
-            self._told("lost")
+            self._report("lost")
             _log.warning(self.health().findings[0])
 
     def _refuse_closed(self, claims: Sequence[LimitCharge]) -> None:
         if _is_closed(claims):
-            self._told("refused")
+            self._report("refused")
             raise LimiterUnavailable("The rate limits cannot be counted at the moment")
 
 

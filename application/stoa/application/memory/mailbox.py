@@ -1,4 +1,4 @@
-"""Messages that wait for one subscriber of a message bus: what every adapter hands out."""
+"""Messages that wait for one subscriber of a message bus; every adapter hands it out."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from stoa.application.ports import Subscription
 
 LIMIT = 1024
-"""Messages that may wait; a reader that is further behind is told that it missed something."""
+"""Upper bound on waiting messages; a reader further behind is notified of a loss."""
 
 
 class Mailbox(Subscription):
@@ -22,7 +22,7 @@ class Mailbox(Subscription):
             self.lose()
 
     def lose(self) -> None:
-        """Messages are missing here. What still waits is dropped too: it has to be looked up anyway."""
+        """Record a loss. Messages that still wait are dropped too: the reader has to look the state up anyway."""
         while not self._queue.empty():
             self._queue.get_nowait()
         self._queue.put_nowait(None)

@@ -50,7 +50,7 @@ class InMemoryMeteringSink(MeteringSink, UsageLog, HealthProbe):
         return iter([event for _, event in self._events])
 
     def drain(self, limit: int | None = None) -> list[MeteringEvent]:
-        """Hand over the first events, or all, and forget them, which makes room again."""
+        """Return and forget the first events, or all, which makes room again."""
         drained = self._events[:limit]
         del self._events[:limit]
         self._counts.subtract(kind for kind, _ in drained)
@@ -75,7 +75,7 @@ class InMemoryMeteringSink(MeteringSink, UsageLog, HealthProbe):
 
 
 class MeteringOff(MeteringSink, UsageLog, HealthProbe):
-    """Keeps nothing: METERING_ENABLED=false, where somebody else does the accounting."""
+    """Keeps nothing: METERING_ENABLED=false, for deployments whose accounting is elsewhere."""
 
     name = "metering"
 

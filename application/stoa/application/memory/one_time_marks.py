@@ -10,8 +10,8 @@ class InMemoryOneTimeMarks(OneTimeMarks):
 
     async def take(self, mark: str, expires_at: float) -> bool:
         now = self._clock.now().timestamp()
-        for known in [known for known, end in self._taken.items() if end <= now]:
-            del self._taken[known]
+        for expired in [expired for expired, end in self._taken.items() if end <= now]:
+            del self._taken[expired]
         if mark in self._taken:
             return False
         self._taken[mark] = expires_at

@@ -44,8 +44,8 @@ DEFAULT_RULES = (
         "the caller's scopes cover the tool",
     ),
 )
-"""Platform admins may everything; others need the tool's scope, within their tenant. The scope that a tool needs
-follows from its method, tags and annotations (`Tool.access`)."""
+"""Platform admins may do everything; others need the tool's scope, within their tenant. The scope of a tool follows
+from its method, tags and annotations (`Tool.access`)."""
 
 
 class RulesPolicyEngine(PolicyEngine, HealthProbe):

@@ -55,7 +55,7 @@ class InMemoryRateLimiter(RateLimiter):
 
 class DividedRateLimiter(RateLimiter):
     """Counts by this process's share of each limit: `replicas` processes that know nothing of each other together admit
-    no more than the limit. Whoever meets only one of them has a share only."""
+    no more than the limit. A caller that reaches only one of them gets that share."""
 
     def __init__(self, limiter: RateLimiter, replicas: Callable[[], int]) -> None:
         self._limiter = limiter

@@ -12,7 +12,7 @@ IDLE_SECONDS = 1800.0
 CAPACITY = 10_000
 PER_TENANT = 5000
 PER_IDENTITY = 1000
-"""A tenth of all: an agent that runs many times over has room."""
+"""A tenth of all: an agent that runs many times in parallel has room."""
 
 
 class InMemorySessionStore(SessionStore):
@@ -42,19 +42,19 @@ class InMemorySessionStore(SessionStore):
 
     async def find(self, session_id: str) -> Session | None:
         self._expire()
-        known = self._sessions.get(session_id)
-        if known is None:
+        entry = self._sessions.get(session_id)
+        if entry is None:
             return None
-        self._sessions[session_id] = (known[0], self._clock.monotonic_ns())
+        self._sessions[session_id] = (entry[0], self._clock.monotonic_ns())
         self._sessions.move_to_end(session_id)
         self._shares.use(session_id)
-        return known[0]
+        return entry[0]
 
     async def update(self, session_id: str, change: Change) -> None:
         self._expire()
-        known = self._sessions.get(session_id)
-        if known is not None:
-            self._sessions[session_id] = (change(known[0]), known[1])
+        entry = self._sessions.get(session_id)
+        if entry is not None:
+            self._sessions[session_id] = (change(entry[0]), entry[1])
 
     async def delete(self, session_id: str) -> None:
         self._sessions.pop(session_id, None)

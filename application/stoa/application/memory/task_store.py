@@ -20,7 +20,7 @@ class InMemoryTaskStore(TaskStore):
 
     async def create(self, task: Task) -> None:
         now = self._clock.now()
-        self._forget(known for known, kept in list(self._tasks.items()) if kept.expires_at <= now)
+        self._forget(task_id for task_id, stored in list(self._tasks.items()) if stored.expires_at <= now)
         self._make_room(task)
         self._tasks[task.id] = task
 
@@ -29,8 +29,8 @@ class InMemoryTaskStore(TaskStore):
         return task if task is not None and task.expires_at > self._clock.now() else None
 
     async def replace(self, task: Task, over: int) -> bool:
-        kept = await self.find(task.id)
-        if kept is None or kept.version != over or kept.is_over:
+        stored = await self.find(task.id)
+        if stored is None or stored.version != over or stored.is_over:
             return False
         self._make_room(task)
         self._tasks[task.id] = task
@@ -56,13 +56,15 @@ class InMemoryTaskStore(TaskStore):
             raise refusal(full.bound, is_size=is_size, retry_after_seconds=self._until_room(full.bound, task)) from full
 
     def _until_room(self, bound: Bound, task: Task) -> float:
-        """Seconds until the first task ends that counts for the same."""
+        """Seconds until the first task ends that counts against the same bound."""
         others = (
-            one
-            for one in self._tasks.values()
-            if bound is Bound.ALL or one.holder == task.holder or (bound is Bound.TENANT and one.tenant == task.tenant)
+            other
+            for other in self._tasks.values()
+            if bound is Bound.ALL
+            or other.holder == task.holder
+            or (bound is Bound.TENANT and other.tenant == task.tenant)
         )
-        first = min((one.expires_at for one in others), default=task.expires_at)
+        first = min((other.expires_at for other in others), default=task.expires_at)
         return (first - self._clock.now()).total_seconds()
 
     def _forget(self, task_ids: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Manifests held in memory: what `Gateway.add_manifest` fills, and what tests change while somebody watches."""
+"""Manifests held in memory: filled by `Gateway.add_manifest`, and by tests that change a watched source."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any

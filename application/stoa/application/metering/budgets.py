@@ -1,7 +1,7 @@
 """Monthly budgets of tenants and of their applications: reserve before a call, settle after it.
 
-A call that no budget applies to costs one look into a dict. Why the most that a call may cost is reserved, and what
-happens when a process dies in between, is in docs/decisions/0018-budgets.md.
+A call that no budget applies to costs one look-up in a dict. docs/decisions/0018-budgets.md explains why the most that
+a call may cost is reserved, and what happens when a process dies in between.
 """
 
 import logging
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class Reservation:
-    """What one call may cost at most, taken from its accounts until it is settled."""
+    """The most that one call may cost, taken from its accounts until it is settled."""
 
     __slots__ = ("_is_open", "accounts", "amount")
 
@@ -32,7 +32,7 @@ class Reservation:
         self._is_open = True
 
     def close(self) -> bool:
-        """False: it was closed before."""
+        """Close the reservation; False if it was closed before."""
         was_open, self._is_open = self._is_open, False
         return was_open
 
@@ -41,11 +41,11 @@ class Reservation:
 class AccountStatus:
     account: Account
     spent: MicroUnits
-    """With what calls under way have reserved."""
+    """Spent amount, including reservations of calls in progress."""
 
     @property
     def percent(self) -> int:
-        """Rounded down; 100 of a budget of nothing."""
+        """Percent of the budget, rounded down; 100 for a budget of 0."""
         limit = self.account.limit
         return self.spent * 100 // limit if limit else 100
 
@@ -58,7 +58,7 @@ class Budgets:
         clock: Clock,
         watchers: Sequence[BudgetWatcher] = (),
     ) -> None:
-        """Of several budgets of one owner the last counts."""
+        """`budgets`: of several for one owner the last counts."""
         self._limits = {budget.owner: budget.monthly for budget in budgets}
         self._tenants = frozenset(owner.tenant for owner in self._limits)
         self._ledger = ledger
@@ -68,13 +68,14 @@ class Budgets:
         self._accounts: dict[Owner, Account] = {}
 
     def apply_to(self, tenant: TenantId | None) -> bool:
-        """Does any budget apply to calls of this tenant? Else nobody needs to know what they may cost."""
+        """True if any budget applies to calls of this tenant; otherwise their highest possible price need not be
+        computed."""
         return tenant in self._tenants
 
     async def reserve(self, tenant: TenantId | None, consumer: str, ceiling: MicroUnits) -> Reservation | None:
-        """Set aside what the call may cost at most; None where no budget applies, or it costs nothing.
+        """Reserve the most that the call may cost; None if no budget applies, or the call is free.
 
-        Raises BudgetExhausted when it does not fit, and BudgetUnavailable; then the call must not be made.
+        Raises BudgetExhausted if it does not fit, and BudgetUnavailable; then the call must not be made.
         """
         if tenant is None or ceiling <= 0:
             return None
@@ -93,15 +94,16 @@ class Budgets:
         return Reservation(accounts, ceiling)
 
     def settle(self, reservation: Reservation, actual: MicroUnits) -> MicroUnits:
-        """Give back what the call did not cost, at once; returns what it is charged with, which is never more than was
-        reserved. A second time changes nothing."""
+        """Give the unused part of a reservation back at once. Returns the charge, which is never more than was
+        reserved. Settling twice changes nothing."""
         charged = min(actual, reservation.amount)
         if reservation.close():
             self._ledger.settle(reservation.accounts, reservation.amount, charged)
         return charged
 
     async def status(self, tenant: TenantId | None = None) -> tuple[AccountStatus, ...]:
-        """The budgets of a tenant in this month, its own first; None: of all. Raises BudgetUnavailable."""
+        """The budgets of a tenant in this month, its own first; with None those of all tenants. Raises
+        BudgetUnavailable."""
         self._turn_to(self._clock.now())
         accounts = sorted(
             (account for owner, account in self._accounts.items() if tenant in {None, owner.tenant}),
@@ -113,7 +115,7 @@ class Budgets:
         return tuple(AccountStatus(account, amount) for account, amount in zip(accounts, spent, strict=True))
 
     def recorded(self, events: Iterable[MeteringEvent]) -> dict[Account, MicroUnits]:
-        """What events of this month have cost, by account: for ledgers that forget (`InMemoryBudgetLedger.prime`)."""
+        """The cost of this month's events, by account: for ledgers that start empty (`InMemoryBudgetLedger.prime`)."""
         self._turn_to(self._clock.now())
         sums: dict[Account, MicroUnits] = {}
         for event in events:
@@ -129,6 +131,7 @@ class Budgets:
         await self._ledger.close()
 
     def _turn_to(self, now: datetime) -> None:
+        # Accounts are made once a month, not for each call.
         if not self._begins <= now < self._ends:
             month = Month.of(now)
             self._begins, self._ends = month.begin, month.next.begin

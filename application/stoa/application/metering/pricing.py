@@ -1,4 +1,4 @@
-"""Tariffs, remembered: a price list is looked through once for each operation and tenant, not at each call."""
+"""Cached tariffs: a price list is searched once for each operation and tenant, not at each call."""
 
 from bisect import bisect_right
 from datetime import datetime
@@ -14,14 +14,14 @@ _Remembered = BoundedCache[tuple[int, TenantId | None], tuple[Operation, Tariff]
 
 
 class Pricing:
-    """`capacity`: tariffs that are remembered for each version of the prices; beyond that all are forgotten."""
+    """Computes tariffs and caches them. `capacity`: tariffs per version of the prices; beyond that all are dropped."""
 
     def __init__(self, prices: PriceList, *, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self.replace(prices)
 
     def replace(self, prices: PriceList) -> None:
-        """From now on; a call that is under way is charged no more than was reserved for it."""
+        """Use these prices from now on. A call in progress is charged no more than was reserved for it."""
         self._prices = prices
         self._instants = prices.instants
         # By the object, which is kept with its tariff so that no other gets its id: comparing operations costs more
@@ -29,13 +29,13 @@ class Pricing:
         self._remembered: tuple[_Remembered, ...] = tuple(BoundedCache(self._capacity) for _ in prices.versions)
 
     def tariff(self, operation: Operation, tenant: TenantId | None, at: datetime) -> Tariff:
-        """What `operation` costs a caller of `tenant` when the call finishes at `at`, which has a time zone."""
+        """The tariff of `operation` for a caller of `tenant` when the call finishes at `at`, which has a time zone."""
         number = bisect_right(self._instants, at) if self._instants else 0
         remembered = self._remembered[number]
         key = (id(operation), tenant)
-        found = remembered.get(key)
-        if found is not None:
-            return found[1]
+        cached = remembered.get(key)
+        if cached is not None:
+            return cached[1]
         tariff = self._prices.versions[number].tariff(operation, tenant)
         remembered.put(key, (operation, tariff))
         return tariff

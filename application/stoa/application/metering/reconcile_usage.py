@@ -1,8 +1,8 @@
-"""Whether everything that was answered was recorded, and everything recorded was forwarded: the comparison behind
-`stoa usage reconcile`.
+"""Compares answered calls, recorded events and forwarded events: the report behind `stoa usage reconcile`.
 
-By `event_id`, of which 16 bytes of a digest are kept: about 110 MB for a million distinct events, however many sources
-hold them. Nothing else of them is kept, so sources with gaps are read a second time to name some of what is missing.
+Events are compared by 16 bytes of a digest of their `event_id`: about 110 MB for a million distinct events, in any
+number of sources. Nothing else is stored, so sources with gaps are read a second time to name some of the missing
+events.
 """
 
 import hashlib
@@ -13,26 +13,26 @@ from datetime import datetime
 from stoa.domain.metering.money import MicroUnits
 
 NAMED = 20
-"""Events of a gap that are named."""
+"""Upper bound on the events of a gap that are named."""
 
 _OUTBOX, _TOPIC, _ANSWERED, _WAITING = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one line or message says of an event."""
+    """The facts of an event in one line or message."""
 
     event_id: str
     tenant: str
     timestamp: datetime | None = None
     cost: MicroUnits = MicroUnits(0)
     calls: int = 1
-    """That it stands for."""
+    """The number of calls that it stands for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where entries come from. They may be read twice, and come in any order."""
+    """A source of entries. They may be read twice, and come in any order."""
 
     entries: Callable[[], Iterator[Entry]]
     unreadable: Callable[[], int] = lambda: 0
@@ -42,15 +42,15 @@ class Source:
 
 @dataclass(slots=True)
 class SourceCount:
-    """What a source held."""
+    """The contents of a source, counted."""
 
     entries: int = 0
     distinct: int = 0
     calls: int = 0
-    """That the distinct events stand for."""
+    """The number of calls that the distinct events stand for."""
     unreadable: int = 0
     cost: MicroUnits | None = MicroUnits(0)
-    """Of the distinct events; None where the source does not tell costs."""
+    """The cost of the distinct events; None if the source has no costs."""
 
     @property
     def duplicates(self) -> int:
@@ -59,29 +59,29 @@ class SourceCount:
 
 @dataclass(slots=True)
 class Gap:
-    """Events that are in one source and lack in another."""
+    """Events that are in one source and not in another."""
 
     count: int = 0
     examples: list[Entry] = field(default_factory=list[Entry])
-    """The first of them, at most NAMED."""
+    """The first of the events, at most NAMED."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
     outbox: SourceCount
     topic: SourceCount | None
-    """None: was not looked at; so with `answered`."""
+    """None: the topic was not read. The same holds for `answered`."""
     answered: SourceCount | None
     unrecorded: Gap
-    """Answered, and neither in the outbox nor on the topic."""
+    """Answered calls whose event is neither in the outbox nor on the topic."""
     waiting: Gap
-    """Recorded, not on the topic, and the relay has not come to them yet."""
+    """Recorded events that are not on the topic, and that the relay has not reached yet."""
     missing: Gap
-    """Recorded, not on the topic, and the relay has passed them, or is not known to be behind."""
+    """Recorded events that are not on the topic, although the relay has passed them, or its position is unknown."""
     only_on_topic: int
-    """Recorded by other machines, or archived since."""
+    """Events recorded by other machines, or archived since."""
     unanswered: int
-    """Recorded, and not among the answered: a crash takes the last lines of an audit log."""
+    """Recorded events without an answered call: a crash takes the last lines of an audit log."""
 
     @property
     def has_gaps(self) -> bool:
@@ -97,10 +97,10 @@ class ReconcileUsage:
         answered: Source | None = None,
         waiting: Source | None = None,
     ) -> Reconciliation:
-        """`waiting`: those of the outbox that the relay has still to forward.
+        """Compare the sources. `waiting`: the events of the outbox that the relay has still to forward.
 
-        Answered calls are read first and the topic last, so that what goes on meanwhile is no gap: an event is recorded
-        before its call is answered, and forwarded after.
+        Answered calls are read first and the topic last, so that calls during the comparison leave no gap: an event is
+        recorded before its call is answered, and forwarded after.
         """
         seen: dict[bytes, int] = {}
         answered_count = None if answered is None else _read(answered, _ANSWERED, seen)
@@ -123,7 +123,7 @@ class ReconcileUsage:
 
 
 def _gap(source: Source | None, seen: dict[bytes, int], looked_at: int, places: int) -> Gap:
-    """The events that are in just these of the places that are looked at, named by reading `source` again."""
+    """The events that are in exactly these of the compared places, named by reading `source` again."""
     gap = Gap()
     if source is None or not places & looked_at:
         return gap

@@ -22,9 +22,9 @@ from stoa.domain.schema.json_value import JsonObject
 
 _log = logging.getLogger(__name__)
 _MAX_TEXT = 128
-"""Characters of one text in an event."""
+"""Upper bound on the characters of one text in an event."""
 _LOG_EVERY_NS = 10_000_000_000
-"""A full disk is one problem, however many calls meet it."""
+"""A full disk is logged once per interval, not for every call that meets it."""
 
 
 class Recorder:
@@ -39,12 +39,12 @@ class Recorder:
     ) -> None:
         self._sink = sink
         self._observers = tuple(observers)
-        self._refusal_observers = [one for one in self._observers if isinstance(one, RefusalObserver)]
+        self._refusal_observers = [observer for observer in self._observers if isinstance(observer, RefusalObserver)]
         tracers = [observer for observer in self._observers if isinstance(observer, InvocationTracer)]
         if len(tracers) > 1:
             raise ValueError("at most one observer can be an InvocationTracer: a back end is told of one span")
         self.tracer = tracers[0] if tracers else None
-        """None: no span is made, and none is asked for."""
+        """None: no spans are made."""
         self.clock = clock
         self._unlogged = 0
         self._log_again_ns = 0
@@ -70,11 +70,11 @@ class Recorder:
         """The event of a call, or of its client request, that ends at `timestamp`. `client_request`: the kind of the
         client request. `metadata`: added to what every event has."""
         api = None if operation is None else operation.api
-        said = {"door": invocation.door, **metadata}
+        facts = {"door": invocation.door, **metadata}
         if decision is not None:
-            said["rules"] = ",".join(decision.rules)
+            facts["rules"] = ",".join(decision.rules)
         if error is not None:
-            said["error"] = error.code
+            facts["error"] = error.code
         name = UNKNOWN_NAME if operation is None else operation.qualified_name
         return MeteringEvent(
             event_id=event_id,
@@ -88,18 +88,18 @@ class Recorder:
             status=status,
             cost_units=cost,
             request_id=request_id if request_id is event_id else _safe(request_id),
-            metadata=said,
+            metadata=facts,
         )
 
     def reserve(self) -> None:
-        """Have room kept for one event. Raises MeteringUnavailable, as the caller is told of it."""
+        """Reserve room for one event. Raises MeteringUnavailable with the text for the caller."""
         try:
             self._sink.reserve()
         except MeteringUnavailable as full:
             raise self._unmetered(full) from full
 
     async def keep(self, event: MeteringEvent, *, is_reserved: bool = True) -> MeteringUnavailable | None:
-        """Keep the event. Returns None, or why it is not kept in the words that the caller is told."""
+        """Record the event. Returns None, or the error with the text for the caller if it could not be recorded."""
         try:
             await self._sink.record(event, is_reserved=is_reserved)
         except MeteringUnavailable as lost:
@@ -112,8 +112,8 @@ class Recorder:
     async def keep_refusal(
         self, event: MeteringEvent, invocation: Invocation, error: StoaError | None, *, is_stranger: bool
     ) -> bool:
-        """Keep the event of a call that was refused before room was reserved for it. False: it was counted instead, and
-        observers have been told. `is_stranger`: its caller was never authenticated."""
+        """Record the event of a call that was refused before room was reserved for it. False: it was counted instead,
+        and observers have been informed. `is_stranger`: its caller was never authenticated."""
         if not is_stranger and self._tally.may_stand_alone(event.tenant):
             try:
                 await self._sink.record_refusal(event)
@@ -128,7 +128,7 @@ class Recorder:
         return False
 
     def count_strangers(self, door: Door, status: Status, code: str, calls: int = 1, name: str = "") -> None:
-        """Count requests whose caller a door could not authenticate. `name`: what they asked for."""
+        """Count requests whose caller a door could not authenticate. `name`: the operation that they named."""
         self._count(RefusalKind(NO_TENANT, door, status, code, UNKNOWN_NAME), calls, name)
 
     async def flush(self) -> None:
@@ -176,7 +176,7 @@ def named_arguments(operation: Operation, arguments: JsonObject) -> dict[str, st
 
 
 def noted_places(pointers: Iterable[str]) -> str:
-    """Places in the arguments, cut to what an event carries."""
+    """JSON Pointers into the arguments as one text, cut to the length that an event carries."""
     return _safe(" ".join(pointers))
 
 
@@ -185,6 +185,6 @@ def _text(value: object) -> str:
 
 
 def _safe(text: str) -> str:
-    """Text that a caller wrote, as every reader of events can store it."""
+    """Text from a caller, in a form that every reader of events can store."""
     text = text[:_MAX_TEXT]
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

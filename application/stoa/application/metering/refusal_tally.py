@@ -1,8 +1,8 @@
 """RefusalTally: counts refused calls that get no metering event of their own, and records them in summaries.
 
 Above it is the Recorder, below it a MeteringSink. A call is counted here when its caller was never authenticated, when
-its tenant has had many refusals in a short time, or when the refusals' room is used up: so nobody decides by refused
-calls how much is written, and the sum of `calls` over all events is still the number of finished calls
+its tenant has had many refusals in a short time, or when the refusals' room is used up: so callers cannot decide by
+refused calls how much is written, and the sum of `calls` over all events is still the number of finished calls
 (docs/decisions/0024-refusals-that-are-counted.md).
 """
 
@@ -22,18 +22,18 @@ from stoa.domain.metering.event import NO_USER, OTHER_NAMES, MeteringEvent, Stat
 from stoa.domain.policy.decision import Door
 
 INTERVAL_SECONDS = 60.0
-"""Between two summaries of the same refusals; a process that is killed loses the counts of so long."""
+"""Seconds between two summaries of the same refusals; a process that is killed loses the counts of that time."""
 SINGLY = RateLimit(requests_per_minute=60, burst=1000)
-"""Refusals of one tenant that get an event each."""
+"""Rate limit of the refusals of one tenant that get an event each."""
 _MOST_TOOLS = 16
-"""Tools of one tenant that are told apart in one interval."""
+"""Upper bound on the tools of one tenant that are counted separately in one interval."""
 _SWEEP_ABOVE = 10_000
 
 _log = logging.getLogger(__name__)
 
 
 class RefusalKind(NamedTuple):
-    """What the refusals in one summary have in common."""
+    """The facts that the refusals in one summary share."""
 
     tenant: str
     door: Door
@@ -47,30 +47,31 @@ class _Count:
     calls: int
     since: datetime
     name: str
-    """What the first of them asked for, as it was sent."""
+    """The operation that the first of them named, as it was sent."""
 
 
 Told = Callable[[MeteringEvent, str], None]
 
 
 class RefusalTally:
-    """`told` hears of each summary that was kept, with the name that the first of its calls asked for."""
+    """Counts refusals and records summaries. `told` is called with each recorded summary, and with the name that the
+    first of its calls sent."""
 
     def __init__(self, sink: MeteringSink, clock: Clock, ids: IdFactory, told: Told) -> None:
         self._sink = sink
         self._clock = clock
         self._ids = ids
-        self._told = told
+        self._report = told
         self._counts: dict[RefusalKind, _Count] = {}
         self._tools: dict[str, set[str]] = {}
-        """By tenant, of this interval."""
+        """Separately counted tools of this interval, by tenant."""
         self._singles: dict[str, int] = {}
-        """By tenant, the state of its limit (`stoa.domain.access.rate_limit`)."""
+        """States of the limit SINGLY, by tenant (`stoa.domain.access.rate_limit`)."""
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
 
     def may_stand_alone(self, tenant: str) -> bool:
-        """Whether one more refusal of this tenant gets an event of its own; one that does is counted against SINGLY."""
+        """True if one more refusal of this tenant may have an event of its own; it is then counted against SINGLY."""
         now_us = self._clock.monotonic_ns() // 1000
         end = max(self._singles.get(tenant, 0), now_us) + SINGLY.interval_us
         if end > now_us + SINGLY.capacity_us:
@@ -81,7 +82,8 @@ class RefusalTally:
         return True
 
     def count(self, kind: RefusalKind, calls: int = 1, name: str = "") -> None:
-        """Count `calls` refusals. Called in the event loop; the summary is recorded by itself, or by `flush`."""
+        """Count `calls` refusals. Call it in the event loop; the summary is recorded after the interval, or by
+        `flush`."""
         count = self._counts.get(kind)
         if count is None:
             kind = self._bounded(kind)
@@ -93,7 +95,7 @@ class RefusalTally:
             count.calls += calls
 
     async def flush(self) -> None:
-        """Record all that was counted. What finds no room stays counted and is tried again."""
+        """Record all counted refusals. A summary that finds no room stays counted and is tried again."""
         unkept, reason = 0, ""
         for kind in tuple(self._counts):
             count = self._counts.pop(kind)
@@ -108,7 +110,7 @@ class RefusalTally:
                 self._put_back(kind, count)
                 unkept, reason = unkept + count.calls, type(defect).__name__
             else:
-                self._told(event, count.name)
+                self._report(event, count.name)
         self._tools = {}
         for kind in self._counts:
             self._tools.setdefault(kind.tenant, set()).add(kind.tool)
@@ -117,7 +119,7 @@ class RefusalTally:
             self._schedule()
 
     async def close(self) -> None:
-        """Record all that was counted, for the last time."""
+        """Record all counted refusals, for the last time."""
         if self._timer is not None:
             self._timer.cancel()
         if self._flushing is not None:

@@ -1,7 +1,8 @@
-"""From the backlog of metering events to the publisher, batch by batch, for as long as the gateway runs.
+"""The relay: forwards metering events from the backlog to the publisher, batch by batch, for as long as the gateway
+runs.
 
-One batch is in flight; while the other side is away it is kept and offered again, ever more rarely. Nothing here is in
-the way of a call: what cannot be forwarded waits where it was recorded.
+One batch is in flight; while the publisher is away the batch is kept and offered again, ever more rarely. The relay
+never holds up a call: an event that cannot be forwarded waits where it was recorded.
 """
 
 import asyncio
@@ -22,15 +23,16 @@ _log = logging.getLogger(__name__)
 MAX_EVENTS = 500
 MAX_BYTES = 1024 * 1024
 IDLE_SECONDS = 0.25
-"""Between two looks at a backlog in which nothing waits."""
+"""Seconds between two looks at an empty backlog."""
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
 STATUS_SECONDS = 1.0
-"""A busy relay measures this often."""
+"""Seconds between two measurements of a busy relay."""
 
 
 class RelayMetering(HealthProbe):
-    """`run` once per process. Of all that share a backlog one relays; each tells how it stands."""
+    """Forwards events; start `run` once per process. One of all that share a backlog relays; each reports the
+    status."""
 
     name = "relay"
 
@@ -50,16 +52,17 @@ class RelayMetering(HealthProbe):
         self._wait = wait
         self._batch: Batch | None = None
         self._refused: Sequence[Rejected] | None = None
-        """Of the batch, once it was published: it must not go out again because its end could not be kept."""
+        """Refused events of the batch, once it was published: it must not be published again because its
+        acknowledgement failed."""
         self._is_rejected = False
-        """What was refused of the batch is kept aside."""
+        """True once the refused events of the batch are kept aside."""
         self._pause = 0.0
-        """Grows while forwarding fails; 0: it does not."""
+        """Seconds until the next attempt; grows while forwarding fails, 0 while it succeeds."""
         self._measured_at_ns: int | None = None
         self.status = RelayStatus()
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Forward events until cancelled."""
         while True:
             try:
                 pause = await self.step()
@@ -73,7 +76,7 @@ class RelayMetering(HealthProbe):
             await self._wait(pause)
 
     async def step(self) -> float:
-        """Forward one batch, or try to; the seconds until the next step."""
+        """Forward one batch, or try to; returns the seconds until the next step."""
         try:
             is_idle = not await self._forward()
         except StoaError as failure:
@@ -87,13 +90,13 @@ class RelayMetering(HealthProbe):
         return IDLE_SECONDS if is_idle else 0.0
 
     async def close(self) -> None:
-        """After `run` has ended."""
+        """Give the turn back; call it after `run` has ended."""
         await self._publisher.close()
         await self._backlog.close()
 
     def health(self) -> Health:
-        """Ready in any case: calls do not depend on forwarding, and events wait on the disk until that is full, which
-        is the sink's to tell."""
+        """Always ready: calls do not depend on forwarding, and events wait on the disk until that is full, which the
+        sink reports."""
         status = self.status
         oldest = f", the oldest for {self.oldest_seconds():.0f} s" if status.oldest is not None else ""
         detail = f"{status.waiting_bytes} bytes wait{oldest}; {status.relayed} events forwarded"
@@ -105,12 +108,12 @@ class RelayMetering(HealthProbe):
         return Health(True, detail, tuple(findings))
 
     def oldest_seconds(self) -> float:
-        """For how long the oldest event has been waiting; 0 when none is."""
+        """Age of the oldest waiting event in seconds; 0 if there is none."""
         oldest = self.status.oldest
         return 0.0 if oldest is None else max(0.0, (self._clock.now() - oldest).total_seconds())
 
     async def _forward(self) -> bool:
-        """False: nothing to do."""
+        """Forward the next batch; False if there is none."""
         if self._batch is None:
             self._batch = await self._backlog.read(max_events=MAX_EVENTS, max_bytes=MAX_BYTES)
         batch = self._batch

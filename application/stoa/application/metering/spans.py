@@ -1,4 +1,4 @@
-"""Spans of a tracer, made safe for the pipeline: what they raise is logged, and changes no call."""
+"""Spans of a tracer, made safe for the pipeline: their exceptions are logged and change no call."""
 
 import logging
 
@@ -10,7 +10,7 @@ _log = logging.getLogger(__name__)
 
 
 def traced(tracer: InvocationTracer, invocation: Invocation) -> Span | None:
-    """The span of a call that begins now; None where the tracer failed."""
+    """The span of a call that begins now; None if the tracer failed."""
     try:
         span = tracer.started(invocation)
         return _SafeSpan(span, span.trace)
@@ -21,7 +21,7 @@ def traced(tracer: InvocationTracer, invocation: Invocation) -> Span | None:
 
 class _SafeSpan(Span):
     def __init__(self, span: Span | None, trace: TraceContext | None) -> None:
-        """`span` None: the tracer failed to make it, so there is nothing to end."""
+        """`span`: None if the tracer failed to make it, so that there is nothing to end."""
         self._span = span
         self._trace = trace
 

@@ -1,4 +1,4 @@
-"""Searches for cases in which a policy breaks the laws that the gateway's promises rest on.
+"""Searches for counterexamples to the laws that the gateway's promises require of a policy.
 
 The cases are all combinations of a few tenants, roles, scopes, kinds, doors and arguments with a few made-up tools, or
 with those of a catalogue; simple ones come first, so the first counterexample is a short one.
@@ -45,7 +45,7 @@ class Counterexample:
 
 
 class CheckPolicy:
-    """`tools`: those to ask about; none: made-up ones of every owner and access."""
+    """Checks a policy. `tools`: the tools to ask about; without any, made-up ones of every owner and access."""
 
     def __init__(self, engine: PolicyEngine, tools: Sequence[Operation] = ()) -> None:
         self._engine = engine
@@ -98,7 +98,7 @@ class CheckPolicy:
                 yield Counterexample("helps", query, f"{_said(decision)}; with {wanted} {_said(helped)}")
 
     async def _about_roles(self, query: PolicyQuery, decision: Decision) -> AsyncIterator[Counterexample]:
-        """Check that an allowed query is allowed by its roles."""
+        """Yields an allowed query that is not allowed by its roles."""
         principal = query.principal
         if principal.token_scopes is not None:
             unlimited = _caller(principal.tenant, principal.roles, None)
@@ -131,7 +131,7 @@ def _said(decision: Decision | None) -> str:
 
 
 def _principals() -> Iterator[Principal]:
-    """Callers with each role, by a token that limits nothing and by one that has a single scope."""
+    """Yields callers with each role, by an unlimited token and by one that has a single scope."""
     held: list[tuple[str, ...]] = [(), *((role,) for role in reversed(ROLE_SCOPES))]
     for scope, tenant, roles in product((None, *_SCOPES), _TENANTS, held):
         yield _caller(tenant, roles, scope)

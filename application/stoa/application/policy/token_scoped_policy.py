@@ -1,4 +1,4 @@
-"""A policy that also keeps the scopes of the caller's token.
+"""A policy that also enforces the scopes of the caller's token.
 
 The engine within may decide by roles alone; it need not know that this caller's token was issued for less.
 """
@@ -18,10 +18,10 @@ RULE = "token-scopes"
 
 
 class TokenScopedPolicy(PolicyEngine):
-    """Decides as `engine` does, with two laws on top:
+    """Decides as `engine` does, with two additional laws:
 
-    - A token limited to some `stoa:*` scopes is used for nothing, and shown nothing, that needs another one.
-    - `missing_scopes` names scopes only where the same query passes with them: a client that cannot get further by
+    - A token limited to some `stoa:*` scopes neither calls nor lists an operation that needs another one.
+    - `missing_scopes` names scopes only if the same query passes with them: a client that cannot get further by
       logging in again is not sent to do so.
     """
 

@@ -1,4 +1,4 @@
-"""Where work is done whose cost others decide: parsing, converting and compiling what they wrote."""
+"""Executes work whose cost the authors of its input decide: parsing, converting and compiling."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
@@ -9,17 +9,18 @@ T = TypeVar("T")
 
 
 class BoundedExecutor(Protocol):
-    """Runs functions beside the event loop.
+    """Runs functions outside of the event loop.
 
     Laws: `run` gives all that the function yields, by value and in order. An InvalidInput arrives with its message. Any
-    other failure is one as well, for the input is to blame: exceeding a limit of the executor, and what the function
-    did not foresee. No run concerns another, whatever became of it; cancelling one ends its work.
+    other failure is an InvalidInput as well, because the input is to blame: exceeding a limit of the executor, or an
+    unexpected exception of the function. Runs are independent of each other, also when one fails; cancelling a run ends
+    its work.
     """
 
     @abstractmethod
     async def run(self, function: Callable[P, Iterable[T]], *args: P.args, **kwargs: P.kwargs) -> list[T]:
-        """`function`, its arguments and what it yields can be pickled. Raises InvalidInput, or Unavailable when nothing
-        can be run now."""
+        """All that the function yields. `function`, its arguments and the yielded values can be pickled. Raises
+        InvalidInput, or Unavailable when nothing can be run now."""
         ...
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Who is told that a budget is running out."""
+"""Receives notices that a budget is running out."""
 
 from abc import abstractmethod
 from typing import Protocol
@@ -7,8 +7,8 @@ from stoa.domain.metering.budget import Crossing
 
 
 class BudgetWatcher(Protocol):
-    """Laws: told once for each level of each account in its month, over all processes; quick, does not block. What it
-    raises is logged and refuses no call."""
+    """Laws: called once for each level of each account in its month, over all processes; quick, does not block. Its
+    exceptions are logged and refuse no call."""
 
     @abstractmethod
     def crossed(self, crossing: Crossing) -> None: ...

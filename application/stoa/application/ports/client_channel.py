@@ -8,7 +8,7 @@ Client requests (MCP "Client features": sampling, elicitation, roots) need one o
                            answered ends the round
 
 The pipeline governs client requests (`application.client_requests`), so a back end gets the channel for messages and
-GovernedClientRequests for everything that the client must answer.
+GovernedClientRequests for requests that the client must answer.
 """
 
 from abc import abstractmethod
@@ -25,7 +25,7 @@ class ClientChannel(Protocol):
     - Progress that reaches the client strictly increases, and stops when its total is reached; a value that does not
       increase is dropped. Too many in too short a time may be dropped, but not the first nor the one that reaches the
       total.
-    - `progress` and `log` never fail because the client does not want to hear or is gone; the message is dropped.
+    - `progress` and `log` do not fail when the client wants no messages or is gone; the message is dropped.
     """
 
     @property
@@ -42,21 +42,21 @@ class ClientChannel(Protocol):
 
     @abstractmethod
     async def hang_up(self) -> None:
-        """Close the connection while the call goes on, where the client knows to come back for the rest; elsewhere this
+        """Close the connection while the call goes on, if the client knows to come back for the rest; otherwise this
         does nothing."""
         ...
 
     @abstractmethod
     async def begin_task(self) -> bool:
-        """Answer the caller now and go on in the background, where the client can ask for tasks. True: the call is a
-        task from here on; progress and log messages become its status, client requests wait in it. Raises
-        TasksUnavailable or QuotaExceeded, which the tool should not catch."""
+        """Answer the caller now and go on in the background, if the client can ask for tasks. True: the call is a task
+        from here on; progress and log messages become its status, client requests wait in it. Raises TasksUnavailable
+        or QuotaExceeded, which the tool should not catch."""
         ...
 
     @abstractmethod
     async def elicitation_done(self, elicitation_id: str) -> None:
-        """Send `notifications/elicitation/complete`, where the client's revision has it (2025-11-25); elsewhere, and
-        for an id that this call did not send, this does nothing."""
+        """Send `notifications/elicitation/complete` if the client's revision has it (2025-11-25); otherwise, and for an
+        id that this call did not send, this does nothing."""
         ...
 
 
@@ -72,8 +72,8 @@ class WaitingClientChannel(ClientChannel, Protocol):
 
     @abstractmethod
     async def ask(self, requests: Mapping[str, ClientRequest]) -> Mapping[str, ClientAnswer]:
-        """Send all of these at once and wait for the answers, by key. Raises ClientRequestDeclined when the client
-        answers with an error or with what does not fit, BackendTimedOut when it does not answer at all."""
+        """Send all of these at once and wait for the answers, by key. Raises ClientRequestDeclined for an error and for
+        an answer that does not fit, BackendTimedOut if the client does not answer at all."""
         ...
 
 
@@ -90,7 +90,7 @@ class RoundClientChannel(ClientChannel, Protocol):
 
 
 class GovernedClientRequests(Protocol):
-    """Client requests of one call, as its back end makes them: within policy and limits, and metered."""
+    """Client requests of one call, as its back end makes them: permitted, limited and metered."""
 
     @abstractmethod
     async def send(self, requests: Mapping[str, ClientRequest]) -> Mapping[str, ClientAnswer]:

@@ -1,4 +1,4 @@
-"""Where the secrets come from that the gateway shows to back ends."""
+"""Provides the secrets by which the gateway authenticates at back ends."""
 
 from abc import abstractmethod
 from typing import Protocol
@@ -18,6 +18,6 @@ class CredentialSource(Protocol):
 
     @abstractmethod
     def read(self, tenant: TenantId | None, reference: SecretReference, default_key: str) -> str:
-        """The secret's entry `reference.key`, or `default_key` where the reference names none. Never blocks long:
-        it may read a small local file, nothing slower."""
+        """The secret's entry `reference.key`, or `default_key` if the reference names none. Never blocks long: it may
+        read a small local file, nothing slower."""
         ...

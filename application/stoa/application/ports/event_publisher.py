@@ -1,4 +1,4 @@
-"""Where metering events are forwarded to."""
+"""Forwards metering events to their consumers."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -10,10 +10,11 @@ from stoa.application.ports.metering_backlog import RecordedEvent, Rejected
 class EventPublisher(Protocol):
     """Laws:
 
-    - When `publish` returns, every event of the batch is kept by the other side, or is among the refused.
-    - Refused is only what will be refused for ever, whatever is sent with it; the others of the batch arrive.
-    - For anything that may pass it raises PublisherUnavailable, within a bounded time. Then some of the events may
-      have arrived; the same batch is given again until it returns, and what arrives twice has the same `event_id`.
+    - When `publish` returns, the other side has stored every event of the batch that is not among the rejected.
+    - An event is rejected only if it would be rejected for ever, in any batch; the others of the batch arrive.
+    - For any failure that may pass it raises PublisherUnavailable, within a bounded time. Some of the events may have
+      arrived then; the same batch is given again until it returns, and an event that arrives twice has the same
+      `event_id`.
     - Events of one tenant arrive in the order in which they are given.
     - Nothing is connected before the first `publish`.
 
@@ -22,10 +23,10 @@ class EventPublisher(Protocol):
 
     @abstractmethod
     async def publish(self, events: Sequence[RecordedEvent]) -> Sequence[Rejected]:
-        """The events that were refused for ever."""
+        """Forward the batch; returns the events that were rejected for ever."""
         ...
 
     @abstractmethod
     async def close(self) -> None:
-        """Returns within seconds, also when the other side is away."""
+        """Release connections. Returns within seconds, also when the other side is away."""
         ...

@@ -1,4 +1,4 @@
-"""Is a part of the gateway fit to serve calls?"""
+"""Reports the health of a part of the gateway."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`is_ready` False takes the gateway out of rotation; `detail` says why, or what is degraded."""
+    """The state of one part. `is_ready` False takes the gateway out of rotation; `detail` gives the reason, or the
+    degradation."""
 
     is_ready: bool
     detail: str = ""

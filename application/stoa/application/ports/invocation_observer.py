@@ -15,7 +15,7 @@ class InvocationObserver(Protocol):
     `outcome.client_request` is then its kind, and `invocation` the call that made it. A client request that the policy
     refused is reported too, and its event is not kept. Quick, does not block.
 
-    What it raises is logged and does not change the outcome: the call has already happened.
+    Its exceptions are logged and do not change the outcome: the call has already happened.
     """
 
     @abstractmethod
@@ -33,12 +33,12 @@ class RefusalObserver(Protocol):
 
     @abstractmethod
     def refused(self, door: Door, status: Status, code: str, calls: int) -> None:
-        """Called at once. `code`: the error's."""
+        """Called for each refused call, at once. `code`: the error's."""
         ...
 
     @abstractmethod
     def summarised(self, event: MeteringEvent, name: str) -> None:
-        """`name`: what the first of the calls asked for, as it was sent."""
+        """Called for each recorded summary. `name`: the operation that the first of the calls named, as it was sent."""
         ...
 
 
@@ -51,17 +51,17 @@ class Span(Protocol):
     @property
     @abstractmethod
     def trace(self) -> TraceContext | None:
-        """The context that a back end is sent; None: none is sent."""
+        """The trace context to send to a back end; None: none is sent."""
         ...
 
     @abstractmethod
     def child(self, name: str) -> "Span":
-        """Begin a part of this span: a stage, or what a back end does."""
+        """Begin a part of this span: a stage, or a step of a back end."""
         ...
 
     @abstractmethod
     def end(self, outcome: Outcome | None = None) -> None:
-        """`outcome`: of the whole call; None for its parts."""
+        """End the span. `outcome`: of the whole call; None for its parts."""
         ...
 
 
@@ -69,11 +69,12 @@ class Span(Protocol):
 class InvocationTracer(Protocol):
     """An InvocationObserver that follows invocations from their start.
 
-    Law: every `started` span ends, with the outcome of its call, whatever that is, cancelled calls included. What a
-    tracer or its spans raise is logged and changes nothing.
+    Law: every `started` span ends, with the outcome of its call, cancelled calls included. Exceptions of a tracer or
+    its spans are logged and change nothing.
     """
 
     @abstractmethod
     def started(self, invocation: Invocation) -> Span:
-        """Told before the caller is authenticated. `invocation.trace` is the trace that the caller belongs to."""
+        """Begin the span of a call, before the caller is authenticated. `invocation.trace` is the trace that the caller
+        belongs to."""
         ...

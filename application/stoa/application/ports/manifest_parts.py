@@ -1,4 +1,4 @@
-"""The members of a manifest's `spec` that a back end defines itself."""
+"""Base models of the members of a manifest's `spec` that a back end defines itself."""
 
 import re
 from abc import abstractmethod
@@ -26,42 +26,43 @@ Interval = Annotated[float, BeforeValidator(seconds), Field(ge=1)]
 
 
 class ManifestModel(Strict):
-    """Base of everything that is written in a manifest: unknown fields are refused, names are camelCase."""
+    """Base of all models of manifests: unknown fields are refused, names are camelCase."""
 
     model_config = ConfigDict(alias_generator=to_camel)
 
 
 class BindingManifest(ManifestModel):
-    """The member of a Tool's `spec` that says what it calls, such as `spec.kafka`. The ToolBackend names its model as
+    """The member of a Tool's `spec` that describes the call, such as `spec.kafka`. The ToolBackend names its model as
     `manifest` (NamedByManifests). Pickled to the worker process, so a derived model is importable by its name."""
 
     member: ClassVar[str]
-    """Its key in `spec`."""
+    """The key of the member in `spec`."""
 
     def input_schema(self) -> JsonObject:
-        """The tool's input schema where `spec.inputSchema` is absent. Raises InvalidInput."""
+        """The tool's input schema if `spec.inputSchema` is absent. Raises InvalidInput."""
         return {"type": "object", "properties": {}}
 
     @abstractmethod
     def to_binding(self, input_schema: JsonObject) -> Binding:
-        """Raises InvalidInput, with the wrong field as `spec.kafka.topic`."""
+        """The binding that the member describes. Raises InvalidInput, naming the wrong field as `spec.kafka.topic`."""
         ...
 
 
 class SourceManifest(ManifestModel):
-    """The member of a ToolSet's `spec` that says where its tools come from, such as `spec.grpc`: a document, or a live
+    """The member of a ToolSet's `spec` that names the source of its tools, such as `spec.grpc`: a document, or a live
     server. A SpecKind names its model as `manifest`."""
 
     refresh_interval: Interval = 3600.0
 
     @property
     def address(self) -> str | None:
-        """Where the description is fetched from; None: it stands in the manifest."""
+        """The address that the description is fetched from; None: the manifest contains it."""
         return None
 
     @property
     def is_remote(self) -> bool:
-        """The description can change without its manifest, and is fetched again after `refresh_interval`."""
+        """True if the description can change without its manifest; it is then fetched again after
+        `refresh_interval`."""
         return self.address is not None and bool(urlsplit(self.address).scheme)
 
 

@@ -9,24 +9,23 @@ class Subscription(Protocol):
 
     @abstractmethod
     async def next(self) -> bytes | None:
-        """The next message. None: here messages may be missing, after a lost connection or because the reader was too
-        slow; what matters has to be looked up anew. Cancelling it loses nothing."""
+        """The next message; None if messages may be missing here, after a lost connection or because the reader was too
+        slow, so that the state has to be looked up anew. Cancelling it loses nothing."""
         ...
 
     @abstractmethod
     async def close(self) -> None:
-        """Nothing follows; may be called again."""
+        """End the subscription: no message follows. May be called again."""
         ...
 
 
 class MessageBus(Protocol):
-    """Laws: a message published on a topic reaches every subscription to it that was there before, at most once, and
-    nobody else. All subscriptions get the messages of a topic in one order, and what one publisher published after
-    another came back follows it. Nothing is kept for those who subscribe later; what is on its way may still reach
-    them.
+    """Laws: a message published on a topic reaches every subscription to it that was there before, at most once, and no
+    other. All subscriptions get the messages of a topic in one order, and a message published after another `publish`
+    returned follows it. Nothing is kept for later subscriptions; messages on their way may still reach them.
 
-    Where the connection between replicas is lost it is made again, without the reader's doing; what may have been
-    missed meanwhile is reported to each subscription by a None, after which it gets every message again.
+    A lost connection between replicas is made again by the bus; each subscription gets a None where messages may have
+    been missed, and every message after it.
 
     Raises SharedStateUnavailable when the message cannot be published, or the subscription cannot be made, now.
     """
@@ -36,5 +35,5 @@ class MessageBus(Protocol):
 
     @abstractmethod
     async def subscribe(self, *topics: str) -> Subscription:
-        """In force when it returns."""
+        """Subscribe to topics. The subscription is in force when this returns."""
         ...

@@ -1,4 +1,4 @@
-"""Where metering events go, and where usage is read from."""
+"""Stores metering events, and reads them back for usage reports."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from stoa.domain.metering.event import MeteringEvent
 class MeteringSink(Protocol):
     """Laws:
 
-    - After `reserve` returned, one `record` will find room, however many others record meanwhile. It is called before
+    - After `reserve` returned, one `record` will find room, however many others record in between. It is called before
       the back end is; the room is held until that record, so every such call records exactly once.
     - `record` keeps the event before its first suspension point, so cancellation cannot lose it; when it returns,
       the event survives the death of the process.
@@ -32,13 +32,14 @@ class MeteringSink(Protocol):
 
     @abstractmethod
     async def record(self, event: MeteringEvent, *, is_reserved: bool = True) -> None:
-        """Keep the event. `is_reserved` False: it was promised nothing, and is kept when there is room beyond all
-        promises."""
+        """Store the event. `is_reserved` False: no room was reserved for it, and it is stored if there is room beyond
+        all reservations."""
         ...
 
     @abstractmethod
     async def record_refusal(self, event: MeteringEvent, *, is_summary: bool = False) -> None:
-        """Keep the event of a call that was refused before `reserve`, or by it. `is_summary`: it stands for several."""
+        """Store the event of a call that was refused before `reserve`, or by it. `is_summary`: it stands for
+        several."""
         ...
 
 
@@ -54,23 +55,23 @@ class UsageLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SegmentReading:
-    """What stood in a segment behind a place in it."""
+    """The events of a segment from a place in it on."""
 
     events: Iterator[MeteringEvent]
     end: int
-    """Where the next reading goes on."""
+    """The place at which the next reading continues."""
 
 
 @runtime_checkable
 class SegmentedLog(Protocol):
-    """A UsageLog in pieces, for readers that come again and want only what is new.
+    """A UsageLog in segments, for readers that come again and want only what is new.
 
     Laws:
 
     - The events of all segments, one segment after another in the order of `segments`, each from 0, are those of the
       UsageLog.
-    - What stands in a segment before a reading's `end` never changes: reading on from there gives what was added
-      since, and nothing twice. `end` is `start` when there is nothing new, or the segment is gone.
+    - The part of a segment before a reading's `end` never changes: reading on from there gives the events that were
+      added since, and none twice. `end` is `start` when there is nothing new, or the segment is gone.
     - Names are never used again.
 
     Both raise MeteringUnavailable as the UsageLog does.
@@ -78,7 +79,7 @@ class SegmentedLog(Protocol):
 
     @abstractmethod
     def segments(self) -> Sequence[str]:
-        """The names of those that are there now."""
+        """The names of the present segments."""
         ...
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Who may do what."""
+"""Decides what a caller may do."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -28,5 +28,5 @@ class PolicyEngine(Protocol):
 
     @abstractmethod
     async def visible(self, principal: Principal, tools: Sequence[O], door: Door) -> Sequence[O]:
-        """What this caller may list: one question for all of them."""
+        """The operations that this caller may list, by one query for all of them."""
         ...

@@ -1,4 +1,4 @@
-"""Counting calls against limits."""
+"""Counts calls against rate limits."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict
 
 class RateLimiter(Protocol):
     """Laws: for each key, in any window of t seconds calls of at most `burst + rate * t` in all are allowed, over all
-    replicas that share the store; keys do not influence each other. A call is allowed when every claim has room, and a
-    refused one uses no allowance of any. `peek` uses none either. The verdicts are those of
+    replicas that share the store; keys do not influence each other. A call is allowed if every charge has room, and a
+    refused one uses no allowance. `peek` uses none either. The verdicts are those of
     `stoa.domain.access.rate_limit.judge`.
 
     `take` and `peek` raise LimiterUnavailable when they cannot count; the call is then refused.
@@ -18,8 +18,8 @@ class RateLimiter(Protocol):
 
     @abstractmethod
     def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
-        """The refusal that `take` would give now, as far as it is known without asking anybody; else None. What `take`
-        has refused is known until its `retry_after_seconds` have passed."""
+        """The refusal that `take` would give now, if it is known without asking the store; else None. A refusal of
+        `take` is known until its `retry_after_seconds` have passed."""
         ...
 
     @abstractmethod
@@ -29,5 +29,5 @@ class RateLimiter(Protocol):
 
     @abstractmethod
     async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
-        """For each claim how many calls its limit would allow right now."""
+        """The calls that the limit of each charge would allow right now."""
         ...

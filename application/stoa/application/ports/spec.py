@@ -1,4 +1,4 @@
-"""From an API description to tools: fetching the document, and converting it."""
+"""API descriptions: fetching the document, and converting it to tools."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from stoa.domain.operations.tool import ApiReference, Authentication, Tool
 
 @dataclass(frozen=True, slots=True)
 class SpecDocument:
-    """A description as it was found. `location` names it in findings and resolves its relative server URLs."""
+    """An API description as it was fetched. `location` names it in findings and resolves its relative server URLs."""
 
     location: str
     text: str
     media_type: str | None = None
-    """None: JSON or YAML."""
+    """None means JSON or YAML."""
 
 
 class SpecSource(Protocol):
@@ -32,25 +32,25 @@ class SpecSource(Protocol):
 
     @abstractmethod
     async def fetch(self, location: str, *, root: str = "") -> SpecDocument:
-        """`location` is a file path or an http(s) URL. A file must lie below the folder `root`, links followed; empty:
-        anywhere."""
+        """Fetch the description at a file path or an http(s) URL. A file must lie below the folder `root`, links
+        followed; empty: anywhere."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionOptions:
-    """What a ToolSet says about the tools to be made."""
+    """Options of a ToolSet for the conversion of its description."""
 
     tenant: TenantId | None = None
     api: ApiReference | None = None
-    """None: title and version of the document."""
+    """None takes title and version of the document."""
     base_url: str | None = None
     """Replaces the document's servers."""
     include_tags: frozenset[str] = frozenset()
     """Keep operations with any of these tags; empty: all."""
     exclude_tags: frozenset[str] = frozenset()
     methods: frozenset[str] = frozenset()
-    """Upper case; empty: all."""
+    """Keep operations with these methods, in upper case; empty: all."""
     path_prefix: str = ""
     operation_ids: frozenset[str] = frozenset()
     name_prefix: str = ""
@@ -59,12 +59,12 @@ class ConversionOptions:
     """False: names are made from method and path."""
     extra_tags: tuple[str, ...] = ()
     icons: tuple[Icon, ...] = ()
-    """Of every tool; none: the logo that the description names, if it does."""
+    """Icons of every tool; empty: the logo that the description names, if any."""
     timeout_seconds: float = 30.0
     rate_limit: RateLimit | None = None
     authentication: Authentication = Authentication()
     metered_arguments: tuple[str, ...] = ()
-    """Of every tool that has them."""
+    """Metered arguments of every tool that has them."""
 
 
 @dataclass(frozen=True, slots=True)

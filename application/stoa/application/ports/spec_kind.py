@@ -16,7 +16,7 @@ S = TypeVar("S", bound=SourceManifest)
 
 @dataclass(frozen=True, slots=True)
 class SpecPlace:
-    """The place of a ToolSet, and what its author may use from there."""
+    """The place of a ToolSet, with the rights that its author has there."""
 
     origin: Origin
     """The manifest, for messages, and for `changed_places` of a ChangingSpecKind."""
@@ -26,7 +26,7 @@ class SpecPlace:
     tenant: TenantId | None = None
     """The tenant whose secrets `authentication` names; None: the platform's."""
     authentication: Authentication = Authentication()
-    """Of the ToolSet's tools; a fetcher may prove itself to a live server with it, at that server's origin only."""
+    """Authentication of the ToolSet's tools; a fetcher may use it at a live server, at that server's origin only."""
 
 
 class SpecKind(Protocol[S]):
@@ -36,14 +36,14 @@ class SpecKind(Protocol[S]):
     """
 
     member: str
-    """Its key in a ToolSet's `spec`."""
+    """The key of its member in a ToolSet's `spec`."""
     manifest: type[S]
-    """Model of what stands there."""
+    """The model of that member."""
 
     @abstractmethod
     def accepts(self, location: str, text: str | None) -> bool:
-        """Recognises a description by its address alone (`text` is None), such as `grpc://host:port`, or by the text
-        of the document there. At most one kind accepts a description."""
+        """True for a description of this kind, recognised by its address alone (`text` is None), such as
+        `grpc://host:port`, or by the text of the document there. At most one kind accepts a description."""
         ...
 
     @abstractmethod
@@ -53,12 +53,13 @@ class SpecKind(Protocol[S]):
 
     @abstractmethod
     async def fetch(self, source: S, place: SpecPlace) -> SpecDocument:
-        """Raises as SpecSource does: InvalidInput, or Unavailable when it cannot be reached now."""
+        """The description as text. Raises InvalidInput, or Unavailable when it cannot be reached now, as SpecSource
+        does."""
         ...
 
     @abstractmethod
     def converter(self, source: S) -> SpecConverter:
-        """The converter with what `source` says of the conversion."""
+        """The converter with the options of `source`."""
         ...
 
 

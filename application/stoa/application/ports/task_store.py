@@ -1,4 +1,4 @@
-"""Where tasks are kept, for all processes of a deployment."""
+"""Stores tasks, for all processes of a deployment."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -10,26 +10,20 @@ ABANDONED_AT_ONCE = 100
 
 
 class TaskStore(Protocol):
-    """Laws:
-
-    - What `create` or `replace` kept is found at once by every process that shares the store, and survives the death of
-      this one as far as the adapter says.
-    - Compare and set: of several `replace` over the same version one returns True, whichever processes they come from;
-      the others change nothing.
-    - A terminal task never changes: no `replace` over it returns True.
-    - From `expires_at` on a task is gone: it is not found, not replaced, and makes room.
-    - Tasks, and the bytes of their records, are bounded for each owner, tenant and all (`stoa.application.tasks.caps`).
-      Who meets an own bound is refused. When all is used up, the tenant that holds most loses its oldest task to one
-      that would hold less: a task that is gone is found by nobody, and its run ends.
-    - `abandoned` names every working task whose lease has ended, sooner or later: what it names may be few at a time.
-    - What is found is equal to what was kept.
-
-    All raise TasksUnavailable when the store cannot answer; whether a change was kept is then not known.
-    """
+    """Laws:  - A task that `create` or `replace` stored is found at once by every process that shares the store, and
+    survives the death of this process as far as the adapter promises. - Compare and set: of several `replace` over the
+    same version, from any processes, one returns True; the others change nothing. - A terminal task never changes: no
+    `replace` over it returns True. - From `expires_at` on a task is gone: it is not found, not replaced, and makes
+    room. - Tasks, and the bytes of their records, are bounded for each owner, tenant and all
+    (`stoa.application.tasks.caps`). A caller that meets its own bound is refused. When all is used up, the tenant that
+    holds most loses its oldest task to one that would hold less: an evicted task is no longer found, and its run ends.
+    - `abandoned` names every working task whose lease has ended, sooner or later; it may name few at a time. - A found
+    task is equal to the stored one.  All raise TasksUnavailable when the store cannot answer; it is then unknown if a
+    change was stored."""
 
     @abstractmethod
     async def create(self, task: Task) -> None:
-        """Raises QuotaExceeded, naming the bound, and the moment when the first task makes room."""
+        """Store a new task. Raises QuotaExceeded, naming the bound, and the moment when the first task makes room."""
         ...
 
     @abstractmethod
@@ -37,8 +31,8 @@ class TaskStore(Protocol):
 
     @abstractmethod
     async def replace(self, task: Task, over: int) -> bool:
-        """Keep `task` under its id if the version that is kept is `over`, and is not terminal. Raises QuotaExceeded
-        when it has become too large; then the earlier version stays."""
+        """Store `task` under its id if the stored version is `over`, and is not terminal. Raises QuotaExceeded if it
+        has become too large; then the earlier version stays."""
         ...
 
     @abstractmethod
@@ -48,5 +42,5 @@ class TaskStore(Protocol):
 
     @abstractmethod
     async def close(self) -> None:
-        """Release what is open; nothing is asked afterwards."""
+        """Release connections; no request is made afterwards."""
         ...

@@ -1,4 +1,4 @@
-"""Asking an OAuth2 authorization server for an access token."""
+"""Requests access tokens from an OAuth2 authorization server."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
@@ -22,9 +22,9 @@ class TokenRequest:
 @dataclass(frozen=True, slots=True)
 class GrantedToken:
     value: str = field(repr=False)
-    """To be sent as a bearer token: visible ASCII."""
+    """A bearer token in visible ASCII."""
     lifetime_seconds: float | None = None
-    """How long it is good from now on, 0 or more; None: the server did not say."""
+    """Lifetime from now on, 0 or more; None: the server sent none."""
 
 
 class TokenEndpoint(Protocol):
@@ -35,9 +35,8 @@ class TokenEndpoint(Protocol):
     - Nothing that was sent or answered is in an error, a log line or a repr.
     - An answer comes in bounded time, also when the server is silent.
 
-    Raises UpstreamAccessDenied when the server does not let the subject have such a token; BackendUnavailable when it
-    is away or refuses the client itself, BackendTimedOut, and BackendProtocolError for what is no answer of a token
-    endpoint.
+    Raises UpstreamAccessDenied if the server refuses such a token to the subject; BackendUnavailable if it is away or
+    refuses the client itself, BackendTimedOut, and BackendProtocolError for an answer that no token endpoint gives.
     """
 
     @abstractmethod

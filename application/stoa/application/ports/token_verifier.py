@@ -1,4 +1,4 @@
-"""Turning a bearer token into a Principal, and (dev only) making tokens."""
+"""Verifies bearer tokens, and issues tokens for development."""
 
 from abc import abstractmethod
 from typing import Protocol
@@ -7,10 +7,10 @@ from stoa.domain.access.identity import Principal
 
 
 class TokenVerifier(Protocol):
-    """Laws: a token is accepted only while signature, algorithm, issuer, audience and times all hold; equal tokens
-    give equal principals until they expire. Neither the token nor its parts appear in an error.
+    """Laws: a token is accepted only while signature, algorithm, issuer, audience and times all hold; equal tokens give
+    equal principals until they expire. Neither the token nor its parts appear in an error.
 
-    Raises NotAuthenticated (why, in words safe for the caller) or IdentityUnavailable.
+    Raises NotAuthenticated, with a reason in words safe for the caller, or IdentityUnavailable.
     """
 
     @abstractmethod
@@ -18,19 +18,20 @@ class TokenVerifier(Protocol):
 
     @abstractmethod
     def knows(self, token: str) -> bool:
-        """Whether this token was verified lately, so that `verify` accepts it at hardly any cost. Never true of a token
-        that `verify` would refuse as it is."""
+        """True if this token was verified recently, so that `verify` accepts it at hardly any cost. Never true of a
+        token that `verify` would refuse as it is."""
         ...
 
     @property
     @abstractmethod
     def issuers(self) -> tuple[str, ...]:
-        """Issuer identifiers (RFC 8414) whose tokens are accepted; what RFC 9728 metadata names."""
+        """Issuer identifiers (RFC 8414) whose tokens are accepted; RFC 9728 metadata lists them."""
         ...
 
 
 class TokenIssuer(Protocol):
-    """Makes tokens for development. Law: `verify(issue(...))` of the matching verifier yields what was asked for."""
+    """Makes tokens for development. Law: `verify(issue(...))` of the matching verifier yields the requested
+    principal."""
 
     @abstractmethod
     def issue(self, *, subject: str, tenant: str | None, roles: frozenset[str], lifetime_seconds: int) -> str: ...

@@ -1,4 +1,4 @@
-"""Calling what stands behind a tool, a resource or a prompt."""
+"""Calls the service behind a tool, a resource or a prompt."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from stoa.domain.schema.json_value import JsonObject
 
 @dataclass(slots=True)
 class CallContext:
-    """Facts of the call that a back end may know in addition to its arguments. The caller's token is none of them."""
+    """Facts of the call for the back end, in addition to its arguments. The caller's token is not among them."""
 
     permit: Permit
     principal: Principal
@@ -28,23 +28,23 @@ class CallContext:
     door: Door = "library"
     consumer: str = "unknown"
     upstream: UpstreamAccess | None = None
-    """Where the access token for the back end comes from; None: its authentication is not oauth2."""
+    """The source of access tokens for the back end; None: its authentication is not oauth2."""
     client_requests: GovernedClientRequests | None = None
-    """Requests to the client; None: it takes none."""
+    """Client requests; None: the client takes none."""
     trace: TraceContext | None = None
     """The trace context to send to the back end; None: none is sent."""
     span: Span | None = None
-    """The call to the back end, for what it wants to trace of itself; None: nothing is traced."""
+    """The span of the call to the back end, as parent of the back end's own spans; None: nothing is traced."""
 
 
 class BackendCall(Protocol):
-    """A prepared operation: everything that does not depend on the arguments has been done.
+    """A prepared operation: all work that does not depend on the arguments has been done.
 
     Laws: the arguments are valid by the tool's input schema, and the context holds a permit for this operation
-    (`CompiledOperation.call` sees to it); cancelling the call releases its connection. An answer of the back end,
-    whatever it says, is a value. Raises BackendUnavailable, BackendTimedOut, BackendProtocolError, or InvalidArguments
-    when a value cannot be sent as the binding demands; lets pass what the client channel raises. The deadline is kept
-    by the caller.
+    (`CompiledOperation.call` sees to it); cancelling the call releases its connection. Every answer of the back end,
+    also an error, is a value. Raises BackendUnavailable, BackendTimedOut, BackendProtocolError, or InvalidArguments
+    when a value cannot be sent as the binding demands; lets exceptions of the client channel pass. The caller enforces
+    the deadline.
     """
 
     @abstractmethod
@@ -53,7 +53,7 @@ class BackendCall(Protocol):
 
 @runtime_checkable
 class Previewable(Protocol):
-    """A BackendCall that sends a request. Law: `preview` shows what a call would send, without anything secret."""
+    """A BackendCall that sends a request. Law: `preview` shows the request without anything secret."""
 
     @abstractmethod
     def preview(self, arguments: JsonObject) -> JsonObject:

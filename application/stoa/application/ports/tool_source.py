@@ -1,4 +1,4 @@
-"""Where manifests come from: files, Kubernetes, the embedding program."""
+"""Provides manifests: from files, Kubernetes, the embedding program."""
 
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
@@ -11,18 +11,18 @@ from stoa.domain.origin import Origin
 
 @dataclass(frozen=True, slots=True)
 class ManifestDocument:
-    """One manifest as it was found, not yet understood."""
+    """One manifest as it was read, not yet parsed into operations."""
 
     origin: Origin
     """Its identity, which stays when the manifest changes. Manifests with the same `origin.whole` are replaced
     together: when one of them is bad, all keep their last good version."""
     content: dict[str, Any] | None
-    """None: could not be read; `problem` says why."""
+    """None: it could not be read; `problem` gives the reason."""
     problem: str = ""
     base_directory: str = ""
     """Relative file names in the manifest start here."""
     root: str = ""
-    """Files that the manifest names must lie below this folder; empty: anywhere, as the embedding program's may."""
+    """The folder that files named in the manifest must lie below; empty: anywhere, as for the embedding program."""
     tenant: TenantId | None = None
     """The tenant whose team writes in this place: the manifest can be of no other, and not global. None: the platform
     writes here."""

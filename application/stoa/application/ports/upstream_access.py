@@ -1,5 +1,5 @@
-"""What a back end of authentication type oauth2 gets with each call, instead of secrets and instead of the caller's
-token."""
+"""Access tokens for a back end of authentication type oauth2, which gets this with each call instead of secrets and of
+the caller's token."""
 
 from abc import abstractmethod
 from typing import Protocol
@@ -21,5 +21,5 @@ class UpstreamAccess(Protocol):
 
     @abstractmethod
     def refused(self, token: str) -> bool:
-        """The back end did not accept this token. False: a new one would fare no better."""
+        """Report that the back end did not accept this token. False: a new one would fare no better."""
         ...

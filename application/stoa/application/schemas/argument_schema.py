@@ -1,4 +1,4 @@
-"""A tool's input schema, compiled once at registration, checking arguments on each call."""
+"""A tool's input schema, compiled once at registration; it normalises and checks the arguments of each call."""
 
 from collections.abc import Iterable
 
@@ -15,15 +15,15 @@ TOO_COSTLY = "fewer or simpler values: to check these takes more work than one c
 class ArgumentSchema:
     """Normalises arguments, and checks them against a JSON Schema (2020-12 unless it names another draft).
 
-    Some clients send numbers, booleans, arrays and objects as JSON text, a single value for an array, and null for what
-    they leave out. It is understood where the schema allows nothing else (docs/decisions/0042).
+    Some clients send numbers, booleans, arrays and objects as JSON text, a single value for an array, and null for
+    members that they leave out. Such values are coerced where the schema allows nothing else (docs/decisions/0042).
     """
 
     __slots__ = ("_plan", "_validator")
 
     def __init__(self, schema: JsonObject, allowance: PatternAllowance | None = None) -> None:
-        """Raises InvalidInput when the schema is not valid, refers outside itself, or has patterns that are too large.
-        `allowance`: what its patterns may take."""
+        """Raises InvalidInput if the schema is not valid, refers outside itself, or has patterns that are too large.
+        `allowance`: limits the memory of its patterns."""
         try:
             self._validator = BoundedValidator(schema, allowance)
         except InvalidInput as refused:
@@ -31,16 +31,16 @@ class ArgumentSchema:
         self._plan = coercion_plan(schema)
 
     def normalise(self, arguments: JsonObject) -> JsonObject:
-        """The arguments as the policy, the check and the back end get them: the same object when nothing is coerced.
+        """The arguments for the policy, the check and the back end: the same object if nothing is coerced.
 
-        Never raises and validates nothing, so that it may run before the caller is known to be allowed.
-        Normalising twice is normalising once. Work: linear in the arguments and in the texts that are parsed.
+        Never raises and validates nothing, so that it may run before the caller is known to be allowed. Normalising
+        twice is normalising once. Work: linear in the arguments and in the texts that are parsed.
         """
         return self.normalise_noting(arguments)[0]
 
     def normalise_noting(self, arguments: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
-        """As `normalise`, with the places that were understood otherwise than written, never with values: JSON Pointers
-        (RFC 6901) in which `*` stands for entries, and for members that the schema does not name."""
+        """Like `normalise`, with the places that were coerced, never with values: JSON Pointers (RFC 6901) in which `*`
+        stands for entries, and for members that the schema does not name."""
         plan = self._plan
         if plan is None:
             return arguments, ()

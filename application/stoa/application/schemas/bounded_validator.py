@@ -1,8 +1,8 @@
-"""JSON Schema validation whose work is bounded, whatever the schema and the value are.
+"""JSON Schema validation with bounded work, for every schema and value.
 
-The validator that does it is a library's: fast, and not to be interrupted. Simple schemas are given to it as they are,
-for their cost is linear in the value; others are rewritten so that it counts its steps (`step_counting`). Patterns
-and the comparison of all entries with each other are done here.
+The validation itself is done by a library that is fast and cannot be interrupted. Simple schemas are given to it
+unchanged, because their cost is linear in the value; others are rewritten so that it counts its steps
+(`step_counting`). Patterns and the comparison of all entries with each other are done here.
 """
 
 import json
@@ -38,7 +38,7 @@ _NS_PER_UNIT = 15
 
 
 class TooCostly(Exception):
-    """The check was given up: whether the value fits is not known."""
+    """The check was given up: it is unknown if the value fits."""
 
 
 class Work:
@@ -50,10 +50,11 @@ class Work:
         self.limit = limit
         self.left = limit
         self.steps = 0
-        """Times that a keyword of ours was asked."""
+        """The number of times that the counting keyword was called."""
 
     def spend(self, units: int) -> None:
-        """Raises TooCostly, from then on always: the validator takes it for a mismatch and comes to an end."""
+        """Spend units of work. Raises TooCostly once they are used up, from then on always: the validator takes it for
+        a mismatch and comes to an end."""
         self.steps += 1
         self.left -= units
         if self.left < 0:
@@ -68,8 +69,8 @@ class BoundedValidator:
     def __init__(
         self, schema: JsonObject, allowance: PatternAllowance | None = None, *, limit: int = WORK_LIMIT
     ) -> None:
-        """Raises InvalidInput when the schema is not valid, refers outside itself, or has patterns that are too large.
-        `allowance`: what its patterns may take. `limit`: units of work in one check."""
+        """Raises InvalidInput if the schema is not valid, refers outside itself, or has patterns that are too large.
+        `allowance`: limits the memory of its patterns. `limit`: units of work in one check."""
         self.patterns = _patterns_of(schema, allowance or PatternAllowance(MAX_SCHEMA_SIZE))
         self.work = Work(limit)
         self._document = SchemaDocument(schema)
@@ -87,7 +88,7 @@ class BoundedValidator:
             raise InvalidInput(reason) from caught
 
     def is_valid(self, value: Any) -> bool:
-        """Raises TooCostly, and ValueError for what is no JSON."""
+        """True if the value fits the schema. Raises TooCostly, and ValueError for a value that is not JSON."""
         self.work.left, self.work.steps = self.work.limit, 0
         if self._root is not None:
             self._root.validate(value)
@@ -97,7 +98,7 @@ class BoundedValidator:
         return answer
 
     def violations(self, value: Any) -> list[Violation]:
-        """Where a value that is not valid does not fit; at least one, naming places and never values."""
+        """The places where an invalid value does not fit: at least one, naming places and never values."""
         return violations_of(self._document, self.patterns, value)
 
 
@@ -165,7 +166,7 @@ def _matching(patterns: dict[str, Pattern], work: Work) -> type:
 
 
 def _distinguishing(work: Work) -> type:
-    """Linear, where the library compares each pair once a number has more than 64 bits."""
+    """The keyword `uniqueItems` in linear time. The library compares each pair once a number has more than 64 bits."""
 
     class Distinguish:
         def __init__(self, _: Any, value: Any, path: Any) -> None:  # noqa: ARG002  # what the library passes
@@ -190,7 +191,7 @@ def _distinguishing(work: Work) -> type:
 
 
 def _identity(value: Any, work: Work) -> str:
-    """A text that is the same for equal JSON values only (2020-12 core section 4.2.2)."""
+    """A text that is equal for equal JSON values only (2020-12 core section 4.2.2)."""
     work.spend(_COMPARED)
     if isinstance(value, str):
         return f'"{value}'
@@ -198,15 +199,15 @@ def _identity(value: Any, work: Work) -> str:
         return str(int(value))
     entries = _entries(value)
     if entries is not None:
-        return f"[{','.join(_framed(_identity(one, work)) for one in entries)}]"
+        return f"[{','.join(_framed(_identity(entry, work)) for entry in entries)}]"
     if is_object(value):
         members = sorted(value.items())
-        return f"{{{','.join(_framed(name) + _framed(_identity(one, work)) for name, one in members)}}}"
+        return f"{{{','.join(_framed(name) + _framed(_identity(member, work)) for name, member in members)}}}"
     return str(value)
 
 
 def _entries(value: Any) -> list[Any] | None:
-    """The entries of an array, which may be a tuple in a program that embeds the gateway."""
+    """The entries of an array, which may be a tuple in a program that embeds the gateway; None for other values."""
     if issubclass(type(value), tuple):
         value = list(value)
     return value if is_array(value) else None
@@ -217,7 +218,7 @@ def _framed(text: str) -> str:
 
 
 def _plain_json() -> Any:
-    """Accepts each JSON value down to MAX_DEPTH and nothing else; an infinite number has no type."""
+    """A validator that accepts each JSON value down to MAX_DEPTH and nothing else; an infinite number has no type."""
     types = ["null", "boolean", "integer", "number", "string"]
     defined: JsonObject = {f"level{MAX_DEPTH}": {"type": types}}
     for level in range(MAX_DEPTH):
@@ -230,7 +231,7 @@ _PLAIN_JSON = _plain_json()
 
 
 def is_plain_json(value: Any) -> bool:
-    """Can JSON say it, in at most MAX_DEPTH levels?"""
+    """True if JSON can represent the value in at most MAX_DEPTH levels."""
     try:
         return bool(_PLAIN_JSON.is_valid(value))
     except (ValueError, RecursionError):

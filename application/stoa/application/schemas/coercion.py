@@ -1,9 +1,9 @@
-"""Arguments as clients send them, made into what the schema says where only one thing can be meant.
+"""Coercion of arguments to the types of their schema, where only one meaning is possible.
 
-A plan says for each place of the arguments which types its schema allows (`coercion_plan.py` makes it). Only a value of
-another type is looked at: JSON text of an allowed type is that value, a single value where an array is wanted is an
-array of it, null for a member that may be left out is left out. Whole floats become integers where no fraction is
-allowed. A value that fits stays, and so does one that could mean two things: the check refuses it then.
+A plan names for each place of the arguments the types that its schema allows (`coercion_plan`). Only a value of another
+type is coerced: JSON text of an allowed type becomes that value, a single value where an array is expected becomes an
+array of it, null for an optional member is left out. Whole floats become integers where no fraction is allowed. A value
+that fits stays, and so does one that could mean two things: the check refuses it then.
 """
 
 import math
@@ -15,16 +15,16 @@ from stoa.domain.schema.json_pointer import pointer_to
 from stoa.domain.schema.json_value import JsonObject, is_array, is_object
 
 MAX_LEVELS = 200
-"""Levels of arguments that are looked at: JSON parsers go no deeper."""
+"""Upper bound on the levels of arguments that are coerced: JSON parsers go no deeper."""
 MAX_NOTES = 32
 
 JsonType = str
-"""A name of JSON Schema's. A set with "number" has "integer" as well."""
+"""A type name of JSON Schema. A set with "number" has "integer" as well."""
 Path = tuple["Path", str] | None
-"""The way to a place, from its end; `*` for entries and for members that the schema has no name for."""
+"""The way to a place, from its end; `*` for entries and for members that the schema does not name."""
 
 Tags = frozenset[tuple[JsonType, Any]]
-"""Scalars with their types: true is not 1."""
+"""Scalars with their types, because true is not 1."""
 
 _TYPES: dict[type, JsonType] = {
     str: "string", int: "integer", float: "number", bool: "boolean", dict: "object", list: "array", type(None): "null",
@@ -32,7 +32,7 @@ _TYPES: dict[type, JsonType] = {
 _WORDS: dict[str, Any] = {
     "True": True, "TRUE": True, "False": False, "FALSE": False, "None": None,
 }  # fmt: skip
-"""Spellings that are no JSON and mean one thing: Python's, and those in capitals."""
+"""Spellings with one possible meaning that are not JSON: Python's, and those in capitals."""
 _NUMBERS = frozenset({"integer", "number"})
 _TYPES_BY_FIRST = {
     "{": frozenset({"object"}),
@@ -55,14 +55,14 @@ class ObjectPlan:
     def __init__(self) -> None:
         self.members: dict[str, PlacePlan] = {}
         self.others: PlacePlan | None = None
-        """For members that have no name in the schema."""
+        """The plan of members that the schema does not name."""
         self.optional: frozenset[str] = frozenset()
         """Members that may be left out and cannot be null."""
         self.alternatives: list[Alternative] = []
-        """More is known once one of them is told from the others."""
+        """The alternatives of the object, told apart by the fixed values of their members."""
 
     def settled(self) -> bool:
-        """False: nothing is left that could change."""
+        """Removes parts without effect; False if no part is left that could coerce."""
         self.members = {name: place for name, place in self.members.items() if not place.says_nothing}
         if self.others is not None and self.others.says_nothing:
             self.others = None
@@ -74,7 +74,7 @@ class Alternative:
 
     def __init__(self, tags: dict[str, Tags], required: frozenset[str], place: "PlacePlan") -> None:
         self.tags = tags
-        """Members with fixed values."""
+        """The fixed values of members."""
         self.required = required
         self.place = place
 
@@ -86,20 +86,20 @@ class PlacePlan:
 
     def __init__(self, types: frozenset[JsonType] | None, texts: frozenset[str] | None) -> None:
         self.types = types
-        """None: any."""
+        """Allowed types; None: any."""
         self.texts = texts
-        """The strings that are allowed; None: all, where strings are."""
+        """Allowed strings; None: all, if strings are allowed."""
         self.object: ObjectPlan | None = None
         self.array: ArrayPlan | None = None
         self.accepted: frozenset[type] = frozenset()
-        """Python types of values that are left alone at first sight."""
+        """Python types of values that need no further look."""
 
     @property
     def says_nothing(self) -> bool:
         return self.types is None and self.object is None and self.array is None
 
     def settle(self) -> None:
-        """Take away what says nothing, once everything is known."""
+        """Removes parts without effect, once the whole plan is known."""
         if self.object is not None and not self.object.settled():
             self.object = None
         if self.array is not None and not self.array.settled():
@@ -114,7 +114,7 @@ class PlacePlan:
         self.accepted = frozenset(accepted)
 
     def allows(self, value: Any) -> bool:
-        """By its type, and what is known of strings."""
+        """True if the value has an allowed type and, for strings, an allowed text."""
         kind = json_type(value)
         if self.types is not None and kind not in self.types:
             return False
@@ -128,10 +128,10 @@ class ArrayPlan:
         self.first: list[PlacePlan | None] = []
         self.rest: PlacePlan | None = None
         self.takes_single = False
-        """Nothing but an array is wanted here, and its entries are alike."""
+        """True if only an array is allowed here, and its entries have one plan."""
 
     def settled(self) -> bool:
-        """False: nothing is left that could change."""
+        """Removes parts without effect; False if no part is left that could coerce."""
         if self.rest is not None and self.rest.says_nothing:
             self.rest = None
         return bool(self.rest or self.takes_single or any(self.first))
@@ -145,8 +145,8 @@ def json_type(value: object) -> JsonType | None:
 
 
 def coerce(plan: ObjectPlan, arguments: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
-    """The arguments, the same object when nothing had to change, and the places that were understood otherwise than
-    written: JSON Pointers (RFC 6901) in which `*` stands for entries and for members without a name in the schema."""
+    """The arguments, the same object if nothing had to change, and the places that were coerced: JSON Pointers (RFC
+    6901) in which `*` stands for entries and for members that the schema does not name."""
     run = _Coercion()
     return run.object(plan, arguments, None, 0), tuple(run.notes)
 
@@ -216,17 +216,17 @@ class _Coercion:
         return value
 
     def _single(self, entry: PlacePlan | None, value: Any, path: Path, level: int) -> Any:
-        """An array of `value` where it is an entry, else `value`."""
+        """An array of `value` if it is an entry, else `value`."""
         if isinstance(value, str) and value.lstrip()[:1] in {"", "["}:
             return value  # no entry at all, or an array that is damaged
-        before = dict(self.notes)
+        before = dict(self.notes)  # restored when the attempt fails: a note must name a place that did change
         note(self.notes, path)
-        made = value if entry is None else self._value(entry, value, (path, "*"), level + 1, is_entry=True)
-        is_unclear = isinstance(made, str) and made.lstrip()[:1] == "{"
-        if is_unclear or json_type(made) in {None, "null", "array"} or not (entry is None or entry.allows(made)):
+        coerced = value if entry is None else self._value(entry, value, (path, "*"), level + 1, is_entry=True)
+        is_unclear = isinstance(coerced, str) and coerced.lstrip()[:1] == "{"
+        if is_unclear or json_type(coerced) in {None, "null", "array"} or not (entry is None or entry.allows(coerced)):
             self.notes = before
             return value
-        return [made]
+        return [coerced]
 
 
 def note(notes: dict[str, None], path: Path) -> None:
@@ -241,7 +241,7 @@ def note(notes: dict[str, None], path: Path) -> None:
 
 
 def chosen_plan(plan: ObjectPlan, value: JsonObject) -> ObjectPlan:
-    """The most that is known of the members of `value`."""
+    """The most specific plan for the members of `value`."""
     while plan.alternatives:
         chosen = _chosen(plan, value)
         if chosen is plan:
@@ -251,7 +251,7 @@ def chosen_plan(plan: ObjectPlan, value: JsonObject) -> ObjectPlan:
 
 
 def _chosen(plan: ObjectPlan, value: JsonObject) -> ObjectPlan:
-    """The plan of the only alternative whose fixed values are those of `value`; else what holds for all of them."""
+    """The plan of the only alternative whose fixed values are those of `value`; else the common plan of all."""
     chosen: ObjectPlan | None = None
     for alternative in plan.alternatives:
         if all(_is_tagged(plan, alternative, name, value) for name in alternative.tags):
@@ -275,7 +275,7 @@ def _is_tagged(plan: ObjectPlan, alternative: Alternative, name: str, value: Jso
 
 
 def _understood(value: Any, types: frozenset[JsonType]) -> Any:
-    """The value of one of `types` that `value` means, or `value` itself."""
+    """The value of one of `types` that `value` means; `value` itself if there is none."""
     if isinstance(value, str):
         parsed = _parsed(value, types)
         return value if parsed is _NOTHING else parsed

@@ -1,9 +1,9 @@
 """Makes the plan of a schema's coercions, once, at registration.
 
-A place is described by all schemas that apply to it for certain: those joined by `allOf` and `$ref`, and of `anyOf` and
-`oneOf` what all branches have in common, or the only branch that is left for objects or arrays. What is not understood
-(conditions, `not`, matched names, references by name) is left out: a schema that is left out allows anything, so that
-less is coerced and never something that fitted.
+A place is described by all schemas that certainly apply to it: those joined by `allOf` and `$ref`, and of `anyOf` and
+`oneOf` the facts that all branches share, or the only branch that is left for objects or arrays. Other keywords
+(conditions, `not`, patterns of names, references by name) are left out: a schema that is left out allows anything, so
+that less is coerced and never a value that fitted.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_ob
 from stoa.domain.schema.schema_document import SchemaDocument
 
 _MAX_WORK = 20_000
-"""Schemas looked at for one plan; what lies behind is not coerced."""
+"""Upper bound on the schemas read for one plan; places behind it are not coerced."""
 _MAX_JOINED = 64
 _MAX_NESTED = 16
 _NULL = frozenset({"null"})
@@ -40,7 +40,7 @@ _UNKNOWN = _Kinds(_ALL, None)
 
 
 def coercion_plan(schema: JsonObject) -> ObjectPlan | None:
-    """The plan of a schema of arguments; None: there is nothing that could be coerced."""
+    """The plan of a schema of arguments; None if nothing can be coerced."""
     return _Planner(schema).made()
 
 
@@ -50,10 +50,10 @@ class _Planner:
         self._document = SchemaDocument(root)
         dialect = str(root.get("$schema"))
         self._hides_siblings = "/draft-0" in dialect
-        """Up to draft 7, siblings of `$ref` mean nothing."""
+        """True for drafts up to 7, in which siblings of `$ref` have no effect."""
         self._has_tuples_in_items = "draft" in dialect and "2020-12" not in dialect
         self._work = _MAX_WORK
-        self._known: dict[tuple[int, ...], PlacePlan] = {}
+        self._places: dict[tuple[int, ...], PlacePlan] = {}
         self._waiting: list[tuple[PlacePlan, list[_Fact]]] = []
         self._branches: dict[int, _Branches] = {}
 
@@ -67,7 +67,7 @@ class _Planner:
                 place.object = self._object(self._of_kind(facts, "object"))
             if place.types is None or "array" in place.types:
                 place.array = self._array(place, self._of_kind(facts, "array"))
-        for place in reversed(self._known.values()):  # what lies within was met later
+        for place in reversed(self._places.values()):  # what lies within was met later
             place.settle()
         return root.object
 
@@ -77,16 +77,16 @@ class _Planner:
 
     def _place_of(self, facts: list[_Fact]) -> PlacePlan:
         key = tuple(sorted(map(id, facts)))
-        place = self._known.get(key)
+        place = self._places.get(key)
         if place is None:
             kinds = self._kinds(facts, 0)
             types = None if kinds.types == _ALL and kinds.texts is None else kinds.types
-            place = self._known[key] = PlacePlan(types, kinds.texts)
+            place = self._places[key] = PlacePlan(types, kinds.texts)
             self._waiting.append((place, facts))
         return place
 
     def _facts(self, schemas: Iterable[Any]) -> list[_Fact]:
-        """Everything that holds where all of `schemas` do."""
+        """The facts that hold where all of `schemas` do."""
         facts: dict[int, _Fact] = {}
         waiting = list(schemas)
         while waiting and len(facts) < _MAX_JOINED and self._work > 0:
@@ -134,7 +134,7 @@ class _Planner:
         return _Kinds(types, texts if "string" in types else None)
 
     def _of_kind(self, facts: list[_Fact], kind: JsonType) -> list[_Fact]:
-        """`facts`, and what follows for values of `kind`: the only branch for them holds."""
+        """`facts`, and those that follow for values of `kind`: if only one branch allows them, it holds."""
         holding, waiting = {id(fact): fact for fact in facts}, list(facts)
         while waiting and len(holding) < _MAX_JOINED:
             fact = waiting.pop()

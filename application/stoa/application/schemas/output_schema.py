@@ -1,8 +1,8 @@
-"""A tool's output schema as it can be promised to clients.
+"""A tool's output schema in the form that can be promised to clients.
 
-Clients reject a result that misses the published schema, and real APIs do not keep to their documents. So what
-is published is relaxed to what an answer may look like, and an answer that still does not fit keeps its text, and of
-its structured form what fits. No call fails because of its output schema.
+Clients reject a result that violates the published schema, and real APIs do not keep to their documents. So the
+published schema is relaxed to the possible answers, and an answer that still does not fit keeps its text and the
+fitting part of its structured content. No call fails because of its output schema.
 """
 
 import logging
@@ -22,14 +22,14 @@ _log = logging.getLogger(__name__)
 
 _KEPT = frozenset({"title", "description", "$ref", "$schema", "$id", "$anchor"})
 _PATTERNED = frozenset({"patternProperties", "additionalProperties"})
-"""The second says of names that the first does not match."""
+"""Patterns of names. `additionalProperties` applies to names that `patternProperties` does not match."""
 _SUBSCHEMAS = frozenset({"items", "additionalProperties"})
 _MAPS = frozenset({"properties", "$defs", "definitions", "patternProperties"})
 
 
 def relaxed(schema: Any, *, is_root: bool = True) -> Any:
-    """The same shape without demands: nothing required, no ranges, formats or enumerations, null allowed everywhere
-    below the root. Whatever satisfies `schema` satisfies it too."""
+    """The same shape without constraints: nothing required, no ranges, formats or enumerations, null allowed everywhere
+    below the root. Every value that satisfies `schema` satisfies it too."""
     if not is_object(schema):
         return True
     loose: JsonObject = {}
@@ -51,7 +51,7 @@ def relaxed(schema: Any, *, is_root: bool = True) -> Any:
 
 
 def _can_match(patterns: Any) -> bool:
-    """Are all names patterns of the linear kind? Others could not be matched with each name of an answer."""
+    """True if all patterns of names are of the linear kind. Others could not be matched with each name of an answer."""
     try:
         return all(compiled(name).is_linear for name in as_object(patterns))
     except InvalidInput:
@@ -69,8 +69,8 @@ class OutputSchema:
     __slots__ = ("_name", "_plan", "_published", "_validator")
 
     def __init__(self, name: str, schema: JsonObject, allowance: PatternAllowance | None = None) -> None:
-        """Raises InvalidInput when the schema is unusable or does not describe an object. `allowance`: what its
-        patterns may take."""
+        """Raises InvalidInput if the schema is unusable or does not describe an object. `allowance`: limits the memory
+        of its patterns."""
         published = relaxed(schema)
         if published.get("type") != "object":
             raise InvalidInput("outputSchema: its root must have type object")
@@ -92,35 +92,35 @@ class OutputSchema:
         if structured is not MISSING and self._fits(structured):
             return result
         _log.warning("the answer does not fit the tool's output schema", extra={"tool": self._name})
-        kept: JsonObject = {}
+        fitting: JsonObject = {}
         omitted: tuple[str, ...] = () if structured is MISSING else ("",)
         if is_object(structured) and is_plain_json(structured):
-            kept, omitted = self._kept(structured)
-        return ToolResult(result.content, kept, headers=result.headers, omitted=omitted)
+            fitting, omitted = self._fitting_part(structured)
+        return ToolResult(result.content, fitting, headers=result.headers, omitted=omitted)
 
-    def _kept(self, structured: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
+    def _fitting_part(self, structured: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
         """The fitting part of an object that does not fit, and the places that are left out."""
         if self._plan is None:  # made for the first answer that needs it
             self._plan = coercion_plan(self._published) or ObjectPlan()
-        kept, omitted = pruned(self._plan, structured)
-        if self._fits(kept):
-            return kept, omitted
-        members, missed = self._fitting_members(kept)
+        fitting, omitted = pruned(self._plan, structured)
+        if self._fits(fitting):
+            return fitting, omitted
+        members, missed = self._fitting_members(fitting)
         return (members, (*omitted, *missed)[:MAX_NOTES]) if self._fits(members) else ({}, ("",))
 
     def _fitting_members(self, structured: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
-        """The members that fit by themselves, as far as the work of one check suffices to judge them."""
+        """The members that fit by themselves, judged as far as the work of one check allows."""
         named = as_object(self._published.get("properties"))
-        kept: JsonObject = {}
+        fitting: JsonObject = {}
         missed: dict[str, None] = {}
         left = self._validator.work.limit
         for name, value in structured.items():
             if left > 0 and self._fits({name: value}):
-                kept[name] = value
+                fitting[name] = value
             else:
                 note(missed, (None, name if name in named else "*"))
             left -= self._validator.work.limit - self._validator.work.left
-        return kept, tuple(missed)
+        return fitting, tuple(missed)
 
     @property
     def patterns(self) -> Iterable[Pattern]:

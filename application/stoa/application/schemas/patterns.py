@@ -1,4 +1,4 @@
-"""Regular expressions that others wrote, compiled so that neither compiling nor matching one can take long.
+"""Regular expressions from outside the gateway, compiled so that neither compiling nor matching one can take long.
 
 Most are compiled for an engine whose time is linear in the text. Those with look-around or back references need one
 that backtracks; it gives up after a number of steps.
@@ -20,14 +20,14 @@ MAX_SIZE = 1 << 22
 MAX_SCHEMA_SIZE = 1 << 23
 """Bytes of all patterns in one schema."""
 MAX_OWNER_SIZE = 1 << 25
-"""Bytes of all patterns in the schemas of one tenant, or of what belongs to none."""
+"""Bytes of all patterns in the schemas of one tenant, or of all global ones."""
 MAX_LENGTH = 4096
-"""Characters of a pattern as it is written."""
+"""Characters of a pattern's source."""
 BACKTRACK_LIMIT = 5_000
 
 _DFA_SIZE = 1 << 19
 _SIZES = (1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 16, 1 << 19, MAX_SIZE)
-"""Tried one after the other: what a pattern takes is known only by what it does not fit into."""
+"""Sizes tried in order: the engine does not report a pattern's size, only that it exceeds a limit."""
 _MAY_BACKTRACK = re.compile(r"\(\?[^:]|\\[^dDsSwWpPnrtfv]|[*+?}]\+")
 """Syntax that the linear engine may not know; a pattern without it needs no attempt with the other engine."""
 _BYTES_PER_UNIT = 64
@@ -40,7 +40,7 @@ _ADVICE = "write it shorter, with `maxLength` instead of counts as in {1,100}, o
 
 
 class PatternTooCostly(Exception):
-    """Matching was given up: whether the text fits is not known."""
+    """Matching was given up: it is unknown if the text fits."""
 
 
 class Pattern:
@@ -51,11 +51,12 @@ class Pattern:
     def __init__(self, text: str, size: int, linear: Any) -> None:
         self.text = text
         self.size = size
-        """Bytes, rounded up."""
+        """Size in bytes, rounded up."""
         self._linear = linear
         self._backtracking: dict[int, Any] = {}
         self.units = min(_MAX_UNITS, size // _BYTES_PER_UNIT)
-        """The most work for one character, in units of some 15 ns: the linear engine may look at all of its states."""
+        """Upper bound on the work for one character, in units of some 15 ns: the linear engine may visit all of its
+        states."""
         self._longest = _WORK_OF_ONE // self.units
 
     @property
@@ -63,7 +64,7 @@ class Pattern:
         return self._linear is not None
 
     def matches(self, text: str) -> bool:
-        """Is it found in `text`? Raises PatternTooCostly."""
+        """True if the pattern is found in `text`. Raises PatternTooCostly."""
         if self._linear is not None:
             if len(text) > self._longest:
                 raise PatternTooCostly
@@ -149,7 +150,8 @@ class PatternAllowance:
         self._counted: set[str] = set()
 
     def compile(self, text: str) -> Pattern:
-        """Raises InvalidInput where it is no pattern, or too large for what is left."""
+        """The compiled pattern, counted. Raises InvalidInput if it is not a pattern, or too large for the rest of the
+        allowance."""
         limit = MAX_SIZE if text in self._counted else min(MAX_SIZE, self._left)
         if limit < _SIZES[0]:
             raise InvalidInput(
@@ -160,7 +162,7 @@ class PatternAllowance:
         return pattern
 
     def add(self, pattern: Pattern) -> None:
-        """Count one that is in use already."""
+        """Count a pattern that is in use already."""
         if pattern.text not in self._counted:
             self._counted.add(pattern.text)
             self._left -= pattern.size
@@ -168,7 +170,7 @@ class PatternAllowance:
 
 def patterns_in(schema: Any) -> Iterator[tuple[str, bool]]:
     """Texts that may be patterns of `schema`, and whether each is a name in `patternProperties`. Values of `enum` and
-    the like are looked at too: it is simpler, and takes at most room."""
+    the like are included too: that is simpler, and costs memory at most."""
     for node in objects_in(schema):
         text = node.get("pattern")
         if isinstance(text, str):
@@ -180,6 +182,6 @@ def patterns_in(schema: Any) -> Iterator[tuple[str, bool]]:
 
 
 def timed_match(pattern: Pattern, text: str) -> tuple[bool, int]:
-    """The answer, and the nanoseconds of processor time it took. Raises PatternTooCostly."""
+    """The answer, and the processor time in nanoseconds. Raises PatternTooCostly."""
     started = time.thread_time_ns()
     return pattern.matches(text), time.thread_time_ns() - started

@@ -1,6 +1,6 @@
-"""Takes out of an answer what its schema does not allow, and keeps everything else.
+"""Pruning: removes the parts of an answer that its schema does not allow, and keeps the rest.
 
-The schema is a published one (`output_schema.relaxed`): nothing in it is required and null may stand everywhere below
+The schema is a published one (`output_schema.relaxed`): nothing in it is required and null is allowed everywhere below
 the root, so that a member can be left out and an entry can become null.
 """
 
@@ -34,11 +34,11 @@ class _Pruning:
         for name, member in value.items():
             named = plan.members.get(name)
             place = plan.others if named is None else named
-            kept = member
+            pruned_member = member
             if place is not None and type(member) not in place.accepted:
-                kept = self._value(place, member, (path, "*" if named is None else name), level + 1)
-            if kept is not _OMITTED:
-                result[name] = kept
+                pruned_member = self._value(place, member, (path, "*" if named is None else name), level + 1)
+            if pruned_member is not _OMITTED:
+                result[name] = pruned_member
         return result
 
     def _value(self, place: PlacePlan, value: Any, path: Path, level: int) -> Any:
@@ -55,9 +55,11 @@ class _Pruning:
             entries: list[Any] = []
             for position, entry in enumerate(value):
                 at = place.array.first[position] if position < len(place.array.first) else place.array.rest
-                kept = entry
+                pruned_entry = entry
                 if at is not None and type(entry) not in at.accepted:
-                    kept = self._value(at, entry, (path, "*"), level + 1)
-                entries.append(None if kept is _OMITTED else kept)  # positions of the others must not move
+                    pruned_entry = self._value(at, entry, (path, "*"), level + 1)
+                entries.append(
+                    None if pruned_entry is _OMITTED else pruned_entry
+                )  # positions of the others must not move
             return entries
         return value

@@ -22,9 +22,9 @@ _TYPES = frozenset({"string", "integer", "boolean"})
 
 class RoutedArgument(NamedTuple):
     header: str
-    """Name as annotated; on the wire it follows `Mcp-Param-`."""
+    """The annotated name; on the wire it follows `Mcp-Param-`."""
     path: tuple[str, ...]
-    """Members that lead to the value in the arguments."""
+    """Names of the members that lead to the value in the arguments."""
     type: Literal["string", "integer", "boolean"]
 
 

@@ -1,7 +1,7 @@
-"""A schema rewritten so that a check against it counts its steps, and says the same as before.
+"""Rewrites a schema so that validating with it counts the steps, with the same result.
 
-A library's validator cannot be interrupted, but it calls a keyword of ours: wherever a schema with schemas of its own,
-or a reference, is applied, `allOf: [{COUNT: ...}, schema]` stands instead, and the keyword that counts comes first.
+A library's validator cannot be interrupted, but it calls custom keywords. Wherever a schema with subschemas, or a
+reference, is applied, `allOf: [{COUNT: ...}, schema]` takes its place, so that the counting keyword comes first.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ from stoa.domain.schema.schema_document import SchemaDocument
 from stoa.domain.schema.subschemas import DATA, KEYWORDS, LISTS, MAPS, REFERENCES, SINGLE, with_subschemas
 
 COUNT = "x-stoa-count"
-"""The keyword that counts; its value is a `weight`."""
+"""The counting keyword; its value is a `weight`."""
 
 
 def counted(document: SchemaDocument) -> JsonObject:
-    """The root of `document` rewritten. It has to be valid against its meta-schema."""
+    """The root of `document`, rewritten. It has to be valid against its meta-schema."""
     return _Rewriting(document).rewritten()
 
 
@@ -77,8 +77,8 @@ class _Rewriting:
         return f"{reference.partition('#')[0]}#{fragment_of(moved)}"
 
     def _step(self, node: Any, kind: str, token: str) -> tuple[Any, str]:
-        """One token further: what stands there, and whether it is a `schema`, a schema that is `applied`, a container
-        of such (`many`), or something else."""
+        """Follows one token: the node there, and its kind: a `schema`, a schema that is `applied`, a container of such
+        (`many`), or another value."""
         below = child(node, token)
         if kind == "schema":
             if token in SINGLE and is_object(below):

@@ -1,7 +1,7 @@
 """Limits on schemas with `unevaluatedProperties` or `unevaluatedItems` (2020-12 core section 11).
 
-To know what is unevaluated, a validator goes through the alternatives a second time, and through those in them a
-fourth: that is not counted in steps, and is done when the schema is compiled as well. Schemas where it would be often
+To find unevaluated members, a validator goes through the alternatives a second time, and through nested ones a fourth:
+that is not counted in steps, and happens when the schema is compiled as well. Schemas in which it would happen often
 are refused.
 """
 
@@ -19,7 +19,7 @@ _ADVICE = "write additionalProperties (or items) into each alternative instead"
 
 
 def check_unevaluated(root: JsonObject) -> None:
-    """Raises InvalidInput where checking would multiply."""
+    """Raises InvalidInput if the work of checking would multiply."""
     document = SchemaDocument(root)
     telling = [node for node in objects_in(root) if any(keyword in node for keyword in _KEYWORDS)]
     if len(telling) > _MOST_NODES:
@@ -31,7 +31,7 @@ def check_unevaluated(root: JsonObject) -> None:
 
 
 def _chooses(document: SchemaDocument, node: JsonObject) -> bool:
-    """Are there alternatives among what is applied with `node`? Raises InvalidInput when that is too much."""
+    """True if alternatives are among the schemas applied with `node`. Raises InvalidInput if there are too many."""
     waiting, room, chooses = [(node, 1)], _MOST_IN_PLACE, False
     while waiting:
         applied, times = waiting.pop()

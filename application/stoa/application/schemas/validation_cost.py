@@ -1,4 +1,4 @@
-"""The cost of checking a value against a schema: is it linear, and how much does one application of a schema weigh?"""
+"""The cost of validating with a schema: its order of growth, and the weight of one application."""
 
 from typing import Any
 
@@ -7,15 +7,16 @@ from stoa.domain.schema.schema_document import SchemaDocument
 from stoa.domain.schema.subschemas import REFERENCES, subschemas
 
 _MAX_APPLIED = 8
-"""Schemas that may be applied to one place of a value where the cost still counts as linear."""
+"""Upper bound on the schemas applied to one place of a value for which the cost counts as linear."""
 _COMPARISONS_PER_SCHEMA = 4
-"""Members of an `enum` that are no scalars are compared one by one; so many cost as much as one schema."""
+"""Members of an `enum` that are objects or arrays are compared one by one; this number of them costs as much as one
+schema."""
 
 
 def is_linear(document: SchemaDocument) -> bool:
-    """Is checking a value linear in its size, with a small factor? Then no steps need to be counted.
+    """True if checking a value is linear in its size, with a small factor. Steps need not be counted then.
 
-    It is where no schema leads back to itself, few are applied to the same place, and no names are matched.
+    It is linear if no schema leads back to itself, few are applied to the same place, and no names are matched.
     """
     try:
         return _AppliedSchemas(document).most(document.root) <= _MAX_APPLIED
@@ -24,14 +25,14 @@ def is_linear(document: SchemaDocument) -> bool:
 
 
 def is_weighed(schema: JsonObject) -> bool:
-    """Have its applications to be counted? Not where it has neither subschemas, nor references, nor much to compare."""
+    """True if the schema's applications have to be counted: it has subschemas, references, or much to compare."""
     has_subschemas = next(subschemas(schema), None) is not None
     return has_subschemas or any(keyword in schema for keyword in REFERENCES) or _compound_options(schema) > 0
 
 
 def weight(schema: JsonObject) -> JsonObject:
-    """The cost of one application: units for each entry of the value, without the subschemas that are counted by
-    themselves, and the patterns that each name is matched with."""
+    """The cost of one application: units for each entry of the value, without the subschemas that are counted
+    separately, and the patterns that each name is matched with."""
     names = as_object(schema.get("patternProperties"))
     return {"weight": 1 + sum(1 for _ in subschemas(schema)) + _compound_options(schema), "names": list(names)}
 
@@ -43,11 +44,11 @@ def _compound_options(schema: JsonObject) -> int:
 
 
 class _TooMany(Exception):
-    """The search ends: checking is not linear."""
+    """Ends the search: checking is not linear."""
 
 
 class _AppliedSchemas:
-    """Counts how many schemas may be applied to one place of a value, at most."""
+    """Computes the most schemas that may be applied to one place of a value."""
 
     def __init__(self, document: SchemaDocument) -> None:
         self._document = document
@@ -56,7 +57,7 @@ class _AppliedSchemas:
         """Schemas that are being counted: meeting one again means recursion."""
 
     def most(self, schema: Any) -> int:
-        """For `schema` and all places below it. Raises _TooMany."""
+        """The most for `schema` and all places below it. Raises _TooMany."""
         if not is_object(schema):
             return 1
         count = self._counts.get(id(schema))
@@ -75,7 +76,7 @@ class _AppliedSchemas:
         return count
 
     def _in_place(self, schema: JsonObject, into: list[JsonObject]) -> list[JsonObject]:
-        """`schema` and all that is applied to the same value with it, as often as it is applied."""
+        """`schema` and all schemas applied to the same value with it, each as often as it is applied."""
         if "patternProperties" in schema or "$dynamicRef" in schema or "$recursiveRef" in schema:
             raise _TooMany
         into.append(schema)

@@ -1,4 +1,4 @@
-"""Pydantic's validation errors, put into words for the author of the data."""
+"""Pydantic's validation errors in words for the author of the data."""
 
 from collections.abc import Callable
 

@@ -1,8 +1,8 @@
 """Finds where a value does not fit a schema and what was expected there, within a budget of steps.
 
-Libraries build a tree of all errors of all alternatives, which is exponential in the depth of the value. This goes down
-the one way that the value seems to be meant for, and says less where it would have to look further. It decides nothing:
-it is asked about a value that was refused.
+Libraries build a tree of all errors of all alternatives, which is exponential in the depth of the value. This follows
+the one alternative that the value seems to be meant for, and is less specific where it would have to search further. It
+decides nothing: it explains a value that was refused.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from stoa.domain.schema.subschemas import KEYWORDS, subschemas
 
 MAX_VIOLATIONS = 5
 MAX_STEPS = 6_000
-"""One for each pair of a schema and a value, more for what takes longer: some 2 µs each."""
+"""Upper bound on steps: one for each pair of a schema and a value, more for slow keywords; some 2 µs each."""
 
 DOES_NOT_FIT = "a value that fits the schema"
 
@@ -30,7 +30,7 @@ _KEPT = 120
 _MAX_TOKEN = 100
 """Characters of a name that a path shows."""
 _DEPTH = 25
-"""Pairs within pairs that are judged on one stack."""
+"""Nested pairs that are judged on one stack."""
 
 
 class _OutOfStepsError(Exception):
@@ -46,11 +46,11 @@ class _TooDeepError(Exception):
 def violations_of(
     document: SchemaDocument, patterns: dict[str, Pattern], value: Any, path: str = ""
 ) -> list[Violation]:
-    """At least one and at most MAX_VIOLATIONS, naming places and never values. `value` does not fit `document`."""
+    """At least one and at most MAX_VIOLATIONS, naming places and never values. `value` must not fit `document`."""
     search = _Search(document, patterns)
     with contextlib.suppress(_OutOfStepsError, RecursionError, ValueError):
         search.explain(document.root, value, path)
-    return search.found[:MAX_VIOLATIONS] or [Violation(search.deepest, DOES_NOT_FIT)]
+    return search.violations[:MAX_VIOLATIONS] or [Violation(search.deepest, DOES_NOT_FIT)]
 
 
 class _Search:
@@ -60,18 +60,19 @@ class _Search:
         self._left = MAX_STEPS
         self._leaves: dict[int, Any] = {}
         self._whole: set[int] = set()
-        """Schemas that their leaf says all of, in little time."""
+        """Schemas whose compiled leaf covers all of their keywords, at little cost."""
         self._judged: dict[tuple[int, int], bool] = {}
         self._explained: set[tuple[int, int, str]] = set()
         self._depth = 0
-        self.found: list[Violation] = []
+        self.violations: list[Violation] = []
         self.deepest = ""
-        """The place that was looked at last."""
+        """The place that was judged last."""
 
     # -- does it fit?
 
     def fits(self, schema: Any, value: Any) -> bool:
-        """Values may be nested deeper than a stack is: what is too deep is judged by itself, and before the rest."""
+        """True if the value fits the schema. Values may be nested deeper than the stack allows: parts that are too deep
+        are judged separately, and before the rest."""
         self._step(1)  # also for what was judged before: an array may have a million entries that are the same
         if id(schema) in self._whole:
             return bool(self._leaf(schema).is_valid(value))
@@ -116,7 +117,7 @@ class _Search:
         )
 
     def _fits_plain(self, schema: JsonObject, value: Any) -> bool:
-        """Does it fit the keywords without subschemas?"""
+        """True if the value fits the keywords without subschemas."""
         return self._leaf(schema).is_valid(value) and next(self._against_texts(schema, value), None) is None
 
     def _plain(self, schema: JsonObject, value: Any) -> Iterator[str]:
@@ -138,9 +139,9 @@ class _Search:
             yield "value has non-unique elements"
 
     def _leaf(self, schema: JsonObject) -> Any:
-        known = self._leaves.get(id(schema))
-        if known is not None:
-            return known
+        cached = self._leaves.get(id(schema))
+        if cached is not None:
+            return cached
         self._step(8 + _nodes(schema) // 8)
         plain = {
             keyword: value for keyword, value in schema.items() if keyword not in _ELSEWHERE and keyword not in _SELDOM
@@ -174,7 +175,7 @@ class _Search:
         return bool(jsonschema_rs.is_valid({"uniqueItems": True}, value, offline=True)) if len(value) < 256 else True
 
     def _demanded(self, schema: JsonObject, value: Any) -> Iterator[Any]:
-        """Schemas that `value` itself has to fit as well."""
+        """Subschemas that `value` itself has to fit as well."""
         target = self._document.referred(schema)
         if target is not None:
             yield target
@@ -213,14 +214,14 @@ class _Search:
     # -- where does it not?
 
     def explain(self, schema: Any, value: Any, path: str) -> None:
-        """Add what is wrong; something always is."""
+        """Add the violations of a value that does not fit; there is always one."""
         pair = id(schema), id(value), path
         if pair in self._explained:  # by another way: to go it again would double the work with each `allOf` of two
             return
         self._explained.add(pair)
         self._step(1)
         self.deepest = path
-        before = len(self.found)
+        before = len(self.violations)
         if not is_object(schema):
             self._tell(path, "no value at all: nothing is allowed here")
             return
@@ -230,7 +231,7 @@ class _Search:
             if not self.fits(part, value):
                 self.explain(part, value, path)
         for name, part, entry in _below(schema, value, self._matches):
-            if len(self.found) >= MAX_VIOLATIONS:
+            if len(self.violations) >= MAX_VIOLATIONS:
                 return
             if self.fits(part, entry):
                 continue
@@ -239,7 +240,7 @@ class _Search:
             else:
                 self.explain(part, entry, f"{path}/{escape(str(name))[:_MAX_TOKEN]}")
         self._explain_choice(schema, value, path)
-        if len(self.found) == before:
+        if len(self.violations) == before:
             self._tell(path, DOES_NOT_FIT)
 
     def _explain_choice(self, schema: JsonObject, value: Any, path: str) -> None:
@@ -271,7 +272,7 @@ class _Search:
         return depth < 8 and any(self._is_ruled_out(part, value, depth + 1) for part in parts if part is not None)
 
     def _contradicts(self, schema: JsonObject, keywords: tuple[str, ...], value: Any) -> bool:
-        """Do these keywords of `schema` alone say no?"""
+        """True if these keywords of `schema` alone reject the value."""
         telling: JsonObject = {keyword: schema[keyword] for keyword in keywords if keyword in schema}
         if not telling:
             return False
@@ -280,9 +281,9 @@ class _Search:
 
     def _tell(self, path: str, message: str) -> None:
         violation = Violation(path, message)
-        if violation not in self.found:
-            self.found.append(violation)
-        if len(self.found) >= MAX_VIOLATIONS:
+        if violation not in self.violations:
+            self.violations.append(violation)
+        if len(self.violations) >= MAX_VIOLATIONS:
             raise _OutOfStepsError
 
     def _step(self, count: int) -> None:
@@ -296,18 +297,18 @@ def _size(value: Any) -> int:
 
 
 def _nodes(schema: JsonObject) -> int:
-    """Values within `const` and `enum`: each is copied when these are compiled."""
+    """Counts the values within `const` and `enum`: each is copied when these are compiled."""
     count, waiting = 0, [schema[keyword] for keyword in ("const", "enum") if keyword in schema]
     while waiting and count <= 8 * MAX_STEPS:
         value = waiting.pop()
         count += _size(value)
         entries = value.values() if is_object(value) else value if is_array(value) else ()
-        waiting += [one for one in entries if isinstance(one, (list, dict))]
+        waiting += [entry for entry in entries if isinstance(entry, (list, dict))]
     return count
 
 
 def _shallow(value: Any) -> Any:
-    """The same members, of which each is null."""
+    """An object or array with the same members or entries, all null."""
     if is_object(value):
         return dict.fromkeys(value)
     return [None] * len(value) if is_array(value) else value

@@ -27,13 +27,13 @@ _log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 30.0
 TICK_SECONDS = 1.0
-"""How often a runner looks for a lease to renew or a new status message to store."""
+"""Seconds between two looks of a runner for a lease to renew or a new status message to store."""
 END_TRIES = 10
 """Attempts to store the end of a task, a tick apart."""
 
 
 class Lease:
-    """Until `call` is over, this changes the stored task and no other process does, except to cancel it. `ends` bounds
+    """The right to change a stored task: until `call` is over no other process does, except to cancel it. `ends` bounds
     the ends that are stored at once: a large result is in memory several times while it is written."""
 
     def __init__(
@@ -72,6 +72,7 @@ class Lease:
     async def _renew(self) -> None:
         now, message, seconds = self._tasks.clock.now(), self._channel.message, self._tasks.lease_seconds
         task = self._task
+        # Due after a third of its time: the rest is for further attempts while the store is away.
         is_due = task.lease_until is None or task.lease_until - now < timedelta(seconds=seconds * 2 / 3)
         if not (is_due or message != task.message):
             return
@@ -83,11 +84,12 @@ class Lease:
         except Exception as defect:  # noqa: BLE001  # tried again with the next tick, long before the lease lapses
             self._tasks.report("tasks", defect)
         else:
-            if not is_stored:
+            if not is_stored:  # nothing would record its result, so the back end need not finish
                 self._call.cancel()
 
     async def _store_end(self) -> None:
-        """Tries again while the store is away: the call cannot be repeated to get its result again."""
+        """Store the end of the task, and try again while the store is away: the call cannot be repeated to get its
+        result again."""
         for tries_left in reversed(range(END_TRIES)):
             try:
                 async with self._ends:
@@ -109,7 +111,7 @@ class Lease:
             await self._change(lambda then: then.failed(error, self._tasks.clock.now()))
 
     async def _change(self, change: Callable[[Task], Task]) -> bool:
-        """False: the task was cancelled, is gone, or runs again elsewhere."""
+        """Change the stored task. False: it was cancelled, is gone, or runs again elsewhere."""
         changed, store = change(self._task), self._tasks.store
         if await store.replace(changed, self._task.version):
             self._task = changed

@@ -2,7 +2,7 @@
 
 A process that runs a task renews a lease on it. A task whose lease has lapsed has failed, and is not run again, because
 calls need not be repeatable. The metering event that its process would have recorded is stored with the lease;
-whichever process finds the task records it: on a request for the task, or in `watch`.
+the process that finds the task records it: on a request for the task, or in `watch`.
 """
 
 import asyncio

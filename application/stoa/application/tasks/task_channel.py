@@ -14,9 +14,9 @@ ReadAnswer = Callable[[ClientRequest, Any], ClientAnswer | None]
 
 
 class TaskChannel(RoundClientChannel):
-    """Until the task begins, this is `early`: the call is an ordinary one. From then on progress and log messages are
-    `message`, and a client request without a stored answer ends the run. `begin` stores the task; False: the call stays
-    in the foreground."""
+    """The channel of a call that may become a task. Until the task begins it is `early`, as for an ordinary call. From
+    then on progress and log messages are `message`, and a client request without a stored answer ends the run. `begin`
+    stores the task; False: the call stays in the foreground."""
 
     def __init__(self, early: RoundClientChannel, begin: Callable[[], Awaitable[bool]], read: ReadAnswer) -> None:
         self._early = early
@@ -31,7 +31,7 @@ class TaskChannel(RoundClientChannel):
         return self._given is not None
 
     def continue_as_task(self, given: GivenAnswers) -> None:
-        """The task is stored, with these answers; `early` is not used any more."""
+        """Switch to the task, which is stored, with these answers; `early` is not used any more."""
         self._given = given
 
     @property
@@ -64,8 +64,8 @@ class TaskChannel(RoundClientChannel):
         return self.has_begun or await self._begin()
 
     async def collect(self, requests: Mapping[str, ClientRequest]) -> Mapping[str, ClientAnswer]:
-        """Raises ClientRequestDeclined for a request that differs from the one that its key was answered for: an
-        answered key is never requested again."""
+        """The stored answers. Raises ClientRequestDeclined for a request that differs from the one that its key was
+        answered for: an answered key is never requested again."""
         if self._given is None:
             return await self._early.collect(requests)
         answers: dict[str, ClientAnswer] = {}

@@ -14,7 +14,7 @@ _TASKS: TypeAdapter[Task] = TypeAdapter(Task)
 
 
 def dump(task: Task) -> bytes:
-    """JSON. Raises InvalidInput for values that JSON cannot carry."""
+    """The task as JSON. Raises InvalidInput for values that JSON cannot carry."""
     try:
         return b'{"form":%d,"task":%b}' % (_FORM, _TASKS.dump_json(task, by_alias=True))
     except ValueError as caught:
@@ -24,7 +24,7 @@ def dump(task: Task) -> bytes:
 
 
 def load(record: bytes) -> Task:
-    """Raises TasksUnavailable for what `dump` did not write."""
+    """Inverse of `dump`. Raises TasksUnavailable for other bytes."""
     try:
         value: Any = pydantic_core.from_json(record)
         if value["form"] != _FORM:

@@ -33,7 +33,7 @@ from stoa.domain.operations.tool import Tool
 from stoa.domain.schema.json_value import JsonObject
 
 CLOSE_SECONDS = 5.0
-"""How long `close` waits for cancelled calls. The lease of a call that takes longer lapses."""
+"""Seconds that `close` waits for cancelled calls. The lease of a call that takes longer lapses."""
 ENDS_AT_ONCE = 2
 """Ends of tasks that are stored at once."""
 
@@ -83,7 +83,7 @@ class TaskRunner:
             raise
 
     async def cancel(self, task_id: str, caller: Principal | None) -> None:
-        """Terminal tasks stay as they are. Raises TaskNotFound."""
+        """Cancel a task; a terminal one stays as it is. Raises TaskNotFound."""
         while True:
             task = await self.tasks.find(task_id, caller)
             cancelled = task.cancelled(self.tasks.clock.now())
@@ -126,7 +126,8 @@ class TaskRunner:
     async def _resume(
         self, answered: Task, stored_version: int, invocation: Invocation, early: RoundClientChannel
     ) -> bool:
-        """False: another process changed the task first, and nothing was run."""
+        """Store the answered task as resumed and run it. False: another process changed the task first, and nothing was
+        run."""
         work = answered.work
         if work is None:
             return False
@@ -229,7 +230,7 @@ class _Run(ABC):
             await asyncio.wait({self._call})  # its event is recorded before the request is over
 
     async def before_call(self, operation: Operation, owner: Principal, unbilled: Unbilled) -> None:
-        """Told by the pipeline after all checks, right before the back end is called."""
+        """The BeforeCall of the run: makes the call a task, right before the back end is called."""
         support = operation.tasks if isinstance(operation, Tool) else "never"
         if support == "never" and not self.begins_at_once:
             return
@@ -243,16 +244,16 @@ class _Run(ABC):
         if owner is None or unbilled is None or call is None:
             return False
         task = self._working(owner, unbilled_fields(unbilled))
-        with self._runner.place(task.holder):
+        with self._runner.place(task.holder):  # before it is stored: a refused task must leave no record
             await self._store(task)
             self.channel.continue_as_task(GivenAnswers(task.answers, task.fingerprints))
             self._runner.keep(task, call, self.channel, unbilled)
-        self._stored.set_result(task)
+        self._stored.set_result(task)  # last: it answers the request, and the client may ask for the task at once
         return True
 
 
 class _NewTask(_Run):
-    """The first run. A tool with `tasks: explicit` says itself when the task begins."""
+    """The first run. For a tool with `tasks: explicit` its function decides when the task begins."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
-"""What a caller's requests are counted against: its own limit by role, and where they are set its tenant's and its
-consumer's. These are limits of calls; what is no call has an allowance beside them."""
+"""The rate limits of a caller: its own by role and, where they are set, those of its tenant and its consumer. They
+limit calls; other requests have an allowance of their own (`of_requests`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,38 +16,38 @@ ROLE_LIMITS: dict[str, RateLimit] = {
 """Caller limits by role, most generous first."""
 
 DEFAULT_LIMIT = RateLimit(requests_per_minute=30, burst=5)
-"""For a caller with no known role."""
+"""The limit of a caller without a known role."""
 
 
 @dataclass(frozen=True, slots=True)
 class StrangerLimits:
-    """What requests of callers are counted against that nobody vouches for, those with a token that proves nothing
-    included. Requests with a valid token are not counted."""
+    """Limits of unauthenticated requests, including those with an invalid token. Requests with a valid token are not
+    counted."""
 
     address: RateLimit = RateLimit(requests_per_minute=600, burst=200)
-    """From one network address; of IPv6 from one /64."""
+    """The limit of one network address; for IPv6, of one /64."""
     everyone: RateLimit = RateLimit(requests_per_minute=6_000, burst=1_000)
-    """From all addresses together."""
+    """The limit of all addresses together."""
 
 
 DEFAULT_STRANGER_LIMITS = StrangerLimits()
 
 REQUESTS_PER_CALL = 5
-"""How much larger than the limit of calls the allowance of other requests is: a client asks what there is, opens a
-stream and begins a session before its first call, and again in each of its windows."""
+"""The factor by which the allowance of other requests exceeds the limit of calls: a client lists what is offered, opens
+a stream and begins a session before its first call, and again in each of its windows."""
 
 EVERY_OTHER = "*"
-"""Stands for all names that have no limit of their own; each is still counted by itself."""
+"""Stands for all names that have no limit of their own. Each of them is still counted separately."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallerLimits:
     roles: Mapping[str, RateLimit] = field(default_factory=lambda: ROLE_LIMITS)
     tenants: Mapping[str, RateLimit] = field(default_factory=dict[str, RateLimit])
-    """All callers of a tenant together. None by default."""
+    """Limits of all callers of a tenant together. Empty by default."""
     consumers: Mapping[str, RateLimit] = field(default_factory=dict[str, RateLimit])
-    """All invocations of a tenant for one consumer. It names itself, so this protects from accidents, not from malice;
-    consumers of one name in two tenants know nothing of each other. None by default."""
+    """Limits of all invocations that a tenant makes for one consumer. A consumer names itself, so this protects from
+    accidents, not from malice; consumers of the same name in two tenants are counted separately. Empty by default."""
 
     def of_role(self, roles: frozenset[str]) -> RateLimit:
         """The most generous limit among the caller's roles, else `DEFAULT_LIMIT`."""
@@ -61,7 +61,7 @@ class CallerLimits:
         return (own,) if common is None else (own, LimitCharge("tenant", f"tenant:{tenant}", common))
 
     def of_requests(self, principal: Principal) -> tuple[LimitCharge, ...]:
-        """Of what is no call: lists, sessions, streams and the like."""
+        """Charges for a request that is not a call: a list, a session, a stream and the like."""
         return tuple(
             LimitCharge("requests", f"requests:{claim.key}", claim.limit.times(REQUESTS_PER_CALL))
             for claim in self.of_caller(principal)

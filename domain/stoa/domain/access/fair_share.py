@@ -1,8 +1,8 @@
-"""Sharing what is bounded, so that no caller and no tenant uses up what belongs to all.
+"""Fair shares of a bounded resource: no caller and no tenant can use up what belongs to all.
 
-There are three caps: of a caller, of a tenant, of all. Who meets an own cap gives way itself. When all is used up, the
-tenant that holds most gives way to one that would hold less. So a tenant below its fair share (the whole, divided by
-the number of tenants that hold something) always gets room, and what it holds is never taken for another.
+There are three caps: of a caller, of a tenant, of all. A holder that meets its own cap gives way itself. When the whole
+is used up, the tenant that holds most gives way to one that would hold less. So a tenant below its fair share (the
+whole divided by the number of tenants that hold something) always gets room, and nothing it holds is taken for another.
 """
 
 from collections import OrderedDict
@@ -17,7 +17,7 @@ K = TypeVar("K")
 
 
 class Holder(NamedTuple):
-    """Who holds something."""
+    """The caller and tenant that a held piece counts for."""
 
     tenant: TenantId | None
     caller: str
@@ -25,7 +25,7 @@ class Holder(NamedTuple):
 
 
 class Bound(StrEnum):
-    """Which of the caps was met."""
+    """The cap that was met."""
 
     CALLER = "caller"
     TENANT = "tenant"
@@ -34,7 +34,7 @@ class Bound(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """How much may be held, in pieces or bytes."""
+    """Upper bounds on what may be held, in pieces or bytes."""
 
     per_caller: int
     per_tenant: int
@@ -43,17 +43,17 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is held before something is added."""
+    """The amounts that are held before something is added."""
 
     by_caller: int
     by_tenant: int
     by_all: int
     by_largest_other: int
-    """By the tenant that holds most besides the one that adds."""
+    """Held by the tenant that holds most, not counting the one that adds."""
 
 
 def met(caps: Caps, held: Held, added: int) -> Bound | None:
-    """The first cap that would be passed."""
+    """The first cap that the addition would pass; None if it fits."""
     if added <= 0:
         return None
     if held.by_caller + added > caps.per_caller:
@@ -64,7 +64,7 @@ def met(caps: Caps, held: Held, added: int) -> Bound | None:
 
 
 def yields(held: Held, added: int) -> bool:
-    """When all is used up: does the largest other tenant give way?"""
+    """True when the whole is used up and the largest other tenant has to give way."""
     return held.by_largest_other > held.by_tenant + added
 
 
@@ -75,7 +75,7 @@ class NoRoom(Exception):  # an answer, not a failure
 
 
 class _Group(Generic[K]):
-    """What one caller or one tenant holds, the least recently used first."""
+    """The keys that one caller or one tenant holds, the least recently used first."""
 
     __slots__ = ("held", "keys")
 
@@ -85,8 +85,9 @@ class _Group(Generic[K]):
 
 
 class FairShares(Generic[K]):
-    """Who holds how much. `evicts_own`: who meets an own cap loses what it used least recently; False: it is refused.
-    What the largest tenant has to give up for another is evicted in any case."""
+    """Accounts for what each holder holds. `evicts_own`: a holder that meets its own cap loses what it used least
+    recently; with False its addition is refused. Keys that the largest tenant gives up for another are evicted in
+    either case."""
 
     def __init__(self, caps: Caps, *, evicts_own: bool = True) -> None:
         self._caps = caps
@@ -112,21 +113,21 @@ class FairShares(Generic[K]):
         return self._callers[holder].held if holder in self._callers else 0
 
     def put(self, key: K, holder: Holder, size: int = 1) -> list[K]:
-        """`holder` holds `key` from now on, or so much of it: returns what gave way, which is forgotten here. Raises
-        NoRoom; then everything is as before."""
+        """Hold `key` for `holder`, with this size from now on. Returns the keys that gave way; they are already removed
+        here. Raises NoRoom and changes nothing when there is no room."""
         added = size - (self._entries[key][1] if key in self._entries else 0)
-        gone: list[tuple[K, Holder, int]] = []
+        evicted_entries: list[tuple[K, Holder, int]] = []
         while (bound := self.met(holder, added)) is not None:
             victim = self._victim(bound, holder, added, key)
-            if victim is None:
-                for one in reversed(gone):
-                    self._add(*one, is_oldest=True)
+            if victim is None:  # undo, the last evicted first, so that the order of use is as before
+                for evicted in reversed(evicted_entries):
+                    self._add(*evicted, is_oldest=True)
                 raise NoRoom(bound)
-            gone.append((victim, *self._entries[victim]))
+            evicted_entries.append((victim, *self._entries[victim]))
             self.remove(victim)
         self.remove(key)
         self._add(key, holder, size)
-        return [one for one, _, _ in gone]
+        return [evicted_key for evicted_key, _, _ in evicted_entries]
 
     def _add(self, key: K, holder: Holder, size: int, *, is_oldest: bool = False) -> None:
         self._entries[key] = (holder, size)
@@ -140,7 +141,7 @@ class FairShares(Generic[K]):
         self.total += size
 
     def use(self, key: K) -> None:
-        """It is the most recently used of its holder's."""
+        """Mark the key as the most recently used of its holder."""
         if key in self._entries:
             holder, _ = self._entries[key]
             self._callers[holder].keys.move_to_end(key)
@@ -161,7 +162,7 @@ class FairShares(Generic[K]):
             del self._tenants[holder.tenant]
 
     def met(self, holder: Holder, added: int) -> Bound | None:
-        """The first cap that would be passed if `holder` held so much more."""
+        """The first cap that would be passed if `holder` held `added` more; None if it fits."""
         return met(self._caps, self._held(holder), added)
 
     def _held(self, holder: Holder, most: int = 0) -> Held:
@@ -169,7 +170,7 @@ class FairShares(Generic[K]):
 
     def _victim(self, bound: Bound, holder: Holder, added: int, key: K) -> K | None:
         group = self._yielding(bound, holder, added)
-        return None if group is None else next((one for one in group.keys if one != key), None)
+        return None if group is None else next((held_key for held_key in group.keys if held_key != key), None)
 
     def _yielding(self, bound: Bound, holder: Holder, added: int) -> _Group[K] | None:
         if bound is Bound.ALL:
@@ -183,12 +184,12 @@ class FairShares(Generic[K]):
 
 
 Place = tuple[TenantId | None, str]
-"""A Holder, or as plain a tuple."""
+"""A Holder, or an equal plain tuple."""
 
 
 class FairSlots:
-    """Places for what cannot give way, such as running calls. A tenant takes one more while it holds fewer than are
-    free: however many it wants, half of what others leave stays free, and a tenant without any gets one."""
+    """Places for what cannot be evicted, such as running calls. A tenant takes one more while it holds fewer than are
+    free: half of what the others leave stays free however many it wants, and a tenant without any gets one."""
 
     __slots__ = ("_callers", "_caps", "_tenants", "_total")
 
@@ -202,7 +203,7 @@ class FairSlots:
         return self._tenants.get(tenant, 0)
 
     def met(self, holder: Place) -> Bound | None:
-        """What keeps `holder` from taking a place now."""
+        """The cap that keeps `holder` from taking a place now; None if it may."""
         if self._callers.get(holder, 0) >= self._caps.per_caller:
             return Bound.CALLER
         held, free = self._tenants.get(holder[0], 0), self._caps.total - self._total
@@ -211,7 +212,7 @@ class FairSlots:
         return None if free > 0 else Bound.ALL
 
     def take(self, holder: Place) -> None:
-        """Raises NoRoom. Each place that is taken is to be released."""
+        """Take a place. Raises NoRoom. The caller has to release each place that it took."""
         caller, tenant = self._callers.get(holder, 0), self._tenants.get(holder[0], 0)
         free, caps = self._caps.total - self._total, self._caps
         if caller >= caps.per_caller or tenant >= caps.per_tenant or free <= tenant:  # every call comes here

@@ -5,7 +5,7 @@ so every store can keep it: a dict, or one Redis key changed by one script. Inte
 in any window of t seconds at most `burst + rate * t` calls are allowed.
 
 A call is usually counted against several limits at once. It is allowed when each has room; otherwise none is touched,
-so nobody loses allowance to a call that did not happen.
+so a call that did not happen costs no allowance.
 """
 
 from collections.abc import Sequence
@@ -22,19 +22,19 @@ _MOST_AT_ONCE = 1_000_000
 RequestsPerMinute = Annotated[int, Field(gt=0, le=_MOST_A_MINUTE)]
 Burst = Annotated[int, Field(gt=0, le=_MOST_AT_ONCE)]
 LimitName = Literal["caller", "tenant", "requests", "consumer", "tool", "policy", "questions to the client"]
-"""Whose limit it is, as refusals name it."""
+"""The owner of a limit, as refusals name it."""
 WhenAway = Literal["share", "closed"]
 
 
 class RateLimit(BaseModel):
-    """`requests_per_minute` sustained, `burst` at once."""
+    """A sustained rate, `requests_per_minute`, and a `burst` that may arrive at once."""
 
     model_config = ConfigDict(frozen=True)
 
     requests_per_minute: RequestsPerMinute
     burst: Burst = 1
     fail: WhenAway = "share"
-    """When the replicas' common store is away: each goes on with its share of the limit, or refuses."""
+    """Behaviour while the replicas' common store is away: each replica allows its share of the limit, or refuses."""
 
     @cached_property
     def interval_us(self) -> int:
@@ -43,11 +43,11 @@ class RateLimit(BaseModel):
 
     @cached_property
     def capacity_us(self) -> int:
-        """How far the state may run ahead of the clock."""
+        """Upper bound on how far the state may run ahead of the clock, in microseconds."""
         return self.burst * self.interval_us
 
     def times(self, factor: int) -> "RateLimit":
-        """So many times as much, as far as a limit goes."""
+        """This limit multiplied by `factor`, up to the largest that a limit can be."""
         return RateLimit(
             requests_per_minute=min(self.requests_per_minute * factor, _MOST_A_MINUTE),
             burst=min(self.burst * factor, _MOST_AT_ONCE),
@@ -55,8 +55,8 @@ class RateLimit(BaseModel):
         )
 
     def share(self, replicas: int) -> "RateLimit":
-        """What one of so many replicas may allow by itself. Rounded down, but never to nothing: of a limit smaller
-        than their number each still has one."""
+        """The part that one of `replicas` replicas may allow by itself. Rounded down, but never to zero: with more
+        replicas than calls, each still allows one."""
         return RateLimit(
             requests_per_minute=max(1, self.requests_per_minute // replicas),
             burst=max(1, self.burst // replicas),
@@ -77,25 +77,25 @@ class LimitCharge:
 
 @dataclass(slots=True)
 class LimitVerdict:
-    """What a limiter says about one call: of the claim that refuses it for the longest time, else of the one with the
-    least left. Not frozen, which costs: one is made for every call."""
+    """The verdict of a limiter on one call: of the charge that refuses it for the longest time, else of the one with
+    the least left. Not frozen, because one is made for every call and freezing costs time."""
 
     is_allowed: bool
     claim: LimitCharge | None
     """None: nothing was counted."""
     remaining: int = 0
-    """Calls that the claim's limit would allow right now after this one."""
+    """Calls that the charge's limit would allow right now after this one."""
     reset_seconds: float = 0.0
-    """Until the claim's limit has its whole burst again, if nothing else comes."""
+    """Seconds until the charge's limit has its whole burst again, if nothing else comes."""
     retry_after_seconds: float = 0.0
-    """0 when allowed; otherwise when there can be room in every limit."""
+    """Seconds until every limit can have room; 0 when the call is allowed."""
 
 
 def judge(claims: Sequence[LimitCharge], arrivals_us: Sequence[int], now_us: int) -> tuple[Sequence[int], LimitVerdict]:
-    """Judge one call at `now_us` given the stored state of each claim; returns (new states, verdict).
+    """Judge one call at `now_us` given the stored state of each charge; returns (new states, verdict).
 
-    A fresh key has state 0. A refused call leaves all states unchanged. `now_us` comes from a clock that never goes
-    back. Each key is there once.
+    A fresh key has state 0. A refused call leaves all states unchanged. `now_us` must come from a clock that never goes
+    back, and each key must occur once.
     """
     states: list[int] = []
     scarcest: LimitCharge | None = None

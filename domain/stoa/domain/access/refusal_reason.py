@@ -1,14 +1,14 @@
-"""Why requests are refused, as one closed list for metrics and logs.
+"""Reasons for refusing a request, as one closed list for metrics and logs.
 
 A reason is a label of a metric, so the list is closed: nothing that a caller sends adds to it. The module imports the
-standard library alone, because the first words of `stoa stdio` wait for it.
+standard library alone, because the first output of `stoa stdio` waits for it.
 """
 
 from enum import StrEnum
 
 
 class RefusalReason(StrEnum):
-    """Stable and machine readable. An error of the domain has its `code`, unless it says a reason of its own."""
+    """Stable, machine-readable reasons. An error of the domain has its `code` as reason, unless it names another."""
 
     # Tokens
     MISSING_TOKEN = "missing_token"  # noqa: S105
@@ -25,7 +25,7 @@ class RefusalReason(StrEnum):
     NOT_YET_VALID = "not_yet_valid"
     REVOKED = "revoked"
     NOT_AUTHENTICATED = "not_authenticated"
-    """Not vouched for, by a verifier that says no more."""
+    """Rejected by a verifier that gives no further reason."""
 
     # Rights
     MISSING_SCOPE = "missing_scope"

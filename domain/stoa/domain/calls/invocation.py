@@ -1,4 +1,4 @@
-"""One call of one tool, resource or prompt: what was asked, and how it ended."""
+"""One call of one tool, resource or prompt: the request for it (`Invocation`) and its end (`Outcome`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from stoa.domain.schema.json_value import JsonObject
 
 @dataclass(frozen=True, slots=True)
 class BearerToken:
-    """An unverified credential as it came. Its repr hides the token."""
+    """An unverified credential, unchanged. Its repr hides the token."""
 
     value: str
 
@@ -28,16 +28,16 @@ class BearerToken:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated caller, with the token that proved who it is. A door that authenticates before the pipeline does
-    hands this over, so that no token is verified twice."""
+    """An authenticated caller with the token that proved its identity. A door that authenticates before the pipeline
+    passes this on, so that no token is verified twice."""
 
     principal: Principal
     token: BearerToken | None
-    """None: the door or the embedding program vouches for the principal."""
+    """None if the door or the embedding program vouches for the principal."""
 
 
 Credential = Caller | Principal | BearerToken | None
-"""An authenticated caller; a Principal that the embedding program vouches for; a token to verify; nothing."""
+"""An authenticated caller; a Principal that the embedding program vouches for; a token to verify; or None."""
 
 
 def token_of(credential: Credential) -> BearerToken | None:
@@ -57,48 +57,48 @@ class Invocation:
 
     credential: Credential
     name: str
-    """Its name; the URI of a resource to read."""
+    """The operation's name; for a resource, the URI to read."""
     arguments: JsonObject
-    """A resource has none: they are in its URI."""
+    """Arguments of a tool or prompt. A resource has none: they are in its URI."""
     door: Door
     tenant: TenantId | None = None
-    """The tenant whose catalogue is meant; None: the caller's own."""
+    """The tenant whose catalogue is meant; None means the caller's own."""
     request_id: str | None = None
-    """The caller's correlation id; None: the gateway makes one."""
+    """The caller's correlation id; without one the gateway makes one."""
     consumer: str = "unknown"
     kind: Kind = "tool"
     trace: TraceContext | None = None
-    """The distributed trace that the request belongs to; None: it names none."""
+    """The distributed trace that the request belongs to, if it names one."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """The end of an invocation: exactly one of `result`, `error` and `client_requests` is
-    set. Or the end of one of its
-    client requests: then `client_request` is its kind, and `error` is set when there was no answer."""
+    """The end of an invocation: exactly one of `result`, `error` and `client_requests` is set. An outcome may also be
+    the end of one of the call's client requests: then `client_request` is its kind, and `error` is set when there was
+    no answer."""
 
     status: Status
     result: ToolResult | None
     error: StoaError | None
-    """Why there is no result: a refusal, or a failure of the gateway itself."""
+    """The reason why there is no result: a refusal, or a failure of the gateway itself."""
     decision: Decision | None
-    """None: refused before the policy was asked."""
+    """None when the call was refused before the policy was asked."""
     principal: Principal | None
     request_id: str
     latency_ms: int
     cost: MicroUnits
     event: MeteringEvent
     client_requests: Mapping[str, ClientRequest] | None = None
-    """What the client has to answer before the call can go on, with status `input_required`."""
+    """The client requests to answer before the call can go on, with status `input_required`."""
     client_request: ClientRequestKind | None = None
     limit: LimitVerdict | None = None
-    """The verdict of the limits; None: the call did not come so far."""
+    """The verdict of the rate limits; None when the call ended before they were checked."""
     coerced: tuple[str, ...] = ()
-    """Arguments that were understood otherwise than written, for callers who may call the tool: JSON Pointers
-    (RFC 6901), `*` for any name."""
+    """Arguments that were coerced to the type of their schema, for callers who may call the tool: JSON Pointers (RFC
+    6901), with `*` for any name."""
 
     def content(self) -> ToolResult:
-        """The result of a resource or prompt. Such a result has no form for a failure, so a failure is raised as
+        """The result of a resource or prompt. Such a result has no form for a failure, so a failure is raised as a
         StoaError."""
         if self.result is None:
             raise self.error or StoaError("Internal error")

@@ -1,11 +1,11 @@
-"""Which reports of progress reach the client (MCP "Progress")."""
+"""The pace at which reports of progress reach the client (MCP "Progress")."""
 
 import math
 
 
 class ProgressPace:
-    """Reports strictly increase and end when the total is reached; between two of them pass at least `interval_ns`. The
-    first one, and the one that reaches the total, never have to wait."""
+    """Limits reports of progress: they strictly increase, end when the total is reached, and are at least `interval_ns`
+    apart. The first report and the one that reaches the total are not delayed."""
 
     __slots__ = ("_interval_ns", "_is_over", "_last", "_next_ns")
 
@@ -16,7 +16,7 @@ class ProgressPace:
         self._is_over = False
 
     def accepts(self, progress: float, total: float | None, now_ns: int) -> bool:
-        """Does this report go out now? If so, it counts as sent."""
+        """True if this report should be sent now; it then counts as sent."""
         is_number = math.isfinite(progress) and (total is None or math.isfinite(total))
         if self._is_over or not is_number or progress <= self._last:
             return False

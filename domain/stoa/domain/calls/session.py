@@ -8,14 +8,16 @@ from stoa.domain.client_requests.client_request import ClientCapabilities, LogLe
 from stoa.domain.operations.operation import OperationKey
 
 MAX_WATCHED_RESOURCES = 100
-"""URIs that one session or one listen stream watches: the policy is asked about all of them at once."""
+"""Upper bound on the URIs that one session or one listen stream watches: the policy is asked about all of them at once.
+"""
 MAX_WATCHED_TEXT = 16 * 1024
-"""Characters of all URIs that one session watches."""
+"""Upper bound on the characters of all URIs that one session watches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """It proves nothing about its user: every request is authenticated, and `identity_key` must be the caller's."""
+    """The state of one client between requests. A session proves nothing about its user: every request is
+    authenticated, and `identity_key` must be the caller's."""
 
     id: str
     """256 random bits, as visible ASCII."""
@@ -23,19 +25,19 @@ class Session:
     revision: str
     capabilities: ClientCapabilities
     hears_only: TenantId | None = None
-    """The tenant whose changes its client is told of, in addition to global ones."""
+    """The tenant whose changes the client is notified of, in addition to global ones."""
     hears_all: bool = False
-    """A platform admin's client is told of every tenant's."""
+    """Notify the client of the changes of every tenant, as for a platform admin."""
     log_level: LogLevel = "warning"
-    """Log messages below it are not sent."""
+    """Log messages below this level are not sent."""
     watched: frozenset[tuple[str, OperationKey]] = frozenset()
-    """URIs whose changes the client wants to hear of, with the resource that each is read from."""
+    """The URIs that the client watches for changes, each with the resource that it is read from."""
 
     @property
     def holder(self) -> Holder:
-        """The caller whose share of sessions it counts in."""
+        """The caller whose share of sessions this one counts in."""
         return Holder(self.hears_only, self.identity_key)
 
     def hears_of(self, owner: TenantId | None) -> bool:
-        """As `Principal.hears_of`, for the caller who began the session."""
+        """Same rule as `Principal.hears_of`, for the caller who began the session."""
         return owner is None or owner == self.hears_only or self.hears_all

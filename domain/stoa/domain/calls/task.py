@@ -5,7 +5,7 @@
 
 The last three are terminal: a terminal task never changes again. Every change makes a new value with the next version.
 Stores compare versions, so that the loser of two concurrent changes learns of it. All of it is plain JSON: client
-requests, answers and the end are kept as the door writes them. A task never holds a credential.
+requests, answers and the result are stored as the door writes them. A task never holds a credential.
 """
 
 import secrets
@@ -24,7 +24,7 @@ from stoa.domain.schema.json_value import JsonObject
 TTL_SECONDS = 3600.0
 POLL_SECONDS = 2.0
 MESSAGE_LIMIT = 1000
-"""Characters of a status message."""
+"""Upper bound on the characters of a status message."""
 _ID_BYTES = 32
 
 
@@ -50,18 +50,17 @@ class TaskError:
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswers:
-    """The client's answers so far."""
+    """The client's answers so far, with the fingerprints of the requests that they answer."""
 
     answers: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """As written, by key; each fits its client request."""
+    """Answers as the client wrote them, by key; each fits its client request."""
     fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of the client requests that these answer, by key."""
+    """Fingerprints of the answered client requests, by key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The invocation without its caller. It may be run again, by another process, when client requests were
-    answered."""
+    """The invocation without its caller. Another process may run it again once client requests were answered."""
 
     tool: str
     arguments: JsonObject
@@ -83,20 +82,20 @@ class Task:
     updated_at: datetime
     """The last change that its owner can see."""
     ttl_seconds: float = TTL_SECONDS
-    """Counted from its creation; afterwards the task is deleted."""
+    """Lifetime counted from creation, in seconds; afterwards the task is deleted."""
     poll_seconds: float = POLL_SECONDS
     status: TaskStatus = TaskStatus.WORKING
     message: str | None = None
     work: Work | None = None
-    """None when it is terminal: arguments are not kept longer than needed."""
+    """None for a terminal task: arguments are not stored longer than needed."""
     client_requests: Annotated[Mapping[str, JsonObject], Field(alias="questions")] = field(
         default_factory=dict[str, JsonObject]
     )
-    """The open ones, by key. Stored as `questions`, the name in records of earlier releases."""
+    """The open client requests, by key. Stored as `questions`, the name in records of earlier releases."""
     answers: JsonObject = field(default_factory=dict[str, Any])
-    """By key; each fits its client request. An answered key is never requested again."""
+    """Answers by key; each fits its client request. An answered key is never requested again."""
     fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of the client requests that are open or answered, by key."""
+    """Fingerprints of the open and answered client requests, by key."""
     result: JsonObject | None = None
     """The result of the call; set exactly when the task is completed."""
     error: TaskError | None = None
@@ -189,7 +188,8 @@ class Task:
         return {key: digest for key, digest in self.fingerprints.items() if key in self.answers}
 
     def answered(self, answers: Mapping[str, Any], now: datetime) -> "Task":
-        """Keep the answers to open client requests; others are ignored. The task goes on when it is `resumed`."""
+        """Store the answers to open client requests; other answers are ignored. The task goes on when it is
+        `resumed`."""
         fresh = {key: answer for key, answer in answers.items() if key in self.client_requests}
         if self.status is not TaskStatus.INPUT_REQUIRED or not fresh:
             return self

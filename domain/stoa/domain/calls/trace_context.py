@@ -1,6 +1,6 @@
-"""W3C Trace Context: which distributed trace a call belongs to, from `traceparent` and `tracestate`.
+"""W3C Trace Context: the distributed trace that a call belongs to, from `traceparent` and `tracestate`.
 
-What callers send is read strictly and bounded: only hexadecimal ids and a checked `tracestate` go on to back ends.
+Values from callers are parsed strictly and bounded: only hexadecimal ids and a checked `tracestate` go on to back ends.
 """
 
 import re
@@ -10,10 +10,10 @@ from typing import Any, Self
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[!-~]*)?")
 _KNOWN_FLAGS = 0x01
-"""`sampled`; other bits have no meaning in version 00 and are not passed on (section 3.2.2.5)."""
+"""The `sampled` flag; other bits have no meaning in version 00 and are not passed on (section 3.2.2.5)."""
 _MAX_TRACEPARENT = 256
 _MAX_STATE = 512
-"""Characters of a `tracestate` that have to be passed on (section 3.3.1.5); a longer one is dropped."""
+"""Upper bound on the characters of a `tracestate` that is passed on (section 3.3.1.5); a longer one is dropped."""
 _MAX_MEMBERS = 32
 _KEY = r"(?:[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
 _MEMBER = re.compile(rf"{_KEY}=[ !-+\--<>-~]{{0,255}}[!-+\--<>-~]")
@@ -27,12 +27,12 @@ class TraceContext:
     """16 hexadecimal digits: the span that calls, `parent-id` on the wire."""
     is_sampled: bool = False
     state: str = field(default="", repr=False)
-    """The `tracestate` to pass on; empty: none."""
+    """The `tracestate` to pass on; empty for none."""
 
     @classmethod
     def parse(cls, traceparent: Any, tracestate: Any = None) -> Self | None:
-        """None for a `traceparent` that is absent or not valid, whatever it is: a caller's trace never fails a call. A
-        `tracestate` that is not valid is left out (section 4.3)."""
+        """The trace context of these headers; None if `traceparent` is absent or invalid, because a caller's trace
+        never fails a call. An invalid `tracestate` is left out (section 4.3)."""
         if not isinstance(traceparent, str) or len(traceparent) > _MAX_TRACEPARENT:
             return None
         read = _TRACEPARENT.fullmatch(traceparent)

@@ -76,7 +76,7 @@ class ElicitationRequest:
     schema: JsonObject
     """A flat JSON Schema: an object whose properties are strings, numbers, booleans, or arrays of choices."""
     is_confirmation: bool = False
-    """Made by the gateway for a policy's `confirm`; its answer counts for one call."""
+    """True for the request that the gateway makes for a policy's `confirm`; its answer counts for one call."""
 
     def __post_init__(self) -> None:
         properties = self.schema.get("properties")
@@ -99,7 +99,7 @@ def _is_field(schema: JsonObject) -> bool:
 class ElicitationAnswer:
     action: Literal["accept", "decline", "cancel"]
     content: Mapping[str, Any]
-    """Valid by the form's schema; empty unless accepted."""
+    """The filled-in form, valid by its schema; empty unless accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +129,13 @@ class ClientCapabilities:
 
     sampling: bool = False
     sampling_tools: bool = False
-    """Its model may be offered tools."""
+    """The client's model may be offered tools."""
     sampling_context: bool = False
     """The client can add context of servers to a sampling request."""
     elicitation: bool = False
-    """By form."""
+    """Elicitation by form."""
     elicitation_url: bool = False
-    """By sending its user to a web page."""
+    """Elicitation by sending the user to a web page."""
     roots: bool = False
 
     def missing(self, requests: Mapping[str, ClientRequest]) -> tuple[str, ...]:
@@ -145,7 +145,7 @@ class ClientCapabilities:
         return tuple(sorted(name for name in needed if not getattr(self, name.replace(".", "_"))))
 
     def fitted(self, request: ClientRequest) -> ClientRequest:
-        """The request without an undeclared part that it may do without."""
+        """The request without those optional parts that the client did not declare."""
         if isinstance(request, SamplingRequest) and request.include_context != "none" and not self.sampling_context:
             return replace(request, include_context="none")
         return request

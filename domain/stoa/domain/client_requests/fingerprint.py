@@ -1,4 +1,4 @@
-"""A digest of a client request: an answer counts only for the very request that was sent."""
+"""A digest of a client request: an answer counts only for exactly the request that was sent."""
 
 import hashlib
 from dataclasses import asdict
@@ -8,7 +8,7 @@ import pydantic_core
 from stoa.domain.client_requests.client_request import ClientRequest
 
 _VARYING = frozenset({"elicitation_id", "include_context"})
-"""Fields that differ although the request is the same: an id made by every run, a part left out for some clients."""
+"""Fields that differ although the request is the same: an id that every run makes, a part left out for some clients."""
 
 
 def fingerprint(client_request: ClientRequest) -> str:
@@ -19,5 +19,5 @@ def fingerprint(client_request: ClientRequest) -> str:
 
 
 def _absent(_: object) -> str:
-    """Stands for MISSING, the only value in a client request that is not JSON."""
+    """A placeholder for MISSING, the only value in a client request that is not JSON."""
     return "absent"

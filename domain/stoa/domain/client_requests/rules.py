@@ -52,7 +52,7 @@ class ClientRequests(Strict):
     tenants: dict[TenantName, ClientRequestRules] = Field(default={})
 
     def of(self, tenant: TenantId | None) -> ClientRequestRules:
-        """The tenant's own, else the default."""
+        """The tenant's own rules, else the default."""
         return self.default if tenant is None else self.tenants.get(tenant, self.default)
 
 

@@ -91,7 +91,7 @@ class SamplingRequest:
     tools: tuple[SamplingTool, ...] = ()
     tool_choice: Literal["auto", "required", "none"] | None = None
     metadata: JsonObject | None = None
-    """For the provider of the model, passed through by the client."""
+    """Metadata for the provider of the model, passed through by the client."""
     include_context: IncludeContext = "none"
     """The servers whose context the client should add. Left out for clients without `sampling.context`."""
 
@@ -113,14 +113,14 @@ class SamplingRequest:
 
     @property
     def uses_tools(self) -> bool:
-        """Needs a client that declared `sampling.tools`."""
+        """True if the client must have declared `sampling.tools`."""
         return bool(self.tools) or any(
             isinstance(block, ToolUse | ToolUseResult) for message in self.messages for block in message.blocks
         )
 
 
 def _said(block: SamplingContent) -> Any:
-    """What of a block is anybody's text or value."""
+    """The part of a block that carries text or data from outside the gateway."""
     match block:
         case TextContent():
             return block.text
@@ -140,8 +140,8 @@ def _check_json(value: Any) -> None:
 
 
 def _check_pairs(messages: Sequence[SamplingMessage]) -> None:
-    """Every message that wants tools is followed by a user message of their results alone, one for each (2025-11-25,
-    "Sampling", Tool Result Messages and Tool Use and Result Balance)."""
+    """Require that every message with tool uses is followed by a user message of their results alone, one for each
+    (2025-11-25, "Sampling", Tool Result Messages and Tool Use and Result Balance)."""
     open_uses: list[str] = []
     for message in messages:
         uses = [block.id for block in message.blocks if isinstance(block, ToolUse)]
@@ -170,7 +170,7 @@ class SamplingAnswer:
 
     @property
     def text(self) -> str:
-        """The text in it."""
+        """The text of the answer."""
         return "".join(block.text for block in self.content if isinstance(block, TextContent))
 
     @property
@@ -180,5 +180,5 @@ class SamplingAnswer:
 
     @property
     def message(self) -> SamplingMessage:
-        """Itself, as a part of the conversation that goes on."""
+        """The answer as a message to append to the conversation."""
         return SamplingMessage(self.role, self.content)

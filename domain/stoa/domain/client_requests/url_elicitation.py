@@ -25,7 +25,7 @@ _SECRET_NAMES = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class UrlElicitationRequest:
-    """Requests that the client's user opens a page. `accept` says that the user agreed, not that it was done."""
+    """Requests that the client's user opens a page. `accept` means that the user agreed to, not that it was done."""
 
     message: str
     """The reason, shown to the user."""
@@ -51,7 +51,7 @@ class UrlElicitationRequest:
 
     @property
     def host(self) -> str:
-        """In lower case, without the port."""
+        """The host in lower case, without the port."""
         return urlsplit(self.url).hostname or ""
 
 

@@ -1,7 +1,7 @@
 """Monthly budgets as a pure state machine, the same for every store.
 
 A call reserves the most it may cost before it is made: `spent` grows by that at once, if it stays within the limit.
-When the call is over, what it did not cost is given back. Whoever dies in between leaves the reservation spent, so a
+When the call is over, the unused part is given back. A process that dies in between leaves the reservation spent, so a
 budget is never overspent.
 """
 
@@ -16,22 +16,22 @@ from stoa.domain.metering.money import MicroUnits
 from stoa.domain.value import Strict
 
 MOST_MICRO_UNITS = 10**15
-"""Of one budget: a billion units, far below the 2^53 up to which every store counts exactly."""
+"""Upper bound on one budget: a billion units, far below the 2^53 up to which every store counts exactly."""
 
 Level = Literal[80, 100]
-"""Percent of a budget. 100 is also reached when a call is refused because what is left does not suffice for it."""
+"""Percent of a budget. 100 is also reached when a call is refused because the rest does not suffice for it."""
 LEVELS: tuple[Level, ...] = (80, 100)
 
 
 class Owner(NamedTuple):
-    """Whose budget: a tenant's, or that of one calling application of a tenant."""
+    """The owner of a budget: a tenant, or one calling application of a tenant."""
 
     tenant: TenantId
     consumer: str | None = None
 
 
 class Budget(Strict):
-    """What may be spent in a calendar month (UTC)."""
+    """The amount that may be spent in a calendar month (UTC)."""
 
     tenant: TenantName
     consumer: Annotated[str, Field(min_length=1, max_length=128)] | None = None
@@ -69,7 +69,7 @@ class Month(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A budget in one month: what stores keep a figure for."""
+    """A budget in one month: the unit for which stores hold a figure."""
 
     owner: Owner
     period: Month
@@ -83,11 +83,11 @@ class Crossing:
     account: Account
     level: Level
     spent: MicroUnits
-    """With what calls under way have reserved."""
+    """The spent amount, including reservations of calls in progress."""
 
 
 def fits(spent: int, amount: int, limit: int) -> bool:
-    """May `amount` be reserved?"""
+    """True if `amount` can be reserved within `limit`."""
     return spent + amount <= limit
 
 
@@ -97,12 +97,12 @@ def threshold(level: Level, limit: int) -> int:
 
 
 def level_of(spent: int, limit: int, *, is_refused: bool = False) -> int:
-    """The highest level that is reached, 0: none."""
+    """The highest level that is reached; 0 for none."""
     if is_refused or spent >= limit:
         return 100
     return 80 if spent * 100 >= limit * 80 else 0
 
 
 def crossed(noticed: int, reached: int) -> tuple[Level, ...]:
-    """Levels to tell of, when `noticed` is the highest that was told of before."""
+    """The levels to report, given that `noticed` is the highest that was reported before."""
     return tuple(level for level in LEVELS if noticed < level <= reached) if reached > noticed else ()

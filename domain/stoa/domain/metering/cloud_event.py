@@ -11,8 +11,8 @@ DATA_SCHEMA = "https://gostoa.dev/schemas/metering-event.v1.json"
 
 
 def cloud_event(event: MeteringEvent, data: bytes, *, source: str) -> bytes:
-    """One JSON object. `data` is the event's own JSON, which goes in as it is; `source` names the gateway, as a
-    URI-reference that is not empty."""
+    """The envelope as one JSON object. `data` is the event's own JSON, embedded unchanged; `source` names the gateway,
+    as a URI-reference that is not empty."""
     attributes = {
         "specversion": "1.0",
         "id": event.event_id,

@@ -1,4 +1,4 @@
-"""What is recorded and charged for a finished invocation."""
+"""The metering event: the record of a finished invocation, with its charge."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -10,17 +10,17 @@ from stoa.domain.metering.money import MicroUnits, from_json_number, to_json_num
 from stoa.domain.schema.json_value import is_object
 
 NO_TENANT = "-"
-"""`tenant` of an event whose caller has none or is unknown; no tenant can be called so."""
+"""`tenant` of an event whose caller has none or is unknown; no tenant can have this name."""
 NO_USER = "-"
 UNKNOWN_NAME = "(unknown)"
-"""`tool` of an event about something that its caller cannot see or that is not there; nothing can be called so. How
-many names there are must not be the callers' choice."""
+"""`tool` of an event about an operation that its caller cannot see or that does not exist; no operation can have this
+name. Callers must not decide how many names there are."""
 OTHER_NAMES = "(other)"
-"""Stands for names beyond those that are told apart."""
+"""Replaces the names beyond those that are counted separately."""
 
 
 class Status(StrEnum):
-    """How an invocation ended."""
+    """The end of an invocation."""
 
     SUCCESS = "success"
     ERROR = "error"
@@ -28,16 +28,17 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     RATE_LIMITED = "rate_limited"
     UNAUTHORIZED = "unauthorized"
-    """Not authenticated, or not permitted."""
+    """The caller is not authenticated, or not permitted."""
     INVALID = "invalid"
-    """No such tool for this caller, or its arguments were refused."""
+    """The caller's view holds no such tool, or its arguments were refused."""
     CANCELLED = "cancelled"
     INPUT_REQUIRED = "input_required"
-    """A round ended with questions to the client; the call goes on when they are answered."""
+    """A round ended with client requests; the call goes on when they are answered."""
 
 
 CHARGED = frozenset({Status.SUCCESS, Status.ERROR, Status.TIMEOUT, Status.CANCELLED})
-"""Outcomes that cost something once the back end was called; refusals and rounds that end with a question are free."""
+"""Outcomes that cost something once the back end was called; refusals and rounds that end with a client request are
+free."""
 
 
 CostUnits = Annotated[
@@ -48,18 +49,18 @@ CostUnits = Annotated[
 
 
 class MeteringEvent(BaseModel):
-    """One finished invocation, or one question that it asked its client, or several refused invocations together. Never
-    holds argument values, results or credentials."""
+    """One finished invocation, one client request of it, or several refused invocations together. Never holds argument
+    values, results or credentials."""
 
     # The docstrings below the fields are part of the published schema: stoa.application.metering.event_schema.
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     event_id: str = Field(min_length=1)
-    """Unique; the same event may arrive twice on a topic, and is recognised by this."""
+    """Unique. The same event may arrive twice on a topic; consumers recognise it by this id."""
     timestamp: AwareDatetime
-    """When the invocation finished, UTC."""
+    """The time at which the invocation finished, UTC."""
     tenant: str = Field(min_length=1, max_length=64)
-    """The caller's; `-` when it has none or is unknown."""
+    """The caller's tenant; `-` when it has none or is unknown."""
     project: str | None = None
     """The API behind the tool."""
     consumer: str = Field(default="unknown", max_length=128)
@@ -67,22 +68,23 @@ class MeteringEvent(BaseModel):
     user_id: str = Field(min_length=1)
     """The caller's subject at its identity provider; `-` when it is unknown."""
     tool: str = Field(min_length=1, max_length=128)
-    """Its name; `resource:URI`, `prompt:NAME`; of a question `sampling:TOOL`, `elicitation:TOOL`, `roots:TOOL`, with
-    the `request_id` of its call. `(unknown)`: its caller sees nothing of that name; `(other)`: of several."""
+    """The operation's name: `NAME` of a tool, `resource:URI`, `prompt:NAME`; for a client request `sampling:TOOL`,
+    `elicitation:TOOL`, `roots:TOOL`, with the `request_id` of its call. `(unknown)`: its caller sees nothing of that
+    name; `(other)`: of several."""
     latency_ms: int = Field(ge=0)
     """From the request's arrival to its end, in milliseconds."""
     status: Status
-    """How the invocation ended."""
+    """The end of the invocation."""
     calls: int = Field(default=1, ge=1)
-    """How many refused invocations this event stands for: more than one where there were too many to keep each, and
-    those whose caller was never authenticated. Then what they differ in is not told, `timestamp` is when it was
-    written and `metadata.since` when the first of them ended. All other events stand for one."""
+    """The number of refused invocations that this event stands for: more than one where there were too many to record
+    each, and for callers that were never authenticated. Then their differing members are absent, `timestamp` is the
+    time of writing and `metadata.since` the end of the first of them. All other events stand for one."""
     cost_units: CostUnits = MicroUnits(0)
-    """What is charged, in cost units, with at most six decimals."""
+    """The charge in cost units, with at most six decimals."""
     request_id: str | None = None
-    """As the caller named its request, else made by the gateway."""
+    """The caller's id of the request, else one that the gateway made."""
     metadata: dict[str, str] = {}
-    """Further facts. `cut`: texts of this event were too long and have been cut."""
+    """Further facts. `cut`: texts of this event were too long and have been truncated."""
 
     @classmethod
     def from_json(cls, line: bytes | str) -> "MeteringEvent":
@@ -91,7 +93,7 @@ class MeteringEvent(BaseModel):
 
     @classmethod
     def from_fields(cls, fields: Any) -> "MeteringEvent":
-        """The same from JSON that is parsed already. Raises ValueError."""
+        """Inverse of `model_dump_json` for JSON that is parsed already. Raises ValueError."""
         cost: Any = fields.get("cost_units") if is_object(fields) else None
         if type(cost) not in (int, float):  # Python counts true as an int
             raise ValueError("not a metering event: a JSON object with the number cost_units")

@@ -36,7 +36,7 @@ _EXACT = 10**15
 
 
 def from_json_number(units: float) -> MicroUnits:
-    """The amount that `to_json_number` wrote. Raises ValueError as `from_decimal` does."""
+    """Inverse of `to_json_number`. Raises ValueError as `from_decimal` does."""
     if 0 <= units < _EXACT / MICRO:  # eight times as fast as exact arithmetic, with the same result
         micro = round(units * MICRO)
         if micro / MICRO == units:

@@ -1,10 +1,10 @@
-"""What a call costs: a price list as data, and the tariff that follows from it for one operation and tenant.
+"""Prices of calls: a price list as data, and the tariff that follows from it for one operation and tenant.
 
 Amounts are cost units as decimals of at most 12 places, so a price may be finer than the micro-units that are charged.
 A Tariff holds them over one denominator: a quote is integer arithmetic, exact until it is rounded down once, to a whole
 micro-unit. A float never takes part.
 
-Who decides, for each field by itself, the first that says something:
+Precedence: for each field separately, the first of these that sets it decides.
 
     1  the tenant's price for the operation        tenants.TENANT.tools.NAME
     2  the tenant's price for one of its tags      tenants.TENANT.tags.TAG      of several tags the highest
@@ -40,7 +40,8 @@ _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 
 
 def _exact(value: object) -> object:
-    """A decimal as it was written. A float has lost that already; JSON and YAML are read without making any."""
+    """The decimal exactly as it was written. A float has lost that already; JSON and YAML are read without making
+    any."""
     if isinstance(value, bool | float) or not isinstance(value, int | str | Decimal):
         raise ValueError('write an amount such as 0.001 (in Python Decimal("0.001"), never a float)')  # noqa: TRY004
     if isinstance(value, str) and (_NUMBER.fullmatch(value) is None or len(value) > 40):
@@ -75,54 +76,54 @@ def _aware(value: datetime) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """What one operation costs one tenant: (fixed + per_ms * ms + per_byte * bytes) / denominator micro-units."""
+    """The price of one operation for one tenant: (fixed + per_ms * ms + per_byte * bytes) / denominator micro-units."""
 
     fixed: int
     per_ms: int
     per_byte: int
     denominator: int
     per_question: MicroUnits
-    """For each question to the client that went out, whatever came of it, on top of the call's own price."""
+    """The price of each client request that was sent, regardless of its answer, in addition to the call's own price."""
 
     @property
     def counts_bytes(self) -> bool:
-        """Does `bytes_out` matter? Else nobody needs to count them."""
+        """True if the price depends on `bytes_out`; otherwise they need not be counted."""
         return self.per_byte > 0
 
     def quote(self, *, latency_ms: int, bytes_out: int = 0) -> MicroUnits:
-        """The price of one call. Monotone in both, exact, rounded down to a whole micro-unit at the end."""
+        """The price of one call. Monotone in both arguments, exact, rounded down to a whole micro-unit at the end."""
         return MicroUnits((self.fixed + self.per_ms * latency_ms + self.per_byte * bytes_out) // self.denominator)
 
     def ceiling(self, *, timeout_seconds: float, max_bytes_out: int) -> MicroUnits:
-        """The most that a call may cost which takes no longer and answers no more than that."""
+        """Upper bound on the price of a call that takes no longer and answers no more than this."""
         numerator, denominator = timeout_seconds.as_integer_ratio()
         return self.quote(latency_ms=-(-numerator * 1000 // denominator), bytes_out=max_bytes_out)
 
 
 class Rates(Strict):
-    """The parts of a price; None: what comes next in the order above decides."""
+    """The parts of a price; None leaves the part to the next level in the order above."""
 
     base: Amount | None = None
-    """A call."""
+    """The price of a call."""
     per_100_ms: Amount | None = None
-    """Time, charged by the millisecond."""
+    """The price of 100 ms, charged by the millisecond."""
     per_kib_out: Amount | None = None
-    """1024 bytes of the answer, charged by the byte."""
+    """The price of 1024 bytes of the answer, charged by the byte."""
     premium_factor: Factor | None = None
-    """A premium (destructive) operation costs so many times its base."""
+    """Factor by which a premium (destructive) operation costs more than its base."""
     per_question: WholeAmount | None = None
-    """A question to the client."""
+    """The price of a client request."""
 
 
 class RatesByOperation(Rates):
-    """Rates with those for some operations instead."""
+    """Rates, with other rates for some operations."""
 
     tags: dict[str, Rates] = Field(default={})
     tools: dict[str, Rates] = Field(default={})
-    """By name as it is metered: `NAME` of a tool, `resource:URI`, `prompt:NAME`."""
+    """Rates by the metered name: `NAME` of a tool, `resource:URI`, `prompt:NAME`."""
 
     def levels(self, operation: Operation) -> Iterator[Rates]:
-        """Strongest first."""
+        """The rates that apply to `operation`, strongest first."""
         name = operation.qualified_name
         if (by_name := self.tools.get(name)) is not None:
             yield by_name
@@ -136,7 +137,7 @@ class PriceVersion(RatesByOperation):
     """The prices from one instant on."""
 
     since: Annotated[datetime, AfterValidator(_aware)] | None = None
-    """None: since ever, for the first version only."""
+    """The beginning of this version; None for the first version, which has no beginning."""
     tenants: dict[TenantName, RatesByOperation] = Field(default={})
 
     def tariff(self, operation: Operation, tenant: TenantId | None) -> Tariff:
@@ -155,8 +156,8 @@ DEFAULT_PRICES = PriceVersion(
 
 
 class PriceList(Strict):
-    """Prices over time. The version in force when a call finishes is the one that counts; what finished before the
-    first `since` is charged by the first version too."""
+    """Prices over time. The version in force when a call finishes decides; a call that finished before the first
+    `since` is charged by the first version."""
 
     versions: tuple[PriceVersion, ...] = (DEFAULT_PRICES,)
 
@@ -164,16 +165,16 @@ class PriceList(Strict):
     def _is_a_sequence(self) -> Self:
         if not self.versions:
             raise ValueError("versions: write at least one")
-        for number, (one, other) in enumerate(pairwise(self.versions), 1):
-            if other.since is None:
+        for number, (version, next_version) in enumerate(pairwise(self.versions), 1):
+            if next_version.since is None:
                 raise ValueError(f"versions.{number}: from is missing; only the first version may leave it out")
-            if one.since is not None and one.since >= other.since:
+            if version.since is not None and version.since >= next_version.since:
                 raise ValueError(f"versions.{number}.from: it must be later than that of the version before")
         return self
 
     @cached_property
     def instants(self) -> tuple[datetime, ...]:
-        """When prices change: `instants[n]` is when version n + 1 comes into force."""
+        """The instants at which prices change: `instants[n]` is when version n + 1 comes into force."""
         return tuple(version.since for version in self.versions[1:] if version.since is not None)
 
     def version_at(self, at: datetime) -> int:
@@ -181,16 +182,16 @@ class PriceList(Strict):
         return bisect_right(self.instants, at)
 
     def tariff(self, operation: Operation, tenant: TenantId | None, at: datetime) -> Tariff:
-        """What `operation` costs a caller of `tenant` (None: of no tenant) when the call finishes at `at`."""
+        """The tariff of `operation` for a caller of `tenant` (None: of no tenant) when the call finishes at `at`."""
         return self.versions[self.version_at(at)].tariff(operation, tenant)
 
 
 def _tariff(levels: Sequence[Rates], *, is_premium: bool) -> Tariff:
-    """`levels`: strongest first; the default prices come after them."""
+    """The tariff that follows from `levels`, strongest first; the default prices come after them."""
 
     def of(field: str) -> Fraction:
-        said = (getattr(level, field) for level in (*levels, DEFAULT_PRICES))
-        return Fraction(next(value for value in said if value is not None))
+        values = (getattr(level, field) for level in (*levels, DEFAULT_PRICES))
+        return Fraction(next(value for value in values if value is not None))
 
     fixed = of("base") * (of("premium_factor") if is_premium else 1) * MICRO
     per_ms, per_byte = of("per_100_ms") * MICRO / 100, of("per_kib_out") * MICRO / 1024
@@ -209,6 +210,6 @@ def _highest(rates: list[Rates]) -> Rates:
         return rates[0]
     fields: dict[str, Decimal | None] = {}
     for name in Rates.model_fields:
-        said: list[Decimal] = [value for one in rates if (value := getattr(one, name)) is not None]
-        fields[name] = max(said, default=None)
+        values: list[Decimal] = [value for level in rates if (value := getattr(level, name)) is not None]
+        fields[name] = max(values, default=None)
     return Rates.model_validate(fields)

@@ -1,4 +1,4 @@
-"""The scope that calling an operation needs, and what a protocol says of its methods."""
+"""The scope that calling an operation needs, and the facts that a protocol fixes about its methods."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -19,12 +19,12 @@ def strictest(*needed: Access) -> Access:
 
 
 class MethodProperties(NamedTuple):
-    """Facts of the protocol about a call, as RFC 9110 section 9.2 has them for HTTP. Authors cannot change them."""
+    """Protocol facts about a call, as RFC 9110 section 9.2 has them for HTTP. Authors cannot change them."""
 
     access: Access
     """READ for a safe method, ADMIN for one that destroys, WRITE for any other."""
     is_idempotent: bool | None = None
-    """None: the protocol does not say."""
+    """None means that the protocol leaves it open."""
 
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})

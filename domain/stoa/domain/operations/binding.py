@@ -1,4 +1,4 @@
-"""Bindings: what stands behind an operation, and how the gateway proves itself there."""
+"""Bindings: how an operation reaches its back end, and how the gateway authenticates there."""
 
 import base64
 import binascii
@@ -40,7 +40,7 @@ def _token_url(text: str) -> str:
 
 
 TokenUrl = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_token_url)]
-"""What it starts with is where it leads: no part of it climbs out of the path that it shows."""
+"""An http(s) URL whose path has no dot segments, so that a request cannot leave the path that the URL shows."""
 Audience = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1024)]
 OAuthScope = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)]
 """One scope (RFC 6749 section 3.3)."""
@@ -48,14 +48,15 @@ GrantType = Literal["clientCredentials", "tokenExchange"]
 
 
 class TokenGrant(Strict):
-    """How an access token for the back end is had from an OAuth2 token endpoint. The secret of the authentication has
-    the entries `clientId` and `clientSecret`."""
+    """Obtains access tokens for the back end from an OAuth2 token endpoint. The secret of the authentication has the
+    entries `clientId` and `clientSecret`."""
 
     type: GrantType
-    """For the gateway itself (RFC 6749 section 4.4), or in the caller's name (RFC 8693)."""
+    """Client credentials, for the gateway itself (RFC 6749 section 4.4), or token exchange, in the caller's name (RFC
+    8693)."""
     token_url: TokenUrl
     audience: Audience | None = None
-    """The back end that the token is for, as the authorization server calls it."""
+    """The back end that the token is for, as the authorization server names it."""
     scopes: tuple[OAuthScope, ...] = ()
 
     @model_validator(mode="after")
@@ -66,21 +67,21 @@ class TokenGrant(Strict):
 
 
 class Authentication(Strict):
-    """How the gateway proves itself to the back end. The caller's own token never goes there."""
+    """The gateway's authentication at the back end. The caller's own token never goes there."""
 
     type: Literal["none", "bearer", "basic", "apiKey", "oauth2"] = "none"
     secret: SecretReference | None = None
     grant: TokenGrant | None = None
-    """For oauth2."""
+    """The token grant; set for oauth2 only."""
     location: Literal["header", "query", "cookie"] = "header"
-    """Where an apiKey goes."""
+    """The part of the request that carries an apiKey."""
     parameter_name: str = "X-API-Key"
     """Name of the header, query parameter or cookie that carries an apiKey."""
 
 
 class Binding(Strict):
-    """What stands behind an operation. Each kind of back end derives its own model, with `kind` as a literal; deriving
-    it registers the kind, so that the JSON form of an operation can be read."""
+    """The way from an operation to its back end. Each kind of back end derives its own model, with `kind` as a literal;
+    deriving it registers the kind, so that the JSON form of an operation can be read."""
 
     kind: Any  # a literal in each derived model, which a type checker takes for no narrowing of str
     """The ToolBackend of the same `kind` serves it."""
@@ -101,7 +102,7 @@ class Binding(Strict):
 
     @staticmethod
     def of(value: Any) -> Any:
-        """The binding that a mapping describes by its `kind`; any other value as it is. Raises ValueError."""
+        """The binding that a mapping describes by its `kind`; any other value unchanged. Raises ValueError."""
         if not isinstance(value, Mapping):
             return value
         content: dict[str, Any] = {**value}
@@ -112,18 +113,19 @@ class Binding(Strict):
 
     @property
     def method_properties(self) -> MethodProperties | None:
-        """Facts of the protocol that the author of a tool cannot talk away; None: there are none, and the tool's
-        annotations alone say what it does."""
+        """Protocol facts that the author of a tool cannot override; None where the protocol has none, and the tool's
+        annotations alone decide."""
         return None
 
     @property
     def origins(self) -> frozenset[str]:
-        """Where calls and their credentials go (RFC 6454 section 4); empty: nowhere outside this process."""
+        """The origins that calls and their credentials go to (RFC 6454 section 4); empty if they stay within this
+        process."""
         return frozenset()
 
     @property
     def summary(self) -> str:
-        """A few words for `stoa tools`: what is called."""
+        """A few words for `stoa tools` that name what is called."""
         return str(self.kind)
 
 
@@ -131,7 +133,7 @@ AnyBinding = Annotated[SerializeAsAny[Binding], BeforeValidator(Binding.of)]
 
 
 class RestParameter(Strict):
-    """How one argument becomes a parameter of the request (OpenAPI 3.1 section 4.8.12)."""
+    """The encoding of one argument as a parameter of the request (OpenAPI 3.1 section 4.8.12)."""
 
     argument: str
     """Key in the tool's arguments."""
@@ -146,7 +148,7 @@ class RestParameter(Strict):
 
 
 class FormField(Strict):
-    """How one property of a form-urlencoded body is sent (OpenAPI 3.1 section 4.8.15)."""
+    """The encoding of one property of a form-urlencoded body (OpenAPI 3.1 section 4.8.15)."""
 
     style: Literal["form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"] = "form"
     explode: bool = True
@@ -154,7 +156,7 @@ class FormField(Strict):
 
 
 class RestBody(Strict):
-    """How arguments become the request body; exactly one of `argument` and `fields` is set."""
+    """The encoding of arguments as the request body; exactly one of `argument` and `fields` is set."""
 
     media_type: str
     argument: str | None = None
@@ -171,8 +173,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of an http(s) URL, equal for equal origins (RFC 6454 section 4). What is no such URL is an
-    origin of its own."""
+    """Scheme, host and port of an http(s) URL, equal for equal origins (RFC 6454 section 4). Any other URL is an origin
+    of its own."""
     try:
         parts = urlsplit(url)
         port = _DEFAULT_PORTS.get(parts.scheme) if parts.port is None else parts.port
@@ -192,11 +194,12 @@ class RestBinding(Binding):
     """Path template below the base, `/pets/{petId}`; a placeholder is the wire name of a path parameter."""
     parameters: tuple[RestParameter, ...] = ()
     fixed_query: tuple[tuple[str, str], ...] = ()
-    """Query parameters that are part of the operation's path and not for the caller to choose."""
+    """Query parameters that belong to the operation's path; callers cannot choose them."""
     body: RestBody | None = None
     accept: str = "application/json, */*;q=0.8"
     response_headers: tuple[str, ...] = ()
-    """Those that its API documents; which of them callers get is for `response_headers.py` to say."""
+    """Response headers that the API documents; `stoa.domain.results.response_headers` decides which of them callers
+    see."""
 
     @property
     def method_properties(self) -> MethodProperties:
@@ -224,7 +227,7 @@ class LocalBinding(Binding):
 
 
 def is_base64(text: str) -> bool:
-    """RFC 4648 section 4, padded."""
+    """True for padded Base64 (RFC 4648 section 4)."""
     try:
         base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -242,7 +245,7 @@ Base64 = Annotated[str, AfterValidator(_base64)]
 
 
 class StaticResource(Strict):
-    """Contents that are written down; exactly one of `text` and `blob` is set."""
+    """Contents written in the manifest; exactly one of `text` and `blob` is set."""
 
     uri: str
     mime_type: str | None = None
@@ -277,7 +280,7 @@ class StaticMessage(Strict):
 
 
 class StaticBinding(Binding):
-    """Contents of a resource, or messages of a prompt, that are written down.
+    """Contents of a resource, or messages of a prompt, that are written in the manifest.
 
     In a message's text, and in the URI and text of its resource, `{{argument}}` stands for an argument's value.
     """
@@ -288,6 +291,6 @@ class StaticBinding(Binding):
 
 
 class PageBinding(Binding):
-    """A page that the gateway itself writes about a tool of the caller's view; the argument `name` says which."""
+    """A page that the gateway writes about a tool of the caller's view; the argument `name` selects the tool."""
 
     kind: Literal["page"] = "page"

@@ -21,7 +21,7 @@ OriginOf = Callable[[Operation], Origin | None]
 
 @dataclass(frozen=True, slots=True)
 class CatalogueDiff:
-    """What turns one snapshot into another."""
+    """The difference between two snapshots."""
 
     added: tuple[Operation, ...]
     changed: tuple[Operation, ...]
@@ -35,10 +35,10 @@ class CatalogueDiff:
 class Catalogue:
     """All enabled tools, resources and prompts at one moment.
 
-    A tenant sees its own and the global ones, and no name or URI of its view has two owners. What the platform wrote
-    for the tenant stands before what is global, so a global one cannot take over a tenant's callers; what the tenant's
-    own team wrote (`is_by_tenant`) stands after both, and `build` leaves it out where it would be in their place.
-    The order in which they arrive decides between two of the same key and owner alone.
+    A tenant sees its own operations and the global ones, and no name or URI of its view has two owners. An operation
+    that the platform wrote for the tenant precedes a global one, so a global one cannot take over a tenant's callers.
+    Operations of the tenant's own team (`is_by_tenant`) come after both, and `build` leaves out those that would
+    replace one of them. The order of arrival decides only between two of the same key and owner.
     """
 
     __slots__ = ("_by_key", "_by_owner", "_hidden", "_is_contested", "_owners", "_templates", "_tools", "_views")
@@ -46,7 +46,8 @@ class Catalogue:
     def __init__(
         self, operations: Mapping[OperationKey, Operation], owners: frozenset[TenantId | None] | None = None
     ) -> None:
-        """`owners`: those of the operations, where they are known, and none of them is contested."""
+        """`owners`: the owners of the operations, given only when they are known and none of the operations is
+        contested."""
         self._by_key = MappingProxyType(dict(operations))
         self._owners = frozenset(key.tenant for key in operations) if owners is None else owners
         every = operations.values()
@@ -64,23 +65,24 @@ class Catalogue:
     ) -> "tuple[Catalogue, list[Finding]]":
         """The catalogue of all that is enabled, and a finding for each that had to be left out.
 
-        The platform's, else the first of two with the same key stays, so callers pass them in a deterministic order.
+        Of two with the same key the platform's is kept, otherwise the first, so callers pass them in a deterministic
+        order.
         """
-        kept: dict[OperationKey, Operation] = {}
+        accepted: dict[OperationKey, Operation] = {}
         findings: list[Finding] = []
-        enabled = [one for one in operations if one.enabled]
-        of_platform = _PlatformNames(one for one in enabled if not one.is_by_tenant)
-        for one in sorted(enabled, key=lambda one: one.is_by_tenant):
-            if one.key in kept:
-                message = f"a {one.kind} of this name is registered already; rename one of them"
-                findings.append(error(str(one.key), message, origin_of(one)))
-            elif one.is_by_tenant and (taken := of_platform.in_place_of(one)) is not None:
+        enabled = [operation for operation in operations if operation.enabled]
+        of_platform = _PlatformNames(operation for operation in enabled if not operation.is_by_tenant)
+        for operation in sorted(enabled, key=lambda operation: operation.is_by_tenant):
+            if operation.key in accepted:
+                message = f"a {operation.kind} of this name is registered already; rename one of them"
+                findings.append(error(str(operation.key), message, origin_of(operation)))
+            elif operation.is_by_tenant and (taken := of_platform.in_place_of(operation)) is not None:
                 owner = "the global" if taken.tenant is None else "the platform's"
-                message = f"would stand in the place of {owner} {one.kind} {taken.identifier}; rename it"
-                findings.append(error(str(one.key), message, origin_of(one)))
+                message = f"would stand in the place of {owner} {operation.kind} {taken.identifier}; rename it"
+                findings.append(error(str(operation.key), message, origin_of(operation)))
             else:
-                kept[one.key] = one
-        catalogue = cls(kept)
+                accepted[operation.key] = operation
+        catalogue = cls(accepted)
         return catalogue, findings + list(catalogue._notes_on_hidden(origin_of))
 
     def _notes_on_hidden(self, origin_of: OriginOf) -> Iterator[Finding]:
@@ -111,24 +113,28 @@ class Catalogue:
 
     @property
     def tools(self) -> Mapping[OperationKey, Tool]:
-        """The tools alone."""
+        """The tools of all owners, by key."""
         if self._tools is None:
-            self._tools = MappingProxyType({key: one for key, one in self._by_key.items() if isinstance(one, Tool)})
+            self._tools = MappingProxyType(
+                {key: operation for key, operation in self._by_key.items() if isinstance(operation, Tool)}
+            )
         return self._tools
 
     def find(self, tenant: TenantId | None, name: str, kind: Kind = "tool") -> Operation | None:
-        """What has this very name in the tenant's view. Something invisible costs the same look-ups as nothing."""
+        """The operation with exactly this name in the tenant's view. An invisible one costs the same look-ups as a
+        missing one."""
         common = self._by_key.get(OperationKey(None, name, kind))
         own = self._by_key.get(OperationKey(tenant, name, kind))
         return own or (None if kind == "resource" and (tenant, name) in self._hidden else common)
 
     def resolve(self, tenant: TenantId | None, uri: str) -> Resource | None:
-        """The resource to read for `uri`: the one of this URI, else the first template that matches: those the platform
-        wrote for the tenant, global ones, those of the tenant's own team, each in the order of their texts."""
-        found = self.find(tenant, uri, "resource")
-        if isinstance(found, Resource) and not found.is_template:
-            return found
-        matching = (one for one in self._templates_of(tenant) if one.match(uri) is not None)
+        """The resource to read for `uri`: the one with this URI, else the first template that matches. Templates that
+        the platform wrote for the tenant come first, then global ones, then those of the tenant's own team, each in the
+        order of their texts."""
+        exact = self.find(tenant, uri, "resource")
+        if isinstance(exact, Resource) and not exact.is_template:
+            return exact
+        matching = (operation for operation in self._templates_of(tenant) if operation.match(uri) is not None)
         return min(matching, key=_rank, default=None)
 
     def _templates_of(self, tenant: TenantId | None) -> tuple[Resource, ...]:
@@ -137,14 +143,16 @@ class Catalogue:
         templates = self._templates.get(tenant)
         if templates is None:
             resources = self.view(tenant, "resource")
-            templates = tuple(one for one in resources if isinstance(one, Resource) and one.is_template)
+            templates = tuple(
+                operation for operation in resources if isinstance(operation, Resource) and operation.is_template
+            )
             self._templates[tenant] = templates
         return templates
 
     def view(self, tenant: TenantId | None, kind: Kind = "tool") -> tuple[Operation, ...]:
-        """Everything of this kind that the tenant sees, sorted by name."""
+        """All operations of this kind that the tenant sees, sorted by name."""
         if tenant not in self._owners:
-            tenant = None  # sees what everybody sees: names of strangers must not pile up
+            tenant = None  # sees the global view: names of unknown tenants must not pile up
         views = self._views.get(tenant)
         if views is None:
             common = [one for one in self._owned_by(None) if self.find(tenant, one.identifier, one.kind) is one]
@@ -154,25 +162,25 @@ class Catalogue:
         return views[kind]
 
     def _owned_by(self, owner: TenantId | None) -> list[Operation]:
-        """So that no view looks at what belongs to other tenants."""
+        """The operations of one owner, grouped once, so that no view has to scan those of other tenants."""
         if self._by_owner is None:
             by_owner: dict[TenantId | None, list[Operation]] = {}
-            for key, one in self._by_key.items():
-                by_owner.setdefault(key.tenant, []).append(one)
+            for key, operation in self._by_key.items():
+                by_owner.setdefault(key.tenant, []).append(operation)
             self._by_owner = by_owner
         return self._by_owner.get(owner, [])
 
     def extended(self, operations: Sequence[Operation]) -> "Catalogue | None":
-        """The catalogue with these besides, as `build` makes it; None where one is disabled or may be in the way of
-        another, and `build` has to look."""
-        added = {one.key: one for one in operations if one.enabled}
+        """The catalogue with these operations added, equal to what `build` makes; None where one of them is disabled or
+        may contest another, so that `build` has to decide."""
+        added = {operation.key: operation for operation in operations if operation.enabled}
         owners = self._owners | {key.tenant for key in added}
         whole = {**self._by_key, **added}
         if len(added) < len(operations) or len(whole) < len(self._by_key) + len(added):
             return None
         if self._is_contested or any(map(_may_contest, operations)):
             return None
-        for key in added:
+        for key in added:  # the same name as a global one, or as one of any tenant, decides who sees which
             rivals = [None] if key.tenant is not None else owners - {None}
             if any(OperationKey(owner, key.name, key.kind) in whole for owner in rivals):
                 return None
@@ -182,15 +190,19 @@ class Catalogue:
         """The changes that lead from here to `newer`: `self.apply(self.diff(newer)) == newer`."""
         old, new = self._by_key, newer._by_key
         return CatalogueDiff(
-            added=tuple(one for key, one in new.items() if key not in old),
-            changed=tuple(one for key, one in new.items() if key in old and old[key].fingerprint != one.fingerprint),
+            added=tuple(operation for key, operation in new.items() if key not in old),
+            changed=tuple(
+                operation
+                for key, operation in new.items()
+                if key in old and old[key].fingerprint != operation.fingerprint
+            ),
             removed=tuple(key for key in old if key not in new),
         )
 
     def apply(self, diff: CatalogueDiff) -> "Catalogue":
         removed = set(diff.removed)
-        operations = {key: one for key, one in self._by_key.items() if key not in removed}
-        operations.update({one.key: one for one in (*diff.changed, *diff.added)})
+        operations = {key: operation for key, operation in self._by_key.items() if key not in removed}
+        operations.update({operation.key: operation for operation in (*diff.changed, *diff.added)})
         return Catalogue(operations)
 
 
@@ -199,16 +211,16 @@ _NAMED = 5
 _VARIABLE = re.compile(r"\{[^{}]*\}")
 
 
-def _may_contest(one: Operation) -> bool:
-    """May it stand in the place of others than those of its very name?"""
-    return one.is_by_tenant or (one.tenant is not None and one.is_template)
+def _may_contest(operation: Operation) -> bool:
+    """True if the operation may take the place of one with another name."""
+    return operation.is_by_tenant or (operation.tenant is not None and operation.is_template)
 
 
-def _rank(one: Operation) -> int:
-    """Lower ones stand before higher ones in a tenant's view."""
-    if one.tenant is None:
+def _rank(operation: Operation) -> int:
+    """Position of the operation's owner in a tenant's view; the lowest comes first."""
+    if operation.tenant is None:
         return 1
-    return 2 if one.is_by_tenant else 0
+    return 2 if operation.is_by_tenant else 0
 
 
 class _Templates:
@@ -222,9 +234,9 @@ class _Templates:
 
     def matching(self, uri: str) -> Iterator[Resource]:
         for length in self._lengths:
-            for one in self._by_prefix.get(uri[:length], ()):
-                if one.match(uri) is not None:
-                    yield one
+            for operation in self._by_prefix.get(uri[:length], ()):
+                if operation.match(uri) is not None:
+                    yield operation
 
 
 def _covered_by_own_templates(operations: Iterable[Operation]) -> Iterator[tuple[TenantId, str]]:
@@ -238,23 +250,27 @@ def _covered_by_own_templates(operations: Iterable[Operation]) -> Iterator[tuple
 
 
 class _PlatformNames:
-    """What is the platform's already; names that people would take for the same count as one."""
+    """The names that the platform's operations take; names that people would mistake for each other count as one."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         every = list(operations)
-        self._by_look = {(one.tenant, one.kind, _look(one)): one for one in reversed(every)}
-        resources = [one for one in every if isinstance(one, Resource) and one.is_template]
+        self._by_look = {
+            (operation.tenant, operation.kind, _look(operation)): operation for operation in reversed(every)
+        }
+        resources = [operation for operation in every if isinstance(operation, Resource) and operation.is_template]
         self._templates = _Templates(resources)
 
-    def in_place_of(self, one: Operation) -> Operation | None:
-        """The operation of the platform, in the view of this one's tenant, in whose place it would stand."""
-        for owner in (None, one.tenant):
-            found = self._by_look.get((owner, one.kind, _look(one)))
-            if found is not None:
-                return found
-        if not isinstance(one, Resource) or one.is_template:
+    def in_place_of(self, operation: Operation) -> Operation | None:
+        """The platform's operation, in the view of this operation's tenant, whose place it would take."""
+        for owner in (None, operation.tenant):
+            same_look = self._by_look.get((owner, operation.kind, _look(operation)))
+            if same_look is not None:
+                return same_look
+        if not isinstance(operation, Resource) or operation.is_template:
             return None
-        visible = (found for found in self._templates.matching(one.uri) if found.tenant in {None, one.tenant})
+        visible = (
+            found for found in self._templates.matching(operation.uri) if found.tenant in {None, operation.tenant}
+        )
         return next(visible, None)
 
 

@@ -1,6 +1,7 @@
-"""What clients refuse or cut in tools that somebody wrote by hand; generated tools keep to it by construction.
+"""Limits of clients: properties of hand-written tools that some client refuses or cuts. Generated tools comply by
+construction.
 
-docs/client-compatibility.md says which client.
+docs/client-compatibility.md names the clients.
 """
 
 import re
@@ -20,7 +21,7 @@ _COUNTS = (
 
 
 def notes_on(tool: Tool) -> Iterator[str]:
-    """What some client will not take, each as one sentence with the remedy."""
+    """Yields a sentence, with the remedy, for each property of the tool that some client does not accept."""
     if not _NAME.match(tool.name):
         yield (
             f"some clients refuse this name, and all tools of the server with it: use letters, digits, _ and -, at "
@@ -34,7 +35,7 @@ def notes_on(tool: Tool) -> Iterator[str]:
 
 
 def note_on_count(count: int) -> str | None:
-    """What follows from a list of so many tools."""
+    """A warning for a list of so many tools; None for a list that every client takes."""
     reason = next((reason for limit, reason in _COUNTS if count > limit), None)
     if reason is None:
         return None

@@ -2,18 +2,19 @@
 become part of a path.
 
 Servers, and the proxies before them, decode before they resolve `..`, some of them twice; some read `\\` as `/`, take
-off `;parameters`, or map wide forms to ASCII. What one of them reads as a dot segment leads out of the path that was
-meant.
+off `;parameters`, or map wide forms to ASCII. A value that one of them reads as a dot segment would lead out of the
+intended path.
 """
 
 import re
 from urllib.parse import unquote
 
 _MOST_DECODINGS = 8
-"""A value that is percent-encoded more often is refused unread: the work stays linear."""
+"""Upper bound on the rounds of percent-decoding; a value encoded more often is refused, so that the work stays linear.
+"""
 _SEGMENTS = re.compile(r"[/\\?#\x00]")
 _DROPPED = re.compile(r"[\t\n\r]")
-"""By parsers of URLs that follow WHATWG, wherever they stand."""
+"""Characters that parsers of URLs drop anywhere in a URL, by the WHATWG URL standard."""
 _ENCODED_CHARACTER = re.compile(r"%u([0-9A-Fa-f]{4})")
 """The spelling of IIS and of `escape` in JavaScript."""
 _OVERLONG = re.compile(r"%(?:c[01]%[89ab]|e0%[89]|f0%8|f8%8|fc%8)", re.IGNORECASE)
@@ -47,5 +48,5 @@ def holds_dot_segment(text: str) -> bool:
 
 
 def holds_control_character(text: str) -> bool:
-    """C0 and DEL: what ends a string in C, or a line in a header."""
+    """True if `text` has a C0 character or DEL, which ends a string in C or a line in a header."""
     return not text.isprintable() and any(character < " " or character == "\x7f" for character in text)

@@ -1,4 +1,4 @@
-"""Pictures that clients may show beside a tool, resource or prompt (MCP 2025-11-25, "Icons")."""
+"""Icons of tools, resources and prompts, which clients may show next to them (MCP 2025-11-25, "Icons")."""
 
 import re
 from typing import Annotated, Literal
@@ -16,7 +16,7 @@ _VISIBLE = re.compile(r"[!-~]+\Z")
 
 
 def _is_source(src: str) -> str:
-    """Clients fetch and draw it: nothing but https and pictures carried inline may stand here."""
+    """Accepts https URLs and inline pictures only, because clients fetch and draw the source."""
     if src[:5].lower() == "data:":
         if not _DATA.match(src):
             raise ValueError("a data: URI must be an image, as in data:image/png;base64,...")
@@ -42,9 +42,9 @@ class Icon(Strict):
         default=None, validation_alias=AliasChoices("mimeType", "mime_type"), pattern=r"^image/[A-Za-z0-9.+-]+$"
     )
     sizes: tuple[Annotated[str, StringConstraints(pattern=r"^(any|[1-9]\d{0,4}x[1-9]\d{0,4})$")], ...] = ()
-    """`48x48`, or `any` for what scales."""
+    """Sizes such as `48x48`, or `any` for a scalable picture."""
     theme: Literal["light", "dark"] | None = None
-    """The background that it is drawn for."""
+    """The background that the picture is drawn for."""
 
 
 Icons = Annotated[tuple[Icon, ...], Field(max_length=8)]

@@ -46,19 +46,19 @@ def unique(names: Sequence[str]) -> list[str]:
 
 
 class NumberedNames:
-    """Names with the lowest number from 2 on that is free, `ant_2`, `ant_3`, no longer than a limit. It counts on where
-    it found the last one: any number of equal names takes one look at each number."""
+    """Numbers equal names with the lowest free number from 2 on, `ant_2`, `ant_3`, no longer than a limit. The search
+    continues where it last ended: any number of equal names takes one look at each number."""
 
     def __init__(self, limit: int, taken: Iterable[str] = ()) -> None:
         self._limit = limit
         self._taken = set(taken)
         self._next: dict[tuple[str, int], int] = {}
-        """By what stands before the number, and how many digits that has."""
+        """The next number to try, by the text before the number and its count of digits."""
         self._digits: dict[str, int] = {}
-        """By name: fewer are used up."""
+        """The least count of digits that is not used up, by name."""
 
     def take(self, name: str) -> bool:
-        """Use a name as it is; False: it is taken."""
+        """Take a name as it is; False if it is taken already."""
         is_free = name not in self._taken
         self._taken.add(name)
         return is_free
@@ -79,7 +79,7 @@ class NumberedNames:
 
 
 def _legal(text: str) -> str:
-    """Accents are dropped, every run of other characters becomes one underscore."""
+    """Drops accents and turns every run of other characters into one underscore."""
     if text.isascii():
         return _ILLEGAL.sub("_", text)
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))

@@ -1,4 +1,5 @@
-"""An Operation: what every callable thing (tool, resource, prompt) has in common, so that one pipeline governs all."""
+"""An Operation: the common part of all that can be called (tools, resources, prompts), so that one pipeline governs
+all."""
 
 import hashlib
 from abc import abstractmethod
@@ -26,8 +27,8 @@ TimeoutSeconds = Annotated[float, Field(gt=0, le=300)]
 
 
 class OperationKey(NamedTuple):
-    """What identifies an operation: the tenant that owns it (None: global), its name and its kind. The same name may
-    stand for a tool, a resource and a prompt."""
+    """The identity of an operation: the tenant that owns it (None: global), its name and its kind. A tool, a resource
+    and a prompt may have the same name."""
 
     tenant: TenantId | None
     name: str
@@ -35,7 +36,7 @@ class OperationKey(NamedTuple):
 
     @property
     def qualified_name(self) -> str:
-        """The name with the kind of what is no tool: unique in one tenant's view."""
+        """The name, prefixed with the kind unless it is a tool's: unique in one tenant's view."""
         return self.name if self.kind == "tool" else f"{self.kind}:{self.name}"
 
     def __str__(self) -> str:
@@ -43,7 +44,7 @@ class OperationKey(NamedTuple):
 
 
 class ApiReference(Strict):
-    """The API and operation an operation was made from."""
+    """The API, and its operation, that an operation was made from."""
 
     name: str
     version: str | None = None
@@ -59,7 +60,7 @@ class Operation(Strict):
     kind: ClassVar[Kind]
 
     tenant: TenantName | None = None
-    """None: global, visible to every tenant."""
+    """None for a global operation, which every tenant sees."""
     title: PlainText | None = None
     description: PlainText = ""
     input_schema: PlainSchema = Field(default_factory=lambda: {"type": "object", "properties": {}})
@@ -74,17 +75,18 @@ class Operation(Strict):
     rate_limit: RateLimit | None = None
     authentication: Authentication = Authentication()
     metered_arguments: MeteredArguments = ()
-    """Arguments whose values may stand in metering events; no other value ever does."""
+    """Arguments whose values may appear in metering events; other values never do."""
     may_lower_access: bool = False
-    """The platform lets this tenant's tags and hints ask for less than the method; global ones may in any case."""
+    """Allows this tenant's tags and hints to require less than the method does; for global operations they may in any
+    case."""
     is_by_tenant: bool = False
-    """The tenant's own team wrote it, in a place that is bound to the tenant: its name never stands in the place of one
-    of the platform's. False: the platform did, that is its catalogue paths and the embedding program."""
+    """The tenant's own team wrote it, in a place that is bound to the tenant: it never takes the place of one of the
+    platform's. False: the platform wrote it, in its catalogue paths or in the embedding program."""
     enabled: bool = True
 
     @model_validator(mode="after")
     def _is_json(self) -> Self:
-        """What cannot be written as JSON could be neither listed nor compared."""
+        """Refuses values that JSON cannot represent: such an operation could be neither listed nor compared."""
         try:
             _ = self.fingerprint
         except ValueError as caught:
@@ -104,30 +106,30 @@ class Operation(Strict):
 
     @cached_property
     def qualified_name(self) -> str:
-        """How metering and price lists name it. No caller chooses it, so the number of names is bounded: a template is
-        one name, whatever URIs are read."""
+        """The name in metering and price lists. No caller chooses it, so the number of names is bounded: all URIs of a
+        template count under the template's name."""
         return self.key.qualified_name
 
     @cached_property
     def access(self) -> Access:
-        """The scope a caller needs: what its tags and hints say. They may raise what its method needs; only the
-        platform's word (`is_trusted`) may lower it."""
+        """The scope that a caller needs, by the operation's tags and hints. They may raise the scope that its method
+        needs; lowering it takes the platform's trust (`is_trusted`)."""
         return self.said_access if self.is_trusted else strictest(self.said_access, self.method_access)
 
     @cached_property
     def method_access(self) -> Access:
-        """The scope that its method demands by the protocol of its binding; read where the protocol says nothing."""
+        """The scope that the method needs by the protocol of the binding; READ where the protocol leaves it open."""
         properties = self.binding.method_properties
         return Access.READ if properties is None else properties.access
 
     @property
     def said_access(self) -> Access:
-        """What a `stoa:*` tag says, of several the strictest; else what the method demands."""
+        """The strictest of the `stoa:*` tags; without one, the scope of the method."""
         return self.access_by_tag or self.method_access
 
     @property
     def is_trusted(self) -> bool:
-        """Its tags and hints count also where they ask for less than its method. Global operations are made by the
+        """True if tags and hints count even where they require less than the method. Global operations are made by the
         platform alone."""
         return self.tenant is None or self.may_lower_access
 
@@ -137,7 +139,7 @@ class Operation(Strict):
 
     @property
     def lowered_by(self) -> str | None:
-        """Who made it need less than its method does, in words; None: it does not."""
+        """The party that lowered the scope below that of the method, in words; None if it is not lowered."""
         if self.access is strictest(self.access, self.method_access):
             return None
         return "the platform" if self.tenant is None else f"tenant {self.tenant}, as the platform allows"
@@ -149,12 +151,12 @@ class Operation(Strict):
 
     @property
     def is_template(self) -> bool:
-        """Stands for many things that are told apart by its name's variables."""
+        """True for an operation that stands for many, told apart by the variables in its name."""
         return False
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """SHA-256 over the JSON of the whole operation. The order of members counts: clients get to see it."""
+        """SHA-256 over the JSON of the whole operation. The order of members counts, because clients see it."""
         return Fingerprint(hashlib.sha256(pydantic_core.to_json(self.model_dump())).hexdigest())
 
 

@@ -1,4 +1,4 @@
-"""A Prompt: messages that a person or an agent may ask for, made from arguments."""
+"""A Prompt: messages that a person or an agent may request, made from arguments."""
 
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -20,7 +20,7 @@ class PromptArgument(Strict):
     description: PlainText = ""
     required: bool = False
     completions: tuple[str, ...] = ()
-    """Values to propose while somebody types; others are allowed too."""
+    """Values to propose during input; others are allowed too."""
 
 
 class Prompt(Operation):
@@ -40,7 +40,7 @@ class Prompt(Operation):
     def _derives_its_schema(cls, fields: Any) -> Any:
         if not is_object(fields):
             return fields
-        arguments = [PromptArgument.model_validate(one) for one in fields.get("arguments", ())]
+        arguments = [PromptArgument.model_validate(argument) for argument in fields.get("arguments", ())]
         return {**fields, "input_schema": _schema(arguments)}
 
     @model_validator(mode="after")

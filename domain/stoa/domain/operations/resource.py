@@ -25,7 +25,7 @@ class Resource(Operation):
     """A short name for people and logs (MCP `name`); empty: the URI."""
     mime_type: str | None = None
     size: int | None = Field(default=None, ge=0)
-    """Bytes, where that is known."""
+    """Size in bytes, if known."""
     completions: dict[str, tuple[str, ...]] = Field(default={})
     """Values to propose for a variable of a template; others are allowed too."""
 
@@ -64,7 +64,7 @@ class Resource(Operation):
         return bool(self.template.names)
 
     def match(self, uri: str) -> dict[str, str] | None:
-        """The arguments that `uri` carries; None: it is not of this resource."""
+        """The arguments that `uri` carries; None if this resource does not match it."""
         if self.is_template:
             return self.template.match(uri)
         return {} if uri == self.uri else None

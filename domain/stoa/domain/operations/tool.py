@@ -1,4 +1,4 @@
-"""A Tool: what an agent may call to have something done."""
+"""A Tool: an action that an agent may call."""
 
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
@@ -36,7 +36,7 @@ from stoa.domain.schema.plain_text import PlainSchema
 from stoa.domain.schema.portable_schema import portable
 from stoa.domain.value import Strict
 
-__all__ = [  # with the parts that a Tool is made of, for whoever makes one
+__all__ = [  # with the parts that a Tool is made of, for code that makes tools
     "Access",
     "ApiReference",
     "Audience",
@@ -71,11 +71,11 @@ ToolKey = OperationKey
 
 
 TaskSupport = Literal["never", "optional", "required", "explicit"]
-"""May a call go on in the background, for clients that declare MCP's extension for tasks?
+"""Support for running calls in the background, for clients that declare MCP's extension for tasks.
 
-`optional`: it does, and for other clients it does not. `required`: clients of the stateless era must declare it.
-`explicit`: a Python function says when (`Context.continue_as_task`), so that it can ask questions before. Doors without
-tasks run the call while its caller waits, whatever stands here.
+`optional`: calls run as tasks for such clients, and directly for others. `required`: clients of the stateless era must
+declare the extension. `explicit`: a Python function decides when (`Context.continue_as_task`), so that it can make
+client requests first. Doors without tasks run every call while its caller waits.
 """
 
 
@@ -88,9 +88,8 @@ class ToolAnnotations(Strict):
     open_world_hint: bool | None = None
 
     def under(self, method: MethodProperties, *, may_lower: bool) -> "ToolAnnotations":
-        """These hints with what `method` implies where nothing is said; what a method that writes destroys is not
-        known. Unless they `may_lower`, hints that promise more than the method does are not taken.
-        """
+        """These hints, completed with those that `method` implies. A writing method leaves open whether it destroys.
+        Without `may_lower`, hints that promise more than the method does are ignored."""
         read_only, destructive = self.read_only_hint, self.destructive_hint
         needed = method.access
         if not may_lower:
@@ -116,7 +115,7 @@ class Tool(Operation):
     name: ToolName
     output_schema: PlainSchema | None = None
     annotations: ToolAnnotations = ToolAnnotations()
-    """What its author says; `hints` is what counts."""
+    """Annotations as the author wrote them; `hints` are the effective ones."""
     tasks: TaskSupport = "never"
 
     @cached_property
@@ -125,22 +124,22 @@ class Tool(Operation):
 
     @cached_property
     def portable_input_schema(self) -> JsonObject:
-        """The input schema as every client understands it; the same object where it is so already."""
+        """The input schema in the form that every client understands; the same object if it has that form already."""
         return portable(self.input_schema)
 
     @cached_property
     def hints(self) -> ToolAnnotations:
-        """The annotations as clients, policies and prices see them: those of a protocol whose
-        methods have properties follow these."""
+        """The effective annotations, which clients, policies and prices see: completed with the facts of the binding's
+        protocol, where it has any."""
         method = self.binding.method_properties
         return self.annotations if method is None else self.annotations.under(method, may_lower=self.is_trusted)
 
     @property
     def said_access(self) -> Access:
-        """What a `stoa:*` tag says, of several the strictest; else what the hints imply.
+        """The strictest of the `stoa:*` tags; without one, the scope that the hints imply.
 
-        Destructive needs admin, not read-only needs write, anything else (also a function that says nothing of
-        itself) needs read.
+        A destructive tool needs admin, one that is not read-only needs write, any other (including a function without
+        hints) needs read.
         """
         if self.access_by_tag is not None:
             return self.access_by_tag

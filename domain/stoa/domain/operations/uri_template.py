@@ -17,7 +17,7 @@ class UriTemplate:
     __slots__ = ("_literals", "names")
 
     def __init__(self, text: str) -> None:
-        """Raises ValueError for what is no level 1 template, or would match in several ways."""
+        """Raises ValueError for text that is not a level 1 template, or that would match in several ways."""
         pieces = _EXPRESSION.split(text)
         self._literals: list[str] = pieces[0::2]
         self.names: tuple[str, ...] = tuple(pieces[1::2])
@@ -31,8 +31,8 @@ class UriTemplate:
             raise ValueError("text must stand between two variables")
 
     def match(self, uri: str) -> dict[str, str] | None:
-        """The decoded variables, or None. A value is never empty, ends before `/`, `?` and `#`, and is refused where it
-        decodes to dot segments or control characters: it may become part of a path."""
+        """The decoded variables; None if `uri` does not match. A value is never empty, ends before `/`, `?` and `#`,
+        and is refused if it decodes to dot segments or control characters, because it may become part of a path."""
         if not uri.startswith(self._literals[0]):
             return None
         values: dict[str, str] = {}
@@ -48,7 +48,7 @@ class UriTemplate:
         return values if start == len(uri) else None
 
     def expand(self, values: dict[str, str]) -> str:
-        """RFC 6570 section 3.2.2; every variable needs a value."""
+        """The URI with these values (RFC 6570 section 3.2.2); every variable needs one."""
         rest = zip(self.names, self._literals[1:], strict=True)
         return self._literals[0] + "".join(quote(values[name], safe="") + literal for name, literal in rest)
 

@@ -36,9 +36,8 @@ class ClientRequestFacts:
 
 @dataclass(frozen=True, slots=True)
 class PolicyQuery:
-    """May this caller use this operation with these arguments? With `client_request`: may the call also make that
-    client
-    request?"""
+    """Asks if a caller may use an operation with these arguments; with `client_request`, if the call may make that
+    client request too."""
 
     principal: Principal
     operation: Operation
@@ -72,7 +71,7 @@ NO_OBLIGATIONS = Obligations()
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The policy's answer. Made by a PolicyEngine for one query."""
+    """The policy's answer to one query, made by a PolicyEngine."""
 
     is_allowed: bool
     reason: str
@@ -82,7 +81,7 @@ class Decision:
     missing_scopes: frozenset[str] = frozenset()
     """Scopes with which the same query would pass: the caller may ask for them (RFC 6750 section 3.1)."""
     obligations: Obligations = NO_OBLIGATIONS
-    """Set by an allowing decision only."""
+    """Duties of the gateway; set by an allowing decision only."""
     max_tokens: int | None = None
     """Upper bound on `max_tokens` of a sampling request; None: unbounded."""
 

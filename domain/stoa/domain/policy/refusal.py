@@ -1,4 +1,4 @@
-"""A refusal as the doors tell of it, for metrics and logs."""
+"""Refusals as the doors report them, for metrics and logs."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,18 +9,18 @@ from stoa.domain.policy.decision import Door
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One answer that is a refusal; of a connection that was closed without an answer, the closing."""
+    """One answer that refuses a request, or the closing of a connection without an answer."""
 
     reason: RefusalReason
     door: Door | Literal["http"]
-    """`http`: the HTTP server or its outermost layer, before any door saw the request."""
+    """The door that refused; `http` is the HTTP server or its outermost layer, before any door saw the request."""
     status: int
-    """As HTTP counts, also where the door says it in another way; 0: the connection was closed."""
+    """HTTP status, also for doors that report it in another form; 0: the connection was closed."""
     client: str | None = None
-    """The OAuth client that a token with a valid signature names (`azp`, `client_id`); None: none is vouched for."""
+    """The OAuth client that a token with a valid signature names (`azp`, `client_id`); None without such a token."""
     address: str | None = None
-    """The network address that the request came from; None: there is no network."""
+    """The network address that the request came from; None for a door without a network."""
     calls: int = 1
     """Messages that were refused together."""
     detail: str = ""
-    """Words of the gateway's own that name what an operator can change; nothing of the request."""
+    """The gateway's own words for what an operator can change; never text of the request."""

@@ -1,7 +1,7 @@
-"""Taking out of a result what its caller must not see.
+"""Redaction: removes from a result what its caller must not see.
 
-It fails closed: an answer in which a pointer cannot be followed to its end, for it meets another kind of value than it
-names, may carry elsewhere what the policy hides, and is withheld as a whole.
+It fails closed. If a pointer meets another kind of value than it names, the answer may carry the hidden value in
+another place, so the whole answer is withheld.
 """
 
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ WITHHELD = (
 
 
 class _Mismatch(Exception):
-    """A pointer goes into a value that has no such places."""
+    """A pointer leads into a value that has no such members."""
 
 
 def redact(result: ToolResult, pointers: Sequence[str]) -> ToolResult:
     """`result` with everything at these JSON Pointers (RFC 6901; `*` stands for every member or entry) replaced, in the
-    structured content and in the text, which is written anew from it. Nothing else is kept: a picture or an embedded
-    document has no places that a pointer could name.
+    structured content and in the text, which is written anew from it. All other content is dropped: a picture or an
+    embedded document has no places that a pointer could name.
 
-    A member that an object lacks, an entry behind an array's end and everything below null hide nothing. Where a
-    pointer meets another kind of value (a name an array, an index an object without that member, anything a string,
-    number or boolean), the answer is withheld; so is an error, and an answer without structured content or with one
-    that is no JSON.
+    A member that an object lacks, an entry beyond an array's end and everything below null hide nothing. The whole
+    answer is withheld where a pointer meets another kind of value (a name an array, an index an object without that
+    member, anything a string, number or boolean). So are errors, answers without structured content and answers whose
+    structured content is not JSON: pointers cannot be located in them.
     """
     if result.structured is MISSING or result.is_error:
         return ToolResult.error(WITHHELD)
@@ -47,7 +47,7 @@ def redact(result: ToolResult, pointers: Sequence[str]) -> ToolResult:
 
 
 def _without(value: Any, parts: Sequence[str]) -> Any:
-    """Raises _Mismatch."""
+    """The value with everything at the path replaced. Raises _Mismatch."""
     if not parts:
         return REDACTED
     part, rest = parts[0], parts[1:]
@@ -56,12 +56,12 @@ def _without(value: Any, parts: Sequence[str]) -> Any:
     if is_object(value):
         if _is_index(part) and part not in value:
             raise _Mismatch
-        return {name: _without(one, rest) if part in {name, "*"} else one for name, one in value.items()}
+        return {name: _without(member, rest) if part in {name, "*"} else member for name, member in value.items()}
     if is_array(value) and (part == "*" or _is_index(part)):
-        return [_without(one, rest) if part in {str(place), "*"} else one for place, one in enumerate(value)]
+        return [_without(member, rest) if part in {str(place), "*"} else member for place, member in enumerate(value)]
     raise _Mismatch
 
 
 def _is_index(part: str) -> bool:
-    """RFC 6901 section 4: decimal digits without leading zeros."""
+    """True for decimal digits without leading zeros (RFC 6901 section 4)."""
     return part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")

@@ -1,4 +1,4 @@
-"""What a tool answers: content blocks, structured content, and the shaping of a back end's raw answer into them."""
+"""Results of tools: content blocks, structured content, and the shaping of a back end's raw answer into them."""
 
 import base64
 import codecs
@@ -11,11 +11,11 @@ import pydantic_core
 from stoa.domain.results.response_headers import MAX_VALUE, TOLD, Headers, told
 
 TEXT_LIMIT = 256 * 1024
-"""Characters of text that one result may carry; beyond it clients refuse or drown."""
+"""Upper bound on the characters of text in one result; clients refuse longer results or run out of context."""
 BINARY_LIMIT = 5 * 1024 * 1024
-"""Bytes of image, audio or other binary content that one result may carry, before base64."""
+"""Upper bound on the bytes of image, audio or other binary content in one result, before base64."""
 SIZE_LIMIT = 4 * -(-BINARY_LIMIT // 3) + len(TOLD) * 4 * (MAX_VALUE + 16)
-"""The most that `ToolResult.size` can be of what a back end answered."""
+"""Upper bound on `ToolResult.size` of a result that `shape` makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +50,18 @@ class EmbeddedResource:
 ContentBlock = TextContent | ImageContent | AudioContent | EmbeddedResource
 
 _READ_BYTES = 4 * TEXT_LIMIT
-"""Of a body that is text: no charset takes more for the characters that are shown."""
+"""Bytes of a text body that are decoded: no charset needs more for the characters that are shown."""
 _LONGEST_CHARACTER = 8
-"""Bytes of one character, with what shifts to its set."""
+"""Upper bound on the bytes of one character, with the escape sequence that shifts to its set."""
 
 _BYTE_ORDER_MARK = codecs.BOM_UTF8
 _PYTHON_ONLY = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7"})
-"""Codecs that no media type means: they yield half surrogate pairs, warn, or take quadratic time."""
+"""Codecs of Python that no media type means: they yield half surrogate pairs, warn, or take quadratic time."""
 _MAYBE_INFINITE = re.compile(rb"[eE]\+?\d{3}|\d{309}")
-"""Numbers that may be too large for a float, and would be read as infinity, which JSON cannot say."""
+"""Numbers that may be too large for a float. They would be read as infinity, which JSON cannot represent."""
 
 MISSING: Any = object()
-"""Stands for "no structured content"; None would be JSON null."""
+"""Marks a result without structured content; None would be JSON null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class PromptMessage:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """The result of a call that reached the tool (MCP CallToolResult); of a prompt `messages`, of a resource
-    `content`, which is then EmbeddedResources alone."""
+    """The result of a call that reached the back end (MCP CallToolResult). A prompt's has `messages`; a resource's has
+    `content` of EmbeddedResources alone."""
 
     content: tuple[ContentBlock, ...]
     structured: Any = MISSING
@@ -83,13 +83,15 @@ class ToolResult:
     is_error: bool = False
     messages: tuple[PromptMessage, ...] = ()
     headers: Headers = ()
-    """What the back end said beside its answer; empty where something was taken out of it."""
+    """The passed-on response headers of the back end; empty where something was redacted."""
     omitted: tuple[str, ...] = ()
-    """JSON Pointers (RFC 6901), `*` for any name: what of the back end's answer is not in `structured`."""
+    """JSON Pointers (RFC 6901), with `*` for any name, to the parts of the back end's answer that `structured` lacks.
+    """
 
     @property
     def size(self) -> int:
-        """Bytes of content that go out: text as UTF-8, the rest in base64. What is structured says the same again."""
+        """Bytes of content sent to the caller: text as UTF-8, the rest in base64. Structured content is not counted,
+        because it repeats the text."""
         blocks = (*self.content, *(message.content for message in self.messages))
         return sum(_size(block) for block in blocks)
 
@@ -110,27 +112,27 @@ def _size(block: ContentBlock) -> int:
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
-    """A back end's answer as it came: bytes with a media type."""
+    """A back end's answer before it is shaped: bytes with a media type."""
 
     body: bytes
     media_type: str
-    """Lower case, without parameters; empty when the back end did not say."""
+    """Lower case, without parameters; empty if the back end sent none."""
     charset: str = "utf-8"
     is_error: bool = False
     status: str = ""
-    """The back end's own status for people, `404 Not Found`; shown with an error, and in place of an empty body."""
+    """The back end's own status in words, `404 Not Found`; shown with an error, and in place of an empty body."""
     uri: str = "stoa://result"
-    """Names the content when it must be embedded as a resource."""
+    """The URI of the content when it must be embedded as a resource."""
     headers: Headers = ()
-    """What its caller gets to know of the response headers."""
+    """The response headers that the caller gets to see."""
 
 
 def shape(answer: RawAnswer) -> ToolResult:
     """The ToolResult for a raw answer.
 
-    JSON gives text and structured content; images, audio and other binary content give their block; everything
-    else is text. Text beyond TEXT_LIMIT is cut with a note and then has no structured content, because half a
-    document must not look whole. Where the new thing is, and when to come again, is said in the text as well.
+    JSON gives text and structured content; images, audio and other binary content give their block; everything else is
+    text. Text beyond TEXT_LIMIT is cut with a note and then has no structured content, because half a document must not
+    look whole. The headers of `TOLD` are repeated in the text.
     """
     if answer.headers:
         return _with_headers(shape(replace(answer, headers=())), answer)
@@ -150,14 +152,14 @@ def shape(answer: RawAnswer) -> ToolResult:
 
 
 def _with_headers(result: ToolResult, answer: RawAnswer) -> ToolResult:
-    content, said = result.content, told(answer.headers)
-    if said:
+    content, repeated = result.content, told(answer.headers)
+    if repeated:
         first = content[0]
         if (answer.is_error or not answer.body) and isinstance(first, TextContent):
             head, _, rest = first.text.partition("\n")
-            content = (TextContent("\n".join(part for part in (head, said, rest) if part)),)
+            content = (TextContent("\n".join(part for part in (head, repeated, rest) if part)),)
         else:
-            content = (*content, TextContent(said))
+            content = (*content, TextContent(repeated))
     return ToolResult(content, result.structured, result.is_error, headers=answer.headers)
 
 
@@ -176,16 +178,17 @@ def _parse(body: bytes) -> Any:
 
 
 def _is_shown_whole(body: bytes) -> bool:
-    """Of more bytes than TEXT_LIMIT. False: as text it will be cut, and parsing it, which may take a second, would be
-    for nothing."""
+    """True if a body of more than TEXT_LIMIT bytes still fits as text. Otherwise the text will be cut, and parsing it,
+    which may take a second, would be wasted."""
     if len(body) > _READ_BYTES:
         return False
     return len(body.decode("utf-8", "replace").removeprefix("\ufeff")) <= TEXT_LIMIT
 
 
 def _decode(answer: RawAnswer) -> str | None:
-    """The body as text by its own charset, else as UTF-8; None when it is no text. JSON is UTF-8, whatever else it says
-    of itself (RFC 8259 section 8.1). Of a long body only so much is decoded as can be shown: some codecs are slow."""
+    """The body as text by its own charset, else as UTF-8; None if it is not text. JSON is UTF-8 regardless of a
+    declared charset (RFC 8259 section 8.1). A long body is decoded only as far as it can be shown: some codecs are
+    slow."""
     body = answer.body[:_READ_BYTES]
     charsets = ("utf-8", answer.charset) if _is_json(answer.media_type) else (answer.charset, "utf-8")
     for charset in dict.fromkeys(charsets):
@@ -201,7 +204,7 @@ def _decode(answer: RawAnswer) -> str | None:
 
 
 def _decode_start(body: bytes, charset: str, *, is_whole: bool) -> str:
-    """Raises UnicodeDecodeError, but not for a character that was cut in two at the end."""
+    """The decoded start of a body. Raises UnicodeDecodeError, except for a character cut in two at the end."""
     try:
         return body.decode(charset)
     except UnicodeDecodeError as broken:

@@ -1,7 +1,7 @@
 """Writes the references of a JSON Schema out in place, for readers that resolve none.
 
-Recursion and repetition can make that grow without end, so it is done as deep as SIZE_LIMIT allows; what is cut off is
-a schema that accepts anything and says in words what it stands for.
+Recursion and repetition can make that grow without end, so it is done as deep as SIZE_LIMIT allows; a part that is cut
+off becomes a schema that accepts anything and describes in words what it stands for.
 """
 
 from typing import Any
@@ -11,21 +11,23 @@ from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_ob
 from stoa.domain.schema.subschemas import DATA, DEFINITIONS, MAPS, with_subschemas
 
 SIZE_LIMIT = 24 * 1024
-"""Characters, about, that a schema may grow to when references are written out. Models read every one of them."""
+"""Approximate upper bound on the characters that a schema may grow to when references are written out. Models read
+every one of them."""
 
 _NESTING = (8, 5, 4, 3, 2, 1)
-"""Levels of references inside references that are written out: the most that fits SIZE_LIMIT, else none."""
+"""Levels of nested references that are written out: the deepest that fits SIZE_LIMIT, else none."""
 _REPEATS = 2
-"""Times that a schema is written out within itself."""
+"""Upper bound on the times that a schema is written out within itself."""
 _NOTES = frozenset({"title", "description", "default", "examples"})
 
 
 class _TooLarge(Exception):
-    """SIZE_LIMIT does not allow this depth; the next smaller one is tried."""
+    """The schema exceeds SIZE_LIMIT at this depth; the next smaller one is tried."""
 
 
 def inlined(schema: JsonObject) -> JsonObject:
-    """`schema` without `$ref` and definitions. What refers elsewhere, or is cut off, accepts anything."""
+    """`schema` without `$ref` and definitions. A reference out of the schema, and a part that is cut off, accepts
+    anything."""
     if not _refers(schema):
         return schema
     for nesting in _NESTING:
@@ -52,7 +54,8 @@ class _Inliner:
         return as_object(self._schema(self._root, ()))
 
     def _schema(self, schema: Any, trail: tuple[str, ...]) -> Any:
-        """`trail`: the references that led here, for recursion ends by counting them."""
+        """The schema with its references written out. `trail`: the references that led here, counted to end
+        recursion."""
         if not is_object(schema):
             return schema
         siblings: JsonObject = {
@@ -89,14 +92,14 @@ class _Inliner:
 
 
 def _own_size(value: Any) -> int:
-    """Characters of a keyword's value, about, without the schemas in it."""
+    """Approximate characters of a keyword's value, without the schemas in it."""
     if isinstance(value, str):
         return len(value)
     return 12 * len(value) if is_array(value) else 8
 
 
 def _placeholder(reference: str, target: JsonObject | None) -> JsonObject:
-    """Stands where a reference is not followed."""
+    """The schema that replaces a reference that is not followed: accepts anything and describes the target."""
     described = target or {}
     name = reference.rpartition("/")[2].lstrip("#") or "the whole again"
     note = f"{described.get('description') or ''} ({name}, not described further here)".strip()
@@ -105,7 +108,7 @@ def _placeholder(reference: str, target: JsonObject | None) -> JsonObject:
 
 
 def _joined(target: JsonObject, siblings: JsonObject) -> JsonObject:
-    """The target of a `$ref` together with what stood next to it; notes there win over the target's own."""
+    """The target of a `$ref` merged with the keywords next to it; notes there win over the target's own."""
     if siblings.keys() <= _NOTES or siblings.keys().isdisjoint(target):
         return {**target, **siblings}
     notes = {keyword: value for keyword, value in siblings.items() if keyword in _NOTES}

@@ -1,4 +1,4 @@
-"""JSON Pointer (RFC 6901): writing one, reading one, and following one into a JSON value."""
+"""JSON Pointer (RFC 6901): writing, reading and following pointers."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 from stoa.domain.schema.json_value import is_array, is_object
 
 ABSENT: Final[Any] = object()
-"""The answer of `resolve` where nothing stands; null is a value."""
+"""The answer of `resolve` for a missing value; null is a value."""
 
 _MAX_INDEX_DIGITS = 9
 
@@ -28,7 +28,7 @@ def pointer_to(tokens: Iterable[str]) -> str:
 
 
 def tokens_of(pointer: str) -> list[str]:
-    """Inverse of `pointer_to`. What stands before the first slash is ignored."""
+    """Inverse of `pointer_to`. Text before the first slash is ignored."""
     return [unescape(written) for written in pointer.split("/")[1:]]
 
 
@@ -38,13 +38,14 @@ def fragment_of(tokens: Iterable[str]) -> str:
 
 
 def tokens_of_fragment(fragment: str) -> list[str]:
-    """Inverse of `fragment_of`. Percent-encoding goes first, as the JSON Schema validator does it: `%2F` separates."""
+    """Inverse of `fragment_of`. Percent-encoding is decoded first, as the JSON Schema validator does: `%2F`
+    separates."""
     return tokens_of(unquote(fragment))
 
 
 def child(value: Any, token: str) -> Any:
-    """The member or entry that one token names, or ABSENT. Leading zeros of an index count as the JSON Schema
-    validator counts them, although section 4 forbids them."""
+    """The member or entry that one token names, or ABSENT. An index may have leading zeros, as in the JSON Schema
+    validator, although section 4 forbids them."""
     if is_object(value):
         return value.get(token, ABSENT)
     is_index = token.isascii() and token.isdecimal() and len(token) <= _MAX_INDEX_DIGITS

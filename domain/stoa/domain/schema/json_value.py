@@ -1,4 +1,4 @@
-"""JSON values as Python has them (RFC 8259), and looking at one whose shape is not known yet."""
+"""JSON values as Python represents them (RFC 8259), and safe access to values of unknown shape."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeGuard
@@ -12,7 +12,7 @@ def is_object(value: object) -> TypeGuard[JsonObject]:
 
 
 def as_object(value: object) -> JsonObject:
-    """`value` when it is an object, else an empty one: for reading members that may not be there."""
+    """`value` if it is an object, else an empty one: for reading members that may be absent."""
     return value if is_object(value) else {}
 
 
@@ -21,22 +21,22 @@ def is_array(value: object) -> TypeGuard[list[Any]]:
 
 
 def as_array(value: object) -> Sequence[Any]:
-    """`value` when it is an array, else an empty one."""
+    """`value` if it is an array, else an empty one."""
     return value if is_array(value) else ()
 
 
 def as_text(value: object) -> str:
-    """`value` when it is a string, else an empty one."""
+    """`value` if it is a string, else an empty one."""
     return value if isinstance(value, str) else ""
 
 
 def texts_in(value: object) -> list[str]:
-    """The strings in an array; none where `value` is no array."""
+    """The strings in an array; empty if `value` is not an array."""
     return [entry for entry in as_array(value) if isinstance(entry, str)]
 
 
 def objects_in(value: Any) -> Iterator[JsonObject]:
-    """Every object in `value`, at any depth, itself included. Without recursion: depth is not bounded."""
+    """Yields every object in `value`, at any depth, itself included. Iterative, because the depth is not bounded."""
     waiting = [value]
     while waiting:
         part = waiting.pop()

@@ -1,7 +1,7 @@
-"""Text that others wrote, made safe to show: to people in a terminal, a log or a page, and to language models.
+"""Text from outside the gateway, made safe to show to people in a terminal, a log or a page, and to language models.
 
-Control characters move a terminal's cursor and hide what stands there; marks of writing direction show a text in
-another order than it is read in; tag characters are read by models and invisible to people.
+Control characters move a terminal's cursor and hide text; bidirectional marks show a text in another order than it is
+read in; tag characters are read by models and invisible to people.
 """
 
 import re
@@ -25,17 +25,17 @@ _MOST_LEVELS = 255
 
 
 def plain(text: str) -> str:
-    """`text` without what is not text. Tabs and line feeds stay; a carriage return does not."""
+    """`text` without unsafe characters. Tabs and line feeds stay; a carriage return does not."""
     return _UNSAFE.sub("", text)
 
 
 def escaped(json_text: str) -> str:
-    """A JSON document that says the same, with escapes (RFC 8259 section 7) instead of what `plain` removes."""
+    """An equal JSON document with escapes (RFC 8259 section 7) in place of the characters that `plain` removes."""
     return _UNSAFE.sub(_escape, json_text)
 
 
 def plain_notes(schema: JsonObject) -> JsonObject:
-    """A JSON Schema whose titles and descriptions are plain; the same object where they are already."""
+    """A JSON Schema whose titles and descriptions are plain; the same object if they are already."""
     return cast("JsonObject", _plain_notes(schema, {}, 0))
 
 
@@ -45,23 +45,24 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _plain_notes(value: Any, done: dict[int, Any], level: int) -> Any:
-    """`done`: what was made of each part, by identity: one part may stand in many places, or within itself."""
+    """The value with plain notes. `done`: results by identity of the part, because one part may occur in many places,
+    or within itself."""
     if id(value) in done:
         return done[id(value)]
     if level > _MOST_LEVELS:  # refused elsewhere
         return value
     if is_array(value):
         done[id(value)] = value
-        made: Any = [_plain_notes(entry, done, level + 1) for entry in value]
-        is_new = any(new is not old for new, old in zip(made, value, strict=True))
+        rewritten: Any = [_plain_notes(entry, done, level + 1) for entry in value]
+        is_new = any(new is not old for new, old in zip(rewritten, value, strict=True))
     elif is_object(value):
         done[id(value)] = value
-        made = {name: _plain_member(name, member, done, level) for name, member in value.items()}
-        is_new = any(made[name] is not value[name] for name in made)
+        rewritten = {name: _plain_member(name, member, done, level) for name, member in value.items()}
+        is_new = any(rewritten[name] is not value[name] for name in rewritten)
     else:
         return value
     if is_new:
-        done[id(value)] = made
+        done[id(value)] = rewritten
     return done[id(value)]
 
 

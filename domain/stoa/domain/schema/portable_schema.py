@@ -1,14 +1,14 @@
-"""An input schema as every client understands it.
+"""The portable form of an input schema, which every client understands.
 
-Clients and the models' APIs behind them each take a part of JSON Schema; what one of them does not take costs the
-tool, the list, or the whole conversation (docs/client-compatibility.md names who and what). A portable schema has an
-object at its root with properties and no combinators, no references, no type lists, `items` for every array and
-`properties` for every object, and only keywords of the common part.
+Each client, and each model API behind it, takes a part of JSON Schema. A keyword that one of them does not take costs
+the tool, the list, or the whole conversation (docs/client-compatibility.md names them). A portable schema has an object
+at its root with properties and no combinators, no references, no type lists, `items` for every array and `properties`
+for every object, and only keywords of the common part.
 
-Whatever the original accepts, apart from nulls where another type is allowed, the portable one accepts too: it only
-says less. One exception is meant: a member that only some alternatives or conditions at the root describe is shown as
-they describe it, because a member without a type helps no model; elsewhere the original may let it be anything.
-Arguments are held against the original.
+The portable schema accepts everything that the original accepts, apart from nulls where another type is allowed: it
+only constrains less. One exception is intended: a member that only some alternatives or conditions at the root describe
+is shown as they describe it, because a member without a type helps no model; elsewhere the original may let it be
+anything. Arguments are validated against the original.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,9 +22,9 @@ _KEYWORDS = frozenset(
     | {"items", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "anyOf", "allOf"}
     | {"minimum", "maximum", "multipleOf", "minLength", "maxLength", "pattern", "format", "x-mcp-header"}
 )
-"""The common part."""
+"""Keywords that all clients take."""
 _REWRITTEN = frozenset({"exclusiveMinimum", "exclusiveMaximum", "patternProperties", "prefixItems"})
-"""Keywords that a rewrite takes away after it read them."""
+"""Keywords that a rewrite reads and then removes."""
 _BOUNDS = (
     ("exclusiveMinimum", "minimum", 1, "greater than"),
     ("exclusiveMaximum", "maximum", -1, "less than"),
@@ -34,31 +34,31 @@ _NULL: JsonObject = {"type": "null"}
 
 
 def portable(schema: JsonObject) -> JsonObject:
-    """The portable form of an input schema; the very same object where nothing has to change."""
+    """The portable form of an input schema; the very same object if nothing has to change."""
     try:
-        made = _root(inlined(schema))
+        rewritten = _root(inlined(schema))
     except RecursionError:  # hundreds of levels: no client shows such a schema to a model
         return schema
-    return schema if made == schema else made
+    return schema if rewritten == schema else rewritten
 
 
 def _root(schema: JsonObject) -> JsonObject:
     properties, required = _flat(schema)
-    made: JsonObject = {
+    root: JsonObject = {
         "type": "object",
         **{key: schema[key] for key in ("title", "description") if isinstance(schema.get(key), str)},
         "properties": {name: _portable(inner) for name, inner in properties.items()},
     }
     if required:
-        made["required"] = required
+        root["required"] = required
     extra = schema.get("additionalProperties")
     if extra is not None and "patternProperties" not in schema:
-        made["additionalProperties"] = _portable(extra) if is_object(extra) else extra
-    return made
+        root["additionalProperties"] = _portable(extra) if is_object(extra) else extra
+    return root
 
 
 def _portable(schema: Any) -> Any:
-    """The portable form of a schema below the root: all rewrites, one after the other."""
+    """The portable form of a schema below the root: all rewrites in order."""
     if not is_object(schema):
         return {}
     for rewrite in _REWRITES:
@@ -75,15 +75,15 @@ def _one_of_as_any_of(schema: JsonObject) -> JsonObject:
 
 
 def _common_keywords(schema: JsonObject) -> JsonObject:
-    """Only what all clients know, and what later rewrites put into such words. An exclusive bound next to an inclusive
-    one goes: the inclusive one alone says less, which is allowed."""
+    """Keeps the common keywords, and those that later rewrites express in common ones. An exclusive bound next to an
+    inclusive one is dropped: the inclusive one alone constrains less, which is allowed."""
     superseded = {exclusive for exclusive, inclusive, *_ in _BOUNDS if inclusive in schema}
     wanted = (_KEYWORDS | _REWRITTEN) - superseded
     return {keyword: value for keyword, value in schema.items() if keyword in wanted}
 
 
 def _any_of(schema: JsonObject) -> JsonObject:
-    """Null is no alternative, and a single alternative is the schema itself."""
+    """Drops null from alternatives, and replaces a single alternative by its schema."""
     if "anyOf" not in schema:
         return schema
     rest = _without(schema, "anyOf")
@@ -94,7 +94,7 @@ def _any_of(schema: JsonObject) -> JsonObject:
 
 
 def _all_of(schema: JsonObject) -> JsonObject:
-    """Objects that have to be fitted together are one object with the members of all."""
+    """Merges the objects of an `allOf` into one object with the members of all."""
     if "allOf" not in schema:
         return schema
     rest = _without(schema, "allOf")
@@ -107,7 +107,7 @@ def _all_of(schema: JsonObject) -> JsonObject:
 
 
 def _one_type(schema: JsonObject) -> JsonObject:
-    """One type, or alternatives; null goes where there is another."""
+    """Replaces a list of types by one type, or by alternatives; null is dropped where there is another."""
     written = schema.get("type")
     types = [written] if isinstance(written, str) else texts_in(written)
     others = [name for name in types if name != "null"] or types
@@ -123,7 +123,8 @@ def _one_type(schema: JsonObject) -> JsonObject:
 
 
 def _inclusive_bounds(schema: JsonObject) -> JsonObject:
-    """Whole numbers have a next one; for others the bound is said inclusively, and what it excludes in words."""
+    """Replaces exclusive bounds. Integers have a next number; for other numbers the bound becomes inclusive, and the
+    excluded value is stated in words."""
     for exclusive, inclusive, step, words in _BOUNDS:
         if exclusive not in schema:
             continue
@@ -147,7 +148,7 @@ def _format_in_words(schema: JsonObject) -> JsonObject:
 
 
 def _object_members(schema: JsonObject) -> JsonObject:
-    """`properties` for every object, and nothing that only objects have for others."""
+    """Gives every object `properties`, and removes object keywords from all other types."""
     has_patterns, schema = "patternProperties" in schema, _without(schema, "patternProperties")
     if schema.get("type") != "object" and "properties" not in schema:
         return _without(schema, "additionalProperties", "required")
@@ -162,7 +163,8 @@ def _object_members(schema: JsonObject) -> JsonObject:
 
 
 def _array_items(schema: JsonObject) -> JsonObject:
-    """`items` for every array. Those of a tuple describe what follows its first entries, so they cannot stand alone."""
+    """Gives every array `items`. Those of a tuple describe the entries after its first ones, so they cannot stand
+    alone."""
     is_tuple, schema = "prefixItems" in schema, _without(schema, "prefixItems")
     if schema.get("type") != "array":
         return _without(schema, "items")
@@ -194,7 +196,7 @@ def _noted(schema: JsonObject, text: str) -> JsonObject:
 
 
 def _flat(schema: Any) -> tuple[dict[str, Any], list[str]]:
-    """The members of an object, whichever alternative or condition they come from, and those that all require."""
+    """The members of an object over all its alternatives and conditions, and the names that all of them require."""
     members = as_object(schema)
     properties: dict[str, Any] = dict(as_object(members.get("properties")))
     required: list[str] = texts_in(members.get("required"))
@@ -217,6 +219,6 @@ def _flat(schema: Any) -> tuple[dict[str, Any], list[str]]:
 
 def _add(properties: dict[str, Any], more: Mapping[str, Any]) -> None:
     for name, schema in more.items():
-        known = properties.setdefault(name, schema)
-        if known != schema and known is not True:
-            properties[name] = {"anyOf": [known, schema]} if schema else schema
+        present = properties.setdefault(name, schema)
+        if present != schema and present is not True:
+            properties[name] = {"anyOf": [present, schema]} if schema else schema

@@ -1,4 +1,4 @@
-"""A JSON Schema as a document that refers to itself: what its references lead to (2020-12 core section 8.2)."""
+"""A JSON Schema as a document that refers to itself: resolves its references (2020-12 core section 8.2)."""
 
 from typing import Any
 from urllib.parse import urldefrag, urljoin
@@ -11,7 +11,8 @@ from stoa.domain.schema.subschemas import is_schema
 class SchemaDocument:
     """Resolves references that are JSON Pointers, to the root or to an embedded resource (`$id`).
 
-    Anchors and dynamic references are not followed: their users take what is unresolved for the worst case.
+    Anchors and dynamic references are not followed: users of this class treat an unresolved reference as the worst
+    case.
     """
 
     def __init__(self, root: JsonObject) -> None:
@@ -35,8 +36,8 @@ class SchemaDocument:
                 waiting += [(member, base) for member in node.values()]
 
     def path(self, schema: JsonObject, reference: str) -> tuple[JsonObject, list[str]] | None:
-        """The resource that a reference in `schema` names, and the tokens of its pointer; None: no pointer into this
-        document."""
+        """The resource that a reference in `schema` names, and the tokens of its pointer; None if it is not a pointer
+        into this document."""
         base, fragment = urldefrag(urljoin(self._bases.get(id(schema), ""), reference))
         resource = self._resources.get(base)
         if resource is None or (fragment and not fragment.startswith("/")):
@@ -44,13 +45,13 @@ class SchemaDocument:
         return resource, tokens_of_fragment(fragment)
 
     def target(self, schema: JsonObject, reference: str) -> Any:
-        """The value that a reference in `schema` leads to; None: nothing in this document."""
+        """The value that a reference in `schema` leads to; None if this document has no such value."""
         path = self.path(schema, reference)
         target = ABSENT if path is None else resolve(*path)
         return None if target is ABSENT else target
 
     def referred(self, schema: JsonObject) -> JsonObject | bool | None:
-        """The schema that `$ref` of `schema` leads to; None without one, or where it cannot be resolved."""
+        """The schema that `$ref` of `schema` leads to; None if there is no `$ref` or it cannot be resolved."""
         reference = schema.get("$ref")
         target = self.target(schema, reference) if isinstance(reference, str) else None
         return target if is_schema(target) else None

@@ -1,7 +1,7 @@
-"""Where JSON Schema has schemas within a schema (2020-12 core sections 8 and 10, and older drafts).
+"""The places of schemas within a JSON Schema (2020-12 core sections 8 and 10, and older drafts).
 
-`subschemas` walks them, `with_subschemas` rewrites them. All code that goes through a schema uses these two and the
-keyword sets here, so that a keyword is known everywhere or nowhere.
+`subschemas` walks them, `with_subschemas` rewrites them. All code that walks a schema uses these two and the keyword
+sets here, so that a keyword is known everywhere or nowhere.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ SINGLE = _SINGLE_IN_PLACE | _SINGLE_BELOW
 LISTS = _LISTS_IN_PLACE | _LISTS_BELOW
 """Keywords whose value is a list of schemas."""
 MAPS = _MAPS_IN_PLACE | _MAPS_BELOW | DEFINITIONS
-"""Keywords whose value is an object of schemas, by names that are no keywords."""
+"""Keywords whose value is an object of schemas, by arbitrary names."""
 IN_PLACE = _SINGLE_IN_PLACE | _LISTS_IN_PLACE | _MAPS_IN_PLACE
 """Keywords whose schemas apply to the same value as the schema that they stand in."""
 KEYWORDS = SINGLE | LISTS | MAPS
@@ -46,7 +46,7 @@ class Subschema(NamedTuple):
 
 
 def subschemas(schema: JsonObject) -> Iterator[Subschema]:
-    """The schemas directly within `schema`, in its order; what it refers to is not among them."""
+    """Yields the schemas directly within `schema`, in its order; targets of references are not among them."""
     for keyword, value in schema.items():
         if keyword in KEYWORDS:
             place: Place = "here" if keyword in IN_PLACE else "defined" if keyword in DEFINITIONS else "below"
@@ -56,9 +56,9 @@ def subschemas(schema: JsonObject) -> Iterator[Subschema]:
 
 
 def parts(keyword: str, value: Any) -> Iterator[tuple[str | int | None, Any]]:
-    """Values under `keyword` where schemas are expected, each with its name or position.
+    """Yields the values under `keyword` where schemas are expected, each with its name or position.
 
-    A keyword that is not known is taken to hold one schema or a list of them, for vocabularies may define more.
+    An unknown keyword is taken to hold one schema or a list of them, because vocabularies may define more.
     """
     if keyword in DATA:
         return
@@ -71,9 +71,9 @@ def parts(keyword: str, value: Any) -> Iterator[tuple[str | int | None, Any]]:
 
 
 def with_subschemas(keyword: str, value: Any, change: Callable[[Any], Any]) -> Any:
-    """The value of `keyword` after `change` was applied to all that stands where schemas are expected (`parts`).
+    """The value of `keyword` after `change` was applied to every value where a schema is expected (`parts`).
 
-    `change` has to return as it is what is no schema: documents are not always valid.
+    `change` has to return values that are not schemas unchanged: documents are not always valid.
     """
     if keyword in DATA:
         return value
@@ -85,5 +85,5 @@ def with_subschemas(keyword: str, value: Any, change: Callable[[Any], Any]) -> A
 
 
 def is_schema(value: Any) -> bool:
-    """Has it the form of a schema: an object or a boolean?"""
+    """True for an object or a boolean, the two forms of a schema."""
     return isinstance(value, (dict, bool))
