@@ -261,7 +261,7 @@ class LimitedCall:
     """A call that comes `gap_us` after the one before."""
 
     gap_us: int
-    claims: tuple[LimitCharge, ...]
+    charges: tuple[LimitCharge, ...]
 
 
 @st.composite
@@ -273,13 +273,13 @@ def limited_calls(draw: st.DrawFn, *, keys: int = 3, max_size: int = 20) -> list
     gaps = st.sampled_from([0, 0, 1, *edges]) | st.integers(0, 3 * max(edges))
     costs = st.sampled_from([1, 1, 1, 1, 2, 3])
 
-    def claims(chosen: list[str]) -> st.SearchStrategy[tuple[LimitCharge, ...]]:
+    def charges(chosen: list[str]) -> st.SearchStrategy[tuple[LimitCharge, ...]]:
         return st.tuples(
             *(st.builds(LimitCharge, st.just("tool"), st.just(n), st.just(limits[n]), costs) for n in chosen)
         )
 
     chosen = st.lists(st.sampled_from(names), min_size=1, max_size=keys, unique=True)
-    return draw(st.lists(st.builds(LimitedCall, gaps, chosen.flatmap(claims)), max_size=max_size))
+    return draw(st.lists(st.builds(LimitedCall, gaps, chosen.flatmap(charges)), max_size=max_size))
 
 
 annotations = st.builds(

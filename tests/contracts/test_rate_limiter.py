@@ -87,7 +87,7 @@ def open_limiters(request: pytest.FixtureRequest) -> OpenLimiters:
 few = settings(max_examples=40)
 
 
-def claim(limit: RateLimit, key: str = "a", cost: int = 1) -> tuple[LimitCharge, ...]:
+def charge(limit: RateLimit, key: str = "a", cost: int = 1) -> tuple[LimitCharge, ...]:
     return (LimitCharge("tool", key, limit, cost),)
 
 
@@ -101,15 +101,17 @@ async def test_every_verdict_is_that_of_the_state_machine(
     async with open_limiters(clock) as both:
         for call, limiter in zip(calls, itertools.cycle(both), strict=False):
             clock.advance(call.gap_us / 1e6)
-            now, before = clock.monotonic_ns() // 1000, [states.get(claim.key, 0) for claim in call.claims]
-            after, expected = judge(call.claims, before, now)
-            states |= {claim.key: state for claim, state in zip(call.claims, after, strict=True)}
-            known = limiter.refusal(call.claims)
-            left = tuple(remaining(claim.limit, state, now) for claim, state in zip(call.claims, before, strict=True))
-            assert await limiter.peek(call.claims) == left
-            assert await limiter.take(call.claims) == expected
+            now, before = clock.monotonic_ns() // 1000, [states.get(charge.key, 0) for charge in call.charges]
+            after, expected = judge(call.charges, before, now)
+            states |= {charge.key: state for charge, state in zip(call.charges, after, strict=True)}
+            known = limiter.refusal(call.charges)
+            left = tuple(
+                remaining(charge.limit, state, now) for charge, state in zip(call.charges, before, strict=True)
+            )
+            assert await limiter.peek(call.charges) == left
+            assert await limiter.take(call.charges) == expected
             assert known is None or not expected.is_allowed
-            assert expected.is_allowed or limiter.refusal(call.claims) == expected
+            assert expected.is_allowed or limiter.refusal(call.charges) == expected
 
 
 @given(rate_limits, st.integers(1, 20))
@@ -119,20 +121,20 @@ async def test_a_refusal_uses_no_allowance_and_is_known_until_it_is_over(
 ) -> None:
     clock = ManualClock()
     async with open_limiters(clock) as (here, there):
-        assert (await there.take(claim(limit, cost=limit.burst))).is_allowed
-        refusals = [await here.take(claim(limit)) for _ in range(attempts)]
+        assert (await there.take(charge(limit, cost=limit.burst))).is_allowed
+        refusals = [await here.take(charge(limit)) for _ in range(attempts)]
         assert refusals == [refusals[0]] * attempts
         assert not refusals[0].is_allowed
         wait = refusals[0].retry_after_seconds
         clock.advance(wait - 1e-6)
-        known = here.refusal(claim(limit))
+        known = here.refusal(charge(limit))
         assert known is not None
         assert round(known.retry_after_seconds * 1e6) == 1
-        assert known == await here.take(claim(limit))
+        assert known == await here.take(charge(limit))
         clock.advance(1e-6)
-        assert here.refusal(claim(limit)) is None
-        assert (await here.take(claim(limit))).is_allowed
-        assert not (await there.take(claim(limit))).is_allowed
+        assert here.refusal(charge(limit)) is None
+        assert (await here.take(charge(limit))).is_allowed
+        assert not (await there.take(charge(limit))).is_allowed
 
 
 async def test_a_caller_who_was_away_has_the_whole_burst_and_no_more(open_limiters: OpenLimiters) -> None:
@@ -140,14 +142,14 @@ async def test_a_caller_who_was_away_has_the_whole_burst_and_no_more(open_limite
     clock = ManualClock()
     async with open_limiters(clock) as (here, there):
         for _ in range(2):
-            verdicts = [await limiter.take(claim(limit)) for limiter in (here, there, here, there)]
+            verdicts = [await limiter.take(charge(limit)) for limiter in (here, there, here, there)]
             assert [verdict.is_allowed for verdict in verdicts] == [True, True, True, False]
             assert [verdict.remaining for verdict in verdicts] == [2, 1, 0, 0]
             assert verdicts[-1].retry_after_seconds == 1.0
             clock.advance(10_000)
 
 
-async def test_no_claims_no_limit(open_limiters: OpenLimiters) -> None:
+async def test_limit_without_charges_refuses_nothing(open_limiters: OpenLimiters) -> None:
     async with open_limiters(ManualClock()) as (here, _):
         assert here.refusal(()) is None
         assert (await here.take(())).is_allowed
@@ -163,27 +165,27 @@ async def test_keys_do_not_influence_each_other_whatever_is_in_them(
     limit = RateLimit(requests_per_minute=1)
     async with open_limiters(ManualClock()) as (here, there):
         for key in keys:
-            assert (await here.take(claim(limit, key))).is_allowed
+            assert (await here.take(charge(limit, key))).is_allowed
         for key in keys:
-            assert not (await there.take(claim(limit, key))).is_allowed
+            assert not (await there.take(charge(limit, key))).is_allowed
 
 
 async def test_a_crowd_of_keys_does_not_change_what_one_of_them_may() -> None:
     limit, clock = RateLimit(requests_per_minute=1), ManualClock()
     limiter = InMemoryRateLimiter(clock)
-    assert (await limiter.take(claim(limit, "mine"))).is_allowed
+    assert (await limiter.take(charge(limit, "mine"))).is_allowed
     for number in range(10_500):
-        crowd = claim(RateLimit(requests_per_minute=60_000_000), f"crowd-{number}")
+        crowd = charge(RateLimit(requests_per_minute=60_000_000), f"crowd-{number}")
         assert (await limiter.take(crowd)).is_allowed
         clock.advance(0.000_002)
-    assert not (await limiter.take(claim(limit, "mine"))).is_allowed
+    assert not (await limiter.take(charge(limit, "mine"))).is_allowed
 
 
 async def test_keys_at_rest_are_forgotten() -> None:
     clock = ManualClock()
     limiter = InMemoryRateLimiter(clock)
     for number in range(30_000):
-        await limiter.take(claim(RateLimit(requests_per_minute=60_000_000), str(number)))
+        await limiter.take(charge(RateLimit(requests_per_minute=60_000_000), str(number)))
         clock.advance(0.000_002)
     assert len(limiter._arrivals) <= 10_001
 
@@ -195,19 +197,19 @@ async def test_a_divided_limiter_counts_by_its_share(calls: list[LimitedCall], p
     divided, whole = DividedRateLimiter(InMemoryRateLimiter(clock), lambda: parts), InMemoryRateLimiter(clock)
     for call in calls:
         clock.advance(call.gap_us / 1e6)
-        shares = [LimitCharge(each.name, each.key, each.limit.share(parts), each.cost) for each in call.claims]
-        assert await divided.peek(call.claims) == await whole.peek(shares)
-        assert divided.refusal(call.claims) == whole.refusal(shares)
-        assert await divided.take(call.claims) == await whole.take(shares)
+        shares = [LimitCharge(each.name, each.key, each.limit.share(parts), each.cost) for each in call.charges]
+        assert await divided.peek(call.charges) == await whole.peek(shares)
+        assert divided.refusal(call.charges) == whole.refusal(shares)
+        assert await divided.take(call.charges) == await whole.take(shares)
 
 
 async def test_without_limits_everything_is_allowed() -> None:
     limiter, limit = Unlimited(), RateLimit(requests_per_minute=1, burst=2)
     for _ in range(5):
-        assert limiter.refusal(claim(limit)) is None
-        verdict = await limiter.take(claim(limit))
-        assert (verdict.is_allowed, verdict.claim) == (True, None)
-        assert await limiter.peek(claim(limit)) == (2,)
+        assert limiter.refusal(charge(limit)) is None
+        verdict = await limiter.take(charge(limit))
+        assert (verdict.is_allowed, verdict.charge) == (True, None)
+        assert await limiter.peek(charge(limit)) == (2,)
 
 
 @pytest.fixture(params=["in_process_redis", pytest.param("real_redis", marks=pytest.mark.live)])
@@ -222,11 +224,11 @@ async def test_the_servers_clock_counts_where_no_other_decides(redis_url: str) -
     late.advance(3600)
     async with connections(redis_url, redis_url) as (one, two):
         here, there = RedisRateLimiter(one, ManualClock()), RedisRateLimiter(two, late)
-        verdicts = [await limiter.take(claim(limit)) for limiter in (here, there, here, there)]
+        verdicts = [await limiter.take(charge(limit)) for limiter in (here, there, here, there)]
         assert [verdict.is_allowed for verdict in verdicts] == [True, True, True, False]
         assert 0 < verdicts[-1].retry_after_seconds <= 60
-        assert await here.peek(claim(limit)) == (0,)
-        known = there.refusal(claim(limit))
+        assert await here.peek(charge(limit)) == (0,)
+        known = there.refusal(charge(limit))
         assert known is not None
         assert known.retry_after_seconds == pytest.approx(verdicts[-1].retry_after_seconds)
 
@@ -235,17 +237,17 @@ async def test_a_key_is_kept_until_its_limit_is_whole_again_and_no_longer(redis_
     limit = RateLimit(requests_per_minute=60, burst=3)
     async with connections(redis_url) as (redis,):
         limiter = RedisRateLimiter(redis, SystemClock())
-        await limiter.take((*claim(limit, "one"), *claim(limit, "two", cost=3)))
+        await limiter.take((*charge(limit, "one"), *charge(limit, "two", cost=3)))
         left = [await redis.client.pttl(f"{redis.prefix}limit:{key}") for key in ("one", "two")]
         assert left == [pytest.approx(1001, abs=900), pytest.approx(3001, abs=900)]
 
 
 async def test_a_call_is_one_round_trip_and_a_known_refusal_is_none(redis_url: str) -> None:
     limit = RateLimit(requests_per_minute=1, burst=2)
-    claims = tuple(LimitCharge("tool", key, limit) for key in "abcd")
+    charges = tuple(LimitCharge("tool", key, limit) for key in "abcd")
     async with connections(redis_url) as (redis,):
         limiter = RedisRateLimiter(redis, SystemClock())
-        await limiter.take(claims)  # loads the script
+        await limiter.take(charges)  # loads the script
         sent, run = [], redis.client.execute_command
 
         async def counted(*arguments: object, **options: object) -> object:
@@ -253,13 +255,13 @@ async def test_a_call_is_one_round_trip_and_a_known_refusal_is_none(redis_url: s
             return await run(*arguments, **options)
 
         redis.client.execute_command = counted
-        await limiter.take(claims)
+        await limiter.take(charges)
         assert len(sent) == 1
-        await limiter.peek(claims)
+        await limiter.peek(charges)
         assert len(sent) <= 4  # with the loading of the other script
         sent.clear()
         for _ in range(1000):
-            assert limiter.refusal(claims) is not None
+            assert limiter.refusal(charges) is not None
         assert not sent
 
 
@@ -267,8 +269,8 @@ async def test_a_redis_that_is_away_is_said_so_and_gives_nothing_away() -> None:
     async with connections(f"redis://user:pass-word@127.0.0.1:{free_port()}/0") as (redis,):
         limiter = RedisRateLimiter(redis, SystemClock())
         for attempt in (
-            limiter.take(claim(RateLimit(requests_per_minute=1))),
-            limiter.peek(claim(RateLimit(requests_per_minute=1))),
+            limiter.take(charge(RateLimit(requests_per_minute=1))),
+            limiter.peek(charge(RateLimit(requests_per_minute=1))),
         ):
             with pytest.raises(LimiterUnavailable) as refused:
                 await attempt
@@ -282,4 +284,4 @@ async def test_what_is_known_of_many_keys_is_bounded(in_process_redis: str) -> N
         for start in range(0, 12_000, 500):
             await limiter.take([LimitCharge("tool", str(number), limit) for number in range(start, start + 500)])
         assert len(limiter._arrivals) <= 10_000
-        assert not (await limiter.take(claim(limit, "0"))).is_allowed, "what is forgotten here, the server knows"
+        assert not (await limiter.take(charge(limit, "0"))).is_allowed, "what is forgotten here, the server knows"

@@ -28,12 +28,12 @@ class Replica:
 
     async def _one(self, call: Call) -> bool:
         moment, caller, rate, burst = call
-        claim = LimitCharge("caller", caller, RateLimit(requests_per_minute=rate, burst=burst))
+        charge = LimitCharge("caller", caller, RateLimit(requests_per_minute=rate, burst=burst))
         behind = moment - self._clock.monotonic_ns() // 1000
         self._clock.advance(max(0, behind) / 1e6)
-        if self._limiter.refusal([claim]) is not None:
+        if self._limiter.refusal([charge]) is not None:
             return False
-        return (await self._limiter.take([claim])).is_allowed
+        return (await self._limiter.take([charge])).is_allowed
 
 
 async def _serve(replica: Replica) -> None:

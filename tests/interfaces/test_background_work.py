@@ -223,11 +223,11 @@ async def _commands(stage: Stage) -> None:
 async def _limits(stage: Stage) -> None:
     async with stage.redis() as redis:
         limiter = RedisRateLimiter(redis, stage.clock, report=stage.report)  # type: ignore[arg-type]
-        claims = [LimitCharge("tenant", "t", RateLimit(requests_per_minute=60, burst=5))]
+        charges = [LimitCharge("tenant", "t", RateLimit(requests_per_minute=60, burst=5))]
         stage.arm()
-        waiting = await asyncio.gather(*(limiter.take(claims) for _ in range(3)), return_exceptions=True)
+        waiting = await asyncio.gather(*(limiter.take(charges) for _ in range(3)), return_exceptions=True)
         assert [type(one) for one in waiting] == [LimiterUnavailable] * 3
-        assert (await limiter.take(claims)).is_allowed
+        assert (await limiter.take(charges)).is_allowed
 
 
 @part("budgets")

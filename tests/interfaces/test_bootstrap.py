@@ -9,18 +9,23 @@ from typing import Any
 import pytest
 from dishka import Provider, provide
 from dishka import Scope as Lifetime
+from quart import Blueprint
 from tests.interfaces.doors import Answer, envelope, modern, send
 from tests.interfaces.served import Served, manifest, serving
 from tests.live.servers import free_port
 
 from stoa.application.memory.rate_limiter import Unlimited
+from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.domain.errors import NotAuthenticated
 from stoa.domain.operations.tool import ToolAnnotations
+from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.oidc import DevIssuer
 from stoa.infrastructure.outbox import OutboxUsageLog
 from stoa.interfaces.bootstrap import DEV_ISSUER
+from stoa.interfaces.bootstrap.parts import FurtherBlueprints
 from stoa.interfaces.settings import Settings
+from stoa.testing.invocation_observer import InMemoryInvocationObserver
 
 
 @pytest.fixture(autouse=True)
@@ -263,6 +268,40 @@ async def test_a_part_can_be_replaced(tmp_path: Path) -> None:
     async with serving(tmp_path, _NoLimits(), stoa_caller_limits=limits) as served:
         token = served.token("viewer")
         assert [(await served.get("/mcp/v1/tools", token)).status for _ in range(3)] == [200] * 3
+
+
+class _More(Provider):
+    scope = Lifetime.APP
+
+    def __init__(self, observer: InMemoryInvocationObserver) -> None:
+        super().__init__()
+        self._observer = observer
+
+    @provide(override=True)
+    def observers(self, prometheus: PrometheusObserver) -> list[InvocationObserver]:
+        return [prometheus, self._observer]
+
+    @provide(override=True)
+    def further_blueprints(self) -> FurtherBlueprints:
+        return FurtherBlueprints((_about,))
+
+
+def _about() -> Blueprint:
+    about = Blueprint("about", __name__)
+
+    @about.get("/about")
+    async def page() -> str:
+        return "about us"
+
+    return about
+
+
+async def test_bootstrap_takes_further_observers_and_blueprints(tmp_path: Path) -> None:
+    observer = InMemoryInvocationObserver()
+    async with serving(tmp_path, _More(observer)) as served:
+        assert (await served.get("/about")).body == b"about us"
+        await served.call("nothing", token=served.token("viewer"))
+        assert [outcome.error.code for _, outcome in observer.seen] == ["tool_not_found"]
 
 
 async def test_hosts_and_origins_come_from_the_settings(tmp_path: Path) -> None:

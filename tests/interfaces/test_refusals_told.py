@@ -168,13 +168,13 @@ class Refusing(RateLimiter):
     def __init__(self, error: errors.StoaError) -> None:
         self._error = error
 
-    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
+    def refusal(self, charges: Sequence[LimitCharge]) -> LimitVerdict | None:
         return None
 
-    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
-        return (1,) * len(claims)
+    async def peek(self, charges: Sequence[LimitCharge]) -> tuple[int, ...]:
+        return (1,) * len(charges)
 
-    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
+    async def take(self, charges: Sequence[LimitCharge]) -> LimitVerdict:
         raise self._error
 
 

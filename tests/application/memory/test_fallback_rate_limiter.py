@@ -29,16 +29,16 @@ class Store(RateLimiter):
         self.answer.set()
         self.asked = 0
 
-    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
-        return self.limiter.refusal(claims)
+    def refusal(self, charges: Sequence[LimitCharge]) -> LimitVerdict | None:
+        return self.limiter.refusal(charges)
 
-    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
+    async def take(self, charges: Sequence[LimitCharge]) -> LimitVerdict:
         await self._reach()
-        return await self.limiter.take(claims)
+        return await self.limiter.take(charges)
 
-    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
+    async def peek(self, charges: Sequence[LimitCharge]) -> tuple[int, ...]:
         await self._reach()
-        return await self.limiter.peek(claims)
+        return await self.limiter.peek(charges)
 
     async def _reach(self) -> None:
         self.asked += 1
@@ -73,8 +73,8 @@ async def test_while_the_store_is_away_a_replica_admits_its_share() -> None:
     world.store.is_away = True
     verdicts = [await world.take() for _ in range(3)]
     assert [verdict.is_allowed for verdict in verdicts] == [True, True, False]
-    assert verdicts[-1].claim is not None
-    assert verdicts[-1].claim.limit == LIMIT.share(3)
+    assert verdicts[-1].charge is not None
+    assert verdicts[-1].charge.limit == LIMIT.share(3)
     assert await world.limiter.peek((LimitCharge("tool", "b", LIMIT),)) == (2,)
     known = world.limiter.refusal((LimitCharge("tool", "a", LIMIT),))
     assert known == verdicts[-1]
@@ -182,10 +182,10 @@ async def test_replicas_on_their_own_together_stay_within_the_limit(
     for call in calls:
         clock.advance(call.gap_us / 1e6)
         limiter = replicas[data.draw(st.integers(0, count - 1))]
-        if (await limiter.take(call.claims)).is_allowed:
-            taken.append((clock.monotonic_ns() // 1000, call.claims[0].cost))
+        if (await limiter.take(call.charges)).is_allowed:
+            taken.append((clock.monotonic_ns() // 1000, call.charges[0].cost))
     for first, (begin, _) in enumerate(taken):
         for last in range(first, len(taken)):
-            limit, cost = calls[0].claims[0].limit, sum(cost for _, cost in taken[first : last + 1])
+            limit, cost = calls[0].charges[0].limit, sum(cost for _, cost in taken[first : last + 1])
             least = max(limit.burst, count), max(limit.requests_per_minute, count)
             assert cost * 60_000_000 <= least[0] * 60_000_000 + least[1] * (taken[last][0] - begin)

@@ -47,7 +47,7 @@ def test_a_tenants_limit_is_its_own_else_that_of_every_other(
         assert common == ()
         return
     expected = tenants.get(principal.tenant) or tenants.get(TenantId(EVERY_OTHER))
-    assert [claim.limit for claim in common] == ([] if expected is None else [expected])
+    assert [charge.limit for charge in common] == ([] if expected is None else [expected])
 
 
 @given(st.tuples(principals(), principals()))
@@ -71,8 +71,8 @@ def test_a_consumer_is_counted_by_itself_in_each_tenant(
 @given(principals(), names)
 def test_limits_of_several_kinds_never_share_a_counter(principal: Principal, consumer: str) -> None:
     limits = CallerLimits(tenants={EVERY_OTHER: LIMIT}, consumers={EVERY_OTHER: OTHER})
-    claims: tuple[LimitCharge, ...] = limits.of_caller(principal) + limits.of_consumer(principal.tenant, consumer)
-    assert len({claim.key for claim in claims}) == len(claims)
+    charges: tuple[LimitCharge, ...] = limits.of_caller(principal) + limits.of_consumer(principal.tenant, consumer)
+    assert len({charge.key for charge in charges}) == len(charges)
 
 
 def test_limits_stand_from_the_most_generous_role_down() -> None:

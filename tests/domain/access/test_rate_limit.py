@@ -25,12 +25,12 @@ class Replay:
         self.now = now
         self.states: dict[str, int] = {}
 
-    def before(self, claims: tuple[LimitCharge, ...]) -> list[int]:
-        return [self.states.get(claim.key, 0) for claim in claims]
+    def before(self, charges: tuple[LimitCharge, ...]) -> list[int]:
+        return [self.states.get(charge.key, 0) for charge in charges]
 
-    def take(self, claims: tuple[LimitCharge, ...]) -> LimitVerdict:
-        after, verdict = judge(claims, self.before(claims), self.now)
-        self.states |= {claim.key: state for claim, state in zip(claims, after, strict=True)}
+    def take(self, charges: tuple[LimitCharge, ...]) -> LimitVerdict:
+        after, verdict = judge(charges, self.before(charges), self.now)
+        self.states |= {charge.key: state for charge, state in zip(charges, after, strict=True)}
         return verdict
 
 
@@ -50,9 +50,9 @@ def test_no_window_of_a_key_admits_more_than_burst_and_rate(calls: list[LimitedC
     replay, taken = Replay(), {}
     for call in calls:
         replay.now += call.gap_us
-        if replay.take(call.claims).is_allowed:
-            for claim in call.claims:
-                taken.setdefault((claim.key, claim.limit), []).append((replay.now, claim.cost))
+        if replay.take(call.charges).is_allowed:
+            for charge in call.charges:
+                taken.setdefault((charge.key, charge.limit), []).append((replay.now, charge.cost))
     assert not [key for (key, limit), moments in taken.items() if exceeds(limit, moments)]
 
 
@@ -61,13 +61,13 @@ def test_a_call_counts_against_all_its_limits_or_none(calls: list[LimitedCall]) 
     replay = Replay()
     for call in calls:
         replay.now += call.gap_us
-        before = replay.before(call.claims)
-        alone = [judge([claim], [state], replay.now) for claim, state in zip(call.claims, before, strict=True)]
-        after, verdict = judge(call.claims, before, replay.now)
+        before = replay.before(call.charges)
+        alone = [judge([charge], [state], replay.now) for charge, state in zip(call.charges, before, strict=True)]
+        after, verdict = judge(call.charges, before, replay.now)
         assert verdict.is_allowed == all(each.is_allowed for _, each in alone)
         assert list(after) == ([states[0] for states, _ in alone] if verdict.is_allowed else before)
-        assert judge(call.claims, before, replay.now) == (after, verdict), "judging alone changes nothing"
-        replay.take(call.claims)
+        assert judge(call.charges, before, replay.now) == (after, verdict), "judging alone changes nothing"
+        replay.take(call.charges)
 
 
 @given(timelines)
@@ -75,9 +75,9 @@ def test_the_verdict_is_that_of_the_claim_that_matters_most(calls: list[LimitedC
     replay = Replay()
     for call in calls:
         replay.now += call.gap_us
-        before = replay.before(call.claims)
-        alone = [judge([claim], [state], replay.now)[1] for claim, state in zip(call.claims, before, strict=True)]
-        verdict = replay.take(call.claims)
+        before = replay.before(call.charges)
+        alone = [judge([charge], [state], replay.now)[1] for charge, state in zip(call.charges, before, strict=True)]
+        verdict = replay.take(call.charges)
         assert verdict in alone
         if verdict.is_allowed:
             assert verdict.remaining == min(each.remaining for each in alone)
@@ -92,11 +92,11 @@ def test_remaining_is_exactly_what_is_admitted_right_now(calls: list[LimitedCall
     replay = Replay()
     for call in calls:
         replay.now += call.gap_us
-        (claim,) = call.claims
-        verdict = replay.take(call.claims)
-        left = remaining(claim.limit, replay.states[claim.key], replay.now)
+        (charge,) = call.charges
+        verdict = replay.take(call.charges)
+        left = remaining(charge.limit, replay.states[charge.key], replay.now)
         assert not verdict.is_allowed or verdict.remaining == left
-        one = (replace(claim, cost=1),)
+        one = (replace(charge, cost=1),)
         probe = Replay(replay.now)
         probe.states = dict(replay.states)
         assert [probe.take(one).is_allowed for _ in range(left + 1)] == [True] * left + [False]
@@ -107,11 +107,11 @@ def test_retry_after_is_the_first_moment_that_is_admitted(calls: list[LimitedCal
     replay = Replay()
     for call in calls:
         replay.now += call.gap_us
-        verdict = replay.take(call.claims)
-        if not verdict.is_allowed and all(claim.cost <= claim.limit.burst for claim in call.claims):
-            wait, before = round(verdict.retry_after_seconds * 1e6), replay.before(call.claims)
-            assert judge(call.claims, before, replay.now + wait)[1].is_allowed
-            assert not judge(call.claims, before, replay.now + wait - 1)[1].is_allowed
+        verdict = replay.take(call.charges)
+        if not verdict.is_allowed and all(charge.cost <= charge.limit.burst for charge in call.charges):
+            wait, before = round(verdict.retry_after_seconds * 1e6), replay.before(call.charges)
+            assert judge(call.charges, before, replay.now + wait)[1].is_allowed
+            assert not judge(call.charges, before, replay.now + wait - 1)[1].is_allowed
 
 
 @given(one_key)
@@ -119,26 +119,26 @@ def test_after_reset_the_whole_burst_is_there_and_not_before(calls: list[Limited
     replay = Replay()
     for call in calls:
         replay.now += call.gap_us
-        limit = call.claims[0].limit
-        reset = round(replay.take(call.claims).reset_seconds * 1e6)
-        state = replay.states[call.claims[0].key]
+        limit = call.charges[0].limit
+        reset = round(replay.take(call.charges).reset_seconds * 1e6)
+        state = replay.states[call.charges[0].key]
         assert remaining(limit, state, replay.now + reset) == limit.burst
         assert reset == 0 or remaining(limit, state, replay.now + reset - 1) < limit.burst
 
 
 @given(rate_limits, st.integers(1, 5))
 def test_what_costs_more_than_the_burst_is_never_admitted(limit: RateLimit, more: int) -> None:
-    claim = LimitCharge("tool", "k", limit, cost=limit.burst + more)
-    assert not judge([claim], [0], START)[1].is_allowed
-    assert judge([replace(claim, cost=limit.burst)], [0], START)[1].is_allowed
+    charge = LimitCharge("tool", "k", limit, cost=limit.burst + more)
+    assert not judge([charge], [0], START)[1].is_allowed
+    assert judge([replace(charge, cost=limit.burst)], [0], START)[1].is_allowed
 
 
 @given(rate_limits)
 def test_a_fresh_key_admits_the_burst_at_once_and_one_more_after_an_interval(limit: RateLimit) -> None:
-    replay, claims = Replay(), (LimitCharge("caller", "k", limit),)
-    assert [replay.take(claims).is_allowed for _ in range(limit.burst + 1)] == [True] * limit.burst + [False]
+    replay, charges = Replay(), (LimitCharge("caller", "k", limit),)
+    assert [replay.take(charges).is_allowed for _ in range(limit.burst + 1)] == [True] * limit.burst + [False]
     replay.now += limit.interval_us
-    assert [replay.take(claims).is_allowed for _ in range(2)] == [True, False]
+    assert [replay.take(charges).is_allowed for _ in range(2)] == [True, False]
 
 
 def test_no_claim_is_no_limit() -> None:
@@ -173,9 +173,9 @@ def test_every_state_is_exact_as_a_double(calls: list[LimitedCall]) -> None:
     replay = Replay(200 * 366 * 86_400 * 10**6)
     for call in calls:
         replay.now += call.gap_us
-        replay.take(call.claims)
-        for claim in call.claims:
-            assert replay.states.get(claim.key, 0) + claim.limit.capacity_us < 2**53
+        replay.take(call.charges)
+        for charge in call.charges:
+            assert replay.states.get(charge.key, 0) + charge.limit.capacity_us < 2**53
 
 
 @given(rate_limits, st.integers(0, 10**9), st.integers(-(10**9), 10**9))
@@ -192,12 +192,12 @@ def test_the_first_of_two_equally_scarce_limits_is_named_and_of_two_refusing_one
     slow, fast = RateLimit(requests_per_minute=1, burst=2), RateLimit(requests_per_minute=60, burst=2)
     one, other = LimitCharge("caller", "a", slow), LimitCharge("tenant", "b", fast)
     states, verdict = judge([one, other], [0, 0], START)
-    assert (verdict.claim, verdict.remaining, verdict.reset_seconds) == (one, 1, 60.0)
+    assert (verdict.charge, verdict.remaining, verdict.reset_seconds) == (one, 1, 60.0)
     assert (verdict.retry_after_seconds, list(states)) == (0.0, [START + 60_000_000, START + 1_000_000])
     full = [START + 120_000_000, START + 2_000_000]
-    for claims, arrivals in (([one, other], full), ([other, one], full[::-1])):
-        after, refused = judge(claims, arrivals, START)
-        assert (refused.is_allowed, refused.claim, refused.remaining) == (False, one, 0)
+    for charges, arrivals in (([one, other], full), ([other, one], full[::-1])):
+        after, refused = judge(charges, arrivals, START)
+        assert (refused.is_allowed, refused.charge, refused.remaining) == (False, one, 0)
         assert (refused.reset_seconds, refused.retry_after_seconds) == (120.0, 60.0)
         assert after == arrivals
 

@@ -101,18 +101,18 @@ def test_the_fields_agree_with_the_verdict(calls: list[Any]) -> None:
     now, states = 10**15, dict[str, int]()
     for call in calls:
         now += call.gap_us
-        after, verdict = judge(call.claims, [states.get(each.key, 0) for each in call.claims], now)
-        states |= {each.key: state for each, state in zip(call.claims, after, strict=True)}
-        said, claim = limit_headers(verdict), verdict.claim
-        assert claim is not None
-        assert said["RateLimit-Limit"] == str(claim.limit.burst)
+        after, verdict = judge(call.charges, [states.get(each.key, 0) for each in call.charges], now)
+        states |= {each.key: state for each, state in zip(call.charges, after, strict=True)}
+        said, charge = limit_headers(verdict), verdict.charge
+        assert charge is not None
+        assert said["RateLimit-Limit"] == str(charge.limit.burst)
         assert said["RateLimit-Remaining"] == str(verdict.remaining)
         assert 0 <= int(said["RateLimit-Reset"]) - verdict.reset_seconds < 1
 
 
 @given(rate_limits)
 def test_the_policy_allows_no_more_than_the_limit(limit: RateLimit) -> None:
-    said = limit_headers(LimitVerdict(is_allowed=True, claim=LimitCharge("tool", "k", limit)))["RateLimit-Policy"]
+    said = limit_headers(LimitVerdict(is_allowed=True, charge=LimitCharge("tool", "k", limit)))["RateLimit-Policy"]
     quota, _, window = said.partition(";w=")
     assert int(quota) == limit.burst
     assert int(quota) * 60 <= limit.requests_per_minute * int(window)

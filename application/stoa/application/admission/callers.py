@@ -78,7 +78,7 @@ def raise_if_limited(verdict: LimitVerdict) -> LimitVerdict:
     """The verdict, if it allows the call; raises QuotaExceeded otherwise."""
     if verdict.is_allowed:
         return verdict
-    raise QuotaExceeded("?" if verdict.claim is None else verdict.claim.name, verdict.retry_after_seconds, verdict)
+    raise QuotaExceeded("?" if verdict.charge is None else verdict.charge.name, verdict.retry_after_seconds, verdict)
 
 
 def operation_charges(operation: Operation, principal: Principal, decision: Decision | None) -> tuple[LimitCharge, ...]:

@@ -64,30 +64,30 @@ class FallbackRateLimiter(RateLimiter, HealthProbe):
         )
         return Health(is_ready=True, detail="counted by each replica", findings=(finding,))
 
-    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
-        refusal = self._shared.refusal(claims)
-        if refusal is not None or self._may_ask() or _is_closed(claims):
+    def refusal(self, charges: Sequence[LimitCharge]) -> LimitVerdict | None:
+        refusal = self._shared.refusal(charges)
+        if refusal is not None or self._may_ask() or _is_closed(charges):
             return refusal
-        return self._local.refusal(claims)
+        return self._local.refusal(charges)
 
-    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
+    async def take(self, charges: Sequence[LimitCharge]) -> LimitVerdict:
         if self._may_ask():
             try:
-                return await self._ask(self._shared.take(claims))
+                return await self._ask(self._shared.take(charges))
             except LimiterUnavailable:
                 self._lose()
-        self._refuse_closed(claims)
+        self._refuse_closed(charges)
         self._report("counted here")
-        return self._shared.refusal(claims) or await self._local.take(claims)
+        return self._shared.refusal(charges) or await self._local.take(charges)
 
-    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
+    async def peek(self, charges: Sequence[LimitCharge]) -> tuple[int, ...]:
         if self._may_ask():
             try:
-                return await self._ask(self._shared.peek(claims))
+                return await self._ask(self._shared.peek(charges))
             except LimiterUnavailable:
                 self._lose()
-        self._refuse_closed(claims)
-        return await self._local.peek(claims)
+        self._refuse_closed(charges)
+        return await self._local.peek(charges)
 
     def _may_ask(self) -> bool:
         return self._away_since is None or (not self._is_asking and self._clock.monotonic_ns() >= self._ask_at_ns)
@@ -113,11 +113,11 @@ class FallbackRateLimiter(RateLimiter, HealthProbe):
             self._report("lost")
             _log.warning(self.health().findings[0])
 
-    def _refuse_closed(self, claims: Sequence[LimitCharge]) -> None:
-        if _is_closed(claims):
+    def _refuse_closed(self, charges: Sequence[LimitCharge]) -> None:
+        if _is_closed(charges):
             self._report("refused")
             raise LimiterUnavailable("The rate limits cannot be counted at the moment")
 
 
-def _is_closed(claims: Sequence[LimitCharge]) -> bool:
-    return any(claim.limit.fail == "closed" for claim in claims)
+def _is_closed(charges: Sequence[LimitCharge]) -> bool:
+    return any(charge.limit.fail == "closed" for charge in charges)

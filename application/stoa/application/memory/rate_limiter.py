@@ -19,34 +19,34 @@ class InMemoryRateLimiter(RateLimiter):
         self._arrivals: dict[str, int] = {}
         self._sweep_at = _SWEEP_ABOVE
 
-    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
+    def refusal(self, charges: Sequence[LimitCharge]) -> LimitVerdict | None:
         now = self._clock.monotonic_ns() // 1000
-        for claim in claims:  # every call comes here, and hardly one has a limit that is used up
-            limit = claim.limit
-            start = max(self._arrivals.get(claim.key, now), now)
-            if start + claim.cost * limit.interval_us > now + limit.capacity_us:
-                return judge(claims, self._states(claims), now)[1]
+        for charge in charges:  # every call comes here, and hardly one has a limit that is used up
+            limit = charge.limit
+            start = max(self._arrivals.get(charge.key, now), now)
+            if start + charge.cost * limit.interval_us > now + limit.capacity_us:
+                return judge(charges, self._states(charges), now)[1]
         return None
 
-    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
+    async def take(self, charges: Sequence[LimitCharge]) -> LimitVerdict:
         now = self._clock.monotonic_ns() // 1000
         find = self._arrivals.get
-        states, verdict = judge(claims, [find(claim.key, 0) for claim in claims], now)
+        states, verdict = judge(charges, [find(charge.key, 0) for charge in charges], now)
         if verdict.is_allowed:
-            for claim, state in zip(claims, states, strict=True):
-                self._arrivals[claim.key] = state
+            for charge, state in zip(charges, states, strict=True):
+                self._arrivals[charge.key] = state
             if len(self._arrivals) > self._sweep_at:
                 self._sweep(now)
         return verdict
 
-    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
+    async def peek(self, charges: Sequence[LimitCharge]) -> tuple[int, ...]:
         now = self._clock.monotonic_ns() // 1000
-        pairs = zip(claims, self._states(claims), strict=True)
-        return tuple(remaining(claim.limit, state, now) for claim, state in pairs)
+        pairs = zip(charges, self._states(charges), strict=True)
+        return tuple(remaining(charge.limit, state, now) for charge, state in pairs)
 
-    def _states(self, claims: Sequence[LimitCharge]) -> list[int]:
+    def _states(self, charges: Sequence[LimitCharge]) -> list[int]:
         find = self._arrivals.get
-        return [find(claim.key, 0) for claim in claims]
+        return [find(charge.key, 0) for charge in charges]
 
     def _sweep(self, now: int) -> None:
         self._arrivals = {key: arrival for key, arrival in self._arrivals.items() if arrival > now}
@@ -61,18 +61,18 @@ class DividedRateLimiter(RateLimiter):
         self._limiter = limiter
         self._replicas = replicas
 
-    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
-        return self._limiter.refusal(self._divided(claims))
+    def refusal(self, charges: Sequence[LimitCharge]) -> LimitVerdict | None:
+        return self._limiter.refusal(self._divided(charges))
 
-    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
-        return await self._limiter.take(self._divided(claims))
+    async def take(self, charges: Sequence[LimitCharge]) -> LimitVerdict:
+        return await self._limiter.take(self._divided(charges))
 
-    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
-        return await self._limiter.peek(self._divided(claims))
+    async def peek(self, charges: Sequence[LimitCharge]) -> tuple[int, ...]:
+        return await self._limiter.peek(self._divided(charges))
 
-    def _divided(self, claims: Sequence[LimitCharge]) -> Sequence[LimitCharge]:
+    def _divided(self, charges: Sequence[LimitCharge]) -> Sequence[LimitCharge]:
         count = self._replicas()
-        return claims if count == 1 else [replace(claim, limit=_share_of(claim.limit, count)) for claim in claims]
+        return charges if count == 1 else [replace(charge, limit=_share_of(charge.limit, count)) for charge in charges]
 
 
 def _share_of(limit: RateLimit, replicas: int) -> RateLimit:
@@ -87,13 +87,13 @@ def _share(requests_per_minute: int, burst: int, fail: WhenAway, replicas: int) 
 class Unlimited(RateLimiter):
     """Allows everything: RATE_LIMIT_ENABLED=false, and embedding programs with limits of their own."""
 
-    _ALLOWED = LimitVerdict(is_allowed=True, claim=None)
+    _ALLOWED = LimitVerdict(is_allowed=True, charge=None)
 
-    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:  # noqa: ARG002
+    def refusal(self, charges: Sequence[LimitCharge]) -> LimitVerdict | None:  # noqa: ARG002
         return None
 
-    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:  # noqa: ARG002
+    async def take(self, charges: Sequence[LimitCharge]) -> LimitVerdict:  # noqa: ARG002
         return self._ALLOWED
 
-    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
-        return tuple(claim.limit.burst for claim in claims)
+    async def peek(self, charges: Sequence[LimitCharge]) -> tuple[int, ...]:
+        return tuple(charge.limit.burst for charge in charges)

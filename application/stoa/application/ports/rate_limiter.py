@@ -17,17 +17,17 @@ class RateLimiter(Protocol):
     """
 
     @abstractmethod
-    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
+    def refusal(self, charges: Sequence[LimitCharge]) -> LimitVerdict | None:
         """The refusal that `take` would give now, if it is known without asking the store; else None. A refusal of
         `take` is known until its `retry_after_seconds` have passed."""
         ...
 
     @abstractmethod
-    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
+    async def take(self, charges: Sequence[LimitCharge]) -> LimitVerdict:
         """Count one call against all its limits, in one step."""
         ...
 
     @abstractmethod
-    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
+    async def peek(self, charges: Sequence[LimitCharge]) -> tuple[int, ...]:
         """The calls that the limit of each charge would allow right now."""
         ...

@@ -63,8 +63,8 @@ class CallerLimits:
     def of_requests(self, principal: Principal) -> tuple[LimitCharge, ...]:
         """Charges for a request that is not a call: a list, a session, a stream and the like."""
         return tuple(
-            LimitCharge("requests", f"requests:{claim.key}", claim.limit.times(REQUESTS_PER_CALL))
-            for claim in self.of_caller(principal)
+            LimitCharge("requests", f"requests:{charge.key}", charge.limit.times(REQUESTS_PER_CALL))
+            for charge in self.of_caller(principal)
         )
 
     def of_consumer(self, tenant: TenantId | None, consumer: str) -> tuple[LimitCharge, ...]:

@@ -81,7 +81,7 @@ class LimitVerdict:
     the least left. Not frozen, because one is made for every call and freezing costs time."""
 
     is_allowed: bool
-    claim: LimitCharge | None
+    charge: LimitCharge | None
     """None: nothing was counted."""
     remaining: int = 0
     """Calls that the charge's limit would allow right now after this one."""
@@ -91,7 +91,9 @@ class LimitVerdict:
     """Seconds until every limit can have room; 0 when the call is allowed."""
 
 
-def judge(claims: Sequence[LimitCharge], arrivals_us: Sequence[int], now_us: int) -> tuple[Sequence[int], LimitVerdict]:
+def judge(
+    charges: Sequence[LimitCharge], arrivals_us: Sequence[int], now_us: int
+) -> tuple[Sequence[int], LimitVerdict]:
     """Judge one call at `now_us` given the stored state of each charge; returns (new states, verdict).
 
     A fresh key has state 0. A refused call leaves all states unchanged. `now_us` must come from a clock that never goes
@@ -101,19 +103,19 @@ def judge(claims: Sequence[LimitCharge], arrivals_us: Sequence[int], now_us: int
     scarcest: LimitCharge | None = None
     refusing: LimitCharge | None = None
     least = wait_us = reset_us = 0
-    for claim, arrival in zip(claims, arrivals_us, strict=True):
-        limit = claim.limit
+    for charge, arrival in zip(charges, arrivals_us, strict=True):
+        limit = charge.limit
         start = arrival if arrival > now_us else now_us  # noqa: FURB136  # every call comes here; max costs a call
-        end = start + claim.cost * limit.interval_us
+        end = start + charge.cost * limit.interval_us
         room_us = now_us + limit.capacity_us - end
         states.append(end)
         if room_us < 0:
             if -room_us > wait_us:
-                refusing, wait_us, reset_us = claim, -room_us, start - now_us
+                refusing, wait_us, reset_us = charge, -room_us, start - now_us
         elif refusing is None:
             left = room_us // limit.interval_us
             if scarcest is None or left < least:
-                scarcest, least, reset_us = claim, left, end - now_us
+                scarcest, least, reset_us = charge, left, end - now_us
     if refusing is not None:
         return arrivals_us, LimitVerdict(False, refusing, 0, reset_us / 1e6, wait_us / 1e6)
     return states, LimitVerdict(True, scarcest, least, reset_us / 1e6)

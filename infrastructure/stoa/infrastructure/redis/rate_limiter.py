@@ -33,9 +33,9 @@ _MOST_KNOWN = 10_000
 _LONGEST_KEY = 200
 """Upper bound on a key in bytes; longer ones are stored under their digest."""
 
-# For each call its moment (or nothing), how many claims it has, and of each claim the key, the cost in microseconds and
-# the capacity. Answers the moment of each call and the states before it; `judge` comes to the same result. Numbers are
-# doubles here: exact below 2^53, which microseconds reach in the year 2255. The text form of a large one would be
+# For each call its moment (or nothing), how many charges it has, and of each charge the key, the cost in microseconds
+# and the capacity. Answers the moment of each call and the states before it; `judge` comes to the same result. Numbers
+# are doubles here: exact below 2^53, which microseconds reach in the year 2255. The text form of a large one would be
 # rounded.
 _TAKE = """
 local time = redis.call('TIME')
@@ -78,7 +78,7 @@ return answer
 class _Waiting:
     """A call that waits for its verdict."""
 
-    claims: Sequence[LimitCharge]
+    charges: Sequence[LimitCharge]
     since_us: int
     verdict: asyncio.Future[LimitVerdict]
 
@@ -103,26 +103,26 @@ class RedisRateLimiter(RateLimiter):
         # server's time is placed as early as possible, at the moment when the request left.
         self._arrivals: dict[str, int] = {}
 
-    def refusal(self, claims: Sequence[LimitCharge]) -> LimitVerdict | None:
+    def refusal(self, charges: Sequence[LimitCharge]) -> LimitVerdict | None:
         find = self._arrivals.get
-        _, verdict = judge(claims, [find(claim.key, 0) for claim in claims], self._now_us())
+        _, verdict = judge(charges, [find(charge.key, 0) for charge in charges], self._now_us())
         return None if verdict.is_allowed else verdict
 
-    async def take(self, claims: Sequence[LimitCharge]) -> LimitVerdict:
-        if not claims:
-            return LimitVerdict(is_allowed=True, claim=None)
-        waiting = _Waiting(claims, self._now_us(), asyncio.get_running_loop().create_future())
+    async def take(self, charges: Sequence[LimitCharge]) -> LimitVerdict:
+        if not charges:
+            return LimitVerdict(is_allowed=True, charge=None)
+        waiting = _Waiting(charges, self._now_us(), asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._trips is None:
             self._trips = asyncio.create_task(self._travel())
         return await waiting.verdict
 
-    async def peek(self, claims: Sequence[LimitCharge]) -> tuple[int, ...]:
+    async def peek(self, charges: Sequence[LimitCharge]) -> tuple[int, ...]:
         moment = self._now_us() if self._decides else ""
         with _translated():
-            now, *arrivals = await self._redis.run(self._peek, moment, *(_name(claim.key) for claim in claims))
-        pairs = zip(claims, arrivals, strict=True)
-        return tuple(remaining(claim.limit, arrival, now) for claim, arrival in pairs)
+            now, *arrivals = await self._redis.run(self._peek, moment, *(_name(charge.key) for charge in charges))
+        pairs = zip(charges, arrivals, strict=True)
+        return tuple(remaining(charge.limit, arrival, now) for charge, arrival in pairs)
 
     async def _travel(self) -> None:
         """Sends batches until no call waits."""
@@ -145,17 +145,17 @@ class RedisRateLimiter(RateLimiter):
     async def _carry(self, batch: Sequence["_Waiting"]) -> None:
         arguments: list[Argument] = []
         for waiting in batch:
-            arguments += (waiting.since_us if self._decides else "", len(waiting.claims))
-            for claim in waiting.claims:
-                limit = claim.limit
-                arguments += (_name(claim.key), claim.cost * limit.interval_us, limit.capacity_us)
+            arguments += (waiting.since_us if self._decides else "", len(waiting.charges))
+            for charge in waiting.charges:
+                limit = charge.limit
+                arguments += (_name(charge.key), charge.cost * limit.interval_us, limit.capacity_us)
         left = self._now_us()
         with _translated():
             answer: Iterator[int] = iter(await self._redis.run(self._take, *arguments))
         for waiting in batch:
-            now, arrivals = next(answer), list(islice(answer, len(waiting.claims)))
-            states, verdict = judge(waiting.claims, arrivals, now)
-            self._remember(waiting.claims, states, waiting.since_us if self._decides else left, now)
+            now, arrivals = next(answer), list(islice(answer, len(waiting.charges)))
+            states, verdict = judge(waiting.charges, arrivals, now)
+            self._remember(waiting.charges, states, waiting.since_us if self._decides else left, now)
             if not waiting.verdict.done():
                 waiting.verdict.set_result(verdict)
 
@@ -170,12 +170,12 @@ class RedisRateLimiter(RateLimiter):
     def _now_us(self) -> int:
         return self._clock.monotonic_ns() // 1000
 
-    def _remember(self, claims: Sequence[LimitCharge], states: Iterable[int], left: int, now: int) -> None:
+    def _remember(self, charges: Sequence[LimitCharge], states: Iterable[int], left: int, now: int) -> None:
         arrivals = self._arrivals
-        for claim, state in zip(claims, states, strict=True):
+        for charge, state in zip(charges, states, strict=True):
             here = left + state - now
-            if here > arrivals.get(claim.key, left):  # answers may overtake each other
-                arrivals[claim.key] = here
+            if here > arrivals.get(charge.key, left):  # answers may overtake each other
+                arrivals[charge.key] = here
         if len(arrivals) > _MOST_KNOWN:
             arrivals = {key: arrival for key, arrival in arrivals.items() if arrival > left}
             # A forgotten state only costs a request to the server.

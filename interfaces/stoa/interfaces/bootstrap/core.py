@@ -21,6 +21,7 @@ from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.catalogue_observer import CatalogueObserver
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.credential_source import CredentialSource
+from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.ports.operation_source import OperationSource
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
@@ -213,6 +214,11 @@ class Core(Provider):
         ]
 
     @provide
+    def observers(self, prometheus: PrometheusObserver, audit: AuditLog) -> list[InvocationObserver]:
+        """They hear of each finished invocation, in this order."""
+        return [prometheus, audit]
+
+    @provide
     async def gateway(
         self,
         settings: Settings,
@@ -231,9 +237,9 @@ class Core(Provider):
         upstream_tokens: UpstreamTokens,
         prices: PriceList,
         budgets: Budgets,
+        observers: list[InvocationObserver],
         prometheus: PrometheusObserver,
         catalogue_observers: list[CatalogueObserver],
-        audit: AuditLog,
         supervisor: Supervisor,
         refusal_log: RefusalLog,
     ) -> AsyncIterator[Gateway]:
@@ -252,7 +258,7 @@ class Core(Provider):
             spec_kinds=spec_kinds,
             executor=executor,
             upstream_tokens=upstream_tokens,
-            observers=[prometheus, audit],
+            observers=observers,
             refusal_watchers=[prometheus, refusal_log],
             catalogue_observers=catalogue_observers,
             prices=prices,

@@ -24,6 +24,7 @@ from stoa.infrastructure.files.one_time_marks import FileOneTimeMarks
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.interfaces.bootstrap.governance import read_prices
 from stoa.interfaces.bootstrap.parts import (
+    FurtherBlueprints,
     IdentityPart,
     LimiterPart,
     MeteringPart,
@@ -121,6 +122,11 @@ class Doors(Provider):
         await engine.close()
 
     @provide
+    def further_blueprints(self) -> FurtherBlueprints:
+        """Override it to serve further routes."""
+        return FurtherBlueprints()
+
+    @provide
     def app(
         self,
         settings: Settings,
@@ -139,6 +145,7 @@ class Doors(Provider):
         shared: OptionalSharedState,
         usage: SummariseUsage,
         supervisor: Supervisor,
+        further: FurtherBlueprints,
         container: AsyncContainer,
     ) -> Guard:
         # 200 ms of imports, only where HTTP is served.
@@ -225,6 +232,7 @@ class Doors(Provider):
                 ),
                 metadata_blueprint(None if is_open else resource, identity.issuer),
                 rest_blueprint(gateway, resource, version, usage, addresses.of),
+                *(make() for make in further.make),
             ],
             lifespan=Lifespan(start, stop),
             refused=refused,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NewType, Protocol
+from typing import Any, NewType, Protocol
 
 from stoa.application.concurrency.supervisor import Background
 from stoa.application.metering.relay_events import RelayMetering
@@ -81,6 +81,14 @@ class OptionalSharedState:
     """The shared state; None: this process shares nothing."""
 
     parts: SharedState | None
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherBlueprints:
+    """Quart blueprints that are served along with the gateway's own. Functions make them, because importing Quart takes
+    time that commands without a server need not spend."""
+
+    make: tuple[Callable[[], Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

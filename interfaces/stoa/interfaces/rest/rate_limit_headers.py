@@ -9,9 +9,9 @@ from stoa.domain.access.rate_limit import LimitVerdict
 def limit_headers(verdict: LimitVerdict | None) -> dict[str, str]:
     """The headers for a verdict; none if no limit was counted. A bucket has no window, so the policy names the burst
     and the time in which it refills, which is the sustained rate. Seconds are rounded up."""
-    if verdict is None or verdict.claim is None:
+    if verdict is None or verdict.charge is None:
         return {}
-    limit = verdict.claim.limit
+    limit = verdict.charge.limit
     return {
         "RateLimit-Limit": str(limit.burst),
         "RateLimit-Remaining": str(verdict.remaining),

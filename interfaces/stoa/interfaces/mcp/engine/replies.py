@@ -95,8 +95,8 @@ def _limit_data(error: QuotaExceeded) -> dict[str, Any]:
     """Seconds until a retry can succeed; for a rate limit also its size and the remaining calls."""
     data: dict[str, Any] = {"limitName": error.limit_name, "retryAfterSeconds": error.retry_after_seconds}
     verdict = error.verdict
-    if verdict is not None and verdict.claim is not None:
-        limit = verdict.claim.limit
+    if verdict is not None and verdict.charge is not None:
+        limit = verdict.charge.limit
         data["limit"] = {"requestsPerMinute": limit.requests_per_minute, "burst": limit.burst}
         data["remaining"], data["resetSeconds"] = verdict.remaining, verdict.reset_seconds
     return data
