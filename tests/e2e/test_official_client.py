@@ -186,7 +186,7 @@ async def test_resources_are_listed_and_read(gateway: GatewayProcess, mode: str)
     async with connected(gateway, mode, "viewer", "team-beta") as client:
         uris = [str(resource.uri) for resource in (await client.list_resources()).resources]
         templates = [one.uri_template for one in (await client.list_resource_templates()).resource_templates]
-        assert uris == ["demo://house-rules", "stoa://apis/petstore"]
+        assert uris == ["demo://house-rules", "stoa://apis/petstore", "stoa://apis/reviews"]
         assert templates == ["stoa://tools/{name}", "stock://articles/{sku}"]
         rules = (await client.read_resource("demo://house-rules")).contents[0]
         stock = (await client.read_resource("stock://articles/MS-ERGO-L")).contents[0]
