@@ -131,6 +131,7 @@ async def serving(
     answer: Answer,
     *,
     tls: grpc.ServerCredentials | None = None,
+    port: int = 0,
 ) -> AsyncIterator[GenericServer]:
     pool = descriptor_pool.DescriptorPool()
     files = descriptor_pb2.FileDescriptorSet.FromString(descriptors)
@@ -146,7 +147,8 @@ async def serving(
                 for method in service.method
             }
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-    port = server.add_secure_port("127.0.0.1:0", tls) if tls else server.add_insecure_port("127.0.0.1:0")
+    address = f"127.0.0.1:{port}"
+    port = server.add_secure_port(address, tls) if tls else server.add_insecure_port(address)
     await server.start()
     running.target = f"grpc{'s' if tls else ''}://127.0.0.1:{port}"
     try:

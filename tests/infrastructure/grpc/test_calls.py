@@ -244,7 +244,17 @@ async def test_server_that_comes_back_is_called_again(backend):
         tool = tools_of(echo_descriptors(), server.target)["Echo_Say"]
         call = backend.prepare(tool)
         assert content(await call({"text": "1"}, context(tool))) == {"text": "1"}
-        assert content(await call({"text": "2"}, context(tool))) == {"text": "2"}
+    with pytest.raises(BackendUnavailable):
+        await call({"text": "2"}, context(tool))
+    async with serving(echo_descriptors(), echo, port=int(server.target.rpartition(":")[2])):
+        async with asyncio.timeout(30):  # grpc waits about a second before it connects anew
+            while True:
+                try:
+                    answer = await call({"text": "3"}, context(tool))
+                    break
+                except BackendUnavailable:
+                    await asyncio.sleep(0.05)
+        assert content(answer) == {"text": "3"}
 
 
 async def test_deadline_travels_to_the_server_and_is_a_timeout(backend):
