@@ -1,9 +1,11 @@
 """Long work beside the calls: what it leaves behind is freed, and the collector goes on afterwards."""
 
 import gc
+import sys
 import weakref
+from contextlib import suppress
 
-from stoa.application.concurrency.pace import keep_what_stays, let_go
+from stoa.application.concurrency.pace import keep_what_stays, let_go, yielding_to_the_loop
 
 
 class Thing:
@@ -29,3 +31,11 @@ def test_pace_keeps_what_stays_but_no_garbage() -> None:
         assert not any(known is kept for known in gc.get_objects())
     finally:
         gc.unfreeze()
+
+
+def test_pace_of_other_threads_is_short_only_while_there_is_work_for_them() -> None:
+    before = sys.getswitchinterval()
+    with suppress(ValueError), yielding_to_the_loop():
+        assert sys.getswitchinterval() < before
+        raise ValueError
+    assert sys.getswitchinterval() == before

@@ -18,7 +18,7 @@ from stoa.application.catalogue.loaded_manifest import LoadedManifest, reports_o
 from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.catalogue.operation_sources import OperationSources
 from stoa.application.catalogue.owners import ambiguous_namespaces, owned, owned_content
-from stoa.application.concurrency.pace import MANY, keep_what_stays, let_go
+from stoa.application.concurrency.pace import MANY, keep_what_stays, let_go, yielding_to_the_loop
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.manifests.parse import ManifestParts, ToolSetManifest
 from stoa.application.manifests.spec_kinds import SpecKinds
@@ -112,7 +112,8 @@ class CatalogueLoader(HealthProbe):
     async def execute(self) -> tuple[Finding, ...]:
         """Refresh once; returns the present findings. Never raises for a bad manifest."""
         async with self._one_at_a_time:  # else one that read earlier could publish later
-            return await self._refresh()
+            with yielding_to_the_loop():
+                return await self._refresh()
 
     async def _refresh(self) -> tuple[Finding, ...]:
         self._retry_soon = False

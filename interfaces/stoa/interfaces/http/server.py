@@ -6,7 +6,6 @@ import contextlib
 import logging
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,6 @@ from stoa.interfaces.http.tls import ServerTls
 
 _log = logging.getLogger(__name__)
 
-_SWITCH_SECONDS = 0.0005
-"""Interval after which a computing thread yields to the event loop. With Python's default of 5 ms, each call would wait
-that long at every read and write while a catalogue of ten thousand tools is compiled."""
 _TICK_SECONDS = 0.05
 _LAST_ACCEPTED_SECONDS = 1.0
 """Time for the connections accepted last to send their request."""
@@ -79,7 +75,6 @@ class GatewayServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts to listen on `sockets`, which are bound, or on HOST and PORT."""
-        sys.setswitchinterval(_SWITCH_SECONDS)
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise SystemExit(STARTUP_FAILURE)
