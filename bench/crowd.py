@@ -21,8 +21,11 @@ _ENVELOPE = {f"{_META}protocolVersion": STATELESS, f"{_META}clientCapabilities":
 
 
 def allow_connections(number: int) -> None:
-    """Raise the soft limit of open files, which children inherit. Raises CannotMeasure when the hard one is lower."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """Raise the soft limit of open files, which children inherit, to at least `number`; it is never lowered. A gateway
+    keeps a quarter of it free. Raises CannotMeasure when the hard limit is lower."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= number:
+        return
     if hard != resource.RLIM_INFINITY and hard < number:
         raise CannotMeasure(f"{number} open files are needed and {hard} allowed (ulimit -Hn); use fewer --sessions")
     resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))

@@ -33,7 +33,7 @@ async def test_no_message_is_lost_or_repeated_when_all_clients_are_cut_off_and_c
 async def test_a_listener_too_many_is_told_to_come_back_later_and_a_place_that_is_left_is_free_again(
     tmp_path: Path,
 ) -> None:
-    allow_connections(MAX_LISTENERS + 200)
+    allow_connections(2 * MAX_LISTENERS)
     server = ForkedServer("", tmp_path / "server")
     try:
         await asyncio.to_thread(server.start)

@@ -88,7 +88,7 @@ class _CachedAccess(UpstreamAccess):
         self._cache = cache
         self._request = request
         self._key: TokenKey | None = None
-        """Of the token that was given out last; a secret may be rotated between two."""
+        """Key of the token that was returned last; the secret may be rotated before the next one."""
 
     async def token(self) -> str:
         key, request = self._request()

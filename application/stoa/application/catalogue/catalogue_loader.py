@@ -56,8 +56,8 @@ _RETRY = f"trying again in {RETRY_SECONDS:g} s"
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """What was wrong with a manifest, and with its description where `digest` names one: to look at the same again may
-    take all that the executor allows, and other manifests wait."""
+    """A refused manifest, or a refused description where `digest` names one. It is remembered, because understanding the
+    same again may take all that the executor allows while other manifests wait."""
 
     document: ManifestDocument
     digest: str
@@ -172,7 +172,7 @@ class CatalogueLoader(HealthProbe):
                 _log.exception("an observer of the catalogue failed")
 
     def operations_of(self, origin: Origin) -> tuple[Operation, ...]:
-        """What the manifest of this origin gave when it was last good."""
+        """The operations of the manifest of this origin, in its last good version."""
         loaded = self._good.get(origin)
         return () if loaded is None else loaded.operations
 
@@ -236,8 +236,8 @@ class CatalogueLoader(HealthProbe):
     async def _load_file(
         self, documents: Sequence[ManifestDocument], outages: list[Finding]
     ) -> tuple[dict[Origin, LoadedManifest], list[Finding]]:
-        """What the file's manifests give, and what is wrong in them. A description that cannot be had just now is no
-        fault of the file: it goes to `outages`, and its manifest keeps what it gave before."""
+        """The loaded manifests of one file, and the problems of the others. A description that cannot be fetched now is
+        no problem of the file: its finding goes to `outages`, and its manifest keeps its operations."""
         loaded: dict[Origin, LoadedManifest] = {}
         problems: list[Finding] = []
         async for document, understood_ahead in self._ahead(documents):

@@ -28,7 +28,7 @@ class LoadedManifest:
     outage: tuple[Finding, ...] = ()
     """Why it could not be fetched again the last time."""
     manifest: ToolSetManifest | None = None
-    """Of a tool set whose description is elsewhere, and may change without it."""
+    """The ToolSet, where its description is a document apart that may change by itself; None for any other manifest."""
     digest: str = ""
     """SHA-256 of the description it was converted from; an unchanged one is not converted again."""
     url: str | None = None

@@ -1,4 +1,4 @@
-"""What was called, how it went and what it cost: the report behind `stoa usage` and `GET /mcp/v1/usage`.
+"""Calls, their outcomes and their cost by group: the report behind `stoa usage` and `GET /mcp/v1/usage`.
 
 Reads a UsageLog from end to end, so the doors run it in a thread. A SegmentSumCache keeps the sums of a SegmentedLog,
 so that the next report reads only what is new. A caller sees its own tenant only; a platform admin sees every tenant,
@@ -33,7 +33,7 @@ DIMENSIONS: dict[str, Callable[[Group], str]] = {
     "status": lambda group: group.status.value,
     "day": lambda group: date.fromordinal(group.day).isoformat(),
 }
-"""What usage can be grouped by; a day is a UTC date."""
+"""Names of the groupings of usage; a day is a UTC date."""
 
 _FAILURES = frozenset({Status.ERROR, Status.TIMEOUT})
 
