@@ -56,8 +56,8 @@ _RETRY = f"trying again in {RETRY_SECONDS:g} s"
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """A refused manifest, or a refused description where `digest` names one. It is remembered, because understanding the
-    same again may take all that the executor allows while other manifests wait."""
+    """A refused manifest, or a refused description where `digest` names one. It is remembered, because understanding
+    the same again may take all that the executor allows while other manifests wait."""
 
     document: ManifestDocument
     digest: str

@@ -232,8 +232,8 @@ def _notes(
     entries: Mapping[OperationKey, CompiledOperation],
     origin_of: OriginOf = lambda _: None,
 ) -> Iterator[Finding]:
-    """Warnings about limits of common clients: one for each operation that exceeds one, and one for the number of tools,
-    counted for the tenant that sees most."""
+    """Warnings about limits of common clients: one for each operation that exceeds one, and one for the number of
+    tools, counted for the tenant that sees most."""
     operations = snapshot.catalogue.operations  # an entry that was kept holds the operation of an earlier load
     for key, entry in entries.items():
         for note in entry.notes if isinstance(entry, CompiledTool) else ():
