@@ -105,6 +105,24 @@ class Settings(BaseSettings):
     """Resolver of host names: `dns` asks the servers of /etc/resolv.conf after /etc/hosts; `system` asks the operating
     system, for names that only nsswitch.conf knows."""
 
+    # Kubernetes
+    k8s_watcher_enabled: bool = False
+    """Follow the manifests of a cluster, in addition to CATALOGUE_PATH. See docs/kubernetes.md."""
+    kubeconfig_path: Path | None = None
+    """Kubeconfig of the cluster, at its current context; empty: the service account of this pod."""
+    k8s_watch_namespace: CommaSeparated = ()
+    """Namespaces whose manifests are followed; empty: all. Roles in these namespaces then suffice."""
+    k8s_label_selector: str = ""
+    """Label selector of the manifests to follow, such as `gostoa.dev/gateway=public`; empty: all."""
+    k8s_namespace_selector: str = ""
+    """Label selector of the namespaces that may be tenants; empty: all."""
+    k8s_secrets_enabled: bool = False
+    """Read the Secrets that manifests name, each of its manifest's namespace; needs the right to watch them."""
+    k8s_lease_namespace: str = ""
+    """Namespace of the Lease by which one replica is elected to write status; empty: that of this pod, or `default`."""
+    k8s_lease_name: str = "stoa-mcp-gateway"
+    """Name of that Lease, the same for all replicas of one gateway."""
+
     # MCP
     sessions: Literal["memory", "redis", "none"] = "memory"
     """Store of the sessions of MCP's handshake era. `memory`: in the process; the agreements of the handshake come back
@@ -216,6 +234,7 @@ class Settings(BaseSettings):
         "cors_origins",
         "allowed_audiences",
         "catalogue_path",
+        "k8s_watch_namespace",
         "lower_access",
         "outbound_networks",
         "roles_claim",

@@ -12,7 +12,7 @@ from stoa.domain.finding import Finding, Reason, error, warning
 from stoa.domain.operations.access import strictest
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Tool, ToolAnnotations
-from stoa.domain.origin import Origin
+from stoa.domain.origin import ObjectOrigin, Origin
 from stoa.domain.schema.json_value import JsonObject, as_object, is_object
 
 _PREFIX = "tenant-"
@@ -38,6 +38,17 @@ class CatalogueEntry:
         if equals and not path:
             raise InvalidInput(f"{text}: write TENANT=PATH, the files and folders that the tenant's team writes")
         return cls(path, tenant) if equals else cls(text)
+
+
+def tenant_of(namespace: str) -> TenantId:
+    """The tenant of a namespace of a cluster."""
+    return TenantId(namespace.removeprefix(_PREFIX))
+
+
+def namespaces_of(tenant: TenantId) -> tuple[str, str]:
+    """The namespaces of a cluster that may be the tenant's. Where both hold manifests, only the first counts
+    (`ambiguous_namespaces`)."""
+    return _PREFIX + tenant, tenant
 
 
 def owned_content(document: ManifestDocument) -> JsonObject:
@@ -79,7 +90,7 @@ def _owned(operation: Operation, document: ManifestDocument, lowering: Collectio
 def ambiguous_namespaces(documents: Iterable[ManifestDocument]) -> Mapping[Origin, Finding]:
     """By origin, the manifests of a namespace `a` where another manifest's is `tenant-a`: two namespaces of a cluster,
     with two owners, which must not become one tenant."""
-    named = {one.origin: _namespace(one) for one in documents if one.tenant is None}
+    named = {one.origin: _namespace(one) for one in documents if _is_named_freely(one)}
     written = set(named.values())
     return {
         origin: error(
@@ -92,6 +103,11 @@ def ambiguous_namespaces(documents: Iterable[ManifestDocument]) -> Mapping[Origi
         for origin, namespace in named.items()
         if namespace is not None and _PREFIX + namespace in written
     }
+
+
+def _is_named_freely(document: ManifestDocument) -> bool:
+    """False where an entry of the catalogue path says whose the manifest is, under either name of the tenant."""
+    return document.tenant is None or isinstance(document.origin, ObjectOrigin)
 
 
 def _namespace(document: ManifestDocument) -> str | None:

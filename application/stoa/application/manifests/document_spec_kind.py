@@ -23,8 +23,8 @@ class DocumentSpecKind(SpecKind[DocumentSourceManifest]):
         return DocumentSourceManifest(url=location)
 
     async def fetch(self, source: DocumentSourceManifest, place: SpecPlace) -> SpecDocument:
-        if source.url is not None:
-            return await place.read(source.url)
+        if source.address is not None:
+            return await place.read(source.address)
         inline = source.inline
         text = inline if isinstance(inline, str) else pydantic_core.to_json(inline).decode()
         return SpecDocument(f"{place.origin} spec.{self.member}.inline", text)

@@ -1,5 +1,6 @@
 """The registered kinds of API descriptions, and the source of their documents."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,10 @@ from stoa.application.ports.spec import SpecDocument, SpecSource
 from stoa.application.ports.spec_kind import ChangingSpecKind, SpecKind, SpecPlace
 from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.errors import InvalidInput
-from stoa.domain.origin import NamedOrigin
+from stoa.domain.origin import NamedOrigin, ObjectOrigin
+
+_ENTRY = re.compile(r"(?P<secret>secret:)?(?P<name>[a-z0-9]([-a-z0-9.]*[a-z0-9])?)/(?P<entry>[-._A-Za-z0-9]+)")
+_OF_KUBERNETES = frozenset({"configmap", "secret"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,11 @@ class SpecKinds:
         return RecognisedSpec(kind, kind.source_at(location), document)
 
     async def _read(self, document: ManifestDocument, manifest: ToolSetManifest, location: str) -> SpecDocument:
+        if isinstance(document.origin, ObjectOrigin) and not location.startswith(("http://", "https://")):
+            return await self._documents.fetch(_entry(document.origin, location))
         scheme = urlsplit(location).scheme
+        if scheme in _OF_KUBERNETES:
+            raise InvalidInput(f"spec.{manifest.member}: only a manifest in Kubernetes can refer to a {scheme}")
         if scheme not in {"http", "https"} and document.tenant is not None and not document.root:
             field = f"spec.{manifest.member}.url"
             raise InvalidInput(f"{field}: there is no folder to read files from; give a URL, or use inline")
@@ -82,3 +90,13 @@ class SpecKinds:
         is_own = document.tenant is None and manifest.tenant is None and PurePath(location).is_absolute()
         root = "" if is_own else document.root
         return await self._documents.fetch(str(PurePath(document.base_directory) / location), root=root)
+
+
+def _entry(origin: ObjectOrigin, location: str) -> str:
+    """The address of an entry of a ConfigMap or Secret in the manifest's own namespace. Raises InvalidInput for what is
+    no such entry."""
+    match = _ENTRY.fullmatch(location)
+    if match is None:
+        raise InvalidInput(f"{location[:100]!r}: write NAME/ENTRY, a ConfigMap of this namespace, or an http(s) URL")
+    kind = "secret" if match["secret"] else "configmap"
+    return f"{kind}://{origin.namespace}/{match['name']}/{match['entry']}"

@@ -66,18 +66,37 @@ class SourceManifest(ManifestModel):
         return self.address is not None and bool(urlsplit(self.address).scheme)
 
 
+class EntryReference(ManifestModel):
+    """One entry of a ConfigMap or Secret in the manifest's namespace."""
+
+    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
+    key: str = Field(pattern=r"^[-._A-Za-z0-9]+$", max_length=253)
+
+
 class DocumentSourceManifest(SourceManifest):
-    """A description that is a document: a file, an http(s) URL, or written in the manifest."""
+    """A description that is a document: a file, an http(s) URL, an entry of a ConfigMap or Secret, or written in the
+    manifest. Of a manifest in Kubernetes the file NAME/ENTRY is an entry of a ConfigMap, and the other way round."""
 
     url: str | None = None
     inline: str | JsonObject | None = None
+    config_map_ref: EntryReference | None = None
+    secret_ref: EntryReference | None = None
 
     @model_validator(mode="after")
     def _is_in_one_place(self) -> Self:
-        if (self.url is None) == (self.inline is None):
-            raise ValueError("set exactly one of url and inline")
+        places = (self.url, self.inline, self.config_map_ref, self.secret_ref)
+        if sum(place is not None for place in places) != 1:
+            raise ValueError("set exactly one of url, inline, configMapRef and secretRef")
         return self
 
     @property
     def address(self) -> str | None:
+        if self.config_map_ref is not None:
+            return f"{self.config_map_ref.name}/{self.config_map_ref.key}"
+        if self.secret_ref is not None:
+            return f"secret:{self.secret_ref.name}/{self.secret_ref.key}"
         return self.url
+
+    @property
+    def is_remote(self) -> bool:
+        return self.url is not None and bool(urlsplit(self.url).scheme)

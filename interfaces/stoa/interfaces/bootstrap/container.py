@@ -5,6 +5,7 @@ from dishka import STRICT_VALIDATION, AsyncContainer, Provider, make_async_conta
 from stoa.interfaces.bootstrap.core import Core
 from stoa.interfaces.bootstrap.doors import Doors
 from stoa.interfaces.bootstrap.governance import Governance
+from stoa.interfaces.bootstrap.kubernetes import KubernetesProvider
 from stoa.interfaces.bootstrap.metering import MeteringProvider
 from stoa.interfaces.settings import Settings
 
@@ -15,6 +16,7 @@ def build_container(settings: Settings, *overrides: Provider) -> AsyncContainer:
         Core(),
         Governance(),
         MeteringProvider(),
+        KubernetesProvider(),
         Doors(),
         *overrides,
         context={Settings: settings},

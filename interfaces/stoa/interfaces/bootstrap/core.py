@@ -45,7 +45,14 @@ from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.observability.refusal_log import RefusalLog
 from stoa.infrastructure.sqlite import SqliteTaskStore
 from stoa.infrastructure.worker_process import ProcessExecutor
-from stoa.interfaces.bootstrap.parts import IdentityPart, MeteringPart, OptionalSharedState, SharedState, Version
+from stoa.interfaces.bootstrap.parts import (
+    IdentityPart,
+    KubernetesPart,
+    MeteringPart,
+    OptionalSharedState,
+    SharedState,
+    Version,
+)
 from stoa.interfaces.release import release
 from stoa.interfaces.settings import Settings
 
@@ -133,11 +140,12 @@ class Core(Provider):
         await store.close()
 
     @provide
-    def credentials(self, settings: Settings) -> CredentialSource:
-        environment = EnvironmentCredentialSource(os.environ)
-        if settings.secrets_dir is None:
-            return environment
-        return ChainedCredentialSource([FileCredentialSource(settings.secrets_dir), environment])
+    def credentials(self, settings: Settings, kubernetes: KubernetesPart) -> CredentialSource:
+        """The source of tools' secrets. A cluster's stand before those of this process."""
+        sources = [*kubernetes.credentials, EnvironmentCredentialSource(os.environ)]
+        if settings.secrets_dir is not None:
+            sources.insert(-1, FileCredentialSource(settings.secrets_dir))
+        return ChainedCredentialSource(sources) if len(sources) > 1 else sources[0]
 
     @provide
     def backends(
@@ -178,8 +186,8 @@ class Core(Provider):
         await executor.close()
 
     @provide
-    def sources(self, settings: Settings, executor: BoundedExecutor) -> list[ToolSource]:
-        return catalogue_sources(settings, executor)
+    def sources(self, settings: Settings, executor: BoundedExecutor, kubernetes: KubernetesPart) -> list[ToolSource]:
+        return [*catalogue_sources(settings, executor), *kubernetes.sources]
 
     @provide
     def operation_sources(self) -> list[OperationSource]:
@@ -187,16 +195,18 @@ class Core(Provider):
         return []
 
     @provide
-    def catalogue_observers(self, prometheus: PrometheusObserver) -> list[CatalogueObserver]:
-        return [prometheus.catalogue()]
+    def catalogue_observers(
+        self, prometheus: PrometheusObserver, kubernetes: KubernetesPart
+    ) -> list[CatalogueObserver]:
+        return [prometheus.catalogue(), *kubernetes.catalogue_observers]
 
     @provide
-    def specs(self, rules: OutboundRules, resolver: HostResolver) -> SpecSource:
+    def specs(self, rules: OutboundRules, resolver: HostResolver, kubernetes: KubernetesPart) -> SpecSource:
         from stoa.infrastructure.files.specs import FileSpecSource, SpecSourceByScheme  # with httpx
         from stoa.infrastructure.http_client.spec_source import HttpSpecSource
 
         remote = HttpSpecSource(rules=rules, resolve=resolver.addresses)
-        return SpecSourceByScheme(files=FileSpecSource(), remote=remote)
+        return SpecSourceByScheme(files=FileSpecSource(), remote=remote, cluster=kubernetes.specs)
 
     @provide
     def spec_kinds(
@@ -214,9 +224,11 @@ class Core(Provider):
         ]
 
     @provide
-    def observers(self, prometheus: PrometheusObserver, audit: AuditLog) -> list[InvocationObserver]:
+    def observers(
+        self, prometheus: PrometheusObserver, audit: AuditLog, kubernetes: KubernetesPart
+    ) -> list[InvocationObserver]:
         """They hear of each finished invocation, in this order."""
-        return [prometheus, audit]
+        return [prometheus, audit, *kubernetes.observers]
 
     @provide
     async def gateway(

@@ -26,6 +26,7 @@ from stoa.interfaces.bootstrap.governance import read_prices
 from stoa.interfaces.bootstrap.parts import (
     FurtherBlueprints,
     IdentityPart,
+    KubernetesPart,
     LimiterPart,
     MeteringPart,
     OptionalSharedState,
@@ -138,6 +139,7 @@ class Doors(Provider):
         metering: MeteringPart,
         relay_part: RelayPart,
         watchdog_part: WatchdogPart,
+        kubernetes_part: KubernetesPart,
         prometheus: PrometheusObserver,
         identity: IdentityPart,
         version: Version,
@@ -163,6 +165,7 @@ class Doors(Provider):
             limiter_part,
             relay_part,
             watchdog_part,
+            kubernetes_part,
             identity,
             *([shared.parts] if shared.parts else ()),
         ]

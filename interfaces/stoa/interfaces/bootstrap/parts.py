@@ -7,16 +7,21 @@ from typing import Any, NewType, Protocol
 from stoa.application.concurrency.supervisor import Background
 from stoa.application.metering.relay_events import RelayMetering
 from stoa.application.ports.budget_ledger import BudgetLedger
+from stoa.application.ports.catalogue_observer import CatalogueObserver
+from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.event_store import EventStore
 from stoa.application.ports.health import HealthProbe
+from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.ports.message_bus import MessageBus
 from stoa.application.ports.metering import MeteringSink, UsageLog
 from stoa.application.ports.one_time_marks import OneTimeMarks
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.session_store import SessionStore
+from stoa.application.ports.spec import SpecSource
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
+from stoa.application.ports.tool_source import ToolSource
 from stoa.domain.metering.budget import Account
 from stoa.domain.metering.money import MicroUnits
 from stoa.interfaces.http.lifecycle import Reload
@@ -52,6 +57,18 @@ class RelayPart(Part):
     """The relay of metering events, if KAFKA_BOOTSTRAP_SERVERS names brokers."""
 
     relay: RelayMetering | None
+
+
+@dataclass(frozen=True, slots=True)
+class KubernetesPart(Part):
+    """The catalogue in Kubernetes; empty without K8S_WATCHER_ENABLED."""
+
+    sources: tuple[ToolSource, ...] = ()
+    specs: SpecSource | None = None
+    """The source of descriptions in ConfigMaps."""
+    credentials: tuple[CredentialSource, ...] = ()
+    catalogue_observers: tuple[CatalogueObserver, ...] = ()
+    observers: tuple[InvocationObserver, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

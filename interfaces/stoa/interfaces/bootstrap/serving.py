@@ -17,6 +17,7 @@ from stoa.infrastructure.observability.logs import configure_logging
 from stoa.infrastructure.observability.prometheus import share_metrics
 from stoa.interfaces.bootstrap.container import build_container
 from stoa.interfaces.bootstrap.parts import (
+    KubernetesPart,
     LimiterPart,
     OptionalSharedState,
     PolicyPart,
@@ -90,7 +91,7 @@ async def serve_stdio(
     await gateway.loader.execute()
     await engine.open()
     supervisor.start({"catalogue": gateway.loader.watch, "tasks": engine.watch_tasks})
-    for part in (PolicyPart, LimiterPart, RelayPart, WatchdogPart):
+    for part in (PolicyPart, LimiterPart, RelayPart, WatchdogPart, KubernetesPart):
         supervisor.start((await container.get(part)).background)
     if shared is not None:
         supervisor.start(shared.background)
@@ -118,6 +119,8 @@ def preload(settings: Settings) -> None:
     names = ["uvicorn.loops.uvloop", "uvicorn.lifespan.on", *_PRELOADED]
     if settings.redis_url is not None:
         names.append("stoa.infrastructure.redis")
+    if settings.k8s_watcher_enabled:
+        names += ["stoa.infrastructure.kubernetes", "kubernetes_asyncio.config"]
     if settings.relay_servers:
         names.append("stoa.infrastructure.kafka.publisher")
     for name in names:

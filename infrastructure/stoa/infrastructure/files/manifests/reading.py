@@ -1,21 +1,13 @@
 """Reads the documents in the text of a manifest file. A BoundedExecutor runs it in another process."""
 
 from collections.abc import Iterator
-from typing import Any
-
-import pydantic_core
 
 from stoa.domain.errors import InvalidInput
-from stoa.domain.schema.json_value import JsonObject, as_object, is_object
-from stoa.infrastructure.documents import DocumentProblem, read_json, read_values
+from stoa.domain.schema.json_value import JsonObject
+from stoa.infrastructure.documents import DocumentProblem, bounded_content, read_json, read_values
 
 SIZE_LIMIT = 8 * 1024 * 1024
 """Upper bound on one file, in bytes."""
-MANIFEST_LIMIT = 1024 * 1024
-"""Upper bound on one manifest as JSON, in bytes, without an inline API description."""
-_INLINE_LIMIT = 64 * 1024
-"""Size in bytes from which an inline API description is handed over as text, so that the process that serves calls
-never holds its million values."""
 
 
 def contents_of(text: bytes, *, is_json: bool) -> Iterator[JsonObject | str]:
@@ -29,32 +21,4 @@ def contents_of(text: bytes, *, is_json: bool) -> Iterator[JsonObject | str]:
     except DocumentProblem as problem:
         raise InvalidInput(str(problem)) from problem
     for value in values:
-        yield _content_of(value)
-
-
-def _content_of(value: Any) -> JsonObject | str:
-    if not is_object(value):
-        return "expected a mapping with apiVersion, kind, metadata and spec"
-    try:
-        content = _with_inline_text(value)
-        if len(pydantic_core.to_json(content)) - _inline_bytes(content) > MANIFEST_LIMIT:
-            return f"larger than {MANIFEST_LIMIT} bytes once its aliases are followed"
-    except ValueError:  # lone surrogates
-        return "its texts must be Unicode"
-    return content
-
-
-def _with_inline_text(content: JsonObject) -> JsonObject:
-    """Replaces a large `inline` object in any member of `spec` by its JSON text, for every spec kind."""
-    spec = as_object(content.get("spec"))
-    texts: JsonObject = {}
-    for member, source in spec.items():
-        inline = as_object(source).get("inline")
-        if is_object(inline) and len(text := pydantic_core.to_json(inline)) > _INLINE_LIMIT:
-            texts[member] = {**as_object(source), "inline": text.decode()}
-    return {**content, "spec": {**spec, **texts}} if texts else content
-
-
-def _inline_bytes(content: JsonObject) -> int:
-    inlines = (as_object(source).get("inline") for source in as_object(content.get("spec")).values())
-    return sum(len(inline) for inline in inlines if isinstance(inline, str))
+        yield bounded_content(value)

@@ -5,11 +5,13 @@ from stoa.domain.errors import InvalidInput
 
 
 class SpecSourceByScheme(SpecSource):
-    """Sends http:// and https:// locations to `remote`, locations without a scheme to `files`."""
+    """Sends http:// and https:// locations to `remote`, configmap:// and secret:// to `cluster`, and those without a
+    scheme to `files`."""
 
-    def __init__(self, *, files: SpecSource, remote: SpecSource) -> None:
+    def __init__(self, *, files: SpecSource, remote: SpecSource, cluster: SpecSource | None = None) -> None:
         self._files = files
         self._remote = remote
+        self._cluster = cluster
 
     async def fetch(self, location: str, *, root: str = "") -> SpecDocument:
         scheme, separator, _ = location.partition("://")
@@ -17,4 +19,6 @@ class SpecSourceByScheme(SpecSource):
             return await self._files.fetch(location, root=root)
         if scheme.lower() in {"http", "https"}:
             return await self._remote.fetch(location)
+        if scheme in {"configmap", "secret"} and self._cluster is not None:
+            return await self._cluster.fetch(location)
         raise InvalidInput(f"{scheme}://...: only http and https URLs and file paths can be fetched")

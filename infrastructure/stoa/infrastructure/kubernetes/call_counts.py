@@ -1,0 +1,63 @@
+"""Counts the calls of the operations that manifests gave, for their status."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from stoa.application.ports.catalogue_observer import ManifestReport
+from stoa.application.ports.invocation_observer import InvocationObserver
+from stoa.domain.access.identity import TenantId
+from stoa.domain.calls.invocation import Invocation, Outcome
+from stoa.domain.metering.event import Status
+from stoa.domain.operations.operation import Kind
+from stoa.domain.origin import ObjectOrigin
+
+_FAILED = frozenset({Status.ERROR, Status.TIMEOUT})
+_COUNTED = frozenset({Status.SUCCESS, Status.CANCELLED}) | _FAILED
+"""Calls that a back end was asked for; refused ones are none of the manifest's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Finished calls, and those among them that failed."""
+
+    invocations: int = 0
+    errors: int = 0
+
+
+class CallCounts(InvocationObserver):
+    """Finished calls by manifest, since they were last taken."""
+
+    def __init__(self) -> None:
+        self._origins: Mapping[tuple[TenantId | None, Kind, str], ObjectOrigin] = {}
+        self._calls: dict[ObjectOrigin, list[int]] = {}
+
+    def follow(self, reports: Iterable[ManifestReport]) -> None:
+        """Count the calls of these manifests' operations from now on."""
+        self._origins = {
+            (operation.tenant, operation.kind, operation.identifier): report.document.origin
+            for report in reports
+            if isinstance(report.document.origin, ObjectOrigin)
+            for operation in report.operations
+        }
+
+    def finished(self, invocation: Invocation, outcome: Outcome) -> None:
+        if outcome.status not in _COUNTED or outcome.principal is None or outcome.client_request is not None:
+            return
+        tenant = invocation.tenant or outcome.principal.tenant
+        origin = self._origins.get((tenant, invocation.kind, invocation.name))
+        if origin is not None:
+            calls = self._calls.setdefault(origin, [0, 0])
+            calls[0] += 1
+            calls[1] += outcome.status in _FAILED
+
+    def pending(self, origin: ObjectOrigin) -> Calls:
+        return Calls(*self._calls.get(origin, ()))
+
+    def written(self, origin: ObjectOrigin, calls: Calls) -> None:
+        """Take off calls that a status now tells."""
+        left = self._calls.get(origin)
+        if left is not None:
+            left[0] -= calls.invocations
+            left[1] -= calls.errors
+            if left == [0, 0]:
+                del self._calls[origin]

@@ -1,0 +1,70 @@
+"""API descriptions in ConfigMaps and Secrets."""
+
+import base64
+import binascii
+import re
+
+from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver
+from stoa.application.ports.spec import SpecDocument, SpecSource
+from stoa.domain.errors import InvalidInput, Unavailable
+from stoa.domain.schema.json_value import JsonObject, as_object, as_text
+from stoa.infrastructure.documents.spec_text import document
+from stoa.infrastructure.kubernetes.named_objects import NamedObjects
+from stoa.infrastructure.kubernetes.objects import Key
+
+_LOCATION = re.compile(r"(?P<kind>configmap|secret)://(?P<namespace>[^/]+)/(?P<name>[^/]+)/(?P<entry>[^/]+)")
+_KINDS = {"configmap": "ConfigMap", "secret": "Secret"}
+
+
+class KubernetesSpecSource(SpecSource, CatalogueObserver):
+    """Fetches `configmap://NAMESPACE/NAME/ENTRY` and `secret://NAMESPACE/NAME/ENTRY`. The application makes these
+    locations; authors of manifests cannot write them.
+
+    A ConfigMap is followed from its first fetch until a whole load of the catalogue did not fetch it. `secrets`: those
+    that the tool source follows; None: descriptions in Secrets are refused.
+    """
+
+    def __init__(self, config_maps: NamedObjects, secrets: NamedObjects | None = None) -> None:
+        self._config_maps = config_maps
+        self._secrets = secrets
+        self._fetched: set[Key] = set()
+
+    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:  # noqa: ARG002  # no files here
+        match = _LOCATION.fullmatch(location)
+        if match is None:
+            raise InvalidInput(f"{location[:100]}: write NAME/ENTRY, a ConfigMap of the manifest's namespace")
+        key, kind = (match["namespace"], match["name"]), _KINDS[match["kind"]]
+        objects = self._config_maps if match["kind"] == "configmap" else self._secrets
+        if objects is None:
+            raise InvalidInput(f"Secret {match['name']}: secrets are not read; set K8S_SECRETS_ENABLED")
+        if objects is self._config_maps:
+            self._fetched.add(key)
+        await objects.follow([key])
+        found, followed = objects.get(key), objects.reflector_of(key)
+        if found is None or found.content is None:
+            if followed is not None and followed.problem:
+                raise Unavailable(f"{kind} {match['name']}: {followed.problem}")
+            raise InvalidInput(f"{kind} {match['name']}: {found.problem if found else 'does not exist; create it'}")
+        content = _bytes_of(found.content, match["entry"], is_encoded=match["kind"] == "secret")
+        if content is None:
+            raise InvalidInput(f"{kind} {match['name']}: has no entry {match['entry']}")
+        return document(location, content)
+
+    def loaded(self, load: CatalogueLoad) -> None:  # noqa: ARG002  # only that there was one
+        self._config_maps.keep_only(self._fetched)
+        self._fetched.clear()
+
+
+def _bytes_of(content: JsonObject, entry: str, *, is_encoded: bool) -> bytes | None:
+    """The entry of a ConfigMap, or of a Secret, whose `data` is in base64; None: there is none."""
+    data, binary = as_object(content.get("data")), as_object(content.get("binaryData"))
+    text = data.get(entry)
+    if isinstance(text, str) and not is_encoded:
+        return text.encode("utf-8", "surrogatepass")
+    encoded = text if isinstance(text, str) else binary.get(entry)
+    if encoded is None:
+        return None
+    try:
+        return base64.b64decode(as_text(encoded), validate=True)
+    except binascii.Error:
+        return None

@@ -1,0 +1,184 @@
+"""Writes the status of manifests to their objects, and an Event for each transition."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from stoa.application.catalogue.status import status_of
+from stoa.application.concurrency.supervisor import Sleep
+from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver, ManifestReport
+from stoa.application.ports.clock import Clock
+from stoa.application.ports.health import Health, HealthProbe
+from stoa.domain.origin import ObjectOrigin
+from stoa.domain.schema.json_value import JsonObject
+from stoa.infrastructure.kubernetes.call_counts import CallCounts
+from stoa.infrastructure.kubernetes.cluster import Cluster
+from stoa.infrastructure.kubernetes.errors import ApiError
+from stoa.infrastructure.kubernetes.leader_election import REQUEST_SECONDS, LeaderElection, LeaseName
+from stoa.infrastructure.kubernetes.rate import WriteRate
+from stoa.infrastructure.kubernetes.rendered_status import is_told, patch, rendered, transition
+from stoa.infrastructure.kubernetes.tool_source import API, PLURALS, FollowedManifest, KubernetesToolSource
+
+FLUSH_SECONDS = 30.0
+"""Interval in which calls are counted together, and writes that failed are tried again."""
+_REPORTER = "stoa-mcp-gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What was done about one manifest."""
+
+    report: ManifestReport
+    shown: JsonObject
+    """The status that its object showed."""
+    sent: JsonObject | None
+    """The status that was sent last; None: none. A CRD that prunes a part of it would ask for it again and again."""
+
+    def is_still(self, report: ManifestReport, manifest: FollowedManifest) -> bool:
+        return manifest.object.status is self.shown and self.report == report
+
+
+class StatusWriter(CatalogueObserver, HealthProbe):
+    """Hears what each manifest gave, and writes it while this replica is the leader. Nothing is written where nothing
+    changed. A conflict is no trouble: the object's new version is heard of, and its status follows."""
+
+    name = "kubernetes status"
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        source: KubernetesToolSource,
+        counts: CallCounts,
+        lease: LeaseName,
+        identity: str,
+        clock: Clock,
+        *,
+        rate: WriteRate | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._connection = cluster.connection
+        self._source = source
+        self._counts = counts
+        self._identity = identity
+        self._clock = clock
+        self._rate = rate or WriteRate(clock)
+        self._sleep = sleep
+        self._due = asyncio.Event()
+        self.election = LeaderElection(cluster, lease, identity, clock, self._due.set, sleep=sleep)
+        self._reports: Mapping[ObjectOrigin, ManifestReport] = {}
+        self._told: dict[ObjectOrigin, _Told] = {}
+        self._problem = ""
+
+    def loaded(self, load: CatalogueLoad) -> None:
+        self._reports = {
+            report.document.origin: report
+            for report in load.manifests
+            if isinstance(report.document.origin, ObjectOrigin)
+        }
+        self._counts.follow(self._reports.values())
+        self._due.set()
+
+    def health(self) -> Health:
+        problems = [problem for problem in (self._problem, self.election.problem) if problem]
+        role = "leader" if self.election.leads_for(0) else "follower"
+        return Health(True, role, tuple(f"status of manifests: {problem}" for problem in problems))
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            self._due.clear()
+            if self.election.leads_for(REQUEST_SECONDS):
+                await self._write_all()
+            await self._next()
+
+    async def _next(self) -> None:
+        """Wait for a load or an election, for FLUSH_SECONDS at most."""
+        waits = [asyncio.ensure_future(self._sleep(FLUSH_SECONDS)), asyncio.create_task(self._due.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _write_all(self) -> None:
+        problem = ""
+        told: dict[ObjectOrigin, _Told] = {}
+        for origin, report in self._reports.items():
+            manifest = self._source.manifest(origin)
+            if manifest is None or manifest.document != report.document:
+                continue  # another version of it is on its way into the catalogue, and its report follows
+            before = self._told.get(origin)
+            has_calls = self._counts.pending(origin).invocations > 0
+            if before is not None and before.is_still(report, manifest) and not has_calls:
+                told[origin] = before
+                continue
+            await asyncio.sleep(0)  # computing a thousand of them must not hold up calls
+            try:
+                told[origin] = await self._write(origin, report, manifest, None if before is None else before.sent)
+            except ApiError as error:
+                if not error.is_conflict and not error.is_missing:
+                    problem = error.message
+                if error.is_forbidden or not self.election.leads_for(REQUEST_SECONDS):
+                    break
+        self._problem = problem
+        self._told = told
+
+    async def _write(
+        self, origin: ObjectOrigin, report: ManifestReport, manifest: FollowedManifest, sent: JsonObject | None
+    ) -> _Told:
+        """Write the status if the object does not show it. `sent`: the one that was sent last. Raises ApiError."""
+        status, shown, calls = status_of(report), manifest.object.status, self._counts.pending(origin)
+        after = rendered(
+            status, before=shown, generation=manifest.object.generation, calls=calls, now=self._clock.now()
+        )
+        if is_told(shown, after) or (sent is not None and not calls.invocations and is_told(sent, after)):
+            return _Told(report, shown, sent)
+        await self._rate.admit()
+        if not self.election.leads_for(REQUEST_SECONDS):
+            raise ApiError(409, "another replica leads")
+        await self._connection.json(
+            "PATCH",
+            f"{API}/namespaces/{origin.namespace}/{PLURALS[origin.kind]}/{origin.name}/status",
+            body=patch(shown, after, manifest.object.version),
+            content_type="application/merge-patch+json",
+            timeout_seconds=REQUEST_SECONDS,
+        )
+        self._counts.written(origin, calls)
+        event = transition(shown, status)
+        if event is not None:
+            await self._tell(origin, manifest, *event)
+        return _Told(report, shown, after)
+
+    async def _tell(
+        self, origin: ObjectOrigin, manifest: FollowedManifest, severity: str, reason: str, message: str
+    ) -> None:
+        """An Event. That one is lost is no reason to write a status again."""
+        await self._rate.admit()
+        now = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        body: JsonObject = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{origin.name[:200]}.", "namespace": origin.namespace},
+            "involvedObject": {
+                "apiVersion": "gostoa.dev/v1alpha1",
+                "kind": origin.kind,
+                "namespace": origin.namespace,
+                "name": origin.name,
+                "uid": manifest.object.uid,
+                "resourceVersion": manifest.object.version,
+            },
+            "type": severity,
+            "reason": reason,
+            "message": message[:1024],
+            "source": {"component": _REPORTER},
+            "reportingComponent": _REPORTER,
+            "reportingInstance": self._identity[:128],
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        path = f"/api/v1/namespaces/{origin.namespace}/events"
+        with suppress(ApiError):
+            await self._connection.json("POST", path, body=body, timeout_seconds=REQUEST_SECONDS)

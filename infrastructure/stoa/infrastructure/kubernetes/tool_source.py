@@ -1,0 +1,173 @@
+"""Manifests that are objects of a cluster, followed by list and watch."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from stoa.application.catalogue.owners import tenant_of
+from stoa.application.concurrency.cancellation import cancel_and_wait
+from stoa.application.ports.health import Health, HealthProbe
+from stoa.application.ports.tool_source import ManifestDocument, ToolSource
+from stoa.domain.errors import Unavailable
+from stoa.domain.origin import ObjectOrigin
+from stoa.domain.schema.json_value import as_text, is_object, objects_in
+from stoa.infrastructure.kubernetes.cluster import Cluster
+from stoa.infrastructure.kubernetes.named_objects import NamedObjects
+from stoa.infrastructure.kubernetes.objects import ApiObject, Key, manifest_content, nothing
+from stoa.infrastructure.kubernetes.reflector import Watched
+
+API = "/apis/gostoa.dev/v1alpha1"
+PLURALS: Mapping[str, str] = {"Prompt": "prompts", "Resource": "resources", "Tool": "tools", "ToolSet": "toolsets"}
+"""The kinds that are followed, and their names in paths."""
+FIRST_READ_SECONDS = 10.0
+"""Upper bound on the wait for the first list; after it, reading fails and is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchScope:
+    """The manifests to follow."""
+
+    namespaces: tuple[str, ...] = ()
+    """Empty: all."""
+    manifests: str = ""
+    """Label selector of manifests; empty: all."""
+    tenants: str = ""
+    """Label selector of namespaces; empty: all."""
+
+    @property
+    def needs_namespaces(self) -> bool:
+        """True if the namespaces themselves are followed, for their labels and for their deletion."""
+        return bool(self.tenants) or not self.namespaces
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedManifest:
+    """A manifest as the cluster has it."""
+
+    object: ApiObject
+    document: ManifestDocument
+
+
+class KubernetesToolSource(ToolSource, HealthProbe):
+    """Follows the cluster from the first `read` or `changes` until `close`, and gives what it heard last while the API
+    server is away. Each manifest is its namespace's tenant's.
+
+    A namespace whose deletion was asked for, or that no longer matches, takes its manifests along at once; so does a
+    manifest that is being deleted. `secrets`: follows the secrets that manifests name; None: none are read.
+    """
+
+    name = "kubernetes"
+
+    def __init__(self, cluster: Cluster, scope: WatchScope, secrets: NamedObjects | None = None) -> None:
+        self._cluster = cluster
+        self._scope = scope
+        self._secrets = secrets
+        self._namespaces = cluster.reflector(_namespaces(scope)) if scope.needs_namespaces else None
+        self._reflectors = [
+            (kind, cluster.reflector(watched)) for kind in PLURALS for watched in _manifests(kind, scope)
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._read_revision = -1
+        self._manifests: dict[ObjectOrigin, FollowedManifest] = {}
+
+    async def read(self) -> Sequence[ManifestDocument]:
+        """Raises Unavailable while it is not known what exists."""
+        self._start()
+        await self._first_list()
+        revision = self._cluster.revision
+        self._manifests = dict(sorted(self._followed(), key=lambda pair: str(pair[0])))
+        self._read_revision = revision
+        if self._secrets is not None:
+            keys = frozenset(self._secret_keys())
+            self._secrets.keep_only(keys)
+            await self._secrets.follow(keys)
+        return [manifest.document for manifest in self._manifests.values()]
+
+    def changes(self) -> AsyncIterator[None]:
+        self._start()
+        changes = self._cluster.notices.watch()
+        if self._cluster.revision != self._read_revision:  # something came between reading and watching
+            self._cluster.notices.announce()
+        return changes
+
+    def manifest(self, origin: ObjectOrigin) -> FollowedManifest | None:
+        """The manifest as it was last heard of; None: there is none."""
+        kind_reflectors = (reflector for kind, reflector in self._reflectors if kind == origin.kind)
+        key = (origin.namespace or "", origin.name)
+        found = next((one for reflector in kind_reflectors if (one := reflector.objects.get(key))), None)
+        return None if found is None else self._followed_manifest(origin, found)
+
+    def health(self) -> Health:
+        """Always ready: calls need no API server, and the catalogue stays as it was."""
+        named = [] if self._secrets is None else self._secrets.followed
+        reflectors = [self._namespaces, *(reflector for _, reflector in self._reflectors), *named]
+        problems = {one.watched.path: one.problem for one in reflectors if one is not None and one.problem}
+        findings = tuple(f"{path}: {problem}; the catalogue may be out of date" for path, problem in problems.items())
+        return Health(True, f"{len(self._manifests)} manifests", findings)
+
+    async def close(self) -> None:
+        await cancel_and_wait(*self._tasks)
+        self._tasks.clear()
+
+    def _start(self) -> None:
+        if self._tasks:
+            return
+        reflectors = [reflector for _, reflector in self._reflectors]
+        for reflector in reflectors if self._namespaces is None else [self._namespaces, *reflectors]:
+            task = asyncio.create_task(reflector.run(), name=f"kubernetes {reflector.watched.path}")
+            self._tasks.append(task)
+
+    async def _first_list(self) -> None:
+        reflectors = [reflector for _, reflector in self._reflectors]
+        if self._namespaces is not None:
+            reflectors.append(self._namespaces)
+        try:
+            async with asyncio.timeout(FIRST_READ_SECONDS):
+                for reflector in reflectors:
+                    await reflector.is_synchronised.wait()
+        except TimeoutError:
+            problem = next((one.problem for one in reflectors if one.problem), "its lists are not complete yet")
+            raise Unavailable(f"Kubernetes: {problem}") from None
+
+    def _followed(self) -> Iterator[tuple[ObjectOrigin, FollowedManifest]]:
+        for kind, reflector in self._reflectors:
+            for (namespace, name), found in reflector.objects.items():
+                if not found.is_leaving and self._is_served(namespace):
+                    origin = ObjectOrigin(kind, namespace, name)
+                    yield origin, self._followed_manifest(origin, found)
+
+    def _followed_manifest(self, origin: ObjectOrigin, found: ApiObject) -> FollowedManifest:
+        """With the same document as before while the manifest is the same: the loader compares them."""
+        before = self._manifests.get(origin)
+        if before is not None and before.object.is_same(found):
+            return before if before.object is found else FollowedManifest(found, before.document)
+        document = ManifestDocument(origin, found.content, found.problem, tenant=tenant_of(origin.namespace or ""))
+        return FollowedManifest(found, document)
+
+    def _is_served(self, namespace: str) -> bool:
+        if self._namespaces is None:
+            return True
+        if not self._namespaces.is_known:
+            return not self._scope.tenants  # without the right to see labels none matches
+        found = self._namespaces.objects.get(("", namespace))
+        return found is not None and not found.is_leaving
+
+    def _secret_keys(self) -> Iterator[Key]:
+        """Each secret that a manifest names, which is one of its own namespace."""
+        for origin, manifest in self._manifests.items():
+            for part in objects_in(manifest.document.content):
+                for member, value in part.items():
+                    if member.lower().endswith("secretref") and is_object(value) and as_text(value.get("name")):
+                        yield origin.namespace or "", as_text(value["name"])
+
+
+def _namespaces(scope: WatchScope) -> Watched:
+    return Watched("/api/v1/namespaces", nothing, {"labelSelector": scope.tenants} if scope.tenants else {})
+
+
+def _manifests(kind: str, scope: WatchScope) -> Iterator[Watched]:
+    selectors = {"labelSelector": scope.manifests} if scope.manifests else {}
+    if not scope.namespaces:
+        yield Watched(f"{API}/{PLURALS[kind]}", manifest_content, selectors)
+    for namespace in scope.namespaces:
+        yield Watched(f"{API}/namespaces/{namespace}/{PLURALS[kind]}", manifest_content, selectors)

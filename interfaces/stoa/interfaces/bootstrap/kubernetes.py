@@ -1,0 +1,70 @@
+"""Provider of the catalogue in Kubernetes, if K8S_WATCHER_ENABLED."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+from dishka import Provider
+from dishka import Scope as Lifetime
+from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
+
+from stoa.application.concurrency.supervisor import Supervisor
+from stoa.application.memory.ids import UuidFactory
+from stoa.application.ports.bounded_executor import BoundedExecutor
+from stoa.application.ports.clock import Clock
+from stoa.interfaces.bootstrap.parts import KubernetesPart
+from stoa.interfaces.settings import Settings
+
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class KubernetesProvider(Provider):
+    """The manifest source, and what comes with it."""
+
+    scope = Lifetime.APP
+
+    @provide
+    async def kubernetes(
+        self, settings: Settings, clock: Clock, executor: BoundedExecutor, supervisor: Supervisor
+    ) -> AsyncIterator[KubernetesPart]:
+        if not settings.k8s_watcher_enabled:
+            yield KubernetesPart()
+            return
+        from stoa.infrastructure import kubernetes  # with aiohttp
+
+        connection = kubernetes.KubernetesConnection(settings.kubeconfig_path)
+        cluster = kubernetes.Cluster(connection, clock=clock, executor=executor, report=supervisor.report)
+        config_maps = kubernetes.NamedObjects(cluster, "configmaps")
+        secrets = kubernetes.NamedObjects(cluster, "secrets") if settings.k8s_secrets_enabled else None
+        scope = kubernetes.WatchScope(
+            settings.k8s_watch_namespace, settings.k8s_label_selector, settings.k8s_namespace_selector
+        )
+        source = kubernetes.KubernetesToolSource(cluster, scope, secrets)
+        specs = kubernetes.KubernetesSpecSource(config_maps, secrets)
+        counts = kubernetes.CallCounts()
+        lease = kubernetes.LeaseName(settings.k8s_lease_namespace or _own_namespace(), settings.k8s_lease_name)
+        identity = f"{socket.gethostname()}_{os.getpid()}_{UuidFactory().new_id()}"
+        writer = kubernetes.StatusWriter(cluster, source, counts, lease, identity, clock)
+        yield KubernetesPart(
+            probes=(source, writer),
+            background={"kubernetes lease": writer.election.run, "kubernetes status": writer.run},
+            sources=(source,),
+            specs=specs,
+            credentials=() if secrets is None else (kubernetes.KubernetesCredentialSource(secrets),),
+            catalogue_observers=(specs, writer),
+            observers=(counts,),
+        )
+        await source.close()
+        await config_maps.close()
+        if secrets is not None:
+            await secrets.close()
+        await connection.close()
+
+
+def _own_namespace() -> str:
+    """The namespace of this pod; `default` outside a cluster."""
+    with suppress(OSError):
+        return _POD_NAMESPACE.read_text().strip()
+    return "default"
