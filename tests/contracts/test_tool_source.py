@@ -4,9 +4,12 @@ To add a source, write a context manager that opens an empty Place, and put it i
 """
 
 import asyncio
+import json
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -15,11 +18,15 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.kubernetes import ApiServer, cluster_at, serving
 from tests.strategies import manifests
 
 from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.ports import ToolSource
+from stoa.application.ports.tool_source import ManifestDocument
+from stoa.domain.origin import ObjectOrigin
 from stoa.infrastructure.files.manifests import FileToolSource
+from stoa.infrastructure.kubernetes import Cluster, KubernetesToolSource, WatchScope
 
 PATIENCE_SECONDS = 30
 
@@ -76,6 +83,77 @@ class FolderPlace(Place):
         draft.rename(self._folder / f"{name}.yaml")
 
 
+class ClusterPlace(Place):
+    """Objects of an API server, which are heard of a moment after they changed."""
+
+    def __init__(self, server: ApiServer, cluster: Cluster) -> None:
+        self._server = server
+        self._put: dict[str, dict[str, Any]] = {}
+        self._followed = KubernetesToolSource(cluster, WatchScope(namespaces=("acme",)))
+        self.source: ToolSource = CaughtUp(self._followed, self)
+
+    def put(self, name: str, content: dict[str, Any]) -> None:
+        self._server.garbage.pop(name, None)
+        self._store(name, content)
+
+    def spoil(self, name: str) -> None:
+        self._server.garbage.pop(name, None)
+        stored = self._store(name, {"spec": {"spoilt": True}})
+        deep = b'{"a":' * 300 + b"1" + b"}" * 300
+        metadata = json.dumps(stored["metadata"]).encode()
+        self._server.garbage[name] = b'{"kind":"Tool","metadata":' + metadata + b',"spec":' + deep + b"}"
+
+    def remove(self, name: str) -> None:
+        del self._put[name]
+        self._server.delete("tools", name, namespace="acme")
+
+    def versions(self) -> dict[str, str]:
+        """The resourceVersion of each object that exists."""
+        objects = {name: self._server.get("tools", name, namespace="acme") for name in self._put}
+        return {name: found["metadata"]["resourceVersion"] for name, found in objects.items()}
+
+    def heard(self) -> dict[str, str]:
+        origins = (ObjectOrigin("Tool", "acme", name) for name in ("ant", "bee", "cat"))
+        found = (self._followed.manifest(origin) for origin in origins)
+        return {one.object.key[1]: one.object.version for one in found if one is not None}
+
+    def as_put(self, document: ManifestDocument) -> ManifestDocument:
+        """With the metadata that was put: the server writes name and namespace by its own word."""
+        assert isinstance(document.origin, ObjectOrigin)
+        put = self._put[document.origin.name]
+        is_same = document.content is not None and without_metadata(document.content) == without_metadata(put)
+        return replace(document, content=put) if is_same else document
+
+    async def close(self) -> None:
+        await self._followed.close()
+
+    def _store(self, name: str, content: dict[str, Any]) -> dict[str, Any]:
+        self._put[name] = content
+        return self._server.put("tools", content, namespace="acme", name=name)
+
+
+class CaughtUp(ToolSource):
+    """Reads when the source has heard of what the server has, which takes a moment."""
+
+    def __init__(self, source: KubernetesToolSource, place: ClusterPlace) -> None:
+        self._source = source
+        self._place = place
+
+    async def read(self) -> Sequence[ManifestDocument]:
+        await self._source.read()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while self._place.heard() != self._place.versions():
+                await asyncio.sleep(0.001)
+        return [self._place.as_put(document) for document in await self._source.read()]
+
+    def changes(self) -> AsyncIterator[None]:
+        return self._source.changes()
+
+
+def without_metadata(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in content.items() if name != "metadata"}
+
+
 OpenPlace = Callable[[], AbstractAsyncContextManager[Place]]
 
 
@@ -90,7 +168,22 @@ async def _folder() -> AsyncIterator[Place]:
         yield FolderPlace(Path(folder))
 
 
-ADAPTERS: dict[str, OpenPlace] = {"memory": _memory, "files": _folder}
+@asynccontextmanager
+async def _cluster(*, streams_lists: bool) -> AsyncIterator[Place]:
+    server = ApiServer(streams_lists=streams_lists)
+    with TemporaryDirectory() as folder:
+        async with serving(server) as url, cluster_at(Path(folder), url) as cluster:
+            place = ClusterPlace(server, cluster)
+            yield place
+            await place.close()
+
+
+ADAPTERS: dict[str, OpenPlace] = {
+    "memory": _memory,
+    "files": _folder,
+    "kubernetes": partial(_cluster, streams_lists=True),
+    "kubernetes before streaming lists": partial(_cluster, streams_lists=False),
+}
 
 
 @pytest.fixture(scope="session", params=list(ADAPTERS))

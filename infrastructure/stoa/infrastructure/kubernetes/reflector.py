@@ -176,7 +176,7 @@ class Reflector:
 
     async def _watch(self) -> None:
         seconds = int(self._jitter(*WATCH_SECONDS))
-        query = {**self.watched.selectors, "watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
+        query = {**self.watched.selectors, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
         initial: dict[Key, ApiObject] | None = None
         if self._version:
             query["resourceVersion"] = self._version

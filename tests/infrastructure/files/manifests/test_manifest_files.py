@@ -15,8 +15,8 @@ from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput
-from stoa.infrastructure.files.manifests import FileToolSource
 from stoa.infrastructure.documents.manifest_content import MANIFEST_LIMIT
+from stoa.infrastructure.files.manifests import FileToolSource
 from stoa.infrastructure.worker_process import ProcessExecutor
 from stoa.testing.clock import ManualClock
 
