@@ -45,6 +45,7 @@ class ApiServer:
         self._forgotten = 0
         self._watches: set[asyncio.Queue[tuple[str, Object] | None]] = set()
         self._of_watch: dict[asyncio.Queue[tuple[str, Object] | None], tuple[str, str, str]] = {}
+        self.refuses_initial_events = False
         self.refusals: dict[str, tuple[int, str]] = {}
         """By plural: the status and reason that its requests are refused with."""
         self.requests: list[tuple[str, str]] = []
@@ -118,6 +119,8 @@ class ApiServer:
         if plural in self.refusals:
             status, reason = self.refusals[plural]
             raise kmock.KubernetesError(status=status, reason=reason, message=f"{plural}: {reason}")
+        if self.refuses_initial_events and request.params.get("sendInitialEvents"):
+            raise kmock.KubernetesError(status=422, reason="Invalid", message="sendInitialEvents: Forbidden")
         match request.method.value:
             case "GET" if request.params.get("watch"):
                 return self._watch(request, plural, namespace)
