@@ -9,6 +9,7 @@ from stoa.interfaces.bootstrap.core import catalogue_sources
 from stoa.interfaces.bootstrap.governance import DEV_ISSUER, policy_of
 from stoa.interfaces.bootstrap.metering import CommandLine, topic_log_of
 from stoa.interfaces.bootstrap.parts import IdentityPart, MeteringPart, RelayPart
+from stoa.interfaces.bootstrap.resource_definitions import resource_definitions
 from stoa.interfaces.bootstrap.serving import create_app, preload, serve_stdio, start_logging
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "create_app",
     "policy_of",
     "preload",
+    "resource_definitions",
     "serve_stdio",
     "start_logging",
     "topic_log_of",
