@@ -14,8 +14,8 @@ Precedence: for each field separately, the first of these that sets it decides.
     6  the general price
     7  the default prices                          DEFAULT_PRICES
 
-An author chooses the names and tags of operations. So for those that the tenant's own team wrote, rates 2, 4 and 5 count
-only where they are higher than what would be charged without them.
+An author chooses names and tags. For operations that the tenant's own team wrote, rows 2, 4 and 5 therefore count
+only where they are higher than the rows below them.
 """
 
 import re
