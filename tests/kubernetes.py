@@ -17,7 +17,7 @@ import yaml
 
 from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.memory.clock import SystemClock
-from stoa.infrastructure.kubernetes import Cluster, KubernetesConnection
+from stoa.infrastructure.kubernetes.api import Cluster, KubernetesConnection
 
 Object = dict[str, Any]
 _PATH = re.compile(

@@ -68,8 +68,8 @@ class ManifestStatus:
     last_error: str | None
     """The first error, with the field that it names; None: no error."""
 
-    def condition(self, type: ConditionType) -> Condition:
-        return next(condition for condition in self.conditions if condition.type == type)
+    def condition(self, name: ConditionType) -> Condition:
+        return next(condition for condition in self.conditions if condition.type == name)
 
 
 def status_of(report: ManifestReport) -> ManifestStatus:

@@ -32,27 +32,33 @@ class KubernetesProvider(Provider):
         if not settings.k8s_watcher_enabled:
             yield KubernetesPart()
             return
-        from stoa.infrastructure import kubernetes  # with aiohttp
-
-        connection = kubernetes.KubernetesConnection(settings.kubeconfig_path)
-        cluster = kubernetes.Cluster(connection, clock=clock, executor=executor, report=supervisor.report)
-        config_maps = kubernetes.NamedObjects(cluster, "configmaps")
-        secrets = kubernetes.NamedObjects(cluster, "secrets") if settings.k8s_secrets_enabled else None
-        scope = kubernetes.WatchScope(
-            settings.k8s_watch_namespace, settings.k8s_label_selector, settings.k8s_namespace_selector
+        # With aiohttp, only where it is enabled.
+        from stoa.infrastructure.kubernetes.api import Cluster, KubernetesConnection, NamedObjects
+        from stoa.infrastructure.kubernetes.manifests import (
+            KubernetesCredentialSource,
+            KubernetesSpecSource,
+            KubernetesToolSource,
+            WatchScope,
         )
-        source = kubernetes.KubernetesToolSource(cluster, scope, secrets)
-        specs = kubernetes.KubernetesSpecSource(config_maps, secrets)
-        counts = kubernetes.CallCounts()
-        lease = kubernetes.LeaseName(settings.k8s_lease_namespace or _own_namespace(), settings.k8s_lease_name)
+        from stoa.infrastructure.kubernetes.status import CallCounts, LeaseName, StatusWriter
+
+        connection = KubernetesConnection(settings.kubeconfig_path)
+        cluster = Cluster(connection, clock=clock, executor=executor, report=supervisor.report)
+        config_maps = NamedObjects(cluster, "configmaps")
+        secrets = NamedObjects(cluster, "secrets") if settings.k8s_secrets_enabled else None
+        scope = WatchScope(settings.k8s_watch_namespace, settings.k8s_label_selector, settings.k8s_namespace_selector)
+        source = KubernetesToolSource(cluster, scope, secrets)
+        specs = KubernetesSpecSource(config_maps, secrets)
+        counts = CallCounts()
+        lease = LeaseName(settings.k8s_lease_namespace or _own_namespace(), settings.k8s_lease_name)
         identity = f"{socket.gethostname()}_{os.getpid()}_{UuidFactory().new_id()}"
-        writer = kubernetes.StatusWriter(cluster, source, counts, lease, identity, clock)
+        writer = StatusWriter(cluster, source, counts, lease, identity, clock)
         yield KubernetesPart(
             probes=(source, writer),
             background={"kubernetes lease": writer.election.run, "kubernetes status": writer.run},
             sources=(source,),
             specs=specs,
-            credentials=() if secrets is None else (kubernetes.KubernetesCredentialSource(secrets),),
+            credentials=() if secrets is None else (KubernetesCredentialSource(secrets),),
             catalogue_observers=(specs, writer),
             observers=(counts,),
         )

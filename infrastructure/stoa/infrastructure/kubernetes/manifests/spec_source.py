@@ -9,8 +9,8 @@ from stoa.application.ports.spec import SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.schema.json_value import JsonObject, as_object, as_text
 from stoa.infrastructure.documents.spec_text import document
-from stoa.infrastructure.kubernetes.named_objects import NamedObjects
-from stoa.infrastructure.kubernetes.objects import Key
+from stoa.infrastructure.kubernetes.api.named_objects import NamedObjects
+from stoa.infrastructure.kubernetes.api.objects import Key
 
 _LOCATION = re.compile(r"(?P<kind>configmap|secret)://(?P<namespace>[^/]+)/(?P<name>[^/]+)/(?P<entry>[^/]+)")
 _KINDS = {"configmap": "ConfigMap", "secret": "Secret"}

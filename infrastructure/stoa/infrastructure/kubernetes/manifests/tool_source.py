@@ -11,10 +11,10 @@ from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.errors import Unavailable
 from stoa.domain.origin import ObjectOrigin
 from stoa.domain.schema.json_value import as_text, is_object, objects_in
-from stoa.infrastructure.kubernetes.cluster import Cluster
-from stoa.infrastructure.kubernetes.named_objects import NamedObjects
-from stoa.infrastructure.kubernetes.objects import ApiObject, Key, manifest_content, nothing
-from stoa.infrastructure.kubernetes.reflector import Watched
+from stoa.infrastructure.kubernetes.api.cluster import Cluster
+from stoa.infrastructure.kubernetes.api.named_objects import NamedObjects
+from stoa.infrastructure.kubernetes.api.objects import ApiObject, Key, manifest_content, nothing
+from stoa.infrastructure.kubernetes.api.reflector import Watched
 
 API = "/apis/gostoa.dev/v1alpha1"
 PLURALS: Mapping[str, str] = {"Prompt": "prompts", "Resource": "resources", "Tool": "tools", "ToolSet": "toolsets"}

@@ -17,7 +17,7 @@ import aiohttp
 import pydantic_core
 
 from stoa.domain.schema.json_value import JsonObject, as_object
-from stoa.infrastructure.kubernetes.errors import NO_ANSWER, ApiError, refused
+from stoa.infrastructure.kubernetes.api.errors import NO_ANSWER, ApiError, refused
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Upper bound on one event of a watch; etcd holds objects of 1.5 MiB."""

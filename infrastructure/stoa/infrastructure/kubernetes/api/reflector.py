@@ -14,9 +14,9 @@ from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.clock import Clock
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.schema.json_value import as_text
-from stoa.infrastructure.kubernetes.connection import KubernetesConnection
-from stoa.infrastructure.kubernetes.errors import NO_ANSWER, ApiError, refused
-from stoa.infrastructure.kubernetes.objects import (
+from stoa.infrastructure.kubernetes.api.connection import KubernetesConnection
+from stoa.infrastructure.kubernetes.api.errors import NO_ANSWER, ApiError, refused
+from stoa.infrastructure.kubernetes.api.objects import (
     ApiObject,
     Event,
     Keep,
@@ -176,7 +176,12 @@ class Reflector:
 
     async def _watch(self) -> None:
         seconds = int(self._jitter(*WATCH_SECONDS))
-        query = {**self.watched.selectors, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
+        query = {
+            **self.watched.selectors,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(seconds),
+        }
         initial: dict[Key, ApiObject] | None = None
         if self._version:
             query["resourceVersion"] = self._version

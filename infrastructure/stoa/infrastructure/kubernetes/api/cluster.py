@@ -7,8 +7,8 @@ from stoa.application.concurrency.supervisor import ReportDefect, Sleep, log_def
 from stoa.application.memory.change_notices import ChangeNotices
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.clock import Clock
-from stoa.infrastructure.kubernetes.connection import KubernetesConnection
-from stoa.infrastructure.kubernetes.reflector import Reflector, ServerFeatures, Watched
+from stoa.infrastructure.kubernetes.api.connection import KubernetesConnection
+from stoa.infrastructure.kubernetes.api.reflector import Reflector, ServerFeatures, Watched
 
 
 class Cluster:

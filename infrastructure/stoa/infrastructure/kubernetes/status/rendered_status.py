@@ -6,7 +6,7 @@ from typing import Any
 
 from stoa.application.catalogue.status import Condition, ManifestStatus
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object
-from stoa.infrastructure.kubernetes.call_counts import Calls
+from stoa.infrastructure.kubernetes.status.call_counts import Calls
 
 _NOW = frozenset({"lastSyncedAt"})
 """Members that every write renews, and that cause none."""

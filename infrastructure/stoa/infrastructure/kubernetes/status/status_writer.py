@@ -12,13 +12,13 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.domain.origin import ObjectOrigin
 from stoa.domain.schema.json_value import JsonObject
-from stoa.infrastructure.kubernetes.call_counts import CallCounts
-from stoa.infrastructure.kubernetes.cluster import Cluster
-from stoa.infrastructure.kubernetes.errors import ApiError
-from stoa.infrastructure.kubernetes.leader_election import REQUEST_SECONDS, LeaderElection, LeaseName
-from stoa.infrastructure.kubernetes.rate import WriteRate
-from stoa.infrastructure.kubernetes.rendered_status import is_told, patch, rendered, transition
-from stoa.infrastructure.kubernetes.tool_source import API, PLURALS, FollowedManifest, KubernetesToolSource
+from stoa.infrastructure.kubernetes.api.cluster import Cluster
+from stoa.infrastructure.kubernetes.api.errors import ApiError
+from stoa.infrastructure.kubernetes.manifests.tool_source import API, PLURALS, FollowedManifest, KubernetesToolSource
+from stoa.infrastructure.kubernetes.status.call_counts import CallCounts
+from stoa.infrastructure.kubernetes.status.leader_election import REQUEST_SECONDS, LeaderElection, LeaseName
+from stoa.infrastructure.kubernetes.status.rate import WriteRate
+from stoa.infrastructure.kubernetes.status.rendered_status import is_told, patch, rendered, transition
 
 FLUSH_SECONDS = 30.0
 """Interval in which calls are counted together, and writes that failed are tried again."""

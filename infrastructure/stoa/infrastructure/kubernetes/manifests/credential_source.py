@@ -9,7 +9,7 @@ from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BackendUnavailable
 from stoa.domain.operations.tool import SecretReference
 from stoa.domain.schema.json_value import as_object, as_text
-from stoa.infrastructure.kubernetes.named_objects import NamedObjects
+from stoa.infrastructure.kubernetes.api.named_objects import NamedObjects
 
 
 class KubernetesCredentialSource(CredentialSource):

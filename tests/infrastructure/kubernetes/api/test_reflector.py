@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.kubernetes import ApiServer, cluster_at, serving
 
-from stoa.infrastructure.kubernetes.objects import manifest_content
-from stoa.infrastructure.kubernetes.reflector import LONGEST_PAUSE_SECONDS, PAGE_SIZE, Reflector, Watched
+from stoa.infrastructure.kubernetes.api.objects import manifest_content
+from stoa.infrastructure.kubernetes.api.reflector import LONGEST_PAUSE_SECONDS, PAGE_SIZE, Reflector, Watched
 
 TOOLS = Watched("/apis/gostoa.dev/v1alpha1/tools", manifest_content)
 DEEP = b'{"a":' * 5000 + b"1" + b"}" * 5000

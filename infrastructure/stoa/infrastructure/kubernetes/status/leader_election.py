@@ -10,10 +10,10 @@ from stoa.application.concurrency.cancellation import cancel_and_wait
 from stoa.application.concurrency.supervisor import Sleep
 from stoa.application.ports.clock import Clock
 from stoa.domain.schema.json_value import JsonObject, as_object, as_text
-from stoa.infrastructure.kubernetes.cluster import Cluster
-from stoa.infrastructure.kubernetes.errors import ApiError
-from stoa.infrastructure.kubernetes.objects import ApiObject
-from stoa.infrastructure.kubernetes.reflector import Watched
+from stoa.infrastructure.kubernetes.api.cluster import Cluster
+from stoa.infrastructure.kubernetes.api.errors import ApiError
+from stoa.infrastructure.kubernetes.api.objects import ApiObject
+from stoa.infrastructure.kubernetes.api.reflector import Watched
 
 LEASE_SECONDS = 12
 """Time after which a leader that does not renew is replaced."""

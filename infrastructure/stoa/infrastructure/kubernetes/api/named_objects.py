@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import Literal
 
 from stoa.application.concurrency.cancellation import cancel_and_wait
-from stoa.infrastructure.kubernetes.cluster import Cluster
-from stoa.infrastructure.kubernetes.objects import ApiObject, Key, entries
-from stoa.infrastructure.kubernetes.reflector import Reflector, Watched
+from stoa.infrastructure.kubernetes.api.cluster import Cluster
+from stoa.infrastructure.kubernetes.api.objects import ApiObject, Key, entries
+from stoa.infrastructure.kubernetes.api.reflector import Reflector, Watched
 
 FIRST_READ_SECONDS = 5.0
 """Upper bound on the wait for an object that was not followed before."""
