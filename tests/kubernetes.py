@@ -46,6 +46,8 @@ class ApiServer:
         self._watches: set[asyncio.Queue[tuple[str, Object] | None]] = set()
         self._of_watch: dict[asyncio.Queue[tuple[str, Object] | None], tuple[str, str, str]] = {}
         self.refuses_initial_events = False
+        self.refused_identities = set[str]()
+        """Holders of leases whose requests to renew are refused, as if they had lost the server."""
         self.refusals: dict[str, tuple[int, str]] = {}
         """By plural: the status and reason that its requests are refused with."""
         self.requests: list[tuple[str, str]] = []
@@ -199,6 +201,8 @@ class ApiServer:
 
     def _replace(self, plural: str, namespace: str, name: str, content: Object) -> Object:
         self._check_version(self._found(plural, namespace, name), content)
+        if content.get("spec", {}).get("holderIdentity") in self.refused_identities:
+            raise kmock.KubernetesError(status=503, reason="ServiceUnavailable", message="away")
         return self.put(plural, content, namespace=namespace, name=name)
 
     def _patch(self, plural: str, namespace: str, name: str, patch: Object, *, is_status: bool) -> Object:
