@@ -12,6 +12,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import aiohttp.web
 import kmock
 import yaml
 
@@ -24,7 +25,17 @@ _PATH = re.compile(
     r"/(?:api/v1|apis/(?P<group>[^/]+)/[^/]+)(?:/namespaces/(?P<namespace>[^/]+)(?=/))?"
     r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>status))?"
 )
+_NAMESPACES = "/api/v1/all-namespaces"
 _END = {"k8s.io/initial-events-end": "true"}
+
+
+class _Handler(kmock.KubernetesScaffold):
+    """Its parser of paths does not know the list of all namespaces."""
+
+    async def __call__(self, raw_request: aiohttp.web.BaseRequest) -> aiohttp.web.StreamResponse:
+        if raw_request.path == "/api/v1/namespaces":
+            raw_request = raw_request.clone(rel_url=raw_request.rel_url.with_path(_NAMESPACES, keep_query=True))
+        return await super().__call__(raw_request)
 
 
 class ApiServer:
@@ -34,7 +45,7 @@ class ApiServer:
     """
 
     def __init__(self, *, streams_lists: bool = True) -> None:
-        self.handler = kmock.KubernetesScaffold()
+        self.handler = _Handler()
         self.handler[re.compile(r"/apis?/.*")] << self._serve
         minor = "34" if streams_lists else "26"
         self.handler["get /version"] << {"major": "1", "minor": minor}
@@ -113,11 +124,12 @@ class ApiServer:
                 watch.put_nowait((event, content))
 
     async def _serve(self, request: kmock.Request) -> Any:
-        match = _PATH.fullmatch(request.url.path)
-        assert match is not None, request.url.path
+        path = request.url.path.replace(_NAMESPACES, "/api/v1/namespaces")
+        match = _PATH.fullmatch(path)
+        assert match is not None, path
         plural, namespace, name = match["plural"], match["namespace"] or "", match["name"] or ""
         method = "WATCH" if request.params.get("watch") else request.method.value
-        self.requests.append((method, request.url.path))
+        self.requests.append((method, path))
         if plural in self.refusals:
             status, reason = self.refusals[plural]
             raise kmock.KubernetesError(status=status, reason=reason, message=f"{plural}: {reason}")
@@ -137,7 +149,7 @@ class ApiServer:
             case "PATCH":
                 return self._patch(plural, namespace, name, json.loads(request.body), is_status=bool(match["sub"]))
             case other:
-                raise AssertionError(f"{other} {request.url.path}")
+                raise AssertionError(f"{other} {path}")
 
     def _list(self, request: kmock.Request, plural: str, namespace: str) -> Object | bytes:
         every = self._selected(request, plural, namespace)
