@@ -57,6 +57,8 @@ class ApiServer:
         self._watches: set[asyncio.Queue[tuple[str, Object] | None]] = set()
         self._of_watch: dict[asyncio.Queue[tuple[str, Object] | None], tuple[str, str, str]] = {}
         self.refuses_initial_events = False
+        self.refused_status = 0
+        """Writes of status are refused with it."""
         self.refused_identities = set[str]()
         """Holders of leases whose requests to renew are refused, as if they had lost the server."""
         self.refusals: dict[str, tuple[int, str]] = {}
@@ -219,6 +221,8 @@ class ApiServer:
 
     def _patch(self, plural: str, namespace: str, name: str, patch: Object, *, is_status: bool) -> Object:
         before = self._found(plural, namespace, name)
+        if self.refused_status:
+            raise kmock.KubernetesError(status=self.refused_status, reason="Forbidden", message="status: Forbidden")
         self._check_version(before, patch)
         assert is_status, "the gateway writes status alone"
         status = {

@@ -28,6 +28,7 @@ from stoa.infrastructure.kubernetes.manifests import (
 )
 from stoa.infrastructure.kubernetes.status import CallCounts, LeaseName, StatusWriter
 from stoa.infrastructure.kubernetes.status.rate import WriteRate
+from stoa.infrastructure.kubernetes.status.status_writer import FLUSH_SECONDS
 from stoa.infrastructure.openapi import OpenApiSpecKind
 
 _EVERYTHING = WatchScope()
@@ -124,6 +125,9 @@ async def replica_of(
         pauses.append(seconds)
         await asyncio.sleep(min(seconds, 0.01))
 
+    async def often(seconds: float) -> None:
+        await asyncio.sleep(0.01 if seconds == FLUSH_SECONDS else seconds)
+
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(cluster_at(folder, url, sleep=sleep))
         config_maps = NamedObjects(cluster, "configmaps")
@@ -131,7 +135,9 @@ async def replica_of(
         source = KubernetesToolSource(cluster, scope, secrets)
         specs = KubernetesSpecSource(config_maps, secrets)
         counts = CallCounts()
-        writer = StatusWriter(cluster, source, counts, LeaseName("stoa", "gateway"), identity, clock, rate=rate)
+        writer = StatusWriter(
+            cluster, source, counts, LeaseName("stoa", "gateway"), identity, clock, rate=rate, sleep=often
+        )
         remote = further or InMemorySpecSource()
         gateway = Gateway(
             clock=clock,
