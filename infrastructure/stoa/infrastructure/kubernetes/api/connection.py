@@ -170,10 +170,11 @@ async def _configuration(kubeconfig: Path | None) -> Any:
     from kubernetes_asyncio.client import Configuration
     from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
 
+    load_pods: Any = load_incluster_config  # has no annotations
     configuration: Any = Configuration()
     try:
         if kubeconfig is None:
-            load_incluster_config(client_configuration=configuration)
+            load_pods(client_configuration=configuration)
         else:
             await load_kube_config(
                 config_file=str(kubeconfig), client_configuration=configuration, persist_config=False

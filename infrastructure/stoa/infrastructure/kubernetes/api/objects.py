@@ -80,7 +80,7 @@ def manifest_content(value: JsonObject) -> JsonObject | str:
     """The manifest as a file would have it: without what the cluster adds, so that an unchanged one stays equal."""
     metadata = as_object(value.get("metadata"))
     labels = as_object(metadata.get("labels"))
-    kept = {name: metadata[name] for name in ("name", "namespace") if name in metadata}
+    kept: JsonObject = {name: metadata[name] for name in ("name", "namespace") if name in metadata}
     if TENANT_LABEL in labels:
         kept["labels"] = {TENANT_LABEL: labels[TENANT_LABEL]}
     content = {name: part for name, part in value.items() if name not in {"metadata", "status"}}

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from stoa.application.concurrency.cancellation import cancel_and_wait
 from stoa.application.concurrency.supervisor import Sleep
@@ -91,13 +92,15 @@ class LeaderElection:
     async def _rest(self, seconds: float) -> None:
         """Wait; followers until they hear of the lease. A leader would be woken by its own renewals."""
         self._heard.clear()
-        waits = [asyncio.ensure_future(self._sleep(seconds))]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._sleep(seconds))]
         if not self.leads_for(0):
             waits.append(asyncio.create_task(self._heard.wait()))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await cancel_and_wait(*waits)
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
 
     async def _step(self) -> float:
         """Take, renew or observe the lease; returns the seconds until the next step."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from stoa.application.catalogue.status import status_of
 from stoa.application.concurrency.supervisor import Sleep
@@ -94,7 +95,10 @@ class StatusWriter(CatalogueObserver, HealthProbe):
 
     async def _next(self) -> None:
         """Wait for a load or an election, for FLUSH_SECONDS at most."""
-        waits = [asyncio.ensure_future(self._sleep(FLUSH_SECONDS)), asyncio.create_task(self._due.wait())]
+        waits: list[asyncio.Future[Any]] = [
+            asyncio.ensure_future(self._sleep(FLUSH_SECONDS)),
+            asyncio.create_task(self._due.wait()),
+        ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
