@@ -1,21 +1,24 @@
 """The catalogue in a real cluster: `stoa serve` with a service account, kubectl, and clients on `/mcp`."""
 
+import json
+import sys
+import threading
+import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from tests.e2e.manifests import tool
 from tests.e2e.processes import GatewayProcess, Upstream, serving, until
-from tests.e2e.wire import wire_client
-from tests.live.kubernetes.cluster import ApiServer, Etcd, cluster
+from tests.e2e.wire import ENVELOPE, STATELESS, wire_client
+from tests.live.kubernetes.cluster import ACCOUNT, HERE, ApiServer, Etcd, cluster
 from tests.live.servers import IS_REQUIRED
 
-SEED = yaml.safe_load_all(
-    (Path(__file__).parents[1] / "infrastructure" / "kubernetes" / "crds" / "seed.yaml").read_text()
-)
+SEED = Path(__file__).parents[1] / "infrastructure" / "kubernetes" / "crds" / "seed.yaml"
 SOON = 20.0
 
 
@@ -102,3 +105,296 @@ def test_kubernetes_manifests_are_listed_called_edited_broken_mended_and_deleted
         until(lambda: api_server.show("tool", "weather")["status"].get("invocationCount", 0) >= 4, within=45)
         api_server.kubectl("delete", "tool", "weather", "-n", "tenant-acme")
         until(lambda: "weather" not in client.names(), within=SOON)
+
+
+def test_kubernetes_seed_manifests_are_listed_as_they_stand(api_server: ApiServer, tmp_path: Path) -> None:
+    with following(api_server, tmp_path) as gateway, acmes(gateway) as client:
+        api_server.kubectl("apply", "-f", str(SEED))
+        until(lambda: "payment-search" in client.names(), within=SOON)
+        until(lambda: phase(api_server, "tool", "payment-search") == "Registered", within=SOON)
+        # Its description is on a host that no test reaches.
+        until(lambda: phase(api_server, "toolset", "petstore-api") == "Syncing", within=SOON)
+        assert "petstore.swagger.io" in api_server.show("toolset", "petstore-api")["status"]["lastError"]
+        api_server.kubectl("delete", "-f", str(SEED))
+        until(lambda: not client.names(), within=SOON)
+
+
+def test_kubernetes_change_is_announced_to_clients_within_a_second(
+    api_server: ApiServer, tmp_path: Path, upstream: Upstream
+) -> None:
+    with following(api_server, tmp_path) as gateway, acmes(gateway) as client:
+        waited: list[float] = []
+        for number in range(5):
+            with listening(gateway) as heard:
+                began = time.monotonic()
+                api_server.apply(in_namespace("tenant-acme", tool(f"quick-{number}", f"{upstream.url}/quick")))
+                applied = time.monotonic()
+                heard.wait(SOON)
+                waited.append(time.monotonic() - applied)
+                assert began < applied
+            assert f"quick-{number}" in client.names()
+        assert max(waited) < 1.0, waited
+        for number in range(5):
+            api_server.kubectl("delete", "tool", f"quick-{number}", "-n", "tenant-acme")
+
+
+def test_kubernetes_namespace_that_is_deleted_takes_its_tools_within_a_second(
+    api_server: ApiServer, tmp_path: Path, upstream: Upstream
+) -> None:
+    api_server.kubectl("create", "namespace", "tenant-leaving")
+    with following(api_server, tmp_path) as gateway, acmes(gateway, "leaving") as client:
+        api_server.apply(in_namespace("tenant-leaving", tool("weather", f"{upstream.url}/weather")))
+        until(lambda: client.names() == {"weather"}, within=SOON)
+        api_server.kubectl("delete", "namespace", "tenant-leaving", "--wait=false")
+        until(lambda: not client.names(), within=1.0, every=0.02)
+
+
+def test_kubernetes_description_in_a_config_map_is_followed_and_a_foreign_one_is_not_read(
+    api_server: ApiServer, tmp_path: Path, upstream: Upstream
+) -> None:
+    def config_map(namespace: str, operation: str) -> dict[str, Any]:
+        paths = {f"/{operation}": {"get": {"operationId": operation, "responses": {"200": {"description": "ok"}}}}}
+        document = {"openapi": "3.1.0", "info": {"title": "pets", "version": "1"}, "paths": paths}
+        metadata = {"name": "apis", "namespace": namespace}
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata,
+            "data": {"pets.yaml": yaml.dump(document)},
+        }
+
+    def pets(namespace: str, source: dict[str, Any]) -> dict[str, Any]:
+        spec = {"openAPISpec": source, "baseURL": upstream.url}
+        manifest = {"apiVersion": "gostoa.dev/v1alpha1", "kind": "ToolSet", "metadata": {"name": "pets"}, "spec": spec}
+        return in_namespace(namespace, manifest)
+
+    reference = {"configMapRef": {"name": "apis", "key": "pets.yaml"}}
+    with following(api_server, tmp_path) as gateway, acmes(gateway) as client, acmes(gateway, "globex") as other:
+        api_server.apply(config_map("tenant-acme", "cats"), pets("tenant-acme", reference))
+        until(lambda: client.names() == {"cats"}, within=SOON)
+        assert client.call("cats")["structuredContent"] == {"ok": True}
+        api_server.apply(config_map("tenant-acme", "dogs"))
+        until(lambda: client.names() == {"dogs"}, within=SOON)
+        until(lambda: api_server.show("toolset", "pets")["status"].get("tools") == ["dogs"], within=SOON)
+        api_server.apply(pets("tenant-globex", reference))
+        until(lambda: phase(api_server, "toolset", "pets", "tenant-globex") == "Error", within=SOON)
+        assert not other.names()
+        for namespace in ("tenant-acme", "tenant-globex"):
+            api_server.kubectl("delete", "toolset", "pets", "-n", namespace)
+
+
+def test_kubernetes_object_that_no_parser_reads_holds_up_no_other(
+    api_server: ApiServer, tmp_path: Path, upstream: Upstream
+) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(400):
+        deep = {"properties": {"a": deep}}
+    schema = {"type": "object", "properties": {"a": deep}}
+    text = _json_of(in_namespace("tenant-acme", tool("deep", upstream.url, inputSchema=schema)))
+    with following(api_server, tmp_path) as gateway, acmes(gateway) as client:
+        api_server.kubectl("create", "-f", "-", given=text)
+        api_server.apply(in_namespace("tenant-acme", tool("weather", f"{upstream.url}/weather")))
+        until(lambda: "weather" in client.names(), within=SOON)
+        until(lambda: phase(api_server, "tool", "deep") == "Error", within=SOON)
+        gateway.kill()
+        gateway.start()
+        assert "weather" in client.names()
+        api_server.kubectl("delete", "tool", "deep", "weather", "-n", "tenant-acme")
+
+
+def test_kubernetes_service_account_needs_and_uses_its_role_and_nothing_more(
+    api_server: ApiServer, tmp_path: Path, upstream: Upstream
+) -> None:
+    token = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "weather", "namespace": "tenant-acme"}}
+    bearer = {"authentication": {"type": "bearer", "secretRef": {"name": "weather"}}}
+    api_server.kubectl("apply", "-f", str(HERE / "secrets.yaml"))
+    api_server.apply({**token, "stringData": {"token": "s3cret"}})
+    with following(api_server, tmp_path, K8S_SECRETS_ENABLED="true") as gateway, acmes(gateway) as client:
+        api_server.apply(in_namespace("tenant-acme", tool("weather", f"{upstream.url}/weather", **bearer)))
+        until(lambda: "weather" in client.names(), within=SOON)
+        client.call("weather")
+        assert upstream.seen[-1].headers["authorization"] == "Bearer s3cret"
+        api_server.apply({**token, "stringData": {"token": "changed"}})
+
+        def sent() -> str:
+            client.call("weather")
+            return upstream.seen[-1].headers["authorization"]
+
+        until(lambda: sent() == "Bearer changed", within=SOON)
+        until(lambda: phase(api_server, "tool", "weather") == "Registered", within=SOON)
+    api_server.kubectl("delete", "tool", "weather", "-n", "tenant-acme")
+    api_server.kubectl("delete", "-f", str(HERE / "secrets.yaml"))
+    asked = [entry for entry in api_server.audited() if entry["user"]["username"] == ACCOUNT]
+    refused = {_right_of(entry) for entry in asked if entry["responseStatus"]["code"] == 403}
+    used = {_right_of(entry) for entry in asked if entry["responseStatus"]["code"] != 403}
+    assert not refused
+    assert used - {"get /version"} == _rights(HERE / "rbac.yaml") | _rights(HERE / "secrets.yaml")
+
+
+def test_kubernetes_leader_that_is_killed_is_replaced_within_15_seconds_and_no_two_write(
+    api_server: ApiServer, tmp_path: Path, upstream: Upstream
+) -> None:
+    def holder() -> str:
+        lease = api_server.show("lease", "stoa-mcp-gateway", "stoa-system")
+        return str(lease["spec"].get("holderIdentity", ""))
+
+    with following(api_server, tmp_path / "one") as one, following(api_server, tmp_path / "two") as two:
+        until(holder, within=SOON)
+        first = one if f"_{one.pid}_" in holder() else two
+        second = two if first is one else one
+        assert f"_{first.pid}_" in holder()
+        with acmes(second) as client:
+            api_server.apply(in_namespace("tenant-acme", tool("before", f"{upstream.url}/before")))
+            until(lambda: phase(api_server, "tool", "before") == "Registered", within=SOON)
+            first.kill()
+            killed = time.monotonic()
+            api_server.apply(in_namespace("tenant-acme", tool("after", f"{upstream.url}/after")))
+            until(lambda: "after" in client.names(), within=2.0)
+            assert client.call("after")["structuredContent"] == {"ok": True}
+            until(lambda: f"_{second.pid}_" in holder(), within=SOON, every=0.1)
+            assert time.monotonic() - killed < 15.0
+            until(lambda: phase(api_server, "tool", "after") == "Registered", within=SOON)
+            first.start()
+    api_server.kubectl("delete", "tool", "before", "after", "-n", "tenant-acme")
+
+
+@pytest.mark.parametrize("flags", [(), ("--watch-cache=false",)], ids=["watch cache", "no watch cache"])
+def test_kubernetes_delete_while_the_api_server_is_down_is_noticed_at_its_return(
+    tmp_path: Path, upstream: Upstream, flags: tuple[str, ...]
+) -> None:
+    with _installed_cluster(tmp_path / "cluster", *flags) as server:
+        for name in ("stays", "goes"):
+            server.apply(in_namespace("tenant-acme", tool(name, f"{upstream.url}/{name}")))
+        with following(server, tmp_path / "gateway") as gateway, acmes(gateway) as client:
+            until(lambda: client.names() == {"stays", "goes"}, within=SOON)
+            server.kill()
+            until(lambda: "findings" in str(gateway.ready()["kubernetes"]) and _findings(gateway), within=SOON)
+            assert gateway.get("/ready")[0] == 200
+            assert client.call("goes")["structuredContent"] == {"ok": True}
+            server.etcd.delete("/registry/gostoa.dev/tools/tenant-acme/goes")
+            server.etcd.compact()
+            server.start()
+            until(lambda: client.names() == {"stays"}, within=SOON)
+            until(lambda: not _findings(gateway), within=SOON)
+            server.apply(in_namespace("tenant-acme", tool("comes", f"{upstream.url}/comes")))
+            until(lambda: client.names() == {"stays", "comes"}, within=SOON)
+
+
+def test_kubernetes_api_server_is_a_back_end_of_its_own_description(api_server: ApiServer, tmp_path: Path) -> None:
+    """The tools come from the cluster's OpenAPI v3 document, and act with a service account's token."""
+    account = {"name": "caller", "namespace": "tenant-acme"}
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": account}
+    edit = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"}
+    subjects = [{"kind": "ServiceAccount", **account}]
+    api_server.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
+        {**role, "roleRef": edit, "subjects": subjects},
+    )
+    token = api_server.kubectl("create", "token", "caller", "-n", "tenant-acme").strip()
+    document = api_server.kubectl("get", "--raw", "/openapi/v3/api/v1")
+    names = ["listCoreV1NamespacedPod", "createCoreV1NamespacedConfigMap", "deleteCoreV1NamespacedConfigMap"]
+    spec = {
+        "openAPISpec": {"configMapRef": {"name": "core-v1", "key": "openapi.json"}},
+        "baseURL": api_server.url,
+        "selector": {"tags": ["core_v1"], "operationIds": names},
+        "toolDefaults": {"authentication": {"type": "bearer", "secretRef": {"name": "caller"}}},
+    }
+    manifest = {"apiVersion": "gostoa.dev/v1alpha1", "kind": "ToolSet", "metadata": {"name": "core-v1"}, "spec": spec}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": account, "stringData": {"token": token}}
+    api_server.kubectl("apply", "-f", str(HERE / "secrets.yaml"))
+    api_server.apply(secret, _config_map("core-v1", {"openapi.json": _only(document, names)}))
+    certificate = api_server.folder / "data" / "certs" / "apiserver.crt"
+    settings = {"K8S_SECRETS_ENABLED": "true", "SSL_CERT_FILE": str(certificate)}
+    with following(api_server, tmp_path, **settings) as gateway, acmes(gateway) as client:
+        api_server.apply(in_namespace("tenant-acme", manifest))
+        until(lambda: client.names() == set(names), within=SOON)
+        here = {"namespace": "tenant-acme"}
+        pods = client.call("listCoreV1NamespacedPod", **here)
+        assert pods["structuredContent"]["kind"] == "PodList", pods
+        made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "made"}, "data": {"by": "a tool"}}
+        created = client.call("createCoreV1NamespacedConfigMap", **here, **made)
+        assert not created.get("isError"), created
+        assert api_server.show("configmap", "made")["data"] == {"by": "a tool"}
+        with wire_client(gateway.url, gateway.token("cpi-admin", "acme")) as admin:
+            deleted = admin.call("deleteCoreV1NamespacedConfigMap", **here, name="made")
+            assert not deleted.get("isError"), deleted
+        api_server.kubectl("get", "configmap", "made", "-n", "tenant-acme", is_refused=True)
+    api_server.kubectl("delete", "toolset", "core-v1", "-n", "tenant-acme")
+    api_server.kubectl("delete", "-f", str(HERE / "secrets.yaml"))
+
+
+def _findings(gateway: GatewayProcess) -> list[str]:
+    found: list[str] = gateway.ready()["kubernetes"].get("findings", [])
+    return found
+
+
+def _config_map(name: str, data: dict[str, str]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "tenant-acme"},
+        "data": data,
+    }
+
+
+def _only(document: str, operations: list[str]) -> str:
+    """The description with the paths of these operations: a ConfigMap holds 1 MiB, and the whole one is larger."""
+    whole = json.loads(document)
+    paths = {
+        path: item for path, item in whole["paths"].items() if any(name in json.dumps(item) for name in operations)
+    }
+    return json.dumps({**whole, "paths": paths})
+
+
+def _json_of(manifest: dict[str, Any]) -> str:
+    """JSON of any depth, which Python's encoder refuses."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        return json.dumps(manifest)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def _right_of(entry: dict[str, Any]) -> str:
+    if "objectRef" not in entry:
+        return f"{entry['verb']} {entry['requestURI']}"
+    asked = entry["objectRef"]
+    return f"{entry['verb']} {'/'.join(filter(None, [asked['resource'], asked.get('subresource')]))}"
+
+
+def _rights(path: Path) -> set[str]:
+    rules = [rule for role in yaml.safe_load_all(path.read_text()) for rule in role.get("rules", ())]
+    return {f"{verb} {resource}" for rule in rules for verb in rule["verbs"] for resource in rule["resources"]}
+
+
+@contextmanager
+def listening(gateway: GatewayProcess) -> Generator[threading.Event]:
+    """Set when acme's clients are told that their list of tools changed."""
+    heard = threading.Event()
+    ready = threading.Event()
+
+    def follow() -> None:
+        params = {"notifications": {"toolsListChanged": True}, "_meta": ENVELOPE}
+        message = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params}
+        headers = {
+            "Authorization": f"Bearer {gateway.token('tenant-admin', 'acme')}",
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": STATELESS,
+            "Mcp-Method": "subscriptions/listen",
+        }
+        with (
+            suppress(httpx.HTTPError),
+            httpx.stream("POST", f"{gateway.url}/mcp", json=message, headers=headers, timeout=SOON) as response,
+        ):
+            for line in response.iter_lines():
+                ready.set()
+                if "notifications/tools/list_changed" in line:
+                    heard.set()
+                    return
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    assert ready.wait(SOON)
+    yield heard
+    thread.join(SOON)
