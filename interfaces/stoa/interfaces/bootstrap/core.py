@@ -44,7 +44,7 @@ from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.observability.refusal_log import RefusalLog
 from stoa.infrastructure.sqlite import SqliteTaskStore
-from stoa.infrastructure.worker_process import ProcessExecutor
+from stoa.infrastructure.worker_process import IDLE_SECONDS, ProcessExecutor
 from stoa.interfaces.bootstrap.parts import (
     IdentityPart,
     KubernetesPart,
@@ -56,6 +56,7 @@ from stoa.interfaces.bootstrap.parts import (
 from stoa.interfaces.release import release
 from stoa.interfaces.settings import Settings
 
+_DAY = 86_400.0
 ANONYMOUS = Principal.of("anonymous", roles=["viewer"])
 
 
@@ -180,8 +181,9 @@ class Core(Provider):
         return UpstreamTokens(endpoint, credentials, clock, issuers=identity.verifier.issuers, report=supervisor.report)
 
     @provide
-    async def executor(self) -> AsyncIterator[BoundedExecutor]:
-        executor = ProcessExecutor()
+    async def executor(self, settings: Settings) -> AsyncIterator[BoundedExecutor]:
+        # Starting the process takes longer than a change in a cluster may take to be seen.
+        executor = ProcessExecutor(idle_seconds=_DAY if settings.k8s_watcher_enabled else IDLE_SECONDS)
         yield executor
         await executor.close()
 

@@ -42,6 +42,8 @@ _SHORT_WATCH_SECONDS = 5.0
 """A watch that ended sooner counts as a failure: something between ends every connection at once."""
 _FAILURES_UNTIL_LIST = 3
 """Failures in a row after which the version is given up: a server whose etcd was restored may never reach it."""
+_FAILURES_UNTIL_BELIEVED = 4
+"""Failures in a row after which a 403 or 404 is believed: a server that just started knows no roles and no kinds yet."""
 _LARGE_BYTES = 64 * 1024
 """Size from which an answer is read in another process."""
 
@@ -125,7 +127,7 @@ class Reflector:
         if error.is_expired and not failures:
             return  # usual after a restart of the server
         self.problem = error.message
-        if error.is_missing or error.is_forbidden:
+        if (error.is_missing or error.is_forbidden) and failures >= _FAILURES_UNTIL_BELIEVED:
             if error.is_missing:
                 self._replace({})
             self._version = ""

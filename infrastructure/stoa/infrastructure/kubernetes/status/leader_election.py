@@ -60,6 +60,7 @@ class LeaderElection:
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{lease.namespace}/leases"
         self._name = lease.name
         self._namespace = lease.namespace
+        self._own_path = f"{self._path}/{lease.name}"
         self._sleep = sleep
         self._identity = identity
         self._clock = clock
@@ -68,6 +69,8 @@ class LeaderElection:
         watched = Watched(self._path, lease_spec, {"fieldSelector": f"metadata.name={lease.name}"})
         self._reflector = cluster.reflector(watched, self._heard.set)
         self._leader_until_ns = 0
+        self._held: JsonObject | None = None
+        """The lease as this replica wrote it last; None: it has to be read."""
         self._observed: tuple[str, int] = ("", 0)
         """The version of the lease that was seen last, and when it was first seen."""
         self.problem = ""
@@ -120,15 +123,16 @@ class LeaderElection:
     async def _acquire(self) -> None:
         """Renew the lease, or take it if it is free. Raises ApiError; a conflict where another was faster."""
         asked_ns = self._clock.monotonic_ns()
-        lease = await self._read()
+        # A leader knows the version that it wrote last, and is refused if that is no longer the last one.
+        lease, self._held = self._held or await self._read(), None
         if lease is None:
-            await self._request("POST", self._path, self._lease({}, self._spec(None)))
+            self._held = await self._request("POST", self._path, self._lease({}, self._spec(None)))
         else:
             spec = as_object(lease.get("spec"))
             if not self._is_ours(spec) and not self._is_free_now(lease):
                 self._leader_until_ns = 0
                 raise ApiError(409, "another replica leads")
-            await self._request("PUT", f"{self._path}/{self._name}", self._lease(lease, self._spec(spec)))
+            self._held = await self._request("PUT", self._own_path, self._lease(lease, self._spec(spec)))
         was_leader = self.leads_for(0)
         self._leader_until_ns = asked_ns + LEASE_SECONDS * 1_000_000_000
         if not was_leader:
@@ -174,7 +178,7 @@ class LeaderElection:
 
     async def _read(self) -> JsonObject | None:
         try:
-            return await self._request("GET", f"{self._path}/{self._name}", None)
+            return await self._request("GET", self._own_path, None)
         except ApiError as error:
             if error.is_missing:
                 return None
@@ -193,7 +197,7 @@ class LeaderElection:
             spec = as_object(as_object(lease).get("spec"))
             if lease is not None and self._is_ours(spec):
                 released = self._lease(lease, {**spec, "holderIdentity": ""})
-                await self._request("PUT", f"{self._path}/{self._name}", released)
+                await self._request("PUT", self._own_path, released)
 
 
 def _micro_time(moment: datetime) -> str:
