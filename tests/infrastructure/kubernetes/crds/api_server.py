@@ -21,6 +21,13 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
+@cache
+def in_python(pattern: str) -> re.Pattern[str]:
+    """The same pattern for Python, whose `$` also matches before the last line break."""
+    pattern = pattern.replace(r"\s\v\x{85}\p{Z}", r"\s").replace(r"\d", "[0-9]")
+    return re.compile(re.sub(r"\$$", r"\\Z", pattern))
+
+
 def schema_of(definition: dict[str, Any]) -> dict[str, Any]:
     (version,) = definition["spec"]["versions"]
     return version["schema"]["openAPIV3Schema"]
@@ -36,9 +43,11 @@ def admit(definition: dict[str, Any], manifest: dict[str, Any]) -> tuple[dict[st
 def _defaulted(schema: dict[str, Any], value: Any) -> Any:
     if isinstance(value, dict):
         for name, member in schema.get("properties", {}).items():
-            if value.get(name) is None and "default" in member and not member.get("nullable"):
-                value[name] = member["default"]
-            elif name in value:
+            if value.get(name) is None:
+                value.pop(name, None)
+                if "default" in member:
+                    value[name] = member["default"]
+            else:
                 value[name] = _defaulted(member, value[name])
         if values := schema.get("additionalProperties"):
             return {name: _defaulted(values, member) for name, member in value.items()}
@@ -48,8 +57,6 @@ def _defaulted(schema: dict[str, Any], value: Any) -> Any:
 
 
 def _problems(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
-    if value is None and schema.get("nullable"):
-        return
     kind = schema.get("type")
     if kind is not None and (
         not isinstance(value, _PYTHON_TYPES[kind]) or (isinstance(value, bool) and kind != "boolean")
@@ -61,20 +68,21 @@ def _problems(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
         yield from _member_problems(schema, value, path)
     elif isinstance(value, list):
         keys = schema.get("x-kubernetes-list-map-keys")
-        if keys and len({tuple(item.get(key) for key in keys) for item in value}) < len(value):
+        if keys and len({tuple(item.get(key) for key in keys) for item in value if isinstance(item, dict)}) < len(
+            value
+        ):
             yield f"{path}: Duplicate value"
         for number, item in enumerate(value):
             yield from _problems(schema.get("items", {}), item, f"{path}[{number}]")
     if rules := schema.get(RULES):
-        seen = _seen(value)
-        yield from (f"{path}: {rule['message']}" for rule in rules if not _holds(rule["rule"], seen))
+        yield from (f"{path}: {rule['message']}" for rule in rules if not _holds(rule["rule"], value))
 
 
 def _value_problems(schema: dict[str, Any], value: Any) -> Iterator[str]:
     if "enum" in schema and value not in schema["enum"]:
         yield "Unsupported value"
     if isinstance(value, str):
-        if "pattern" in schema and not re.search(re.sub(r"\$$", r"\\Z", schema["pattern"]), value, re.ASCII):
+        if "pattern" in schema and not in_python(schema["pattern"]).search(value):
             yield f"should match {schema['pattern']}"
         if len(value) > schema.get("maxLength", len(value)) or len(value) < schema.get("minLength", 0):
             yield "too long or too short"
@@ -90,6 +98,12 @@ def _value_problems(schema: dict[str, Any], value: Any) -> Iterator[str]:
 
 def _member_problems(schema: dict[str, Any], value: dict[str, Any], path: str) -> Iterator[str]:
     properties = schema.get("properties", {})
+    if "oneOf" in schema and [_has(each, value) for each in schema["oneOf"]].count(True) != 1:
+        yield f"{path}: must validate one and only one schema (oneOf)"
+    if "anyOf" in schema and not any(_has(each, value) for each in schema["anyOf"]):
+        yield f"{path}: must validate at least one schema (anyOf)"
+    if "not" in schema and _has(schema["not"], value):
+        yield f"{path}: must not validate the schema (not)"
     for name in schema.get("required", ()):
         if name not in value:
             yield f"{path}.{name}: Required value"
@@ -100,6 +114,10 @@ def _member_problems(schema: dict[str, Any], value: dict[str, Any], path: str) -
             yield from _problems(schema["additionalProperties"], member, f"{path}.{name}")
         elif not schema.get(ANYTHING) and path != ".metadata":
             yield f"{path}.{name}: unknown field"
+
+
+def _has(alternative: dict[str, Any], value: dict[str, Any]) -> bool:
+    return all(name in value for name in alternative["required"])
 
 
 _compiled = cache(cel.compile)
@@ -116,10 +134,3 @@ def _holds(rule: str, value: Any) -> bool:
         return _compiled(rule).execute(context) is True
     except (ValueError, RuntimeError, TypeError):  # as a rule that cannot be evaluated, it refuses
         return False
-
-
-def _seen(value: Any) -> Any:
-    """As rules see it: a null is a field that is not there."""
-    if isinstance(value, dict):
-        return {name: _seen(member) for name, member in value.items() if member is not None}
-    return [_seen(item) for item in value] if isinstance(value, list) else value

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from hypothesis import strategies as st
-from tests.infrastructure.kubernetes.crds.api_server import schema_of
+from tests.infrastructure.kubernetes.crds.api_server import in_python, schema_of
 
 from stoa.infrastructure.kubernetes.crds.structural_schema import ANYTHING, RULES
 
@@ -66,7 +66,7 @@ class _Values:
 
     def of(self, name: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         good = self._good(name, schema)
-        return st.one_of(good, good, good, st.none()) if schema.get("nullable") else good
+        return st.one_of(good, good, good, good, st.none()) if self._is_odd else good
 
     def _pick(self, good: list[Any], odd: list[Any]) -> st.SearchStrategy[Any]:
         return st.sampled_from([*good * 3, *odd] if self._is_odd else good)
@@ -99,8 +99,7 @@ class _Values:
             parts = (self._pick(_SCHEMES, _ODD_SCHEMES), self._pick(_HOSTS, _ODD_HOSTS), self._pick(_PATHS, ["?q={x}"]))
             return st.builds("{}://{}{}".format, *parts)
         if "pattern" in schema:
-            pattern = re.compile(re.sub(r"\$$", r"\\Z", schema["pattern"]), re.ASCII)
-            matching = st.from_regex(pattern, fullmatch=True).filter(lambda text: len(text) < 60)
+            matching = st.from_regex(in_python(schema["pattern"]), fullmatch=True).filter(lambda text: len(text) < 60)
             return st.one_of(matching, matching, matching, st.sampled_from(_ODD)) if self._is_odd else matching
         return st.text(
             st.characters(min_codepoint=32, max_codepoint=126), min_size=schema.get("minLength", 0), max_size=12
@@ -114,6 +113,7 @@ class _Values:
         if schema.get(ANYTHING) and not properties:
             return st.just({})
         groups = [group for rule in schema.get(RULES, ()) if (group := _group(rule["rule"]))]
+        groups += [{name for each in schema["oneOf"] for name in each["required"]}] if "oneOf" in schema else []
 
         @st.composite
         def draw(draw: st.DrawFn) -> dict[str, Any]:
@@ -129,4 +129,4 @@ class _Values:
 
 def _group(rule: str) -> set[str]:
     """The fields of which exactly one is set."""
-    return set(re.findall(r"has\(self\.(\w+)\)", rule)) if rule.endswith(".exists_one(is_set, is_set)") else set()
+    return set(re.findall(r"has\(self\.(\w+)\)", rule)) if rule.endswith("== 1") else set()

@@ -20,11 +20,18 @@ BEYOND_RULES = re.compile(
     r"grpc\.(?:descriptorSet|method)|"  # the descriptors of Protocol Buffers
     r"metering\.arguments|"  # has to be a property of inputSchema
     r"messages, spec\.arguments|"  # {{placeholders}} in texts of any length
-    r"endpoint: host or port|"  # an IPv6 address
     r"(?:openAPISpec\.inline|graphQL\.(?:inline|queries|mutations))"  # alternatives, which no structural schema has
     r")"
 )
 """What the gateway refuses although an API server accepts it."""
+
+
+NARROWER = re.compile(
+    r"\.(?:refreshInterval|maxDuration|timeout|every): too long"  # digits that no author needs
+    r"|\.clientSecretRef|\.tls: clientSecretRef"  # which the gateway refuses when it converts
+    r"|\.endpoint: (?:should match|too long)"  # hosts that are no ASCII names, ports that are none
+)
+"""What an API server refuses although the gateway accepts it."""
 
 
 @cache
@@ -54,6 +61,11 @@ def refusal_of_the_gateway(manifest: dict[str, Any]) -> str | None:
     except InvalidInput as refused:
         return refused.message
     return None
+
+
+def is_narrower(problems: list[str]) -> bool:
+    """True if an API server may be alone in refusing a manifest for one of these."""
+    return any(NARROWER.search(problem) for problem in problems)
 
 
 def is_beyond_rules(refusal: str) -> bool:
