@@ -43,7 +43,7 @@ _SHORT_WATCH_SECONDS = 5.0
 _FAILURES_UNTIL_LIST = 3
 """Failures in a row after which the version is given up: a server whose etcd was restored may never reach it."""
 _FAILURES_UNTIL_BELIEVED = 4
-"""Failures in a row after which a 403 or 404 is believed: a server that just started knows no roles and no kinds yet."""
+"""Failures in a row after which a 403 or 404 is believed: a server that just started knows no roles, no kinds."""
 _LARGE_BYTES = 64 * 1024
 """Size from which an answer is read in another process."""
 

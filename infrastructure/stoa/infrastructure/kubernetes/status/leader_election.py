@@ -84,7 +84,6 @@ class LeaderElection:
         """Take part until cancelled, then release the lease."""
         follower = asyncio.create_task(self._reflector.run(), name="kubernetes lease")
         try:
-            await self._reflector.is_synchronised.wait()
             while True:
                 pause = await self._step()
                 await self._rest(pause)
