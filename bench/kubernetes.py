@@ -1,6 +1,6 @@
 """`python -m bench.kubernetes`: the catalogue in a real cluster, synchronised from cold, edited and left alone.
 
-A kube-apiserver with its etcd (`tools/services/install.sh kubernetes`), one gateway with one worker, and a load of calls.
+A kube-apiserver with its etcd (`tools/services/install.sh kubernetes`), one gateway with one worker, a load of calls.
 `--descriptions FOLDER`: real OpenAPI documents for the ToolSets, those of up to 900 KB; without it, one that is made.
 """
 

@@ -16,7 +16,7 @@ import yaml
 from tests.live.servers import INSTALLED, REPOSITORY, SERVICES, LiveServer, answers, free_port, post
 
 HERE = Path(__file__).parent
-CRDS = Path(os.environ.get("KW_CRDS") or REPOSITORY / "deploy" / "crds")
+CRDS = REPOSITORY / "deploy" / "crds"
 ACCOUNT = "system:serviceaccount:stoa-system:stoa-mcp-gateway"
 _KUBECTL = INSTALLED / "kubernetes-tools" / "bin" / "kubectl"
 

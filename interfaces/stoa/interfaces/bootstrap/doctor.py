@@ -118,7 +118,7 @@ class Doctor:
         return [loaded, CheckResult(_OK, "laws", f"kept in {checking.asked} decisions")]
 
     async def _check_catalogue(self) -> Sequence[CheckResult]:
-        if not self._settings.catalogue_path:
+        if not self._settings.catalogue_path and not self._settings.k8s_watcher_enabled:
             remedy = "name manifests in CATALOGUE_PATH"
             return [CheckResult(_WARN, "catalogue", "CATALOGUE_PATH is empty: there are no tools", remedy)]
         gateway = await self._container.get(Gateway)

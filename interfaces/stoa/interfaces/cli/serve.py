@@ -51,7 +51,7 @@ def serve(*, catalogue: list[str] | None = None, port: int | None = None, worker
         start_logging(settings)
         for finding in findings:
             _log.warning("configuration: %s %s", finding.where, finding.message)
-    if not settings.catalogue_path:
+    if not settings.catalogue_path and not settings.k8s_watcher_enabled:
         complain(f"stoa: no tools: {NO_CATALOGUE}")
     _allow_connections()
     signal.signal(signal.SIGTERM, end_with_success)
