@@ -1,5 +1,6 @@
 """The laws of CredentialSource, for every adapter."""
 
+import base64
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,6 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from stoa.application.memory.bounded_executor import InThreadExecutor
+from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.ports import CredentialSource
 from stoa.domain.access.identity import TenantId
@@ -23,6 +26,9 @@ from stoa.infrastructure.files.credentials import (
     FileCredentialSource,
 )
 from stoa.infrastructure.files.credentials.environment import variable_name
+from stoa.infrastructure.kubernetes.api import Cluster, KubernetesConnection, NamedObjects
+from stoa.infrastructure.kubernetes.api.objects import ApiObject, Key
+from stoa.infrastructure.kubernetes.manifests import KubernetesCredentialSource
 
 Owner = TenantId | None
 
@@ -84,7 +90,38 @@ def _chained() -> Iterator[Store]:
         yield Store(ChainedCredentialSource([first.source, second.source]), second.put)
 
 
-@pytest.fixture(scope="session", params=[_memory, _environment, _files, _chained], ids=lambda adapter: adapter.__name__)
+class _Secrets(NamedObjects):
+    """Secrets as if they were followed."""
+
+    def __init__(self) -> None:
+        cluster = Cluster(KubernetesConnection(), clock=SystemClock(), executor=InThreadExecutor())
+        super().__init__(cluster, "secrets")
+        self.objects: dict[Key, ApiObject] = {}
+
+    def get(self, key: Key) -> ApiObject | None:
+        return self.objects.get(key)
+
+
+@contextmanager
+def _cluster() -> Iterator[Store]:
+    secrets = _Secrets()
+    entries: dict[Key, dict[str, str]] = {}
+
+    def put(tenant: Owner, name: str, key: str, value: str) -> bool:
+        if tenant is None:
+            return False
+        place = (f"tenant-{tenant}", name)
+        entries.setdefault(place, {})[key] = base64.b64encode(value.encode()).decode()
+        secrets.objects[place] = ApiObject(place, "", "", 1, is_leaving=False, content={"data": entries[place]})
+        return True
+
+    yield Store(KubernetesCredentialSource(secrets), put)
+
+
+ADAPTERS = [_memory, _environment, _files, _chained, _cluster]
+
+
+@pytest.fixture(scope="session", params=ADAPTERS, ids=lambda adapter: adapter.__name__)
 def open_store(request: pytest.FixtureRequest) -> OpenStore:
     return request.param
 

@@ -88,7 +88,9 @@ def test_kubernetes_manifests_are_listed_called_edited_broken_mended_and_deleted
         api_server.apply(in_namespace("tenant-acme", tool("weather", f"{upstream.url}/changed")))
         until(lambda: asked_last() == "/changed", within=SOON)
 
-        broken = tool("weather", f"{upstream.url}/{{city}}", inputSchema={"type": "object", "properties": {}})
+        # Wrong in a way that the rules of the definitions cannot see.
+        schema = {"type": "object", "properties": {"city": {"type": "nonsense"}}}
+        broken = tool("weather", f"{upstream.url}/broken", inputSchema=schema)
         api_server.apply(in_namespace("tenant-acme", broken))
         until(lambda: phase(api_server, "tool", "weather") == "Error", within=SOON)
         assert "spec.inputSchema" in api_server.show("tool", "weather")["status"]["lastError"]

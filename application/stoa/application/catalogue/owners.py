@@ -45,10 +45,10 @@ def tenant_of(namespace: str) -> TenantId:
     return TenantId(namespace.removeprefix(_PREFIX))
 
 
-def namespaces_of(tenant: TenantId) -> tuple[str, str]:
-    """The namespaces of a cluster that may be the tenant's. Where both hold manifests, only the first counts
+def namespaces_of(tenant: TenantId) -> list[str]:
+    """The namespaces of a cluster that may be the tenant's. Where several hold manifests, only the first counts
     (`ambiguous_namespaces`)."""
-    return _PREFIX + tenant, tenant
+    return [namespace for namespace in (_PREFIX + tenant, tenant) if tenant_of(namespace) == tenant]
 
 
 def owned_content(document: ManifestDocument) -> JsonObject:
@@ -101,7 +101,8 @@ def ambiguous_namespaces(documents: Iterable[ManifestDocument]) -> Mapping[Origi
             Reason.AMBIGUOUS_NAMESPACE,
         )
         for origin, namespace in named.items()
-        if namespace is not None and _PREFIX + namespace in written
+        # `tenant-tenant-a` is the tenant `tenant-a`, another than that of `tenant-a`.
+        if namespace is not None and not namespace.startswith(_PREFIX) and _PREFIX + namespace in written
     }
 
 

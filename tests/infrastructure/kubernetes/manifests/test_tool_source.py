@@ -98,6 +98,15 @@ async def test_kubernetes_namespaces_that_would_be_one_tenant_are_told_apart(tmp
         assert "would be one tenant" in here.gateway.loader.findings[0].message
 
 
+async def test_kubernetes_namespace_with_the_prefix_twice_takes_no_tenants_place(tmp_path, server):
+    server.put("namespaces", {"metadata": {"name": "tenant-tenant-globex"}})
+    server.put("tools", tool("bee", "tenant-globex"))
+    server.put("tools", tool("ant", "tenant-tenant-globex"))
+    async with gateway_on(tmp_path, server) as here:
+        assert here.gateway.loader.findings == ()
+        assert (here.names("globex"), here.names("tenant-globex")) == (["bee"], ["ant"])
+
+
 async def test_kubernetes_tenants_tags_lower_nothing(tmp_path, server):
     server.put("tools", tool("ant", method="DELETE", tags=["stoa:read"]))
     async with gateway_on(tmp_path, server) as here:
@@ -167,6 +176,19 @@ async def test_kubernetes_secrets_are_those_that_manifests_name_in_their_own_nam
         )
         await here.until(lambda: here.credentials is not None and here.credentials.read(acme, pets, "token") == "new")
         assert not any("tenant-globex/secrets" in path for _, path in server.requests)
+
+
+async def test_kubernetes_secrets_of_a_namespace_that_would_be_the_same_tenant_are_not_read(tmp_path, server):
+    data = {"token": base64.b64encode(b"theirs").decode()}
+    bearer = {"type": "bearer", "secretRef": {"name": "pets"}}
+    server.put("namespaces", {"metadata": {"name": "globex"}})
+    server.put("secrets", {"metadata": {"name": "pets", "namespace": "globex"}, "data": data})
+    for namespace in ("globex", "tenant-globex"):
+        server.put("tools", tool("ant", namespace, authentication=bearer))
+    async with gateway_on(tmp_path, server, reads_secrets=True) as here:
+        assert here.credentials is not None
+        with pytest.raises(BackendUnavailable):
+            here.credentials.read(TenantId("globex"), SecretReference(name="pets"), "token")
 
 
 async def test_kubernetes_secrets_are_not_asked_for_unless_enabled(tmp_path, server):

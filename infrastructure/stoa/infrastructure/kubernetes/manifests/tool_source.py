@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from stoa.application.catalogue.owners import tenant_of
+from stoa.application.catalogue.owners import namespaces_of, tenant_of
 from stoa.application.concurrency.cancellation import cancel_and_wait
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.errors import Unavailable
 from stoa.domain.origin import ObjectOrigin
-from stoa.domain.schema.json_value import as_text, is_object, objects_in
+from stoa.domain.schema.json_value import JsonObject, as_text, is_object, objects_in
 from stoa.infrastructure.kubernetes.api.cluster import Cluster
 from stoa.infrastructure.kubernetes.api.named_objects import NamedObjects
 from stoa.infrastructure.kubernetes.api.objects import ApiObject, Key, manifest_content, nothing
@@ -153,12 +153,22 @@ class KubernetesToolSource(ToolSource, HealthProbe):
         return found is not None and not found.is_leaving
 
     def _secret_keys(self) -> Iterator[Key]:
-        """Each secret that a manifest names, which is one of its own namespace."""
+        """Each secret that a manifest names, which is one of its own namespace. Of two namespaces that would be one
+        tenant only the first has secrets, as only its manifests count."""
+        served = {origin.namespace for origin in self._manifests}
         for origin, manifest in self._manifests.items():
-            for part in objects_in(manifest.document.content):
-                for member, value in part.items():
-                    if member.lower().endswith("secretref") and is_object(value) and as_text(value.get("name")):
-                        yield origin.namespace or "", as_text(value["name"])
+            namespace = origin.namespace or ""
+            first = next(name for name in namespaces_of(tenant_of(namespace)) if name in served)
+            if namespace == first:
+                for name in _secret_names(manifest.document.content):
+                    yield namespace, name
+
+
+def _secret_names(content: JsonObject | None) -> Iterator[str]:
+    for part in objects_in(content):
+        for member, value in part.items():
+            if member.lower().endswith("secretref") and is_object(value) and as_text(value.get("name")):
+                yield as_text(value["name"])
 
 
 def _namespaces(scope: WatchScope) -> Watched:
