@@ -256,3 +256,35 @@ async def test_the_query_of_a_location_is_sent_and_shown_nowhere(status: int, se
     assert "https://specs.test/a" in shown
     assert "S3CRET" not in shown
     assert ("S3CRET" in str(server.requests[0].url)) == ("S3CRET" in secret)
+
+
+async def test_an_unchanged_document_is_asked_for_by_its_entity_tag_and_not_sent_again():
+    version = 1
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        tag = f'"v{version}"'
+        if request.headers.get("If-None-Match") == tag:
+            return httpx.Response(304)
+        return httpx.Response(200, text=f"openapi: 3.1.{version}", headers={"ETag": tag})
+
+    server = Server(answered)
+    source = server.source()
+    first = await source.fetch("https://specs.test/a")
+    assert await source.fetch("https://specs.test/a") == first
+    version = 2
+    assert (await source.fetch("https://specs.test/a")).text == "openapi: 3.1.2"
+    tags = [request.headers.get("If-None-Match") for request in server.requests]
+    assert tags == [None, '"v1"', '"v1"']
+
+
+async def test_another_document_is_not_asked_for_by_the_entity_tag_of_the_first():
+    server = Server(lambda _: httpx.Response(200, text="openapi: 3.1.0", headers={"ETag": '"v1"'}))
+    source = server.source()
+    for location in ("https://specs.test/a", "https://specs.test/b", "https://specs.test/a?key=1"):
+        await source.fetch(location)
+    assert not any("If-None-Match" in request.headers for request in server.requests)
+
+
+async def test_a_document_that_was_not_asked_for_conditionally_and_is_said_to_be_unchanged_is_refused():
+    with pytest.raises(InvalidInput):
+        await Server(lambda _: httpx.Response(304)).source().fetch("https://specs.test/a")

@@ -6,9 +6,12 @@ changes its address in between (DNS rebinding) gains nothing. Redirects stay on 
 
 import asyncio
 import re
+import zlib
+from dataclasses import dataclass
 
 import httpx
 
+from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.ports import SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput, StoaError, Unavailable
 from stoa.infrastructure.documents.spec_text import MAX_BYTES, document, too_large
@@ -23,6 +26,20 @@ TIMEOUT_SECONDS = 30.0
 _ACCEPT = "application/json, application/yaml, application/vnd.oai.openapi, text/*;q=0.8, */*;q=0.5"
 _LATER = frozenset({408, 425, 429})
 """Client errors that are temporary, so that a later attempt can succeed."""
+
+
+_KEPT, _KEPT_BYTES, _TAG_LIMIT = 64, 1024 * 1024, 256
+"""Documents that are kept for their entity tags, the size of each once it is packed, and that of its tag."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A document as it was fetched last."""
+
+    tag: str
+    """Its entity tag (RFC 9110 section 8.8.3)."""
+    content: bytes
+    """Packed by zlib."""
 
 
 class HttpSpecSource(SpecSource):
@@ -45,6 +62,7 @@ class HttpSpecSource(SpecSource):
         self._resolve = resolve or HostResolver(DnsLookUp()).addresses
         self._timeout_seconds = timeout_seconds
         self._max_bytes = max_bytes
+        self._known = BoundedCache[str, _Known](_KEPT)
 
     async def fetch(self, location: str, *, root: str = "") -> SpecDocument:  # noqa: ARG002  # no files here
         url = _parsed(location)
@@ -92,16 +110,20 @@ class HttpSpecSource(SpecSource):
     async def _get(
         self, client: httpx.AsyncClient, url: httpx.URL, address: str, location: str
     ) -> bytearray | httpx.URL:
+        known = self._known.get(str(url))
+        condition = {} if known is None else {"If-None-Match": known.tag}
         request = client.build_request(
             "GET",
             url.copy_with(host=address),
-            headers={"Host": url.netloc.decode("ascii"), "Accept": _ACCEPT},
+            headers={"Host": url.netloc.decode("ascii"), "Accept": _ACCEPT, **condition},
             extensions={"sni_hostname": url.host},
         )
         response = await client.send(request, stream=True)
         try:
             if response.has_redirect_location:
                 return _redirected(url, response.headers["Location"], location)
+            if response.status_code == 304 and known is not None:
+                return bytearray(await asyncio.to_thread(zlib.decompress, known.content))
             if response.status_code != 200:
                 raise _refused(response.status_code, location)
             content = bytearray()
@@ -109,9 +131,18 @@ class HttpSpecSource(SpecSource):
                 content += chunk
                 if len(content) > self._max_bytes:
                     raise too_large(location, self._max_bytes)
+            await self._keep(str(url), response.headers.get("ETag", ""), content)
             return content
         finally:
             await response.aclose()
+
+    async def _keep(self, url: str, tag: str, content: bytearray) -> None:
+        """Keep a document that its server can say to be unchanged; a refresh then costs it no second transfer."""
+        if not 0 < len(tag) <= _TAG_LIMIT:
+            return
+        packed = await asyncio.to_thread(zlib.compress, content, 1)
+        if len(packed) <= _KEPT_BYTES:
+            self._known.put(url, _Known(tag, packed))
 
 
 def _parsed(location: str) -> httpx.URL:
