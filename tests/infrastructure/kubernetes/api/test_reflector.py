@@ -11,6 +11,7 @@ from tests.kubernetes import ApiServer, cluster_at, serving
 
 from stoa.infrastructure.kubernetes.api.objects import manifest_content
 from stoa.infrastructure.kubernetes.api.reflector import LONGEST_PAUSE_SECONDS, PAGE_SIZE, Reflector, Watched
+from stoa.infrastructure.worker_process import ProcessExecutor
 
 TOOLS = Watched("/apis/gostoa.dev/v1alpha1/tools", manifest_content)
 DEEP = b'{"a":' * 5000 + b"1" + b"}" * 5000
@@ -38,7 +39,9 @@ class Watching:
 
 
 @asynccontextmanager
-async def watching(folder: Path, server: ApiServer, watched: Watched = TOOLS) -> AsyncIterator[Watching]:
+async def watching(
+    folder: Path, server: ApiServer, watched: Watched = TOOLS, **options: object
+) -> AsyncIterator[Watching]:
     """A reflector that runs, and pauses for no longer than the loop needs."""
     pauses: list[float] = []
     notices: list[None] = []
@@ -47,7 +50,7 @@ async def watching(folder: Path, server: ApiServer, watched: Watched = TOOLS) ->
         pauses.append(seconds)
         await asyncio.sleep(0)
 
-    async with serving(server) as url, cluster_at(folder, url, sleep=sleep) as cluster:
+    async with serving(server) as url, cluster_at(folder, url, sleep=sleep, **options) as cluster:
         reflector = cluster.reflector(watched, lambda: notices.append(None))
         task = asyncio.create_task(reflector.run())
         try:
@@ -188,3 +191,20 @@ async def test_reflector_asks_for_the_objects_of_its_selectors_alone(tmp_path, s
         server.put("tools", tool("cat"))
         server.delete("tools", "bee", namespace="acme")
         await here.until(lambda: here.names == [])
+
+
+async def test_reflector_reads_large_objects_in_the_worker_process(tmp_path, server):
+    executor = ProcessExecutor()
+    large = {"type": "object", "description": "x" * 200_000, "properties": {}}
+    server.put("tools", tool("ant", inputSchema=large))
+    try:
+        async with watching(tmp_path, server, executor=executor) as here:
+            await here.until(lambda: here.names == ["ant"])
+            server.put("tools", tool("bee", inputSchema=large))
+            await here.until(lambda: here.names == ["ant", "bee"])
+            for name in ("ant", "bee"):
+                content = here.reflector.objects["acme", name].content
+                assert content is not None
+                assert content["spec"] == {"inputSchema": large}
+    finally:
+        await executor.close()

@@ -5,7 +5,7 @@ Tenants write the objects, so one that cannot be read is an object with a proble
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pydantic_core
@@ -17,6 +17,9 @@ Key = tuple[str, str]
 """Namespace and name; the namespace of an object without one is empty."""
 Keep = Callable[[JsonObject], JsonObject | str]
 """The part of an object that is kept, or the problem with it. Pickled to the worker process: a function of a module."""
+
+Packed = list[Any]
+"""The members of one value, in order."""
 
 TENANT_LABEL = "gostoa.dev/tenant"
 _END_OF_INITIAL_EVENTS = "k8s.io/initial-events-end"
@@ -145,6 +148,36 @@ def unreadable_page(text: bytes) -> list[ApiObject | PageEnd]:
     end = _identity_in(text, (), frozenset({"resourceVersion", "continue"}))
     objects = [_unreadable(identity)] if identity.get("name") else []
     return [*objects, PageEnd(as_text(end.get("resourceVersion")), as_text(end.get("continue")), is_readable=False)]
+
+
+def packed_events(lines: Iterable[bytes], keep: Keep) -> Iterator[Packed]:
+    """`events_of`, in the plain values that the worker process may give; `unpacked_event` undoes it."""
+    for event in events_of(lines, keep):
+        yield [
+            event.type,
+            event.object and _packed(event.object),
+            event.version,
+            event.ends_initial_events,
+            event.error,
+        ]
+
+
+def unpacked_event(packed: Packed) -> Event:
+    kind, content, version, ends_initial_events, error = packed
+    return Event(kind, content and ApiObject(*content), version, ends_initial_events, error)
+
+
+def packed_page(text: bytes, keep: Keep) -> Iterator[Packed]:
+    """`page_of`, in plain values; `unpacked_part` undoes it."""
+    return map(_packed, page_of(text, keep))
+
+
+def unpacked_part(packed: Packed) -> ApiObject | PageEnd:
+    return (ApiObject if len(packed) == len(fields(ApiObject)) else PageEnd)(*packed)
+
+
+def _packed(part: ApiObject | PageEnd) -> Packed:
+    return [getattr(part, member.name) for member in fields(part)]
 
 
 def _object(body: JsonObject, keep: Keep) -> ApiObject:

@@ -23,7 +23,11 @@ from stoa.infrastructure.kubernetes.api.objects import (
     Key,
     PageEnd,
     events_of,
+    packed_events,
+    packed_page,
     page_of,
+    unpacked_event,
+    unpacked_part,
     unreadable_event,
     unreadable_page,
 )
@@ -254,7 +258,8 @@ class Reflector:
         if sum(map(len, lines)) < _LARGE_BYTES:
             return list(events_of(lines, self.watched.keep))
         try:
-            return await self._executor.run(events_of, list(lines), self.watched.keep)
+            packed = await self._executor.run(packed_events, list(lines), self.watched.keep)
+            return list(map(unpacked_event, packed))
         except InvalidInput:  # reading them took all that the executor allows
             return [await asyncio.to_thread(unreadable_event, line) for line in lines]
         except Unavailable as busy:
@@ -265,7 +270,8 @@ class Reflector:
         if len(text) < _LARGE_BYTES:
             return list(page_of(text, self.watched.keep))
         try:
-            return await self._executor.run(page_of, text, self.watched.keep)
+            packed = await self._executor.run(packed_page, text, self.watched.keep)
+            return list(map(unpacked_part, packed))
         except InvalidInput:
             return await asyncio.to_thread(unreadable_page, text)
         except Unavailable as busy:
