@@ -40,14 +40,58 @@ _API = f"/apis/gostoa.dev/v1alpha1/namespaces/{NAMESPACE}"
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.kubernetes", description=__doc__)
     parser.add_argument("--descriptions", type=Path, help="folder with OpenAPI documents, *.json, *.yaml")
+    parser.add_argument("--away", type=float, metavar="SECONDS", help="measure an outage of the API server instead")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, cluster(Path(folder) / "cluster") as server:
-        rows = asyncio.run(_measure(server, Path(folder) / "gateway", options.descriptions))
+        home = Path(folder) / "gateway"
+        if options.away is None:
+            rows = asyncio.run(_measure(server, home, options.descriptions))
+        else:
+            rows = asyncio.run(_outage(server, home, options.away))
     table = Table("figure", "value")
     for figure, value in rows:
         table.add_row(figure, value)
     Console(width=110).print(table)
     return 0
+
+
+def _settings(server: ApiServer, home: Path) -> dict[str, str]:
+    return {
+        "K8S_WATCHER_ENABLED": "true",
+        "KUBECONFIG_PATH": str(server.account(home)),
+        "K8S_LEASE_NAMESPACE": "stoa-system",
+        "RATE_LIMIT_ENABLED": "false",
+    }
+
+
+async def _outage(server: ApiServer, home: Path, seconds: float) -> list[tuple[str, str]]:
+    """The API server is killed, an object is deleted behind its back, and it comes back after `seconds`."""
+    home.mkdir()
+    with Upstream().listening() as upstream:
+        async with _administrator(server) as admin:
+            for name in ("tool-0", "gone"):
+                await _put(admin, name, upstream.url, 0)
+        gateway = GatewayProcess(home, _settings(server, home), sources=())
+        with serving(gateway, within=SOON):
+            before = await _calls(gateway, 15.0, tools=1)
+            server.kill()
+            server.etcd.delete(f"/registry/gostoa.dev/tools/{NAMESPACE}/gone")
+            during = await _calls(gateway, seconds, tools=1)
+            status, findings = gateway.get("/ready")[0], gateway.ready()["kubernetes"]["findings"]
+            await asyncio.to_thread(server.start)
+            began = time.perf_counter()
+            async with httpx.AsyncClient(trust_env=False, timeout=SOON) as client:
+                while await _call(client, gateway, "gone") is not None:
+                    await asyncio.sleep(0.05)
+            caught_up = time.perf_counter() - began
+    made = int(seconds * CALLS_PER_SECOND)
+    return [
+        (f"API server away for {seconds:g} s: calls answered", f"{len(during)} of {made}"),
+        ("p50, p99 of calls before", _percentiles(before)),
+        ("p50, p99 of calls meanwhile", _percentiles(during)),
+        ("/ready", f"{status}, {len(findings)} findings"),
+        ("caught up after its return (first answer of /readyz)", f"{caught_up:.1f} s"),
+    ]
 
 
 async def _measure(server: ApiServer, home: Path, descriptions: Path | None) -> list[tuple[str, str]]:
@@ -56,13 +100,7 @@ async def _measure(server: ApiServer, home: Path, descriptions: Path | None) -> 
     with Upstream().listening() as upstream:
         async with _administrator(server) as admin:
             operations = await _fill(admin, upstream.url, _documents(descriptions))
-            settings = {
-                "K8S_WATCHER_ENABLED": "true",
-                "KUBECONFIG_PATH": str(server.account(home)),
-                "K8S_LEASE_NAMESPACE": "stoa-system",
-                "RATE_LIMIT_ENABLED": "false",
-            }
-            gateway = GatewayProcess(home, settings, sources=())
+            gateway = GatewayProcess(home, _settings(server, home), sources=())
             with serving(gateway, within=SOON):
                 detail = gateway.ready()["catalogue"]["detail"]
                 rows.append(
@@ -233,14 +271,14 @@ async def _edits(admin: httpx.AsyncClient, gateway: GatewayProcess, url: str) ->
     ]
 
 
-async def _calls(gateway: GatewayProcess, seconds: float) -> list[float]:
+async def _calls(gateway: GatewayProcess, seconds: float, *, tools: int = TOOLS) -> list[float]:
     """Latencies of calls at a steady rate."""
     latencies: list[float] = []
     async with httpx.AsyncClient(trust_env=False, timeout=SOON) as client:
         began = time.perf_counter()
         for number in range(int(seconds * CALLS_PER_SECOND)):
             await asyncio.sleep(max(0.0, began + number / CALLS_PER_SECOND - time.perf_counter()))
-            latency = await _call(client, gateway, f"tool-{number % TOOLS}")
+            latency = await _call(client, gateway, f"tool-{number % tools}")
             if latency is not None:
                 latencies.append(latency)
     return sorted(latencies)

@@ -10,11 +10,11 @@ from dishka import Provider
 from dishka import Scope as Lifetime
 from dishka import provide as provide  # pyright: ignore[reportUnknownVariableType]  # its overloads are untyped
 
-from stoa.application.concurrency.supervisor import Supervisor
+from stoa.application.concurrency.supervisor import Background, Supervisor
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.clock import Clock
-from stoa.interfaces.bootstrap.parts import KubernetesPart
+from stoa.interfaces.bootstrap.parts import KubernetesPart, OptionalSharedState
 from stoa.interfaces.settings import Settings
 
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -27,7 +27,12 @@ class KubernetesProvider(Provider):
 
     @provide
     async def kubernetes(
-        self, settings: Settings, clock: Clock, executor: BoundedExecutor, supervisor: Supervisor
+        self,
+        settings: Settings,
+        clock: Clock,
+        executor: BoundedExecutor,
+        supervisor: Supervisor,
+        shared: OptionalSharedState,
     ) -> AsyncIterator[KubernetesPart]:
         if not settings.k8s_watcher_enabled:
             yield KubernetesPart()
@@ -40,7 +45,7 @@ class KubernetesProvider(Provider):
             KubernetesToolSource,
             WatchScope,
         )
-        from stoa.infrastructure.kubernetes.status import CallCounts, LeaseName, StatusWriter
+        from stoa.infrastructure.kubernetes.status import CallCounts, LeaseName, SharedCounts, StatusWriter
 
         connection = KubernetesConnection(settings.kubeconfig_path)
         cluster = Cluster(connection, clock=clock, executor=executor, report=supervisor.report)
@@ -53,9 +58,16 @@ class KubernetesProvider(Provider):
         lease = LeaseName(settings.k8s_lease_namespace or _own_namespace(), settings.k8s_lease_name)
         identity = f"{socket.gethostname()}_{os.getpid()}_{UuidFactory().new_id()}"
         writer = StatusWriter(cluster, source, counts, lease, identity, clock)
+        background: dict[str, Background] = {
+            "kubernetes lease": writer.election.run,
+            "kubernetes status": writer.run,
+        }
+        if shared.parts is not None:
+            sharing = SharedCounts(counts, shared.parts.bus, lambda: writer.election.leads_for(0))
+            background["kubernetes calls"] = sharing.run
         yield KubernetesPart(
             probes=(source, writer),
-            background={"kubernetes lease": writer.election.run, "kubernetes status": writer.run},
+            background=background,
             sources=(source,),
             specs=specs,
             credentials=() if secrets is None else (KubernetesCredentialSource(secrets),),

@@ -1,6 +1,6 @@
 """Counts the calls of the operations that manifests gave, for their status."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stoa.application.ports.catalogue_observer import ManifestReport
@@ -24,6 +24,9 @@ class Calls:
     errors: int = 0
 
 
+_ONE, _ONE_FAILED = Calls(1, 0), Calls(1, 1)
+
+
 class CallCounts(InvocationObserver):
     """Finished calls by manifest, since they were last taken."""
 
@@ -31,14 +34,16 @@ class CallCounts(InvocationObserver):
         self._origins: Mapping[tuple[TenantId | None, Kind, str], ObjectOrigin] = {}
         self._calls: dict[ObjectOrigin, list[int]] = {}
 
-    def follow(self, reports: Iterable[ManifestReport]) -> None:
-        """Count the calls of these manifests' operations from now on."""
+    def follow(self, reports: Collection[ManifestReport]) -> None:
+        """Count the calls of these manifests' operations from now on, and forget those of manifests that are gone."""
         self._origins = {
             (operation.tenant, operation.kind, operation.identifier): report.document.origin
             for report in reports
             if isinstance(report.document.origin, ObjectOrigin)
             for operation in report.operations
         }
+        present = {report.document.origin for report in reports}
+        self._calls = {origin: calls for origin, calls in self._calls.items() if origin in present}
 
     def finished(self, invocation: Invocation, outcome: Outcome) -> None:
         if outcome.status not in _COUNTED or outcome.principal is None or outcome.client_request is not None:
@@ -46,9 +51,15 @@ class CallCounts(InvocationObserver):
         tenant = invocation.tenant or outcome.principal.tenant
         origin = self._origins.get((tenant, invocation.kind, invocation.name))
         if origin is not None:
-            calls = self._calls.setdefault(origin, [0, 0])
-            calls[0] += 1
-            calls[1] += outcome.status in _FAILED
+            self.add(origin, _ONE_FAILED if outcome.status in _FAILED else _ONE)
+
+    def add(self, origin: ObjectOrigin, more: Calls) -> None:
+        calls = self._calls.setdefault(origin, [0, 0])
+        calls[0] += more.invocations
+        calls[1] += more.errors
+
+    def all_pending(self) -> Mapping[ObjectOrigin, Calls]:
+        return {origin: Calls(*calls) for origin, calls in self._calls.items()}
 
     def pending(self, origin: ObjectOrigin) -> Calls:
         return Calls(*self._calls.get(origin, ()))
