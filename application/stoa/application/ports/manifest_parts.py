@@ -83,6 +83,7 @@ class SourceManifest(ManifestModel):
     server. A SpecKind names its model as `manifest`."""
 
     refresh_interval: Interval = 3600.0
+    """When a description at a URL is fetched again."""
 
     @property
     def address(self) -> str | None:
@@ -102,7 +103,9 @@ class DocumentSourceManifest(SourceManifest):
     model_config = ConfigDict(json_schema_extra={"oneOf": requires("url", "inline")})
 
     url: str | None = None
+    """URL of the description; in a file also a path."""
     inline: str | JsonObject | None = None
+    """The description, as text or as an object."""
 
     @model_validator(mode="after")
     def _is_in_one_place(self) -> Self:

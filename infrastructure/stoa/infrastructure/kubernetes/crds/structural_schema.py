@@ -5,6 +5,10 @@ What such a schema cannot express stays open: a field with alternatives takes an
 wrong ones in the status.
 """
 
+import ast
+import inspect
+import textwrap
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
@@ -35,13 +39,42 @@ _BOUNDS = {
 
 
 class _ManifestJsonSchema(GenerateJsonSchema):
-    """JSON Schema of what authors write: pydantic describes a duration as the number that it becomes."""
+    """JSON Schema of what authors write: pydantic describes a duration as the number that it becomes. A field is
+    described by its docstring, as `kubectl explain` shows it."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        described = super().model_schema(schema)
+        cls: type[BaseModel] = schema["cls"]
+        properties: JsonObject = described.get("properties", {})
+        for name, text in _field_docstrings(cls).items():
+            field = cls.model_fields.get(name)
+            if field is not None and (member := properties.get(field.alias or name)) is not None:
+                member["description"] = text
+        return described
 
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
         described = super().function_before_schema(schema)
         if schema["function"]["function"] is seconds:
             return {**described, "type": "string", "format": _DURATION}
         return described
+
+
+def _field_docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """The docstrings of its fields, those of its bases too."""
+    texts: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        if issubclass(cls, BaseModel) and cls.__module__.startswith("stoa."):
+            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+            for statement, following in pairwise(getattr(definition, "body", ())):
+                match statement, following:
+                    case (
+                        ast.AnnAssign(target=ast.Name(id=name)),
+                        ast.Expr(value=ast.Constant(value=str(text))),
+                    ):
+                        texts[name] = " ".join(text.split())
+                    case _:
+                        pass
+    return texts
 
 
 def structural_schema(model: type[BaseModel]) -> JsonObject:
