@@ -7,7 +7,7 @@ tools along. The new catalogue replaces the old one in one step.
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -69,7 +69,7 @@ class _UnusableDescription(Exception):
 
 
 @contextmanager
-def _about_the_description() -> Iterator[None]:
+def _about_the_description() -> Generator[None]:
     try:
         yield
     except InvalidInput as refused:

@@ -50,7 +50,7 @@ def exactly_one(*members: str) -> str:
     return f"{' + '.join(f'(has(self.{member}) ? 1 : 0)' for member in members)} == 1"
 
 
-def requires(*members: str) -> list[JsonObject]:
+def requires(*members: str) -> list[Any]:
     """Alternatives of which each needs one of these fields: for fields of several types, which rules cannot see."""
     return [{"required": [member]} for member in members]
 

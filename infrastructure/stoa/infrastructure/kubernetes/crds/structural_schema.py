@@ -16,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from stoa.application.ports.manifest_parts import DURATION, seconds
-from stoa.domain.schema.json_value import JsonObject, is_array, is_object
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
 
 ANYTHING = "x-kubernetes-preserve-unknown-fields"
 RULES = "x-kubernetes-validations"
@@ -26,7 +26,7 @@ _TAKEN_OVER = (
     "x-kubernetes-list-map-keys", RULES,
 )  # fmt: skip
 _ORDER = (
-    "description", "type", "x-kubernetes-int-or-string", "default", *_TAKEN_OVER[1:-1],
+    "description", "type", "default", *_TAKEN_OVER[1:-1],
     "exclusiveMinimum", "exclusiveMaximum", "items", "required", "properties", "additionalProperties", ANYTHING, RULES,
 )  # fmt: skip
 _WHITE_SPACE = r"\s\v\x{85}\p{Z}"
@@ -64,16 +64,17 @@ def _field_docstrings(model: type[BaseModel]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for cls in reversed(model.__mro__):
         if issubclass(cls, BaseModel) and cls.__module__.startswith("stoa."):
-            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-            for statement, following in pairwise(getattr(definition, "body", ())):
-                match statement, following:
-                    case (
-                        ast.AnnAssign(target=ast.Name(id=name)),
-                        ast.Expr(value=ast.Constant(value=str(text))),
-                    ):
-                        texts[name] = " ".join(text.split())
-                    case _:
-                        pass
+            for definition in ast.parse(textwrap.dedent(inspect.getsource(cls))).body:
+                statements: list[ast.stmt] = definition.body if isinstance(definition, ast.ClassDef) else []
+                for statement, following in pairwise(statements):
+                    match statement, following:
+                        case (
+                            ast.AnnAssign(target=ast.Name(id=name)),
+                            ast.Expr(value=ast.Constant(value=str(text))),
+                        ):
+                            texts[name] = " ".join(text.split())
+                        case _:
+                            pass
     return texts
 
 
@@ -129,8 +130,6 @@ class _Converter:
             case "integer" | "number" as numeric:
                 result["type"] = numeric
                 _add_exclusive_bounds(node, result)
-            case _ if node.get("x-kubernetes-int-or-string"):
-                result["x-kubernetes-int-or-string"] = True
             case _:
                 result[ANYTHING] = True
         if "const" in node:
@@ -149,10 +148,11 @@ class _Converter:
             ((pattern, values),) = by_pattern.items()
             result["additionalProperties"] = self.convert(values)
             _add_rule(result, f"self.all(name, name.matches({_quoted(pattern)}))", f"names match {pattern}")
-        if (longest := (node.get("propertyNames") or {}).get("maxLength")) is not None:
-            _add_rule(result, f"self.all(name, size(name) <= {longest})", f"names have at most {longest} characters")
-        if (shortest := (node.get("propertyNames") or {}).get("minLength")) is not None:
-            _add_rule(result, f"self.all(name, size(name) >= {shortest})", f"names have at least {shortest} characters")
+        names = as_object(node.get("propertyNames"))
+        for bound, comparison, words in (("maxLength", "<=", "at most"), ("minLength", ">=", "at least")):
+            if bound in names:
+                rule = f"self.all(name, size(name) {comparison} {names[bound]})"
+                _add_rule(result, rule, f"names have {words} {names[bound]} characters")
 
 
 def _is_union(node: JsonObject) -> bool:
