@@ -152,6 +152,7 @@ class _Part(BindingManifest):
 
     member: ClassVar[str] = "smoke"
     signal: str
+    fuel: str | None = "wood"
 
 
 class _Source(SourceManifest):
@@ -165,7 +166,10 @@ def test_definition_has_the_members_of_further_back_ends() -> None:
         "description": "The member of a further back end.",
         "type": "object",
         "required": ["signal"],
-        "properties": {"signal": {"type": "string"}},
+        "properties": {
+            "signal": {"type": "string"},
+            "fuel": {"type": "string", "nullable": True, "default": "wood"},  # a null says that there is none
+        },
     }
     spec = schema_of(tool_sets)["properties"]["spec"]
     assert spec["properties"]["smoke"]["properties"]["every"]["default"] == "90s"

@@ -26,7 +26,7 @@ _TAKEN_OVER = (
     "x-kubernetes-list-map-keys", RULES,
 )  # fmt: skip
 _ORDER = (
-    "description", "type", "default", *_TAKEN_OVER[1:-1],
+    "description", "type", "nullable", "default", *_TAKEN_OVER[1:-1],
     "exclusiveMinimum", "exclusiveMaximum", "items", "required", "properties", "additionalProperties", ANYTHING, RULES,
 )  # fmt: skip
 _WHITE_SPACE = r"\s\v\x{85}\p{Z}"
@@ -89,7 +89,7 @@ class _Converter:
         self._definitions = definitions
 
     def convert(self, node: JsonObject) -> JsonObject:
-        node = self._plain(node)
+        node, takes_null = self._plain(node)
         result = {key: node[key] for key in _TAKEN_OVER if key in node}
         if "pattern" in node:
             result["pattern"] = node["pattern"].replace(r"\s", _WHITE_SPACE)
@@ -101,22 +101,25 @@ class _Converter:
             self._add_type(node, result)
         if (default := _default(node)) is not None:
             result["default"] = default
+            if takes_null:  # else an API server drops a null, and the default takes the place of what it says
+                result["nullable"] = True
         return {key: result[key] for key in sorted(result, key=_ORDER.index)}
 
-    def _plain(self, node: JsonObject) -> JsonObject:
-        """The node with its references and its single alternative in place. That it may be null is left out: an API
-        server drops nulls, and a rule counts no field that is not there."""
+    def _plain(self, node: JsonObject) -> tuple[JsonObject, bool]:
+        """The node with its references and its single alternative in place; true if it takes a null too."""
+        takes_null = False
         while "$ref" in node or _is_union(node):
             outer = {key: value for key, value in node.items() if key not in {"$ref", "anyOf"}}
             if "$ref" in node:
                 inner: JsonObject = self._definitions[node["$ref"].rpartition("/")[2]]
             else:
                 alternatives = [each for each in node["anyOf"] if each.get("type") != "null"]
+                takes_null = takes_null or len(alternatives) < len(node["anyOf"])
                 inner = (
                     alternatives[0] if len(alternatives) == 1 else {"type": [each.get("type") for each in alternatives]}
                 )
             node = {**inner, **outer}
-        return node
+        return node, takes_null
 
     def _add_type(self, node: JsonObject, result: JsonObject) -> None:
         match node.get("type"):
