@@ -120,11 +120,9 @@ def preload(settings: Settings) -> None:
     if settings.redis_url is not None:
         names.append("stoa.infrastructure.redis")
     if settings.k8s_watcher_enabled:
-        names += [
-            "stoa.infrastructure.kubernetes.manifests",
-            "stoa.infrastructure.kubernetes.status",
-            "kubernetes_asyncio.config",
-        ]
+        names += ["stoa.infrastructure.kubernetes.manifests", "stoa.infrastructure.kubernetes.status"]
+        if settings.kubeconfig_path is not None:
+            names.append("kubernetes_asyncio.config")
     if settings.relay_servers:
         names.append("stoa.infrastructure.kafka.publisher")
     for name in names:

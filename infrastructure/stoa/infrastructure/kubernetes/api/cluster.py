@@ -29,7 +29,7 @@ class Cluster:
         """Counts the changes."""
         self._clock = clock
         self._executor = executor
-        self._sleep = sleep
+        self.sleep = sleep
         self._report = report
         self._features = ServerFeatures()
 
@@ -42,7 +42,7 @@ class Cluster:
             clock=self._clock,
             executor=self._executor,
             features=self._features,
-            sleep=self._sleep,
+            sleep=self.sleep,
             report=self._report,
         )
 

@@ -1,13 +1,10 @@
-"""One HTTP session to the API server, with the addresses, certificates and credentials of a kubeconfig or of the pod.
+"""One HTTP session to the API server.
 
-kubernetes-asyncio reads the configuration, exec plugins and renewed tokens included. Its generated client and its watch
-are not used (docs/decisions/0059-kubernetes-watcher.md).
+Why it is not that of kubernetes-asyncio: docs/decisions/0059-kubernetes-watcher.md.
 """
 
 import asyncio
-import base64
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +14,7 @@ import aiohttp
 import pydantic_core
 
 from stoa.domain.schema.json_value import JsonObject, as_object
+from stoa.infrastructure.kubernetes.api.access import ServerAccess, kubeconfig_access, pod_access
 from stoa.infrastructure.kubernetes.api.errors import NO_ANSWER, ApiError, refused
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -40,7 +38,7 @@ class KubernetesConnection:
     def __init__(self, kubeconfig: Path | None = None, *, request_seconds: float = REQUEST_SECONDS) -> None:
         self._kubeconfig = kubeconfig
         self._request_seconds = request_seconds
-        self._opened: tuple[aiohttp.ClientSession, Any] | None = None
+        self._opened: tuple[aiohttp.ClientSession, ServerAccess] | None = None
         self._one_at_a_time = asyncio.Lock()
         self.requests = 0
         """Requests sent so far."""
@@ -120,19 +118,19 @@ class KubernetesConnection:
         content_type: str,
         timeouts: aiohttp.ClientTimeout,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        session, configuration = await self._session()
+        session, access = await self._session()
         self.requests += 1
         try:
             async with session.request(
                 method,
-                configuration.host.rstrip("/") + path,
+                access.url + path,
                 params=query,
                 data=None if body is None else pydantic_core.to_json(body),
-                headers=await _headers(configuration, None if body is None else content_type),
+                headers=await _headers(access, None if body is None else content_type),
                 timeout=timeouts,
                 allow_redirects=False,
-                proxy=configuration.proxy,
-                server_hostname=configuration.tls_server_name,
+                proxy=access.proxy,
+                server_hostname=access.server_name,
             ) as response:
                 if not 200 <= response.status < 300:
                     raise await _refusal(response)
@@ -147,14 +145,14 @@ class KubernetesConnection:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(NO_ANSWER, f"the API server does not answer ({type(error).__name__})") from error
 
-    async def _session(self) -> tuple[aiohttp.ClientSession, Any]:
+    async def _session(self) -> tuple[aiohttp.ClientSession, ServerAccess]:
         async with self._one_at_a_time:
             if self._opened is None:
-                configuration = await _configuration(self._kubeconfig)
-                connector = aiohttp.TCPConnector(limit=0, ssl=_context(configuration), socket_factory=_kept_alive)
+                access = await (pod_access() if self._kubeconfig is None else kubeconfig_access(self._kubeconfig))
+                connector = aiohttp.TCPConnector(limit=0, ssl=access.context, socket_factory=_kept_alive)
                 # Without the proxies of the environment: decision 0045. A kubeconfig may name one.
                 session = aiohttp.ClientSession(connector=connector, trust_env=False)
-                self._opened = session, configuration
+                self._opened = session, access
             return self._opened
 
     async def _forget(self, session: aiohttp.ClientSession) -> None:
@@ -164,52 +162,14 @@ class KubernetesConnection:
             await session.close()
 
 
-async def _configuration(kubeconfig: Path | None) -> Any:
-    """The kubernetes_asyncio Configuration. Raises ApiError."""
-    # 40 MiB and 0.3 s, only where the watcher is enabled.
-    from kubernetes_asyncio.client import Configuration
-    from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
-
-    load_pods: Any = load_incluster_config  # has no annotations
-    configuration: Any = Configuration()
-    try:
-        if kubeconfig is None:
-            load_pods(client_configuration=configuration)
-        else:
-            await load_kube_config(
-                config_file=str(kubeconfig), client_configuration=configuration, persist_config=False
-            )
-    except ConfigException as error:
-        place = "the pod's service account" if kubeconfig is None else str(kubeconfig)
-        raise ApiError(NO_ANSWER, f"{place} cannot be used: {error}; set KUBECONFIG_PATH outside a cluster") from error
-    except Exception as error:  # its loader lets parser errors and failed plugins through
-        raise ApiError(NO_ANSWER, f"{kubeconfig}: cannot be read ({type(error).__name__})") from error
-    return configuration
-
-
-async def _headers(configuration: Any, content_type: str | None) -> dict[str, str]:
+async def _headers(access: ServerAccess, content_type: str | None) -> dict[str, str]:
     headers = {"Accept": "application/json", "User-Agent": "stoa-mcp-gateway"}
     if content_type is not None:
         headers["Content-Type"] = content_type
-    token = await configuration.get_api_key_with_prefix("BearerToken")  # reads a mounted token again each minute
-    if token:
-        headers["Authorization"] = token.strip()
-    elif configuration.username:
-        pair = f"{configuration.username}:{configuration.password or ''}"
-        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"
+    authorization = await access.authorization()
+    if authorization:
+        headers["Authorization"] = authorization
     return headers
-
-
-def _context(configuration: Any) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
-    # Certificates of clusters often lack an extension that Python 3.13 demands by default (VERIFY_X509_STRICT).
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if not configuration.verify_ssl:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if configuration.cert_file:
-        context.load_cert_chain(configuration.cert_file, configuration.key_file)
-    return context
 
 
 def _kept_alive(address: Any) -> socket.socket:

@@ -22,6 +22,8 @@ PLURALS: Mapping[str, str] = {"Prompt": "prompts", "Resource": "resources", "Too
 FIRST_READ_SECONDS = 10.0
 """Upper bound on the wait for the first list; after it, reading fails and is tried again."""
 
+BURST_SECONDS = 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class WatchScope:
@@ -88,7 +90,14 @@ class KubernetesToolSource(ToolSource, HealthProbe):
         changes = self._cluster.notices.watch()
         if self._cluster.revision != self._read_revision:  # something came between reading and watching
             self._cluster.notices.announce()
-        return changes
+        return self._paced(changes)
+
+    async def _paced(self, changes: AsyncIterator[None]) -> AsyncIterator[None]:
+        """The first change at once, and those of the following moment together: a catalogue that is loaded anew for
+        each of a hundred edits a second would leave calls no time."""
+        async for _ in changes:
+            yield
+            await self._cluster.sleep(BURST_SECONDS)
 
     def manifest(self, origin: ObjectOrigin) -> FollowedManifest | None:
         """The manifest as it was last heard of; None: there is none."""
