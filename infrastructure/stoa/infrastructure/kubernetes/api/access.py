@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stoa.infrastructure.kubernetes.api.errors import NO_ANSWER, ApiError
 
@@ -52,16 +52,17 @@ async def pod_access(folder: Path = SERVICE_ACCOUNT, environ: Mapping[str, str] 
 
 async def kubeconfig_access(path: Path) -> ServerAccess:
     """By the current context of a kubeconfig, with its exec plugins and authentication providers. Raises ApiError."""
+    from kubernetes_asyncio import config
     from kubernetes_asyncio.client import Configuration  # 40 MiB, for people outside a cluster
-    from kubernetes_asyncio.config import ConfigException, load_kube_config
 
+    load = cast("Any", config).load_kube_config  # half of its parameters have annotations
     configuration: Any = Configuration()
     try:
-        await load_kube_config(config_file=str(path), client_configuration=configuration, persist_config=False)
+        await load(config_file=str(path), client_configuration=configuration, persist_config=False)
         context = _context(configuration.ssl_ca_cert, is_verified=configuration.verify_ssl)
         if configuration.cert_file:
             context.load_cert_chain(configuration.cert_file, configuration.key_file)
-    except ConfigException as error:
+    except config.ConfigException as error:
         raise ApiError(NO_ANSWER, f"{path}: cannot be used as a kubeconfig: {error}") from error
     except Exception as error:  # its loader lets parser errors and failed plugins through
         raise ApiError(NO_ANSWER, f"{path}: cannot be used as a kubeconfig ({type(error).__name__})") from error

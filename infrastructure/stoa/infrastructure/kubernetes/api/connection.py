@@ -5,7 +5,7 @@ Why it is not that of kubernetes-asyncio: docs/decisions/0059-kubernetes-watcher
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ class KubernetesConnection:
         body: JsonObject | None,
         content_type: str,
         timeouts: aiohttp.ClientTimeout,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
         session, access = await self._session()
         self.requests += 1
         try:

@@ -14,7 +14,7 @@ from stoa.domain.schema.json_value import JsonObject, as_text, is_object, object
 from stoa.infrastructure.kubernetes.api.cluster import Cluster
 from stoa.infrastructure.kubernetes.api.named_objects import NamedObjects
 from stoa.infrastructure.kubernetes.api.objects import ApiObject, Key, manifest_content, nothing
-from stoa.infrastructure.kubernetes.api.reflector import Watched
+from stoa.infrastructure.kubernetes.api.reflector import Reflector, Watched
 
 API = "/apis/gostoa.dev/v1alpha1"
 PLURALS: Mapping[str, str] = {"Prompt": "prompts", "Resource": "resources", "Tool": "tools", "ToolSet": "toolsets"}
@@ -108,10 +108,16 @@ class KubernetesToolSource(ToolSource, HealthProbe):
 
     def health(self) -> Health:
         """Always ready: calls need no API server, and the catalogue stays as it was."""
-        named = [] if self._secrets is None else self._secrets.followed
-        reflectors = [self._namespaces, *(reflector for _, reflector in self._reflectors), *named]
-        problems = {one.watched.path: one.problem for one in reflectors if one is not None and one.problem}
-        findings = tuple(f"{path}: {problem}; the catalogue may be out of date" for path, problem in problems.items())
+        followed: list[Reflector] = [reflector for _, reflector in self._reflectors]
+        if self._namespaces is not None:
+            followed.append(self._namespaces)
+        if self._secrets is not None:
+            followed += self._secrets.followed
+        findings = tuple(
+            f"{reflector.watched.path}: {reflector.problem}; the catalogue may be out of date"
+            for reflector in followed
+            if reflector.problem
+        )
         return Health(True, f"{len(self._manifests)} manifests", findings)
 
     async def close(self) -> None:
