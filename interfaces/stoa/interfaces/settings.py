@@ -1,6 +1,7 @@
 """Settings from the environment, read once by `bootstrap`."""
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +17,7 @@ from stoa.domain.access.rate_limit import RateLimit
 from stoa.interfaces.http.guard import LOOPBACK_HOSTS
 from stoa.interfaces.http.names import check_host, check_origin, check_public_url, is_any_address, is_web_url, origin_of
 
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -265,6 +267,14 @@ class Settings(BaseSettings):
     def _are_origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
             check_origin(value)
+        return values
+
+    @field_validator("k8s_watch_namespace")
+    @classmethod
+    def _are_namespaces(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if not _NAMESPACE.fullmatch(value):
+                raise ValueError(f"{value[:80]!r} is no namespace; write names such as tenant-acme,tenant-globex")
         return values
 
     @field_validator("allowed_hosts")
