@@ -27,7 +27,8 @@ from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.origin import ObjectOrigin
 from stoa.infrastructure.files.manifests import FileToolSource
 from stoa.infrastructure.kubernetes.api import Cluster
-from stoa.infrastructure.kubernetes.manifests import KubernetesToolSource, WatchScope
+from stoa.infrastructure.kubernetes.manifests import KubernetesToolSource
+from stoa.infrastructure.kubernetes.watch_scope import WatchScope
 
 PATIENCE_SECONDS = 30
 

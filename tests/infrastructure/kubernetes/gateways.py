@@ -24,11 +24,11 @@ from stoa.infrastructure.kubernetes.manifests import (
     KubernetesCredentialSource,
     KubernetesSpecSource,
     KubernetesToolSource,
-    WatchScope,
 )
 from stoa.infrastructure.kubernetes.status import CallCounts, LeaseName, StatusWriter
 from stoa.infrastructure.kubernetes.status.rate import WriteRate
 from stoa.infrastructure.kubernetes.status.status_writer import FLUSH_SECONDS
+from stoa.infrastructure.kubernetes.watch_scope import WatchScope
 from stoa.infrastructure.openapi import OpenApiSpecKind
 
 _EVERYTHING = WatchScope()

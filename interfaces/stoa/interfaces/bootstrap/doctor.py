@@ -25,6 +25,7 @@ from stoa.infrastructure.http_client.tls import http_context
 from stoa.infrastructure.oidc import BackChannel
 from stoa.infrastructure.oidc.checkup import ProviderCheck
 from stoa.infrastructure.opa.sidecar import OpaServerPolicyEngine
+from stoa.interfaces.bootstrap.kubernetes import watch_scope
 from stoa.interfaces.bootstrap.metering import kafka_login
 from stoa.interfaces.bootstrap.parts import IdentityPart, PolicyPart
 from stoa.interfaces.settings import Settings
@@ -55,6 +56,7 @@ class Doctor:
             Check("identity", self._check_identity),
             Check("policy", self._check_policy, _SLOW_SECONDS),
             Check("catalogue", self._check_catalogue, _SLOW_SECONDS),
+            *([Check("kubernetes", self._check_kubernetes, 30.0)] if settings.k8s_watcher_enabled else []),
             *([Check("redis", self._check_redis)] if settings.redis_url is not None else []),
             *([Check("kafka", self._check_kafka, 30.0)] if settings.relay_servers else []),
             Check("public URL", self._check_public_url),
@@ -130,6 +132,16 @@ class Doctor:
         ]
         count = len(gateway.registry.catalogue.tools)
         return [CheckResult(_OK if count else _WARN, "tools", f"{count}", "" if count else remedy), *results]
+
+    async def _check_kubernetes(self) -> Sequence[CheckResult]:
+        from stoa.infrastructure.kubernetes.api import KubernetesConnection
+        from stoa.infrastructure.kubernetes.manifests.checkup import check_kubernetes
+
+        connection = KubernetesConnection(self._settings.kubeconfig_path)
+        try:
+            return await check_kubernetes(connection, watch_scope(self._settings))
+        finally:
+            await connection.close()
 
     async def _check_redis(self) -> Sequence[CheckResult]:
         from stoa.infrastructure.redis.checkup import check_redis

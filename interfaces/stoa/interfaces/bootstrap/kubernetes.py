@@ -14,6 +14,7 @@ from stoa.application.concurrency.supervisor import Background, Supervisor
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.clock import Clock
+from stoa.infrastructure.kubernetes.watch_scope import WatchScope
 from stoa.interfaces.bootstrap.parts import KubernetesPart, OptionalSharedState
 from stoa.interfaces.settings import Settings
 
@@ -43,7 +44,6 @@ class KubernetesProvider(Provider):
             KubernetesCredentialSource,
             KubernetesSpecSource,
             KubernetesToolSource,
-            WatchScope,
         )
         from stoa.infrastructure.kubernetes.status import CallCounts, LeaseName, SharedCounts, StatusWriter
 
@@ -51,8 +51,7 @@ class KubernetesProvider(Provider):
         cluster = Cluster(connection, clock=clock, executor=executor, report=supervisor.report)
         config_maps = NamedObjects(cluster, "configmaps")
         secrets = NamedObjects(cluster, "secrets") if settings.k8s_secrets_enabled else None
-        scope = WatchScope(settings.k8s_watch_namespace, settings.k8s_label_selector, settings.k8s_namespace_selector)
-        source = KubernetesToolSource(cluster, scope, secrets)
+        source = KubernetesToolSource(cluster, watch_scope(settings), secrets)
         specs = KubernetesSpecSource(config_maps, secrets)
         counts = CallCounts()
         lease = LeaseName(settings.k8s_lease_namespace or _own_namespace(), settings.k8s_lease_name)
@@ -79,6 +78,11 @@ class KubernetesProvider(Provider):
         if secrets is not None:
             await secrets.close()
         await connection.close()
+
+
+def watch_scope(settings: Settings) -> WatchScope:
+    """The manifests that the settings ask for."""
+    return WatchScope(settings.k8s_watch_namespace, settings.k8s_label_selector, settings.k8s_namespace_selector)
 
 
 def _own_namespace() -> str:

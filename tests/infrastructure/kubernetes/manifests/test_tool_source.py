@@ -9,7 +9,7 @@ from tests.kubernetes import ApiServer
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BackendUnavailable
 from stoa.domain.operations.tool import SecretReference
-from stoa.infrastructure.kubernetes.manifests import WatchScope
+from stoa.infrastructure.kubernetes.watch_scope import WatchScope
 
 
 @pytest.fixture

@@ -2,6 +2,6 @@
 
 from stoa.infrastructure.kubernetes.manifests.credential_source import KubernetesCredentialSource
 from stoa.infrastructure.kubernetes.manifests.spec_source import KubernetesSpecSource
-from stoa.infrastructure.kubernetes.manifests.tool_source import KubernetesToolSource, WatchScope
+from stoa.infrastructure.kubernetes.manifests.tool_source import KubernetesToolSource
 
-__all__ = ["KubernetesCredentialSource", "KubernetesSpecSource", "KubernetesToolSource", "WatchScope"]
+__all__ = ["KubernetesCredentialSource", "KubernetesSpecSource", "KubernetesToolSource"]

@@ -15,6 +15,7 @@ from stoa.infrastructure.kubernetes.api.cluster import Cluster
 from stoa.infrastructure.kubernetes.api.named_objects import NamedObjects
 from stoa.infrastructure.kubernetes.api.objects import ApiObject, Key, manifest_content, nothing
 from stoa.infrastructure.kubernetes.api.reflector import Reflector, Watched
+from stoa.infrastructure.kubernetes.watch_scope import WatchScope
 
 API = "/apis/gostoa.dev/v1alpha1"
 PLURALS: Mapping[str, str] = {"Prompt": "prompts", "Resource": "resources", "Tool": "tools", "ToolSet": "toolsets"}
@@ -23,23 +24,6 @@ FIRST_READ_SECONDS = 10.0
 """Upper bound on the wait for the first list; after it, reading fails and is tried again."""
 
 BURST_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class WatchScope:
-    """The manifests to follow."""
-
-    namespaces: tuple[str, ...] = ()
-    """Empty: all."""
-    manifests: str = ""
-    """Label selector of manifests; empty: all."""
-    tenants: str = ""
-    """Label selector of namespaces; empty: all."""
-
-    @property
-    def needs_namespaces(self) -> bool:
-        """True if the namespaces themselves are followed, for their labels and for their deletion."""
-        return bool(self.tenants) or not self.namespaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +50,7 @@ class KubernetesToolSource(ToolSource, HealthProbe):
         self._secrets = secrets
         self._namespaces = cluster.reflector(_namespaces(scope)) if scope.needs_namespaces else None
         self._reflectors = [
-            (kind, cluster.reflector(watched)) for kind in PLURALS for watched in _manifests(kind, scope)
+            (kind, cluster.reflector(watched)) for kind in PLURALS for watched in watched_manifests(kind, scope)
         ]
         self._tasks: list[asyncio.Task[None]] = []
         self._read_revision = -1
@@ -190,7 +174,8 @@ def _namespaces(scope: WatchScope) -> Watched:
     return Watched("/api/v1/namespaces", nothing, {"labelSelector": scope.tenants} if scope.tenants else {})
 
 
-def _manifests(kind: str, scope: WatchScope) -> Iterator[Watched]:
+def watched_manifests(kind: str, scope: WatchScope) -> Iterator[Watched]:
+    """The paths of the manifests of one kind."""
     selectors = {"labelSelector": scope.manifests} if scope.manifests else {}
     if not scope.namespaces:
         yield Watched(f"{API}/{PLURALS[kind]}", manifest_content, selectors)
