@@ -106,6 +106,7 @@ async def _measure(server: ApiServer, home: Path, descriptions: Path | None) -> 
                 rows.append(
                     (f"cold start, {TOOLS:,} Tools and {SETS} ToolSets ({operations})", f"{gateway.ready_after:.1f} s")
                 )
+                rows.append(("CPU of it, without the process that reads manifests", f"{gateway.cpu_seconds():.1f} s"))
                 rows.append(("catalogue", detail))
                 rows.append(("memory of the worker", f"{gateway.memory_mib():.0f} MiB"))
                 began = time.monotonic()
@@ -245,6 +246,7 @@ def _headers(gateway: GatewayProcess) -> dict[str, str]:
 async def _edits(admin: httpx.AsyncClient, gateway: GatewayProcess, url: str) -> list[tuple[str, str]]:
     """Edits at a steady rate beside a load of calls."""
     before = await _calls(gateway, 15.0)
+    spent = gateway.cpu_seconds()
     load = asyncio.create_task(_calls(gateway, float(EDIT_SECONDS)))
     began, late = time.perf_counter(), 0.0
     pending: set[asyncio.Task[None]] = set()
@@ -263,8 +265,10 @@ async def _edits(admin: httpx.AsyncClient, gateway: GatewayProcess, url: str) ->
             await asyncio.sleep(0.02)
     caught_up = time.perf_counter() - edited
     during = await load
+    spent = gateway.cpu_seconds() - spent
     return [
         (f"{EDITS_PER_SECOND} edits a second for {EDIT_SECONDS} s took", f"{edited - began:.1f} s"),
+        ("CPU of the gateway meanwhile", f"{spent:.1f} s"),
         ("the last edit is callable after", f"{caught_up:.2f} s"),
         (f"p50, p99 of {CALLS_PER_SECOND} calls/s before", _percentiles(before)),
         ("p50, p99 of calls meanwhile", _percentiles(during)),
