@@ -147,8 +147,13 @@ class Reflector:
         if not self._version and not await self._streams_lists():
             await self._list()
         began_ns = self._clock.monotonic_ns()
-        await self._watch()
-        if self._clock.monotonic_ns() - began_ns < _SHORT_WATCH_SECONDS * 1e9:
+        try:
+            await self._watch()
+        finally:
+            was_short = self._clock.monotonic_ns() - began_ns < _SHORT_WATCH_SECONDS * 1e9
+            if not was_short:  # on a quiet cluster no event says that all went well
+                self._failures = 0
+        if was_short:
             raise ApiError(NO_ANSWER, "the API server ended a watch at once")
         self._version = ""
 
