@@ -132,7 +132,7 @@ async def replica_of(
         cluster = await stack.enter_async_context(cluster_at(folder, url, sleep=sleep))
         config_maps = NamedObjects(cluster, "configmaps")
         secrets = NamedObjects(cluster, "secrets") if reads_secrets else None
-        source = KubernetesToolSource(cluster, scope, secrets)
+        source = KubernetesToolSource(cluster, scope, config_maps, secrets)
         specs = KubernetesSpecSource(config_maps, secrets)
         counts = CallCounts()
         writer = StatusWriter(

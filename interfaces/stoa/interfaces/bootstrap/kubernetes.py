@@ -51,7 +51,7 @@ class KubernetesProvider(Provider):
         cluster = Cluster(connection, clock=clock, executor=executor, report=supervisor.report)
         config_maps = NamedObjects(cluster, "configmaps")
         secrets = NamedObjects(cluster, "secrets") if settings.k8s_secrets_enabled else None
-        source = KubernetesToolSource(cluster, watch_scope(settings), secrets)
+        source = KubernetesToolSource(cluster, watch_scope(settings), config_maps, secrets)
         specs = KubernetesSpecSource(config_maps, secrets)
         counts = CallCounts()
         lease = LeaseName(settings.k8s_lease_namespace or _own_namespace(), settings.k8s_lease_name)

@@ -39,13 +39,20 @@ class KubernetesToolSource(ToolSource, HealthProbe):
     server is away. Each manifest is its namespace's tenant's.
 
     A namespace whose deletion was asked for, or that no longer matches, takes its manifests along at once; so does a
-    manifest that is being deleted. `secrets`: follows the secrets that manifests name; None: none are read.
+    manifest that is being deleted. `config_maps` and `secrets`: follow those that manifests name; None: none are read.
     """
 
     name = "kubernetes"
 
-    def __init__(self, cluster: Cluster, scope: WatchScope, secrets: NamedObjects | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        scope: WatchScope,
+        config_maps: NamedObjects | None = None,
+        secrets: NamedObjects | None = None,
+    ) -> None:
         self._cluster = cluster
+        self._config_maps = config_maps
         self._scope = scope
         self._secrets = secrets
         self._namespaces = cluster.reflector(_namespaces(scope)) if scope.needs_namespaces else None
@@ -63,6 +70,8 @@ class KubernetesToolSource(ToolSource, HealthProbe):
         revision = self._cluster.revision
         self._manifests = dict(sorted(self._followed(), key=lambda pair: str(pair[0])))
         self._read_revision = revision
+        if self._config_maps is not None:
+            await self._config_maps.follow(frozenset(self._config_map_keys()))
         if self._secrets is not None:
             keys = frozenset(self._secret_keys())
             self._secrets.keep_only(keys)
@@ -151,6 +160,13 @@ class KubernetesToolSource(ToolSource, HealthProbe):
         found = self._namespaces.objects.get(("", namespace))
         return found is not None and not found.is_leaving
 
+    def _config_map_keys(self) -> Iterator[Key]:
+        """Each ConfigMap that a manifest names by a reference. They are read together here; one by one, as the loader
+        comes to them, fifty of them would take ten seconds."""
+        for origin, manifest in self._manifests.items():
+            for name in _names(manifest.document.content, "configmapref"):
+                yield origin.namespace or "", name
+
     def _secret_keys(self) -> Iterator[Key]:
         """Each secret that a manifest names, which is one of its own namespace. Of two namespaces that would be one
         tenant only the first has secrets, as only its manifests count."""
@@ -159,14 +175,15 @@ class KubernetesToolSource(ToolSource, HealthProbe):
             namespace = origin.namespace or ""
             first = next(name for name in namespaces_of(tenant_of(namespace)) if name in served)
             if namespace == first:
-                for name in _secret_names(manifest.document.content):
+                for name in _names(manifest.document.content, "secretref"):
                     yield namespace, name
 
 
-def _secret_names(content: JsonObject | None) -> Iterator[str]:
+def _names(content: JsonObject | None, ending: str) -> Iterator[str]:
+    """The names in all references of this kind, such as `secretRef` and `caSecretRef`."""
     for part in objects_in(content):
         for member, value in part.items():
-            if member.lower().endswith("secretref") and is_object(value) and as_text(value.get("name")):
+            if member.lower().endswith(ending) and is_object(value) and as_text(value.get("name")):
                 yield as_text(value["name"])
 
 
