@@ -36,6 +36,11 @@ def main() -> int:
         if sys.argv[1:2] == ["trace"]:
             with _directory() as directory:
                 return trace.run(directory, sys.argv[2:])
+        if sys.argv[1:2] == ["back-ends"]:
+            from bench import back_ends  # needs what the tests need
+
+            with _directory() as directory:
+                return back_ends.run(directory, back_ends.options_of(sys.argv[2:]))
         if sys.argv[1:] == ["standing"]:
             from bench import standing  # needs what the tests need
 
@@ -111,7 +116,7 @@ def _measure(systems: list[System], load: Load, form: WireForm, options: argpars
             progress = f"{form.name} round {number}/{options.rounds} {system.name:8}"
             print(f"{progress} {done.calls_per_second:9,.0f} calls/s {done.cpu_us_per_call:9,.0f} µs/call", flush=True)
     for system in systems:
-        verify(system.target(form), form)
+        verify(system.target(form), form, system.expected)
     return [Measured(each.name, each.version, each.idle_rss_mib, tuple(rounds[each.name])) for each in systems]
 
 

@@ -5,10 +5,11 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from bench.errors import CannotMeasure
+from bench.processes import Usage
 from bench.systems import System
-from bench.upstream import Upstream
 from bench.wire import WireForm, template
 
 _SCRIPT = Path(__file__).with_name("post.lua")
@@ -37,10 +38,20 @@ def find_wrk() -> str:
     return wrk
 
 
+class BackEnd(Protocol):
+    """What answers the measured systems."""
+
+    def usage(self) -> Usage: ...
+
+    def requests(self) -> int:
+        """How many requests have come, once no more come in."""
+        ...
+
+
 class Load:
     """The same load for every system."""
 
-    def __init__(self, wrk: str, upstream: Upstream, form: WireForm, connections: int, directory: Path) -> None:
+    def __init__(self, wrk: str, upstream: BackEnd, form: WireForm, connections: int, directory: Path) -> None:
         self._wrk = wrk
         self._upstream = upstream
         self._form = form
@@ -100,7 +111,7 @@ class Load:
         if figures["socket_errors"]:
             failures.append(f"{figures['socket_errors']} socket errors")
         if not calls <= upstream <= calls + slack:
-            failures.append(f"nginx saw {upstream} requests for {calls} calls")
+            failures.append(f"the back end saw {upstream} requests for {calls} calls")
         if events is not None and not calls <= events <= calls + slack:
             failures.append(f"{events} metering events of successful calls for {calls} calls")
         return failures

@@ -18,6 +18,8 @@ _JSON_HEADERS = [(b"content-type", b"application/json")]
 
 
 class PassThrough:
+    """To be derived from for another kind of back end."""
+
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream
         self._session: aiohttp.ClientSession | None = None
@@ -57,18 +59,24 @@ class PassThrough:
             result["structuredContent"] = from_json(text)
         return result
 
+    async def _open(self) -> None:
+        connector = aiohttp.TCPConnector(limit=0)
+        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    async def _close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
     async def _lifespan(
         self, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
     ) -> None:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                connector = aiohttp.TCPConnector(limit=0)
-                self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+                await self._open()
                 await send({"type": "lifespan.startup.complete"})
             else:
-                if self._session is not None:
-                    await self._session.close()
+                await self._close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

@@ -9,7 +9,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from bench import upstream
 from bench.errors import CannotMeasure, NotInstalled
 from bench.processes import Child, Usage, free_port
 from bench.wire import HANDSHAKE_REVISIONS, Target, WireForm, open_session, verify
@@ -61,6 +63,10 @@ class System(ABC):
         """Metering events of successful calls kept so far; None: this system does not meter."""
         return None
 
+    def expected(self, item: int, query: str) -> Any:
+        """The structured content of a right answer."""
+        return upstream.expected(item, query)
+
     def start(self) -> None:
         self._directory.mkdir(parents=True)
         self._child = Child(
@@ -90,7 +96,7 @@ class System(ABC):
         deadline = time.monotonic() + timeout_seconds
         while True:
             try:
-                verify(self.target(form), form)
+                verify(self.target(form), form, self.expected)
                 break
             except CannotMeasure as problem:
                 if time.monotonic() > deadline:
@@ -148,19 +154,17 @@ class Gateway(System):
 
     def _write_catalogue(self) -> None:
         self._catalogue.mkdir()
+        manifest = {"apiVersion": "gostoa.dev/v1alpha1", **self._manifest()}
+        # JSON is YAML, too.
+        (self._catalogue / "bench.yaml").write_text(json.dumps(manifest, indent=2))
+
+    def _manifest(self) -> Mapping[str, Any]:
         spec = {
             "description": "The API of the benchmark",
             "openAPISpec": {"inline": self._write_document().read_text()},
             "baseURL": self._upstream_url,
         }
-        tool_set = {
-            "apiVersion": "gostoa.dev/v1alpha1",
-            "kind": "ToolSet",
-            "metadata": {"name": "bench"},
-            "spec": spec,
-        }
-        # JSON is YAML, too.
-        (self._catalogue / "bench.yaml").write_text(json.dumps(tool_set, indent=2))
+        return {"kind": "ToolSet", "metadata": {"name": "bench"}, "spec": spec}
 
     def _issue_token(self) -> str:
         """A token of the dev issuer, which shares the server's DATA_DIR."""

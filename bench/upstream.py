@@ -1,4 +1,5 @@
-"""The back end of every measured system: nginx answering GET /items/{id}?q=... from its configuration alone."""
+"""The back end of every measured system: nginx answering GET /items/{id}?q=... from its configuration alone, and any
+POST /graphql with one and the same item."""
 
 import os
 import re
@@ -32,6 +33,11 @@ http {{
     location ~ ^/items/(?<item>[0-9]+)$ {{
       default_type application/json;
       return 200 '{{"id":$item,"name":"Item $item","query":"$arg_q","price":12.5,"inStock":true}}';
+    }}
+    location = /graphql {{
+      default_type application/json;
+      set $same '{{"id":123456,"name":"Item 123456","query":"lamp-123456","price":12.5,"inStock":true}}';
+      return 200 '{{"data":{{"get_item":$same}}}}';
     }}
     location = /status {{ stub_status; }}
     location / {{ return 404; }}

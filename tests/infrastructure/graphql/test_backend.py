@@ -272,8 +272,9 @@ async def test_graphql_call_proves_itself_with_the_tools_credential_and_shows_it
         ({"operation": "mutation"}, "its document is a query, not a mutation"),
         ({"document": "{"}, "line 1: not GraphQL"),
         ({"document": "query a { b } query c { d }"}, "operationName"),
-        ({"document": "subscription a { b }"}, "a subscription cannot be a tool"),
-        ({"document": "mutation a { b }", "operation": "mutation", "method": "GET"}, "sent by POST"),
+        ({"document": "subscription a { b }"}, "its document is a subscription, not a query"),
+        ({"document": "subscription a { b }", "operation": "subscription", "method": "GET"}, "sent by GET"),
+        ({"document": "mutation a { b }", "operation": "mutation", "method": "GET"}, "sent by GET"),
         ({"selection": "{ other }"}, "binding.selection is not part of its document"),
     ],
 )

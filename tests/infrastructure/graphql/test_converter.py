@@ -22,12 +22,12 @@ from stoa.infrastructure.graphql.schema_text import OperationFile, joined
 SPECS = Path(__file__).parents[4] / "shared" / "specs" / "graphql"
 DOCUMENTS = sorted(str(path.relative_to(SPECS)) for path in SPECS.rglob("*") if path.suffix in {".graphql", ".json"})
 COMPLETE = {
-    "github/schema.graphql": (31, 247),
-    "linear/schema.graphql": (164, 371),
-    "swapi/schema.graphql": (13, 0),
-    "swapi/swapi_introspection.json": (13, 0),
+    "github/schema.graphql": (31, 247, 0),
+    "linear/schema.graphql": (164, 371, 80),
+    "swapi/schema.graphql": (13, 0, 0),
+    "swapi/swapi_introspection.json": (13, 0, 0),
 }
-"""How many query and mutation fields each description has."""
+"""How many query, mutation and subscription fields each description has."""
 ENDPOINT = "https://shop.example/graphql"
 MOST_CPU_SECONDS = 30
 
@@ -47,10 +47,10 @@ def tool_of(name: str, text: str = SDL, **options) -> Tool:
 def test_graphql_real_description_converts_whole_with_valid_schemas_and_documents(name):
     text = (SPECS / name).read_text("utf-8")
     began = time.process_time()
-    conversion = converted(text, mutations=True)
+    conversion = converted(text, mutations=True, subscriptions=True)
     assert time.process_time() - began < MOST_CPU_SECONDS
     kinds = [tool.binding.operation for tool in conversion.tools]
-    assert (kinds.count("query"), kinds.count("mutation")) == COMPLETE[name]
+    assert (kinds.count("query"), kinds.count("mutation"), kinds.count("subscription")) == COMPLETE[name]
     assert {finding.severity for finding in conversion.findings} <= {Severity.WARNING}
     if name.endswith(".json"):
         schema = graphql.build_client_schema(json.loads(text).get("data", json.loads(text)))
@@ -153,7 +153,9 @@ def test_graphql_deprecated_field_says_so():
 def test_graphql_mutations_are_generated_where_they_are_asked_for_and_subscriptions_are_reported():
     conversion = converted()
     assert "addBook" not in {tool.name for tool in conversion.tools}
-    assert [finding.message for finding in conversion.findings] == ["1 subscriptions are left out: added"]
+    assert [finding.message for finding in conversion.findings] == [
+        "1 subscriptions are left out: added; add them by spec.graphQL.subscriptions"
+    ]
     chosen = converted(queries=["echo"], mutations=["addBook", "nope"])
     assert [tool.name for tool in chosen.tools] == ["echo", "addBook"]
     assert chosen.findings[0].message == "there is no mutation field 'nope' (spec.graphQL)"
@@ -194,7 +196,7 @@ fragment Unused on Book { id }
 
 query Broken { books { nope } }
 
-subscription Added { added { id } }
+subscription Added { added { nope } }
 { half { good } }
 """
 
@@ -227,7 +229,7 @@ def test_graphql_operation_that_does_not_fit_the_schema_is_a_finding_with_file_a
             "ops/shop.graphql: line 10",
             "Broken is left out: line 10: Cannot query field 'nope' on type 'Book'.",
         ),
-        ("ops/shop.graphql: line 12", "Added is left out: subscriptions are not offered as tools"),
+        ("ops/shop.graphql: line 12", "Added is left out: line 12: Cannot query field 'nope' on type 'Book'."),
         (
             "ops/shop.graphql: line 13",
             "an operation is left out: it has no name, which would be the tool's; write `query Name { ... }`",

@@ -56,7 +56,9 @@ async def test_graphql_tool_set_of_a_live_service_asks_for_its_schema_and_serves
     async with shop() as server, gateway_of(executor=ProcessExecutor() if is_in_worker_process else None) as gateway:
         content = manifest("ToolSet", graphQL={"endpoint": server.endpoint, "mutations": ["addBook"]})
         await gateway.add_manifest(content)
-        assert [finding.message for finding in gateway.loader.findings] == ["1 subscriptions are left out: added"]
+        assert [finding.message for finding in gateway.loader.findings] == [
+            "1 subscriptions are left out: added; add them by spec.graphQL.subscriptions"
+        ]
         outcome = await gateway.invoke("echo", {"text": "hi"}, VIEWER)
         assert outcome.result.structured == {"data": {"echo": {"text": "hi"}}}
         arguments = {"book": {"title": "x", "author": {"id": "1"}}}
@@ -93,7 +95,7 @@ async def test_graphql_tool_is_one_operation_written_by_hand():
     [
         ("Tool", {"endpoint": "https://a.example", "document": "{"}, "spec.graphQL.document: line 1: not GraphQL"),
         ("Tool", {"endpoint": "ftp://a", "document": "{a}"}, "spec.graphQL.endpoint"),
-        ("Tool", {"endpoint": "https://a.example", "document": "mutation { a }", "method": "GET"}, "sent by POST"),
+        ("Tool", {"endpoint": "https://a.example", "document": "mutation { a }", "method": "GET"}, "sent by GET"),
         ("ToolSet", {}, "set url, inline or endpoint"),
         ("ToolSet", {"url": "a", "inline": "b"}, "set url or inline"),
         ("ToolSet", {"url": "a", "mutation": True}, "did you mean mutations"),

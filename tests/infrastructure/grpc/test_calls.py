@@ -162,15 +162,6 @@ async def test_stream_tells_each_message_as_progress(backend):
     assert told == [1, 2, 3, 4, 5]
 
 
-async def test_stream_that_breaks_off_keeps_what_came(backend):
-    async def bad(method, messages, context):
-        return [{"text": "first"}, b"\x0a\xff"]
-
-    async with serving(echo_descriptors(), bad) as server:
-        with pytest.raises(BackendProtocolError, match=r"its answer is no echo\.v1\.Said"):
-            await called(backend, tools_of(echo_descriptors(), server.target)["Echo_Repeat"], {})
-
-
 async def test_list_of_messages_is_sent_as_a_stream(backend):
     async with serving(echo_descriptors(), echo) as server:
         tools = tools_of(echo_descriptors(), server.target)

@@ -11,10 +11,9 @@ from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.ports import CallContext
 from stoa.domain.access.identity import Principal
 from stoa.domain.errors import BackendUnavailable
-from stoa.domain.operations.binding import SecretReference
+from stoa.domain.operations.binding import SecretReference, TlsSecrets
 from stoa.domain.policy.decision import Permit
 from stoa.infrastructure.grpc import GrpcBackend
-from stoa.infrastructure.grpc.binding import TlsSecrets
 from stoa.infrastructure.http_client import HostResolver
 from stoa.infrastructure.http_client.resolver import Found
 

@@ -8,7 +8,15 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from stoa.domain.operations.binding import Binding
+from stoa.domain.operations.binding import (
+    MAX_STREAM_MESSAGES,
+    Binding,
+    SecretKey,
+    SecretName,
+    SecretReference,
+    StreamBounds,
+    TlsSecrets,
+)
 from stoa.domain.schema.json_value import JsonObject
 from stoa.domain.value import Strict
 
@@ -59,6 +67,53 @@ class ManifestModel(Strict):
     """Base of all models of manifests: unknown fields are refused, names are camelCase."""
 
     model_config = ConfigDict(alias_generator=to_camel)
+
+
+class SecretRefManifest(ManifestModel):
+    """A reference to a secret."""
+
+    name: SecretName
+    key: SecretKey | None = None
+
+    def to_domain(self) -> SecretReference:
+        return SecretReference(name=self.name, key=self.key)
+
+
+class TlsManifest(ManifestModel):
+    """`tls` of a member whose back end is reached over TLS."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.clientSecretRef) || !has(self.clientSecretRef.key)",
+                "clientSecretRef.key: the entries are tls.crt and tls.key; remove it",
+            )
+        )
+    )
+
+    ca_secret_ref: SecretRefManifest | None = None
+    client_secret_ref: SecretRefManifest | None = None
+
+    @model_validator(mode="after")
+    def _names_both_entries(self) -> Self:
+        if self.client_secret_ref is not None and self.client_secret_ref.key is not None:
+            raise ValueError("clientSecretRef.key: the entries are tls.crt and tls.key; remove it")
+        return self
+
+    def to_domain(self) -> TlsSecrets:
+        ca, client = self.ca_secret_ref, self.client_secret_ref
+        return TlsSecrets(ca=ca and ca.to_domain(), client=client and client.to_domain())
+
+
+class StreamManifest(ManifestModel):
+    """`stream` of a member that reads streams: where reading ends."""
+
+    max_messages: int = Field(default=100, ge=1, le=MAX_STREAM_MESSAGES)
+    max_bytes: int = Field(default=1024 * 1024, ge=1, le=8 * 1024 * 1024)
+    max_duration: Annotated[float, BeforeValidator(seconds), Field(gt=0, le=300)] = 10.0
+
+    def to_domain(self) -> StreamBounds:
+        return StreamBounds(max_messages=self.max_messages, max_bytes=self.max_bytes, max_seconds=self.max_duration)
 
 
 class BindingManifest(ManifestModel):

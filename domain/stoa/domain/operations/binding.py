@@ -250,6 +250,27 @@ BASE64_PATTERN = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 Base64 = Annotated[str, AfterValidator(_base64), Field(json_schema_extra={"pattern": BASE64_PATTERN})]
 
 
+class TlsSecrets(Strict):
+    """Secrets for TLS with an authority of one's own, and for mTLS; absent: the gateway's trust store, no client
+    certificate."""
+
+    ca: SecretReference | None = None
+    """PEM certificates, entry `ca.crt`."""
+    client: SecretReference | None = None
+    """PEM certificate and key, entries `tls.crt` and `tls.key`."""
+
+
+MAX_STREAM_MESSAGES = 1000
+
+
+class StreamBounds(Strict):
+    """Where reading a stream of messages ends; the call then succeeds with what has come."""
+
+    max_messages: int = Field(default=100, ge=1, le=MAX_STREAM_MESSAGES)
+    max_bytes: int = Field(default=1024 * 1024, ge=1, le=8 * 1024 * 1024)
+    max_seconds: float = Field(default=10.0, gt=0, le=300)
+
+
 class StaticResource(Strict):
     """Contents written in the manifest; exactly one of `text` and `blob` is set."""
 

@@ -1,4 +1,5 @@
-"""The output schema of an operation: the GraphQL response (section 7.1) with the data that its selection gives.
+"""The output schema of an operation: the GraphQL response (section 7.1) with the data that its selection gives, or the
+list of responses that a subscription gives.
 
 Nothing is required and all may be null: partial data is an answer too, and the argument `fields` may select something
 else.
@@ -27,9 +28,14 @@ _ERRORS: JsonObject = {
 
 def answer_schema(schema: Any, operation: Any, fragments: Mapping[str, Any]) -> JsonObject | None:
     """For a valid operation of the schema, both ASTs. None: it would be too large."""
-    root = schema.query_type if operation.operation.value == "query" else schema.mutation_type
-    data = _AnswerSchemas(schema, fragments).object(operation.selection_set, root)
+    kind = operation.operation.value
+    data = _AnswerSchemas(schema, fragments).object(operation.selection_set, getattr(schema, f"{kind}_type"))
     made: JsonObject = {"type": "object", "properties": {"data": data, "errors": _ERRORS}}
+    if kind == "subscription":
+        end: JsonObject = {"type": "string", "description": "Why no more was read"}
+        error: JsonObject = {"type": "object", "description": "What ended the stream"}
+        messages: JsonObject = {"type": "array", "items": made}
+        made = {"type": "object", "properties": {"messages": messages, "end": end, "error": error}}
     return made if len(json.dumps(made)) <= BUDGET else None
 
 

@@ -45,7 +45,15 @@ def result_of(answer: RawAnswer, tool: str) -> ToolResult:
         if answer.is_error or not is_object(response.get("data")):
             return _not_graphql(answer, tool)
         return result if "extensions" not in response else _shaped({"data": response["data"]}, answer)
-    return _with_errors(response.get("data"), _shown(errors), answer)
+    return _with_errors(response.get("data"), shown_errors(errors), answer)
+
+
+def event_of(response: JsonObject) -> JsonObject | None:
+    """One response of a subscription, with its errors as they are shown; None: it is no GraphQL response."""
+    if not ("data" in response or is_array(response.get("errors"))):
+        return None
+    event: JsonObject = {"data": response.get("data")}
+    return {**event, "errors": shown_errors(response["errors"])} if response.get("errors") else event
 
 
 def _with_errors(data: Any, errors: list[JsonObject], answer: RawAnswer) -> ToolResult:
@@ -73,7 +81,7 @@ def _not_graphql(answer: RawAnswer, tool: str) -> ToolResult:
     raise BackendProtocolError(f"The back end of {tool} failed: its answer is no GraphQL response")
 
 
-def _shown(errors: Any) -> list[JsonObject]:
+def shown_errors(errors: Any) -> list[JsonObject]:
     shown: list[JsonObject] = []
     for error in errors[:MAX_ERRORS] if is_array(errors) else []:
         content = as_object(error)

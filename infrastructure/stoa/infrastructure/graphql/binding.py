@@ -1,20 +1,31 @@
 """What a GraphQL tool calls: one operation at one endpoint, as data."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from stoa.domain.operations.access import Access, MethodProperties
-from stoa.domain.operations.binding import Binding, origin_of
+from stoa.domain.operations.binding import Binding, StreamBounds, TlsSecrets, origin_of
 from stoa.domain.value import Strict
 
-OperationType = Literal["query", "mutation"]
+OperationType = Literal["query", "mutation", "subscription"]
 PersistedDocuments = Literal["none", "automatic", "trusted"]
 """`automatic`: the document's SHA-256 first, the document itself where the server does not know it (APQ). `trusted`:
 the server knows the document, and only its id is sent (GraphQL over HTTP, "Persisted Documents")."""
 HttpMethod = Literal["POST", "GET"]
+SubscriptionProtocol = Literal["websocket", "sse"]
+"""`websocket`: graphql-transport-ws. `sse`: GraphQL over Server-Sent Events, distinct connections mode."""
 EndpointUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+[^?#\s]*$", max_length=2048)]
+
+
+def _over_http(url: Any) -> Any:
+    """A WebSocket begins as an HTTP request to the same host and port (RFC 6455 section 4.1)."""
+    return f"http{url[2:]}" if isinstance(url, str) and url.startswith(("ws://", "wss://")) else url
+
+
+SubscriptionUrl = Annotated[EndpointUrl, BeforeValidator(_over_http)]
+"""An http(s) or ws(s) URL, kept as http(s)."""
 
 
 class SelectableField(Strict):
@@ -62,13 +73,17 @@ class GraphQlBinding(Binding):
     selection: str = ""
     """The selection set that `fields_argument` replaces, with which `document` ends but for the closing brace."""
     selectable: Selectable | None = None
+    subscription_protocol: SubscriptionProtocol = "websocket"
+    stream: StreamBounds = StreamBounds()
+    """Where reading a subscription ends."""
+    tls: TlsSecrets = TlsSecrets()
 
     @property
     def method_properties(self) -> MethodProperties:
-        """A query is free of side effects (GraphQL, section 6.2.1), a mutation is not."""
-        if self.operation == "query":
-            return MethodProperties(Access.READ, is_idempotent=True)
-        return MethodProperties(Access.WRITE)
+        """A mutation has side effects, a query and a subscription have none (GraphQL, section 6.2)."""
+        if self.operation == "mutation":
+            return MethodProperties(Access.WRITE)
+        return MethodProperties(Access.READ, is_idempotent=True)
 
     @property
     def origins(self) -> frozenset[str]:

@@ -14,6 +14,7 @@ import pydantic
 from stoa.application.ports import Conversion, ConversionOptions, SpecConverter, SpecDocument
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Severity
+from stoa.domain.operations.binding import StreamBounds
 from stoa.domain.operations.naming import tool_name, unique
 from stoa.domain.operations.tool import ApiReference, Tool
 from stoa.infrastructure.graphql.binding import GraphQlBinding, OperationType
@@ -90,9 +91,16 @@ class _Conversion:
         queries = not has_files if self._source.queries is None else self._source.queries
         yield from self._of_root("query", self._schema.query_type, queries)
         yield from self._of_root("mutation", self._schema.mutation_type, self._source.mutations)
-        subscriptions = [*getattr(self._schema.subscription_type, "fields", {})]
-        if subscriptions:
-            self._warn("", f"{len(subscriptions)} subscriptions are left out: {_some(subscriptions)}")
+        chosen = self._source.subscriptions
+        yield from self._of_root("subscription", self._schema.subscription_type, chosen)
+        named = chosen if isinstance(chosen, tuple) else ()
+        fields = {} if chosen is True else getattr(self._schema.subscription_type, "fields", {})
+        left_out = [name for name in fields if name not in named]
+        if left_out:
+            message = (
+                f"{len(left_out)} subscriptions are left out: {_some(left_out)}; add them by spec.graphQL.subscriptions"
+            )
+            self._warn("", message)
 
     def _of_root(
         self, operation: OperationType, root: Any, chosen: bool | tuple[str, ...]
@@ -132,7 +140,7 @@ class _Conversion:
             return Tool(
                 name=name,
                 tenant=options.tenant,
-                description=_cut(operation.description or f"{operation.operation} {operation.name}"),
+                description=_described(operation, source.stream.to_domain()),
                 input_schema=schema,
                 output_schema=operation.output_schema,
                 icons=options.icons,
@@ -140,7 +148,7 @@ class _Conversion:
                 version=options.api.version if options.api else None,
                 api=ApiReference(name=api_name, operation_id=operation.name),
                 binding=GraphQlBinding(
-                    endpoint=endpoint,
+                    endpoint=self._endpoint_of(operation, endpoint),
                     operation=operation.operation,
                     operation_name=operation.name,
                     document=operation.document,
@@ -150,6 +158,9 @@ class _Conversion:
                     fields_argument=operation.fields_argument if takes_fields else None,
                     selection=operation.selection if takes_fields else "",
                     selectable=operation.selectable if takes_fields else None,
+                    subscription_protocol=source.subscription_protocol,
+                    stream=source.stream.to_domain(),
+                    tls=source.tls.to_domain(),
                 ),
                 timeout_seconds=options.timeout_seconds,
                 rate_limit=options.rate_limit,
@@ -159,6 +170,10 @@ class _Conversion:
         except (pydantic.ValidationError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):
             self._error(f"{operation.operation} {operation.name}", "left out: it cannot be expressed as a tool")
             return None
+
+    def _endpoint_of(self, operation: ServiceOperation, endpoint: str) -> str:
+        own = self._source.subscription_endpoint if operation.operation == "subscription" else None
+        return endpoint if own is None else own
 
     def _error(self, place: str, message: str) -> None:
         self._tell(Severity.ERROR, place, message)
@@ -173,6 +188,13 @@ class _Conversion:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
+
+
+def _described(operation: ServiceOperation, bounds: StreamBounds) -> str:
+    text = _cut(operation.description or f"{operation.operation} {operation.name}")
+    if operation.operation != "subscription":
+        return text
+    return f"{text}\nAnswers with what comes within {bounds.max_seconds:g} s, at most {bounds.max_messages} messages."
 
 
 def _cut(text: str) -> str:

@@ -1,6 +1,7 @@
 """Asks a GraphQL service for its schema (GraphQL, section 4.2), with the credentials of the ToolSet's tools."""
 
 import asyncio
+import ssl
 from typing import Any
 
 import aiohttp
@@ -31,6 +32,7 @@ async def introspected(
     place: SpecPlace,
     credentials: CredentialSource,
     *,
+    tls: ssl.SSLContext,
     rules: OutboundRules,
     resolver: HostResolver | None,
 ) -> SpecDocument:
@@ -44,7 +46,7 @@ async def introspected(
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             for options in (_NEWEST, {}):
-                data = await _asked(session, endpoint, place, credentials, options)
+                data = await _asked(session, endpoint, place, credentials, options, tls)
                 if data is not None:
                     return SpecDocument(
                         where, pydantic_core.to_json({"data": _ordered(data)}).decode(), "application/json"
@@ -57,7 +59,12 @@ async def introspected(
 
 
 async def _asked(
-    session: BackendSession, endpoint: str, place: SpecPlace, credentials: CredentialSource, options: dict[str, bool]
+    session: BackendSession,
+    endpoint: str,
+    place: SpecPlace,
+    credentials: CredentialSource,
+    options: dict[str, bool],
+    tls: ssl.SSLContext,
 ) -> JsonObject | None:
     """None: it answered with errors."""
     where = endpoint.partition("?")[0]
@@ -68,7 +75,7 @@ async def _asked(
     body = pydantic_core.to_json({"query": graphql().get_introspection_query(**options)})
     try:
         async with session.open().post(
-            url, data=body, headers=headers, allow_redirects=False, auto_decompress=False
+            url, data=body, headers=headers, allow_redirects=False, auto_decompress=False, ssl=tls
         ) as response:
             if response.status >= 500 or response.status in {408, 425, 429}:
                 raise Unavailable(f"{where}: the server answered {response.status}")

@@ -4,26 +4,50 @@ from typing import ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from stoa.application.ports.manifest_parts import BindingManifest, SourceManifest, requires
+from stoa.application.ports.manifest_parts import (
+    BindingManifest,
+    ManifestModel,
+    SourceManifest,
+    StreamManifest,
+    TlsManifest,
+    requires,
+)
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject
-from stoa.infrastructure.graphql.binding import EndpointUrl, GraphQlBinding, HttpMethod, PersistedDocuments
+from stoa.infrastructure.graphql.binding import (
+    EndpointUrl,
+    GraphQlBinding,
+    HttpMethod,
+    PersistedDocuments,
+    SubscriptionProtocol,
+    SubscriptionUrl,
+)
 from stoa.infrastructure.graphql.written_document import operation_of, variables_schema
 
 MEMBER = "graphQL"
 
 
-class GraphQlToolManifest(BindingManifest):
+class GraphQlRequests(ManifestModel):
+    """How operations are sent; the same in a Tool and in a ToolSet."""
+
+    method: HttpMethod = "POST"
+    """GET: queries are sent so; mutations never are."""
+    persisted_documents: PersistedDocuments = "none"
+    subscription_protocol: SubscriptionProtocol = "websocket"
+    stream: StreamManifest = StreamManifest()
+    """Where reading a subscription ends."""
+    tls: TlsManifest = TlsManifest()
+
+
+class GraphQlToolManifest(BindingManifest, GraphQlRequests):
     """One operation, written by hand: it is not checked against a schema."""
 
     member: ClassVar[str] = MEMBER
-    endpoint: EndpointUrl
+    endpoint: SubscriptionUrl
     document: str
     operation_name: str | None = None
     """Needed where the document holds several operations."""
     document_id: str | None = None
-    method: HttpMethod = "POST"
-    persisted_documents: PersistedDocuments = "none"
 
     def input_schema(self) -> JsonObject:
         """The variables of the operation; those of the service's own types accept anything."""
@@ -31,8 +55,8 @@ class GraphQlToolManifest(BindingManifest):
 
     def to_binding(self, input_schema: JsonObject) -> GraphQlBinding:  # noqa: ARG002  # arguments are variables
         operation = operation_of(self.document, self.operation_name)
-        if operation.type == "mutation" and self.method == "GET":
-            raise InvalidInput("spec.graphQL.method: a mutation is sent by POST (GraphQL over HTTP, section 5.3)")
+        if operation.type != "query" and self.method == "GET":
+            raise InvalidInput("spec.graphQL.method: only a query is sent by GET (GraphQL over HTTP, section 5.3)")
         return GraphQlBinding(
             endpoint=self.endpoint,
             operation=operation.type,
@@ -41,10 +65,13 @@ class GraphQlToolManifest(BindingManifest):
             document_id=self.document_id,
             method=self.method,
             persisted=self.persisted_documents,
+            subscription_protocol=self.subscription_protocol,
+            stream=self.stream.to_domain(),
+            tls=self.tls.to_domain(),
         )
 
 
-class GraphQlSource(SourceManifest):
+class GraphQlSource(SourceManifest, GraphQlRequests):
     """A GraphQL service: its schema from `url` (a file or URL of SDL or introspection JSON), from `inline`, or from the
     service itself by introspection at `endpoint`."""
 
@@ -62,11 +89,12 @@ class GraphQlSource(SourceManifest):
     """Query fields that tools are generated for: all, none, or those named. Absent: all, if no operations are given."""
     mutations: bool | tuple[str, ...] = False
     """Mutation fields that tools are generated for."""
+    subscriptions: bool | tuple[str, ...] = False
+    """Subscription fields that tools are generated for."""
+    subscription_endpoint: SubscriptionUrl | None = None
+    """Where subscriptions are sent, if not to `endpoint`."""
     fields_argument: bool = True
     """Generated tools take a selection that the caller writes."""
-    method: HttpMethod = "POST"
-    """GET: queries are sent so; mutations never are."""
-    persisted_documents: PersistedDocuments = "none"
     document_ids: dict[str, str] = Field(default={})
     """For `trusted`: the id of an operation's document by the operation's name."""
 

@@ -72,8 +72,6 @@ def written_operation(place: OperationPlace, schema: Any) -> ServiceOperation:
         raise CannotConvert("only operations and fragments are read here")
     if not place.name:
         raise CannotConvert("it has no name, which would be the tool's; write `query Name { ... }`")
-    if node.operation.value == "subscription":
-        raise CannotConvert("subscriptions are not offered as tools")
     used = _used_fragments(node, place.fragments)
     document = library.DocumentNode(definitions=(node, *used.values()))
     problems = library.validate(schema, document, max_errors=1)

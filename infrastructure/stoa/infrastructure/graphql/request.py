@@ -46,7 +46,7 @@ class RequestPlan:
         if operation.type != binding.operation:
             raise InvalidInput(f"Tool {tool.key}: its document is a {operation.type}, not a {binding.operation}")
         if binding.method == "GET" and binding.operation != "query":
-            raise InvalidInput(f"Tool {tool.key}: a mutation is sent by POST (GraphQL over HTTP, section 5.3)")
+            raise InvalidInput(f"Tool {tool.key}: only a query is sent by GET (GraphQL over HTTP, section 5.3)")
         key = tool.authentication
         is_header = key.type == "apiKey" and key.location == "header"
         if is_header and (not _TOKEN.fullmatch(key.parameter_name) or key.parameter_name.lower() in _TAKEN):
@@ -95,6 +95,11 @@ class RequestPlan:
             request.url = self._sign(headers, request.url)
         return request
 
+    def credentials_in(self, request: GraphQlRequest) -> dict[str, str]:
+        """The headers of a signed request that hold its credential; empty where it has none, or in the URL."""
+        names = {"Authorization", self._authentication.parameter_name} - {"Cookie"}
+        return {name: request.headers[name] for name in names if name in request.headers}
+
     def secrets_in(self, request: GraphQlRequest) -> tuple[str, ...]:
         """The credential of a signed request, in each spelling that an answer may repeat."""
         return sent_secrets(self._authentication, request.headers, request.url)
@@ -127,7 +132,7 @@ class RequestPlan:
         if len(url) > MAX_URL:
             return None
         # Apollo's servers take a GET for a form of another site unless it has a header that such a form cannot have.
-        headers["GraphQL-Require-Preflight"] = "1"
+        headers["Apollo-Require-Preflight"] = "1"
         return GraphQlRequest("GET", URL(url, encoded=True), self._place, headers, None)
 
 

@@ -12,6 +12,7 @@ from stoa.infrastructure.graphql.introspection import introspected
 from stoa.infrastructure.graphql.manifest import MEMBER, GraphQlSource
 from stoa.infrastructure.graphql.schema_text import OperationFile, joined
 from stoa.infrastructure.http_client import ANYWHERE, HostResolver, OutboundRules
+from stoa.infrastructure.http_client.tls_secrets import TlsContexts
 
 _SCHEME = re.compile(r"^graphql\+(?=https?://)")
 _SDL = re.compile(r"^(?:extend\s+)?(?:(?:type|interface|input|enum)\s+[_A-Za-z]\w*|schema)\b[^:\n]*\{", re.MULTILINE)
@@ -69,7 +70,12 @@ class GraphQlSpecKind(SpecKind[GraphQlSource]):
             text = inline if isinstance(inline, str) else pydantic_core.to_json(inline).decode()
             return SpecDocument(f"{place.origin} spec.{MEMBER}.inline", text)
         return await introspected(
-            source.endpoint or "", place, self._credentials, rules=self._rules, resolver=self._resolver
+            source.endpoint or "",
+            place,
+            self._credentials,
+            tls=TlsContexts(self._credentials).of(place.tenant, source.tls.to_domain()),
+            rules=self._rules,
+            resolver=self._resolver,
         )
 
 

@@ -1,15 +1,16 @@
 """An operation document that somebody wrote, read without a schema."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject
+from stoa.infrastructure.graphql.binding import OperationType
 from stoa.infrastructure.graphql.input_schema import SCALARS, value_of
 from stoa.infrastructure.graphql.schema_text import parsed
 
 
 class WrittenOperation(NamedTuple):
-    type: Literal["query", "mutation"]
+    type: OperationType
     name: str | None
     node: Any
     """The `graphql.OperationDefinitionNode`."""
@@ -23,8 +24,6 @@ def operation_of(document: str, name: str | None, where: str = "spec.graphQL.doc
         wish = "one operation, or operationName" if name is None else f"one operation {name}"
         raise InvalidInput(f"{where}: {wish} is needed; it holds {len(nodes)} operations")
     node = named[0]
-    if node.operation.value == "subscription":
-        raise InvalidInput(f"{where}: a subscription cannot be a tool; write a query")
     return WrittenOperation(node.operation.value, node.name.value if node.name else None, node)
 
 

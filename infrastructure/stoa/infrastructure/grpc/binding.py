@@ -7,11 +7,9 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from stoa.application.ports.manifest_parts import HOST_AND_PORT
 from stoa.domain.operations.access import Access, MethodProperties
-from stoa.domain.operations.binding import Base64, Binding, SecretReference
-from stoa.domain.value import Strict
+from stoa.domain.operations.binding import Base64, Binding, StreamBounds, TlsSecrets
 
 DEFAULT_PORTS = {"grpc": 80, "grpcs": 443}
-MAX_MESSAGES = 1000
 
 
 def _target(text: str) -> str:
@@ -44,24 +42,6 @@ MetadataName = Annotated[
 ]
 MetadataText = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]*$", max_length=4096)]
 """ASCII-Value of the gRPC protocol over HTTP/2."""
-
-
-class TlsSecrets(Strict):
-    """Secrets for TLS with an authority of one's own, and for mTLS; absent: the gateway's trust store, no client
-    certificate."""
-
-    ca: SecretReference | None = None
-    """PEM certificates, entry `ca.crt`."""
-    client: SecretReference | None = None
-    """PEM certificate and key, entries `tls.crt` and `tls.key`."""
-
-
-class StreamBounds(Strict):
-    """Where reading a stream of answers ends; the call then succeeds with what has come."""
-
-    max_messages: int = Field(default=100, ge=1, le=MAX_MESSAGES)
-    max_bytes: int = Field(default=1024 * 1024, ge=1, le=8 * 1024 * 1024)
-    max_seconds: float = Field(default=10.0, gt=0, le=300)
 
 
 class GrpcBinding(Binding):

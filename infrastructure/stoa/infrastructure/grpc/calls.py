@@ -162,17 +162,22 @@ class _StreamCall(_GrpcCall):
         except grpc.aio.AioRpcError as error:
             if not messages:
                 raise
-            return self._broken_off(messages, error)
+            problem = backend_error(error, self._name)
+            told = {"message": problem.message} if problem is not None else status_of(error, self._codec.pool)
+            return _broken_off(messages, told)
+        except BackendProtocolError as error:
+            if not messages:
+                raise
+            return _broken_off(messages, {"message": error.message})
         finally:
             call.cancel()  # without an end of its own the server would go on sending
         return RawAnswer(pydantic_core.to_json({"messages": messages, "end": end}), "application/json")
 
-    def _broken_off(self, messages: list[JsonObject], error: Any) -> RawAnswer:
-        """What came before the status that ended the stream is kept."""
-        problem = backend_error(error, self._name)
-        said = {"message": problem.message} if problem is not None else status_of(error, self._codec.pool)
-        content = {"messages": messages, "end": "error", "error": said}
-        return RawAnswer(pydantic_core.to_json(content), "application/json", is_error=True)
+
+def _broken_off(messages: list[JsonObject], error: JsonObject) -> RawAnswer:
+    """What came before the error that ended the stream is kept."""
+    content = {"messages": messages, "end": "error", "error": error}
+    return RawAnswer(pydantic_core.to_json(content), "application/json", is_error=True)
 
 
 def _trace_of(context: CallContext) -> Metadata:
@@ -186,4 +191,6 @@ def _trace_of(context: CallContext) -> Metadata:
 
 def _ascii(text: str) -> str:
     """A value that metadata can carry; a request id is what a client chose."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(character for character in text if " " <= character <= "~")

@@ -14,7 +14,8 @@ import grpc  # type: ignore[import-untyped]
 from stoa.application.ports import CredentialSource
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BackendUnavailable
-from stoa.infrastructure.grpc.binding import TlsSecrets, split_target
+from stoa.domain.operations.binding import TlsSecrets
+from stoa.infrastructure.grpc.binding import split_target
 from stoa.infrastructure.http_client import DnsLookUp, ForbiddenAddress, HostResolver, NameNotResolved, OutboundRules
 
 MAX_RECEIVED_BYTES = 8 * 1024 * 1024

@@ -1,62 +1,24 @@
 """`spec.grpc` of a Tool and of a ToolSet."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from stoa.application.ports import BindingManifest, SourceManifest
-from stoa.application.ports.manifest_parts import ManifestModel, rules, seconds
-from stoa.domain.errors import InvalidInput
-from stoa.domain.operations.binding import Base64, Binding, SecretKey, SecretName, SecretReference
+from stoa.application.ports.manifest_parts import ManifestModel, StreamManifest, TlsManifest, rules
+from stoa.domain.operations.binding import Base64, Binding
 from stoa.domain.schema.json_value import JsonObject
-from stoa.infrastructure.grpc.binding import MAX_MESSAGES, MetadataName, MetadataText, StreamBounds, Target, TlsSecrets
-
-
-class _SecretRef(ManifestModel):
-    name: SecretName
-    key: SecretKey | None = None
-
-    def to_domain(self) -> SecretReference:
-        return SecretReference(name=self.name, key=self.key)
-
-
-class _Tls(ManifestModel):
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!has(self.clientSecretRef) || !has(self.clientSecretRef.key)",
-                "clientSecretRef.key: the entries are tls.crt and tls.key; remove it",
-            )
-        )
-    )
-
-    ca_secret_ref: _SecretRef | None = None
-    client_secret_ref: _SecretRef | None = None
-
-    def to_domain(self) -> TlsSecrets:
-        ca, client = self.ca_secret_ref, self.client_secret_ref
-        if client is not None and client.key is not None:
-            raise InvalidInput("spec.grpc.tls.clientSecretRef.key: the entries are tls.crt and tls.key; remove it")
-        return TlsSecrets(ca=ca and ca.to_domain(), client=client and client.to_domain())
-
-
-class _Stream(ManifestModel):
-    max_messages: int = Field(default=100, ge=1, le=MAX_MESSAGES)
-    max_bytes: int = Field(default=1024 * 1024, ge=1, le=8 * 1024 * 1024)
-    max_duration: Annotated[float, BeforeValidator(seconds), Field(gt=0, le=300)] = 10.0
-
-    def to_domain(self) -> StreamBounds:
-        return StreamBounds(max_messages=self.max_messages, max_bytes=self.max_bytes, max_seconds=self.max_duration)
+from stoa.infrastructure.grpc.binding import MetadataName, MetadataText, Target
 
 
 class GrpcConnection(ManifestModel):
     """How the server is called; the same in a Tool and in a ToolSet."""
 
     metadata: dict[MetadataName, MetadataText] = Field(default={})
-    tls: _Tls = _Tls()
+    tls: TlsManifest = TlsManifest()
     load_balancing: Literal["pick_first", "round_robin"] = "pick_first"
-    stream: _Stream = _Stream()
+    stream: StreamManifest = StreamManifest()
 
 
 class GrpcManifest(BindingManifest, GrpcConnection):

@@ -6,7 +6,7 @@ import pydantic_core
 
 from stoa.application.ports import CredentialSource, SpecConverter, SpecDocument, SpecKind, SpecPlace
 from stoa.domain.errors import BackendUnavailable, InvalidInput, Unavailable
-from stoa.infrastructure.grpc.binding import TlsSecrets
+from stoa.domain.operations.binding import TlsSecrets
 from stoa.infrastructure.grpc.manifest import GrpcSource
 from stoa.infrastructure.http_client import PUBLIC_ONLY, HostResolver, OutboundRules
 

@@ -20,7 +20,7 @@ MAX_HEADER_BYTES = 64 * 1024
 """Of one header line of an answer; aiohttp's 8 KiB is less than some content security policies."""
 CONNECT_TIMEOUT_SECONDS = 10.0
 
-_USER_AGENT = f"stoa-mcp-gateway/{version('stoa-mcp-gateway')}"
+USER_AGENT = f"stoa-mcp-gateway/{version('stoa-mcp-gateway')}"
 _QUICKLY_UNPACKED_BYTES = 64 * 1024
 """More is unpacked in a thread, so that other calls do not wait."""
 
@@ -52,7 +52,7 @@ class BackendSession:
                 # Without a total: the deadline of the call is the pipeline's.
                 aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_seconds),
                 connections=0,
-                headers={"User-Agent": _USER_AGENT, "Accept-Encoding": ACCEPTED},
+                headers={"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED},
                 max_line_size=MAX_HEADER_BYTES,
                 max_field_size=MAX_HEADER_BYTES,
             )
