@@ -2,13 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from stoa.application.concurrency.supervisor import ReportDefect, Sleep, log_defect
 from stoa.application.memory.change_notices import ChangeNotices
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.clock import Clock
+from stoa.domain.errors import StoaError
 from stoa.infrastructure.kubernetes.api.connection import KubernetesConnection
 from stoa.infrastructure.kubernetes.api.reflector import Reflector, ServerFeatures, Watched
+
+
+def _nothing() -> tuple[()]:
+    return ()
 
 
 class Cluster:
@@ -45,6 +51,11 @@ class Cluster:
             sleep=self.sleep,
             report=self._report,
         )
+
+    async def prepare(self) -> None:
+        """Start the process that reads manifests, so that the first change does not wait for it."""
+        with suppress(StoaError):
+            await self._executor.run(_nothing)
 
     def _changed(self) -> None:
         self.revision += 1

@@ -120,6 +120,7 @@ class KubernetesToolSource(ToolSource, HealthProbe):
     def _start(self) -> None:
         if self._tasks:
             return
+        self._tasks.append(asyncio.create_task(self._cluster.prepare(), name="kubernetes reader"))
         reflectors = [reflector for _, reflector in self._reflectors]
         for reflector in reflectors if self._namespaces is None else [self._namespaces, *reflectors]:
             task = asyncio.create_task(reflector.run(), name=f"kubernetes {reflector.watched.path}")
