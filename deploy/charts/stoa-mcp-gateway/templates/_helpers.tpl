@@ -153,7 +153,11 @@ seccompProfile:
 {{- if .Values.toolSecrets }}{{ $_ := set $settings "SECRETS_DIR" "/etc/stoa/secrets" }}{{ end }}
 {{- if .Values.k8s.enabled }}
 {{- $_ := set $settings "K8S_WATCHER_ENABLED" "true" }}
-{{- with .Values.k8s.watchNamespace }}{{ $_ := set $settings "K8S_WATCH_NAMESPACE" . }}{{ end }}
+{{- $_ := set $settings "K8S_LEASE_NAME" (include "stoa.fullname" .) }}
+{{- with .Values.k8s.watchNamespaces }}{{ $_ := set $settings "K8S_WATCH_NAMESPACE" (join "," .) }}{{ end }}
+{{- with .Values.k8s.labelSelector }}{{ $_ := set $settings "K8S_LABEL_SELECTOR" . }}{{ end }}
+{{- with .Values.k8s.namespaceSelector }}{{ $_ := set $settings "K8S_NAMESPACE_SELECTOR" . }}{{ end }}
+{{- if .Values.k8s.secrets.enabled }}{{ $_ := set $settings "K8S_SECRETS_ENABLED" "true" }}{{ end }}
 {{- end }}
 {{- range $name, $value := .Values.config }}{{ $_ := set $settings $name (toString $value) }}{{ end }}
 {{- toYaml $settings }}
