@@ -38,6 +38,7 @@ from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.catalogue.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.catalogue.watch_resources import WatchResources
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
+from stoa.application.manifests.parse import binding_manifests
 from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
@@ -57,7 +58,6 @@ from stoa.application.ports.catalogue_observer import CatalogueObserver
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.invocation_observer import InvocationObserver
-from stoa.application.ports.manifest_parts import BindingManifest
 from stoa.application.ports.metering import MeteringSink
 from stoa.application.ports.operation_source import OperationSource
 from stoa.application.ports.policy_engine import PolicyEngine
@@ -67,7 +67,7 @@ from stoa.application.ports.spec import ConversionOptions, SpecDocument, SpecSou
 from stoa.application.ports.spec_kind import SpecKind
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenVerifier
-from stoa.application.ports.tool_backend import NamedByManifests, ToolBackend
+from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.application.schemas.routed_arguments import RoutedArgument
 from stoa.domain.access.caller_limits import DEFAULT_STRANGER_LIMITS, CallerLimits, StrangerLimits
@@ -142,7 +142,7 @@ class Gateway:
             operation_sources=operation_sources,
             observers=catalogue_observers,
             specs=self.specs,
-            bindings=_binding_manifests(self._backends),
+            bindings=binding_manifests(self._backends),
             registry=self.registry,
             executor=executor,
             clock=clock,
@@ -469,13 +469,3 @@ def _raise_errors(findings: Sequence[Finding], places: set[str]) -> None:
     problems = [str(f) for f in findings if f.severity is Severity.ERROR and f.where in places]
     if problems:
         raise InvalidInput("; ".join(problems))
-
-
-def _binding_manifests(backends: Iterable[ToolBackend]) -> dict[str, type[BindingManifest]]:
-    models: dict[str, type[BindingManifest]] = {}
-    for backend in backends:
-        if isinstance(backend, NamedByManifests):
-            model = backend.manifest()
-            if models.setdefault(model.member, model) is not model:
-                raise InvalidInput(f"spec.{model.member}: two back ends describe their bindings there")
-    return models

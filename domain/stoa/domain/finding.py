@@ -15,6 +15,31 @@ class Severity(StrEnum):
     """The part is in, but not everything it says is honoured."""
 
 
+class Reason(StrEnum):
+    """The kind of problem, as the conditions of a Kubernetes object name it."""
+
+    PART = "PartLeftOut"
+    """An operation or a field, while the rest of the manifest is honoured."""
+    UNREADABLE = "Unreadable"
+    """The text of the manifest could not be read or parsed."""
+    INVALID = "Invalid"
+    """The manifest is refused; the message names each wrong field."""
+    AMBIGUOUS_NAMESPACE = "AmbiguousNamespace"
+    """Two namespaces would become one tenant."""
+    REFERENCE = "InvalidReference"
+    """The API description that the manifest names is not there or not usable."""
+    ORIGIN = "OriginChanged"
+    """The API description sends calls to servers that the manifest did not approve."""
+    UNAVAILABLE = "Unavailable"
+    """Something could not be reached now; it is tried again."""
+    NAME = "NameConflict"
+    """The name or URI belongs to another operation in the tenant's view."""
+    UNSUPPORTED = "Unsupported"
+    """It is valid, and this gateway cannot run it."""
+    LAST_GOOD = "LastGoodVersion"
+    """An earlier version of the manifest stays in use."""
+
+
 class Finding(BaseModel):
     """One problem in a manifest or an API description."""
 
@@ -28,6 +53,7 @@ class Finding(BaseModel):
     origin: Origin | None = None
     """The manifest that it is about, or the file where it is about all manifests of a file; None: about no single
     manifest."""
+    reason: Reason = Reason.PART
 
     def about(self, origin: Origin | None) -> "Finding":
         """The finding with this origin."""
@@ -37,9 +63,9 @@ class Finding(BaseModel):
         return f"{self.severity.value}: {self.where}: {self.message}"
 
 
-def error(where: str, message: str, origin: Origin | None = None) -> Finding:
-    return Finding(severity=Severity.ERROR, where=where, message=message, origin=origin)
+def error(where: str, message: str, origin: Origin | None = None, reason: Reason = Reason.PART) -> Finding:
+    return Finding(severity=Severity.ERROR, where=where, message=message, origin=origin, reason=reason)
 
 
-def warning(where: str, message: str, origin: Origin | None = None) -> Finding:
-    return Finding(severity=Severity.WARNING, where=where, message=message, origin=origin)
+def warning(where: str, message: str, origin: Origin | None = None, reason: Reason = Reason.PART) -> Finding:
+    return Finding(severity=Severity.WARNING, where=where, message=message, origin=origin, reason=reason)

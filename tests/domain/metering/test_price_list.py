@@ -44,6 +44,8 @@ def said(version: PriceVersion, operation: Operation, tenant: TenantId | None, f
 def test_a_quote_is_the_exact_price_by_the_table_of_precedence_rounded_down_once(
     version, operation, tenant, latency_ms, size
 ):
+    assume(not operation.is_by_tenant or operation.may_lower_access)
+
     def of(field: str) -> Fraction:
         return Fraction(next(amount for amount in said(version, operation, tenant, field) if amount is not None))
 
@@ -55,6 +57,41 @@ def test_a_quote_is_the_exact_price_by_the_table_of_precedence_rounded_down_once
     assert type(quote) is int
     assert tariff.per_question == of("per_question") * MICRO
     assert tariff.counts_bytes == (of("per_kib_out") > 0)
+
+
+@given(price_versions, operations(), tenants, latencies, sizes)
+def test_a_quote_is_never_lower_for_the_tags_and_the_name_that_a_tenants_team_chose(
+    version, operation, tenant, latency_ms, size
+):
+    operation = operation.model_copy(update={"is_by_tenant": True, "may_lower_access": False})
+    own = version.tenants.get(tenant, RatesByOperation())
+    # What a name and tags may still lower: the platform's word about this very operation of this tenant.
+    known = own.model_copy(update={"tags": {}})
+    unnamed = version.model_copy(update={"tags": {}, "tools": {}, "tenants": {} if tenant is None else {tenant: known}})
+    quote = version.tariff(operation, tenant).quote(latency_ms=latency_ms, bytes_out=size)
+    assert quote >= unnamed.tariff(operation, tenant).quote(latency_ms=latency_ms, bytes_out=size)
+
+
+@pytest.mark.parametrize(
+    ("rights", "base"),
+    [
+        ({}, "0"),
+        ({"is_by_tenant": True}, "0.001"),
+        ({"is_by_tenant": True, "may_lower_access": True}, "0"),
+    ],
+    ids=["platform", "tenant", "tenant in LOWER_ACCESS"],
+)
+@pytest.mark.parametrize("cheap", [{"tags": {"animals": {"base": 0}}}, {"tools": {"pet": {"base": 0}}}])
+def test_a_cheaper_tag_or_name_of_the_general_list_is_for_operations_of_the_platform(cheap, rights, base):
+    version = PriceVersion.model_validate({"base": "0.001", "per_100_ms": 0, **cheap})
+    tool = PET.model_copy(update={"tenant": TenantId("acme"), **rights})
+    assert to_decimal(version.tariff(tool, TenantId("acme")).quote(latency_ms=0)) == Decimal(base)
+
+
+def test_a_tenants_own_price_for_a_name_counts_for_its_own_operation():
+    version = PriceVersion.model_validate({"base": "0.001", "tenants": {"acme": {"tools": {"pet": {"base": 0}}}}})
+    tool = PET.model_copy(update={"tenant": TenantId("acme"), "is_by_tenant": True})
+    assert version.tariff(tool, TenantId("acme")).quote(latency_ms=0) == 0
 
 
 @given(price_versions, operations(), tenants, latencies, latencies, sizes, sizes)

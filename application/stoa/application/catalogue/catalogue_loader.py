@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import ParamSpec, TypeVar
@@ -34,7 +34,7 @@ from stoa.application.ports.spec import SpecDocument
 from stoa.application.ports.spec_kind import ChangingSpecKind
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.errors import InvalidInput, Unavailable
-from stoa.domain.finding import Finding, Severity, error, warning
+from stoa.domain.finding import Finding, Reason, Severity, error, warning
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Tool
 from stoa.domain.origin import Origin
@@ -62,6 +62,18 @@ class _Refused:
     document: ManifestDocument
     digest: str
     reason: str
+
+
+class _UnusableDescription(InvalidInput):
+    """The manifest is valid, and the API description that it names is not there or not usable."""
+
+
+@contextmanager
+def _about_the_description() -> Iterator[None]:
+    try:
+        yield
+    except InvalidInput as refused:
+        raise _UnusableDescription(refused.message) from refused
 
 
 class CatalogueLoader(HealthProbe):
@@ -131,7 +143,7 @@ class CatalogueLoader(HealthProbe):
             loaded, problems = await self._load_file(documents, findings)
             if problems and (previous := self._put_off(before.get(file, {}))):
                 good.update(previous)
-                problems.append(warning(str(file), "the last good version stays in use", file))
+                problems.append(warning(str(file), "the last good version stays in use", file, Reason.LAST_GOOD))
             else:
                 good.update(loaded)
             findings += problems
@@ -242,15 +254,16 @@ class CatalogueLoader(HealthProbe):
         problems: list[Finding] = []
         async for document, understood_ahead in self._ahead(documents):
             if document.content is None:
-                problems.append(error(str(document.origin), document.problem, document.origin))
+                problems.append(error(str(document.origin), document.problem, document.origin, Reason.UNREADABLE))
                 continue
             try:
                 loaded[document.origin] = await self._load(document, understood_ahead)
             except InvalidInput as refused:
-                problems.append(error(str(document.origin), refused.message, document.origin))
+                reason = Reason.REFERENCE if isinstance(refused, _UnusableDescription) else Reason.INVALID
+                problems.append(error(str(document.origin), refused.message, document.origin, reason))
             except Exception as failure:  # noqa: BLE001  # a defect with one manifest must not keep all others back
                 origin = document.origin
-                outage = error(str(origin), f"{self._reason(failure)}; {_RETRY}", origin)
+                outage = error(str(origin), f"{self._reason(failure)}; {_RETRY}", origin, Reason.UNAVAILABLE)
                 if known := self._good.get(origin):
                     # Not when it would have been due: the server, or a changed manifest, asked for it earlier.
                     loaded[origin] = replace(known, refresh_at_ns=self._retry_at_ns(), outage=(outage,))
@@ -328,12 +341,14 @@ class CatalogueLoader(HealthProbe):
         source, kind = manifest.source, self._specs[manifest.member]
         self._changed.discard(document.origin)  # before the description is fetched: it may change while it is
         now = self._clock.monotonic_ns()
-        description = await kind.fetch(source, self._specs.place_of(document, manifest))
+        with _about_the_description():
+            description = await kind.fetch(source, self._specs.place_of(document, manifest))
         due = now + int(source.refresh_interval * 1e9) if source.is_remote else None
         digest = await asyncio.to_thread(_digest_of, description)
         if known is not None and known.digest == digest:
             return replace(known, refresh_at_ns=due, outage=())
-        parts = await self._run(document, digest, converted, kind.converter(source), description, manifest)
+        with _about_the_description():
+            parts = await self._run(document, digest, converted, kind.converter(source), description, manifest)
         made = [part for part in parts if isinstance(part, Operation)]
         url = source.address if source.is_remote and manifest.spec.base_url is None else None
         origins = frozenset[str]() if url is None else _origins(parts)
@@ -410,7 +425,7 @@ def _held_back(document: ManifestDocument, origins: Collection[str]) -> Finding:
         f"the description now sends calls to {', '.join(sorted(origins)[:3])}; what it gave before stays in use until "
         "the manifest says that this is meant: set spec.baseURL"
     )
-    return error(str(document.origin), message, document.origin)
+    return error(str(document.origin), message, document.origin, Reason.ORIGIN)
 
 
 def _digest_of(description: SpecDocument) -> str:

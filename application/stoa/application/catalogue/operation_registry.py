@@ -22,7 +22,7 @@ from stoa.application.schemas.patterns import MAX_OWNER_SIZE, PatternAllowance
 from stoa.application.schemas.routed_arguments import routed_arguments
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput
-from stoa.domain.finding import Finding, error, warning
+from stoa.domain.finding import Finding, Reason, error, warning
 from stoa.domain.operations.catalogue import Catalogue, CatalogueDiff, OriginOf
 from stoa.domain.operations.client_limits import note_on_count, notes_on
 from stoa.domain.operations.operation import Kind, Operation, OperationKey
@@ -130,7 +130,7 @@ class OperationRegistry:
             try:
                 registered[key] = self._compile(tool, allowances[key.tenant]) if compiled is None else compiled
             except InvalidInput as refused:
-                findings.append(error(str(key), refused.message, origin_of(tool)))
+                findings.append(error(str(key), refused.message, origin_of(tool), Reason.UNSUPPORTED))
             rest()
         if len(registered) < len(catalogue):
             catalogue = Catalogue({key: catalogue.operations[key] for key in registered})

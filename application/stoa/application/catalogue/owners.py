@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.access.identity import TenantId, TenantName
 from stoa.domain.errors import InvalidInput
-from stoa.domain.finding import Finding, error, warning
+from stoa.domain.finding import Finding, Reason, error, warning
 from stoa.domain.operations.access import strictest
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Tool, ToolAnnotations
@@ -87,6 +87,7 @@ def ambiguous_namespaces(documents: Iterable[ManifestDocument]) -> Mapping[Origi
             f"metadata.namespace: {namespace!r} and {_PREFIX + namespace!r} would be one tenant; "
             f"write {_PREFIX}{namespace} in all manifests of this tenant",
             origin,
+            Reason.AMBIGUOUS_NAMESPACE,
         )
         for origin, namespace in named.items()
         if namespace is not None and _PREFIX + namespace in written

@@ -2,11 +2,12 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from stoa.application.backends.static_backend import check_placeholders
 from stoa.application.manifests.fields import (
     AuthenticationManifest,
+    EndpointField,
     Manifest,
     RateLimitManifest,
     Timeout,
@@ -14,9 +15,17 @@ from stoa.application.manifests.fields import (
     rest_binding,
     split_endpoint,
 )
-from stoa.application.ports.manifest_parts import ManifestModel
+from stoa.application.ports.manifest_parts import ManifestModel, exactly_one, rules
 from stoa.domain.errors import InvalidInput
-from stoa.domain.operations.binding import Binding, StaticBinding, StaticImage, StaticMessage, StaticResource, is_base64
+from stoa.domain.operations.binding import (
+    BASE64_PATTERN,
+    Binding,
+    StaticBinding,
+    StaticImage,
+    StaticMessage,
+    StaticResource,
+    is_base64,
+)
 from stoa.domain.operations.icon import Icons
 from stoa.domain.operations.operation import string_schema
 from stoa.domain.operations.prompt import Prompt, PromptArgument
@@ -28,6 +37,56 @@ from stoa.domain.operations.uri_template import UriTemplate
 class ResourceSpec(ManifestModel):
     """The `spec` of a Resource."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (exactly_one("uri", "uriTemplate"), "spec.uri, spec.uriTemplate: set exactly one of them"),
+            (
+                exactly_one("text", "blob", "endpoint"),
+                "spec.text, spec.blob, spec.endpoint: set exactly one of them",
+            ),
+            (
+                "!has(self.uriTemplate) || has(self.endpoint)",
+                "spec.uriTemplate: needs spec.endpoint; spec.text and spec.blob belong to one spec.uri",
+            ),
+            (
+                (
+                    "[has(self.uri) ? self.uri : '', has(self.uriTemplate) ? self.uriTemplate : '']"
+                    ".all(uri, !uri.lowerAscii().startsWith('stoa:'))"
+                ),
+                "spec.uri, spec.uriTemplate: the scheme stoa is the gateway's own; choose another",
+            ),
+            ("!has(self.uri) || !self.uri.matches('[{}]')", "spec.uri: a uri has no {variable}; write uriTemplate"),
+            (
+                (
+                    "!has(self.uriTemplate) || self.uriTemplate.matches("
+                    r"'^[^{}]*[{][A-Za-z_][A-Za-z0-9_]*[}]([^{}]+[{][A-Za-z_][A-Za-z0-9_]*[}])*[^{}]*$')"
+                ),
+                "spec.uriTemplate: write variables as {name}, with text between two of them",
+            ),
+            (
+                (
+                    "!has(self.uriTemplate) || self.uriTemplate.findAll('[{][^{}]*[}]').all(name,"
+                    " self.uriTemplate.indexOf(name) == self.uriTemplate.lastIndexOf(name))"
+                ),
+                "spec.uriTemplate: a variable stands there twice",
+            ),
+            (
+                (
+                    "!has(self.endpoint) || self.endpoint.findAll('[{][^{}]+[}]').all(name,"
+                    " has(self.uriTemplate) && self.uriTemplate.contains(name))"
+                ),
+                "spec.endpoint: a {placeholder} has to be a variable of spec.uriTemplate",
+            ),
+            (
+                (
+                    "!has(self.completions) || self.completions.all(name,"
+                    " has(self.uriTemplate) && self.uriTemplate.contains('{' + name + '}'))"
+                ),
+                "spec.completions: a name has to be a variable of spec.uriTemplate",
+            ),
+        )
+    )
+
     uri: ResourceUri | None = None
     uri_template: ResourceUri | None = None
     display_name: str | None = None
@@ -36,8 +95,8 @@ class ResourceSpec(ManifestModel):
     size: int | None = Field(default=None, ge=0)
     completions: dict[str, tuple[str, ...]] = Field(default={})
     text: str | None = None
-    blob: str | None = None
-    endpoint: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+")
+    blob: str | None = Field(default=None, json_schema_extra={"pattern": BASE64_PATTERN})
+    endpoint: EndpointField = None
     icons: Icons = ()
     tags: tuple[str, ...] = ()
     authentication: AuthenticationManifest = AuthenticationManifest()
@@ -128,10 +187,18 @@ class _Image(StaticImage, ManifestModel):
 
 
 class _Resource(StaticResource, ManifestModel):
-    pass
+    model_config = ConfigDict(
+        json_schema_extra=rules((exactly_one("text", "blob"), "set exactly one of text and blob"))
+    )
 
 
 class _Message(ManifestModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (exactly_one("text", "image", "resource"), "set exactly one of text, image and resource")
+        )
+    )
+
     role: Literal["user", "assistant"] = "user"
     text: str | None = None
     image: _Image | None = None
@@ -151,7 +218,9 @@ class PromptSpec(ManifestModel):
 
     display_name: str | None = None
     description: str = ""
-    arguments: tuple[_Argument, ...] = ()
+    arguments: tuple[_Argument, ...] = Field(
+        default=(), json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+    )
     messages: tuple[_Message, ...] = Field(min_length=1)
     icons: Icons = ()
     tags: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from stoa.application.ports.manifest_parts import ManifestModel, seconds
+from stoa.application.ports.manifest_parts import AUTHORITY, ManifestModel, rules, seconds
 from stoa.application.schemas.validation_error import describe_validation_error
 from stoa.domain.access.identity import TenantId, TenantName
 from stoa.domain.access.rate_limit import Burst, RateLimit, RequestsPerMinute, WhenAway
@@ -49,6 +49,14 @@ _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 Timeout = Annotated[TimeoutSeconds, BeforeValidator(seconds)]
 _TENANT = TypeAdapter[TenantId](TenantName)
+EndpointField = Annotated[
+    str | None,
+    Field(
+        pattern=r"^https?://[^/?#\s]+",
+        json_schema_extra={"pattern": rf"^https?://{AUTHORITY}(/[^?#]*)?([?][^#{{}}]*)?(#.*)?$", "maxLength": 2048},
+    ),
+]
+"""The URL of a Tool or Resource. The narrower pattern of its JSON Schema stands for what `split_endpoint` refuses."""
 
 
 class _SecretRef(ManifestModel):
@@ -57,10 +65,36 @@ class _SecretRef(ManifestModel):
 
 
 class AuthenticationManifest(ManifestModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("self.type == 'none' || has(self.secretRef)", "every type but none needs secretRef"),
+            (
+                (
+                    "self.type == 'oauth2' || !(has(self.grant) || has(self.tokenUrl) || has(self.audience)"
+                    " || (has(self.scopes) && size(self.scopes) > 0))"
+                ),
+                "grant, tokenUrl, audience and scopes are for type oauth2; remove them, or write type: oauth2",
+            ),
+            (
+                "self.type != 'oauth2' || has(self.tokenUrl)",
+                "type oauth2 needs tokenUrl, the URL of the token endpoint",
+            ),
+            (
+                "!has(self.grant) || self.grant != 'tokenExchange' || has(self.audience)",
+                "grant tokenExchange needs audience, the back end as the authorization server calls it",
+            ),
+            (
+                "self.type != 'oauth2' || !has(self.secretRef) || !has(self.secretRef.key)",
+                "type oauth2 uses the entries clientId and clientSecret of the secret; remove secretRef.key",
+            ),
+        )
+    )
+
     type: Literal["none", "bearer", "basic", "apiKey", "oauth2"] = "none"
     secret_ref: _SecretRef | None = None
     header_name: str = "X-API-Key"
-    grant: GrantType = "clientCredentials"
+    grant: GrantType | None = None
+    """None: clientCredentials. It has no default here, which an API server would write into every manifest."""
     token_url: TokenUrl | None = None
     audience: Audience | None = None
     scopes: tuple[OAuthScope, ...] = ()
@@ -74,9 +108,9 @@ class AuthenticationManifest(ManifestModel):
     @model_validator(mode="after")
     def _has_what_its_type_needs(self) -> Self:
         if self.type != "oauth2":
-            alien = self.model_fields_set & {"grant", "token_url", "audience", "scopes"}
+            alien = [name for name in ("audience", "grant", "scopes", "token_url") if getattr(self, name)]
             if alien:
-                raise ValueError(f"{to_camel(min(alien))} is for type oauth2; remove it, or write type: oauth2")
+                raise ValueError(f"{to_camel(alien[0])} is for type oauth2; remove it, or write type: oauth2")
             return self
         if self.token_url is None:
             raise ValueError("type oauth2 needs tokenUrl, the URL of the token endpoint")
@@ -92,7 +126,12 @@ class AuthenticationManifest(ManifestModel):
         secret = self.secret_ref and SecretReference(name=self.secret_ref.name, key=self.secret_ref.key)
         grant = None
         if self.token_url is not None:
-            grant = TokenGrant(type=self.grant, token_url=self.token_url, audience=self.audience, scopes=self.scopes)
+            grant = TokenGrant(
+                type=self.grant or "clientCredentials",
+                token_url=self.token_url,
+                audience=self.audience,
+                scopes=self.scopes,
+            )
         return Authentication(type=self.type, secret=secret, grant=grant, parameter_name=self.header_name)
 
 

@@ -3,7 +3,7 @@
 Pure: text has been parsed into a dict before, and nothing is fetched here. `parse_manifest` names the wrong field.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -18,6 +18,7 @@ from stoa.application.manifests.fields import (
 )
 from stoa.application.manifests.tools import ToolManifest, ToolSetManifest, ToolSetSpec, ToolSpec
 from stoa.application.ports.manifest_parts import BindingManifest, DocumentSourceManifest, SourceManifest
+from stoa.application.ports.tool_backend import NamedByManifests, ToolBackend
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.output_schema import OutputSchema
 from stoa.domain.errors import InvalidInput
@@ -37,6 +38,7 @@ __all__ = [
     "ToolSetManifest",
     "ToolSetSpec",
     "ToolSpec",
+    "binding_manifests",
     "describe_manifest_error",
     "parse_manifest",
 ]
@@ -50,6 +52,18 @@ class ManifestParts:
 
     tools: Mapping[str, type[BindingManifest]] = field(default_factory=dict[str, type[BindingManifest]])
     sources: Mapping[str, type[SourceManifest]] = field(default_factory=dict[str, type[SourceManifest]])
+
+
+def binding_manifests(backends: Iterable[ToolBackend]) -> dict[str, type[BindingManifest]]:
+    """The members of a Tool's `spec` that these back ends define, by their keys. Raises InvalidInput when two claim
+    one."""
+    models: dict[str, type[BindingManifest]] = {}
+    for backend in backends:
+        if isinstance(backend, NamedByManifests):
+            model = backend.manifest()
+            if models.setdefault(model.member, model) is not model:
+                raise InvalidInput(f"spec.{model.member}: two back ends describe their bindings there")
+    return models
 
 
 BUILT_IN_PARTS = ManifestParts(sources={"openAPISpec": DocumentSourceManifest})

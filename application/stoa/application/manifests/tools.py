@@ -6,10 +6,11 @@ A Tool calls an HTTP `endpoint`, or has the member of another back end in its pl
 from collections.abc import Mapping, Sequence
 from typing import Literal, Self
 
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from stoa.application.manifests.fields import (
     AuthenticationManifest,
+    EndpointField,
     Manifest,
     MeteringManifest,
     RateLimitManifest,
@@ -20,7 +21,7 @@ from stoa.application.manifests.fields import (
     split_spec,
     validated,
 )
-from stoa.application.ports.manifest_parts import BindingManifest, ManifestModel, SourceManifest
+from stoa.application.ports.manifest_parts import BindingManifest, ManifestModel, SourceManifest, rules
 from stoa.application.ports.spec import ConversionOptions
 from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.binding import Binding
@@ -47,18 +48,42 @@ class _ApiRef(ManifestModel):
     operation_id: str | None = None
 
 
+_FREE = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+_INPUT_SCHEMA: JsonObject = {
+    "properties": {
+        "type": {"type": "string", "enum": ["object"], "default": "object"},
+        "properties": _FREE,
+        "required": {"type": "array", "items": {"type": "string", "maxLength": 128}, "maxItems": 256},
+    }
+}
+"""The part of an input schema that an API server can check."""
+
+
 class ToolSpec(ManifestModel):
     """The `spec` of a Tool."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                (
+                    "!has(self.endpoint) || !has(self.inputSchema) ||"
+                    " self.endpoint.findAll('[{][^{}]+[}]').all(name, has(self.inputSchema.required)"
+                    " && self.inputSchema.required.exists(required, '{' + required + '}' == name))"
+                ),
+                "spec.inputSchema: the endpoint needs each {placeholder}; declare it as a required property",
+            )
+        )
+    )
+
     display_name: str | None = None
     description: str = ""
-    endpoint: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+")
+    endpoint: EndpointField = None
     method: str | None = Field(default=None, pattern=r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$")
     icons: Icons = ()
     tags: tuple[str, ...] = ()
     category: str | None = None
     version: str | None = None
-    input_schema: JsonObject | None = None
+    input_schema: JsonObject | None = Field(default=None, json_schema_extra=_INPUT_SCHEMA)
     output_schema: JsonObject | None = None
     annotations: _Annotations = _Annotations()
     api_ref: _ApiRef | None = None
@@ -130,7 +155,8 @@ class ToolManifest(Manifest):
         """The tool. Raises InvalidInput or pydantic.ValidationError."""
         spec = self.spec
         part = self._part or HttpEndpoint(endpoint=spec.endpoint or "", method=spec.method or "GET")
-        schema = part.input_schema() if spec.input_schema is None else spec.input_schema
+        # MCP wants the type to be written; authors leave it out, because nothing else is possible.
+        schema = part.input_schema() if spec.input_schema is None else {"type": "object", **spec.input_schema}
         for name in spec.metering.arguments:
             if name not in (schema.get("properties") or {}):
                 raise InvalidInput(f"spec.metering.arguments: {name} is no property of spec.inputSchema")

@@ -15,14 +15,34 @@ from stoa.domain.value import Strict
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+DURATION = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
+
+
+_PORT = r"(:([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])?)?"
+AUTHORITY = rf"([A-Za-z0-9._~!$&'()*+,;=:%-]*@)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]){_PORT}"
+"""Pattern of the user, host and port of a URL, in ASCII (RFC 3986 section 3.2)."""
+
+
 def seconds(value: Any) -> Any:
     """A duration with its unit, in seconds. Raises ValueError."""
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h)", value)):
+    if isinstance(value, str) and (match := re.fullmatch(DURATION, value)):
         return float(match[1]) * _UNITS[match[2]]
     raise ValueError("write a duration with its unit, such as 500ms, 30s or 5m")
 
 
 Interval = Annotated[float, BeforeValidator(seconds), Field(ge=1)]
+
+
+def rules(*rules_with_messages: tuple[str, str]) -> JsonObject:
+    """The `json_schema_extra` of a model whose validators an API server can check too: a rule in CEL for each, and the
+    message for the author (Kubernetes, "Validation rules"). A derived model repeats the rules of its base."""
+    validations = [{"rule": rule, "message": message} for rule, message in rules_with_messages]
+    return {"x-kubernetes-validations": validations}
+
+
+def exactly_one(*members: str) -> str:
+    """The rule that exactly one of these fields is set."""
+    return f"[{', '.join(f'has(self.{member})' for member in members)}].exists_one(is_set, is_set)"
 
 
 class ManifestModel(Strict):
@@ -68,6 +88,10 @@ class SourceManifest(ManifestModel):
 
 class DocumentSourceManifest(SourceManifest):
     """A description that is a document: a file, an http(s) URL, or written in the manifest."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules((exactly_one("url", "inline"), "set exactly one of url and inline"))
+    )
 
     url: str | None = None
     inline: str | JsonObject | None = None

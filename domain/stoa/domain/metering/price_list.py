@@ -13,6 +13,9 @@ Precedence: for each field separately, the first of these that sets it decides.
     5  the general price for one of its tags       tags.TAG                     of several tags the highest
     6  the general price
     7  the default prices                          DEFAULT_PRICES
+
+An author chooses names and tags. For operations that the tenant's own team wrote, rows 2, 4 and 5 therefore count
+only where they are higher than the rows below them.
 """
 
 import re
@@ -115,6 +118,15 @@ class Rates(Strict):
     """The price of a client request."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """One row of the order above."""
+
+    rates: Rates
+    may_lower: bool = True
+    """False: counts only where it is higher than the rows below."""
+
+
 class RatesByOperation(Rates):
     """Rates, with other rates for some operations."""
 
@@ -122,15 +134,17 @@ class RatesByOperation(Rates):
     tools: dict[str, Rates] = Field(default={})
     """Rates by the metered name: `NAME` of a tool, `resource:URI`, `prompt:NAME`."""
 
-    def levels(self, operation: Operation) -> Iterator[Rates]:
-        """The rates that apply to `operation`, strongest first."""
+    def levels(self, operation: Operation, *, of_tenant: bool) -> Iterator[_Level]:
+        """The rates that apply to `operation`, strongest first. `of_tenant`: this part of the list is for one tenant,
+        so that a name in it means an operation that its author knows."""
+        is_own_word = operation.is_by_tenant and not operation.may_lower_access
         name = operation.qualified_name
         if (by_name := self.tools.get(name)) is not None:
-            yield by_name
+            yield _Level(by_name, may_lower=of_tenant or not is_own_word)
         by_tag = [self.tags[tag] for tag in operation.tags if tag in self.tags]
         if by_tag:
-            yield _highest(by_tag)
-        yield self
+            yield _Level(_highest(by_tag), may_lower=not is_own_word)
+        yield _Level(self)
 
 
 class PriceVersion(RatesByOperation):
@@ -142,7 +156,8 @@ class PriceVersion(RatesByOperation):
 
     def tariff(self, operation: Operation, tenant: TenantId | None) -> Tariff:
         own = None if tenant is None else self.tenants.get(tenant)
-        levels = (*(() if own is None else own.levels(operation)), *self.levels(operation))
+        own_levels = () if own is None else own.levels(operation, of_tenant=True)
+        levels = (*own_levels, *self.levels(operation, of_tenant=False))
         return _tariff(levels, is_premium=operation.is_premium)
 
 
@@ -186,12 +201,15 @@ class PriceList(Strict):
         return self.versions[self.version_at(at)].tariff(operation, tenant)
 
 
-def _tariff(levels: Sequence[Rates], *, is_premium: bool) -> Tariff:
+def _tariff(levels: Sequence[_Level], *, is_premium: bool) -> Tariff:
     """The tariff that follows from `levels`, strongest first; the default prices come after them."""
 
     def of(field: str) -> Fraction:
-        values = (getattr(level, field) for level in (*levels, DEFAULT_PRICES))
-        return Fraction(next(value for value in values if value is not None))
+        amount = Fraction(getattr(DEFAULT_PRICES, field))
+        for level in reversed(levels):
+            if (value := getattr(level.rates, field)) is not None:
+                amount = Fraction(value) if level.may_lower else max(Fraction(value), amount)
+        return amount
 
     fixed = of("base") * (of("premium_factor") if is_premium else 1) * MICRO
     per_ms, per_byte = of("per_100_ms") * MICRO / 100, of("per_kib_out") * MICRO / 1024

@@ -39,7 +39,12 @@ def _token_url(text: str) -> str:
     raise ValueError("write the http(s) URL of the token endpoint, without user, fragment and dot segments")
 
 
-TokenUrl = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_token_url)]
+TokenUrl = Annotated[
+    str,
+    StringConstraints(max_length=2048),
+    AfterValidator(_token_url),
+    Field(json_schema_extra={"pattern": rf"^{_TOKEN_URL.pattern}$"}),
+]
 """An http(s) URL whose path has no dot segments, so that a request cannot leave the path that the URL shows."""
 Audience = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=1024)]
 OAuthScope = Annotated[str, StringConstraints(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)]
@@ -241,7 +246,8 @@ def _base64(text: str) -> str:
     return text
 
 
-Base64 = Annotated[str, AfterValidator(_base64)]
+BASE64_PATTERN = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+Base64 = Annotated[str, AfterValidator(_base64), Field(json_schema_extra={"pattern": BASE64_PATTERN})]
 
 
 class StaticResource(Strict):

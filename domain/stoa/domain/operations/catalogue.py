@@ -9,7 +9,7 @@ from typing import get_args
 from urllib.parse import unquote
 
 from stoa.domain.access.identity import TenantId
-from stoa.domain.finding import Finding, error
+from stoa.domain.finding import Finding, Reason, error
 from stoa.domain.operations.operation import Kind, Operation, OperationKey
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import Tool
@@ -75,11 +75,11 @@ class Catalogue:
         for operation in sorted(enabled, key=lambda operation: operation.is_by_tenant):
             if operation.key in accepted:
                 message = f"a {operation.kind} of this name is registered already; rename one of them"
-                findings.append(error(str(operation.key), message, origin_of(operation)))
+                findings.append(error(str(operation.key), message, origin_of(operation), Reason.NAME))
             elif operation.is_by_tenant and (taken := of_platform.in_place_of(operation)) is not None:
                 owner = "the global" if taken.tenant is None else "the platform's"
                 message = f"would stand in the place of {owner} {operation.kind} {taken.identifier}; rename it"
-                findings.append(error(str(operation.key), message, origin_of(operation)))
+                findings.append(error(str(operation.key), message, origin_of(operation), Reason.NAME))
             else:
                 accepted[operation.key] = operation
         catalogue = cls(accepted)
@@ -97,7 +97,7 @@ class Catalogue:
         for key, tenants in sorted(unseen.items(), key=lambda one: str(one[0])):
             shown = ", ".join(sorted(tenants)[:_NAMED]) + (" and others" if len(tenants) > _NAMED else "")
             message = f"is not visible to {shown}, for whom the platform has another of this name; rename one of them"
-            yield error(str(key), message, origin_of(self._by_key[key]))
+            yield error(str(key), message, origin_of(self._by_key[key]), Reason.NAME)
 
     def __len__(self) -> int:
         return len(self._by_key)

@@ -37,7 +37,17 @@ def _is_source(src: str) -> str:
 class Icon(Strict):
     """One picture."""
 
-    src: Annotated[str, AfterValidator(_is_source)]
+    src: Annotated[
+        str,
+        AfterValidator(_is_source),
+        Field(
+            json_schema_extra={
+                "pattern": "^([hH][tT][tT][pP][sS]://[A-Za-z0-9.-]+(:[0-9]{1,4})?([/?#][!-~]*)?"
+                "|[dD][aA][tT][aA]:image/[A-Za-z0-9.+-]+(;[A-Za-z0-9=-]+)*,[!-~]+)$",
+                "maxLength": DATA_LIMIT,
+            }
+        ),
+    ]
     mime_type: str | None = Field(
         default=None, validation_alias=AliasChoices("mimeType", "mime_type"), pattern=r"^image/[A-Za-z0-9.+-]+$"
     )

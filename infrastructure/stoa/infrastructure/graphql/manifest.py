@@ -2,9 +2,9 @@
 
 from typing import ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from stoa.application.ports.manifest_parts import BindingManifest, SourceManifest
+from stoa.application.ports.manifest_parts import BindingManifest, SourceManifest, rules
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.graphql.binding import EndpointUrl, GraphQlBinding, HttpMethod, PersistedDocuments
@@ -47,6 +47,16 @@ class GraphQlToolManifest(BindingManifest):
 class GraphQlSource(SourceManifest):
     """A GraphQL service: its schema from `url` (a file or URL of SDL or introspection JSON), from `inline`, or from the
     service itself by introspection at `endpoint`."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.url) || !has(self.inline)",
+                "set url or inline, or neither to ask the endpoint for its schema",
+            ),
+            ("has(self.url) || has(self.inline) || has(self.endpoint)", "set url, inline or endpoint"),
+        )
+    )
 
     url: str | None = None
     inline: str | JsonObject | None = None

@@ -3,10 +3,10 @@
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from stoa.application.ports import BindingManifest, SourceManifest
-from stoa.application.ports.manifest_parts import ManifestModel, seconds
+from stoa.application.ports.manifest_parts import ManifestModel, rules, seconds
 from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.binding import Base64, Binding, SecretKey, SecretName, SecretReference
 from stoa.domain.schema.json_value import JsonObject
@@ -22,6 +22,15 @@ class _SecretRef(ManifestModel):
 
 
 class _Tls(ManifestModel):
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.clientSecretRef) || !has(self.clientSecretRef.key)",
+                "clientSecretRef.key: the entries are tls.crt and tls.key; remove it",
+            )
+        )
+    )
+
     ca_secret_ref: _SecretRef | None = None
     client_secret_ref: _SecretRef | None = None
 
@@ -73,6 +82,23 @@ class GrpcManifest(BindingManifest, GrpcConnection):
 
 class GrpcSource(SourceManifest, GrpcConnection):
     """`spec.grpc` of a ToolSet. Without `descriptorSet` and `protos`, the server at `target` is asked by reflection."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.descriptorSet) || !has(self.protos) || size(self.protos) == 0",
+                "set only one of descriptorSet and protos",
+            ),
+            (
+                "!has(self.includes) || size(self.includes) == 0 || (has(self.protos) && size(self.protos) > 0)",
+                "includes is for protos",
+            ),
+            (
+                "has(self.target) || has(self.descriptorSet) || (has(self.protos) && size(self.protos) > 0)",
+                "target: this field is required",
+            ),
+        )
+    )
 
     target: Target | None = None
     descriptor_set: str | None = None

@@ -9,6 +9,8 @@ from stoa.interfaces.bootstrap.core import catalogue_sources
 from stoa.interfaces.bootstrap.governance import DEV_ISSUER, policy_of
 from stoa.interfaces.bootstrap.metering import CommandLine, topic_log_of
 from stoa.interfaces.bootstrap.parts import IdentityPart, MeteringPart, RelayPart
+from stoa.interfaces.bootstrap.preflight import Preflight, preflight_of
+from stoa.interfaces.bootstrap.resource_definitions import resource_definitions
 from stoa.interfaces.bootstrap.serving import create_app, preload, serve_stdio, start_logging
 
 __all__ = [
@@ -16,12 +18,15 @@ __all__ = [
     "CommandLine",
     "IdentityPart",
     "MeteringPart",
+    "Preflight",
     "RelayPart",
     "build_container",
     "catalogue_sources",
     "create_app",
     "policy_of",
+    "preflight_of",
     "preload",
+    "resource_definitions",
     "serve_stdio",
     "start_logging",
     "topic_log_of",

@@ -15,6 +15,11 @@ COMMANDS = {
     "serve": ("serve:serve", "Serve the catalogue over MCP and REST until interrupted."),
     "stdio": ("stdio:stdio", "Serve the catalogue over MCP to the program that starts this one."),
     "convert": ("convert:convert", "Show the tools that an API description becomes."),
+    "crds": ("crds:crds", "Print the CustomResourceDefinitions of the manifests that this gateway reads."),
+    "preflight": (
+        "preflight:preflight",
+        "Load manifests as a gateway would, and show the catalogue, each status and the findings.",
+    ),
     "tools": (
         "tools:tools",
         "Show every tool of every tenant, and each problem with its file and field. Exit code 1 when there are errors.",

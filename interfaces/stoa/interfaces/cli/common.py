@@ -1,10 +1,11 @@
 """Helpers shared by commands: a gateway with its catalogue loaded, tables, and development tokens."""
 
 import errno
+import logging
 import socket
 import sys
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pydantic_core
@@ -14,6 +15,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from stoa.application.catalogue import catalogue_loader
 from stoa.application.gateway import Gateway
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject
@@ -42,6 +44,17 @@ async def open_gateway(catalogue: Sequence[str]) -> AsyncGenerator[tuple[Gateway
         gateway = await container.get(Gateway)
         await gateway.loader.execute()
         yield gateway, container
+
+
+@contextmanager
+def quiet_catalogue() -> Iterator[None]:
+    """Silences the catalogue's log, for commands that print the findings themselves."""
+    log = logging.getLogger(catalogue_loader.__name__)
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def settings_for(catalogue: Sequence[str]) -> Settings:

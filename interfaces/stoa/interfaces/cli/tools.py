@@ -1,12 +1,7 @@
 """`stoa tools`: shows operators the catalogue and its problems."""
 
-import logging
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
-from stoa.application.catalogue import catalogue_loader as refresh_catalogue
 from stoa.domain.finding import Severity
-from stoa.interfaces.cli.common import NO_CATALOGUE, console, open_gateway, table
+from stoa.interfaces.cli.common import NO_CATALOGUE, console, open_gateway, quiet_catalogue, table
 
 
 async def tools(*, catalogue: list[str] | None = None) -> int:
@@ -18,9 +13,10 @@ async def tools(*, catalogue: list[str] | None = None) -> int:
         Manifest file or folder; TENANT=PATH where a tenant's team writes there. May be given several times. Replaces
         CATALOGUE_PATH.
     """
-    async with _quiet_log(), open_gateway(catalogue or []) as (gateway, _):
-        listed = sorted(gateway.registry.catalogue.tools.values(), key=lambda tool: (tool.tenant or "", tool.name))
-        findings = gateway.loader.findings
+    with quiet_catalogue():
+        async with open_gateway(catalogue or []) as (gateway, _):
+            listed = sorted(gateway.registry.catalogue.tools.values(), key=lambda tool: (tool.tenant or "", tool.name))
+            findings = gateway.loader.findings
     rows = [
         [
             tool.tenant or "(global)",
@@ -37,14 +33,3 @@ async def tools(*, catalogue: list[str] | None = None) -> int:
     for finding in findings:
         console(to_stderr=True).print(str(finding))
     return int(any(finding.severity is Severity.ERROR for finding in findings))
-
-
-@asynccontextmanager
-async def _quiet_log() -> AsyncGenerator[None]:
-    """Silences the log: the findings are printed below the table, and would appear twice."""
-    log = logging.getLogger(refresh_catalogue.__name__)
-    before, log.disabled = log.disabled, True
-    try:
-        yield
-    finally:
-        log.disabled = before

@@ -94,7 +94,11 @@ def _add_tools(routes: Blueprint, gateway: Gateway, resource: ProtectedResource)
 
     @routes.get("/tools/<name>")
     async def tool(name: str) -> Response:
-        return json_answer(_entry(await gateway.list_tools.find(caller_credential(), asked_tenant(), name, "rest")))
+        return json_answer(
+            shaping.catalogue_entry(
+                await gateway.list_tools.find(caller_credential(), asked_tenant(), name, "rest"), NEWEST
+            )
+        )
 
     @routes.route("/tools/<name>/explain", methods=["GET", "POST"])
     async def explain(name: str) -> Response:
@@ -172,7 +176,7 @@ async def _page(use_case: ListOperations[O], *, everything: bool = False, templa
 
 def _listed(member: str, page: Page[O]) -> Response:
     listed = {
-        member: [_entry(operation) for operation in page.items],
+        member: [shaping.catalogue_entry(operation, NEWEST) for operation in page.items],
         "nextCursor": page.next_after,
         "totalCount": page.total,
     }
@@ -185,16 +189,6 @@ def _counted(groups: Any) -> list[JsonObject]:
         for name in group:
             counts[name] = counts.get(name, 0) + 1
     return [{"name": name, "count": count} for name, count in sorted(counts.items())]
-
-
-def _entry(operation: Operation) -> JsonObject:
-    rest = {
-        "tags": list(operation.tags),
-        "category": operation.category,
-        "version": operation.version,
-        "tenantId": operation.tenant,
-    }
-    return {**shaping.entry(operation, NEWEST), **{name: value for name, value in rest.items() if value is not None}}
 
 
 def _answer(name: str, outcome: Outcome) -> JsonObject:

@@ -183,6 +183,17 @@ def entry(operation: Operation, revision: Revision, *, is_faithful: bool = False
             raise TypeError(f"{type(operation).__name__} has no list")
 
 
+def catalogue_entry(operation: Operation, revision: Revision) -> JsonObject:
+    """One entry of the REST door's lists, which name the owner and the filters too."""
+    rest = {
+        "tags": list(operation.tags),
+        "category": operation.category,
+        "version": operation.version,
+        "tenantId": operation.tenant,
+    }
+    return {**entry(operation, revision), **{name: value for name, value in rest.items() if value is not None}}
+
+
 class EntryJson:
     """List entries as bytes, made once per entry, revision and form: a list of a thousand tools is then one join."""
 

@@ -1,0 +1,1 @@
+"""Kubernetes: the definitions of the custom resources that hold manifests."""
