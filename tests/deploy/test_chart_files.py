@@ -1,5 +1,5 @@
 """The chart without Helm: its values fit their schema, each of them is used, and each setting that it writes exists.
-tests/live/test_chart.py renders it and shows it to an API server."""
+tests/live/deploy/test_chart.py renders it and shows it to an API server."""
 
 import json
 import re

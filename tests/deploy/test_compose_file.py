@@ -1,4 +1,4 @@
-"""The compose stack as it is written. tests/live/test_compose.py starts the same servers with the same configuration."""
+"""The compose stack as it is written. tests/live/deploy/test_compose.py starts the same servers as it says."""
 
 from typing import Any
 

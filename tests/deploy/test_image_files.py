@@ -1,4 +1,4 @@
-"""What the image is built from. tests/live/test_image.py builds it and runs it."""
+"""What the image is built from. tests/live/deploy/test_image.py builds it and runs it."""
 
 import re
 import subprocess

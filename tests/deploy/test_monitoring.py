@@ -1,5 +1,5 @@
-"""The Grafana dashboard and the Prometheus alert rules: each query names what the gateway exports, and each alert leads to
-a runbook. tests/live/test_monitoring.py runs them in a real Prometheus."""
+"""The Grafana dashboard and the Prometheus alert rules: each query names what the gateway exports, and each alert leads
+to a runbook. tests/live/deploy/test_monitoring.py runs them in a real Prometheus."""
 
 import json
 import re

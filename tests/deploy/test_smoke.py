@@ -1,4 +1,4 @@
-"""The script of `helm test` against a real gateway: it passes on one that works, and says what is wrong with another."""
+"""The script of `helm test` against a real gateway: it passes on one that works, and says what is wrong elsewhere."""
 
 import json
 import os

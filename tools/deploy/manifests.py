@@ -1,5 +1,5 @@
-"""Writes the plain manifests of `deploy/kustomize`: the base from the chart, so that there is one truth, and the demo from
-the gateway's own demo. `make manifests` runs it; it needs helm."""
+"""Writes the plain manifests of `deploy/kustomize`: the base from the chart, so that there is one truth, and the demo
+from the gateway's own demo. `make manifests` runs it; it needs helm."""
 
 import shutil
 import subprocess

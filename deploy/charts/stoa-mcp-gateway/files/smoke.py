@@ -1,6 +1,7 @@
 """The checks of `helm test`, with the standard library alone: ready, guarded, and with TOKEN it lists tools.
 
-GATEWAY_URL: the Service. RESOURCE: the gateway's identifier to clients, PUBLIC_URL/mcp. TOKEN: an access token, optional.
+GATEWAY_URL: the Service. RESOURCE: the gateway's identifier to clients, PUBLIC_URL/mcp. TOKEN: an access token, or
+nothing.
 """
 
 import json
