@@ -51,7 +51,7 @@ ENV PATH=/opt/stoa/bin:$PATH \
 VOLUME /var/lib/stoa
 USER 10001:10001
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --start-interval=1s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
     CMD ["python", "/usr/share/stoa/healthcheck.py"]
 ENTRYPOINT ["stoa"]
 CMD ["serve"]

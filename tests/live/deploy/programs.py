@@ -4,6 +4,7 @@ import shutil
 import ssl
 import subprocess
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from tests.live.servers import INSTALLED, IS_REQUIRED, SERVICES, LiveServer, free_port
 
+_OF_THE_CLUSTER = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace"}
 CHART = SERVICES.parents[1] / "deploy" / "charts" / "stoa-mcp-gateway"
 
 
@@ -87,10 +89,18 @@ class KubernetesApi(LiveServer):
         )
 
     def apply(self, *manifests: dict[str, Any], namespace: str = "default") -> None:
-        run = self.kubectl("apply", "--server-side", "--namespace", namespace, "-f", "-", manifests=manifests)
+        run = self.kubectl("apply", "--server-side", "-f", "-", manifests=_placed(manifests, namespace))
         assert run.returncode == 0, run.stderr
 
     def check(self, *manifests: dict[str, Any], namespace: str = "default") -> "subprocess.CompletedProcess[str]":
         """Ask whether the server would take them: decoded strictly, defaulted, validated, admitted, and not kept."""
-        options = ["--server-side", "--dry-run=server", "--validate=strict", "--namespace", namespace]
-        return self.kubectl("apply", *options, "-f", "-", manifests=manifests)
+        options = ["--server-side", "--dry-run=server", "--validate=strict"]
+        return self.kubectl("apply", *options, "-f", "-", manifests=_placed(manifests, namespace))
+
+
+def _placed(manifests: Iterable[dict[str, Any]], namespace: str) -> list[dict[str, Any]]:
+    """In this namespace, where they name none and are of a kind that has one: as Helm installs them."""
+    return [
+        each if each["kind"] in _OF_THE_CLUSTER else {**each, "metadata": {"namespace": namespace, **each["metadata"]}}
+        for each in manifests
+    ]
