@@ -79,7 +79,7 @@ WORKING: dict[str, dict[str, Any]] = {
         },
         "metrics": {
             "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-            "prometheusRule": {"enabled": True},
+            "prometheusRule": {"enabled": True, "runbookUrl": "https://docs.example.com/runbooks.html"},
             "dashboard": {"enabled": True},
         },
         "service": {"port": 8080},

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,7 @@ def _of_image() -> dict[str, str]:
 
 def _options(command: list[str]) -> dict[str, Any]:
     """What kafka-topics is asked for."""
-    given = dict(zip(command, command[1:], strict=False))
+    given = dict(pairwise(command))
     assert {"--create", "--if-not-exists"} <= set(command)
     return {
         "servers": given["--bootstrap-server"],

@@ -276,6 +276,13 @@ def test_helm_test_runs_the_smoke_script_in_the_image(tmp_path: Path) -> None:
     assert "TOKEN" in environment
 
 
+def test_alerts_link_to_the_published_runbooks(tmp_path: Path) -> None:
+    [rules] = [each for each in template(WORKING["everything"], tmp_path) if each["kind"] == "PrometheusRule"]
+    links = [rule["annotations"]["runbook_url"] for group in rules["spec"]["groups"] for rule in group["rules"]]
+    assert links
+    assert all(link.startswith("https://docs.example.com/runbooks.html#stoa") for link in links)
+
+
 def test_plain_manifests_are_the_charts() -> None:
     for path, text in plain.render(program("helm", "kubernetes", "kubernetes-tools/bin")).items():
         assert path.read_text(encoding="utf-8") == text, f"{path}: run make manifests"

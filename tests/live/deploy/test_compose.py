@@ -1,4 +1,4 @@
-"""The compose stack: its file by docker compose itself, and its services as real servers with the same configuration."""
+"""The compose stack: its file by docker compose itself, and its services as real servers, configured by it."""
 
 import json
 import os
