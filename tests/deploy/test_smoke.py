@@ -1,19 +1,13 @@
 """The script of `helm test` against a real gateway: it passes on one that works, and says what is wrong elsewhere."""
 
-import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
-from joserfc import jwt
-from joserfc.jwk import ECKey
+from tests.deploy.provider import Provider, providing
 from tests.docs.markdown import ROOT
 from tests.e2e.manifests import tool, write
 from tests.e2e.processes import GatewayProcess, serving
@@ -21,48 +15,10 @@ from tests.e2e.processes import GatewayProcess, serving
 SMOKE = ROOT / "deploy" / "charts" / "stoa-mcp-gateway" / "files" / "smoke.py"
 
 
-class Provider(ThreadingHTTPServer):
-    """An OpenID provider that publishes one key."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Documents)
-        self.issuer = f"http://127.0.0.1:{self.server_port}"
-        self.key = ECKey.generate_key("P-256", {"use": "sig", "kid": "one", "alg": "ES256"})
-        self.documents: dict[str, Any] = {
-            "/.well-known/openid-configuration": {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/keys"},
-            "/keys": {"keys": [self.key.as_dict(private=False)]},
-        }
-
-    def token(self, audience: str) -> str:
-        now = int(time.time())
-        claims = {"iss": self.issuer, "sub": "smoke", "aud": audience, "iat": now, "exp": now + 300}
-        claims |= {"tenant_id": "acme", "roles": ["viewer"]}
-        return jwt.encode({"alg": "ES256", "kid": "one", "typ": "at+jwt"}, claims, self.key)
-
-
-class _Documents(BaseHTTPRequestHandler):
-    server: Provider
-
-    def do_GET(self) -> None:
-        document = self.server.documents.get(self.path)
-        self.send_response(404 if document is None else 200)
-        self.end_headers()
-        self.wfile.write(json.dumps(document).encode())
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def provider() -> Iterator[Provider]:
-    with Provider() as provider:
-        thread = Thread(target=provider.serve_forever, args=(0.05,))
-        thread.start()
+    with providing() as provider:
         yield provider
-        provider.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")

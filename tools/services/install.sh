@@ -52,6 +52,7 @@ for name; do
     image)
       packages buildah buildah crun
       packages debootstrap debootstrap
+      "$here/image/install.sh"
       ;;
     redis) packages redis-server redis-server ;;
     nginx) PATH=$PATH:/usr/sbin packages nginx nginx-light ;;
