@@ -43,9 +43,16 @@ for name; do
       packages mvn maven
       "$here/kafka/install.sh"
       ;;
-    kubernetes | kubernetes-crds | compose)
+    kubernetes | kubernetes-crds)
       toolchain
       "$here/$name/install.sh"
+      ;;
+    # What checks the compose file, and what the tests of its services need beside these.
+    compose)
+      packages ip iproute2
+      packages wget wget
+      toolchain
+      "$here/compose/install.sh"
       ;;
     prometheus) "$here/prometheus/install.sh" ;;
     # What builds and runs a container image without a daemon, and makes its base where no registry of images is reached.
