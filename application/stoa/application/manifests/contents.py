@@ -88,12 +88,12 @@ class ResourceSpec(ManifestModel):
     )
 
     uri: ResourceUri | None = None
-    uri_template: ResourceUri | None = None
+    uri_template: ResourceUri | None = Field(default=None, json_schema_extra={"maxLength": 1024})
     display_name: str | None = None
     description: str = ""
     mime_type: str | None = None
     size: int | None = Field(default=None, ge=0)
-    completions: dict[str, tuple[str, ...]] = Field(default={})
+    completions: dict[str, tuple[str, ...]] = Field(default={}, json_schema_extra={"maxProperties": 16})
     text: str | None = None
     blob: str | None = Field(default=None, json_schema_extra={"pattern": BASE64_PATTERN})
     endpoint: EndpointField = None

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from stoa.application.ports.manifest_parts import AUTHORITY, ManifestModel, rules, seconds
+from stoa.application.ports.manifest_parts import HOST_AND_PORT, ManifestModel, rules, seconds
 from stoa.application.schemas.validation_error import describe_validation_error
 from stoa.domain.access.identity import TenantId, TenantName
 from stoa.domain.access.rate_limit import Burst, RateLimit, RequestsPerMinute, WhenAway
@@ -53,7 +53,10 @@ EndpointField = Annotated[
     str | None,
     Field(
         pattern=r"^https?://[^/?#\s]+",
-        json_schema_extra={"pattern": rf"^https?://{AUTHORITY}(/[^?#]*)?([?][^#{{}}]*)?(#.*)?$", "maxLength": 2048},
+        json_schema_extra={
+            "pattern": rf"^https?://([^/?#@{{}}\s]*@)?{HOST_AND_PORT}(/[^?#]*)?([?][^#{{}}]*)?(#.*)?$",
+            "maxLength": 1024,
+        },
     ),
 ]
 """The URL of a Tool or Resource. The narrower pattern of its JSON Schema stands for what `split_endpoint` refuses."""

@@ -53,7 +53,7 @@ _INPUT_SCHEMA: JsonObject = {
     "properties": {
         "type": {"type": "string", "enum": ["object"], "default": "object"},
         "properties": _FREE,
-        "required": {"type": "array", "items": {"type": "string", "maxLength": 128}, "maxItems": 256},
+        "required": {"type": "array", "items": {"type": "string", "maxLength": 128}, "maxItems": 100},
     }
 }
 """The part of an input schema that an API server can check."""
@@ -68,7 +68,7 @@ class ToolSpec(ManifestModel):
                 (
                     "!has(self.endpoint) || !has(self.inputSchema) ||"
                     " self.endpoint.findAll('[{][^{}]+[}]').all(name, has(self.inputSchema.required)"
-                    " && self.inputSchema.required.exists(required, '{' + required + '}' == name))"
+                    " && name.substring(1, size(name) - 1) in self.inputSchema.required)"
                 ),
                 "spec.inputSchema: the endpoint needs each {placeholder}; declare it as a required property",
             )

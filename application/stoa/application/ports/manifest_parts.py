@@ -18,9 +18,14 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 DURATION = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)"
 
 
-_PORT = r"(:([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])?)?"
-AUTHORITY = rf"([A-Za-z0-9._~!$&'()*+,;=:%-]*@)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]){_PORT}"
-"""Pattern of the user, host and port of a URL, in ASCII (RFC 3986 section 3.2)."""
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_WORD = "[0-9A-Fa-f]{1,4}"
+_IPV6 = (
+    rf"\[({_WORD}(:{_WORD}){{7}}|({_WORD}(:{_WORD}){{0,3}})?::({_WORD}(:{_WORD}){{0,2}})?"
+    rf"|({_WORD}(:{_WORD})?)?::({_WORD}(:{_WORD}){{0,4}})?)\]"
+)
+HOST_AND_PORT = rf"([A-Za-z0-9._-]+|{_IPV6})(:{_PORT})?"
+"""Pattern of the host, in ASCII, and the port of a URL (RFC 3986 section 3.2)."""
 
 
 def seconds(value: Any) -> Any:
@@ -42,7 +47,12 @@ def rules(*rules_with_messages: tuple[str, str]) -> JsonObject:
 
 def exactly_one(*members: str) -> str:
     """The rule that exactly one of these fields is set."""
-    return f"[{', '.join(f'has(self.{member})' for member in members)}].exists_one(is_set, is_set)"
+    return f"{' + '.join(f'(has(self.{member}) ? 1 : 0)' for member in members)} == 1"
+
+
+def requires(*members: str) -> list[JsonObject]:
+    """Alternatives of which each needs one of these fields: for fields of several types, which rules cannot see."""
+    return [{"required": [member]} for member in members]
 
 
 class ManifestModel(Strict):
@@ -89,9 +99,7 @@ class SourceManifest(ManifestModel):
 class DocumentSourceManifest(SourceManifest):
     """A description that is a document: a file, an http(s) URL, or written in the manifest."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules((exactly_one("url", "inline"), "set exactly one of url and inline"))
-    )
+    model_config = ConfigDict(json_schema_extra={"oneOf": requires("url", "inline")})
 
     url: str | None = None
     inline: str | JsonObject | None = None

@@ -4,7 +4,7 @@ from typing import ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from stoa.application.ports.manifest_parts import BindingManifest, SourceManifest, rules
+from stoa.application.ports.manifest_parts import BindingManifest, SourceManifest, requires
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.graphql.binding import EndpointUrl, GraphQlBinding, HttpMethod, PersistedDocuments
@@ -49,13 +49,7 @@ class GraphQlSource(SourceManifest):
     service itself by introspection at `endpoint`."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "!has(self.url) || !has(self.inline)",
-                "set url or inline, or neither to ask the endpoint for its schema",
-            ),
-            ("has(self.url) || has(self.inline) || has(self.endpoint)", "set url, inline or endpoint"),
-        )
+        json_schema_extra={"not": {"required": ["url", "inline"]}, "anyOf": requires("url", "inline", "endpoint")}
     )
 
     url: str | None = None

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from stoa.application.ports.manifest_parts import HOST_AND_PORT
 from stoa.domain.operations.access import Access, MethodProperties
 from stoa.domain.operations.binding import Base64, Binding, SecretReference
 from stoa.domain.value import Strict
@@ -23,7 +24,12 @@ def _target(text: str) -> str:
     raise ValueError("write grpc://HOST:PORT, or grpcs://HOST:PORT for TLS")
 
 
-Target = Annotated[str, StringConstraints(pattern=r"^grpcs?://[^/?#@\s]+$", max_length=512), AfterValidator(_target)]
+Target = Annotated[
+    str,
+    StringConstraints(pattern=r"^grpcs?://[^/?#@\s]+$", max_length=512),
+    AfterValidator(_target),
+    Field(json_schema_extra={"pattern": f"^grpcs?://{HOST_AND_PORT}$"}),
+]
 """A server by its address: `grpc` in clear text, `grpcs` over TLS."""
 
 

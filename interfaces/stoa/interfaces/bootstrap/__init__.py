@@ -10,7 +10,7 @@ from stoa.interfaces.bootstrap.governance import DEV_ISSUER, policy_of
 from stoa.interfaces.bootstrap.metering import CommandLine, topic_log_of
 from stoa.interfaces.bootstrap.parts import IdentityPart, MeteringPart, RelayPart
 from stoa.interfaces.bootstrap.preflight import Preflight, preflight_of
-from stoa.interfaces.bootstrap.resource_definitions import resource_definitions
+from stoa.interfaces.bootstrap.resource_definitions import manifest_parts, resource_definitions
 from stoa.interfaces.bootstrap.serving import create_app, preload, serve_stdio, start_logging
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "build_container",
     "catalogue_sources",
     "create_app",
+    "manifest_parts",
     "policy_of",
     "preflight_of",
     "preload",

@@ -13,7 +13,12 @@ from stoa.application.ports.tool_backend import ToolBackend
 from stoa.infrastructure.kubernetes.crds import definition_files
 
 
+async def manifest_parts(container: AsyncContainer) -> ManifestParts:
+    """The members of `spec` that the installed back ends and spec kinds define."""
+    kinds = SpecKinds(await container.get(list[SpecKind[Any]]), await container.get(SpecSource))
+    return ManifestParts(binding_manifests(await container.get(list[ToolBackend])), kinds.models)
+
+
 async def resource_definitions(container: AsyncContainer) -> Mapping[str, str]:
     """The definitions as YAML, by the names of their files."""
-    kinds = SpecKinds(await container.get(list[SpecKind[Any]]), await container.get(SpecSource))
-    return definition_files(ManifestParts(binding_manifests(await container.get(list[ToolBackend])), kinds.models))
+    return definition_files(await manifest_parts(container))

@@ -18,12 +18,15 @@ ANYTHING = "x-kubernetes-preserve-unknown-fields"
 RULES = "x-kubernetes-validations"
 _TAKEN_OVER = (
     "description", "enum", "format", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minProperties",
-    "maxProperties", "minimum", "maximum", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", RULES,
+    "maxProperties", "minimum", "maximum", "oneOf", "anyOf", "not", "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys", RULES,
 )  # fmt: skip
 _ORDER = (
-    "description", "type", "x-kubernetes-int-or-string", "nullable", "default", *_TAKEN_OVER[1:-1],
+    "description", "type", "x-kubernetes-int-or-string", "default", *_TAKEN_OVER[1:-1],
     "exclusiveMinimum", "exclusiveMaximum", "items", "required", "properties", "additionalProperties", ANYTHING, RULES,
 )  # fmt: skip
+_WHITE_SPACE = r"\s\v\x{85}\p{Z}"
+"""What `\\s` means to the gateway, in the language of an API server, where it is ASCII."""
 _DURATION = "duration of the manifest"
 _BOUNDS = {
     "gt": ">", "exclusiveMinimum": ">", "ge": ">=", "minimum": ">=",
@@ -52,12 +55,12 @@ class _Converter:
         self._definitions = definitions
 
     def convert(self, node: JsonObject) -> JsonObject:
-        node, is_nullable = self._plain(node)
+        node = self._plain(node)
         result = {key: node[key] for key in _TAKEN_OVER if key in node}
+        if "pattern" in node:
+            result["pattern"] = node["pattern"].replace(r"\s", _WHITE_SPACE)
         if RULES in node:
             result[RULES] = [{"rule": rule["rule"], "message": rule["message"]} for rule in node[RULES]]
-        if is_nullable:
-            result["nullable"] = True
         if node.get("format") == _DURATION:
             result = _duration(node, result)
         else:
@@ -66,21 +69,20 @@ class _Converter:
             result["default"] = default
         return {key: result[key] for key in sorted(result, key=_ORDER.index)}
 
-    def _plain(self, node: JsonObject) -> tuple[JsonObject, bool]:
-        """The node with its references and its single alternative in place; True if it may be null as well."""
-        is_nullable = False
-        while "$ref" in node or "anyOf" in node:
+    def _plain(self, node: JsonObject) -> JsonObject:
+        """The node with its references and its single alternative in place. That it may be null is left out: an API
+        server drops nulls, and a rule counts no field that is not there."""
+        while "$ref" in node or _is_union(node):
             outer = {key: value for key, value in node.items() if key not in {"$ref", "anyOf"}}
             if "$ref" in node:
                 inner: JsonObject = self._definitions[node["$ref"].rpartition("/")[2]]
             else:
                 alternatives = [each for each in node["anyOf"] if each.get("type") != "null"]
-                is_nullable = is_nullable or len(alternatives) < len(node["anyOf"])
                 inner = (
                     alternatives[0] if len(alternatives) == 1 else {"type": [each.get("type") for each in alternatives]}
                 )
             node = {**inner, **outer}
-        return node, is_nullable
+        return node
 
     def _add_type(self, node: JsonObject, result: JsonObject) -> None:
         match node.get("type"):
@@ -118,6 +120,11 @@ class _Converter:
             _add_rule(result, f"self.all(name, size(name) <= {longest})", f"names have at most {longest} characters")
         if (shortest := (node.get("propertyNames") or {}).get("minLength")) is not None:
             _add_rule(result, f"self.all(name, size(name) >= {shortest})", f"names have at least {shortest} characters")
+
+
+def _is_union(node: JsonObject) -> bool:
+    """True for the alternatives of a type; false for those of the fields that an object needs."""
+    return any("required" not in each for each in node.get("anyOf", ()))
 
 
 def _duration(node: JsonObject, result: JsonObject) -> JsonObject:
