@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test live lint check conformance clients docs reference pictures changelog policy image manifests bench fuzz soak mutants lock clean
+.PHONY: install run test live lint check conformance clients docs reference crds pictures changelog policy image manifests bench fuzz soak mutants lock clean
 
 install: $(VENV)/.installed
 
@@ -57,6 +57,10 @@ docs: .venv-docs/.installed
 # The reference pages of docs that are generated from the code.
 reference: install
 	$(BIN)/python -m tools.docs.reference
+
+# The CustomResourceDefinitions in deploy/crds, of the back ends that are installed.
+crds: install
+	$(BIN)/stoa crds --output deploy/crds
 
 # The pictures of README; one shows what `stoa demo` prints, so port 8080 must be free.
 pictures: install

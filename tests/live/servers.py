@@ -1,6 +1,7 @@
 """The real servers: each is started at most once per test run, on free loopback ports, in a folder of its own, and
 ended by its process id. `tools/services/install.sh NAME` installs one."""
 
+import json
 import logging
 import os
 import secrets
@@ -214,6 +215,17 @@ def is_broker(servers: str) -> bool:
 def make_topic(servers: str, name: str, *, partitions: int = 3) -> None:
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0}, logger=_SILENT)
     admin.create_topics([NewTopic(name, partitions, 1)])[name].result(30)
+
+
+def post(url: str, content: object) -> bytes:
+    """The answer to JSON; empty where there is none."""
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(content).encode(), headers, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=2) as response:
+            return bytes(response.read())
+    except (OSError, urllib.error.URLError):
+        return b""
 
 
 def answers(url: str) -> bool:

@@ -91,7 +91,12 @@ WORKING: dict[str, dict[str, Any]] = {
         "tolerations": [{"key": "gateways", "operator": "Exists"}],
         "affinity": {"podAntiAffinity": {}},
         "topologySpreadConstraints": [
-            {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}
+            {
+                "maxSkew": 1,
+                "topologyKey": "topology.kubernetes.io/zone",
+                "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "stoa-mcp-gateway"}},
+            }
         ],
         "extraVolumes": [{"name": "prices", "configMap": {"name": "prices"}}],
         "extraVolumeMounts": [{"name": "prices", "mountPath": "/etc/stoa/prices", "readOnly": True}],

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from tests.live.deploy.chart_values import REFUSED, WORKING
-from tests.live.deploy.programs import CHART, KubernetesApi, helm, program, template
+from tests.live.deploy.programs import CHART, apply, check, helm, kubectl, program, template
+from tests.live.kubernetes.cluster import ApiServer, Etcd
 from tests.live.servers import INSTALLED, Opa, answers, free_port, running
 from tools.deploy import manifests as plain
 
@@ -20,27 +21,30 @@ WORKLOADS = {"Deployment", "Pod"}
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesApi]:
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """With the namespaces of the values, the gateway's CRDs, and those of others that the chart has objects of."""
-    with running(KubernetesApi, tmp_path_factory.mktemp("kubernetes")) as server:
-        assert isinstance(server, KubernetesApi)
-        restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
-        for name in (NAMESPACE, "tenant-acme", "tenant-globex"):
-            labels = restricted if name == NAMESPACE else {}
-            server.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-            # A controller makes it where there is one.
-            server.apply(
-                {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}, namespace=name
-            )
-        definitions = [
-            *sorted((CHART / "crds").glob("*.yaml")),
-            *sorted((INSTALLED / "kubernetes-crds").glob("*.yaml")),
-        ]
-        for path in definitions:
-            server.apply(yaml.safe_load(path.read_text(encoding="utf-8")))
-        established = server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-        assert established.returncode == 0, established.stderr
-        yield server
+    folder = tmp_path_factory.mktemp("kubernetes")
+    with running(Etcd, folder / "etcd") as etcd:
+        assert isinstance(etcd, Etcd)
+        server = ApiServer(folder / "apiserver", etcd)
+        server.start()
+        try:
+            _prepare(server)
+            yield server
+        finally:
+            server.stop()  # before its etcd
+
+
+def _prepare(server: ApiServer) -> None:
+    for name in (NAMESPACE, "tenant-acme", "tenant-globex"):
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"} if name == NAMESPACE else {}
+        apply(server, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        # A controller makes it where there is one.
+        apply(server, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}, namespace=name)
+    of_others = INSTALLED / "kubernetes-crds"
+    for path in (*sorted((CHART / "crds").glob("*.yaml")), *sorted(of_others.glob("*.yaml"))):
+        apply(server, yaml.safe_load(path.read_text(encoding="utf-8")))
+    server.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
 
 
 @pytest.mark.parametrize("name", ["helm", "helm3"])
@@ -63,14 +67,12 @@ def test_chart_refuses_values_and_names_them(values: dict[str, Any], named: str,
 
 
 @pytest.mark.parametrize("values", WORKING.values(), ids=WORKING)
-def test_chart_objects_are_accepted_by_the_api_server(
-    api: KubernetesApi, values: dict[str, Any], tmp_path: Path
-) -> None:
+def test_chart_objects_are_accepted_by_the_api_server(api: ApiServer, values: dict[str, Any], tmp_path: Path) -> None:
     objects = template(values, tmp_path)
     others = {"ServiceMonitor", "PrometheusRule", "HTTPRoute"}
     if not (INSTALLED / "kubernetes-crds").exists():
         objects = [each for each in objects if each["kind"] not in others]
-    run = api.check(*objects, namespace=NAMESPACE)
+    run = check(api, *objects, namespace=NAMESPACE)
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("serverside-applied (server dry run)") == len(objects)
     assert "Warning" not in run.stderr
@@ -86,24 +88,24 @@ def test_chart_has_an_object_of_each_kind(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("values", WORKING.values(), ids=WORKING)
-def test_chart_pods_meet_the_restricted_standard(api: KubernetesApi, values: dict[str, Any], tmp_path: Path) -> None:
+def test_chart_pods_meet_the_restricted_standard(api: ApiServer, values: dict[str, Any], tmp_path: Path) -> None:
     objects = template(values, tmp_path)
-    api.apply(*(each for each in objects if each["kind"] == "ServiceAccount"), namespace=NAMESPACE)
+    apply(api, *(each for each in objects if each["kind"] == "ServiceAccount"), namespace=NAMESPACE)
     for number, pod in enumerate(_pods(objects)):
         pod["metadata"]["name"] = f"pod-{number}"
-        run = api.check(pod, namespace=NAMESPACE)
+        run = check(api, pod, namespace=NAMESPACE)
         # Dry runs of pods with an unknown priority class or the like would fail for other reasons.
         assert run.returncode == 0, run.stderr
 
 
-def test_restricted_standard_is_enforced(api: KubernetesApi, tmp_path: Path) -> None:
+def test_restricted_standard_is_enforced(api: ApiServer, tmp_path: Path) -> None:
     """The check itself: the same pod with one right more."""
     objects = template({}, tmp_path)
-    api.apply(*(each for each in objects if each["kind"] == "ServiceAccount"), namespace=NAMESPACE)
+    apply(api, *(each for each in objects if each["kind"] == "ServiceAccount"), namespace=NAMESPACE)
     pod = _pods(objects)[0]
     pod["metadata"]["name"] = "pod"
     pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
-    run = api.check(pod, namespace=NAMESPACE)
+    run = check(api, pod, namespace=NAMESPACE)
     assert "violates PodSecurity" in run.stderr
 
 
@@ -191,27 +193,27 @@ CAN = [
     ],
 )  # fmt: skip
 def test_chart_role_allows_what_the_watcher_needs_and_no_more(
-    api: KubernetesApi, values: dict[str, Any], name: str, table: list[tuple[str, str, str, str]], tmp_path: Path
+    api: ApiServer, values: dict[str, Any], name: str, table: list[tuple[str, str, str, str]], tmp_path: Path
 ) -> None:
     objects = template({"k8s": values, "fullnameOverride": name}, tmp_path)
-    api.apply(*(e for e in objects if "rbac" in e["apiVersion"] or e["kind"] == "ServiceAccount"), namespace=NAMESPACE)
+    apply(api, *(e for e in objects if "rbac" in e["apiVersion"] or e["kind"] == "ServiceAccount"), namespace=NAMESPACE)
     account = f"system:serviceaccount:{NAMESPACE}:{name}"
-    answers = [
-        (verb, resource, namespace, api.kubectl(
-            "auth", "can-i", verb, *resource.split(), "--as", account, "--namespace", namespace).stdout.strip())
-        for verb, resource, namespace, _ in table
-    ]  # fmt: skip
-    assert answers == table
+    for verb, resource, namespace, expected in table:
+        asked = kubectl(api, "auth", "can-i", verb, *resource.split(), "--as", account, "--namespace", namespace)
+        assert (verb, resource, namespace, asked.stdout.strip()) == (verb, resource, namespace, expected)
 
 
-def test_release_keeps_its_state_secret_and_starts_new_pods_for_new_settings(api: KubernetesApi) -> None:
+def test_release_keeps_its_state_secret_and_starts_new_pods_for_new_settings(api: ApiServer) -> None:
+    namespace = "releases"
+    apply(api, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+
     def run(*arguments: str) -> str:
-        done = helm(*arguments, "--namespace", NAMESPACE, kubeconfig=api.kubeconfig)
+        done = helm(*arguments, "--namespace", namespace, kubeconfig=api.kubeconfig)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def of_cluster(kind: str, name: str, path: str) -> str:
-        return api.kubectl("get", kind, name, "--namespace", NAMESPACE, "-o", f"jsonpath={path}").stdout
+        return kubectl(api, "get", kind, name, "--namespace", namespace, "-o", f"jsonpath={path}").stdout
 
     def seen() -> tuple[str, str]:
         name = "gateway-stoa-mcp-gateway"
@@ -288,19 +290,19 @@ def test_plain_manifests_are_the_charts() -> None:
         assert path.read_text(encoding="utf-8") == text, f"{path}: run make manifests"
 
 
-def test_plain_manifests_and_the_demo_are_accepted_by_the_api_server(api: KubernetesApi) -> None:
-    run = api.kubectl("kustomize", str(plain.KUSTOMIZE / "demo"))
+def test_plain_manifests_and_the_demo_are_accepted_by_the_api_server(api: ApiServer) -> None:
+    run = kubectl(api, "kustomize", str(plain.KUSTOMIZE / "demo"))
     assert run.returncode == 0, run.stderr
     objects = [each for each in yaml.safe_load_all(run.stdout) if each]
-    api.apply(*(each for each in objects if each["kind"] == "Namespace"))
-    checked = api.check(*objects)
+    apply(api, *(each for each in objects if each["kind"] == "Namespace"))
+    checked = check(api, *objects)
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout.count("serverside-applied (server dry run)") == len(objects)
     assert {"Tool", "ToolSet", "Secret", "ConfigMap", "Deployment"} <= {each["kind"] for each in objects}
     for number, pod in enumerate(_pods(objects)):
         pod["metadata"] = {"name": f"pod-{number}", "namespace": "stoa-system"}
         pod["spec"].pop("serviceAccountName", None)
-        created = api.kubectl("create", "--dry-run=server", "-f", "-", manifests=[pod])
+        created = kubectl(api, "create", "--dry-run=server", "-f", "-", manifests=[pod])
         assert "violates PodSecurity" not in created.stderr
 
 

@@ -26,6 +26,41 @@ KINDS = ("Tool", "ToolSet", "Resource", "Prompt")
 SEED = [*yaml.safe_load_all(Path(__file__).with_name("seed.yaml").read_text(encoding="utf-8"))]
 
 
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("Tool", {}, "set exactly one of spec.endpoint, spec."),
+    ("Tool", {"endpoint": "http://h", "graphQL": {"endpoint": "http://h", "document": "{a}"}}, "exactly one of"),
+    ("Tool", {"endpoint": "h"}, ".spec.endpoint: should match"),
+    ("Tool", {"endpoint": "http://h:99999/"}, ".spec.endpoint: should match"),
+    ("Tool", {"endpoint": "http://h/{id}", "inputSchema": {}}, "spec.inputSchema: the endpoint needs each"),
+    ("Tool", {"endpoint": "http://h", "timeout": "soon"}, ".spec.timeout: should match"),
+    ("Tool", {"endpoint": "http://h", "timeout": "6m"}, ".spec.timeout: write a duration <= 5m"),
+    ("Tool", {"endpoint": "http://h", "timeout": "0s"}, ".spec.timeout: write a duration > 0s"),
+    ("Tool", {"endpoint": "http://h", "rateLimit": {"requestsPerMinute": 0}}, "requestsPerMinute: too small"),
+    ("Tool", {"endpoint": "http://h", "tmeout": "1s"}, ".spec.tmeout: unknown field"),
+    ("Tool", {"endpoint": "http://h", "authentication": {"type": "bearer"}}, "every type but none needs secretRef"),
+    (
+        "Tool",
+        {"endpoint": "http://h", "authentication": {"type": "bearer", "secretRef": {"name": "s"}, "scopes": ["a"]}},
+        "are for type oauth2",
+    ),
+    ("ToolSet", {}, "set exactly one of spec.openAPISpec"),
+    ("ToolSet", {"openAPISpec": {}}, ".spec.openAPISpec: must validate one and only one"),
+    ("ToolSet", {"openAPISpec": {"url": "http://h"}, "graphQL": {"url": "x"}}, "set exactly one of spec."),
+    ("ToolSet", {"openAPISpec": {"url": "http://h", "refreshInterval": "0s"}}, "write a duration >= 1s"),
+    ("Resource", {"uri": "stoa://x", "text": "a"}, "the scheme stoa is the gateway's own"),
+    ("Resource", {"uri": "memo://x"}, "spec.text, spec.blob, spec.endpoint: set exactly one"),
+    ("Prompt", {"messages": []}, ".spec.messages: too many or too few items"),
+    ("Prompt", {"messages": [{"role": "user"}]}, ".spec.messages[0]: set exactly one of text"),
+    ("Prompt", {"messages": [{"text": "a"}], "arguments": [{"name": "a"}, {"name": "a"}]}, "Duplicate value"),
+]
+"""Manifests that are refused, and words of the refusal."""
+
+
+def manifest_of(kind: str, spec: dict[str, Any], name: str = "a") -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "tenant-acme"}
+    return {"apiVersion": "gostoa.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
 def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     yield path, schema
     for name, member in schema.get("properties", {}).items():
@@ -75,45 +110,11 @@ def test_definition_writes_defaults_that_mean_what_their_absence_means() -> None
     )
 
 
-@pytest.mark.parametrize(
-    ("kind", "spec", "field"),
-    [
-        ("Tool", {}, "set exactly one of spec.endpoint, spec."),
-        ("Tool", {"endpoint": "http://h", "graphQL": {"endpoint": "http://h", "document": "{a}"}}, "exactly one of"),
-        ("Tool", {"endpoint": "h"}, ".spec.endpoint: should match"),
-        ("Tool", {"endpoint": "http://h:99999/"}, ".spec.endpoint: should match"),
-        ("Tool", {"endpoint": "http://h/{id}", "inputSchema": {}}, "spec.inputSchema: the endpoint needs each"),
-        ("Tool", {"endpoint": "http://h", "timeout": "soon"}, ".spec.timeout: should match"),
-        ("Tool", {"endpoint": "http://h", "timeout": "6m"}, ".spec.timeout: write a duration <= 5m"),
-        ("Tool", {"endpoint": "http://h", "timeout": "0s"}, ".spec.timeout: write a duration > 0s"),
-        ("Tool", {"endpoint": "http://h", "rateLimit": {"requestsPerMinute": 0}}, "requestsPerMinute: too small"),
-        ("Tool", {"endpoint": "http://h", "tmeout": "1s"}, ".spec.tmeout: unknown field"),
-        ("Tool", {"endpoint": "http://h", "authentication": {"type": "bearer"}}, "every type but none needs secretRef"),
-        (
-            "Tool",
-            {"endpoint": "http://h", "authentication": {"type": "bearer", "secretRef": {"name": "s"}, "scopes": ["a"]}},
-            "are for type oauth2",
-        ),
-        ("ToolSet", {}, "set exactly one of spec.openAPISpec"),
-        ("ToolSet", {"openAPISpec": {}}, ".spec.openAPISpec: must validate one and only one"),
-        ("ToolSet", {"openAPISpec": {"url": "http://h"}, "graphQL": {"url": "x"}}, "set exactly one of spec."),
-        ("ToolSet", {"openAPISpec": {"url": "http://h", "refreshInterval": "0s"}}, "write a duration >= 1s"),
-        ("Resource", {"uri": "stoa://x", "text": "a"}, "the scheme stoa is the gateway's own"),
-        ("Resource", {"uri": "memo://x"}, "spec.text, spec.blob, spec.endpoint: set exactly one"),
-        ("Prompt", {"messages": []}, ".spec.messages: too many or too few items"),
-        ("Prompt", {"messages": [{"role": "user"}]}, ".spec.messages[0]: set exactly one of text"),
-        ("Prompt", {"messages": [{"text": "a"}], "arguments": [{"name": "a"}, {"name": "a"}]}, "Duplicate value"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "spec", "field"), WRONG)
 def test_definition_refuses_a_wrong_manifest_with_a_message_that_names_the_field(
     kind: str, spec: dict[str, Any], field: str
 ) -> None:
-    manifest = {
-        "apiVersion": "gostoa.dev/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": "a", "namespace": "b"},
-        "spec": spec,
-    }
+    manifest = manifest_of(kind, spec)
     problems = admitted(manifest)
     assert any(field in problem for problem in problems), problems
     assert refusal_of_the_gateway(manifest) is not None
