@@ -11,7 +11,7 @@ import yaml
 from tests.live.deploy.chart_values import REFUSED, WORKING
 from tests.live.deploy.programs import CHART, apply, check, helm, kubectl, program, template
 from tests.live.kubernetes.cluster import ApiServer, Etcd
-from tests.live.servers import INSTALLED, Opa, answers, free_port, running
+from tests.live.servers import INSTALLED, REPOSITORY, Opa, answers, free_port, running
 from tools.deploy import manifests as plain
 
 from stoa.interfaces.settings import Settings
@@ -203,6 +203,13 @@ def test_chart_role_allows_what_the_watcher_needs_and_no_more(
         assert (verb, resource, namespace, asked.stdout.strip()) == (verb, resource, namespace, expected)
 
 
+def test_chart_role_is_the_one_that_the_watcher_is_tested_with(tmp_path: Path) -> None:
+    """There the audit log of an API server shows that it needs each of these rights and no other."""
+    tested = list(yaml.safe_load_all((REPOSITORY / "tests/live/kubernetes/rbac.yaml").read_text(encoding="utf-8")))
+    of_chart = template({"k8s": {"enabled": True}, "fullnameOverride": "stoa-mcp-gateway"}, tmp_path)
+    assert _rights(of_chart) == _rights(tested)
+
+
 def test_release_keeps_its_state_secret_and_starts_new_pods_for_new_settings(api: ApiServer) -> None:
     namespace = "releases"
     apply(api, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
@@ -318,6 +325,20 @@ def _pods(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 {"apiVersion": "v1", "kind": "Pod", "metadata": dict(of_pod["metadata"]), "spec": of_pod["spec"]}
             )
     return pods
+
+
+def _rights(objects: list[dict[str, Any]]) -> set[tuple[str, str, str, str, str]]:
+    """Kind of the role, API group, resource, name and verb of each right."""
+    return {
+        (each["kind"], group, resource, name, verb)
+        for each in objects
+        if each["kind"] in {"Role", "ClusterRole"}
+        for rule in each["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for name in rule.get("resourceNames", [""])
+        for verb in rule["verbs"]
+    }
 
 
 def _settings(objects: list[dict[str, Any]]) -> dict[str, str]:
