@@ -42,8 +42,13 @@ def render(program: str) -> dict[Path, str]:
         KUSTOMIZE / "base" / "settings.env": _GENERATED
         + "".join(f"{name}={value}\n" for name, value in sorted(settings["data"].items())),
         KUSTOMIZE / "base" / "gateway.yaml": _text(m for m in manifests if m is not settings),
-        KUSTOMIZE / "demo" / "demo.yaml": _text(_demo()),
+        **demo(),
     }
+
+
+def demo() -> dict[Path, str]:
+    """The file that is generated without Helm, by path."""
+    return {KUSTOMIZE / "demo" / "demo.yaml": _text(_demo())}
 
 
 def _plain(manifest: Manifest) -> Manifest:
