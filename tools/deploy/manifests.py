@@ -1,6 +1,7 @@
 """Writes the plain manifests of `deploy/kustomize`: the base from the chart, so that there is one truth, and the demo
 from the gateway's own demo. `make manifests` runs it; it needs helm."""
 
+import json
 import shutil
 import subprocess
 import tempfile
@@ -78,22 +79,16 @@ def _demo() -> Iterator[Manifest]:
     }
     with tempfile.TemporaryDirectory() as folder:
         write_catalogue(Path(folder), f"http://demo-apis.{NAMESPACE}.svc")
-        description = (Path(folder) / "petstore.openapi.yaml").read_text(encoding="utf-8")
-        yield {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "petstore-openapi", "namespace": owner},
-            "data": {"openapi.yaml": description},
-        }
+        # Objects of a cluster are JSON, which has no dates: those of the description's examples are text.
+        written = yaml.safe_load((Path(folder) / "petstore.openapi.yaml").read_text(encoding="utf-8"))
+        description = json.loads(json.dumps(written, default=str))
         for name in ("tools.yaml", "petstore.yaml"):
             for manifest in yaml.safe_load_all((Path(folder) / name).read_text(encoding="utf-8")):
                 metadata = manifest["metadata"]
                 # An object of a cluster always has a namespace, so what is global in files is a tenant's here.
                 metadata["namespace"] = TENANTS.get(metadata.get("namespace"), owner)
                 if manifest["kind"] == "ToolSet":
-                    manifest["spec"]["openAPISpec"] = {
-                        "configMapRef": {"name": "petstore-openapi", "key": "openapi.yaml"}
-                    }
+                    manifest["spec"]["openAPISpec"] = {"inline": description}
                 yield manifest
 
 

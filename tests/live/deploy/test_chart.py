@@ -305,7 +305,7 @@ def test_plain_manifests_and_the_demo_are_accepted_by_the_api_server(api: ApiSer
     checked = check(api, *objects)
     assert checked.returncode == 0, checked.stderr
     assert checked.stdout.count("serverside-applied (server dry run)") == len(objects)
-    assert {"Tool", "ToolSet", "Secret", "ConfigMap", "Deployment"} <= {each["kind"] for each in objects}
+    assert {"Tool", "ToolSet", "Secret", "Deployment"} <= {each["kind"] for each in objects}
     for number, pod in enumerate(_pods(objects)):
         pod["metadata"] = {"name": f"pod-{number}", "namespace": "stoa-system"}
         pod["spec"].pop("serviceAccountName", None)
