@@ -29,7 +29,7 @@ def test_demo_manifests_make_tools_without_a_finding(tmp_path: Path) -> None:
     tools = [each for each in yaml.safe_load_all(text) if each["apiVersion"].startswith("gostoa.dev/")]
     (tmp_path / "demo.yaml").write_text(yaml.safe_dump_all(tools), encoding="utf-8")
     environment = {"PATH": "/usr/bin:/bin", "DATA_DIR": str(tmp_path / "data")}
-    command = [STOA, "tools", "--catalogue", str(tmp_path)]
+    command = [STOA, "tools", "--catalogue", str(tmp_path / "demo.yaml")]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     assert {"crm-search", "inventory-lookup", "place_order"} <= set(re.findall(r"[\w-]+", run.stdout))
