@@ -319,6 +319,8 @@ FILLED_IN = {
     "HOST:PORT": NO_BROKER,
     "--port N": "--port 0",
     "--catalogue PATH": "--catalogue catalogue",
+    "preflight PATH": "preflight catalogue",
+    "--output DIR": "--output crds",
 }
 
 

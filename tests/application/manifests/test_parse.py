@@ -235,6 +235,12 @@ def test_a_refresh_interval_of_nothing_is_refused():
     assert refusal(wrong).startswith("spec.openAPISpec.refreshInterval: ")
 
 
+def test_an_input_schema_without_a_type_is_that_of_an_object():
+    made = tool(f"{HOST}/pets", inputSchema={"properties": {"q": {"type": "string"}}, "required": ["q"]})
+    assert made.input_schema["type"] == "object"
+    assert tool(f"{HOST}/pets", inputSchema={}).input_schema == {"type": "object"}
+
+
 @pytest.mark.parametrize(
     ("field", "content"),
     [
@@ -285,7 +291,7 @@ def test_a_refresh_interval_of_nothing_is_refused():
         ("spec.authentication.scopes.0", manifest(endpoint=HOST, authentication={**OAUTH2, "scopes": ["a b"]})),
         ("spec.authentication.audience", manifest(endpoint=HOST, authentication={**OAUTH2, "audience": ""})),
         ("spec.inputSchema", manifest(endpoint=HOST, inputSchema="object")),
-        ("spec.inputSchema", manifest(endpoint=HOST, inputSchema={})),
+        ("spec.inputSchema", manifest(endpoint=HOST, inputSchema={"type": "array"})),
         ("spec.inputSchema", manifest(endpoint=HOST, inputSchema={"type": "object", "properties": ["a"]})),
         ("spec.inputSchema", manifest(endpoint=HOST, inputSchema={"type": "object", "required": 5})),
         ("spec.inputSchema", manifest(endpoint=HOST, inputSchema={"type": "object", "properties": {"a": {"type": 5}}})),

@@ -7,7 +7,7 @@ tools along. The new catalogue replaces the old one in one step.
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -64,12 +64,12 @@ class _Refused:
     reason: str
 
 
-class _UnusableDescription(InvalidInput):
-    """The manifest is valid, and the API description that it names is not there or not usable."""
+class _UnusableDescription(Exception):
+    """The manifest is valid, and the API description that it names is not there or not usable. Its text says why."""
 
 
 @contextmanager
-def _about_the_description() -> Iterator[None]:
+def _about_the_description() -> Generator[None]:
     try:
         yield
     except InvalidInput as refused:
@@ -259,8 +259,9 @@ class CatalogueLoader(HealthProbe):
             try:
                 loaded[document.origin] = await self._load(document, understood_ahead)
             except InvalidInput as refused:
-                reason = Reason.REFERENCE if isinstance(refused, _UnusableDescription) else Reason.INVALID
-                problems.append(error(str(document.origin), refused.message, document.origin, reason))
+                problems.append(error(str(document.origin), refused.message, document.origin, Reason.INVALID))
+            except _UnusableDescription as refused:
+                problems.append(error(str(document.origin), str(refused), document.origin, Reason.REFERENCE))
             except Exception as failure:  # noqa: BLE001  # a defect with one manifest must not keep all others back
                 origin = document.origin
                 outage = error(str(origin), f"{self._reason(failure)}; {_RETRY}", origin, Reason.UNAVAILABLE)

@@ -35,7 +35,7 @@ from stoa.domain.operations.uri_template import UriTemplate
 
 
 class ResourceSpec(ManifestModel):
-    """The `spec` of a Resource."""
+    """The resource."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -88,21 +88,37 @@ class ResourceSpec(ManifestModel):
     )
 
     uri: ResourceUri | None = None
+    """Absolute URI of one resource."""
     uri_template: ResourceUri | None = Field(default=None, json_schema_extra={"maxLength": 1024})
+    """URI with `{variables}` (RFC 6570 level 1) of many."""
     display_name: str | None = None
+    """Title for people."""
     description: str = ""
+    """What is read."""
     mime_type: str | None = None
+    """Media type of the contents."""
     size: int | None = Field(default=None, ge=0)
+    """Size in bytes."""
     completions: dict[str, tuple[str, ...]] = Field(default={}, json_schema_extra={"maxProperties": 16})
+    """Values to propose, by variable of the template."""
     text: str | None = None
+    """The contents as text."""
     blob: str | None = Field(default=None, json_schema_extra={"pattern": BASE64_PATTERN})
+    """The contents in base64."""
     endpoint: EndpointField = None
+    """URL to GET the contents from; its path is filled from the variables."""
     icons: Icons = ()
+    """Pictures that clients may show."""
     tags: tuple[str, ...] = ()
+    """Filters of lists, and scopes, as for a Tool."""
     authentication: AuthenticationManifest = AuthenticationManifest()
+    """Authentication at the endpoint."""
     timeout: Timeout = 30.0
+    """Time for one read, such as 500ms or 30s; at most 5m."""
     rate_limit: RateLimitManifest | None = None
+    """Limit of the resource, counted per calling tenant."""
     enabled: bool = True
+    """false leaves the resource out."""
 
 
 class ResourceManifest(Manifest):
@@ -176,10 +192,15 @@ def _check_sources(spec: ResourceSpec) -> None:
 
 class _Argument(ManifestModel):
     name: ToolName
+    """Name in `{{placeholders}}`."""
     title: str | None = None
+    """Title for people."""
     description: str = ""
+    """What to give."""
     required: bool = False
+    """The prompt cannot be had without it."""
     completions: tuple[str, ...] = ()
+    """Values to propose."""
 
 
 class _Image(StaticImage, ManifestModel):
@@ -200,9 +221,13 @@ class _Message(ManifestModel):
     )
 
     role: Literal["user", "assistant"] = "user"
+    """Who says it."""
     text: str | None = None
+    """Text, with `{{placeholders}}`."""
     image: _Image | None = None
+    """A picture."""
     resource: _Resource | None = None
+    """Contents of a resource."""
 
     @model_validator(mode="after")
     def _has_one_form(self) -> Self:
@@ -214,17 +239,24 @@ class _Message(ManifestModel):
 
 
 class PromptSpec(ManifestModel):
-    """The `spec` of a Prompt."""
+    """The prompt."""
 
     display_name: str | None = None
+    """Title for people."""
     description: str = ""
+    """What the prompt is for."""
     arguments: tuple[_Argument, ...] = Field(
         default=(), json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     )
+    """What callers give."""
     messages: tuple[_Message, ...] = Field(min_length=1)
+    """What callers get, in order."""
     icons: Icons = ()
+    """Pictures that clients may show."""
     tags: tuple[str, ...] = ()
+    """Filters of lists, and scopes, as for a Tool."""
     enabled: bool = True
+    """false leaves the prompt out."""
 
 
 class PromptManifest(Manifest):

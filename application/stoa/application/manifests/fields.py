@@ -64,7 +64,9 @@ EndpointField = Annotated[
 
 class _SecretRef(ManifestModel):
     name: SecretName
+    """A secret of the manifest's own namespace."""
     key: SecretKey | None = None
+    """Its entry; absent: the one that the type of authentication expects."""
 
 
 class AuthenticationManifest(ManifestModel):
@@ -94,13 +96,19 @@ class AuthenticationManifest(ManifestModel):
     )
 
     type: Literal["none", "bearer", "basic", "apiKey", "oauth2"] = "none"
+    """How the gateway authenticates at the back end."""
     secret_ref: _SecretRef | None = None
+    """Where the credential is kept."""
     header_name: str = "X-API-Key"
-    grant: GrantType | None = None
-    """None: clientCredentials. It has no default here, which an API server would write into every manifest."""
+    """Header of an apiKey."""
+    grant: GrantType | None = None  # a default would be written into every manifest by an API server
+    """How the token is obtained, for oauth2; absent: clientCredentials."""
     token_url: TokenUrl | None = None
+    """Token endpoint of the authorization server, for oauth2."""
     audience: Audience | None = None
+    """The back end, as the authorization server calls it."""
     scopes: tuple[OAuthScope, ...] = ()
+    """Scopes to ask for, for oauth2."""
 
     @model_validator(mode="after")
     def _has_secret(self) -> Self:
@@ -140,8 +148,11 @@ class AuthenticationManifest(ManifestModel):
 
 class RateLimitManifest(ManifestModel):
     requests_per_minute: RequestsPerMinute
+    """Sustained calls a minute."""
     burst: Burst = 1
+    """Calls at once."""
     fail: WhenAway = "share"
+    """While the common store is away, each replica admits its share, or none."""
 
     def to_domain(self) -> RateLimit:
         return RateLimit(requests_per_minute=self.requests_per_minute, burst=self.burst, fail=self.fail)
@@ -149,6 +160,7 @@ class RateLimitManifest(ManifestModel):
 
 class MeteringManifest(ManifestModel):
     arguments: MeteredArguments = ()
+    """Arguments whose values the metering event holds."""
 
 
 class _Metadata(BaseModel):

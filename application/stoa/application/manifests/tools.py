@@ -44,8 +44,11 @@ class _Annotations(ManifestModel):
 
 class _ApiRef(ManifestModel):
     name: str
+    """Name of the API."""
     version: str | None = None
+    """Version of the API."""
     operation_id: str | None = None
+    """Id of the operation in its description."""
 
 
 _FREE = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -60,7 +63,7 @@ _INPUT_SCHEMA: JsonObject = {
 
 
 class ToolSpec(ManifestModel):
-    """The `spec` of a Tool."""
+    """The tool."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -76,58 +79,97 @@ class ToolSpec(ManifestModel):
     )
 
     display_name: str | None = None
+    """Title for people."""
     description: str = ""
+    """What the tool does, for people and agents."""
     endpoint: EndpointField = None
+    """URL; `{name}` in its path is filled from the argument of that name."""
     method: str | None = Field(default=None, pattern=r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$")
+    """HTTP method; GET if absent."""
     icons: Icons = ()
+    """Pictures that clients may show."""
     tags: tuple[str, ...] = ()
+    """Filters of lists; `stoa:read`, `stoa:write` and `stoa:admin` name the scope that a call needs."""
     category: str | None = None
+    """One word to file it under."""
     version: str | None = None
+    """Version of the tool, for people."""
     input_schema: JsonObject | None = Field(default=None, json_schema_extra=_INPUT_SCHEMA)
+    """JSON Schema of the arguments; absent: the placeholders of the endpoint."""
     output_schema: JsonObject | None = None
+    """JSON Schema of the answer."""
     annotations: _Annotations = _Annotations()
+    """Hints of MCP; absent ones follow from the method."""
     api_ref: _ApiRef | None = None
+    """The API behind the tool; its name becomes the project of metering events."""
     authentication: AuthenticationManifest = AuthenticationManifest()
+    """Authentication of the gateway at the back end."""
     timeout: Timeout = 30.0
+    """Time for one call, such as 500ms or 30s; at most 5m."""
     rate_limit: RateLimitManifest | None = None
+    """Limit of the tool, counted per calling tenant."""
     metering: MeteringManifest = MeteringManifest()
+    """Parts of a call that its metering event holds."""
     tasks: Literal["never", "optional", "required"] = "never"
+    """Calls may go on in the background, for MCP clients that declare the tasks extension."""
     enabled: bool = True
+    """false leaves the tool out."""
 
 
 class _Selector(ManifestModel):
     tags: tuple[str, ...] = ()
+    """Keep operations with any of these tags; empty: all."""
     exclude_tags: tuple[str, ...] = ()
+    """Leave out operations with any of these tags."""
     methods: tuple[str, ...] = ()
+    """Keep operations with these HTTP methods; empty: all."""
     path_prefix: str = ""
+    """Keep operations whose path begins so."""
     operation_ids: tuple[str, ...] = ()
+    """Keep operations with these ids; empty: all."""
 
 
 class _ToolDefaults(ManifestModel):
     icons: Icons = ()
+    """Pictures of every tool; absent: the logo that the description names."""
     tags: tuple[str, ...] = ()
+    """Further tags of every tool."""
     timeout: Timeout = 30.0
+    """Time for one call of any tool."""
     rate_limit: RateLimitManifest | None = None
+    """Limit of each tool, counted per calling tenant."""
     authentication: AuthenticationManifest = AuthenticationManifest()
+    """Authentication at the back end, for every tool."""
     metering: MeteringManifest = MeteringManifest()
+    """Parts of a call that its metering event holds."""
 
 
 class _Naming(ManifestModel):
     prefix: str = ""
+    """Text before each name."""
     suffix: str = ""
+    """Text after each name."""
     use_operation_id: bool = True
+    """false: names are made from method and path."""
 
 
 class ToolSetSpec(ManifestModel):
-    """The `spec` of a ToolSet."""
+    """The set, and which operations of its source become tools."""
 
     display_name: str | None = None
+    """Title for people."""
     description: str = ""
+    """What the API is for."""
     base_url: str | None = Field(default=None, alias="baseURL", pattern=r"^https?://[^/?#\s]+[^?#\s]*$")
+    """Replaces the servers of the description."""
     selector: _Selector = _Selector()
+    """Which operations become tools."""
     tool_defaults: _ToolDefaults = _ToolDefaults()
+    """Parts of every tool."""
     naming: _Naming = _Naming()
+    """How tools are named."""
     enabled: bool = True
+    """false leaves all tools out."""
 
 
 class ToolManifest(Manifest):

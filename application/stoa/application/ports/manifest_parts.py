@@ -50,7 +50,7 @@ def exactly_one(*members: str) -> str:
     return f"{' + '.join(f'(has(self.{member}) ? 1 : 0)' for member in members)} == 1"
 
 
-def requires(*members: str) -> list[JsonObject]:
+def requires(*members: str) -> list[Any]:
     """Alternatives of which each needs one of these fields: for fields of several types, which rules cannot see."""
     return [{"required": [member]} for member in members]
 
@@ -83,6 +83,7 @@ class SourceManifest(ManifestModel):
     server. A SpecKind names its model as `manifest`."""
 
     refresh_interval: Interval = 3600.0
+    """When a description at a URL is fetched again."""
 
     @property
     def address(self) -> str | None:
@@ -102,7 +103,9 @@ class DocumentSourceManifest(SourceManifest):
     model_config = ConfigDict(json_schema_extra={"oneOf": requires("url", "inline")})
 
     url: str | None = None
+    """URL of the description; in a file also a path."""
     inline: str | JsonObject | None = None
+    """The description, as text or as an object."""
 
     @model_validator(mode="after")
     def _is_in_one_place(self) -> Self:

@@ -18,7 +18,7 @@ COMMANDS = {
     "crds": ("crds:crds", "Print the CustomResourceDefinitions of the manifests that this gateway reads."),
     "preflight": (
         "preflight:preflight",
-        "Load manifests as a gateway would, and show the catalogue, each status and the findings.",
+        "Load manifests as a gateway would, and show what it makes of them. Exit code 1 when there are errors.",
     ),
     "tools": (
         "tools:tools",

@@ -4,7 +4,7 @@ import errno
 import logging
 import socket
 import sys
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -47,7 +47,7 @@ async def open_gateway(catalogue: Sequence[str]) -> AsyncGenerator[tuple[Gateway
 
 
 @contextmanager
-def quiet_catalogue() -> Iterator[None]:
+def quiet_catalogue() -> Generator[None]:
     """Silences the catalogue's log, for commands that print the findings themselves."""
     log = logging.getLogger(catalogue_loader.__name__)
     before, log.disabled = log.disabled, True

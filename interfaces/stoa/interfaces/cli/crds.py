@@ -25,3 +25,4 @@ async def crds(*, output: Path | None = None) -> None:
     output.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (output / name).write_text(text, encoding="utf-8")
+        show(str(output / name))

@@ -19,8 +19,9 @@ async def preflight(
     cluster: bool = False,
     format: Literal["table", "json"] = "table",  # the option's name
 ) -> int:
-    """Load manifests as a gateway would, and show the catalogue, the status of each manifest, and the findings. Exit
-    code 1 when there are errors.
+    """Load manifests as a gateway would, and show what it makes of them. Exit code 1 when there are errors.
+
+    Shown are the operations, the status of each manifest, and the findings.
 
     Parameters
     ----------

@@ -43,6 +43,8 @@ def admit(definition: dict[str, Any], manifest: dict[str, Any]) -> tuple[dict[st
 def _defaulted(schema: dict[str, Any], value: Any) -> Any:
     if isinstance(value, dict):
         for name, member in schema.get("properties", {}).items():
+            if value.get(name, "") is None and member.get("nullable"):
+                continue
             if value.get(name) is None:
                 value.pop(name, None)
                 if "default" in member:
@@ -57,6 +59,8 @@ def _defaulted(schema: dict[str, Any], value: Any) -> Any:
 
 
 def _problems(schema: dict[str, Any], value: Any, path: str) -> Iterator[str]:
+    if value is None and schema.get("nullable"):
+        return
     kind = schema.get("type")
     if kind is not None and (
         not isinstance(value, _PYTHON_TYPES[kind]) or (isinstance(value, bool) and kind != "boolean")
@@ -130,7 +134,9 @@ def _holds(rule: str, value: Any) -> bool:
     context.add_function("indexOf", lambda text, part: text.find(part))
     context.add_function("lastIndexOf", lambda text, part: text.rfind(part))
     context.add_function("lowerAscii", lambda text: text.lower())
+    context.add_function("substring", lambda text, begin, end: text[begin:end])
     try:
         return _compiled(rule).execute(context) is True
-    except (ValueError, RuntimeError, TypeError):  # as a rule that cannot be evaluated, it refuses
-        return False
+    except (ValueError, RuntimeError, TypeError) as failure:
+        assert "Undefined" not in str(failure), failure  # a function that this model lacks
+        return False  # as an API server refuses what a rule cannot be evaluated for

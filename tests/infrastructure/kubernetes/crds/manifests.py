@@ -118,7 +118,11 @@ class _Values:
         @st.composite
         def draw(draw: st.DrawFn) -> dict[str, Any]:
             required = schema.get("required", ())
-            chosen = {name for name in properties if name in required or draw(st.integers(0, 4)) == 0}
+            chosen = {
+                name
+                for name in properties
+                if name in required or draw(st.integers(0, 1 if name == "inputSchema" else 4)) == 0
+            }
             for group in groups:
                 chosen -= group
                 chosen |= set(draw(st.permutations(sorted(group)))[: draw(self._pick([1], [0, 2]))])

@@ -61,6 +61,14 @@ def manifest_of(kind: str, spec: dict[str, Any], name: str = "a") -> dict[str, A
     return {"apiVersion": "gostoa.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
+SHIPPED = [
+    manifest
+    for path in sorted((Path(__file__).parents[4] / "interfaces").rglob("*.yaml"))
+    for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    if manifest.get("kind") in KINDS
+]
+
+
 def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     yield path, schema
     for name, member in schema.get("properties", {}).items():
@@ -78,6 +86,11 @@ def admitted(manifest: dict[str, Any]) -> list[str]:
 def test_definition_accepts_the_first_manifests_as_they_stand(manifest: dict[str, Any]) -> None:
     assert admitted(manifest) == []
     assert refusal_of_the_gateway(manifest) is None
+
+
+@pytest.mark.parametrize("manifest", SHIPPED, ids=lambda one: one["metadata"]["name"])
+def test_definition_accepts_the_manifests_of_the_demo(manifest: dict[str, Any]) -> None:
+    assert admitted(manifest) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -120,7 +133,7 @@ def test_definition_refuses_a_wrong_manifest_with_a_message_that_names_the_field
     assert refusal_of_the_gateway(manifest) is not None
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(st.data())
 @pytest.mark.parametrize("kind", KINDS)
 def test_definition_and_gateway_accept_the_same_manifests(kind: str, data: st.DataObject) -> None:
@@ -139,6 +152,7 @@ class _Part(BindingManifest):
 
     member: ClassVar[str] = "smoke"
     signal: str
+    fuel: str | None = "wood"
 
 
 class _Source(SourceManifest):
@@ -152,7 +166,10 @@ def test_definition_has_the_members_of_further_back_ends() -> None:
         "description": "The member of a further back end.",
         "type": "object",
         "required": ["signal"],
-        "properties": {"signal": {"type": "string"}},
+        "properties": {
+            "signal": {"type": "string"},
+            "fuel": {"type": "string", "nullable": True, "default": "wood"},  # a null says that there is none
+        },
     }
     spec = schema_of(tool_sets)["properties"]["spec"]
     assert spec["properties"]["smoke"]["properties"]["every"]["default"] == "90s"

@@ -5,6 +5,10 @@ What such a schema cannot express stays open: a field with alternatives takes an
 wrong ones in the status.
 """
 
+import ast
+import inspect
+import textwrap
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,7 +16,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from stoa.application.ports.manifest_parts import DURATION, seconds
-from stoa.domain.schema.json_value import JsonObject, is_array, is_object
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
 
 ANYTHING = "x-kubernetes-preserve-unknown-fields"
 RULES = "x-kubernetes-validations"
@@ -22,7 +26,7 @@ _TAKEN_OVER = (
     "x-kubernetes-list-map-keys", RULES,
 )  # fmt: skip
 _ORDER = (
-    "description", "type", "x-kubernetes-int-or-string", "default", *_TAKEN_OVER[1:-1],
+    "description", "type", "nullable", "default", *_TAKEN_OVER[1:-1],
     "exclusiveMinimum", "exclusiveMaximum", "items", "required", "properties", "additionalProperties", ANYTHING, RULES,
 )  # fmt: skip
 _WHITE_SPACE = r"\s\v\x{85}\p{Z}"
@@ -35,13 +39,43 @@ _BOUNDS = {
 
 
 class _ManifestJsonSchema(GenerateJsonSchema):
-    """JSON Schema of what authors write: pydantic describes a duration as the number that it becomes."""
+    """JSON Schema of what authors write: pydantic describes a duration as the number that it becomes. A field is
+    described by its docstring, as `kubectl explain` shows it."""
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        described = super().model_schema(schema)
+        cls: type[BaseModel] = schema["cls"]
+        properties: JsonObject = described.get("properties", {})
+        for name, text in _field_docstrings(cls).items():
+            field = cls.model_fields.get(name)
+            if field is not None and (member := properties.get(field.alias or name)) is not None:
+                member["description"] = text
+        return described
 
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
         described = super().function_before_schema(schema)
         if schema["function"]["function"] is seconds:
             return {**described, "type": "string", "format": _DURATION}
         return described
+
+
+def _field_docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """The docstrings of its fields, those of its bases too."""
+    texts: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        if issubclass(cls, BaseModel) and cls.__module__.startswith("stoa."):
+            for definition in ast.parse(textwrap.dedent(inspect.getsource(cls))).body:
+                statements: list[ast.stmt] = definition.body if isinstance(definition, ast.ClassDef) else []
+                for statement, following in pairwise(statements):
+                    match statement, following:
+                        case (
+                            ast.AnnAssign(target=ast.Name(id=name)),
+                            ast.Expr(value=ast.Constant(value=str(text))),
+                        ):
+                            texts[name] = " ".join(text.split())
+                        case _:
+                            pass
+    return texts
 
 
 def structural_schema(model: type[BaseModel]) -> JsonObject:
@@ -55,7 +89,7 @@ class _Converter:
         self._definitions = definitions
 
     def convert(self, node: JsonObject) -> JsonObject:
-        node = self._plain(node)
+        node, takes_null = self._plain(node)
         result = {key: node[key] for key in _TAKEN_OVER if key in node}
         if "pattern" in node:
             result["pattern"] = node["pattern"].replace(r"\s", _WHITE_SPACE)
@@ -67,22 +101,25 @@ class _Converter:
             self._add_type(node, result)
         if (default := _default(node)) is not None:
             result["default"] = default
+            if takes_null:  # else an API server drops a null, and the default takes the place of what it says
+                result["nullable"] = True
         return {key: result[key] for key in sorted(result, key=_ORDER.index)}
 
-    def _plain(self, node: JsonObject) -> JsonObject:
-        """The node with its references and its single alternative in place. That it may be null is left out: an API
-        server drops nulls, and a rule counts no field that is not there."""
+    def _plain(self, node: JsonObject) -> tuple[JsonObject, bool]:
+        """The node with its references and its single alternative in place; true if it takes a null too."""
+        takes_null = False
         while "$ref" in node or _is_union(node):
             outer = {key: value for key, value in node.items() if key not in {"$ref", "anyOf"}}
             if "$ref" in node:
                 inner: JsonObject = self._definitions[node["$ref"].rpartition("/")[2]]
             else:
                 alternatives = [each for each in node["anyOf"] if each.get("type") != "null"]
+                takes_null = takes_null or len(alternatives) < len(node["anyOf"])
                 inner = (
                     alternatives[0] if len(alternatives) == 1 else {"type": [each.get("type") for each in alternatives]}
                 )
             node = {**inner, **outer}
-        return node
+        return node, takes_null
 
     def _add_type(self, node: JsonObject, result: JsonObject) -> None:
         match node.get("type"):
@@ -96,8 +133,6 @@ class _Converter:
             case "integer" | "number" as numeric:
                 result["type"] = numeric
                 _add_exclusive_bounds(node, result)
-            case _ if node.get("x-kubernetes-int-or-string"):
-                result["x-kubernetes-int-or-string"] = True
             case _:
                 result[ANYTHING] = True
         if "const" in node:
@@ -116,10 +151,11 @@ class _Converter:
             ((pattern, values),) = by_pattern.items()
             result["additionalProperties"] = self.convert(values)
             _add_rule(result, f"self.all(name, name.matches({_quoted(pattern)}))", f"names match {pattern}")
-        if (longest := (node.get("propertyNames") or {}).get("maxLength")) is not None:
-            _add_rule(result, f"self.all(name, size(name) <= {longest})", f"names have at most {longest} characters")
-        if (shortest := (node.get("propertyNames") or {}).get("minLength")) is not None:
-            _add_rule(result, f"self.all(name, size(name) >= {shortest})", f"names have at least {shortest} characters")
+        names = as_object(node.get("propertyNames"))
+        for bound, comparison, words in (("maxLength", "<=", "at most"), ("minLength", ">=", "at least")):
+            if bound in names:
+                rule = f"self.all(name, size(name) {comparison} {names[bound]})"
+                _add_rule(result, rule, f"names have {words} {names[bound]} characters")
 
 
 def _is_union(node: JsonObject) -> bool:
