@@ -7,6 +7,7 @@ container runtime: the process gets the image's root file system read-only, its 
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -97,12 +98,12 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
 
 def test_image_is_small(image: Image) -> None:
     """As registries store it and machines pull it."""
-    archive = subprocess.Popen(["tar", "-C", str(image.root), "-cz", "."], stdout=subprocess.PIPE)
-    assert archive.stdout is not None
-    size = sum(len(part) for part in iter(partial(archive.stdout.read, 1 << 20), b""))
-    assert archive.wait(60) == 0
+    archive = ["tar", "-C", str(image.root), "-cz", "."]
+    with subprocess.Popen(archive, stdout=subprocess.PIPE) as tar:
+        assert tar.stdout is not None
+        size = sum(len(part) for part in iter(partial(tar.stdout.read, 1 << 20), b""))
+    assert tar.returncode == 0
     assert size < 250 * MEGABYTE, size
-    print(f"{size / MEGABYTE:.0f} MB compressed")
 
 
 def test_image_says_what_it_is(image: Image) -> None:
@@ -172,8 +173,11 @@ def test_image_serves_governed_calls_from_a_read_only_file_system(
             headers = {"Authorization": f"Bearer {provider.token(f'{url}/mcp')}"}
             answer = httpx.post(f"{url}/mcp/v1/tools/weather/invoke", json=call, headers=headers, timeout=30)
         finally:
-            process.terminate()
-            process.wait(90)
+            # The process in the image is the only child of the one that made its namespaces.
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(children[0]), signal.SIGTERM)
+            code = process.wait(90)
+        assert code == 0
         assert stranger.status_code == 401
         assert answer.status_code == 200, answer.text
         assert answer.json()["result"]["isError"] is False
