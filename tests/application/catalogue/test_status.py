@@ -7,6 +7,7 @@ from tests.application.catalogue.test_manifest_reports import Reports
 from stoa.application.catalogue.status import MOST_TEXT, MOST_TOOLS, ManifestStatus, status_of
 from stoa.application.ports.catalogue_observer import ManifestReport
 from stoa.application.ports.tool_source import ManifestDocument
+from stoa.domain.access.identity import TenantId
 from stoa.domain.finding import Reason, error
 from stoa.domain.origin import FileOrigin, ObjectOrigin
 
@@ -128,6 +129,20 @@ async def test_status_of_a_name_that_another_has_is_a_conflict():
         ("bee",),
         "True NameConflict",
     )
+
+
+async def test_status_of_an_object_that_takes_the_name_of_a_global_tool_is_a_conflict():
+    bench = Reports()
+    await bench.run(platform=[one("ant")])
+    mine = ObjectOrigin("Tool", "tenant-acme", "ant")
+    content = one("Ant")
+    content["metadata"]["namespace"] = "tenant-acme"
+    bench.source.put(mine, content, tenant=TenantId("acme"))
+    await bench.run()
+    status = statuses(bench)[str(mine)]
+    assert (status.phase, in_words(status)["NameConflict"]) == ("Error", "True NameConflict")
+    assert status.condition("NameConflict").message == "would stand in the place of the global tool ant; rename it"
+    assert bench.registry.find(TenantId("acme"), "ant").operation.tenant is None
 
 
 async def test_status_of_a_tool_that_this_gateway_cannot_run_is_unsupported():

@@ -34,6 +34,11 @@ NARROWER = re.compile(
 """What an API server refuses although the gateway accepts it."""
 
 
+RULED = {"openAPISpec", "graphQL", "grpc"}
+"""Members of `spec` whose models state the rules of their validators. Those of other back ends have what their types
+say; the gateway refuses the rest."""
+
+
 @cache
 def installed_parts() -> ManifestParts:
     """The members of `spec` of all back ends that are installed."""
@@ -70,4 +75,6 @@ def is_narrower(problems: list[str]) -> bool:
 
 def is_beyond_rules(refusal: str) -> bool:
     """True if no part of the refusal could have been said by an API server."""
-    return all(BEYOND_RULES.match(part) for part in refusal.split("; spec."))
+    parts = [part if part.startswith("spec.") else f"spec.{part}" for part in refusal.split("; spec.")]
+    unruled = {*installed_parts().tools, *installed_parts().sources} - RULED
+    return all(BEYOND_RULES.match(part) or re.split(r"[.:]", part)[1] in unruled for part in parts)
