@@ -14,11 +14,13 @@ import subprocess
 import tarfile
 import types
 from collections.abc import Generator
+from functools import reduce
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
+import yaml
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from tests.docs.markdown import ROOT, Block, blocks, blocks_of, table
@@ -57,6 +59,8 @@ NOT_RUN = {
     r"OPA_POLICY_PATH=\S+ stoa serve \.\.\.": "an ellipsis is no command",
     r"uvicorn --factory": "serves until it is stopped (tests/e2e/test_uvicorn.py)",
     r"\.venv/bin/python -m bench": "takes minutes, and needs nginx and wrk or Kafka",
+    r"(docker|helm|kubectl) ": "needs Docker or a cluster (tests/live/deploy); values that it sets are looked up",
+    r"(TOKEN=\$\()?curl -s http://localhost:80": "needs the compose stack (tests/live/deploy/test_compose.py)",
     r"(opa |\(cd policy && opa )": "needs the program opa; is run where it is installed",
 }
 
@@ -94,6 +98,9 @@ def check_only(line: str, capsys: pytest.CaptureFixture[str]) -> None:
         unknown = [word for word in words if word.startswith("--") and f'"{word}"' not in sources]
         assert not unknown, f"the benchmark has no {unknown}"
         assert not words or words[0].startswith("--") or f'"{words[0]}"' in sources, f"{words[0]} is no benchmark"
+    for value in re.findall(r"--set ([\w.]+)=", line):
+        chart = yaml.safe_load((ROOT / "deploy/charts/stoa-mcp-gateway/values.yaml").read_text())
+        assert reduce(lambda values, name: values[name], value.split("."), chart) is not None
     for script in re.findall(r"tools/services/\S+\.sh", line):
         assert (ROOT / script).is_file(), f"there is no {script}"
     for command in re.findall(r"stoa serve[^#&]*", line):
