@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test live lint check conformance clients docs reference crds pictures changelog policy bench fuzz soak mutants lock clean
+.PHONY: install run test live lint check conformance clients docs reference crds pictures changelog policy image manifests bench fuzz soak mutants lock clean
 
 install: $(VENV)/.installed
 
@@ -76,6 +76,18 @@ policy:
 		infrastructure/stoa/infrastructure/opa/default_bundle.tar.gz stoa/authz/decision stoa/visibility/visible
 	cd infrastructure/stoa/infrastructure/opa && sha256sum default_bundle.tar.gz >default_bundle.tar.gz.sha256
 
+# The container image; docker, or IMAGE_TOOL=podman or buildah. The commit decides its labels, so the same commit gives the same.
+IMAGE ?= stoa-mcp-gateway:0.1.0
+IMAGE_TOOL ?= docker
+image:
+	$(IMAGE_TOOL) build --tag $(IMAGE) --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) \
+		--build-arg REVISION=$$(git rev-parse HEAD) \
+		--build-arg CREATED=$$(TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ) $(IMAGE_FLAGS) .
+
+# The plain manifests of deploy/kustomize, rendered from the chart; needs helm (tools/services/install.sh kubernetes).
+manifests: install
+	$(BIN)/python -m tools.deploy.manifests
+
 bench: install
 	$(BIN)/python -m bench
 
@@ -93,10 +105,12 @@ mutants: install
 	$(BIN)/python -m tools.quality.mutants domain/stoa/domain --tests tests/domain
 	$(BIN)/python -m tools.quality.mutants application/stoa/application --tests tests/application --functions
 
-# Rewrites requirements.lock for all supported Python versions; needs uv (any recent version).
+# Rewrites the lock files for all supported Python versions: of development, and of the image. Needs uv (any recent version).
+LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 lock:
-	uv pip compile pyproject.toml --extra all --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+	uv pip compile pyproject.toml --extra all --group dev $(LOCK_FLAGS) -o requirements.lock
+	uv pip compile pyproject.toml --extra all --constraints requirements.lock $(LOCK_FLAGS) -o deploy/image/requirements.lock
+	uv pip compile --group build --constraints requirements.lock $(LOCK_FLAGS) -o deploy/image/build.lock
 
 clean:
 	rm -rf $(VENV) .venv-docs var .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from stoa.application.ports import ConversionOptions, SpecConverter, SpecDocument
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Severity
+from stoa.domain.schema.json_pointer import fragment_of
 from stoa.infrastructure.graphql.converter import GraphQlConverter
 from stoa.infrastructure.graphql.manifest import GraphQlSource
 from stoa.infrastructure.grpc.converter import GrpcConverter
 from stoa.infrastructure.grpc.manifest import GrpcSource
+from stoa.infrastructure.kafka.converter import KafkaConverter
+from stoa.infrastructure.kafka.manifest import KafkaSource
 from stoa.infrastructure.openapi import OpenApiConverter
 
 LOCATION = "specs/api.json"
@@ -68,7 +71,26 @@ def _grpc(operations: list[tuple[str, str]]) -> dict[str, Any]:
     return {"target": "grpc://a.example:1", "fileDescriptorSet": base64.b64encode(data).decode()}
 
 
+def _kafka(operations: list[tuple[str, str]]) -> dict[str, Any]:
+    """One channel for each operation, by the operation's name; a name that occurs twice is numbered."""
+    channels: dict[str, Any] = {}
+    every: dict[str, Any] = {}
+    for number, (name, text) in enumerate(operations):
+        key = name if name and name not in channels else f"{name}_{number}"
+        channels[key] = {"address": f"t{number}", "messages": {"m": {"payload": {"type": "string"}}}}
+        reference = {"$ref": f"#/channels{fragment_of([key])}"}
+        every[f"operation{number}"] = {"action": "receive", "summary": text, "channel": reference}
+    servers = {"main": {"host": "a.example:1", "protocol": "kafka"}}
+    return {"asyncapi": "3.0.0", "servers": servers, "channels": channels, "operations": every}
+
+
 KINDS = {
+    "kafka": Kind(
+        lambda: KafkaConverter(KafkaSource(inline="")),
+        _kafka,
+        ("", "text", "{", "[]", "{}", "openapi: 3.1.0", "type Query { a: Int }", "asyncapi: 1.2.0"),
+        "produce_",
+    ),
     "grpc": Kind(
         lambda: GrpcConverter(GrpcSource(target="grpc://a.example:1")),
         _grpc,

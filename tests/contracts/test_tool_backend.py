@@ -4,10 +4,13 @@ To add a back end, write a context manager that yields a Bench and put its name 
 """
 
 import asyncio
+import atexit
+import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Literal
 
 import grpc
 import pydantic_core
@@ -16,6 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.infrastructure.grpc.loopback import compiled_at_once, tools_of
 from tests.infrastructure.grpc.loopback import serving as grpc_server
+from tests.infrastructure.kafka.brokers import mock_cluster
+from tests.infrastructure.kafka.peer import echo, kafka_tool, make_topics, responding
 from tests.infrastructure.rest.loopback import Loopback, Seen, answer, loopback, rest_tool
 
 from stoa.application.backends.local_backend import LocalBackend
@@ -30,12 +35,13 @@ from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.graphql import GraphQlBackend
 from stoa.infrastructure.graphql.binding import GraphQlBinding
 from stoa.infrastructure.grpc import GrpcBackend
+from stoa.infrastructure.kafka import KafkaBackend
 from stoa.infrastructure.rest import RestBackend
 
 
 @dataclass
 class Bench:
-    """One back end with tools of known behaviour, all called with the arguments `{"text": ...}`."""
+    """One back end with tools of known behaviour, all called with the arguments `{"text": ...}`, below `asked_in`."""
 
     backend: ToolBackend
     echo: Tool
@@ -51,6 +57,14 @@ class Bench:
     released: asyncio.Event = field(default_factory=asyncio.Event)
     answers_in: tuple[str, ...] = ()
     """Members of the structured answer that its protocol puts around what the tool answers."""
+    asked_in: tuple[str, ...] = ()
+    """Arguments that its protocol puts around what the tool is given."""
+
+    def arguments(self, text: str) -> JsonObject:
+        arguments: JsonObject = {"text": text}
+        for name in reversed(self.asked_in):
+            arguments = {name: arguments}
+        return arguments
 
 
 OpenBench = Callable[[], AbstractAsyncContextManager[Bench]]
@@ -190,6 +204,61 @@ async def _grpc() -> AsyncIterator[Bench]:
             await backend.close()
 
 
+class _WhenNothingWaits(asyncio.Event):
+    """Is set when the back end waits for no reply; the other side of a topic cannot see that."""
+
+    def __init__(self, backend: KafkaBackend) -> None:
+        super().__init__()
+        self._backend = backend
+
+    async def wait(self) -> Literal[True]:
+        assert self._backend.open_requests == 0
+        return True
+
+
+@asynccontextmanager
+async def _kafka() -> AsyncIterator[Bench]:
+    loop, reached = asyncio.get_running_loop(), asyncio.Event()
+    servers, topic = _kafka_cluster(), f"bench-{secrets.token_hex(8)}"
+
+    def unanswered(message):
+        loop.call_soon_threadsafe(reached.set)
+        return ()
+
+    with ExitStack() as peers:
+        make_topics(servers, f"{topic}-replies")
+        echoing = peers.enter_context(responding(servers, topic, echo))
+        peers.enter_context(responding(servers, f"{topic}-wait", unanswered))
+        backend = KafkaBackend(InMemoryCredentialSource())
+        tools = [
+            kafka_tool(servers, "request", name, tool={"name": f"tool{number}"}, reply={"topic": f"{topic}-replies"})
+            for number, name in enumerate((topic, "not-there", f"{topic}-wait"))
+        ]
+        try:
+            yield Bench(
+                backend,
+                *tools,
+                Tool(name="local", binding=LocalBinding(function="f")),
+                lambda: len(echoing.received),
+                reached,
+                _WhenNothingWaits(backend),
+                answers_in=("value",),
+                asked_in=("value",),
+            )
+        finally:
+            await backend.close()
+
+
+@cache
+def _kafka_cluster() -> str:
+    """Runs until the process ends."""
+    return _CLUSTERS.enter_context(mock_cluster())
+
+
+_CLUSTERS = ExitStack()
+atexit.register(_CLUSTERS.close)
+
+
 def _asking(server: Loopback, name: str) -> Tool:
     document = f"query {name}($text: String!) {{ text(text: $text) }}"
     binding = GraphQlBinding(endpoint=server.url, operation="query", operation_name=name, document=document)
@@ -201,7 +270,7 @@ def _grpc_descriptors() -> bytes:
     return compiled_at_once(_GRPC)
 
 
-ADAPTERS = [_rest, _local, _graphql, _grpc]
+ADAPTERS = [_rest, _local, _graphql, _grpc, _kafka]
 
 
 @pytest.fixture(scope="session", params=ADAPTERS, ids=lambda adapter: adapter.__name__)
@@ -239,7 +308,7 @@ async def test_a_back_end_prepares_tools_of_its_own_kind_only(open_bench):
 def test_arguments_reach_the_back_end_as_they_are(open_bench, text):
     async def echoed() -> ToolResult:
         async with open_bench() as bench:
-            return await outcome(bench, bench.echo, {"text": text})
+            return await outcome(bench, bench.echo, bench.arguments(text))
 
     result = asyncio.run(echoed())
     assert not result.is_error
@@ -251,7 +320,7 @@ async def test_concurrent_calls_do_not_mix_their_answers(open_bench):
     async with open_bench() as bench:
         texts = [str(number) for number in range(30)]
 
-        results = await asyncio.gather(*(outcome(bench, bench.echo, {"text": text}) for text in texts))
+        results = await asyncio.gather(*(outcome(bench, bench.echo, bench.arguments(text)) for text in texts))
 
         assert [result.structured["text"] for result in results] == texts
 
@@ -260,19 +329,20 @@ async def test_a_prepared_call_can_be_made_again(open_bench):
     async with open_bench() as bench:
         call = bench.backend.prepare(bench.echo)
         for _ in range(3):
-            await call({"text": "x"}, context(bench.echo))
+            await call(bench.arguments("x"), context(bench.echo))
 
         assert bench.received() == 3
 
 
 async def test_a_refusal_is_a_value_and_not_an_exception(open_bench):
     async with open_bench() as bench:
-        assert (await outcome(bench, bench.refusing, {"text": "x"})).is_error
+        assert (await outcome(bench, bench.refusing, bench.arguments("x"))).is_error
 
 
 async def test_a_cancelled_call_lets_go_of_the_back_end(open_bench):
     async with open_bench() as bench:
-        call = asyncio.ensure_future(bench.backend.prepare(bench.waiting)({"text": "x"}, context(bench.waiting)))
+        arguments = bench.arguments("x")
+        call = asyncio.ensure_future(bench.backend.prepare(bench.waiting)(arguments, context(bench.waiting)))
         async with asyncio.timeout(10):
             await bench.reached.wait()
             call.cancel()
@@ -280,12 +350,12 @@ async def test_a_cancelled_call_lets_go_of_the_back_end(open_bench):
                 await call
             await bench.released.wait()
 
-        assert (await outcome(bench, bench.echo, {"text": "next"})).structured == {"text": "next"}
+        assert (await outcome(bench, bench.echo, bench.arguments("next"))).structured == {"text": "next"}
 
 
 async def test_closing_twice_is_harmless(open_bench):
     async with open_bench() as bench:
-        await outcome(bench, bench.echo, {"text": "x"})
+        await outcome(bench, bench.echo, bench.arguments("x"))
         await bench.backend.close()
         await bench.backend.close()
 

@@ -14,11 +14,13 @@ import subprocess
 import tarfile
 import types
 from collections.abc import Generator
+from functools import reduce
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
 import pytest
+import yaml
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from tests.docs.markdown import ROOT, Block, blocks, blocks_of, table
@@ -39,13 +41,14 @@ from stoa.domain.metering.event import Status
 from stoa.infrastructure.files.manifests import read_document
 from stoa.infrastructure.graphql.manifest import GraphQlSource, GraphQlToolManifest
 from stoa.infrastructure.grpc.manifest import GrpcSource
+from stoa.infrastructure.kafka.manifest import KafkaManifest, KafkaSource
 from stoa.interfaces.cli.app import run
 from stoa.interfaces.settings import Settings
 from stoa.testing.client_channel import InMemoryClientChannel
 
 PARTS = ManifestParts(
-    tools={GraphQlToolManifest.member: GraphQlToolManifest},
-    sources={**BUILT_IN_PARTS.sources, "graphQL": GraphQlSource, "grpc": GrpcSource},
+    tools={GraphQlToolManifest.member: GraphQlToolManifest, KafkaManifest.member: KafkaManifest},
+    sources={**BUILT_IN_PARTS.sources, "graphQL": GraphQlSource, "grpc": GrpcSource, "kafka": KafkaSource},
 )
 """The members of `spec` that the back ends of the gateway define."""
 OPTION = re.compile(r"--[a-z][a-z-]*")
@@ -56,6 +59,8 @@ NOT_RUN = {
     r"OPA_POLICY_PATH=\S+ stoa serve \.\.\.": "an ellipsis is no command",
     r"uvicorn --factory": "serves until it is stopped (tests/e2e/test_uvicorn.py)",
     r"\.venv/bin/python -m bench": "takes minutes, and needs nginx and wrk or Kafka",
+    r"(docker|helm|kubectl) ": "needs Docker or a cluster (tests/live/deploy); values that it sets are looked up",
+    r"(TOKEN=\$\()?curl -s http://localhost:80": "needs the compose stack (tests/live/deploy/test_compose.py)",
     r"(opa |\(cd policy && opa )": "needs the program opa; is run where it is installed",
 }
 
@@ -93,6 +98,9 @@ def check_only(line: str, capsys: pytest.CaptureFixture[str]) -> None:
         unknown = [word for word in words if word.startswith("--") and f'"{word}"' not in sources]
         assert not unknown, f"the benchmark has no {unknown}"
         assert not words or words[0].startswith("--") or f'"{words[0]}"' in sources, f"{words[0]} is no benchmark"
+    for value in re.findall(r"--set ([\w.]+)=", line):
+        chart = yaml.safe_load((ROOT / "deploy/charts/stoa-mcp-gateway/values.yaml").read_text())
+        assert reduce(lambda values, name: values[name], value.split("."), chart) is not None
     for script in re.findall(r"tools/services/\S+\.sh", line):
         assert (ROOT / script).is_file(), f"there is no {script}"
     for command in re.findall(r"stoa serve[^#&]*", line):

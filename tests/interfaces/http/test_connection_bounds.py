@@ -106,13 +106,27 @@ async def test_a_second_request_head_has_the_same_deadline_but_idling_has_none_o
         client = await server.connect()
         await client.send(sized(*REST))
         assert await _is_served(client)
-        _later(server, 100)
+        _later(server, 70)
         assert not server.refusals
         await client.send(b"P")
         await server.settle(lambda: server.protocol._has_begun)
         _later(server, 10.1)
         assert server.refusals == ["head_deadline"]
         assert await _status(client) == 408
+
+
+async def test_an_idle_connection_is_closed_after_the_keep_alive_time(world: World) -> None:
+    async with listening(world) as server:
+        client = await server.connect()
+        await client.send(sized(*REST))
+        assert await _is_served(client)
+        await server.settle(lambda: server.connections.idle)
+        _later(server, server.connections.keep_alive_seconds - 1)
+        assert server.protocols
+        _later(server, server.connections.keep_alive_seconds)
+        await server.settle(lambda: not server.protocols)
+        assert not server.refusals
+        assert await client.response() is None
 
 
 @DOORS

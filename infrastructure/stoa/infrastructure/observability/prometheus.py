@@ -76,6 +76,13 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
             ("part",),
             registry=self._registry,
         )
+        replies = Counter(
+            "stoa_kafka_replies",
+            "Replies to requests over Kafka: the answer, another one to the same request, or after its deadline",
+            ("fate",),
+            registry=self._registry,
+        )
+        self._replies = {fate: replies.labels(fate) for fate in ("answered", "duplicate", "late")}
         self._own = self._registry
         """Registry for further metrics; those of several workers are merged from their files."""
         if is_multiprocess:
@@ -105,6 +112,10 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
     def restarted(self, part: str) -> None:
         """Counts a restart of background work. `part`: its name, one of a few."""
         self._restarts.labels(part).inc()
+
+    def replied(self, fate: str) -> None:
+        """Counts a reply over Kafka. `fate`: answered, duplicate or late."""
+        self._replies[fate].inc()
 
     def add(self, collector: Collector) -> None:
         """Add metrics that are read from elsewhere at each scrape."""

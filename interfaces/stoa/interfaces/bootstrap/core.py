@@ -150,17 +150,23 @@ class Core(Provider):
 
     @provide
     def backends(
-        self, credentials: CredentialSource, rules: OutboundRules, resolver: HostResolver
+        self,
+        credentials: CredentialSource,
+        rules: OutboundRules,
+        resolver: HostResolver,
+        prometheus: PrometheusObserver,
     ) -> list[ToolBackend]:
         """One line for each further kind of back end."""
         from stoa.infrastructure.graphql import GraphQlBackend
         from stoa.infrastructure.grpc import GrpcBackend
+        from stoa.infrastructure.kafka import KafkaBackend
         from stoa.infrastructure.rest import RestBackend  # with aiohttp, for those who may call
 
         return [
             RestBackend(credentials, rules=rules, resolver=resolver),
             GraphQlBackend(credentials, rules=rules, resolver=resolver),
             GrpcBackend(credentials, rules=rules, resolver=resolver),
+            KafkaBackend(credentials, rules=rules, resolver=resolver, count=prometheus.replied),
         ]
 
     @provide
@@ -217,12 +223,14 @@ class Core(Provider):
         """The sources of ToolSets: one line for each further kind."""
         from stoa.infrastructure.graphql import GraphQlSpecKind
         from stoa.infrastructure.grpc import GrpcSpecKind
+        from stoa.infrastructure.kafka import KafkaSpecKind
         from stoa.infrastructure.openapi import OpenApiSpecKind
 
         return [
             OpenApiSpecKind(),
             GraphQlSpecKind(credentials, rules=rules, resolver=resolver),
             GrpcSpecKind(credentials, rules=rules, resolver=resolver),
+            KafkaSpecKind(credentials, rules=rules, resolver=resolver),
         ]
 
     @provide

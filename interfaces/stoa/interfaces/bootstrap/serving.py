@@ -41,6 +41,7 @@ _PRELOADED = (
     "stoa.infrastructure.opa.sidecar",
     "stoa.infrastructure.graphql",
     "stoa.infrastructure.grpc",
+    "stoa.infrastructure.kafka",
     "stoa.infrastructure.openapi",
     "stoa.infrastructure.rest",
     "stoa.infrastructure.files.specs",

@@ -30,7 +30,7 @@ from stoa.domain.schema.json_value import JsonObject
 from stoa.interfaces.bootstrap import CommandLine, MeteringPart, build_container
 from stoa.interfaces.cli.client_settings import TOKEN_VARIABLE, client_settings
 from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, console, development_token, listen, table
-from stoa.interfaces.demo import shipping
+from stoa.interfaces.demo import orders, shipping
 from stoa.interfaces.demo.catalogue_files import write_catalogue
 from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
 from stoa.interfaces.http.guard import AsgiApp, Guard
@@ -49,6 +49,7 @@ _CALLER = _CALLERS[1]
 _FURTHER_CALLS: dict[str, tuple[str, JsonObject]] = {
     "GraphQL": ("pets_reviews", {"minStars": 4}),
     "gRPC": ("Shipping_Track", {"number": "P-1001"}),
+    "Kafka": ("request_orders", {"value": {"item": "leash", "count": 2}}),
 }
 """A call of each kind of back end besides HTTP APIs: tool and arguments."""
 _BILLING_SECRET = "STOA_SECRET__TEAM_ALPHA__BILLING_API__APIKEY"  # noqa: S105  # the variable's name
@@ -75,6 +76,8 @@ async def demo(*, port: int | None = None, once: bool = False) -> int:
             await upstreams.enter_async_context(_serving(build_upstream(), upstream_sockets, settings))  # type: ignore[arg-type]  # quart's names for the same shapes
             if shipping.is_installed():
                 await upstreams.enter_async_context(shipping.serving_shipping(Path(catalogue)))
+            if orders.is_installed():
+                await upstreams.enter_async_context(orders.serving_orders(Path(catalogue)))
             write_catalogue(Path(catalogue), f"http://127.0.0.1:{upstream_sockets[0].getsockname()[1]}")
             container = build_container(settings, CommandLine())
             door = await container.get(Guard)

@@ -5,6 +5,7 @@ Connections are checked once a second, not per request, so the bounds cost the h
 """
 
 import asyncio
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Hashable
@@ -143,8 +144,10 @@ class Connections:
         spare = 0 if allowed is None else max(_DESCRIPTORS_KEPT, allowed // 4)
         self.most = bounds.connections if allowed is None else max(1, min(bounds.connections, allowed - spare))
         self._open: set[Connection] = set()
-        self.idle: dict[Connection, None] = {}
-        """Connections that wait for another request, longest idle first. They give way to new ones."""
+        self.keep_alive_seconds = math.inf
+        """Time for which a connection may wait for another request; the server sets it."""
+        self.idle: dict[Connection, float] = {}
+        """Connections that wait for another request, and since when, longest idle first. They give way to new ones."""
         self._by_address: dict[str, int] = {}
         self._stalled: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -210,8 +213,17 @@ class Connections:
             if reason is not None:
                 self.expel(connection, reason)
         self.hold_bounds(now)
+        self._end_idle(now)
         if not self._can_open():  # the event loop drops connections without a word then
             self.report("descriptors")
+
+    def _end_idle(self, now: float) -> None:
+        """Ends the connections that have waited for `keep_alive_seconds`."""
+        for connection, since in list(self.idle.items()):
+            if now - since < self.keep_alive_seconds:
+                break
+            del self.idle[connection]
+            connection.shutdown()
 
     def hold_bounds(self, now: float) -> None:
         """Closes connections until the waiting bytes fit the bounds, first those whose clients have read nothing for

@@ -1,35 +1,32 @@
-"""HTTP/1.1 on one connection: uvicorn's protocol on httptools, made strict.
+"""HTTP/1.1 on one connection, on httptools, for uvicorn's server.
 
-It adds what a server at the edge owes: a bounded head, deadlines, and exactly one answer for each request. Ambiguous
-requests (RFC 9112 section 11.2, request smuggling) are refused, and the connection is closed.
+It gives what a server at the edge owes: a bounded head, deadlines, and exactly one answer for each request. Ambiguous
+requests are refused (`request_head`), and the connection is closed. `cycle` is one request and its answer.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Hashable
 from http import HTTPStatus
 from typing import Any, cast
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from stoa.interfaces.http.connections import STATE_KEY, Connections, Reason
+from stoa.interfaces.http.cycle import RequestCycle
+from stoa.interfaces.http.guard import AsgiApp
+from stoa.interfaces.http.request_head import Refused, RequestHead
 from stoa.interfaces.wire.bodies import CALLER_KEY
 
-_SINGLE = frozenset(
-    {
-        b"authorization", b"content-encoding", b"content-length", b"content-type", b"expect", b"host",
-        b"last-event-id", b"mcp-session-id", b"origin", b"transfer-encoding",
-    }
-)  # fmt: skip
-"""Fields that may occur once: of two, one reader would take the first and another the last. (The engine refuses
-repeated routing headers of MCP, for which it has a JSON-RPC error.)"""
-_HOP_BY_HOP = frozenset({b"upgrade", b"http2-settings"})
 _OVERHEAD_FACTOR = 8
 """Upper bound on the size of a chunked body on the wire, as a multiple of the body: a chunk of one byte takes six."""
 _REFUSED_WITH_429: Reason = "connections_per_address"
-
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 _HEAD, _BODY, _LINGER = 1, 2, 3
 """The part expected from the client. _LINGER: none; the answer is on its way, and further input is discarded."""
@@ -46,18 +43,9 @@ class _NoTrailers(list[tuple[bytes, bytes]]):
 _NO_TRAILERS = _NoTrailers()
 
 
-class _Refused(Exception):
-    """The request must not reach the application."""
-
-    def __init__(self, status: int, message: str, reason: Reason = "framing") -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.reason: Reason = reason
-
-
-class GatewayProtocol(HttpToolsProtocol):
-    """One client's connection. It finds the Connections in the lifespan's state, where the application puts them."""
+class GatewayProtocol(asyncio.Protocol):
+    """One client's connection. It finds the Connections in the lifespan's state, where the application puts them.
+    uvicorn's server makes it and calls `shutdown`."""
 
     def __init__(
         self,
@@ -66,16 +54,34 @@ class GatewayProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        if not config.loaded:
+            config.load()
+        self._app = cast("AsgiApp", config.loaded_app)
+        self._loop = _loop or asyncio.get_event_loop()
+        self._root_path = config.root_path
+        self._server_state = server_state
+        self._app_state = app_state
         registry: Connections | None = app_state.get(STATE_KEY)
         if registry is None:
             registry = app_state[STATE_KEY] = Connections()
+        registry.keep_alive_seconds = config.timeout_keep_alive
         self._registry = registry
         self._bounds = registry.bounds
+        self.transport: _Outlet = cast("_Outlet", None)
+        self._flow: FlowControl = cast("FlowControl", None)
+        self._parser = self._new_parser()
+        self._target = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._expects_continue = False
+        self._waiting: deque[RequestCycle] = deque()
+        """Requests of a pipeline that wait for the answers to earlier ones."""
+        self._latest: RequestCycle | None = None
+        """The request whose head came last."""
+        self._running: RequestCycle | None = None
+        """The request that is being answered, or was answered last."""
         self.address = ""
         self.account: tuple[Hashable, Hashable] | None = None
         self.idle_since = 0.0
-        self._running: RequestResponseCycle | None = None
         self._phase = _HEAD
         self._head_bytes = 0
         self._wire_bytes = 0
@@ -85,7 +91,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._heads = 0
         self._has_begun = False
         self._is_upgrade = False
-        self._refused: _Refused | None = None
+        self._refused: Refused | None = None
         self._seen: tuple[int, int] | None = None
         self._seen_at = 0.0
         self._seen_bytes = 0
@@ -93,28 +99,51 @@ class GatewayProtocol(HttpToolsProtocol):
         self._window: tuple[float, int, int] | None = None
         """Start time, bytes read and bytes waiting of the measurement of the client's reading."""
 
+    def _new_parser(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self)
+        # An earlier request of a pipeline may say `Connection: close`; its own answer decides about the connection.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
+
     # The transport's side
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.transport = cast("asyncio.Transport", _Outlet(transport, self))
-        self.address = self.client[0] if self.client else ""
-        reason = self._registry.opened(self, self.loop)
+        self._server_state.connections.add(cast("Any", self))
+        self.transport = _Outlet(transport, self)
+        self._flow = FlowControl(transport)
+        client = get_remote_addr(transport)
+        self._constant = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": "1.1",
+            "server": get_local_addr(transport),
+            "client": client,
+            "scheme": "https" if is_ssl(transport) else "http",
+            "root_path": self._root_path,
+            "state": self._app_state.copy(),
+        }
+        """The part of every request's ASGI scope that its connection decides."""
+        self.address = client[0] if client else ""
+        reason = self._registry.opened(self, self._loop)
         if reason is not None:
             status = 429 if reason == _REFUSED_WITH_429 else 503
-            self._refuse(_Refused(status, "Too many connections; try again later", reason))
+            self._refuse(Refused(status, "Too many connections; try again later", reason))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        self._server_state.connections.discard(cast("Any", self))
         self._registry.closed(self)
-        cast("_Outlet", self.transport).is_ended = True
-        running = self._running
-        super().connection_lost(exc)
-        if running is not None and running is not self.cycle and not running.response_complete:
-            running.disconnected = True  # uvicorn tells the last request of a pipeline only
-            running.message_event.set()
+        self.transport.is_ended = True
+        for cycle in (self._running, self._latest, *self._waiting):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnect()
+        self._flow.resume_writing()
+        self.transport.close_now()
+        self._parser = cast("httptools.HttpRequestParser", None)
+
+    def eof_received(self) -> None:
+        """Closes the connection (asyncio does, as None is returned)."""
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         self._registry.idle.pop(self, None)
         if self._phase is _LINGER:
             self._discarded += len(data)
@@ -143,7 +172,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if self._phase is _LINGER:
             return
         if self._heads == heads:
-            self._refuse(_Refused(431, "The request head is too large", "head_size"))
+            self._refuse(Refused(431, "The request head is too large", "head_size"))
             return
         self._parse(data[room:])
         self._check_overhead()
@@ -151,161 +180,161 @@ class GatewayProtocol(HttpToolsProtocol):
     def _check_overhead(self) -> None:
         allowed = self._bounds.head_bytes + _OVERHEAD_FACTOR * self._body_bytes
         if self._phase is _BODY and self._wire_bytes - self._body_bytes > allowed:
-            self._refuse(_Refused(431, "The chunk extensions or trailers are too large", "head_size"))
+            self._refuse(Refused(431, "The chunk extensions or trailers are too large", "head_size"))
 
     def _parse(self, data: bytes) -> None:
         try:
-            self.parser.feed_data(data)
+            self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._without_upgrade(data[upgrade.args[0] :])
+            self._parse_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(self._refused or _Refused(400, "Invalid HTTP request"))
+            self._refuse(self._refused or Refused(400, "Invalid HTTP request"))
 
     def pause_writing(self) -> None:
-        super().pause_writing()
-        now = self.loop.time()
+        self._flow.pause_writing()
+        now = self._loop.time()
         self._account()
         self.note_reading(now)
         self._registry.stalled(self, now)
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        self._flow.resume_writing()
         self._registry.flowing(self)
 
     # The parser's side
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self._target, self._fields, self._expects_continue = b"", [], False
         self._phase, self._has_begun = _HEAD, True
+
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self._expects_continue = True
+        self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._heads += 1
         self._head_bytes = self._wire_bytes = self._body_bytes = 0
-        fault = self._fault()
+        parser = self._parser
+        head = RequestHead(parser.get_http_version(), self._target, self._fields, self._expects_continue)
+        fault = head.fault(self._bounds)
+        if fault is None and len(self._waiting) >= self._bounds.pipelined:
+            fault = Refused(429, "Too many requests wait on this connection")
         if fault is not None:
-            self._refuse_in_parser(fault)
-        if self.parser.should_upgrade():
+            self._refused = fault  # the parser replaces the error by its own
+            raise fault
+        if parser.should_upgrade():
             self._is_upgrade = True
             return
-        super().on_headers_complete()
-        if self._registry.is_draining:
-            self.cycle.keep_alive = False
-        self.headers = _NO_TRAILERS
+        self._begin(head)
+        self._fields = _NO_TRAILERS
         self._phase = _BODY
+
+    def _begin(self, head: RequestHead) -> None:
+        """Hands the request to the application, or lets it wait for the answers to earlier ones."""
+        raw_path, query = head.path_and_query()
+        path = raw_path.decode("ascii")
+        scope = {
+            **self._constant,
+            "method": self._parser.get_method().decode("ascii"),
+            "path": self._root_path + (unquote(path) if "%" in path else path),
+            "raw_path": self._root_path.encode("ascii") + raw_path,
+            "query_string": query,
+            "headers": head.fields,
+        }
+        if head.version != "1.1":
+            scope["http_version"] = head.version
+        cycle = RequestCycle(
+            scope,
+            self.transport,
+            self._flow,
+            self._server_state.default_headers,
+            self._on_answered,
+            keep_alive=head.version != "1.0" and self._parser.should_keep_alive() and not self._registry.is_draining,
+            expects_continue=head.expects_continue and head.version == "1.1",
+        )
+        earlier, self._latest = self._latest, cycle
+        if earlier is None or earlier.response_complete:
+            self._run(cycle)
+        else:
+            self._flow.pause_reading()
+            self._waiting.append(cycle)
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
-        super().on_body(body)
+        cycle = self._latest
+        if cycle is not None and not cycle.response_complete:
+            cycle.add_body(body)
 
     def on_message_complete(self) -> None:
         if self._is_upgrade:
             return
         self._phase = _HEAD
         self._has_begun = False
-        super().on_message_complete()
+        cycle = self._latest
+        if cycle is not None and not cycle.response_complete:
+            cycle.end_body()
 
-    def _refuse_in_parser(self, fault: _Refused) -> None:
-        """Refuses a request inside a parser callback. The parser replaces the error by its own, so it is stored
-        here."""
-        self._refused = fault
-        raise fault
-
-    def _fault(self) -> _Refused | None:
-        """The fault of a complete head that the parser itself accepts."""
-        headers, version = self.headers, self.parser.get_http_version()
-        names = {name for name, _ in headers}
-        if len(headers) > self._bounds.head_fields:
-            return _Refused(431, "The request head has too many fields", "head_size")
-        if len(names) != len(headers):
-            all_names = [name for name, _ in headers]
-            repeated = next((name for name in _SINGLE if all_names.count(name) > 1), None)
-            if repeated is not None:
-                return _Refused(400, f"The header {repeated.decode('latin-1')} stands there more than once")
-        if version != "1.1" and version != "1.0":
-            return _Refused(505, "HTTP/1.1 is spoken here")
-        if version == "1.1" and b"host" not in names:
-            return _Refused(400, "The header host is missing")
-        if b"transfer-encoding" in names:
-            coding = dict(headers)[b"transfer-encoding"].strip().lower()
-            if version == "1.0" or coding != b"chunked":
-                return _Refused(501, "A Transfer-Encoding other than chunked, or in HTTP/1.0, is not understood")
-        if b"expect" in names and not (self.expect_100_continue and version == "1.1"):
-            self.expect_100_continue = False
-            if version == "1.1":
-                return _Refused(417, "Expect: only 100-continue is understood")
-        if self.url[:1] != b"/" or self.url[:2] == b"//" or b"#" in self.url:
-            return self._target_fault(dict(headers).get(b"host", b""))
-        if len(self.pipeline) >= self._bounds.pipelined:
-            return _Refused(429, "Too many requests wait on this connection")
-        return None
-
-    def _target_fault(self, host: bytes) -> _Refused | None:
-        """The fault of a request target. Absolute form (RFC 9112 section 3.2.2) is accepted if it agrees with Host."""
-        if self.url[:7].lower() == b"http://" or self.url[:8].lower() == b"https://":
-            authority = self.url.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
-            if authority.lower() == host.strip().lower() and b"#" not in self.url:
-                return None
-            return _Refused(400, "The request target and the header host differ")
-        return _Refused(400, "The request target must be a path")
-
-    def _without_upgrade(self, rest: bytes) -> None:
-        """Ignores an offer to upgrade (RFC 9110 section 7.8). The parser would treat the following bytes as the other
-        protocol, so they are parsed again without the offer."""
-        version, method = self.parser.get_http_version(), self.parser.get_method()
-        lines = [b"%b %b HTTP/%b" % (method, self.url, version.encode("ascii"))]
-        for name, value in self.headers:
-            if name == b"connection":
-                tokens = [token.strip() for token in value.split(b",")]
-                value = b", ".join(token for token in tokens if token.lower() not in _HOP_BY_HOP)  # noqa: PLW2901
-            if name not in _HOP_BY_HOP:
-                lines.append(b"%b: %b" % (name, value))
+    def _parse_without_upgrade(self, rest: bytes) -> None:
+        """Ignores an offer to upgrade. The parser would treat the following bytes as the other protocol, so they are
+        parsed again without the offer."""
+        head = RequestHead(self._parser.get_http_version(), self._target, self._fields, self._expects_continue)
+        plain = head.without_upgrade(self._parser.get_method())
         self._is_upgrade = False
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._parse(b"\r\n".join([*lines, b"", b""]) + rest)
+        self._parser = self._new_parser()
+        self._parse(plain + rest)
 
     # Requests and answers
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+    def _run(self, cycle: RequestCycle) -> None:
         self._running = cycle
         self.account = None
-        super()._start_asgi_task(cycle, app)
+        tasks = self._server_state.tasks
+        task = self._loop.create_task(cycle.run(self._app))
+        task.add_done_callback(tasks.discard)
+        tasks.add(task)
 
-    def on_response_complete(self) -> None:
+    def _on_answered(self) -> None:
         self._account()
-        if self._phase is _BODY and self._running is self.cycle:
-            self.server_state.total_requests += 1
+        self._server_state.total_requests += 1
+        if self._phase is _BODY and self._running is self._latest:
             self.close()  # the rest of the body was not requested, and must not be waited for
             return
-        is_last = not self.pipeline
-        super().on_response_complete()
-        if is_last and not self._has_begun and not self.transport.is_closing():
-            self._registry.idle[self] = None
+        if self.transport.is_closing():
+            return
+        self._flow.resume_reading()
+        if self._waiting:
+            self._run(self._waiting.popleft())
+        elif not self._has_begun:
+            self._registry.idle[self] = self._loop.time()
 
     def _account(self) -> None:
         if self._running is not None:
-            self.account = cast("dict[str, Any]", self._running.scope).get(CALLER_KEY, self.account)
+            self.account = self._running.scope.get(CALLER_KEY, self.account)
 
-    def _refuse(self, refused: _Refused) -> None:
+    def _refuse(self, refused: Refused) -> None:
         """Answers instead of the application, if the client can still understand it, and closes the connection."""
         self._registry.report(refused.reason, self.address)
         running = self._running
         if running is None or running.response_complete:
             self._answer(refused)
-        elif running is self.cycle and self._phase is _BODY:  # its own body: the application sees it go away
+        elif running is self._latest and self._phase is _BODY:  # its own body: the application sees it go away
             has_started = running.response_started
-            running.disconnected = True
-            running.message_event.set()
+            running.disconnect()
             if not has_started:
                 self._answer(refused)
         else:  # an earlier request is being answered: it is the last one
-            self.pipeline.clear()
+            self._waiting.clear()
             running.keep_alive = False
             self._phase = _LINGER
             return
         self.close()
 
-    def _answer(self, refused: _Refused) -> None:
+    def _answer(self, refused: Refused) -> None:
         body = refused.message.encode("ascii", "replace")
         head = (
             f"HTTP/1.1 {refused.status} {HTTPStatus(refused.status).phrase}\r\n"
@@ -320,21 +349,21 @@ class GatewayProtocol(HttpToolsProtocol):
         return not self._heads and not self.transport.is_closing()
 
     def drain(self) -> None:
-        last = cast("RequestResponseCycle | None", self.cycle)
+        last = self._latest
         if last is not None and not last.response_complete:
             last.keep_alive = False
 
     def shutdown(self) -> None:
         """Closes the connection after the current answer, and after a request that has begun to arrive."""
         self.drain()
-        last = cast("RequestResponseCycle | None", self.cycle)
+        last = self._latest
         if (last is None or last.response_complete) and not self._has_begun:
             self.transport.close()
 
     def close(self) -> None:
         """Closes the connection once everything written is sent. While the client still writes, closing at once would
         reset the connection and lose the answer (RFC 9112 section 9.6)."""
-        transport = cast("_Outlet", self.transport)
+        transport = self.transport
         if transport.is_closing():
             return
         if self._phase is _HEAD and not self._has_begun:
@@ -342,19 +371,19 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         self._phase, self._seen = _LINGER, None
         transport.end()
-        self.flow.resume_reading()
+        self._flow.resume_reading()
 
     # What the registry asks
 
     def unread(self) -> int:
-        return cast("_Outlet", self.transport).get_write_buffer_size()
+        return self.transport.get_write_buffer_size()
 
     def overdue(self, now: float) -> Reason | None:
         if self.note_reading(now):
             return "write_deadline"
         phase = self._phase
         is_head = phase is _HEAD and (self._has_begun or not self._heads)
-        if not (is_head or phase is not _HEAD) or self.flow.read_paused:
+        if not (is_head or phase is not _HEAD) or self._flow.read_paused:
             self._seen = None
             return None
         if self._seen != (phase, self._heads):
@@ -399,9 +428,8 @@ class GatewayProtocol(HttpToolsProtocol):
         if reason in ("head_deadline", "body_deadline") and not self._is_started() and self._has_begun_anything():
             running = self._running
             if running is not None and not running.response_complete:
-                running.disconnected = True
-                running.message_event.set()
-            self._answer(_Refused(408, "The request did not come in time", reason))
+                running.disconnect()
+            self._answer(Refused(408, "The request did not come in time", reason))
             self.close()
         else:
             self.transport.abort()
@@ -413,7 +441,7 @@ class GatewayProtocol(HttpToolsProtocol):
         running = self._running
         if running is None or running.response_complete:
             return False
-        return running.response_started or running is not self.cycle
+        return running.response_started or running is not self._latest
 
 
 class _Outlet:

@@ -1,0 +1,159 @@
+"""Keys and values of records as JSON values: JSON, Avro, text and bytes, with the registry's frame where it is used."""
+
+import base64
+from typing import Any, Protocol
+
+import pydantic_core
+
+from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
+from stoa.domain.schema.json_value import JsonObject
+from stoa.infrastructure.kafka.avro import AvroType, Undecodable, Unencodable, from_base64
+from stoa.infrastructure.kafka.binding import MessagePart
+
+_MAGIC = b"\x00"
+FRAME_BYTES = 5
+ANY_JSON: JsonObject = {"type": ["object", "array", "string", "number", "boolean"]}
+"""Any JSON but null, which would be a tombstone."""
+
+
+class PartCodec(Protocol):
+    """Writes and reads the content of one part; null is no content and does not come here."""
+
+    def encode(self, value: Any) -> bytes:
+        """Raises Unencodable, or another ValueError or TypeError."""
+        ...
+
+    def decode(self, data: bytes) -> Any:
+        """Raises Undecodable."""
+        ...
+
+
+class JsonCodec(PartCodec):
+    def encode(self, value: Any) -> bytes:
+        return pydantic_core.to_json(value)
+
+    def decode(self, data: bytes) -> Any:
+        try:
+            return pydantic_core.from_json(data, allow_inf_nan=False)
+        except ValueError:
+            raise Undecodable from None
+
+
+class TextCodec(PartCodec):
+    def encode(self, value: Any) -> bytes:
+        return str(value).encode("utf-8")
+
+    def decode(self, data: bytes) -> Any:
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Undecodable from None
+
+
+class BytesCodec(PartCodec):
+    def encode(self, value: Any) -> bytes:
+        return from_base64(value)
+
+    def decode(self, data: bytes) -> Any:
+        return base64.b64encode(data).decode("ascii")
+
+
+def codec_of(part: MessagePart) -> PartCodec:
+    """Raises InvalidInput for a schema that cannot be used."""
+    match part.format:
+        case "json":
+            return JsonCodec()
+        case "avro":
+            return AvroType(part.definition)
+        case "text":
+            return TextCodec()
+        case _:
+            return BytesCodec()
+
+
+def schema_of(part: MessagePart, prefix: str) -> tuple[JsonObject, JsonObject]:
+    """The JSON Schema of a part that is written here, with `$defs`; of JSON nothing is known but that it is."""
+    match part.format:
+        case "avro":
+            return AvroType(part.definition).json_schema(prefix)
+        case "json":
+            return ANY_JSON, {}
+        case "text":
+            return {"type": "string"}, {}
+        case _:
+            return {"type": "string", "contentEncoding": "base64", "pattern": "^[A-Za-z0-9+/]*={0,2}$"}, {}
+
+
+class PartWriter:
+    """Writes one part of a record, with its frame."""
+
+    def __init__(self, part: MessagePart, argument: str) -> None:
+        """`argument`: the tool's argument that holds it. Raises InvalidInput."""
+        self._codec = codec_of(part)
+        self._frame = b"" if part.schema_id is None else _MAGIC + part.schema_id.to_bytes(4, "big")
+        self._argument = argument
+
+    @property
+    def has_frame(self) -> bool:
+        return bool(self._frame)
+
+    def write(self, value: Any) -> bytes | None:
+        """None for null: a record without content. Raises InvalidArguments."""
+        if value is None:
+            return None
+        try:
+            return self._frame + self._codec.encode(value)
+        except Unencodable as problem:
+            violation = Violation(f"/{self._argument}{problem.place}", problem.expected)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):  # fastavro's, and Python's
+            violation = Violation(f"/{self._argument}", "a value of the message's schema")
+        raise InvalidArguments([violation])
+
+
+class PartReader:
+    """Reads one part of a record. A framed record is read by the schema that its frame names."""
+
+    def __init__(self, part: MessagePart) -> None:
+        self._part = part
+        self._codec = codec_of(part)
+        self._by_id: dict[int, PartCodec] = {} if part.schema_id is None else {part.schema_id: self._codec}
+
+    @property
+    def has_frame(self) -> bool:
+        return self._part.schema_id is not None
+
+    def unknown_schema(self, data: bytes | None) -> int | None:
+        """The id in the frame, if its schema is not known yet: `learn` it first."""
+        if not self.has_frame or data is None or len(data) < FRAME_BYTES or data[:1] != _MAGIC:
+            return None
+        number = int.from_bytes(data[1:FRAME_BYTES], "big")
+        return None if number in self._by_id else number
+
+    def learn(self, number: int, part: MessagePart | None) -> None:
+        """The schema of an id; None: it cannot be had or used."""
+        try:
+            codec = _UnreadableCodec() if part is None else codec_of(part)
+        except InvalidInput:
+            codec = _UnreadableCodec()
+        self._by_id[number] = codec
+
+    def read(self, data: bytes | None) -> Any:
+        """Raises Undecodable."""
+        if data is None:
+            return None
+        if not self.has_frame:
+            return self._codec.decode(data)
+        if len(data) < FRAME_BYTES or data[:1] != _MAGIC:
+            raise Undecodable
+        codec = self._by_id.get(int.from_bytes(data[1:FRAME_BYTES], "big"))
+        if codec is None:
+            raise Undecodable
+        return codec.decode(data[FRAME_BYTES:])
+
+
+class _UnreadableCodec(PartCodec):
+    def encode(self, value: Any) -> bytes:  # noqa: ARG002  # nothing can be written either
+        raise Unencodable("", "a schema that can be used")
+
+    def decode(self, data: bytes) -> Any:  # noqa: ARG002
+        raise Undecodable

@@ -1,0 +1,135 @@
+"""JSON Schemas of AsyncAPI documents (draft 7 and AsyncAPI's form) as 2020-12, with what they refer to in `$defs`."""
+
+import re
+from typing import Any
+
+import jsonschema_rs
+import pydantic_core
+
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+from stoa.domain.schema.subschemas import DATA, MAPS, with_subschemas
+from stoa.infrastructure.kafka.asyncapi import AsyncApiDocument
+from stoa.infrastructure.kafka.tool_schemas import PartSchema
+
+SIZE_LIMIT = 48 * 1024
+"""Characters of the schema of one part, with its definitions."""
+MAX_DEPTH = 60
+_LEFT_OUT = {"$schema", "$id", "id", "discriminator", "externalDocs", "xml", "definitions", "$defs", "nullable"}
+_NOTES = {"title", "description", "default", "examples", "deprecated"}
+_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+class CannotDescribe(ValueError):
+    """The schema cannot be used; the text says why."""
+
+
+class SchemaWriter:
+    """Of one document. `prefix` of each call keeps definitions of key, value and reply apart."""
+
+    def __init__(self, document: AsyncApiDocument) -> None:
+        self._document = document
+
+    def part(self, schema: Any, prefix: str) -> PartSchema:
+        """Raises CannotDescribe."""
+        if schema is None or schema is True:
+            return PartSchema({})
+        definitions: JsonObject = {}
+        names: dict[str, str] = {}
+        written = self._schema(schema, prefix, names, definitions, 0)
+        part = PartSchema(written if is_object(written) else {"not": {}}, definitions)
+        whole = {**part.schema, "$defs": definitions}
+        if len(pydantic_core.to_json(whole)) > SIZE_LIMIT:
+            raise CannotDescribe(f"it is larger than {SIZE_LIMIT // 1024} KB")
+        try:
+            jsonschema_rs.validator_for(whole, offline=True)
+        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):
+            raise CannotDescribe("it is no valid JSON Schema") from None
+        return part
+
+    def _schema(self, schema: Any, prefix: str, names: dict[str, str], definitions: JsonObject, depth: int) -> Any:
+        if depth > MAX_DEPTH:
+            raise CannotDescribe(f"it nests deeper than {MAX_DEPTH} levels")
+        if not is_object(schema):
+            return schema
+        reference = schema.get("$ref")
+        if isinstance(reference, str):
+            return self._referred(schema, reference, prefix, names, definitions, depth)
+        is_multi_format = "schemaFormat" in schema and "schema" in schema
+        if is_multi_format:
+            return self._schema(schema["schema"], prefix, names, definitions, depth + 1)
+
+        def inner(part: Any) -> Any:
+            return self._schema(part, prefix, names, definitions, depth + 1)
+
+        written: JsonObject = {}
+        for keyword, value in schema.items():
+            if keyword in _LEFT_OUT or keyword.startswith("x-"):
+                continue
+            if keyword in DATA:
+                written[keyword] = value
+            elif keyword in MAPS and not is_object(value):
+                continue
+            else:
+                written[keyword] = with_subschemas(keyword, value, inner)
+        return _nullable(_newer(written), schema)
+
+    def _referred(
+        self,
+        schema: JsonObject,
+        reference: str,
+        prefix: str,
+        names: dict[str, str],
+        definitions: JsonObject,
+        depth: int,
+    ) -> JsonObject:
+        """Beside a reference only notes count, as in draft 7."""
+        if reference not in names:
+            target = self._document.target(reference)
+            if target is None:
+                where = "is not in the document" if reference.startswith("#") else "is elsewhere, and is not fetched"
+                raise CannotDescribe(f"{reference[:200]} {where}")
+            last = _NAME.sub("_", reference.rpartition("/")[2])[-60:] or "schema"
+            name = f"{prefix}.{last}"
+            while name in definitions:
+                name += "_"
+            names[reference] = name
+            definitions[name] = {}
+            definitions[name] = self._schema(target, prefix, names, definitions, depth + 1)
+        notes = {key: value for key, value in schema.items() if key in _NOTES}
+        return {"$ref": f"#/$defs/{names[reference]}", **notes}
+
+
+def _newer(schema: JsonObject) -> JsonObject:
+    """Keywords of draft 7 and before as 2020-12 has them."""
+    items = schema.get("items")
+    if is_array(items):
+        schema["prefixItems"] = schema.pop("items")
+        if "additionalItems" in schema:
+            schema["items"] = schema["additionalItems"]
+    schema.pop("additionalItems", None)
+    dependencies = as_object(schema.pop("dependencies", None))
+    for name, value in dependencies.items():
+        keyword = "dependentRequired" if is_array(value) else "dependentSchemas"
+        schema.setdefault(keyword, {})[name] = value
+    if "example" in schema:
+        schema.setdefault("examples", [schema.pop("example")])
+    if "examples" in schema and not is_array(schema["examples"]):
+        del schema["examples"]
+    for limit, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if isinstance(schema.get(limit), bool) and schema.pop(limit) and bound in schema:
+            schema[limit] = schema.pop(bound)
+    if isinstance(schema.get("required"), bool):
+        del schema["required"]
+    return schema
+
+
+def _nullable(written: JsonObject, schema: JsonObject) -> JsonObject:
+    """OpenAPI 3.0's `nullable`."""
+    if schema.get("nullable") is not True:
+        return written
+    kind = written.get("type")
+    if isinstance(kind, str):
+        written["type"] = [kind, "null"]
+        if is_array(written.get("enum")) and None not in written["enum"]:
+            written["enum"] = [*written["enum"], None]
+    return written

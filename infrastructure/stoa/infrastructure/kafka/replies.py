@@ -1,0 +1,151 @@
+"""Replies to requests: one reader of each reply topic, for all calls of this process that wait there.
+
+Each process reads the whole reply topic from the moment of its first request on and takes what bears one of its own
+correlation ids, so any number of replicas share a topic. An id is random and is sent nowhere but with its request, so a
+caller never gets another's reply. Of two replies to one request the first counts.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Literal
+
+from stoa.application.concurrency.bounded_cache import BoundedCache
+from stoa.infrastructure.kafka.cluster import Cluster
+from stoa.infrastructure.kafka.problems import BrokerRefusal, NoBroker, WrongAnswer
+from stoa.infrastructure.kafka.reader import PARTITION_BYTES, end_offsets, fetched
+from stoa.infrastructure.kafka.records import FetchedRecords
+
+IDLE_SECONDS = 60.0
+"""For which a reply topic is read on after the last request was answered."""
+_POLL_MS = 500
+_LEADERS_SECONDS = 30.0
+_BACKOFF_SECONDS = 0.2
+_REMEMBERED = 10_000
+_log = logging.getLogger(__name__)
+
+ReplyFate = Literal["answered", "duplicate", "late"]
+CountReply = Callable[[ReplyFate], None]
+
+
+class ReplyReader:
+    """Of one reply topic. `headers`: those that a correlation id may stand in. `count`: hears of each reply to a
+    request of this process."""
+
+    def __init__(self, cluster: Cluster, topic: str, count: CountReply) -> None:
+        self._cluster = cluster
+        self._topic = topic
+        self._count = count
+        self._waiting: dict[bytes, tuple[frozenset[str], asyncio.Future[Any]]] = {}
+        self._fates: BoundedCache[bytes, ReplyFate] = BoundedCache(_REMEMBERED)
+        """Of requests that are over: what a further reply to them is."""
+        self._task: asyncio.Task[None] | None = None
+        self._offsets: dict[int, int] = {}
+        self._last_use = 0.0
+        self._starting = asyncio.Lock()
+
+    @property
+    def waiting(self) -> int:
+        """Requests without an answer so far."""
+        return len(self._waiting)
+
+    async def begin(self) -> None:
+        """Returns once no reply to a request that is sent from now on can be missed. Raises BrokerRefusal, NoBroker or
+        WrongAnswer."""
+        self._last_use = time.monotonic()
+        async with self._starting:
+            if self._task is None:
+                leaders = await self._cluster.leaders(self._topic)
+                self._offsets = await end_offsets(self._cluster, self._topic, leaders)
+                self._task = asyncio.create_task(self._run(), name=f"replies on {self._topic}")
+
+    def expect(self, correlation_id: bytes, headers: frozenset[str]) -> "asyncio.Future[Any]":
+        """The record that will be the reply. Say `over` when nobody waits for it any more."""
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting[correlation_id] = (headers, reply)
+        return reply
+
+    def over(self, correlation_id: bytes) -> None:
+        entry = self._waiting.pop(correlation_id, None)
+        if entry is not None:
+            self._fates.put(correlation_id, "duplicate" if entry[1].done() and not entry[1].cancelled() else "late")
+        self._last_use = time.monotonic()
+
+    async def close(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting or time.monotonic() - self._last_use < IDLE_SECONDS:
+                try:
+                    await self._follow()
+                except (BrokerRefusal, NoBroker, WrongAnswer) as failure:
+                    _log.info("a reply topic is read again from where it was: %s", type(failure).__name__)
+                    self._cluster.forget(self._topic)
+                    await asyncio.sleep(_BACKOFF_SECONDS)
+        finally:
+            self._task = None
+            self._cluster.hang_up(self._channel)
+
+    @property
+    def _channel(self) -> str:
+        return f"replies:{self._topic}"
+
+    async def _follow(self) -> None:
+        """Reads from all leaders at once, until one fails or others may lead."""
+        leaders = await self._cluster.leaders(self._topic)
+        by_leader: dict[int, list[int]] = defaultdict(list)
+        for number, leader in leaders.items():
+            self._offsets.setdefault(number, 0)  # a partition that was added since: nothing of it was read
+            if leader >= 0:  # one without a leader must not keep replies on the others from being read
+                by_leader[leader].append(number)
+        if not by_leader:
+            raise NoBroker(OSError("the reply topic has no leader"))
+        until = time.monotonic() + _LEADERS_SECONDS
+        tasks = [
+            asyncio.create_task(self._follow_leader(leader, partitions, until))
+            for leader, partitions in by_leader.items()
+        ]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow_leader(self, leader: int, partitions: list[int], until: float) -> None:
+        while time.monotonic() < until and (self._waiting or time.monotonic() - self._last_use < IDLE_SECONDS):
+            wanted = [(number, self._offsets[number], PARTITION_BYTES) for number in partitions]
+            answers = await fetched(self._cluster, self._topic, leader, wanted, _POLL_MS, self._channel)
+            if not answers:
+                return  # another broker leads now
+            for number, data, aborted in answers:
+                if data:
+                    self._take(number, data, aborted)
+
+    def _take(self, number: int, data: bytes, aborted: Any) -> None:
+        records = FetchedRecords(self._topic, number, data, self._offsets[number], aborted)
+        for record in records:
+            for name, value in record.headers:
+                if value in self._waiting:
+                    self._deliver(record, name, value)
+                elif (fate := self._fates.get(value)) is not None:
+                    self._count(fate)
+        self._offsets[number] = records.next_offset
+
+    def _deliver(self, record: Any, header: str, correlation_id: bytes) -> None:
+        headers, reply = self._waiting[correlation_id]
+        if header not in headers:
+            return
+        if reply.done():
+            self._count("duplicate")
+        else:
+            self._count("answered")
+            reply.set_result(record)

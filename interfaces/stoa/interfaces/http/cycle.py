@@ -1,0 +1,223 @@
+"""One request and its answer, as ASGI's `receive` and `send`."""
+
+import asyncio
+import logging
+from collections.abc import Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+
+from stoa.interfaces.http.guard import AsgiApp, Scope
+
+_log = logging.getLogger("uvicorn.error")
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_NO_BODY = frozenset({204, 304})
+_NOTHING = bytearray()
+
+
+class Outlet(Protocol):
+    """The transport of a cycle's answer."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+    def is_closing(self) -> bool: ...
+
+
+class RequestCycle:
+    """One request and its answer. `answered` is called once the answer is written whole; `default_headers` are added
+    to every answer. `keep_alive`: the connection may serve another request."""
+
+    __slots__ = (
+        "_answered",
+        "_body",
+        "_changed",
+        "_default_headers",
+        "_expected",
+        "_expects_continue",
+        "_flow",
+        "_has_news",
+        "_head",
+        "_is_chunked",
+        "_outlet",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+        "response_started",
+        "scope",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        scope: Scope,
+        outlet: Outlet,
+        flow: FlowControl,
+        default_headers: list[tuple[bytes, bytes]],
+        answered: Callable[[], None],
+        *,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> None:
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.disconnected = False
+        self.more_body = True
+        self.response_started = False
+        self.response_complete = False
+        self._outlet = outlet
+        self._flow = flow
+        self._default_headers = default_headers
+        self._answered = answered
+        self._expects_continue = expects_continue
+        self._body = _NOTHING
+        self._has_news = False
+        """Something came that `receive` has not told yet."""
+        self._changed: asyncio.Event | None = None
+        """Set when something comes; made by a `receive` that has to wait."""
+        self._head: list[bytes] | None = None
+        """The head of an answer of known length, which goes out with its first bytes."""
+        self._is_chunked = False
+        self._expected = 0
+        """Bytes of the body that Content-Length still promises."""
+
+    # The connection's side
+
+    def add_body(self, data: bytes) -> None:
+        if self._body:
+            self._body += data
+        else:
+            self._body = bytearray(data)
+        if len(self._body) > HIGH_WATER_LIMIT:
+            self._flow.pause_reading()
+        self.note_news()
+
+    def end_body(self) -> None:
+        self.more_body = False
+        self.note_news()
+
+    def disconnect(self) -> None:
+        """The client is gone, or is treated as if it were."""
+        self.disconnected = True
+        self.note_news()
+
+    def note_news(self) -> None:
+        self._has_news = True
+        if self._changed is not None:
+            self._changed.set()
+
+    async def run(self, app: AsgiApp) -> None:
+        """Lets the application answer."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except BaseException as caught:  # noqa: BLE001  # last line of defence: the client gets an answer, or sees the end
+            _log.error("Exception in ASGI application\n", exc_info=caught)
+            await self._end_unanswered()
+            return
+        if not self.response_complete and not self.disconnected:
+            _log.error("ASGI callable returned without completing response.")
+            await self._end_unanswered()
+
+    async def _end_unanswered(self) -> None:
+        if self.response_started and self._head is None:
+            self._outlet.close()
+            return
+        self.response_started, self._head = False, None
+        text = b"Internal Server Error"
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(text)),
+            (b"connection", b"close"),
+        ]
+        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.body", "body": text})
+
+    # ASGI's side
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        if self._expects_continue:
+            self._expects_continue = False
+            if not self._outlet.is_closing():
+                self._outlet.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if not self._has_news and not self.disconnected and not self.response_complete:
+            self._flow.resume_reading()
+            if self._changed is None:
+                self._changed = asyncio.Event()
+            while not self._has_news:
+                await self._changed.wait()
+                self._changed.clear()
+        self._has_news = False
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        body, self._body = self._body, _NOTHING
+        return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if self._flow.write_paused and not self.disconnected:
+            await self._flow.drain()
+        if self.disconnected:
+            return
+        if message["type"] == "http.response.body" and self.response_started and not self.response_complete:
+            self._send_body(message.get("body", b""), is_last=not message.get("more_body", False))
+        elif message["type"] == "http.response.start" and not self.response_started:
+            self._start(message["status"], message.get("headers", ()))
+        else:
+            raise RuntimeError(f"Unexpected ASGI message '{message['type']}'")
+
+    def _start(self, status: int, headers: Any) -> None:
+        self.response_started = True
+        self._expects_continue = False
+        length: int | None = None
+        closes = False
+        head = [_STATUS_LINES[status]]
+        for name, value in (*self._default_headers, *headers):
+            lower = name.lower()
+            if lower == b"transfer-encoding":
+                continue  # how the body is framed is decided here
+            if lower == b"content-length":
+                length = int(value)
+            elif lower == b"connection":
+                closes = closes or b"close" in value.lower()
+            head.append(b"%b: %b\r\n" % (lower, value))
+        if closes:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            head.append(b"connection: close\r\n")
+        self._is_chunked = length is None and self.scope["method"] != "HEAD" and status not in _NO_BODY
+        if self._is_chunked:
+            head.append(b"transfer-encoding: chunked\r\n")
+        lines = b"".join(head)
+        if lines.count(b"\n") != len(head) or lines.count(b"\r") != len(head) or b"\0" in lines:
+            self.response_started = False
+            raise RuntimeError("A header of the answer holds a line break")
+        self._expected = length or 0
+        if length is None:
+            self._outlet.write(lines + b"\r\n")
+        else:
+            self._head = [lines, b"\r\n"]
+
+    def _send_body(self, body: bytes, *, is_last: bool) -> None:
+        if self.scope["method"] == "HEAD":
+            body, self._expected = b"", 0
+        elif self._is_chunked:
+            chunk = [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
+            body = b"".join([*chunk, b"0\r\n\r\n"] if is_last else chunk)
+        else:
+            self._expected -= len(body)
+            if self._expected < 0:
+                raise RuntimeError("Response content longer than Content-Length")
+        if self._head is not None:
+            body = b"".join([*self._head, body])
+            self._head = None
+        if body:
+            self._outlet.write(body)
+        if is_last:
+            if self._expected:
+                raise RuntimeError("Response content shorter than Content-Length")
+            self.response_complete = True
+            self.note_news()
+            if not self.keep_alive:
+                self._outlet.close()
+            self._answered()

@@ -1,0 +1,98 @@
+"""Faults of a request head that the parser accepts, but that another reader could understand in another way (RFC 9112
+section 11.2, request smuggling)."""
+
+from dataclasses import dataclass
+
+from stoa.interfaces.http.connections import Bounds, Reason
+
+_SINGLE = frozenset(
+    {
+        b"authorization", b"content-encoding", b"content-length", b"content-type", b"expect", b"host",
+        b"last-event-id", b"mcp-session-id", b"origin", b"transfer-encoding",
+    }
+)  # fmt: skip
+"""Fields that may occur once: of two, one reader would take the first and another the last. (The engine refuses
+repeated routing headers of MCP, for which it has a JSON-RPC error.)"""
+_HOP_BY_HOP = frozenset({b"upgrade", b"http2-settings"})
+
+Fields = list[tuple[bytes, bytes]]
+"""Header fields in their order; names in lower case."""
+
+
+class Refused(Exception):
+    """The request must not reach the application."""
+
+    def __init__(self, status: int, message: str, reason: Reason = "framing") -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.reason: Reason = reason
+
+
+@dataclass(slots=True)
+class RequestHead:
+    """Request line and header fields as the parser gave them."""
+
+    version: str
+    target: bytes
+    fields: Fields
+    expects_continue: bool
+    """`Expect: 100-continue` (RFC 9110 section 10.1.1)."""
+
+    def fault(self, bounds: Bounds) -> Refused | None:
+        """The refusal of an ambiguous head, or of one with too many fields; None if it is in order."""
+        fields, version, target = self.fields, self.version, self.target
+        names = {name for name, _ in fields}
+        if len(fields) > bounds.head_fields:
+            return Refused(431, "The request head has too many fields", "head_size")
+        if len(names) != len(fields):
+            all_names = [name for name, _ in fields]
+            repeated = next((name for name in _SINGLE if all_names.count(name) > 1), None)
+            if repeated is not None:
+                return Refused(400, f"The header {repeated.decode('latin-1')} stands there more than once")
+        if version != "1.1" and version != "1.0":
+            return Refused(505, "HTTP/1.1 is spoken here")
+        if version == "1.1" and b"host" not in names:
+            return Refused(400, "The header host is missing")
+        if b"transfer-encoding" in names:
+            coding = dict(fields)[b"transfer-encoding"].strip().lower()
+            if version == "1.0" or coding != b"chunked":
+                return Refused(501, "A Transfer-Encoding other than chunked, or in HTTP/1.0, is not understood")
+        if b"expect" in names and not self.expects_continue and version == "1.1":
+            return Refused(417, "Expect: only 100-continue is understood")
+        if target[:1] != b"/" or target[:2] == b"//" or b"#" in target:
+            return _target_fault(target, dict(fields).get(b"host", b""))
+        return None
+
+    def path_and_query(self) -> tuple[bytes, bytes]:
+        """Path and query of a target that has no fault."""
+        target = self.target
+        if target[:1] != b"/":  # absolute form
+            authority_and_path = target.partition(b"://")[2]
+            authority, slash, rest = authority_and_path.partition(b"/")
+            if not slash:
+                return b"/", authority.partition(b"?")[2]
+            target = slash + rest
+        path, _, query = target.partition(b"?")
+        return path, query
+
+    def without_upgrade(self, method: bytes) -> bytes:
+        """The head without its offer to upgrade (RFC 9110 section 7.8), to be parsed again."""
+        lines = [b"%b %b HTTP/%b" % (method, self.target, self.version.encode("ascii"))]
+        for name, value in self.fields:
+            if name == b"connection":
+                tokens = [token.strip() for token in value.split(b",")]
+                value = b", ".join(token for token in tokens if token.lower() not in _HOP_BY_HOP)  # noqa: PLW2901
+            if name not in _HOP_BY_HOP:
+                lines.append(b"%b: %b" % (name, value))
+        return b"\r\n".join([*lines, b"", b""])
+
+
+def _target_fault(target: bytes, host: bytes) -> Refused | None:
+    """The fault of a request target. Absolute form (RFC 9112 section 3.2.2) is accepted if it agrees with Host."""
+    if target[:7].lower() == b"http://" or target[:8].lower() == b"https://":
+        authority = target.partition(b"://")[2].partition(b"/")[0].partition(b"?")[0]
+        if authority.lower() == host.strip().lower() and b"#" not in target:
+            return None
+        return Refused(400, "The request target and the header host differ")
+    return Refused(400, "The request target must be a path")

@@ -1,0 +1,135 @@
+"""Values of the chart: sets that must work, and sets that must be refused."""
+
+from typing import Any
+
+KEYCLOAK = {"identity": {"keycloak": {"url": "https://auth.example.com"}}}
+
+WORKING: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "kubernetes": {**KEYCLOAK, "k8s": {"enabled": True, "secrets": {"enabled": True}}},
+    "kubernetes, two namespaces": {
+        **KEYCLOAK,
+        "k8s": {
+            "enabled": True,
+            "watchNamespaces": ["tenant-acme", "tenant-globex"],
+            "labelSelector": "gostoa.dev/gateway=public",
+            "namespaceSelector": "tier=gold",
+            "secrets": {"enabled": True, "namespaces": ["tenant-acme"]},
+        },
+    },
+    "OPA beside it": {**KEYCLOAK, "opa": {"mode": "sidecar"}},
+    "OPA beside it, own policy": {**KEYCLOAK, "opa": {"mode": "sidecar", "policy": {"configMap": "policy"}}},
+    "OPA server": {**KEYCLOAK, "opa": {"mode": "server", "url": "http://opa.policies.svc:8181"}},
+    "own policy": {**KEYCLOAK, "opa": {"policy": {"configMap": "policy", "key": "acme.tar.gz"}}},
+    "rules": {**KEYCLOAK, "opa": {"mode": "rules"}},
+    "other provider": {"identity": {"oidc": {"issuer": "https://login.example.com/"}, "audiences": ["api"]}},
+    "a claim": {**KEYCLOAK, "replicaCount": 1, "data": {"existingClaim": "gateway-data"}},
+    "ingress": {
+        **KEYCLOAK,
+        "ingress": {
+            "enabled": True,
+            "className": "nginx",
+            "annotations": {"nginx.ingress.kubernetes.io/proxy-read-timeout": "3600"},
+            "hosts": ["mcp.example.com", "*.mcp.example.com"],
+            "tls": [{"secretName": "mcp-tls", "hosts": ["mcp.example.com"]}],
+        },
+        "trustedProxies": ["10.0.0.0/8"],
+    },
+    "gateway API": {
+        **KEYCLOAK,
+        "httpRoute": {
+            "enabled": True,
+            "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
+            "hostnames": ["mcp.example.com"],
+        },
+    },
+    "everything": {
+        "identity": {
+            "keycloak": {"url": "https://auth.example.com", "internalUrl": "http://keycloak.identity.svc:8080"},
+            "introspection": True,
+            "clientSecret": {"existingSecret": "keycloak-client"},
+        },
+        "image": {"digest": "sha256:" + "0" * 64},
+        "imagePullSecrets": [{"name": "registry"}],
+        "commonLabels": {"team": "platform"},
+        "publicUrl": "https://mcp.example.com",
+        "corsOrigins": ["https://console.example.com"],
+        "outboundNetworks": ["10.0.0.0/8"],
+        "redis": {"existingSecret": "redis"},
+        "kafka": {
+            "bootstrapServers": "kafka-0.kafka:9093,kafka-1.kafka:9093",
+            "envelope": "cloudevents",
+            "securityProtocol": "SASL_SSL",
+            "saslMechanism": "SCRAM-SHA-512",
+            "username": "gateway",
+            "existingSecret": "kafka",
+        },
+        "stateSecret": {"existingSecret": "state"},
+        "catalogue": {"files": {"tools.yaml": "apiVersion: gostoa.dev/v1alpha1\nkind: Tool\n"}},
+        "toolSecrets": [{"tenant": "acme", "name": "orders", "secret": "acme-orders"}],
+        "config": {"REQUIRE_SCOPES": True, "METERING_DURABILITY": "fsync"},
+        "extraEnvFrom": [{"secretRef": {"name": "more", "optional": True}}],
+        "k8s": {"enabled": True},
+        "opa": {"mode": "sidecar"},
+        "autoscaling": {"enabled": True, "minReplicas": 3, "maxReplicas": 6},
+        "networkPolicy": {
+            "enabled": True,
+            "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}],
+            "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}],
+        },
+        "metrics": {
+            "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "prometheusRule": {"enabled": True, "runbookUrl": "https://docs.example.com/runbooks.html"},
+            "dashboard": {"enabled": True},
+        },
+        "service": {"port": 8080},
+        "serviceAccount": {"name": "stoa", "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/stoa"}},
+        "podAnnotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+        "podLabels": {"sidecar.istio.io/inject": "false"},
+        "priorityClassName": "system-cluster-critical",
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "gateways", "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {}},
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "topology.kubernetes.io/zone",
+                "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "stoa-mcp-gateway"}},
+            }
+        ],
+        "extraVolumes": [{"name": "prices", "configMap": {"name": "prices"}}],
+        "extraVolumeMounts": [{"name": "prices", "mountPath": "/etc/stoa/prices", "readOnly": True}],
+        "tests": {"tokenSecret": "smoke-token"},
+    },
+}
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "an unknown value": ({"replicas": 3}, "replicas"),
+    "an unknown value within another": ({"k8s": {"watchNamespace": "x"}}, "watchNamespace"),
+    "no replica": ({"replicaCount": 0}, "replicaCount"),
+    "a replica count in words": ({"replicaCount": "two"}, "replicaCount"),
+    "an unknown stage": ({"environment": "production"}, "environment"),
+    "a public URL with a path": ({"publicUrl": "https://example.com/mcp"}, "publicUrl"),
+    "a public URL without a scheme": ({"publicUrl": "example.com"}, "publicUrl"),
+    "an ingress for no host": ({"ingress": {"enabled": True}}, "hosts"),
+    "a route without a gateway": ({"httpRoute": {"enabled": True}}, "parentRefs"),
+    "two identity providers": (
+        {"identity": {"keycloak": {"url": "https://a.example"}, "oidc": {"issuer": "https://b.example"}}},
+        "keycloak",
+    ),
+    "an internal URL alone": ({"identity": {"keycloak": {"internalUrl": "http://keycloak:8080"}}}, "url"),
+    "introspection without a secret": ({"identity": {"introspection": True}}, "existingSecret"),
+    "an unknown place of decisions": ({"opa": {"mode": "remote"}}, "mode"),
+    "an OPA server nowhere": ({"opa": {"mode": "server"}}, "url"),
+    "a password in a value": ({"redis": {"url": "redis://:secret@redis:6379/0"}}, "redis"),
+    "two addresses of Redis": ({"redis": {"url": "redis://redis:6379/0", "existingSecret": "redis"}}, "redis"),
+    "Kafka without a port": ({"kafka": {"bootstrapServers": "kafka"}}, "bootstrapServers"),
+    "a login at Kafka without credentials": ({"kafka": {"securityProtocol": "SASL_SSL"}}, "username"),
+    "two replicas on one claim": ({"data": {"existingClaim": "data"}}, "replicaCount"),
+    "networks that are no networks": ({"outboundNetworks": ["10.0.0.1"]}, "outboundNetworks"),
+    "a setting in small letters": ({"config": {"log_level": "debug"}}, "log_level"),
+    "a digest that is none": ({"image": {"digest": "latest"}}, "digest"),
+    "a tool secret for nobody": ({"toolSecrets": [{"name": "a", "secret": "b"}]}, "tenant"),
+    "no time to be forgotten": ({"shutdown": {"preStopSeconds": 0}}, "preStopSeconds"),
+}
