@@ -189,7 +189,9 @@ class Gateway:
         self.list_tools = ListOperations(Tool, callers=self.callers, view=view)
         self.list_resources = ListOperations(Resource, callers=self.callers, view=view)
         self.list_prompts = ListOperations(Prompt, callers=self.callers, view=view)
-        self.complete_argument = CompleteArgument(callers=self.callers, view=view, completers=self._completers)
+        self.complete_argument = CompleteArgument(
+            callers=self.callers, view=view, completers=self._completers, registry=self.registry
+        )
         self.watch_resources = WatchResources(self.registry, policy, view)
         self.add(TOOL_PAGES)
 

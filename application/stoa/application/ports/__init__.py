@@ -40,7 +40,14 @@ from stoa.application.ports.spec_kind import ChangingSpecKind, SpecKind, SpecPla
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
-from stoa.application.ports.tool_backend import BackendCall, CallContext, NamedByManifests, Previewable, ToolBackend
+from stoa.application.ports.tool_backend import (
+    BackendCall,
+    CallContext,
+    Completing,
+    NamedByManifests,
+    Previewable,
+    ToolBackend,
+)
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.application.ports.upstream_access import UpstreamAccess
 
@@ -58,6 +65,7 @@ __all__ = [
     "ChangingSpecKind",
     "ClientChannel",
     "Clock",
+    "Completing",
     "Conversion",
     "ConversionOptions",
     "CredentialSource",

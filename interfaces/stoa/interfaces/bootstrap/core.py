@@ -45,7 +45,14 @@ from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.observability.refusal_log import RefusalLog
 from stoa.infrastructure.sqlite import SqliteTaskStore
 from stoa.infrastructure.worker_process import ProcessExecutor
-from stoa.interfaces.bootstrap.parts import IdentityPart, MeteringPart, OptionalSharedState, SharedState, Version
+from stoa.interfaces.bootstrap.parts import (
+    IdentityPart,
+    McpPart,
+    MeteringPart,
+    OptionalSharedState,
+    SharedState,
+    Version,
+)
 from stoa.interfaces.release import release
 from stoa.interfaces.settings import Settings
 
@@ -140,12 +147,29 @@ class Core(Provider):
         return ChainedCredentialSource([FileCredentialSource(settings.secrets_dir), environment])
 
     @provide
+    async def mcp(
+        self,
+        credentials: CredentialSource,
+        rules: OutboundRules,
+        resolver: HostResolver,
+        clock: Clock,
+        supervisor: Supervisor,
+    ) -> AsyncIterator[McpPart]:
+        from stoa.infrastructure.mcp_upstream import McpBackend, McpSpecKind, McpUpstreams
+
+        upstreams = McpUpstreams(credentials, rules=rules, resolver=resolver, clock=clock)
+        spec_kind = McpSpecKind(upstreams, report=supervisor.report)
+        yield McpPart(McpBackend(upstreams), spec_kind, spec_kind)
+        await upstreams.close()  # commands without a gateway ask servers too
+
+    @provide
     def backends(
         self,
         credentials: CredentialSource,
         rules: OutboundRules,
         resolver: HostResolver,
         prometheus: PrometheusObserver,
+        mcp: McpPart,
     ) -> list[ToolBackend]:
         """One line for each further kind of back end."""
         from stoa.infrastructure.graphql import GraphQlBackend
@@ -158,6 +182,7 @@ class Core(Provider):
             GraphQlBackend(credentials, rules=rules, resolver=resolver),
             GrpcBackend(credentials, rules=rules, resolver=resolver),
             KafkaBackend(credentials, rules=rules, resolver=resolver, count=prometheus.replied),
+            mcp.backend,
         ]
 
     @provide
@@ -193,8 +218,8 @@ class Core(Provider):
         return []
 
     @provide
-    def catalogue_observers(self, prometheus: PrometheusObserver) -> list[CatalogueObserver]:
-        return [prometheus.catalogue()]
+    def catalogue_observers(self, prometheus: PrometheusObserver, mcp: McpPart) -> list[CatalogueObserver]:
+        return [prometheus.catalogue(), mcp.observer]
 
     @provide
     def specs(self, rules: OutboundRules, resolver: HostResolver) -> SpecSource:
@@ -206,7 +231,7 @@ class Core(Provider):
 
     @provide
     def spec_kinds(
-        self, credentials: CredentialSource, rules: OutboundRules, resolver: HostResolver
+        self, credentials: CredentialSource, rules: OutboundRules, resolver: HostResolver, mcp: McpPart
     ) -> list[SpecKind[Any]]:
         """The sources of ToolSets: one line for each further kind."""
         from stoa.infrastructure.graphql import GraphQlSpecKind
@@ -219,6 +244,7 @@ class Core(Provider):
             GraphQlSpecKind(credentials, rules=rules, resolver=resolver),
             GrpcSpecKind(credentials, rules=rules, resolver=resolver),
             KafkaSpecKind(credentials, rules=rules, resolver=resolver),
+            mcp.spec_kind,
         ]
 
     @provide

@@ -7,6 +7,7 @@ from typing import Any, NewType, Protocol
 from stoa.application.concurrency.supervisor import Background
 from stoa.application.metering.relay_events import RelayMetering
 from stoa.application.ports.budget_ledger import BudgetLedger
+from stoa.application.ports.catalogue_observer import CatalogueObserver
 from stoa.application.ports.event_store import EventStore
 from stoa.application.ports.health import HealthProbe
 from stoa.application.ports.message_bus import MessageBus
@@ -15,8 +16,10 @@ from stoa.application.ports.one_time_marks import OneTimeMarks
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.session_store import SessionStore
+from stoa.application.ports.spec_kind import SpecKind
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
+from stoa.application.ports.tool_backend import ToolBackend
 from stoa.domain.metering.budget import Account
 from stoa.domain.metering.money import MicroUnits
 from stoa.interfaces.http.lifecycle import Reload
@@ -35,6 +38,15 @@ class Part:
     """Background work for the Supervisor, by name."""
     reloads: Mapping[str, Reload] = field(default_factory=dict[str, Reload])
     """Reloads on SIGHUP, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class McpPart:
+    """The back end of upstream MCP servers and the source of its ToolSets, which share sessions."""
+
+    backend: ToolBackend
+    spec_kind: SpecKind[Any]
+    observer: CatalogueObserver
 
 
 @dataclass(frozen=True, slots=True)

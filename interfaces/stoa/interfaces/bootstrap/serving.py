@@ -41,6 +41,7 @@ _PRELOADED = (
     "stoa.infrastructure.graphql",
     "stoa.infrastructure.grpc",
     "stoa.infrastructure.kafka",
+    "stoa.infrastructure.mcp_upstream",
     "stoa.infrastructure.openapi",
     "stoa.infrastructure.rest",
     "stoa.infrastructure.files.specs",
