@@ -49,6 +49,11 @@ def main() -> int:
 
             with _directory() as directory:
                 return standing.run(directory)
+        if sys.argv[1:] == ["memory"]:
+            from bench import memory  # needs what the tests need
+
+            with _directory() as directory:
+                return memory.run(directory)
         if (command := sys.argv[1] if len(sys.argv) > 1 else "") in {"kafka-kill", "kafka-down"}:
             from bench import metering  # needs what the tests need
 

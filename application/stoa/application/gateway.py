@@ -134,7 +134,7 @@ class Gateway:
         view = self._view = CallerView(lambda: self.registry.catalogue, policy)
         self._backends = (self._local, StaticBackend(), ToolPages(view), *backends)
         self._manifests = InMemoryToolSource()
-        self.specs = SpecKinds(spec_kinds, specs or InMemorySpecSource())
+        self.specs = SpecKinds(spec_kinds, specs or InMemorySpecSource(), upstream_tokens)
         self._upstream_tokens = upstream_tokens
         self.registry = OperationRegistry(self._backends, upstream_tokens)
         self.loader = CatalogueLoader(

@@ -35,7 +35,14 @@ from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.refusal_watcher import RefusalWatcher
 from stoa.application.ports.session_store import SessionStore
-from stoa.application.ports.spec import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
+from stoa.application.ports.spec import (
+    Conversion,
+    ConversionOptions,
+    SpecConverter,
+    SpecCredential,
+    SpecDocument,
+    SpecSource,
+)
 from stoa.application.ports.spec_kind import ChangingSpecKind, SpecKind, SpecPlace
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
@@ -104,6 +111,7 @@ __all__ = [
     "SourceManifest",
     "Span",
     "SpecConverter",
+    "SpecCredential",
     "SpecDocument",
     "SpecKind",
     "SpecPlace",

@@ -51,6 +51,7 @@ from stoa.interfaces.bootstrap.parts import (
     MeteringPart,
     OptionalSharedState,
     SharedState,
+    StartCheck,
     Version,
 )
 from stoa.interfaces.release import release
@@ -213,6 +214,10 @@ class Core(Provider):
         return catalogue_sources(settings, executor)
 
     @provide
+    def start_check(self) -> StartCheck:
+        return StartCheck()
+
+    @provide
     def operation_sources(self) -> list[OperationSource]:
         """Operations without manifests: one line for each source."""
         return []
@@ -222,11 +227,11 @@ class Core(Provider):
         return [prometheus.catalogue(), mcp.observer]
 
     @provide
-    def specs(self, rules: OutboundRules, resolver: HostResolver) -> SpecSource:
+    def specs(self, credentials: CredentialSource, rules: OutboundRules, resolver: HostResolver) -> SpecSource:
         from stoa.infrastructure.files.specs import FileSpecSource, SpecSourceByScheme  # with httpx
         from stoa.infrastructure.http_client.spec_source import HttpSpecSource
 
-        remote = HttpSpecSource(rules=rules, resolve=resolver.addresses)
+        remote = HttpSpecSource(rules=rules, resolve=resolver.addresses, credentials=credentials)
         return SpecSourceByScheme(files=FileSpecSource(), remote=remote)
 
     @provide

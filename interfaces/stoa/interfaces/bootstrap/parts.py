@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NewType, Protocol
 
+from stoa.application.catalogue.catalogue_loader import CatalogueLoader
 from stoa.application.concurrency.supervisor import Background
 from stoa.application.metering.relay_events import RelayMetering
 from stoa.application.ports.budget_ledger import BudgetLedger
@@ -101,6 +102,13 @@ class FurtherBlueprints:
     time that commands without a server need not spend."""
 
     make: tuple[Callable[[], Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StartCheck:
+    """Check of the first catalogue, before anything is served. `run` raises InvalidInput to refuse the start."""
+
+    run: Callable[[CatalogueLoader], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Chooses the spec source by the form of a location: http(s) URL or file path."""
 
-from stoa.application.ports import SpecDocument, SpecSource
+from stoa.application.ports import SpecCredential, SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput
 
 
@@ -11,10 +11,10 @@ class SpecSourceByScheme(SpecSource):
         self._files = files
         self._remote = remote
 
-    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:
+    async def fetch(self, location: str, *, root: str = "", credential: SpecCredential | None = None) -> SpecDocument:
         scheme, separator, _ = location.partition("://")
         if not separator:
             return await self._files.fetch(location, root=root)
         if scheme.lower() in {"http", "https"}:
-            return await self._remote.fetch(location)
+            return await self._remote.fetch(location, credential=credential)
         raise InvalidInput(f"{scheme}://...: only http and https URLs and file paths can be fetched")
