@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
-from bench import sessions, stages, trace
+from bench import mcp_proxy, sessions, stages, trace
 from bench.errors import CannotMeasure, NotInstalled
 from bench.load import Load, Round, find_wrk
 from bench.report import Measured, as_json, table, verdicts
@@ -41,11 +41,19 @@ def main() -> int:
 
             with _directory() as directory:
                 return back_ends.run(directory, back_ends.options_of(sys.argv[2:]))
+        if sys.argv[1:2] == ["mcp"]:
+            with _directory() as directory:
+                return mcp_proxy.run(directory, sys.argv[2:])
         if sys.argv[1:] == ["standing"]:
             from bench import standing  # needs what the tests need
 
             with _directory() as directory:
                 return standing.run(directory)
+        if sys.argv[1:] == ["memory"]:
+            from bench import memory  # needs what the tests need
+
+            with _directory() as directory:
+                return memory.run(directory)
         if (command := sys.argv[1] if len(sys.argv) > 1 else "") in {"kafka-kill", "kafka-down"}:
             from bench import metering  # needs what the tests need
 

@@ -241,7 +241,11 @@ async def test_description_is_recognised_by_its_address_or_else_by_its_text(fold
     documents = InMemorySpecSource({"pets.json": "{}"})
     kinds = SpecKinds([DocumentSpecKind("openAPISpec", Listing("")), TextKind(folder)], documents)
     live = await kinds.recognise("folder:.")
-    assert (live.kind.member, live.document.text) == ("textFolder", "hello.txt\nnotes.md")
+    assert (live.kind.member, live.document) == ("textFolder", None)
+    content = live.tool_set("texts")
+    assert content["spec"] == {"textFolder": live.source.model_dump(by_alias=True, exclude_unset=True)}
+    document = await kinds["textFolder"].fetch(live.source, None)
+    assert document.text == "hello.txt\nnotes.md"
     read = await kinds.recognise("pets.json")
     assert (read.kind.member, read.document.text) == ("openAPISpec", "{}")
     with pytest.raises(InvalidInput, match="no kind of API description is installed"):

@@ -21,6 +21,8 @@ from stoa.infrastructure.grpc.converter import GrpcConverter
 from stoa.infrastructure.grpc.manifest import GrpcSource
 from stoa.infrastructure.kafka.converter import KafkaConverter
 from stoa.infrastructure.kafka.manifest import KafkaSource
+from stoa.infrastructure.mcp_upstream.converter import McpConverter
+from stoa.infrastructure.mcp_upstream.manifest import McpSource
 from stoa.infrastructure.openapi import OpenApiConverter
 
 LOCATION = "specs/api.json"
@@ -84,12 +86,22 @@ def _kafka(operations: list[tuple[str, str]]) -> dict[str, Any]:
     return {"asyncapi": "3.0.0", "servers": servers, "channels": channels, "operations": every}
 
 
+def _mcp(operations: list[tuple[str, str]]) -> dict[str, Any]:
+    tools = [{"name": name, "description": text, "inputSchema": {"type": "object"}} for name, text in operations]
+    return {"mcp": {"server": {"name": "s"}}, "tools": tools}
+
+
 KINDS = {
     "kafka": Kind(
         lambda: KafkaConverter(KafkaSource(inline="")),
         _kafka,
         ("", "text", "{", "[]", "{}", "openapi: 3.1.0", "type Query { a: Int }", "asyncapi: 1.2.0"),
         "produce_",
+    ),
+    "mcp": Kind(
+        lambda: McpConverter(McpSource(url="https://a.example/mcp")),
+        _mcp,
+        ("", "text", "{", "[]", "{}", "openapi: 3.1.0", "type Query { a: Int }"),
     ),
     "grpc": Kind(
         lambda: GrpcConverter(GrpcSource(target="grpc://a.example:1")),

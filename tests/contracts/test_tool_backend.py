@@ -21,9 +21,11 @@ from tests.infrastructure.grpc.loopback import compiled_at_once, tools_of
 from tests.infrastructure.grpc.loopback import serving as grpc_server
 from tests.infrastructure.kafka.brokers import mock_cluster
 from tests.infrastructure.kafka.peer import echo, kafka_tool, make_topics, responding
+from tests.infrastructure.mcp_upstream.peers import stoa_server
 from tests.infrastructure.rest.loopback import Loopback, Seen, answer, loopback, rest_tool
 
 from stoa.application.backends.local_backend import LocalBackend
+from stoa.application.gateway import Gateway
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.ports import CallContext, ToolBackend
 from stoa.domain.access.identity import Principal
@@ -36,6 +38,8 @@ from stoa.infrastructure.graphql import GraphQlBackend
 from stoa.infrastructure.graphql.binding import GraphQlBinding
 from stoa.infrastructure.grpc import GrpcBackend
 from stoa.infrastructure.kafka import KafkaBackend
+from stoa.infrastructure.mcp_upstream import McpBackend, McpUpstreams
+from stoa.infrastructure.mcp_upstream.binding import McpBinding, McpServer
 from stoa.infrastructure.rest import RestBackend
 
 
@@ -270,7 +274,47 @@ def _grpc_descriptors() -> bytes:
     return compiled_at_once(_GRPC)
 
 
-ADAPTERS = [_rest, _local, _graphql, _grpc, _kafka]
+@asynccontextmanager
+async def _mcp() -> AsyncIterator[Bench]:
+    reached, released, calls = asyncio.Event(), asyncio.Event(), 0
+    upstream = Gateway()
+
+    async def echo(text: str) -> dict[str, str]:
+        nonlocal calls
+        calls += 1
+        return {"text": text}
+
+    async def refuse(text: str) -> ToolResult:
+        return ToolResult.error("no")
+
+    async def wait(text: str) -> None:
+        reached.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            released.set()
+
+    for function in (echo, refuse, wait):
+        upstream.tool(function)
+    async with stoa_server(upstream) as url:
+        backend = McpBackend(McpUpstreams(InMemoryCredentialSource()))
+        try:
+            yield Bench(
+                backend,
+                *(
+                    Tool(name=name, binding=McpBinding(server=McpServer(url=url), name=name))
+                    for name in ("echo", "refuse", "wait")
+                ),
+                Tool(name="local", binding=LocalBinding(function="f")),
+                lambda: calls,
+                reached,
+                released,
+            )
+        finally:
+            await backend.close()
+
+
+ADAPTERS = [_rest, _local, _graphql, _grpc, _kafka, _mcp]
 
 
 @pytest.fixture(scope="session", params=ADAPTERS, ids=lambda adapter: adapter.__name__)
@@ -363,3 +407,4 @@ async def test_closing_twice_is_harmless(open_bench):
 def test_a_binding_names_the_kind_of_its_back_end():
     assert RestBinding.model_fields["kind"].default == RestBackend.kind
     assert GraphQlBinding.model_fields["kind"].default == GraphQlBackend.kind
+    assert McpBinding.model_fields["kind"].default == McpBackend.kind

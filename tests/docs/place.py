@@ -96,6 +96,8 @@ def a_place(home: Path) -> Generator[Place]:
         started(place, ["demo", "--port", str(place.port)], place.port),
     ):
         write_catalogue(place.demo_catalogue, upstream_url)
+        own = home / api  # the reader's own API names its server
+        own.write_text(own.read_text().replace("url: /petstore", f"url: {upstream_url}/petstore"))
         yield place
 
 

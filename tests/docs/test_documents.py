@@ -42,13 +42,20 @@ from stoa.infrastructure.files.manifests import read_document
 from stoa.infrastructure.graphql.manifest import GraphQlSource, GraphQlToolManifest
 from stoa.infrastructure.grpc.manifest import GrpcSource
 from stoa.infrastructure.kafka.manifest import KafkaManifest, KafkaSource
+from stoa.infrastructure.mcp_upstream.manifest import McpSource, McpToolManifest
 from stoa.interfaces.cli.app import run
 from stoa.interfaces.settings import Settings
 from stoa.testing.client_channel import InMemoryClientChannel
 
 PARTS = ManifestParts(
-    tools={GraphQlToolManifest.member: GraphQlToolManifest, KafkaManifest.member: KafkaManifest},
-    sources={**BUILT_IN_PARTS.sources, "graphQL": GraphQlSource, "grpc": GrpcSource, "kafka": KafkaSource},
+    tools={each.member: each for each in (GraphQlToolManifest, KafkaManifest, McpToolManifest)},
+    sources={
+        **BUILT_IN_PARTS.sources,
+        "graphQL": GraphQlSource,
+        "grpc": GrpcSource,
+        "kafka": KafkaSource,
+        "mcp": McpSource,
+    },
 )
 """The members of `spec` that the back ends of the gateway define."""
 OPTION = re.compile(r"--[a-z][a-z-]*")

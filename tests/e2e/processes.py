@@ -62,6 +62,8 @@ class GatewayProcess:
     workers: int = 1
     sources: tuple[str, ...] = ("",)
     """What the option --catalogue names, relative to the catalogue folder."""
+    arguments: tuple[str, ...] = ()
+    """Further arguments of `stoa serve`."""
     port: int = field(default_factory=free_port)
     precompiled: bool = True
     """Begin with the policy that an earlier gateway of these tests compiled."""
@@ -100,7 +102,16 @@ class GatewayProcess:
             shutil.copytree(_compiled.parent, self.data)
         started = time.monotonic()
         catalogues = [f"--catalogue={self.catalogue / source}" for source in self.sources]
-        command = [STOA, "serve", *catalogues, "--port", str(self.port), "--workers", str(self.workers)]
+        command = [
+            STOA,
+            "serve",
+            *self.arguments,
+            *catalogues,
+            "--port",
+            str(self.port),
+            "--workers",
+            str(self.workers),
+        ]
         environment = self._environment()
         with (self.home / "log").open("ab") as log:
             if self.imports_itself:

@@ -28,7 +28,7 @@ from stoa.application.memory.task_store import InMemoryTaskStore
 from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.metering.relay_events import RelayMetering
 from stoa.application.ports import Replay
-from stoa.application.ports.spec import SpecDocument, SpecSource
+from stoa.application.ports.spec import SpecCredential, SpecDocument, SpecSource
 from stoa.application.ports.tool_source import ManifestDocument
 from stoa.application.tasks.task_runner import TaskRunner
 from stoa.domain.access.identity import TenantId
@@ -330,7 +330,9 @@ async def _operations(stage: Stage) -> None:
 @part("catalogue")
 async def _specs(stage: Stage) -> None:
     class Specs(SpecSource):
-        async def fetch(self, location: str, *, root: str = "") -> SpecDocument:
+        async def fetch(
+            self, location: str, *, root: str = "", credential: SpecCredential | None = None
+        ) -> SpecDocument:
             stage.trip()
             text = {"openapi": "3.0.0", "info": {"title": "t", "version": "1"}, "paths": {}}
             return SpecDocument(location, json.dumps(text))

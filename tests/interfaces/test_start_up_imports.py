@@ -24,7 +24,7 @@ GREETING = {
     *("stoa.domain.access", "stoa.domain.access.refusal_reason"),
     *("stoa.interfaces", "stoa.interfaces.release", "stoa.interfaces.stdio"),
     *(f"stoa.interfaces.wire{name}" for name in ("", ".json_text", ".revisions")),
-    *(f"stoa.interfaces.cli{name}" for name in ("", ".app", ".stdio")),
+    *(f"stoa.interfaces.cli{name}" for name in ("", ".app", ".spec_options", ".stdio")),
     *(f"stoa.interfaces.mcp{name}" for name in ("", ".jsonrpc", ".transports", ".wire")),
     *(f"stoa.interfaces.mcp.jsonrpc.{name}" for name in ("lines", "messages")),
     *(f"stoa.interfaces.mcp.transports.{name}" for name in ("front", "stdio_connection")),
@@ -149,6 +149,30 @@ def test_start_up_of_a_worker_imports_nothing_that_was_not_imported_before_the_f
         check=False,
     )
     assert done.stdout.endswith(b"well\n"), done.stderr.decode()
+
+
+def test_start_up_of_grpc_tools_imports_grpcio_with_the_first_use(tmp_path: Path) -> None:
+    imported = modules(
+        """
+import asyncio, sys
+from stoa.application.memory.credential_source import InMemoryCredentialSource
+from stoa.domain.operations.tool import Tool
+from stoa.infrastructure.grpc import GrpcBackend
+from stoa.infrastructure.grpc.binding import GrpcBinding
+
+binding = GrpcBinding(
+    target="grpc://127.0.0.1:1", service="a.B", method="C", request_type="a.D", response_type="a.D", descriptors=""
+)
+call = GrpcBackend(InMemoryCredentialSource()).prepare(Tool(name="a", binding=binding))
+assert not {"grpc", "google.protobuf"} & set(sys.modules)
+try:
+    call.preview({})
+except Exception:
+    pass  # the descriptors are empty
+""",
+        tmp_path,
+    )
+    assert "grpc" in imported
 
 
 @pytest.mark.parametrize("name", COMMANDS)

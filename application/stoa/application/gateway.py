@@ -134,7 +134,7 @@ class Gateway:
         view = self._view = CallerView(lambda: self.registry.catalogue, policy)
         self._backends = (self._local, StaticBackend(), ToolPages(view), *backends)
         self._manifests = InMemoryToolSource()
-        self.specs = SpecKinds(spec_kinds, specs or InMemorySpecSource())
+        self.specs = SpecKinds(spec_kinds, specs or InMemorySpecSource(), upstream_tokens)
         self._upstream_tokens = upstream_tokens
         self.registry = OperationRegistry(self._backends, upstream_tokens)
         self.loader = CatalogueLoader(
@@ -189,7 +189,9 @@ class Gateway:
         self.list_tools = ListOperations(Tool, callers=self.callers, view=view)
         self.list_resources = ListOperations(Resource, callers=self.callers, view=view)
         self.list_prompts = ListOperations(Prompt, callers=self.callers, view=view)
-        self.complete_argument = CompleteArgument(callers=self.callers, view=view, completers=self._completers)
+        self.complete_argument = CompleteArgument(
+            callers=self.callers, view=view, completers=self._completers, registry=self.registry
+        )
         self.watch_resources = WatchResources(self.registry, policy, view)
         self.add(TOOL_PAGES)
 

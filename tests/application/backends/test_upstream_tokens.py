@@ -28,7 +28,7 @@ from stoa.domain.errors import (
     InvalidInput,
     UpstreamAccessDenied,
 )
-from stoa.domain.operations.tool import Tool
+from stoa.domain.operations.tool import Authentication, Tool
 
 LIFETIME = 300.0
 
@@ -66,6 +66,16 @@ async def test_a_token_that_cannot_be_renewed_is_used_almost_to_its_end_and_no_l
     at.clock.advance(FAILURE_SECONDS)
     with pytest.raises(BackendUnavailable, match="away"):
         await at.own().token()
+
+
+async def test_own_access_is_for_requests_that_no_call_causes_and_shares_the_tokens_of_calls(at):
+    tool = oauth_tool()
+    access = at.tokens.own_access(tool.authentication, tool.tenant)
+    assert await access.token() == await at.own().token()
+    assert len(at.server.asked) == 1
+    exchange = oauth_tool(type="tokenExchange", audience="pets")
+    assert at.tokens.own_access(exchange.authentication, exchange.tenant) is None
+    assert at.tokens.own_access(Authentication(), None) is None
 
 
 async def test_a_token_is_not_used_at_the_end_of_its_time(at):

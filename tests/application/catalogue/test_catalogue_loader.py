@@ -17,7 +17,14 @@ from stoa.application.manifests.document_spec_kind import DocumentSpecKind
 from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.memory.tool_source import InMemoryToolSource
-from stoa.application.ports import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
+from stoa.application.ports import (
+    Conversion,
+    ConversionOptions,
+    SpecConverter,
+    SpecCredential,
+    SpecDocument,
+    SpecSource,
+)
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.finding import Severity, warning
 from stoa.domain.origin import FileOrigin
@@ -36,11 +43,14 @@ class Specs(SpecSource):
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
         self.fetched: list[str] = []
+        self.shown: list[SpecCredential | None] = []
+        """The credential of each fetch, in order."""
         self.down = False
         self.gate: asyncio.Event | None = None
 
-    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:
+    async def fetch(self, location: str, *, root: str = "", credential: SpecCredential | None = None) -> SpecDocument:
         self.fetched.append(location)
+        self.shown.append(credential)
         if self.gate is not None:
             await self.gate.wait()
         if self.down:

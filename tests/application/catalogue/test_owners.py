@@ -171,7 +171,7 @@ async def test_a_global_manifest_alone_names_files_outside_its_folder_and_by_abs
     asked = []
 
     class Specs(InMemorySpecSource):
-        async def fetch(self, location, *, root=""):
+        async def fetch(self, location, *, root="", credential=None):
             asked.append((location, root))
             return await super().fetch(location, root=root)
 

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import graphql
 import pytest
+from tests.application.upstream import Tokens, oauth_tool
 from tests.infrastructure.graphql.peer import SDL, executable, shop
 from tests.infrastructure.rest.loopback import answer
 
@@ -161,7 +162,33 @@ async def test_graphql_introspection_keeps_to_the_outbound_rules():
         assert not server.server.seen
 
 
-async def test_graphql_service_behind_oauth2_needs_its_schema_as_a_document():
+async def test_graphql_introspection_shows_an_access_token_and_a_new_one_where_that_is_refused():
+    at, tool = Tokens(), oauth_tool()
+    access = at.tokens.own_access(tool.authentication, tool.tenant)
+    first = await access.token()
+    at.clock.advance(60)  # so old that another one may fare better
+    schema = executable()
+
+    def guarded(seen):
+        if seen.header("Authorization") in {None, f"Bearer {first}"}:
+            return answer(b"", status="401 Unauthorized")
+        return answer(json.dumps({"data": graphql.graphql_sync(schema, json.loads(seen.body)["query"]).data}).encode())
+
+    async with shop(guarded) as server:
+        proving = place(authentication=tool.authentication, tenant=tool.tenant, access=access)
+        document = await GraphQlSpecKind().fetch(GraphQlSource(endpoint=server.endpoint), proving)
+        shown = [seen.header("Authorization") for seen in server.server.seen]
+    assert '"__schema"' in document.text
+    assert shown == [f"Bearer {first}", f"Bearer {await access.token()}"]
+
+
+async def test_graphql_schema_is_fetched_with_the_credential_at_the_endpoints_origin_alone():
+    part = {"url": "https://shop.example/schema", "endpoint": "https://shop.example/graphql"}
+    assert GraphQlSource(**part).called_at == part["endpoint"]
+    assert GraphQlSource(url=part["url"]).called_at is None
+
+
+async def test_graphql_service_behind_oauth2_in_the_name_of_callers_needs_its_schema_as_a_document():
     proving = place(authentication=Authentication(type="oauth2"))
     with pytest.raises(InvalidInput, match=r"spec\.graphQL\.url"):
         await GraphQlSpecKind().fetch(GraphQlSource(endpoint="https://a.example"), proving)

@@ -7,6 +7,7 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection_pb2
+from tests.application.upstream import Tokens, oauth_tool
 from tests.infrastructure.grpc.loopback import ECHO_PROTO, echo_descriptors, health_server, place_of, serving
 
 from stoa.application.gateway import Gateway
@@ -127,6 +128,32 @@ async def test_reflection_shows_the_credential_of_the_tool_set():
     assert seen == ["Bearer t0ken", None]
 
 
+async def test_reflection_shows_an_access_token_and_a_new_one_where_that_is_refused():
+    at, tool, seen = Tokens(), oauth_tool(), []
+    access = at.tokens.own_access(tool.authentication, tool.tenant)
+    first = await access.token()
+    at.clock.advance(60)  # so old that another one may fare better
+
+    async def guarded(messages, context):
+        seen.append(dict(context.invocation_metadata())["authorization"])
+        if seen[-1] == f"Bearer {first}":
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "too old")
+        async for question in messages:
+            yield _answer_of(question)
+
+    place = SpecPlace("tools.yaml", FileSpecSource().fetch, tool.tenant, tool.authentication, access)
+    async with reflecting(guarded) as target:
+        await fetched({"target": target}, place)
+    assert seen == [f"Bearer {first}", f"Bearer {await access.token()}"]
+
+
+async def test_reflection_in_the_name_of_callers_is_refused():
+    tool = oauth_tool(type="tokenExchange", audience="pets")
+    place = SpecPlace("tools.yaml", FileSpecSource().fetch, tool.tenant, tool.authentication)
+    with pytest.raises(InvalidInput, match=r"use clientCredentials, or give a file \(spec\.grpc\.descriptorSet\)"):
+        await fetched({"target": "grpc://127.0.0.1:1"}, place)
+
+
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [(b"\xff\xff", "is no ServerReflectionResponse"), (b"\x22\x03\x0a\x01\xff", "is no FileDescriptorProto")],
@@ -231,7 +258,8 @@ async def test_description_at_an_address_is_fetched_and_converted_without_a_mani
     (tmp_path / "echo.proto").write_text(ECHO_PROTO)
     kinds = SpecKinds([kind_of()], FileSpecSource(tmp_path))
     found = await kinds.recognise("echo.proto")
-    conversion = found.kind.converter(found.source).convert(found.document, ConversionOptions(base_url="http://a.b"))
+    document = await found.kind.fetch(found.source, place_of(tmp_path))
+    conversion = found.kind.converter(found.source).convert(document, ConversionOptions(base_url="http://a.b"))
     assert len(conversion.tools) == 7
 
 

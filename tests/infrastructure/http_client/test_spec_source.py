@@ -7,8 +7,13 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import httpx
 import pytest
+from tests.application.upstream import Tokens, oauth_tool
 
+from stoa.application.memory.credential_source import InMemoryCredentialSource
+from stoa.application.ports import SpecCredential
+from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput, StoaError, Unavailable
+from stoa.domain.operations.tool import Authentication
 from stoa.infrastructure.http_client import ANYWHERE
 from stoa.infrastructure.http_client.spec_source import HttpSpecSource, translated
 
@@ -288,3 +293,100 @@ async def test_another_document_is_not_asked_for_by_the_entity_tag_of_the_first(
 async def test_a_document_that_was_not_asked_for_conditionally_and_is_said_to_be_unchanged_is_refused():
     with pytest.raises(InvalidInput):
         await Server(lambda _: httpx.Response(304)).source().fetch("https://specs.test/a")
+
+
+SECRETS = {"bearer": {"token": "s3cr3t"}, "apiKey": {"apiKey": "s3cr3t"}}
+SHOWN = {"bearer": ("authorization", "Bearer s3cr3t"), "apiKey": ("x-api-key", "s3cr3t")}
+
+
+def credential_of(kind: str, **more: object) -> tuple[SpecCredential, InMemoryCredentialSource]:
+    credentials = InMemoryCredentialSource()
+    credentials.put(TenantId("acme"), "specs", SECRETS.get(kind, {}))
+    authentication = Authentication.model_validate({"type": kind, "secret": {"name": "specs"}, **more})
+    return SpecCredential(authentication, TenantId("acme")), credentials
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+async def test_credential_is_shown_only_after_the_server_asked_for_one(kind):
+    credential, credentials = credential_of(kind)
+    name, value = SHOWN[kind]
+
+    def guarded(request: httpx.Request) -> httpx.Response:
+        return ok(request) if request.headers.get(name) == value else httpx.Response(401)
+
+    server = Server(guarded)
+    source = server.source(credentials=credentials)
+    assert await source.fetch("https://specs.test/a", credential=credential)
+    assert [name in request.headers for request in server.requests] == [False, True]
+    with pytest.raises(InvalidInput, match="answered 401; the credential of the tools is shown to it if they call"):
+        await source.fetch("https://specs.test/a")
+
+    unguarded = Server(ok)
+    assert await unguarded.source(credentials=credentials).fetch("https://specs.test/a", credential=credential)
+    assert [name in request.headers for request in unguarded.requests] == [False]
+
+
+async def test_credential_opened_document_is_given_to_nobody_without_one():
+    """A server that says 304 before it looks at the credential must not open the document of another ToolSet."""
+    credential, credentials = credential_of("bearer")
+
+    def guarded(request: httpx.Request) -> httpx.Response:
+        if "If-None-Match" in request.headers:
+            return httpx.Response(304)
+        if "authorization" not in request.headers:
+            return httpx.Response(401)
+        return httpx.Response(200, text="openapi: 3.1.0", headers={"ETag": '"v1"'})
+
+    source = Server(guarded).source(credentials=credentials)
+    await source.fetch("https://specs.test/a", credential=credential)
+    with pytest.raises(InvalidInput):
+        await source.fetch("https://specs.test/a")
+
+
+async def test_credential_in_the_query_is_in_no_message():
+    credential, credentials = credential_of("apiKey", location="query", parameter_name="key")
+    server = Server(lambda _: httpx.Response(403))
+    with pytest.raises(InvalidInput, match="the server answered 403 to the credential of the tools") as refused:
+        await server.source(credentials=credentials).fetch("https://specs.test/a?b=c", credential=credential)
+    assert [str(request.url.query, "ascii") for request in server.requests] == ["b=c", "b=c&key=s3cr3t"]
+    assert "s3cr3t" not in "".join(traceback.format_exception(refused.value))
+
+
+async def test_credential_follows_a_redirect_on_its_host_and_leaves_it_never():
+    credential, credentials = credential_of("bearer")
+
+    def answered(request: httpx.Request) -> httpx.Response:
+        if "authorization" not in request.headers:
+            return httpx.Response(401)
+        return httpx.Response(302, headers={"Location": "https://elsewhere.test/a"})
+
+    server = Server(answered)
+    with pytest.raises(InvalidInput, match="redirects to another host"):
+        await server.source(credentials=credentials).fetch("https://specs.test/a", credential=credential)
+    assert {request.headers["Host"] for request in server.requests} == {"specs.test"}
+
+
+async def test_access_token_that_the_server_refuses_is_replaced_once():
+    at = Tokens()
+    tool = oauth_tool()
+    access = at.tokens.own_access(tool.authentication, tool.tenant)
+    first = await access.token()
+    at.clock.advance(60)  # so old that another one may fare better
+
+    def guarded(request: httpx.Request) -> httpx.Response:
+        shown = request.headers.get("authorization")
+        return ok(request) if shown not in {None, f"Bearer {first}"} else httpx.Response(401)
+
+    server = Server(guarded)
+    credential = SpecCredential(tool.authentication, tool.tenant, access)
+    assert await server.source().fetch("https://specs.test/a", credential=credential)
+    shown = [request.headers.get("authorization") for request in server.requests]
+    assert shown == [None, f"Bearer {first}", f"Bearer {await access.token()}"]
+
+
+async def test_access_token_in_the_name_of_a_caller_cannot_fetch():
+    tool = oauth_tool(type="tokenExchange", audience="pets")
+    server = Server(lambda _: httpx.Response(401))
+    with pytest.raises(InvalidInput, match="use clientCredentials, or give a file"):
+        await server.source().fetch("https://specs.test/a", credential=SpecCredential(tool.authentication, tool.tenant))
+    assert len(server.requests) == 1

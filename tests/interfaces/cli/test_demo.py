@@ -47,4 +47,4 @@ def test_demo_once_prints_a_page_and_leaves_nothing_behind(tmp_path: Path, _envi
     for expected in ("decision  allowed", "status    success", "latency", "cost", "event", '"total": 2'):
         assert expected in out
     assert "eyJ" not in out, "a token has no place on the page; the page says how to get one"
-    assert len(out.splitlines()) < 60, "the demo prints a page"
+    assert len(out.splitlines()) <= 66, "the demo prints a page"

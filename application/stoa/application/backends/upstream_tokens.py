@@ -14,16 +14,18 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.token_endpoint import TokenEndpoint, TokenRequest
 from stoa.application.ports.upstream_access import UpstreamAccess
-from stoa.domain.access.identity import Principal
+from stoa.domain.access.identity import Principal, TenantId
 from stoa.domain.calls.invocation import BearerToken
 from stoa.domain.errors import InvalidInput, UpstreamAccessDenied
 from stoa.domain.operations.operation import Operation
-from stoa.domain.operations.tool import SecretReference
+from stoa.domain.operations.tool import Authentication, SecretReference
 
 BindUpstream = Callable[[Principal, BearerToken | None], UpstreamAccess]
 """Access for one call of a caller. The token is what the caller was verified from; None: a program vouches for it.
 Raises UpstreamAccessDenied when the tool acts in the caller's name and there is no token of its issuer to show."""
 
+_MakeRequest = Callable[[str | None, BearerToken | None], tuple[TokenKey, TokenRequest]]
+"""Of the authorization key and the token of the caller in whose name it asks; without them, in the gateway's own."""
 _ReadRequest = Callable[[], tuple[TokenKey, TokenRequest]]
 """Reads the client's secret, as it is now. Raises BackendUnavailable."""
 
@@ -47,8 +49,9 @@ class UpstreamTokens:
 
     def prepare(self, tool: Operation) -> BindUpstream:
         """Raises InvalidInput when the tool's authentication cannot work."""
-        grant, entry = tool.authentication.grant, tool.authentication.secret
-        if grant is None or entry is None:
+        grant = tool.authentication.grant
+        request = self._requests(tool.authentication, tool.tenant)
+        if grant is None or request is None:
             raise InvalidInput("authentication.type oauth2 needs authentication.grant and authentication.secret")
         if grant.type == "tokenExchange" and not any(_is_below(grant.token_url, issuer) for issuer in self._issuers):
             known = ", ".join(self._issuers) or "none: this gateway verifies no tokens"
@@ -56,13 +59,7 @@ class UpstreamTokens:
                 "authentication.tokenUrl: a caller's token is shown to its own issuer only; write a URL below one of "
                 f"the gateway's issuers ({known})"
             )
-        name, tenant, secret = str(tool.key), tool.tenant, SecretReference(name=entry.name)
-        cache, read = self._cache, self._credentials.read
-
-        def request(principal: str | None, subject: BearerToken | None) -> tuple[TokenKey, TokenRequest]:
-            client_id, client_secret = read(tenant, secret, "clientId"), read(tenant, secret, "clientSecret")
-            key = TokenKey(grant, tenant, principal, digest(client_id, client_secret))
-            return key, TokenRequest(grant.token_url, client_id, client_secret, grant.audience, grant.scopes, subject)
+        name, cache = str(tool.key), self._cache
 
         def bind(principal: Principal, token: BearerToken | None) -> UpstreamAccess:
             if grant.type == "clientCredentials":
@@ -76,6 +73,28 @@ class UpstreamTokens:
             return _CachedAccess(cache, partial(request, principal.authorization_key, token))
 
         return bind
+
+    def own_access(self, authentication: Authentication, tenant: TenantId | None) -> UpstreamAccess | None:
+        """Access in the gateway's own name, for a request that no call causes, such as that for an API description.
+        None: the authentication is not oauth2 with client credentials. `tenant`: whose secret it names."""
+        request = self._requests(authentication, tenant)
+        if request is None or authentication.grant is None or authentication.grant.type != "clientCredentials":
+            return None
+        return _CachedAccess(self._cache, partial(request, None, None))
+
+    def _requests(self, authentication: Authentication, tenant: TenantId | None) -> _MakeRequest | None:
+        """None: the authentication is not oauth2."""
+        grant, entry, read = authentication.grant, authentication.secret, self._credentials.read
+        if grant is None or entry is None:
+            return None
+        secret = SecretReference(name=entry.name)
+
+        def request(principal: str | None, subject: BearerToken | None) -> tuple[TokenKey, TokenRequest]:
+            client_id, client_secret = read(tenant, secret, "clientId"), read(tenant, secret, "clientSecret")
+            key = TokenKey(grant, tenant, principal, digest(client_id, client_secret))
+            return key, TokenRequest(grant.token_url, client_id, client_secret, grant.audience, grant.scopes, subject)
+
+        return request
 
     async def close(self) -> None:
         await self._cache.close()

@@ -7,6 +7,7 @@ fixed, the name of the secret) is shown to callers who may know how the tool is 
 for the tools of their tenant.
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 
 from stoa.application.admission.callers import Callers, operation_charges
@@ -120,7 +121,10 @@ class ExplainCall:
         try:
             registered.arguments.check(arguments)
             call = registered.backend_call
-            return replace(explanation, request=call.preview(arguments) if isinstance(call, Previewable) else None)
+            if not isinstance(call, Previewable):
+                return explanation
+            # In a thread, as the first preview may import what the first call would.
+            return replace(explanation, request=await asyncio.to_thread(call.preview, arguments))
         except InvalidArguments as invalid:
             return replace(explanation, violations=invalid.violations)
 

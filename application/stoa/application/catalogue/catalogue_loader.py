@@ -33,7 +33,7 @@ from stoa.application.ports.operation_source import OperationSource
 from stoa.application.ports.spec import SpecDocument
 from stoa.application.ports.spec_kind import ChangingSpecKind
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
-from stoa.domain.errors import InvalidInput, Unavailable
+from stoa.domain.errors import InvalidInput, Unavailable, UpstreamAccessDenied
 from stoa.domain.finding import Finding, Reason, Severity, error, warning
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Tool
@@ -307,7 +307,7 @@ class CatalogueLoader(HealthProbe):
         return dict(zip(contents, results, strict=True))
 
     def _reason(self, failure: Exception) -> str:
-        if isinstance(failure, Unavailable):
+        if isinstance(failure, (Unavailable, UpstreamAccessDenied)):
             return failure.message
         self._report_defect("catalogue", failure)
         return f"an unexpected {type(failure).__name__}, which the log explains"

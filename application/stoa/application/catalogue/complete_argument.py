@@ -1,21 +1,27 @@
 """Completion of a prompt's argument or of a variable of a resource template (MCP "Completion")."""
 
+import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from stoa.application.admission.callers import Callers
 from stoa.application.catalogue.caller_view import CallerView
-from stoa.application.catalogue.completers import Completers
+from stoa.application.catalogue.completers import TIMEOUT_SECONDS, Completers
+from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.catalogue.tool_pages import TOOL_PAGES
+from stoa.application.ports.tool_backend import Completing
 from stoa.domain.access.identity import Principal, TenantId
-from stoa.domain.calls.invocation import Credential
-from stoa.domain.errors import InvalidInput, not_found
+from stoa.domain.calls.invocation import Credential, token_of
+from stoa.domain.errors import InvalidInput, StoaError, not_found
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.prompt import Prompt
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import Tool
 from stoa.domain.policy.decision import Door
+
+_log = logging.getLogger(__name__)
 
 MAX_VALUES = 100
 """Upper bound on the values in one answer, as MCP has it."""
@@ -47,10 +53,19 @@ class CompleteArgument:
     """Proposes values. Authenticates and limits like a call does, and proposes nothing that the caller could not
     list."""
 
-    def __init__(self, *, callers: Callers, view: CallerView, completers: Completers | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        callers: Callers,
+        view: CallerView,
+        completers: Completers | None = None,
+        registry: OperationRegistry | None = None,
+    ) -> None:
+        """`registry`: for back ends that propose values themselves."""
         self._callers = callers
         self._view = view
         self._completers = completers or Completers()
+        self._registry = registry
 
     async def execute(self, credential: Credential, query: CompletionQuery, door: Door) -> Completion:
         """Values for the argument. Raises ResourceNotFound, PromptNotFound, InvalidInput for an unknown argument,
@@ -63,6 +78,8 @@ class CompleteArgument:
         listed = await (self._of_prompt if query.kind == "prompt" else self._of_resource)(principal, query, door)
         values = await self._offered(listed[0], principal, query)
         if values is None:
+            values = await self._of_back_end(listed[0], principal, credential, query)
+        if values is None:
             typed = query.value.casefold()
             values = [value for value in listed[1] if value.casefold().startswith(typed)]
         return Completion(tuple(values[:MAX_VALUES]), len(values))
@@ -71,6 +88,23 @@ class CompleteArgument:
         """Values that a function of the embedding program proposes; they fit the input already."""
         others = {name: value for name, value in query.arguments.items() if name != query.argument}
         return await self._completers.offer(operation.key, query.argument, query.value, others, caller)
+
+    async def _of_back_end(
+        self, operation: Operation, caller: Principal, credential: Credential, query: CompletionQuery
+    ) -> Sequence[str] | None:
+        """Values that the back end proposes; None if it is none that does. One that fails proposes nothing."""
+        compiled = None if self._registry is None else self._registry.compiled(operation.key)
+        if compiled is None or not isinstance(compiled.backend_call, Completing):
+            return None
+        others = {name: value for name, value in query.arguments.items() if name != query.argument}
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                bind = compiled.bind_upstream
+                upstream = None if bind is None else bind(caller, token_of(credential))
+                return await compiled.backend_call.complete(query.argument, query.value, others, caller, upstream)
+        except (StoaError, TimeoutError):
+            _log.info("the back end of %s proposes nothing now", operation.key)
+            return ()
 
     async def _of_prompt(
         self, principal: Principal, query: CompletionQuery, door: Door

@@ -104,6 +104,10 @@ class OperationRegistry:
         tool = catalogue.resolve(tenant, name) if kind == "resource" else catalogue.find(tenant, name, kind)
         return None if tool is None else snapshot.registered[tool.key]
 
+    def compiled(self, key: OperationKey) -> CompiledOperation | None:
+        """The operation with this key, whoever may see it."""
+        return self._snapshot.registered.get(key)
+
     def replace(self, tools: Iterable[Operation]) -> list[Finding]:
         """Make `tools` the whole catalogue; returns a finding for each that had to be left out."""
         return self.adopt(self.prepare(tools))

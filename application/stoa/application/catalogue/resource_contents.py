@@ -10,6 +10,7 @@ from stoa.domain.results.result import (
     EmbeddedResource,
     ImageContent,
     RawAnswer,
+    ResourceLink,
     TextContent,
     ToolResult,
     shape,
@@ -42,5 +43,7 @@ def _content(block: ContentBlock, uri: str, media_type: str | None, *, is_ours: 
         return EmbeddedResource(uri, media_type, text=block.text)
     if isinstance(block, (ImageContent, AudioContent)):
         return EmbeddedResource(uri, block.mime_type, blob=block.data)
+    if isinstance(block, ResourceLink):
+        return EmbeddedResource(block.uri, block.mime_type, text=block.description or "")
     named = uri if is_ours or not block.uri else block.uri
     return EmbeddedResource(named, block.mime_type or media_type, block.text, block.blob)

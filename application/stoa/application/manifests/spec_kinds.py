@@ -8,16 +8,23 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
+from stoa.application.backends.upstream_tokens import UpstreamTokens
+from stoa.application.manifests.fields import API_VERSION
 from stoa.application.manifests.tools import ToolSetManifest
 from stoa.application.ports.manifest_parts import SourceManifest
-from stoa.application.ports.spec import SpecDocument, SpecSource
+from stoa.application.ports.spec import SpecCredential, SpecDocument, SpecSource
 from stoa.application.ports.spec_kind import ChangingSpecKind, SpecKind, SpecPlace
 from stoa.application.ports.tool_source import ManifestDocument
+from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput
-from stoa.domain.origin import NamedOrigin, ObjectOrigin
+from stoa.domain.operations.binding import Authentication, origin_of
+from stoa.domain.origin import ObjectOrigin
+from stoa.domain.schema.json_value import JsonObject
 
 _ENTRY = re.compile(r"(?P<secret>secret:)?(?P<name>[a-z0-9]([-a-z0-9.]*[a-z0-9])?)/(?P<entry>[-._A-Za-z0-9]+)")
 _OF_KUBERNETES = frozenset({"configmap", "secret"})
+_MANIFEST = re.compile(r"""^\s*[{,]?\s*["']?apiVersion["']?\s*:\s*["']?gostoa\.dev/""", re.MULTILINE)
+_NO_AUTHENTICATION = Authentication()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +33,37 @@ class RecognisedSpec:
 
     kind: SpecKind[Any]
     source: SourceManifest
-    document: SpecDocument
+    document: SpecDocument | None
+    """The document that it was recognised by; None: the address alone said it, and nothing was fetched."""
+
+    def tool_set(
+        self, name: str, *, base_url: str | None = None, authentication: JsonObject | None = None
+    ) -> JsonObject:
+        """The manifest of a global ToolSet that serves all that the description offers. `authentication`: the member of
+        `toolDefaults`."""
+        member = self.source.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        spec: JsonObject = {self.kind.member: member}
+        if base_url is not None:
+            spec["baseURL"] = base_url
+        if authentication is not None:
+            spec["toolDefaults"] = {"authentication": authentication}
+        return {"apiVersion": API_VERSION, "kind": "ToolSet", "metadata": {"name": name}, "spec": spec}
 
 
 class SpecKinds:
     """Spec kinds by their member of a ToolSet's `spec`."""
 
-    def __init__(self, kinds: Sequence[SpecKind[Any]], documents: SpecSource) -> None:
-        """Raises InvalidInput if two kinds claim one member."""
+    def __init__(
+        self,
+        kinds: Sequence[SpecKind[Any]],
+        documents: SpecSource,
+        upstream_tokens: UpstreamTokens | None = None,
+    ) -> None:
+        """`upstream_tokens`: for servers that want an access token of the gateway before they show a description.
+        Raises InvalidInput if two kinds claim one member."""
         self._kinds = {kind.member: kind for kind in kinds}
         self._documents = documents
+        self._upstream_tokens = upstream_tokens
         if len(self._kinds) < len(kinds):
             raise InvalidInput(f"spec kinds: each needs a member of its own, found {[kind.member for kind in kinds]}")
 
@@ -57,25 +85,52 @@ class SpecKinds:
     def place_of(self, document: ManifestDocument, manifest: ToolSetManifest) -> SpecPlace:
         """The place of the ToolSet in `document`."""
         authentication = manifest.spec.tool_defaults.authentication.to_domain()
-        return SpecPlace(document.origin, partial(self._read, document, manifest), manifest.tenant, authentication)
+        credential = self._credential(authentication, manifest.tenant)
+        read = partial(self._read, document, manifest, credential)
+        access = None if credential is None else credential.access
+        return SpecPlace(document.origin, read, manifest.tenant, authentication, access)
 
-    async def recognise(self, location: str) -> RecognisedSpec:
-        """Fetch the description at an address that a person wrote, which may be a file anywhere. The document of no
-        recognised kind is taken for the first registered one, whose converter says what is wrong with it. Raises
+    async def recognise(
+        self, location: str, *, base_url: str | None = None, authentication: Authentication = _NO_AUTHENTICATION
+    ) -> RecognisedSpec:
+        """Find the kind of the description at an address that a person wrote, which may be a file anywhere. A document
+        that no kind accepts is taken for the first registered one, whose converter says what is wrong with it.
+        `base_url`: where its operations are called, if it is known; `authentication`: the platform's, there. Raises
         InvalidInput or Unavailable."""
-        place = SpecPlace(NamedOrigin(location), self._documents.fetch)
-        for kind in self._kinds.values():
-            if kind.accepts(location, None):
-                source = kind.source_at(location)
-                return RecognisedSpec(kind, source, await kind.fetch(source, place))
         if not self._kinds:
             raise InvalidInput(f"{location}: no kind of API description is installed")
-        document = await place.read(location)
-        accepting = (kind for kind in self._kinds.values() if kind.accepts(location, document.text))
-        kind = next(accepting, next(iter(self._kinds.values())))
+        accepting, document = self._accepting(location, None), None
+        if not accepting:
+            credential = self._credential(authentication, None)
+            shown = credential if _is_same_origin(location, base_url or location) else None
+            document = await self._documents.fetch(location, credential=shown)
+            accepting = self._accepting(location, document.text)
+            if not accepting and _MANIFEST.search(document.text):
+                raise InvalidInput(f"{location}: is a manifest and no API description; name it with --catalogue")
+        kind = accepting[0] if accepting else next(iter(self._kinds.values()))
         return RecognisedSpec(kind, kind.source_at(location), document)
 
-    async def _read(self, document: ManifestDocument, manifest: ToolSetManifest, location: str) -> SpecDocument:
+    def _accepting(self, location: str, text: str | None) -> list[SpecKind[Any]]:
+        accepting = [kind for kind in self._kinds.values() if kind.accepts(location, text)]
+        if len(accepting) > 1:
+            members = " and ".join(kind.member for kind in accepting)
+            raise InvalidInput(f"{location}: may be {members}; write a ToolSet that says which")
+        return accepting
+
+    def _credential(self, authentication: Authentication, tenant: TenantId | None) -> SpecCredential | None:
+        if authentication.type == "none":
+            return None
+        tokens = self._upstream_tokens
+        access = None if tokens is None else tokens.own_access(authentication, tenant)
+        return SpecCredential(authentication, tenant, access)
+
+    async def _read(
+        self,
+        document: ManifestDocument,
+        manifest: ToolSetManifest,
+        credential: SpecCredential | None,
+        location: str,
+    ) -> SpecDocument:
         if isinstance(document.origin, ObjectOrigin) and not location.startswith(("http://", "https://")):
             return await self._documents.fetch(_entry(document.origin, location))
         scheme = urlsplit(location).scheme
@@ -85,7 +140,10 @@ class SpecKinds:
             field = f"spec.{manifest.member}.url"
             raise InvalidInput(f"{field}: there is no folder to read files from; give a URL, or use inline")
         if scheme:
-            return await self._documents.fetch(location, root=document.root)
+            called_at = manifest.spec.base_url or manifest.source.called_at
+            is_meant = called_at is not None and _is_same_origin(location, called_at)
+            shown = credential if is_meant else None
+            return await self._documents.fetch(location, root=document.root, credential=shown)
         # What is global is the platform's word, and so is a path that it writes out.
         is_own = document.tenant is None and manifest.tenant is None and PurePath(location).is_absolute()
         root = "" if is_own else document.root
@@ -100,3 +158,8 @@ def _entry(origin: ObjectOrigin, location: str) -> str:
         raise InvalidInput(f"{location[:100]!r}: write NAME/ENTRY, a ConfigMap of this namespace, or an http(s) URL")
     kind = "secret" if match["secret"] else "configmap"
     return f"{kind}://{origin.namespace}/{match['name']}/{match['entry']}"
+
+
+def _is_same_origin(location: str, url: str) -> bool:
+    """False for a file."""
+    return bool(urlsplit(location).scheme) and origin_of(location) == origin_of(url)

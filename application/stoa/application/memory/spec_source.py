@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from stoa.application.ports.spec import SpecDocument, SpecSource
+from stoa.application.ports.spec import SpecCredential, SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput
 
 
@@ -15,7 +15,13 @@ class InMemorySpecSource(SpecSource):
     def put(self, location: str, text: str) -> None:
         self._documents[location] = text
 
-    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:  # noqa: ARG002  # no files here
+    async def fetch(
+        self,
+        location: str,
+        *,
+        root: str = "",  # noqa: ARG002  # no files here
+        credential: SpecCredential | None = None,  # noqa: ARG002  # no servers here
+    ) -> SpecDocument:
         text = self._documents.get(location)
         if text is None:
             raise InvalidInput(f"{location}: no document is registered under this name")

@@ -35,12 +35,26 @@ from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.refusal_watcher import RefusalWatcher
 from stoa.application.ports.session_store import SessionStore
-from stoa.application.ports.spec import Conversion, ConversionOptions, SpecConverter, SpecDocument, SpecSource
+from stoa.application.ports.spec import (
+    Conversion,
+    ConversionOptions,
+    SpecConverter,
+    SpecCredential,
+    SpecDocument,
+    SpecSource,
+)
 from stoa.application.ports.spec_kind import ChangingSpecKind, SpecKind, SpecPlace
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
-from stoa.application.ports.tool_backend import BackendCall, CallContext, NamedByManifests, Previewable, ToolBackend
+from stoa.application.ports.tool_backend import (
+    BackendCall,
+    CallContext,
+    Completing,
+    NamedByManifests,
+    Previewable,
+    ToolBackend,
+)
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.application.ports.upstream_access import UpstreamAccess
 
@@ -58,6 +72,7 @@ __all__ = [
     "ChangingSpecKind",
     "ClientChannel",
     "Clock",
+    "Completing",
     "Conversion",
     "ConversionOptions",
     "CredentialSource",
@@ -96,6 +111,7 @@ __all__ = [
     "SourceManifest",
     "Span",
     "SpecConverter",
+    "SpecCredential",
     "SpecDocument",
     "SpecKind",
     "SpecPlace",

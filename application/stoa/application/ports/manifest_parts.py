@@ -146,6 +146,12 @@ class SourceManifest(ManifestModel):
         return None
 
     @property
+    def called_at(self) -> str | None:
+        """A URL of the server that calls go to, unless `spec.baseURL` names another. The ToolSet's credential may be
+        shown where a description is fetched from this origin. None: the description is fetched without it."""
+        return None
+
+    @property
     def is_remote(self) -> bool:
         """True if the description can change without its manifest; it is then fetched again after
         `refresh_interval`."""
@@ -192,3 +198,8 @@ class DocumentSourceManifest(SourceManifest):
     @property
     def is_remote(self) -> bool:
         return self.url is not None and bool(urlsplit(self.url).scheme)
+
+    @property
+    def called_at(self) -> str | None:
+        """With an authentication, tools are made only of operations at the document's own origin (SpecConverter)."""
+        return self.url

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
+from stoa.application.ports.upstream_access import UpstreamAccess
 from stoa.domain.access.identity import TenantId
 from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.finding import Finding
@@ -23,6 +24,17 @@ class SpecDocument:
     """None means JSON or YAML."""
 
 
+@dataclass(frozen=True, slots=True)
+class SpecCredential:
+    """The gateway's authentication at the server that a description is fetched from."""
+
+    authentication: Authentication
+    tenant: TenantId | None = None
+    """The tenant whose secret `authentication` names; None: the platform's."""
+    access: UpstreamAccess | None = None
+    """The source of access tokens; None: the authentication is not oauth2."""
+
+
 class SpecSource(Protocol):
     """Laws: an equal answer for an unchanged document; bounded in size and time.
 
@@ -31,9 +43,10 @@ class SpecSource(Protocol):
     """
 
     @abstractmethod
-    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:
+    async def fetch(self, location: str, *, root: str = "", credential: SpecCredential | None = None) -> SpecDocument:
         """Fetch the description at a file path or an http(s) URL. A file must lie below the folder `root`, links
-        followed; empty: anywhere."""
+        followed; empty: anywhere. `credential`: shown to a server that refuses the request without one, and to no other
+        origin than that of the location."""
         ...
 
 

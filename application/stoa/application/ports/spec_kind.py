@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from stoa.application.ports.manifest_parts import SourceManifest
 from stoa.application.ports.spec import SpecConverter, SpecDocument
+from stoa.application.ports.upstream_access import UpstreamAccess
 from stoa.domain.access.identity import TenantId
 from stoa.domain.operations.binding import Authentication
 from stoa.domain.origin import Origin
@@ -27,6 +28,8 @@ class SpecPlace:
     """The tenant whose secrets `authentication` names; None: the platform's."""
     authentication: Authentication = Authentication()
     """Authentication of the ToolSet's tools; a fetcher may use it at a live server, at that server's origin only."""
+    access: UpstreamAccess | None = None
+    """Access tokens for that server; None: the authentication is not oauth2, or acts in the name of callers."""
 
 
 class SpecKind(Protocol[S]):

@@ -1,6 +1,7 @@
 """Calls the service behind a tool, a resource or a prompt."""
 
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -59,6 +60,24 @@ class Previewable(Protocol):
     def preview(self, arguments: JsonObject) -> JsonObject:
         """The request that a call with these arguments would send, to be shown to people; nothing is sent. Raises
         InvalidArguments."""
+        ...
+
+
+@runtime_checkable
+class Completing(Protocol):
+    """A BackendCall whose back end proposes values for arguments (MCP "Completion"). Law: nothing is changed by it."""
+
+    @abstractmethod
+    async def complete(
+        self,
+        argument: str,
+        value: str,
+        arguments: Mapping[str, str],
+        caller: Principal,
+        upstream: UpstreamAccess | None,
+    ) -> Sequence[str]:
+        """Values for the argument, of which `value` is typed so far; `arguments`: the others, as far as they are set.
+        `upstream`: as of CallContext. Raises as a call does."""
         ...
 
 

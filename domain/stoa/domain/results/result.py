@@ -47,7 +47,19 @@ class EmbeddedResource:
     blob: str | None = None
 
 
-ContentBlock = TextContent | ImageContent | AudioContent | EmbeddedResource
+@dataclass(frozen=True, slots=True)
+class ResourceLink:
+    """A resource that the result names and does not carry (MCP 2025-06-18 "Resource Links")."""
+
+    uri: str
+    name: str
+    title: str | None = None
+    description: str | None = None
+    mime_type: str | None = None
+    size: int | None = None
+
+
+ContentBlock = TextContent | ImageContent | AudioContent | EmbeddedResource | ResourceLink
 
 _READ_BYTES = 4 * TEXT_LIMIT
 """Bytes of a text body that are decoded: no charset needs more for the characters that are shown."""
@@ -106,6 +118,9 @@ def _size(block: ContentBlock) -> int:
             return len(text.encode("utf-8", "replace"))
         case EmbeddedResource():
             return len(block.blob or "") + len((block.text or "").encode("utf-8", "replace"))
+        case ResourceLink():
+            texts = (block.uri, block.name, block.title or "", block.description or "")
+            return sum(len(text.encode("utf-8", "replace")) for text in texts)
         case _:
             return len(block.data)
 

@@ -9,22 +9,24 @@ import pydantic_core
 from aiohttp.http import HttpProcessingError
 from yarl import URL
 
-from stoa.application.ports import CredentialSource, SpecDocument, SpecPlace
+from stoa.application.ports import CredentialSource, SpecCredential, SpecDocument, SpecPlace
 from stoa.domain.errors import BackendProtocolError, InvalidInput, Unavailable
-from stoa.domain.operations.tool import Tool
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
-from stoa.infrastructure.graphql.binding import GraphQlBinding
 from stoa.infrastructure.graphql.request import ACCEPT
 from stoa.infrastructure.graphql.schema_text import MAX_BYTES, graphql
 from stoa.infrastructure.http_client import HostResolver, OutboundRules
-from stoa.infrastructure.http_client.authentication import compile_authentication
 from stoa.infrastructure.http_client.backend_session import BackendSession, BodyReader
 from stoa.infrastructure.http_client.problems import connection_problem
+from stoa.infrastructure.http_client.spec_authentication import NO_CALLER, sign_of
 
 TIMEOUT_SECONDS = 30.0
 
 _NEWEST: dict[str, bool] = {"specified_by_url": True, "input_value_deprecation": True, "one_of": True}
 """What older servers do not know of; they are asked again without."""
+
+
+class _AccessDenied(Exception):
+    """The service wants another credential, or one at all; the text says so to people."""
 
 
 async def introspected(
@@ -39,18 +41,24 @@ async def introspected(
     """The introspection result, its types in the order of their names. Raises InvalidInput, or Unavailable when the
     service cannot answer now."""
     where = endpoint.partition("?")[0]
-    if place.authentication.type == "oauth2":
-        message = "a service behind oauth2 is not asked for its schema; give the schema as spec.graphQL.url"
-        raise InvalidInput(f"{where}: {message}")
+    if place.authentication.type == "oauth2" and place.access is None:
+        raise InvalidInput(f"{where}: {NO_CALLER} (spec.graphQL.url)")
     session = BackendSession(rules, resolver)
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             for options in (_NEWEST, {}):
-                data = await _asked(session, endpoint, place, credentials, options, tls)
+                try:
+                    data = await _asked(session, endpoint, place, credentials, options, tls)
+                except _AccessDenied:
+                    if place.access is None or not place.access.refused(await place.access.token()):
+                        raise
+                    data = await _asked(session, endpoint, place, credentials, options, tls)
                 if data is not None:
                     return SpecDocument(
                         where, pydantic_core.to_json({"data": _ordered(data)}).decode(), "application/json"
                     )
+    except _AccessDenied as refused:
+        raise InvalidInput(str(refused)) from None
     except TimeoutError as caught:
         raise Unavailable(f"{where}: no complete answer within {TIMEOUT_SECONDS:g} s") from caught
     finally:
@@ -69,9 +77,9 @@ async def _asked(
     """None: it answered with errors."""
     where = endpoint.partition("?")[0]
     headers, url = {"Accept": ACCEPT, "Content-Type": "application/json"}, URL(endpoint)
-    sign = compile_authentication(_asking(endpoint, place), credentials)
-    if sign is not None:
-        url = sign(headers, url)
+    if place.authentication.type != "none":
+        credential = SpecCredential(place.authentication, place.tenant, place.access)
+        url = (await sign_of(credential, endpoint, credentials))(headers, url)
     body = pydantic_core.to_json({"query": graphql().get_introspection_query(**options)})
     try:
         async with session.open().post(
@@ -80,8 +88,10 @@ async def _asked(
             if response.status >= 500 or response.status in {408, 425, 429}:
                 raise Unavailable(f"{where}: the server answered {response.status}")
             if response.status in {401, 403}:
-                message = f"the server answered {response.status}; set toolDefaults.authentication"
-                raise InvalidInput(f"{where}: {message}")
+                remedy = "; set toolDefaults.authentication"
+                if place.authentication.type != "none":
+                    remedy = " to the credential of the tools"
+                raise _AccessDenied(f"{where}: the server answered {response.status}{remedy}")
             answer = await BodyReader("introspection", MAX_BYTES).read(response)
     except BackendProtocolError:
         raise InvalidInput(f"{where}: its schema is larger than {MAX_BYTES} bytes, or wrongly encoded") from None
@@ -106,9 +116,3 @@ def _ordered(data: JsonObject) -> JsonObject:
         return data
     ordered: list[Any] = sorted(types, key=lambda type_: str(as_object(type_).get("name")))
     return {"__schema": {**schema, "types": ordered}}
-
-
-def _asking(endpoint: str, place: SpecPlace) -> Tool:
-    """Stands for the request, so that it is signed as those of the tools are."""
-    binding = GraphQlBinding(endpoint=endpoint, operation="query", document="{ __schema { __typename } }")
-    return Tool(name="introspection", tenant=place.tenant, binding=binding, authentication=place.authentication)

@@ -111,3 +111,7 @@ class GraphQlSource(SourceManifest, GraphQlRequests):
         if self.inline is not None:
             return None
         return self.endpoint if self.url is None else self.url
+
+    @property
+    def called_at(self) -> str | None:
+        return self.endpoint

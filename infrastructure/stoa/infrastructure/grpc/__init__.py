@@ -1,5 +1,5 @@
 """gRPC services as tools: descriptions by server reflection, descriptor sets or .proto files, and calls with dynamic
-messages. grpcio and protobuf are imported with the first description or the first prepared tool."""
+messages. grpcio and protobuf are imported with the first call."""
 
 import os
 

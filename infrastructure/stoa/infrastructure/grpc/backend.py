@@ -1,12 +1,29 @@
-"""The gRPC back end. What it does with grpcio is in `calls` and `channels`, which are imported with the first tool."""
+"""The gRPC back end. What it does with grpcio is in `calls` and `channels`, which are imported with the first call, in
+a thread: they take 12 MB, and a tenth of a second or more."""
 
+import asyncio
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from threading import Lock
 from typing import Any
 
-from stoa.application.ports import BackendCall, BindingManifest, CredentialSource, NamedByManifests, ToolBackend
+from stoa.application.ports import (
+    BackendCall,
+    BindingManifest,
+    CallContext,
+    CredentialSource,
+    NamedByManifests,
+    Previewable,
+    ToolBackend,
+)
 from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.operation import Operation
+from stoa.domain.results.result import RawAnswer, ToolResult
+from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.grpc.binding import GrpcBinding
 from stoa.infrastructure.grpc.manifest import GrpcManifest
+from stoa.infrastructure.grpc.metadata import compile_authentication
 from stoa.infrastructure.http_client import ANYWHERE, HostResolver, OutboundRules
 
 MAX_RECEIVED_BYTES = 8 * 1024 * 1024
@@ -32,6 +49,7 @@ class GrpcBackend(ToolBackend, NamedByManifests):
         self._resolver = resolver
         self._max_received_bytes = max_received_bytes
         self._channels: Any = None
+        self._making = Lock()
 
     def manifest(self) -> type[BindingManifest]:
         return GrpcManifest
@@ -39,14 +57,48 @@ class GrpcBackend(ToolBackend, NamedByManifests):
     def prepare(self, tool: Operation) -> BackendCall:
         if not isinstance(tool.binding, GrpcBinding):
             raise InvalidInput(f"Tool {tool.key}: its binding is {tool.binding.kind}, not grpc")
-        from stoa.infrastructure.grpc.calls import call_of  # with grpcio and protobuf, for those who have such tools
+        if not _is_installed():
+            raise InvalidInput("gRPC needs the extra grpc: pip install 'stoa-mcp-gateway[grpc]'")
+        binding = tool.binding
+        compile_authentication(tool.authentication, tool.tenant, self._credentials, f"tool {tool.key}")
+        return _LateCall(lambda: self._made(tool, binding))
+
+    def _made(self, tool: Operation, binding: GrpcBinding) -> Any:
+        """In a thread; the lock keeps first calls that come together to one set of channels."""
+        from stoa.infrastructure.grpc.calls import call_of  # with grpcio and protobuf, for those who call such tools
         from stoa.infrastructure.grpc.channels import Channels
 
-        if self._channels is None:
-            self._channels = Channels(self._credentials, self._rules, self._resolver, self._max_received_bytes)
-        return call_of(tool, tool.binding, self._credentials, self._channels)
+        with self._making:
+            if self._channels is None:
+                self._channels = Channels(self._credentials, self._rules, self._resolver, self._max_received_bytes)
+        return call_of(tool, binding, self._credentials, self._channels)
 
     async def close(self) -> None:
         channels, self._channels = self._channels, None
         if channels is not None:
             await channels.close()
+
+
+@cache
+def _is_installed() -> bool:
+    return find_spec("grpc") is not None
+
+
+class _LateCall(BackendCall, Previewable):
+    """The call of one method, made when it is first needed."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._call: Any = None
+
+    async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer | ToolResult:
+        if self._call is None:
+            self._call = await asyncio.to_thread(self._make)
+        answer: RawAnswer | ToolResult = await self._call(arguments, context)
+        return answer
+
+    def preview(self, arguments: JsonObject) -> JsonObject:
+        if self._call is None:
+            self._call = self._make()
+        request: JsonObject = self._call.preview(arguments)
+        return request

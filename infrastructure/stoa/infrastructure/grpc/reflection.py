@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2  # type: ignore[import-untype
 
 import grpc  # type: ignore[import-untyped]
 from stoa.domain.errors import BackendUnavailable, InvalidInput, Unavailable
+from stoa.infrastructure.grpc.reflection_process import ReflectionDenied
 
 MAX_FILES = 3000
 MAX_BYTES = 16 * 1024 * 1024
@@ -24,25 +25,31 @@ _Question = reflection_pb2.ServerReflectionRequest
 
 async def reflected(channel: Any, where: str, metadata: tuple[tuple[str, str], ...] = ()) -> bytes:
     """A serialised FileDescriptorSet of all services but reflection itself; equal for an unchanged server. `where`:
-    names the server. Raises InvalidInput (no reflection, not allowed) or Unavailable."""
+    names the server. Raises InvalidInput (no reflection), ReflectionDenied or Unavailable."""
+    refusal: Any = None
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             for version in _VERSIONS:
                 try:
                     return await _Conversation(channel, version, metadata, where).descriptor_set()
                 except grpc.aio.AioRpcError as error:
-                    if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                    # A busy server that lacks a version may reset its stream before it has said so: INTERNAL.
+                    if error.code() not in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL}:
                         raise _translated(error, where) from None
+                    refusal = error
     except TimeoutError:
         raise Unavailable(f"{where}: no complete answer within {TIMEOUT_SECONDS:g} s") from None
+    if refusal.code() is grpc.StatusCode.INTERNAL:
+        raise _translated(refusal, where)
     raise InvalidInput(f"{where}: the server has no reflection; set descriptorSet or protos, and target for the calls")
 
 
-def _translated(error: Any, where: str) -> InvalidInput | Unavailable:
+def _translated(error: Any, where: str) -> Exception:
     code = error.code()
     if code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
-        message = "reflection is not allowed; set toolDefaults.authentication (bearer, basic, apiKey), or descriptorSet"
-        return InvalidInput(f"{where}: {message}")
+        return ReflectionDenied(
+            f"{where}: reflection is not allowed; set toolDefaults.authentication, or descriptorSet"
+        )
     return Unavailable(f"{where}: no answer to reflection ({code.name})")
 
 

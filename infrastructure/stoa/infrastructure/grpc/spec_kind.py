@@ -6,9 +6,11 @@ import pydantic_core
 
 from stoa.application.ports import CredentialSource, SpecConverter, SpecDocument, SpecKind, SpecPlace
 from stoa.domain.errors import BackendUnavailable, InvalidInput, Unavailable
-from stoa.domain.operations.binding import TlsSecrets
 from stoa.infrastructure.grpc.manifest import GrpcSource
+from stoa.infrastructure.grpc.metadata import Metadata, bearer, compile_authentication
+from stoa.infrastructure.grpc.reflection_process import ReflectionDenied, Server, reflected_apart
 from stoa.infrastructure.http_client import PUBLIC_ONLY, HostResolver, OutboundRules
+from stoa.infrastructure.http_client.spec_authentication import NO_CALLER
 
 _SCHEMES = ("grpc://", "grpcs://")
 _BINARY = (".binpb", ".protoset", ".pb", ".desc", ".fds")
@@ -63,23 +65,33 @@ class GrpcSpecKind(SpecKind[GrpcSource]):
 
     async def _reflected(self, source: GrpcSource, place: SpecPlace) -> SpecDocument:
         """The server is asked with the ToolSet's credential and metadata, which are meant for it."""
-        from stoa.infrastructure.grpc.channels import Channels, Upstream
-        from stoa.infrastructure.grpc.metadata import compile_authentication
-        from stoa.infrastructure.grpc.reflection import reflected
-
         target = source.target or ""
-        tls: TlsSecrets = source.tls.to_domain()
-        channels = Channels(self._credentials, self._rules, self._resolver)
+        if place.authentication.type == "oauth2" and place.access is None:
+            raise InvalidInput(f"{target}: {NO_CALLER} (spec.grpc.descriptorSet)")
+        server = Server(target, source.tls.to_domain(), place.tenant)
+
+        async def asked() -> bytes:
+            metadata = (*source.metadata.items(), *await self._signature(place))
+            return await reflected_apart(server, metadata, self._credentials, self._rules, self._resolver)
+
         try:
-            sign = compile_authentication(place.authentication, place.tenant, self._credentials, str(place.origin))
-            metadata = (*source.metadata.items(), *(() if sign is None else sign()))
-            channel = await channels.channel(Upstream(target, place.tenant, tls, "pick_first"), target)
-            data = await reflected(channel, target, metadata)
+            try:
+                data = await asked()
+            except ReflectionDenied:
+                if place.access is None or not place.access.refused(await place.access.token()):
+                    raise
+                data = await asked()
+        except ReflectionDenied as denied:
+            raise InvalidInput(str(denied)) from None
         except BackendUnavailable as away:
             raise Unavailable(f"{target}: {away.message}") from None
-        finally:
-            await channels.close()
         return _document(target, base64.b64encode(data).decode("ascii"), target)
+
+    async def _signature(self, place: SpecPlace) -> Metadata:
+        if place.access is not None:
+            return bearer(await place.access.token())
+        sign = compile_authentication(place.authentication, place.tenant, self._credentials, str(place.origin))
+        return () if sign is None else sign()
 
 
 def _document(location: str, descriptors: str, target: str | None) -> SpecDocument:

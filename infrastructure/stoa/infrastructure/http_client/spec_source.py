@@ -1,7 +1,8 @@
 """Fetches API descriptions over HTTP, guarded: the author of a location need not be trusted with the gateway's network.
 
 The host is resolved once, every address is checked, and the request goes to a checked address by number, so a name that
-changes its address in between (DNS rebinding) gains nothing. Redirects stay on the host; size and time are bounded.
+changes its address in between (DNS rebinding) gains nothing. Redirects stay on the host; size and time are bounded. A
+credential is shown only to a server that refused the request without it.
 """
 
 import asyncio
@@ -10,14 +11,18 @@ import zlib
 from dataclasses import dataclass
 
 import httpx
+from yarl import URL
 
 from stoa.application.concurrency.bounded_cache import BoundedCache
-from stoa.application.ports import SpecDocument, SpecSource
+from stoa.application.memory.credential_source import InMemoryCredentialSource
+from stoa.application.ports import CredentialSource, SpecCredential, SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput, StoaError, Unavailable
 from stoa.infrastructure.documents.spec_text import MAX_BYTES, document, too_large
 from stoa.infrastructure.http_client import PUBLIC_ONLY, DnsLookUp, HostResolver, OutboundRules
+from stoa.infrastructure.http_client.authentication import Sign
 from stoa.infrastructure.http_client.problems import connection_problem
 from stoa.infrastructure.http_client.spec_addresses import Resolve, checked_addresses
+from stoa.infrastructure.http_client.spec_authentication import sign_of
 from stoa.infrastructure.http_client.tls import http_context, tls_problem
 
 MAX_REDIRECTS = 3
@@ -42,10 +47,15 @@ class _Known:
     """Packed by zlib."""
 
 
+class _AccessDenied(Exception):
+    """The server wants another credential than it was shown, or one at all; the text says so to people."""
+
+
 class HttpSpecSource(SpecSource):
-    """Fetches http and https URLs, without credentials and without the proxies of the environment.
+    """Fetches http and https URLs, without the proxies of the environment.
 
     `rules`: the addresses that may be fetched from. `resolve`: of a HostResolver; None: of its own, which asks DNS.
+    `credentials`: the secrets of a SpecCredential.
     """
 
     def __init__(
@@ -56,7 +66,9 @@ class HttpSpecSource(SpecSource):
         resolve: Resolve | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
         max_bytes: int = MAX_BYTES,
+        credentials: CredentialSource | None = None,
     ) -> None:
+        self._credentials = credentials or InMemoryCredentialSource()
         self._rules = rules
         self._transport = transport
         self._resolve = resolve or HostResolver(DnsLookUp()).addresses
@@ -64,15 +76,41 @@ class HttpSpecSource(SpecSource):
         self._max_bytes = max_bytes
         self._known = BoundedCache[str, _Known](_KEPT)
 
-    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:  # noqa: ARG002  # no files here
+    async def fetch(
+        self,
+        location: str,
+        *,
+        root: str = "",  # noqa: ARG002  # no files here
+        credential: SpecCredential | None = None,
+    ) -> SpecDocument:
         url = _parsed(location)
         location = _without_query(location)  # from here on it only names the document, to people too
         try:
             async with asyncio.timeout(self._timeout_seconds), self._client() as client:
                 addresses = await checked_addresses(url.host, location, resolve=self._resolve, rules=self._rules)
-                return await self._fetch(client, url, addresses, location)
+                try:
+                    return await self._fetch(client, url, addresses, location, None)
+                except _AccessDenied:
+                    if credential is None:
+                        raise
+                return await self._fetch_as(credential, client, url, addresses, location)
+        except _AccessDenied as refused:
+            raise InvalidInput(str(refused)) from None
         except TimeoutError as error:
             raise Unavailable(f"{location}: no complete answer within {self._timeout_seconds:g} s") from error
+
+    async def _fetch_as(
+        self, credential: SpecCredential, client: httpx.AsyncClient, url: httpx.URL, addresses: list[str], location: str
+    ) -> SpecDocument:
+        """Fetches once more with another access token, where the server refuses the one that was kept."""
+        sign = await sign_of(credential, str(url), self._credentials)
+        try:
+            return await self._fetch(client, url, addresses, location, sign)
+        except _AccessDenied:
+            if credential.access is None or not credential.access.refused(await credential.access.token()):
+                raise
+        sign = await sign_of(credential, str(url), self._credentials)
+        return await self._fetch(client, url, addresses, location, sign)
 
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -84,23 +122,23 @@ class HttpSpecSource(SpecSource):
         )
 
     async def _fetch(
-        self, client: httpx.AsyncClient, url: httpx.URL, addresses: list[str], location: str
+        self, client: httpx.AsyncClient, url: httpx.URL, addresses: list[str], location: str, sign: Sign | None
     ) -> SpecDocument:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._first_answer(client, url, addresses, location)
+            answer = await self._first_answer(client, url, addresses, location, sign)
             if not isinstance(answer, httpx.URL):
                 return await asyncio.to_thread(document, location, answer)
             url = answer
         raise InvalidInput(f"{location}: more than {MAX_REDIRECTS} redirects; give the final address")
 
     async def _first_answer(
-        self, client: httpx.AsyncClient, url: httpx.URL, addresses: list[str], location: str
+        self, client: httpx.AsyncClient, url: httpx.URL, addresses: list[str], location: str, sign: Sign | None
     ) -> bytearray | httpx.URL:
         """The response of the first address that accepts the connection."""
         problem = "it has no address"
         for address in addresses:
             try:
-                return await self._get(client, url, address, location)
+                return await self._get(client, url, address, location, sign)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 problem = connection_problem(error)
             except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
@@ -108,15 +146,17 @@ class HttpSpecSource(SpecSource):
         raise Unavailable(f"{location}: no connection to the host: {problem}")
 
     async def _get(
-        self, client: httpx.AsyncClient, url: httpx.URL, address: str, location: str
+        self, client: httpx.AsyncClient, url: httpx.URL, address: str, location: str, sign: Sign | None
     ) -> bytearray | httpx.URL:
-        known = self._known.get(str(url))
-        condition = {} if known is None else {"If-None-Match": known.tag}
+        # A document that a credential opened is not kept: another ToolSet may name the URL without one.
+        known = self._known.get(str(url)) if sign is None else None
+        headers, target = {"Host": url.netloc.decode("ascii"), "Accept": _ACCEPT}, url
+        if known is not None:
+            headers["If-None-Match"] = known.tag
+        if sign is not None:
+            target = httpx.URL(str(sign(headers, URL(str(url), encoded=True))))
         request = client.build_request(
-            "GET",
-            url.copy_with(host=address),
-            headers={"Host": url.netloc.decode("ascii"), "Accept": _ACCEPT, **condition},
-            extensions={"sni_hostname": url.host},
+            "GET", target.copy_with(host=address), headers=headers, extensions={"sni_hostname": url.host}
         )
         response = await client.send(request, stream=True)
         try:
@@ -125,13 +165,14 @@ class HttpSpecSource(SpecSource):
             if response.status_code == 304 and known is not None:
                 return bytearray(await asyncio.to_thread(zlib.decompress, known.content))
             if response.status_code != 200:
-                raise _refused(response.status_code, location)
+                raise _refused(response.status_code, location, is_signed=sign is not None)
             content = bytearray()
             async for chunk in response.aiter_bytes():
                 content += chunk
                 if len(content) > self._max_bytes:
                     raise too_large(location, self._max_bytes)
-            await self._keep(str(url), response.headers.get("ETag", ""), content)
+            if sign is None:
+                await self._keep(str(url), response.headers.get("ETag", ""), content)
             return content
         finally:
             await response.aclose()
@@ -179,9 +220,16 @@ def _redirected(url: httpx.URL, target: str, location: str) -> httpx.URL:
     return following
 
 
-def _refused(status: int, location: str) -> StoaError:
+def _refused(status: int, location: str, *, is_signed: bool) -> StoaError | _AccessDenied:
     if status >= 500 or status in _LATER:
         return Unavailable(f"{location}: the server answered {status}")
+    if status in {401, 403}:
+        if is_signed:
+            return _AccessDenied(f"{location}: the server answered {status} to the credential of the tools")
+        return _AccessDenied(
+            f"{location}: the server answered {status}; the credential of the tools is shown to it if they call the "
+            "same server (toolDefaults.authentication)"
+        )
     return InvalidInput(f"{location}: the server answered {status} instead of 200; check the address")
 
 

@@ -48,9 +48,11 @@ from stoa.infrastructure.worker_process import IDLE_SECONDS, ProcessExecutor
 from stoa.interfaces.bootstrap.parts import (
     IdentityPart,
     KubernetesPart,
+    McpPart,
     MeteringPart,
     OptionalSharedState,
     SharedState,
+    StartCheck,
     Version,
 )
 from stoa.interfaces.release import release
@@ -149,12 +151,29 @@ class Core(Provider):
         return ChainedCredentialSource(sources) if len(sources) > 1 else sources[0]
 
     @provide
+    async def mcp(
+        self,
+        credentials: CredentialSource,
+        rules: OutboundRules,
+        resolver: HostResolver,
+        clock: Clock,
+        supervisor: Supervisor,
+    ) -> AsyncIterator[McpPart]:
+        from stoa.infrastructure.mcp_upstream import McpBackend, McpSpecKind, McpUpstreams
+
+        upstreams = McpUpstreams(credentials, rules=rules, resolver=resolver, clock=clock)
+        spec_kind = McpSpecKind(upstreams, report=supervisor.report)
+        yield McpPart(McpBackend(upstreams), spec_kind, spec_kind)
+        await upstreams.close()  # commands without a gateway ask servers too
+
+    @provide
     def backends(
         self,
         credentials: CredentialSource,
         rules: OutboundRules,
         resolver: HostResolver,
         prometheus: PrometheusObserver,
+        mcp: McpPart,
     ) -> list[ToolBackend]:
         """One line for each further kind of back end."""
         from stoa.infrastructure.graphql import GraphQlBackend
@@ -167,6 +186,7 @@ class Core(Provider):
             GraphQlBackend(credentials, rules=rules, resolver=resolver),
             GrpcBackend(credentials, rules=rules, resolver=resolver),
             KafkaBackend(credentials, rules=rules, resolver=resolver, count=prometheus.replied),
+            mcp.backend,
         ]
 
     @provide
@@ -198,27 +218,37 @@ class Core(Provider):
         return [*catalogue_sources(settings, executor), *kubernetes.sources]
 
     @provide
+    def start_check(self) -> StartCheck:
+        return StartCheck()
+
+    @provide
     def operation_sources(self) -> list[OperationSource]:
         """Operations without manifests: one line for each source."""
         return []
 
     @provide
     def catalogue_observers(
-        self, prometheus: PrometheusObserver, kubernetes: KubernetesPart
+        self, prometheus: PrometheusObserver, kubernetes: KubernetesPart, mcp: McpPart
     ) -> list[CatalogueObserver]:
-        return [prometheus.catalogue(), *kubernetes.catalogue_observers]
+        return [prometheus.catalogue(), *kubernetes.catalogue_observers, mcp.observer]
 
     @provide
-    def specs(self, rules: OutboundRules, resolver: HostResolver, kubernetes: KubernetesPart) -> SpecSource:
+    def specs(
+        self,
+        credentials: CredentialSource,
+        rules: OutboundRules,
+        resolver: HostResolver,
+        kubernetes: KubernetesPart,
+    ) -> SpecSource:
         from stoa.infrastructure.files.specs import FileSpecSource, SpecSourceByScheme  # with httpx
         from stoa.infrastructure.http_client.spec_source import HttpSpecSource
 
-        remote = HttpSpecSource(rules=rules, resolve=resolver.addresses)
+        remote = HttpSpecSource(rules=rules, resolve=resolver.addresses, credentials=credentials)
         return SpecSourceByScheme(files=FileSpecSource(), remote=remote, cluster=kubernetes.specs)
 
     @provide
     def spec_kinds(
-        self, credentials: CredentialSource, rules: OutboundRules, resolver: HostResolver
+        self, credentials: CredentialSource, rules: OutboundRules, resolver: HostResolver, mcp: McpPart
     ) -> list[SpecKind[Any]]:
         """The sources of ToolSets: one line for each further kind."""
         from stoa.infrastructure.graphql import GraphQlSpecKind
@@ -231,6 +261,7 @@ class Core(Provider):
             GraphQlSpecKind(credentials, rules=rules, resolver=resolver),
             GrpcSpecKind(credentials, rules=rules, resolver=resolver),
             KafkaSpecKind(credentials, rules=rules, resolver=resolver),
+            mcp.spec_kind,
         ]
 
     @provide

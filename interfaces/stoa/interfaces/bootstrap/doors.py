@@ -33,6 +33,7 @@ from stoa.interfaces.bootstrap.parts import (
     PolicyPart,
     RelayPart,
     SessionParts,
+    StartCheck,
     Version,
     WatchdogPart,
 )
@@ -148,6 +149,7 @@ class Doors(Provider):
         usage: SummariseUsage,
         supervisor: Supervisor,
         further: FurtherBlueprints,
+        check: StartCheck,
         container: AsyncContainer,
     ) -> Guard:
         # 200 ms of imports, only where HTTP is served.
@@ -174,6 +176,7 @@ class Doors(Provider):
             if identity.provider is not None:
                 await identity.provider.start()
             await gateway.loader.execute()
+            check.run(gateway.loader)
             await engine.open()
             if sessions is not None:
                 await sessions.open()

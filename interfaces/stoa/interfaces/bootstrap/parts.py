@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NewType, Protocol
 
+from stoa.application.catalogue.catalogue_loader import CatalogueLoader
 from stoa.application.concurrency.supervisor import Background
 from stoa.application.metering.relay_events import RelayMetering
 from stoa.application.ports.budget_ledger import BudgetLedger
@@ -19,8 +20,10 @@ from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.session_store import SessionStore
 from stoa.application.ports.spec import SpecSource
+from stoa.application.ports.spec_kind import SpecKind
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
+from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.domain.metering.budget import Account
 from stoa.domain.metering.money import MicroUnits
@@ -40,6 +43,15 @@ class Part:
     """Background work for the Supervisor, by name."""
     reloads: Mapping[str, Reload] = field(default_factory=dict[str, Reload])
     """Reloads on SIGHUP, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class McpPart:
+    """The back end of upstream MCP servers and the source of its ToolSets, which share sessions."""
+
+    backend: ToolBackend
+    spec_kind: SpecKind[Any]
+    observer: CatalogueObserver
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +118,13 @@ class FurtherBlueprints:
     time that commands without a server need not spend."""
 
     make: tuple[Callable[[], Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StartCheck:
+    """Check of the first catalogue, before anything is served. `run` raises InvalidInput to refuse the start."""
+
+    run: Callable[[CatalogueLoader], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,11 @@ from stoa.interfaces.bootstrap.parts import (
     OptionalSharedState,
     PolicyPart,
     RelayPart,
+    StartCheck,
     Version,
     WatchdogPart,
 )
+from stoa.interfaces.bootstrap.served_spec import ServedSpec, ServedSpecProvider
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
 from stoa.interfaces.mcp.client_requests.request_state import RequestStates
 from stoa.interfaces.mcp.engine.composition import build_engine
@@ -42,6 +44,7 @@ _PRELOADED = (
     "stoa.infrastructure.graphql",
     "stoa.infrastructure.grpc",
     "stoa.infrastructure.kafka",
+    "stoa.infrastructure.mcp_upstream",
     "stoa.infrastructure.openapi",
     "stoa.infrastructure.rest",
     "stoa.infrastructure.files.specs",
@@ -90,6 +93,7 @@ async def serve_stdio(
         report=supervisor.report,
     )
     await gateway.loader.execute()
+    (await container.get(StartCheck)).run(gateway.loader)
     await engine.open()
     supervisor.start({"catalogue": gateway.loader.watch, "tasks": engine.watch_tasks})
     for part in (PolicyPart, LimiterPart, RelayPart, WatchdogPart, KubernetesPart):
@@ -131,12 +135,13 @@ def preload(settings: Settings) -> None:
             import_module(name)
 
 
-def create_app() -> AsgiApp:
+def create_app(spec: ServedSpec | None = None) -> AsgiApp:
     """The whole gateway as an ASGI application, configured by the environment: `uvicorn --factory
-    stoa.interfaces.bootstrap:create_app`. `stoa serve` runs it with a server that also bounds connections."""
+    stoa.interfaces.bootstrap:create_app`. `stoa serve` runs it with a server that also bounds connections. `spec`: an
+    API description to serve besides the catalogue."""
     settings = Settings()
     start_logging(settings)
-    container = build_container(settings)
+    container = build_container(settings, *([] if spec is None else [ServedSpecProvider(spec)]))
     doors: list[AsgiApp] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,7 +8,17 @@ from stoa.domain.calls.invocation import BearerToken, Invocation
 from stoa.domain.metering.money import to_json_number
 from stoa.domain.results.result import TextContent
 from stoa.domain.schema.json_value import JsonObject
-from stoa.interfaces.cli.common import arguments_of, development_token, open_gateway, show, show_json
+from stoa.interfaces.cli.common import (
+    arguments_of,
+    default_role,
+    development_token,
+    open_gateway,
+    recognised,
+    settings_for,
+    show,
+    show_json,
+)
+from stoa.interfaces.cli.spec_options import NONE_GIVEN, OptionalSpec, SpecOptions
 from stoa.interfaces.wire import shaping
 from stoa.interfaces.wire.revisions import NEWEST
 
@@ -20,6 +30,8 @@ async def call(
     role: str | None = None,
     tenant: str | None = None,
     catalogue: list[str] | None = None,
+    spec: OptionalSpec = None,
+    options: SpecOptions = NONE_GIVEN,
     json: bool = False,
 ) -> int:
     """Call a tool and print its answer. Exit code 1 when the tool answered with an error.
@@ -31,16 +43,22 @@ async def call(
     arguments
         `name=value`. A value is text; where the tool wants something else, write it as JSON.
     role
-        Call with a development token of this role; else the token in STOA_TOKEN is used.
+        Call with a development token of this role; else the token in STOA_TOKEN is used. With `--spec` and neither, a
+        platform admin calls.
     tenant
         Tenant of the development token.
     catalogue
         Manifest file or folder; TENANT=PATH where a tenant's team writes there. May be given several times. Replaces
         CATALOGUE_PATH.
+    spec
+        API description whose tool is called, as `stoa serve` takes it.
     json
         Print the whole result with status, latency and cost.
     """
-    async with open_gateway(catalogue or []) as (gateway, container):
+    settings = settings_for(catalogue or [])
+    described = await recognised(settings, spec, options)
+    role = role or default_role(settings, described)
+    async with open_gateway(catalogue or [], described) as (gateway, container):
         token = os.environ.get("STOA_TOKEN")
         if role is not None:
             token = await development_token(container, role, tenant, lifetime_seconds=60)

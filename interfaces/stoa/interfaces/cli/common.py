@@ -1,7 +1,9 @@
 """Helpers shared by commands: a gateway with its catalogue loaded, tables, and development tokens."""
 
+import asyncio
 import errno
 import logging
+import os
 import socket
 import sys
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -20,17 +22,49 @@ from stoa.application.gateway import Gateway
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject
 from stoa.domain.schema.plain_text import escaped, plain
-from stoa.interfaces.bootstrap import CommandLine, IdentityPart, build_container
+from stoa.interfaces.bootstrap import (
+    CommandLine,
+    IdentityPart,
+    ServedSpec,
+    ServedSpecProvider,
+    StartCheck,
+    build_container,
+    served_spec,
+)
+from stoa.interfaces.cli.spec_options import NONE_GIVEN, SpecOptions
 from stoa.interfaces.http.sockets import bound
 from stoa.interfaces.settings import Settings
 
 TOKEN_LIFETIME_SECONDS = 12 * 3600
+DEFAULT_ROLE = "cpi-admin"
+"""Role of whoever serves a description of their own in development: they hold the key that signs its tokens, and a
+lesser role would only hide operations from them."""
 NO_CATALOGUE = "name a folder of manifests with --catalogue or CATALOGUE_PATH"
 
 
+def spec_of(settings: Settings, location: str | None, options: SpecOptions) -> ServedSpec | None:
+    """The API description that a command names, outside of any event loop. Raises InvalidInput or Unavailable."""
+    return asyncio.run(recognised(settings, location, options))
+
+
+async def recognised(settings: Settings, location: str | None, options: SpecOptions) -> ServedSpec | None:
+    if location is not None:
+        spec = await served_spec(settings, location, base_url=options.base_url, header_from_env=options.header_from_env)
+        return spec.for_serving()
+    if options != NONE_GIVEN:
+        raise InvalidInput("--base-url and --header-from-env belong to an API description; name it")
+    return None
+
+
+def default_role(settings: Settings, spec: ServedSpec | None) -> str | None:
+    """The role of a caller who named none and has no token; None: nobody is let in so."""
+    is_own = spec is not None and settings.identity == "dev-issuer" and not os.environ.get("STOA_TOKEN")
+    return DEFAULT_ROLE if is_own else None
+
+
 @asynccontextmanager
-async def open_container(settings: Settings) -> AsyncGenerator[AsyncContainer]:
-    container = build_container(settings, CommandLine())
+async def open_container(settings: Settings, spec: ServedSpec | None = None) -> AsyncGenerator[AsyncContainer]:
+    container = build_container(settings, CommandLine(), *([] if spec is None else [ServedSpecProvider(spec)]))
     try:
         yield container
     finally:
@@ -38,11 +72,14 @@ async def open_container(settings: Settings) -> AsyncGenerator[AsyncContainer]:
 
 
 @asynccontextmanager
-async def open_gateway(catalogue: Sequence[str]) -> AsyncGenerator[tuple[Gateway, AsyncContainer]]:
+async def open_gateway(
+    catalogue: Sequence[str], spec: ServedSpec | None = None
+) -> AsyncGenerator[tuple[Gateway, AsyncContainer]]:
     """Opens a gateway with its catalogue loaded; `catalogue` replaces CATALOGUE_PATH if it is not empty."""
-    async with open_container(settings_for(catalogue)) as container:
+    async with open_container(settings_for(catalogue), spec) as container:
         gateway = await container.get(Gateway)
         await gateway.loader.execute()
+        (await container.get(StartCheck)).run(gateway.loader)
         yield gateway, container
 
 

@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from stoa.application.manifests.spec_kinds import SpecKinds
+from stoa.application.manifests.tools import ToolSetManifest
 from stoa.application.ports.spec import ConversionOptions, SpecSource
 from stoa.application.ports.spec_kind import SpecKind
+from stoa.interfaces.bootstrap import served_spec
 from stoa.interfaces.cli.common import complain, console, open_container, show_json, table
+from stoa.interfaces.cli.spec_options import NONE_GIVEN, Spec, SpecOptions
 from stoa.interfaces.settings import Settings
 from stoa.interfaces.wire import shaping
 from stoa.interfaces.wire.revisions import NEWEST
@@ -15,28 +18,36 @@ _ANY_SERVER = "http://upstream.invalid"  # the base URL does not change the tool
 
 
 async def convert(
-    spec: str,
+    spec: Spec,
     /,
     *,
     format: Literal["table", "json"] = "table",
     report: Path | None = None,  # the option's name
+    options: SpecOptions = NONE_GIVEN,
 ) -> None:
     """Show the tools that an API description becomes.
 
     Parameters
     ----------
     spec
-        File or URL of an OpenAPI document or GraphQL schema, or the address of a GraphQL service.
+        API description, as `stoa serve` takes it: a file, a URL, `-` for standard input, or the address of a live
+        server.
     format
         `json` prints an array of tools as MCP lists them, and nothing else.
     report
         File for the findings, one a line; standard error where absent.
     """
-    async with open_container(Settings()) as container:
+    settings = Settings()
+    described = await served_spec(settings, spec, base_url=options.base_url, header_from_env=options.header_from_env)
+    async with open_container(settings, described) as container:
         kinds = SpecKinds(await container.get(list[SpecKind[Any]]), await container.get(SpecSource))
-        description = await kinds.recognise(spec)
-        converter = description.kind.converter(description.source)
-        conversion = converter.convert(description.document, ConversionOptions(base_url=_ANY_SERVER))
+        manifest = ToolSetManifest.read(described.manifest.content or {}, kinds.models)
+        kind = kinds[manifest.member]
+        document = described.document
+        if document is None:
+            document = await kind.fetch(manifest.source, kinds.place_of(described.manifest, manifest))
+        conversion_options = ConversionOptions(base_url=options.base_url or _ANY_SERVER)
+        conversion = kind.converter(manifest.source).convert(document, conversion_options)
     findings = [str(finding) for finding in conversion.findings]
     if report is not None:
         report.write_text("".join(f"{line}\n" for line in findings), encoding="utf-8")

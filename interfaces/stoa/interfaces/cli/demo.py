@@ -24,14 +24,17 @@ from rich.panel import Panel
 
 from stoa.application.gateway import Gateway
 from stoa.application.memory.ids import UuidFactory
+from stoa.domain.access.identity import Principal
 from stoa.domain.finding import Severity
 from stoa.domain.metering.money import to_decimal
 from stoa.domain.schema.json_value import JsonObject
+from stoa.interfaces.asgi import mcp_app
 from stoa.interfaces.bootstrap import CommandLine, MeteringPart, build_container
 from stoa.interfaces.cli.client_settings import TOKEN_VARIABLE, client_settings
 from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, console, development_token, listen, table
 from stoa.interfaces.demo import orders, shipping
 from stoa.interfaces.demo.catalogue_files import write_catalogue
+from stoa.interfaces.demo.notes import notes_server, write_notes_manifest
 from stoa.interfaces.demo.upstream import BILLING_API_KEY, build_upstream
 from stoa.interfaces.http.guard import AsgiApp, Guard
 from stoa.interfaces.http.server import GatewayServer, config_of
@@ -44,12 +47,15 @@ _CALLERS = (
     ("devops", "team-beta"),
     ("viewer", "team-alpha"),
 )
+_READER = Principal.of("demo", roles=["viewer"])
+"""Everyone, for the MCP server behind the gateway."""
 _CALLER = _CALLERS[1]
 """Whose token the first call and the client's configuration use."""
 _FURTHER_CALLS: dict[str, tuple[str, JsonObject]] = {
     "GraphQL": ("pets_reviews", {"minStars": 4}),
     "gRPC": ("Shipping_Track", {"number": "P-1001"}),
     "Kafka": ("request_orders", {"value": {"item": "leash", "count": 2}}),
+    "MCP": ("notes_search", {"text": "refunds"}),
 }
 """A call of each kind of back end besides HTTP APIs: tool and arguments."""
 _BILLING_SECRET = "STOA_SECRET__TEAM_ALPHA__BILLING_API__APIKEY"  # noqa: S105  # the variable's name
@@ -71,9 +77,13 @@ async def demo(*, port: int | None = None, once: bool = False) -> int:
         gateway_sockets = listen(settings.host, settings.port)
         settings = settings.model_copy(update={"port": gateway_sockets[0].getsockname()[1]})
         os.environ.setdefault(_BILLING_SECRET, BILLING_API_KEY)
-        upstream_sockets = listen("127.0.0.1", 0)
+        upstream_sockets, notes_sockets = listen("127.0.0.1", 0), listen("127.0.0.1", 0)
+        notes_url = f"http://127.0.0.1:{notes_sockets[0].getsockname()[1]}/mcp"
         async with AsyncExitStack() as upstreams:
             await upstreams.enter_async_context(_serving(build_upstream(), upstream_sockets, settings))  # type: ignore[arg-type]  # quart's names for the same shapes
+            notes = mcp_app(notes_server(), url=notes_url, principal_of=lambda _: _READER)
+            await upstreams.enter_async_context(_serving(notes, notes_sockets, settings))
+            write_notes_manifest(Path(catalogue), notes_url)
             if shipping.is_installed():
                 await upstreams.enter_async_context(shipping.serving_shipping(Path(catalogue)))
             if orders.is_installed():

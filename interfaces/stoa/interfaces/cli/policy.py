@@ -14,7 +14,16 @@ from stoa.domain.errors import InvalidInput, StoaError
 from stoa.domain.metering.money import to_json_number
 from stoa.domain.schema.json_value import JsonObject
 from stoa.interfaces.bootstrap import policy_of
-from stoa.interfaces.cli.common import arguments_of, console, open_gateway, show_json, table
+from stoa.interfaces.cli.common import (
+    arguments_of,
+    console,
+    open_gateway,
+    recognised,
+    settings_for,
+    show_json,
+    table,
+)
+from stoa.interfaces.cli.spec_options import NONE_GIVEN, OptionalSpec, SpecOptions
 from stoa.interfaces.wire.explanation import wire_explanation
 
 app = App(name="policy", help="Explain decisions and check policies.")
@@ -26,6 +35,8 @@ async def explain(
     tool: str,
     caller: Annotated[str, Parameter(name="--as")],
     catalogue: list[str] | None = None,
+    spec: OptionalSpec = None,
+    options: SpecOptions = NONE_GIVEN,
     json: bool = False,
 ) -> int:
     """Show what would happen to a call, stage by stage, without making it. Exit code 1 when it would be refused.
@@ -41,12 +52,15 @@ async def explain(
     catalogue
         Manifest file or folder; TENANT=PATH where a tenant's team writes there. May be given several times. Replaces
         CATALOGUE_PATH.
+    spec
+        API description whose tool is meant, as `stoa serve` takes it.
     json
         Print JSON.
     """
     role, _, tenant = caller.partition("@")
     principal = Principal.of(caller, tenant=tenant or None, roles=[role])
-    async with open_gateway(catalogue or []) as (gateway, _):
+    described = await recognised(settings_for(catalogue or []), spec, options)
+    async with open_gateway(catalogue or [], described) as (gateway, _):
         try:
             found = await gateway.explain_call.execute(
                 principal, None, tool, arguments_of(arguments), "cli", to_operator=True

@@ -6,12 +6,15 @@ import signal
 import socket
 import tempfile
 from contextlib import suppress
+from functools import partial
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from stoa.interfaces.bootstrap import catalogue_sources, preload, start_logging
-from stoa.interfaces.cli.common import NO_CATALOGUE, complain, listen
+from stoa.interfaces.bootstrap import catalogue_sources, create_app, preload, start_logging
+from stoa.interfaces.cli.client_settings import client_settings
+from stoa.interfaces.cli.common import DEFAULT_ROLE, NO_CATALOGUE, complain, listen, spec_of
+from stoa.interfaces.cli.spec_options import NONE_GIVEN, OptionalSpec, SpecOptions
 from stoa.interfaces.cli.workers import end_with_success, supervise
 from stoa.interfaces.http.server import GatewayServer, config_of
 from stoa.interfaces.settings import Settings
@@ -23,11 +26,22 @@ _ENDING_SECONDS = 15.0
 """Time for a worker's work after its grace period, until it is killed."""
 
 
-def serve(*, catalogue: list[str] | None = None, port: int | None = None, workers: int = 1) -> int:
+def serve(
+    spec: OptionalSpec = None,
+    /,
+    *,
+    catalogue: list[str] | None = None,
+    port: int | None = None,
+    workers: int = 1,
+    options: SpecOptions = NONE_GIVEN,
+) -> int:
     """Serve the catalogue over MCP and REST until interrupted.
 
     Parameters
     ----------
+    spec
+        API description to serve without a manifest: an OpenAPI document, a GraphQL schema, a .proto file or descriptor
+        set, as file or URL, `-` for standard input; or the address of a live server, such as grpc://HOST:PORT.
     catalogue
         Manifest file or folder; TENANT=PATH where a tenant's team writes there. May be given several times. Replaces
         CATALOGUE_PATH.
@@ -51,12 +65,15 @@ def serve(*, catalogue: list[str] | None = None, port: int | None = None, worker
         start_logging(settings)
         for finding in findings:
             _log.warning("configuration: %s %s", finding.where, finding.message)
-    if not settings.catalogue_path and not settings.k8s_watcher_enabled:
-        complain(f"stoa: no tools: {NO_CATALOGUE}")
+    described = spec_of(settings, spec, options)
+    if described is not None:
+        _introduce(settings.model_copy(update={"port": listeners[0].getsockname()[1]}))
+    elif not settings.catalogue_path and not settings.k8s_watcher_enabled:
+        complain(f"stoa: no tools: name an API description, or {NO_CATALOGUE}")
     _allow_connections()
     signal.signal(signal.SIGTERM, end_with_success)
     config = config_of(
-        "stoa.interfaces.bootstrap:create_app",
+        partial(create_app, described),
         settings.keep_alive_seconds,
         factory=True,
         host=settings.host,
@@ -73,6 +90,14 @@ def serve(*, catalogue: list[str] | None = None, port: int | None = None, worker
     with suppress(KeyboardInterrupt):
         server.run(listeners)
     return 0 if server.started else STARTUP_FAILURE
+
+
+def _introduce(settings: Settings) -> None:
+    """Says how to connect, where the token that a client needs is made on this machine."""
+    complain(f"stoa: serving MCP at {settings.url}/mcp")
+    if settings.identity == "dev-issuer":
+        (_, claude_code), *_ = client_settings(f"{settings.url}/mcp", f"$(stoa token --role {DEFAULT_ROLE})")
+        complain(f"stoa: a client for development: {claude_code}")
 
 
 def _allow_connections() -> None:

@@ -7,10 +7,13 @@ import os
 import signal
 from typing import Literal, NoReturn
 
+from stoa.interfaces.cli.spec_options import NONE_GIVEN, OptionalSpec, SpecOptions
 from stoa.interfaces.stdio import client_connection
 
 
 def stdio(
+    spec: OptionalSpec = None,
+    /,
     *,
     role: str | None = None,
     tenant: str | None = None,
@@ -18,6 +21,7 @@ def stdio(
     profile: Literal["portable", "faithful"] | None = None,
     tags: str = "",
     toolset: str | None = None,
+    options: SpecOptions = NONE_GIVEN,
 ) -> int:
     """Serve the catalogue over MCP to the program that starts this one.
 
@@ -27,8 +31,11 @@ def stdio(
 
     Parameters
     ----------
+    spec
+        API description to serve without a manifest, as `stoa serve` takes it; standard input is the client's.
     role
-        Serve as this role, with development tokens that are renewed; else the token in STOA_TOKEN is used.
+        Serve as this role, with development tokens that are renewed; else the token in STOA_TOKEN is used. With SPEC
+        and neither, the client is a platform admin.
     tenant
         Tenant of the development tokens; with STOA_TOKEN the tenant whose catalogue is meant.
     catalogue
@@ -43,11 +50,13 @@ def stdio(
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
-    with client_connection(is_greeted=_has_credential(role), reason_of=_reason) as connection:
+    with client_connection(is_greeted=_has_credential(role, spec), reason_of=_reason) as connection:
         from stoa.interfaces.cli.stdio_gateway import serve
 
         serve(
             connection,
+            spec=spec,
+            options=options,
             role=role,
             tenant=tenant,
             catalogue=catalogue or [],
@@ -58,10 +67,10 @@ def stdio(
     return 0
 
 
-def _has_credential(role: str | None) -> bool:
+def _has_credential(role: str | None, spec: str | None) -> bool:
     """True if the client may be greeted. Without a credential the settings have to be read first, and the gateway
     refuses."""
-    return bool(role or os.environ.get("STOA_TOKEN") or os.environ.get("IDENTITY_PROVIDER") == "none")
+    return bool(role or spec or os.environ.get("STOA_TOKEN") or os.environ.get("IDENTITY_PROVIDER") == "none")
 
 
 def _reason(caught: Exception) -> str:

@@ -11,8 +11,16 @@ from stoa.application.ports.clock import Clock
 from stoa.domain.access.identity import TenantId
 from stoa.domain.calls.invocation import BearerToken, Credential
 from stoa.domain.errors import InvalidInput
-from stoa.interfaces.bootstrap import serve_stdio, start_logging
-from stoa.interfaces.cli.common import TOKEN_LIFETIME_SECONDS, development_token, open_container, settings_for
+from stoa.interfaces.bootstrap import STANDARD_INPUT, ServedSpec, serve_stdio, start_logging
+from stoa.interfaces.cli.common import (
+    TOKEN_LIFETIME_SECONDS,
+    default_role,
+    development_token,
+    open_container,
+    settings_for,
+    spec_of,
+)
+from stoa.interfaces.cli.spec_options import SpecOptions
 from stoa.interfaces.settings import Settings
 from stoa.interfaces.stdio import StdioConnection
 from stoa.interfaces.wire.credentials import CredentialNow
@@ -24,6 +32,8 @@ _RENEW_BEFORE = timedelta(minutes=5)
 def serve(
     connection: StdioConnection,
     *,
+    spec: str | None,
+    options: SpecOptions,
     role: str | None,
     tenant: str | None,
     catalogue: list[str],
@@ -32,21 +42,26 @@ def serve(
     toolset: str | None,
 ) -> None:
     """Serves the client that is being greeted on the connection. The options are explained in `stdio.py`."""
+    if spec == STANDARD_INPUT:
+        raise InvalidInput("-: standard input is the connection to the client; give a file or an address")
     settings = settings_for(catalogue)
     start_logging(settings)
-    asyncio.run(_serve(connection, settings, role, tenant, profile, tags, toolset))
+    described = spec_of(settings, spec, options)
+    role = role or default_role(settings, described)
+    asyncio.run(_serve(connection, settings, described, role, tenant, profile, tags, toolset))
 
 
 async def _serve(
     connection: StdioConnection,
     settings: Settings,
+    spec: ServedSpec | None,
     role: str | None,
     tenant: str | None,
     profile: Literal["portable", "faithful"] | None,
     tags: str,
     toolset: str | None,
 ) -> None:
-    async with open_container(settings) as container:
+    async with open_container(settings, spec) as container:
         if role is not None:
             credential: CredentialNow = _DevelopmentTokens(container, await container.get(Clock), role, tenant)
         elif token := os.environ.get("STOA_TOKEN"):

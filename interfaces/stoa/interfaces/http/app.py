@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from quart import Blueprint, Quart, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from stoa.domain.access.refusal_reason import RefusalReason
+from stoa.domain.errors import StoaError
 from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
 from stoa.interfaces.http.request_bodies import Authenticate, RestBodies
 from stoa.interfaces.wire.bodies import BODY_LIMIT, Bodies
@@ -56,7 +58,15 @@ def build_app(
     quart.register_error_handler(HTTPException, problem)
     for blueprint in blueprints:
         quart.register_blueprint(blueprint)
-    quart.before_serving(lifespan.start)
+    refused_start: list[StoaError] = []
+
+    async def start() -> None:
+        try:
+            await lifespan.start()
+        except StoaError as reason:
+            refused_start.append(reason)  # raised here, quart would log its traceback, as of a defect
+
+    quart.before_serving(start)
     quart.after_serving(lifespan.stop)
 
     rest = RestBodies(quart.asgi_app, authenticate, bodies or Bodies())  # type: ignore[arg-type]  # hypercorn's names for the same shapes
@@ -70,9 +80,17 @@ def build_app(
                 scope = {**scope, "query_string": quote(scope["query_string"], safe=_QUERY).encode()}
             if scope["type"] == "lifespan":
                 scope.setdefault("state", {}).update(state)
-            await rest(scope, receive, send)
+                await rest(scope, receive, partial(_send_of_lifespan, send, refused_start))
+            else:
+                await rest(scope, receive, send)
 
     return Guard(route, hosts=hosts, origins=origins, refused=refused)
+
+
+async def _send_of_lifespan(send: Send, refused_start: Sequence[StoaError], message: Any) -> None:
+    if refused_start and message["type"] == "lifespan.startup.complete":
+        message = {"type": "lifespan.startup.failed", "message": f"stoa: {refused_start[0].message}"}
+    await send(message)
 
 
 async def _problem(error: HTTPException) -> Response:

@@ -16,6 +16,7 @@ class Revision:
     has_icons: bool = True
     has_structured_content: bool = True
     has_audio: bool = True
+    has_resource_links: bool = True
     has_progress_messages: bool = True
     has_completions_capability: bool = True
     """Completion is older than the capability that announces it."""
@@ -46,6 +47,7 @@ HANDSHAKE_REVISIONS = {
             has_titles=False,
             has_icons=False,
             has_structured_content=False,
+            has_resource_links=False,
             has_audio=False,
             has_progress_messages=False,
             has_completions_capability=False,
@@ -60,6 +62,7 @@ HANDSHAKE_REVISIONS = {
             has_titles=False,
             has_icons=False,
             has_structured_content=False,
+            has_resource_links=False,
             has_elicitation=False,
             has_client_details=False,
             has_content_lists=False,

@@ -18,6 +18,7 @@ from stoa.domain.results.result import (
     ContentBlock,
     EmbeddedResource,
     ImageContent,
+    ResourceLink,
     TextContent,
     ToolResult,
 )
@@ -75,7 +76,23 @@ def content_block(block: ContentBlock, revision: Revision) -> JsonObject:
         if not revision.has_audio:
             return {"type": "text", "text": f"[audio, {block.mime_type}, cannot be shown to this client]"}
         return {"type": "audio", "data": block.data, "mimeType": block.mime_type}
+    if isinstance(block, ResourceLink):
+        return _link(block, revision)
     return {"type": "resource", "resource": _contents(block)}
+
+
+def _link(link: ResourceLink, revision: Revision) -> JsonObject:
+    if not revision.has_resource_links:
+        return {"type": "text", "text": f"[resource {link.uri}]"}
+    members = {
+        "uri": link.uri,
+        "name": link.name,
+        "title": link.title,
+        "description": link.description,
+        "mimeType": link.mime_type,
+        "size": link.size,
+    }
+    return {"type": "resource_link", **{name: value for name, value in members.items() if value is not None}}
 
 
 def _contents(block: EmbeddedResource) -> JsonObject:

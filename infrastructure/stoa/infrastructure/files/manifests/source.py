@@ -21,7 +21,7 @@ from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.files.manifests.reading import SIZE_LIMIT, contents_of
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
-_API_DESCRIPTION = re.compile(rb"""^\s*[{,]?\s*["']?(openapi|swagger)["']?\s*:""", re.MULTILINE)
+_API_DESCRIPTION = re.compile(rb"""^\s*[{,]?\s*["']?(openapi|swagger|asyncapi)["']?\s*:""", re.MULTILINE)
 _MANIFEST = re.compile(rb"""["']?apiVersion["']?\s*:\s*["']?gostoa\.dev/""")
 """A ToolSet with an inline description is a manifest all the same."""
 _CHECK_MILLISECONDS = 500

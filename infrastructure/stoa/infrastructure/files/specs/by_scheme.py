@@ -1,6 +1,6 @@
 """Chooses the spec source by the form of a location: http(s) URL or file path."""
 
-from stoa.application.ports import SpecDocument, SpecSource
+from stoa.application.ports import SpecCredential, SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput
 
 
@@ -13,12 +13,12 @@ class SpecSourceByScheme(SpecSource):
         self._remote = remote
         self._cluster = cluster
 
-    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:
+    async def fetch(self, location: str, *, root: str = "", credential: SpecCredential | None = None) -> SpecDocument:
         scheme, separator, _ = location.partition("://")
         if not separator:
             return await self._files.fetch(location, root=root)
         if scheme.lower() in {"http", "https"}:
-            return await self._remote.fetch(location)
+            return await self._remote.fetch(location, credential=credential)
         if scheme in {"configmap", "secret"} and self._cluster is not None:
             return await self._cluster.fetch(location)
         raise InvalidInput(f"{scheme}://...: only http and https URLs and file paths can be fetched")

@@ -5,7 +5,7 @@ import os
 import stat
 from pathlib import Path
 
-from stoa.application.ports import SpecDocument, SpecSource
+from stoa.application.ports import SpecCredential, SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput
 from stoa.infrastructure.documents.spec_text import MAX_BYTES, document, too_large
 
@@ -21,7 +21,13 @@ class FileSpecSource(SpecSource):
         self._directory = directory or Path()
         self._max_bytes = max_bytes
 
-    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:
+    async def fetch(
+        self,
+        location: str,
+        *,
+        root: str = "",
+        credential: SpecCredential | None = None,  # noqa: ARG002  # no servers here
+    ) -> SpecDocument:
         return await asyncio.to_thread(self._read, location, root)
 
     def _read(self, location: str, root: str) -> SpecDocument:

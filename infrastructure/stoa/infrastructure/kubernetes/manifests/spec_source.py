@@ -5,7 +5,7 @@ import binascii
 import re
 
 from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver
-from stoa.application.ports.spec import SpecDocument, SpecSource
+from stoa.application.ports.spec import SpecCredential, SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.schema.json_value import JsonObject, as_object, as_text
 from stoa.infrastructure.documents.spec_text import document
@@ -29,7 +29,13 @@ class KubernetesSpecSource(SpecSource, CatalogueObserver):
         self._secrets = secrets
         self._fetched: set[Key] = set()
 
-    async def fetch(self, location: str, *, root: str = "") -> SpecDocument:  # noqa: ARG002  # no files here
+    async def fetch(
+        self,
+        location: str,
+        *,
+        root: str = "",  # noqa: ARG002  # no files here
+        credential: SpecCredential | None = None,  # noqa: ARG002  # the gateway's own rights in the cluster count
+    ) -> SpecDocument:
         match = _LOCATION.fullmatch(location)
         if match is None:
             raise InvalidInput(f"{location[:100]}: write NAME/ENTRY, a ConfigMap of the manifest's namespace")

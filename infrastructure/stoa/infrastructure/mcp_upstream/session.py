@@ -1,0 +1,203 @@
+"""A session with an upstream server, whatever carries it: what the server said of itself, and the form of requests.
+
+In the handshake era (to 2025-11-25) the server keeps a session from `initialize` on. In the stateless era (from
+2026-07-28) each request carries an envelope, and the object here is only the way to the server.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from yarl import URL
+
+from stoa.application.ports import UpstreamAccess
+from stoa.domain.calls.trace_context import TraceContext
+from stoa.domain.client_requests.client_request import ClientCapabilities
+from stoa.domain.errors import BackendUnavailable
+from stoa.domain.schema.json_value import JsonObject, as_object, is_array
+from stoa.infrastructure.http_client.authentication import Sign
+from stoa.infrastructure.mcp_upstream.client_requests import declared
+from stoa.infrastructure.mcp_upstream.conversation import NO_CLIENT, Listener
+
+STATELESS = "2026-07-28"
+NEWEST_HANDSHAKE = "2025-11-25"
+HANDSHAKE_REVISIONS = frozenset({"2024-11-05", "2025-03-26", "2025-06-18", NEWEST_HANDSHAKE})
+TASKS_EXTENSION = "io.modelcontextprotocol/tasks"
+
+CLIENT_INFO: JsonObject = {"name": "stoa-mcp-gateway", "version": version("stoa-mcp-gateway")}
+_VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+_CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
+_INFO_KEY = "io.modelcontextprotocol/clientInfo"
+_LOG_KEY = "io.modelcontextprotocol/logLevel"
+LIST_CHANGES = {
+    "notifications/tools/list_changed": "tools",
+    "notifications/prompts/list_changed": "prompts",
+    "notifications/resources/list_changed": "resources",
+}
+
+
+class SessionGone(Exception):
+    """The server has forgotten the session, and did nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What a server said of itself."""
+
+    revision: str
+    capabilities: JsonObject
+    info: JsonObject
+    instructions: str | None = None
+
+    @property
+    def is_stateless(self) -> bool:
+        return self.revision == STATELESS
+
+    @property
+    def announces_changes(self) -> bool:
+        return any(as_object(self.capabilities.get(name)).get("listChanged") for name in LIST_CHANGES.values())
+
+    @property
+    def has_tasks(self) -> bool:
+        return TASKS_EXTENSION in as_object(self.capabilities.get("extensions"))
+
+
+class Access:
+    """The right to call the server in one call: signs requests with the tool's credential or an OAuth 2 token."""
+
+    def __init__(self, sign: Sign | None = None, upstream: UpstreamAccess | None = None) -> None:
+        self._sign = sign
+        self._upstream = upstream
+        self._token: str | None = None
+
+    @property
+    def is_lasting(self) -> bool:
+        """True if it is good for more than one call."""
+        return self._upstream is None
+
+    async def apply(self, headers: dict[str, str], url: URL) -> URL:
+        if self._upstream is not None:
+            self._token = await self._upstream.token()
+            headers["Authorization"] = f"Bearer {self._token}"
+        return url if self._sign is None else self._sign(headers, url)
+
+    def refused(self) -> bool:
+        """True if another token may fare better."""
+        token, self._token = self._token, None
+        return token is not None and self._upstream is not None and self._upstream.refused(token)
+
+
+NO_ACCESS = Access()
+
+
+@dataclass(slots=True)
+class Call:
+    """What a request carries besides its method and params."""
+
+    listener: Listener = NO_CLIENT
+    access: Access = NO_ACCESS
+    trace: TraceContext | None = None
+    request_id: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    """`Mcp-Param-*`, over HTTP in the stateless era."""
+
+
+class Session(ABC):
+    """`whose`: names the server in messages."""
+
+    def __init__(self, whose: str, capabilities: ClientCapabilities) -> None:
+        self.whose = whose
+        self.capabilities = capabilities
+        """As declared by `initialize`; the stateless era declares them with each request."""
+        self.peer = Peer(NEWEST_HANDSHAKE, {}, {})
+        self.is_closed = False
+        self.has_state = True
+        """False: the server keeps nothing of this session, so that several callers may use it."""
+        self.on_change: Callable[[], None] | None = None
+        """Called when the server says that a list changed."""
+        self._last_id = 0
+
+    @abstractmethod
+    async def request(self, method: str, params: JsonObject, call: Call) -> JsonObject:
+        """The result. Raises UpstreamFault for an error, SessionGone, BackendUnavailable, BackendTimedOut,
+        BackendProtocolError, and what aiohttp raises. Cancelling it tells the server."""
+        ...
+
+    @abstractmethod
+    async def notify(self, method: str, params: JsonObject, access: Access = NO_ACCESS) -> None: ...
+
+    @abstractmethod
+    async def watch(self, access: Access, established: Callable[[], None]) -> None:
+        """Follow what the server says of its lists, until the connection ends; `established`: from here on no change
+        is missed. Raises as `request` does."""
+        ...
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+    async def introduce(self, access: Access, revision: str | None) -> None:
+        """Learn what the server is: by `server/discover`, else by `initialize`. `revision`: the only one to use."""
+        if revision in {None, STATELESS} and await self._discover(access, is_only=revision is not None):
+            return
+        await self._initialize(access, revision or NEWEST_HANDSHAKE)
+
+    @abstractmethod
+    async def _discover(self, access: Access, *, is_only: bool) -> bool:
+        """Try the stateless era. False: the server does not know it, which is an error with `is_only`."""
+        ...
+
+    async def _initialize(self, access: Access, revision: str) -> None:
+        self.peer = Peer(revision, {}, {})
+        params: JsonObject = {
+            "protocolVersion": revision,
+            "capabilities": declared(self.capabilities),
+            "clientInfo": CLIENT_INFO,
+        }
+        result = await self.request("initialize", params, Call(access=access))
+        named = result.get("protocolVersion")
+        if named not in HANDSHAKE_REVISIONS:
+            raise BackendUnavailable(f"The back end of {self.whose} failed: it speaks no revision of MCP known here")
+        capabilities, info = as_object(result.get("capabilities")), as_object(result.get("serverInfo"))
+        self.peer = Peer(named, capabilities, info, _told(result))
+        await self.notify("notifications/initialized", {}, access)
+        if "logging" in self.peer.capabilities:
+            # All: each client's own level decides what it gets to see.
+            await self.request("logging/setLevel", {"level": "debug"}, Call(access=access))
+
+    def _discovered(self, result: JsonObject) -> bool:
+        versions = result.get("supportedVersions")
+        if not is_array(versions) or STATELESS not in versions:
+            return False
+        info = as_object(as_object(result.get("_meta")).get("io.modelcontextprotocol/serverInfo"))
+        self.peer = Peer(STATELESS, as_object(result.get("capabilities")), info, _told(result))
+        return True
+
+    def _params(self, params: JsonObject, request_id: int, call: Call) -> JsonObject:
+        """The params with `_meta`: the envelope of the stateless era, the progress token, the trace context."""
+        meta: dict[str, Any] = {}
+        is_stateless = self.peer.is_stateless
+        if is_stateless:
+            capabilities = declared(call.listener.capabilities)
+            if call.listener.takes_tasks and self.peer.has_tasks:
+                capabilities["extensions"] = {TASKS_EXTENSION: {}}
+            meta = {_VERSION_KEY: STATELESS, _CAPABILITIES_KEY: capabilities, _INFO_KEY: CLIENT_INFO}
+        if call.listener.wants_messages:
+            meta["progressToken"] = request_id
+            if is_stateless:
+                meta[_LOG_KEY] = "debug"
+        if call.trace is not None:
+            meta["traceparent"] = call.trace.traceparent
+            if call.trace.state:
+                meta["tracestate"] = call.trace.state
+        return {**params, "_meta": meta} if meta else params
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+
+def _told(result: JsonObject) -> str | None:
+    text = result.get("instructions")
+    return text if isinstance(text, str) else None
