@@ -35,8 +35,8 @@ BASE = {
     *("pydantic_settings", "rich", "structlog", "watchfiles", "yaml"),
 }
 """What the settings and the container of every command that has a gateway need."""
-IDENTITY = BASE | {"joserfc", "aiohttp"}
-GATEWAY = IDENTITY | {"httpx", "wasmtime"}
+IDENTITY = BASE | {"joserfc"}
+GATEWAY = IDENTITY | {"httpx", "wasmtime", "aiohttp"}
 
 
 def modules(program: str, home: Path, *arguments: str) -> set[str]:

@@ -1,19 +1,15 @@
 """Where requests end on real servers: never above the tool's base path, whatever an argument holds."""
 
 import http.client
-import os
-import shutil
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from tests.infrastructure.rest.loopback import called, rest_backend, rest_tool
-from tests.live.servers import INSTALLED, LiveServer, answers, running
+from tests.live.http_servers import Go, Java, Nginx, Node, Python
+from tests.live.servers import LiveServer, running
 
 from stoa.domain.errors import InvalidArguments
 
-SOURCES = Path(__file__).parent / "path_servers"
 BASE = "/tenants/acme"
 HOSTILE = [
     "..", "../../../admin/users", "../../beta/secret", "%2e%2e/%2e%2e/%2e%2e/admin", "%252e%252e%252fadmin",
@@ -22,74 +18,6 @@ HOSTILE = [
 ]  # fmt: skip
 HARMLESS = ["v1.2", "a..b", "...", ".hidden", "x/y", "100%", "a b", "//x", "ä.ö", "a?b#c", "%41", "a;b"]
 PARAMETER = {"location": "path", "explode": True}
-
-
-class PathServer(LiveServer):
-    start_seconds = 180.0  # one of them is compiled
-
-    def is_ready(self) -> bool:
-        return answers(self.url)
-
-
-class Python(PathServer):
-    name = "python"
-
-    @classmethod
-    def is_installed(cls) -> bool:
-        return True
-
-    def command(self) -> list[str]:
-        return [sys.executable, str(SOURCES / "area.py"), str(self.port)]
-
-
-class Node(PathServer):
-    name = "node"
-
-    @classmethod
-    def is_installed(cls) -> bool:
-        return shutil.which("node") is not None
-
-    def command(self) -> list[str]:
-        return ["node", str(SOURCES / "area.js"), str(self.port)]
-
-
-class Java(PathServer):
-    name = "java"
-
-    @classmethod
-    def is_installed(cls) -> bool:
-        return shutil.which("java") is not None
-
-    def command(self) -> list[str]:
-        return ["java", str(SOURCES / "Area.java"), str(self.port)]
-
-
-class Go(PathServer):
-    name = "go"
-    own = INSTALLED / "go" / "go" / "bin" / "go"
-
-    @classmethod
-    def is_installed(cls) -> bool:
-        return shutil.which("go") is not None or cls.own.exists()
-
-    def command(self) -> list[str]:
-        go = shutil.which("go") or str(self.own)
-        program = self.folder / "area"
-        return ["sh", "-c", f'"{go}" build -o "{program}" "{SOURCES / "area.go"}" && exec "{program}" {self.port}']
-
-
-class Nginx(PathServer):
-    name = "nginx"
-    program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
-    @classmethod
-    def is_installed(cls) -> bool:
-        return cls.program is not None
-
-    def command(self) -> list[str]:
-        settings = self.folder / "nginx.conf"
-        settings.write_text((SOURCES / "nginx.conf").read_text().replace("PORT", str(self.port)))
-        return [str(self.program), "-c", str(settings), "-p", str(self.folder)]
 
 
 @pytest.fixture(scope="module", params=[Nginx, Node, Go, Java, Python], ids=lambda kind: str(kind.name))

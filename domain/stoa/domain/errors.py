@@ -388,11 +388,22 @@ class BackendUnavailable(Unavailable):
 
     code = "backend_unavailable"
 
+    def __init__(self, message: str, *, nothing_was_sent: bool = False) -> None:
+        """`nothing_was_sent`: the back end has certainly received nothing of the call, which is then free; otherwise
+        the call may have taken effect."""
+        super().__init__(message)
+        self.nothing_was_sent = nothing_was_sent
+
 
 class BackendTimedOut(Unavailable):
     """The tool's back end did not answer before the deadline."""
 
     code = "backend_timeout"
+
+    def __init__(self, message: str, *, nothing_was_sent: bool = False) -> None:
+        """`nothing_was_sent`: as for BackendUnavailable."""
+        super().__init__(message)
+        self.nothing_was_sent = nothing_was_sent
 
 
 class BackendProtocolError(Unavailable):

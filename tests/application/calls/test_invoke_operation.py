@@ -77,6 +77,8 @@ class Case:
     """The last part that was asked before the call was recorded."""
     limit: RateLimit = RateLimit(requests_per_minute=60_000_000, burst=1_000)
     calls_before: int = 0
+    is_unsent: bool = False
+    """The back end says that it got nothing of the call."""
 
 
 DEFECT = RuntimeError(f"defect with {SECRET}")
@@ -86,6 +88,12 @@ CASES = {
     "back end unavailable": Case(Status.ERROR, prepare=_behaving(raises(BackendUnavailable("away")))),
     "back end timed out": Case(Status.TIMEOUT, prepare=_behaving(raises(BackendTimedOut("slow")))),
     "back end nonsense": Case(Status.ERROR, prepare=_behaving(raises(BackendProtocolError("what")))),
+    "back end not reached": Case(
+        Status.ERROR, prepare=_behaving(raises(BackendUnavailable("away", nothing_was_sent=True))), is_unsent=True
+    ),
+    "back end not reached in time": Case(
+        Status.TIMEOUT, prepare=_behaving(raises(BackendTimedOut("slow", nothing_was_sent=True))), is_unsent=True
+    ),
     "deadline": Case(Status.TIMEOUT, prepare=_behaving(_never), tool={"timeout_seconds": 0.01}),
     "unsendable": Case(
         Status.INVALID, InvalidArguments, _behaving(raises(InvalidArguments([Violation("/n", "a short number")])))
@@ -176,7 +184,7 @@ async def test_every_call_ends_as_it_should_and_is_metered_once(case: Case, capl
         event = outcome.event
     assert event == outcome.event
     assert (event.status, event.cost_units, event.request_id) == (outcome.status, outcome.cost, outcome.request_id)
-    charged = is_sent and case.status in CHARGED
+    charged = is_sent and case.status in CHARGED and not case.is_unsent
     assert outcome.cost == (1_000 if charged else 0)
     assert [told for _, told in pipeline.observer.seen[events_before:]] == [outcome] * (not is_stranger)
     assert pipeline.observer.counted.total() == is_stranger

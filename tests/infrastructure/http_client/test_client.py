@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiohttp
 import pytest
 from tests.infrastructure.rest.loopback import answer, loopback
 
-import stoa.infrastructure.http_client.client as source
+import stoa.infrastructure.http_client.aiohttp_session as source
 from stoa.infrastructure.http_client import PUBLIC_ONLY, ForbiddenAddress, OutboundRules
-from stoa.infrastructure.http_client.client import AnswerTooLong, HttpClient
+from stoa.infrastructure.http_client.client import HttpClient
+from stoa.infrastructure.http_client.failures import NotConnected, ResponseTooLong
 
 
 @asynccontextmanager
@@ -28,15 +28,15 @@ async def test_http_client_gives_answers_up_to_its_bound_and_no_longer_ones(leng
         if length <= 100:
             assert (await http.request("GET", server.url)).body == b"a" * length
         else:
-            with pytest.raises(AnswerTooLong, match="more than 100 bytes"):
+            with pytest.raises(ResponseTooLong, match="more than 100 bytes"):
                 await http.request("GET", server.url)
 
 
 async def test_http_client_connects_only_where_its_rules_allow() -> None:
     async with loopback(lambda _: answer()) as server, client(PUBLIC_ONLY) as http:
-        with pytest.raises(aiohttp.ClientConnectorError) as caught:
+        with pytest.raises(NotConnected) as caught:
             await http.request("GET", server.url)
-        assert isinstance(caught.value.os_error, ForbiddenAddress)
+        assert isinstance(caught.value.__cause__, ForbiddenAddress)
         assert server.seen == []
 
 
@@ -55,7 +55,7 @@ async def test_http_client_is_used_again_after_it_was_closed() -> None:
             await http.close()
 
 
-def test_http_client_is_the_only_place_that_opens_sessions_of_aiohttp() -> None:
+def test_sessions_of_aiohttp_are_opened_in_one_place_only() -> None:
     own = Path(source.__file__)
     sources = own.parents[1].rglob("*.py")
     opening = [path for path in sources if "aiohttp.ClientSession(" in path.read_text("utf-8")]

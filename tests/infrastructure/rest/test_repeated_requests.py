@@ -50,3 +50,30 @@ async def test_repeated_is_nothing_once_an_answer_has_begun():
         with pytest.raises(BackendProtocolError):
             await called(backend, rest_tool(server.url))
     assert len(server.seen) == 1
+
+
+async def test_unsent_is_a_call_whose_back_end_cannot_be_reached():
+    async with rest_backend() as backend:
+        with pytest.raises(BackendUnavailable) as away:
+            await called(backend, rest_tool("http://127.0.0.1:1"))
+    assert away.value.nothing_was_sent
+
+
+async def test_unsent_is_no_call_whose_connection_was_lost_with_its_request():
+    async with loopback(lambda _: None) as server, rest_backend() as backend:
+        for method in ("GET", "POST"):
+            with pytest.raises(BackendUnavailable, match="may have taken effect") as lost:
+                await called(backend, rest_tool(server.url, method=method))
+            assert not lost.value.nothing_was_sent
+
+
+async def test_unsent_is_no_call_that_was_redirected_before_it_failed():
+    def answered(seen: Seen) -> bytes | None:
+        if seen.target.endswith("/new"):
+            return None
+        return Last(answer(b"", status="302 Found", more="Location: /new\r\n"))
+
+    async with loopback(answered) as server, rest_backend() as backend:
+        with pytest.raises(BackendUnavailable) as lost:
+            await called(backend, rest_tool(server.url))
+        assert not lost.value.nothing_was_sent

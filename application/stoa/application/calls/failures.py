@@ -3,7 +3,7 @@
 import logging
 
 from stoa.application.calls.running_calls import RunningCall
-from stoa.application.calls.stages import Answered
+from stoa.application.calls.stages import Answered, Sent
 from stoa.domain.client_requests.client_request import InputRequired
 from stoa.domain.errors import (
     BackendProtocolError,
@@ -43,6 +43,8 @@ _REFUSAL_STATUS: tuple[tuple[type[StoaError], Status], ...] = (
 def answered_failure(call: RunningCall, failure: Exception) -> Answered:
     """The end of a call that raised `failure`. The failure of a back end is an answer: an error result."""
     stage = call.stage
+    if isinstance(stage, Sent) and _is_unsent(failure):
+        stage = stage.reserved  # so it is free
     match failure:
         case BackendTimedOut():
             return Answered(stage, Status.TIMEOUT, ToolResult.error(f"{failure.message} [{failure.code}]"))
@@ -57,3 +59,7 @@ def answered_failure(call: RunningCall, failure: Exception) -> Answered:
             _log.error("call of a tool failed unexpectedly", extra={"request_id": call.event_id}, exc_info=failure)
             hidden = StoaError(f"Internal error; quote {call.event_id} when reporting it")
             return Answered(stage, Status.ERROR, error=hidden)
+
+
+def _is_unsent(failure: Exception) -> bool:
+    return isinstance(failure, (BackendUnavailable, BackendTimedOut)) and failure.nothing_was_sent

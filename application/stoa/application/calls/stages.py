@@ -106,7 +106,7 @@ class Reserved(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """The back end is being called, so the call has its price even if it fails."""
+    """The back end is being called, so the call has its price even if it fails; but not if nothing was sent."""
 
     reserved: Reserved
 

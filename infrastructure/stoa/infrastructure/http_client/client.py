@@ -1,26 +1,28 @@
-"""The one way to open connections over HTTP: guarded, with the gateway's trust store and resolver, and nothing else of
-its surroundings: no cookies are kept, no proxies of the environment are used, no redirect is followed unasked.
+"""HttpClient: small answers of services that the gateway itself depends on, such as the identity provider.
 
-`open_session` is for adapters that read answers themselves; HttpClient is for small answers. Errors of aiohttp pass
-through: each adapter translates them, since it knows for whom.
+Guarded, with the gateway's trust store and resolver, and nothing else of its surroundings: no cookies are kept, no
+proxies of the environment are used, no redirect is followed.
 """
 
+import asyncio
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from urllib.parse import urlencode
 
-import aiohttp
 import pydantic_core
 from yarl import URL
 
 from stoa.domain.schema.json_value import JsonObject, as_object
-from stoa.infrastructure.http_client.connector import guarded_connector
+from stoa.infrastructure.http_client.backend_answers import HEADERS
+from stoa.infrastructure.http_client.compression import CorruptEncoding, TooLarge, unpack
+from stoa.infrastructure.http_client.failures import HttpFailure, InvalidResponse, ResponseTooLong
+from stoa.infrastructure.http_client.http1 import Http1Client, Response
+from stoa.infrastructure.http_client.http1.pool import origin_of
 from stoa.infrastructure.http_client.resolver import HostResolver
 from stoa.infrastructure.http_client.rules import OutboundRules
 
-
-class AnswerTooLong(ValueError):
-    """The answer has more bytes than it may have."""
+_FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +40,10 @@ class HttpAnswer:
             return {}
 
 
-def open_session(
-    rules: OutboundRules | None,
-    resolver: HostResolver | None,
-    timeout: aiohttp.ClientTimeout,
-    *,
-    connections: int,
-    **options: Any,
-) -> aiohttp.ClientSession:
-    """A session inside the running loop. `rules` None: the operator named the address, and it is not checked.
-    `connections` 0: as many as there are requests. `options`: further ones of aiohttp.ClientSession."""
-    return aiohttp.ClientSession(
-        connector=guarded_connector(rules, resolver, limit=connections),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=timeout,
-        trust_env=False,
-        **options,
-    )
-
-
 class HttpClient:
     """Requests with answers of at most `max_answer_bytes`, each ended after `timeout_seconds`, on kept connections.
 
-    The session is opened by the first request, in the loop that it runs in. After `close` a request opens another one.
+    `rules` None: the operator named the address, and it is not checked. After `close` a request opens a new connection.
     """
 
     def __init__(
@@ -70,14 +53,10 @@ class HttpClient:
         *,
         timeout_seconds: float,
         max_answer_bytes: int,
-        connections: int = 100,
     ) -> None:
-        self._rules = rules
-        self._resolver = resolver
-        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._client = Http1Client(rules, resolver, headers=HEADERS)
+        self._timeout_seconds = timeout_seconds
         self._max_answer_bytes = max_answer_bytes
-        self._connections = connections
-        self._session: aiohttp.ClientSession | None = None
 
     async def request(
         self,
@@ -87,23 +66,35 @@ class HttpClient:
         data: bytes | Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
-        """`data`: a body, or the fields of a form. Raises AnswerTooLong as soon as too much has come, OSError (of which
-        TimeoutError is one), ValueError for what cannot be sent, aiohttp.ClientError and HttpProcessingError."""
-        if self._session is None:
-            self._session = open_session(self._rules, self._resolver, self._timeout, connections=self._connections)
-        async with self._session.request(method, url, data=data, headers=headers, allow_redirects=False) as response:
-            body = await self._body(response)
-            return HttpAnswer(response.status, body, response.headers.get("Date"))
+        """`data`: a body, or the fields of a form. Raises OSError, of which HttpFailure and TimeoutError are kinds; a
+        ResponseTooLong as soon as too much has come."""
+        try:
+            address = URL(url)
+        except ValueError:
+            raise HttpFailure("its URL is none") from None
+        sent = {} if headers is None else dict(headers)
+        if isinstance(data, Mapping):
+            sent["Content-Type"] = _FORM
+            data = urlencode(data).encode("ascii")
+        if address.user is not None:
+            pair = f"{address.user}:{address.password or ''}"
+            sent["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"
+        async with asyncio.timeout(self._timeout_seconds):
+            response = await self._client.request(
+                origin_of(address), method, address.raw_path_qs, sent, data, self._max_answer_bytes
+            )
+        return HttpAnswer(response.status, self._unpacked(response), response.header("Date"))
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._client.close()
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        while chunk := await response.content.readany():
-            body += chunk
-            if len(body) > self._max_answer_bytes:
-                raise AnswerTooLong(f"more than {self._max_answer_bytes} bytes")
-        return bytes(body)
+    def _unpacked(self, response: Response) -> bytes:
+        encoding = response.header("Content-Encoding")
+        if not response.body or encoding is None:
+            return response.body
+        try:
+            return unpack(response.body, encoding, self._max_answer_bytes)
+        except TooLarge:
+            raise ResponseTooLong(f"more than {self._max_answer_bytes} bytes") from None
+        except CorruptEncoding:
+            raise InvalidResponse("its answer is wrongly encoded") from None

@@ -3,8 +3,6 @@ answer."""
 
 from collections.abc import Mapping
 
-import aiohttp
-
 from stoa.infrastructure.http_client.client import HttpAnswer, HttpClient
 from stoa.infrastructure.http_client.problems import connection_problem
 from stoa.infrastructure.http_client.resolver import HostResolver
@@ -30,7 +28,7 @@ async def fetch(
     client = HttpClient(rules, resolver, timeout_seconds=timeout_seconds, max_answer_bytes=MAX_BYTES)
     try:
         return await client.request("GET" if form is None else "POST", url, data=form)
-    except (aiohttp.ClientError, OSError, ValueError) as caught:
+    except OSError as caught:
         problem = connection_problem(caught)
     finally:
         await client.close()

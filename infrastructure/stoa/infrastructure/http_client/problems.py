@@ -3,14 +3,27 @@
 import errno
 import os
 
-import aiohttp
-from aiohttp.http import HttpProcessingError
-
+from stoa.infrastructure.http_client.failures import (
+    ConnectionLost,
+    HttpFailure,
+    InvalidResponse,
+    NoConnectionFree,
+    ResponseTooLong,
+)
 from stoa.infrastructure.http_client.resolver import NameNotResolved
 from stoa.infrastructure.http_client.rules import ForbiddenAddress
 from stoa.infrastructure.http_client.tls import causes, tls_problem, tls_remedy
 
 _CLOSED = "it closed the connection before its answer"
+_NOT_HTTP = "its answer is cut short, or no HTTP"
+_OF_AIOHTTP = {
+    # by their names, so that a gateway that does not need aiohttp does not import it
+    "ServerDisconnectedError": _CLOSED,
+    "ClientPayloadError": _NOT_HTTP,
+    "ClientResponseError": _NOT_HTTP,
+    "HttpProcessingError": _NOT_HTTP,
+    "InvalidURL": "its URL is none",
+}
 _BY_NUMBER = {
     errno.ECONNREFUSED: "nothing listens at its address",
     errno.ECONNRESET: _CLOSED,
@@ -35,12 +48,15 @@ def connection_problem(error: BaseException) -> str:
 def _words(cause: BaseException) -> str:
     if isinstance(cause, TimeoutError):
         return "it did not answer in time"
-    if isinstance(cause, aiohttp.ServerDisconnectedError):
+    if isinstance(cause, ConnectionLost):
         return _CLOSED
-    if isinstance(cause, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, HttpProcessingError)):
-        return "its answer is cut short, or no HTTP"
-    if isinstance(cause, aiohttp.InvalidURL):
-        return "its URL is none"
+    if isinstance(cause, InvalidResponse) and not isinstance(cause, ResponseTooLong):
+        return _NOT_HTTP
+    if isinstance(cause, (ResponseTooLong, NoConnectionFree)) or type(cause) is HttpFailure:
+        return str(cause)
+    for kind in type(cause).__mro__:
+        if kind.__name__ in _OF_AIOHTTP:
+            return _OF_AIOHTTP[kind.__name__]
     if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
         return _BY_NUMBER.get(cause.errno) or os.strerror(cause.errno)
     return ""

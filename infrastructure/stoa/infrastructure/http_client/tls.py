@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import cast
 
+from stoa.infrastructure.http_client.failures import NotConnected
+
 TRUST = "add the certificate of its authority to the file that SSL_CERT_FILE names, or to the system's"
 _HTTP = ("http/1.1",)
 _MOST = 32
@@ -101,9 +103,9 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_cut_handshake(cause: BaseException) -> bool:
-    """True for a handshake that the peer cut off, as asyncio reports it through aiohttp; a reset by the operating
-    system has an errno."""
-    inner = getattr(cause, "os_error", None)
+    """True for a handshake that the peer cut off, as asyncio reports it through aiohttp or a NotConnected; a reset by
+    the operating system has an errno."""
+    inner = cause.__cause__ if isinstance(cause, NotConnected) else getattr(cause, "os_error", None)
     return isinstance(inner, ConnectionResetError) and inner.errno is None
 
 

@@ -1,4 +1,4 @@
-"""Asks token endpoints over HTTP with aiohttp.
+"""Asks token endpoints over HTTP.
 
 The client authenticates by HTTP Basic, which every server supports (RFC 6749 section 2.3.1). Requests in clear text go
 to non-public addresses only. Cookies are not kept, proxies of the environment are not used, no redirect is followed.
@@ -9,14 +9,12 @@ import logging
 from dataclasses import replace
 from urllib.parse import quote_plus, urlencode
 
-import aiohttp
-from aiohttp.http import HttpProcessingError
-
 from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.domain.errors import BackendError, BackendProtocolError, BackendTimedOut, BackendUnavailable, StoaError
 from stoa.infrastructure.http_client import ANYWHERE, ForbiddenAddress, HostResolver, OutboundRules
 from stoa.infrastructure.http_client import token_answers as answers
-from stoa.infrastructure.http_client.client import AnswerTooLong, HttpAnswer, HttpClient
+from stoa.infrastructure.http_client.client import HttpAnswer, HttpClient
+from stoa.infrastructure.http_client.failures import InvalidResponse
 from stoa.infrastructure.http_client.problems import connection_problem
 
 TIMEOUT_SECONDS = 10.0
@@ -24,9 +22,8 @@ MAX_ANSWER_BYTES = 256 * 1024
 
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  # the name of a type
-_FAILURES = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
-"""Errors of aiohttp for a peer that is unreachable, slow or breaks the protocol, and for a request that cannot be
-sent."""
+_FAILURES = (OSError, ValueError)
+"""Of a peer that is unreachable, slow or breaks the protocol, and of a request that cannot be sent."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,10 +39,7 @@ class HttpTokenEndpoint(TokenEndpoint):
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         def client(rules: OutboundRules) -> HttpClient:
-            # No limit of connections: callers of one token endpoint that hangs must not keep others from theirs.
-            return HttpClient(
-                rules, resolver, timeout_seconds=timeout_seconds, max_answer_bytes=MAX_ANSWER_BYTES, connections=0
-            )
+            return HttpClient(rules, resolver, timeout_seconds=timeout_seconds, max_answer_bytes=MAX_ANSWER_BYTES)
 
         self._encrypted, self._clear_text = client(rules), client(replace(rules, allows_public=False))
 
@@ -62,7 +56,7 @@ class HttpTokenEndpoint(TokenEndpoint):
                 code = answers.error_code(answer.body) or ""
                 problem, reason = refused, f"it answered {answer.status} {code}".rstrip()
         _log.warning("no token from %s for client %s: %s", request.url.partition("?")[0], request.client_id, reason)
-        raise problem  # outside the handler, because aiohttp's text may quote the request
+        raise problem  # outside the handler, so that no text of the response is chained to it
 
     async def close(self) -> None:
         await self._encrypted.close()
@@ -99,16 +93,14 @@ def _basic(request: TokenRequest) -> str:
 
 def _translated(caught: Exception) -> tuple[BackendError, str]:
     """The error for the caller and the reason for the log. Neither repeats anything of the request or the response."""
-    forbidden = getattr(caught, "os_error", None)
+    forbidden = caught.__cause__
     if isinstance(forbidden, ForbiddenAddress):
         message = "The authorization server of the back end is at an address that the gateway may not call"
         return BackendUnavailable(message), str(forbidden)
     reason = connection_problem(caught)
     if isinstance(caught, TimeoutError):
         return BackendTimedOut("The authorization server of the back end did not answer in time"), reason
-    if isinstance(
-        caught, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, HttpProcessingError, AnswerTooLong)
-    ):
+    if isinstance(caught, InvalidResponse):
         return BackendProtocolError("The authorization server of the back end did not answer like one"), reason
     if isinstance(caught, UnicodeError):
         return BackendUnavailable("The tool's secret cannot be sent; store clientId and clientSecret as UTF-8"), reason

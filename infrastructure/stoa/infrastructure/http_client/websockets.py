@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from stoa.infrastructure.http_client.aiohttp_session import open_session
 from stoa.infrastructure.http_client.backend_session import CONNECT_TIMEOUT_SECONDS, MAX_HEADER_BYTES, USER_AGENT
-from stoa.infrastructure.http_client.client import open_session
 from stoa.infrastructure.http_client.resolver import HostResolver
 from stoa.infrastructure.http_client.rules import OutboundRules
 

@@ -4,7 +4,6 @@ import base64
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import aiohttp
 import pydantic_core
 from yarl import URL
 
@@ -113,7 +112,7 @@ class SchemaRegistries:
         url = URL(f"{registry.url.rstrip('/')}/{path}", encoded=True)
         try:
             answer: HttpAnswer = await self._http.request("GET", url, headers=headers)
-        except (aiohttp.ClientError, OSError, ValueError) as problem:
+        except OSError as problem:
             reason = connection_problem(problem)
         else:
             content = answer.json()

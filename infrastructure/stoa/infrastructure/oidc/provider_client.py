@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-import aiohttp
-
 from stoa.infrastructure.http_client import ANYWHERE, HostResolver, OutboundRules
-from stoa.infrastructure.http_client.client import AnswerTooLong, HttpClient
+from stoa.infrastructure.http_client.client import HttpClient
+from stoa.infrastructure.http_client.failures import ResponseTooLong
 from stoa.infrastructure.http_client.problems import connection_problem
 
 TIMEOUT_SECONDS = 5.0
@@ -41,9 +40,9 @@ class ProviderClient:
     async def _request(self, method: str, url: str, form: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         try:
             answer = await self._http.request(method, url, data=form)
-        except AnswerTooLong as caught:
+        except ResponseTooLong as caught:
             raise ValueError(f"{url} answered {caught}") from caught
-        except (aiohttp.ClientError, OSError) as caught:  # its text may quote the request
+        except OSError as caught:  # its text may quote the request
             problem = f"{url} failed: {connection_problem(caught)}"
         else:
             return answer.status, answer.body

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-import aiohttp
 import pydantic_core
 from yarl import URL
 
@@ -46,7 +45,7 @@ PAUSE_SECONDS = 1.0
 _BATCH = 1000
 _REFUSED = "The policy server gave no decision, so the call is refused"
 
-_FAILURES = (aiohttp.ClientError, TimeoutError, ValueError, PolicyAnswerInvalid)
+_FAILURES = (OSError, ValueError, PolicyAnswerInvalid)
 
 _log = logging.getLogger(__name__)
 
@@ -70,9 +69,7 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
         self._clock = clock
         self._writer = InputWriter(environment)
         # Without rules: the address is the operator's own setting, often one of the machine that no rule allows.
-        self._http = HttpClient(
-            None, resolver, timeout_seconds=timeout_seconds, max_answer_bytes=MAX_ANSWER_BYTES, connections=0
-        )
+        self._http = HttpClient(None, resolver, timeout_seconds=timeout_seconds, max_answer_bytes=MAX_ANSWER_BYTES)
         self._failures = 0
         self._closed_until_ns = 0
         self._health = Health(False, "not asked yet")
@@ -150,5 +147,5 @@ class OpaServerPolicyEngine(PolicyEngine, HealthProbe):
 
 def _reason(caught: Exception) -> str:
     """The reason of a failure, for operators."""
-    is_own = isinstance(caught, (PolicyAnswerInvalid, ValueError)) and not isinstance(caught, aiohttp.ClientError)
+    is_own = isinstance(caught, (PolicyAnswerInvalid, ValueError)) and not isinstance(caught, OSError)
     return f"{type(caught).__name__}: {caught}" if is_own else connection_problem(caught)

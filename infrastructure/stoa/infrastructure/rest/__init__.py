@@ -1,4 +1,4 @@
-"""Calling REST back ends over HTTP with aiohttp."""
+"""Calling REST back ends over HTTP."""
 
 from stoa.infrastructure.rest.backend import RestBackend
 

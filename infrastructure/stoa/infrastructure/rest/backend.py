@@ -1,31 +1,31 @@
-"""The REST back end: sends what a RequestPlan built and reads the answer, on one aiohttp session with keep-alive.
+"""The REST back end: sends what a RequestPlan built and reads the answer, on kept connections.
 
-Above: InvokeOperation, which holds the deadline. Below: request_plan (what to send), `http_client.backend_session` (the
-connections) and `http_client.backend_errors` (what went wrong). Redirects are followed only below the base URL.
+Above: InvokeOperation, which holds the deadline. Below: request_plan (what to send), `http_client.http1` (the
+connections) and `http_client.http1_errors` (what went wrong). Redirects are followed only below the base URL.
 """
 
-from collections.abc import Callable
-
-import aiohttp
 from yarl import URL
 
 from stoa.application.ports import BackendCall, CallContext, CredentialSource, Previewable, ToolBackend
-from stoa.domain.errors import BackendProtocolError, BackendUnavailable, InvalidInput
+from stoa.domain.errors import BackendError, BackendProtocolError, BackendUnavailable, InvalidInput
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import RestBinding
 from stoa.domain.results.response_headers import Headers, kept, kept_names
 from stoa.domain.results.result import RawAnswer
 from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.http_client import ANYWHERE, HostResolver, OutboundRules
-from stoa.infrastructure.http_client.backend_errors import TRANSLATED, translated
-from stoa.infrastructure.http_client.backend_session import (
+from stoa.infrastructure.http_client.backend_answers import (
     CONNECT_TIMEOUT_SECONDS,
+    HEADERS,
     MAX_ANSWER_BYTES,
-    BackendSession,
-    BodyReader,
     content_type,
-    status_of,
+    too_large,
+    unpacked,
 )
+from stoa.infrastructure.http_client.failures import HttpFailure, ResponseTooLong
+from stoa.infrastructure.http_client.http1 import Http1Client, Response
+from stoa.infrastructure.http_client.http1.response import text_of
+from stoa.infrastructure.http_client.http1_errors import translated_failure
 from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest, is_below
 
 MAX_REDIRECTS = 5
@@ -37,13 +37,11 @@ _NOT_FOLLOWED = (
     b"and only below the tool's own base URL."
 )
 
-SessionFactory = Callable[[], aiohttp.ClientSession]
-
 
 class RestBackend(ToolBackend):
-    """Calls HTTP APIs. One session, so one pool of connections, for all tools. `rules`: which addresses may be called;
-    an embedding program that registers its own tools trusts them. `resolver`: shared with other connections; None: its
-    own, which asks DNS."""
+    """Calls HTTP APIs. One client, so one pool of connections to each origin, for all tools. `rules`: which addresses
+    may be called; an embedding program that registers its own tools trusts them. `resolver`: shared with other
+    connections; None: its own, which asks DNS."""
 
     kind = "rest"
 
@@ -57,7 +55,7 @@ class RestBackend(ToolBackend):
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self._credentials = credentials
-        self._session = BackendSession(rules, resolver, connect_timeout_seconds)
+        self._client = Http1Client(rules, resolver, headers=HEADERS, connect_seconds=connect_timeout_seconds)
         self._max_answer_bytes = max_answer_bytes
 
     def prepare(self, tool: Operation) -> BackendCall:
@@ -65,22 +63,21 @@ class RestBackend(ToolBackend):
             raise InvalidInput(f"Tool {tool.key}: its binding is {tool.binding.kind}, not rest")
         plan = RequestPlan(tool, tool.binding, self._credentials)
         kind = _OAuthRestCall if tool.authentication.type == "oauth2" else _RestCall
-        return kind(tool, plan, self._session.open, self._max_answer_bytes)
+        return kind(tool, plan, self._client, self._max_answer_bytes)
 
     async def close(self) -> None:
-        await self._session.close()
+        await self._client.close()
 
 
 class _RestCall(BackendCall, Previewable):
-    def __init__(self, tool: Operation, plan: RequestPlan, open_session: SessionFactory, limit: int) -> None:
+    def __init__(self, tool: Operation, plan: RequestPlan, client: Http1Client, limit: int) -> None:
         self._name = str(tool.key)
         self._authentication = tool.authentication.type
         self._plan = plan
-        self._open_session = open_session
-        self._body = BodyReader(str(tool.key), limit)
-        # a body that is not there would be declared as application/octet-stream
+        self._client = client
+        self._limit = limit
         self._kept = kept_names(tool.binding.response_headers if isinstance(tool.binding, RestBinding) else ())
-        self._skipped_without_body = ("Content-Type",) if plan.method in {"POST", "PUT", "PATCH"} else None
+        self._kept_fields = frozenset(name.lower().encode("ascii") for name in self._kept)
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer:
         request = self._plan.build(arguments, context.request_id)
@@ -90,9 +87,9 @@ class _RestCall(BackendCall, Previewable):
                 request.headers["tracestate"] = context.trace.state
         try:
             return await self._exchange(request, context)
-        except TRANSLATED as error:
-            problem = translated(error, self._name)
-        raise problem  # outside the handler: what aiohttp says quotes URL and headers, and with them secrets
+        except HttpFailure as failure:
+            problem = self._translated(failure)
+        raise problem  # outside the handler: what the system says of a connection is for operators
 
     def preview(self, arguments: JsonObject) -> JsonObject:
         request = self._plan.build(arguments, "-", is_signed=False)
@@ -105,41 +102,41 @@ class _RestCall(BackendCall, Previewable):
         }
 
     async def _exchange(self, request: RestRequest, context: CallContext) -> RawAnswer:  # noqa: ARG002  # for oauth2
-        url, session = request.url, self._open_session()
-        for _ in range(MAX_REDIRECTS + 1):
-            async with session.request(
-                self._plan.method,
-                url,
-                headers=request.headers,
-                data=request.data,
-                allow_redirects=False,
-                auto_decompress=False,
-                skip_auto_headers=self._skipped_without_body if request.data is None else None,
-            ) as response:
-                location = response.headers.get("Location") if response.status in _REDIRECTS else None
-                if location is None:
-                    return await self._read(response, request)
-                target = self._redirect_target(url, location)
-                if target is None:
-                    status, headers = status_of(response), self._headers(response, request)
-                    return RawAnswer(_NOT_FOLLOWED, "text/plain", "utf-8", True, status, request.place, headers)
-                url = target
+        target = request.target
+        for hop in range(MAX_REDIRECTS + 1):
+            try:
+                response = await self._client.request(
+                    self._plan.origin, self._plan.method, target, request.headers, request.data, self._limit
+                )
+            except HttpFailure as failure:
+                failure.nothing_was_sent = failure.nothing_was_sent and hop == 0
+                raise
+            location = response.header("Location") if response.status in _REDIRECTS else None
+            if location is None:
+                return await self._read(response, request)
+            following = self._redirect_target(URL(request.base + target, encoded=True), location)
+            if following is None:
+                status, headers = response.status_line, self._headers(response, request)
+                return RawAnswer(_NOT_FOLLOWED, "text/plain", "utf-8", True, status, request.place, headers)
+            target = following.raw_path_qs
         raise BackendProtocolError(f"The back end of {self._name} failed: more than {MAX_REDIRECTS} redirects")
 
-    async def _read(self, response: aiohttp.ClientResponse, request: RestRequest) -> RawAnswer:
-        body = await self._body.read(response)
-        status = status_of(response)
+    async def _read(self, response: Response, request: RestRequest) -> RawAnswer:
+        body, fields = response.body, response.fields
+        if body and b"content-encoding" in fields:
+            body = await unpacked(body, text_of(fields[b"content-encoding"]), self._name, self._limit)
+        media_type, charset = content_type(text_of(fields.get(b"content-type", b""))) if body else ("", "utf-8")
+        headers = () if self._kept_fields.isdisjoint(fields) else self._headers(response, request)
         is_error = not 200 <= response.status < 300
-        media_type, charset = content_type(response.headers.get("Content-Type", "")) if body else ("", "utf-8")
-        headers: Headers = ()
-        for name in self._kept:
-            if name in response.headers:
-                headers = self._headers(response, request)
-                break
-        return RawAnswer(body, media_type, charset, is_error, status, request.place, headers)
+        return RawAnswer(body, media_type, charset, is_error, response.status_line, request.place, headers)
 
-    def _headers(self, response: aiohttp.ClientResponse, request: RestRequest) -> Headers:
-        return kept(self._kept, lambda name: response.headers.getall(name, []), self._plan.secrets_in(request))
+    def _headers(self, response: Response, request: RestRequest) -> Headers:
+        return kept(self._kept, response.values, self._plan.secrets_in(request))
+
+    def _translated(self, failure: HttpFailure) -> BackendError:
+        if isinstance(failure, ResponseTooLong):
+            return too_large(self._name, self._limit)
+        return translated_failure(failure, self._name)
 
     def _redirect_target(self, url: URL, location: str) -> URL | None:
         """Where to go next; None when that is not below the tool's base URL or the call must not be repeated."""
@@ -166,5 +163,9 @@ class _OAuthRestCall(_RestCall):
         answer = await super()._exchange(request, context)
         if answer.status.startswith("401") and access.refused(token) and self._plan.method in _IDEMPOTENT:
             request.headers["Authorization"] = f"Bearer {await access.token()}"
-            answer = await super()._exchange(request, context)
+            try:
+                answer = await super()._exchange(request, context)
+            except HttpFailure as failure:
+                failure.nothing_was_sent = False  # the first request was
+                raise
         return answer

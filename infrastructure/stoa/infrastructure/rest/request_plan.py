@@ -22,6 +22,7 @@ from stoa.domain.operations.tool import RestBinding, RestParameter
 from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.http_client.authentication import compile_authentication, sent_secrets
 from stoa.infrastructure.http_client.header_text import Unsendable, header_text
+from stoa.infrastructure.http_client.http1.pool import origin_of
 from stoa.infrastructure.rest.body import BodyEncoder, compile_body
 from stoa.infrastructure.rest.encoding import (
     NO_DOT_SEGMENT,
@@ -54,10 +55,17 @@ _SPELLINGS = {
 class RestRequest:
     """One request, ready to be sent. `place` names its target without query, user or secret."""
 
-    url: URL
+    base: str
+    """Scheme, host and port."""
+    target: str
+    """Path and query, encoded."""
     place: str
     headers: dict[str, str]
     data: bytes | None
+
+    @property
+    def url(self) -> URL:
+        return URL(self.base + self.target, encoded=True)
 
 
 class _Piece(NamedTuple):
@@ -95,17 +103,18 @@ class RequestPlan:
         self._content_type = _header_value(content_type, "binding.body.media_type", name)
         self._sign = compile_authentication(tool, credentials)
         self._authentication = tool.authentication
-        has_constant_url = not self._path and not self._query
-        self._constant_url = URL(self._with_query(self._prefix, []), encoded=True) if has_constant_url else None
+        self._signs_target = key is not None and key.location == "query"
+        self.origin = origin_of(self.base)
+        length = _origin_length(self._prefix)
+        self._origin_text, self._origin_length = self._prefix[:length], length
 
     def build(self, arguments: JsonObject, request_id: str, *, is_signed: bool = True) -> RestRequest:
         """Builds the request for these arguments. Raises InvalidArguments for a value that cannot be sent,
         BackendUnavailable without a credential. Not `is_signed`: without the credential, for display."""
-        place, url = self._prefix, self._constant_url
-        if self._path:
-            place = self._finished_path(arguments)
-        if url is None:
-            url = URL(self._with_query(place, _encoded(self._query, arguments)), encoded=True)
+        place = self._finished_path(arguments) if self._path else self._prefix
+        target = self._with_query(place, _encoded(self._query, arguments) if self._query else [])[self._origin_length :]
+        if not target.startswith("/"):
+            target = f"/{target}"
         headers = {**self._headers, "X-Request-ID": request_id}
         for piece in self._header_values:
             for text in _encoded((piece,), arguments):
@@ -115,9 +124,13 @@ class RequestPlan:
         data = self._encode_body(arguments) if self._encode_body else None
         if data is not None:
             headers["Content-Type"] = self._content_type
+        request = RestRequest(self._origin_text, target, place, headers, data)
         if self._sign and is_signed:
-            url = self._sign(headers, url)
-        return RestRequest(url, place, headers, data)
+            if self._signs_target:
+                request.target = self._sign(headers, request.url).raw_path_qs
+            else:
+                self._sign(headers, self.base)  # cheaper than a URL for each call, and not changed by it
+        return request
 
     def _finished_path(self, arguments: JsonObject) -> str:
         """Joins the path and checks it as a whole: a value that is harmless alone may form a dot segment with the text
@@ -174,6 +187,12 @@ def is_below(path: str, base: str) -> bool:
     """True if the encoded `path` is the base path or below it under every normalisation."""
     base = base.rstrip("/")
     return (path == base or path.startswith(f"{base}/")) and not holds_dot_segment(path)
+
+
+def _origin_length(url: str) -> int:
+    """The length of scheme and authority at the start of a URL."""
+    path = url.find("/", url.index("://") + 3)
+    return len(url) if path < 0 else path
 
 
 def _header_encoder(parameter: RestParameter) -> Encoder:

@@ -179,7 +179,7 @@ class Core(Provider):
         from stoa.infrastructure.graphql import GraphQlBackend
         from stoa.infrastructure.grpc import GrpcBackend
         from stoa.infrastructure.kafka import KafkaBackend
-        from stoa.infrastructure.rest import RestBackend  # with aiohttp, for those who may call
+        from stoa.infrastructure.rest import RestBackend  # for those who may call
 
         return [
             RestBackend(credentials, rules=rules, resolver=resolver),

@@ -54,7 +54,7 @@ class Governance(Provider):
             yield IdentityPart(InMemoryTokenVerifier({}, clock), None)
             return
         if settings.identity != "dev-issuer":
-            from stoa.interfaces.bootstrap.openid_provider import openid_provider  # with aiohttp
+            from stoa.interfaces.bootstrap.openid_provider import openid_provider
 
             provider = openid_provider(settings, clock, rules, resolver, supervisor.report)
             yield IdentityPart(provider, None, provider, probes=(provider,), background={"token keys": provider.watch})

@@ -1,0 +1,204 @@
+"""One connection: writes a request, hands back its response.
+
+It carries one request at a time; the caller that takes it from its Pool has it alone. A future waits for the response:
+a request makes no task and no timer, because deadlines are kept by one look a second at all connections (Http1Client).
+"""
+
+import asyncio
+import select
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any, cast
+
+from stoa.infrastructure.http_client.failures import (
+    ConnectionLost,
+    HttpFailure,
+    InvalidResponse,
+    ResponseCutShort,
+    ResponseTimedOut,
+)
+from stoa.infrastructure.http_client.http1.reader import ResponseReader
+from stoa.infrastructure.http_client.http1.response import Response
+
+_ACKNOWLEDGED_AT = 120
+"""Offset of tcpi_bytes_acked in struct tcp_info (linux/tcp.h)."""
+_TCP_INFO_BYTES = 128
+
+OnClosed = Callable[["Connection", bool], None]
+"""Hears once that a connection is closed, and whether the peer closed it."""
+
+
+class Connection(asyncio.Protocol):
+    """`sock` stays open as long as the transport that is made of it."""
+
+    __slots__ = (
+        "_acknowledged",
+        "_failure",
+        "_has_eof",
+        "_loop",
+        "_on_closed",
+        "_poll",
+        "_reader",
+        "_socket",
+        "_transport",
+        "_waiter",
+        "began",
+        "closed",
+        "expires",
+        "head_seen",
+        "idle_since",
+        "is_encrypted",
+        "is_open",
+    )
+
+    def __init__(self, sock: socket.socket, on_closed: OnClosed, *, is_encrypted: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._socket = sock
+        self._on_closed = on_closed
+        self.is_encrypted = is_encrypted
+        self._reader = ResponseReader()
+        self._transport: asyncio.Transport
+        self._waiter: asyncio.Future[Response] | None = None
+        self._poll = _poll(sock)
+        self._acknowledged: int | None = None
+        self._has_eof = False
+        self._failure: HttpFailure | None = None
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+        self.is_open = True
+        """False once it was closed, by either side."""
+        self.began = self.idle_since = self.expires = 0.0
+        """When its request was sent; since when it has been idle; until when it may be used again."""
+        self.head_seen: float | None = None
+        """When the head of the response was first found complete; kept by the look at all connections."""
+
+    def send(
+        self, request: bytes, *, is_head_request: bool, limit: int, is_repeatable: bool
+    ) -> asyncio.Future[Response]:
+        """Writes the request; the future has the response or an HttpFailure. `is_repeatable`: sending it twice does no
+        harm, so it need not be known whether the peer has read it. Raises HttpFailure."""
+        if not self.is_open:
+            raise self._failure or ConnectionLost(nothing_was_sent=True)
+        self._reader.begin(is_head_request=is_head_request, limit=limit)
+        self._acknowledged = None if is_repeatable else _acknowledged_bytes(self._socket)
+        self.head_seen = None
+        waiter = self._waiter = self._loop.create_future()
+        self._transport.write(request)
+        return waiter
+
+    def is_quiet(self) -> bool:
+        """False if bytes or the end of the connection have arrived, also such that the loop has not read yet. An idle
+        connection that is not quiet is of no use: it was closed, or the bytes would be taken for the next response."""
+        return self.is_open and not (self._poll is not None and self._poll.poll(0))
+
+    def can_be_reused(self) -> bool:
+        """True after a response that leaves the connection in order."""
+        # Without the second condition: a response that came before the whole request was sent, such as 413.
+        return self.is_open and self._reader.is_reusable and not self._transport.get_write_buffer_size()
+
+    def close(self) -> None:
+        """Closes an idle connection."""
+        self.is_open = False
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Closes the connection of a request that is given up."""
+        self.is_open = False
+        self._waiter = None
+        self._transport.abort()
+
+    def give_up(self) -> None:
+        """Ends the response that is waited for, because the client is closed."""
+        self._fail(ResponseCutShort("the client was closed"))
+
+    def expire(self, now: float, head_seconds: float, body_seconds: float) -> None:
+        """Ends a response that takes too long, counted from its request to its head and from there to its end."""
+        if self._waiter is None:
+            return
+        if self.head_seen is None and self._reader.has_head:
+            self.head_seen = now
+        since, seconds = (self.began, head_seconds) if self.head_seen is None else (self.head_seen, body_seconds)
+        if now - since > seconds:
+            self._fail(ResponseTimedOut(f"no complete response within {seconds:g} s"))
+
+    # The transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        waiter = self._waiter
+        if waiter is None:  # nothing was asked: the next request would get this as its response
+            self._failure = InvalidResponse("it sent something before the request")
+            self._failure.nothing_was_sent = True
+            self.abort()
+            return
+        try:
+            response = self._reader.feed(data)
+        except HttpFailure as failure:
+            self._fail(failure)
+            return
+        if response is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(response)
+
+    def eof_received(self) -> None:
+        self._has_eof = True
+        self._end(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(exc)
+        is_closed_by_peer, self.is_open = self.is_open, False
+        self.closed.set_result(None)
+        self._on_closed(self, is_closed_by_peer)
+
+    def _end(self, exc: Exception | None) -> None:
+        """Ends the response that is waited for, if any, as the end of the connection demands."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.done():
+            return
+        if not self._reader.has_begun:
+            waiter.set_exception(ConnectionLost(nothing_was_sent=exc is None and self._is_unread()))
+            return
+        try:
+            if exc is not None or (self.is_encrypted and not self._has_eof):  # cut by anyone on the way (RFC 9112, 9.8)
+                raise ResponseCutShort("the connection ended within the response")
+            waiter.set_result(self._reader.end())
+        except HttpFailure as failure:
+            waiter.set_exception(failure)
+
+    def _fail(self, failure: HttpFailure) -> None:
+        waiter = self._waiter
+        self.abort()
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(failure)
+
+    def _is_unread(self) -> bool:
+        """True if the peer had closed the connection before a byte of the request reached it.
+
+        The end of a connection (FIN) acknowledges what came before it. So an end with nothing acknowledged was sent by
+        a peer that had received nothing, and a server must not process what comes after it closed (RFC 9112 section
+        9.6). A reset proves nothing: its acknowledgement is not looked at.
+        """
+        return self._acknowledged is not None and _acknowledged_bytes(self._socket) == self._acknowledged
+
+
+def _acknowledged_bytes(sock: socket.socket) -> int | None:
+    """The bytes that the peer's TCP has acknowledged; None where the system does not tell."""
+    if sys.platform != "linux":
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    except OSError:
+        return None
+    return struct.unpack_from("=Q", info, _ACKNOWLEDGED_AT)[0] if len(info) == _TCP_INFO_BYTES else None
+
+
+def _poll(sock: socket.socket) -> Any:
+    if not hasattr(select, "poll"):  # Windows
+        return None
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return poll

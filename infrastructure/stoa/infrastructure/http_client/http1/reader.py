@@ -1,0 +1,198 @@
+"""Reads the responses of one connection, one at a time, without I/O: llhttp parses, strictly, and this module keeps the
+bounds and decides where a response ends and whether the connection may carry another one.
+
+Ambiguous framing (RFC 9112 section 6.3) is refused: by llhttp a second length, a length beside chunks, a bare LF, a
+folded line; here a coding other than `chunked`, another protocol version, and a switch of protocols. Bytes after the
+response end the connection, because they would be taken for the response to the next request.
+"""
+
+from typing import Final
+
+import httptools
+
+from stoa.infrastructure.http_client.failures import InvalidResponse, ResponseCutShort, ResponseTooLong
+from stoa.infrastructure.http_client.http1.response import Response, text_of
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Upper bound on status line and header fields, those of interim responses included."""
+FRAMING_FACTOR: Final = 8
+"""Upper bound on the bytes of a chunked body on the wire, as a multiple of what its content may have: a chunk of one
+byte takes six."""
+
+_VERSIONS = frozenset({"1.1", "1.0"})
+
+
+class _Refused(Exception):
+    """Ends the parsing from within a callback of the parser, which keeps no exception."""
+
+
+class ResponseReader:
+    """`begin` before each request, then `feed` what arrives until it returns the response."""
+
+    __slots__ = (
+        "_body",
+        "_head_room",
+        "_headers",
+        "_is_head_request",
+        "_is_interim",
+        "_limit",
+        "_parser",
+        "_reason",
+        "_refusal",
+        "_response",
+        "_wire_room",
+        "has_begun",
+        "is_complete",
+        "is_reusable",
+    )
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._is_head_request = False
+        self.is_reusable = True
+        """False: no further request may be sent on the connection."""
+
+    def begin(self, *, is_head_request: bool, limit: int) -> None:
+        """Expects a response whose body has at most `limit` bytes. `is_head_request`: it has none (RFC 9110 section
+        9.3.2)."""
+        if self._is_head_request:  # the parser still waits for the body that the head described
+            self._parser = httptools.HttpResponseParser(self)
+        self._is_head_request = is_head_request
+        self._limit = limit
+        self._head_room = MAX_HEAD_BYTES
+        self._wire_room = MAX_HEAD_BYTES + FRAMING_FACTOR * limit
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._reason = b""
+        self._body: bytes | bytearray = b""
+        self._response: Response | None = None
+        self._refusal: InvalidResponse | None = None
+        self._is_interim = False
+        self.has_begun = False
+        """True after the first byte of a response, interim ones included."""
+        self.is_complete = False
+
+    @property
+    def has_head(self) -> bool:
+        return self._response is not None
+
+    def feed(self, data: bytes) -> Response | None:
+        """Returns the response once it is complete. Raises InvalidResponse."""
+        self.has_begun = True
+        if self._response is None:
+            if len(data) > self._head_room:
+                return self._feed_long(data)
+            self._head_room -= len(data)
+        else:
+            self._wire_room -= len(data)
+            if self._wire_room < 0:
+                raise InvalidResponse("its framing is many times larger than its content")
+        return self._parse(data)
+
+    def end(self) -> Response:
+        """The response that the end of the connection completes (RFC 9112 section 6.3, rule 8). Raises
+        ResponseCutShort if it does not."""
+        response, self.is_reusable = self._response, False
+        if response is None or not self._is_delimited_by_close(response):
+            raise ResponseCutShort("the connection ended within the response")
+        response.body = bytes(self._body)
+        return response
+
+    def _feed_long(self, data: bytes) -> Response | None:
+        """Handles more bytes than a head may have: within the bound the head must be complete."""
+        room, self._head_room = self._head_room, 0
+        response = self._parse(data[:room])
+        if self._response is None:
+            raise InvalidResponse("the head of its response is too large")
+        if response is None:
+            return self.feed(data[room:])
+        self.is_reusable = False  # bytes that belong to no response
+        return response
+
+    def _parse(self, data: bytes) -> Response | None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if self._refusal is not None:
+                raise self._refusal from None
+            if not self.is_complete:
+                raise InvalidResponse("its response is not valid HTTP/1.1") from None
+            self.is_reusable = False  # what follows a complete response is not read
+        response = self._response
+        if response is None or not self.is_complete:
+            return None
+        response.body = bytes(self._body)
+        return response
+
+    def _is_delimited_by_close(self, response: Response) -> bool:
+        return b"content-length" not in response.fields and b"transfer-encoding" not in response.fields
+
+    def _refuse(self, refusal: InvalidResponse) -> None:
+        self._refusal = refusal
+        raise _Refused
+
+    # Callbacks of the parser
+
+    def on_message_begin(self) -> None:
+        if self.is_complete:
+            self.is_reusable = False
+
+    def on_status(self, text: bytes) -> None:
+        if self._response is None:
+            self._reason += text
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._response is None:  # else a trailer, which must not be taken for a header (RFC 9110 section 6.5.1)
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self._response is not None:
+            return
+        parser, headers = self._parser, self._headers
+        status = parser.get_status_code()
+        if status < 200:
+            if status < 100 or status == 101:  # no switch of protocols was asked for
+                self._refuse(InvalidResponse(f"it answered with the status {status}"))
+            self._is_interim = True
+            return
+        if parser.get_http_version() not in _VERSIONS:
+            self._refuse(InvalidResponse("it answered in another version of HTTP"))
+        fields = dict(reversed(headers))
+        self.is_reusable = parser.should_keep_alive()
+        if b"transfer-encoding" in fields:
+            self._check_coding(parser.get_http_version())
+        elif int(fields.get(b"content-length", b"0")) > self._limit:
+            self._check_length(status)
+        self._response = Response(status, text_of(self._reason), headers, fields)
+        self.is_complete = self._is_head_request
+
+    def on_body(self, content: bytes) -> None:
+        if self.is_complete:
+            self.is_reusable = False
+            return
+        if len(self._body) + len(content) > self._limit:
+            self._refuse(ResponseTooLong(f"more than {self._limit} bytes"))
+        if not self._body:
+            self._body = content
+        elif isinstance(self._body, bytearray):
+            self._body += content
+        else:
+            self._body = bytearray(self._body) + content
+
+    def on_message_complete(self) -> None:
+        if self._is_interim:
+            self._is_interim = False
+            self._headers = []
+            self._reason = b""
+        else:
+            self.is_complete = True
+
+    def _check_coding(self, version: str) -> None:
+        if [value.lower() for name, value in self._headers if name == b"transfer-encoding"] != [b"chunked"]:
+            self._refuse(InvalidResponse("its response has a transfer coding that was not asked for"))
+        if version != "1.1":  # it knows no chunks, so what stands between is not to be trusted (RFC 9112 section 6.1)
+            self.is_reusable = False
+
+    def _check_length(self, status: int) -> None:
+        """Refuses a body that is too long as soon as its head says so. Some responses have none, whatever it says."""
+        if not self._is_head_request and status not in {204, 304}:
+            self._refuse(ResponseTooLong(f"more than {self._limit} bytes"))

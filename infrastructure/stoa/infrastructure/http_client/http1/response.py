@@ -1,0 +1,38 @@
+"""A response that was received as a whole."""
+
+
+class Response:
+    """`body` is as it was sent: content codings are not removed."""
+
+    __slots__ = ("body", "fields", "headers", "reason", "status")
+
+    def __init__(
+        self, status: int, reason: str, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes]
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        """Header fields in the order of their lines, names in lower case; without trailers."""
+        self.fields = fields
+        """The first value of each field."""
+        self.body = b""
+
+    def header(self, name: str) -> str | None:
+        """The first value of a field."""
+        value = self.fields.get(name.lower().encode("ascii"))
+        return None if value is None else text_of(value)
+
+    def values(self, name: str) -> list[str]:
+        """All values of a field, one for each line."""
+        wanted = name.lower().encode("ascii")
+        return [text_of(value) for field, value in self.headers if field == wanted]
+
+    @property
+    def status_line(self) -> str:
+        """`404 Not Found`, for people."""
+        return f"{self.status} {self.reason}" if self.reason else str(self.status)
+
+
+def text_of(value: bytes) -> str:
+    """A field value as text: UTF-8, which servers send although RFC 9110 section 5.5 asks for ASCII."""
+    return value.decode("utf-8", "surrogateescape")
