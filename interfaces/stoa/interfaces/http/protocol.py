@@ -56,7 +56,7 @@ class GatewayProtocol(asyncio.Protocol):
     ) -> None:
         if not config.loaded:
             config.load()
-        self._app = cast("AsgiApp", config.loaded_app)
+        self._app: AsgiApp = cast("Any", config).loaded_app
         self._loop = _loop or asyncio.get_event_loop()
         self._root_path = config.root_path
         self._server_state = server_state
