@@ -19,7 +19,7 @@ from stoa.domain.access.caller_limits import ROLE_LIMITS
 from stoa.domain.access.identity import Principal
 from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.client_requests.rules import ClientRequestRules
-from stoa.domain.finding import Finding
+from stoa.domain.finding import Finding, Reason
 from stoa.domain.metering.event import MeteringEvent
 from stoa.domain.metering.price_list import DEFAULT_PRICES
 from stoa.domain.operations.tool import ToolAnnotations
@@ -159,6 +159,11 @@ SPEAKING = {
     **{f"{kind}.timeout_seconds": 30.0 for kind in ("Operation", "Prompt", "Resource", "Tool")},
     "MeteringEvent.calls": 1,
     "Refusal.calls": 1,
+    "Finding.reason": Reason.PART,
+    "StreamBounds.max_bytes": 1024 * 1024,
+    "StreamBounds.max_messages": 100,
+    "StreamBounds.max_seconds": 10.0,
+    "_Level.may_lower": True,
     "StrangerLimits.address": RateLimit(requests_per_minute=600, burst=200),
     "StrangerLimits.everyone": RateLimit(requests_per_minute=6_000, burst=1_000),
 }

@@ -160,7 +160,10 @@ def test_a_gateway_without_a_catalogue_says_what_to_name_before_its_log_begins(t
     gateway = GatewayProcess(tmp_path, sources=())
     with serving(gateway):
         first, second, *_ = gateway.log.splitlines()
-    assert first == "stoa: no tools: name a folder of manifests with --catalogue or CATALOGUE_PATH"
+    assert (
+        first
+        == "stoa: no tools: name an API description, or name a folder of manifests with --catalogue or CATALOGUE_PATH"
+    )
     assert second.startswith("{")
 
 
