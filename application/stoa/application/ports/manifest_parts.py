@@ -43,7 +43,8 @@ def seconds(value: Any) -> Any:
     raise ValueError("write a duration with its unit, such as 500ms, 30s or 5m")
 
 
-Interval = Annotated[float, BeforeValidator(seconds), Field(ge=1)]
+Interval = Annotated[float, BeforeValidator(seconds), Field(ge=1, le=366 * 86_400)]
+"""A year at most, or an API server, whose durations end at 292 years, would refuse what a file may say."""
 
 
 def rules(*rules_with_messages: tuple[str, str]) -> JsonObject:
