@@ -20,7 +20,7 @@ BEYOND_RULES = re.compile(
     r"grpc\.(?:descriptorSet|method)|"  # the descriptors of Protocol Buffers
     r"metering\.arguments|"  # has to be a property of inputSchema
     r"messages, spec\.arguments|"  # {{placeholders}} in texts of any length
-    r"(?:openAPISpec\.inline|graphQL\.(?:inline|queries|mutations|subscriptions))"  # alternatives, which no structural schema has
+    r"openAPISpec\.inline|graphQL\.(?:inline|queries|mutations|subscriptions)"  # alternatives, as no structural schema
     r")"
 )
 """What the gateway refuses although an API server accepts it."""
