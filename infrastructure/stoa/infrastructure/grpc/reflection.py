@@ -19,6 +19,9 @@ MAX_FILES = 3000
 MAX_BYTES = 16 * 1024 * 1024
 TIMEOUT_SECONDS = 30.0
 _VERSIONS = ("v1", "v1alpha")
+_ATTEMPTS = 3
+"""A server that lacks a version closes the stream while the question is still being written. gRPC then sees either its
+UNIMPLEMENTED or the reset of the stream, which is INTERNAL, so INTERNAL alone is not believed at once."""
 _OWN = "grpc.reflection."
 _Question = reflection_pb2.ServerReflectionRequest
 
@@ -29,13 +32,14 @@ async def reflected(channel: Any, where: str, metadata: tuple[tuple[str, str], .
     refusal: Any = None
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            for version in _VERSIONS:
+            for version in _VERSIONS * _ATTEMPTS:
                 try:
                     return await _Conversation(channel, version, metadata, where).descriptor_set()
                 except grpc.aio.AioRpcError as error:
-                    # A busy server that lacks a version may reset its stream before it has said so: INTERNAL.
                     if error.code() not in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL}:
                         raise _translated(error, where) from None
+                    if refusal is not None and {refusal.code(), error.code()} == {grpc.StatusCode.UNIMPLEMENTED}:
+                        break
                     refusal = error
     except TimeoutError:
         raise Unavailable(f"{where}: no complete answer within {TIMEOUT_SECONDS:g} s") from None
