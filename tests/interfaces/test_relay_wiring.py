@@ -8,9 +8,7 @@ import pytest
 from tests.infrastructure.kafka.brokers import mock_cluster, records
 from tests.interfaces.served import Served, manifest, serving
 
-from stoa.domain.errors import InvalidInput
 from stoa.domain.metering.event import MeteringEvent
-from stoa.interfaces.bootstrap import RelayPart, build_container
 from stoa.interfaces.settings import Settings
 
 
@@ -61,16 +59,34 @@ async def test_a_gateway_without_its_broker_is_ready_and_says_what_waits(tmp_pat
         assert "stoa_relay_failing 1.0" in (await served.get("/metrics")).body.decode()
 
 
-async def test_a_broker_without_its_client_is_said_at_the_start(
-    tmp_path: Path, catalogue: tuple[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [name for name in sys.modules if name.startswith("stoa.infrastructure.kafka")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "aiokafka", None)
-    container = build_container(Settings(data_dir=tmp_path, catalogue_path=catalogue, kafka_bootstrap_servers="a:1"))
-    with pytest.raises(InvalidInput, match=r"install stoa-mcp-gateway\[kafka\]"):
+WITHOUT_CLIENT = """
+import asyncio, sys
+from pathlib import Path
+sys.modules["aiokafka"] = None
+from stoa.domain.errors import InvalidInput
+from stoa.interfaces.bootstrap import RelayPart, build_container
+from stoa.interfaces.settings import Settings
+
+async def start():
+    container = build_container(Settings(data_dir=Path(sys.argv[1]), kafka_bootstrap_servers="a:1"))
+    try:
         await container.get(RelayPart)
-    await container.close()
+    except InvalidInput as refused:
+        print(refused.message)
+    finally:
+        await container.close()
+
+asyncio.run(start())
+"""
+
+
+async def test_a_broker_without_its_client_is_said_at_the_start(tmp_path: Path) -> None:
+    """In an interpreter of its own: modules imported twice would define each binding twice."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", WITHOUT_CLIENT, str(tmp_path)), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    assert "install stoa-mcp-gateway[kafka]" in said.decode()
 
 
 async def test_without_a_broker_there_is_no_relay(tmp_path: Path, catalogue: tuple[str]) -> None:
