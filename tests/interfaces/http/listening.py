@@ -16,6 +16,7 @@ from stoa.interfaces.http.lifecycle import LIFECYCLE_KEY, Lifecycle
 from stoa.interfaces.http.server import GatewayServer, config_of
 
 WAIT_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 75
 STANDARD = Bounds()
 
 
@@ -147,7 +148,7 @@ async def listening(
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     cert, key = tls or (None, None)
-    server = GatewayServer(config_of(app, 75, tls_cert=cert, tls_key=key, date_header=False))
+    server = GatewayServer(config_of(app, KEEP_ALIVE_SECONDS, tls_cert=cert, tls_key=key, date_header=False))
     serving = asyncio.create_task(server._serve([listener]))
     state = server.server_state
     port = listener.getsockname()[1]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.interfaces.doors import World
-from tests.interfaces.http.listening import Client, Listening, listening
+from tests.interfaces.http.listening import KEEP_ALIVE_SECONDS, Client, Listening, listening
 from tests.interfaces.http.test_framing import DOORS, HOST, INVOKE, REST, TYPE, _is_served, request, sized
 
 from stoa.application.gateway import Gateway
@@ -121,9 +121,9 @@ async def test_an_idle_connection_is_closed_after_the_keep_alive_time(world: Wor
         await client.send(sized(*REST))
         assert await _is_served(client)
         await server.settle(lambda: server.connections.idle)
-        _later(server, server.connections.keep_alive_seconds - 1)
+        _later(server, KEEP_ALIVE_SECONDS - 1)
         assert server.protocols
-        _later(server, server.connections.keep_alive_seconds)
+        _later(server, KEEP_ALIVE_SECONDS)
         await server.settle(lambda: not server.protocols)
         assert not server.refusals
         assert await client.response() is None

@@ -25,7 +25,8 @@ BindUpstream = Callable[[Principal, BearerToken | None], UpstreamAccess]
 Raises UpstreamAccessDenied when the tool acts in the caller's name and there is no token of its issuer to show."""
 
 _MakeRequest = Callable[[str | None, BearerToken | None], tuple[TokenKey, TokenRequest]]
-"""Of the authorization key and the token of the caller in whose name it asks; without them, in the gateway's own."""
+"""Makes a token request in the name of the caller with this authorization key and token; with None and None, in the
+gateway's own name."""
 _ReadRequest = Callable[[], tuple[TokenKey, TokenRequest]]
 """Reads the client's secret, as it is now. Raises BackendUnavailable."""
 

@@ -105,7 +105,7 @@ class OperationRegistry:
         return None if tool is None else snapshot.registered[tool.key]
 
     def compiled(self, key: OperationKey) -> CompiledOperation | None:
-        """The operation with this key, whoever may see it."""
+        """The operation with this key. The caller's right to see it is not checked."""
         return self._snapshot.registered.get(key)
 
     def replace(self, tools: Iterable[Operation]) -> list[Finding]:

@@ -46,7 +46,7 @@ class Condition:
 
     @property
     def is_well(self) -> bool:
-        """True if it needs nobody's attention; NameConflict is the one condition that is well when it is False."""
+        """True if no one has to act. Every condition is well when it is True, except NameConflict."""
         return self.status == ("False" if self.type == "NameConflict" else "True")
 
 

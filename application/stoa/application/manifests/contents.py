@@ -94,7 +94,7 @@ class ResourceSpec(ManifestModel):
     display_name: str | None = None
     """Title for people."""
     description: str = ""
-    """What is read."""
+    """Description for people and agents."""
     mime_type: str | None = None
     """Media type of the contents."""
     size: int | None = Field(default=None, ge=0)
@@ -196,9 +196,9 @@ class _Argument(ManifestModel):
     title: str | None = None
     """Title for people."""
     description: str = ""
-    """What to give."""
+    """Description of the value, for people and agents."""
     required: bool = False
-    """The prompt cannot be had without it."""
+    """The prompt is refused without it."""
     completions: tuple[str, ...] = ()
     """Values to propose."""
 
@@ -221,7 +221,7 @@ class _Message(ManifestModel):
     )
 
     role: Literal["user", "assistant"] = "user"
-    """Who says it."""
+    """Speaker of the message."""
     text: str | None = None
     """Text, with `{{placeholders}}`."""
     image: _Image | None = None
@@ -244,13 +244,13 @@ class PromptSpec(ManifestModel):
     display_name: str | None = None
     """Title for people."""
     description: str = ""
-    """What the prompt is for."""
+    """Description for people and agents."""
     arguments: tuple[_Argument, ...] = Field(
         default=(), json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
     )
-    """What callers give."""
+    """Arguments that callers fill in."""
     messages: tuple[_Message, ...] = Field(min_length=1)
-    """What callers get, in order."""
+    """Messages of the prompt, in order."""
     icons: Icons = ()
     """Pictures that clients may show."""
     tags: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from stoa.application.ports.manifest_parts import HOST_AND_PORT, ManifestModel, rules, seconds
+from stoa.application.ports.manifest_parts import HOST_AND_PORT, ManifestModel, SecretRefManifest, rules, seconds
 from stoa.application.schemas.validation_error import describe_validation_error
 from stoa.domain.access.identity import TenantId, TenantName
 from stoa.domain.access.rate_limit import Burst, RateLimit, RequestsPerMinute, WhenAway
@@ -32,9 +32,6 @@ from stoa.domain.operations.tool import (
     RestBinding,
     RestBody,
     RestParameter,
-    SecretKey,
-    SecretName,
-    SecretReference,
     TimeoutSeconds,
     TokenGrant,
     TokenUrl,
@@ -60,13 +57,6 @@ EndpointField = Annotated[
     ),
 ]
 """The URL of a Tool or Resource. The narrower pattern of its JSON Schema stands for what `split_endpoint` refuses."""
-
-
-class _SecretRef(ManifestModel):
-    name: SecretName
-    """A secret of the manifest's own namespace."""
-    key: SecretKey | None = None
-    """Its entry; absent: the one that the type of authentication expects."""
 
 
 class AuthenticationManifest(ManifestModel):
@@ -97,7 +87,7 @@ class AuthenticationManifest(ManifestModel):
 
     type: Literal["none", "bearer", "basic", "apiKey", "oauth2"] = "none"
     """How the gateway authenticates at the back end."""
-    secret_ref: _SecretRef | None = None
+    secret_ref: SecretRefManifest | None = None
     """Where the credential is kept."""
     header_name: str = "X-API-Key"
     """Header of an apiKey."""
@@ -134,7 +124,7 @@ class AuthenticationManifest(ManifestModel):
         return self
 
     def to_domain(self) -> Authentication:
-        secret = self.secret_ref and SecretReference(name=self.secret_ref.name, key=self.secret_ref.key)
+        secret = self.secret_ref and self.secret_ref.to_domain()
         grant = None
         if self.token_url is not None:
             grant = TokenGrant(

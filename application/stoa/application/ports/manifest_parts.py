@@ -74,7 +74,9 @@ class SecretRefManifest(ManifestModel):
     """A reference to a secret."""
 
     name: SecretName
+    """A secret of the manifest's own namespace."""
     key: SecretKey | None = None
+    """Its entry; absent: the one that the type of authentication expects."""
 
     def to_domain(self) -> SecretReference:
         return SecretReference(name=self.name, key=self.key)

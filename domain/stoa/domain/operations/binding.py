@@ -16,6 +16,10 @@ SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9
 SecretKey = Annotated[str, StringConstraints(pattern=r"^[-A-Za-z0-9_.]+$", max_length=253)]
 
 
+HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\\\s]+(/[^?#\\\s]*)?$", max_length=2048)]
+"""An http(s) URL without user, query and fragment."""
+
+
 class SecretReference(Strict):
     """Names a secret of the tool's own tenant; it can never name another's (see CredentialSource)."""
 

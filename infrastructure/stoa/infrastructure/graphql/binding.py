@@ -3,10 +3,10 @@
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field
 
 from stoa.domain.operations.access import Access, MethodProperties
-from stoa.domain.operations.binding import Binding, StreamBounds, TlsSecrets, origin_of
+from stoa.domain.operations.binding import Binding, HttpUrl, StreamBounds, TlsSecrets, origin_of
 from stoa.domain.value import Strict
 
 OperationType = Literal["query", "mutation", "subscription"]
@@ -16,7 +16,6 @@ the server knows the document, and only its id is sent (GraphQL over HTTP, "Pers
 HttpMethod = Literal["POST", "GET"]
 SubscriptionProtocol = Literal["websocket", "sse"]
 """`websocket`: graphql-transport-ws. `sse`: GraphQL over Server-Sent Events, distinct connections mode."""
-EndpointUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+[^?#\s]*$", max_length=2048)]
 
 
 def _over_http(url: Any) -> Any:
@@ -24,7 +23,7 @@ def _over_http(url: Any) -> Any:
     return f"http{url[2:]}" if isinstance(url, str) and url.startswith(("ws://", "wss://")) else url
 
 
-SubscriptionUrl = Annotated[EndpointUrl, BeforeValidator(_over_http)]
+SubscriptionUrl = Annotated[HttpUrl, BeforeValidator(_over_http)]
 """An http(s) or ws(s) URL, kept as http(s)."""
 
 
@@ -58,7 +57,7 @@ class GraphQlBinding(Binding):
     """One operation of a GraphQL service (GraphQL over HTTP, 2025)."""
 
     kind: Literal["graphql"] = "graphql"
-    endpoint: EndpointUrl
+    endpoint: HttpUrl
     operation: OperationType
     operation_name: str | None = None
     document: str

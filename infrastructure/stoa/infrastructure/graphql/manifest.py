@@ -13,9 +13,9 @@ from stoa.application.ports.manifest_parts import (
     requires,
 )
 from stoa.domain.errors import InvalidInput
+from stoa.domain.operations.binding import HttpUrl
 from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.graphql.binding import (
-    EndpointUrl,
     GraphQlBinding,
     HttpMethod,
     PersistedDocuments,
@@ -81,7 +81,7 @@ class GraphQlSource(SourceManifest, GraphQlRequests):
 
     url: str | None = None
     inline: str | JsonObject | None = None
-    endpoint: EndpointUrl | None = None
+    endpoint: HttpUrl | None = None
     """Where operations are sent; `spec.baseURL` replaces it."""
     operations: tuple[str, ...] = ()
     """Operation documents whose operations are tools: paths or URLs of `.graphql` files, or the documents."""

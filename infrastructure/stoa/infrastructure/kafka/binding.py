@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from stoa.domain.operations.access import Access, MethodProperties
-from stoa.domain.operations.binding import Binding, SecretReference, origin_of
+from stoa.domain.operations.binding import Binding, HttpUrl, SecretReference, StreamBounds, origin_of
 from stoa.domain.value import Strict
 
-MAX_MESSAGES = 1000
 Action = Literal["produce", "read", "request"]
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
@@ -38,7 +37,6 @@ BrokerAddress = Annotated[str, StringConstraints(max_length=300), AfterValidator
 TopicTemplate = Annotated[str, StringConstraints(min_length=1, max_length=249), AfterValidator(_topic)]
 """A topic's name, with `{parameter}` for what each call says."""
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]+$", max_length=128)]
-RegistryUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/?#@\s]+[^?#\s]*$", max_length=2048)]
 
 
 class Security(Strict):
@@ -63,7 +61,7 @@ class Security(Strict):
 class Registry(Strict):
     """A schema registry with Confluent's HTTP API."""
 
-    url: RegistryUrl
+    url: HttpUrl
     secret: SecretReference | None = None
     """Basic authentication, entries `username` and `password`; None: none."""
 
@@ -79,15 +77,6 @@ class MessagePart(Strict):
     schema_id: int | None = Field(default=None, ge=0, lt=2**31)
     """The schema's id in the registry. Records then begin with a zero byte and the id in four (Confluent's wire
     format); None: they do not."""
-
-
-class ReadBounds(Strict):
-    """Where reading ends; the call then succeeds with what was found."""
-
-    max_messages: int = Field(default=100, ge=1, le=MAX_MESSAGES)
-    max_bytes: int = Field(default=1024 * 1024, ge=1, le=8 * 1024 * 1024)
-    """Of keys, values and headers together."""
-    max_seconds: float = Field(default=10.0, gt=0, le=300)
 
 
 class Reply(Strict):
@@ -116,7 +105,7 @@ class KafkaBinding(Binding):
     """Headers that the description fixes, such as Spring's `__TypeId__`."""
     reply: Reply | None = None
     """For `request` only."""
-    read: ReadBounds = ReadBounds()
+    read: StreamBounds = StreamBounds()
     registry: Registry | None = None
 
     @property

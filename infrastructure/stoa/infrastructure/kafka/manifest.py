@@ -1,26 +1,23 @@
 """`spec.kafka` of a Tool and of a ToolSet."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 import pydantic_core
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from stoa.application.ports import BindingManifest, SourceManifest
-from stoa.application.ports.manifest_parts import ManifestModel, seconds
+from stoa.application.ports.manifest_parts import ManifestModel, SecretRefManifest, StreamManifest, TlsManifest
 from stoa.domain.errors import InvalidInput
-from stoa.domain.operations.binding import Binding, SecretKey, SecretName, SecretReference
+from stoa.domain.operations.binding import Binding, HttpUrl
 from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.kafka.binding import (
-    MAX_MESSAGES,
     Action,
     BrokerAddress,
     HeaderName,
     KafkaBinding,
     MessagePart,
-    ReadBounds,
     Registry,
-    RegistryUrl,
     Reply,
     SaslMechanism,
     Security,
@@ -33,34 +30,12 @@ MEMBER = "kafka"
 _NO_SECURITY = Security()
 
 
-class _SecretRef(ManifestModel):
-    name: SecretName
-    key: SecretKey | None = None
-
-    def to_domain(self) -> SecretReference:
-        return SecretReference(name=self.name, key=self.key)
-
-
-class _Tls(ManifestModel):
-    ca_secret_ref: _SecretRef | None = None
-    client_secret_ref: _SecretRef | None = None
-
-
 class _SchemaRegistry(ManifestModel):
-    url: RegistryUrl
-    secret_ref: _SecretRef | None = None
+    url: HttpUrl
+    secret_ref: SecretRefManifest | None = None
 
     def to_domain(self) -> Registry:
         return Registry(url=self.url, secret=self.secret_ref and self.secret_ref.to_domain())
-
-
-class _Read(ManifestModel):
-    max_messages: int = Field(default=100, ge=1, le=MAX_MESSAGES)
-    max_bytes: int = Field(default=1024 * 1024, ge=1, le=8 * 1024 * 1024)
-    max_duration: Annotated[float, BeforeValidator(seconds), Field(gt=0, le=300)] = 10.0
-
-    def to_domain(self) -> ReadBounds:
-        return ReadBounds(max_messages=self.max_messages, max_bytes=self.max_bytes, max_seconds=self.max_duration)
 
 
 class KafkaConnection(ManifestModel):
@@ -68,18 +43,18 @@ class KafkaConnection(ManifestModel):
 
     security_protocol: SecurityProtocol | None = None
     sasl_mechanism: SaslMechanism | None = None
-    tls: _Tls = _Tls()
+    tls: TlsManifest = TlsManifest()
     schema_registry: _SchemaRegistry | None = None
-    read: _Read = _Read()
+    read: StreamManifest = StreamManifest()
 
     def security(self, default: Security = _NO_SECURITY) -> Security:
         """`default`: where the manifest says nothing."""
-        ca, client = self.tls.ca_secret_ref, self.tls.client_secret_ref
+        tls = self.tls.to_domain()
         return Security(
             protocol=self.security_protocol or default.protocol,
             mechanism=self.sasl_mechanism or default.mechanism,
-            ca=ca and ca.to_domain(),
-            client=client and client.to_domain(),
+            ca=tls.ca,
+            client=tls.client,
         )
 
     def registry(self) -> Registry | None:

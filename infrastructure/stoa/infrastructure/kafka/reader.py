@@ -13,7 +13,7 @@ from aiokafka.protocol.offset import (  # type: ignore[import-untyped]  # pyrigh
     OffsetRequest,
 )
 
-from stoa.infrastructure.kafka.binding import ReadBounds
+from stoa.domain.operations.binding import StreamBounds
 from stoa.infrastructure.kafka.cluster import CALLS, Cluster
 from stoa.infrastructure.kafka.problems import BrokerRefusal, NoBroker, reading_response
 from stoa.infrastructure.kafka.records import FetchedRecords
@@ -99,7 +99,7 @@ class _Cursor:
         return self._is_backwards or len(self.found) < self._limit
 
 
-async def read(cluster: Cluster, topic: str, selection: Selection, bounds: ReadBounds, channel: str) -> ReadResult:
+async def read(cluster: Cluster, topic: str, selection: Selection, bounds: StreamBounds, channel: str) -> ReadResult:
     """`channel`: for connections that wait, not shared with any other call. Raises BrokerRefusal, NoBroker or
     WrongAnswer."""
     reading = _Reading(cluster, topic, selection, bounds, channel)
@@ -120,7 +120,7 @@ async def end_offsets(cluster: Cluster, topic: str, partitions: Iterable[int]) -
 
 
 class _Reading:
-    def __init__(self, cluster: Cluster, topic: str, selection: Selection, bounds: ReadBounds, channel: str) -> None:
+    def __init__(self, cluster: Cluster, topic: str, selection: Selection, bounds: StreamBounds, channel: str) -> None:
         self._cluster = cluster
         self._topic = topic
         self._selection = selection

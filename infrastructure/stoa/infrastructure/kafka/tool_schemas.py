@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from stoa.domain.operations.binding import StreamBounds
 from stoa.domain.schema.json_value import JsonObject
-from stoa.infrastructure.kafka.binding import ReadBounds
 
 PARAMETER_PATTERN = "^[A-Za-z0-9_-]+$"
 """Of the value of a topic's parameter. Without dots, which separate the parts of names: a value must not lead to a
@@ -58,7 +58,7 @@ def write_arguments(
     return _object(properties, required, {**value.definitions, **key.definitions})
 
 
-def read_arguments(key: PartSchema, parameters: dict[str, JsonObject], bounds: ReadBounds) -> JsonObject:
+def read_arguments(key: PartSchema, parameters: dict[str, JsonObject], bounds: StreamBounds) -> JsonObject:
     most = bounds.max_messages
     properties: JsonObject = {
         **_parameters(parameters),

@@ -5,7 +5,6 @@ Connections are checked once a second, not per request, so the bounds cost the h
 """
 
 import asyncio
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Hashable
@@ -144,10 +143,8 @@ class Connections:
         spare = 0 if allowed is None else max(_DESCRIPTORS_KEPT, allowed // 4)
         self.most = bounds.connections if allowed is None else max(1, min(bounds.connections, allowed - spare))
         self._open: set[Connection] = set()
-        self.keep_alive_seconds = math.inf
-        """Time for which a connection may wait for another request; the server sets it."""
         self.idle: dict[Connection, float] = {}
-        """Connections that wait for another request, and since when, longest idle first. They give way to new ones."""
+        """Connections that wait for another request, and until when, longest idle first. They give way to new ones."""
         self._by_address: dict[str, int] = {}
         self._stalled: set[Connection] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -218,9 +215,9 @@ class Connections:
             self.report("descriptors")
 
     def _end_idle(self, now: float) -> None:
-        """Ends the connections that have waited for `keep_alive_seconds`."""
-        for connection, since in list(self.idle.items()):
-            if now - since < self.keep_alive_seconds:
+        """Ends the connections whose keep-alive time is over."""
+        for connection, until in list(self.idle.items()):
+            if now < until:
                 break
             del self.idle[connection]
             connection.shutdown()

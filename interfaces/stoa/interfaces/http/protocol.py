@@ -59,12 +59,12 @@ class GatewayProtocol(asyncio.Protocol):
         self._app: AsgiApp = cast("Any", config).loaded_app
         self._loop = _loop or asyncio.get_event_loop()
         self._root_path = config.root_path
+        self._keep_alive_seconds = config.timeout_keep_alive
         self._server_state = server_state
         self._app_state = app_state
         registry: Connections | None = app_state.get(STATE_KEY)
         if registry is None:
             registry = app_state[STATE_KEY] = Connections()
-        registry.keep_alive_seconds = config.timeout_keep_alive
         self._registry = registry
         self._bounds = registry.bounds
         self.transport: _Outlet = cast("_Outlet", None)
@@ -310,7 +310,7 @@ class GatewayProtocol(asyncio.Protocol):
         if self._waiting:
             self._run(self._waiting.popleft())
         elif not self._has_begun:
-            self._registry.idle[self] = self._loop.time()
+            self._registry.idle[self] = self._loop.time() + self._keep_alive_seconds
 
     def _account(self) -> None:
         if self._running is not None:
