@@ -14,6 +14,7 @@ from stoa.domain.errors import BackendUnavailable
 from stoa.domain.operations.tool import SecretReference
 from stoa.interfaces.bootstrap import build_container
 from stoa.interfaces.bootstrap.parts import KubernetesPart
+from stoa.interfaces.bootstrap.served_spec import ServedSpecProvider, served_spec
 from stoa.interfaces.settings import Settings
 
 
@@ -38,6 +39,22 @@ async def test_kubernetes_part_gives_the_gateway_its_manifests_and_descriptions(
         part = await container.get(KubernetesPart)
         assert {probe.name for probe in part.probes} == {"kubernetes", "kubernetes status"}
         assert set(part.background) == {"kubernetes lease", "kubernetes status"}
+        await container.close()
+
+
+async def test_kubernetes_manifests_are_served_beside_a_description_of_the_command_line(tmp_path):
+    server = ApiServer()
+    server.put("namespaces", {"metadata": {"name": "tenant-acme"}})
+    server.put("tools", tool("ant", "tenant-acme"))
+    document = tmp_path / "pets.yaml"
+    document.write_text(PETS, encoding="utf-8")
+    async with serving(server) as url:
+        settings = settings_of(tmp_path, url)
+        spec = await served_spec(settings, str(document))
+        container = build_container(settings, ServedSpecProvider(spec.for_serving()))
+        gateway = await container.get(Gateway)
+        await gateway.loader.execute()
+        assert {(key.tenant, key.name) for key in gateway.catalogue.tools} == {("acme", "ant"), (None, "listPets")}
         await container.close()
 
 

@@ -163,6 +163,10 @@ class Upstream:
         if not session.has_state:
             self._is_stateless = True
             key = (None, NO_CAPABILITIES)
+            other = self._kept.get(key)
+            if other is not None and not other.session.is_closed:  # another owner's, opened in the same moment
+                self._close_later(session)
+                return key, other
         now = self._clock.monotonic_ns()
         kept = self._kept[key] = _Kept(session, now, material, used_at_ns=now)
         return key, kept

@@ -23,7 +23,6 @@ from stoa.application.manifests.fields import AuthenticationManifest
 from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.manifests.tools import ToolSetManifest
 from stoa.application.ports import ManifestDocument, SpecCredential, SpecDocument, SpecKind, SpecSource, ToolSource
-from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Severity
 from stoa.domain.operations.tool import Tool
@@ -33,7 +32,6 @@ from stoa.infrastructure.documents.spec_text import MAX_BYTES, document, too_lar
 from stoa.infrastructure.files.credentials.environment import variable_name
 from stoa.infrastructure.files.manifests import FollowedToolSource
 from stoa.interfaces.bootstrap.container import build_container
-from stoa.interfaces.bootstrap.core import catalogue_sources
 from stoa.interfaces.bootstrap.parts import StartCheck
 from stoa.interfaces.settings import Settings
 
@@ -125,9 +123,9 @@ class ServedSpecProvider(_StandardInputProvider):
         super().__init__(spec.input)
         self._spec = spec
 
-    @provide(override=True)
-    def sources(self, settings: Settings, executor: BoundedExecutor) -> list[ToolSource]:
-        return [*catalogue_sources(settings, executor), FollowedToolSource(self._spec.manifest, self._spec.file)]
+    @decorate
+    def sources(self, sources: list[ToolSource]) -> list[ToolSource]:
+        return [*sources, FollowedToolSource(self._spec.manifest, self._spec.file)]
 
     @provide(override=True)
     def start_check(self) -> StartCheck:
