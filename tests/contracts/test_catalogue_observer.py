@@ -111,7 +111,7 @@ def _check(load: CatalogueLoad, gateway: Gateway) -> None:
 
 
 class _Broken(CatalogueObserver):
-    def loaded(self, load: CatalogueLoad) -> None:
+    async def loaded(self, load: CatalogueLoad) -> None:
         raise OSError("full")
 
 

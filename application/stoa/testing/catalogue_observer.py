@@ -9,5 +9,5 @@ class InMemoryCatalogueObserver(CatalogueObserver):
     def __init__(self) -> None:
         self.loads: list[CatalogueLoad] = []
 
-    def loaded(self, load: CatalogueLoad) -> None:
+    async def loaded(self, load: CatalogueLoad) -> None:
         self.loads.append(load)

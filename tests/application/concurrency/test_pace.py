@@ -1,11 +1,12 @@
 """Long work beside the calls: what it leaves behind is freed, and the collector goes on afterwards."""
 
+import asyncio
 import gc
 import sys
 import weakref
 from contextlib import suppress
 
-from stoa.application.concurrency.pace import keep_what_stays, let_go, yielding_to_the_loop
+from stoa.application.concurrency.pace import in_turns, keep_what_stays, let_go, yielding_to_the_loop
 
 
 class Thing:
@@ -39,3 +40,18 @@ def test_pace_of_other_threads_is_short_only_while_there_is_work_for_them() -> N
         assert sys.getswitchinterval() < before
         raise ValueError
     assert sys.getswitchinterval() == before
+
+
+async def test_pace_in_turns_lets_other_tasks_go_on_and_skips_nothing() -> None:
+    others = 0
+
+    async def count() -> None:
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    assert [item async for item in in_turns(range(10), turn_seconds=0.0)] == list(range(10))
+    counting.cancel()
+    assert others >= 9

@@ -7,8 +7,8 @@ tools along. The new catalogue replaces the old one in one step.
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import ParamSpec, TypeVar
@@ -18,11 +18,13 @@ from stoa.application.catalogue.loaded_manifest import LoadedManifest, reports_o
 from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.catalogue.operation_sources import OperationSources
 from stoa.application.catalogue.owners import ambiguous_namespaces, owned, owned_content
-from stoa.application.concurrency.pace import MANY, keep_what_stays, let_go, yielding_to_the_loop
+from stoa.application.catalogue.understood_ahead import UnderstoodAhead
+from stoa.application.concurrency.gather import in_order
+from stoa.application.concurrency.pace import in_turns, let_go, yielding_to_the_loop
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.manifests.parse import ManifestParts, ToolSetManifest
 from stoa.application.manifests.spec_kinds import SpecKinds
-from stoa.application.manifests.understand import converted, understood, understood_each
+from stoa.application.manifests.understand import converted, understood
 from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver
@@ -38,17 +40,13 @@ from stoa.domain.finding import Finding, Reason, Severity, error, warning
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Tool
 from stoa.domain.origin import Origin
-from stoa.domain.schema.json_value import JsonObject
 
 _log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_AT_ONCE = 64
-"""Manifests of a file that are understood in one run of the executor: ten thousand runs take as long as the work
-itself, and what their results have in common is then held ten thousand times."""
-_FEW = 8
-"""Manifests that have a run each, which says what is wrong with a refused one."""
+_FILES_AT_ONCE = 2
+"""Files that are loaded at a time: while the executor works on one, the result of the other is taken over."""
 RETRY_SECONDS = 30.0
 """A description that could not be fetched is tried again this soon."""
 _RETRY = f"trying again in {RETRY_SECONDS:g} s"
@@ -133,37 +131,49 @@ class CatalogueLoader(HealthProbe):
             documents_by_file = await self._documents()
         except Unavailable as failure:
             self._retry_soon = True
-            return self._told([error("catalogue", f"{failure.message}; {_RETRY}")])
+            return await self._told([error("catalogue", f"{failure.message}; {_RETRY}")])
         good: dict[Origin, LoadedManifest] = {}
         findings: list[Finding] = []
         before: dict[Origin, dict[Origin, LoadedManifest]] = {}
-        for origin, known in self._good.items():
-            before.setdefault(origin.whole, {})[origin] = known
-        for file, documents in documents_by_file.items():
-            loaded, problems = await self._load_file(documents, findings)
-            if problems and (previous := self._put_off(before.get(file, {}))):
-                good.update(previous)
-                problems.append(warning(str(file), "the last good version stays in use", file, Reason.LAST_GOOD))
-            else:
-                good.update(loaded)
-            findings += problems
+        async for origin, earlier in in_turns(self._good.items()):
+            before.setdefault(origin.whole, {})[origin] = earlier
+        new = [one async for one in in_turns(chain.from_iterable(documents_by_file.values())) if self._is_new(one)]
+        ahead = UnderstoodAhead(self._executor, self._parts, new)
+        unchanged: dict[Origin, dict[Origin, LoadedManifest]] = {}
+        async for file, documents in in_turns(documents_by_file.items()):
+            if (known := self._unchanged(documents)) is not None:
+                unchanged[file] = known
+        changed = (documents for file, documents in documents_by_file.items() if file not in unchanged)
+        loading = (self._load_file(documents, ahead, findings) for documents in changed)
+        async with aclosing(in_order(loading, _FILES_AT_ONCE)) as results:
+            async for file in in_turns(documents_by_file):
+                if file in unchanged:
+                    good.update(unchanged[file])
+                    continue
+                loaded, problems = await anext(results)
+                if problems and (previous := self._put_off(before.get(file, {}))):
+                    good.update(previous)
+                    problems.append(warning(str(file), "the last good version stays in use", file, Reason.LAST_GOOD))
+                else:
+                    good.update(loaded)
+                findings += problems
         replaced = list(self._good.values())
         self._good = good
         documents = list(chain.from_iterable(documents_by_file.values()))
-        present = {document.origin for document in documents}
+        present = {document.origin async for document in in_turns(documents)}
         self._refused = {origin: refused for origin, refused in self._refused.items() if origin in present}
         self._changed &= present
-        findings += self._ambiguous().values()
+        findings += (await asyncio.to_thread(self._ambiguous)).values()
         findings += [finding for loaded in good.values() for finding in (*loaded.findings, *loaded.outage)]
         findings += await self._operation_sources.refresh(_RETRY)
         self._retry_soon = self._retry_soon or self._operation_sources.has_outage
         published = await self.publisher.publish()
         findings += published.findings
         self._is_loaded = True
-        self._told(findings)
+        await self._told(findings)
         if self._observers:
             reports = await asyncio.to_thread(lambda: tuple(reports_of(documents, good, findings, published.catalogue)))
-            self._tell_observers(CatalogueLoad(self._clock.now(), reports, self.findings))
+            await self._tell_observers(CatalogueLoad(self._clock.now(), reports, self.findings))
         before.clear()
         await asyncio.to_thread(let_go, replaced)
         return self.findings
@@ -172,14 +182,14 @@ class CatalogueLoader(HealthProbe):
         """All documents, by the file they stand in. Raises Unavailable."""
         documents: dict[Origin, list[ManifestDocument]] = {}
         for source in self._sources:
-            for document in await source.read():
+            async for document in in_turns(await source.read()):
                 documents.setdefault(document.origin.whole, []).append(document)
         return documents
 
-    def _tell_observers(self, load: CatalogueLoad) -> None:
+    async def _tell_observers(self, load: CatalogueLoad) -> None:
         for observer in self._observers:
             try:
-                observer.loaded(load)
+                await observer.loaded(load)
             except Exception:  # noqa: BLE001  # what it does with the report is its own affair
                 _log.exception("an observer of the catalogue failed")
 
@@ -246,18 +256,18 @@ class CatalogueLoader(HealthProbe):
         return self._clock.monotonic_ns() + int(RETRY_SECONDS * 1e9)
 
     async def _load_file(
-        self, documents: Sequence[ManifestDocument], outages: list[Finding]
+        self, documents: Sequence[ManifestDocument], ahead: UnderstoodAhead, outages: list[Finding]
     ) -> tuple[dict[Origin, LoadedManifest], list[Finding]]:
         """The loaded manifests of one file, and the problems of the others. A description that cannot be fetched now is
         no problem of the file: its finding goes to `outages`, and its manifest keeps its operations."""
         loaded: dict[Origin, LoadedManifest] = {}
         problems: list[Finding] = []
-        async for document, understood_ahead in self._ahead(documents):
+        async for document in in_turns(documents):
             if document.content is None:
                 problems.append(error(str(document.origin), document.problem, document.origin, Reason.UNREADABLE))
                 continue
             try:
-                loaded[document.origin] = await self._load(document, understood_ahead)
+                loaded[document.origin] = await self._load(document, await ahead.take(document))
             except InvalidInput as refused:
                 problems.append(error(str(document.origin), refused.message, document.origin, Reason.INVALID))
             except _UnusableDescription as refused:
@@ -273,38 +283,19 @@ class CatalogueLoader(HealthProbe):
                     outages.append(outage)
         return loaded, problems
 
-    async def _ahead(
-        self, documents: Sequence[ManifestDocument]
-    ) -> AsyncIterator[tuple[ManifestDocument, Operation | ToolSetManifest | None]]:
-        """Each document, with what it was understood as if that is known already."""
-        for start in range(0, len(documents), _AT_ONCE):
-            part = documents[start : start + _AT_ONCE]
-            ahead = await self._understood_together([one for one in part if self._is_new(one)])
-            for document in part:
-                yield document, ahead.get(document.origin)
-            await asyncio.sleep(0)  # where all are known, nothing else lets calls go on
-            if ahead and len(documents) > MANY:
-                keep_what_stays()
+    def _unchanged(self, documents: Sequence[ManifestDocument]) -> dict[Origin, LoadedManifest] | None:
+        """The loaded manifests of a file whose documents are the very same as before, if no description is due."""
+        loaded: dict[Origin, LoadedManifest] = {}
+        for document in documents:
+            known = self._good.get(document.origin)
+            if known is None or known.document is not document or known.manifest is not None:
+                return None
+            loaded[document.origin] = known
+        return loaded
 
     def _is_new(self, document: ManifestDocument) -> bool:
         seen = self._good.get(document.origin) or self._refused.get(document.origin)
         return document.content is not None and (seen is None or seen.document != document)
-
-    async def _understood_together(
-        self, documents: Sequence[ManifestDocument]
-    ) -> dict[Origin, Operation | ToolSetManifest | None]:
-        """By origin. What is missing is for `_load` to find out: together they may have taken more than one run may."""
-        contents: dict[Origin, JsonObject] = {}
-        for document in documents:
-            with suppress(InvalidInput):
-                contents[document.origin] = owned_content(document)
-        if len(contents) <= _FEW:
-            return {}
-        try:
-            results = await self._executor.run(understood_each, list(contents.values()), self._parts)
-        except Exception:  # noqa: BLE001  # `_load` meets it again, with the one manifest that is to blame
-            return {}
-        return dict(zip(contents, results, strict=True))
 
     def _reason(self, failure: Exception) -> str:
         if isinstance(failure, (Unavailable, UpstreamAccessDenied)):
@@ -345,9 +336,12 @@ class CatalogueLoader(HealthProbe):
         with _about_the_description():
             description = await kind.fetch(source, self._specs.place_of(document, manifest))
         due = now + int(source.refresh_interval * 1e9) if source.is_remote else None
-        digest = await asyncio.to_thread(_digest_of, description)
+        if known is not None and description.version and known.version == description.version:
+            digest = known.digest
+        else:
+            digest = await asyncio.to_thread(_digest_of, description)
         if known is not None and known.digest == digest:
-            return replace(known, refresh_at_ns=due, outage=())
+            return replace(known, refresh_at_ns=due, outage=(), version=description.version)
         with _about_the_description():
             parts = await self._run(document, digest, converted, kind.converter(source), description, manifest)
         made = [part for part in parts if isinstance(part, Operation)]
@@ -373,6 +367,7 @@ class CatalogueLoader(HealthProbe):
             due,
             manifest=elsewhere,
             digest=digest,
+            version=description.version,
             url=url,
             origins=origins,
         )
@@ -400,10 +395,10 @@ class CatalogueLoader(HealthProbe):
         waits = [max(0.0, (moment - self._clock.monotonic_ns()) / 1e9) for moment in due]
         return min([*waits, RETRY_SECONDS] if self._retry_soon else waits, default=None)
 
-    def _told(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    async def _told(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         """Makes them the present findings, and logs those that are new."""
-        before = {(one.severity, one.where, one.message) for one in self.findings}
-        for finding in findings:
+        before = {(one.severity, one.where, one.message) async for one in in_turns(self.findings)}
+        async for finding in in_turns(findings):
             if (finding.severity, finding.where, finding.message) not in before:
                 level = logging.ERROR if finding.severity is Severity.ERROR else logging.WARNING
                 _log.log(level, "catalogue: %s: %s", finding.where, finding.message)

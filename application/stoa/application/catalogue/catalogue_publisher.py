@@ -47,7 +47,9 @@ class CataloguePublisher:
         """Compiles in a thread, swaps in the loop; once more when `register` came in between."""
         while True:
             version = self._registry.version
-            prepared = await asyncio.to_thread(self._prepare, Pace())
+            # No call waits for its turn while there is nothing to call yet.
+            rest = Pace() if version else lambda: None
+            prepared = await asyncio.to_thread(self._prepare, rest)
             if self._registry.version == version:
                 self._registry.adopt(prepared)
                 await asyncio.to_thread(let_go, prepared.replaced)

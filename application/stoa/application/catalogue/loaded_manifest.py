@@ -31,6 +31,8 @@ class LoadedManifest:
     """The ToolSet, where its description is a document apart that may change by itself; None for any other manifest."""
     digest: str = ""
     """SHA-256 of the description it was converted from; an unchanged one is not converted again."""
+    version: str = ""
+    """The version of that description at its location, as its source names it; empty: not known."""
     url: str | None = None
     """Where its description was fetched from, if that decides where calls go; None: the manifest does."""
     origins: frozenset[str] = frozenset()

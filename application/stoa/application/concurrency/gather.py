@@ -1,7 +1,8 @@
-"""Runs several coroutines at once, all or nothing."""
+"""Runs several coroutines at once."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections import deque
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from stoa.application.concurrency.cancellation import cancel_and_wait
@@ -21,3 +22,18 @@ async def gather_or_cancel(work: Mapping[K, Coroutine[Any, Any, V]]) -> dict[K, 
         return dict(zip(tasks, results, strict=True))
     finally:
         await cancel_and_wait(*(task for task in tasks.values() if not task.done()))
+
+
+async def in_order(work: Iterable[Coroutine[Any, Any, V]], at_once: int) -> AsyncGenerator[V]:
+    """The results in the order of the coroutines, of which at most `at_once` run. Close it (`contextlib.aclosing`): the
+    others are cancelled then, and have ended."""
+    running: deque[asyncio.Task[V]] = deque()
+    try:
+        for coroutine in work:
+            running.append(asyncio.create_task(coroutine))
+            if len(running) == at_once:
+                yield await running.popleft()
+        while running:
+            yield await running.popleft()
+    finally:
+        await cancel_and_wait(*running)

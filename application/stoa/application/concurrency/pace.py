@@ -1,11 +1,14 @@
 """Long work in a thread, without keeping the event loop waiting."""
 
+import asyncio
 import gc
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator, Iterable
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _SWITCH_SECONDS = 0.0005
 _before: list[float] = []
@@ -27,6 +30,17 @@ class Pace:
         if time.perf_counter() >= self._until:
             time.sleep(self._pause_seconds)
             self._until = time.perf_counter() + self._work_seconds
+
+
+async def in_turns(items: Iterable[T], turn_seconds: float = 0.0005) -> AsyncIterator[T]:
+    """The items, for a loop over thousands of them in the event loop: whenever `turn_seconds` have passed, other tasks
+    get their turn."""
+    until = time.perf_counter() + turn_seconds
+    for item in items:
+        if time.perf_counter() >= until:
+            await asyncio.sleep(0)
+            until = time.perf_counter() + turn_seconds
+        yield item
 
 
 @contextmanager

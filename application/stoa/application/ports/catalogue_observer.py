@@ -43,8 +43,8 @@ class CatalogueLoad:
 
 class CatalogueObserver(Protocol):
     """Laws: told once after each load, when its catalogue is in use. A load that could not read every source is told
-    to none: the catalogue stayed as it was. A manifest that is gone is in no report. Quick, does not block; what it
-    raises is logged and changes no catalogue."""
+    to none: the catalogue stayed as it was. A manifest that is gone is in no report. Calls go on while it hears of
+    thousands of manifests (`concurrency.pace.in_turns`); what it raises is logged and changes no catalogue."""
 
     @abstractmethod
-    def loaded(self, load: CatalogueLoad) -> None: ...
+    async def loaded(self, load: CatalogueLoad) -> None: ...

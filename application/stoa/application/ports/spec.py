@@ -22,6 +22,8 @@ class SpecDocument:
     text: str
     media_type: str | None = None
     """None means JSON or YAML."""
+    version: str = ""
+    """Equal for equal texts at one location, so that an unchanged one needs no digest; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,14 @@ _BINARY = (".binpb", ".protoset", ".pb", ".desc", ".fds")
 """Names of descriptor sets of Protocol Buffers."""
 
 
-def document(location: str, content: bytes | bytearray) -> SpecDocument:
-    """The document that these bytes are; a byte order mark is not part of it. A binary one is given in base64, as
-    application/octet-stream. Raises InvalidInput."""
+def document(location: str, content: bytes | bytearray | str) -> SpecDocument:
+    """The document that these bytes, or this text, are; a byte order mark is not part of it. A binary one is given in
+    base64, as application/octet-stream. Raises InvalidInput."""
     if location.endswith(_BINARY):
-        return SpecDocument(location, base64.b64encode(content).decode("ascii"), "application/octet-stream")
+        binary = content.encode() if isinstance(content, str) else content
+        return SpecDocument(location, base64.b64encode(binary).decode("ascii"), "application/octet-stream")
+    if isinstance(content, str):
+        return SpecDocument(location, content.removeprefix("\ufeff"))
     try:
         return SpecDocument(location, content.decode("utf-8-sig"))
     except UnicodeDecodeError:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from stoa.application.concurrency.pace import in_turns
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.ports import (
     CatalogueLoad,
@@ -115,8 +116,8 @@ class McpSpecKind(SpecKind[McpSource], ChangingSpecKind, CatalogueObserver):
                 follower.cancel()
             await asyncio.gather(*followers, return_exceptions=True)
 
-    def loaded(self, load: CatalogueLoad) -> None:
-        present = {report.document.origin for report in load.manifests}
+    async def loaded(self, load: CatalogueLoad) -> None:
+        present = {report.document.origin async for report in in_turns(load.manifests)}
         for origin in self._watched.keys() - present:
             self._watch(origin, None)
 

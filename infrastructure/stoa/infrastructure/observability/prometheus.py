@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from stoa.application.concurrency.pace import in_turns
 from stoa.application.memory.fallback_rate_limiter import LimiterEvent
 from stoa.application.metering.relay_events import RelayMetering
 from stoa.application.ports.budget_watcher import BudgetWatcher
@@ -170,11 +171,11 @@ class CatalogueMetrics(CatalogueObserver):
         self._findings = {severity: findings.labels(severity.value) for severity in Severity}
         self._loaded = gauge("stoa_catalogue_loaded_timestamp_seconds", "When the catalogue was last loaded")
 
-    def loaded(self, load: CatalogueLoad) -> None:
-        states = Counts(_state(report) for report in load.manifests)
+    async def loaded(self, load: CatalogueLoad) -> None:
+        states = Counts([_state(report) async for report in in_turns(load.manifests)])
         for state, count in self._manifests.items():
             count.set(states[state])
-        severities = Counts(finding.severity for finding in load.findings)
+        severities = Counts([finding.severity async for finding in in_turns(load.findings)])
         for severity, count in self._findings.items():
             count.set(severities[severity])
         self._loaded.set(load.at.timestamp())

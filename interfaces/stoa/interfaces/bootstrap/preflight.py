@@ -62,7 +62,7 @@ async def preflight_of(settings: Settings, container: AsyncContainer, *, as_obje
 class _Remembered(CatalogueObserver):
     load: CatalogueLoad
 
-    def loaded(self, load: CatalogueLoad) -> None:
+    async def loaded(self, load: CatalogueLoad) -> None:
         self.load = load
 
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from dataclasses import replace
 
 from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver
 from stoa.application.ports.spec import SpecCredential, SpecDocument, SpecSource
@@ -51,22 +52,22 @@ class KubernetesSpecSource(SpecSource, CatalogueObserver):
             if followed is not None and followed.problem:
                 raise Unavailable(f"{kind} {match['name']}: {followed.problem}")
             raise InvalidInput(f"{kind} {match['name']}: {found.problem if found else 'does not exist; create it'}")
-        content = _bytes_of(found.content, match["entry"], is_encoded=match["kind"] == "secret")
+        content = _content_of(found.content, match["entry"], is_encoded=match["kind"] == "secret")
         if content is None:
             raise InvalidInput(f"{kind} {match['name']}: has no entry {match['entry']}")
-        return document(location, content)
+        return replace(document(location, content), version=f"{found.uid}/{found.version}")
 
-    def loaded(self, load: CatalogueLoad) -> None:  # noqa: ARG002  # only that there was one
+    async def loaded(self, load: CatalogueLoad) -> None:  # noqa: ARG002  # only that there was one
         self._config_maps.keep_only(self._fetched)
         self._fetched.clear()
 
 
-def _bytes_of(content: JsonObject, entry: str, *, is_encoded: bool) -> bytes | None:
+def _content_of(content: JsonObject, entry: str, *, is_encoded: bool) -> bytes | str | None:
     """The entry of a ConfigMap, or of a Secret, whose `data` is in base64; None: there is none."""
     data, binary = as_object(content.get("data")), as_object(content.get("binaryData"))
     text = data.get(entry)
     if isinstance(text, str) and not is_encoded:
-        return text.encode("utf-8", "surrogatepass")
+        return text
     encoded = text if isinstance(text, str) else binary.get(entry)
     if encoded is None:
         return None

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from operator import itemgetter
 
 from stoa.application.catalogue.owners import namespaces_of, tenant_of
 from stoa.application.concurrency.cancellation import cancel_and_wait
+from stoa.application.concurrency.pace import in_turns
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.errors import Unavailable
@@ -32,6 +35,9 @@ class FollowedManifest:
 
     object: ApiObject
     document: ManifestDocument
+    config_maps: tuple[str, ...]
+    """Names of those that it refers to."""
+    secrets: tuple[str, ...]
 
 
 class KubernetesToolSource(ToolSource, HealthProbe):
@@ -68,12 +74,14 @@ class KubernetesToolSource(ToolSource, HealthProbe):
         self._start()
         await self._first_list()
         revision = self._cluster.revision
-        self._manifests = dict(sorted(self._followed(), key=lambda pair: str(pair[0])))
+        followed = [(str(origin), origin, manifest) async for origin, manifest in in_turns(self._followed())]
+        followed.sort(key=itemgetter(0))
+        self._manifests = {origin: manifest async for _, origin, manifest in in_turns(followed)}
         self._read_revision = revision
         if self._config_maps is not None:
-            await self._config_maps.follow(frozenset(self._config_map_keys()))
+            await self._config_maps.follow(frozenset([key async for key in in_turns(self._config_map_keys())]))
         if self._secrets is not None:
-            keys = frozenset(self._secret_keys())
+            keys = frozenset([key async for key in in_turns(self._secret_keys())])
             self._secrets.keep_only(keys)
             await self._secrets.follow(keys)
         return [manifest.document for manifest in self._manifests.values()]
@@ -140,18 +148,22 @@ class KubernetesToolSource(ToolSource, HealthProbe):
 
     def _followed(self) -> Iterator[tuple[ObjectOrigin, FollowedManifest]]:
         for kind, reflector in self._reflectors:
-            for (namespace, name), found in reflector.objects.items():
-                if not found.is_leaving and self._is_served(namespace):
+            is_served = cache(self._is_served)
+            for (namespace, name), found in tuple(reflector.objects.items()):
+                if not found.is_leaving and is_served(namespace):
                     origin = ObjectOrigin(kind, namespace, name)
                     yield origin, self._followed_manifest(origin, found)
 
     def _followed_manifest(self, origin: ObjectOrigin, found: ApiObject) -> FollowedManifest:
         """With the same document as before while the manifest is the same: the loader compares them."""
         before = self._manifests.get(origin)
+        if before is not None and before.object is found:
+            return before
         if before is not None and before.object.is_same(found):
-            return before if before.object is found else FollowedManifest(found, before.document)
+            return replace(before, object=found)
         document = ManifestDocument(origin, found.content, found.problem, tenant=tenant_of(origin.namespace or ""))
-        return FollowedManifest(found, document)
+        config_maps = tuple(_names(found.content, "configmapref"))
+        return FollowedManifest(found, document, config_maps, tuple(_names(found.content, "secretref")))
 
     def _is_served(self, namespace: str) -> bool:
         if self._namespaces is None:
@@ -165,7 +177,7 @@ class KubernetesToolSource(ToolSource, HealthProbe):
         """Each ConfigMap that a manifest names by a reference. They are read together here; one by one, as the loader
         comes to them, fifty of them would take ten seconds."""
         for origin, manifest in self._manifests.items():
-            for name in _names(manifest.document.content, "configmapref"):
+            for name in manifest.config_maps:
                 yield origin.namespace or "", name
 
     def _secret_keys(self) -> Iterator[Key]:
@@ -173,10 +185,12 @@ class KubernetesToolSource(ToolSource, HealthProbe):
         tenant only the first has secrets, as only its manifests count."""
         served = {origin.namespace for origin in self._manifests}
         for origin, manifest in self._manifests.items():
+            if not manifest.secrets:
+                continue
             namespace = origin.namespace or ""
             first = next(name for name in namespaces_of(tenant_of(namespace)) if name in served)
             if namespace == first:
-                for name in _names(manifest.document.content, "secretref"):
+                for name in manifest.secrets:
                     yield namespace, name
 
 

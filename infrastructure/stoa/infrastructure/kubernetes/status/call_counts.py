@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from stoa.application.concurrency.pace import in_turns
 from stoa.application.ports.catalogue_observer import ManifestReport
 from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.domain.access.identity import TenantId
@@ -34,15 +35,15 @@ class CallCounts(InvocationObserver):
         self._origins: Mapping[tuple[TenantId | None, Kind, str], ObjectOrigin] = {}
         self._calls: dict[ObjectOrigin, list[int]] = {}
 
-    def follow(self, reports: Collection[ManifestReport]) -> None:
+    async def follow(self, reports: Collection[ManifestReport]) -> None:
         """Count the calls of these manifests' operations from now on, and forget those of manifests that are gone."""
         self._origins = {
             (operation.tenant, operation.kind, operation.identifier): report.document.origin
-            for report in reports
+            async for report in in_turns(reports)
             if isinstance(report.document.origin, ObjectOrigin)
             for operation in report.operations
         }
-        present = {report.document.origin for report in reports}
+        present = {report.document.origin async for report in in_turns(reports)}
         self._calls = {origin: calls for origin, calls in self._calls.items() if origin in present}
 
     def finished(self, invocation: Invocation, outcome: Outcome) -> None:

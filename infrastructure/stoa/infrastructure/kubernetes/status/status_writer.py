@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stoa.application.catalogue.status import status_of
+from stoa.application.concurrency.pace import in_turns
 from stoa.application.concurrency.supervisor import Sleep
 from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver, ManifestReport
 from stoa.application.ports.clock import Clock
@@ -71,13 +72,13 @@ class StatusWriter(CatalogueObserver, HealthProbe):
         self._told: dict[ObjectOrigin, _Told] = {}
         self._problem = ""
 
-    def loaded(self, load: CatalogueLoad) -> None:
+    async def loaded(self, load: CatalogueLoad) -> None:
         self._reports = {
             report.document.origin: report
-            for report in load.manifests
+            async for report in in_turns(load.manifests)
             if isinstance(report.document.origin, ObjectOrigin)
         }
-        self._counts.follow(self._reports.values())
+        await self._counts.follow(self._reports.values())
         self._due.set()
 
     def health(self) -> Health:
@@ -109,7 +110,7 @@ class StatusWriter(CatalogueObserver, HealthProbe):
     async def _write_all(self) -> None:
         problem = ""
         told: dict[ObjectOrigin, _Told] = {}
-        for origin, report in self._reports.items():
+        async for origin, report in in_turns(self._reports.items()):
             manifest = self._source.manifest(origin)
             if manifest is None or manifest.document != report.document:
                 continue  # another version of it is on its way into the catalogue, and its report follows
