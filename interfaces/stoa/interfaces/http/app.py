@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import pydantic_core
@@ -13,8 +13,10 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.errors import StoaError
-from stoa.interfaces.http.guard import AsgiApp, Guard, Receive, Scope, Send
+from stoa.interfaces.http.cycle import RequestCycle
+from stoa.interfaces.http.guard import Guard, Receive, Scope, Send
 from stoa.interfaces.http.request_bodies import Authenticate, RestBodies
+from stoa.interfaces.http.short_way import SHORT_WAY_KEY, ShortWay
 from stoa.interfaces.wire.bodies import BODY_LIMIT, Bodies
 from stoa.interfaces.wire.errors import REASONS_BY_STATUS
 
@@ -32,9 +34,17 @@ class Lifespan:
     stop: Callable[[], Awaitable[None]]
 
 
+class McpDoor(Protocol):
+    """The MCP endpoint, as an ASGI application and for requests that came whole."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    async def answer_whole(self, post: RequestCycle, body: bytes) -> None: ...
+
+
 def build_app(
     *,
-    mcp: AsgiApp,
+    mcp: McpDoor,
     blueprints: Sequence[Blueprint],
     lifespan: Lifespan,
     hosts: Sequence[str],
@@ -79,12 +89,14 @@ def build_app(
                 # No URL has such bytes (RFC 3986), and quart fails on them before any of our handlers runs.
                 scope = {**scope, "query_string": quote(scope["query_string"], safe=_QUERY).encode()}
             if scope["type"] == "lifespan":
-                scope.setdefault("state", {}).update(state)
+                scope.setdefault("state", {}).update({**state, SHORT_WAY_KEY: short_way})
                 await rest(scope, receive, partial(_send_of_lifespan, send, refused_start))
             else:
                 await rest(scope, receive, send)
 
-    return Guard(route, hosts=hosts, origins=origins, refused=refused)
+    guard = Guard(route, hosts=hosts, origins=origins, refused=refused)
+    short_way = ShortWay(guard, mcp.answer_whole)
+    return guard
 
 
 async def _send_of_lifespan(send: Send, refused_start: Sequence[StoaError], message: Any) -> None:

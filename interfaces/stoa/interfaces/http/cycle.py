@@ -1,19 +1,28 @@
-"""One request and its answer, as ASGI's `receive` and `send`."""
+"""One request and its answer, as ASGI's `receive` and `send`, or whole (`short_way`)."""
 
 import asyncio
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import Hashable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 
 from stoa.interfaces.http.guard import AsgiApp, Scope
+from stoa.interfaces.http.request_head import RequestHead
+from stoa.interfaces.wire.bodies import CALLER_KEY
 
 _log = logging.getLogger("uvicorn.error")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _NO_BODY = frozenset({204, 304})
 _NOTHING = bytearray()
+
+
+def json_head(fields: list[tuple[bytes, bytes]]) -> bytes:
+    """The head of an answer with status 200 and JSON, up to the value of Content-Length. `fields`: its further
+    fields."""
+    lines = b"".join(b"%b: %b\r\n" % (name.lower(), value) for name, value in fields)
+    return b"%b%bcontent-type: application/json\r\ncontent-length: " % (_STATUS_LINES[200], lines)
 
 
 class Outlet(Protocol):
@@ -26,15 +35,56 @@ class Outlet(Protocol):
     def is_closing(self) -> bool: ...
 
 
+class Connection(Protocol):
+    """The connection that a request came on."""
+
+    @property
+    def outlet(self) -> Outlet: ...
+
+    @property
+    def flow(self) -> FlowControl: ...
+
+    @property
+    def client(self) -> tuple[str, int] | None:
+        """Address and port of the peer; None: it has none, as over a Unix socket."""
+        ...
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """Header fields of every answer."""
+        ...
+
+    @property
+    def json_head(self) -> bytes:
+        """The head of an answer with status 200 and JSON, up to the value of Content-Length."""
+        ...
+
+    def scope_of(self, head: RequestHead) -> Scope:
+        """The ASGI scope of a request."""
+        ...
+
+    def on_answered(self) -> None:
+        """Is called once an answer is written whole."""
+        ...
+
+
+class ShortWay(Protocol):
+    """Answers requests with no ASGI between."""
+
+    def body_of(self, cycle: "RequestCycle") -> bytes | None:
+        """The body of a request that goes the short way; None: any other."""
+        ...
+
+    async def answer(self, cycle: "RequestCycle", body: bytes) -> None: ...
+
+
 class RequestCycle:
-    """One request and its answer. `answered` is called once the answer is written whole; `default_headers` are added
-    to every answer. `keep_alive`: the connection may serve another request."""
+    """One request and its answer. `keep_alive`: the connection may serve another request."""
 
     __slots__ = (
-        "_answered",
         "_body",
         "_changed",
-        "_default_headers",
+        "_connection",
         "_expected",
         "_expects_continue",
         "_flow",
@@ -42,36 +92,31 @@ class RequestCycle:
         "_head",
         "_is_chunked",
         "_outlet",
+        "_scope",
+        "account",
         "disconnected",
         "keep_alive",
         "more_body",
+        "request",
         "response_complete",
         "response_started",
-        "scope",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        scope: Scope,
-        outlet: Outlet,
-        flow: FlowControl,
-        default_headers: list[tuple[bytes, bytes]],
-        answered: Callable[[], None],
-        *,
-        keep_alive: bool,
-        expects_continue: bool,
-    ) -> None:
-        self.scope = scope
+    def __init__(self, request: RequestHead, connection: Connection, *, keep_alive: bool) -> None:
+        self.request = request
         self.keep_alive = keep_alive
         self.disconnected = False
         self.more_body = True
         self.response_started = False
         self.response_complete = False
-        self._outlet = outlet
-        self._flow = flow
-        self._default_headers = default_headers
-        self._answered = answered
-        self._expects_continue = expects_continue
+        self.account: tuple[Hashable, Hashable] | None = None
+        """(tenant, authorization key) that unread bytes of the answer count against; None: not known yet."""
+        self._connection = connection
+        self._outlet = connection.outlet
+        self._flow = connection.flow
+        self._expects_continue = request.expects_continue and request.version == "1.1"
+        self._scope: Scope | None = None
+        """Made for an application; the short way needs none."""
         self._body = _NOTHING
         self._has_news = False
         """Something came that `receive` has not told yet."""
@@ -103,15 +148,38 @@ class RequestCycle:
         self.disconnected = True
         self.note_news()
 
+    def note_account(self) -> None:
+        """Takes over from the scope who the caller is, as soon as the application has found out."""
+        if self._scope is not None:
+            self.account = self._scope.get(CALLER_KEY, self.account)
+
     def note_news(self) -> None:
         self._has_news = True
         if self._changed is not None:
             self._changed.set()
 
-    async def run(self, app: AsgiApp) -> None:
-        """Lets the application answer."""
+    @property
+    def client(self) -> tuple[str, int] | None:
+        return self._connection.client
+
+    def whole_body(self, limit: int) -> bytes | None:
+        """The body, if it came whole already and has at most `limit` bytes; `receive` tells it too."""
+        if self.more_body or self.disconnected or self._expects_continue or len(self._body) > limit:
+            return None
+        return bytes(self._body)
+
+    def take_body(self) -> None:
+        """The body was read as a whole: `receive` waits for the client to go away."""
+        self._body, self._has_news = _NOTHING, False
+
+    async def run(self, app: AsgiApp, short_way: ShortWay | None) -> None:
+        """Lets the MCP door answer a request that it takes whole, and the application any other."""
         try:
-            await app(self.scope, self.receive, self.send)
+            if short_way is not None and (body := short_way.body_of(self)) is not None:
+                await short_way.answer(self, body)
+            else:
+                self._scope = scope = self._connection.scope_of(self.request)
+                await app(scope, self.receive, self.send)
         except BaseException as caught:  # noqa: BLE001  # last line of defence: the client gets an answer, or sees the end
             _log.error("Exception in ASGI application\n", exc_info=caught)
             await self._end_unanswered()
@@ -172,7 +240,7 @@ class RequestCycle:
         length: int | None = None
         closes = False
         head = [_STATUS_LINES[status]]
-        for name, value in (*self._default_headers, *headers):
+        for name, value in (*self._connection.default_headers, *headers):
             lower = name.lower()
             if lower == b"transfer-encoding":
                 continue  # how the body is framed is decided here
@@ -185,7 +253,7 @@ class RequestCycle:
             self.keep_alive = False
         elif not self.keep_alive:
             head.append(b"connection: close\r\n")
-        self._is_chunked = length is None and self.scope["method"] != "HEAD" and status not in _NO_BODY
+        self._is_chunked = length is None and self.request.method != b"HEAD" and status not in _NO_BODY
         if self._is_chunked:
             head.append(b"transfer-encoding: chunked\r\n")
         lines = b"".join(head)
@@ -199,7 +267,7 @@ class RequestCycle:
             self._head = [lines, b"\r\n"]
 
     def _send_body(self, body: bytes, *, is_last: bool) -> None:
-        if self.scope["method"] == "HEAD":
+        if self.request.method == b"HEAD":
             body, self._expected = b"", 0
         elif self._is_chunked:
             chunk = [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
@@ -216,8 +284,21 @@ class RequestCycle:
         if is_last:
             if self._expected:
                 raise RuntimeError("Response content shorter than Content-Length")
-            self.response_complete = True
-            self.note_news()
-            if not self.keep_alive:
-                self._outlet.close()
-            self._answered()
+            self._complete()
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        self.note_news()
+        if not self.keep_alive:
+            self._outlet.close()
+        self._connection.on_answered()
+
+    def respond(self, json: bytes) -> bool:
+        """Answers with status 200 and this JSON in one write. False: nothing was written, for the connection is not in
+        the state for it; `send` will wait for it or say why."""
+        if self.response_started or self.disconnected or not self.keep_alive or self._flow.write_paused:
+            return False
+        self.response_started = True
+        self._outlet.write(self._connection.json_head + b"%d\r\n\r\n%b" % (len(json), json))
+        self._complete()
+        return True

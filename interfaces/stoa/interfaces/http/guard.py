@@ -58,7 +58,7 @@ class Guard:
             elif name == b"origin":
                 origin = value
         # Orchestrators probe by address; probes tell nothing and change nothing.
-        if scope["path"] not in _PROBES and not self._knows(host):
+        if scope["path"] not in _PROBES and not self.knows(host):
             self._refused(RefusalReason.HOST, 421, scope)
             await _refuse(send, 421, b"This host name is not served here; see ALLOWED_HOSTS")
             return
@@ -74,7 +74,8 @@ class Guard:
             return
         await self._app(scope, receive, _with_cors(send, origin))
 
-    def _knows(self, host: bytes | None) -> bool:
+    def knows(self, host: bytes | None) -> bool:
+        """True for a Host header that names this gateway."""
         if host is None:
             return False
         is_known = self._is_host_known.get(host)

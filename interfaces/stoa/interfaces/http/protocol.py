@@ -18,10 +18,10 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
 from stoa.interfaces.http.connections import STATE_KEY, Connections, Reason
-from stoa.interfaces.http.cycle import RequestCycle
-from stoa.interfaces.http.guard import AsgiApp
+from stoa.interfaces.http.cycle import RequestCycle, json_head
+from stoa.interfaces.http.guard import AsgiApp, Scope
 from stoa.interfaces.http.request_head import Refused, RequestHead
-from stoa.interfaces.wire.bodies import CALLER_KEY
+from stoa.interfaces.http.short_way import SHORT_WAY_KEY
 
 _OVERHEAD_FACTOR = 8
 """Upper bound on the size of a chunked body on the wire, as a multiple of the body: a chunk of one byte takes six."""
@@ -43,6 +43,23 @@ class _NoTrailers(list[tuple[bytes, bytes]]):
 _NO_TRAILERS = _NoTrailers()
 
 
+class _JsonHead:
+    """The last head that was made: the server renews its own fields (Date) once a second, as another list."""
+
+    def __init__(self) -> None:
+        self._fields: list[tuple[bytes, bytes]] | None = None
+        self._head = b""
+
+    def __call__(self, fields: list[tuple[bytes, bytes]]) -> bytes:
+        if fields is not self._fields:
+            self._head = json_head(fields)
+            self._fields = fields
+        return self._head
+
+
+_json_head = _JsonHead()
+
+
 class GatewayProtocol(asyncio.Protocol):
     """One client's connection. It finds the Connections in the lifespan's state, where the application puts them.
     uvicorn's server makes it and calls `shutdown`."""
@@ -62,13 +79,15 @@ class GatewayProtocol(asyncio.Protocol):
         self._keep_alive_seconds = config.timeout_keep_alive
         self._server_state = server_state
         self._app_state = app_state
+        self._short_way = app_state.get(SHORT_WAY_KEY)
         registry: Connections | None = app_state.get(STATE_KEY)
         if registry is None:
             registry = app_state[STATE_KEY] = Connections()
         self._registry = registry
         self._bounds = registry.bounds
         self.transport: _Outlet = cast("_Outlet", None)
-        self._flow: FlowControl = cast("FlowControl", None)
+        self.flow: FlowControl = cast("FlowControl", None)
+        self.client: tuple[str, int] | None = None
         self._parser = self._new_parser()
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
@@ -110,8 +129,8 @@ class GatewayProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._server_state.connections.add(cast("Any", self))
         self.transport = _Outlet(transport, self)
-        self._flow = FlowControl(transport)
-        client = get_remote_addr(transport)
+        self.flow = FlowControl(transport)
+        self.client = client = get_remote_addr(transport)
         self._constant = {
             "type": "http",
             "asgi": _ASGI,
@@ -136,7 +155,7 @@ class GatewayProtocol(asyncio.Protocol):
         for cycle in (self._running, self._latest, *self._waiting):
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnect()
-        self._flow.resume_writing()
+        self.flow.resume_writing()
         self.transport.close_now()
         self._parser = cast("httptools.HttpRequestParser", None)
 
@@ -191,14 +210,14 @@ class GatewayProtocol(asyncio.Protocol):
             self._refuse(self._refused or Refused(400, "Invalid HTTP request"))
 
     def pause_writing(self) -> None:
-        self._flow.pause_writing()
+        self.flow.pause_writing()
         now = self._loop.time()
         self._account()
         self.note_reading(now)
         self._registry.stalled(self, now)
 
     def resume_writing(self) -> None:
-        self._flow.resume_writing()
+        self.flow.resume_writing()
         self._registry.flowing(self)
 
     # The parser's side
@@ -220,7 +239,7 @@ class GatewayProtocol(asyncio.Protocol):
         self._heads += 1
         self._head_bytes = self._wire_bytes = self._body_bytes = 0
         parser = self._parser
-        head = RequestHead(parser.get_http_version(), self._target, self._fields, self._expects_continue)
+        head = self._read_head()
         fault = head.fault(self._bounds)
         if fault is None and len(self._waiting) >= self._bounds.pipelined:
             fault = Refused(429, "Too many requests wait on this connection")
@@ -235,12 +254,34 @@ class GatewayProtocol(asyncio.Protocol):
         self._phase = _BODY
 
     def _begin(self, head: RequestHead) -> None:
-        """Hands the request to the application, or lets it wait for the answers to earlier ones."""
+        """Has the request answered, or lets it wait for the answers to earlier ones."""
+        is_kept = head.version != "1.0" and self._parser.should_keep_alive() and not self._registry.is_draining
+        cycle = RequestCycle(head, self, keep_alive=is_kept)
+        earlier, self._latest = self._latest, cycle
+        if earlier is None or earlier.response_complete:
+            self._run(cycle)
+        else:
+            self.flow.pause_reading()
+            self._waiting.append(cycle)
+
+    def _read_head(self) -> RequestHead:
+        parser, fields = self._parser, self._fields
+        return RequestHead(
+            parser.get_method(),
+            parser.get_http_version(),
+            self._target,
+            fields,
+            dict(fields),
+            self._expects_continue,
+        )
+
+    def scope_of(self, head: RequestHead) -> Scope:
+        """The ASGI scope of a request."""
         raw_path, query = head.path_and_query()
         path = raw_path.decode("ascii")
         scope = {
             **self._constant,
-            "method": self._parser.get_method().decode("ascii"),
+            "method": head.method.decode("ascii"),
             "path": self._root_path + (unquote(path) if "%" in path else path),
             "raw_path": self._root_path.encode("ascii") + raw_path,
             "query_string": query,
@@ -248,21 +289,7 @@ class GatewayProtocol(asyncio.Protocol):
         }
         if head.version != "1.1":
             scope["http_version"] = head.version
-        cycle = RequestCycle(
-            scope,
-            self.transport,
-            self._flow,
-            self._server_state.default_headers,
-            self._on_answered,
-            keep_alive=head.version != "1.0" and self._parser.should_keep_alive() and not self._registry.is_draining,
-            expects_continue=head.expects_continue and head.version == "1.1",
-        )
-        earlier, self._latest = self._latest, cycle
-        if earlier is None or earlier.response_complete:
-            self._run(cycle)
-        else:
-            self._flow.pause_reading()
-            self._waiting.append(cycle)
+        return scope
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -282,8 +309,7 @@ class GatewayProtocol(asyncio.Protocol):
     def _parse_without_upgrade(self, rest: bytes) -> None:
         """Ignores an offer to upgrade. The parser would treat the following bytes as the other protocol, so they are
         parsed again without the offer."""
-        head = RequestHead(self._parser.get_http_version(), self._target, self._fields, self._expects_continue)
-        plain = head.without_upgrade(self._parser.get_method())
+        plain = self._read_head().without_upgrade()
         self._is_upgrade = False
         self._parser = self._new_parser()
         self._parse(plain + rest)
@@ -294,11 +320,24 @@ class GatewayProtocol(asyncio.Protocol):
         self._running = cycle
         self.account = None
         tasks = self._server_state.tasks
-        task = self._loop.create_task(cycle.run(self._app))
+        task = self._loop.create_task(cycle.run(self._app, self._short_way))
         task.add_done_callback(tasks.discard)
         tasks.add(task)
 
-    def _on_answered(self) -> None:
+    @property
+    def outlet(self) -> "_Outlet":
+        return self.transport
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        return self._server_state.default_headers
+
+    @property
+    def json_head(self) -> bytes:
+        """The head of an answer with status 200 and JSON, up to the value of Content-Length."""
+        return _json_head(self._server_state.default_headers)
+
+    def on_answered(self) -> None:
         self._account()
         self._server_state.total_requests += 1
         if self._phase is _BODY and self._running is self._latest:
@@ -306,7 +345,7 @@ class GatewayProtocol(asyncio.Protocol):
             return
         if self.transport.is_closing():
             return
-        self._flow.resume_reading()
+        self.flow.resume_reading()
         if self._waiting:
             self._run(self._waiting.popleft())
         elif not self._has_begun:
@@ -314,7 +353,8 @@ class GatewayProtocol(asyncio.Protocol):
 
     def _account(self) -> None:
         if self._running is not None:
-            self.account = self._running.scope.get(CALLER_KEY, self.account)
+            self._running.note_account()
+            self.account = self._running.account or self.account
 
     def _refuse(self, refused: Refused) -> None:
         """Answers instead of the application, if the client can still understand it, and closes the connection."""
@@ -371,7 +411,7 @@ class GatewayProtocol(asyncio.Protocol):
             return
         self._phase, self._seen = _LINGER, None
         transport.end()
-        self._flow.resume_reading()
+        self.flow.resume_reading()
 
     # What the registry asks
 
@@ -383,7 +423,7 @@ class GatewayProtocol(asyncio.Protocol):
             return "write_deadline"
         phase = self._phase
         is_head = phase is _HEAD and (self._has_begun or not self._heads)
-        if not (is_head or phase is not _HEAD) or self._flow.read_paused:
+        if not (is_head or phase is not _HEAD) or self.flow.read_paused:
             self._seen = None
             return None
         if self._seen != (phase, self._heads):

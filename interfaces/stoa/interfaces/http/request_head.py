@@ -33,16 +33,18 @@ class Refused(Exception):
 class RequestHead:
     """Request line and header fields as the parser gave them."""
 
+    method: bytes
     version: str
     target: bytes
     fields: Fields
+    by_name: dict[bytes, bytes]
+    """The fields; of a repeated one the last."""
     expects_continue: bool
     """`Expect: 100-continue` (RFC 9110 section 10.1.1)."""
 
     def fault(self, bounds: Bounds) -> Refused | None:
         """The refusal of an ambiguous head, or of one with too many fields; None if it is in order."""
-        fields, version, target = self.fields, self.version, self.target
-        names = {name for name, _ in fields}
+        fields, names, version, target = self.fields, self.by_name, self.version, self.target
         if len(fields) > bounds.head_fields:
             return Refused(431, "The request head has too many fields", "head_size")
         if len(names) != len(fields):
@@ -55,13 +57,13 @@ class RequestHead:
         if version == "1.1" and b"host" not in names:
             return Refused(400, "The header host is missing")
         if b"transfer-encoding" in names:
-            coding = dict(fields)[b"transfer-encoding"].strip().lower()
+            coding = names[b"transfer-encoding"].strip().lower()
             if version == "1.0" or coding != b"chunked":
                 return Refused(501, "A Transfer-Encoding other than chunked, or in HTTP/1.0, is not understood")
         if b"expect" in names and not self.expects_continue and version == "1.1":
             return Refused(417, "Expect: only 100-continue is understood")
         if target[:1] != b"/" or target[:2] == b"//" or b"#" in target:
-            return _target_fault(target, dict(fields).get(b"host", b""))
+            return _target_fault(target, names.get(b"host", b""))
         return None
 
     def path_and_query(self) -> tuple[bytes, bytes]:
@@ -76,9 +78,9 @@ class RequestHead:
         path, _, query = target.partition(b"?")
         return path, query
 
-    def without_upgrade(self, method: bytes) -> bytes:
+    def without_upgrade(self) -> bytes:
         """The head without its offer to upgrade (RFC 9110 section 7.8), to be parsed again."""
-        lines = [b"%b %b HTTP/%b" % (method, self.target, self.version.encode("ascii"))]
+        lines = [b"%b %b HTTP/%b" % (self.method, self.target, self.version.encode("ascii"))]
         for name, value in self.fields:
             if name == b"connection":
                 tokens = [token.strip() for token in value.split(b",")]

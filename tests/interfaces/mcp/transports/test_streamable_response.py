@@ -16,7 +16,7 @@ from stoa.interfaces.mcp.streams.event_queue import Event, EventQueue
 from stoa.interfaces.mcp.streams.event_recording import EventRecording
 from stoa.interfaces.mcp.streams.streams import Streams
 from stoa.interfaces.mcp.transports.server_sent_events import stream_events
-from stoa.interfaces.mcp.transports.streamable_response import ResponseState, StreamableResponse
+from stoa.interfaces.mcp.transports.streamable_response import Attendance, ResponseState, StreamableResponse
 
 PENDING, STREAMING, DETACHED, DONE, GONE = ResponseState
 FOLLOWING = {
@@ -81,7 +81,7 @@ class Exchanged:
             self.connection.receive if revision == "stateless" else None,
             60.0,
             takes_json=takes_json,
-            attend_after_seconds=0.0,
+            attendance=Attendance(0.0),
         )
         if revision != "stateless":
             session = Session("s", "ann", revision, ClientCapabilities())
@@ -164,7 +164,7 @@ async def test_response_to_a_client_that_goes_away_while_a_ping_begins_the_strea
             await super().send(message)
 
     connection = Slow()
-    response = StreamableResponse(connection.send, connection.receive, 0.0, takes_json=True, attend_after_seconds=0.0)
+    response = StreamableResponse(connection.send, connection.receive, 0.0, takes_json=True, attendance=Attendance(0.0))
 
     async def answer() -> Reply:
         await connection.is_starting.wait()
@@ -192,7 +192,7 @@ async def test_response_that_is_done_drops_messages() -> None:
 
 async def test_response_of_events_goes_on_with_a_stream_that_pings_began() -> None:
     connection, queue = Connection(), EventQueue()
-    response = StreamableResponse(connection.send, None, 60.0, takes_json=True)
+    response = StreamableResponse(connection.send, None, 60.0, takes_json=True, attendance=Attendance())
 
     async def answer() -> Reply:
         await response.ping()

@@ -4,9 +4,9 @@ A POST is authenticated by its headers before its body is read, so that stranger
 `streamable_response.py` sends the answer, `server_sent_events.py` the streams of GET and of `subscriptions/listen`.
 """
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from stoa.domain.access.identity import Principal
 from stoa.domain.access.refusal_reason import RefusalReason
@@ -21,6 +21,8 @@ from stoa.interfaces.mcp.transports.server_sent_events import Receive, Send, str
 from stoa.interfaces.mcp.transports.streamable_response import (
     ATTEND_AFTER_SECONDS,
     SESSION_HEADER,
+    Attendance,
+    Respond,
     ResponseState,
     StreamableResponse,
     send_reply,
@@ -48,6 +50,53 @@ Scope = MutableMapping[str, Any]
 _CLOSE = (b"connection", b"close")
 
 
+class WholePost(Protocol):
+    """A POST whose body came with its head, and the way to answer it."""
+
+    account: tuple[Hashable, Hashable] | None
+    """To be set to (tenant, authorization key) of the caller."""
+
+    @property
+    def request(self) -> "WholeHead": ...
+
+    @property
+    def client(self) -> tuple[str, int] | None: ...
+
+    def take_body(self) -> None:
+        """Says that the body was read; `receive` waits for the client to go away."""
+        ...
+
+    def respond(self, json: bytes) -> bool:
+        """Answers with status 200 and this JSON at once. False: nothing was sent, `send` has to."""
+        ...
+
+    async def receive(self) -> MutableMapping[str, Any]: ...
+
+    async def send(self, message: MutableMapping[str, Any]) -> None: ...
+
+
+class WholeHead(Protocol):
+    """The header fields of a request, none of them repeated; names in lower case."""
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]: ...
+
+    @property
+    def by_name(self) -> dict[bytes, bytes]: ...
+
+
+class _Post(NamedTuple):
+    """A POST as far as it was read."""
+
+    headers: Headers
+    address: str | None
+    credential: Credential
+    caller: Admission
+    content: bytes | Reply
+    """The body, or the rejection of one that was not read."""
+    query: bytes
+
+
 class StreamableHttp:
     """Serves POST, GET and DELETE of the MCP endpoint. `late_seconds`: an answer that takes longer is streamed, with a
     ping per such interval. `view`: the default view for URLs that choose none. `address_of`: the address that an
@@ -72,7 +121,7 @@ class StreamableHttp:
         self._bodies = bodies or Bodies()
         self._late_seconds = late_seconds
         self._view = view
-        self._attend_after_seconds = attend_after_seconds
+        self._attendance = Attendance(attend_after_seconds)
         self._parser = PacedParser()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,18 +153,42 @@ class StreamableHttp:
                 share = Share(self._bodies, caller)
                 content = await self._read(headers, share, receive)
                 respond = send
-            exchange, response = await self._prepare(
-                scope, headers, address, credential, caller, content, receive, respond
+            await self._answer(
+                _Post(headers, address, credential, caller, content, scope["query_string"]), receive, respond, send
             )
-            events = await response.deliver(self._engine.answer(exchange))
-            if events is not None:
-                is_started = response.state is ResponseState.STREAMING
-                await stream_events(events, self._late_seconds, receive, send, is_started=is_started)
         except BodyIncomplete:
             return
         finally:
             if share is not None and share.size:
                 share.release()
+
+    async def answer_whole(self, post: WholePost, body: bytes) -> None:
+        """Answers a POST without a query, of JSON that came whole with its head and is small: what `__call__` does for
+        it, without reading."""
+        request = post.request
+        headers = Headers.of_unrepeated(request.by_name)
+        address = self._address_of({"client": post.client, "headers": request.fields})
+        credential = credential_of(headers.get(b"authorization"))
+        refusal = self._engine.refuse_stranger(address, credential)
+        if refusal is not None:
+            await send_reply(closing(post.send), refusal)
+            return
+        caller = await self._engine.admit(credential)
+        if not isinstance(caller, StoaError):
+            post.account = (caller.tenant, caller.authorization_key)
+        post.take_body()
+        await self._answer(
+            _Post(headers, address, credential, caller, body, b""), post.receive, post.send, post.send, post.respond
+        )
+
+    async def _answer(
+        self, post: "_Post", receive: Receive, respond: Send, send: Send, respond_json: Respond | None = None
+    ) -> None:
+        exchange, response = await self._prepare(post, receive, respond, respond_json)
+        events = await response.deliver(self._engine.answer(exchange))
+        if events is not None:
+            is_started = response.state is ResponseState.STREAMING
+            await stream_events(events, self._late_seconds, receive, send, is_started=is_started)
 
     async def _read(self, headers: Headers, share: Share, receive: Receive) -> bytes | Reply:
         """The body of an authenticated caller, or its rejection, which closes the connection where bytes of the body
@@ -143,26 +216,19 @@ class StreamableHttp:
         return content
 
     async def _prepare(
-        self,
-        scope: Scope,
-        headers: Headers,
-        address: str | None,
-        credential: Credential,
-        caller: Admission,
-        content: bytes | Reply,
-        receive: Receive,
-        send: Send,
+        self, post: "_Post", receive: Receive, send: Send, respond_json: Respond | None
     ) -> tuple[Exchange, StreamableResponse]:
         """The exchange of a POST and the response that will answer it. A request that is wrong in several ways is
         rejected for its body first, then for Accept, its query and its JSON."""
+        headers, address, credential, caller, content, query = post
         rejection = content if isinstance(content, Reply) else None
         takes_json, takes_events = _accepted(headers.get(b"accept"))
         if rejection is None and not (takes_json or takes_events):
             rejection = _reject(406, "Accept application/json or text/event-stream")
         tenant, view = None, self._view
-        if scope["query_string"]:
+        if query:
             try:
-                tenant, view = read_query(scope["query_string"], self._view)
+                tenant, view = read_query(query, self._view)
             except InvalidInput as error:
                 rejection = rejection or _reject(400, error.message)
         message = None
@@ -181,7 +247,8 @@ class StreamableHttp:
             receive if version is not None and version not in HANDSHAKE_REVISIONS else None,
             self._late_seconds if takes_events else None,
             takes_json=takes_json,
-            attend_after_seconds=self._attend_after_seconds,
+            attendance=self._attendance,
+            respond_json=respond_json,
         )
         exchange = Exchange(
             credential,

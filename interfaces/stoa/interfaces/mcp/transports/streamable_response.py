@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from enum import Enum
+from time import monotonic
 
 from stoa.interfaces.mcp.exchange import JSON, Reply, ResponseStream
 from stoa.interfaces.mcp.jsonrpc import messages
@@ -22,6 +23,9 @@ from stoa.interfaces.mcp.transports.server_sent_events import (
 
 _log = logging.getLogger(__name__)
 
+Respond = Callable[[bytes], bool]
+"""Answers with status 200 and JSON. False: it was not possible, and nothing was sent."""
+_PLAIN = (JSON,)
 SESSION_HEADER = b"mcp-session-id"
 ATTEND_AFTER_SECONDS = 0.05
 """Time before tasks watch for a client that goes away and keep the response alive. Most responses are over by then, and
@@ -48,13 +52,43 @@ class ResponseState(Enum):
     """Nothing any more: the client closed the connection, which cancels the request in the stateless era."""
 
 
+class Attendance:
+    """Looks after the responses that are not over after a while: has their clients watched and the responses kept
+    alive. One timer serves all responses, for most are over before and should cost neither a timer nor a task."""
+
+    def __init__(self, after_seconds: float = ATTEND_AFTER_SECONDS) -> None:
+        self._after_seconds = after_seconds
+        self._waiting: dict[StreamableResponse, float] = {}
+        """Responses and the time at which each is looked after, in this order."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self, response: "StreamableResponse") -> None:
+        self._waiting[response] = monotonic() + self._after_seconds
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._after_seconds, self._look)
+
+    def leave(self, response: "StreamableResponse") -> None:
+        self._waiting.pop(response, None)
+
+    def _look(self) -> None:
+        now = monotonic()
+        due = [response for response, time in self._waiting.items() if time <= now]
+        for response in due:
+            del self._waiting[response]
+            response.attend()
+        self._timer = None
+        if self._waiting:
+            left = max(0.0, next(iter(self._waiting.values())) - now)
+            self._timer = asyncio.get_running_loop().call_later(left, self._look)
+
+
 class StreamableResponse(ResponseStream):
     """Waits for the answer of the engine and sends it. Becomes an event stream when a message comes before the answer,
     when the answer is late, or when the client takes nothing else; `state` says how far it is.
 
     `receive`: shows when the client goes away, which cancels the answer; None: it has no effect. `late_seconds`: after
     which the response becomes a stream, and between the pings on it; None: the client takes no events. `takes_json`:
-    the client takes JSON; otherwise it takes events only.
+    the client takes JSON; otherwise it takes events only. `respond_json`: answers with JSON in one step where it can.
     """
 
     def __init__(
@@ -64,14 +98,18 @@ class StreamableResponse(ResponseStream):
         late_seconds: float | None,
         *,
         takes_json: bool,
-        attend_after_seconds: float = ATTEND_AFTER_SECONDS,
+        attendance: Attendance,
+        respond_json: Respond | None = None,
     ) -> None:
         self.state = ResponseState.PENDING
         self._send = send
         self._receive = receive
         self._late_seconds = late_seconds
         self._takes_json = takes_json
-        self._attend_after_seconds = attend_after_seconds
+        self._attendance = attendance
+        self._respond_json = respond_json
+        self._task: asyncio.Task[None] | None = None
+        """The task that waits for the answer."""
         self._starting: asyncio.Lock | None = None
         self._recording: EventRecording | None = None
         self._attendants: list[asyncio.Task[None]] = []
@@ -79,9 +117,8 @@ class StreamableResponse(ResponseStream):
     async def deliver(self, answering: Awaitable[Reply]) -> EventQueue | None:
         """Send the reply, or return its events for the caller to stream. Cancels `answering` when the client goes away,
         if `receive` was given."""
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
-        timer = loop.call_later(self._attend_after_seconds, self._attend, task)
+        self._task = task = asyncio.current_task()
+        self._attendance.enter(self)
         try:
             reply = await answering
         except asyncio.CancelledError:
@@ -94,10 +131,10 @@ class StreamableResponse(ResponseStream):
             # Not a refusal to report: the engine reported it when it let the exception through.
             reply = Reply(500, messages.error(None, INTERNAL_ERROR, "Internal error"), (JSON,))
         finally:
-            timer.cancel()
-            for attendant in self._attendants:
-                attendant.cancel()
+            self._attendance.leave(self)
             if self._attendants:
+                for attendant in self._attendants:
+                    attendant.cancel()
                 # A ping that is being sent must be over before the answer is.
                 await asyncio.wait(self._attendants)
         if reply.events is not None:
@@ -105,7 +142,9 @@ class StreamableResponse(ResponseStream):
         await self.finish(reply)
         return None
 
-    def _attend(self, task: asyncio.Task[None] | None) -> None:
+    def attend(self) -> None:
+        """Begins to watch for a client that goes away, and to keep the response alive."""
+        task = self._task
         if self._receive is not None and task is not None:
             self._attendants.append(asyncio.create_task(self._cancel_when_gone(self._receive, task)))
         if self._late_seconds is not None:
@@ -155,7 +194,8 @@ class StreamableResponse(ResponseStream):
         # An error keeps its HTTP status while that can still be said.
         if self.state is ResponseState.PENDING and (self._takes_json or reply.status != 200):
             self.state = ResponseState.DONE
-            await send_reply(self._send, reply)
+            if not (is_plain(reply) and self._respond_json is not None and self._respond_json(reply.body)):
+                await send_reply(self._send, reply)
             return
         await self._start()
         is_connected = self.state is ResponseState.STREAMING
@@ -188,6 +228,11 @@ class StreamableResponse(ResponseStream):
     async def _event(self, message: bytes, *, is_last: bool = False) -> Event:
         recording = self._recording
         return Event(message) if recording is None else await recording.event(message, is_last=is_last)
+
+
+def is_plain(reply: Reply) -> bool:
+    """True for JSON with status 200 and no further headers."""
+    return reply.status == 200 and reply.headers == _PLAIN and reply.session is None
 
 
 async def send_reply(send: Send, reply: Reply) -> None:

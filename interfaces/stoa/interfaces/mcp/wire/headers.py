@@ -30,6 +30,14 @@ class Headers(dict[bytes, str]):
                 self.repeated = self.repeated or name in _ROUTING
             self[name] = value.decode("latin-1").strip(" \t")
 
+    @classmethod
+    def of_unrepeated(cls, fields: dict[bytes, bytes]) -> "Headers":
+        """The headers of a request that repeats none, and whose values have no white space around them."""
+        headers = cls(())
+        for name, value in fields.items():
+            headers[name] = value.decode("latin-1")
+        return headers
+
     def __repr__(self) -> str:
         """Names alone: one of the values is a bearer token."""
         return f"Headers({sorted(self)})"
