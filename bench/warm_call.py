@@ -66,8 +66,8 @@ async def _unserved(*_: Any) -> None:
 
 @asynccontextmanager
 async def warm_call(directory: Path, version: str) -> AsyncGenerator[Call]:
-    """A call from the parsed head and body of its request to the last byte of its answer, everything on: token, WebAssembly policy, limits, the
-    outbox, metrics, audit; its back end answers at once."""
+    """A call from the parsed head and body of its request to the last byte of its answer, everything on: token,
+    WebAssembly policy, limits, the outbox, metrics, audit; its back end answers at once."""
     parts = Parts(directory)
     resource = ProtectedResource("http://gw/mcp", "http://gw/m", parts.verifier.issuers)
     states = RequestStates(bytes(32), parts.clock, resource.url)

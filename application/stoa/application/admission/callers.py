@@ -50,9 +50,13 @@ class Callers:
         principal = credential.principal if isinstance(credential, Caller) else credential or self._anonymous
         if principal is None:
             raise NotAuthenticated("A bearer token is required", is_missing=True)
-        if principal.expires_at is not None and principal.expires_at <= self._clock.now():
+        if not self.is_current(principal):
             raise NotAuthenticated("The token has expired", reason=RefusalReason.EXPIRED)
         return principal
+
+    def is_current(self, principal: Principal) -> bool:
+        """True for a principal whose credential has not expired."""
+        return principal.expires_at is None or principal.expires_at > self._clock.now()
 
     def knows(self, token: str) -> bool:
         """True for a token that was verified recently, so that verifying it again costs next to nothing."""

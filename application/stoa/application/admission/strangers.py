@@ -43,7 +43,8 @@ class Strangers:
 
     def check(self, address: str | None, credential: Credential, door: Door) -> None:
         """Raises QuotaExceeded, and counts it, while the limits allow no more work for strangers at this address."""
-        wait_us = self.wait_us(address, credential)
+        # The usual case of `wait_us`, without a call.
+        wait_us = self.wait_us(address, credential) if self._by_address.states else 0
         if wait_us:
             refusal = QuotaExceeded(
                 "requests without a valid token", wait_us / 1e6, reason=RefusalReason.STRANGER_LIMIT
@@ -53,12 +54,7 @@ class Strangers:
 
     def wait_us(self, address: str | None, credential: Credential) -> int:
         """Microseconds until this request may be read and its token verified; 0 means now."""
-        if (
-            address is None
-            or self._limits is None
-            or self._by_address.is_untouched
-            or isinstance(credential, Principal)
-        ):
+        if address is None or self._limits is None or not self._by_address.states or isinstance(credential, Principal):
             return 0
         now_us = self._clock.monotonic_ns() // 1000
         wait_us = self._by_address.wait_us(address, now_us)
@@ -93,12 +89,9 @@ class _Buckets:
     def __init__(self, each: RateLimit, everyone: RateLimit) -> None:
         self._each = each
         self._everyone = everyone
-        self._states: dict[str, int] = {}
+        self.states: dict[str, int] = {}
+        """Empty while no request was refused lately."""
         self._sweep_at = _SWEEP_ABOVE
-
-    @property
-    def is_untouched(self) -> bool:
-        return not self._states
 
     def wait_us(self, address: str, now_us: int) -> int:
         """Microseconds until both buckets have room; 0 means now."""
@@ -106,19 +99,19 @@ class _Buckets:
 
     def spend(self, address: str, calls: int, now_us: int) -> None:
         """Count calls. One address takes no more of the common limit than it has of its own."""
-        calls = min(calls, remaining(self._each, self._states.get(address, 0), now_us))
+        calls = min(calls, remaining(self._each, self.states.get(address, 0), now_us))
         for key, limit in ((address, self._each), (_EVERYONE, self._everyone)):
-            spent = max(self._states.get(key, 0), now_us) + calls * limit.interval_us
-            self._states[key] = min(spent, now_us + limit.capacity_us)
-        if len(self._states) > self._sweep_at:
-            self._states = {key: state for key, state in self._states.items() if state > now_us}
-            self._sweep_at = max(_SWEEP_ABOVE, 2 * len(self._states))
+            spent = max(self.states.get(key, 0), now_us) + calls * limit.interval_us
+            self.states[key] = min(spent, now_us + limit.capacity_us)
+        if len(self.states) > self._sweep_at:
+            self.states = {key: state for key, state in self.states.items() if state > now_us}
+            self._sweep_at = max(_SWEEP_ABOVE, 2 * len(self.states))
 
     def _wait(self, key: str, limit: RateLimit, now_us: int) -> int:
-        state = self._states.get(key)
+        state = self.states.get(key)
         if state is None:
             return 0
         if state <= now_us:
-            del self._states[key]
+            del self.states[key]
             return 0
         return max(0, state + limit.interval_us - now_us - limit.capacity_us)

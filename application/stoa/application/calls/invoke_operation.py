@@ -58,7 +58,7 @@ from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.tool_backend import CallContext
 from stoa.domain.access.fair_share import Bound, Caps, FairSlots, NoRoom
 from stoa.domain.access.identity import Principal, TenantId
-from stoa.domain.calls.invocation import Invocation, Outcome, token_of
+from stoa.domain.calls.invocation import Caller, Invocation, Outcome, token_of
 from stoa.domain.client_requests.client_request import (
     NO_CAPABILITIES,
     ElicitationAnswer,
@@ -162,7 +162,11 @@ class InvokeOperation:
     ) -> ToolResult:
         """Stages 1 to 8. `call.stage` moves on as soon as one is reached, for a cancellation may come at any await."""
         invocation = call.invocation
-        caller = await self._callers.authenticate(invocation.credential)
+        credential = invocation.credential
+        if isinstance(credential, Caller) and self._callers.is_current(credential.principal):
+            caller = credential.principal  # as from nearly every door
+        else:
+            caller = await self._callers.authenticate(credential)
         call.stage = authenticated = Authenticated(caller)
         charges = self._callers.charges(caller, invocation.consumer)
         exhausted = self._limiter.refusal(charges)  # nothing is counted yet: that happens once, in one step
@@ -253,7 +257,7 @@ class InvokeOperation:
         timeout_seconds = compiled.operation.timeout_seconds
         client_requests: CallClientRequests | None = None
         try:
-            with Deadline(timeout_seconds) as deadline:
+            with Deadline(timeout_seconds, task=call.task) as deadline:
                 if channel is not None and reserved.requesting is not None:
                     client_requests = govern(channel, self._governor, reserved.requesting, deadline)
                     if obligations.redact:  # messages of the back end could tell what the policy hides

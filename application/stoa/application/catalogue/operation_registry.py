@@ -7,6 +7,7 @@ One attribute holds the whole state, so a reload is one assignment and no call e
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from stoa.application.backends.upstream_tokens import BindUpstream, UpstreamTokens
 from stoa.application.catalogue.compiled_operation import (
@@ -15,6 +16,7 @@ from stoa.application.catalogue.compiled_operation import (
     CompiledResource,
     CompiledTool,
 )
+from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.output_schema import OutputSchema
@@ -30,6 +32,9 @@ from stoa.domain.operations.prompt import Prompt
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import Tool
 
+_MOST_FOUND = 20_000
+"""Upper bound on the remembered look-ups of one version of the catalogue."""
+
 Allowances = Mapping[TenantId | None, PatternAllowance]
 
 
@@ -43,6 +48,10 @@ class _Snapshot:
     tools_by_owner: Mapping[TenantId | None, int] = field(default_factory=dict[TenantId | None, int])
     allowances: Allowances = field(default_factory=dict[TenantId | None, PatternAllowance])
     """Allowances for further patterns of each owner; `add` counts in them."""
+    found: BoundedCache[tuple[TenantId | None, str, Kind], CompiledOperation] = field(
+        default_factory=partial(BoundedCache[tuple[TenantId | None, str, Kind], CompiledOperation], _MOST_FOUND)
+    )
+    """Tools and prompts by the tenant and the name under which they were found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,10 @@ class OperationRegistry:
         self._upstream_tokens = upstream_tokens
         self._snapshot = _Snapshot(Catalogue({}), {}, 0, allowances=_allowances(()))
         self._listeners: list[Listener] = []
+        self.has_routed = False
+        """True if any tenant has a tool with arguments that are repeated in headers."""
+        self.has_tasks = False
+        """True if any tenant has a tool whose calls may become tasks."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -80,11 +93,6 @@ class OperationRegistry:
     def version(self) -> int:
         """A number that changes whenever the catalogue does."""
         return self._snapshot.version
-
-    @property
-    def has_routed(self) -> bool:
-        """True if any tenant has a tool with arguments that are repeated in headers."""
-        return bool(self._snapshot.routed)
 
     def has_routed_arguments(self, tenant: TenantId | None, name: str) -> bool:
         """True if the tool of this name in the tenant's view has arguments that are repeated in headers. A tool of
@@ -100,9 +108,17 @@ class OperationRegistry:
     def find(self, tenant: TenantId | None, name: str, kind: Kind = "tool") -> CompiledOperation | None:
         """The operation with this name in the tenant's view; for a resource, the one that is read under this URI."""
         snapshot = self._snapshot
-        catalogue = snapshot.catalogue
-        tool = catalogue.resolve(tenant, name) if kind == "resource" else catalogue.find(tenant, name, kind)
-        return None if tool is None else snapshot.registered[tool.key]
+        if kind == "resource":
+            resource = snapshot.catalogue.resolve(tenant, name)
+            return None if resource is None else snapshot.registered[resource.key]
+        key = (tenant, name, kind)
+        compiled = snapshot.found.get(key)
+        if compiled is None:  # unknown and invisible ones come here each time, so both cost the same
+            operation = snapshot.catalogue.find(tenant, name, kind)
+            if operation is not None:
+                compiled = snapshot.registered[operation.key]
+                snapshot.found.put(key, compiled)
+        return compiled
 
     def compiled(self, key: OperationKey) -> CompiledOperation | None:
         """The operation with this key. The caller's right to see it is not checked."""
@@ -164,7 +180,8 @@ class OperationRegistry:
         """Make a prepared catalogue the current one, in one step, and notify the listeners; returns its findings.
         Nothing else may have been adopted since it was prepared."""
         if prepared.diff:
-            self._snapshot = prepared.snapshot
+            self._snapshot = snapshot = prepared.snapshot
+            self.has_routed, self.has_tasks = bool(snapshot.routed), bool(snapshot.tasks)
             for listener in tuple(self._listeners):  # one may end its subscription while it is told
                 listener(prepared.diff)
         return prepared.findings

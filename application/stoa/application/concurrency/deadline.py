@@ -23,20 +23,25 @@ class Deadline:
         "_is_over",
         "_left",
         "_loop",
+        "_running",
         "_seconds",
         "_task",
         "_when",
     )
 
-    def __init__(self, seconds: float, *, again_seconds: float = AGAIN_SECONDS) -> None:
+    def __init__(
+        self, seconds: float, *, again_seconds: float = AGAIN_SECONDS, task: asyncio.Task[Any] | None = None
+    ) -> None:
+        """`task`: the task that runs the body, where it is known already."""
         self._seconds = seconds
+        self._running = task
         self._again_seconds = again_seconds
         self._cancellations = 0
         self._is_over = False
         self._task: asyncio.Task[Any]
 
     def __enter__(self) -> "Deadline":
-        task = asyncio.current_task()
+        task = self._running or asyncio.current_task()
         if task is None:
             raise RuntimeError("a Deadline belongs to a task")
         self._task, self._cancelling = task, task.cancelling()

@@ -1,5 +1,6 @@
 """Exact money: integer micro-units (1 cost unit = 1,000,000 micro-units), never a float."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import NewType
@@ -13,12 +14,12 @@ def to_decimal(amount: MicroUnits) -> Decimal:
     return Decimal(amount) / MICRO
 
 
-def to_json_number(amount: MicroUnits) -> float:
-    """The amount in cost units as the JSON number that prints exactly.
+to_json_number: Callable[[MicroUnits], float] = MICRO.__rtruediv__
+"""Divides an amount by MICRO: the amount in cost units as the JSON number that prints exactly.
 
-    A double carries 15 significant decimal digits, so every amount below a billion units survives the round trip.
-    """
-    return amount / MICRO
+A double carries 15 significant decimal digits, so every amount below a billion units survives the round trip. Every
+event is written with it, so it is the integer's own method, without a Python function around it.
+"""
 
 
 def from_decimal(units: Decimal) -> MicroUnits:

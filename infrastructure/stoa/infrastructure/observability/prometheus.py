@@ -6,6 +6,8 @@ metering
 events, where access is governed.
 """
 
+import asyncio
+from bisect import bisect_left
 from collections import Counter as Counts
 from collections.abc import Callable, Iterator
 from typing import get_args
@@ -34,6 +36,18 @@ _LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
+_MOST_WAITING = 1000
+"""Upper bound on the different calls that wait to be counted."""
+
+
+class _Durations(Histogram):
+    """A histogram that takes several observations of one value in one step."""
+
+    def observe_many(self, amount: float, count: int) -> None:
+        self._sum.inc(amount * count)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(count)
+
+
 def share_metrics() -> None:
     """Keeps metrics created from now on, in this process and its forks, in PROMETHEUS_MULTIPROC_DIR. Needed because the
     library reads the variable at import, and it may have been set later."""
@@ -45,9 +59,13 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
     and each reports for all of them."""
 
     def __init__(self, *, is_multiprocess: bool = False) -> None:
+        self._is_multiprocess = is_multiprocess
+        self._waiting: dict[tuple[Door, Status, int], int] = {}
+        """Finished calls by door, status and milliseconds that the metrics do not count yet: each metric has a lock,
+        and a call would take four of them."""
         self._registry = CollectorRegistry()
         invocations = Counter("stoa_invocations", "Finished tool calls", ("door", "status"), registry=self._registry)
-        latency = Histogram(
+        latency = _Durations(
             "stoa_invocation_seconds", "Time a tool call took", ("door",), buckets=_BUCKETS, registry=self._registry
         )
         # Looking a child up by its labels costs more than counting; the few there are, are made now.
@@ -94,9 +112,19 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
         if outcome.client_request is not None:
             self._client_requests[outcome.client_request, outcome.status].inc()
             return
-        door = invocation.door
-        self._counts[door, outcome.status].inc()
-        self._latencies[door].observe(outcome.latency_ms / 1000)
+        waiting = self._waiting
+        if not waiting and self._is_multiprocess:
+            asyncio.get_running_loop().call_soon(self._count_waiting)  # once for all calls that end in this turn
+        elif len(waiting) >= _MOST_WAITING:
+            self._count_waiting()
+        key = (invocation.door, outcome.status, outcome.latency_ms)
+        waiting[key] = waiting.get(key, 0) + 1
+
+    def _count_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for (door, status, latency_ms), calls in waiting.items():
+            self._counts[door, status].inc(calls)
+            self._latencies[door].observe_many(latency_ms / 1000, calls)
 
     def refused(self, door: Door, status: Status, code: str, calls: int) -> None:  # noqa: ARG002
         self._counts[door, status].inc(calls)
@@ -139,6 +167,7 @@ class PrometheusObserver(InvocationObserver, RefusalObserver, RefusalWatcher, Bu
 
     def exposition(self) -> bytes:
         """The text format, version 0.0.4."""
+        self._count_waiting()
         return generate_latest(self._registry)
 
 

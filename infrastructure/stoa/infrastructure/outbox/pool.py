@@ -66,7 +66,8 @@ class SegmentPool:
         self._commits = commits
         self._segments: deque[Segment] = deque()
         """The one being filled, then the spare ones."""
-        self._room = RoomLedger(options.allowance.segment_bytes, MAX_LINE_BYTES)
+        self.room = RoomLedger(options.allowance.segment_bytes, MAX_LINE_BYTES)
+        """The room in these segments."""
         self._last_stamp = datetime.min.replace(tzinfo=UTC)
         self.census = Census()
         """What all segments of its kind took when the directory was last looked at, for operators."""
@@ -94,18 +95,18 @@ class SegmentPool:
 
     @property
     def has_room(self) -> bool:
-        return self._room.has_room
+        return self.room.has_room
 
     def reserve(self) -> None:
         """Promise room for one line."""
-        while not self._room.promise():
+        while not self.room.promise():
             self._add_segment()
 
     def append(self, line: bytes, *, is_reserved: bool) -> Segment:
         """Writes a line; `is_reserved`: into the room of one reservation."""
         if self._orphans or (self._segments and self._segments[0].is_gone):  # `is_gone`, without another call
             self._replace_gone()
-        if not self._room.begin_line(is_promised=is_reserved):
+        if not self.room.begin_line(is_promised=is_reserved):
             self.make_room()
         segments, size = self._segments, len(line)
         # The usual case of `_segment_for`, without a call.
@@ -120,7 +121,7 @@ class SegmentPool:
             except OSError as failure:
                 self.abandon(segment)
                 raise self.failed(failure) from failure
-        self._room.end_line(size)
+        self.room.end_line(size)
         return segment
 
     def close(self) -> None:
@@ -142,7 +143,7 @@ class SegmentPool:
             self._recount()
 
     def make_room(self) -> None:
-        while not self._room.has_room:
+        while not self.room.has_room:
             self._add_segment()
 
     def try_again(self) -> None:
@@ -182,7 +183,7 @@ class SegmentPool:
                 self.abandon(segment)
                 raise self.failed(failure) from failure
             del self._orphans[0]
-            self._room.end_line(len(lines))
+            self.room.end_line(len(lines))
 
     def _segment_for(self, size: int) -> Segment:
         if self._segments and self._segments[0].room < size:
@@ -264,7 +265,7 @@ class SegmentPool:
 
     def _recount(self) -> None:
         room_bytes = self._segments[0].room if self._segments else 0
-        self._room.recount(room_bytes, max(len(self._segments) - 1, 0))
+        self.room.recount(room_bytes, max(len(self._segments) - 1, 0))
 
     def _refused(self, why: str) -> MeteringUnavailable:
         self._problem = f"Metering cannot write to {self._options.directory}: {why}"

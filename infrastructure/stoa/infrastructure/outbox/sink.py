@@ -74,7 +74,8 @@ class OutboxMeteringSink(MeteringSink, HealthProbe):
             self._calls.make_room()
 
     def reserve(self) -> None:
-        self._calls.reserve()
+        if not self._calls.room.promise():
+            self._calls.reserve()
 
     async def record(self, event: MeteringEvent, *, is_reserved: bool = True) -> None:
         segment = self._calls.append(encode(event), is_reserved=is_reserved)

@@ -15,7 +15,6 @@ from stoa.interfaces.wire.bodies import CALLER_KEY
 _log = logging.getLogger("uvicorn.error")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _NO_BODY = frozenset({204, 304})
-_NOTHING = bytearray()
 
 
 def json_head(fields: list[tuple[bytes, bytes]]) -> bytes:
@@ -94,6 +93,7 @@ class RequestCycle:
         "_outlet",
         "_scope",
         "account",
+        "client",
         "disconnected",
         "keep_alive",
         "more_body",
@@ -111,13 +111,15 @@ class RequestCycle:
         self.response_complete = False
         self.account: tuple[Hashable, Hashable] | None = None
         """(tenant, authorization key) that unread bytes of the answer count against; None: not known yet."""
+        self.client = connection.client
+        """Address and port of the peer; None: it has none, as over a Unix socket."""
         self._connection = connection
         self._outlet = connection.outlet
         self._flow = connection.flow
         self._expects_continue = request.expects_continue and request.version == "1.1"
         self._scope: Scope | None = None
         """Made for an application; the short way needs none."""
-        self._body = _NOTHING
+        self._body: bytes | bytearray = b""
         self._has_news = False
         """Something came that `receive` has not told yet."""
         self._changed: asyncio.Event | None = None
@@ -131,10 +133,12 @@ class RequestCycle:
     # The connection's side
 
     def add_body(self, data: bytes) -> None:
-        if self._body:
-            self._body += data
+        if not self._body:
+            self._body = data  # as it is: most bodies are not longer than what comes at once
         else:
-            self._body = bytearray(data)
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += data
         if len(self._body) > HIGH_WATER_LIMIT:
             self._flow.pause_reading()
         self.note_news()
@@ -158,10 +162,6 @@ class RequestCycle:
         if self._changed is not None:
             self._changed.set()
 
-    @property
-    def client(self) -> tuple[str, int] | None:
-        return self._connection.client
-
     def whole_body(self, limit: int) -> bytes | None:
         """The body, if it came whole already and has at most `limit` bytes; `receive` tells it too."""
         if self.more_body or self.disconnected or self._expects_continue or len(self._body) > limit:
@@ -170,7 +170,7 @@ class RequestCycle:
 
     def take_body(self) -> None:
         """The body was read as a whole: `receive` waits for the client to go away."""
-        self._body, self._has_news = _NOTHING, False
+        self._body, self._has_news = b"", False
 
     async def run(self, app: AsgiApp, short_way: ShortWay | None) -> None:
         """Lets the MCP door answer a request that it takes whole, and the application any other."""
@@ -219,7 +219,7 @@ class RequestCycle:
         self._has_news = False
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
-        body, self._body = self._body, _NOTHING
+        body, self._body = self._body, b""
         return {"type": "http.request", "body": bytes(body), "more_body": self.more_body}
 
     async def send(self, message: MutableMapping[str, Any]) -> None:

@@ -39,7 +39,12 @@ def tool_result(result: ToolResult, revision: Revision, coerced: Sequence[str] =
     """CallToolResult. Structured content is left out where the revision cannot carry it, and with an error, because
     clients hold it against the output schema regardless. `coerced`: the arguments that were understood otherwise than
     written."""
-    wire: JsonObject = {"content": [content_block(block, revision) for block in result.content]}
+    blocks = result.content
+    if len(blocks) == 1 and isinstance(text := blocks[0], TextContent):  # as most results are
+        content = [{"type": "text", "text": text.text}]
+    else:
+        content = [content_block(block, revision) for block in blocks]
+    wire: JsonObject = {"content": content}
     if result.is_error:
         wire["isError"] = True
     elif fits_structured(result.structured, revision):

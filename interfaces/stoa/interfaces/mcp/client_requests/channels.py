@@ -45,7 +45,9 @@ class Channels:
         """None when this request's client takes neither notifications nor requests. Raises Fault for an unknown log
         level."""
         params = call.request.params
-        meta = as_object(params.get("_meta"))
+        meta: Any = params.get("_meta")
+        if meta.__class__ is not dict:  # compared by class, which costs no call
+            meta = {}
         if call.session is not None and self._sessions is not None:
             return HandshakeChannel(call, call.session, self._sessions, self._clock)
         if not call.revision.is_stateless:

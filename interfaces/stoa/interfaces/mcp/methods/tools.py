@@ -40,16 +40,20 @@ class ToolMethods:
                 return outcome
             return self._answer(call, invocation, channel, outcome)
         opened = self._channels.open(call)
-        return self._answer(
-            call, invocation, opened, await self._channels.execute(self._gateway.invoke_operation, invocation, opened)
-        )
+        if opened is None:  # as for most calls
+            outcome = await self._gateway.invoke_operation.execute(invocation)
+        else:
+            outcome = await self._channels.execute(self._gateway.invoke_operation, invocation, opened)
+        return self._answer(call, invocation, opened, outcome)
 
     def _answer(
         self, call: MethodCall, invocation: Invocation, channel: ClientChannel | None, outcome: Outcome
     ) -> bytes | Reply:
         if outcome.client_requests is not None and isinstance(channel, StatelessChannel):
             return messages.result(call.request.id, channel.input_required(outcome.client_requests, self._server_info))
-        result = result_of(outcome, call.revision, has_arguments=is_object(invocation.arguments))
+        result = outcome.result if outcome.error is None else None
+        if result is None:
+            result = result_of(outcome, call.revision, has_arguments=is_object(invocation.arguments))
         wire = shaping.tool_result(result, call.revision, outcome.coerced)
         answer = messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))
         error = outcome.error

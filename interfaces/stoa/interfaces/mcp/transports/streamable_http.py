@@ -6,6 +6,7 @@ A POST is authenticated by its headers before its body is read, so that stranger
 
 from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from stoa.domain.access.identity import Principal
@@ -294,6 +295,7 @@ class StreamableHttp:
             await stream_events(reply.events, self._late_seconds, receive, send)
 
 
+@lru_cache(maxsize=256)  # clients say the same few things
 def _accepted(accept: str | None) -> tuple[bool, bool]:
     """(JSON, event stream): what the client takes. Many say less than the protocol asks for; they are served too."""
     if not accept or "*/*" in accept:

@@ -17,13 +17,12 @@ class Headers(dict[bytes, str]):
     repeated header the last value counts. A dict, whose `get` costs no Python call: a request looks a dozen headers
     up."""
 
-    __slots__ = ("repeated", "repeated_names")
+    repeated = False
+    """A routing header stands there more than once: first-copy and last-copy readers would disagree."""
+    repeated_names: frozenset[bytes] = _NONE
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
         super().__init__()
-        self.repeated = False
-        """A routing header stands there more than once: first-copy and last-copy readers would disagree."""
-        self.repeated_names: frozenset[bytes] = _NONE
         for name, value in raw:
             if name in self:
                 self.repeated_names |= {name}
@@ -33,7 +32,7 @@ class Headers(dict[bytes, str]):
     @classmethod
     def of_unrepeated(cls, fields: dict[bytes, bytes]) -> "Headers":
         """The headers of a request that repeats none, and whose values have no white space around them."""
-        headers = cls(())
+        headers = cls.__new__(cls)  # `__init__` would only look for repetitions
         for name, value in fields.items():
             headers[name] = value.decode("latin-1")
         return headers
@@ -43,13 +42,18 @@ class Headers(dict[bytes, str]):
         return f"Headers({sorted(self)})"
 
 
+def is_visible(value: str) -> bool:
+    """True for visible ASCII, with spaces and tabs between."""
+    return value.isascii() and (value.isprintable() or value.replace("\t", " ").isprintable())
+
+
 def decode_value(value: str) -> str:
     """A routing header's value, with the base64 form for text that headers cannot carry (2026-07-28, "Encoding").
 
     Raises Fault (HeaderMismatch) for a form that is not canonical.
     """
     if not (value.startswith(_SENTINEL) and value.endswith(_END, len(_SENTINEL))):
-        if value.isascii() and value.replace("\t", " ").isprintable():
+        if is_visible(value):
             return value
         raise Fault(HEADER_MISMATCH, "A header value has bytes outside visible ASCII; use the base64 form")
     encoded = value[len(_SENTINEL) : -len(_END)]
