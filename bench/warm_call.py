@@ -98,7 +98,7 @@ async def warm_call(directory: Path, version: str) -> AsyncGenerator[Call]:
         cycle.add_body(body)
         cycle.end_body()
         connection.answer.clear()
-        await cycle.run(_unserved, short_way)
+        await cycle.run(_unserved, short_way, set())
         return b"".join(connection.answer).partition(b"\r\n\r\n")[2]
 
     for number in range(1, _WARM_UP_CALLS):  # caches are warm, as they are under load

@@ -21,6 +21,7 @@ from stoa.domain.policy.decision import Decision, Door
 from stoa.domain.schema.json_value import JsonObject
 
 _log = logging.getLogger(__name__)
+UNKNOWN_CONSUMER = "unknown"
 _MAX_TEXT = 128
 """Upper bound on the characters of one text in an event."""
 _LOG_EVERY_NS = 10_000_000_000
@@ -81,7 +82,7 @@ class Recorder:
             timestamp=timestamp,
             tenant=(principal.tenant if principal is not None else None) or NO_TENANT,
             project=None if api is None else api.name,
-            consumer=_safe(invocation.consumer),
+            consumer=invocation.consumer if invocation.consumer == UNKNOWN_CONSUMER else _safe(invocation.consumer),
             user_id=NO_USER if principal is None else principal.subject,
             tool=(f"{client_request}:{name}" if client_request else name)[:_MAX_TEXT] or "-",
             latency_ms=latency_ms,

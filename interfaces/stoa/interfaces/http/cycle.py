@@ -100,6 +100,7 @@ class RequestCycle:
         "request",
         "response_complete",
         "response_started",
+        "task",
     )  # fmt: skip
 
     def __init__(self, request: RequestHead, connection: Connection, *, keep_alive: bool) -> None:
@@ -113,6 +114,8 @@ class RequestCycle:
         """(tenant, authorization key) that unread bytes of the answer count against; None: not known yet."""
         self.client = connection.client
         """Address and port of the peer; None: it has none, as over a Unix socket."""
+        self.task: asyncio.Task[None] | None = None
+        """The task that runs `run`."""
         self._connection = connection
         self._outlet = connection.outlet
         self._flow = connection.flow
@@ -172,8 +175,9 @@ class RequestCycle:
         """The body was read as a whole: `receive` waits for the client to go away."""
         self._body, self._has_news = b"", False
 
-    async def run(self, app: AsgiApp, short_way: ShortWay | None) -> None:
-        """Lets the MCP door answer a request that it takes whole, and the application any other."""
+    async def run(self, app: AsgiApp, short_way: ShortWay | None, tasks: set[asyncio.Task[None]]) -> None:
+        """Lets the MCP door answer a request that it takes whole, and the application any other. Takes its `task` out
+        of `tasks` at its end."""
         try:
             if short_way is not None and (body := short_way.body_of(self)) is not None:
                 await short_way.answer(self, body)
@@ -184,6 +188,9 @@ class RequestCycle:
             _log.error("Exception in ASGI application\n", exc_info=caught)
             await self._end_unanswered()
             return
+        finally:
+            if self.task is not None:
+                tasks.discard(self.task)
         if not self.response_complete and not self.disconnected:
             _log.error("ASGI callable returned without completing response.")
             await self._end_unanswered()
@@ -287,8 +294,9 @@ class RequestCycle:
             self._complete()
 
     def _complete(self) -> None:
-        self.response_complete = True
-        self.note_news()
+        self.response_complete = self._has_news = True
+        if self._changed is not None:
+            self._changed.set()
         if not self.keep_alive:
             self._outlet.close()
         self._connection.on_answered()

@@ -91,7 +91,6 @@ class GatewayProtocol(asyncio.Protocol):
         self._parser = self._new_parser()
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
-        self._expects_continue = False
         self._waiting: deque[RequestCycle] = deque()
         """Requests of a pipeline that wait for the answers to earlier ones."""
         self._latest: RequestCycle | None = None
@@ -223,17 +222,14 @@ class GatewayProtocol(asyncio.Protocol):
     # The parser's side
 
     def on_message_begin(self) -> None:
-        self._target, self._fields, self._expects_continue = b"", [], False
+        self._target, self._fields = b"", []
         self._phase, self._has_begun = _HEAD, True
 
     def on_url(self, part: bytes) -> None:
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
-            self._expects_continue = True
-        self._fields.append((name, value))
+        self._fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._heads += 1
@@ -266,13 +262,14 @@ class GatewayProtocol(asyncio.Protocol):
 
     def _read_head(self) -> RequestHead:
         parser, fields = self._parser, self._fields
+        by_name = dict(fields)
         return RequestHead(
             parser.get_method(),
             parser.get_http_version(),
             self._target,
             fields,
-            dict(fields),
-            self._expects_continue,
+            by_name,
+            by_name.get(b"expect", b"").lower() == b"100-continue",
         )
 
     def scope_of(self, head: RequestHead) -> Scope:
@@ -319,9 +316,9 @@ class GatewayProtocol(asyncio.Protocol):
     def _run(self, cycle: RequestCycle) -> None:
         self._running = cycle
         self.account = None
+        # Taken out again by `run` itself: a callback for it would be another turn of the loop for each request.
         tasks = self._server_state.tasks
-        task = self._loop.create_task(cycle.run(self._app, self._short_way))
-        task.add_done_callback(tasks.discard)
+        cycle.task = task = self._loop.create_task(cycle.run(self._app, self._short_way, tasks))
         tasks.add(task)
 
     @property
@@ -352,9 +349,10 @@ class GatewayProtocol(asyncio.Protocol):
             self._registry.idle[self] = self._loop.time() + self._keep_alive_seconds
 
     def _account(self) -> None:
-        if self._running is not None:
-            self._running.note_account()
-            self.account = self._running.account or self.account
+        running = self._running
+        if running is not None:
+            running.note_account()
+            self.account = running.account or self.account
 
     def _refuse(self, refused: Refused) -> None:
         """Answers instead of the application, if the client can still understand it, and closes the connection."""

@@ -26,7 +26,7 @@ class Refused(NamedTuple):
     status: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every request, and freezing costs time
 class Reply:
     """The answer to an exchange: one JSON message or batch, nothing (202), or a stream of events."""
 
@@ -62,7 +62,7 @@ class ResponseStream(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as Reply
 class Exchange:
     """One message or batch of a client, with everything that its transport knows about it."""
 
@@ -88,7 +88,7 @@ class Exchange:
     """None: the client takes a single answer only."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as Reply
 class MethodCall:
     """A request on its way to the handler of its method."""
 

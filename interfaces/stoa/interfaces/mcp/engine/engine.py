@@ -27,6 +27,7 @@ from stoa.interfaces.mcp.streams.sessions import Sessions
 from stoa.interfaces.mcp.wire import envelope
 from stoa.interfaces.wire.bodies import Admission
 from stoa.interfaces.wire.errors import client_of
+from stoa.interfaces.wire.revisions import STATELESS_REVISIONS
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class McpEngine:
         try:
             if exchange.rejection is not None:
                 reply = exchange.rejection
-            elif envelope.is_stateless(exchange.version, exchange.message):
+            elif exchange.version in STATELESS_REVISIONS or envelope.is_stateless(exchange.version, exchange.message):
                 reply = await self._stateless_era.answer(exchange, caller)
             else:
                 reply = await self._handshake_era.answer(exchange, caller)

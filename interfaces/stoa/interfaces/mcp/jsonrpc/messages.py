@@ -37,7 +37,7 @@ _REASONS = {
 RequestId = str | int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every request, and freezing costs time
 class Request:
     id: RequestId
     method: str

@@ -61,11 +61,13 @@ class Attendance:
         self._waiting: dict[StreamableResponse, float] = {}
         """Responses and the time at which each is looked after, in this order."""
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    def enter(self, response: "StreamableResponse") -> None:
+    def enter(self, response: "StreamableResponse", loop: asyncio.AbstractEventLoop) -> None:
         self._waiting[response] = monotonic() + self._after_seconds
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._after_seconds, self._look)
+        if self._timer is None or self._loop is not loop:  # a timer of an earlier loop never ends
+            self._loop = loop
+            self._timer = loop.call_later(self._after_seconds, self._look)
 
     def leave(self, response: "StreamableResponse") -> None:
         self._waiting.pop(response, None)
@@ -77,9 +79,9 @@ class Attendance:
             del self._waiting[response]
             response.attend()
         self._timer = None
-        if self._waiting:
+        if self._waiting and self._loop is not None:
             left = max(0.0, next(iter(self._waiting.values())) - now)
-            self._timer = asyncio.get_running_loop().call_later(left, self._look)
+            self._timer = self._loop.call_later(left, self._look)
 
 
 class StreamableResponse(ResponseStream):
@@ -118,7 +120,8 @@ class StreamableResponse(ResponseStream):
         """Send the reply, or return its events for the caller to stream. Cancels `answering` when the client goes away,
         if `receive` was given."""
         self._task = task = asyncio.current_task()
-        self._attendance.enter(self)
+        if task is not None:
+            self._attendance.enter(self, task.get_loop())
         try:
             reply = await answering
         except asyncio.CancelledError:
