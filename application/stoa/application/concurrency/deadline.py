@@ -6,6 +6,58 @@ from typing import Any
 
 from stoa.application.concurrency.cancellation import AGAIN_SECONDS
 
+_MOST_QUEUES = 256
+
+
+class _Queue:
+    """Deadlines of one duration in one loop, in the order in which they end. One timer of the loop serves all: nearly
+    every body is over before, and a timer of its own would cost it more than its deadline is worth."""
+
+    __slots__ = ("loop", "timer", "waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.timer: asyncio.TimerHandle | None = None
+        self.waiting: dict[Deadline, float] = {}
+        """When each one ends, by the loop's clock."""
+
+    def look(self) -> None:
+        """Lets those expire whose time is over."""
+        now = self.loop.time()
+        self.timer = None
+        while self.waiting:
+            deadline, when = next(iter(self.waiting.items()))
+            if when > now:
+                self.timer = self.loop.call_at(when, self.look)
+                return
+            del self.waiting[deadline]
+            deadline.expire()
+
+
+class _Queues(dict[float, _Queue]):
+    """The queues of one loop by duration."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self.loop = loop
+
+
+_latest: _Queues | None = None
+"""Those of the loop that was asked for last: a process has one, and tests have one after the other."""
+
+
+def _queue_of(loop: asyncio.AbstractEventLoop, seconds: float) -> _Queue:
+    global _latest  # noqa: PLW0603  # a cache
+    queues = _latest
+    if queues is None or queues.loop is not loop:
+        queues = _latest = _Queues(loop)  # deadlines of another loop keep theirs
+    queue = queues.get(seconds)
+    if queue is None:
+        if len(queues) >= _MOST_QUEUES:
+            return _Queue(loop)
+        queue = queues[seconds] = _Queue(loop)
+    return queue
+
 
 class Deadline:
     """Cancels the body of its `with` after `seconds`, and raises TimeoutError instead. If the body loses the
@@ -23,6 +75,7 @@ class Deadline:
         "_is_over",
         "_left",
         "_loop",
+        "_queue",
         "_running",
         "_seconds",
         "_task",
@@ -38,6 +91,8 @@ class Deadline:
         self._again_seconds = again_seconds
         self._cancellations = 0
         self._is_over = False
+        self._handle: asyncio.TimerHandle | None = None
+        """Its own timer, after a pause or for a repeated cancellation."""
         self._task: asyncio.Task[Any]
 
     def __enter__(self) -> "Deadline":
@@ -46,12 +101,15 @@ class Deadline:
             raise RuntimeError("a Deadline belongs to a task")
         self._task, self._cancelling = task, task.cancelling()
         loop = self._loop = task.get_loop()
-        self._when = loop.time() + self._seconds
-        self._handle = loop.call_later(self._seconds, self._expire)
+        self._when = when = loop.time() + self._seconds
+        queue = self._queue = _queue_of(loop, self._seconds)
+        queue.waiting[self] = when
+        if queue.timer is None:
+            queue.timer = loop.call_at(when, queue.look)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, caught: BaseException | None, _: TracebackType | None) -> None:
-        self._handle.cancel()
+        self._stop()
         self._is_over = True
         if self._cancellations:
             for _time in range(self._cancellations):
@@ -62,7 +120,7 @@ class Deadline:
     def pause(self) -> None:
         """Stop the clock until `resume`."""
         self._left = self._when - self._loop.time()
-        self._handle.cancel()
+        self._stop()
 
     def resume(self) -> None:
         """Continue with the time that was left; does nothing once the body is over."""
@@ -71,9 +129,15 @@ class Deadline:
 
     def _run(self, seconds: float) -> None:
         self._when = self._loop.time() + seconds
-        self._handle = self._loop.call_later(seconds, self._expire)
+        self._handle = self._loop.call_later(seconds, self.expire)
 
-    def _expire(self) -> None:
+    def _stop(self) -> None:
+        self._queue.waiting.pop(self, None)
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def expire(self) -> None:
+        """The time is over."""
         self._cancellations += 1
         self._task.cancel()
         self._run(self._again_seconds)

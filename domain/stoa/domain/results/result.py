@@ -71,6 +71,8 @@ _PYTHON_ONLY = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-esc
 """Codecs of Python that no media type means: they yield half surrogate pairs, warn, or take quadratic time."""
 _MAYBE_INFINITE = re.compile(rb"[eE]\+?\d{3}|\d{309}")
 """Numbers that may be too large for a float. They would be read as infinity, which JSON cannot represent."""
+_THREE_DIGITS = re.compile(rb"\d\d\d")
+"""What each of those has. Looking for it is fast, because nearly no byte of a text may begin it."""
 
 MISSING: Any = object()
 """Marks a result without structured content; None would be JSON null."""
@@ -154,7 +156,7 @@ def shape(answer: RawAnswer) -> ToolResult:
     kind = answer.media_type
     if kind.startswith(("image/", "audio/")) and answer.body and kind != "image/svg+xml":
         return _binary(answer)
-    if _is_json(kind) or not kind:
+    if kind == "application/json" or _is_json(kind) or not kind:
         structured = MISSING
         if len(answer.body) <= TEXT_LIMIT or _is_shown_whole(answer.body):
             structured = _parse(answer.body)
@@ -185,7 +187,7 @@ def _is_json(kind: str) -> bool:
 def _parse(body: bytes) -> Any:
     try:
         value = pydantic_core.from_json(body.removeprefix(_BYTE_ORDER_MARK), allow_inf_nan=False)
-        if _MAYBE_INFINITE.search(body):
+        if _THREE_DIGITS.search(body) and _MAYBE_INFINITE.search(body):
             pydantic_core.from_json(pydantic_core.to_json(value, inf_nan_mode="constants"), allow_inf_nan=False)
     except ValueError:
         return MISSING

@@ -54,7 +54,7 @@ def path_encoder(name: str, style: str, *, explode: bool, is_json: bool = False)
         return lambda value: _matrix(quote(name, safe=""), value, explode=explode)
 
     def simple(value: Any) -> str:
-        if value.__class__ is str and value.isalnum() and value.isascii():  # as most are
+        if value.__class__ is int or (value.__class__ is str and value.isalnum() and value.isascii()):  # as most are
             return str(value)
         if isinstance(value, (list, dict)):
             return _not_empty(",".join(_items(value, _quote_segment, explode=explode)))
@@ -96,7 +96,7 @@ def query_encoder(
         return "&".join(items)
 
     def encode(value: Any) -> str:
-        if value.__class__ is str and value.isalnum() and value.isascii():  # as most are
+        if value.__class__ is int or (value.__class__ is str and value.isalnum() and value.isascii()):  # as most are
             return f"{prefix}{value}"
         if isinstance(value, (list, dict)):
             return composite(value)

@@ -37,7 +37,7 @@ class Addresses:
         client = scope.get("client")
         if not client:
             return None
-        peer = _counted_as(client[0])
+        peer = client[0] if ":" not in client[0] else _counted_as(client[0])
         if not self._proxies or not self.is_proxy(client[0]):
             return peer
         return self._forwarded(scope["headers"]) or peer

@@ -342,7 +342,8 @@ class GatewayProtocol(asyncio.Protocol):
             return
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self._waiting:
             self._run(self._waiting.popleft())
         elif not self._has_begun:

@@ -33,7 +33,7 @@ class ToolMethods:
         """tools/call, through the pipeline. A call that becomes a task goes on after the answer. Raises StoaError where
         the answer is no result."""
         invocation = invocation_of(call, "tool")
-        if self._tasks.may_begin(call, invocation.name):
+        if self._gateway.registry.has_tasks and self._tasks.may_begin(call, invocation.name):
             channel = self._channels.round(call)
             outcome = await self._tasks.call(call, invocation, channel)
             if isinstance(outcome, bytes):
