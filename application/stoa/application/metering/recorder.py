@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 UNKNOWN_CONSUMER = "unknown"
 _MAX_TEXT = 128
 """Upper bound on the characters of one text in an event."""
+_make_event: Callable[[Mapping[str, object]], MeteringEvent] = MeteringEvent.__pydantic_validator__.validate_python
+"""The function behind the model's constructor, without the Python around it."""
 _LOG_EVERY_NS = 10_000_000_000
 """A full disk is logged once per interval, not for every call that meets it."""
 
@@ -77,19 +79,22 @@ class Recorder:
         if error is not None:
             facts["error"] = error.code
         name = UNKNOWN_NAME if operation is None else operation.qualified_name
-        return MeteringEvent(
-            event_id=event_id,
-            timestamp=timestamp,
-            tenant=(principal.tenant if principal is not None else None) or NO_TENANT,
-            project=None if api is None else api.name,
-            consumer=invocation.consumer if invocation.consumer == UNKNOWN_CONSUMER else _safe(invocation.consumer),
-            user_id=NO_USER if principal is None else principal.subject,
-            tool=(f"{client_request}:{name}" if client_request else name)[:_MAX_TEXT] or "-",
-            latency_ms=latency_ms,
-            status=status,
-            cost_units=cost,
-            request_id=request_id if request_id is event_id else _safe(request_id),
-            metadata=facts,
+        consumer = invocation.consumer
+        return _make_event(
+            {
+                "event_id": event_id,
+                "timestamp": timestamp,
+                "tenant": (principal.tenant if principal is not None else None) or NO_TENANT,
+                "project": None if api is None else api.name,
+                "consumer": consumer if consumer == UNKNOWN_CONSUMER else _safe(consumer),
+                "user_id": NO_USER if principal is None else principal.subject,
+                "tool": (f"{client_request}:{name}" if client_request else name)[:_MAX_TEXT] or "-",
+                "latency_ms": latency_ms,
+                "status": status,
+                "cost_units": cost,
+                "request_id": request_id if request_id is event_id else _safe(request_id),
+                "metadata": facts,
+            }
         )
 
     def reserve(self) -> None:

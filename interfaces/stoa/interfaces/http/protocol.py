@@ -352,7 +352,8 @@ class GatewayProtocol(asyncio.Protocol):
     def _account(self) -> None:
         running = self._running
         if running is not None:
-            running.note_account()
+            if running.account is None:
+                running.note_account()
             self.account = running.account or self.account
 
     def _refuse(self, refused: Refused) -> None:
