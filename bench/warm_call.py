@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
@@ -36,9 +36,9 @@ class _Connection:
     """A connection that keeps what is written."""
 
     client = ("127.0.0.1", 1)
-    default_headers: ClassVar[list[tuple[bytes, bytes]]] = []
 
     def __init__(self) -> None:
+        self.default_headers: list[tuple[bytes, bytes]] = []
         self.answer: list[bytes] = []
         self.outlet = self
         self.flow = FlowControl(asyncio.Transport())

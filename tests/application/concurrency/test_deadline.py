@@ -102,3 +102,33 @@ async def test_what_is_no_task_has_no_deadline():
     loop.call_soon(callback)
     loop.call_later(5, told.cancel)
     assert await told
+
+
+async def test_deadlines_of_one_duration_end_in_their_order_and_spare_what_is_over():
+    ended: list[int] = []
+
+    async def work(number: int) -> None:
+        try:
+            with Deadline(0.003):
+                await (asyncio.sleep(0) if number % 2 else forever())
+        except TimeoutError:
+            ended.append(number)
+
+    await asyncio.gather(*(work(number) for number in range(6)))
+    assert ended == [0, 2, 4]
+
+
+async def test_deadline_given_its_task_ends_it():
+    with pytest.raises(TimeoutError), Deadline(0.001, task=asyncio.current_task()):
+        await forever()
+
+
+def test_deadlines_hold_in_each_of_several_loops():
+    async def overdue() -> None:
+        with Deadline(60):  # its timer is never called in this loop
+            pass
+        with pytest.raises(TimeoutError), Deadline(0.001):
+            await forever()
+
+    for _ in range(3):
+        asyncio.run(overdue())

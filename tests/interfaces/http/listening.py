@@ -113,6 +113,14 @@ class Client:
         body, self._rest = self._rest[:size], self._rest[size:]
         return Response(status, headers, body)
 
+    async def until(self, part: bytes) -> bytes:
+        """All that came, as soon as `part` did."""
+        while part not in self._rest:
+            data = await self._more()
+            assert data, f"the connection ended: {self._rest!r}"
+            self._rest += data
+        return self._rest
+
     async def all(self) -> list[Response]:
         """Every response until the server closes the connection."""
         found: list[Response] = []

@@ -89,23 +89,17 @@ class Counted:
         return body
 
 
-async def answered(server: Listening, sent: bytes) -> tuple[Response | bytes | None, Counted]:
+async def answered(server: Listening, sent: bytes) -> tuple[Response | None, Counted]:
     client = await server.connect()
     await server.settle(lambda: len(server.protocols) == 1)
     counted = Counted(server.protocol)
     await client.send(sent)
     response = await client.response()
     if response is not None and "transfer-encoding" in response.headers:
-        response = Response(response.status, response.headers, await _chunks(client))
+        response = Response(response.status, response.headers, await client.until(b"\r\n0\r\n\r\n"))
     client.close()
     await server.settle(lambda: not server.protocols)
     return response, counted
-
-
-async def _chunks(client: Any) -> bytes:
-    while b"\r\n0\r\n\r\n" not in client._rest:
-        client._rest += await client._more()
-    return client._rest
 
 
 @pytest.mark.parametrize("name", REQUESTS)
@@ -191,15 +185,12 @@ async def test_short_way_streams_an_answer_that_is_late() -> None:
         await is_pinged.wait()
         return "done"
 
-    received = b""
     async with listening(world) as server:
         client = await server.connect()
         await client.send(posted(legacy("tools/call", {"name": "slow", "arguments": {}}), {}))
-        while b": ping" not in received:
-            received += await client._more()
+        await client.until(b": ping")
         is_pinged.set()
-        while b"done" not in received:
-            received += await client._more()
+        received = await client.until(b"done")
     assert b"content-type: text/event-stream" in received
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Hashable, MutableMapping
+from collections.abc import Awaitable, Hashable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -70,11 +70,11 @@ class Connection(Protocol):
 class ShortWay(Protocol):
     """Answers requests with no ASGI between."""
 
-    def body_of(self, cycle: "RequestCycle") -> bytes | None:
+    def body_of(self, cycle: "RequestCycle", /) -> bytes | None:
         """The body of a request that goes the short way; None: any other."""
         ...
 
-    async def answer(self, cycle: "RequestCycle", body: bytes) -> None: ...
+    def answer(self, cycle: "RequestCycle", body: bytes, /) -> Awaitable[None]: ...
 
 
 class RequestCycle:
