@@ -52,6 +52,8 @@ REQUESTS: dict[str, tuple[bytes, dict[str, str | None]]] = {
     "a name header that differs": stateless("tools/call", ADD, mcp_name="other"),
     "a name header in base64": stateless("tools/call", ADD, mcp_name="=?base64?YWRk?="),
     "a name header that only looks like base64": stateless("tools/call", ADD, mcp_name="=?base64?YWR?="),
+    "white space around values": stateless("tools/call", ADD, mcp_name=" add \t ", mcp_method="\ttools/call  "),
+    "bytes outside ASCII": (legacy("tools/call", ADD), {"x-consumer-id": "caf\xe9"}),
     "an unknown session": (legacy("ping"), {"mcp-session-id": "unknown"}),
     "the connection closes": (legacy("tools/call", ADD), {"connection": "close"}),
     "an unknown host": (legacy("ping"), {"host": "evil.example"}),

@@ -31,10 +31,10 @@ class Headers(dict[bytes, str]):
 
     @classmethod
     def of_unrepeated(cls, fields: dict[bytes, bytes]) -> "Headers":
-        """The headers of a request that repeats none, and whose values have no white space around them."""
+        """The headers of a request that repeats none."""
         headers = cls.__new__(cls)  # `__init__` would only look for repetitions
         for name, value in fields.items():
-            headers[name] = value.decode("latin-1")
+            headers[name] = value.decode("latin-1").strip(" \t")
         return headers
 
     def __repr__(self) -> str:
