@@ -8,7 +8,7 @@ from typing import cast
 import aiohttp
 import pydantic_core
 
-from stoa.domain.errors import BackendProtocolError, BackendUnavailable
+from stoa.domain.errors import BackendError, BackendProtocolError, BackendUnavailable
 from stoa.domain.operations.operation import Operation
 from stoa.domain.results.result import RawAnswer
 from stoa.domain.schema.json_value import JsonObject, is_array, is_object
@@ -56,6 +56,8 @@ class WebSocketCall(SubscriptionCall):
     async def _stream(self, request: GraphQlRequest, reading: Reading) -> RawAnswer:
         limit = self._bounds.max_bytes + 4096
         headers = _handshake(request.headers)
+        problem: BackendError | None = None
+        status: int = HTTPStatus.SWITCHING_PROTOCOLS
         try:
             async with self._websockets.connected(
                 request.url, headers, protocol=TRANSPORT_WS, max_message_bytes=limit, tls=self._tls_context()
@@ -67,8 +69,7 @@ class WebSocketCall(SubscriptionCall):
             status = error.status
         except TRANSLATED as error:
             problem = translated(error, self.name)
-            status = None
-        if status is None:
+        if problem is not None:
             raise problem  # outside the handler: what aiohttp says quotes URL and headers, and with them secrets
         if status == HTTPStatus.SWITCHING_PROTOCOLS:
             raise BackendProtocolError(f"The back end of {self.name} failed: its answer is no WebSocket")
