@@ -1,9 +1,11 @@
 """`python -m bench memory`: what back ends cost that are configured and never called.
 
 The gateway is started anew for each row, as a shell starts it, with one HTTP tool and the ToolSets of the row. A gRPC
-server is there and is asked by reflection; the GraphQL schema is a file.
+server is there and is asked by reflection, and an MCP server is asked for its tools; the GraphQL schema is a file, and
+the topic of Kafka is described by an AsyncAPI document.
 """
 
+import sys
 from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,21 +16,35 @@ from rich.table import Table
 from tests.e2e.manifests import tool, write
 from tests.e2e.processes import GatewayProcess, serving
 
+from bench.processes import Child, free_port
+
+REPOSITORY = Path(__file__).parent.parent
 STARTS = 3
 LIMIT_MIB = 10.0
 NOBODY = "127.0.0.1:1"
 GRAPHQL_SCHEMA = "type Query { book(id: ID!): Book } type Book { id: ID! title: String! pages: Int }"
 
 
+ASYNCAPI = {
+    "asyncapi": "3.0.0",
+    "info": {"title": "Orders", "version": "1"},
+    "servers": {"main": {"host": NOBODY, "protocol": "kafka"}},
+    "channels": {"orders": {"address": "orders", "messages": {"order": {"payload": {"type": "object"}}}}},
+    "operations": {"receiveOrder": {"action": "receive", "channel": {"$ref": "#/channels/orders"}}},
+}
+
+
 def run(directory: Path) -> int:
-    with _health_server() as target:
-        return _measure(directory, target)
+    with _health_server() as target, _mcp_server(directory) as url:
+        return _measure(directory, target, url)
 
 
-def _measure(directory: Path, target: str) -> int:
+def _measure(directory: Path, target: str, url: str) -> int:
     kinds = {
         "GraphQL": {"graphQL": {"url": "shop.graphql", "endpoint": f"http://{NOBODY}/graphql"}},
         "gRPC": {"grpc": {"target": target}},
+        "Kafka": {"kafka": {"inline": ASYNCAPI}},
+        "MCP": {"mcp": {"url": url}},
     }
     rows: dict[str, Mapping[str, object]] = {"HTTP alone": {}}
     rows |= {f"HTTP and {name}": source for name, source in kinds.items()}
@@ -56,6 +72,18 @@ def _idle_mib(home: Path, sources: Mapping[str, object]) -> float:
     with serving(gateway):
         assert f"from {1 + len(sources)} manifests" in gateway.ready()["catalogue"]["detail"], gateway.log
         return gateway.memory_mib()
+
+
+@contextmanager
+def _mcp_server(directory: Path) -> Generator[str]:
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "bench.mcp_server:app", "--port", str(port), "--log-level", "warning"]
+    child = Child(command, env={}, cwd=REPOSITORY, log=directory / "mcp.log")
+    try:
+        child.wait_for_port(port, 30)
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        child.stop()
 
 
 @contextmanager

@@ -36,7 +36,7 @@ BASE = {
 }
 """What the settings and the container of every command that has a gateway need."""
 IDENTITY = BASE | {"joserfc"}
-GATEWAY = IDENTITY | {"httpx", "wasmtime", "aiohttp"}
+GATEWAY = IDENTITY | {"httpx", "wasmtime"}
 
 
 def modules(program: str, home: Path, *arguments: str) -> set[str]:

@@ -188,10 +188,20 @@ async def test_graphql_peer_that_answers_too_much_is_a_protocol_error():
             await server.call(server.tool("echo"), text="x")
 
 
-async def test_graphql_peer_that_hangs_up_is_unavailable():
+async def test_graphql_peer_that_hangs_up_is_unavailable_and_may_have_seen_the_call():
     async with shop(lambda _: None) as server:
-        with pytest.raises(BackendUnavailable):
+        with pytest.raises(BackendUnavailable) as failed:
             await server.call(server.tool("echo"), text="x")
+    assert not failed.value.nothing_was_sent
+
+
+async def test_graphql_peer_that_is_away_received_nothing():
+    async with shop() as server:
+        tool = server.tool("echo")
+    with pytest.raises(BackendUnavailable, match="nothing listens") as failed:
+        await server.call(tool, text="x")
+    assert failed.value.nothing_was_sent
+    await server.backend.close()
 
 
 async def test_graphql_answer_too_long_to_show_keeps_its_errors():

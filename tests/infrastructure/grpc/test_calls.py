@@ -228,6 +228,29 @@ async def test_server_that_is_away_is_unavailable_and_its_address_is_not_told(ba
     with pytest.raises(BackendUnavailable, match="nothing listens at its address") as refused:
         await called(backend, tool, {})
     assert "127.0.0.1" not in refused.value.message
+    assert refused.value.nothing_was_sent
+
+
+async def test_server_that_only_says_that_something_is_away_received_the_call(backend):
+    async def refuse(method, messages, context):
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "failed to connect to all addresses")
+
+    async with serving(echo_descriptors(), refuse) as server:
+        tool = tools_of(echo_descriptors(), server.target)["Echo_Say"]
+        with pytest.raises(BackendUnavailable) as refused:
+            await called(backend, tool, {})
+    assert not refused.value.nothing_was_sent
+
+
+async def test_server_that_goes_away_in_the_middle_of_a_call_may_have_done_it(backend):
+    async with serving(echo_descriptors(), echo) as server:
+        tool = tools_of(echo_descriptors(), server.target)["Echo_Wait"]
+        waiting = asyncio.create_task(called(backend, tool, {}))
+        async with asyncio.timeout(20):
+            await server.reached.wait()
+    with pytest.raises(BackendUnavailable) as lost:
+        await waiting
+    assert not lost.value.nothing_was_sent
 
 
 async def test_server_that_comes_back_is_called_again(backend):

@@ -16,6 +16,7 @@ from stoa.infrastructure.http_client.failures import (
     ResponseCutShort,
     ResponseTimedOut,
     ResponseTooLong,
+    after_another_request,
 )
 from stoa.infrastructure.http_client.http1_errors import translated_failure
 
@@ -79,3 +80,17 @@ def test_http1_failure_to_connect_has_the_reason_of_its_cause(cause: OSError, ki
     assert type(error) is kind
     assert text in error.message
     assert "10.0.0.1" not in error.message
+
+
+def test_http1_failure_of_a_further_request_does_not_say_that_nothing_was_sent() -> None:
+    with pytest.raises(NotConnected) as failed, after_another_request():
+        raise NotConnected("nothing listens")
+    assert not failed.value.nothing_was_sent
+
+
+def test_http1_failures_translate_what_else_a_connection_raises() -> None:
+    late, lost = translated_failure(TimeoutError(), "global/pets"), translated_failure(BrokenPipeError(), "global/pets")
+    assert isinstance(late, BackendTimedOut)
+    assert isinstance(lost, BackendUnavailable)
+    assert not late.nothing_was_sent
+    assert not lost.nothing_was_sent

@@ -4,10 +4,12 @@ import asyncio
 import logging
 import os
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from tests.infrastructure.mcp_upstream.peers import (
+    ADMIN,
     ALL,
     BOB,
     OFFICIAL_PROGRAM,
@@ -23,6 +25,7 @@ from tests.infrastructure.mcp_upstream.peers import (
 )
 from tests.infrastructure.rest.loopback import answer, loopback
 
+from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.domain.client_requests.client_request import Root, RootsAnswer
 from stoa.domain.errors import InvalidInput
 from stoa.domain.metering.event import Status
@@ -151,7 +154,7 @@ BIG = b"x" * (9 * 1024 * 1024)
 @pytest.mark.parametrize(
     ("told", "text"),
     [
-        (lambda seen: None, "the connection was lost [backend_unavailable]"),
+        (lambda seen: None, "lost before its answer; the call may have taken effect [backend_unavailable]"),
         (lambda seen: answer(b"<html>", media_type="text/html"), "answered 200 without a JSON-RPC message"),
         (lambda seen: answer(b"no", status="503 Busy"), "it answered 503 [backend_unavailable]"),
         (lambda seen: answer(b"no", status="401 No"), "does not accept the gateway's credential (401)"),
@@ -173,6 +176,22 @@ async def test_server_that_breaks_the_protocol_gives_one_clear_error(told, text)
         assert outcome.status is Status.ERROR
         assert outcome.result.is_error
         assert text in text_of(outcome)
+
+
+async def test_call_that_no_server_received_is_free():
+    sink = InMemoryMeteringSink()
+    async with AsyncExitStack() as server_stack:
+        server = await server_stack.enter_async_context(loopback(served(lambda seen: result(seen, content=[]))))
+        async with gateway_with(tool_set(url=f"{server.url}/mcp"), sink=sink) as gateway:
+            assert (await call(gateway, "echo")).status is Status.SUCCESS
+            await server_stack.aclose()
+            for principal in (ADMIN, BOB):  # one has a session, the other needs one
+                outcome = await call(gateway, "echo", principal)
+                assert "nothing listens at its address" in text_of(outcome)
+            lost = await server_stack.enter_async_context(loopback(served(lambda seen: None)))
+            await gateway.add_manifest({**tool_set("lost_", url=f"{lost.url}/mcp"), "metadata": {"name": "lost"}})
+            await call(gateway, "lost_echo")
+    assert [event.cost_units > 0 for event in sink.events()] == [True, False, False, True]
 
 
 async def test_content_that_is_none_is_told_and_not_passed_on():

@@ -1,10 +1,7 @@
-"""Calls of queries and mutations: a request and its answer, on one HTTP session with keep-alive."""
+"""Calls of queries and mutations: a request and its answer, on kept connections."""
 
 import asyncio
 import ssl
-from contextlib import AbstractAsyncContextManager
-
-import aiohttp
 
 from stoa.application.ports import BackendCall, CallContext, Previewable
 from stoa.domain.errors import BackendUnavailable
@@ -15,8 +12,11 @@ from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.graphql.answers import is_unknown_document, result_of
 from stoa.infrastructure.graphql.binding import GraphQlBinding
 from stoa.infrastructure.graphql.request import GraphQlRequest, RequestPlan
-from stoa.infrastructure.http_client.backend_errors import TRANSLATED, translated
-from stoa.infrastructure.http_client.backend_session import BackendSession, BodyReader, content_type, status_of
+from stoa.infrastructure.http_client.backend_answers import content_type, too_large, unpacked
+from stoa.infrastructure.http_client.failures import HttpFailure, ResponseTooLong, after_another_request
+from stoa.infrastructure.http_client.http1 import Http1Client, Response
+from stoa.infrastructure.http_client.http1.pool import Origin, origin_of
+from stoa.infrastructure.http_client.http1_errors import translated_failure
 from stoa.infrastructure.http_client.tls_secrets import TlsContexts
 
 QUICKLY_READ_BYTES = 256 * 1024
@@ -65,7 +65,8 @@ class AuthorisedCall(Previewable):
         answer = await self._answer(request, context)
         if answer.status.startswith("401") and access.refused(token) and self._is_read:
             request.headers["Authorization"] = f"Bearer {await access.token()}"
-            answer = await self._answer(request, context)
+            with after_another_request():
+                answer = await self._answer(request, context)
         return answer
 
     def _tls_context(self) -> ssl.SSLContext:
@@ -84,36 +85,41 @@ class HttpCall(AuthorisedCall):
         binding: GraphQlBinding,
         plan: RequestPlan,
         contexts: TlsContexts,
-        session: BackendSession,
+        client: Http1Client,
         max_answer_bytes: int,
     ) -> None:
         super().__init__(tool, binding, plan, contexts)
-        self._session = session
-        self._body = BodyReader(self.name, max_answer_bytes)
+        self._client = client
+        self._limit = max_answer_bytes
+        self._last_origin = origin_of(plan.url)
         self._kept = kept_names(())
 
     async def _answer(self, request: GraphQlRequest, context: CallContext) -> RawAnswer:  # noqa: ARG002  # for streams
-        async with self._requested(request) as response:
-            return await self._read(response, request)
+        target = request.url.raw_path_qs
+        try:
+            response = await self._client.request(
+                self._origin(), request.method, target, request.headers, request.data, self._limit
+            )
+        except ResponseTooLong:
+            raise too_large(self.name, self._limit) from None
+        return await self._read(response, request)
 
-    def _requested(self, request: GraphQlRequest) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        return self._session.open().request(
-            request.method,
-            request.url,
-            headers=request.headers,
-            data=request.data,
-            allow_redirects=False,
-            auto_decompress=False,
-            ssl=self._tls_context(),
-        )
+    def _origin(self) -> Origin:
+        """With the TLS context of now: its secrets may have changed."""
+        tls = self._tls_context()
+        if tls is not self._last_origin.tls:
+            self._last_origin = self._last_origin._replace(tls=tls)
+        return self._last_origin
 
-    async def _read(self, response: aiohttp.ClientResponse, request: GraphQlRequest) -> RawAnswer:
-        status = status_of(response)
-        headers = kept(self._kept, lambda name: response.headers.getall(name, []), self._plan.secrets_in(request))
+    async def _read(self, response: Response, request: GraphQlRequest) -> RawAnswer:
+        status = response.status_line
+        headers = kept(self._kept, response.values, self._plan.secrets_in(request))
         if response.status in REDIRECTS:
             return RawAnswer(REDIRECTED.encode(), "text/plain", "utf-8", True, status, request.place, headers)
-        body = await self._body.read(response)
-        media_type, charset = content_type(response.headers.get("Content-Type", ""))
+        body, encoding = response.body, response.header("Content-Encoding")
+        if body and encoding:
+            body = await unpacked(body, encoding, self.name, self._limit)
+        media_type, charset = content_type(response.header("Content-Type") or "")
         is_error = not 200 <= response.status < 300
         return RawAnswer(body, media_type, charset, is_error, status, request.place, headers)
 
@@ -122,17 +128,18 @@ class GraphQlCall(HttpCall, BackendCall):
     async def __call__(self, arguments: JsonObject, context: CallContext) -> ToolResult:
         try:
             answer = await self._exchange(arguments, context)
-        except TRANSLATED as error:
-            problem = translated(error, self.name)
+        except HttpFailure as failure:
+            problem = translated_failure(failure, self.name)
         else:
             if len(answer.body) > QUICKLY_READ_BYTES:
                 return await asyncio.to_thread(result_of, answer, self.name)
             return result_of(answer, self.name)
-        raise problem  # outside the handler: what aiohttp says quotes URL and headers, and with them secrets
+        raise problem  # outside the handler: what the system says of a connection is for operators
 
     async def _exchange(self, arguments: JsonObject, context: CallContext) -> RawAnswer:
         answer = await self._sent(self._plan.build(arguments, context.request_id), context)
         if self._plan.is_resent_when_unknown and is_unknown_document(answer):
             # The server only looked the document up, so nothing happens twice, not even of a mutation.
-            answer = await self._sent(self._plan.build(arguments, context.request_id, is_whole=True), context)
+            with after_another_request():
+                answer = await self._sent(self._plan.build(arguments, context.request_id, is_whole=True), context)
         return answer

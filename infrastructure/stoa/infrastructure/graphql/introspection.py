@@ -4,9 +4,7 @@ import asyncio
 import ssl
 from typing import Any
 
-import aiohttp
 import pydantic_core
-from aiohttp.http import HttpProcessingError
 from yarl import URL
 
 from stoa.application.ports import CredentialSource, SpecCredential, SpecDocument, SpecPlace
@@ -15,7 +13,10 @@ from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_ob
 from stoa.infrastructure.graphql.request import ACCEPT
 from stoa.infrastructure.graphql.schema_text import MAX_BYTES, graphql
 from stoa.infrastructure.http_client import HostResolver, OutboundRules
-from stoa.infrastructure.http_client.backend_session import BackendSession, BodyReader
+from stoa.infrastructure.http_client.backend_answers import HEADERS, unpacked
+from stoa.infrastructure.http_client.failures import ResponseTooLong
+from stoa.infrastructure.http_client.http1 import Http1Client
+from stoa.infrastructure.http_client.http1.pool import origin_of
 from stoa.infrastructure.http_client.problems import connection_problem
 from stoa.infrastructure.http_client.spec_authentication import NO_CALLER, sign_of
 
@@ -43,16 +44,16 @@ async def introspected(
     where = endpoint.partition("?")[0]
     if place.authentication.type == "oauth2" and place.access is None:
         raise InvalidInput(f"{where}: {NO_CALLER} (spec.graphQL.url)")
-    session = BackendSession(rules, resolver)
+    client = Http1Client(rules, resolver, tls=tls, headers=HEADERS)
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             for options in (_NEWEST, {}):
                 try:
-                    data = await _asked(session, endpoint, place, credentials, options, tls)
+                    data = await _asked(client, endpoint, place, credentials, options)
                 except _AccessDenied:
                     if place.access is None or not place.access.refused(await place.access.token()):
                         raise
-                    data = await _asked(session, endpoint, place, credentials, options, tls)
+                    data = await _asked(client, endpoint, place, credentials, options)
                 if data is not None:
                     return SpecDocument(
                         where, pydantic_core.to_json({"data": _ordered(data)}).decode(), "application/json"
@@ -62,17 +63,16 @@ async def introspected(
     except TimeoutError as caught:
         raise Unavailable(f"{where}: no complete answer within {TIMEOUT_SECONDS:g} s") from caught
     finally:
-        await session.close()
+        await client.close()
     raise InvalidInput(f"{where}: the service does not tell its schema (introspection is off?); give spec.graphQL.url")
 
 
 async def _asked(
-    session: BackendSession,
+    client: Http1Client,
     endpoint: str,
     place: SpecPlace,
     credentials: CredentialSource,
     options: dict[str, bool],
-    tls: ssl.SSLContext,
 ) -> JsonObject | None:
     """None: it answered with errors."""
     where = endpoint.partition("?")[0]
@@ -82,20 +82,20 @@ async def _asked(
         url = (await sign_of(credential, endpoint, credentials))(headers, url)
     body = pydantic_core.to_json({"query": graphql().get_introspection_query(**options)})
     try:
-        async with session.open().post(
-            url, data=body, headers=headers, allow_redirects=False, auto_decompress=False, ssl=tls
-        ) as response:
-            if response.status >= 500 or response.status in {408, 425, 429}:
-                raise Unavailable(f"{where}: the server answered {response.status}")
-            if response.status in {401, 403}:
-                remedy = "; set toolDefaults.authentication"
-                if place.authentication.type != "none":
-                    remedy = " to the credential of the tools"
-                raise _AccessDenied(f"{where}: the server answered {response.status}{remedy}")
-            answer = await BodyReader("introspection", MAX_BYTES).read(response)
-    except BackendProtocolError:
+        response = await client.request(origin_of(url), "POST", url.raw_path_qs, headers, body, MAX_BYTES)
+        if response.status >= 500 or response.status in {408, 425, 429}:
+            raise Unavailable(f"{where}: the server answered {response.status}")
+        if response.status in {401, 403}:
+            remedy = "; set toolDefaults.authentication"
+            if place.authentication.type != "none":
+                remedy = " to the credential of the tools"
+            raise _AccessDenied(f"{where}: the server answered {response.status}{remedy}")
+        answer = response.body
+        if encoding := response.header("Content-Encoding"):
+            answer = await unpacked(answer, encoding, "introspection", MAX_BYTES)
+    except (ResponseTooLong, BackendProtocolError):
         raise InvalidInput(f"{where}: its schema is larger than {MAX_BYTES} bytes, or wrongly encoded") from None
-    except (aiohttp.ClientError, HttpProcessingError, OSError) as caught:
+    except OSError as caught:
         raise Unavailable(f"{where}: it cannot be asked for its schema: {connection_problem(caught)}") from None
     return _data(answer)
 

@@ -67,6 +67,11 @@ class RequestPlan:
         self._whole = self._members(binding.document) if binding.persisted == "automatic" else self._default
 
     @property
+    def url(self) -> URL:
+        """Of the endpoint."""
+        return self._url
+
+    @property
     def is_resent_when_unknown(self) -> bool:
         """The server may not know the document yet; `build` with `is_whole` gives the request that tells it."""
         return self._persisted == "automatic"

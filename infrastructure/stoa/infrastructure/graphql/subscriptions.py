@@ -9,27 +9,21 @@ from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import Any, cast
 
-import aiohttp
 import pydantic_core
 
 from stoa.application.ports import BackendCall, CallContext, ClientChannel
-from stoa.domain.errors import BackendProtocolError, BackendUnavailable
+from stoa.domain.errors import BackendProtocolError, BackendTimedOut, BackendUnavailable
 from stoa.domain.operations.binding import StreamBounds
-from stoa.domain.operations.operation import Operation
 from stoa.domain.results.result import RawAnswer, ToolResult
-from stoa.domain.schema.json_value import JsonObject, is_array, is_object
+from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.infrastructure.graphql.answers import event_of, result_of, shown_errors
-from stoa.infrastructure.graphql.binding import GraphQlBinding
-from stoa.infrastructure.graphql.calls import QUICKLY_READ_BYTES, REDIRECTED, REDIRECTS, AuthorisedCall, HttpCall
-from stoa.infrastructure.graphql.request import GraphQlRequest, RequestPlan
-from stoa.infrastructure.http_client.backend_errors import TRANSLATED, translated
-from stoa.infrastructure.http_client.backend_session import content_type
+from stoa.infrastructure.graphql.calls import QUICKLY_READ_BYTES, AuthorisedCall, HttpCall
+from stoa.infrastructure.graphql.request import GraphQlRequest
+from stoa.infrastructure.http_client.backend_answers import content_type, too_large
 from stoa.infrastructure.http_client.event_stream import EventStreamParser, EventTooLarge
-from stoa.infrastructure.http_client.tls_secrets import TlsContexts
-from stoa.infrastructure.http_client.websockets import WebSockets
+from stoa.infrastructure.http_client.failures import HttpFailure, ResponseTooLong
+from stoa.infrastructure.http_client.http1_errors import translated_failure
 
-TRANSPORT_WS = "graphql-transport-ws"
-"""The WebSocket subprotocol."""
 EVENT_STREAM = "text/event-stream"
 
 _UNENCODED = frozenset({"", "identity", "none"})
@@ -40,11 +34,6 @@ _FRAME_BYTES = 16
 """What a message counts at least, so that a flood of empty ones ends too."""
 _OVERHEAD = 2
 """Bytes on the wire for each byte of messages, before a stream of nothing but comments and pings is ended."""
-_ID = "1"
-_OWN_CODES = 4000
-"""Close codes from here on are the application protocol's (RFC 6455 section 7.4.2)."""
-_STATUSES = {4401: HTTPStatus.UNAUTHORIZED, 4403: HTTPStatus.FORBIDDEN}
-_GONE = frozenset({aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED})
 
 
 class StreamAnswer(RawAnswer):
@@ -53,11 +42,11 @@ class StreamAnswer(RawAnswer):
     __slots__ = ()
 
 
-class _Ended(Exception):
+class Ended(Exception):
     """Ends the reading, with the reason as its text: a bound is reached, or the stream is complete."""
 
 
-class _Reading:
+class Reading:
     """The messages of one stream, as they come. `whose` names the tool in errors."""
 
     def __init__(self, bounds: StreamBounds, timeout_seconds: float, channel: ClientChannel | None, whose: str) -> None:
@@ -70,24 +59,24 @@ class _Reading:
         self._is_begun = False
 
     async def run(self, stream: Coroutine[Any, Any, RawAnswer]) -> RawAnswer:
-        """The answer that the coroutine `stream` gives, or the messages that came until it raised _Ended."""
+        """The answer that the coroutine `stream` gives, or the messages that came until it raised Ended."""
         try:
             async with self._limit:
                 return await stream
-        except _Ended as ended:
+        except Ended as ended:
             return self._answer(str(ended))
         except TimeoutError:
             if not self._limit.expired() or not self._is_begun:
                 raise
             return self._answer("maxDuration")
-        except (BackendUnavailable, BackendProtocolError) as error:
+        except (BackendUnavailable, BackendTimedOut, BackendProtocolError) as error:
             if not self._messages:
                 raise
             return self._answer("error", {"message": error.message})
-        except TRANSLATED as error:
+        except HttpFailure as failure:
             if not self._messages:
                 raise
-            return self._answer("error", {"message": translated(error, self._whose).message})
+            return self._answer("error", {"message": translated_failure(failure, self._whose).message})
 
     def begin(self) -> None:
         """The service has accepted the subscription: its time begins."""
@@ -96,16 +85,16 @@ class _Reading:
         self._limit.reschedule(min(deadline, cast("float", self._limit.when())))
 
     def received(self, count: int) -> None:
-        """Raises _Ended when a peer sends much that is no message."""
+        """Raises Ended when a peer sends much that is no message."""
         self._received += count + _FRAME_BYTES
         if self._received > _OVERHEAD * self._bounds.max_bytes + 64 * 1024:
-            raise _Ended("maxBytes")
+            raise Ended("maxBytes")
 
     async def add(self, response: JsonObject, size: int) -> None:
-        """One GraphQL response of so many bytes. Raises _Ended, BackendProtocolError."""
+        """One GraphQL response of so many bytes. Raises Ended, BackendProtocolError."""
         self._size += size
         if self._size > self._bounds.max_bytes:
-            raise _Ended("maxBytes")
+            raise Ended("maxBytes")
         event = event_of(response)
         if event is None:
             raise self.nonsense()
@@ -113,7 +102,7 @@ class _Reading:
         if self._channel is not None:
             await self._channel.progress(len(self._messages))
         if len(self._messages) == self._bounds.max_messages:
-            raise _Ended("maxMessages")
+            raise Ended("maxMessages")
 
     def failed(self, errors: list[Any]) -> RawAnswer:
         """Errors that refused the subscription, or that ended it."""
@@ -150,166 +139,57 @@ class _Reading:
 
 
 class SubscriptionCall(AuthorisedCall, BackendCall):
-    """What both transports have in common."""
+    """Common to both transports."""
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer | ToolResult:
         # Whole: a server that looks a document up by its hash may not do so for subscriptions.
         request = self._plan.build(arguments, context.request_id, is_whole=True)
         try:
             answer = await self._sent(request, context)
-        except TRANSLATED as error:
-            problem = translated(error, self.name)
+        except OSError as failure:
+            problem = translated_failure(failure, self.name)
         else:
             return answer if isinstance(answer, StreamAnswer) else result_of(answer, self.name)
-        raise problem  # outside the handler: what aiohttp says quotes URL and headers, and with them secrets
+        raise problem  # outside the handler: what the system says of a connection is for operators
 
     async def _answer(self, request: GraphQlRequest, context: CallContext) -> RawAnswer:
-        reading = _Reading(self._bounds, self._timeout_seconds, context.channel, self.name)
+        reading = Reading(self._bounds, self._timeout_seconds, context.channel, self.name)
         return await reading.run(self._stream(request, reading))
 
-    async def _stream(self, request: GraphQlRequest, reading: _Reading) -> RawAnswer:
+    async def _stream(self, request: GraphQlRequest, reading: Reading) -> RawAnswer:
         raise NotImplementedError
 
 
 class EventStreamCall(SubscriptionCall, HttpCall):
     """GraphQL over Server-Sent Events."""
 
-    async def _stream(self, request: GraphQlRequest, reading: _Reading) -> RawAnswer:
+    async def _stream(self, request: GraphQlRequest, reading: Reading) -> RawAnswer:
         request.headers |= {"Accept": EVENT_STREAM, "Accept-Encoding": "identity"}
-        async with self._requested(request) as response:
-            is_stream = content_type(response.headers.get("Content-Type", ""))[0] == EVENT_STREAM
+        response = await self._client.request(
+            self._origin(), request.method, request.url.raw_path_qs, request.headers, request.data, None
+        )
+        async with response:
+            head = response.head
+            is_stream = content_type(head.header("Content-Type") or "")[0] == EVENT_STREAM
             if response.status != HTTPStatus.OK or not is_stream:
-                return await self._read(response, request)
-            if response.headers.get("Content-Encoding", "identity").lower() not in _UNENCODED:
+                try:
+                    head.body = await response.read(self._limit)
+                except ResponseTooLong:
+                    raise too_large(self.name, self._limit) from None
+                return await self._read(head, request)
+            if (head.header("Content-Encoding") or "identity").lower() not in _UNENCODED:
                 raise reading.nonsense()
             reading.begin()
             events = EventStreamParser(self._bounds.max_bytes)
-            while chunk := await response.content.readany():
-                reading.received(len(chunk))
+            while piece := await response.piece():
+                reading.received(len(piece))
                 try:
-                    complete = events.feed(chunk)
+                    complete = events.feed(piece)
                 except EventTooLarge:
-                    raise _Ended("maxBytes") from None
+                    raise Ended("maxBytes") from None
                 for event in complete:
                     if event.type == "complete":
-                        raise _Ended("completed")
+                        raise Ended("completed")
                     if event.type in {"next", "message"}:  # older servers do not name it
                         await reading.add(await reading.parsed(event.data), len(event.data))
-            raise _Ended("completed")
-
-
-class WebSocketCall(SubscriptionCall):
-    """graphql-transport-ws."""
-
-    def __init__(
-        self,
-        tool: Operation,
-        binding: GraphQlBinding,
-        plan: RequestPlan,
-        contexts: TlsContexts,
-        websockets: WebSockets,
-    ) -> None:
-        super().__init__(tool, binding, plan, contexts)
-        self._websockets = websockets
-
-    def preview(self, arguments: JsonObject) -> JsonObject:
-        request = super().preview(arguments)
-        return {
-            **request,
-            "method": "GET",
-            "headers": {**_handshake(request["headers"]), "Sec-WebSocket-Protocol": TRANSPORT_WS},
-            "body": _subscribe(request["body"]),
-        }
-
-    async def _stream(self, request: GraphQlRequest, reading: _Reading) -> RawAnswer:
-        limit = self._bounds.max_bytes + 4096
-        headers = _handshake(request.headers)
-        try:
-            async with self._websockets.connected(
-                request.url, headers, protocol=TRANSPORT_WS, max_message_bytes=limit, tls=self._tls_context()
-            ) as socket:
-                if socket.protocol != TRANSPORT_WS:
-                    raise BackendProtocolError(f"The back end of {self.name} failed: it does not speak {TRANSPORT_WS}")
-                return await self._subscribed(socket, request, reading)
-        except aiohttp.WSServerHandshakeError as error:
-            status = error.status
-        if status == HTTPStatus.SWITCHING_PROTOCOLS:
-            raise BackendProtocolError(f"The back end of {self.name} failed: its answer is no WebSocket")
-        text = REDIRECTED if status in REDIRECTS else "The back end opens no WebSocket at this address."
-        return reading.refused(_phrase(status), text, request.place)
-
-    async def _subscribed(
-        self, socket: aiohttp.ClientWebSocketResponse, request: GraphQlRequest, reading: _Reading
-    ) -> RawAnswer:
-        # Browsers cannot send headers with a WebSocket, so servers look for the credential here, too.
-        await _send(socket, {"type": "connection_init", "payload": self._plan.credentials_in(request)})
-        is_acknowledged = False
-        while True:
-            frame = await self._frame(socket, reading)
-            if frame.type is aiohttp.WSMsgType.CLOSE:
-                return self._closed(frame.data, str(frame.extra or ""), request, reading)
-            message = await reading.parsed(frame.data)
-            kind, payload = message.get("type"), message.get("payload")
-            if kind == "connection_ack" and not is_acknowledged:
-                is_acknowledged = True
-                await socket.send_str(_subscribe((request.data or b"{}").decode()))
-                reading.begin()
-            elif kind == "ping":
-                await _send(socket, {"type": "pong"})
-            elif kind == "pong":
-                continue
-            elif not is_acknowledged or message.get("id") != _ID:
-                raise reading.nonsense()
-            elif kind == "next" and is_object(payload):
-                await reading.add(payload, len(frame.data))
-            elif kind == "error" and is_array(payload):
-                return reading.failed(payload)
-            elif kind == "complete":
-                raise _Ended("completed")
-            else:
-                raise reading.nonsense()
-
-    async def _frame(self, socket: aiohttp.ClientWebSocketResponse, reading: _Reading) -> aiohttp.WSMessage:
-        """The next text, or the close frame. Raises BackendUnavailable when the connection is gone."""
-        while True:
-            frame = await socket.receive()
-            if frame.type is aiohttp.WSMsgType.TEXT:
-                reading.received(len(frame.data))
-                return frame
-            if frame.type is aiohttp.WSMsgType.CLOSE and isinstance(frame.data, int) and frame.data >= _OWN_CODES:
-                return frame
-            if frame.type in _GONE:
-                raise BackendUnavailable(f"The back end of {self.name} failed: the connection was lost")
-            if frame.type is aiohttp.WSMsgType.ERROR and socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
-                raise _Ended("maxBytes")
-            if frame.type not in {aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG}:
-                raise reading.nonsense()
-            data = bytes(cast("bytes", frame.data))
-            reading.received(len(data))
-            if frame.type is aiohttp.WSMsgType.PING:
-                await socket.pong(data)
-
-    def _closed(self, code: int, reason: str, request: GraphQlRequest, reading: _Reading) -> RawAnswer:
-        """The service closed the connection, and says why."""
-        status = _phrase(_STATUSES[code]) if code in _STATUSES else f"WebSocket closed with {code}"
-        return reading.refused(status, reason, request.place)
-
-
-async def _send(socket: aiohttp.ClientWebSocketResponse, message: JsonObject) -> None:
-    await socket.send_str(pydantic_core.to_json(message).decode())
-
-
-def _subscribe(payload: str) -> str:
-    return f'{{"id":"{_ID}","type":"subscribe","payload":{payload}}}'
-
-
-def _handshake(headers: dict[str, str]) -> dict[str, str]:
-    """The headers of a request that go with the handshake; those of a body do not."""
-    return {name: value for name, value in headers.items() if name not in {"Accept", "Content-Type"}}
-
-
-def _phrase(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
+            raise Ended("completed")

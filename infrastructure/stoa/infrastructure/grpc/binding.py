@@ -1,5 +1,6 @@
 """The binding of a tool to one method of a gRPC service."""
 
+from functools import lru_cache
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -89,6 +90,7 @@ def origin_of_target(target: str) -> str:
     return f"{scheme}://{host}:{port}"
 
 
+@lru_cache(maxsize=1024)
 def split_target(target: str) -> tuple[str, str, int]:
     """Scheme, host (an IPv6 address without brackets) and port of a Target."""
     parts = urlsplit(target)

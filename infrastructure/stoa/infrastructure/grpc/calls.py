@@ -56,6 +56,7 @@ class _GrpcCall(BackendCall, Previewable):
         if channel is not self._method[0]:
             self._method = (channel, self._bound(channel))
         metadata = (*self._binding.metadata, ("x-request-id", _ascii(context.request_id)), *_trace_of(context))
+        is_repeated = False
         try:
             return await self._exchange(requests, (*metadata, *signature), context)
         except grpc.aio.AioRpcError as error:
@@ -63,11 +64,13 @@ class _GrpcCall(BackendCall, Previewable):
         if self._is_oauth2 and refusal.code() is grpc.StatusCode.UNAUTHENTICATED:
             renewed = await self._renewed(context, signature)
             if renewed is not None:
+                is_repeated = True
                 try:
                     return await self._exchange(requests, (*metadata, *renewed), context)
                 except grpc.aio.AioRpcError as error:
                     refusal = error
-        return self._refusal(refusal)
+        is_connected = is_repeated or channel.get_state() is grpc.ChannelConnectivity.READY
+        return self._refusal(refusal, is_connected=is_connected)
 
     def preview(self, arguments: JsonObject) -> JsonObject:
         self._encoded(arguments)
@@ -96,7 +99,8 @@ class _GrpcCall(BackendCall, Previewable):
         if not self._is_oauth2:
             return () if self._sign is None else self._sign()
         if context.upstream is None:
-            raise BackendUnavailable(f"{self._name} needs an access token for its back end, and this call brought none")
+            message = f"{self._name} needs an access token for its back end, and this call brought none"
+            raise BackendUnavailable(message, nothing_was_sent=True)
         return bearer(await context.upstream.token())
 
     async def _renewed(self, context: CallContext, signature: Metadata) -> Metadata | None:
@@ -120,8 +124,8 @@ class _GrpcCall(BackendCall, Previewable):
             message = f"The back end of {self._name} failed: its answer is no {self._binding.response_type}"
             raise BackendProtocolError(message) from None
 
-    def _refusal(self, error: Any) -> RawAnswer:
-        problem = backend_error(error, self._name)
+    def _refusal(self, error: Any, *, is_connected: bool) -> RawAnswer:
+        problem = backend_error(error, self._name, is_connected=is_connected)
         if problem is not None:
             raise problem
         said = status_of(error, self._codec.pool)

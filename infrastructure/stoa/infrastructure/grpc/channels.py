@@ -69,12 +69,13 @@ class Channels:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def channel(self, upstream: Upstream, whose: str) -> Any:
-        """A grpc.aio.Channel. `whose`: names the tool in messages. Raises BackendUnavailable."""
+        """A grpc.aio.Channel. `whose`: names the tool in messages. Raises BackendUnavailable; nothing was sent then."""
         scheme, host, port = split_target(upstream.target)
         try:
             addresses = await self._resolver.addresses(host)
         except NameNotResolved:
-            raise BackendUnavailable(f"The back end of {whose} failed: its host name does not resolve") from None
+            message = f"The back end of {whose} failed: its host name does not resolve"
+            raise BackendUnavailable(message, nothing_was_sent=True) from None
         material = self._material(upstream) if scheme == "grpcs" else None
         current = self._open.get(upstream)
         if current is not None:
@@ -87,7 +88,7 @@ class Channels:
         except ForbiddenAddress:
             message = f"The back end of {whose} failed: it is in a network that the gateway may not call"
             self._open.pop(upstream, None)
-            raise BackendUnavailable(message) from None
+            raise BackendUnavailable(message, nothing_was_sent=True) from None
         channel = self._connect(upstream, host, port, addresses, material)
         self._open[upstream] = _Open(channel, addresses, material)
         return channel

@@ -13,7 +13,11 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 
 from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
 from stoa.domain.schema.json_value import JsonObject, is_object
+from stoa.infrastructure.grpc.message_plan import MessagePlans, Unplanned
 from stoa.infrastructure.grpc.schema import WELL_KNOWN
+
+_NOT_TAKEN = (ValueError, TypeError, AttributeError, RecursionError, OverflowError)
+"""What protobuf raises for values that a message cannot hold."""
 
 
 class Undecodable(ValueError):
@@ -36,6 +40,11 @@ class MessageCodec:
                 f"the descriptors of {request_type} and {response_type} do not fit together"
             ) from problem
         self.pool = pool
+        plans = MessagePlans(pool)
+        self._from_json, self._to_json = (
+            plans.from_json(self._request.DESCRIPTOR),
+            plans.to_json(self._response.DESCRIPTOR),
+        )
         self._request_is_value = _is_value(request_type)
         self._response_is_value = _is_value(response_type)
 
@@ -47,16 +56,27 @@ class MessageCodec:
                 return b""
             content = value["value"]
         try:
-            message = json_format.ParseDict(content, self._request(), descriptor_pool=self.pool)
-            return bytes(message.SerializeToString())
-        except (json_format.ParseError, EncodeError, ValueError, TypeError, AttributeError, RecursionError) as problem:
+            return bytes(self._message(content).SerializeToString())
+        except (json_format.ParseError, EncodeError, *_NOT_TAKEN) as problem:
             raise InvalidArguments([Violation("", f"a {self._request.DESCRIPTOR.full_name}: {problem}")]) from None
+
+    def _message(self, content: Any) -> Any:
+        try:
+            return self._from_json(content, 0)
+        except (Unplanned, json_format.ParseError, *_NOT_TAKEN):  # json_format takes it after all, or says why not
+            return json_format.ParseDict(content, self._request(), descriptor_pool=self.pool)
+
+    def _content(self, message: Any) -> Any:
+        try:
+            return self._to_json(message)
+        except Unplanned:
+            return json_format.MessageToDict(message, descriptor_pool=self.pool)
 
     def decode(self, data: bytes) -> JsonObject:
         """One response, as an object. Raises Undecodable."""
         try:
             message = self._response.FromString(data)
-            content = json_format.MessageToDict(message, descriptor_pool=self.pool)
+            content = self._content(message)
         except (DecodeError, json_format.Error, ValueError, TypeError, RecursionError):
             raise Undecodable from None
         return content if not self._response_is_value and is_object(content) else {"value": content}

@@ -22,8 +22,10 @@ _NOT_GRPC = ("Received http2 header", "Received http2 :status", "Bad http2", "Fa
 _TOO_LARGE = "Received message larger than max"
 
 
-def backend_error(error: Any, name: str) -> BackendError | None:
-    """The error to raise instead of an AioRpcError; None: it is an answer. `name`: of the tool."""
+def backend_error(error: Any, name: str, *, is_connected: bool = True) -> BackendError | None:
+    """The error to raise instead of an AioRpcError; None: it is an answer. `name`: of the tool. `is_connected`: a
+    connection to the server stands, so the words may be its own; without one, words that no connection was made are
+    true, and nothing was sent."""
     code, details = error.code(), str(error.details() or "")
     whose = f"The back end of {name} failed"
     if code is StatusCode.DEADLINE_EXCEEDED:
@@ -33,28 +35,33 @@ def backend_error(error: Any, name: str) -> BackendError | None:
     if any(text in details for text in _NOT_GRPC):
         return BackendProtocolError(f"{whose}: its answer is not gRPC")
     if code is StatusCode.UNAVAILABLE:
-        return BackendUnavailable(f"{whose}: {_unavailability(details)}")
+        reason, is_lost = _unavailability(details)
+        return BackendUnavailable(f"{whose}: {reason}", nothing_was_sent=not is_lost and not is_connected)
     return None
 
 
 _REASONS = (
-    ("hostname verification", "its TLS certificate is for another host name"),
-    ("wrong_version_number", "it does not speak TLS at this port; is it grpc://?"),
-    ("certificate_verify_failed", "its TLS certificate is not trusted"),
-    ("handshake failed", "the TLS handshake failed"),
-    ("failed to connect", "nothing listens at its address (spec.grpc.target)"),
-    ("connection refused", "nothing listens at its address (spec.grpc.target)"),
-    ("socket closed", "the connection was lost"),
-    ("connection reset", "the connection was lost"),
-    ("broken pipe", "the connection was lost"),
-    ("goaway", "the connection was lost"),
+    ("hostname verification", "its TLS certificate is for another host name", False),
+    ("wrong_version_number", "it does not speak TLS at this port; is it grpc://?", False),
+    ("certificate_verify_failed", "its TLS certificate is not trusted", False),
+    ("handshake failed", "the TLS handshake failed", False),
+    ("failed to connect", "nothing listens at its address (spec.grpc.target)", False),
+    ("connection refused", "nothing listens at its address (spec.grpc.target)", False),
+    ("socket closed", "the connection was lost", True),
+    ("connection reset", "the connection was lost", True),
+    ("broken pipe", "the connection was lost", True),
+    ("goaway", "the connection was lost", True),
 )
-"""What grpcio's text contains, in lower case, and how it is told; the most specific first."""
+"""Text in grpcio's words, in lower case; how it is told; whether there was a connection, so that the call may have been
+sent. The most specific first."""
 
 
-def _unavailability(details: str) -> str:
+def _unavailability(details: str) -> tuple[str, bool]:
     lowered = details.lower()
-    return next((told for text, told in _REASONS if text in lowered), "it says that it is not available")
+    for text, told, is_lost in _REASONS:
+        if text in lowered:
+            return told, is_lost
+    return "it says that it is not available", True
 
 
 def status_of(error: Any, pool: Any) -> JsonObject:

@@ -1,4 +1,4 @@
-"""Translates errors of aiohttp into errors of the gateway; the only place that does."""
+"""Translates errors of aiohttp, which opens WebSockets, into errors of the gateway; the only place that does."""
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
@@ -27,18 +27,21 @@ _TABLE: tuple[tuple[type[BaseException], type[BackendError], str], ...] = (
     (OSError, BackendUnavailable, "the connection was lost"),
 )
 
+_NOTHING_WAS_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""No connection was made."""
+
 TRANSLATED = (aiohttp.ClientError, HttpProcessingError, OSError)
 """Errors of aiohttp for a peer that is unreachable, slow or breaks the protocol."""
 
 
 def translated(error: BaseException, tool: str) -> BackendError:
     """The error to raise instead of `error`, whose text it does not repeat."""
+    replacement, reason = next((replacement, reason) for kind, replacement, reason in _TABLE if isinstance(error, kind))
     if isinstance(getattr(error, "os_error", None), ForbiddenAddress):
-        return BackendUnavailable(f"The back end of {tool} failed: it is in a network that the gateway may not call")
-    tls = tls_problem(error)
-    if tls is not None:
-        return BackendUnavailable(f"The back end of {tool} failed: {tls}")
-    for kind, replacement, reason in _TABLE:
-        if isinstance(error, kind):
-            return replacement(f"The back end of {tool} failed: {reason}")
-    raise error
+        reason = "it is in a network that the gateway may not call"
+    elif (tls := tls_problem(error)) is not None:
+        replacement, reason = BackendUnavailable, tls
+    problem = replacement(f"The back end of {tool} failed: {reason}")
+    if not isinstance(problem, BackendProtocolError):
+        problem.nothing_was_sent = isinstance(error, _NOTHING_WAS_SENT)
+    return problem

@@ -11,12 +11,25 @@ HttpFailure
    └─ ResponseTooLong
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 
 class HttpFailure(OSError):
     """A request without a usable response. `nothing_was_sent`: the peer has read nothing of the request, as far as TCP
     tells; otherwise the request may have taken effect."""
 
     nothing_was_sent = False
+
+
+@contextmanager
+def after_another_request() -> Generator[None]:
+    """For a further request of one call: whatever becomes of it, something of the call was sent."""
+    try:
+        yield
+    except HttpFailure as failure:
+        failure.nothing_was_sent = False
+        raise
 
 
 class NotConnected(HttpFailure):

@@ -15,7 +15,7 @@ from stoa.infrastructure.http_client.resolver import NameNotResolved
 from stoa.infrastructure.http_client.rules import ForbiddenAddress
 from stoa.infrastructure.http_client.tls import causes, tls_problem
 
-_TABLE: tuple[tuple[type[HttpFailure], type[BackendError], str], ...] = (
+_TABLE: tuple[tuple[type[OSError], type[BackendError], str], ...] = (
     # most specific first
     (ConnectTimedOut, BackendTimedOut, "it did not answer in time"),
     (NoConnectionFree, BackendUnavailable, "all connections to it are in use"),
@@ -25,11 +25,13 @@ _TABLE: tuple[tuple[type[HttpFailure], type[BackendError], str], ...] = (
     (ResponseCutShort, BackendProtocolError, "its answer is cut short or wrongly encoded"),
     (InvalidResponse, BackendProtocolError, "its answer is not HTTP"),
     (HttpFailure, BackendProtocolError, "the request cannot be sent"),
+    (TimeoutError, BackendTimedOut, "it did not answer in time"),
+    (OSError, BackendUnavailable, "the connection was lost"),
 )
 
 
-def translated_failure(failure: HttpFailure, tool: str) -> BackendError:
-    """The error to raise instead of `failure`."""
+def translated_failure(failure: OSError, tool: str) -> BackendError:
+    """The error to raise instead of `failure`: of the client, or of anything else that a connection is made of."""
     kind, reason = next((kind, reason) for of, kind, reason in _TABLE if isinstance(failure, of))
     if isinstance(failure, NotConnected):
         kind, reason = _not_connected(failure) or (kind, reason)
@@ -38,7 +40,7 @@ def translated_failure(failure: HttpFailure, tool: str) -> BackendError:
     message = f"The back end of {tool} failed: {reason}"
     if issubclass(kind, BackendProtocolError):
         return kind(message)
-    return kind(message, nothing_was_sent=failure.nothing_was_sent)
+    return kind(message, nothing_was_sent=isinstance(failure, HttpFailure) and failure.nothing_was_sent)
 
 
 def _not_connected(failure: NotConnected) -> tuple[type[BackendUnavailable] | type[BackendTimedOut], str] | None:

@@ -13,6 +13,7 @@ Addresses come unchecked: OutboundRules are applied where the connection is made
 
 import asyncio
 import ipaddress
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from stoa.application.concurrency.bounded_cache import BoundedCache
@@ -136,6 +137,7 @@ class HostResolver:
         return self._clock.monotonic_ns() + int(seconds * 1e9)
 
 
+@lru_cache(maxsize=1024)
 def _is_literal(host: str) -> bool:
     try:
         ipaddress.ip_address(host)

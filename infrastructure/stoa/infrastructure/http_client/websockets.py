@@ -10,10 +10,12 @@ import aiohttp
 from yarl import URL
 
 from stoa.infrastructure.http_client.aiohttp_session import open_session
-from stoa.infrastructure.http_client.backend_session import CONNECT_TIMEOUT_SECONDS, MAX_HEADER_BYTES, USER_AGENT
+from stoa.infrastructure.http_client.backend_answers import CONNECT_TIMEOUT_SECONDS, USER_AGENT
 from stoa.infrastructure.http_client.resolver import HostResolver
 from stoa.infrastructure.http_client.rules import OutboundRules
 
+MAX_HEADER_BYTES = 64 * 1024
+"""Of one header line of an answer; aiohttp's 8 KiB is less than some content security policies."""
 CLOSE_SECONDS = 1.0
 """A peer that does not answer the closing of a connection is given up after this."""
 

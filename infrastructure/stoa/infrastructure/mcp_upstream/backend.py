@@ -34,7 +34,8 @@ from stoa.domain.results.result import RawAnswer, ToolResult
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
 from stoa.domain.schema.plain_text import plain
 from stoa.infrastructure.http_client.authentication import compile_authentication
-from stoa.infrastructure.http_client.backend_errors import TRANSLATED, translated
+from stoa.infrastructure.http_client.failures import after_another_request
+from stoa.infrastructure.http_client.http1_errors import translated_failure
 from stoa.infrastructure.mcp_upstream.binding import McpBinding
 from stoa.infrastructure.mcp_upstream.client_requests import missing_of, read_request, written_answer
 from stoa.infrastructure.mcp_upstream.conversation import NO_CLIENT, CallListener, Listener
@@ -151,8 +152,8 @@ class McpCall(BackendCall, Previewable, Completing):
                 result = await session.request("completion/complete", params, Call(access=access))
         except (UpstreamFault, SessionGone):
             return ()
-        except TRANSLATED as lost:
-            problem = translated(lost, self._whose)
+        except OSError as lost:
+            problem = translated_failure(lost, self._whose)
         else:
             values = as_object(result.get("completion")).get("values")
             texts = [plain(each)[:1000] for each in (values if is_array(values) else []) if isinstance(each, str)]
@@ -174,7 +175,7 @@ class McpCall(BackendCall, Previewable, Completing):
             return Access(self._sign)
         if upstream is None:
             message = f"{self._whose} needs an access token for its back end, and this call brought none"
-            raise BackendUnavailable(message)
+            raise BackendUnavailable(message, nothing_was_sent=True)
         return Access(None, upstream)
 
     async def _asked(self, method: str, params: JsonObject, call: Call, context: CallContext) -> JsonObject:
@@ -193,11 +194,11 @@ class McpCall(BackendCall, Previewable, Completing):
                         if fault.code != UNSUPPORTED_VERSION or is_last:
                             raise
                         self._upstream.forget(session)
-        except TRANSLATED as lost:
-            problem = translated(lost, self._whose)
+        except OSError as lost:
+            problem = translated_failure(lost, self._whose)
         else:
             problem = BackendUnavailable(f"The back end of {self._whose} failed: it loses its sessions")
-        raise problem  # outside the handler: what aiohttp says quotes URL and headers, and with them secrets
+        raise problem  # outside the handler: what the system says of a connection is for operators
 
     async def _rounds(
         self, session: Session, method: str, params: JsonObject, call: Call, context: CallContext
@@ -206,8 +207,22 @@ class McpCall(BackendCall, Previewable, Completing):
         Requests")."""
         task_id: Any = self._tasks.waiting(session, context) if call.listener.takes_tasks else None
         result: JsonObject = {} if task_id is not None else await session.request(method, params, call)
-        if not session.peer.is_stateless:
+        is_complete = task_id is None and result.get("resultType", "complete") == "complete"
+        if is_complete or not session.peer.is_stateless:
             return result
+        with after_another_request():
+            return await self._further_rounds(session, method, params, call, context, result, task_id)
+
+    async def _further_rounds(
+        self,
+        session: Session,
+        method: str,
+        params: JsonObject,
+        call: Call,
+        context: CallContext,
+        result: JsonObject,
+        task_id: Any,
+    ) -> JsonObject:
         for _ in range(MAX_ROUNDS):
             kind = result.get("resultType", "complete") if task_id is None else "task"
             if kind == "complete":

@@ -9,17 +9,18 @@ import base64
 import contextlib
 import re
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-import aiohttp
 from yarl import URL
 
 from stoa.domain.client_requests.client_request import ClientCapabilities
 from stoa.domain.errors import BackendProtocolError, BackendUnavailable, Unavailable
 from stoa.domain.schema.json_value import JsonObject
-from stoa.infrastructure.http_client.backend_errors import TRANSLATED
-from stoa.infrastructure.http_client.backend_session import BackendSession, BodyReader, content_type
+from stoa.infrastructure.http_client.backend_answers import content_type, too_large, unpacked
+from stoa.infrastructure.http_client.failures import ResponseTooLong, after_another_request
+from stoa.infrastructure.http_client.http1 import Http1Client, OpenResponse
+from stoa.infrastructure.http_client.http1.pool import origin_of
 from stoa.infrastructure.mcp_upstream import messages
 from stoa.infrastructure.mcp_upstream.conversation import UNRELATED, Conversation, related
 from stoa.infrastructure.mcp_upstream.events import Event, EventReader, EventTooLong
@@ -86,7 +87,7 @@ class HttpSession(Session):
         url: str,
         whose: str,
         capabilities: ClientCapabilities,
-        http: BackendSession,
+        http: Http1Client,
         *,
         headers: tuple[tuple[str, str], ...] = (),
         tls: ssl.SSLContext | None = None,
@@ -96,10 +97,8 @@ class HttpSession(Session):
         self._url = URL(url)
         self._http = http
         self._fixed = {"Accept-Encoding": "identity", **dict(headers)}
-        self._options: dict[str, Any] = {"allow_redirects": False, "auto_decompress": False}
-        if tls is not None:
-            self._options["ssl"] = tls
-        self._body = BodyReader(whose, MAX_MESSAGE_BYTES)
+        self._origin = origin_of(self._url, tls)
+        self._target = self._url.raw_path_qs
         self._session_id: str | None = None
         self._is_introduced = False
         self.farewell = NO_ACCESS
@@ -121,7 +120,7 @@ class HttpSession(Session):
             headers.update(call.headers)
         try:
             return await self._exchange(request_id, body, headers, call)
-        except (UpstreamFault, SessionGone, Unavailable, *TRANSLATED):
+        except (UpstreamFault, SessionGone, Unavailable, OSError):
             raise
         except BaseException:  # the call is cancelled, or goes on with the client's next round
             if not self.peer.is_stateless and method != "initialize":  # where leaving is not enough
@@ -143,13 +142,13 @@ class HttpSession(Session):
                 "Mcp-Method": "subscriptions/listen",
             }
             body = messages.request(request_id, "subscriptions/listen", params)
-            opening = self._open("POST", headers, access, body)
+            response = await self._opened("POST", headers, access, body)
         else:
             headers = self._headers(call)
             headers["Accept"] = _EVENTS
-            opening = self._open("GET", headers, access)
-        async with opening as response:
-            if response.status != 200 or content_type(response.headers.get("Content-Type", ""))[0] != _EVENTS:
+            response = await self._opened("GET", headers, access)
+        async with response:
+            if response.status != 200 or _media_type(response) != _EVENTS:
                 await self._refuse(response)
             established()
             async for event in self._events(response, limit=None):
@@ -169,8 +168,7 @@ class HttpSession(Session):
             with contextlib.suppress(Exception):  # it forgets the session by itself in the end
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     headers = self._headers(Call())
-                    async with self._open("DELETE", headers, self.farewell):
-                        pass
+                    (await self._opened("DELETE", headers, self.farewell)).close()
 
     async def _discover(self, access: Access, *, is_only: bool) -> bool:
         self.peer = Peer(STATELESS, {}, {})
@@ -200,11 +198,11 @@ class HttpSession(Session):
         while True:
             headers = self._headers(Call())
             headers["Accept"] = _EVENTS
-            async with self._open("GET", headers, self.farewell) as response:
+            async with await self._opened("GET", headers, self.farewell) as response:
                 established()
                 if response.status != 200:
                     return
-                with contextlib.suppress(*TRANSLATED):
+                with contextlib.suppress(OSError):
                     async for event in self._events(response, limit=None):
                         for message in await messages.read(event.data, self.whose) if event.data else []:
                             await self._take(message)
@@ -221,7 +219,7 @@ class HttpSession(Session):
             self._part(self._send(answer, Call(access=self.farewell)))
 
     async def _exchange(self, request_id: int, body: bytes, headers: dict[str, str], call: Call) -> JsonObject:
-        responses: list[aiohttp.ClientResponse] = []
+        responses: list[OpenResponse] = []
 
         def interrupt() -> None:
             for response in responses:
@@ -236,24 +234,27 @@ class HttpSession(Session):
         if self._listens:
             self._conversations[request_id] = conversation
         try:
-            async with self._open("POST", headers, call.access, body) as response:
+            async with await self._opened("POST", headers, call.access, body) as response:
                 responses.append(response)
-                kind = content_type(response.headers.get("Content-Type", ""))[0]
+                kind = _media_type(response)
                 self._take_session_id(response)
                 if response.status != 200 or kind != _EVENTS:
                     return await self._single(response, kind, request_id)
                 position = await self._follow(response, conversation, None)
             found = conversation.outcome()
-            return found if found is not None else await self._resumed(conversation, position, call, responses)
+            if found is not None:
+                return found
+            with after_another_request():
+                return await self._resumed(conversation, position, call, responses)
         finally:
             self._conversations.pop(request_id, None)
             conversation.close()
 
-    async def _single(self, response: aiohttp.ClientResponse, kind: str, request_id: int) -> JsonObject:
+    async def _single(self, response: OpenResponse, kind: str, request_id: int) -> JsonObject:
         """The response in a body of JSON."""
         if response.status != 200 or kind != _JSON:
             await self._refuse(response)
-        for message in await messages.read(await self._body.read(response), self.whose):
+        for message in await messages.read(await self._body(response), self.whose):
             if isinstance(message, Response) and message.id == request_id:
                 if message.fault is not None:
                     raise message.fault
@@ -261,7 +262,7 @@ class HttpSession(Session):
         raise BackendProtocolError(f"The back end of {self.whose} failed: its answer is to another request")
 
     async def _follow(
-        self, response: aiohttp.ClientResponse, conversation: Conversation, position: str | None
+        self, response: OpenResponse, conversation: Conversation, position: str | None
     ) -> tuple[str | None, float]:
         """Pass on the events of a stream. Returns the last event id and the seconds to wait before it is asked for
         more."""
@@ -275,7 +276,7 @@ class HttpSession(Session):
                 if conversation.response is not None:
                     await _finish(response)
                     break
-        except TRANSLATED:
+        except OSError:
             if conversation.failure is None and (position is None or self.peer.is_stateless):
                 raise
         return position, min(retry_seconds, MAX_RETRY_SECONDS)
@@ -285,7 +286,7 @@ class HttpSession(Session):
         conversation: Conversation,
         position: tuple[str | None, float],
         call: Call,
-        responses: list[aiohttp.ClientResponse],
+        responses: list[OpenResponse],
     ) -> JsonObject:
         """The response of a stream that ended before it (2025-11-25, "Resumability and Redelivery")."""
         for _ in range(MAX_RESUMPTIONS):
@@ -295,7 +296,7 @@ class HttpSession(Session):
             await asyncio.sleep(retry_seconds)
             headers = self._headers(call)
             headers |= {"Accept": _EVENTS, "Last-Event-ID": event_id}
-            async with self._open("GET", headers, call.access) as response:
+            async with await self._opened("GET", headers, call.access) as response:
                 responses[:] = [response]
                 if response.status != 200:
                     await self._refuse(response)
@@ -305,51 +306,52 @@ class HttpSession(Session):
                 return found
         raise BackendUnavailable(f"The back end of {self.whose} failed: its stream ended before the response")
 
-    async def _events(self, response: aiohttp.ClientResponse, limit: int | None) -> AsyncIterator[Event]:
-        if response.headers.get("Content-Encoding", "identity") != "identity":
+    async def _events(self, response: OpenResponse, limit: int | None) -> AsyncIterator[Event]:
+        if (response.head.header("Content-Encoding") or "identity") != "identity":
             raise BackendProtocolError(f"The back end of {self.whose} failed: its stream has an encoding unasked")
         reader, total = EventReader(MAX_MESSAGE_BYTES), 0
         try:
-            while chunk := await response.content.readany():
-                total += len(chunk)
+            while piece := await response.piece():
+                total += len(piece)
                 if limit is not None and total > limit:
-                    raise self._too_large(limit)
-                for event in reader.feed(chunk):
+                    raise too_large(self.whose, limit)
+                for event in reader.feed(piece):
                     yield event
         except EventTooLong:
-            raise self._too_large(MAX_MESSAGE_BYTES) from None
-
-    def _too_large(self, limit: int) -> BackendProtocolError:
-        return BackendProtocolError(f"The back end of {self.whose} answered more than {limit} bytes")
+            raise too_large(self.whose, MAX_MESSAGE_BYTES) from None
 
     async def _send(self, body: bytes, call: Call) -> None:
         """A notification, or an answer to a request of the server."""
         headers = self._headers(call)
         headers["Accept"] = f"{_JSON}, {_EVENTS}"
-        async with self._open("POST", headers, call.access, body) as response:
+        async with await self._opened("POST", headers, call.access, body) as response:
             if response.status not in {200, 202, 204}:
                 await self._refuse(response)
 
-    @contextlib.asynccontextmanager
-    async def _open(
+    async def _opened(
         self, method: str, headers: dict[str, str], access: Access, body: bytes | None = None
-    ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """Sent again with another token if the first one is refused: nothing was done then."""
+    ) -> OpenResponse:
+        """Sent again with another token if the first one is refused: nothing was done then. Closing the response before
+        its end cancels the request in the stateless era."""
         url = await access.apply(headers, self._url)
-        session = self._http.open()
-        response = await session.request(method, url, data=body, headers=headers, **self._options)
+        target = self._target if url is self._url else url.raw_path_qs
+        response = await self._http.request(self._origin, method, target, headers, body, None)
         if response.status == 401 and access.refused():
-            response.release()
-            url = await access.apply(headers, self._url)
-            response = await session.request(method, url, data=body, headers=headers, **self._options)
-        try:
-            yield response
-        finally:
-            if not response.content.at_eof():
-                response.close()  # the rest is not wanted: in the stateless era this cancels the request
-            response.release()
+            response.close()
+            target = (await access.apply(headers, self._url)).raw_path_qs
+            with after_another_request():
+                response = await self._http.request(self._origin, method, target, headers, body, None)
+        return response
 
-    async def _refuse(self, response: aiohttp.ClientResponse) -> None:
+    async def _body(self, response: OpenResponse) -> bytes:
+        try:
+            body = await response.read(MAX_MESSAGE_BYTES)
+        except ResponseTooLong:
+            raise too_large(self.whose, MAX_MESSAGE_BYTES) from None
+        encoding = response.head.header("Content-Encoding")
+        return await unpacked(body, encoding, self.whose, MAX_MESSAGE_BYTES) if body and encoding else body
+
+    async def _refuse(self, response: OpenResponse) -> None:
         """Raise what an answer without a result means."""
         status = response.status
         problem = f"The back end of {self.whose} failed: "
@@ -366,19 +368,19 @@ class HttpSession(Session):
             raise fault
         raise BackendProtocolError(f"{problem}it answered {status} without a JSON-RPC message")
 
-    async def _fault(self, response: aiohttp.ClientResponse) -> UpstreamFault | None:
-        if content_type(response.headers.get("Content-Type", ""))[0] != _JSON:
+    async def _fault(self, response: OpenResponse) -> UpstreamFault | None:
+        if _media_type(response) != _JSON:
             return None
         try:
-            found = await messages.read(await self._body.read(response), self.whose)
+            found = await messages.read(await self._body(response), self.whose)
         except BackendProtocolError:
             return None
         return next((message.fault for message in found if isinstance(message, Response)), None)
 
-    def _take_session_id(self, response: aiohttp.ClientResponse) -> None:
+    def _take_session_id(self, response: OpenResponse) -> None:
         if self._is_introduced or self.peer.is_stateless:
             return
-        named = response.headers.get("Mcp-Session-Id")
+        named = response.head.header("Mcp-Session-Id")
         if named is not None:
             if not _SESSION_ID.fullmatch(named):
                 raise BackendProtocolError(f"The back end of {self.whose} failed: its session id is none")
@@ -411,11 +413,15 @@ class HttpSession(Session):
         task.add_done_callback(self._parting.discard)
 
 
-async def _finish(response: aiohttp.ClientResponse) -> None:
+def _media_type(response: OpenResponse) -> str:
+    return content_type(response.head.header("Content-Type") or "")[0]
+
+
+async def _finish(response: OpenResponse) -> None:
     """Wait a moment for the end of a stream that has nothing more to say, so that its connection can be used again."""
-    with contextlib.suppress(TimeoutError, *TRANSLATED):
+    with contextlib.suppress(OSError):
         async with asyncio.timeout(END_SECONDS):
-            while await response.content.readany():
+            while await response.piece():
                 pass
 
 

@@ -122,7 +122,7 @@ class Session(ABC):
     @abstractmethod
     async def request(self, method: str, params: JsonObject, call: Call) -> JsonObject:
         """The result. Raises UpstreamFault for an error, SessionGone, BackendUnavailable, BackendTimedOut,
-        BackendProtocolError, and what aiohttp raises. Cancelling it tells the server."""
+        BackendProtocolError, and OSError for a lost connection. Cancelling it tells the server."""
         ...
 
     @abstractmethod

@@ -20,7 +20,7 @@ from stoa.domain.errors import InvalidInput, StoaError, Unavailable
 from stoa.domain.operations.tool import Tool
 from stoa.domain.origin import Origin
 from stoa.infrastructure.http_client.authentication import compile_authentication
-from stoa.infrastructure.http_client.backend_errors import TRANSLATED, translated
+from stoa.infrastructure.http_client.http1_errors import translated_failure
 from stoa.infrastructure.mcp_upstream.binding import McpBinding, McpServer
 from stoa.infrastructure.mcp_upstream.client_requests import ALL_CAPABILITIES
 from stoa.infrastructure.mcp_upstream.converter import McpConverter
@@ -92,8 +92,8 @@ class McpSpecKind(SpecKind[McpSource], ChangingSpecKind, CatalogueObserver):
             raise Unavailable(f"{whose}: it lost its session") from None
         except Unavailable as away:
             raise Unavailable(away.message) from None
-        except TRANSLATED as lost:
-            problem = translated(lost, whose)
+        except OSError as lost:
+            problem = translated_failure(lost, whose)
         else:
             self._watch(place.origin, _Watched(upstream, access, whose) if announces_changes else None)
             return SpecDocument(whose, text, "application/json")
@@ -178,7 +178,7 @@ class McpSpecKind(SpecKind[McpSource], ChangingSpecKind, CatalogueObserver):
                         await session.watch(watched.access, tell)
                     except SessionGone:
                         watched.upstream.forget(session)
-            except (StoaError, UpstreamFault, *TRANSLATED):  # the refresh interval finds what is missed
+            except (StoaError, UpstreamFault, OSError):  # the refresh interval finds what is missed
                 pass
             except Exception as defect:  # noqa: BLE001  # of one server; the others are followed on
                 self._report("mcp", defect)

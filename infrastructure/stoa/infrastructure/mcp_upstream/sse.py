@@ -1,14 +1,17 @@
 """HTTP+SSE, the transport of revision 2024-11-05: one stream of events, whose first one names where to POST."""
 
 import asyncio
+import ssl
 from typing import Any
 
 from yarl import URL
 
 from stoa.domain.client_requests.client_request import ClientCapabilities
 from stoa.domain.errors import BackendError, BackendProtocolError, BackendUnavailable
-from stoa.infrastructure.http_client.backend_errors import TRANSLATED, translated
-from stoa.infrastructure.http_client.backend_session import BackendSession, content_type
+from stoa.infrastructure.http_client.backend_answers import content_type
+from stoa.infrastructure.http_client.http1 import Http1Client
+from stoa.infrastructure.http_client.http1.pool import origin_of
+from stoa.infrastructure.http_client.http1_errors import translated_failure
 from stoa.infrastructure.mcp_upstream.duplex import DuplexSession
 from stoa.infrastructure.mcp_upstream.events import EventReader, EventTooLong
 from stoa.infrastructure.mcp_upstream.messages import MAX_MESSAGE_BYTES
@@ -23,16 +26,16 @@ class SseSession(DuplexSession):
         url: str,
         whose: str,
         capabilities: ClientCapabilities,
-        http: BackendSession,
+        http: Http1Client,
         *,
         headers: tuple[tuple[str, str], ...] = (),
-        **options: Any,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         super().__init__(whose, capabilities)
         self._url = URL(url)
         self._http = http
         self._fixed = {"Accept-Encoding": "identity", **dict(headers)}
-        self._options: dict[str, Any] = {"allow_redirects": False, "auto_decompress": False, **options}
+        self._origin = origin_of(self._url, tls)
         self._endpoint: asyncio.Future[URL] = asyncio.get_running_loop().create_future()
         self._reader: asyncio.Task[None] | None = None
 
@@ -64,20 +67,20 @@ class SseSession(DuplexSession):
             problem = failed
         except EventTooLong:
             problem = BackendProtocolError(f"The back end of {self.whose} answered more than {MAX_MESSAGE_BYTES} bytes")
-        except TRANSLATED as lost:
-            problem = translated(lost, self.whose)
+        except OSError as lost:
+            problem = translated_failure(lost, self.whose)
         self._end(problem)
 
     async def _follow(self, access: Access) -> None:
         headers = {**self._fixed, "Accept": "text/event-stream"}
         url = await access.apply(headers, self._url)
-        async with self._http.open().get(url, headers=headers, **self._options) as response:
-            media_type = content_type(response.headers.get("Content-Type", ""))[0]
+        async with await self._http.request(self._origin, "GET", url.raw_path_qs, headers, None, None) as response:
+            media_type = content_type(response.head.header("Content-Type") or "")[0]
             if response.status != 200 or media_type != "text/event-stream":
                 raise BackendUnavailable(f"The back end of {self.whose} failed: it answered {response.status}")
             reader = EventReader(MAX_MESSAGE_BYTES)
-            while chunk := await response.content.readany():
-                for event in reader.feed(chunk):
+            while piece := await response.piece():
+                for event in reader.feed(piece):
                     if event.name == "endpoint":
                         self._take_endpoint(event.data)
                     elif event.data:
@@ -99,6 +102,7 @@ class SseSession(DuplexSession):
             raise self._problem or self._gone()
         headers = {**self._fixed, "Content-Type": "application/json"}
         url = await access.apply(headers, self._endpoint.result())
-        async with self._http.open().post(url, data=message, headers=headers, **self._options) as response:
+        target = url.raw_path_qs
+        async with await self._http.request(self._origin, "POST", target, headers, message, None) as response:
             if not 200 <= response.status < 300:
                 raise BackendUnavailable(f"The back end of {self.whose} failed: it answered {response.status}")

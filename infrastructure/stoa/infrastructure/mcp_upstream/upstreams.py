@@ -19,8 +19,9 @@ from stoa.domain.client_requests.client_request import NO_CAPABILITIES, ClientCa
 from stoa.domain.errors import BackendTimedOut, BackendUnavailable
 from stoa.domain.operations.binding import Authentication, TlsSecrets
 from stoa.infrastructure.http_client import ANYWHERE, HostResolver, OutboundRules
-from stoa.infrastructure.http_client.backend_errors import TRANSLATED, translated
-from stoa.infrastructure.http_client.backend_session import BackendSession
+from stoa.infrastructure.http_client.backend_answers import HEADERS
+from stoa.infrastructure.http_client.http1 import Http1Client
+from stoa.infrastructure.http_client.http1_errors import translated_failure
 from stoa.infrastructure.http_client.tls_secrets import TlsContexts
 from stoa.infrastructure.mcp_upstream.binding import McpServer
 from stoa.infrastructure.mcp_upstream.http import HttpSession
@@ -29,6 +30,8 @@ from stoa.infrastructure.mcp_upstream.session import NO_ACCESS, Access, Session
 from stoa.infrastructure.mcp_upstream.sse import SseSession
 
 IDLE_SECONDS = 300.0
+MAX_CONNECTIONS = 16_384
+"""To one server: each session may hold one for what the server sends by itself."""
 OPEN_SECONDS = 60.0
 """For starting a program and agreeing on a revision; the deadline of a call may be shorter."""
 SHORT_LIFE_NS = 30 * 1_000_000_000
@@ -79,7 +82,7 @@ class Upstream:
         server: McpServer,
         tenant: TenantId | None,
         credentials: CredentialSource,
-        http: BackendSession,
+        http: Http1Client,
         tls: TlsContexts,
         clock: Clock,
         environment: Mapping[str, str],
@@ -104,7 +107,7 @@ class Upstream:
         self, owner: Owner | None, capabilities: ClientCapabilities, access: Access, whose: str
     ) -> AsyncGenerator[Session]:
         """A session of this owner, opened if there is none. `access`: signs what opens it; `whose`: names the tool in
-        messages. Raises BackendUnavailable, BackendTimedOut or BackendProtocolError."""
+        messages. Raises BackendUnavailable, BackendTimedOut or BackendProtocolError; no part of a call is sent then."""
         is_shared = self.server.sessions == "shared" or self._is_stateless
         key: _Key = (None, NO_CAPABILITIES) if is_shared else (owner, capabilities)
         kept = self._kept.get(key)
@@ -113,8 +116,12 @@ class Upstream:
             or kept.session.is_closed
             or (kept.material is not None and kept.material is not self._material())
         ):
-            async with self._opening.setdefault(key, asyncio.Lock()):
-                key, kept = await self._opened(key, access, whose)
+            try:
+                async with self._opening.setdefault(key, asyncio.Lock()):
+                    key, kept = await self._opened(key, access, whose)
+            except (BackendUnavailable, BackendTimedOut) as failed:
+                failed.nothing_was_sent = True  # of the call: what began the session is none of it
+                raise
         kept.users += 1
         try:
             yield kept.session
@@ -191,8 +198,8 @@ class Upstream:
         except UpstreamFault as fault:
             hint = "; is its transport sse?" if self.server.url and self.server.transport != "sse" else ""
             problem = BackendUnavailable(f"The back end of {whose} failed: it refuses a session ({fault.code}){hint}")
-        except TRANSLATED as lost:
-            problem = translated(lost, whose)
+        except OSError as lost:
+            problem = translated_failure(lost, whose)
         except BaseException:
             await self._discarded(session)
             raise
@@ -201,7 +208,7 @@ class Upstream:
             return session
         self._revision = self.server.revision
         await self._discarded(session)
-        raise problem  # outside the handler: what aiohttp says quotes URL and headers, and with them secrets
+        raise problem  # outside the handler: what the system says of a connection is for operators
 
     async def _connected(
         self, capabilities: ClientCapabilities, access: Access, material: ssl.SSLContext | None, *, listens: bool
@@ -215,8 +222,7 @@ class Upstream:
             }
             return await start(server.program, place, capabilities, named, self._environment)
         if server.transport == "sse":
-            options = {} if material is None else {"ssl": material}
-            events = SseSession(server.url or "", place, capabilities, self._http, headers=server.headers, **options)
+            events = SseSession(server.url or "", place, capabilities, self._http, headers=server.headers, tls=material)
             try:
                 await events.connect(access)
             except BaseException:
@@ -306,7 +312,7 @@ class McpUpstreams:
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.credentials = credentials
-        self._http = BackendSession(rules, resolver)
+        self._http = Http1Client(rules, resolver, headers=HEADERS, max_connections=MAX_CONNECTIONS)
         self._tls = TlsContexts(credentials)
         self._clock = clock or SystemClock()
         self._environment = environment

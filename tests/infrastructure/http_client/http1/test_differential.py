@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.infrastructure.http_client.http1.peer import Peer, Wire, asked, client, peer
 
 from stoa.infrastructure.http_client.failures import HttpFailure
+from stoa.infrastructure.http_client.http1 import Http1Client, Response
 
 EXAMPLES = 3000
 
@@ -92,13 +93,26 @@ async def _by_aiohttp(session: aiohttp.ClientSession, server: Peer, method: str)
         return None
 
 
-async def _by_http1(http: object, server: Peer, method: str) -> Seen | None:
+async def _by_http1(http: Http1Client, server: Peer, method: str) -> Seen | None:
     try:
-        response = await asked(http, server, method)  # type: ignore[arg-type]
+        response = await asked(http, server, method)
     except HttpFailure:
         return None
+    return _seen(response, response.body)
+
+
+async def _by_http1_in_pieces(http: Http1Client, server: Peer, method: str) -> Seen | None:
+    try:
+        async with asyncio.timeout(20), await http.request(server.origin, method, "/", {}, None, None) as response:
+            body = await response.read(100_000)
+    except HttpFailure:
+        return None
+    return _seen(response.head, body)
+
+
+def _seen(response: Response, body: bytes) -> Seen:
     headers = tuple((name.decode(), value.decode("utf-8", "surrogateescape")) for name, value in response.headers)
-    return Seen(response.status, response.reason, headers, response.body)
+    return Seen(response.status, response.reason, headers, body)
 
 
 @pytest.mark.timeout(600)  # a quarter of a minute, on a quiet machine
@@ -128,3 +142,4 @@ async def test_responses_are_those_that_aiohttp_gets(sequence: list[Exchange]) -
             expected = await _by_aiohttp(session, server, current.method)
             assert expected is not None
             assert await _by_http1(http, server, current.method) == expected
+            assert await _by_http1_in_pieces(http, server, current.method) == expected

@@ -9,12 +9,14 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from time import monotonic
+from typing import overload
 
 from stoa.infrastructure.http_client.failures import ConnectionLost, HttpFailure
 from stoa.infrastructure.http_client.http1.dialler import Dialler
 from stoa.infrastructure.http_client.http1.pool import Origin, Pool
 from stoa.infrastructure.http_client.http1.request import request_bytes
 from stoa.infrastructure.http_client.http1.response import Response
+from stoa.infrastructure.http_client.http1.stream import OpenResponse
 from stoa.infrastructure.http_client.lookups import DnsLookUp
 from stoa.infrastructure.http_client.resolver import HostResolver
 from stoa.infrastructure.http_client.rules import OutboundRules
@@ -70,12 +72,28 @@ class Http1Client:
         self._pools: dict[Origin, Pool] = {}
         self._timer: asyncio.TimerHandle | None = None
 
+    @overload
     async def request(
         self, origin: Origin, method: str, target: str, headers: Mapping[str, str], body: bytes | None, limit: int
-    ) -> Response:
-        """Sends a request and waits for its whole response, whose body has at most `limit` bytes. `target`: path and
-        query, encoded. No redirect is followed. The caller keeps the deadline; cancelling closes the connection. Raises
-        HttpFailure."""
+    ) -> Response: ...
+
+    @overload
+    async def request(
+        self, origin: Origin, method: str, target: str, headers: Mapping[str, str], body: bytes | None, limit: None
+    ) -> OpenResponse: ...
+
+    async def request(
+        self,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        limit: int | None,
+    ) -> Response | OpenResponse:
+        """Sends a request and waits for its whole response, whose body has at most `limit` bytes. `limit` None: waits
+        for the head only, and the body is read from the OpenResponse. `target`: path and query, encoded. No redirect is
+        followed. The caller keeps the deadline; cancelling closes the connection. Raises HttpFailure."""
         request = request_bytes(method, target, origin.host_header, headers, self._defaults, body)
         pool = self._pools.get(origin) or self.pool(origin)
         is_head_request, is_repeatable = method == "HEAD", method in IDEMPOTENT
@@ -95,6 +113,8 @@ class Http1Client:
                 connection.abort()
                 raise
             else:
+                if limit is None:
+                    return OpenResponse(response, connection, pool)
                 pool.give_back(connection, response)
                 return response
             try:

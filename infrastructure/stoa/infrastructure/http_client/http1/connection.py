@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from stoa.infrastructure.http_client.failures import (
@@ -22,6 +23,8 @@ from stoa.infrastructure.http_client.failures import (
 from stoa.infrastructure.http_client.http1.reader import ResponseReader
 from stoa.infrastructure.http_client.http1.response import Response
 
+MAX_BUFFERED_BYTES = 256 * 1024
+"""Of a streamed body that nobody has taken; the peer then has to wait."""
 _ACKNOWLEDGED_AT = 120
 """Offset of tcpi_bytes_acked in struct tcp_info (linux/tcp.h)."""
 _TCP_INFO_BYTES = 128
@@ -37,6 +40,8 @@ class Connection(asyncio.Protocol):
         "_acknowledged",
         "_failure",
         "_has_eof",
+        "_is_paused",
+        "_is_streaming",
         "_loop",
         "_on_closed",
         "_poll",
@@ -63,7 +68,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Response] | None = None
         self._poll = _poll(sock)
         self._acknowledged: int | None = None
-        self._has_eof = False
+        self._has_eof = self._is_paused = self._is_streaming = False
         self._failure: HttpFailure | None = None
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self.is_open = True
@@ -74,18 +79,45 @@ class Connection(asyncio.Protocol):
         """When the head of the response was first found complete; kept by the look at all connections."""
 
     def send(
-        self, request: bytes, *, is_head_request: bool, limit: int, is_repeatable: bool
+        self, request: bytes, *, is_head_request: bool, limit: int | None, is_repeatable: bool
     ) -> asyncio.Future[Response]:
-        """Writes the request; the future has the response or an HttpFailure. `is_repeatable`: sending it twice does no
-        harm, so it need not be known whether the peer has read it. Raises HttpFailure."""
+        """Writes the request; the future has the response or an HttpFailure. `limit` None: the response is there after
+        its head, and `piece` reads its body. `is_repeatable`: sending it twice does no harm, so it need not be known
+        whether the peer has read it. Raises HttpFailure."""
         if not self.is_open:
             raise self._failure or ConnectionLost(nothing_was_sent=True)
         self._reader.begin(is_head_request=is_head_request, limit=limit)
+        self._is_streaming = limit is None
         self._acknowledged = None if is_repeatable else _acknowledged_bytes(self._socket)
         self.head_seen = None
         waiter = self._waiter = self._loop.create_future()
         self._transport.write(request)
         return waiter
+
+    async def piece(self) -> bytes:
+        """The next bytes of a streamed body, as they come; empty at its end. Raises HttpFailure, after what had come
+        before it."""
+        while True:
+            content = self._reader.take()
+            if content:
+                self._resume()
+                return content
+            if self._reader.is_complete:
+                return b""
+            if self._failure is not None:
+                raise self._failure
+            waiter = self._waiter = self._loop.create_future()
+            with suppress(HttpFailure):  # kept, because what had come before it is handed over first
+                await waiter
+
+    def end_stream(self) -> bool:
+        """Ends a streamed response, whether all of it was read or not. False: the connection is closed with it."""
+        if not self._reader.is_complete:
+            self.give_up()
+            return False
+        self._resume()
+        self._is_streaming = False
+        return True
 
     def is_quiet(self) -> bool:
         """False if bytes or the end of the connection have arrived, also such that the loop has not read yet. An idle
@@ -109,12 +141,13 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def give_up(self) -> None:
-        """Ends the response that is waited for, because the client is closed."""
-        self._fail(ResponseCutShort("the client was closed"))
+        """Ends the response that is waited for, because nobody wants it any more."""
+        self._fail(ResponseCutShort("the response was given up"))
 
     def expire(self, now: float, head_seconds: float, body_seconds: float) -> None:
-        """Ends a response that takes too long, counted from its request to its head and from there to its end."""
-        if self._waiter is None:
+        """Ends a response that takes too long, counted from its request to its head and from there to its end. One that
+        is streamed may go on for days; whoever reads it keeps the deadline."""
+        if self._waiter is None or self._is_streaming:
             return
         if self.head_seen is None and self._reader.has_head:
             self.head_seen = now
@@ -129,7 +162,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         waiter = self._waiter
-        if waiter is None:  # nothing was asked: the next request would get this as its response
+        if (
+            waiter is None and not self._is_streaming
+        ):  # nothing was asked: the next request would get this as its response
             self._failure = InvalidResponse("it sent something before the request")
             self._failure.nothing_was_sent = True
             self.abort()
@@ -141,8 +176,11 @@ class Connection(asyncio.Protocol):
             return
         if response is not None:
             self._waiter = None
-            if not waiter.done():
+            if waiter is not None and not waiter.done():
                 waiter.set_result(response)
+            if self._is_streaming and not self._is_paused and self._reader.buffered_bytes > MAX_BUFFERED_BYTES:
+                self._is_paused = True
+                self._transport.pause_reading()
 
     def eof_received(self) -> None:
         self._has_eof = True
@@ -157,20 +195,37 @@ class Connection(asyncio.Protocol):
     def _end(self, exc: Exception | None) -> None:
         """Ends the response that is waited for, if any, as the end of the connection demands."""
         waiter, self._waiter = self._waiter, None
-        if waiter is None or waiter.done():
-            return
-        if not self._reader.has_begun:
-            waiter.set_exception(ConnectionLost(nothing_was_sent=exc is None and self._is_unread()))
+        if waiter is not None and waiter.done():
+            waiter = None
+        if (waiter is None and not self._is_streaming) or self._reader.is_complete or self._failure is not None:
             return
         try:
-            if exc is not None or (self.is_encrypted and not self._has_eof):  # cut by anyone on the way (RFC 9112, 9.8)
-                raise ResponseCutShort("the connection ended within the response")
-            waiter.set_result(self._reader.end())
+            response = self._ended(exc)
         except HttpFailure as failure:
-            waiter.set_exception(failure)
+            self._failure = failure
+            if waiter is not None:
+                waiter.set_exception(failure)
+        else:
+            if waiter is not None:
+                waiter.set_result(response)
+
+    def _ended(self, exc: Exception | None) -> Response:
+        if not self._reader.has_begun:
+            raise ConnectionLost(nothing_was_sent=exc is None and self._is_unread())
+        if exc is not None or (self.is_encrypted and not self._has_eof):  # cut by anyone on the way (RFC 9112, 9.8)
+            raise ResponseCutShort("the connection ended within the response")
+        return self._reader.end()
+
+    def _resume(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            if self.is_open:
+                self._transport.resume_reading()
 
     def _fail(self, failure: HttpFailure) -> None:
         waiter = self._waiter
+        if self._failure is None:
+            self._failure = failure
         self.abort()
         if waiter is not None and not waiter.done():
             waiter.set_exception(failure)

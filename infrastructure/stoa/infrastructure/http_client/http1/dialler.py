@@ -30,8 +30,11 @@ class Dialler:
         self._resolver = resolver
         self._tls = tls
 
-    async def connect(self, host: str, port: int, on_closed: OnClosed, *, is_encrypted: bool) -> Connection:
-        """Raises NotConnected, whose __cause__ is the reason. The caller keeps the deadline."""
+    async def connect(
+        self, host: str, port: int, on_closed: OnClosed, *, is_encrypted: bool, tls: ssl.SSLContext | None = None
+    ) -> Connection:
+        """`tls`: instead of the one of all connections. Raises NotConnected, whose __cause__ is the reason. The caller
+        keeps the deadline."""
         try:
             addresses = self._allowed(await self._resolver.addresses(host))
             sock = await _first_connected(in_turn(addresses), port)
@@ -42,7 +45,7 @@ class Dialler:
             await asyncio.get_running_loop().create_connection(
                 lambda: connection,
                 sock=sock,
-                ssl=(self._tls or http_context()) if is_encrypted else None,
+                ssl=(tls or self._tls or http_context()) if is_encrypted else None,
                 server_hostname=host.rstrip(".") if is_encrypted else None,
             )
         except OSError as caught:

@@ -9,6 +9,7 @@ less than the five seconds of Node, uvicorn and Apache; and earlier still where 
 import asyncio
 import math
 import re
+import ssl
 from collections import deque
 from time import monotonic
 from typing import NamedTuple
@@ -33,20 +34,22 @@ _TIMEOUT = re.compile(rb"(?:^|[,;\s])timeout\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 
 
 class Origin(NamedTuple):
-    """Scheme, host and port of a URL (RFC 6454), with the Host header that names them."""
+    """Scheme, host and port of a URL (RFC 6454), with the Host header that names them. `tls`: the context of its
+    connections, with an authority or a client certificate of its own; None: the client's."""
 
     is_encrypted: bool
     host: str
     port: int
     host_header: str
+    tls: ssl.SSLContext | None = None
 
 
-def origin_of(url: URL) -> Origin:
+def origin_of(url: URL, tls: ssl.SSLContext | None = None) -> Origin:
     """Raises HttpFailure for a URL that is none of http or https with a host."""
     host, port = url.raw_host, url.port
     if url.scheme not in {"http", "https"} or not host or port is None:
         raise NotConnected("its URL is not an http or https URL with a host")
-    return Origin(url.scheme == "https", host, port, str(url.host_port_subcomponent))
+    return Origin(url.scheme == "https", host, port, str(url.host_port_subcomponent), tls)
 
 
 class Pool:
@@ -161,7 +164,7 @@ class Pool:
         origin = self._origin
         try:
             connection = await self._dialler.connect(
-                origin.host, origin.port, self._on_closed, is_encrypted=origin.is_encrypted
+                origin.host, origin.port, self._on_closed, is_encrypted=origin.is_encrypted, tls=origin.tls
             )
         except BaseException:
             self._free_place()

@@ -1,5 +1,6 @@
 """Reads the responses of one connection, one at a time, without I/O: llhttp parses, strictly, and this module keeps the
-bounds and decides where a response ends and whether the connection may carry another one.
+bounds and decides where a response ends and whether the connection may carry another one. A response is handed over
+whole, or, where it is streamed, after its head; its body is then taken piece by piece.
 
 Ambiguous framing (RFC 9112 section 6.3) is refused: by llhttp a second length, a length beside chunks, a bare LF, a
 folded line; here a coding other than `chunked`, another protocol version, and a switch of protocols. Bytes after the
@@ -16,8 +17,8 @@ from stoa.infrastructure.http_client.http1.response import Response, text_of
 MAX_HEAD_BYTES = 64 * 1024
 """Upper bound on status line and header fields, those of interim responses included."""
 FRAMING_FACTOR: Final = 8
-"""Upper bound on the bytes of a chunked body on the wire, as a multiple of what its content may have: a chunk of one
-byte takes six."""
+"""Upper bound on the bytes of a chunked body on the wire, as a multiple of what its content may have, or, if streamed,
+has so far: a chunk of one byte takes six."""
 
 _VERSIONS = frozenset({"1.1", "1.0"})
 
@@ -27,7 +28,8 @@ class _Refused(Exception):
 
 
 class ResponseReader:
-    """`begin` before each request, then `feed` what arrives until it returns the response."""
+    """`begin` before each request, then `feed` what arrives: it returns the response once it is complete, or, of a
+    streamed one, once its head is; `take` then returns what has come of the body."""
 
     __slots__ = (
         "_body",
@@ -35,6 +37,7 @@ class ResponseReader:
         "_headers",
         "_is_head_request",
         "_is_interim",
+        "_is_streamed",
         "_limit",
         "_parser",
         "_reason",
@@ -52,15 +55,16 @@ class ResponseReader:
         self.is_reusable = True
         """False: no further request may be sent on the connection."""
 
-    def begin(self, *, is_head_request: bool, limit: int) -> None:
-        """Expects a response whose body has at most `limit` bytes. `is_head_request`: it has none (RFC 9110 section
-        9.3.2)."""
+    def begin(self, *, is_head_request: bool, limit: int | None) -> None:
+        """Expects a response whose body has at most `limit` bytes; None: it is streamed. `is_head_request`: it has none
+        (RFC 9110 section 9.3.2)."""
         if self._is_head_request:  # the parser still waits for the body that the head described
             self._parser = httptools.HttpResponseParser(self)
         self._is_head_request = is_head_request
-        self._limit = limit
+        self._is_streamed = limit is None
+        self._limit = limit or 0
         self._head_room = MAX_HEAD_BYTES
-        self._wire_room = MAX_HEAD_BYTES + FRAMING_FACTOR * limit
+        self._wire_room = MAX_HEAD_BYTES + FRAMING_FACTOR * self._limit
         self._headers: list[tuple[bytes, bytes]] = []
         self._reason = b""
         self._body: bytes | bytearray = b""
@@ -75,8 +79,19 @@ class ResponseReader:
     def has_head(self) -> bool:
         return self._response is not None
 
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of the body that were not taken."""
+        return len(self._body)
+
+    def take(self) -> bytes:
+        """What has come of a streamed body since the last time."""
+        body, self._body = self._body, b""
+        return bytes(body)
+
     def feed(self, data: bytes) -> Response | None:
-        """Returns the response once it is complete. Raises InvalidResponse."""
+        """Returns the response once it is complete; a streamed one with each piece from its head on. Raises
+        InvalidResponse."""
         self.has_begun = True
         if self._response is None:
             if len(data) > self._head_room:
@@ -94,7 +109,9 @@ class ResponseReader:
         response, self.is_reusable = self._response, False
         if response is None or not self._is_delimited_by_close(response):
             raise ResponseCutShort("the connection ended within the response")
-        response.body = bytes(self._body)
+        self.is_complete = True
+        if not self._is_streamed:
+            response.body = bytes(self._body)
         return response
 
     def _feed_long(self, data: bytes) -> Response | None:
@@ -103,7 +120,7 @@ class ResponseReader:
         response = self._parse(data[:room])
         if self._response is None:
             raise InvalidResponse("the head of its response is too large")
-        if response is None:
+        if not self.is_complete:
             return self.feed(data[room:])
         self.is_reusable = False  # bytes that belong to no response
         return response
@@ -118,7 +135,9 @@ class ResponseReader:
                 raise InvalidResponse("its response is not valid HTTP/1.1") from None
             self.is_reusable = False  # what follows a complete response is not read
         response = self._response
-        if response is None or not self.is_complete:
+        if response is None or self._is_streamed:
+            return response
+        if not self.is_complete:
             return None
         response.body = bytes(self._body)
         return response
@@ -160,7 +179,7 @@ class ResponseReader:
         self.is_reusable = parser.should_keep_alive()
         if b"transfer-encoding" in fields:
             self._check_coding(parser.get_http_version())
-        elif int(fields.get(b"content-length", b"0")) > self._limit:
+        elif not self._is_streamed and int(fields.get(b"content-length", b"0")) > self._limit:
             self._check_length(status)
         self._response = Response(status, text_of(self._reason), headers, fields)
         self.is_complete = self._is_head_request
@@ -169,7 +188,9 @@ class ResponseReader:
         if self.is_complete:
             self.is_reusable = False
             return
-        if len(self._body) + len(content) > self._limit:
+        if self._is_streamed:
+            self._wire_room += FRAMING_FACTOR * len(content)
+        elif len(self._body) + len(content) > self._limit:
             self._refuse(ResponseTooLong(f"more than {self._limit} bytes"))
         if not self._body:
             self._body = content
