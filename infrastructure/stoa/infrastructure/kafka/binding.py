@@ -36,6 +36,8 @@ BrokerAddress = Annotated[str, StringConstraints(max_length=300), AfterValidator
 """`HOST:PORT`."""
 TopicTemplate = Annotated[str, StringConstraints(min_length=1, max_length=249), AfterValidator(_topic)]
 """A topic's name, with `{parameter}` for what each call says."""
+Pointer = Annotated[str, StringConstraints(pattern=r"^(/([^~/]|~[01])*)+$", max_length=500)]
+"""A JSON Pointer (RFC 6901) to a member."""
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]+$", max_length=128)]
 
 
@@ -86,6 +88,10 @@ class Reply(Strict):
     correlation_header: HeaderName = "kafka_correlationId"
     """Carries a random id on the request; the reply must bear it in the same header, or in `reply_header`."""
     reply_header: HeaderName | None = None
+    correlation_pointer: Pointer | None = None
+    """The id's member of the request's value, instead of a header; the reply must bear it in the same member, or in
+    `reply_pointer` or `reply_header`."""
+    reply_pointer: Pointer | None = None
     topic_header: HeaderName | None = "kafka_replyTopic"
     """Tells the responder the topic to reply to; None: it knows."""
     value: MessagePart = MessagePart()

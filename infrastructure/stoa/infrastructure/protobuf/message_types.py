@@ -53,7 +53,8 @@ class MessageType:
     def __init__(self, pool: Any, made: Any) -> None:
         self._pool = pool
         self._made = made
-        self.name = str(made.DESCRIPTOR.full_name)
+        self.descriptor = made.DESCRIPTOR
+        self.name = str(self.descriptor.full_name)
         self._is_value = self.name in WELL_KNOWN and WELL_KNOWN[self.name].get("type") != "object"
 
     def encode(self, value: JsonObject) -> bytes:
@@ -65,7 +66,7 @@ class MessageType:
             content = value["value"]
         try:
             message = json_format.ParseDict(content, self._made(), descriptor_pool=self._pool)
-            return bytes(message.SerializeToString())
+            return bytes(message.SerializeToString(deterministic=True))
         except (json_format.ParseError, EncodeError, ValueError, TypeError, AttributeError, RecursionError) as problem:
             raise Unencodable(f"a {self.name}: {problem}") from None
 
