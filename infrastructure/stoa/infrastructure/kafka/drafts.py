@@ -280,7 +280,7 @@ class DraftMaker:
         if document is None or not (place or isinstance(payload, str)):
             raise CannotConvert("its Protobuf schema is neither a .proto source nor a reference to one")
         try:
-            descriptors = descriptors_in(document.files, place or source_name(payload))
+            descriptors = descriptors_in(document.files, place or source_name(str(payload)))
             part = protobuf_module().protobuf_part(descriptors, name)
             with_comments = part.model_copy(update={"definition": descriptors})
             return Part(part, PartSchema(*schema_of(with_comments, prefix, is_input=is_input)))

@@ -15,7 +15,7 @@ from stoa.application.metering.summarise_usage import SummariseUsage
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.metering import UsageLog
 from stoa.domain.errors import InvalidInput
-from stoa.infrastructure.kafka.login import KafkaLogin
+from stoa.infrastructure.kafka.login import KafkaCertificates, KafkaLogin
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver, RelayCollector
 from stoa.infrastructure.observability.refusal_log import RefusalLog
@@ -151,4 +151,7 @@ def kafka_login(settings: Settings) -> KafkaLogin:
         settings.kafka_sasl_mechanism,
         settings.kafka_username,
         settings.kafka_password,
+        KafkaCertificates(settings.kafka_ca_file, settings.kafka_certificate_file, settings.kafka_key_file),
+        settings.kafka_oauth_token_url,
+        settings.kafka_oauth_scopes,
     )
