@@ -67,15 +67,15 @@ class Peer:
 class Access:
     """The right to call the server in one call: signs requests with the tool's credential or an OAuth 2 token."""
 
-    def __init__(self, sign: Sign | None = None, upstream: UpstreamAccess | None = None) -> None:
+    def __init__(
+        self, sign: Sign | None = None, upstream: UpstreamAccess | None = None, *, is_of_gateway: bool = False
+    ) -> None:
+        """`is_of_gateway`: the tokens of `upstream` are the gateway's own, and no caller's."""
         self._sign = sign
         self._upstream = upstream
         self._token: str | None = None
-
-    @property
-    def is_lasting(self) -> bool:
+        self.is_lasting = upstream is None or is_of_gateway
         """True if it is good for more than one call."""
-        return self._upstream is None
 
     async def apply(self, headers: dict[str, str], url: URL) -> URL:
         if self._upstream is not None:
