@@ -26,7 +26,7 @@ def content_notes(block: JsonObject) -> ContentNotes | None:
     audience, priority, changed = given.get("audience"), given.get("priority"), given.get("lastModified")
     notes = ContentNotes(
         _audience(audience if is_array(audience) else []),
-        float(priority) if _is_share(priority) else None,
+        float(priority) if priority is not None and _is_share(priority) else None,
         changed if isinstance(changed, str) and _is_time(changed) else None,
         meta,
     )
