@@ -204,7 +204,7 @@ class McpCall(BackendCall, Previewable, Completing):
     ) -> JsonObject:
         """Answer what a server of the stateless era requires, until it has all (2026-07-28, "Multi Round-Trip
         Requests")."""
-        task_id: Any = self._tasks.waiting(session, context) if call.listener.takes_tasks else None
+        task_id: Any = self._tasks.waiting(context)
         result: JsonObject = {} if task_id is not None else await session.request(method, params, call)
         if not session.peer.is_stateless:
             return result
