@@ -282,6 +282,31 @@ def test_kafka_schemas_of_draft_7_become_2020_12_and_may_recur():
     assert not check({"value": {"pair": [1, "a"]}})
 
 
+def test_kafka_subtypes_and_the_base_that_names_them_can_be_satisfied():
+    """As Java's generators write them: each would demand the other."""
+    document = v3()
+    base, electric, gasoline = (f"#/components/schemas/{name}" for name in ("Vehicle", "Electric", "Gasoline"))
+    document["components"]["schemas"] = {
+        "Vehicle": {
+            "type": "object",
+            "discriminator": "kind",
+            "required": ["kind"],
+            "properties": {"kind": {"type": "string"}},
+            "oneOf": [{"$ref": electric}, {"$ref": gasoline}],
+        },
+        "Electric": {"allOf": [{"$ref": base}, {"type": "object", "properties": {"charge": {"type": "integer"}}}]},
+        "Gasoline": {"allOf": [{"$ref": base}, {"type": "object", "properties": {"fuel": {"type": "integer"}}}]},
+    }
+    for reference in (base, electric):
+        document["components"]["messages"]["order"]["payload"] = {"$ref": reference}
+        (tool,) = converted(document).tools
+        check = jsonschema_rs.validator_for(tool.input_schema).is_valid
+        assert check({"value": {"kind": "e", "charge": 5}})
+        for wrong in ({"charge": 5}, {"kind": 5}):
+            assert not check({"value": wrong})
+        assert not check({"value": {"kind": "e", "charge": "x", "fuel": "x"}})
+
+
 def test_kafka_headers_with_one_value_are_set_by_the_gateway():
     document = v3()
     document["components"]["messages"]["order"]["headers"] = {

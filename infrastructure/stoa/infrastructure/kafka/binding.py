@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from stoa.domain.operations.access import Access, MethodProperties
-from stoa.domain.operations.binding import Binding, HttpUrl, SecretReference, StreamBounds, origin_of
+from stoa.domain.operations.binding import Binding, HttpUrl, SecretReference, StreamBounds, TlsSecrets, origin_of
 from stoa.domain.value import Strict
 
 Action = Literal["produce", "read", "request"]
@@ -41,15 +41,11 @@ Pointer = Annotated[str, StringConstraints(pattern=r"^(/([^~/]|~[01])*)+$", max_
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]+$", max_length=128)]
 
 
-class Security(Strict):
+class Security(TlsSecrets):
     """Kafka's `security.protocol` and `sasl.mechanism`; credentials are the tool's authentication."""
 
     protocol: SecurityProtocol = "PLAINTEXT"
     mechanism: SaslMechanism = "PLAIN"
-    ca: SecretReference | None = None
-    """PEM certificates, entry `ca.crt`; None: the gateway's trust store."""
-    client: SecretReference | None = None
-    """PEM certificate and key for mTLS, entries `tls.crt` and `tls.key`."""
 
     @property
     def is_tls(self) -> bool:
