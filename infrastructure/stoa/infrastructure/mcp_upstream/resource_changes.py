@@ -53,9 +53,13 @@ class ResourceChanges:
             if not self._wanted[uri]:
                 del self._wanted[uri]
             self._others_wanted.set()
-            if not self._wanted and self._task is not None:
-                task, self._task = self._task, None
-                await cancel_and_wait(task)
+            if not self._wanted:
+                await self._stop()
+
+    async def _stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            await cancel_and_wait(task)
 
     async def _run(self, ended: asyncio.Event) -> None:
         delay = FIRST_DELAY_SECONDS
