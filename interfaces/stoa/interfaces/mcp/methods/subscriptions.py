@@ -235,7 +235,7 @@ class Subscriptions:
         """Sessions whose stream is not open here any more watch nothing."""
         self._sweep = None
         followed = {watcher for watcher in self._watch.following.watchers if isinstance(watcher, str)}
-        present = (
+        present: set[str] = (
             set() if self._sessions is None else {session_id for session_id, _ in self._sessions.streams.readers()}
         )
         for session_id in followed - present:
