@@ -9,13 +9,14 @@ from typing import NamedTuple
 from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.concurrency.cancellation import cancel_and_wait
 from stoa.application.ports.tool_backend import Announcing
+from stoa.domain.access.fair_share import Caps, FairShares, Holder, NoRoom
 from stoa.domain.access.identity import Principal
 from stoa.domain.errors import StoaError
 from stoa.domain.operations.catalogue import CatalogueDiff
 from stoa.domain.operations.operation import OperationKey
 from stoa.domain.operations.resource import Resource
 
-MAX_FOLLOWED = 1000
+FOLLOWED = Caps(per_caller=100, per_tenant=500, total=1000)
 """Resources that are followed at once, each once for all watchers of one caller."""
 _log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class FollowResources:
         self._watched: dict[Hashable, dict[Hashable, WatchedResource]] = {}
         """By watcher, then by identity."""
         self._tasks: dict[Hashable, asyncio.Task[None]] = {}
+        self._shares: FairShares[Hashable] = FairShares(FOLLOWED, evicts_own=False)
         self._ending: set[asyncio.Task[None]] = set()
         self._changed: Changed = lambda _: None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -68,17 +70,27 @@ class FollowResources:
     async def close(self) -> None:
         """Nothing is watched any more."""
         self._watched.clear()
-        tasks, self._tasks = [*self._tasks.values(), *self._ending], {}
-        await cancel_and_wait(*tasks)
+        for identity in [*self._tasks]:
+            self._end(identity)
+        await cancel_and_wait(*self._ending)
 
     def _follow(self) -> None:
         wanted = {identity: each for entry in self._watched.values() for identity, each in entry.items()}
         for identity in [identity for identity in self._tasks if identity not in wanted]:
             self._end(identity)
         for identity, each in wanted.items():
-            if identity not in self._tasks and len(self._tasks) < MAX_FOLLOWED:
+            if identity not in self._tasks and self._takes_place(identity, each.caller):
                 self._loop = asyncio.get_running_loop()
                 self._tasks[identity] = asyncio.create_task(self._run(each), name=f"follow {each.key}")
+
+    def _takes_place(self, identity: Hashable, caller: Principal) -> bool:
+        try:
+            displaced = self._shares.put(identity, Holder(caller.tenant, caller.identity_key))
+        except NoRoom:
+            return False
+        for other in displaced:
+            self._end(other)
+        return True
 
     async def _run(self, watched: WatchedResource) -> None:
         compiled = self._registry.compiled(watched.key)
@@ -115,6 +127,7 @@ class FollowResources:
         self._follow()
 
     def _end(self, identity: Hashable) -> None:
+        self._shares.remove(identity)
         task = self._tasks.pop(identity)
         task.cancel()
         self._ending.add(task)

@@ -11,6 +11,7 @@ from tests.interfaces.doors import PRINCIPALS, STATELESS_REVISIONS, Answer, Worl
 from tests.interfaces.mcp.streams.test_sessions import Client, opened, sent, until
 
 from stoa.application import Context, Principal
+from stoa.application.catalogue.follow_resources import FOLLOWED, WatchedResource
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
 from stoa.application.ports import Announcing, BackendCall, CallContext, ToolBackend, UpstreamAccess
 from stoa.domain.access.rate_limit import RateLimit
@@ -496,4 +497,19 @@ async def test_watching_ends_when_the_client_unsubscribes() -> None:
     await until(lambda: not backend.followed)
     gone.set()
     await listening
+    await world.gateway.close()
+
+
+async def test_watching_of_one_caller_leaves_room_for_others() -> None:
+    backend = FollowedBackend()
+    world = new_world(backends=[backend])
+    far = Resource(name="far", uri="far://{name}", binding=FollowedBinding())
+    world.gateway.add(far)
+    following = world.gateway.watch_resources.following
+    one, other = PRINCIPALS["admin"], PRINCIPALS["alpha-admin"]
+    following.replace("one", [WatchedResource(one, f"far://{n}", far.key) for n in range(FOLLOWED.per_caller + 5)])
+    following.replace("other", [WatchedResource(other, "far://a", far.key)])
+    await until(lambda: len(backend.followed) == FOLLOWED.per_caller + 1)
+    following.replace("one", ())
+    await until(lambda: [*backend.followed] == [(str(other.subject), "a")])
     await world.gateway.close()
