@@ -241,6 +241,15 @@ class Settings(BaseSettings):
     kafka_oauth_scopes: CommaSeparated = ()
     """Scopes that are asked for there; empty: those that the server gives by default."""
 
+    # Traces
+    otel_exporter_otlp_endpoint: str = ""
+    """Collector that the spans of calls are sent to, by OTLP over HTTP in JSON: a URL below which `/v1/traces` is;
+    empty: none are sent. Calls do not depend on it."""
+    otel_exporter_otlp_headers: SecretStr | None = None
+    """Headers for the collector, `NAME=VALUE,NAME=VALUE`, percent-encoded."""
+    otel_service_name: str = "stoa-mcp-gateway"
+    """`service.name` of the spans."""
+
     @field_validator(
         "allowed_hosts",
         "cors_origins",
@@ -317,6 +326,12 @@ class Settings(BaseSettings):
             raise ValueError("KAFKA_OAUTH_TOKEN_URL is for KAFKA_SASL_MECHANISM=OAUTHBEARER")
         if self.kafka_key_file is not None and self.kafka_certificate_file is None:
             raise ValueError("KAFKA_KEY_FILE needs KAFKA_CERTIFICATE_FILE")
+        return self
+
+    @model_validator(mode="after")
+    def _collector_is_a_url(self) -> "Settings":
+        if self.otel_exporter_otlp_endpoint and not is_web_url(self.otel_exporter_otlp_endpoint):
+            raise ValueError("OTEL_EXPORTER_OTLP_ENDPOINT: write an http(s) URL, such as http://localhost:4318")
         return self
 
     @model_validator(mode="after")

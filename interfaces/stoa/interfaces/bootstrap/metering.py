@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
+from urllib.parse import unquote
 
 from dishka import Provider
 from dishka import Scope as Lifetime
@@ -26,7 +27,7 @@ from stoa.infrastructure.outbox import (
     OutboxUsageLog,
     relayed_segments,
 )
-from stoa.interfaces.bootstrap.parts import MeteringPart, RelayPart, WatchdogPart
+from stoa.interfaces.bootstrap.parts import MeteringPart, RelayPart, TracingPart, Version, WatchdogPart
 from stoa.interfaces.settings import Settings
 
 
@@ -104,6 +105,27 @@ class MeteringProvider(Provider):
     def watching(self, clock: Clock, prometheus: PrometheusObserver) -> WatchdogPart:
         watchdog = LoopWatchdog(clock, prometheus.loop_lag())
         return WatchdogPart(probes=(watchdog,), background={"event loop": watchdog.run})
+
+    @provide
+    def tracing(self, settings: Settings, clock: Clock, version: Version) -> TracingPart:
+        if not settings.otel_exporter_otlp_endpoint:
+            return TracingPart()
+        from stoa.infrastructure.observability.otlp import OtlpTracer  # with an HTTP client
+
+        given = settings.otel_exporter_otlp_headers
+        pairs = "" if given is None else given.get_secret_value()
+        tracer = OtlpTracer(
+            settings.otel_exporter_otlp_endpoint,
+            clock,
+            service_name=settings.otel_service_name,
+            version=version,
+            headers={
+                unquote(name).strip(): unquote(value).strip()
+                for name, equals, value in (pair.partition("=") for pair in pairs.split(","))
+                if equals
+            },
+        )
+        return TracingPart(observers=(tracer,), background={"traces": tracer.run})
 
     @provide
     def audit(self) -> Iterator[AuditLog]:
