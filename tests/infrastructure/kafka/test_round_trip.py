@@ -1,4 +1,4 @@
-"""Arguments that fit a tool's schema, written as records and read by libraries that nobody here wrote: what comes out
+"""Arguments that fit a tool's schema, written as records and read by libraries of others: what comes out
 is what went in."""
 
 import base64

@@ -65,7 +65,7 @@ async def watched(gateway, caller, uri):
 
 
 async def repeatedly(upstream, uri, told):
-    """Announce until it is heard: nobody says when the subscription stands."""
+    """Announce until it is heard: no message says that the subscription stands."""
     while not told.updates:
         upstream.resource_updated(uri)
         await asyncio.sleep(0.05)
@@ -90,7 +90,7 @@ async def test_watched_resource_of_an_upstream_is_told_to_its_watcher_alone(revi
 
 
 @pytest.mark.parametrize("revision", ["2026-07-28", "2025-11-25"])
-async def test_resource_that_nobody_watches_any_more_is_not_followed(revision):
+async def test_resource_that_is_not_watched_any_more_is_not_followed(revision):
     upstream = notes()
     async with watching(upstream, revision) as (gateway, told, following):
         both = [await watched(gateway, ADMIN, uri) for uri in (URI, OTHER)]

@@ -1,4 +1,4 @@
-"""Follows the resources that callers watch at the back ends that tell of changes, for as long as somebody watches."""
+"""Follows the resources that callers watch at the back ends that tell of changes, as long as they are watched."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class WatchedResource(NamedTuple):
-    """What one caller watches: the URI, and the resource that it named then."""
+    """A URI that one caller watches, and the resource that it named when watching began."""
 
     caller: Principal
     uri: str

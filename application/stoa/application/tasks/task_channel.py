@@ -25,7 +25,7 @@ class TaskChannel(RoundClientChannel):
         self._given: GivenAnswers | None = None
         self.message: str | None = None
         self.memo: str | None = None
-        """What the back end remembers for the next run, which may be in another process; set before it asks."""
+        """Text that the back end keeps for the next run, which may be in another process; set before it asks."""
         self._progress: float | None = None
 
     @property

@@ -99,7 +99,7 @@ class Task:
     fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
     """Fingerprints of the open and answered client requests, by key."""
     memo: str | None = None
-    """What the back end remembers from one run to the next, which may be in another process. Never shown."""
+    """Text that the back end keeps from one run to the next, which may be in another process. Never shown."""
     result: JsonObject | None = None
     """The result of the call; set exactly when the task is completed."""
     error: TaskError | None = None

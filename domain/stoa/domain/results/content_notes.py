@@ -1,4 +1,4 @@
-"""What a back end says of a block of content (MCP "Annotations", and `_meta`)."""
+"""Hints of a back end about a block of content (MCP "Annotations", and `_meta`)."""
 
 from dataclasses import dataclass
 from typing import Literal

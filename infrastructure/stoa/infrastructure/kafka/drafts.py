@@ -264,7 +264,7 @@ class DraftMaker:
         return Part(part, PartSchema(*schema_of(part, prefix, is_input=is_input)))
 
     def _protobuf_part(self, payload: Any, prefix: str, name: str, *, is_input: bool) -> Part:
-        """Of a .proto source in the document, or in a file; a fragment of the reference names the message."""
+        """The part for a .proto source in the document or in a file. A fragment of the reference names the message."""
         document, place = self._document, ""
         for _ in range(MAX_REFERENCES):
             reference = as_object(payload).get("$ref")

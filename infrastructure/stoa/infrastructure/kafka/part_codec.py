@@ -1,4 +1,4 @@
-"""What a format of keys and values does: JSON values to bytes and back."""
+"""The codec of one format of keys and values: JSON values to bytes and back."""
 
 from typing import Any, Protocol
 
@@ -31,5 +31,5 @@ class PartCodec(Protocol):
         ...
 
     def decode_framed(self, data: bytes) -> Any:
-        """Of all that stands behind the id in a frame. Raises Undecodable."""
+        """Reads all that stands behind the id in a frame. Raises Undecodable."""
         return self.decode(data)

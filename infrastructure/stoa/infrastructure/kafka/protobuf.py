@@ -36,7 +36,7 @@ class ProtobufType(PartCodec):
         self._messages = message_types.MessagePool(part.definition)
         self._message = self._messages.message(part.message_type)
         self.indexes = b"" if part.schema_id is None else _indexes_of(self._message.descriptor)
-        """What stands behind the schema's id: where the file declares the message."""
+        """Bytes behind the schema's id: the place of the message in its file."""
 
     def encode(self, value: Any) -> bytes:
         """Raises Unencodable."""
@@ -52,7 +52,7 @@ class ProtobufType(PartCodec):
         return _decoded(self._message, data)
 
     def decode_framed(self, data: bytes) -> Any:
-        """Of what stands behind the id in a frame. Raises Undecodable."""
+        """Reads what stands behind the id in a frame. Raises Undecodable."""
         if data.startswith(self.indexes):
             return _decoded(self._message, data[len(self.indexes) :])
         path, start = _read_indexes(data)
@@ -68,7 +68,7 @@ class ProtobufType(PartCodec):
 
 
 def protobuf_part(descriptors: str, wanted: str = "", schema_id: int | None = None) -> MessagePart:
-    """How records of one message are written. `descriptors`: as in a part, and may be larger. `wanted`: its full or
+    """The part for records of one message. `descriptors`: as in a part, and may be larger. `wanted`: its full or
     short name; where no message is called so, it is the one of the last file that its author marked with `@RootNode`,
     or that the file's others do not refer to, or the first. Raises InvalidInput."""
     declared = Descriptors.of_text(descriptors)

@@ -1,4 +1,4 @@
-"""Where replies bear their correlation id."""
+"""The places at which replies bear their correlation id."""
 
 import time
 from typing import Any
@@ -26,7 +26,7 @@ def place_of_id(
 
 
 class _IdAtPointer(IdInValue):
-    """At a JSON Pointer of the decoded value."""
+    """Reads the id at a JSON Pointer of the decoded value."""
 
     def __init__(
         self,

@@ -150,7 +150,7 @@ def only_value(schema: Any) -> str | None:
 
 
 def usable_parameter(parameter: JsonObject) -> JsonObject:
-    """What is kept of the schema of a topic's parameter: values that fit in a topic's name."""
+    """The schema of a topic's parameter, without values that do not fit in a topic's name."""
     kept = {key: value for key, value in parameter.items() if key in {"enum", "default", "description", "examples"}}
     values = [*as_array(kept.get("enum")), *([kept["default"]] if "default" in kept else [])]
     if any(not isinstance(value, str) or not value.replace("-", "").replace("_", "").isalnum() for value in values):

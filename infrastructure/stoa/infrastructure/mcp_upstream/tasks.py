@@ -2,7 +2,7 @@
 
 The call of the gateway becomes a task, too, and the gateway asks for the upstream's until that has ended. A client
 request of the upstream's task ends the run of the gateway's, which begins anew with the answers, perhaps in another
-process: the gateway's task remembers the upstream's, which goes on meanwhile.
+process: the gateway's task remembers the upstream's, which goes on.
 """
 
 import asyncio

@@ -128,7 +128,7 @@ class Sessions:
         self.on_watch(session_id)
 
     async def watched(self, session_id: str) -> list[tuple[Principal, str, OperationKey]]:
-        """What the session watches, with its reader, if its stream is open here."""
+        """The resources that the session watches, with its reader, if its stream is open here."""
         reader = dict(self.streams.readers()).get(session_id)
         session = None if reader is None else await self._listener(session_id)
         if reader is None or session is None:
