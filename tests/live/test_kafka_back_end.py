@@ -20,12 +20,17 @@ from tests.live.servers import IS_REQUIRED, Kafka, free_port, make_topic
 from tests.live.test_kafka import recorded
 
 from stoa.application.memory.credential_source import InMemoryCredentialSource
+from stoa.application.memory.spec_source import InMemorySpecSource
+from stoa.application.ports import SpecPlace
 from stoa.application.run_checks import Verdict
 from stoa.domain.errors import BackendUnavailable, PublisherUnavailable
+from stoa.domain.operations.binding import Authentication, SecretReference
+from stoa.domain.origin import NamedOrigin
 from stoa.domain.results.result import RawAnswer, ToolResult, shape
-from stoa.infrastructure.kafka import KafkaBackend
+from stoa.infrastructure.kafka import KafkaBackend, KafkaSpecKind
 from stoa.infrastructure.kafka.checkup import check_kafka
 from stoa.infrastructure.kafka.login import KafkaCertificates, KafkaLogin
+from stoa.infrastructure.kafka.manifest import KafkaSource
 from stoa.infrastructure.kafka.publisher import KafkaEventPublisher
 from stoa.infrastructure.kafka.topic_log import KafkaUsageLog
 from stoa.testing.upstream_access import InMemoryUpstreamAccess
@@ -196,6 +201,24 @@ async def test_kafka_access_token_that_is_refused_is_replaced_once(server, topic
     access = InMemoryUpstreamAccess(["no-token", unsecured_token()])
     assert not (await called(backend, tool, {"value": 1}, upstream=access)).is_error
     await backend.close()
+
+
+async def test_kafka_cluster_is_asked_for_its_topics_with_the_gateways_own_token(server, topic):
+    grant = {"type": "clientCredentials", "token_url": "https://idp.example/token"}
+    authentication = Authentication(type="oauth2", secret=SecretReference(name="user"), grant=grant)
+    source = KafkaSource.model_validate(
+        {
+            "bootstrapServers": [server.at["OAUTH"]],
+            "securityProtocol": "SASL_PLAINTEXT",
+            "saslMechanism": "OAUTHBEARER",
+            "topics": [topic],
+        }
+    )
+    access = InMemoryUpstreamAccess([unsecured_token()])
+    read = InMemorySpecSource({}).fetch
+    place = SpecPlace(NamedOrigin("m.yaml"), read, authentication=authentication, access=access)
+    document = await KafkaSpecKind(credentials(server)).fetch(source, place)
+    assert [each["name"] for each in json.loads(document.text)["kafka"]["topics"]] == [topic]
 
 
 async def test_kafka_read_begins_at_a_time(server, topic):

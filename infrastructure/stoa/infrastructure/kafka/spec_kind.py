@@ -10,6 +10,7 @@ from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.ports import CredentialSource, SpecConverter, SpecDocument, SpecKind, SpecPlace
 from stoa.domain.errors import BackendUnavailable, InvalidInput, Unavailable
 from stoa.infrastructure.http_client import ANYWHERE, DnsLookUp, HostResolver, OutboundRules
+from stoa.infrastructure.http_client.spec_authentication import NO_CALLER
 from stoa.infrastructure.kafka.manifest import MEMBER, KafkaSource
 from stoa.infrastructure.kafka.referenced_files import with_referenced_files
 
@@ -75,16 +76,14 @@ class KafkaSpecKind(SpecKind[KafkaSource]):
 
         location, security = source.address or "", source.security()
         secrets = SecretReader(place.authentication, security, place.tenant, self._credentials, str(place.origin))
-        if secrets.is_oauth2:
-            raise InvalidInput(
-                f"spec.{MEMBER}: with oauth2 the cluster cannot be asked for its topics; give url or inline"
-            )
+        if secrets.is_oauth2 and place.access is None:
+            raise InvalidInput(f"spec.{MEMBER}: oauth2: {NO_CALLER} (spec.{MEMBER}.url)")
         resolver = self._resolver or HostResolver(DnsLookUp())
         registries = SchemaRegistries(self._credentials, self._rules, resolver)
         cluster: Cluster | None = None
         try:
             material = secrets.material()
-            token = LatestToken(material.token)
+            token = LatestToken(material.token if place.access is None else await place.access.token())
             options = connection_options(security, material, token, "stoa-mcp-gateway")
             cluster = Cluster(source.bootstrap_servers, options, self._rules, resolver)
             names = sorted(await cluster.topics())
