@@ -173,6 +173,27 @@ class Kafka(LiveServer):
         return is_broker(self.servers)
 
 
+class Apicurio(LiveServer):
+    """A schema registry with Confluent's API, in memory."""
+
+    name = "apicurio"
+    start_seconds = 120.0
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.registry = f"{self.url}/apis/ccompat/v7"
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        return (INSTALLED / "apicurio" / ".stamp").exists() and shutil.which("java") is not None
+
+    def command(self) -> list[str]:
+        return [str(SERVICES / "apicurio" / "start.sh"), str(self.port)]
+
+    def is_ready(self) -> bool:
+        return answers(f"{self.registry}/subjects")
+
+
 @contextmanager
 def running(kind: type[LiveServer], folder: Path) -> Iterator[LiveServer]:
     """A started server. Skips where it is not installed, unless STOA_REQUIRE_LIVE=1: then that is a failure."""

@@ -15,15 +15,24 @@ from pydantic import SecretStr
 from tests.infrastructure.http_client.tls_server import Identity, identity
 from tests.infrastructure.kafka.brokers import SILENT, records
 from tests.infrastructure.kafka.peer import context, echo, kafka_tool, produce, responding
+from tests.infrastructure.rest.loopback import answer, loopback
 from tests.live.servers import IS_REQUIRED, Kafka, free_port, make_topic
 from tests.live.test_kafka import recorded
 
 from stoa.application.memory.credential_source import InMemoryCredentialSource
+from stoa.application.memory.spec_source import InMemorySpecSource
+from stoa.application.ports import SpecPlace
+from stoa.application.run_checks import Verdict
 from stoa.domain.errors import BackendUnavailable, PublisherUnavailable
+from stoa.domain.operations.binding import Authentication, SecretReference
+from stoa.domain.origin import NamedOrigin
 from stoa.domain.results.result import RawAnswer, ToolResult, shape
-from stoa.infrastructure.kafka import KafkaBackend
-from stoa.infrastructure.kafka.login import KafkaLogin
+from stoa.infrastructure.kafka import KafkaBackend, KafkaSpecKind
+from stoa.infrastructure.kafka.checkup import check_kafka
+from stoa.infrastructure.kafka.login import KafkaCertificates, KafkaLogin
+from stoa.infrastructure.kafka.manifest import KafkaSource
 from stoa.infrastructure.kafka.publisher import KafkaEventPublisher
+from stoa.infrastructure.kafka.topic_log import KafkaUsageLog
 from stoa.testing.upstream_access import InMemoryUpstreamAccess
 
 PASSWORD = "correct-horse"  # of a broker that this test starts
@@ -194,6 +203,24 @@ async def test_kafka_access_token_that_is_refused_is_replaced_once(server, topic
     await backend.close()
 
 
+async def test_kafka_cluster_is_asked_for_its_topics_with_the_gateways_own_token(server, topic):
+    grant = {"type": "clientCredentials", "token_url": "https://idp.example/token"}
+    authentication = Authentication(type="oauth2", secret=SecretReference(name="user"), grant=grant)
+    source = KafkaSource.model_validate(
+        {
+            "bootstrapServers": [server.at["OAUTH"]],
+            "securityProtocol": "SASL_PLAINTEXT",
+            "saslMechanism": "OAUTHBEARER",
+            "topics": [topic],
+        }
+    )
+    access = InMemoryUpstreamAccess([unsecured_token()])
+    read = InMemorySpecSource({}).fetch
+    place = SpecPlace(NamedOrigin("m.yaml"), read, authentication=authentication, access=access)
+    document = await KafkaSpecKind(credentials(server)).fetch(source, place)
+    assert [each["name"] for each in json.loads(document.text)["kafka"]["topics"]] == [topic]
+
+
 async def test_kafka_read_begins_at_a_time(server, topic):
     backend = KafkaBackend(InMemoryCredentialSource())
     begin = 1_700_000_000_000
@@ -283,3 +310,44 @@ async def test_metering_producer_logs_in_by_scram_and_over_tls(
             assert "battery" not in refused.value.message
         await publisher.close()
     assert len(await asyncio.to_thread(records, server.servers, topic)) == 1
+
+
+async def test_metering_producer_logs_in_by_certificate_and_by_access_token(server, topic, tmp_path):
+    files = server.certificates
+    pair = KafkaCertificates(files.authority, files.chain, files.key)
+    both = tmp_path / "both.pem"
+    both.write_text(files.chain.read_text() + files.key.read_text())
+    for certificates in (pair, KafkaCertificates(files.authority, both)):
+        publisher = KafkaEventPublisher(
+            server.at["TLS"], topic=topic, login=KafkaLogin("SSL", certificates=certificates)
+        )
+        assert not await publisher.publish([recorded("a")])
+        await publisher.close()
+
+    def grant(seen):
+        assert ("Authorization", f"Basic {base64.b64encode(b'stoa:geheim').decode()}") in seen.headers
+        return answer(
+            json.dumps({"access_token": unsecured_token(), "token_type": "Bearer", "expires_in": 60}).encode()
+        )
+
+    async with loopback(grant) as endpoint:
+        login = KafkaLogin(
+            "SASL_PLAINTEXT",
+            "OAUTHBEARER",
+            "stoa",
+            SecretStr("geheim"),
+            token_url=f"{endpoint.url}/token",
+            scopes=("kafka", "write"),
+        )
+        publisher = KafkaEventPublisher(server.at["OAUTH"], topic=topic, login=login)
+        assert not await publisher.publish([recorded("a")])
+        await publisher.close()
+        events = await asyncio.to_thread(lambda: [*KafkaUsageLog(server.at["OAUTH"], topic, login=login).events()])
+        assert len(events) == 3
+        checks = await check_kafka(server.at["OAUTH"], topic, login)
+        assert {check.verdict for check in checks} == {Verdict.OK}
+        assert b"scope=kafka+write" in endpoint.seen[0].body
+    publisher = KafkaEventPublisher(server.at["OAUTH"], topic=topic, login=login)
+    with pytest.raises(PublisherUnavailable):  # the endpoint is away
+        await publisher.publish([recorded("b")])
+    await publisher.close()

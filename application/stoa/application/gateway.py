@@ -437,6 +437,7 @@ class Gateway:
     async def close(self) -> None:
         """Release the connections to back ends and to token endpoints, and record the refusals that were only
         counted so far."""
+        await self.watch_resources.following.close()
         for backend in self._backends:
             await backend.close()
         self._completers.close()

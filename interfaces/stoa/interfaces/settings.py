@@ -224,12 +224,31 @@ class Settings(BaseSettings):
     in dev, `localhost:9092` elsewhere. Calls do not depend on them."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """Security protocol of the connections to the brokers."""
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    """SASL mechanism by which KAFKA_USERNAME and KAFKA_PASSWORD are sent."""
+    kafka_ca_file: Path | None = None
+    """Certificate authorities of the brokers, PEM; empty: those of the system."""
+    kafka_certificate_file: Path | None = None
+    """Certificate chain that is shown to the brokers (mTLS), PEM; empty: none."""
+    kafka_key_file: Path | None = None
+    """Private key of KAFKA_CERTIFICATE_FILE, PEM without a password; empty: it is in the same file."""
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "PLAIN"
+    """SASL mechanism by which KAFKA_USERNAME and KAFKA_PASSWORD are sent; with OAUTHBEARER an access token is sent."""
     kafka_username: str = ""
-    """User for SASL."""
+    """User for SASL; with OAUTHBEARER the client id (RFC 6749 section 4.4)."""
     kafka_password: SecretStr | None = None
-    """Password for SASL."""
+    """Password for SASL; with OAUTHBEARER the client secret."""
+    kafka_oauth_token_url: str = ""
+    """Token endpoint that OAUTHBEARER needs."""
+    kafka_oauth_scopes: CommaSeparated = ()
+    """Scopes that are asked for there; empty: those that the server gives by default."""
+
+    # Traces
+    otel_exporter_otlp_endpoint: str = ""
+    """Collector that the spans of calls are sent to, by OTLP over HTTP in JSON: a URL below which `/v1/traces` is;
+    empty: none are sent. Calls do not depend on it."""
+    otel_exporter_otlp_headers: SecretStr | None = None
+    """Headers for the collector, `NAME=VALUE,NAME=VALUE`, percent-encoded."""
+    otel_service_name: str = "stoa-mcp-gateway"
+    """`service.name` of the spans."""
 
     @field_validator(
         "allowed_hosts",
@@ -297,6 +316,23 @@ class Settings(BaseSettings):
         if value is None or _is_redis_url(value.get_secret_value()):
             return value
         raise ValueError("write it as redis://HOST:PORT/DATABASE, or rediss:// for TLS")
+
+    @model_validator(mode="after")
+    def _kafka_login_is_complete(self) -> "Settings":
+        is_oauth = self.kafka_sasl_mechanism == "OAUTHBEARER"
+        if is_oauth and not is_web_url(self.kafka_oauth_token_url):
+            raise ValueError("KAFKA_SASL_MECHANISM=OAUTHBEARER needs KAFKA_OAUTH_TOKEN_URL, an http(s) URL")
+        if self.kafka_oauth_token_url and not is_oauth:
+            raise ValueError("KAFKA_OAUTH_TOKEN_URL is for KAFKA_SASL_MECHANISM=OAUTHBEARER")
+        if self.kafka_key_file is not None and self.kafka_certificate_file is None:
+            raise ValueError("KAFKA_KEY_FILE needs KAFKA_CERTIFICATE_FILE")
+        return self
+
+    @model_validator(mode="after")
+    def _collector_is_a_url(self) -> "Settings":
+        if self.otel_exporter_otlp_endpoint and not is_web_url(self.otel_exporter_otlp_endpoint):
+            raise ValueError("OTEL_EXPORTER_OTLP_ENDPOINT: write an http(s) URL, such as http://localhost:4318")
+        return self
 
     @model_validator(mode="after")
     def _redis_is_named(self) -> "Settings":

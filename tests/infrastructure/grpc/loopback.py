@@ -21,7 +21,7 @@ from stoa.domain.operations.tool import Tool
 from stoa.infrastructure.files.specs.files import FileSpecSource
 from stoa.infrastructure.grpc.converter import GrpcConverter
 from stoa.infrastructure.grpc.manifest import GrpcSource
-from stoa.infrastructure.grpc.protos import descriptor_set_of
+from stoa.infrastructure.protobuf.protos import descriptor_set_of
 
 ECHO_PROTO = """
 syntax = "proto3";

@@ -18,9 +18,9 @@ from stoa.application.ports import ConversionOptions
 from stoa.domain.errors import InvalidArguments, InvalidInput
 from stoa.domain.operations.access import Access
 from stoa.infrastructure.grpc import GrpcSpecKind
-from stoa.infrastructure.grpc.descriptors import Descriptors
 from stoa.infrastructure.grpc.manifest import GrpcManifest, GrpcSource
 from stoa.infrastructure.grpc.messages import MessageCodec
+from stoa.infrastructure.protobuf.descriptors import Descriptors
 
 SPECS = Path(__file__).parents[4] / "shared/specs/grpc"
 SHARED = {

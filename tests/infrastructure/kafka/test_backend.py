@@ -284,6 +284,61 @@ async def test_kafka_requests_of_many_callers_and_replicas_each_get_their_own_re
     assert backend.replies["answered"] == replica.replies["answered"] == 40
 
 
+@pytest.mark.parametrize("form", ["json", "avro"])
+async def test_kafka_correlation_id_in_the_payload_is_set_and_read_by_the_gateway(cluster, topic, backend, form):
+    """A responder that knows no headers, and puts the id elsewhere in its reply."""
+    schema = {
+        "type": "record",
+        "name": "Asked",
+        "fields": [
+            {"name": "id", "type": "string"},
+            {"name": "n", "type": "int"},
+            {
+                "name": "inner",
+                "type": ["null", {"type": "record", "name": "In", "fields": [{"name": "id", "type": "string"}]}],
+            },
+        ],
+    }
+    part = {"format": form, **({"definition": json.dumps(schema)} if form == "avro" else {})}
+    parsed = fastavro.parse_schema(schema)
+
+    def read(data):
+        return json.loads(data) if form == "json" else fastavro.schemaless_reader(io.BytesIO(data), parsed, None)
+
+    def written(value):
+        if form == "json":
+            return json.dumps(value).encode()
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, parsed, value)
+        return out.getvalue()
+
+    def answer(message):
+        asked_for = read(message.value())
+        yield f"{topic}-replies", b"no value of the schema", {}
+        for _ in range(2):  # the second one is a duplicate
+            inner = {"id": asked_for["id"]}
+            yield f"{topic}-replies", written({"id": "other", "n": asked_for["n"], "inner": inner}), {}
+
+    reply = {
+        "topic": f"{topic}-replies",
+        "topic_header": None,
+        "correlation_pointer": "/id",
+        "reply_pointer": "/inner/id",
+        "value": part,
+    }
+    make_topics(cluster, f"{topic}-replies")
+    tool = kafka_tool(cluster, "request", topic, value=part, reply=reply)
+    with responding(cluster, topic, answer) as responder:
+        calls = [called(backend, tool, {"value": {"n": number}}) for number in range(20)]
+        results = await asyncio.gather(*calls)
+        again = kafka_tool(cluster, "request", topic, value=part, reply=reply, fixed_headers=(("a", "b"),))
+        assert (await called(backend, again, {"value": {"n": 50}})).structured["value"]["n"] == 50
+    assert [result.structured["value"]["n"] for result in results] == [*range(20)]
+    assert len({read(message.value())["id"] for message in responder.received}) == 21
+    assert backend.replies["answered"] == 21
+    assert all(message.headers() in (None, [("a", b"b")]) for message in responder.received)
+
+
 async def test_kafka_reply_that_comes_twice_counts_once(cluster, topic, backend):
     def twice(message):
         yield from echo(message)

@@ -199,6 +199,38 @@ def test_kafka_request_takes_reply_topic_and_headers_from_the_document():
     assert "correlationId" in messages(converted(document, replyTopic="mine"))
 
 
+def test_kafka_correlation_id_in_the_payload_is_no_argument():
+    document = v3()
+    order = {"type": "object", "required": ["id", "meta"], "properties": {"item": {"type": "string"}}}
+    order["properties"] |= {"id": {"type": "string", "format": "uuid"}, "meta": {"$ref": "#/components/schemas/Meta"}}
+    meta = {"type": "object", "required": ["cause"], "properties": {"cause": {"type": "string"}}}
+    document["components"]["schemas"] = {**document["components"].get("schemas", {}), "Meta": meta}
+    document["components"]["messages"]["order"] |= {"payload": order}
+    document["operations"]["take"]["reply"] = {"channel": {"$ref": "#/channels/replies"}}
+    for place, left, reply in (
+        ("$message.payload#/id", ["item", "meta"], "$message.payload#/meta/cause"),
+        ("$message.payload#/meta/cause", ["id", "item", "meta"], "$message.header#/CAUSE"),
+    ):
+        document["components"]["messages"]["order"]["correlationId"] = {"location": place}
+        document["channels"]["replies"]["messages"]["done"]["correlationId"] = {"location": reply}
+        (tool,) = converted(document).tools
+        value = tool.input_schema["properties"]["value"]
+        assert sorted(value["properties"]) == left
+        is_nested = place.endswith("cause")
+        check = jsonschema_rs.validator_for(tool.input_schema).is_valid
+        assert check({"value": {"id": "x", "item": "pen"} if is_nested else {"item": "pen", "meta": {"cause": "x"}}})
+        found = tool.binding.reply
+        assert found.correlation_pointer == place.partition("#")[2]
+        assert (found.reply_header, found.reply_pointer) == (("CAUSE", None) if is_nested else (None, "/meta/cause"))
+
+    for schema in ({"type": "integer"}, {"type": "string", "maxLength": 8}, {"type": "string", "format": "date-time"}):
+        order["properties"]["id"] = schema
+        document["components"]["messages"]["order"]["correlationId"] = {"location": "$message.payload#/id"}
+        assert "/id of the payload" in messages(converted(document))
+    document["components"]["messages"]["order"]["correlationId"] = {"location": "$message.payload#/missing"}
+    assert "/missing of the payload" in messages(converted(document))
+
+
 def test_kafka_avro_in_schema_format_is_described_and_written():
     document = v3()
     form = "application/vnd.apache.avro;version=1.9.0"
@@ -248,6 +280,31 @@ def test_kafka_schemas_of_draft_7_become_2020_12_and_may_recur():
     assert check({"value": {"pair": [1, "a"], "tree": {"below": [{"below": []}]}}})
     assert not check({"value": {"pair": [1, 2], "tree": {}}})
     assert not check({"value": {"pair": [1, "a"]}})
+
+
+def test_kafka_subtypes_and_the_base_that_names_them_can_be_satisfied():
+    """As Java's generators write them: each would demand the other."""
+    document = v3()
+    base, electric, gasoline = (f"#/components/schemas/{name}" for name in ("Vehicle", "Electric", "Gasoline"))
+    document["components"]["schemas"] = {
+        "Vehicle": {
+            "type": "object",
+            "discriminator": "kind",
+            "required": ["kind"],
+            "properties": {"kind": {"type": "string"}},
+            "oneOf": [{"$ref": electric}, {"$ref": gasoline}],
+        },
+        "Electric": {"allOf": [{"$ref": base}, {"type": "object", "properties": {"charge": {"type": "integer"}}}]},
+        "Gasoline": {"allOf": [{"$ref": base}, {"type": "object", "properties": {"fuel": {"type": "integer"}}}]},
+    }
+    for reference in (base, electric):
+        document["components"]["messages"]["order"]["payload"] = {"$ref": reference}
+        (tool,) = converted(document).tools
+        check = jsonschema_rs.validator_for(tool.input_schema).is_valid
+        assert check({"value": {"kind": "e", "charge": 5}})
+        for wrong in ({"charge": 5}, {"kind": 5}):
+            assert not check({"value": wrong})
+        assert not check({"value": {"kind": "e", "charge": "x", "fuel": "x"}})
 
 
 def test_kafka_headers_with_one_value_are_set_by_the_gateway():

@@ -12,9 +12,9 @@ from tests.events import event
 from tests.infrastructure.kafka.brokers import deaf_broker, mock_cluster, records
 
 from stoa.application.ports import RecordedEvent
-from stoa.domain.errors import PublisherUnavailable
+from stoa.domain.errors import InvalidInput, PublisherUnavailable
 from stoa.infrastructure.kafka.errors import FAILURES, POISON, outage
-from stoa.infrastructure.kafka.login import KafkaLogin
+from stoa.infrastructure.kafka.login import KafkaCertificates, KafkaLogin
 from stoa.infrastructure.kafka.publisher import KafkaEventPublisher
 
 NEVER_OURS = {"ConsumerStoppedError", "IllegalOperation"}
@@ -100,6 +100,31 @@ async def test_the_password_is_in_no_error_and_no_log(caplog: pytest.LogCaptureF
     await publisher.close()
     assert "geheim-17" not in told.value.message + caplog.text
     assert [record for record in caplog.records if record.name.startswith("aiokafka")] == []
+
+
+async def test_publisher_whose_token_endpoint_is_away_reports_an_outage_without_the_secret(caplog) -> None:
+    caplog.set_level(logging.DEBUG)
+    with mock_cluster() as servers:
+        login = KafkaLogin(
+            "SASL_PLAINTEXT", "OAUTHBEARER", "stoa", SecretStr("geheim-17"), token_url="http://127.0.0.1:1/token"
+        )
+        publisher = KafkaEventPublisher(servers, login=login)
+        with pytest.raises(PublisherUnavailable) as told:
+            await publisher.publish([recorded("a")])
+        await publisher.close()
+    assert "geheim-17" not in told.value.message + caplog.text
+
+
+def test_publisher_names_the_setting_of_certificates_that_cannot_be_used(tmp_path) -> None:
+    text = tmp_path / "text.pem"
+    text.write_text("no certificate")
+    for certificates, setting in (
+        (KafkaCertificates(tmp_path / "missing.pem"), "KAFKA_CA_FILE"),
+        (KafkaCertificates(text), "KAFKA_CA_FILE"),
+        (KafkaCertificates(None, text), "KAFKA_CERTIFICATE_FILE"),
+    ):
+        with pytest.raises(InvalidInput, match=setting):
+            KafkaEventPublisher("127.0.0.1:1", login=KafkaLogin("SSL", certificates=certificates))
 
 
 def test_every_error_of_the_library_is_translated() -> None:

@@ -102,7 +102,7 @@ SCHEMAS = {
     "/subjects/events-value/versions/latest": registered(
         8, {"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}}, schemaType="JSON"
     ),
-    "/subjects/odd-value/versions/latest": registered(9, "message A {}", schemaType="PROTOBUF"),
+    "/subjects/odd-value/versions/latest": registered(9, "<a/>", schemaType="XML"),
     "/schemas/ids/11": {
         "schema": json.dumps({"type": "record", "name": "Old", "fields": [{"name": "a", "type": "int"}]})
     },
@@ -137,7 +137,7 @@ async def test_kafka_tool_set_of_a_cluster_and_its_registry_reads_and_produces()
                 "schemaRegistry": {"url": server.url, "secretRef": {"name": "registry"}},
             }
             await gateway.add_manifest(manifest("ToolSet", kafka=connection))
-            assert ["PROTOBUF" in finding.message for finding in gateway.loader.findings] == [True]
+            assert ["XML" in finding.message for finding in gateway.loader.findings] == [True]
             order = {"id": 1, "where": {"city": "Ulm"}}
             assert not (await gateway.invoke("produce_orders", {"value": order}, ADMIN)).result.is_error
             assert not (await gateway.invoke("produce_events", {"value": {"n": 1}}, ADMIN)).result.is_error

@@ -30,7 +30,9 @@ from stoa.domain.client_requests.client_request import (
     SamplingAnswer,
 )
 from stoa.domain.metering.event import Status
-from stoa.domain.results.result import EmbeddedResource, PromptMessage, TextContent
+from stoa.domain.results.content_notes import ContentNotes
+from stoa.domain.results.result import EmbeddedResource, ImageContent, PromptMessage, TextContent, ToolResult
+from stoa.infrastructure.mcp_upstream.notes import content_notes
 from stoa.testing.client_channel import InMemoryClientChannel, InMemoryRoundChannel
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -224,6 +226,56 @@ async def test_missing_capability_is_told_as_by_a_tool_of_the_gateway():
         outcome = await call(gateway, "lacking", channel=InMemoryClientChannel(ALL.__class__(), answering))
         assert outcome.error.code == "client_cannot"
         assert outcome.error.missing == ("sampling",)
+
+
+async def test_annotations_and_meta_of_content_are_kept_but_for_what_is_the_gateways_or_mcps_own(revision):
+    upstream = Gateway()
+    spoofed = {"dev.gostoa/coerced": ["/a"], "io.modelcontextprotocol/serverInfo": {}, "mcp.dev/x": 1}
+    own = {"example.com/score": {"n": [1]}, "plain": "x"}
+    notes = ContentNotes(("user",), 0.5, "2026-01-02T03:04:05Z", {**own, **spoofed})
+
+    @upstream.tool
+    def noted() -> ToolResult:
+        blocks = (
+            TextContent("a", notes),
+            ImageContent("AAAA", "image/png", ContentNotes(meta={"large": "x" * 20_000})),
+            EmbeddedResource("notes://a", "text/plain", "b", notes=ContentNotes(priority=1.0)),
+        )
+        return ToolResult(blocks, meta={**own, **spoofed})
+
+    @upstream.resource("notes://all")
+    def notes_resource() -> ToolResult:
+        return ToolResult((EmbeddedResource("notes://all", "text/plain", "b", notes=notes),))
+
+    has_meta = revision != "2025-03-26"
+    expected = ContentNotes(("user",), 0.5, "2026-01-02T03:04:05Z", own) if has_meta else ContentNotes(("user",), 0.5)
+    async with stoa_server(upstream) as url, gateway_with(tool_set(url=url, protocolVersion=revision)) as gateway:
+        result = (await call(gateway, "noted")).result
+        assert result.content[0].notes == expected
+        assert result.content[1].notes is None
+        assert result.content[2].notes == ContentNotes(priority=1.0)
+        assert result.meta == own
+        read = await gateway.invoke("notes://all", {}, ADMIN, kind="resource")
+        assert read.result.content[0].notes == ContentNotes(meta=own)
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        {"priority": 2},
+        {"priority": "high"},
+        {"priority": float("inf")},
+        {"priority": True},
+        {"audience": "user"},
+        {"audience": ["root"]},
+        {"lastModified": "yesterday"},
+        {"lastModified": 5},
+        [],
+        "x",
+    ],
+)
+def test_annotations_that_are_none_are_dropped(annotations):
+    assert content_notes({"annotations": annotations}) is None
 
 
 async def test_completion_is_the_servers():

@@ -4,8 +4,10 @@ import asyncio
 import sys
 
 import pytest
+from tests.application.upstream import Tokens, oauth_tool
 from tests.infrastructure.mcp_upstream.official_server import official
 from tests.infrastructure.mcp_upstream.peers import (
+    ADMIN,
     OFFICIAL,
     OFFICIAL_PROGRAM,
     call,
@@ -23,7 +25,7 @@ from tests.infrastructure.rest.loopback import loopback
 from stoa.application import Gateway
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.memory.spec_source import InMemorySpecSource
-from stoa.application.ports import SpecPlace
+from stoa.application.ports import ConversionOptions, SpecPlace
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.operations.tool import Authentication, TokenGrant, Tool
@@ -32,6 +34,7 @@ from stoa.infrastructure.mcp_upstream import McpBackend, McpSpecKind, McpUpstrea
 from stoa.infrastructure.mcp_upstream.binding import McpBinding, McpServer, Program
 from stoa.infrastructure.mcp_upstream.manifest import McpSource
 from stoa.infrastructure.worker_process import ProcessExecutor
+from stoa.interfaces.asgi import mcp_app
 
 
 def place(**more):
@@ -164,13 +167,46 @@ async def test_server_that_is_away_keeps_its_last_good_tools():
     await gateway.close()
 
 
-async def test_server_behind_oauth2_is_not_asked():
+async def test_server_behind_oauth2_is_not_asked_in_the_name_of_callers():
     kind = McpSpecKind(McpUpstreams(InMemoryCredentialSource()))
-    grant = TokenGrant(type="clientCredentials", token_url="https://a.example/token")
-    with pytest.raises(InvalidInput, match="behind oauth2 is not asked"):
+    grant = TokenGrant(type="tokenExchange", token_url="https://a.example/token", audience="a")
+    with pytest.raises(InvalidInput, match="use clientCredentials"):
         await kind.fetch(
             McpSource(url="https://a.example/mcp"), place(authentication=Authentication(type="oauth2", grant=grant))
         )
+
+
+@pytest.mark.parametrize("revision", ["2026-07-28", "2025-11-25"])
+async def test_server_behind_oauth2_is_asked_with_the_gateways_own_token(revision):
+    upstream, tokens = Gateway(), []
+
+    @upstream.tool
+    def first() -> str:
+        return "1"
+
+    app = mcp_app(upstream, url="http://127.0.0.1/mcp", principal_of=lambda _: ADMIN)
+
+    async def guarded(scope, receive, send):
+        if scope["type"] == "http":
+            tokens.append(dict(scope["headers"]).get(b"authorization"))
+        if scope["type"] == "http" and tokens[-1] != f"Bearer {await access.token()}".encode():
+            await send({"type": "http.response.start", "status": 401, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await app(scope, receive, send)
+
+    at, tool = Tokens(), oauth_tool()
+    access = at.tokens.own_access(tool.authentication, tool.tenant)
+    upstreams = McpUpstreams(InMemoryCredentialSource())
+    kind = McpSpecKind(upstreams)
+    async with served(guarded) as origin:
+        source = McpSource.model_validate({"url": f"{origin}/mcp", "protocolVersion": revision})
+        asked = place(authentication=tool.authentication, tenant=tool.tenant, access=access)
+        document = await kind.fetch(source, asked)
+        await upstreams.close()
+    conversion = kind.converter(source).convert(document, ConversionOptions())
+    assert [each.name for each in conversion.tools] == ["first"]
+    assert set(tokens) == {f"Bearer {await access.token()}".encode()}
 
 
 @pytest.mark.parametrize("revision", ["2026-07-28", "2025-11-25"])

@@ -1,6 +1,7 @@
 """Calls that an upstream answers with a task: the gateway's call becomes one too."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from tests.infrastructure.mcp_upstream.peers import ADMIN, ALL, gateway_with, message, result, tool_set
@@ -8,12 +9,14 @@ from tests.infrastructure.rest.loopback import loopback
 
 from stoa.application.ports import CallContext
 from stoa.application.tasks.task_channel import TaskChannel
-from stoa.domain.calls.task import GivenAnswers
+from stoa.application.tasks.task_record import dump, load
+from stoa.domain.calls.task import GivenAnswers, Task, Work
 from stoa.domain.client_requests.client_request import ElicitationAnswer, InputRequired
 from stoa.domain.policy.decision import Permit
 from stoa.domain.results.result import TextContent
 from stoa.testing.client_channel import InMemoryRoundChannel
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EXTENSION = "io.modelcontextprotocol/tasks"
 FORM = {"message": "Sure?", "requestedSchema": {"type": "object", "properties": {"ok": {"type": "boolean"}}}}
 
@@ -61,7 +64,7 @@ class Client(InMemoryRoundChannel):
         return answers
 
 
-def context_of(gateway, channel, answers=None):
+def context_of(gateway, channel, answers=None, memo=None):
     began = asyncio.Event()
 
     async def begin():
@@ -71,7 +74,7 @@ def context_of(gateway, channel, answers=None):
     client = Client(ALL, answers or {})
     task = TaskChannel(client, begin, lambda request, answer: None)
     if answers is not None:
-        task.continue_as_task(GivenAnswers({}, {}))
+        task.continue_as_task(GivenAnswers({}, {}, memo))
     tool = gateway.registry.find(None, "work")
     given = CallContext(Permit(tool.operation.key, ()), ADMIN, "request-1", task if channel else None)
     given.client_requests = client
@@ -119,7 +122,13 @@ async def test_task_that_asks_goes_on_in_the_run_that_brings_the_answer():
             await tool.call({}, context)
         assert required.value.requests["sure"].message == "Sure?"
         upstream.states = [asking, done]
-        tool, context, _ = context_of(gateway, True, {"sure": ElicitationAnswer("accept", {"ok": True})})
+    # The next run is in another process: all that it knows is what the stored task remembers.
+    waiting = Task.begin(Work(tool="work", arguments={}), ADMIN, NOW, 10).requiring_input(
+        {"sure": {}}, NOW, memo=context.channel.memo
+    )
+    memo = load(dump(waiting)).memo
+    async with loopback(upstream) as server, gateway_with(tool_set(url=f"{server.url}/mcp")) as gateway:
+        tool, context, _ = context_of(gateway, True, {"sure": ElicitationAnswer("accept", {"ok": True})}, memo)
         await tool.call({}, context)
         assert upstream.updates == [{"sure": {"action": "accept", "content": {"ok": True}}}]
         assert upstream.created == 1

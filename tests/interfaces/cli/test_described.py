@@ -149,3 +149,26 @@ def test_description_is_converted_with_the_name_of_its_server(stoa: Shell) -> No
     code, out, err = stoa("convert", "pets.json", "--format", "json", "--base-url", "https://a.example")
     assert (code, err) == (0, "")
     assert [tool["name"] for tool in json.loads(out)] == ["getPet", "deletePet"]
+
+
+def test_description_is_converted_with_the_files_below_its_folder_that_it_refers_to(stoa: Shell) -> None:
+    Path("events").mkdir()
+    Path("events/order.proto").write_text('syntax = "proto3"; message Order { string item = 1; }')
+    Path("secret.proto").write_text('syntax = "proto3"; message Secret { string secret = 1; }')
+    for reference, names in (("./order.proto", ["produce_orders"]), ("../secret.proto", [])):
+        payload = {"schemaFormat": "application/vnd.google.protobuf;version=3", "schema": {"$ref": reference}}
+        document = {
+            "asyncapi": "3.0.0",
+            "info": {"title": "Orders", "version": "1"},
+            "servers": {"main": {"host": "127.0.0.1:1", "protocol": "kafka"}},
+            "channels": {"orders": {"address": "orders", "messages": {"order": {"payload": payload}}}},
+            "operations": {"take": {"action": "receive", "channel": {"$ref": "#/channels/orders"}}},
+        }
+        Path("events/api.json").write_text(json.dumps(document))
+        _, out, err = stoa("convert", "events/api.json", "--format", "json")
+        tools = json.loads(out)
+        assert [tool["name"] for tool in tools] == names
+        assert ("not below the document's folder" in err) == (not names)
+        assert [list(tool["inputSchema"]["properties"]["value"]["properties"]) for tool in tools] == [["item"]] * len(
+            names
+        )

@@ -40,10 +40,10 @@ def resource_contents(resource: Resource, answer: RawAnswer | ToolResult, uri: s
 
 def _content(block: ContentBlock, uri: str, media_type: str | None, *, is_ours: bool = False) -> EmbeddedResource:
     if isinstance(block, TextContent):
-        return EmbeddedResource(uri, media_type, text=block.text)
+        return EmbeddedResource(uri, media_type, text=block.text, notes=block.notes)
     if isinstance(block, (ImageContent, AudioContent)):
-        return EmbeddedResource(uri, block.mime_type, blob=block.data)
+        return EmbeddedResource(uri, block.mime_type, blob=block.data, notes=block.notes)
     if isinstance(block, ResourceLink):
         return EmbeddedResource(block.uri, block.mime_type, text=block.description or "")
     named = uri if is_ours or not block.uri else block.uri
-    return EmbeddedResource(named, block.mime_type or media_type, block.text, block.blob)
+    return EmbeddedResource(named, block.mime_type or media_type, block.text, block.blob, block.notes)

@@ -1,7 +1,7 @@
 """Notifications that a resource changed: sent to callers who watch it and may still read it at that moment.
 
-A change comes from the catalogue, or from the embedding program, which alone knows when the contents of a function's
-resource are others now.
+A change comes from the catalogue, from the back end of a resource, or from the embedding program, which alone knows
+when the contents of a function's resource are others now.
 """
 
 from collections import defaultdict
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from stoa.application.catalogue.caller_view import CallerView
+from stoa.application.catalogue.follow_resources import FollowResources, WatchedResource
 from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.catalogue.tool_pages import TOOL_PAGES
 from stoa.application.ports.policy_engine import PolicyEngine
@@ -30,11 +31,14 @@ class ResourceUpdate:
     """The changed URI; None: every URI that is read from them."""
     audience: TenantId | None = None
     """The only tenant to notify; None: every tenant that sees the resource."""
+    reader: str | None = None
+    """`identity_key` of the only caller to notify: the back end told it in this caller's own session; None: all."""
 
     @property
     def is_announced(self) -> bool:
-        """True if a program in this process announced it; changes of the catalogue are seen in every process."""
-        return self.uri is not None
+        """True if a program in this process announced it; changes of the catalogue are seen in every process, and those
+        that a back end tells where their reader listens."""
+        return self.uri is not None and self.reader is None
 
 
 class Updates:
@@ -48,7 +52,11 @@ class Updates:
     def about(self, uri: str, caller: Principal) -> list[ResourceUpdate]:
         """The updates that may concern `uri` and that this caller may hear of."""
         possible = (*self._by_uri.get(uri, ()), *self._by_uri.get(None, ()))
-        return [update for update in possible if caller.hears_of(update.audience)]
+        return [
+            update
+            for update in possible
+            if caller.hears_of(update.audience) and update.reader in {None, caller.identity_key}
+        ]
 
 
 Listener = Callable[[ResourceUpdate], None]
@@ -63,6 +71,9 @@ class WatchResources:
         self._policy = policy
         self._view = view
         self._listeners: list[Listener] = []
+        self.following = FollowResources(registry)
+        """Told by the doors what is watched now."""
+        self.following.subscribe(self._told_by_back_end)
         registry.subscribe(self._replaced)
 
     def subscribe(self, listener: Listener) -> None:
@@ -76,6 +87,10 @@ class WatchResources:
         if resource is None:
             raise ResourceNotFound(uri)
         self._tell(ResourceUpdate(frozenset({resource.key}), uri, tenant))
+
+    def _told_by_back_end(self, watched: WatchedResource) -> None:
+        caller = watched.caller
+        self._tell(ResourceUpdate(frozenset({watched.key}), watched.uri, caller.tenant, caller.identity_key))
 
     def _replaced(self, diff: CatalogueDiff) -> None:
         # Tools too: the gateway's pages about them are resources.

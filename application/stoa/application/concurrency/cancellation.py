@@ -1,6 +1,7 @@
 """Cancellation of background tasks."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 AGAIN_SECONDS = 1.0
@@ -19,6 +20,17 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any], again_seconds: float = AGAI
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=again_seconds)
+
+
+async def first_of(*waits: Awaitable[Any]) -> None:
+    """Wait until one of these is over; the others are cancelled. What they return or raise is dropped."""
+    futures = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for future in futures:
+            future.cancel()
+        await asyncio.gather(*futures, return_exceptions=True)
 
 
 def is_cancelled() -> bool:

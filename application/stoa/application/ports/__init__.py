@@ -48,6 +48,7 @@ from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
 from stoa.application.ports.tool_backend import (
+    Announcing,
     BackendCall,
     CallContext,
     Completing,
@@ -59,6 +60,7 @@ from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.application.ports.upstream_access import UpstreamAccess
 
 __all__ = [
+    "Announcing",
     "BackendCall",
     "Batch",
     "BindingManifest",

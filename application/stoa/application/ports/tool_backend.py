@@ -1,7 +1,7 @@
 """Calls the service behind a tool, a resource or a prompt."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -78,6 +78,20 @@ class Completing(Protocol):
     ) -> Sequence[str]:
         """Values for the argument, of which `value` is typed so far; `arguments`: the others, as far as they are set.
         `upstream`: as of CallContext. Raises as a call does."""
+        ...
+
+
+@runtime_checkable
+class Announcing(Protocol):
+    """A BackendCall of a resource whose back end tells when contents changed (MCP "Resources", Subscriptions). Law:
+    nothing is changed by it."""
+
+    @abstractmethod
+    async def follow(
+        self, arguments: JsonObject, caller: Principal, upstream: UpstreamAccess | None, changed: Callable[[], None]
+    ) -> None:
+        """Call `changed` after each change of the contents that a call with these arguments reads, until cancelled.
+        Returns if the back end tells of none. Raises as a call does."""
         ...
 
 

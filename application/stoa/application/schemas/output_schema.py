@@ -96,7 +96,7 @@ class OutputSchema:
         omitted: tuple[str, ...] = () if structured is MISSING else ("",)
         if is_object(structured) and is_plain_json(structured):
             fitting, omitted = self._fitting_part(structured)
-        return ToolResult(result.content, fitting, headers=result.headers, omitted=omitted)
+        return ToolResult(result.content, fitting, headers=result.headers, omitted=omitted, meta=result.meta)
 
     def _fitting_part(self, structured: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
         """The fitting part of an object that does not fit, and the places that are left out."""

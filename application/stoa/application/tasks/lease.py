@@ -138,7 +138,7 @@ class Lease:
             requests = outcome.client_requests
             written = {key: door.client_request(request) for key, request in requests.items()}
             fingerprints = {key: fingerprint(request) for key, request in requests.items()}
-            waiting = task.requiring_input(written, now, fingerprints)
+            waiting = task.requiring_input(written, now, fingerprints, memo=self._channel.memo)
             if waiting is task:  # all of them were answered before: the tool would ask for ever
                 raise ClientRequestDeclined(next(iter(written), ""))
             return waiting

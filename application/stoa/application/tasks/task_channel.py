@@ -24,6 +24,8 @@ class TaskChannel(RoundClientChannel):
         self._read = read
         self._given: GivenAnswers | None = None
         self.message: str | None = None
+        self.memo: str | None = None
+        """Text that the back end keeps for the next run, which may be in another process; set before it asks."""
         self._progress: float | None = None
 
     @property
@@ -33,6 +35,7 @@ class TaskChannel(RoundClientChannel):
     def continue_as_task(self, given: GivenAnswers) -> None:
         """Switch to the task, which is stored, with these answers; `early` is not used any more."""
         self._given = given
+        self.memo = given.memo
 
     @property
     def capabilities(self) -> ClientCapabilities:

@@ -246,7 +246,7 @@ class _Run(ABC):
         task = self._working(owner, unbilled_fields(unbilled))
         with self._runner.place(task.holder):  # before it is stored: a refused task must leave no record
             await self._store(task)
-            self.channel.continue_as_task(GivenAnswers(task.answers, task.fingerprints))
+            self.channel.continue_as_task(GivenAnswers(task.answers, task.fingerprints, task.memo))
             self._runner.keep(task, call, self.channel, unbilled)
         self._stored.set_result(task)  # last: it answers the request, and the client may ask for the task at once
         return True

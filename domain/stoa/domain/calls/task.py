@@ -56,6 +56,8 @@ class GivenAnswers:
     """Answers as the client wrote them, by key; each fits its client request."""
     fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
     """Fingerprints of the answered client requests, by key."""
+    memo: str | None = None
+    """As of Task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,8 @@ class Task:
     """Answers by key; each fits its client request. An answered key is never requested again."""
     fingerprints: Mapping[str, str] = field(default_factory=dict[str, str])
     """Fingerprints of the open and answered client requests, by key."""
+    memo: str | None = None
+    """Text that the back end keeps from one run to the next, which may be in another process. Never shown."""
     result: JsonObject | None = None
     """The result of the call; set exactly when the task is completed."""
     error: TaskError | None = None
@@ -166,7 +170,12 @@ class Task:
         return self._next(lease_until=lease, message=text, updated_at=seen, unbilled=owed)
 
     def requiring_input(
-        self, client_requests: Mapping[str, JsonObject], now: datetime, fingerprints: Mapping[str, str] = {}
+        self,
+        client_requests: Mapping[str, JsonObject],
+        now: datetime,
+        fingerprints: Mapping[str, str] = {},
+        *,
+        memo: str | None = None,
     ) -> "Task":
         """Wait for the answers to these client requests, without a runner. Answered keys are not requested again; self
         when nothing else is left."""
@@ -178,6 +187,7 @@ class Task:
             status=TaskStatus.INPUT_REQUIRED,
             client_requests=still_open,
             fingerprints={**of_open, **self._fingerprints_of_answers()},
+            memo=memo,
             message=None,
             lease_until=None,
             unbilled=None,
@@ -221,6 +231,7 @@ class Task:
             client_requests=nothing,
             answers={},
             fingerprints=nothing,
+            memo=None,
             lease_until=None,
             unbilled=None,
             updated_at=now,

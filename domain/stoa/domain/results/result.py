@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 import pydantic_core
 
+from stoa.domain.results.content_notes import ContentNotes
 from stoa.domain.results.response_headers import MAX_VALUE, TOLD, Headers, told
+from stoa.domain.schema.json_value import JsonObject
 
 TEXT_LIMIT = 256 * 1024
 """Upper bound on the characters of text in one result; clients refuse longer results or run out of context."""
@@ -21,6 +23,7 @@ SIZE_LIMIT = 4 * -(-BINARY_LIMIT // 3) + len(TOLD) * 4 * (MAX_VALUE + 16)
 @dataclass(frozen=True, slots=True)
 class TextContent:
     text: str
+    notes: ContentNotes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class ImageContent:
     data: str
     """Base64 (RFC 4648 section 4)."""
     mime_type: str
+    notes: ContentNotes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class AudioContent:
     data: str
     """Base64."""
     mime_type: str
+    notes: ContentNotes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class EmbeddedResource:
     mime_type: str | None = None
     text: str | None = None
     blob: str | None = None
+    notes: ContentNotes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class ResourceLink:
     description: str | None = None
     mime_type: str | None = None
     size: int | None = None
+    notes: ContentNotes | None = None
 
 
 ContentBlock = TextContent | ImageContent | AudioContent | EmbeddedResource | ResourceLink
@@ -101,6 +108,8 @@ class ToolResult:
     omitted: tuple[str, ...] = ()
     """JSON Pointers (RFC 6901), with `*` for any name, to the parts of the back end's answer that `structured` lacks.
     """
+    meta: JsonObject | None = None
+    """Members of `_meta` that the back end gave."""
 
     @property
     def size(self) -> int:

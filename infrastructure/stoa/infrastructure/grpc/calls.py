@@ -18,9 +18,10 @@ from stoa.domain.results.result import RawAnswer
 from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.grpc.binding import GrpcBinding
 from stoa.infrastructure.grpc.channels import Channels, Upstream
-from stoa.infrastructure.grpc.messages import MessageCodec, Undecodable
+from stoa.infrastructure.grpc.messages import MessageCodec
 from stoa.infrastructure.grpc.metadata import Metadata, bearer, compile_authentication
 from stoa.infrastructure.grpc.status import backend_error, status_of
+from stoa.infrastructure.protobuf.message_types import Undecodable
 
 _MARGIN = 0.9
 """Of the tool's timeout: reading a stream ends before it, so that what has come is not lost."""

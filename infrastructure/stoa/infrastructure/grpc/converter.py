@@ -19,11 +19,11 @@ from stoa.domain.operations.naming import tool_name, unique
 from stoa.domain.operations.tool import ApiReference, Tool
 from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.infrastructure.grpc.binding import GrpcBinding, Target
-from stoa.infrastructure.grpc.descriptors import Declaration, Descriptors, UnknownType
 from stoa.infrastructure.grpc.facts import method_facts
 from stoa.infrastructure.grpc.manifest import GrpcConnection, GrpcManifest, GrpcSource
-from stoa.infrastructure.grpc.rules import is_usable
-from stoa.infrastructure.grpc.schema import SchemaWriter
+from stoa.infrastructure.protobuf.descriptors import Declaration, Descriptors, UnknownType
+from stoa.infrastructure.protobuf.rules import is_usable
+from stoa.infrastructure.protobuf.schema import SchemaWriter
 
 MAX_SENT_MESSAGES = 100
 """Of one call of a method that takes a stream."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from stoa.domain.operations.access import Access, MethodProperties, properties_of_http_method, strictest
 from stoa.domain.schema.json_value import JsonObject, as_object
-from stoa.infrastructure.grpc.descriptors import Declaration
+from stoa.infrastructure.protobuf.descriptors import Declaration
 
 _NO_SIDE_EFFECTS, _IDEMPOTENT = 1, 2
 """MethodOptions.IdempotencyLevel of descriptor.proto."""

@@ -52,7 +52,7 @@ class GrpcSpecKind(SpecKind[GrpcSource]):
                 raise InvalidInput(f"{document.location}: {message}")
             return _document(document.location, document.text, source.target)
         if source.protos:
-            from stoa.infrastructure.grpc.protos import descriptor_set_of
+            from stoa.infrastructure.protobuf.protos import descriptor_set_of
 
             data = await descriptor_set_of(source.protos, source.includes, place.read)
             return _document(source.protos[0], base64.b64encode(data).decode("ascii"), source.target)

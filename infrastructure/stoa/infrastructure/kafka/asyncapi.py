@@ -8,16 +8,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-import pydantic_core
-
 from stoa.domain.errors import InvalidInput
-from stoa.domain.schema.json_pointer import ABSENT, fragment_of, resolve, tokens_of_fragment
+from stoa.domain.schema.json_pointer import ABSENT, fragment_of, pointer_to, resolve, tokens_of_fragment
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_object, objects_in
 from stoa.infrastructure.documents import DocumentProblem, read_value
 from stoa.infrastructure.kafka.binding import SaslMechanism, Security
+from stoa.infrastructure.kafka.referenced_files import resolved_reference, taken_apart
 
 MAX_OPERATIONS = 10_000
-_MAX_REFERENCES = 20
+MAX_REFERENCES = 20
 _VERSION = re.compile(r"[23]\.\d+(\.\d+)?([-+].*)?")
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _PROTOCOLS = {"kafka", "kafka-secure"}
@@ -30,6 +29,7 @@ _MECHANISMS: dict[str, SaslMechanism] = {
     "openIdConnect": "OAUTHBEARER",
 }
 _HEADER_LOCATION = re.compile(r"\$message\.header#/([^/]+)")
+_PAYLOAD_LOCATION = re.compile(r"\$message\.payload#(/.+)")
 
 ApplicationAction = Literal["receive", "send"]
 
@@ -94,7 +94,8 @@ class AsyncApiDocument:
 
     def __init__(self, text: str, location: str) -> None:
         """Raises InvalidInput, naming location and line."""
-        text, self._parts = _taken_apart(text)
+        text, self.files = taken_apart(text)
+        self._contents: dict[str, Any] = {}
         try:
             content = read_value(text)
         except DocumentProblem as problem:
@@ -121,7 +122,7 @@ class AsyncApiDocument:
 
     def resolved(self, value: Any) -> JsonObject:
         """The object, or what its references lead to; empty where that is not in the document."""
-        for _ in range(_MAX_REFERENCES):
+        for _ in range(MAX_REFERENCES):
             if not is_object(value):
                 return {}
             reference = value.get("$ref")
@@ -133,17 +134,18 @@ class AsyncApiDocument:
     def target(self, reference: str) -> Any:
         """What a reference leads to, in the document or a file that came with it; None for any other."""
         base, _, fragment = reference.partition("#")
-        found = resolve(self.root if not base else self._part(base), tokens_of_fragment(fragment))
+        found = resolve(self._content(base) if base else self.root, tokens_of_fragment(fragment))
         return None if found is ABSENT else found
 
-    def _part(self, base: str) -> Any:
-        """A file that was fetched with the document. Its own references are not followed."""
-        try:
-            content: Any = read_value(self._parts.get(base, ""))
-        except DocumentProblem:
-            return None
-        has_own = any(isinstance(part.get("$ref"), str) for part in objects_in(content))
-        return None if has_own else content
+    def _content(self, base: str) -> Any:
+        """A file that was fetched with the document, its references as those of the document; None: there is none."""
+        name = resolved_reference("", base)
+        if name not in self._contents:
+            try:
+                self._contents[name] = _as_of_document(read_value(self.files.get(name, "")), name)
+            except DocumentProblem:
+                self._contents[name] = None
+        return self._contents[name]
 
     def servers(self) -> Iterator[Server]:
         """Those of Kafka."""
@@ -285,26 +287,25 @@ class AsyncApiDocument:
         return as_object(merged)
 
 
-def with_parts(text: str, parts: Mapping[str, str]) -> str:
-    """A document and the files that it refers to, by their references, in one text."""
-    return pydantic_core.to_json({"document": text, "parts": dict(parts)}).decode()
-
-
-def _taken_apart(text: str) -> tuple[str, Mapping[str, str]]:
-    """Inverse of `with_parts`; any other text is a document alone."""
-    if not text.startswith('{"document":'):
-        return text, {}
-    try:
-        joined = pydantic_core.from_json(text)
-        return str(joined["document"]), {str(key): str(part) for key, part in joined["parts"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return text, {}
+def _as_of_document(content: Any, name: str) -> Any:
+    for part in objects_in(content):
+        reference = part.get("$ref")
+        if isinstance(reference, str):
+            base, mark, fragment = reference.partition("#")
+            part["$ref"] = f"{resolved_reference(name, base) if base else name}{mark}{fragment}"
+    return content
 
 
 def header_at(location: str) -> str:
     """The header that a runtime expression names; empty for any other place."""
     read = _HEADER_LOCATION.fullmatch(location)
     return tokens_of_fragment(f"/{read[1]}")[0] if read else ""
+
+
+def payload_pointer_at(location: str) -> str:
+    """The JSON Pointer within the payload that a runtime expression names; empty for any other place."""
+    read = _PAYLOAD_LOCATION.fullmatch(location)
+    return pointer_to(tokens_of_fragment(read[1])) if read else ""
 
 
 def pointer_of(*tokens: str) -> str:

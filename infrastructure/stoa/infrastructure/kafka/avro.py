@@ -18,6 +18,7 @@ from typing import Any
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject, as_array, as_text, is_array, is_object
 from stoa.infrastructure.kafka.avro_schema import FLOATS, INTEGERS, nullable, schema_of_type
+from stoa.infrastructure.kafka.part_codec import PartCodec, Undecodable, Unencodable
 
 MAX_DEFINITION = 256 * 1024
 MAX_DEPTH = 100
@@ -26,20 +27,7 @@ _NAMED = {"record", "error", "enum", "fixed"}
 _DECIMAL = re.compile(r"(-?)(\d+)(?:\.(\d+))?")
 
 
-class Undecodable(ValueError):
-    """Bytes that are no value of the schema."""
-
-
-class Unencodable(ValueError):
-    """A value that the schema does not have. `place`: JSON Pointer within the value."""
-
-    def __init__(self, place: str, expected: str) -> None:
-        super().__init__(expected)
-        self.place = place
-        self.expected = expected
-
-
-class AvroType:
+class AvroType(PartCodec):
     """One schema, compiled: reading, writing and its JSON Schema."""
 
     def __init__(self, definition: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from stoa.domain.operations.access import Access, MethodProperties
-from stoa.domain.operations.binding import Binding, HttpUrl, SecretReference, StreamBounds, origin_of
+from stoa.domain.operations.binding import Binding, HttpUrl, SecretReference, StreamBounds, TlsSecrets, origin_of
 from stoa.domain.value import Strict
 
 Action = Literal["produce", "read", "request"]
@@ -36,18 +36,16 @@ BrokerAddress = Annotated[str, StringConstraints(max_length=300), AfterValidator
 """`HOST:PORT`."""
 TopicTemplate = Annotated[str, StringConstraints(min_length=1, max_length=249), AfterValidator(_topic)]
 """A topic's name, with `{parameter}` for what each call says."""
+Pointer = Annotated[str, StringConstraints(pattern=r"^(/([^~/]|~[01])*)+$", max_length=500)]
+"""A JSON Pointer (RFC 6901) to a member."""
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]+$", max_length=128)]
 
 
-class Security(Strict):
+class Security(TlsSecrets):
     """Kafka's `security.protocol` and `sasl.mechanism`; credentials are the tool's authentication."""
 
     protocol: SecurityProtocol = "PLAINTEXT"
     mechanism: SaslMechanism = "PLAIN"
-    ca: SecretReference | None = None
-    """PEM certificates, entry `ca.crt`; None: the gateway's trust store."""
-    client: SecretReference | None = None
-    """PEM certificate and key for mTLS, entries `tls.crt` and `tls.key`."""
 
     @property
     def is_tls(self) -> bool:
@@ -86,6 +84,10 @@ class Reply(Strict):
     correlation_header: HeaderName = "kafka_correlationId"
     """Carries a random id on the request; the reply must bear it in the same header, or in `reply_header`."""
     reply_header: HeaderName | None = None
+    correlation_pointer: Pointer | None = None
+    """The id's member of the request's value, instead of a header; the reply must bear it in the same member, or in
+    `reply_pointer` or `reply_header`."""
+    reply_pointer: Pointer | None = None
     topic_header: HeaderName | None = "kafka_replyTopic"
     """Tells the responder the topic to reply to; None: it knows."""
     value: MessagePart = MessagePart()

@@ -12,14 +12,15 @@ from typing import Any
 import pydantic_core
 
 from stoa.application.ports import BackendCall, CallContext, CredentialSource, Previewable
-from stoa.domain.errors import BackendUnavailable, InvalidArguments, InvalidInput, StoaError, Unavailable, Violation
+from stoa.domain.errors import BackendUnavailable, InvalidArguments, InvalidInput, Unavailable, Violation
 from stoa.domain.operations.operation import Operation
 from stoa.domain.results.result import RawAnswer
 from stoa.domain.schema.json_value import JsonObject, as_object
-from stoa.infrastructure.kafka.avro import Undecodable
-from stoa.infrastructure.kafka.binding import KafkaBinding, Registry, Reply, topic_of
+from stoa.infrastructure.kafka.binding import KafkaBinding, Reply, topic_of
 from stoa.infrastructure.kafka.clients import Client, Clients, Upstream
 from stoa.infrastructure.kafka.codec import FRAME_BYTES, PartReader, PartWriter
+from stoa.infrastructure.kafka.correlation import with_member
+from stoa.infrastructure.kafka.part_codec import Undecodable
 from stoa.infrastructure.kafka.problems import (
     BrokerRefusal,
     NoBroker,
@@ -29,14 +30,15 @@ from stoa.infrastructure.kafka.problems import (
 )
 from stoa.infrastructure.kafka.producer import Receipt
 from stoa.infrastructure.kafka.reader import Selection, read
-from stoa.infrastructure.kafka.registry import SchemaRegistries
+from stoa.infrastructure.kafka.registry import SchemaRegistries, learn
+from stoa.infrastructure.kafka.reply_ids import place_of_id
 from stoa.infrastructure.kafka.security import SecretReader
 from stoa.infrastructure.kafka.tool_schemas import DEFAULT_LIMIT
 
-MAX_NEW_SCHEMAS = 20
-"""Schemas that one call asks the registry for."""
 _MARGIN = 0.9
 """Of the tool's timeout: reading ends before it, so that what was found is not lost."""
+_EXAMPLE_ID = str(uuid.UUID(int=0))
+"""In previews; a call makes its own."""
 _TRACE_HEADERS = ("traceparent", "tracestate")
 _FAILURES = (BrokerRefusal, NoBroker, WrongAnswer)
 
@@ -123,21 +125,15 @@ class _KafkaCall(BackendCall, Previewable):
             raise BackendUnavailable(f"{self._name} needs an access token for its back end, and this call brought none")
         return await context.upstream.token()
 
-    async def _learn(self, reader: PartReader, contents: list[bytes | None], registry: Registry | None) -> None:
+    async def _learn(self, reader: PartReader, contents: list[bytes | None]) -> None:
         """Asks the registry for the schemas that records name and that are not known yet."""
-        numbers = {number for content in contents if (number := reader.unknown_schema(content)) is not None}
-        for number in sorted(numbers)[:MAX_NEW_SCHEMAS]:
-            if registry is None:
-                return
-            try:
-                part = await self._registries.by_id(registry, self._tenant, number)
-            except Unavailable as away:
-                problem: StoaError = away
-                break
-            reader.learn(number, part)
-        else:
+        registry = self._binding.registry
+        if registry is None:
             return
-        raise BackendUnavailable(f"The back end of {self._name} failed: {problem.message}")
+        try:
+            await learn(reader, contents, self._registries, registry, self._tenant)
+        except Unavailable as away:
+            raise BackendUnavailable(f"The back end of {self._name} failed: {away.message}") from None
 
 
 class _WritingCall(_KafkaCall):
@@ -214,9 +210,11 @@ class _RequestCall(_WritingCall):
         if binding.reply is None:
             raise InvalidInput(f"tool {tool.key}: a request needs spec.kafka.reply")
         self._reply: Reply = binding.reply
-        own = {self._reply.correlation_header, self._reply.topic_header or ""}
+        own = {self._reply.topic_header or ""}
+        if self._reply.correlation_pointer is None:
+            own.add(self._reply.correlation_header)
         self._reserved |= {name.lower() for name in own}
-        self._reply_headers = frozenset({self._reply.reply_header or self._reply.correlation_header})
+        self._reply_place = place_of_id(self._reply, registries, binding.registry, tool.tenant)
         self._reply_value = PartReader(self._reply.value)
         self._reply_key = PartReader(binding.key.model_copy(update={"format": "text", "schema_id": None}))
 
@@ -224,22 +222,31 @@ class _RequestCall(_WritingCall):
         topic, reply_topic = self._topic(arguments), topic_of(self._reply.topic, self._filled(arguments))
         headers = self._headers(arguments, context)
         replies = await client.replies(reply_topic)
-        correlation_id = str(uuid.uuid4()).encode()  # 122 random bits
-        headers.append((self._reply.correlation_header, correlation_id))
+        id_text = str(uuid.uuid4())  # 122 random bits
+        correlation_id = id_text.encode()
+        if self._reply.correlation_pointer is None:
+            headers.append((self._reply.correlation_header, correlation_id))
+        else:
+            arguments = self._with_id(arguments, self._reply.correlation_pointer, id_text)
         if self._reply.topic_header is not None:
             headers.append((self._reply.topic_header, reply_topic.encode()))
-        reply = replies.expect(correlation_id, self._reply_headers)
+        reply = replies.expect(correlation_id, self._reply_place)
         try:
             await self._send(client, topic, arguments, headers)
             record = await reply
         finally:
             replies.over(correlation_id)
-        await self._learn(self._reply_value, [record.value], self._binding.registry)
+        await self._learn(self._reply_value, [record.value])
         return _answer({"topic": reply_topic, **_record(record, self._reply_key, self._reply_value)})
 
     def _previewed(self, arguments: JsonObject) -> JsonObject:
         reply_topic = topic_of(self._reply.topic, self._filled(arguments))
+        if self._reply.correlation_pointer is not None:
+            arguments = self._with_id(arguments, self._reply.correlation_pointer, _EXAMPLE_ID)
         return {**super()._previewed(arguments), "replyTopic": reply_topic}
+
+    def _with_id(self, arguments: JsonObject, pointer: str, text: str) -> JsonObject:
+        return {**arguments, "value": with_member(arguments["value"], pointer, text)}
 
 
 class _ReadCall(_KafkaCall):
@@ -263,9 +270,8 @@ class _ReadCall(_KafkaCall):
         selection = self._selection(arguments)
         channel = f"wait:{uuid.uuid4()}"
         result = await read(client.cluster, self._topic(arguments), selection, self._bounds, channel)
-        registry = self._binding.registry
-        await self._learn(self._value, [record.value for record in result.records], registry)
-        await self._learn(self._key, [record.key for record in result.records], registry)
+        await self._learn(self._value, [record.value for record in result.records])
+        await self._learn(self._key, [record.key for record in result.records])
         if context.channel is not None and result.records:
             await context.channel.progress(len(result.records))
         return _answer(

@@ -1,31 +1,20 @@
-"""Keys and values of records as JSON values: JSON, Avro, text and bytes, with the registry's frame where it is used."""
+"""Keys and values of records as JSON values, in each format, with the registry's frame where it is used."""
 
 import base64
-from typing import Any, Protocol
+from typing import Any
 
 import pydantic_core
 
 from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
 from stoa.domain.schema.json_value import JsonObject
-from stoa.infrastructure.kafka.avro import AvroType, Undecodable, Unencodable, from_base64
+from stoa.infrastructure.kafka.avro import AvroType, from_base64
 from stoa.infrastructure.kafka.binding import MessagePart
+from stoa.infrastructure.kafka.part_codec import PartCodec, Undecodable, Unencodable
 
 _MAGIC = b"\x00"
 FRAME_BYTES = 5
 ANY_JSON: JsonObject = {"type": ["object", "array", "string", "number", "boolean"]}
 """Any JSON but null, which would be a tombstone."""
-
-
-class PartCodec(Protocol):
-    """Writes and reads the content of one part; null is no content and does not come here."""
-
-    def encode(self, value: Any) -> bytes:
-        """Raises Unencodable, or another ValueError or TypeError."""
-        ...
-
-    def decode(self, data: bytes) -> Any:
-        """Raises Undecodable."""
-        ...
 
 
 class JsonCodec(PartCodec):
@@ -65,15 +54,24 @@ def codec_of(part: MessagePart) -> PartCodec:
             return JsonCodec()
         case "avro":
             return AvroType(part.definition)
+        case "protobuf":
+            codec: PartCodec = protobuf_module().ProtobufType(part)
+            return codec
         case "text":
             return TextCodec()
         case _:
             return BytesCodec()
 
 
-def schema_of(part: MessagePart, prefix: str) -> tuple[JsonObject, JsonObject]:
-    """The JSON Schema of a part that is written here, with `$defs`; of JSON nothing is known but that it is."""
+def schema_of(part: MessagePart, prefix: str, *, is_input: bool) -> tuple[JsonObject, JsonObject]:
+    """The JSON Schema of a part, with `$defs`; of JSON nothing is known but that it is. `is_input`: for arguments; else
+    for results, which a producer may have written by a newer schema."""
     match part.format:
+        case "protobuf":
+            made: tuple[JsonObject, JsonObject] = protobuf_module().protobuf_schema(
+                part.definition, part.message_type, prefix, is_input=is_input
+            )
+            return made
         case "avro":
             return AvroType(part.definition).json_schema(prefix)
         case "json":
@@ -84,13 +82,23 @@ def schema_of(part: MessagePart, prefix: str) -> tuple[JsonObject, JsonObject]:
             return {"type": "string", "contentEncoding": "base64", "pattern": "^[A-Za-z0-9+/]*={0,2}$"}, {}
 
 
+def protobuf_module() -> Any:
+    """The module, with protobuf, for those who have such records. Raises InvalidInput."""
+    try:
+        from stoa.infrastructure.kafka import protobuf
+    except ModuleNotFoundError:
+        raise InvalidInput("Protobuf needs the extra grpc: pip install 'stoa-mcp-gateway[grpc]'") from None
+    return protobuf
+
+
 class PartWriter:
     """Writes one part of a record, with its frame."""
 
     def __init__(self, part: MessagePart, argument: str) -> None:
         """`argument`: the tool's argument that holds it. Raises InvalidInput."""
         self._codec = codec_of(part)
-        self._frame = b"" if part.schema_id is None else _MAGIC + part.schema_id.to_bytes(4, "big")
+        identified = None if part.schema_id is None else _MAGIC + part.schema_id.to_bytes(4, "big")
+        self._frame = b"" if identified is None else identified + self._codec.indexes
         self._argument = argument
 
     @property
@@ -148,7 +156,7 @@ class PartReader:
         codec = self._by_id.get(int.from_bytes(data[1:FRAME_BYTES], "big"))
         if codec is None:
             raise Undecodable
-        return codec.decode(data[FRAME_BYTES:])
+        return codec.decode_framed(data[FRAME_BYTES:])
 
 
 class _UnreadableCodec(PartCodec):

@@ -212,7 +212,9 @@ def hand_written_arguments(manifest: KafkaManifest) -> JsonObject:
 def _of_manifest(part: MessagePart, definition: Any, prefix: str) -> PartSchema:
     if part.format == "json" and is_object(definition):
         return PartSchema(definition)
-    return PartSchema(*schema_of(part, prefix))
+    if part.format == "protobuf" and isinstance(definition, str):  # with the comments, which the part has not
+        part = part.model_copy(update={"definition": definition})
+    return PartSchema(*schema_of(part, prefix, is_input=True))
 
 
 def _live(text: str) -> JsonObject | None:

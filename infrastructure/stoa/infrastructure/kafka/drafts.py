@@ -9,14 +9,35 @@ import pydantic_core
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, error, warning
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_object
-from stoa.infrastructure.kafka.asyncapi import AsyncApiDocument, Channel, Message, Operation, Server, Skipped, header_at
+from stoa.infrastructure.kafka.asyncapi import (
+    MAX_REFERENCES,
+    AsyncApiDocument,
+    Channel,
+    Message,
+    Operation,
+    Server,
+    Skipped,
+    header_at,
+    payload_pointer_at,
+)
 from stoa.infrastructure.kafka.binding import Action, MessagePart, Reply, parameters_of
-from stoa.infrastructure.kafka.codec import schema_of
+from stoa.infrastructure.kafka.codec import protobuf_module, schema_of
+from stoa.infrastructure.kafka.correlation import NoSuchMember, without_member
 from stoa.infrastructure.kafka.json_schemas import CannotDescribe, SchemaWriter
 from stoa.infrastructure.kafka.manifest import KafkaSource
-from stoa.infrastructure.kafka.tool_schemas import ANY_HEADERS, PARAMETER_PATTERN, PartSchema
+from stoa.infrastructure.kafka.referenced_files import descriptors_in, resolved_reference, source_name, with_files
+from stoa.infrastructure.kafka.tool_schemas import (
+    ANY_HEADERS,
+    PARAMETER_PATTERN,
+    PartSchema,
+    any_of,
+    only_value,
+    usable_parameter,
+    without_headers,
+)
 
 _JSON_TYPES = ("application/json", "")
+_PROTO_FILES = (".proto", ".binpb", ".protoset", ".pb", ".desc", ".fds")
 
 
 class CannotConvert(ValueError):
@@ -107,7 +128,7 @@ class DraftMaker:
     def _attempt(self, operation: Operation, make: Any) -> Iterator[Draft]:
         try:
             yield make()
-        except (CannotConvert, InvalidInput) as problem:
+        except (CannotConvert, InvalidInput, NoSuchMember) as problem:
             reason = problem.message if isinstance(problem, InvalidInput) else str(problem)
             self._error(operation.id, f"left out: {reason}")
 
@@ -115,12 +136,14 @@ class DraftMaker:
         channel, answer = operation.channel, operation.answer
         parameters = self._parameters(channel)
         headers, fixed = self._headers(message)
+        value = self._value(message, "value", is_input=True)
         reply: Reply | None = None
         reply_schema = PartSchema({})
         if answer is not None:
             reply, reply_schema = self._reply(operation, message)
-            own = {reply.correlation_header, reply.topic_header or ""}
-            headers = _without(headers, own)
+            headers = without_headers(headers, {reply.correlation_header, reply.topic_header or ""})
+            if reply.correlation_pointer is not None:
+                value = Part(value.format, without_member(value.schema, reply.correlation_pointer))
         has_several = len(operation.messages) > 1
         return Draft(
             action="produce" if answer is None else "request",
@@ -129,8 +152,8 @@ class DraftMaker:
             topic=channel.topic,
             title=_title(message, operation),
             description=joined(operation.description, _text_of(message), channel.description),
-            value=self._value(message, "value"),
-            key=self._key(message),
+            value=value,
+            key=self._key(message, is_input=True),
             headers=headers,
             parameters=parameters,
             suffix=f"_{message.name.rpartition('.')[2] or message.name}" if has_several else "",
@@ -142,10 +165,13 @@ class DraftMaker:
 
     def _reading(self, operation: Operation) -> Draft:
         channel = operation.channel
-        parts = [self._value(message, f"value{number or ''}") for number, message in enumerate(operation.messages)]
+        parts = [
+            self._value(message, f"value{number or ''}", is_input=False)
+            for number, message in enumerate(operation.messages)
+        ]
         if any(part.format != parts[0].format for part in parts):
             raise CannotConvert("its messages are written in several ways, and a record does not say in which")
-        schema = _any_of([part.schema for part in parts])
+        schema = any_of([part.schema for part in parts])
         return Draft(
             action="read",
             id=operation.id,
@@ -154,7 +180,7 @@ class DraftMaker:
             title=operation.messages[0].content.get("title") or channel.id,
             description=joined(operation.description, *map(_text_of, operation.messages), channel.description),
             value=Part(parts[0].format, schema),
-            key=self._key(operation.messages[0]),
+            key=self._key(operation.messages[0], is_input=True),
             headers=None,
             parameters=self._parameters(channel),
             tags=operation.tags,
@@ -164,20 +190,18 @@ class DraftMaker:
         answer = operation.answer
         if answer is None or self._document is None:
             raise CannotConvert("it has no reply")
-        location = as_text(self._document.resolved(message.content.get("correlationId")).get("location"))
-        header = header_at(location)
-        if not header:
-            reason = "its correlation id is not in a header" if location else "its message has no correlationId"
+        header, pointer = self._correlation(message)
+        if not header and not pointer:
             raise CannotConvert(
-                f"{reason}, so the reply cannot be told from others; bind it by hand with spec.kafka.reply"
+                "its message has no correlationId that can be set, so the reply cannot be told from others; "
+                "bind it by hand with spec.kafka.reply"
             )
-        parts = [self._value(each, f"reply{number or ''}") for number, each in enumerate(answer.messages)]
+        parts = [
+            self._value(each, f"reply{number or ''}", is_input=False) for number, each in enumerate(answer.messages)
+        ]
         if any(part.format != parts[0].format for part in parts):
             raise CannotConvert("its replies are written in several ways")
-        back = ""
-        for each in answer.messages:
-            at = as_text(self._document.resolved(each.content.get("correlationId")).get("location"))
-            back = back or header_at(at)
+        back = next((place for each in answer.messages if any(place := self._correlation(each))), ("", ""))
         topic = self._source.reply_topic or answer.channel.topic
         if not topic:
             raise CannotConvert("the topic of its reply is not fixed; set spec.kafka.replyTopic")
@@ -186,39 +210,48 @@ class DraftMaker:
         value = parts[0] if parts else Part(MessagePart(), PartSchema({}))
         reply = Reply(
             topic=topic,
-            correlation_header=header,
-            reply_header=back or None,
+            **({"correlation_header": header} if header else {}),
+            reply_header=back[0] or None,
+            correlation_pointer=pointer or None,
+            reply_pointer=back[1] or None,
             topic_header=answer.topic_header or None,
             value=value.format,
         )
-        return reply, _any_of([part.schema for part in parts])
+        return reply, any_of([part.schema for part in parts])
 
-    def _value(self, message: Message, prefix: str) -> Part:
+    def _correlation(self, message: Message) -> tuple[str, str]:
+        """The header that bears the correlation id of a message, or the pointer to it in the payload; else empty."""
+        if self._document is None:
+            return "", ""
+        location = as_text(self._document.resolved(message.content.get("correlationId")).get("location"))
+        return header_at(location), payload_pointer_at(location)
+
+    def _value(self, message: Message, prefix: str, *, is_input: bool) -> Part:
         payload, form = message.content.get("payload"), as_text(message.content.get("schemaFormat"))
         content_type = as_text(message.content.get("contentType")) or self._default_content_type()
-        if is_object(payload) and "schemaFormat" in payload:
-            form, payload = as_text(payload.get("schemaFormat")), payload.get("schema")
-        return self._part(payload, form, content_type, prefix)
+        return self._part(payload, form, content_type, prefix, message.name, is_input=is_input)
 
-    def _key(self, message: Message) -> Part:
+    def _key(self, message: Message, *, is_input: bool) -> Part:
         kafka = as_object(as_object(message.content.get("bindings")).get("kafka"))
         key = kafka.get("key")
         if not is_object(key):
             return Part(MessagePart(format="text"), PartSchema({"type": "string"}))
         form = "avro" if key.get("type") in {"record", "fixed"} else ""
         is_text = not form and key.get("type") == "string"
-        return self._part(key, form, "text/plain" if is_text else "", "key")
+        return self._part(key, form, "text/plain" if is_text else "", "key", is_input=is_input)
 
-    def _part(self, payload: Any, form: str, content_type: str, prefix: str) -> Part:
-        """By the schema's format, and for JSON Schema by the content type."""
+    def _part(self, payload: Any, form: str, content_type: str, prefix: str, name: str = "", *, is_input: bool) -> Part:
+        """By the schema's format, and for JSON Schema by the content type. `name`: the message's."""
+        if is_object(payload) and "schemaFormat" in payload:
+            form, payload = as_text(payload.get("schemaFormat")), payload.get("schema")
         kind, media_type = form.lower(), content_type.partition(";")[0].strip().lower()
         if "protobuf" in kind:
-            raise CannotConvert("its payload is described in Protobuf, which Kafka tools do not read")
+            return self._protobuf_part(payload, prefix, name, is_input=is_input)
         if "avro" in kind:
             definition = self._embedded(payload)
             text = definition if isinstance(definition, str) else pydantic_core.to_json(definition).decode()
             part = MessagePart(format="avro", definition=text)
-            return Part(part, PartSchema(*schema_of(part, prefix)))
+            return Part(part, PartSchema(*schema_of(part, prefix, is_input=is_input)))
         if kind and not any(known in kind for known in ("asyncapi", "schema+", "openapi")):
             raise CannotConvert(f"its payload is described in {form[:60]}, which is not read")
         if media_type.endswith("json") or media_type in _JSON_TYPES:
@@ -228,11 +261,36 @@ class DraftMaker:
             return Part(MessagePart(format="text"), PartSchema({**schema, "type": "string"}))
         self._warn("", f"a message of {media_type[:60]} has no schema of its bytes; tools take and show them in base64")
         part = MessagePart(format="bytes")
-        return Part(part, PartSchema(*schema_of(part, prefix)))
+        return Part(part, PartSchema(*schema_of(part, prefix, is_input=is_input)))
+
+    def _protobuf_part(self, payload: Any, prefix: str, name: str, *, is_input: bool) -> Part:
+        """The part for a .proto source in the document or in a file. A fragment of the reference names the message."""
+        document, place = self._document, ""
+        for _ in range(MAX_REFERENCES):
+            reference = as_object(payload).get("$ref")
+            if not isinstance(reference, str) or document is None:
+                break
+            base, _, fragment = reference.partition("#")
+            if base.endswith(_PROTO_FILES):
+                place, name = resolved_reference("", base), fragment.strip("/") or name
+                break
+            payload = document.target(reference)
+            if is_object(payload) and "schemaFormat" in payload:
+                payload = payload.get("schema")
+        if document is None or not (place or isinstance(payload, str)):
+            raise CannotConvert("its Protobuf schema is neither a .proto source nor a reference to one")
+        try:
+            descriptors = descriptors_in(document.files, place or source_name(str(payload)))
+            part = protobuf_module().protobuf_part(descriptors, name)
+            with_comments = part.model_copy(update={"definition": descriptors})
+            return Part(part, PartSchema(*schema_of(with_comments, prefix, is_input=is_input)))
+        except InvalidInput as problem:
+            where = f" at {place[:200]}" if place else ""
+            raise CannotConvert(f"its Protobuf schema{where} cannot be used: {problem.message}") from None
 
     def _json_part(self, schema: Any, prefix: str) -> PartSchema:
         if self._schemas is None or schema is None:
-            return PartSchema(*schema_of(MessagePart(), prefix))
+            return PartSchema(*schema_of(MessagePart(), prefix, is_input=True))
         try:
             return self._schemas.part(schema, prefix)
         except CannotDescribe as problem:
@@ -264,13 +322,13 @@ class DraftMaker:
         if definitions and "$ref" in pydantic_core.to_json(written).decode():
             return ANY_HEADERS, ()
         properties = as_object(written.get("properties"))
-        fixed = {name: only for name, schema in properties.items() if (only := _only_value(schema)) is not None}
-        schema = _without({"type": "object", "additionalProperties": {"type": "string"}, **written}, {*fixed})
+        fixed = {name: only for name, schema in properties.items() if (only := only_value(schema)) is not None}
+        schema = without_headers({"type": "object", "additionalProperties": {"type": "string"}, **written}, {*fixed})
         return schema, tuple(fixed.items())
 
     def _parameters(self, channel: Channel) -> dict[str, JsonObject]:
         return {
-            name: {"type": "string", "pattern": PARAMETER_PATTERN, **_usable(channel.parameters.get(name, {}))}
+            name: {"type": "string", "pattern": PARAMETER_PATTERN, **usable_parameter(channel.parameters.get(name, {}))}
             for name in parameters_of(channel.topic)
         }
 
@@ -280,7 +338,10 @@ class DraftMaker:
     def _of_topic(self, topic: JsonObject) -> Iterator[Draft]:
         name = as_text(topic.get("name"))
         try:
-            value, key = _registered(topic.get("value"), "value"), _registered(topic.get("key"), "key")
+            key = _registered(topic.get("key"), "key", is_input=True)
+            values = {
+                is_input: _registered(topic.get("value"), "value", is_input=is_input) for is_input in (False, True)
+            }
         except (InvalidInput, ValueError) as problem:
             reason = problem.message if isinstance(problem, InvalidInput) else "its schema cannot be used"
             self._error(name, f"left out: {reason}")
@@ -290,9 +351,10 @@ class DraftMaker:
         if topic.get("problems"):
             return
         key = key or Part(MessagePart(format="text"), PartSchema({"type": "string"}))
-        value = value or Part(MessagePart(), PartSchema(*schema_of(MessagePart(), "value")))
+        any_json = Part(MessagePart(), PartSchema(*schema_of(MessagePart(), "value", is_input=True)))
         actions: tuple[Action, ...] = ("read", "produce")
         for action in actions:
+            value = values[action == "produce"] or any_json
             headers = ANY_HEADERS if action == "produce" else None
             yield Draft(action, f"{action} {name}", name, name, name, "", value, key, headers)
 
@@ -303,58 +365,22 @@ class DraftMaker:
         self._findings.append(warning(f"{self._location} {place}".strip(), message))
 
 
-def _registered(given: Any, prefix: str) -> Part | None:
-    """A part as the description of a live cluster has it."""
+def _registered(given: Any, prefix: str, *, is_input: bool) -> Part | None:
+    """A part as the description of a live cluster has it. Raises InvalidInput or another ValueError."""
     if not is_object(given):
         return None
-    part = MessagePart.model_validate({name: value for name, value in given.items() if name != "schema"})
-    schema = PartSchema(*schema_of(part, prefix))
-    if part.format == "json" and given.get("schema"):
-        document = AsyncApiDocument('{"asyncapi": "3.0.0"}', "")
-        document.root = as_object(pydantic_core.from_json(as_text(given["schema"])))
+    text, references = as_text(given.get("schema")), as_object(given.get("references"))
+    part = MessagePart.model_validate({key: value for key, value in given.items() if key in MessagePart.model_fields})
+    described = part.model_copy(update={"definition": text}) if part.format == "protobuf" else part
+    schema = PartSchema(*schema_of(described, prefix, is_input=is_input))
+    if part.format == "json" and text:
+        document = AsyncApiDocument(with_files('{"asyncapi": "3.0.0"}', references), "")
+        document.root = as_object(pydantic_core.from_json(text))
         try:
             schema = SchemaWriter(document).part(document.root, prefix)
         except CannotDescribe as problem:
             raise InvalidInput(f"its schema cannot be used: {problem}") from None
     return Part(part, schema)
-
-
-def _any_of(schemas: list[PartSchema]) -> PartSchema:
-    distinct: list[JsonObject] = []
-    definitions: JsonObject = {}
-    for part in schemas:
-        definitions |= part.definitions
-        if part.schema not in distinct:
-            distinct.append(part.schema)
-    if not distinct:
-        return PartSchema({})
-    return PartSchema(distinct[0] if len(distinct) == 1 else {"anyOf": distinct}, definitions)
-
-
-def _without(schema: JsonObject | None, names: set[str]) -> JsonObject | None:
-    """A schema of headers without some of them; None if there is nothing left to set."""
-    if schema is None:
-        return None
-    properties = {key: value for key, value in as_object(schema.get("properties")).items() if key not in names}
-    required = [name for name in as_array(schema.get("required")) if name not in names]
-    rest = {key: value for key, value in schema.items() if key not in {"properties", "required", "examples"}}
-    return {**rest, "properties": properties, **({"required": required} if required else {})}
-
-
-def _only_value(schema: Any) -> str | None:
-    """The text that a header always has."""
-    if isinstance(as_object(schema).get("const"), str):
-        return str(schema["const"])
-    values = as_array(as_object(schema).get("enum"))
-    return values[0] if len(values) == 1 and isinstance(values[0], str) else None
-
-
-def _usable(parameter: JsonObject) -> JsonObject:
-    kept = {key: value for key, value in parameter.items() if key in {"enum", "default", "description", "examples"}}
-    values = [*as_array(kept.get("enum")), *([kept["default"]] if "default" in kept else [])]
-    if any(not isinstance(value, str) or not value.replace("-", "").replace("_", "").isalnum() for value in values):
-        kept = {key: value for key, value in kept.items() if key not in {"enum", "default"}}
-    return kept
 
 
 def _title(message: Message, operation: Operation) -> str:

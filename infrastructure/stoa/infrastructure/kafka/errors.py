@@ -14,7 +14,7 @@ POISON: dict[type[BaseException], str] = {
 _OUTAGES: tuple[tuple[tuple[type[Exception], ...], str], ...] = (
     (
         (kafka.AuthenticationFailedError, kafka.SaslAuthenticationFailed, kafka.IllegalSaslStateError),
-        "the broker refuses KAFKA_USERNAME and KAFKA_PASSWORD",
+        "the broker refuses KAFKA_USERNAME and KAFKA_PASSWORD, or their access token",
     ),
     (
         (kafka.AuthenticationMethodNotSupported, kafka.UnsupportedSaslMechanismError),

@@ -65,13 +65,27 @@ class SchemaWriter:
         for keyword, value in schema.items():
             if keyword in _LEFT_OUT or keyword.startswith("x-"):
                 continue
-            if keyword in DATA:
+            if keyword == "oneOf" and "discriminator" in schema and "anyOf" not in schema:
+                # Only the discriminator tells subtypes apart: as schemas several of them fit one value.
+                written["anyOf"] = with_subschemas(keyword, value, inner)
+            elif keyword == "allOf" and is_array(value):
+                written["allOf"] = [self._of_all(part, prefix, names, definitions, depth + 1) for part in value]
+            elif keyword in DATA:
                 written[keyword] = value
             elif keyword in MAPS and not is_object(value):
                 continue
             else:
                 written[keyword] = with_subschemas(keyword, value, inner)
         return _nullable(_newer(written), schema)
+
+    def _of_all(self, part: Any, prefix: str, names: dict[str, str], definitions: JsonObject, depth: int) -> Any:
+        """A part of `allOf`. A subtype refers to its base, which names its subtypes: the base alone is meant, because
+        with them nothing would satisfy either."""
+        reference = as_object(part).get("$ref")
+        target = as_object(self._document.target(reference)) if isinstance(reference, str) else {}
+        if isinstance(reference, str) and "discriminator" in target and ("oneOf" in target or "anyOf" in target):
+            return self._referred(part, reference, prefix, names, definitions, depth, is_alone=True)
+        return self._schema(part, prefix, names, definitions, depth)
 
     def _referred(
         self,
@@ -81,22 +95,27 @@ class SchemaWriter:
         names: dict[str, str],
         definitions: JsonObject,
         depth: int,
+        *,
+        is_alone: bool = False,
     ) -> JsonObject:
-        """Beside a reference only notes count, as in draft 7."""
-        if reference not in names:
+        """Beside a reference only notes count, as in draft 7. `is_alone`: without the subtypes that it names."""
+        key = f"{reference} alone" if is_alone else reference
+        if key not in names:
             target = self._document.target(reference)
             if target is None:
                 where = "is not in the document" if reference.startswith("#") else "is elsewhere, and is not fetched"
                 raise CannotDescribe(f"{reference[:200]} {where}")
+            if is_alone:
+                target = {keyword: value for keyword, value in target.items() if keyword not in {"oneOf", "anyOf"}}
             last = _NAME.sub("_", reference.rpartition("/")[2])[-60:] or "schema"
             name = f"{prefix}.{last}"
             while name in definitions:
                 name += "_"
-            names[reference] = name
+            names[key] = name
             definitions[name] = {}
             definitions[name] = self._schema(target, prefix, names, definitions, depth + 1)
         notes = {key: value for key, value in schema.items() if key in _NOTES}
-        return {"$ref": f"#/$defs/{names[reference]}", **notes}
+        return {"$ref": f"#/$defs/{names[key]}", **notes}
 
 
 def _newer(schema: JsonObject) -> JsonObject:

@@ -14,9 +14,11 @@ from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.kafka.binding import (
     Action,
     BrokerAddress,
+    Format,
     HeaderName,
     KafkaBinding,
     MessagePart,
+    Pointer,
     Registry,
     Reply,
     SaslMechanism,
@@ -64,12 +66,23 @@ class KafkaConnection(ManifestModel):
 class _Part(ManifestModel):
     """Key or value of a record."""
 
-    format: Literal["json", "avro", "text", "bytes"] = "json"
+    format: Format = "json"
     definition: Any = Field(default=None, alias="schema")
-    """JSON: a JSON Schema. Avro: the schema, as JSON or as a text of it."""
+    """JSON: a JSON Schema. Avro: the schema, as JSON or as a text of it. Protobuf: a FileDescriptorSet in base64, as
+    `protoc --include_imports --descriptor_set_out` writes it."""
+    message_type: str = Field(default="", max_length=500)
+    """Protobuf: the message's name; absent: the file's only one that no other of it has a field of, or the first."""
     schema_id: int | None = Field(default=None, ge=0, lt=2**31)
 
     def to_domain(self) -> MessagePart:
+        """Raises InvalidInput."""
+        if self.format == "protobuf":
+            from stoa.infrastructure.kafka.codec import protobuf_module  # with fastavro, for Avro
+
+            if not isinstance(self.definition, str):
+                raise InvalidInput("schema: a google.protobuf.FileDescriptorSet in base64 is needed for protobuf")
+            part: MessagePart = protobuf_module().protobuf_part(self.definition, self.message_type, self.schema_id)
+            return part
         text = ""
         if self.format == "avro":
             given = self.definition
@@ -82,6 +95,8 @@ class _Reply(ManifestModel):
     topic: TopicTemplate
     correlation_header: HeaderName = "kafka_correlationId"
     reply_header: HeaderName | None = None
+    correlation_pointer: Pointer | None = None
+    reply_pointer: Pointer | None = None
     topic_header: HeaderName | None = "kafka_replyTopic"
     value: _Part = _Part()
 
@@ -90,6 +105,8 @@ class _Reply(ManifestModel):
             topic=self.topic,
             correlation_header=self.correlation_header,
             reply_header=self.reply_header,
+            correlation_pointer=self.correlation_pointer,
+            reply_pointer=self.reply_pointer,
             topic_header=self.topic_header,
             value=self.value.to_domain(),
         )

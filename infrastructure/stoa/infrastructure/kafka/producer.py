@@ -11,7 +11,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from aiokafka import errors as kafka  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
@@ -26,6 +25,7 @@ from aiokafka.record.default_records import (  # type: ignore[import-untyped]  #
     DefaultRecordBatchBuilder,
 )
 
+from stoa.application.concurrency.cancellation import cancel_and_wait
 from stoa.infrastructure.kafka.cluster import Cluster
 from stoa.infrastructure.kafka.problems import BrokerRefusal, NoBroker, WrongAnswer, reading_response
 
@@ -110,9 +110,7 @@ class _Lane:
     async def close(self) -> None:
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await cancel_and_wait(task)
 
     async def _drain(self) -> None:
         batch: list[_Record] = []

@@ -10,13 +10,14 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Literal
 
 from aiokafka import AIOKafkaProducer, errors  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 
 from stoa.application.ports.event_publisher import EventPublisher
 from stoa.application.ports.metering_backlog import RecordedEvent, Rejected
-from stoa.domain.errors import PublisherUnavailable
+from stoa.domain.errors import InvalidInput, PublisherUnavailable
 from stoa.domain.metering.cloud_event import CONTENT_TYPE, cloud_event
 from stoa.infrastructure.kafka.errors import FAILURES, POISON, outage
 from stoa.infrastructure.kafka.login import KafkaLogin
@@ -51,7 +52,8 @@ class _Delivery:
 
 class KafkaEventPublisher(EventPublisher):
     """Publishes one record per event: the key is the tenant, the value the event's JSON or a CloudEvent around it. The
-    topic must exist. `source` names the gateway in CloudEvents."""
+    topic must exist. `source` names the gateway in CloudEvents. Certificates are read again with each new producer.
+    Raises InvalidInput for some that cannot be used."""
 
     def __init__(
         self,
@@ -70,8 +72,9 @@ class KafkaEventPublisher(EventPublisher):
         self._source = source
         self._publish_seconds = publish_seconds
         self._renew_seconds = renew_seconds
+        self._connection = partial(login.options, servers, "stoa-mcp-gateway")
+        self._connection()  # certificates that cannot be used are told at the start
         self._options: dict[str, Any] = {
-            **login.options(servers, "stoa-mcp-gateway"),
             "acks": "all",
             "enable_idempotence": True,
             "compression_type": "lz4",
@@ -200,7 +203,11 @@ class KafkaEventPublisher(EventPublisher):
 
     async def _started(self) -> _Producer:
         if self._producer is None:
-            self._producer = AIOKafkaProducer(**self._options)
+            try:
+                connection = self._connection()
+            except InvalidInput as unusable:  # files that were renewed, and not as they should be
+                raise PublisherUnavailable(unusable.message) from None
+            self._producer = AIOKafkaProducer(**connection, **self._options)
             await self._producer.start()
         return self._producer
 

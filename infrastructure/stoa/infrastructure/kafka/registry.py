@@ -1,6 +1,7 @@
 """A schema registry with Confluent's HTTP API, as Karapace and Apicurio serve it too: schemas by subject and by id."""
 
 import base64
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -10,25 +11,32 @@ from yarl import URL
 from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.ports import CredentialSource
 from stoa.domain.access.identity import TenantId
-from stoa.domain.errors import Unavailable
+from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.operations.binding import SecretReference
 from stoa.domain.schema.json_value import JsonObject, as_array, as_text, is_array, is_object
 from stoa.infrastructure.http_client import HostResolver, OutboundRules
 from stoa.infrastructure.http_client.client import HttpAnswer, HttpClient
 from stoa.infrastructure.http_client.problems import connection_problem
 from stoa.infrastructure.kafka.binding import MessagePart, Registry
+from stoa.infrastructure.kafka.codec import PartReader, protobuf_module
 
 TIMEOUT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 MAX_REFERENCES = 50
+MAX_NEW_SCHEMAS = 20
+"""Schemas that one call asks the registry for."""
 _REMEMBERED = 2000
+_MAIN_FILE = "registered-schema.proto"
 
 
 class RegisteredSchema(NamedTuple):
-    """One version of a schema. `part.schema_id` is its id; `text` the schema as it is registered."""
+    """One version of a schema. `part.schema_id` is its id; `text` the schema as it is registered, of Protobuf its
+    descriptors with their comments, in base64."""
 
     part: MessagePart
     text: str
+    references: Mapping[str, str] = {}  # never changed
+    """JSON: the schemas that it refers to, by the names that it has for them."""
 
 
 class UnusableSchema(ValueError):
@@ -76,32 +84,36 @@ class SchemaRegistries:
         kind, text = answer.get("schemaType", "AVRO"), as_text(answer.get("schema"))
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**31:
             raise UnusableSchema("the registry names no id for it")
+        if kind not in {"AVRO", "JSON", "PROTOBUF"}:
+            raise UnusableSchema(f"schemas of type {str(kind)[:20]} are not read; AVRO, JSON and PROTOBUF are")
+        references = await self._references(registry, tenant, as_array(answer.get("references")))
         if kind == "JSON":
-            return RegisteredSchema(MessagePart(format="json", schema_id=number), text)
-        if kind != "AVRO":
-            raise UnusableSchema(f"schemas of type {str(kind)[:20]} are not read; AVRO and JSON are")
-        references = as_array(answer.get("references"))
-        whole = await self._with_references(registry, tenant, text, references) if references else text
+            return RegisteredSchema(MessagePart(format="json", schema_id=number), text, references)
+        if kind == "PROTOBUF":
+            return await _protobuf(text, references, number)
+        types = {name: _parsed(reference) for name, reference in references.items()}
+        whole = pydantic_core.to_json(_written_out(_parsed(text), types, set())).decode() if types else text
         return RegisteredSchema(MessagePart(format="avro", definition=whole, schema_id=number), whole)
 
-    async def _with_references(self, registry: Registry, tenant: TenantId | None, text: str, references: Any) -> str:
-        """An Avro schema with the types of other subjects written where they are first named."""
-        types: dict[str, Any] = {}
-        waiting = [*references]
+    async def _references(self, registry: Registry, tenant: TenantId | None, given: Sequence[Any]) -> dict[str, str]:
+        """The schemas that a schema refers to, and those that they refer to, by the names that they are referred to
+        by. Raises Unavailable, UnusableSchema."""
+        texts: dict[str, str] = {}
+        waiting = [*given]
         while waiting:
             reference = waiting.pop()
             name = as_text(reference.get("name")) if is_object(reference) else ""
-            if not name or name in types:
+            if not name or name in texts:
                 continue
-            if len(types) >= MAX_REFERENCES:
+            if len(texts) >= MAX_REFERENCES:
                 raise UnusableSchema(f"it refers to more than {MAX_REFERENCES} other schemas")
             subject, version = quote(as_text(reference.get("subject")), safe=""), reference.get("version")
             answer = await self._get(registry, tenant, f"subjects/{subject}/versions/{int(version or 0)}")
             if answer is None:
                 raise UnusableSchema(f"it refers to {name[:80]!r}, which the registry does not have")
-            types[name] = _parsed(as_text(answer.get("schema")))
+            texts[name] = as_text(answer.get("schema"))
             waiting += as_array(answer.get("references"))
-        return pydantic_core.to_json(_written_out(_parsed(text), types, set())).decode()
+        return texts
 
     async def _get(self, registry: Registry, tenant: TenantId | None, path: str) -> JsonObject | None:
         headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
@@ -122,6 +134,32 @@ class SchemaRegistries:
                 return content
             reason = "it answers no schema" if answer.status == 200 else f"it answers {answer.status}"
         raise Unavailable(f"The schema registry at {registry.url} failed: {reason}")
+
+
+async def learn(
+    reader: PartReader,
+    contents: Sequence[bytes | None],
+    registries: SchemaRegistries,
+    registry: Registry,
+    tenant: TenantId | None,
+) -> None:
+    """Asks for the schemas that records name and that their reader does not know yet. Raises Unavailable."""
+    numbers = {number for content in contents if (number := reader.unknown_schema(content)) is not None}
+    for number in sorted(numbers)[:MAX_NEW_SCHEMAS]:
+        reader.learn(number, await registries.by_id(registry, tenant, number))
+
+
+async def _protobuf(text: str, references: Mapping[str, str], number: int) -> RegisteredSchema:
+    """A .proto file, compiled with those that it imports. Raises UnusableSchema."""
+    try:
+        from stoa.infrastructure.protobuf.protos import compiled  # for those who have such schemas
+
+        files = {_MAIN_FILE: text, **references}
+        descriptors = base64.b64encode(await compiled(_MAIN_FILE, files)).decode("ascii")
+        part = protobuf_module().protobuf_part(descriptors, schema_id=number)
+    except InvalidInput as problem:
+        raise UnusableSchema(problem.message) from None
+    return RegisteredSchema(part, descriptors)
 
 
 def _parsed(text: str) -> Any:

@@ -10,10 +10,10 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from stoa.application.concurrency.bounded_cache import BoundedCache
+from stoa.application.concurrency.cancellation import cancel_and_wait
 from stoa.infrastructure.kafka.cluster import Cluster
 from stoa.infrastructure.kafka.problems import BrokerRefusal, NoBroker, WrongAnswer
 from stoa.infrastructure.kafka.reader import PARTITION_BYTES, end_offsets, fetched
@@ -31,17 +31,31 @@ ReplyFate = Literal["answered", "duplicate", "late"]
 CountReply = Callable[[ReplyFate], None]
 
 
+class IdInValue(Protocol):
+    """Reads correlation ids from the values of replies. Equal ones read alike, so that a tool that is registered again
+    does not have each reply read twice."""
+
+    async def of(self, record: Any) -> bytes:
+        """Empty: the value bears none."""
+        ...
+
+
+ReplyPlace = str | IdInValue
+"""Where a reply bears its correlation id: a header's name, or in its value."""
+
+
 class ReplyReader:
-    """Of one reply topic. `headers`: those that a correlation id may stand in. `count`: hears of each reply to a
-    request of this process."""
+    """Of one reply topic. `count`: hears of each reply to a request of this process."""
 
     def __init__(self, cluster: Cluster, topic: str, count: CountReply) -> None:
         self._cluster = cluster
         self._topic = topic
         self._count = count
-        self._waiting: dict[bytes, tuple[frozenset[str], asyncio.Future[Any]]] = {}
+        self._waiting: dict[bytes, tuple[ReplyPlace, asyncio.Future[Any]]] = {}
         self._fates: BoundedCache[bytes, ReplyFate] = BoundedCache(_REMEMBERED)
         """Of requests that are over: what a further reply to them is."""
+        self._in_values: dict[IdInValue, None] = {}
+        """Of the tools that were called, for as long as the topic is read."""
         self._task: asyncio.Task[None] | None = None
         self._offsets: dict[int, int] = {}
         self._last_use = 0.0
@@ -62,10 +76,12 @@ class ReplyReader:
                 self._offsets = await end_offsets(self._cluster, self._topic, leaders)
                 self._task = asyncio.create_task(self._run(), name=f"replies on {self._topic}")
 
-    def expect(self, correlation_id: bytes, headers: frozenset[str]) -> "asyncio.Future[Any]":
+    def expect(self, correlation_id: bytes, place: ReplyPlace) -> "asyncio.Future[Any]":
         """The record that will be the reply. Say `over` when nobody waits for it any more."""
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[correlation_id] = (headers, reply)
+        self._waiting[correlation_id] = (place, reply)
+        if not isinstance(place, str):
+            self._in_values[place] = None
         return reply
 
     def over(self, correlation_id: bytes) -> None:
@@ -77,9 +93,7 @@ class ReplyReader:
     async def close(self) -> None:
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await cancel_and_wait(task)
 
     async def _run(self) -> None:
         try:
@@ -92,6 +106,7 @@ class ReplyReader:
                     await asyncio.sleep(_BACKOFF_SECONDS)
         finally:
             self._task = None
+            self._in_values.clear()
             self._cluster.hang_up(self._channel)
 
     @property
@@ -128,24 +143,24 @@ class ReplyReader:
                 return  # another broker leads now
             for number, data, aborted in answers:
                 if data:
-                    self._take(number, data, aborted)
+                    await self._take(number, data, aborted)
 
-    def _take(self, number: int, data: bytes, aborted: Any) -> None:
+    async def _take(self, number: int, data: bytes, aborted: Any) -> None:
         records = FetchedRecords(self._topic, number, data, self._offsets[number], aborted)
         for record in records:
             for name, value in record.headers:
-                if value in self._waiting:
-                    self._deliver(record, name, value)
-                elif (fate := self._fates.get(value)) is not None:
-                    self._count(fate)
+                self._take_one(record, name, value)
+            for in_value in [*self._in_values]:
+                self._take_one(record, in_value, await in_value.of(record))
         self._offsets[number] = records.next_offset
 
-    def _deliver(self, record: Any, header: str, correlation_id: bytes) -> None:
-        headers, reply = self._waiting[correlation_id]
-        if header not in headers:
-            return
-        if reply.done():
-            self._count("duplicate")
-        else:
-            self._count("answered")
-            reply.set_result(record)
+    def _take_one(self, record: Any, place: ReplyPlace, correlation_id: bytes | None) -> None:
+        if correlation_id in self._waiting:
+            expected, reply = self._waiting[correlation_id]
+            if place != expected:
+                return
+            self._count("duplicate" if reply.done() else "answered")
+            if not reply.done():
+                reply.set_result(record)
+        elif correlation_id and (fate := self._fates.get(correlation_id)) is not None:
+            self._count(fate)

@@ -1,9 +1,8 @@
 """ToolSets from Kafka: `spec.kafka`."""
 
 import re
-from contextlib import suppress
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import pydantic_core
 
@@ -11,14 +10,12 @@ from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.ports import CredentialSource, SpecConverter, SpecDocument, SpecKind, SpecPlace
 from stoa.domain.errors import BackendUnavailable, InvalidInput, Unavailable
 from stoa.infrastructure.http_client import ANYWHERE, DnsLookUp, HostResolver, OutboundRules
-from stoa.infrastructure.kafka.asyncapi import with_parts
+from stoa.infrastructure.http_client.spec_authentication import NO_CALLER
 from stoa.infrastructure.kafka.manifest import MEMBER, KafkaSource
+from stoa.infrastructure.kafka.referenced_files import with_referenced_files
 
 MAX_LISTED_TOPICS = 500
-MAX_PARTS = 50
-"""Files that a document may refer to."""
 _SCHEME = "kafka://"
-_OUTSIDE = re.compile(r"""\$ref["']?\s*:\s*["']?([^\s"'#{},]+)""")
 _ASYNCAPI = re.compile(r"""^asyncapi\s*:|["']asyncapi["']\s*:""", re.MULTILINE)
 
 
@@ -56,11 +53,12 @@ class KafkaSpecKind(SpecKind[KafkaSource]):
 
     async def fetch(self, source: KafkaSource, place: SpecPlace) -> SpecDocument:
         if source.url is not None:
-            return await _with_parts(await place.read(source.url), source.url, place)
+            return await with_referenced_files(await place.read(source.url), source.url, place)
         if source.inline is not None:
             inline = source.inline
             text = inline if isinstance(inline, str) else pydantic_core.to_json(inline).decode()
-            return SpecDocument(f"{place.origin} spec.{MEMBER}.inline", text)
+            document = SpecDocument(f"{place.origin} spec.{MEMBER}.inline", text)
+            return await with_referenced_files(document, "", place)
         return await self._listed(source, place)
 
     def converter(self, source: KafkaSource) -> SpecConverter:
@@ -78,16 +76,14 @@ class KafkaSpecKind(SpecKind[KafkaSource]):
 
         location, security = source.address or "", source.security()
         secrets = SecretReader(place.authentication, security, place.tenant, self._credentials, str(place.origin))
-        if secrets.is_oauth2:
-            raise InvalidInput(
-                f"spec.{MEMBER}: with oauth2 the cluster cannot be asked for its topics; give url or inline"
-            )
+        if secrets.is_oauth2 and place.access is None:
+            raise InvalidInput(f"spec.{MEMBER}: oauth2: {NO_CALLER} (spec.{MEMBER}.url)")
         resolver = self._resolver or HostResolver(DnsLookUp())
         registries = SchemaRegistries(self._credentials, self._rules, resolver)
         cluster: Cluster | None = None
         try:
             material = secrets.material()
-            token = LatestToken(material.token)
+            token = LatestToken(material.token if place.access is None else await place.access.token())
             options = connection_options(security, material, token, "stoa-mcp-gateway")
             cluster = Cluster(source.bootstrap_servers, options, self._rules, resolver)
             names = sorted(await cluster.topics())
@@ -112,20 +108,6 @@ class KafkaSpecKind(SpecKind[KafkaSource]):
         return SpecDocument(location, pydantic_core.to_json(content).decode(), "application/json")
 
 
-async def _with_parts(document: SpecDocument, url: str, place: SpecPlace) -> SpecDocument:
-    """The document with the files that it refers to, such as Avro schemas, as far as the manifest's author may read
-    them; what cannot be read is told with the operations that need it. Raises Unavailable."""
-    parts: dict[str, str] = {}
-    for reference in dict.fromkeys(_OUTSIDE.findall(document.text)):
-        if len(parts) >= MAX_PARTS:
-            break
-        with suppress(InvalidInput):
-            parts[reference] = (await place.read(urljoin(url, reference))).text
-    if not parts:
-        return document
-    return SpecDocument(document.location, with_parts(document.text, parts), "application/json")
-
-
 async def _described(registries: Any, source: KafkaSource, place: SpecPlace, topic: str) -> dict[str, Any]:
     """By the subjects of the registry's usual strategy, TOPIC-value and TOPIC-key."""
     from stoa.infrastructure.kafka.registry import UnusableSchema
@@ -141,5 +123,9 @@ async def _described(registries: Any, source: KafkaSource, place: SpecPlace, top
             described.setdefault("problems", []).append(f"the schema of its {part}: {problem}")
             continue
         if found is not None:
-            described[part] = {**found.part.model_dump(mode="json"), "schema": found.text}
+            described[part] = {
+                **found.part.model_dump(mode="json"),
+                "schema": found.text,
+                **({"references": found.references} if found.references else {}),
+            }
     return described

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from stoa.domain.operations.binding import StreamBounds
-from stoa.domain.schema.json_value import JsonObject
+from stoa.domain.schema.json_value import JsonObject, as_array, as_object
 
 PARAMETER_PATTERN = "^[A-Za-z0-9_-]+$"
 """Of the value of a topic's parameter. Without dots, which separate the parts of names: a value must not lead to a
@@ -116,6 +116,46 @@ def reply_schema(value: PartSchema) -> JsonObject:
     """What `request` answers."""
     properties = _record(value, PartSchema({}))
     return _object({"topic": {"type": "string"}, **properties}, ["topic", "partition", "offset"], value.definitions)
+
+
+def any_of(schemas: Sequence[PartSchema]) -> PartSchema:
+    """The schema of a part that is written by any of these."""
+    distinct: list[JsonObject] = []
+    definitions: JsonObject = {}
+    for part in schemas:
+        definitions |= part.definitions
+        if part.schema not in distinct:
+            distinct.append(part.schema)
+    if not distinct:
+        return PartSchema({})
+    return PartSchema(distinct[0] if len(distinct) == 1 else {"anyOf": distinct}, definitions)
+
+
+def without_headers(schema: JsonObject | None, names: set[str]) -> JsonObject | None:
+    """A schema of headers without some of them; None if there is nothing left to set."""
+    if schema is None:
+        return None
+    properties = {key: value for key, value in as_object(schema.get("properties")).items() if key not in names}
+    required = [name for name in as_array(schema.get("required")) if name not in names]
+    rest = {key: value for key, value in schema.items() if key not in {"properties", "required", "examples"}}
+    return {**rest, "properties": properties, **({"required": required} if required else {})}
+
+
+def only_value(schema: Any) -> str | None:
+    """The text that a header always has."""
+    if isinstance(as_object(schema).get("const"), str):
+        return str(schema["const"])
+    values = as_array(as_object(schema).get("enum"))
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else None
+
+
+def usable_parameter(parameter: JsonObject) -> JsonObject:
+    """The schema of a topic's parameter, without values that do not fit in a topic's name."""
+    kept = {key: value for key, value in parameter.items() if key in {"enum", "default", "description", "examples"}}
+    values = [*as_array(kept.get("enum")), *([kept["default"]] if "default" in kept else [])]
+    if any(not isinstance(value, str) or not value.replace("-", "").replace("_", "").isalnum() for value in values):
+        kept = {key: value for key, value in kept.items() if key not in {"enum", "default"}}
+    return kept
 
 
 def _record(value: PartSchema, key: PartSchema) -> JsonObject:

@@ -1,13 +1,14 @@
 """The back end of upstream MCP servers: calls their tools, reads their resources and gets their prompts."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import pydantic_core
 
 from stoa.application.ports import (
+    Announcing,
     BackendCall,
     BindingManifest,
     CallContext,
@@ -48,6 +49,7 @@ from stoa.infrastructure.mcp_upstream.messages import (
     UNSUPPORTED_VERSION,
     UpstreamFault,
 )
+from stoa.infrastructure.mcp_upstream.resource_changes import ResourceChanges
 from stoa.infrastructure.mcp_upstream.results import result_of
 from stoa.infrastructure.mcp_upstream.session import Access, Call, Session, SessionGone
 from stoa.infrastructure.mcp_upstream.spec_kind import check_program
@@ -69,6 +71,7 @@ class McpBackend(ToolBackend, NamedByManifests):
         """Closes `upstreams` when it is closed."""
         self._upstreams = upstreams
         self._tasks = UpstreamTasks()
+        self._changes: dict[tuple[Upstream, Owner], ResourceChanges] = {}
 
     def manifest(self) -> type[BindingManifest]:
         return McpToolManifest
@@ -82,15 +85,24 @@ class McpBackend(ToolBackend, NamedByManifests):
         if binding.server.program is not None and tool.authentication.type != "none":
             message = "a program gets its secrets by envSecretRefs; remove authentication"
             raise InvalidInput(f"{tool.key}: {message}")
-        return McpCall(tool, binding, self._upstreams, self._tasks)
+        return McpCall(tool, binding, self._upstreams, self._tasks, self._changes)
 
     async def close(self) -> None:
         await self._upstreams.close()
 
 
-class McpCall(BackendCall, Previewable, Completing):
-    def __init__(self, tool: Operation, binding: McpBinding, upstreams: McpUpstreams, tasks: UpstreamTasks) -> None:
+class McpCall(BackendCall, Previewable, Completing, Announcing):
+    def __init__(
+        self,
+        tool: Operation,
+        binding: McpBinding,
+        upstreams: McpUpstreams,
+        tasks: UpstreamTasks,
+        changes: dict[tuple[Upstream, Owner], ResourceChanges],
+    ) -> None:
+        """`changes`: those that are followed now, of all calls of the back end."""
         self._tasks = tasks
+        self._changes = changes
         self._whose = str(tool.key)
         self._binding = binding
         self._authentication = tool.authentication.type
@@ -160,6 +172,21 @@ class McpCall(BackendCall, Previewable, Completing):
             return tuple(texts[:100])
         raise problem
 
+    async def follow(
+        self, arguments: JsonObject, caller: Principal, upstream: UpstreamAccess | None, changed: Callable[[], None]
+    ) -> None:
+        if self._template is None:
+            return
+        key = (self._upstream, Owner.of(caller))
+        changes = self._changes.get(key)
+        if changes is None:
+            changes = self._changes[key] = ResourceChanges(*key, self._access(upstream), self._whose)
+        try:
+            await changes.follow(str(self._params(arguments)["uri"]), changed)
+        finally:
+            if changes.is_idle and self._changes.get(key) is changes:
+                del self._changes[key]
+
     def _params(self, arguments: JsonObject) -> JsonObject:
         """Raises InvalidArguments for text that cannot be sent."""
         try:
@@ -205,7 +232,7 @@ class McpCall(BackendCall, Previewable, Completing):
     ) -> JsonObject:
         """Answer what a server of the stateless era requires, until it has all (2026-07-28, "Multi Round-Trip
         Requests")."""
-        task_id: Any = self._tasks.waiting(session, context) if call.listener.takes_tasks else None
+        task_id: Any = self._tasks.waiting(context)
         result: JsonObject = {} if task_id is not None else await session.request(method, params, call)
         is_complete = task_id is None and result.get("resultType", "complete") == "complete"
         if is_complete or not session.peer.is_stateless:

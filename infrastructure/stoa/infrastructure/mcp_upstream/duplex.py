@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from stoa.domain.client_requests.client_request import ClientCapabilities
 from stoa.domain.errors import BackendError, BackendProtocolError, BackendUnavailable, Unavailable
@@ -17,7 +17,7 @@ from stoa.infrastructure.mcp_upstream.messages import (
     Response,
     UpstreamFault,
 )
-from stoa.infrastructure.mcp_upstream.session import LIST_CHANGES, NO_ACCESS, Access, Call, Session
+from stoa.infrastructure.mcp_upstream.session import NO_ACCESS, Access, Call, Session, wanted_changes
 
 MAX_DROPPED_PER_SECOND = 5000
 """Messages that no call waits for; a server that sends more is left."""
@@ -63,11 +63,10 @@ class DuplexSession(Session):
     async def notify(self, method: str, params: JsonObject, access: Access = NO_ACCESS) -> None:
         await self._write(messages.notification(method, params), access)
 
-    async def watch(self, access: Access, established: Callable[[], None]) -> None:
+    async def watch(self, access: Access, established: Callable[[], None], uris: Sequence[str] = ()) -> None:
         established()
         if self.peer.is_stateless:
-            wanted = {f"{name}ListChanged": True for name in LIST_CHANGES.values()}
-            await self.request("subscriptions/listen", {"notifications": wanted}, Call(access=access))
+            await self.request("subscriptions/listen", {"notifications": wanted_changes(uris)}, Call(access=access))
         else:
             await self._ended.wait()
             raise self._problem or self._gone()
@@ -90,9 +89,7 @@ class DuplexSession(Session):
             else:
                 conversation.push(message)
             return
-        if isinstance(message, Notification) and message.method in LIST_CHANGES:
-            if self.on_change is not None:
-                self.on_change()
+        if isinstance(message, Notification) and self._tell_change(message):
             self._drop(1)
             return
         conversation = related(message, self._open)

@@ -9,7 +9,7 @@ import base64
 import contextlib
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
 
 from yarl import URL
@@ -33,7 +33,6 @@ from stoa.infrastructure.mcp_upstream.messages import (
     UpstreamFault,
 )
 from stoa.infrastructure.mcp_upstream.session import (
-    LIST_CHANGES,
     NO_ACCESS,
     STATELESS,
     Access,
@@ -41,6 +40,7 @@ from stoa.infrastructure.mcp_upstream.session import (
     Peer,
     Session,
     SessionGone,
+    wanted_changes,
 )
 
 MAX_STREAM_BYTES = 4 * MAX_MESSAGE_BYTES
@@ -130,12 +130,11 @@ class HttpSession(Session):
     async def notify(self, method: str, params: JsonObject, access: Access = NO_ACCESS) -> None:
         await self._send(messages.notification(method, params), Call(access=access))
 
-    async def watch(self, access: Access, established: Callable[[], None]) -> None:
+    async def watch(self, access: Access, established: Callable[[], None], uris: Sequence[str] = ()) -> None:
         call = Call(access=access)
         if self.peer.is_stateless:
-            wanted = {f"{name}ListChanged": True for name in LIST_CHANGES.values()}
             request_id = self._next_id()
-            params = self._params({"notifications": wanted}, request_id, call)
+            params = self._params({"notifications": wanted_changes(uris)}, request_id, call)
             headers = self._headers(call)
             headers |= {
                 "Accept": f"{_JSON}, {_EVENTS}",
@@ -153,8 +152,8 @@ class HttpSession(Session):
             established()
             async for event in self._events(response, limit=None):
                 for message in await messages.read(event.data, self.whose) if event.data else []:
-                    if isinstance(message, Notification) and message.method in LIST_CHANGES and self.on_change:
-                        self.on_change()
+                    if isinstance(message, Notification):
+                        self._tell_change(message)
 
     async def close(self) -> None:
         """Tell the server that the session is over, if it has one, and end what is still being sent."""

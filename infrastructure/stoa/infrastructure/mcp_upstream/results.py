@@ -25,6 +25,7 @@ from stoa.domain.results.result import (
     ToolResult,
 )
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+from stoa.infrastructure.mcp_upstream.notes import content_notes, kept_meta
 
 MAX_BLOCKS = 1000
 STRUCTURED_LIMIT = 4 * TEXT_LIMIT
@@ -51,7 +52,11 @@ def content_blocks(listed: Any, uri_prefix: str) -> tuple[ContentBlock, ...]:
     blocks: list[ContentBlock] = []
     room = SIZE_LIMIT
     for number, wire in enumerate(listed if is_array(listed) else []):
-        block = _block(as_object(wire), uri_prefix)
+        members = as_object(wire)
+        block = _block(members, uri_prefix)
+        notes = content_notes(members)
+        if notes is not None:
+            block = replace(block, notes=notes)
         room -= ToolResult((block,)).size
         if room < 0 or number >= MAX_BLOCKS:
             blocks.append(TextContent(f"[truncated: {len(listed) - number} of {len(listed)} blocks not shown]"))
@@ -66,22 +71,24 @@ def _tool_result(result: JsonObject, uri_prefix: str, whose: str) -> ToolResult:
         raise _no_result(whose, "content")
     blocks = content_blocks(listed, uri_prefix)
     if result.get("isError") is True:
-        return ToolResult(blocks or (TextContent("the tool failed"),), is_error=True)
-    structured = result.get("structuredContent", MISSING)
+        return ToolResult(
+            blocks or (TextContent("the tool failed"),), is_error=True, meta=kept_meta(result.get("_meta"))
+        )
+    structured, meta = result.get("structuredContent", MISSING), kept_meta(result.get("_meta"))
     if structured is MISSING:
-        return ToolResult(blocks)
+        return ToolResult(blocks, meta=meta)
     text = pydantic_core.to_json(structured)
     if len(text) > STRUCTURED_LIMIT:
         note = TextContent(f"[structured content of {len(text)} bytes not shown]")
-        return ToolResult((*blocks, note))
-    return ToolResult(blocks or (TextContent(text.decode()),), structured)
+        return ToolResult((*blocks, note), meta=meta)
+    return ToolResult(blocks or (TextContent(text.decode()),), structured, meta=meta)
 
 
 def _contents(result: JsonObject, uri_prefix: str, whose: str) -> ToolResult:
     listed = result.get("contents")
     if not is_array(listed):
         raise _no_result(whose, "contents")
-    wire = [{"type": "resource", "resource": each} for each in listed]
+    wire = [{"type": "resource", "resource": each, "_meta": as_object(each).get("_meta")} for each in listed]
     blocks = content_blocks(wire, uri_prefix)
     # A block that could not be read, or was left out, is no contents of the resource's type.
     return ToolResult(tuple(_told(block) if isinstance(block, TextContent) else block for block in blocks))

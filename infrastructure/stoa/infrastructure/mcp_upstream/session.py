@@ -5,7 +5,7 @@ In the handshake era (to 2025-11-25) the server keeps a session from `initialize
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -20,6 +20,7 @@ from stoa.domain.schema.json_value import JsonObject, as_object, is_array
 from stoa.infrastructure.http_client.authentication import Sign
 from stoa.infrastructure.mcp_upstream.client_requests import declared
 from stoa.infrastructure.mcp_upstream.conversation import NO_CLIENT, Listener
+from stoa.infrastructure.mcp_upstream.messages import Notification
 
 STATELESS = "2026-07-28"
 NEWEST_HANDSHAKE = "2025-11-25"
@@ -60,6 +61,10 @@ class Peer:
         return any(as_object(self.capabilities.get(name)).get("listChanged") for name in LIST_CHANGES.values())
 
     @property
+    def tells_of_resources(self) -> bool:
+        return as_object(self.capabilities.get("resources")).get("subscribe") is True
+
+    @property
     def has_tasks(self) -> bool:
         return TASKS_EXTENSION in as_object(self.capabilities.get("extensions"))
 
@@ -67,15 +72,15 @@ class Peer:
 class Access:
     """The right to call the server in one call: signs requests with the tool's credential or an OAuth 2 token."""
 
-    def __init__(self, sign: Sign | None = None, upstream: UpstreamAccess | None = None) -> None:
+    def __init__(
+        self, sign: Sign | None = None, upstream: UpstreamAccess | None = None, *, is_of_gateway: bool = False
+    ) -> None:
+        """`is_of_gateway`: the tokens of `upstream` are the gateway's own, and no caller's."""
         self._sign = sign
         self._upstream = upstream
         self._token: str | None = None
-
-    @property
-    def is_lasting(self) -> bool:
+        self.is_lasting = upstream is None or is_of_gateway
         """True if it is good for more than one call."""
-        return self._upstream is None
 
     async def apply(self, headers: dict[str, str], url: URL) -> URL:
         if self._upstream is not None:
@@ -117,6 +122,8 @@ class Session(ABC):
         """False: the server keeps nothing of this session, so that several callers may use it."""
         self.on_change: Callable[[], None] | None = None
         """Called when the server says that a list changed."""
+        self.resource_listeners: list[Callable[[str], None]] = []
+        """Each is called with the URI when the server says that a resource changed."""
         self._last_id = 0
 
     @abstractmethod
@@ -129,9 +136,10 @@ class Session(ABC):
     async def notify(self, method: str, params: JsonObject, access: Access = NO_ACCESS) -> None: ...
 
     @abstractmethod
-    async def watch(self, access: Access, established: Callable[[], None]) -> None:
-        """Follow what the server says of its lists, until the connection ends; `established`: from here on no change
-        is missed. Raises as `request` does."""
+    async def watch(self, access: Access, established: Callable[[], None], uris: Sequence[str] = ()) -> None:
+        """Follow what the server says of these resources, or else of its lists, until the connection ends.
+        `established`: from here on no change is missed, in the handshake era once they are subscribed to. Raises as
+        `request` does."""
         ...
 
     @abstractmethod
@@ -193,9 +201,28 @@ class Session(ABC):
                 meta["tracestate"] = call.trace.state
         return {**params, "_meta": meta} if meta else params
 
+    def _tell_change(self, message: Notification) -> bool:
+        """False: the message is about no change."""
+        if message.method in LIST_CHANGES:
+            if self.on_change is not None:
+                self.on_change()
+        elif message.method == "notifications/resources/updated":
+            for listener in [*self.resource_listeners]:
+                listener(str(message.params.get("uri", "")))
+        else:
+            return False
+        return True
+
     def _next_id(self) -> int:
         self._last_id += 1
         return self._last_id
+
+
+def wanted_changes(uris: Sequence[str]) -> JsonObject:
+    """`notifications` of subscriptions/listen."""
+    if uris:
+        return {"resourceSubscriptions": [*uris]}
+    return {f"{name}ListChanged": True for name in LIST_CHANGES.values()}
 
 
 def _told(result: JsonObject) -> str | None:

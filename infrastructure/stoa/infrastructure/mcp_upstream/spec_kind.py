@@ -21,6 +21,7 @@ from stoa.domain.operations.tool import Tool
 from stoa.domain.origin import Origin
 from stoa.infrastructure.http_client.authentication import compile_authentication
 from stoa.infrastructure.http_client.http1_errors import translated_failure
+from stoa.infrastructure.http_client.spec_authentication import NO_CALLER
 from stoa.infrastructure.mcp_upstream.binding import McpBinding, McpServer
 from stoa.infrastructure.mcp_upstream.client_requests import ALL_CAPABILITIES
 from stoa.infrastructure.mcp_upstream.converter import McpConverter
@@ -75,9 +76,8 @@ class McpSpecKind(SpecKind[McpSource], ChangingSpecKind, CatalogueObserver):
         check_program(server, is_of_platform=place.tenant is None, where=str(place.origin))
         if place.authentication.type == "oauth2" and place.authentication.grant is None:
             raise InvalidInput(f"{place.origin}: authentication.grant is required")
-        if place.authentication.type == "oauth2":
-            message = "a server behind oauth2 is not asked what it offers: tokens are got for calls"
-            raise InvalidInput(f"{place.origin}: {message}")
+        if place.authentication.type == "oauth2" and place.access is None:
+            raise InvalidInput(f"{place.origin}: {NO_CALLER} (bind its tools by hand with spec.mcp.tool)")
         upstream = self._upstreams.of(server, place.tenant, place.authentication)
         access, whose = self._access(server, place), server.place
         wanted = {"tools": source.tools, "resources": source.resources, "prompts": source.prompts}
@@ -134,6 +134,8 @@ class McpSpecKind(SpecKind[McpSource], ChangingSpecKind, CatalogueObserver):
         raise SessionGone
 
     def _access(self, server: McpServer, place: SpecPlace) -> Access:
+        if place.access is not None:
+            return Access(None, place.access, is_of_gateway=True)
         asking = Tool(
             name="mcp",
             tenant=place.tenant,

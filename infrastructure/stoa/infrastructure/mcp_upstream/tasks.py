@@ -1,15 +1,15 @@
 """Calls that the upstream answers with a task (extension `io.modelcontextprotocol/tasks` of the stateless era).
 
 The call of the gateway becomes a task, too, and the gateway asks for the upstream's until that has ended. A client
-request of the upstream's task ends the run of the gateway's, which begins anew with the answers: the upstream's task is
-remembered meanwhile, and goes on.
+request of the upstream's task ends the run of the gateway's, which begins anew with the answers, perhaps in another
+process: the gateway's task remembers the upstream's, which goes on.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.ports import CallContext
+from stoa.application.tasks.task_channel import TaskChannel
 from stoa.domain.client_requests.client_request import InputRequired
 from stoa.domain.errors import BackendProtocolError, BackendUnavailable
 from stoa.domain.schema.json_value import JsonObject, as_object, is_object
@@ -19,26 +19,23 @@ from stoa.infrastructure.mcp_upstream.session import Call, Session
 
 FIRST_SECONDS, LAST_SECONDS = 0.05, 5.0
 """Between two looks at a task, whatever interval the server wishes."""
-MAX_REMEMBERED = 10_000
 MAX_TASK_ID = 1024
 CANCEL_SECONDS = 5.0
 
 Answers = Callable[[JsonObject], Awaitable[JsonObject]]
 """The client's answers to the requests of the upstream, by its keys."""
 
-_Run = tuple[str, str, str]
-
 
 class UpstreamTasks:
-    """The tasks of upstreams whose client has been asked something."""
+    """Follows the tasks of upstreams."""
 
     def __init__(self) -> None:
-        self._waiting: BoundedCache[_Run, str] = BoundedCache(MAX_REMEMBERED)
         self._cancelling: set[asyncio.Task[None]] = set()
 
-    def waiting(self, session: Session, context: CallContext) -> str | None:
+    def waiting(self, context: CallContext) -> str | None:
         """The upstream's task of an earlier run of this call."""
-        return self._waiting.get(_run_of(session.whose, context))
+        channel = context.channel
+        return channel.memo if isinstance(channel, TaskChannel) else None
 
     async def result(
         self, task_id: object, session: Session, call: Call, context: CallContext, answers: Answers
@@ -47,14 +44,14 @@ class UpstreamTasks:
         when the client has to answer first."""
         if not isinstance(task_id, str) or not 0 < len(task_id) <= MAX_TASK_ID:
             raise BackendProtocolError(f"The back end of {session.whose} failed: its task has no id")
+        channel = context.channel
         try:
-            if context.channel is not None:
-                await context.channel.begin_task()
+            if channel is not None:
+                await channel.begin_task()
+            if isinstance(channel, TaskChannel):
+                channel.memo = task_id  # before the client is asked, which ends this run
             found = await self._ended(task_id, session, call, context, answers)
-        except InputRequired:
-            self._waiting.put(_run_of(session.whose, context), task_id)
-            raise
-        except (UpstreamFault, BackendProtocolError, BackendUnavailable):
+        except (InputRequired, UpstreamFault, BackendProtocolError, BackendUnavailable):
             raise
         except BaseException:
             self._cancel(task_id, session, call)
@@ -108,11 +105,6 @@ class UpstreamTasks:
         task = asyncio.create_task(cancel(), name="cancel a task of an upstream MCP server")
         self._cancelling.add(task)
         task.add_done_callback(self._cancelling.discard)
-
-
-def _run_of(whose: str, context: CallContext) -> _Run:
-    """Equal in all runs of one task: they keep the id of the request that began it."""
-    return whose, context.principal.identity_key, context.request_id
 
 
 def _interval(task: JsonObject) -> float:

@@ -53,6 +53,7 @@ from stoa.interfaces.bootstrap.parts import (
     OptionalSharedState,
     SharedState,
     StartCheck,
+    TracingPart,
     Version,
 )
 from stoa.interfaces.release import release
@@ -266,10 +267,10 @@ class Core(Provider):
 
     @provide
     def observers(
-        self, prometheus: PrometheusObserver, audit: AuditLog, kubernetes: KubernetesPart
+        self, prometheus: PrometheusObserver, audit: AuditLog, kubernetes: KubernetesPart, tracing: TracingPart
     ) -> list[InvocationObserver]:
         """They hear of each finished invocation, in this order."""
-        return [prometheus, audit, *kubernetes.observers]
+        return [prometheus, audit, *kubernetes.observers, *tracing.observers]
 
     @provide
     async def gateway(

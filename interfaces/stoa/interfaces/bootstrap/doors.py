@@ -34,6 +34,7 @@ from stoa.interfaces.bootstrap.parts import (
     RelayPart,
     SessionParts,
     StartCheck,
+    TracingPart,
     Version,
     WatchdogPart,
 )
@@ -141,6 +142,7 @@ class Doors(Provider):
         relay_part: RelayPart,
         watchdog_part: WatchdogPart,
         kubernetes_part: KubernetesPart,
+        tracing_part: TracingPart,
         prometheus: PrometheusObserver,
         identity: IdentityPart,
         version: Version,
@@ -168,6 +170,7 @@ class Doors(Provider):
             relay_part,
             watchdog_part,
             kubernetes_part,
+            tracing_part,
             identity,
             *([shared.parts] if shared.parts else ()),
         ]

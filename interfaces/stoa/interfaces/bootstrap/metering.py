@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
+from urllib.parse import unquote
 
 from dishka import Provider
 from dishka import Scope as Lifetime
@@ -15,7 +16,7 @@ from stoa.application.metering.summarise_usage import SummariseUsage
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.metering import UsageLog
 from stoa.domain.errors import InvalidInput
-from stoa.infrastructure.kafka.login import KafkaLogin
+from stoa.infrastructure.kafka.login import KafkaCertificates, KafkaLogin
 from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver, RelayCollector
 from stoa.infrastructure.observability.refusal_log import RefusalLog
@@ -26,7 +27,7 @@ from stoa.infrastructure.outbox import (
     OutboxUsageLog,
     relayed_segments,
 )
-from stoa.interfaces.bootstrap.parts import MeteringPart, RelayPart, WatchdogPart
+from stoa.interfaces.bootstrap.parts import MeteringPart, RelayPart, TracingPart, Version, WatchdogPart
 from stoa.interfaces.settings import Settings
 
 
@@ -106,6 +107,27 @@ class MeteringProvider(Provider):
         return WatchdogPart(probes=(watchdog,), background={"event loop": watchdog.run})
 
     @provide
+    def tracing(self, settings: Settings, clock: Clock, version: Version) -> TracingPart:
+        if not settings.otel_exporter_otlp_endpoint:
+            return TracingPart()
+        from stoa.infrastructure.observability.otlp import OtlpTracer  # with an HTTP client
+
+        given = settings.otel_exporter_otlp_headers
+        pairs = "" if given is None else given.get_secret_value()
+        tracer = OtlpTracer(
+            settings.otel_exporter_otlp_endpoint,
+            clock,
+            service_name=settings.otel_service_name,
+            version=version,
+            headers={
+                unquote(name).strip(): unquote(value).strip()
+                for name, equals, value in (pair.partition("=") for pair in pairs.split(","))
+                if equals
+            },
+        )
+        return TracingPart(observers=(tracer,), background={"traces": tracer.run})
+
+    @provide
     def audit(self) -> Iterator[AuditLog]:
         audit = AuditLog(sys.stderr.buffer)
         yield audit
@@ -151,4 +173,7 @@ def kafka_login(settings: Settings) -> KafkaLogin:
         settings.kafka_sasl_mechanism,
         settings.kafka_username,
         settings.kafka_password,
+        KafkaCertificates(settings.kafka_ca_file, settings.kafka_certificate_file, settings.kafka_key_file),
+        settings.kafka_oauth_token_url,
+        settings.kafka_oauth_scopes,
     )

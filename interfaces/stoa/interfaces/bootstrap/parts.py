@@ -88,6 +88,13 @@ class WatchdogPart(Part):
     """The watchdog of the event loop."""
 
 
+@dataclass(frozen=True, slots=True)
+class TracingPart(Part):
+    """The tracer of calls, if OTEL_EXPORTER_OTLP_ENDPOINT names a collector."""
+
+    observers: tuple[InvocationObserver, ...] = ()
+
+
 RecoverBudgets = Callable[[str, Callable[[], Mapping[Account, MicroUnits]]], None]
 """Recovers budgets, given the name of this deployment's log and a function that reads this month's spending from it."""
 

@@ -23,6 +23,7 @@ from stoa.interfaces.bootstrap.parts import (
     PolicyPart,
     RelayPart,
     StartCheck,
+    TracingPart,
     Version,
     WatchdogPart,
 )
@@ -96,7 +97,7 @@ async def serve_stdio(
     (await container.get(StartCheck)).run(gateway.loader)
     await engine.open()
     supervisor.start({"catalogue": gateway.loader.watch, "tasks": engine.watch_tasks})
-    for part in (PolicyPart, LimiterPart, RelayPart, WatchdogPart, KubernetesPart):
+    for part in (PolicyPart, LimiterPart, RelayPart, WatchdogPart, KubernetesPart, TracingPart):
         supervisor.start((await container.get(part)).background)
     if shared is not None:
         supervisor.start(shared.background)

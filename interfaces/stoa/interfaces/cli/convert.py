@@ -43,9 +43,8 @@ async def convert(
         kinds = SpecKinds(await container.get(list[SpecKind[Any]]), await container.get(SpecSource))
         manifest = ToolSetManifest.read(described.manifest.content or {}, kinds.models)
         kind = kinds[manifest.member]
-        document = described.document
-        if document is None:
-            document = await kind.fetch(manifest.source, kinds.place_of(described.manifest, manifest))
+        # Also where the text is known: a kind may fetch the files that it refers to.
+        document = await kind.fetch(manifest.source, kinds.place_of(described.manifest, manifest))
         conversion_options = ConversionOptions(base_url=options.base_url or _ANY_SERVER)
         conversion = kind.converter(manifest.source).convert(document, conversion_options)
     findings = [str(finding) for finding in conversion.findings]

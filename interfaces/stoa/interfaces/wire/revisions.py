@@ -17,6 +17,8 @@ class Revision:
     has_structured_content: bool = True
     has_audio: bool = True
     has_resource_links: bool = True
+    has_content_meta: bool = True
+    """Blocks of content have `_meta`, and their annotations `lastModified`."""
     has_progress_messages: bool = True
     has_completions_capability: bool = True
     """Completion is older than the capability that announces it."""
@@ -48,6 +50,7 @@ HANDSHAKE_REVISIONS = {
             has_icons=False,
             has_structured_content=False,
             has_resource_links=False,
+            has_content_meta=False,
             has_audio=False,
             has_progress_messages=False,
             has_completions_capability=False,
@@ -63,6 +66,7 @@ HANDSHAKE_REVISIONS = {
             has_icons=False,
             has_structured_content=False,
             has_resource_links=False,
+            has_content_meta=False,
             has_elicitation=False,
             has_client_details=False,
             has_content_lists=False,

@@ -12,6 +12,7 @@ from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.prompt import Prompt, PromptArgument
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import Fingerprint, Tool
+from stoa.domain.results.content_notes import ContentNotes
 from stoa.domain.results.result import (
     MISSING,
     AudioContent,
@@ -49,13 +50,13 @@ def tool_result(result: ToolResult, revision: Revision, coerced: Sequence[str] =
         wire["isError"] = True
     elif fits_structured(result.structured, revision):
         wire["structuredContent"] = result.structured
-    if coerced or result.headers or result.omitted:
+    if coerced or result.headers or result.omitted or result.meta:
         wire["_meta"] = _call_meta(result, coerced)
     return wire
 
 
 def _call_meta(result: ToolResult, coerced: Sequence[str]) -> JsonObject:
-    meta: JsonObject = {}
+    meta: JsonObject = dict(result.meta or {})
     if coerced:
         meta[COERCED_KEY] = list(coerced)
     if result.omitted:
@@ -74,16 +75,30 @@ def fits_structured(structured: Any, revision: Revision) -> bool:
 def content_block(block: ContentBlock, revision: Revision) -> JsonObject:
     """One block of content."""
     if isinstance(block, TextContent):
-        return {"type": "text", "text": block.text}
-    if isinstance(block, ImageContent):
-        return {"type": "image", "data": block.data, "mimeType": block.mime_type}
-    if isinstance(block, AudioContent):
+        wire: JsonObject = {"type": "text", "text": block.text}
+    elif isinstance(block, ImageContent):
+        wire = {"type": "image", "data": block.data, "mimeType": block.mime_type}
+    elif isinstance(block, AudioContent):
         if not revision.has_audio:
             return {"type": "text", "text": f"[audio, {block.mime_type}, cannot be shown to this client]"}
-        return {"type": "audio", "data": block.data, "mimeType": block.mime_type}
-    if isinstance(block, ResourceLink):
-        return _link(block, revision)
-    return {"type": "resource", "resource": _contents(block)}
+        wire = {"type": "audio", "data": block.data, "mimeType": block.mime_type}
+    elif isinstance(block, ResourceLink):
+        wire = _link(block, revision)
+    else:
+        wire = {"type": "resource", "resource": _contents(block)}
+    return wire if block.notes is None else {**wire, **_notes(block.notes, revision)}
+
+
+def _notes(notes: ContentNotes, revision: Revision) -> JsonObject:
+    annotations: JsonObject = {}
+    if notes.audience:
+        annotations["audience"] = list(notes.audience)
+    if notes.priority is not None:
+        annotations["priority"] = notes.priority
+    if notes.last_modified is not None and revision.has_content_meta:
+        annotations["lastModified"] = notes.last_modified
+    wire: JsonObject = {"annotations": annotations} if annotations else {}
+    return {**wire, "_meta": notes.meta} if notes.meta and revision.has_content_meta else wire
 
 
 def _link(link: ResourceLink, revision: Revision) -> JsonObject:
@@ -162,7 +177,11 @@ def resource(resource: Resource, revision: Revision) -> JsonObject:
 
 def resource_contents(result: ToolResult) -> list[JsonObject]:
     """`contents` of resources/read."""
-    return [_contents(block) for block in result.content if isinstance(block, EmbeddedResource)]
+    return [
+        _contents(block) | ({"_meta": block.notes.meta} if block.notes is not None and block.notes.meta else {})
+        for block in result.content
+        if isinstance(block, EmbeddedResource)
+    ]
 
 
 def prompt(prompt: Prompt, revision: Revision) -> JsonObject:

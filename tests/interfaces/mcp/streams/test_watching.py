@@ -3,19 +3,27 @@
 import asyncio
 import json
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import pytest
 from tests.interfaces.doors import PRINCIPALS, STATELESS_REVISIONS, Answer, World, envelope, modern, new_world
 from tests.interfaces.mcp.streams.test_sessions import Client, opened, sent, until
 
 from stoa.application import Context, Principal
+from stoa.application.catalogue.follow_resources import FOLLOWED, WatchedResource
 from stoa.application.memory.policy_engine import DEFAULT_RULES, Rule, RulesPolicyEngine
+from stoa.application.ports import Announcing, BackendCall, CallContext, ToolBackend, UpstreamAccess
 from stoa.domain.access.rate_limit import RateLimit
 from stoa.domain.calls.session import MAX_WATCHED_RESOURCES, MAX_WATCHED_TEXT
 from stoa.domain.errors import PolicyUnavailable, ResourceNotFound
+from stoa.domain.operations.binding import Binding
+from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import Tool, ToolKey
 from stoa.domain.policy.decision import Decision, PolicyQuery
+from stoa.domain.results.result import TextContent, ToolResult
+from stoa.domain.schema.json_value import JsonObject
 from stoa.interfaces.mcp.exchange import Exchange, ResponseStream
 from stoa.interfaces.mcp.methods.subscriptions import LISTENERS
 from stoa.interfaces.mcp.streams.event_queue import QUEUE_LIMIT, Event
@@ -406,3 +414,102 @@ class _Nowhere(ResponseStream):
 
     async def hang_up(self) -> None:
         raise AssertionError("nobody asked for it")
+
+
+class FollowedBinding(Binding):
+    kind: Literal["followed"] = "followed"
+
+
+class FollowedBackend(ToolBackend):
+    """A back end that tells of changes: `followed` has whom it tells now."""
+
+    kind = "followed"
+
+    def __init__(self) -> None:
+        self.followed: dict[tuple[str, str], Callable[[], None]] = {}
+
+    def prepare(self, tool: Operation) -> BackendCall:
+        return FollowedCall(self.followed)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class FollowedCall(BackendCall, Announcing):
+    def __init__(self, followed: dict[tuple[str, str], Callable[[], None]]) -> None:
+        self._followed = followed
+
+    async def __call__(self, arguments: JsonObject, context: CallContext) -> ToolResult:
+        return ToolResult((TextContent(str(arguments)),))
+
+    async def follow(
+        self, arguments: JsonObject, caller: Principal, upstream: UpstreamAccess | None, changed: Callable[[], None]
+    ) -> None:
+        key = (str(caller.subject), arguments["name"])
+        self._followed[key] = changed
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            del self._followed[key]
+
+
+@ERAS
+async def test_watching_a_resource_of_a_back_end_has_it_followed_until_the_stream_ends(watch: Any) -> None:
+    backend = FollowedBackend()
+    world = new_world(has_sessions=True, backends=[backend])
+    world.gateway.add(Resource(name="far", uri="far://{name}", binding=FollowedBinding()))
+    watcher = await watch(world, ["far://a", "memo://plain"])
+    other = await watch(world, ["far://a"], token="admin")
+    assert watcher.accepted == ["far://a", "memo://plain"]
+    await until(lambda: len(backend.followed) == 2)
+    key = next(key for key in backend.followed if key[0] == PRINCIPALS["alpha-admin"].subject)
+    backend.followed[key]()
+    await until(lambda: watcher.told == ["far://a"])
+    await quiet(world)
+    assert other.told == []  # what the back end tells one caller is for this caller
+    await watcher.leave()
+    await other.leave()
+    if watch is stateless:
+        await until(lambda: not backend.followed)
+    await world.gateway.close()
+    assert not backend.followed
+    assert world.gateway.watch_resources.following.watchers == ()
+
+
+async def test_watching_ends_when_the_client_unsubscribes() -> None:
+    backend = FollowedBackend()
+    world = new_world(has_sessions=True, backends=[backend])
+    world.gateway.add(Resource(name="far", uri="far://{name}", binding=FollowedBinding()))
+    client = await opened(world, token="admin")
+    answer, gone = Answer(), asyncio.Event()
+    listening = asyncio.create_task(client.other("GET", into=answer, gone=gone))
+    await until(lambda: answer.status == 200)
+    assert not backend.followed
+    await client.ask("resources/subscribe", {"uri": "far://a"})
+    await until(lambda: len(backend.followed) == 1)
+    far = world.gateway.catalogue.resolve(None, "far://a")
+    assert far is not None
+    world.gateway.remove("far://{name}", kind="resource")
+    await until(lambda: not backend.followed)
+    world.gateway.add(far)  # read by another call of the back end now
+    await until(lambda: len(backend.followed) == 1)
+    await client.ask("resources/unsubscribe", {"uri": "far://a"})
+    await until(lambda: not backend.followed)
+    gone.set()
+    await listening
+    await world.gateway.close()
+
+
+async def test_watching_of_one_caller_leaves_room_for_others() -> None:
+    backend = FollowedBackend()
+    world = new_world(backends=[backend])
+    far = Resource(name="far", uri="far://{name}", binding=FollowedBinding())
+    world.gateway.add(far)
+    following = world.gateway.watch_resources.following
+    one, other = PRINCIPALS["admin"], PRINCIPALS["alpha-admin"]
+    following.replace("one", [WatchedResource(one, f"far://{n}", far.key) for n in range(FOLLOWED.per_caller + 5)])
+    following.replace("other", [WatchedResource(other, "far://a", far.key)])
+    await until(lambda: len(backend.followed) == FOLLOWED.per_caller + 1)
+    following.replace("one", ())
+    await until(lambda: [*backend.followed] == [(str(other.subject), "a")])
+    await world.gateway.close()

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from stoa.application.concurrency.cancellation import cancel_and_wait
+from stoa.application.concurrency.cancellation import cancel_and_wait, first_of
 from stoa.application.concurrency.supervisor import Sleep
 from stoa.application.ports.clock import Clock
 from stoa.domain.schema.json_value import JsonObject, as_object, as_text
@@ -94,15 +93,10 @@ class LeaderElection:
     async def _rest(self, seconds: float) -> None:
         """Wait; followers until they hear of the lease. A leader would be woken by its own renewals."""
         self._heard.clear()
-        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._sleep(seconds))]
-        if not self.leads_for(0):
-            waits.append(asyncio.create_task(self._heard.wait()))
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+        if self.leads_for(0):
+            await self._sleep(seconds)
+        else:
+            await first_of(self._sleep(seconds), self._heard.wait())
 
     async def _step(self) -> float:
         """Take, renew or observe the lease; returns the seconds until the next step."""

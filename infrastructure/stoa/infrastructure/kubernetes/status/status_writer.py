@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from stoa.application.catalogue.status import status_of
+from stoa.application.concurrency.cancellation import first_of
 from stoa.application.concurrency.pace import in_turns
 from stoa.application.concurrency.supervisor import Sleep
 from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver, ManifestReport
@@ -92,20 +92,7 @@ class StatusWriter(CatalogueObserver, HealthProbe):
             self._due.clear()
             if self.election.leads_for(REQUEST_SECONDS):
                 await self._write_all()
-            await self._next()
-
-    async def _next(self) -> None:
-        """Wait for a load or an election, for FLUSH_SECONDS at most."""
-        waits: list[asyncio.Future[Any]] = [
-            asyncio.ensure_future(self._sleep(FLUSH_SECONDS)),
-            asyncio.create_task(self._due.wait()),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            await first_of(self._sleep(FLUSH_SECONDS), self._due.wait())  # a load or an election
 
     async def _write_all(self) -> None:
         problem = ""

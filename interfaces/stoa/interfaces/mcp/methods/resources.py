@@ -83,7 +83,7 @@ class ResourceMethods:
 
     async def _change(self, session: Session, change: Change) -> None:
         if self._sessions is not None:
-            await self._sessions.change(session, change)
+            await self._sessions.watch(session, change)
 
     async def read(self, call: MethodCall) -> bytes:
         """resources/read, through the pipeline. Raises StoaError or Fault."""

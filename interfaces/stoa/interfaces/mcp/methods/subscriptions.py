@@ -14,6 +14,7 @@ from typing import Any
 
 import pydantic_core
 
+from stoa.application.catalogue.follow_resources import WatchedResource
 from stoa.application.catalogue.watch_resources import ResourceUpdate, Updates, WatchResources
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.ports.clock import Clock
@@ -38,6 +39,7 @@ _log = logging.getLogger(__name__)
 
 SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
 DEBOUNCE_SECONDS = 0.5
+SWEEP_SECONDS = 60.0
 LISTENERS = Caps(per_caller=64, per_tenant=1024, total=1536)
 """Listen streams that are open at once."""
 _LISTS: dict[Kind, str] = {"tool": "tools", "resource": "resources", "prompt": "prompts"}
@@ -82,6 +84,9 @@ class Subscriptions:
         self._announcements = None if bus is None else Announcements(bus, self._schedule_update, report=report)
         self._due_elsewhere: set[ResourceUpdate] = set()
         self._telling: set[asyncio.Task[None]] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+        if sessions is not None:
+            sessions.on_watch = lambda session_id: self._keep(self.follow_session(session_id))
 
     async def open(self) -> None:
         """Exchange announcements with the other replicas until `close`."""
@@ -91,6 +96,8 @@ class Subscriptions:
 
     async def close(self) -> None:
         """Pass on what was announced here, and receive no more."""
+        if self._sweep is not None:
+            self._sweep.cancel()
         if self._announcements is not None:
             self._pass_on()
             await self._announcements.close()
@@ -202,6 +209,7 @@ class Subscriptions:
         self._take_place(queue, caller)
         self.attend()
         self._listeners[queue] = _Listener(request.id, wanted, watched, caller)
+        self._watch.following.replace(queue, [WatchedResource(caller, uri, key) for uri, key in watched.items()])
         honoured: JsonObject = {f"{kind}ListChanged": True for kind in _LISTS.values() if kind in wanted}
         if watched:
             honoured["resourceSubscriptions"] = list(watched)
@@ -213,6 +221,27 @@ class Subscriptions:
             left = caller.expires_at - self._clock.now()
             queue.end_after(left.total_seconds(), lambda: self._end(queue))
         return Reply(200, events=queue)
+
+    async def follow_session(self, session_id: str) -> None:
+        """Have the back ends tell of changes of what the session watches, while its stream is open here."""
+        if self._sessions is None:
+            return
+        watched = [WatchedResource(*entry) for entry in await self._sessions.watched(session_id)]
+        self._watch.following.replace(session_id, watched)
+        if self._sweep is None and watched:
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._forget_sessions)
+
+    def _forget_sessions(self) -> None:
+        """Sessions whose stream is not open here any more watch nothing."""
+        self._sweep = None
+        followed = {watcher for watcher in self._watch.following.watchers if isinstance(watcher, str)}
+        present: set[str] = (
+            set() if self._sessions is None else {session_id for session_id, _ in self._sessions.streams.readers()}
+        )
+        for session_id in followed - present:
+            self._watch.following.replace(session_id, ())
+        if followed & present:
+            self._sweep = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._forget_sessions)
 
     async def _watchable(self, call: MethodCall, uris: Iterable[str]) -> dict[str, OperationKey]:
         """The resources that the caller may read, by URI. Unknown and forbidden ones are left out alike."""
@@ -241,10 +270,12 @@ class Subscriptions:
 
     def _forget(self, queue: EventQueue) -> None:
         self._listeners.pop(queue, None)
+        self._watch.following.replace(queue, ())
         self._shares.remove(queue)
 
     def _end(self, queue: EventQueue) -> None:
         listener = self._listeners.pop(queue, None)
+        self._watch.following.replace(queue, ())
         self._shares.remove(queue)
         if listener is not None:
             meta: JsonObject = {SUBSCRIPTION_KEY: listener.request_id, SERVER_INFO_KEY: self._server_info}

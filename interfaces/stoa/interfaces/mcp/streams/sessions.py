@@ -74,7 +74,10 @@ class Sessions:
             "cancelled": self._cancelled,
             "ended": streams.end_here,
             "followed": streams.mark_back,
+            "watched": self._watched,
         }
+        self.on_watch: Callable[[str], None] = lambda _: None
+        """Called with the id of a session, on each replica, when it watches other resources than before."""
         self._relay = ReplicaRelay(streams.bus, handlers, report=streams.report)
 
     async def open(self) -> None:
@@ -114,6 +117,23 @@ class Sessions:
     async def change(self, session: Session, change: Change) -> None:
         """Replace the session by what `change` makes of it, atomically: `change` gets the stored session."""
         await self._store.update(session.id, change)
+
+    async def watch(self, session: Session, change: Change) -> None:
+        """As `change`, of the resources that the session watches: its stream may be open on another replica."""
+        await self.change(session, change)
+        self.on_watch(session.id)
+        await self._relay.tell_all("watched", session.id)
+
+    def _watched(self, session_id: str) -> None:
+        self.on_watch(session_id)
+
+    async def watched(self, session_id: str) -> list[tuple[Principal, str, OperationKey]]:
+        """The resources that the session watches, with its reader, if its stream is open here."""
+        reader = dict(self.streams.readers()).get(session_id)
+        session = None if reader is None else await self._listener(session_id)
+        if reader is None or session is None:
+            return []
+        return [(reader, uri, key) for uri, key in session.watched]
 
     async def end(self, session: Session) -> None:
         """End the session on every replica."""

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tests.infrastructure.grpc.loopback import compiled
 
 from stoa.domain.errors import InvalidArguments
-from stoa.infrastructure.grpc.message_plan import MAX_DEPTH, MessagePlans, Unplanned
-from stoa.infrastructure.grpc.messages import MessageCodec, Undecodable
+from stoa.infrastructure.grpc.messages import MessageCodec
+from stoa.infrastructure.protobuf.message_plan import MAX_DEPTH, MessagePlans, Unplanned
+from stoa.infrastructure.protobuf.message_types import Undecodable
 
 PROTO3 = """
 syntax = "proto3";

@@ -67,6 +67,11 @@ class Descriptors:
         except ValueError:
             raise InvalidInput("is no base64 (RFC 4648 section 4)") from None
 
+    @property
+    def last_file(self) -> Any:
+        """The file that protoc was asked for: those that it imports come before it. None: there are no files."""
+        return self._files.file[-1] if self._files.file else None
+
     def type(self, name: str) -> Declaration:
         """Raises UnknownType."""
         declared = self.types.get(name.lstrip("."))

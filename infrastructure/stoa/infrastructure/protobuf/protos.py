@@ -8,7 +8,7 @@ import asyncio
 import re
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +21,8 @@ TIMEOUT_SECONDS = 30.0
 _ANCESTORS = 12
 _IMPORT = re.compile(r"""(?:^|;)\s*import\s+(?:public\s+|weak\s+)?["']([^"'\\\n]{1,500})["']\s*(?=;)""", re.MULTILINE)
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+
+_LOG_LINE = re.compile(r"WARNING: All log messages|[IWEF]\d{4} ")
 
 Read = Callable[[str], Awaitable[SpecDocument]]
 
@@ -49,6 +51,15 @@ async def descriptor_set_of(protos: tuple[str, ...], includes: tuple[str, ...], 
     return await _compiled(names, files, shipped)
 
 
+async def compiled(main: str, files: Mapping[str, str]) -> bytes:
+    """A serialised FileDescriptorSet of `main`, one of `files` by the names that they import each other by; it comes
+    last. Raises InvalidInput, with protoc's words."""
+    for name in files:
+        if not _is_plain(name):
+            raise InvalidInput(f"{name[:200]!r} is no name that a file is imported by")
+    return await _compiled([main], files, [folder for folder in _shipped() if folder.is_dir()])
+
+
 async def _imported(path: str, roots: list[str], read: Read, found_in: list[str]) -> str:
     """The text of an import; the folder it was found in is looked at first for the next one."""
     for root in dict.fromkeys(roots):
@@ -62,7 +73,9 @@ async def _imported(path: str, roots: list[str], read: Read, found_in: list[str]
     raise InvalidInput(f'import "{path}" is in none of the folders; name the one that it starts from in includes')
 
 
-async def _compiled(names: list[str], files: dict[str, str], shipped: list[Path]) -> bytes:
+async def _compiled(names: list[str], files: Mapping[str, str], shipped: list[Path]) -> bytes:
+    if find_spec("grpc_tools") is None:
+        raise InvalidInput(".proto files need the extra grpc: pip install 'stoa-mcp-gateway[grpc]'")
     with tempfile.TemporaryDirectory(prefix="stoa-protos-") as folder:
         out = Path(folder) / "out.binpb"
         source = Path(folder) / "source"
@@ -88,11 +101,12 @@ async def _compiled(names: list[str], files: dict[str, str], shipped: list[Path]
                 await process.wait()
         if process.returncode:
             words = errors.decode("utf-8", "replace").replace(f"{source}/", "").replace(str(source), "")
-            raise InvalidInput(f"protoc: {' '.join(words.split())[:1000]}")
+            lines = [line for line in words.splitlines() if not _LOG_LINE.match(line)] or [words]
+            raise InvalidInput(f"protoc: {' '.join(' '.join(lines).split())[:1000]}")
         return await asyncio.to_thread(out.read_bytes)
 
 
-def _write(source: Path, files: dict[str, str]) -> None:
+def _write(source: Path, files: Mapping[str, str]) -> None:
     source.mkdir()
     for name, text in files.items():
         path = source / name

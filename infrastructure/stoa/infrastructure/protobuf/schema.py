@@ -9,8 +9,8 @@ import json
 from typing import Any
 
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array
-from stoa.infrastructure.grpc.descriptors import Declaration, Descriptors, is_enum
-from stoa.infrastructure.grpc.rules import with_rules
+from stoa.infrastructure.protobuf.descriptors import Declaration, Descriptors, is_enum
+from stoa.infrastructure.protobuf.rules import with_rules
 
 BUDGET = 48 * 1024
 """Characters of one schema; messages beyond it are described by their name only."""

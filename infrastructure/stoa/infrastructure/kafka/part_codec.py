@@ -1,0 +1,35 @@
+"""The codec of one format of keys and values: JSON values to bytes and back."""
+
+from typing import Any, Protocol
+
+
+class Undecodable(ValueError):
+    """Bytes that are no value of the schema."""
+
+
+class Unencodable(ValueError):
+    """A value that the schema does not have. `place`: JSON Pointer within the value."""
+
+    def __init__(self, place: str, expected: str) -> None:
+        super().__init__(expected)
+        self.place = place
+        self.expected = expected
+
+
+class PartCodec(Protocol):
+    """Writes and reads the content of one part; null is no content and does not come here."""
+
+    indexes: bytes = b""
+    """Stands between the id in a frame and the content."""
+
+    def encode(self, value: Any) -> bytes:
+        """Raises Unencodable, or another ValueError or TypeError."""
+        ...
+
+    def decode(self, data: bytes) -> Any:
+        """Raises Undecodable."""
+        ...
+
+    def decode_framed(self, data: bytes) -> Any:
+        """Reads all that stands behind the id in a frame. Raises Undecodable."""
+        return self.decode(data)
