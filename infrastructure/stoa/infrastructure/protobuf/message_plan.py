@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf import json_format, message_factory  # type: ignore[import-untyped]
 from google.protobuf.descriptor import FieldDescriptor  # type: ignore[import-untyped]
 
-from stoa.domain.schema.json_value import JsonObject
+from stoa.domain.schema.json_value import JsonObject, is_array, is_object
 
 MAX_DEPTH = 100
 """Messages within messages, as json_format has it."""
@@ -111,7 +111,7 @@ class _Reader:
                 self._fields[name] = entry
 
     def read(self, value: Any, depth: int) -> Any:
-        if type(value) is not dict or depth >= MAX_DEPTH:
+        if not is_object(value) or depth >= MAX_DEPTH:
             raise Unplanned
         members: dict[str, Any] = {}
         groups: list[str] = []
@@ -168,7 +168,7 @@ def _scalar_from_json(field: Any) -> FromJson:
 
 def _list_from_json(one: FromJson) -> FromJson:
     def read(value: Any, depth: int) -> Any:
-        if type(value) is not list:
+        if not is_array(value):
             raise Unplanned
         return [one(item, depth) for item in value]
 
@@ -177,7 +177,7 @@ def _list_from_json(one: FromJson) -> FromJson:
 
 def _map_from_json(key: FromJson, one: FromJson) -> FromJson:
     def read(value: Any, depth: int) -> Any:
-        if type(value) is not dict:
+        if not is_object(value):
             raise Unplanned
         return {key(name, depth): one(item, depth) for name, item in value.items()}
 
