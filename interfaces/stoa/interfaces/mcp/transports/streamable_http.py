@@ -31,6 +31,7 @@ from stoa.interfaces.wire.bodies import (
     CODINGS,
     Admission,
     Bodies,
+    Body,
     BodyIncomplete,
     Share,
     as_length,
@@ -97,7 +98,7 @@ class StreamableHttp:
             if isinstance(caller, StoaError):
                 # A stranger's body is read only as far as the record of its refusal needs it.
                 small = await read_small(declared_length(scope["headers"]), receive)
-                content: bytes | Reply = small or b""
+                content: Body | Reply = small or b""
                 respond = closing(send) if small is None else send
             else:
                 scope[CALLER_KEY] = (caller.tenant, caller.authorization_key)
@@ -117,7 +118,7 @@ class StreamableHttp:
             if share is not None and share.size:
                 share.release()
 
-    async def _read(self, headers: Headers, share: Share, receive: Receive) -> bytes | Reply:
+    async def _read(self, headers: Headers, share: Share, receive: Receive) -> Body | Reply:
         """The body of an authenticated caller, or its rejection, which closes the connection where bytes of the body
         are still on it. Raises BodyIncomplete."""
         length = headers.get(b"content-length")
@@ -149,7 +150,7 @@ class StreamableHttp:
         address: str | None,
         credential: Credential,
         caller: Admission,
-        content: bytes | Reply,
+        content: Body | Reply,
         receive: Receive,
         send: Send,
     ) -> tuple[Exchange, StreamableResponse]:
@@ -166,7 +167,7 @@ class StreamableHttp:
             except InvalidInput as error:
                 rejection = rejection or _reject(400, error.message)
         message = None
-        if rejection is None and isinstance(content, bytes):
+        if rejection is None and not isinstance(content, Reply):
             try:
                 if len(content) > LARGE_BYTES:
                     message = await messages.parse_paced(content, self._parser)
