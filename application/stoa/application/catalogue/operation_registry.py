@@ -140,7 +140,9 @@ class OperationRegistry:
             catalogue = Catalogue({key: catalogue.operations[key] for key in registered})
         snapshot = _extended(_Snapshot(catalogue, {}, old.version, allowances=allowances), catalogue, registered)
         findings += _notes(snapshot, registered, origin_of)
-        return Prepared(old.catalogue.diff(catalogue), snapshot, findings, list(old.registered.values()))
+        diff = old.catalogue.diff(catalogue)
+        _ = diff.readable_keys  # collected here, in the thread, and not by a listener in the event loop
+        return Prepared(diff, snapshot, findings, list(old.registered.values()))
 
     def add(self, operations: Sequence[Operation]) -> list[Finding] | None:
         """Add `operations` to the present catalogue; returns the findings about them. Returns None and changes nothing

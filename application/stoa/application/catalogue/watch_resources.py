@@ -78,9 +78,7 @@ class WatchResources:
         self._tell(ResourceUpdate(frozenset({resource.key}), uri, tenant))
 
     def _replaced(self, diff: CatalogueDiff) -> None:
-        # Tools too: the gateway's pages about them are resources.
-        changed = (operation.key for operation in (*diff.added, *diff.changed))
-        self._tell(ResourceUpdate(frozenset(key for key in (*changed, *diff.removed) if key.kind != "prompt")))
+        self._tell(ResourceUpdate(diff.readable_keys))
 
     def _tell(self, update: ResourceUpdate) -> None:
         for listener in tuple(self._listeners):
