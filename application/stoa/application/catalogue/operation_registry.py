@@ -16,10 +16,10 @@ from stoa.application.catalogue.compiled_operation import (
     CompiledTool,
 )
 from stoa.application.ports.tool_backend import ToolBackend
-from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.output_schema import OutputSchema
 from stoa.application.schemas.patterns import MAX_OWNER_SIZE, PatternAllowance
 from stoa.application.schemas.routed_arguments import routed_arguments
+from stoa.application.schemas.shared_schemas import SharedSchemas
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Reason, error, warning
@@ -71,6 +71,7 @@ class OperationRegistry:
         self._upstream_tokens = upstream_tokens
         self._snapshot = _Snapshot(Catalogue({}), {}, 0, allowances=_allowances(()))
         self._listeners: list[Listener] = []
+        self._schemas = SharedSchemas()
 
     @property
     def catalogue(self) -> Catalogue:
@@ -180,7 +181,7 @@ class OperationRegistry:
         backend = self._backends.get(tool.binding.kind)
         if backend is None:
             raise InvalidInput(f"no back end for tools of kind {tool.binding.kind} is installed")
-        arguments = ArgumentSchema(tool.input_schema, allowance)
+        arguments = self._schemas.compiled(tool.tenant, tool.input_schema, allowance)
         call, bind_upstream = backend.prepare(tool), self._bind_upstream(tool)
         match tool:
             case Tool():
