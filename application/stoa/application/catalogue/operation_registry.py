@@ -142,7 +142,7 @@ class OperationRegistry:
         snapshot = _extended(_Snapshot(catalogue, {}, old.version, allowances=allowances), catalogue, registered)
         findings += _notes(snapshot, registered, origin_of)
         diff = old.catalogue.diff(catalogue)
-        _ = diff.readable_keys  # collected here, in the thread, and not by a listener in the event loop
+        _ = diff.keys  # collected here, in the thread, and not by a listener in the event loop
         return Prepared(diff, snapshot, findings, list(old.registered.values()))
 
     def add(self, operations: Sequence[Operation]) -> list[Finding] | None:

@@ -78,7 +78,8 @@ class WatchResources:
         self._tell(ResourceUpdate(frozenset({resource.key}), uri, tenant))
 
     def _replaced(self, diff: CatalogueDiff) -> None:
-        self._tell(ResourceUpdate(diff.readable_keys))
+        # Tools too: the gateway's pages about them are resources.
+        self._tell(ResourceUpdate(frozenset(key for key in diff.keys if key.kind != "prompt")))
 
     def _tell(self, update: ResourceUpdate) -> None:
         for listener in tuple(self._listeners):

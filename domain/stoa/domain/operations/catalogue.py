@@ -30,10 +30,9 @@ class CatalogueDiff:
     removed: tuple[OperationKey, ...]
 
     @cached_property
-    def readable_keys(self) -> frozenset[OperationKey]:
-        """The keys of the resources that differ, and of the tools, about which there are pages to read."""
-        changed = (operation.key for operation in (*self.added, *self.changed))
-        return frozenset(key for key in (*changed, *self.removed) if key.kind != "prompt")
+    def keys(self) -> frozenset[OperationKey]:
+        """The keys of all operations that differ."""
+        return frozenset((*(operation.key for operation in (*self.added, *self.changed)), *self.removed))
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)
