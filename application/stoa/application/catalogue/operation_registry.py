@@ -120,7 +120,7 @@ class OperationRegistry:
         origin_of: OriginOf = lambda _: None,
     ) -> Prepared:
         """Compile a catalogue without changing anything; may run in a thread. `rest` is called after each operation
-        that was compiled, and may sleep so that other threads get their turn. `origin_of`: for the findings.
+        that was compared or compiled, and may sleep so that other threads get their turn. `origin_of`: for findings.
 
         What cannot be compiled is not listed either: all that is listed is callable. Those whose fingerprint did not
         change keep their compiled parts, and with them their open connections.
@@ -128,7 +128,11 @@ class OperationRegistry:
         old = self._snapshot
         catalogue, findings = Catalogue.build(tools, origin_of)
         registered: dict[OperationKey, CompiledOperation] = {}
-        unchanged = {key: entry for key, entry in old.registered.items() if _is_kept(entry, catalogue)}
+        unchanged: dict[OperationKey, CompiledOperation] = {}
+        for key, entry in old.registered.items():
+            if _is_kept(entry, catalogue):
+                unchanged[key] = entry
+            rest()  # a fingerprint that is taken for the first time is as much work as half a compilation
         allowances = _allowances(unchanged.values())
         for key, tool in catalogue.operations.items():
             compiled = unchanged.get(key)

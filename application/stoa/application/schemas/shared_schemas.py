@@ -19,9 +19,9 @@ class SharedSchemas:
         self._compiled: WeakValueDictionary[tuple[TenantId | None, bytes], ArgumentSchema] = WeakValueDictionary()
 
     def compiled(self, owner: TenantId | None, schema: JsonObject, allowance: PatternAllowance) -> ArgumentSchema:
-        """The compiled schema. Its patterns count in `allowance`. Raises InvalidInput if it is not usable, or its patterns
-        are too large."""
-        # The text with its order, which messages about several faults follow.
+        """The compiled schema, with its patterns counted in `allowance`. Raises InvalidInput if it is not usable, or if
+        its patterns are too large."""
+        # The order of members counts, because messages about several faults follow it.
         key = owner, hashlib.sha256(json.dumps(schema).encode()).digest()
         compiled = self._compiled.get(key)
         if compiled is None:
