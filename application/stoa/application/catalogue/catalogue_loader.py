@@ -302,10 +302,9 @@ class CatalogueLoader(HealthProbe):
         loaded: dict[Origin, LoadedManifest] = {}
         async for document in in_turns(documents):
             known = self._good.get(document.origin)
-            if known is None or known.document is not document or known.manifest is not None:
-                return None
-            loaded[document.origin] = known
-        return loaded
+            if known is not None and known.document is document and known.manifest is None:
+                loaded[document.origin] = known
+        return loaded if len(loaded) == len(documents) else None
 
     def _is_new(self, document: ManifestDocument) -> bool:
         seen = self._good.get(document.origin) or self._refused.get(document.origin)
