@@ -8,7 +8,7 @@ import pytest
 
 from stoa.domain import errors
 from stoa.domain.access.rate_limit import LimitVerdict
-from stoa.domain.errors import StoaError
+from stoa.domain.errors import InvalidInput, StoaError
 from stoa.domain.policy.decision import Decision
 
 CODES = {
@@ -142,3 +142,22 @@ def test_no_credential_and_a_wrong_one_are_told_apart() -> None:
     assert errors.NotAuthenticated("no token", is_missing=True).is_missing is True
     assert errors.NotAuthenticated("bad token").is_missing is False
     assert errors.NotAuthenticated("bad token").message == "bad token"
+
+
+def test_errors_that_are_kept_as_values_hold_no_frames() -> None:
+    def first(arguments: object) -> None:
+        raise InvalidInput("a")
+
+    def then(arguments: object) -> None:
+        try:
+            first(arguments)
+        except InvalidInput as cause:
+            raise StoaError("b") from cause
+
+    with pytest.raises(StoaError) as raised:
+        then([])
+    kept = raised.value
+    assert kept.without_traceback() is kept
+    assert kept.__traceback__ is None
+    assert kept.__cause__ is not None and kept.__cause__.__traceback__ is None
+    assert str(kept.__cause__) == "a"

@@ -36,7 +36,7 @@ failure is a result (`ToolResult.is_error`), not an exception. The doors map cla
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from stoa.domain.access.rate_limit import LimitVerdict
 from stoa.domain.access.refusal_reason import RefusalReason
@@ -57,6 +57,16 @@ class StoaError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+    def without_traceback(self) -> Self:
+        """The error without the frames that it came through, and of what led to it. An error that is kept as a value
+        refers to these frames, and they to it: megabytes of arguments would stay until the garbage collector runs,
+        which then stops all calls for milliseconds."""
+        cause: BaseException | None = self
+        while cause is not None and cause.__traceback__ is not None:
+            cause.__traceback__ = None
+            cause = cause.__context__
+        return self
 
     @property
     def refusal_reason(self) -> RefusalReason:

@@ -14,7 +14,7 @@ class FileOrigin:
     @property
     def whole(self) -> "FileOrigin":
         """The file. Its manifests are replaced together: when one is bad, all keep their last good version."""
-        return FileOrigin(self.file)
+        return self if self.number is None else FileOrigin(self.file)
 
     def __str__(self) -> str:
         return self.file if self.number is None else f"{self.file}#{self.number}"

@@ -170,6 +170,9 @@ async def test_every_call_ends_as_it_should_and_is_metered_once(case: Case, capl
     assert outcome.status is case.status
     assert (outcome.result is None) == (outcome.error is not None) == (case.error is not None)
     assert case.error is None or type(outcome.error) is case.error
+    assert (
+        outcome.error is None or outcome.error.__traceback__ is None
+    )  # else only the garbage collector frees the call
     is_sent = case.last == "call"
     assert len(pipeline.backend.received) - reached_before == is_sent
     is_stranger = outcome.principal is None

@@ -89,11 +89,20 @@ def many(url=None, inline=None, interval="1h", name="set", **spec):
 BAD = one("bad", timeout="soon")
 
 
+class CountingRegistry(OperationRegistry):
+    prepared = 0
+    """How often a catalogue was put together."""
+
+    def prepare(self, *args, **kwargs):
+        self.prepared += 1
+        return super().prepare(*args, **kwargs)
+
+
 class Bench:
     def __init__(self, kinds=None, **parts) -> None:
         self.source, self.specs, self.clock = InMemoryToolSource(), Specs(), ManualClock()
         self.backend = Rest([])
-        self.registry = OperationRegistry([self.backend, StaticBackend()])
+        self.registry = CountingRegistry([self.backend, StaticBackend()])
         self.refresh = CatalogueLoader(
             sources=[self.source],
             specs=SpecKinds([DocumentSpecKind("openAPISpec", Names())] if kinds is None else kinds, self.specs),
@@ -129,6 +138,31 @@ async def test_a_file_with_a_bad_part_keeps_its_last_good_version_as_a_whole():
     ]
     assert await bench.run(a=[one("dog")]) == []
     assert bench.names == ["cow", "dog"]
+
+
+async def test_a_refresh_puts_the_catalogue_together_only_if_something_changed():
+    bench = Bench()
+    await bench.run(a=[one("ant")])
+    assert bench.registry.prepared == 1
+    assert len(await bench.run(b=[BAD])) == 1
+    assert len(await bench.run(b=[None])) == 1
+    assert bench.registry.prepared == 1
+    await bench.run(b=[one("bee")])
+    await bench.run(a=[one("ant", timeout="5s")])
+    await bench.run(b=None)
+    assert bench.registry.prepared == 4
+    assert bench.names == ["ant"]
+    assert bench.registry.find(None, "ant").operation.timeout_seconds == 5
+
+
+async def test_a_refresh_puts_the_catalogue_together_again_after_the_program_registered_something():
+    bench = Bench()
+    await bench.run(a=[one("ant")])
+    bench.refresh.publisher.register([rest_tool("dog")])
+    before = bench.registry.prepared
+    await bench.run()
+    assert bench.registry.prepared == before + 1
+    assert bench.names == ["ant", "dog"]
 
 
 async def test_a_file_that_cannot_be_read_keeps_its_last_good_version():

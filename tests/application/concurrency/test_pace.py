@@ -6,7 +6,7 @@ import sys
 import weakref
 from contextlib import suppress
 
-from stoa.application.concurrency.pace import in_turns, keep_what_stays, let_go, yielding_to_the_loop
+from stoa.application.concurrency.pace import in_turns, keep_what_stays, let_go, paced, yielding_to_the_loop
 
 
 class Thing:
@@ -19,6 +19,10 @@ def test_pace_lets_go_of_everything() -> None:
     let_go(things)
     assert things == []
     assert all(reference() is None for reference in references)
+
+
+def test_pace_gives_every_item_in_order() -> None:
+    assert list(paced(iter(range(5)))) == [0, 1, 2, 3, 4]
 
 
 def test_pace_keeps_what_stays_but_no_garbage() -> None:

@@ -80,6 +80,25 @@ async def test_a_request_head_has_so_many_fields(world: World, fields: int, stat
         assert await _status(client) == status
 
 
+async def test_a_request_head_is_refused_as_soon_as_it_has_too_many_fields(world: World) -> None:
+    async with listening(world) as server:
+        client = await server.connect()
+        await client.send(HEAD + b"".join(b"X-%d: y\r\n" % number for number in range(300)))  # and it does not end
+        assert await _status(client) == 431
+        assert server.refusals == ["head_size"]
+
+
+async def test_trailers_have_as_many_fields_as_a_head(world: World) -> None:
+    async with listening(world) as server:
+        client = await server.connect()
+        await client.send(
+            HEAD + TYPE + b"Authorization: Bearer alpha-admin\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n[\r\n0\r\n"
+        )
+        await client.send(b"".join(b"X-%d: y\r\n" % number for number in range(300)))
+        assert await _status(client) == 431
+        assert server.refusals == ["head_size"]
+
+
 async def test_a_request_head_of_less_is_served(world: World) -> None:
     async with listening(world) as server:
         client = await server.connect()

@@ -46,11 +46,8 @@ class Strangers:
         # The usual case of `wait_us`, without a call.
         wait_us = self.wait_us(address, credential) if self._by_address.states else 0
         if wait_us:
-            refusal = QuotaExceeded(
-                "requests without a valid token", wait_us / 1e6, reason=RefusalReason.STRANGER_LIMIT
-            )
-            self._recorder.count_strangers(door, Status.RATE_LIMITED, refusal.code)
-            raise refusal
+            self._recorder.count_strangers(door, Status.RATE_LIMITED, QuotaExceeded.code)
+            raise QuotaExceeded("requests without a valid token", wait_us / 1e6, reason=RefusalReason.STRANGER_LIMIT)
 
     def wait_us(self, address: str | None, credential: Credential) -> int:
         """Microseconds until this request may be read and its token verified; 0 means now."""

@@ -42,6 +42,8 @@ _REFUSAL_STATUS: tuple[tuple[type[StoaError], Status], ...] = (
 
 def answered_failure(call: RunningCall, failure: Exception) -> Answered:
     """The end of a call that raised `failure`. The failure of a back end is an answer: an error result."""
+    if isinstance(failure, StoaError):
+        failure.without_traceback()  # it is part of the outcome, which the frames of the call refer to
     stage = call.stage
     if isinstance(stage, Sent) and _is_unsent(failure):
         stage = stage.reserved  # so it is free

@@ -11,16 +11,17 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
+from operator import is_
 from typing import ParamSpec, TypeVar
 
 from stoa.application.catalogue.catalogue_publisher import CataloguePublisher
 from stoa.application.catalogue.loaded_manifest import LoadedManifest, reports_of
-from stoa.application.catalogue.operation_registry import OperationRegistry
+from stoa.application.catalogue.operation_registry import OperationRegistry, Prepared
 from stoa.application.catalogue.operation_sources import OperationSources
 from stoa.application.catalogue.owners import ambiguous_namespaces, owned, owned_content
 from stoa.application.catalogue.understood_ahead import UnderstoodAhead
 from stoa.application.concurrency.gather import in_order
-from stoa.application.concurrency.pace import in_turns, let_go, yielding_to_the_loop
+from stoa.application.concurrency.pace import in_turns, let_go, paced, yielding_to_the_loop
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.manifests.parse import ManifestParts, ToolSetManifest
 from stoa.application.manifests.spec_kinds import SpecKinds
@@ -117,6 +118,8 @@ class CatalogueLoader(HealthProbe):
         self._has_watched = False
         self._retry_soon = False
         self._one_at_a_time = asyncio.Lock()
+        self._last_published: tuple[int, Prepared] | None = None
+        """The registry's version that it led to, and the catalogue."""
         self.findings: tuple[Finding, ...] = ()
 
     async def execute(self) -> tuple[Finding, ...]:
@@ -141,7 +144,7 @@ class CatalogueLoader(HealthProbe):
         ahead = UnderstoodAhead(self._executor, self._parts, new)
         unchanged: dict[Origin, dict[Origin, LoadedManifest]] = {}
         async for file, documents in in_turns(documents_by_file.items()):
-            if (known := self._unchanged(documents)) is not None:
+            if (known := await self._unchanged(documents)) is not None:
                 unchanged[file] = known
         changed = (documents for file, documents in documents_by_file.items() if file not in unchanged)
         loading = (self._load_file(documents, ahead, findings) for documents in changed)
@@ -167,16 +170,27 @@ class CatalogueLoader(HealthProbe):
         findings += [finding for loaded in good.values() for finding in (*loaded.findings, *loaded.outage)]
         findings += await self._operation_sources.refresh(_RETRY)
         self._retry_soon = self._retry_soon or self._operation_sources.has_outage
-        published = await self.publisher.publish()
+        published = await self._published(has_changed=not _are_the_same(good.values(), replaced))
         findings += published.findings
         self._is_loaded = True
         await self._told(findings)
         if self._observers:
-            reports = await asyncio.to_thread(lambda: tuple(reports_of(documents, good, findings, published.catalogue)))
+            reports = await asyncio.to_thread(
+                lambda: tuple(paced(reports_of(documents, good, findings, published.catalogue)))
+            )
             await self._tell_observers(CatalogueLoad(self._clock.now(), reports, self.findings))
         before.clear()
         await asyncio.to_thread(let_go, replaced)
         return self.findings
+
+    async def _published(self, *, has_changed: bool) -> Prepared:
+        """The catalogue in use. It is made anew only where something changed: a tenant that writes the same bad file
+        again and again must not have ten thousand tools put together each time."""
+        last = self._last_published
+        if last is None or has_changed or self._operation_sources.all or self._registry.version != last[0]:
+            prepared = await self.publisher.publish()
+            self._last_published = last = self._registry.version, prepared
+        return last[1]
 
     async def _documents(self) -> dict[Origin, list[ManifestDocument]]:
         """All documents, by the file they stand in. Raises Unavailable."""
@@ -283,15 +297,14 @@ class CatalogueLoader(HealthProbe):
                     outages.append(outage)
         return loaded, problems
 
-    def _unchanged(self, documents: Sequence[ManifestDocument]) -> dict[Origin, LoadedManifest] | None:
+    async def _unchanged(self, documents: Sequence[ManifestDocument]) -> dict[Origin, LoadedManifest] | None:
         """The loaded manifests of a file whose documents are the very same as before, if no description is due."""
         loaded: dict[Origin, LoadedManifest] = {}
-        for document in documents:
+        async for document in in_turns(documents):
             known = self._good.get(document.origin)
-            if known is None or known.document is not document or known.manifest is not None:
-                return None
-            loaded[document.origin] = known
-        return loaded
+            if known is not None and known.document is document and known.manifest is None:
+                loaded[document.origin] = known
+        return loaded if len(loaded) == len(documents) else None
 
     def _is_new(self, document: ManifestDocument) -> bool:
         seen = self._good.get(document.origin) or self._refused.get(document.origin)
@@ -404,6 +417,11 @@ class CatalogueLoader(HealthProbe):
                 _log.log(level, "catalogue: %s: %s", finding.where, finding.message)
         self.findings = tuple(findings)
         return self.findings
+
+
+def _are_the_same(some: Collection[object], others: Collection[object]) -> bool:
+    """True if both hold the same objects in the same order."""
+    return len(some) == len(others) and all(map(is_, some, others))
 
 
 def _origins(parts: Iterable[Operation | Finding | frozenset[str]]) -> frozenset[str]:

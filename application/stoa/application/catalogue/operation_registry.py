@@ -18,10 +18,10 @@ from stoa.application.catalogue.compiled_operation import (
 )
 from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.ports.tool_backend import ToolBackend
-from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.output_schema import OutputSchema
 from stoa.application.schemas.patterns import MAX_OWNER_SIZE, PatternAllowance
 from stoa.application.schemas.routed_arguments import routed_arguments
+from stoa.application.schemas.shared_schemas import SharedSchemas
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Reason, error, warning
@@ -84,6 +84,7 @@ class OperationRegistry:
         """True if any tenant has a tool with arguments that are repeated in headers."""
         self.has_tasks = False
         """True if any tenant has a tool whose calls may become tasks."""
+        self._schemas = SharedSchemas()
 
     @property
     def catalogue(self) -> Catalogue:
@@ -135,7 +136,7 @@ class OperationRegistry:
         origin_of: OriginOf = lambda _: None,
     ) -> Prepared:
         """Compile a catalogue without changing anything; may run in a thread. `rest` is called after each operation
-        that was compiled, and may sleep so that other threads get their turn. `origin_of`: for the findings.
+        that was compared or compiled, and may sleep so that other threads get their turn. `origin_of`: for findings.
 
         What cannot be compiled is not listed either: all that is listed is callable. Those whose fingerprint did not
         change keep their compiled parts, and with them their open connections.
@@ -143,7 +144,11 @@ class OperationRegistry:
         old = self._snapshot
         catalogue, findings = Catalogue.build(tools, origin_of)
         registered: dict[OperationKey, CompiledOperation] = {}
-        unchanged = {key: entry for key, entry in old.registered.items() if _is_kept(entry, catalogue)}
+        unchanged: dict[OperationKey, CompiledOperation] = {}
+        for key, entry in old.registered.items():
+            if _is_kept(entry, catalogue):
+                unchanged[key] = entry
+            rest()  # a fingerprint that is taken for the first time is as much work as half a compilation
         allowances = _allowances(unchanged.values())
         for key, tool in catalogue.operations.items():
             compiled = unchanged.get(key)
@@ -156,7 +161,9 @@ class OperationRegistry:
             catalogue = Catalogue({key: catalogue.operations[key] for key in registered})
         snapshot = _extended(_Snapshot(catalogue, {}, old.version, allowances=allowances), catalogue, registered)
         findings += _notes(snapshot, registered, origin_of)
-        return Prepared(old.catalogue.diff(catalogue), snapshot, findings, list(old.registered.values()))
+        diff = old.catalogue.diff(catalogue)
+        _ = diff.keys  # collected here, in the thread, and not by a listener in the event loop
+        return Prepared(diff, snapshot, findings, list(old.registered.values()))
 
     def add(self, operations: Sequence[Operation]) -> list[Finding] | None:
         """Add `operations` to the present catalogue; returns the findings about them. Returns None and changes nothing
@@ -195,7 +202,7 @@ class OperationRegistry:
         backend = self._backends.get(tool.binding.kind)
         if backend is None:
             raise InvalidInput(f"no back end for tools of kind {tool.binding.kind} is installed")
-        arguments = ArgumentSchema(tool.input_schema, allowance)
+        arguments = self._schemas.compiled(tool.tenant, tool.input_schema, allowance)
         call, bind_upstream = backend.prepare(tool), self._bind_upstream(tool)
         match tool:
             case Tool():

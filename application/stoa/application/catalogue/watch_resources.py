@@ -94,8 +94,7 @@ class WatchResources:
 
     def _replaced(self, diff: CatalogueDiff) -> None:
         # Tools too: the gateway's pages about them are resources.
-        changed = (operation.key for operation in (*diff.added, *diff.changed))
-        self._tell(ResourceUpdate(frozenset(key for key in (*changed, *diff.removed) if key.kind != "prompt")))
+        self._tell(ResourceUpdate(frozenset(key for key in diff.keys if key.kind != "prompt")))
 
     def _tell(self, update: ResourceUpdate) -> None:
         for listener in tuple(self._listeners):

@@ -19,7 +19,7 @@ class ArgumentSchema:
     members that they leave out. Such values are coerced where the schema allows nothing else (docs/decisions/0042).
     """
 
-    __slots__ = ("_plan", "_validator")
+    __slots__ = ("__weakref__", "_plan", "_validator")
 
     def __init__(self, schema: JsonObject, allowance: PatternAllowance | None = None) -> None:
         """Raises InvalidInput if the schema is not valid, refers outside itself, or has patterns that are too large.

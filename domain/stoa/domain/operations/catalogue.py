@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import get_args
 from urllib.parse import unquote
@@ -19,7 +20,7 @@ OriginOf = Callable[[Operation], Origin | None]
 """Gives the origin of an operation: of this very object, because two manifests may describe equal ones."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CatalogueDiff:
     """The difference between two snapshots."""
 
@@ -27,6 +28,11 @@ class CatalogueDiff:
     changed: tuple[Operation, ...]
     """The new version of each operation whose fingerprint differs."""
     removed: tuple[OperationKey, ...]
+
+    @cached_property
+    def keys(self) -> frozenset[OperationKey]:
+        """The keys of all operations that differ."""
+        return frozenset((*(operation.key for operation in (*self.added, *self.changed)), *self.removed))
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)

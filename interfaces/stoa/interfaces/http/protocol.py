@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Hashable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 from urllib.parse import unquote
 
 import httptools
@@ -91,6 +91,8 @@ class GatewayProtocol(asyncio.Protocol):
         self._parser = self._new_parser()
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
+        self._field_count = 0
+        """Of the head, then of the trailers."""
         self._waiting: deque[RequestCycle] = deque()
         """Requests of a pipeline that wait for the answers to earlier ones."""
         self._latest: RequestCycle | None = None
@@ -155,7 +157,9 @@ class GatewayProtocol(asyncio.Protocol):
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnect()
         self.flow.resume_writing()
-        self.transport.close_now()
+        self.transport.let_go()  # freed now, and not by the garbage collector: its parts refer to each other
+        self._latest = self._running = None
+        self._waiting.clear()
         self._parser = cast("httptools.HttpRequestParser", None)
 
     def eof_received(self) -> None:
@@ -206,7 +210,8 @@ class GatewayProtocol(asyncio.Protocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._parse_without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(self._refused or Refused(400, "Invalid HTTP request"))
+            refused, self._refused = self._refused, None  # its traceback refers to this connection
+            self._refuse(refused or Refused(400, "Invalid HTTP request"))
 
     def pause_writing(self) -> None:
         self.flow.pause_writing()
@@ -223,12 +228,16 @@ class GatewayProtocol(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._target, self._fields = b"", []
+        self._field_count = 0
         self._phase, self._has_begun = _HEAD, True
 
     def on_url(self, part: bytes) -> None:
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._field_count += 1
+        if self._field_count > self._bounds.head_fields:  # here: 64 KiB of them would keep the event loop for 10 ms
+            self._raise(Refused(431, "The request head has too many fields", "head_size"))
         self._fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -236,18 +245,22 @@ class GatewayProtocol(asyncio.Protocol):
         self._head_bytes = self._wire_bytes = self._body_bytes = 0
         parser = self._parser
         head = self._read_head()
-        fault = head.fault(self._bounds)
+        fault = head.fault()
         if fault is None and len(self._waiting) >= self._bounds.pipelined:
             fault = Refused(429, "Too many requests wait on this connection")
         if fault is not None:
-            self._refused = fault  # the parser replaces the error by its own
-            raise fault
+            self._raise(fault)
         if parser.should_upgrade():
             self._is_upgrade = True
             return
         self._begin(head)
         self._fields = _NO_TRAILERS
+        self._field_count = 0
         self._phase = _BODY
+
+    def _raise(self, fault: Refused) -> NoReturn:
+        self._refused = fault  # the parser replaces the error by its own
+        raise fault
 
     def _begin(self, head: RequestHead) -> None:
         """Has the request answered, or lets it wait for the answers to earlier ones."""
@@ -500,7 +513,8 @@ class _Outlet:
             self._transport.write(data)
 
     def close(self) -> None:
-        self._protocol.close()
+        if not self.is_ended:
+            self._protocol.close()
 
     def end(self) -> None:
         """Ends writing; reading goes on."""
@@ -513,6 +527,11 @@ class _Outlet:
     def close_now(self) -> None:
         self.is_ended = True
         self._transport.close()
+
+    def let_go(self) -> None:
+        """The connection is gone."""
+        self.close_now()
+        self._protocol = cast("GatewayProtocol", None)
 
     def abort(self) -> None:
         self.is_ended = True

@@ -1,6 +1,7 @@
 """Runs before the web framework: authenticates a request's caller by its headers, then reads its body.
 
-The framework would read every body, even a stranger's. Here it gets each body whole, or none and the reason.
+The framework would read every body, even a stranger's. Here the request's scope has each body whole, or the reason why
+there is none.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from stoa.domain.errors import StoaError
 from stoa.interfaces.http.guard import AsgiApp, Receive, Scope, Send
 from stoa.interfaces.wire.bodies import (
     AUTHENTICATED_KEY,
+    BODY_KEY,
     CALLER_KEY,
     REFUSED_KEY,
     Bodies,
@@ -47,9 +49,9 @@ class RestBodies:
         try:
             caller = await self._authenticate(scope, credential)
         except StoaError as refusal:
-            scope[AUTHENTICATED_KEY] = refusal
+            scope[AUTHENTICATED_KEY] = refusal.without_traceback()
             is_read = await read_small(declared, receive) is not None
-            await self._app(scope, _only(b""), send if is_read else closing(send))
+            await self._app(scope, _only(), send if is_read else closing(send))
             return
         scope[AUTHENTICATED_KEY] = Caller(caller, token_of(credential))
         scope[CALLER_KEY] = (caller.tenant, caller.authorization_key)
@@ -61,30 +63,30 @@ class RestBodies:
 
     async def _with_body(self, share: Share, declared: int | None, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await share.read_coded(declared, receive, _field(scope, b"content-encoding") or "")
+            scope[BODY_KEY] = await share.read_coded(declared, receive, _field(scope, b"content-encoding") or "")
         except BodyIncomplete:
             return
         except StoaError as refusal:
-            scope[REFUSED_KEY] = refusal
-            await self._app(scope, _only(b""), closing(send))
+            scope[REFUSED_KEY] = refusal.without_traceback()
+            await self._app(scope, _only(), closing(send))
             return
-        await self._app(scope, _only(body, receive), send)
+        await self._app(scope, _only(receive), send)
 
 
 def _field(scope: Scope, field_name: bytes) -> str | None:
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == field_name), None)
 
 
-def _only(body: bytes, receive: Receive | None = None) -> Receive:
-    """A `receive` that returns the body, then the client's disconnect; without `receive` it never returns the latter,
-    because that would read a body that must not be read."""
+def _only(receive: Receive | None = None) -> Receive:
+    """A `receive` that returns an empty body, then the client's disconnect; without `receive` it never returns the
+    latter, because that would read a body that must not be read."""
     is_given = False
 
     async def give() -> MutableMapping[str, Any]:
         nonlocal is_given
         if not is_given:
             is_given = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": b"", "more_body": False}
         while receive is not None:
             message = await receive()
             if message["type"] != "http.request":

@@ -3,7 +3,7 @@ section 11.2, request smuggling)."""
 
 from dataclasses import dataclass
 
-from stoa.interfaces.http.connections import Bounds, Reason
+from stoa.interfaces.http.connections import Reason
 
 _SINGLE = frozenset(
     {
@@ -42,11 +42,9 @@ class RequestHead:
     expects_continue: bool
     """`Expect: 100-continue` (RFC 9110 section 10.1.1)."""
 
-    def fault(self, bounds: Bounds) -> Refused | None:
-        """The refusal of an ambiguous head, or of one with too many fields; None if it is in order."""
+    def fault(self) -> Refused | None:
+        """The refusal of an ambiguous head; None if it is in order."""
         fields, names, version, target = self.fields, self.by_name, self.version, self.target
-        if len(fields) > bounds.head_fields:
-            return Refused(431, "The request head has too many fields", "head_size")
         if len(names) != len(fields):
             all_names = [name for name, _ in fields]
             repeated = next((name for name in _SINGLE if all_names.count(name) > 1), None)

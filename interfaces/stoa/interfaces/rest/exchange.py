@@ -26,7 +26,7 @@ from stoa.domain.operations.operation import Kind
 from stoa.domain.policy.refusal import Refusal
 from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.interfaces.rest.rate_limit_headers import limit_headers
-from stoa.interfaces.wire.bodies import AUTHENTICATED_KEY, REFUSED_KEY
+from stoa.interfaces.wire.bodies import AUTHENTICATED_KEY, BODY_KEY, REFUSED_KEY, Body
 from stoa.interfaces.wire.challenge import ProtectedResource
 from stoa.interfaces.wire.credentials import credential_of, tenant_of
 from stoa.interfaces.wire.errors import client_of, retry_after_seconds, wire_error
@@ -76,7 +76,7 @@ async def execute(gateway: Gateway, kind: Kind, name: str, *, has_body: bool = F
     try:
         credential = caller_credential()
     except StoaError as refused:
-        unauthenticated = refused
+        unauthenticated = refused.without_traceback()
     invocation = Invocation(
         credential=credential,
         name=name,
@@ -97,7 +97,10 @@ async def execute(gateway: Gateway, kind: Kind, name: str, *, has_body: bool = F
         gateway.strangers.spend(g.address, outcome.error)
     if unusable is not None and isinstance(outcome.error, InvalidArguments):
         if isinstance(unusable, RequestEntityTooLarge):
-            raise unusable
+            try:
+                raise unusable
+            finally:
+                unusable = None  # it refers to this frame
         return replace(outcome, error=unusable)
     return outcome
 
@@ -123,10 +126,7 @@ async def body_arguments() -> tuple[Any, RequestEntityTooLarge | InvalidArgument
         return None, RequestEntityTooLarge(refused.message)
     if isinstance(refused, StoaError):
         raise refused
-    try:
-        body = cast("bytes", await request.get_data())
-    except RequestEntityTooLarge as oversize:
-        return None, oversize
+    body: Body = _scope().pop(BODY_KEY, b"")  # not kept: megabytes would stay until the call has ended
     if not body:
         return {}, None
     try:

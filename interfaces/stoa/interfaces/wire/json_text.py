@@ -19,6 +19,7 @@ MAX_VALUES = 100_000
 at most as much again for each stage that reads all of them."""
 
 _LOOKED_AT_FIRST = 256 * 1024
+_OTHER_BYTES = bytes(set(range(256)) - set(b",:[{"))
 
 
 class TooManyValues(ValueError):
@@ -28,10 +29,11 @@ class TooManyValues(ValueError):
         super().__init__(f"the JSON text holds more than {MAX_VALUES} values; send less at a time")
 
 
-def parse_json(text: bytes) -> Any:
+def parse_json(text: bytes | bytearray) -> Any:
     """The value of a JSON text; a byte order mark before it is skipped (RFC 8259 section 8.1). Raises ValueError when
     `text` is not JSON, or TooManyValues."""
-    text = text.removeprefix(codecs.BOM_UTF8)
+    if text.startswith(codecs.BOM_UTF8):  # noqa: FURB188  # which copies a bytearray in any case
+        text = text[len(codecs.BOM_UTF8) :]
     if len(text) > LARGE_BYTES and _has_too_many(text):
         raise TooManyValues
     return pydantic_core.from_json(text, allow_inf_nan=False)
@@ -50,7 +52,7 @@ class PacedParser:
         self._clock = clock
         self._free_at = 0.0
 
-    async def parse(self, text: bytes) -> Any:
+    async def parse(self, text: bytes | bytearray) -> Any:
         if len(text) <= LARGE_BYTES:
             return parse_json(text)
         while (wait := self._free_at - self._clock()) > 0:  # again after waiting: another text may have come first
@@ -69,7 +71,7 @@ async def _sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-def _has_too_many(text: bytes) -> bool:
+def _has_too_many(text: bytes | bytearray) -> bool:
     size = _LOOKED_AT_FIRST
     while size < len(text):  # a text with far too many values is refused for a fraction of the work
         if _begins_with_too_many(text[:size]):
@@ -78,7 +80,7 @@ def _has_too_many(text: bytes) -> bool:
     return _begins_with_too_many(text)
 
 
-def _begins_with_too_many(text: bytes) -> bool:
+def _begins_with_too_many(text: bytes | bytearray) -> bool:
     if _structural(text) <= MAX_VALUES:
         return False
     if b'"' not in text:
@@ -89,5 +91,5 @@ def _begins_with_too_many(text: bytes) -> bool:
     return _structural(b"".join(text.split(b'"')[::2])) > MAX_VALUES
 
 
-def _structural(text: bytes) -> int:
-    return text.count(b",") + text.count(b":") + text.count(b"[") + text.count(b"{")
+def _structural(text: bytes | bytearray) -> int:
+    return len(text.translate(None, _OTHER_BYTES))  # a third of the time of four counts, which hold the lock as well

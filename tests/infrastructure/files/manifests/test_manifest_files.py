@@ -32,6 +32,18 @@ async def test_a_json_manifest_may_escape_characters_beyond_the_first_plane(tmp_
     assert document.content == {"kind": "Tool", "note": "\U0001f600"}
 
 
+async def test_files_that_did_not_change_give_the_same_documents(tmp_path: Path):
+    source = FileToolSource([tmp_path])
+    (tmp_path / "a.yaml").write_text("kind: Tool\n---\nkind: Tool")
+    first = await source.read()
+    (tmp_path / "b.yaml").write_text("kind: [")
+    second = await source.read()
+    assert [document is known for document, known in zip(second, first, strict=False)] == [True, True]
+    (tmp_path / "a.yaml").write_text("kind: Tool\n---\nkind: Prompt")
+    third = await source.read()
+    assert [document.content for document in third] == [{"kind": "Tool"}, {"kind": "Prompt"}, None]
+
+
 async def test_broken_json_is_a_problem_that_names_the_line(tmp_path: Path):
     document = await read(tmp_path, "tool.json", '{\n"kind": ')
     assert document.content is None

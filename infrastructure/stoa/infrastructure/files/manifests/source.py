@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
@@ -31,11 +31,16 @@ _Identity = tuple[int, int]
 """Device and number of a file or folder."""
 
 
+_Owned = tuple[str, TenantId | None]
+"""The folder whose files a manifest may name, and who wrote it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What a file of this digest (SHA-256) holds."""
+    """What a file of this digest (SHA-256) and owner holds."""
 
     digest: bytes
+    owned: _Owned
     documents: tuple[ManifestDocument, ...]
 
 
@@ -74,29 +79,25 @@ class FileToolSource(ToolSource):
         self._seen: dict[Path, tuple[int, int]] = {}
         self._executor = executor or InThreadExecutor()
         self._readings: dict[Path, _Reading] = {}
-        self._owners_of: dict[Path, tuple[str, TenantId | None]] = {}
-        """Of the files that were read, for what is to be said of them when they are away."""
         self._folders: dict[Path, _Identity] = {}
         """Those that held files when they were read."""
 
     async def read(self) -> Sequence[ManifestDocument]:
         self._seen = await asyncio.to_thread(self._stamps, self._paths)
         readings: dict[Path, _Reading] = {}
-        placed: list[tuple[Iterable[ManifestDocument], str, TenantId | None]] = []
+        documents: list[ManifestDocument] = []
         for path, owned in (await asyncio.to_thread(self._owned_files)).items():
             if owned is None:
-                problem = "is a link that leads out of its catalogue folder"
-                placed.append(((_unreadable(path, problem),), "", None))
+                documents.append(_unreadable(path, "is a link that leads out of its catalogue folder", ("", None)))
                 continue
-            readings[path] = await self._reading(path, self._readings.get(path))
-            self._owners_of[path] = owned
-            placed.append((readings[path].documents, *owned))
+            readings[path] = await self._reading(path, owned, self._readings.get(path))
+            documents += readings[path].documents
         for path, problem in (await asyncio.to_thread(self._away)).items():
             readings[path] = self._readings[path]
-            placed.append(((_unreadable(path, problem),), *self._owners_of[path]))
+            documents.append(_unreadable(path, problem, readings[path].owned))
         self._readings = readings
         self._folders |= await asyncio.to_thread(lambda: _identities(self._folders_of(self._seen)))
-        return await asyncio.to_thread(_documents_at, placed)  # a file may hold ten thousand
+        return documents
 
     def _folders_of(self, files: Iterable[Path]) -> set[Path]:
         """From the one that a file lies in up to its entry."""
@@ -132,13 +133,13 @@ class FileToolSource(ToolSource):
             return f"its folder {folder} is another one than before, and empty; is the volume mounted?"
         return ""
 
-    def _owned_files(self) -> dict[Path, tuple[str, TenantId | None] | None]:
+    def _owned_files(self) -> dict[Path, _Owned | None]:
         """Each file once, with the folder whose files it may name and who wrote it; None: it is a
         link to what somebody else wrote."""
         places = {_place(path): path for path in sorted(self._seen, reverse=True)}
         return {path: self._owned(place, path) for place, path in reversed(places.items())}
 
-    def _owned(self, place: Path, path: Path) -> tuple[str, TenantId | None] | None:
+    def _owned(self, place: Path, path: Path) -> _Owned | None:
         root = self._root_of(place)
         if root is None or (root != place and not self._belongs(path.resolve(), self._owners[root])):
             return None
@@ -152,22 +153,24 @@ class FileToolSource(ToolSource):
         """The innermost entry that holds this place."""
         return next((place for place in (path, *path.parents) if place in self._owners), None)
 
-    async def _reading(self, path: Path, known: _Reading | None) -> _Reading:
+    async def _reading(self, path: Path, owned: _Owned, known: _Reading | None) -> _Reading:
+        """What the file holds; the reading that is known if it did not change, so that ten thousand manifests are not
+        made anew because of a file beside them."""
         text = await asyncio.to_thread(_text_of, path)
         if isinstance(text, str):
-            return _Reading(b"", (_unreadable(path, text),))
+            return _Reading(b"", owned, (_unreadable(path, text, owned),))
         if text is None:
-            return _Reading(b"", ())
+            return _Reading(b"", owned, ())
         digest = await asyncio.to_thread(_digest_of, text)
-        if known is not None and known.digest == digest:
+        if known is not None and (known.digest, known.owned) == (digest, owned):
             return known
         try:
             contents = await self._executor.run(contents_of, text, is_json=path.suffix.lower() == ".json")
         except InvalidInput as refused:
-            return _Reading(digest, (_unreadable(path, refused.message),))
+            return _Reading(digest, owned, (_unreadable(path, refused.message, owned),))
         if not contents and known is not None and known.documents:
-            return _Reading(digest, (_unreadable(path, _NOTHING_LEFT),))
-        return _Reading(digest, await asyncio.to_thread(_documents_of, path, contents))
+            return _Reading(digest, owned, (_unreadable(path, _NOTHING_LEFT, owned),))
+        return _Reading(digest, owned, await asyncio.to_thread(_documents_of, path, contents, owned))
 
     async def changes(self) -> AsyncIterator[None]:
         while True:
@@ -202,9 +205,10 @@ class FileToolSource(ToolSource):
         return stamps
 
 
-def _unreadable(path: Path, problem: str) -> ManifestDocument:
+def _unreadable(path: Path, problem: str, owned: _Owned) -> ManifestDocument:
     """Stands for all manifests of the file."""
-    return ManifestDocument(FileOrigin(str(path)), None, problem)
+    root, tenant = owned
+    return ManifestDocument(FileOrigin(str(path)), None, problem, root=root, tenant=tenant)
 
 
 def _place(path: Path) -> Path:
@@ -260,20 +264,15 @@ def _text_of(path: Path) -> bytes | str | None:
     return f"larger than {SIZE_LIMIT} bytes" if len(text) > SIZE_LIMIT else text
 
 
-def _documents_of(path: Path, contents: Iterable[JsonObject | str]) -> tuple[ManifestDocument, ...]:
+def _documents_of(path: Path, contents: Iterable[JsonObject | str], owned: _Owned) -> tuple[ManifestDocument, ...]:
     file, base = str(path), str(path.parent)
+    root, tenant = owned
     return tuple(
-        ManifestDocument(FileOrigin(file, number), None, content)
+        ManifestDocument(FileOrigin(file, number), None, content, root=root, tenant=tenant)
         if isinstance(content, str)
-        else ManifestDocument(FileOrigin(file, number), content, base_directory=base)
+        else ManifestDocument(FileOrigin(file, number), content, base_directory=base, root=root, tenant=tenant)
         for number, content in enumerate(contents, 1)
     )
-
-
-def _documents_at(
-    placed: Iterable[tuple[Iterable[ManifestDocument], str, TenantId | None]],
-) -> list[ManifestDocument]:
-    return [replace(one, root=root, tenant=tenant) for documents, root, tenant in placed for one in documents]
 
 
 def _digest_of(text: bytes) -> bytes:

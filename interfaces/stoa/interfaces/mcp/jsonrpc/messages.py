@@ -86,7 +86,7 @@ class Fault(Exception):  # the protocol's word is "error", which Python's own na
 Message = Request | Notification | Response
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes | bytearray) -> Any:
     """The JSON value of a body. Raises Fault."""
     try:
         if len(body) > LARGE_BYTES or body[:3] == codecs.BOM_UTF8:
@@ -96,7 +96,7 @@ def parse(body: bytes) -> Any:
         raise _not_parsed(caught) from caught
 
 
-async def parse_paced(body: bytes, parser: PacedParser) -> Any:
+async def parse_paced(body: bytes | bytearray, parser: PacedParser) -> Any:
     """The JSON value of a body of more than LARGE_BYTES. Between two such bodies the event loop gets time for other
     work. Raises Fault."""
     try:

@@ -108,8 +108,7 @@ class Subscriptions:
 
     def publish_changes(self, diff: CatalogueDiff) -> None:
         """Notify of the lists that a change of the catalogue concerns. Thread-safe."""
-        keys = (*(operation.key for operation in (*diff.added, *diff.changed)), *diff.removed)
-        for kind, owner in {(_LISTS[key.kind], key.tenant) for key in keys}:
+        for kind, owner in {(_LISTS[key.kind], key.tenant) for key in diff.keys}:
             self._in_loop(self._schedule, kind, owner)
 
     def publish_update(self, update: ResourceUpdate) -> None:

@@ -34,6 +34,7 @@ from stoa.interfaces.wire.bodies import (
     CODINGS,
     Admission,
     Bodies,
+    Body,
     BodyIncomplete,
     Share,
     as_length,
@@ -93,7 +94,7 @@ class _Post(NamedTuple):
     address: str | None
     credential: Credential
     caller: Admission
-    content: bytes | Reply
+    content: Body | Reply
     """The body, or the rejection of one that was not read."""
     query: bytes
 
@@ -147,7 +148,7 @@ class StreamableHttp:
             if isinstance(caller, StoaError):
                 # A stranger's body is read only as far as the record of its refusal needs it.
                 small = await read_small(declared_length(scope["headers"]), receive)
-                content: bytes | Reply = small or b""
+                content: Body | Reply = small or b""
                 respond = closing(send) if small is None else send
             else:
                 scope[CALLER_KEY] = (caller.tenant, caller.authorization_key)
@@ -191,7 +192,7 @@ class StreamableHttp:
             is_started = response.state is ResponseState.STREAMING
             await stream_events(events, self._late_seconds, receive, send, is_started=is_started)
 
-    async def _read(self, headers: Headers, share: Share, receive: Receive) -> bytes | Reply:
+    async def _read(self, headers: Headers, share: Share, receive: Receive) -> Body | Reply:
         """The body of an authenticated caller, or its rejection, which closes the connection where bytes of the body
         are still on it. Raises BodyIncomplete."""
         length = headers.get(b"content-length")
@@ -233,7 +234,7 @@ class StreamableHttp:
             except InvalidInput as error:
                 rejection = rejection or _reject(400, error.message)
         message = None
-        if rejection is None and isinstance(content, bytes):
+        if rejection is None and not isinstance(content, Reply):
             try:
                 if len(content) > LARGE_BYTES:
                     message = await messages.parse_paced(content, self._parser)

@@ -1,0 +1,32 @@
+"""Compiled input schemas, shared by all operations of one owner that have the same."""
+
+import hashlib
+import json
+from weakref import WeakValueDictionary
+
+from stoa.application.schemas.argument_schema import ArgumentSchema
+from stoa.application.schemas.patterns import PatternAllowance
+from stoa.domain.access.identity import TenantId
+from stoa.domain.schema.json_value import JsonObject
+
+
+class SharedSchemas:
+    """Compiles each input schema of an owner once, for as long as an operation uses it. A reload that changes ten
+    thousand tools seldom changes their schemas: compiling these again would take half of its time, and their memory
+    twice while both catalogues are there."""
+
+    def __init__(self) -> None:
+        self._compiled: WeakValueDictionary[tuple[TenantId | None, bytes], ArgumentSchema] = WeakValueDictionary()
+
+    def compiled(self, owner: TenantId | None, schema: JsonObject, allowance: PatternAllowance) -> ArgumentSchema:
+        """The compiled schema, with its patterns counted in `allowance`. Raises InvalidInput if it is not usable, or if
+        its patterns are too large."""
+        # The order of members counts, because messages about several faults follow it.
+        key = owner, hashlib.sha256(json.dumps(schema).encode()).digest()
+        compiled = self._compiled.get(key)
+        if compiled is None:
+            compiled = self._compiled[key] = ArgumentSchema(schema, allowance)
+        else:
+            for pattern in compiled.patterns:
+                allowance.compile(pattern.text)  # which checks that there is room for it
+        return compiled
