@@ -13,7 +13,7 @@ from stoa.infrastructure.http_client.failures import (
     ResponseTooLong,
 )
 from stoa.infrastructure.http_client.http1 import Http1Client, OpenResponse
-from stoa.infrastructure.http_client.http1.connection import MAX_BUFFERED_BYTES
+from stoa.infrastructure.http_client.http1.connection import MAX_BUFFERED_BYTES, PIECE_BYTES
 from stoa.infrastructure.http_client.http1.pool import Origin
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -115,7 +115,27 @@ async def test_stream_makes_the_peer_wait_while_it_is_not_read() -> None:
         async for piece in pieces_of(response):
             longest, total = max(longest, len(piece)), total + len(piece)
         assert total == size
-        assert longest < 4 * MAX_BUFFERED_BYTES
+        assert longest == PIECE_BYTES
+
+
+async def test_stream_that_comes_faster_than_it_is_read_leaves_others_their_turns() -> None:
+    count = 20
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (count * PIECE_BYTES)
+    turns = 0
+
+    async def neighbour() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    faster = answering(response + bytes(count * PIECE_BYTES))
+    async with peer(faster) as server, client() as http, await opened(http, server) as stream:
+        beside = asyncio.create_task(neighbour())
+        seen = [turns async for _ in pieces_of(stream)]
+        beside.cancel()
+    assert len(seen) >= count
+    assert seen == sorted({*seen})  # the neighbour had a turn between any two pieces
 
 
 @pytest.mark.parametrize("is_reset", [False, True])

@@ -25,6 +25,8 @@ from stoa.infrastructure.http_client.http1.response import Response
 
 MAX_BUFFERED_BYTES = 256 * 1024
 """Of a streamed body that nobody has taken; the peer then has to wait."""
+PIECE_BYTES = 8 * 1024
+"""Of a streamed body in one turn of the loop: what is made of it, such as a thousand events, holds up other calls."""
 _ACKNOWLEDGED_AT = 120
 """Offset of tcpi_bytes_acked in struct tcp_info (linux/tcp.h)."""
 _TCP_INFO_BYTES = 128
@@ -40,6 +42,7 @@ class Connection(asyncio.Protocol):
         "_acknowledged",
         "_failure",
         "_has_eof",
+        "_is_behind",
         "_is_paused",
         "_is_streaming",
         "_loop",
@@ -68,7 +71,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Response] | None = None
         self._poll = _poll(sock)
         self._acknowledged: int | None = None
-        self._has_eof = self._is_paused = self._is_streaming = False
+        self._has_eof = self._is_behind = self._is_paused = self._is_streaming = False
         self._failure: HttpFailure | None = None
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self.is_open = True
@@ -87,20 +90,25 @@ class Connection(asyncio.Protocol):
         if not self.is_open:
             raise self._failure or ConnectionLost(nothing_was_sent=True)
         self._reader.begin(is_head_request=is_head_request, limit=limit)
-        self._is_streaming = limit is None
+        self._is_streaming, self._is_behind = limit is None, False
         self._acknowledged = None if is_repeatable else _acknowledged_bytes(self._socket)
         self.head_seen = None
         waiter = self._waiter = self._loop.create_future()
         self._transport.write(request)
         return waiter
 
-    async def piece(self) -> bytes:
-        """The next bytes of a streamed body, as they come; empty at its end. Raises HttpFailure, after what had come
-        before it."""
+    async def piece(self, most: int = PIECE_BYTES) -> bytes:
+        """The next bytes of a streamed body, as they come, `most` at most; empty at its end. Raises HttpFailure, after
+        what had come before it."""
         while True:
-            content = self._reader.take()
+            content = self._reader.take(most)
             if content:
-                self._resume()
+                buffered = self._reader.buffered_bytes
+                if buffered or self._is_behind:  # nothing has to be waited for, so others would not have a turn
+                    self._is_behind = buffered > 0
+                    await asyncio.sleep(0)
+                if buffered <= MAX_BUFFERED_BYTES:
+                    self._resume()
                 return content
             if self._reader.is_complete:
                 return b""

@@ -84,10 +84,11 @@ class ResponseReader:
         """Bytes of the body that were not taken."""
         return len(self._body)
 
-    def take(self) -> bytes:
-        """What has come of a streamed body since the last time."""
-        body, self._body = self._body, b""
-        return bytes(body)
+    def take(self, most: int) -> bytes:
+        """The next bytes of what has come of a streamed body, `most` at most."""
+        body = self._body
+        self._body = body[most:]
+        return bytes(body[:most])
 
     def feed(self, data: bytes) -> Response | None:
         """Returns the response once it is complete; a streamed one with each piece from its head on. Raises

@@ -3,7 +3,7 @@
 from types import TracebackType
 
 from stoa.infrastructure.http_client.failures import ResponseTooLong
-from stoa.infrastructure.http_client.http1.connection import Connection
+from stoa.infrastructure.http_client.http1.connection import MAX_BUFFERED_BYTES, Connection
 from stoa.infrastructure.http_client.http1.pool import Pool
 from stoa.infrastructure.http_client.http1.response import Response
 
@@ -21,8 +21,8 @@ class OpenResponse:
         self._is_closed = False
 
     async def piece(self) -> bytes:
-        """The next bytes of the body, as they come; empty at its end. The peer waits while they are not read. Raises
-        HttpFailure, after what had come before it."""
+        """The next bytes of the body, as they come, PIECE_BYTES at most; empty at its end. The peer waits while they
+        are not read. Raises HttpFailure, after what had come before it."""
         return await self._connection.piece()
 
     async def read(self, limit: int) -> bytes:
@@ -30,10 +30,10 @@ class OpenResponse:
         length = self.head.fields.get(b"content-length")  # checked by the parser: digits
         if length is not None and int(length) > limit:
             raise ResponseTooLong(f"more than {limit} bytes")
-        body = await self.piece()
+        body = await self._connection.piece(MAX_BUFFERED_BYTES)
         rest: list[bytes] = []
         size = len(body)
-        while size <= limit and (content := await self.piece()):
+        while size <= limit and (content := await self._connection.piece(MAX_BUFFERED_BYTES)):
             rest.append(content)
             size += len(content)
         if size > limit:
