@@ -69,7 +69,8 @@ class SessionEndpoint:
             return self._errors.reply(error)
         self._subscriptions.attend()
         events = await sessions.follow(session, last_event_id, caller)
-        await self._subscriptions.follow_session(session.id)
+        if session.watched:
+            await self._subscriptions.follow_session(session.id)
         if caller.expires_at is not None:  # a stream must not outlive the right to it
             left = caller.expires_at - self._clock.now()
             events.end_after(left.total_seconds(), events.expire)
