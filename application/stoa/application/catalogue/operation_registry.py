@@ -142,7 +142,7 @@ class OperationRegistry:
         change keep their compiled parts, and with them their open connections.
         """
         old = self._snapshot
-        catalogue, findings = Catalogue.build(tools, origin_of)
+        catalogue, findings = Catalogue.build(_resting(tools, rest), origin_of)
         registered: dict[OperationKey, CompiledOperation] = {}
         unchanged: dict[OperationKey, CompiledOperation] = {}
         for key, entry in old.registered.items():
@@ -238,6 +238,12 @@ def _extended(old: _Snapshot, catalogue: Catalogue, added: Mapping[OperationKey,
         Counter(old.tools_by_owner) + Counter(key.tenant for key in tools),
         old.allowances,
     )
+
+
+def _resting(tools: Iterable[Operation], rest: Callable[[], None]) -> Iterator[Operation]:
+    for tool in tools:
+        yield tool
+        rest()
 
 
 def _is_kept(compiled: CompiledOperation, catalogue: Catalogue) -> bool:

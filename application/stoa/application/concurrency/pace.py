@@ -40,7 +40,7 @@ def paced(items: Iterable[T]) -> Iterator[T]:
         pace()
 
 
-async def in_turns(items: Iterable[T], turn_seconds: float = 0.0005) -> AsyncIterator[T]:
+async def in_turns(items: Iterable[T], turn_seconds: float = 0.00025) -> AsyncIterator[T]:
     """The items, for a loop over thousands of them in the event loop: whenever `turn_seconds` have passed, other tasks
     get their turn."""
     until = time.perf_counter() + turn_seconds

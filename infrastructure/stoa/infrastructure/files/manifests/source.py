@@ -11,6 +11,7 @@ from pathlib import Path
 
 from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
 
+from stoa.application.concurrency.pace import paced
 from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
@@ -271,7 +272,7 @@ def _documents_of(path: Path, contents: Iterable[JsonObject | str], owned: _Owne
         ManifestDocument(FileOrigin(file, number), None, content, root=root, tenant=tenant)
         if isinstance(content, str)
         else ManifestDocument(FileOrigin(file, number), content, base_directory=base, root=root, tenant=tenant)
-        for number, content in enumerate(contents, 1)
+        for number, content in enumerate(paced(contents), 1)  # a file may hold ten thousand
     )
 
 
