@@ -9,6 +9,7 @@ nothing to do, and the reason is printed.
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
 import re
@@ -199,10 +200,8 @@ class Adversary:
     def _sent(self, tool: dict[str, Any], arguments: dict[str, Any]) -> Any:
         """The request that a call led to; None: it led to none."""
         before = len(self._recorder.seen)
-        try:
+        with contextlib.suppress(Exception):  # only what arrived counts
             self._session.call(tool["name"], arguments)
-        except Exception:  # noqa: BLE001  # only what arrived counts
-            pass
         return self._recorder.seen[-1] if len(self._recorder.seen) > before else None
 
     def _fault(self, kind: str, tool: dict[str, Any], detail: str) -> None:
@@ -308,7 +307,7 @@ def _cells(found: Counter[str]) -> Iterator[str]:
         elif key == "injections":
             yield f"{found['injections']} of {found['injected']}"
         elif key in ("accepted", "routed", "valid requests", "kept") and found["calls"] == 0:
-            yield "–"
+            yield "-"
         else:
             yield str(found[key])
 
