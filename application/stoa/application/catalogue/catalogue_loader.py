@@ -14,6 +14,7 @@ from itertools import chain
 from typing import ParamSpec, TypeVar
 
 from stoa.application.catalogue.catalogue_publisher import CataloguePublisher
+from stoa.application.catalogue.earlier_names import without_earlier_names
 from stoa.application.catalogue.loaded_manifest import LoadedManifest, reports_of
 from stoa.application.catalogue.operation_registry import OperationRegistry
 from stoa.application.catalogue.operation_sources import OperationSources
@@ -341,13 +342,18 @@ class CatalogueLoader(HealthProbe):
         else:
             digest = await asyncio.to_thread(_digest_of, description)
         if known is not None and known.digest == digest:
-            return replace(known, refresh_at_ns=due, outage=(), version=description.version)
+            operations = known.operations if due is None else without_earlier_names(known.operations)
+            return replace(
+                known, operations=operations, refresh_at_ns=due, outage=(), version=description.version
+            )
         with _about_the_description():
             parts = await self._run(document, digest, converted, kind.converter(source), description, manifest)
         made = [part for part in parts if isinstance(part, Operation)]
         url = source.address if source.is_remote and manifest.spec.base_url is None else None
         origins = frozenset[str]() if url is None else _origins(parts)
         before = self._good.get(document.origin)
+        if before is not None:
+            made = list(without_earlier_names(made))
         if before is not None and before.url == url and origins - before.origins:
             return replace(before, refresh_at_ns=due, outage=(_held_back(document, origins - before.origins),))
         operations, on_access = await asyncio.to_thread(owned, made, document, self._lowering)

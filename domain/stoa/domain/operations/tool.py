@@ -117,6 +117,8 @@ class Tool(Operation):
     annotations: ToolAnnotations = ToolAnnotations()
     """Annotations as the author wrote them; `hints` are the effective ones."""
     tasks: TaskSupport = "never"
+    earlier_names: tuple[ToolName, ...] = ()
+    """Names that an earlier version of the converter gave it. Calls by them still find it; lists do not show them."""
 
     @cached_property
     def identifier(self) -> str:

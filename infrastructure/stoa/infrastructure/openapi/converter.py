@@ -14,7 +14,7 @@ from stoa.domain.schema.inlining import SIZE_LIMIT
 from stoa.domain.schema.json_value import as_object, texts_in
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.document import ApiDocument, read_document
-from stoa.infrastructure.openapi.naming import names_of
+from stoa.infrastructure.openapi.naming import earlier_names_of, names_of
 from stoa.infrastructure.openapi.operation import tool_of
 from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert, operations_of
 
@@ -33,7 +33,9 @@ class OpenApiConverter(SpecConverter):
         homeless = 0
         withheld: Counter[str] = Counter()
         has_credential = options.authentication.type != "none"
-        for operation, name in zip(operations, names_of(operations, context), strict=True):
+        names, earlier_names = names_of(operations, context), earlier_names_of(operations, options)
+        in_use = frozenset(names)
+        for operation, name, earlier_name in zip(operations, names, earlier_names, strict=True):
             base_url = context.servers.base_url(operation.path_item, operation.content)
             if base_url is None:
                 homeless += 1
@@ -43,9 +45,12 @@ class OpenApiConverter(SpecConverter):
                 withheld[foreign] += 1
                 continue
             try:
-                tools.append(tool_of(operation, name, base_url, api, context))
+                tool = tool_of(operation, name, base_url, api, context)
             except CannotConvert as problem:
                 context.report.error(operation.place, f"left out: {problem}")
+            else:
+                is_renamed = earlier_name != name and earlier_name not in in_use
+                tools.append(tool.model_copy(update={"earlier_names": (earlier_name,)}) if is_renamed else tool)
         if homeless:
             message = f"{homeless} operations are left out: no usable server is given; set spec.baseURL (http or https)"
             context.report.error("", message)
