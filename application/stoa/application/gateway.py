@@ -57,6 +57,7 @@ from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.catalogue_observer import CatalogueObserver
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
+from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.ports.metering import MeteringSink
 from stoa.application.ports.operation_source import OperationSource
@@ -91,10 +92,10 @@ F = TypeVar("F", bound=Function)
 
 
 class Gateway:
-    """Wires the use cases. The doors reach them as attributes; embedding programs use the methods.  `client_requests`:
-    rules for client requests, in addition to `policy`. `executor`: runs the parsing and conversion of manifests and API
-    descriptions; it is not closed here. `lower_access`: tenants whose manifests may require less than their method,
-    such as `stoa:read` for a POST."""
+    """Wires the use cases. The doors reach them as attributes; embedding programs use the methods. `client_requests`:
+    rules for client requests, in addition to `policy`. `credentials`: the secrets of fixed arguments. `executor`: runs
+    the parsing and conversion of manifests and API descriptions; it is not closed here. `lower_access`: tenants whose
+    manifests may require less than their method, such as `stoa:read` for a POST."""
 
     def __init__(
         self,
@@ -111,6 +112,7 @@ class Gateway:
         spec_kinds: Sequence[SpecKind[Any]] = (),
         executor: BoundedExecutor | None = None,
         upstream_tokens: UpstreamTokens | None = None,
+        credentials: CredentialSource | None = None,
         observers: Sequence[InvocationObserver] = (),
         refusal_watchers: Sequence[RefusalWatcher] = (),
         catalogue_observers: Sequence[CatalogueObserver] = (),
@@ -136,7 +138,7 @@ class Gateway:
         self._manifests = InMemoryToolSource()
         self.specs = SpecKinds(spec_kinds, specs or InMemorySpecSource(), upstream_tokens)
         self._upstream_tokens = upstream_tokens
-        self.registry = OperationRegistry(self._backends, upstream_tokens)
+        self.registry = OperationRegistry(self._backends, upstream_tokens, credentials)
         self.loader = CatalogueLoader(
             sources=(*sources, self._manifests),
             operation_sources=operation_sources,

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from stoa.application.backends.changed_arguments import with_changed_arguments
 from stoa.application.backends.upstream_tokens import BindUpstream, UpstreamTokens
 from stoa.application.catalogue.compiled_operation import (
     CompiledOperation,
@@ -15,6 +16,7 @@ from stoa.application.catalogue.compiled_operation import (
     CompiledResource,
     CompiledTool,
 )
+from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.output_schema import OutputSchema
@@ -66,7 +68,14 @@ Listener = Callable[[CatalogueDiff], None]
 class OperationRegistry:
     """Holds the current snapshot and replaces it atomically."""
 
-    def __init__(self, backends: Iterable[ToolBackend], upstream_tokens: UpstreamTokens | None = None) -> None:
+    def __init__(
+        self,
+        backends: Iterable[ToolBackend],
+        upstream_tokens: UpstreamTokens | None = None,
+        credentials: CredentialSource | None = None,
+    ) -> None:
+        """`credentials`: for arguments that are fixed by a secret."""
+        self._credentials = credentials
         self._backends = {backend.kind: backend for backend in backends}
         self._upstream_tokens = upstream_tokens
         self._snapshot = _Snapshot(Catalogue({}), {}, 0, allowances=_allowances(()))
@@ -186,7 +195,18 @@ class OperationRegistry:
                 output = None if promised is None else OutputSchema(tool.name, promised, allowance)
                 routed = routed_arguments(tool.input_schema)
                 notes = tuple(notes_on(tool))  # makes its portable schema too, once
-                return CompiledTool(tool, arguments, call, bind_upstream, output, routed, notes, tool.tasks != "never")
+                call = with_changed_arguments(call, tool, self._credentials)
+                return CompiledTool(
+                    tool,
+                    arguments,
+                    call,
+                    bind_upstream,
+                    output,
+                    routed,
+                    notes,
+                    tool.tasks != "never",
+                    changes=tool.argument_changes,
+                )
             case Resource():
                 return CompiledResource(tool, arguments, call, bind_upstream, tool)
             case Prompt():

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import pydantic_core
 
+from stoa.application.manifests.overrides import overridden
 from stoa.application.manifests.parse import BUILT_IN_PARTS, ManifestParts, ToolSetManifest, parse_manifest
 from stoa.application.ports.spec import SpecConverter, SpecDocument
 from stoa.application.schemas.argument_schema import ArgumentSchema
@@ -59,7 +60,13 @@ def converted(
     conversion = converter.convert(description, manifest.conversion_options())
     yield conversion.withheld_origins
     yield from conversion.findings
-    yield from affordable((*conversion.tools, *conversion.contents))
+    tools: list[Operation] = []
+    for part in overridden(conversion.tools, manifest.spec.overrides):
+        if isinstance(part, Tool):
+            tools.append(part)
+        else:
+            yield part
+    yield from affordable((*tools, *conversion.contents))
     yield _api_document(manifest, description)
 
 

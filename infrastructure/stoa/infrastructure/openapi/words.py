@@ -1,6 +1,6 @@
 """Words about a value that a description gives outside `description`: names and meanings of enum values, and units."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_array, is_object
@@ -58,8 +58,8 @@ def _values(raw: JsonObject) -> str:
     return cut(f"Values: {'; '.join(told)}.", _MOST_MEANINGS) if told else ""
 
 
-def _told_values(raw: JsonObject, enum: list[Any]) -> Iterator[str]:
-    names = next((as_array(raw[key]) for key in _NAMES if is_array(raw.get(key))), [])
+def _told_values(raw: JsonObject, enum: Sequence[Any]) -> Iterator[str]:
+    names: Sequence[Any] = next((as_array(raw[key]) for key in _NAMES if is_array(raw.get(key))), ())
     meanings = next((raw[key] for key in _MEANINGS if key in raw), None)
     for position, value in enumerate(enum):
         name = names[position] if position < len(names) and names[position] != value else None
