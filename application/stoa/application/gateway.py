@@ -35,6 +35,7 @@ from stoa.application.catalogue.complete_argument import CompleteArgument
 from stoa.application.catalogue.completers import Completer, Completers
 from stoa.application.catalogue.list_operations import ListOperations, ListQuery, Page
 from stoa.application.catalogue.operation_registry import OperationRegistry
+from stoa.application.catalogue.show_conversion import ShowConversion
 from stoa.application.catalogue.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.catalogue.watch_resources import WatchResources
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
@@ -186,6 +187,7 @@ class Gateway:
             pricing=pricing,
             clock=clock,
         )
+        self.show_conversion = ShowConversion(self.callers, self.loader)
         self.tasks = tasks or InMemoryTaskStore(clock)
         """Stored tasks, for the doors that let calls go on in the background."""
         self.list_tools = ListOperations(Tool, callers=self.callers, view=view)

@@ -19,7 +19,7 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.tool_backend import Previewable
-from stoa.domain.access.identity import SCOPE_WRITE, TENANT_ROLE, Principal, TenantId
+from stoa.domain.access.identity import Principal, TenantId
 from stoa.domain.access.rate_limit import LimitName, RateLimit
 from stoa.domain.calls.invocation import Credential
 from stoa.domain.errors import InvalidArguments, Violation, not_found
@@ -104,7 +104,7 @@ class ExplainCall:
                 raise not_found("tool", name)
             return Explanation(tool=name, absence=_absence(self._registry.catalogue, principal, name))
         explanation = await self._explain(principal, registered, arguments, door)
-        if to_operator or _may_know_how(caller, registered.operation.tenant):
+        if to_operator or caller.administers(registered.operation.tenant):
             return explanation
         return replace(explanation, fixed={}, request=None)
 
@@ -141,12 +141,6 @@ class ExplainCall:
         charges = self._callers.charges(principal) + operation_charges(registered.operation, principal, decision)
         left = await self._limiter.peek(charges)
         return tuple(LimitLeft(charge.name, charge.limit, rest) for charge, rest in zip(charges, left, strict=True))
-
-
-def _may_know_how(caller: Principal, owner: TenantId | None) -> bool:
-    """True if the caller may know how a tool of `owner` (None: global) reaches its back end."""
-    is_own = owner is not None and owner == caller.tenant
-    return caller.is_platform_admin or (is_own and TENANT_ROLE in caller.roles and caller.holds(SCOPE_WRITE))
 
 
 def _lowering(tool: Operation) -> str | None:

@@ -30,12 +30,14 @@ from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver
 from stoa.application.ports.clock import Clock
+from stoa.application.ports.conversion_report import ConversionReport
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.manifest_parts import BindingManifest
 from stoa.application.ports.operation_source import OperationSource
 from stoa.application.ports.spec import SpecDocument
 from stoa.application.ports.spec_kind import ChangingSpecKind
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
+from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput, Unavailable, UpstreamAccessDenied
 from stoa.domain.finding import Finding, Reason, Severity, error, warning
 from stoa.domain.operations.operation import Operation
@@ -198,6 +200,11 @@ class CatalogueLoader(HealthProbe):
         """The operations of the manifest of this origin, in its last good version."""
         loaded = self._good.get(origin)
         return () if loaded is None else loaded.operations
+
+    def conversion_of(self, api: str, tenant: TenantId | None) -> ConversionReport | None:
+        """The report of the ToolSet of this name and owner, in its last good version."""
+        reports = (loaded.conversion for loaded in self._good.values())
+        return next((each for each in reports if each is not None and (each.api, each.tenant) == (api, tenant)), None)
 
     def _operations_with_origins(self) -> Iterator[tuple[Operation, Origin]]:
         """Manifests stand before sources of operations: a foreign list takes no name that a manifest uses."""
@@ -376,6 +383,7 @@ class CatalogueLoader(HealthProbe):
             version=description.version,
             url=url,
             origins=origins,
+            conversion=next((part for part in parts if isinstance(part, ConversionReport)), None),
         )
 
     async def _run(
@@ -412,7 +420,7 @@ class CatalogueLoader(HealthProbe):
         return self.findings
 
 
-def _origins(parts: Iterable[Operation | Finding | frozenset[str]]) -> frozenset[str]:
+def _origins(parts: Iterable[object]) -> frozenset[str]:
     origins: set[str] = set()
     for part in parts:
         if isinstance(part, frozenset):

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from stoa.application.manifests.parse import ToolSetManifest
 from stoa.application.ports.catalogue_observer import ManifestReport
+from stoa.application.ports.conversion_report import ConversionReport
 from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.finding import Finding
 from stoa.domain.operations.catalogue import Catalogue
@@ -37,6 +38,8 @@ class LoadedManifest:
     """Where its description was fetched from, if that decides where calls go; None: the manifest does."""
     origins: frozenset[str] = frozenset()
     """Where such a description sends calls, or would."""
+    conversion: ConversionReport | None = None
+    """What became of the operations of its description; None: it has none."""
 
     def put_off(self, not_before_ns: int) -> "LoadedManifest":
         """The same, due later: what cannot be renewed now must not be tried without pause."""
@@ -64,4 +67,6 @@ def reports_of(
             continue
         used = tuple(one for one in loaded.operations if catalogue.operations.get(one.key) is one)
         is_current = origin in there and loaded.document == document and not loaded.outage
-        yield ManifestReport(document, used, tuple(about), is_current, loaded.digest or None, loaded.since)
+        yield ManifestReport(
+            document, used, tuple(about), is_current, loaded.digest or None, loaded.since, loaded.conversion
+        )
