@@ -382,7 +382,9 @@ def test_the_endpoints_are_read_out_of_the_text() -> None:
 def test_an_endpoint_is_there(method: str, path: str, place: Place) -> None:
     base = f"http://127.0.0.1:{place.port}"
     # What became of a global description is for platform admins.
-    token = place.stoa("token --role cpi-admin --tenant team-alpha")[1].strip() if "/apis/" in path else os.environ["TOKEN"]
+    token = (
+        place.stoa("token --role cpi-admin --tenant team-alpha")[1].strip() if "/apis/" in path else os.environ["TOKEN"]
+    )
     headers = {"Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=base, headers=headers, timeout=10) as client:
         lists = {kind: client.get(f"/mcp/v1/{kind}").json()[kind] for kind in ("prompts", "resources")}
