@@ -28,6 +28,7 @@ from stoa.application.backends.static_backend import StaticBackend
 from stoa.application.backends.upstream_tokens import UpstreamTokens
 from stoa.application.calls.explain_call import ExplainCall
 from stoa.application.calls.invoke_operation import InvokeOperation
+from stoa.application.catalogue.api_descriptions import ApiDescriptions
 from stoa.application.catalogue.caller_view import CallerView
 from stoa.application.catalogue.catalogue_loader import CatalogueLoader
 from stoa.application.catalogue.compiled_operation import CompiledTool
@@ -35,7 +36,6 @@ from stoa.application.catalogue.complete_argument import CompleteArgument
 from stoa.application.catalogue.completers import Completer, Completers
 from stoa.application.catalogue.list_operations import ListOperations, ListQuery, Page
 from stoa.application.catalogue.operation_registry import OperationRegistry
-from stoa.application.catalogue.show_conversion import ShowConversion
 from stoa.application.catalogue.tool_pages import TOOL_PAGES, ToolPages
 from stoa.application.catalogue.watch_resources import WatchResources
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
@@ -187,7 +187,7 @@ class Gateway:
             pricing=pricing,
             clock=clock,
         )
-        self.show_conversion = ShowConversion(self.callers, self.loader)
+        self.api_descriptions = ApiDescriptions(self.callers, self.loader)
         self.tasks = tasks or InMemoryTaskStore(clock)
         """Stored tasks, for the doors that let calls go on in the background."""
         self.list_tools = ListOperations(Tool, callers=self.callers, view=view)

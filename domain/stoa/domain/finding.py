@@ -30,6 +30,8 @@ class Reason(StrEnum):
     """The API description that the manifest names is not there or not usable."""
     ORIGIN = "OriginChanged"
     """The API description sends calls to servers that the manifest did not approve."""
+    HELD_BACK = "ChangesHeldBack"
+    """A new version of the API description has changes that the manifest wants approved first."""
     UNAVAILABLE = "Unavailable"
     """Something could not be reached now; it is tried again."""
     NAME = "NameConflict"

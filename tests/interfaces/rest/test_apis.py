@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.interfaces.doors import send
 from tests.interfaces.served import Served, serving
 
 
@@ -78,3 +79,39 @@ async def test_report_of_an_api_has_a_page_and_a_text(catalogue: Path) -> None:
         text = await asked(here, "pets", role="cpi-admin", tenant=None, query="?format=text")
         assert b"left out: GET /bad" in text.body
         assert (await asked(here, "pets", role="cpi-admin", tenant=None, query="?format=pdf")).status == 400
+
+
+def with_description(folder: Path, paths: dict[str, Any]) -> dict[str, Any]:
+    (folder.parent / "pets.json").write_text(json.dumps({**PETS, "paths": paths}))
+    spec = {"openAPISpec": {"url": str(folder.parent / "pets.json")}, "changes": {"holdBack": ["removed"]}}
+    return {**tool_set("pets"), "spec": spec}
+
+
+async def test_changes_of_an_api_wait_for_an_admin_who_approves_them(catalogue: Path) -> None:
+    list_pets = {"/pets": PETS["paths"]["/pets"]}
+    async with serving_sets(catalogue, with_description(catalogue, list_pets)) as here:
+        admin = here.token("cpi-admin", None)
+        before = (await here.get("/mcp/v1/apis/pets/changes", admin)).json()
+        assert (before["changes"], before["pending"]) == ([], None)
+        with_description(catalogue, {"/dogs": {"get": {"operationId": "listDogs", "responses": {}}}})
+        await here.gateway.loader.execute()
+        told = (await here.get("/mcp/v1/apis/pets/changes", admin)).json()
+        assert told["inUse"] == before["inUse"]
+        assert {(each["kind"], each["tool"]) for each in told["pending"]["changes"]} == {
+            ("added", "listDogs"),
+            ("removed", "listPets"),
+        }
+        approve = f"/mcp/v1/apis/pets/approve?digest={told['pending']['digest']}"
+        for role, tenant in (("tenant-admin", "alpha"), ("viewer", "alpha")):
+            refused = await send(here.app, "POST", approve, headers=bearer(here.token(role, tenant)))
+            assert refused.status == 404
+        wrong = await send(here.app, "POST", "/mcp/v1/apis/pets/approve?digest=00", headers=bearer(admin))
+        assert wrong.status == 400
+        assert [tool.name for tool in here.gateway.catalogue.tools.values() if tool.api] == ["listPets"]
+        approved = await send(here.app, "POST", approve, headers=bearer(admin))
+        assert (approved.status, approved.json()["pending"]) == (200, None)
+        assert [tool.name for tool in here.gateway.catalogue.tools.values() if tool.api] == ["listDogs"]
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from stoa.application.catalogue.held_changes import PendingChanges
 from stoa.application.manifests.parse import ToolSetManifest
 from stoa.application.ports.catalogue_observer import ManifestReport
 from stoa.application.ports.conversion_report import ConversionReport
@@ -12,6 +13,7 @@ from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.finding import Finding
 from stoa.domain.operations.catalogue import Catalogue
 from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.tool_changes import ToolChange
 from stoa.domain.origin import Origin
 
 
@@ -38,6 +40,10 @@ class LoadedManifest:
     """Where its description was fetched from, if that decides where calls go; None: the manifest does."""
     origins: frozenset[str] = frozenset()
     """Where such a description sends calls, or would."""
+    changes: tuple[ToolChange, ...] = ()
+    """Changes that the last new version of its description brought."""
+    pending: PendingChanges | None = None
+    """A newer version of its description that is held back."""
     conversion: ConversionReport | None = None
     """What became of the operations of its description; None: it has none."""
 

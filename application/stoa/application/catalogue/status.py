@@ -28,7 +28,7 @@ MOST_TEXT = 1024
 
 _REASONS: Mapping[ConditionType, tuple[Reason, ...]] = {
     "Accepted": (Reason.UNREADABLE, Reason.INVALID, Reason.AMBIGUOUS_NAMESPACE),
-    "ResolvedRefs": (Reason.REFERENCE, Reason.ORIGIN, Reason.UNAVAILABLE),
+    "ResolvedRefs": (Reason.REFERENCE, Reason.ORIGIN, Reason.HELD_BACK, Reason.UNAVAILABLE),
     "NameConflict": (Reason.NAME,),
 }
 """The condition that a finding of each reason decides. Parts that are left out count in Programmed."""

@@ -30,6 +30,7 @@ from stoa.domain.operations.binding import Binding
 from stoa.domain.operations.icon import Icons
 from stoa.domain.operations.operation import string_schema
 from stoa.domain.operations.tool import ApiReference, Tool
+from stoa.domain.operations.tool_changes import ChangeKind
 from stoa.domain.schema.json_value import JsonObject
 
 
@@ -144,6 +145,13 @@ class _Naming(ManifestModel):
     """false: names are made from method and path."""
 
 
+class _Changes(ManifestModel):
+    hold_back: tuple[ChangeKind, ...] = ()
+    """Kinds of changes that keep a new version of the description out of use until it is approved."""
+    approved: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Digest of the version that is approved."""
+
+
 class ToolSetSpec(ManifestModel):
     """The set, and which operations of its source become tools."""
 
@@ -163,6 +171,8 @@ class ToolSetSpec(ManifestModel):
         default=(), json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["operation"]}
     )
     """Changes to single tools."""
+    changes: _Changes = _Changes()
+    """New versions of the description."""
     enabled: bool = True
     """false leaves all tools out."""
 

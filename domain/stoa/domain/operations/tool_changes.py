@@ -1,6 +1,6 @@
 """Changes between two versions of the tools of one API, as their callers meet them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,23 +28,26 @@ class ToolChange:
 
 
 def tool_changes(before: Iterable[Tool], after: Iterable[Tool]) -> tuple[ToolChange, ...]:
-    """The changes in the order of the newer tools, then those removed. Tools are the same if their operation is."""
-    old, new = _by_operation(before), _by_operation(after)
+    """The changes in the order of the newer tools, then those removed. A tool is the same if it has the name that it
+    had, or else calls the operation that it called."""
+    newer = list(after)
+    names = {tool.name for tool in newer}
+    by_name = {tool.name: tool for tool in before}
+    by_operation = {_operation(tool): tool for tool in by_name.values() if tool.name not in names}
     changes: list[ToolChange] = []
-    for operation, tool in new.items():
-        earlier = old.get(operation)
+    for tool in newer:
+        earlier = by_name.pop(tool.name, None)
+        if earlier is None and (moved := by_operation.pop(_operation(tool), None)) is not None:
+            earlier = by_name.pop(moved.name, None)
         if earlier is None:
             changes.append(ToolChange("added", tool.name, "a new operation", None, tool.fingerprint))
         elif earlier.fingerprint != tool.fingerprint:
             kind, why = _compared(earlier, tool)
             changes.append(ToolChange(kind, tool.name, why, earlier.fingerprint, tool.fingerprint))
-    gone = (tool for operation, tool in old.items() if operation not in new)
-    changes += [ToolChange("removed", tool.name, "the operation is gone", tool.fingerprint, None) for tool in gone]
+    changes += [
+        ToolChange("removed", tool.name, "the operation is gone", tool.fingerprint, None) for tool in by_name.values()
+    ]
     return tuple(changes)
-
-
-def _by_operation(tools: Iterable[Tool]) -> Mapping[tuple[str, ...], Tool]:
-    return {_operation(tool): tool for tool in tools}
 
 
 def _operation(tool: Tool) -> tuple[str, ...]:
@@ -85,6 +88,8 @@ def _breaking(old: Tool, new: Tool) -> Iterator[str]:
         yield f"it was called {old.name}"
     if old.binding.origins != new.binding.origins:
         yield "it is called at another server"
+    if _operation(old) != _operation(new):
+        yield "it calls another operation"
     needed = set(new.input_schema.get("required", ())) - set(old.input_schema.get("required", ()))
     if needed:
         yield f"it needs {', '.join(sorted(needed))} now"
