@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test live lint check conformance clients docs reference crds pictures changelog policy image manifests bench converter-score fuzz soak mutants lock clean
+.PHONY: install run test live lint check nightly conformance clients docs reference crds pictures changelog policy image manifests bench converter-score fuzz soak mutants lock clean
 
 install: $(VENV)/.installed
 
@@ -109,6 +109,9 @@ fuzz: install
 # A hostile tenant beside an honest one, for five minutes.
 soak: install
 	$(BIN)/python -m tools.quality.soak --seconds 300
+
+# What takes too long for every change: all documents, the fuzzer and the soak test.
+nightly: converter-score fuzz soak
 
 # Mutation testing (the dependency group `mutation`, which no other target needs); hours.
 mutants: install

@@ -62,9 +62,34 @@ def convert(spec_path: str) -> list[dict[str, Any]]:
     from converter_score import load_spec, operations
 
     options = ConversionOptions(base_url="http://127.0.0.1:9")
-    conversion = OpenApiConverter().convert(SpecDocument(spec_path, Path(spec_path).read_text("utf-8")), options)
+    conversion = OpenApiConverter().convert(_document(spec_path), options)
     paths = _Paths(operations(load_spec(spec_path)))
     return [_listed(tool, paths) for tool in conversion.tools]
+
+
+def examples(spec_path: str) -> tuple[int, list[str]]:
+    """The document's own request examples: how many there are, and those that are refused."""
+    options = ConversionOptions(base_url="http://127.0.0.1:9", tries_examples=True)
+    tried = OpenApiConverter().convert(_document(spec_path), options).examples
+    return len(tried), [
+        f"{example.operation} {example.example}: {example.refusal}" for example in tried if example.refusal is not None
+    ]
+
+
+def wire_names(spec_path: str) -> dict[str, str]:
+    """Names of the API by those of arguments that are called otherwise, which a decoder cannot know."""
+    names: dict[str, str] = {}
+    for tool in (
+        OpenApiConverter().convert(_document(spec_path), ConversionOptions(base_url="http://127.0.0.1:9")).tools
+    ):
+        if isinstance(tool.binding, RestBinding):
+            names |= {bound.argument: bound.name for bound in tool.binding.parameters}
+            names |= dict(tool.binding.body.fields or {}) if tool.binding.body is not None else {}
+    return {name: wire_name for name, wire_name in names.items() if name != wire_name}
+
+
+def _document(spec_path: str) -> SpecDocument:
+    return SpecDocument(spec_path, Path(spec_path).read_text("utf-8"))
 
 
 class _Paths:
