@@ -16,7 +16,6 @@ PrincipalFact = Literal["subject", "tenant", "client", "issuer"]
 class FixedValue(Strict):
     """A constant, as JSON."""
 
-    kind: Literal["value"] = "value"
     value: Any
 
     def shown(self, principal: Principal) -> Any:  # noqa: ARG002  # the same for every caller
@@ -27,7 +26,6 @@ class FixedValue(Strict):
 class FixedByPrincipal(Strict):
     """A fact of the caller, which no caller can choose."""
 
-    kind: Literal["principal"] = "principal"
     fact: PrincipalFact
 
     def shown(self, principal: Principal) -> Any:
@@ -38,7 +36,6 @@ class FixedByPrincipal(Strict):
 class FixedBySecret(Strict):
     """A secret of the tool's owner, read at each call."""
 
-    kind: Literal["secret"] = "secret"
     secret: SecretReference
 
     def shown(self, principal: Principal) -> Any:  # noqa: ARG002  # the same for every caller

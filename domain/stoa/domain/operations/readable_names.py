@@ -16,7 +16,7 @@ _SHORT = 4
 @dataclass(frozen=True, slots=True)
 class Word:
     text: str
-    gap: str = "_"
+    gap: str
     """The characters between the word before and this one."""
 
     @property

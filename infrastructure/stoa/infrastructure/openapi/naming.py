@@ -81,7 +81,7 @@ class _Namer:
         texts = [words_of(self._text(operation)) for operation in group]
         paths = [words_of(legal(path_name(operation))) for operation in group]
         yield self._by_what_differs(texts)
-        own = [[Word(word.text) for word in words if word.text.lower() not in _common(paths)] for words in paths]
+        own = [[Word(word.text, "_") for word in words if word.text.lower() not in _common(paths)] for words in paths]
         by_path = self._by_what_differs([_with_new(text, words) for text, words in zip(texts, own, strict=True)])
         if all(
             text == texts[0] for text in texts
@@ -90,7 +90,7 @@ class _Namer:
         yield by_path
         yield self._by_what_differs(paths)
         digests = [hashlib.sha256(each.place.encode("utf-8", "surrogatepass")).hexdigest()[:6] for each in group]
-        yield self._by_what_differs([[*text, Word(digest)] for text, digest in zip(texts, digests, strict=True)])
+        yield self._by_what_differs([[*text, Word(digest, "_")] for text, digest in zip(texts, digests, strict=True)])
 
     def _by_what_differs(self, names: Sequence[list[Word]]) -> list[str]:
         common = _common(names)
