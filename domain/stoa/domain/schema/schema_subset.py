@@ -1,10 +1,10 @@
 """Whether one JSON Schema (2020-12) accepts all that another accepts, as far as their keywords show it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from stoa.domain.schema.json_pointer import ABSENT, resolve, tokens_of_fragment
-from stoa.domain.schema.json_value import JsonObject, as_array, as_object, is_object
+from stoa.domain.schema.json_value import JsonObject, as_array, as_object, is_array, is_object
 
 _NOTES = frozenset({"title", "description", "default", "examples", "deprecated", "$comment", "$defs"})
 _UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
@@ -99,7 +99,7 @@ def is_within(narrow: JsonObject, wide: JsonObject) -> bool:
 
 def without_notes(schema: Any, *, is_names: bool = False) -> Any:
     """The schema without what explains it only. `is_names`: a mapping of names to schemas."""
-    if isinstance(schema, list):
+    if is_array(schema):
         return [without_notes(part) for part in schema]
     if not is_object(schema):
         return schema
@@ -149,8 +149,11 @@ def _type_of(value: Any) -> str:
         return "boolean"
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return "integer"
-    names: Mapping[type, str] = {float: "number", str: "string", list: "array", dict: "object"}
-    return names.get(type(value), "null")
+    if isinstance(value, float):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    return "array" if is_array(value) else "object" if is_object(value) else "null"
 
 
 def _are_bounds_within(narrow: JsonObject, wide: JsonObject) -> bool:
