@@ -11,6 +11,7 @@ _EMPTY_WORDS = frozenset(
 )
 _SHORT = 4
 """Characters that a word keeps while another can be shortened."""
+_MOST_WORDS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,9 @@ def joined(words: Sequence[Word]) -> str:
 def fitted(words: Sequence[Word], limit: int, decisive: Collection[str] = ()) -> str:
     """The words as one name of at most `limit` characters. `decisive`: words, in lower case, that tell the name from
     others; they are shortened and dropped last."""
-    left = list(words)
+    left = [word.cut(limit) for word in words]
+    if len(left) > _MOST_WORDS:  # what is shortened letter by letter must not be a book
+        left = [*left[: _MOST_WORDS // 2], *left[-_MOST_WORDS // 2 :]]
     if len(joined(left)) > limit:
         left = _without_repeats(left)
     for step in (_without_an_empty_word, _with_a_shorter_middle_word, _without_a_middle_word):

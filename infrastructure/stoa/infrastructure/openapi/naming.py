@@ -81,7 +81,8 @@ class _Namer:
         texts = [words_of(self._text(operation)) for operation in group]
         paths = [words_of(legal(path_name(operation))) for operation in group]
         yield self._by_what_differs(texts)
-        own = [[Word(word.text, "_") for word in words if word.text.lower() not in _common(paths)] for words in paths]
+        common = _common(paths)
+        own = [[Word(word.text, "_") for word in words if word.text.lower() not in common] for words in paths]
         by_path = self._by_what_differs([_with_new(text, words) for text, words in zip(texts, own, strict=True)])
         if all(
             text == texts[0] for text in texts
