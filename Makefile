@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test live lint check conformance clients docs reference crds pictures changelog policy image manifests bench fuzz soak mutants lock clean
+.PHONY: install run test live lint check nightly conformance clients docs reference crds pictures changelog policy image manifests bench converter-score fuzz soak mutants lock clean
 
 install: $(VENV)/.installed
 
@@ -91,6 +91,17 @@ manifests: install
 bench: install
 	$(BIN)/python -m bench
 
+# This converter against real API descriptions, judged by programs and a decoder of others; they stand beside the checkout
+# (STOA_SHARED), and without them there is nothing to do. SCORE=--small takes a minute, as in CI; all documents take long.
+SCORE ?=
+converter-score: install .venv-converter/.installed
+	$(BIN)/python -m tools.quality.converter_score $(SCORE)
+
+# The decoder, in a folder of its own that comes last on the path, so that the packages of the gateway stay as they are.
+.venv-converter/.installed: Makefile
+	@$(BIN)/python -m pip install -qq --upgrade --target .venv-converter 'openapi-core>=0.23'
+	@touch $@
+
 # A million mutated requests against a running gateway; about fifteen minutes.
 fuzz: install
 	$(BIN)/python -m tools.quality.fuzz --requests 1000000
@@ -98,6 +109,9 @@ fuzz: install
 # A hostile tenant beside an honest one, for five minutes.
 soak: install
 	$(BIN)/python -m tools.quality.soak --seconds 300
+
+# What takes too long for every change: all documents, the fuzzer and the soak test.
+nightly: converter-score fuzz soak
 
 # Mutation testing (the dependency group `mutation`, which no other target needs); hours.
 mutants: install
@@ -113,4 +127,4 @@ lock:
 	uv pip compile --group build --constraints requirements.lock $(LOCK_FLAGS) -o deploy/image/build.lock
 
 clean:
-	rm -rf $(VENV) .venv-docs var .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-docs .venv-converter var .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,6 +28,7 @@ from stoa.application.backends.static_backend import StaticBackend
 from stoa.application.backends.upstream_tokens import UpstreamTokens
 from stoa.application.calls.explain_call import ExplainCall
 from stoa.application.calls.invoke_operation import InvokeOperation
+from stoa.application.catalogue.api_descriptions import ApiDescriptions
 from stoa.application.catalogue.caller_view import CallerView
 from stoa.application.catalogue.catalogue_loader import CatalogueLoader
 from stoa.application.catalogue.compiled_operation import CompiledTool
@@ -57,6 +58,7 @@ from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.catalogue_observer import CatalogueObserver
 from stoa.application.ports.client_channel import ClientChannel
 from stoa.application.ports.clock import Clock, IdFactory
+from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.application.ports.metering import MeteringSink
 from stoa.application.ports.operation_source import OperationSource
@@ -91,10 +93,10 @@ F = TypeVar("F", bound=Function)
 
 
 class Gateway:
-    """Wires the use cases. The doors reach them as attributes; embedding programs use the methods.  `client_requests`:
-    rules for client requests, in addition to `policy`. `executor`: runs the parsing and conversion of manifests and API
-    descriptions; it is not closed here. `lower_access`: tenants whose manifests may require less than their method,
-    such as `stoa:read` for a POST."""
+    """Wires the use cases. The doors reach them as attributes; embedding programs use the methods. `client_requests`:
+    rules for client requests, in addition to `policy`. `credentials`: the secrets of fixed arguments. `executor`: runs
+    the parsing and conversion of manifests and API descriptions; it is not closed here. `lower_access`: tenants whose
+    manifests may require less than their method, such as `stoa:read` for a POST."""
 
     def __init__(
         self,
@@ -111,6 +113,7 @@ class Gateway:
         spec_kinds: Sequence[SpecKind[Any]] = (),
         executor: BoundedExecutor | None = None,
         upstream_tokens: UpstreamTokens | None = None,
+        credentials: CredentialSource | None = None,
         observers: Sequence[InvocationObserver] = (),
         refusal_watchers: Sequence[RefusalWatcher] = (),
         catalogue_observers: Sequence[CatalogueObserver] = (),
@@ -136,7 +139,7 @@ class Gateway:
         self._manifests = InMemoryToolSource()
         self.specs = SpecKinds(spec_kinds, specs or InMemorySpecSource(), upstream_tokens)
         self._upstream_tokens = upstream_tokens
-        self.registry = OperationRegistry(self._backends, upstream_tokens)
+        self.registry = OperationRegistry(self._backends, upstream_tokens, credentials)
         self.loader = CatalogueLoader(
             sources=(*sources, self._manifests),
             operation_sources=operation_sources,
@@ -184,6 +187,7 @@ class Gateway:
             pricing=pricing,
             clock=clock,
         )
+        self.api_descriptions = ApiDescriptions(self.callers, self.loader)
         self.tasks = tasks or InMemoryTaskStore(clock)
         """Stored tasks, for the doors that let calls go on in the background."""
         self.list_tools = ListOperations(Tool, callers=self.callers, view=view)

@@ -14,7 +14,9 @@ from stoa.domain.schema.plain_text import escaped, plain, plain_notes
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \x9b2J \u202eevil\u2066 \x7f\x00 tag\U000e0041 \u200e[/foo]"
 SHOWN = "[31mred]0;title 2J evil  tag [/foo]"
-any_text = st.text() | st.lists(st.sampled_from([*HOSTILE, "a", "\n", "\t", "é", "😀"])).map("".join)
+any_text = st.text() | st.lists(st.sampled_from([*HOSTILE, "a", "\n", "\t", "é", "😀", "\u200d", "\u200b"])).map(
+    "".join
+)
 
 
 @pytest.mark.parametrize("kept", ["tab\tand\nline", "żółć 日本語 עברית العربية", "👩‍🚀 🏳️‍🌈", "[/foo] <b> & \\", ""])
@@ -25,6 +27,11 @@ def test_plain_text_stays_as_it_is(kept):
 def test_plain_text_has_no_controls_no_directions_and_no_tags():
     assert plain(HOSTILE) == SHOWN
     assert plain("one\r\ntwo\rthree\u2028four") == "one\ntwothreefour"
+
+
+def test_plain_text_has_nothing_without_width_that_joins_nothing():
+    assert plain("ig\u200bno\u2060re\u00ad a\u200d\u200cll\u180e \u200dé\U000e0101") == "ignore all é"
+    assert plain("\u0645\u06cc\u200c\u062e 👩\u200d🚀") == "\u0645\u06cc\u200c\u062e 👩\u200d🚀"
 
 
 @given(any_text)

@@ -50,21 +50,6 @@ def test_prefix_and_suffix_are_added():
     assert names(one(operationId="list"), name_prefix="shop_", name_suffix="_v1") == ["shop_list_v1"]
 
 
-def test_a_long_name_is_shortened_and_stays_distinct():
-    long = "a" * 60
-    document = api({"/a": {"get": operation(operationId=long + "x"), "put": operation(operationId=long + "y")}})
-    first, second = names(document)
-    assert first != second
-    assert {len(first), len(second)} == {48}
-
-
-def test_no_operation_is_lost_to_an_equal_name():
-    paths = {f"/{n}": {"get": operation(operationId=name)} for n, name in enumerate(["a/b", "a b", "a_b", "a_b_2"])}
-    conversion = convert(api(paths))
-    assert [tool.name for tool in conversion.tools] == ["a_b", "a_b_3", "a_b_4", "a_b_2"]
-    assert "warning: pets.yaml GET /1: the name 'a_b' is taken" in messages(conversion)
-
-
 # -- servers
 
 

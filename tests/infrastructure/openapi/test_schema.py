@@ -245,9 +245,9 @@ def test_json_schema_of_3_1_passes_through():
     assert normalised(schema, "3.1.0") == schema
 
 
-def test_parameters_that_refer_keep_their_own_description():
+def test_parameters_that_refer_have_their_own_description_and_that_of_the_component():
     document = with_parameters(
         {"name": "q", "in": "query", "description": "own", "schema": {"$ref": "#/components/schemas/Name"}},
         components={"schemas": {"Name": {**TEXT, "description": "shared"}}},
     )
-    assert properties(only_tool(document))["q"] == {"type": "string", "description": "own"}
+    assert properties(only_tool(document))["q"] == {"type": "string", "description": "own. shared"}

@@ -8,7 +8,8 @@ for the tools of their tenant.
 """
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from stoa.application.admission.callers import Callers, operation_charges
 from stoa.application.catalogue.compiled_operation import CompiledOperation
@@ -18,7 +19,7 @@ from stoa.application.ports.clock import Clock
 from stoa.application.ports.policy_engine import PolicyEngine
 from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.tool_backend import Previewable
-from stoa.domain.access.identity import SCOPE_WRITE, TENANT_ROLE, Principal, TenantId
+from stoa.domain.access.identity import Principal, TenantId
 from stoa.domain.access.rate_limit import LimitName, RateLimit
 from stoa.domain.calls.invocation import Credential
 from stoa.domain.errors import InvalidArguments, Violation, not_found
@@ -54,6 +55,9 @@ class Explanation:
     """Places where the arguments do not fit the schema."""
     price: MicroUnits | None = None
     """The price of a call that takes no time; latency may add to it."""
+    fixed: JsonObject = field(default_factory=dict[str, Any])
+    """Arguments that the tool's author fixed, by their names at the back end; of a secret its name. Empty also for
+    callers who may not know them."""
     request: JsonObject | None = None
     """The request that the back end would get, without secrets; None also for callers who may not know it."""
 
@@ -100,17 +104,20 @@ class ExplainCall:
                 raise not_found("tool", name)
             return Explanation(tool=name, absence=_absence(self._registry.catalogue, principal, name))
         explanation = await self._explain(principal, registered, arguments, door)
-        if to_operator or _may_know_how(caller, registered.operation.tenant):
+        if to_operator or caller.administers(registered.operation.tenant):
             return explanation
-        return replace(explanation, request=None)
+        return replace(explanation, fixed={}, request=None)
 
     async def _explain(
         self, principal: Principal, registered: CompiledOperation, arguments: JsonObject, door: Door
     ) -> Explanation:
         tool = registered.operation
         arguments = registered.arguments.normalise(arguments)  # what the policy sees in a call
-        decision = await self._policy.decide(PolicyQuery(principal, tool, arguments, door))
-        explanation = Explanation(tool=tool.identifier, decision=decision, lowered=_lowering(tool))
+        changes = registered.changes
+        seen = arguments if changes is None else changes.shown(arguments, principal)
+        decision = await self._policy.decide(PolicyQuery(principal, tool, seen, door))
+        fixed = {} if changes is None else {name: value.shown(principal) for name, value in changes.fixed.items()}
+        explanation = Explanation(tool=tool.identifier, decision=decision, lowered=_lowering(tool), fixed=fixed)
         if not decision.is_allowed:
             return explanation
         explanation = replace(
@@ -134,12 +141,6 @@ class ExplainCall:
         charges = self._callers.charges(principal) + operation_charges(registered.operation, principal, decision)
         left = await self._limiter.peek(charges)
         return tuple(LimitLeft(charge.name, charge.limit, rest) for charge, rest in zip(charges, left, strict=True))
-
-
-def _may_know_how(caller: Principal, owner: TenantId | None) -> bool:
-    """True if the caller may know how a tool of `owner` (None: global) reaches its back end."""
-    is_own = owner is not None and owner == caller.tenant
-    return caller.is_platform_admin or (is_own and TENANT_ROLE in caller.roles and caller.holds(SCOPE_WRITE))
 
 
 def _lowering(tool: Operation) -> str | None:

@@ -211,7 +211,9 @@ class InvokeOperation:
         # What is no object is refused after the policy: whether a tool exists must not show in the error.
         # Coerced before the decision, and never again: the back end gets the object that the policy saw.
         arguments, coerced = compiled.arguments.normalise_noting({} if given is None else given)
-        decision = await self._policy.decide(PolicyQuery(principal, operation, arguments, invocation.door))
+        changes = compiled.changes
+        seen = arguments if changes is None else changes.shown(arguments, principal)
+        decision = await self._policy.decide(PolicyQuery(principal, operation, seen, invocation.door))
         permit = Permit.grant(decision, operation.key)
         if permit is None:
             raise NotPermitted(decision, is_missing_right=not principal.holds(operation.access))

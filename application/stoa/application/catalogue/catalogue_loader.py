@@ -15,6 +15,8 @@ from operator import is_
 from typing import ParamSpec, TypeVar
 
 from stoa.application.catalogue.catalogue_publisher import CataloguePublisher
+from stoa.application.catalogue.earlier_names import without_earlier_names
+from stoa.application.catalogue.held_changes import PendingChanges, changes_between, held_back
 from stoa.application.catalogue.loaded_manifest import LoadedManifest, reports_of
 from stoa.application.catalogue.operation_registry import OperationRegistry, Prepared
 from stoa.application.catalogue.operation_sources import OperationSources
@@ -30,16 +32,19 @@ from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver
 from stoa.application.ports.clock import Clock
+from stoa.application.ports.conversion_report import ConversionReport
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.manifest_parts import BindingManifest
 from stoa.application.ports.operation_source import OperationSource
 from stoa.application.ports.spec import SpecDocument
 from stoa.application.ports.spec_kind import ChangingSpecKind
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
+from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput, Unavailable, UpstreamAccessDenied
 from stoa.domain.finding import Finding, Reason, Severity, error, warning
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Tool
+from stoa.domain.operations.tool_changes import ToolChange
 from stoa.domain.origin import Origin
 
 _log = logging.getLogger(__name__)
@@ -112,6 +117,8 @@ class CatalogueLoader(HealthProbe):
         self._lowering = frozenset(lowering)
         self._good: dict[Origin, LoadedManifest] = {}
         self._refused: dict[Origin, _Refused] = {}
+        self._approved: set[tuple[Origin, str]] = set()
+        """Digests of new descriptions that were approved while this process ran."""
         self._changed: set[Origin] = set()
         """Tool sets whose live server says that its description changed; it is fetched before it is due."""
         self._is_loaded = False
@@ -211,6 +218,22 @@ class CatalogueLoader(HealthProbe):
         """The operations of the manifest of this origin, in its last good version."""
         loaded = self._good.get(origin)
         return () if loaded is None else loaded.operations
+
+    def tool_set(self, api: str, tenant: TenantId | None) -> LoadedManifest | None:
+        """The ToolSet of this name and owner, in its last good version."""
+        for loaded in self._good.values():
+            conversion = loaded.conversion
+            if conversion is not None and (conversion.api, conversion.tenant) == (api, tenant):
+                return loaded
+        return None
+
+    async def approve(self, tool_set: LoadedManifest, digest: str) -> None:
+        """Use the version of the ToolSet's description that is held back. Raises InvalidInput if it is another."""
+        if tool_set.pending is None or tool_set.pending.digest != digest:
+            raise InvalidInput("digest: no version with this digest is held back; ask for the changes again")
+        self._approved.add((tool_set.document.origin, digest))
+        self._changed.add(tool_set.document.origin)
+        await self.execute()
 
     def _operations_with_origins(self) -> Iterator[tuple[Operation, Origin]]:
         """Manifests stand before sources of operations: a foreign list takes no name that a manifest uses."""
@@ -354,16 +377,37 @@ class CatalogueLoader(HealthProbe):
         else:
             digest = await asyncio.to_thread(_digest_of, description)
         if known is not None and known.digest == digest:
-            return replace(known, refresh_at_ns=due, outage=(), version=description.version)
+            operations = known.operations if due is None else without_earlier_names(known.operations)
+            return replace(
+                known,
+                operations=operations,
+                refresh_at_ns=due,
+                outage=(),
+                pending=None,
+                version=description.version,
+            )
+        before = self._good.get(document.origin)
+        is_approved = manifest.spec.changes.approved == digest or (document.origin, digest) in self._approved
+        if known is not None and known.pending is not None and known.pending.digest == digest and not is_approved:
+            return replace(known, refresh_at_ns=due)
         with _about_the_description():
             parts = await self._run(document, digest, converted, kind.converter(source), description, manifest)
         made = [part for part in parts if isinstance(part, Operation)]
         url = source.address if source.is_remote and manifest.spec.base_url is None else None
         origins = frozenset[str]() if url is None else _origins(parts)
-        before = self._good.get(document.origin)
+        if before is not None:
+            made = list(without_earlier_names(made))
         if before is not None and before.url == url and origins - before.origins:
-            return replace(before, refresh_at_ns=due, outage=(_held_back(document, origins - before.origins),))
+            return replace(before, refresh_at_ns=due, outage=(_other_origins(document, origins - before.origins),))
         operations, on_access = await asyncio.to_thread(owned, made, document, self._lowering)
+        changes: tuple[ToolChange, ...] = ()
+        if before is not None and before.digest not in {"", digest}:
+            changes = await asyncio.to_thread(changes_between, before.operations, operations)
+            held = held_back(document, digest, changes, manifest.spec.changes.hold_back)
+            if (
+                held is not None and not is_approved and source.address is not None
+            ):  # text in a manifest is its author's
+                return replace(before, refresh_at_ns=due, outage=(held,), pending=PendingChanges(digest, changes))
         findings = (*(part.about(document.origin) for part in parts if isinstance(part, Finding)), *on_access)
         has_any = len(operations) > 1  # one is the description itself
         if not has_any and not any(finding.severity is Severity.ERROR for finding in findings):
@@ -383,6 +427,8 @@ class CatalogueLoader(HealthProbe):
             version=description.version,
             url=url,
             origins=origins,
+            changes=changes,
+            conversion=next((part for part in parts if isinstance(part, ConversionReport)), None),
         )
 
     async def _run(
@@ -424,7 +470,7 @@ def _are_the_same(some: Collection[object], others: Collection[object]) -> bool:
     return len(some) == len(others) and all(map(is_, some, others))
 
 
-def _origins(parts: Iterable[Operation | Finding | frozenset[str]]) -> frozenset[str]:
+def _origins(parts: Iterable[object]) -> frozenset[str]:
     origins: set[str] = set()
     for part in parts:
         if isinstance(part, frozenset):
@@ -434,7 +480,7 @@ def _origins(parts: Iterable[Operation | Finding | frozenset[str]]) -> frozenset
     return frozenset(origins)
 
 
-def _held_back(document: ManifestDocument, origins: Collection[str]) -> Finding:
+def _other_origins(document: ManifestDocument, origins: Collection[str]) -> Finding:
     message = (
         f"the description now sends calls to {', '.join(sorted(origins)[:3])}; what it gave before stays in use until "
         "the manifest says that this is meant: set spec.baseURL"

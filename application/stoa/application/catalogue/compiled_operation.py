@@ -6,7 +6,7 @@ result.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stoa.application.backends.upstream_tokens import BindUpstream
 from stoa.application.catalogue.resource_contents import resource_contents
@@ -17,6 +17,7 @@ from stoa.application.schemas.patterns import Pattern
 from stoa.application.schemas.routed_arguments import RoutedArgument
 from stoa.domain.calls.invocation import Invocation
 from stoa.domain.errors import ContentUnavailable, InvalidInput
+from stoa.domain.operations.argument_changes import ArgumentChanges
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.resource import Resource
 from stoa.domain.results.redaction import WITHHELD, redact
@@ -32,6 +33,8 @@ class CompiledOperation(ABC):
     """For previews alone: `call` is the way to use it."""
     bind_upstream: BindUpstream | None
     """Access tokens for its back end; None: its authentication is not oauth2."""
+    changes: ArgumentChanges | None = field(default=None, kw_only=True)
+    """Arguments that the tool's author renamed, defaulted or fixed; `backend_call` applies them."""
 
     @property
     def patterns(self) -> Iterator[Pattern]:

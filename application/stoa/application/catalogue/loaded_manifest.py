@@ -5,12 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from stoa.application.catalogue.held_changes import PendingChanges
 from stoa.application.manifests.parse import ToolSetManifest
 from stoa.application.ports.catalogue_observer import ManifestReport
+from stoa.application.ports.conversion_report import ConversionReport
 from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.finding import Finding
 from stoa.domain.operations.catalogue import Catalogue
 from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.tool_changes import ToolChange
 from stoa.domain.origin import Origin
 
 
@@ -37,6 +40,12 @@ class LoadedManifest:
     """Where its description was fetched from, if that decides where calls go; None: the manifest does."""
     origins: frozenset[str] = frozenset()
     """Where such a description sends calls, or would."""
+    changes: tuple[ToolChange, ...] = ()
+    """Changes that the last new version of its description brought."""
+    pending: PendingChanges | None = None
+    """A newer version of its description that is held back."""
+    conversion: ConversionReport | None = None
+    """What became of the operations of its description; None: it has none."""
 
     def put_off(self, not_before_ns: int) -> "LoadedManifest":
         """The same, due later: what cannot be renewed now must not be tried without pause."""
@@ -64,4 +73,6 @@ def reports_of(
             continue
         used = tuple(one for one in loaded.operations if catalogue.operations.get(one.key) is one)
         is_current = origin in there and loaded.document == document and not loaded.outage
-        yield ManifestReport(document, used, tuple(about), is_current, loaded.digest or None, loaded.since)
+        yield ManifestReport(
+            document, used, tuple(about), is_current, loaded.digest or None, loaded.since, loaded.conversion
+        )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from stoa.application.backends.changed_arguments import with_changed_arguments
 from stoa.application.backends.upstream_tokens import BindUpstream, UpstreamTokens
 from stoa.application.catalogue.compiled_operation import (
     CompiledOperation,
@@ -17,6 +18,7 @@ from stoa.application.catalogue.compiled_operation import (
     CompiledTool,
 )
 from stoa.application.concurrency.bounded_cache import BoundedCache
+from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.schemas.output_schema import OutputSchema
 from stoa.application.schemas.patterns import MAX_OWNER_SIZE, PatternAllowance
@@ -75,7 +77,14 @@ Listener = Callable[[CatalogueDiff], None]
 class OperationRegistry:
     """Holds the current snapshot and replaces it atomically."""
 
-    def __init__(self, backends: Iterable[ToolBackend], upstream_tokens: UpstreamTokens | None = None) -> None:
+    def __init__(
+        self,
+        backends: Iterable[ToolBackend],
+        upstream_tokens: UpstreamTokens | None = None,
+        credentials: CredentialSource | None = None,
+    ) -> None:
+        """`credentials`: for arguments that are fixed by a secret."""
+        self._credentials = credentials
         self._backends = {backend.kind: backend for backend in backends}
         self._upstream_tokens = upstream_tokens
         self._snapshot = _Snapshot(Catalogue({}), {}, 0, allowances=_allowances(()))
@@ -210,7 +219,18 @@ class OperationRegistry:
                 output = None if promised is None else OutputSchema(tool.name, promised, allowance)
                 routed = routed_arguments(tool.input_schema)
                 notes = tuple(notes_on(tool))  # makes its portable schema too, once
-                return CompiledTool(tool, arguments, call, bind_upstream, output, routed, notes, tool.tasks != "never")
+                call = with_changed_arguments(call, tool, self._credentials)
+                return CompiledTool(
+                    tool,
+                    arguments,
+                    call,
+                    bind_upstream,
+                    output,
+                    routed,
+                    notes,
+                    tool.tasks != "never",
+                    changes=tool.argument_changes,
+                )
             case Resource():
                 return CompiledResource(tool, arguments, call, bind_upstream, tool)
             case Prompt():

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from stoa.application.ports.catalogue_observer import ManifestReport
+from stoa.application.ports.conversion_report import OperationOutcome
 from stoa.domain.finding import Finding, Reason, Severity
 from stoa.domain.operations.tool import Tool
 from stoa.domain.schema.json_value import JsonObject, as_object
@@ -27,7 +28,7 @@ MOST_TEXT = 1024
 
 _REASONS: Mapping[ConditionType, tuple[Reason, ...]] = {
     "Accepted": (Reason.UNREADABLE, Reason.INVALID, Reason.AMBIGUOUS_NAMESPACE),
-    "ResolvedRefs": (Reason.REFERENCE, Reason.ORIGIN, Reason.UNAVAILABLE),
+    "ResolvedRefs": (Reason.REFERENCE, Reason.ORIGIN, Reason.HELD_BACK, Reason.UNAVAILABLE),
     "NameConflict": (Reason.NAME,),
 }
 """The condition that a finding of each reason decides. Parts that are left out count in Programmed."""
@@ -67,6 +68,8 @@ class ManifestStatus:
     """When the operations in use were made, in UTC; None: there are none."""
     last_error: str | None
     """The first error, with the field that it names; None: no error."""
+    converted: Mapping[OperationOutcome, int] | None = None
+    """Operations of the API description by what became of them; None: no description."""
 
     def condition(self, name: ConditionType) -> Condition:
         return next(condition for condition in self.conditions if condition.type == name)
@@ -91,6 +94,7 @@ def status_of(report: ManifestReport) -> ManifestStatus:
         spec_hash=report.spec_hash,
         registered_at=report.since if report.operations else None,
         last_error=_text(errors[:1]) or None,
+        converted=None if report.conversion is None else report.conversion.counts,
     )
 
 

@@ -35,6 +35,7 @@ from stoa.domain.operations.tool import (
     TimeoutSeconds,
     TokenGrant,
     TokenUrl,
+    ToolAnnotations,
 )
 from stoa.domain.schema.json_value import JsonObject, is_array, is_object
 
@@ -134,6 +135,17 @@ class AuthenticationManifest(ManifestModel):
                 scopes=self.scopes,
             )
         return Authentication(type=self.type, secret=secret, grant=grant, parameter_name=self.header_name)
+
+
+class AnnotationsManifest(ManifestModel):
+    title: str | None = None
+    read_only_hint: bool | None = None
+    destructive_hint: bool | None = None
+    idempotent_hint: bool | None = None
+    open_world_hint: bool | None = None
+
+    def to_domain(self) -> ToolAnnotations:
+        return ToolAnnotations(**self.model_dump(exclude={"title"}))
 
 
 class RateLimitManifest(ManifestModel):

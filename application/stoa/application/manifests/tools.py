@@ -9,6 +9,7 @@ from typing import Literal, Self
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from stoa.application.manifests.fields import (
+    AnnotationsManifest,
     AuthenticationManifest,
     EndpointField,
     Manifest,
@@ -21,25 +22,16 @@ from stoa.application.manifests.fields import (
     split_spec,
     validated,
 )
+from stoa.application.manifests.overrides import OverrideManifest
 from stoa.application.ports.manifest_parts import BindingManifest, ManifestModel, SourceManifest, rules
 from stoa.application.ports.spec import ConversionOptions
 from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.binding import Binding
 from stoa.domain.operations.icon import Icons
 from stoa.domain.operations.operation import string_schema
-from stoa.domain.operations.tool import ApiReference, Tool, ToolAnnotations
+from stoa.domain.operations.tool import ApiReference, Tool
+from stoa.domain.operations.tool_changes import ChangeKind
 from stoa.domain.schema.json_value import JsonObject
-
-
-class _Annotations(ManifestModel):
-    title: str | None = None
-    read_only_hint: bool | None = None
-    destructive_hint: bool | None = None
-    idempotent_hint: bool | None = None
-    open_world_hint: bool | None = None
-
-    def to_domain(self) -> ToolAnnotations:
-        return ToolAnnotations(**self.model_dump(exclude={"title"}))
 
 
 class _ApiRef(ManifestModel):
@@ -98,7 +90,7 @@ class ToolSpec(ManifestModel):
     """JSON Schema of the arguments; absent: the placeholders of the endpoint."""
     output_schema: JsonObject | None = None
     """JSON Schema of the answer."""
-    annotations: _Annotations = _Annotations()
+    annotations: AnnotationsManifest = AnnotationsManifest()
     """Hints of MCP; absent ones follow from the method."""
     api_ref: _ApiRef | None = None
     """The API behind the tool; its name becomes the project of metering events."""
@@ -153,6 +145,13 @@ class _Naming(ManifestModel):
     """false: names are made from method and path."""
 
 
+class _Changes(ManifestModel):
+    hold_back: tuple[ChangeKind, ...] = ()
+    """Kinds of changes that keep a new version of the description out of use until it is approved."""
+    approved: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Digest of the version that is approved."""
+
+
 class ToolSetSpec(ManifestModel):
     """The set, and which operations of its source become tools."""
 
@@ -168,6 +167,12 @@ class ToolSetSpec(ManifestModel):
     """Parts of every tool."""
     naming: _Naming = _Naming()
     """How tools are named."""
+    overrides: tuple[OverrideManifest, ...] = Field(
+        default=(), json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["operation"]}
+    )
+    """Changes to single tools."""
+    changes: _Changes = _Changes()
+    """New versions of the description."""
     enabled: bool = True
     """false leaves all tools out."""
 

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Iterator
 
 import pydantic_core
 
+from stoa.application.manifests.conversion_report import conversion_report
+from stoa.application.manifests.overrides import overridden
 from stoa.application.manifests.parse import BUILT_IN_PARTS, ManifestParts, ToolSetManifest, parse_manifest
+from stoa.application.ports.conversion_report import ConversionReport
 from stoa.application.ports.spec import SpecConverter, SpecDocument
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.output_schema import OutputSchema
@@ -53,13 +56,24 @@ def understood_each(
 
 def converted(
     converter: SpecConverter, description: SpecDocument, manifest: ToolSetManifest
-) -> Iterator[Operation | Finding | frozenset[str]]:
-    """The operations of an API description, the description itself as a resource, a finding for what is left out, and
-    the origins that tools were withheld from. Raises InvalidInput."""
+) -> Iterator[Operation | Finding | frozenset[str] | ConversionReport]:
+    """The operations of an API description, the description itself as a resource, a finding for what is left out, the
+    origins that tools were withheld from, and the conversion report. Raises InvalidInput."""
     conversion = converter.convert(description, manifest.conversion_options())
     yield conversion.withheld_origins
     yield from conversion.findings
-    yield from affordable((*conversion.tools, *conversion.contents))
+    tools: list[Operation] = []
+    on_overrides: list[Finding] = []
+    for part in overridden(conversion.tools, manifest.spec.overrides):
+        if isinstance(part, Tool):
+            tools.append(part)
+        else:
+            on_overrides.append(part)
+    yield from on_overrides
+    yield conversion_report(
+        conversion, description.location, api=manifest.metadata.name, tenant=manifest.tenant, more=on_overrides
+    )
+    yield from affordable((*tools, *conversion.contents))
     yield _api_document(manifest, description)
 
 

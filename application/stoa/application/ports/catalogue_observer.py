@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from stoa.application.ports.conversion_report import ConversionReport
 from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.finding import Finding
 from stoa.domain.operations.operation import Operation
@@ -27,6 +28,8 @@ class ManifestReport:
     """SHA-256 (hex) of the API description in use and its location; None: no description."""
     since: datetime | None = None
     """When `operations` were made, in UTC; None: nothing of this manifest was ever good."""
+    conversion: ConversionReport | None = None
+    """What became of the operations of the description in use; None: no description."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,31 @@ class ConversionOptions:
     authentication: Authentication = Authentication()
     metered_arguments: tuple[str, ...] = ()
     """Metered arguments of every tool that has them."""
+    tries_examples: bool = False
+    """True: the request examples of the description are held against the tools, which takes time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedOperation:
+    """One operation of a description that was selected."""
+
+    operation: str
+    """As a person would look for it, `GET /pets/{id}`; the findings about it begin so after their location."""
+    tool: str | None
+    """The name of its tool; None: it is left out."""
+    reason: str = ""
+    """Why it is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriedExample:
+    """A request example of a description, held against the tool of its operation."""
+
+    operation: str
+    example: str
+    """Which one: `query parameter size example`, `requestBody application/json examples/small`."""
+    refusal: str | None
+    """Why the tool refuses it; None: it is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +117,10 @@ class Conversion:
     """Origins that the description names and no tool was made for, because the credential is not meant for them."""
     contents: tuple[Resource | Prompt, ...] = ()
     """Resources and prompts, of a description that has them."""
+    operations: tuple[DescribedOperation, ...] = ()
+    """The selected operations; empty for a kind of description whose tools are all that can be told."""
+    examples: tuple[TriedExample, ...] = ()
+    """Its request examples, where the options ask for them."""
 
 
 class SpecConverter(Protocol):

@@ -89,6 +89,12 @@ class Principal(Value):
         """True for a principal with the role cpi-admin whose token is not limited to less than `stoa:admin`."""
         return PLATFORM_ROLE in self.roles and SCOPE_ADMIN in self.scopes
 
+    def administers(self, owner: TenantId | None) -> bool:
+        """True if this principal may know how an operation of `owner` (None: global) is made: platform admins, and
+        tenant admins for what is their tenant's."""
+        is_own = owner is not None and owner == self.tenant
+        return self.is_platform_admin or (is_own and TENANT_ROLE in self.roles and self.holds(SCOPE_WRITE))
+
     def holds(self, scope: str) -> bool:
         """True when both the roles and the token of this principal grant `scope`."""
         return scope in self.scopes or self.is_platform_admin

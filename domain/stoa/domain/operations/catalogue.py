@@ -47,7 +47,17 @@ class Catalogue:
     replace one of them. The order of arrival decides only between two of the same key and owner.
     """
 
-    __slots__ = ("_by_key", "_by_owner", "_hidden", "_is_contested", "_owners", "_templates", "_tools", "_views")
+    __slots__ = (
+        "_by_key",
+        "_by_owner",
+        "_hidden",
+        "_is_contested",
+        "_owners",
+        "_renamed",
+        "_templates",
+        "_tools",
+        "_views",
+    )
 
     def __init__(
         self, operations: Mapping[OperationKey, Operation], owners: frozenset[TenantId | None] | None = None
@@ -64,6 +74,7 @@ class Catalogue:
         self._views: dict[TenantId | None, dict[Kind, tuple[Operation, ...]]] = {}
         self._templates: dict[TenantId | None, tuple[Resource, ...]] = {}
         self._tools: Mapping[OperationKey, Tool] | None = None
+        self._renamed: Mapping[OperationKey, Tool] | None = None
 
     @classmethod
     def build(
@@ -127,11 +138,25 @@ class Catalogue:
         return self._tools
 
     def find(self, tenant: TenantId | None, name: str, kind: Kind = "tool") -> Operation | None:
-        """The operation with exactly this name in the tenant's view. An invisible one costs the same look-ups as a
-        missing one."""
+        """The operation with exactly this name in the tenant's view; of a tool also an earlier name. An invisible one
+        costs the same look-ups as a missing one."""
         common = self._by_key.get(OperationKey(None, name, kind))
         own = self._by_key.get(OperationKey(tenant, name, kind))
+        if own is None and common is None and kind == "tool":
+            return self._find_renamed(tenant, name)
         return own or (None if kind == "resource" and (tenant, name) in self._hidden else common)
+
+    def _find_renamed(self, tenant: TenantId | None, name: str) -> Tool | None:
+        """The global tool comes first here, so that no earlier name takes the place of one of the platform's."""
+        if self._renamed is None:
+            self._renamed = {
+                OperationKey(key.tenant, earlier_name): tool
+                for key, tool in self.tools.items()
+                for earlier_name in tool.earlier_names
+            }
+        common = self._renamed.get(OperationKey(None, name))
+        own = self._renamed.get(OperationKey(tenant, name))
+        return common or own
 
     def resolve(self, tenant: TenantId | None, uri: str) -> Resource | None:
         """The resource to read for `uri`: the one with this URI, else the first template that matches. Templates that

@@ -19,11 +19,11 @@ def tool_name(text: str, prefix: str = "", suffix: str = "") -> str:
     Illegal characters become `_`. A name that is too long, or of which nothing is left, ends in six hex digits of the
     SHA-256 of the whole input, so that names which differ late stay apart.
     """
-    slug = _legal(text).strip("_-")
-    name = f"{_legal(prefix)}{slug}{_legal(suffix)}"
+    slug = legal(text).strip("_-")
+    name = f"{legal(prefix)}{slug}{legal(suffix)}"
     if slug and len(name) <= NAME_LIMIT:
         return name
-    return shortened(name if slug else f"{_legal(prefix)}tool", f"{prefix}\x1f{text}\x1f{suffix}", NAME_LIMIT)
+    return shortened(name if slug else f"{legal(prefix)}tool", f"{prefix}\x1f{text}\x1f{suffix}", NAME_LIMIT)
 
 
 def shortened(name: str, identity: str, limit: int) -> str:
@@ -78,7 +78,7 @@ class NumberedNames:
             self._digits[name] = digits
 
 
-def _legal(text: str) -> str:
+def legal(text: str) -> str:
     """Drops accents and turns every run of other characters into one underscore."""
     if text.isascii():
         return _ILLEGAL.sub("_", text)

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import StringConstraints
 
 from stoa.domain.operations.access import Access, MethodProperties
+from stoa.domain.operations.argument_changes import ArgumentChanges
 from stoa.domain.operations.binding import (
     Audience,
     Authentication,
@@ -117,6 +118,10 @@ class Tool(Operation):
     annotations: ToolAnnotations = ToolAnnotations()
     """Annotations as the author wrote them; `hints` are the effective ones."""
     tasks: TaskSupport = "never"
+    argument_changes: ArgumentChanges | None = None
+    """None: callers set all arguments of the back end, under its names."""
+    earlier_names: tuple[ToolName, ...] = ()
+    """Names that an earlier version of the converter gave it. Calls by them still find it; lists do not show them."""
 
     @cached_property
     def identifier(self) -> str:

@@ -1,10 +1,12 @@
 """Text from outside the gateway, made safe to show to people in a terminal, a log or a page, and to language models.
 
 Control characters move a terminal's cursor and hide text; bidirectional marks show a text in another order than it is
-read in; tag characters are read by models and invisible to people.
+read in; tag characters, variation selectors beyond the sixteenth and zero-width characters are read by models and
+invisible to people.
 """
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator
@@ -17,26 +19,36 @@ _UNSAFE = re.compile(
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and line feed, DEL, C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # writing direction
     "\u2028\u2029\ufeff"  # separators and byte order mark
-    "\U000e0000-\U000e007f"  # tags
+    "\u00ad\u180e\u200b\u2060-\u2064"  # without width
+    "\U000e0000-\U000e007f\U000e0100-\U000e01ef"  # tags, supplementary variation selectors
     "]"
 )
+_JOINERS = ("\u200c", "\u200d")
+_IDLE_JOINERS = re.compile("(?<![^\x00-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\x7f])")
+"""Joiners with no letter or emoji of another script on both sides, where they join nothing."""
 _NOTES = ("title", "description", "$comment")
 _MOST_LEVELS = 255
 
 
 def plain(text: str) -> str:
     """`text` without unsafe characters. Tabs and line feeds stay; a carriage return does not."""
-    return _UNSAFE.sub("", text)
+    return _replaced(text, "")
 
 
 def escaped(json_text: str) -> str:
     """An equal JSON document with escapes (RFC 8259 section 7) in place of the characters that `plain` removes."""
-    return _UNSAFE.sub(_escape, json_text)
+    return _replaced(json_text, _escape)
 
 
 def plain_notes(schema: JsonObject) -> JsonObject:
     """A JSON Schema whose titles and descriptions are plain; the same object if they are already."""
     return cast("JsonObject", _plain_notes(schema, {}, 0))
+
+
+def _replaced(text: str, by: str | Callable[[re.Match[str]], str]) -> str:
+    text = _UNSAFE.sub(by, text)
+    has_joiners = any(joiner in text for joiner in _JOINERS)  # seldom, and two searches cost less than a pattern
+    return _IDLE_JOINERS.sub(by, text) if has_joiners else text
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -68,7 +80,8 @@ def _plain_notes(value: Any, done: dict[int, Any], level: int) -> Any:
 
 def _plain_member(name: str, value: Any, done: dict[int, Any], level: int) -> Any:
     if isinstance(value, str) and name in _NOTES:
-        return plain(value) if _UNSAFE.search(value) else value
+        shown = plain(value)
+        return value if shown == value else shown
     return value if name in DATA else _plain_notes(value, done, level + 1)
 
 

@@ -9,12 +9,14 @@ import re
 from collections import Counter
 
 from stoa.application.ports import Conversion, ConversionOptions, SpecConverter, SpecDocument
+from stoa.application.ports.spec import DescribedOperation, TriedExample
 from stoa.domain.operations.tool import ApiReference, Tool
 from stoa.domain.schema.inlining import SIZE_LIMIT
 from stoa.domain.schema.json_value import as_object, texts_in
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.document import ApiDocument, read_document
-from stoa.infrastructure.openapi.naming import names_of
+from stoa.infrastructure.openapi.examples import tried_examples
+from stoa.infrastructure.openapi.naming import earlier_names_of, names_of
 from stoa.infrastructure.openapi.operation import tool_of
 from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert, operations_of
 
@@ -30,22 +32,36 @@ class OpenApiConverter(SpecConverter):
         operations = _selected(api_document, context)
         api = _api(api_document, options)
         tools: list[Tool] = []
+        described: list[DescribedOperation] = []
+        examples: list[TriedExample] = []
         homeless = 0
         withheld: Counter[str] = Counter()
         has_credential = options.authentication.type != "none"
-        for operation, name in zip(operations, names_of(operations, context), strict=True):
+        names, earlier_names = names_of(operations, context), earlier_names_of(operations, options)
+        in_use = frozenset(names)
+        for operation, name, earlier_name in zip(operations, names, earlier_names, strict=True):
             base_url = context.servers.base_url(operation.path_item, operation.content)
             if base_url is None:
                 homeless += 1
+                described.append(DescribedOperation(operation.place, None, "no usable server is given"))
                 continue
             foreign = context.servers.foreign_origin(base_url) if has_credential else None
             if foreign is not None:
                 withheld[foreign] += 1
+                reason = f"the credential would go to {foreign}"
+                described.append(DescribedOperation(operation.place, None, reason))
                 continue
             try:
-                tools.append(tool_of(operation, name, base_url, api, context))
+                tool = tool_of(operation, name, base_url, api, context)
             except CannotConvert as problem:
                 context.report.error(operation.place, f"left out: {problem}")
+                described.append(DescribedOperation(operation.place, None, str(problem)))
+            else:
+                is_renamed = earlier_name != name and earlier_name not in in_use
+                tools.append(tool.model_copy(update={"earlier_names": (earlier_name,)}) if is_renamed else tool)
+                described.append(DescribedOperation(operation.place, name))
+                if options.tries_examples:
+                    examples += tried_examples(operation, tool, context)
         if homeless:
             message = f"{homeless} operations are left out: no usable server is given; set spec.baseURL (http or https)"
             context.report.error("", message)
@@ -58,7 +74,13 @@ class OpenApiConverter(SpecConverter):
         if context.too_large_results:
             message = f"{context.too_large_results} tools have no output schema: theirs exceeds {SIZE_LIMIT // 1024} KB"
             context.report.warning("", message)
-        return Conversion(tuple(tools), context.report.findings, frozenset(withheld))
+        return Conversion(
+            tuple(tools),
+            context.report.findings,
+            frozenset(withheld),
+            operations=tuple(described),
+            examples=tuple(examples),
+        )
 
 
 def _selected(document: ApiDocument, context: ConversionContext) -> list[ApiOperation]:

@@ -11,6 +11,7 @@ from typing import Any
 from stoa.application.schemas.patterns import compiled
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, is_array, is_object, texts_in
+from stoa.infrastructure.openapi.words import example_values
 
 TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _TYPE_ALIASES = {
@@ -135,7 +136,7 @@ def distinct(values: list[Any]) -> list[Any]:
 
 def short_examples(schema: JsonObject, types: list[str]) -> list[Any]:
     """At most two short plain values among `examples` and `example`; they help a model more than they cost."""
-    candidates = [*as_array(schema.get("examples")), schema.get("example")]
+    candidates = [*example_values(schema.get("examples")), schema.get("example")]
     short = [value for value in candidates if _is_short(value) and fits(value, types)]
     enum = as_array(schema.get("enum"))
     return distinct(short)[:2] if not enum else []

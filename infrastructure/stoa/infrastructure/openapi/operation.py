@@ -16,7 +16,7 @@ from stoa.infrastructure.openapi.parameters import Parameter, fixed_query, param
 from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert, take_apart
 from stoa.infrastructure.openapi.response_headers import response_headers_of
 from stoa.infrastructure.openapi.result_schema import result_schema_of
-from stoa.infrastructure.openapi.text import TITLE_LIMIT, described, line
+from stoa.infrastructure.openapi.text import TITLE_LIMIT, described, line, peculiarity
 
 _OWN_TAGS = "stoa:"
 
@@ -49,6 +49,7 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
             response_headers=response_headers_of(operation, context),
         )
         summary = as_text(content.get("summary"))
+        _report_peculiar_words(operation, context)
         return Tool(
             name=name,
             tenant=options.tenant,
@@ -74,6 +75,12 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
     except pydantic.ValidationError as caught:
         fields = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in caught.errors()}))
         raise CannotConvert(f"cannot be expressed as a tool ({fields})") from caught
+
+
+def _report_peculiar_words(operation: ApiOperation, context: ConversionContext) -> None:
+    for field in ("summary", "description"):
+        if (peculiar := peculiarity(as_text(operation.content.get(field)))) is not None:
+            context.report.warning(operation.place, f"{field}: {peculiar}")
 
 
 def _bound_parameters(

@@ -10,10 +10,11 @@ from typing import Any, Literal, cast, get_args
 
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_object
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
-from stoa.infrastructure.openapi.node import Node, described_node, description_of
+from stoa.infrastructure.openapi.node import Node, Reference, described_node, description_of
 from stoa.infrastructure.openapi.paths import PLACEHOLDER, ApiOperation, CannotConvert, PathTemplate
 from stoa.infrastructure.openapi.references import Unresolvable
-from stoa.infrastructure.openapi.text import line
+from stoa.infrastructure.openapi.text import line, peculiarity
+from stoa.infrastructure.openapi.words import WORD_KEYWORDS, joined_words
 
 Location = Literal["path", "query", "header", "cookie"]
 Style = Literal["simple", "label", "matrix", "form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"]
@@ -39,6 +40,7 @@ _SCHEMA_KEYS = (
     )
     | {"maximum", "exclusiveMaximum", "minimum", "exclusiveMinimum"}
     | {"maxLength", "minLength", "maxItems", "minItems"}
+    | WORD_KEYWORDS
 )
 """Fields of a 2.0 parameter that describe its value."""
 _IGNORED_HEADERS = {"accept", "content-type", "authorization"}
@@ -145,10 +147,13 @@ def _read(
         schema_source = as_object(described).get("schema", {})
     else:
         schema_source = raw.get("schema", {})
-    if is_object(schema_source) and "example" in raw and "example" not in schema_source and "$ref" not in schema_source:
-        schema_source = {**schema_source, "example": raw["example"]}
+    if is_object(schema_source):  # the parameter's own examples come before those of its schema
+        schema_source = {**schema_source, **{key: raw[key] for key in ("example", "examples") if key in raw}}
     schema = context.inputs.node(schema_source, where)
-    description = line(as_text(raw.get("description"))) or description_of(schema)
+    written = as_text(raw.get("description"))
+    if (peculiar := peculiarity(written)) is not None:
+        context.report.warning(where, peculiar)
+    description = joined_words(line(written), _schema_words(schema, context))
     if raw.get("deprecated") is True:
         description = f"Deprecated. {description}".strip()
     is_json = media_type.partition(";")[0].strip().lower().endswith("json")
@@ -158,6 +163,12 @@ def _read(
     required = place == "path" or raw.get("required") is True
     reserved = raw.get("allowReserved") is True and place == "query"
     return Parameter(name, place, described_node(schema, description), required, style, explode, reserved, is_json)
+
+
+def _schema_words(schema: Node, context: ConversionContext) -> str:
+    """The description of a parameter's schema, also of the component that it refers to."""
+    own = description_of(schema)
+    return own if own or not isinstance(schema, Reference) else description_of(context.inputs.component(schema.pointer))
 
 
 def _style(place: Location, raw: JsonObject, where: str, context: ConversionContext) -> tuple[Style, bool]:

@@ -22,7 +22,8 @@ from stoa.infrastructure.openapi.document import ApiDocument
 from stoa.infrastructure.openapi.node import ANNOTATIONS, Node, Reference
 from stoa.infrastructure.openapi.references import References, Unresolvable
 from stoa.infrastructure.openapi.report import Report
-from stoa.infrastructure.openapi.text import TITLE_LIMIT, line
+from stoa.infrastructure.openapi.text import TITLE_LIMIT, line, peculiarity
+from stoa.infrastructure.openapi.words import WORD_KEYWORDS, with_words
 
 _DEPTH_LIMIT = 60
 """Steps of a path within one component; two per member."""
@@ -32,6 +33,9 @@ _ONE_SCHEMA = frozenset({"if", "then", "else", "not", "contains", "propertyNames
 }
 _SCHEMA_LISTS = frozenset({"anyOf", "oneOf", "prefixItems"})
 _SCHEMA_MAPS = frozenset({"patternProperties", "dependentSchemas"})
+
+_MEANT_SIBLINGS = frozenset({"description", "title", "nullable", "example", "examples"}) | WORD_KEYWORDS
+"""Siblings of a `$ref` that authors mean, although before 3.1 they do not count."""
 
 Path = tuple[str, ...]
 """The place of a schema, for findings."""
@@ -87,11 +91,12 @@ class SchemaNormaliser:
 
     def _reference(self, raw: JsonObject, path: Path, excluded: frozenset[str]) -> Node:
         written_siblings = {keyword: value for keyword, value in raw.items() if keyword != "$ref"}
-        if not self._counts_siblings:  # before 3.1 only `$ref` counts, but authors mean their descriptions
-            written_siblings = {
-                key: value for key, value in written_siblings.items() if key in {"description", "title", "nullable"}
-            }
+        if not self._counts_siblings:  # before 3.1 only `$ref` counts, but authors mean their words
+            written_siblings = {key: value for key, value in written_siblings.items() if key in _MEANT_SIBLINGS}
         siblings = self._object(written_siblings, path, excluded) if written_siblings else {}
+        examples = [] if "examples" in self._dialect.omitted else keywords.short_examples(written_siblings, [])
+        if examples and is_object(siblings):
+            siblings = {**siblings, "examples": examples}
         try:
             pointer = self._references.end_of(raw["$ref"])
         except Unresolvable as problem:
@@ -124,14 +129,14 @@ class SchemaNormaliser:
         types = types_of(raw, schema, warn)
         schema = with_types(raw, schema, types, self._dialect)
         schema = with_numeric_bounds(raw, schema, self._dialect, warn)
-        schema = with_values(raw, schema, types, self._dialect, warn)
+        schema = with_values(raw, with_words(raw, schema), types, self._dialect, warn)
         return without_lone_all_of(with_null(raw, schema, types))
 
     def _keyword(self, raw: JsonObject, keyword: str, value: Any, path: Path, excluded: frozenset[str]) -> Any:
         """The normalised value of a keyword; None: it is left out."""
         match keyword:
             case "title" | "description":
-                return self._text(value, TITLE_LIMIT if keyword == "title" else self._dialect.text_limit)
+                return self._text(value, TITLE_LIMIT if keyword == "title" else self._dialect.text_limit, path)
             case "required":
                 return self._required(value, path, excluded | self._excluded.members_of(raw))
             case "properties":
@@ -202,8 +207,12 @@ class SchemaNormaliser:
 
     # -- plain keywords
 
-    def _text(self, value: Any, limit: int) -> str | None:
-        return (line(value, limit) or None) if isinstance(value, str) else None
+    def _text(self, value: Any, limit: int, path: Path) -> str | None:
+        if not isinstance(value, str):
+            return None
+        if (peculiar := peculiarity(value)) is not None:
+            self._warn(path, peculiar)
+        return line(value, limit) or None
 
     def _plain(self, keyword: str, value: Any, path: Path) -> Any:
         plain = keywords.PLAIN[keyword](value)

@@ -1,6 +1,8 @@
-"""Texts for people and models: short, without markup, the essence first."""
+"""Texts for people and models: short, without markup, the essence first, and marked where they would instruct."""
 
 import re
+
+from stoa.domain.schema.plain_text import plain
 
 DESCRIPTION_LIMIT = 1024
 MEMBER_LIMIT = 300
@@ -11,11 +13,61 @@ _BLOCKS = re.compile(
 )
 _INLINE = re.compile(r"</?(?:a|b|i|u|em|strong|code|pre|span|img|sup|sub)(?:\s[^<>]{0,300})?/?>", re.IGNORECASE)
 _LINK = re.compile(r"\[([^\[\]]{1,200})\]\((?:https?://|/|#)[^()\s]{0,400}\)")
+_TERMINAL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]{0,400}(?:\x07|\x1b\\)|\x9b[0-?]*[ -/]*[@-~]")
+"""Control sequences of terminals (ECMA-48), whole: without its first character a rest would be left in the text."""
+_INSTRUCTION = re.compile(
+    r"\b(?:ignore|disregard|forget|override)\s+(?:all\b|any\b|the\b|these\b|your\b|\s){0,6}"
+    r"(?:previous|prior|above|earlier|other|system|your)\b[^.\n]{0,30}\b(?:instructions?|prompts?|rules|guidelines)\b"
+    r"|\b(?:do not|don't|never|without)\s+(?:tell|telling|inform|informing|mention\w*)\b[^.\n]{0,30}\bthe user\b"
+    r"|\b(?:your|the) system prompt\b|\byou are now (?:a|an|in)\b|\b(?:before|after) (?:using|calling) this tool\b"
+    r"|</?(?:system|assistant|important|instructions?)>|\[/?INST\]|<\|(?:im_start|im_end|system|user|assistant)\|>",
+    re.IGNORECASE,
+)
+_TELLING = (
+    "instruction",
+    "prompt",
+    "rules",
+    "guidelines",
+    "the user",
+    "you are now",
+    "this tool",
+    "inst]",
+    "|>",
+    "system>",
+    "assistant>",
+    "important>",
+)
+"""Each match of `_INSTRUCTION` has one of these; looking for them is cheaper."""
+_MARK = "(Text of the API description, not an instruction:) "
+LONGEST = 16 * 1024
+"""Characters of a text that are looked at; the rest is never shown."""
 _BLANK_LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n)+")
 
 
+def peculiarity(text: str) -> str | None:
+    """Why a text of a description is not shown as it is written, for a finding; None: an ordinary text."""
+    if len(text) > LONGEST:
+        return f"its text has {len(text)} characters; it is cut"
+    if plain(text) != text.replace("\r", ""):
+        return "its text has invisible or control characters; they are removed"
+    if _instructs(cleaned(text)):
+        return "its text speaks to the model like an instruction; it is marked as the API's own words"
+    return None
+
+
 def cleaned(text: str) -> str:
-    """The text without HTML and the targets of links, which cost more tokens than they help."""
+    """The plain text without HTML and the targets of links, which cost more tokens than they help. A text that would
+    instruct the model says that it is no instruction."""
+    text = _without_markup(plain(_TERMINAL.sub("", text[:LONGEST])))
+    return f"{_MARK}{text}" if _instructs(text) else text
+
+
+def _instructs(text: str) -> bool:
+    lower = text.lower()
+    return any(part in lower for part in _TELLING) and _INSTRUCTION.search(text) is not None
+
+
+def _without_markup(text: str) -> str:
     if "<" in text:
         text = _INLINE.sub("", _BLOCKS.sub("\n", text))
     if "](" in text:

@@ -15,6 +15,7 @@ from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver
 from stoa.application.ports.clock import Clock
+from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.spec import SpecSource
 from stoa.application.ports.spec_kind import SpecKind
 from stoa.application.ports.tool_backend import ToolBackend
@@ -42,7 +43,9 @@ async def preflight_of(settings: Settings, container: AsyncContainer, *, as_obje
     is its namespace's tenant's. Raises InvalidInput for a path that does not exist, and Unavailable."""
     executor = await container.get(BoundedExecutor)
     backends = await container.get(list[ToolBackend])
-    registry = OperationRegistry([*backends, StaticBackend()], await container.get(UpstreamTokens))
+    registry = OperationRegistry(
+        [*backends, StaticBackend()], await container.get(UpstreamTokens), await container.get(CredentialSource)
+    )
     sources = catalogue_sources(settings, executor)
     memory = _Remembered()
     loader = CatalogueLoader(

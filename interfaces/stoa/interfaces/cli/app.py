@@ -14,7 +14,14 @@ COMMANDS = {
     "doctor": ("doctor:doctor", "Check the configuration end to end. Exit code 1 when a check fails."),
     "serve": ("serve:serve", "Serve the catalogue over MCP and REST until interrupted."),
     "stdio": ("stdio:stdio", "Serve the catalogue over MCP to the program that starts this one."),
-    "convert": ("convert:convert", "Show the tools that an API description becomes."),
+    "convert": (
+        "convert:convert",
+        "Show the tools that an API description becomes. Exit code 1 with `--strict` where anything is lost.",
+    ),
+    "changes": (
+        "changes:changes",
+        "Show what a new version of an API description changes, or approve it. Exit code 1 while one is held back.",
+    ),
     "crds": ("crds:crds", "Print the CustomResourceDefinitions of the manifests that this gateway reads."),
     "preflight": (
         "preflight:preflight",

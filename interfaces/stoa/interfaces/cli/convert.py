@@ -1,20 +1,31 @@
-"""`stoa convert`: shows the tools that an API description becomes."""
+"""`stoa convert`: shows the tools that an API description becomes, and what it loses on the way."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import pydantic_core
+from cyclopts import Parameter
+
+from stoa.application.manifests.conversion_report import conversion_report
 from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.manifests.tools import ToolSetManifest
+from stoa.application.ports.conversion_report import ConversionReport
 from stoa.application.ports.spec import ConversionOptions, SpecSource
 from stoa.application.ports.spec_kind import SpecKind
+from stoa.domain.schema.plain_text import escaped
 from stoa.interfaces.bootstrap import served_spec
-from stoa.interfaces.cli.common import complain, console, open_container, show_json, table
+from stoa.interfaces.cli.common import complain, console, open_container, show, show_json, table
 from stoa.interfaces.cli.spec_options import NONE_GIVEN, Spec, SpecOptions
 from stoa.interfaces.settings import Settings
+from stoa.interfaces.wire import conversion_report as wire
 from stoa.interfaces.wire import shaping
 from stoa.interfaces.wire.revisions import NEWEST
 
 _ANY_SERVER = "http://upstream.invalid"  # the base URL does not change the tools that are shown
+
+
+ReportForm = Literal["text", "json", "html"]
+_FORMS: dict[str, ReportForm] = {".json": "json", ".html": "html", ".htm": "html"}
 
 
 async def convert(
@@ -22,10 +33,11 @@ async def convert(
     /,
     *,
     format: Literal["table", "json"] = "table",
-    report: Path | None = None,  # the option's name
+    report: Annotated[list[str] | None, Parameter(consume_multiple=(0, 1))] = None,
+    strict: bool = False,
     options: SpecOptions = NONE_GIVEN,
-) -> None:
-    """Show the tools that an API description becomes.
+) -> int:
+    """Show the tools that an API description becomes. Exit code 1 with `--strict` where anything is lost.
 
     Parameters
     ----------
@@ -35,7 +47,11 @@ async def convert(
     format
         `json` prints an array of tools as MCP lists them, and nothing else.
     report
-        File for the findings, one a line; standard error where absent.
+        `text`, `json` or `html` prints the report in place of the tools: what became of each operation, why, where in
+        the document, and which of its request examples are refused. A file gets it in the form of its ending. Without
+        the option, the findings go to standard error.
+    strict
+        Fail if an operation is left out, or not everything that the description says is honoured.
     """
     settings = Settings()
     described = await served_spec(settings, spec, base_url=options.base_url, header_from_env=options.header_from_env)
@@ -45,17 +61,42 @@ async def convert(
         kind = kinds[manifest.member]
         # Also where the text is known: a kind may fetch the files that it refers to.
         document = await kind.fetch(manifest.source, kinds.place_of(described.manifest, manifest))
-        conversion_options = ConversionOptions(base_url=options.base_url or _ANY_SERVER)
+        conversion_options = ConversionOptions(
+            base_url=options.base_url or _ANY_SERVER, tries_examples=report is not None
+        )
         conversion = kind.converter(manifest.source).convert(document, conversion_options)
-    findings = [str(finding) for finding in conversion.findings]
-    if report is not None:
-        report.write_text("".join(f"{line}\n" for line in findings), encoding="utf-8")
-    else:
-        for line in findings:
-            complain(line)
-    if format == "json":
-        listed = [shaping.tool(tool, NEWEST) for tool in conversion.tools]
-        show_json(listed)
-        return
-    rows = [[tool.name, tool.access.value, tool.title or tool.description[:60]] for tool in conversion.tools]
-    console().print(table(f"{len(rows)} tools from {spec}", ["tool", "needs", "what it does"], rows))
+    told = conversion_report(conversion, document.location)
+    is_printed = _tell(told, report)
+    if report is None:
+        for finding in conversion.findings:
+            complain(str(finding))
+    if not is_printed and format == "json":
+        show_json([shaping.tool(tool, NEWEST) for tool in conversion.tools])
+    elif not is_printed:
+        rows = [[tool.name, tool.access.value, tool.title or tool.description[:60]] for tool in conversion.tools]
+        console().print(table(f"{len(rows)} tools from {spec}", ["tool", "needs", "what it does"], rows))
+    return int(strict and not told.is_lossless)
+
+
+def _tell(report: ConversionReport, wanted: list[str] | None) -> bool:
+    """Writes the report where it is wanted; True if that was standard output."""
+    if wanted is None:
+        return False
+    target = wanted[0] if wanted else "text"
+    forms: dict[str, ReportForm] = {"text": "text", "json": "json", "html": "html"}
+    if target in forms:
+        show(_written(report, forms[target]).rstrip("\n"))
+        return True
+    path = Path(target)
+    path.write_text(_written(report, _FORMS.get(path.suffix.lower(), "text")), encoding="utf-8")
+    return False
+
+
+def _written(report: ConversionReport, form: ReportForm) -> str:
+    match form:
+        case "json":
+            return escaped(pydantic_core.to_json(wire.as_json(report), indent=2).decode())
+        case "html":
+            return wire.as_html(report)
+        case "text":
+            return wire.as_text(report)

@@ -135,6 +135,7 @@ def _drawn(caller: str, found: Explanation, wire: JsonObject) -> Table:
         for one in found.limits
     ]
     rows += [["validate", f"{one.path or 'arguments'}: {one.expected}"] for one in found.violations]
+    rows += [["fixed", f"{name} = {pydantic_core.to_json(value).decode()}"] for name, value in found.fixed.items()]
     if found.price is not None:
         rows.append(["price", f"{to_json_number(found.price)} and what its latency adds"])
     if found.request is not None:

@@ -13,6 +13,7 @@ from stoa.domain.errors import IdentityUnavailable, InvalidInput, NotAuthenticat
 from stoa.domain.operations.operation import Operation
 from stoa.domain.results.result import ToolResult
 from stoa.domain.schema.json_value import JsonObject, is_object
+from stoa.interfaces.rest.apis import add_apis
 from stoa.interfaces.rest.exchange import (
     asked_tenant,
     body_arguments,
@@ -65,6 +66,7 @@ def rest_blueprint(
     _add_resources(routes, gateway, resource)
     _add_prompts(routes, gateway, resource)
     add_usage(routes, gateway, usage)
+    add_apis(routes, gateway)
 
     @routes.errorhandler(StoaError)
     async def problem(error: StoaError) -> Response:

@@ -35,5 +35,6 @@ def wire_explanation(explanation: Explanation) -> JsonObject:
             {"path": violation.path, "expected": violation.expected} for violation in explanation.violations
         ],
         "costUnits": None if explanation.price is None else to_json_number(explanation.price),
+        "fixedArguments": explanation.fixed,
         "request": explanation.request,
     }

@@ -53,4 +53,16 @@ def status_schema(kind: str) -> JsonObject:
         "errorCount": {**_COUNT, "description": "Those that failed."},
         "lastError": {"type": "string", "maxLength": MOST_TEXT, "description": "The first error, with its field."},
     }
+    if kind == "ToolSet":
+        counts = {
+            "operations": "The selected operations of the API description.",
+            "converted": "Those that became tools as they are described.",
+            "approximated": "Those that became tools with something of their description lost.",
+            "leftOut": "Those that became none.",
+        }
+        properties["conversion"] = {
+            "type": "object",
+            "description": "What became of the operations; the whole report is at /mcp/v1/apis/NAME/report.",
+            "properties": {name: {**_COUNT, "description": text} for name, text in counts.items()},
+        }
     return {"type": "object", "description": "Written by the gateway.", "properties": properties}

@@ -24,6 +24,7 @@ def rendered(status: ManifestStatus, *, before: JsonObject, generation: int, cal
         "toolCount": status.tool_count,
         "tools": list(status.tools),
         "specHash": status.spec_hash,
+        "conversion": _conversion(status),
         "registeredAt": _registered_at(status, before, generation),
         "lastSyncedAt": _text_of(now),
         "invocationCount": _count(before, "invocationCount") + calls.invocations,
@@ -31,6 +32,18 @@ def rendered(status: ManifestStatus, *, before: JsonObject, generation: int, cal
         "lastError": status.last_error,
     }
     return {name: value for name, value in members.items() if value is not None}
+
+
+def _conversion(status: ManifestStatus) -> JsonObject | None:
+    counts = status.converted
+    if counts is None:
+        return None
+    return {
+        "operations": sum(counts.values()),
+        "converted": counts["converted"],
+        "approximated": counts["approximated"],
+        "leftOut": counts["left out"],
+    }
 
 
 def is_told(before: JsonObject, after: JsonObject) -> bool:

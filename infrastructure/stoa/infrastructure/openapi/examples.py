@@ -1,0 +1,93 @@
+"""Request examples of a description, held against its tools: what the author of an API shows must be possible."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from stoa.application.ports.spec import TriedExample
+from stoa.application.schemas.argument_schema import ArgumentSchema
+from stoa.domain.errors import InvalidArguments, InvalidInput
+from stoa.domain.operations.tool import RestBinding, Tool
+from stoa.domain.schema.json_value import JsonObject, as_array, as_object, is_object
+from stoa.infrastructure.openapi.conversion_context import ConversionContext
+from stoa.infrastructure.openapi.parameters import raw_parameters
+from stoa.infrastructure.openapi.paths import ApiOperation
+from stoa.infrastructure.openapi.references import Unresolvable
+
+
+def tried_examples(operation: ApiOperation, tool: Tool, context: ConversionContext) -> Iterator[TriedExample]:
+    """The examples of the operation's parameters and body, each tried by itself: what other parts of the request need
+    is not asked for."""
+    for name, arguments in _arguments(operation, tool, context):
+        yield TriedExample(operation.place, name, _refusal(tool, arguments))
+
+
+def _refusal(tool: Tool, arguments: JsonObject) -> str | None:
+    needed = [name for name in as_array(tool.input_schema.get("required")) if name in arguments]
+    try:
+        schema = ArgumentSchema({**tool.input_schema, "required": needed})
+        schema.check(schema.normalise(arguments))
+    except InvalidArguments as refused:
+        return str(refused.violations[0]) if refused.violations else refused.message
+    except InvalidInput as refused:
+        return refused.message
+    return None
+
+
+def _arguments(operation: ApiOperation, tool: Tool, context: ConversionContext) -> Iterator[tuple[str, JsonObject]]:
+    """Each example by its name, as arguments of the tool."""
+    binding = tool.binding
+    if not isinstance(binding, RestBinding):
+        return
+    raw = raw_parameters(operation, context)
+    for bound in binding.parameters:
+        for name, value in _values(raw.get((bound.name, bound.location), {}), context):
+            yield f"{bound.location} parameter {bound.name} {name}", {bound.argument: value}
+    body = binding.body
+    if body is None:
+        return
+    for name, value in _body_values(operation, raw, body.media_type, context):
+        if body.argument is not None:
+            yield name, {body.argument: value}
+        elif is_object(value):
+            keys = {member: key for key, member in (body.fields or {}).items()}
+            yield name, {keys.get(member, member): inner for member, inner in value.items()}
+
+
+def _body_values(
+    operation: ApiOperation, raw: dict[tuple[str, str], JsonObject], media_type: str, context: ConversionContext
+) -> Iterator[tuple[str, Any]]:
+    whole = next((parameter for (_, place), parameter in raw.items() if place == "body"), None)
+    if whole is not None:
+        yield from ((f"body {name}", value) for name, value in _values(whole, context))
+        return
+    try:
+        body = context.references.follow(operation.content.get("requestBody"))
+        described = context.references.follow(as_object(body.get("content")).get(media_type))
+    except Unresolvable:
+        return
+    yield from ((f"requestBody {media_type} {name}", value) for name, value in _values(described, context))
+
+
+def _values(described: JsonObject, context: ConversionContext) -> Iterator[tuple[str, Any]]:
+    """The examples of a Parameter or Media Type Object, and those of its schema where it has none itself."""
+    if "example" in described:
+        yield "example", described["example"]
+        return
+    named = as_object(described.get("examples"))
+    for name, written in named.items():
+        try:
+            example = context.references.follow(written)
+        except Unresolvable:
+            continue
+        for field in ("value", "dataValue"):
+            if field in example:
+                yield f"examples/{name}", example[field]
+    if named:
+        return
+    try:
+        schema = context.references.follow(described.get("schema"))
+    except Unresolvable:
+        return
+    if "example" in schema:
+        yield "schema/example", schema["example"]
+    yield from ((f"schema/examples/{at}", value) for at, value in enumerate(as_array(schema.get("examples"))))
