@@ -39,7 +39,8 @@ def normalised(schema, version="3.0.3", **components):
             {"type": "string", "example": "rex", "xml": {"name": "n"}, "x-internal": 1},
             {"type": "string", "examples": ["rex"]},
         ),
-        ({"type": "string", "example": 5}, {"type": "string"}),
+        ({"type": "string", "example": 5}, {"type": "string", "examples": ["5"]}),
+        ({"type": "string", "example": {"a": 5}}, {"type": "string"}),
         ({"type": "integer", "default": None}, {"type": "integer"}),
         ({"type": "integer", "default": "five"}, {"type": "integer"}),
         ({"type": "integer", "default": 5}, {"type": "integer", "default": 5}),
@@ -68,11 +69,18 @@ def test_openapi_dialects_become_json_schema(schema, expected):
             {"type": "array", "items": {"anyOf": [TEXT, {"type": "integer"}]}},
             "`items`",
         ),
-        ({"type": "string", "pattern": "(?i)a"}, TEXT, "`pattern`"),
+        ({"type": "string", "pattern": "a++b"}, TEXT, "`pattern`"),
         ({"type": "string", "pattern": "["}, TEXT, "`pattern`"),
         ({"type": "string", "minLength": -1}, TEXT, "`minLength`"),
         ({"type": "number", "multipleOf": 0}, {"type": "number"}, "`multipleOf`"),
-        ({"type": "string", "enum": [1, 2]}, {"enum": [1, 2]}, "no value of `enum` is of type"),
+        ({"type": "string", "enum": [[1], [2]]}, {"enum": [[1], [2]]}, "no value of `enum` is of type"),
+        ({"type": "string", "enum": ["a", {}, "a"]}, {"type": "string", "enum": ["a"]}, "not of type string"),
+        ({"type": "string", "enum": ["a", "a"]}, {"type": "string", "enum": ["a"]}, "lists a value twice"),
+        (
+            {"type": "array", "items": TEXT, "enum": ["a", "b"]},
+            {"type": "array", "items": {"type": "string", "enum": ["a", "b"]}},
+            "lists no arrays",
+        ),
         ({"anyOf": "x"}, {}, "`anyOf` must be a list"),
         ([TEXT], {}, "a schema must be an object"),
         ({"$ref": "pets.json#/Pet"}, {}, "is outside this document"),
@@ -91,7 +99,7 @@ def test_what_is_not_valid_becomes_valid_with_a_finding(schema, expected, told):
 def test_what_stands_beside_a_reference_counts_from_version_3_1_on():
     schema = {"$ref": "#/components/schemas/Name", "maxLength": 5, "description": "short"}
     assert normalised(schema, "3.0.3", Name=TEXT) == {"type": "string", "description": "short"}
-    expected = {"allOf": [TEXT, {"maxLength": 5}], "description": "short"}
+    expected = {"type": "string", "maxLength": 5, "description": "short"}
     assert normalised(schema, "3.1.0", Name=TEXT) == expected
 
 
