@@ -1,7 +1,8 @@
 """Counts the request examples of API descriptions that their tools accept.
 
-`python -m tools.quality.document_examples PATH...`. An example is a value that the description's own author wrote for a parameter or a request body. It is normalised and
-checked as the arguments of a call are; what another part of the request needs is not asked for.
+`python -m tools.quality.document_examples PATH...`. An example is a value that the description's own author wrote for a
+parameter or a request body. It is normalised and checked as the arguments of a call are; what another part of the
+request needs is not asked for.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from stoa.infrastructure.openapi.document import read_document
 from stoa.infrastructure.openapi.parameters import raw_parameters
 from stoa.infrastructure.openapi.paths import ApiOperation, operations_of
 from stoa.infrastructure.openapi.references import Unresolvable
+from stoa.infrastructure.openapi.values import plain
 
 _OPTIONS = ConversionOptions(base_url="https://api.example.com")
 
@@ -65,9 +67,11 @@ def count(paths: Iterable[Path]) -> ExampleReport:
 
 def _count_document(document: SpecDocument, report: ExampleReport) -> None:
     context = ConversionContext(read_document(document), _OPTIONS)
-    tools = {_key(tool): tool for tool in OpenApiConverter().convert(document, _OPTIONS).tools}
+    tools: dict[Any, Tool] = {}
+    for tool in OpenApiConverter().convert(document, _OPTIONS).tools:
+        tools[_key(tool)] = tools[tool.api and tool.api.operation_id] = tool
     for operation in operations_of(context.document, context.references, context.report):
-        tool = tools.get((operation.method, operation.path.partition("?")[0]))
+        tool = tools.get(operation.operation_id or (operation.method, operation.path.partition("?")[0]))
         if tool is not None:
             examples = _Examples(operation, context)
             for pointer, arguments in examples.arguments(tool):
@@ -82,7 +86,11 @@ def _key(tool: Tool) -> tuple[str, str]:
 def _refusal(tool: Tool, arguments: JsonObject) -> str | None:
     """Why the tool refuses these arguments, those that are missing apart; None: it does not."""
     present = [name for name in as_array(tool.input_schema.get("required")) if name in arguments]
-    schema = ArgumentSchema({**tool.input_schema, "required": present})
+    schema = ArgumentSchema(
+        {**tool.input_schema, "required": present},
+        validation=tool.validation,
+        takes_others=tool.binding.takes_others,
+    )
     try:
         schema.check(schema.normalise(arguments))
     except InvalidArguments as refused:
@@ -108,10 +116,11 @@ class _Examples:
             key = keys.get((name, place))  # type: ignore[call-overload]  # other places have no bound parameter
             if key is not None:
                 for member, value in self._values(parameter):
-                    yield f"{place} parameter {name} {member}", {key: value}
+                    yield f"{place} parameter {name} {member}", {key: plain(value)}
         if binding.body is None:
             return
-        for pointer, value in self._bodies(raw, binding.body.media_type):
+        for pointer, written in self._bodies(raw, binding.body.media_type):
+            value = plain(written)
             if binding.body.argument is not None:
                 yield pointer, {binding.body.argument: value}
             elif is_object(value):

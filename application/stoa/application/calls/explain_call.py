@@ -50,8 +50,12 @@ class Explanation:
     lowered: str | None = None
     """The party that lowered the required scope below that of the tool's method; None: it is not lowered."""
     limits: tuple[LimitLeft, ...] = ()
+    coerced: tuple[str, ...] = ()
+    """Places of the arguments that are coerced to the type of their schema."""
+    tolerated: tuple[str, ...] = ()
+    """Places where the arguments miss the schema and are let through."""
     violations: tuple[Violation, ...] = ()
-    """Places where the arguments do not fit the schema."""
+    """Places where the arguments do not fit the schema, and are refused."""
     price: MicroUnits | None = None
     """The price of a call that takes no time; latency may add to it."""
     request: JsonObject | None = None
@@ -108,18 +112,19 @@ class ExplainCall:
         self, principal: Principal, registered: CompiledOperation, arguments: JsonObject, door: Door
     ) -> Explanation:
         tool = registered.operation
-        arguments = registered.arguments.normalise(arguments)  # what the policy sees in a call
+        arguments, coerced = registered.arguments.normalise_noting(arguments)  # what the policy sees in a call
         decision = await self._policy.decide(PolicyQuery(principal, tool, arguments, door))
         explanation = Explanation(tool=tool.identifier, decision=decision, lowered=_lowering(tool))
         if not decision.is_allowed:
             return explanation
         explanation = replace(
             explanation,
+            coerced=coerced,
             limits=await self._limits(principal, registered, decision),
             price=self._pricing.tariff(tool, principal.tenant, self._clock.now()).quote(latency_ms=0),
         )
         try:
-            registered.arguments.check(arguments)
+            explanation = replace(explanation, tolerated=registered.arguments.check(arguments))
             call = registered.backend_call
             if not isinstance(call, Previewable):
                 return explanation

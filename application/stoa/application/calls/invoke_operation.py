@@ -220,7 +220,9 @@ class InvokeOperation:
         operation, invocation, tenant = compiled.operation, call.invocation, principal.tenant
         if arguments is None:  # doors pass on what came
             raise InvalidArguments([Violation("", "a JSON object")])
-        compiled.arguments.check(arguments)
+        tolerated = compiled.arguments.check(arguments)
+        if tolerated:
+            call.stage = charged = charged._replace(tolerated=tolerated)
         if self.running.is_over:  # the shutdown has cut the calls that it found, and this one came later
             raise ShuttingDown
         place = (tenant, principal.identity_key)
@@ -320,6 +322,7 @@ class InvokeOperation:
                 client_requests=answered.client_requests,
                 limit=facts.verdict,
                 coerced=facts.coerced,
+                tolerated=facts.tolerated,
             )
             if call.span is not None:
                 call.span.end(outcome)

@@ -27,7 +27,7 @@ from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.binding import Binding
 from stoa.domain.operations.icon import Icons
 from stoa.domain.operations.operation import string_schema
-from stoa.domain.operations.tool import ApiReference, Tool, ToolAnnotations
+from stoa.domain.operations.tool import ApiReference, Tool, ToolAnnotations, Validation
 from stoa.domain.schema.json_value import JsonObject
 
 
@@ -168,6 +168,9 @@ class ToolSetSpec(ManifestModel):
     """Parts of every tool."""
     naming: _Naming = _Naming()
     """How tools are named."""
+    validation: Validation = "lenient"
+    """How calls of tools from an OpenAPI document are checked: `strict` against the whole schema, `lenient` without
+    refusing members that it does not declare, `off` for required arguments and their types alone."""
     enabled: bool = True
     """false leaves all tools out."""
 
@@ -274,6 +277,7 @@ class ToolSetManifest(Manifest):
             rate_limit=None if defaults.rate_limit is None else defaults.rate_limit.to_domain(),
             authentication=defaults.authentication.to_domain(),
             metered_arguments=defaults.metering.arguments,
+            validation=spec.validation,
         )
 
 

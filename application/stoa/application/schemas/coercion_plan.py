@@ -39,14 +39,16 @@ class _Kinds(NamedTuple):
 _UNKNOWN = _Kinds(_ALL, None)
 
 
-def coercion_plan(schema: JsonObject) -> ObjectPlan | None:
-    """The plan of a schema of arguments; None if nothing can be coerced."""
-    return _Planner(schema).made()
+def coercion_plan(schema: JsonObject, *, is_lenient: bool = False) -> ObjectPlan | None:
+    """The plan of a schema of arguments; None if nothing can be coerced. `is_lenient`: numbers and truth values may
+    stand for the text that they are written as."""
+    return _Planner(schema, is_lenient=is_lenient).made()
 
 
 class _Planner:
-    def __init__(self, root: JsonObject) -> None:
+    def __init__(self, root: JsonObject, *, is_lenient: bool) -> None:
         self._root = root
+        self._is_lenient = is_lenient
         self._document = SchemaDocument(root)
         dialect = str(root.get("$schema"))
         self._hides_siblings = "/draft-0" in dialect
@@ -81,7 +83,7 @@ class _Planner:
         if place is None:
             kinds = self._kinds(facts, 0)
             types = None if kinds.types == _ALL and kinds.texts is None else kinds.types
-            place = self._places[key] = PlacePlan(types, kinds.texts)
+            place = self._places[key] = PlacePlan(types, kinds.texts, takes_numbers=self._is_lenient)
             self._waiting.append((place, facts))
         return place
 

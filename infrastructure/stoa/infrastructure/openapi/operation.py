@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pydantic
 
-from stoa.domain.operations.tool import ApiReference, RestBinding, RestBody, RestParameter, Tool
+from stoa.domain.operations.tool import ApiReference, RestBinding, RestBody, RestParameter, Tool, Validation
 from stoa.domain.schema.json_value import JsonObject, as_text, texts_in
 from stoa.infrastructure.openapi.accept import accept_of
 from stoa.infrastructure.openapi.argument_names import ArgumentNames
@@ -44,7 +44,7 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
             path=path.template,
             parameters=_bound_parameters(parameters, names, arguments),
             fixed_query=fixed_query(path, parameters),
-            body=_bound_body(body, names, arguments) if body is not None else None,
+            body=_bound_body(body, names, arguments, options.validation) if body is not None else None,
             accept=accept_of(operation, context),
             response_headers=response_headers_of(operation, context),
         )
@@ -70,6 +70,7 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
             rate_limit=options.rate_limit,
             authentication=options.authentication,
             metered_arguments=tuple(name for name in options.metered_arguments if name in arguments.schemas),
+            validation=options.validation,
         )
     except pydantic.ValidationError as caught:
         fields = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in caught.errors()}))
@@ -99,7 +100,7 @@ def _bound_parameters(
     return tuple(bound)
 
 
-def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments) -> RestBody:
+def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments, validation: Validation) -> RestBody:
     if body.members is None:
         key = names.of_body()
         arguments.schemas[key] = body.schema
@@ -111,7 +112,13 @@ def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments) -> Rest
     for key, member in fields.items():
         arguments.schemas[key] = _renamed(key, member, "body member", body.members.properties[member])
         arguments.required += [key] if member in needed else []
-    return RestBody(media_type=body.media_type, fields=fields, required=body.is_required, form=body.form)
+    return RestBody(
+        media_type=body.media_type,
+        fields=fields,
+        required=body.is_required,
+        form=body.form,
+        takes_others=validation != "strict",
+    )
 
 
 def _renamed(key: str, name: str, kind: str, node: Node) -> Node:

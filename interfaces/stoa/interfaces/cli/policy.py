@@ -134,6 +134,8 @@ def _drawn(caller: str, found: Explanation, wire: JsonObject) -> Table:
         ["limit", f"{one.name}: {one.left} left of {one.limit.burst} at once, {one.limit.requests_per_minute} a minute"]
         for one in found.limits
     ]
+    rows += [["coerce", place or "arguments"] for place in found.coerced]
+    rows += [["tolerate", place or "arguments"] for place in found.tolerated]
     rows += [["validate", f"{one.path or 'arguments'}: {one.expected}"] for one in found.violations]
     if found.price is not None:
         rows.append(["price", f"{to_json_number(found.price)} and what its latency adds"])

@@ -50,7 +50,7 @@ class ToolMethods:
         if outcome.client_requests is not None and isinstance(channel, StatelessChannel):
             return messages.result(call.request.id, channel.input_required(outcome.client_requests, self._server_info))
         result = result_of(outcome, call.revision, has_arguments=is_object(invocation.arguments))
-        wire = shaping.tool_result(result, call.revision, outcome.coerced)
+        wire = shaping.tool_result(result, call.revision, outcome.coerced, outcome.tolerated)
         answer = messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))
         error = outcome.error
         if error is None:
