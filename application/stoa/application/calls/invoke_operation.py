@@ -250,7 +250,7 @@ class InvokeOperation:
         return Reserved(charged, arguments, place, reservation, upstream, requesting)
 
     async def _call(self, call: RunningCall, reserved: Reserved, channel: ClientChannel | None) -> ToolResult:
-        (found, _, _, decision, permit), _, _ = reserved.charged
+        (found, _, _, decision, permit), _, _, _ = reserved.charged
         compiled, invocation, obligations = found.compiled, call.invocation, decision.obligations
         timeout_seconds = compiled.operation.timeout_seconds
         client_requests: CallClientRequests | None = None
