@@ -250,7 +250,7 @@ class _Search:
             for keyword in ("anyOf", "oneOf"):
                 if f"under any of the schemas listed in the '{keyword}'" in message:
                     meant = self._meant(schema[keyword], value)
-                    wrong = self._wrong_selector(schema[keyword], value)
+                    wrong = None if meant is not None else self._wrong_selector(schema[keyword], value)
             if meant is not None:
                 self.explain(meant, value, path)
             elif wrong is not None:
