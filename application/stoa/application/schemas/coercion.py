@@ -256,10 +256,12 @@ def chosen_plan(plan: ObjectPlan, value: JsonObject) -> ObjectPlan:
 
 
 def _chosen(plan: ObjectPlan, value: JsonObject) -> ObjectPlan:
-    """The plan of the only alternative whose fixed values are those of `value`; else the common plan of all."""
+    """The plan of the only alternative that `value` may fit by its fixed values and required members; else the common
+    plan of all."""
     chosen: ObjectPlan | None = None
     for alternative in plan.alternatives:
-        if all(_is_tagged(plan, alternative, name, value) for name in alternative.tags):
+        is_possible = alternative.required <= value.keys()
+        if is_possible and all(_is_tagged(plan, alternative, name, value) for name in alternative.tags):
             if chosen is not None or alternative.place.object is None:
                 return plan
             chosen = alternative.place.object
@@ -268,7 +270,7 @@ def _chosen(plan: ObjectPlan, value: JsonObject) -> ObjectPlan:
 
 def _is_tagged(plan: ObjectPlan, alternative: Alternative, name: str, value: JsonObject) -> bool:
     if name not in value:
-        return name not in alternative.required
+        return True
     tag = value[name]
     place = plan.members.get(name)
     if place is not None and not place.allows(tag):

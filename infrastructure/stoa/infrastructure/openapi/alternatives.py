@@ -12,6 +12,7 @@ from stoa.infrastructure.openapi.object_members import Components, ObjectMembers
 
 _NOTES = ANNOTATIONS - {"default", "examples"}
 _DEPTH = 8
+_JOINING = frozenset({"allOf", "anyOf", "not", "if"})
 _CLOSING = frozenset({"additionalProperties", "unevaluatedProperties"})
 
 
@@ -19,7 +20,12 @@ def tagged(node: Node, name: str, values: list[str], components: Components) -> 
     """The node with these values alone for the property `name`."""
     members = object_members(node, components)
     if members is None or members.is_open:
-        return {"allOf": [node, {"type": "object", "properties": {name: _tag({}, values)}}]}
+        plain = _seen_through(node, components)
+        if plain.get("type") != "object" or not _JOINING.isdisjoint(plain):
+            return {"allOf": [node, {"type": "object", "properties": {name: _tag({}, values)}}]}
+        own = as_object(plain.get("properties"))
+        tag = _tag(_seen_through(own.get(name, {}), components), values)
+        return {**plain, "properties": {**own, name: tag}}
     declared = _seen_through(members.properties.get(name, {}), components)
     tag = _tag(declared, values)
     if name in members.properties:
