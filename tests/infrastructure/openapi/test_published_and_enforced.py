@@ -12,6 +12,7 @@ from tests.infrastructure.openapi.documents import api, convert, only_tool, oper
 from tests.infrastructure.openapi.test_real_documents import DOCUMENTS, OPTIONS, read
 
 from stoa.application.schemas.argument_schema import ArgumentSchema
+from stoa.domain.errors import InvalidArguments
 from stoa.domain.operations.tool import Tool
 from stoa.infrastructure.openapi import OpenApiConverter
 
@@ -169,6 +170,26 @@ CLOSED_PARTS = {
     "A": {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False},
     "B": {"allOf": [{"$ref": "#/components/schemas/A"}, {"properties": {"b": {"type": "integer"}}}]},
 }
+
+
+def with_member(schema: Any, **components: Any) -> Tool:
+    body = {"content": {"application/json": {"schema": {"type": "object", "properties": {"x": schema}}}}}
+    return only_tool(api({"/x": {"post": operation(requestBody=body)}}, components={"schemas": components}))
+
+
+@pytest.mark.parametrize("keyword", ["oneOf", "anyOf"])
+@pytest.mark.parametrize("form", ["beside members", "in allOf", "in allOf by reference"])
+def test_published_and_enforced_alternatives_do_not_refuse_the_members_beside_them(keyword, form):
+    branches = {keyword: [{"$ref": "#/components/schemas/A"}, {"$ref": "#/components/schemas/C"}]}
+    other = {**CLOSED_PARTS["A"], "properties": {"c": {"type": "integer"}}}
+    common = {"type": "object", "properties": {"b": {"type": "integer"}}}
+    part = {"$ref": "#/components/schemas/Either"} if form == "in allOf by reference" else branches
+    schema = {**common, **branches} if form == "beside members" else {"allOf": [common, part]}
+    tool = with_member(schema, A=CLOSED_PARTS["A"], C=other, Either=branches)
+    assert accepted(tool, {"x": {"a": "x", "b": 1}}, "strict")
+    assert accepted(tool, {"x": {"c": 1, "b": 1}}, "strict")
+    with pytest.raises(InvalidArguments):
+        accepted(tool, {"x": {"b": "one"}}, "strict")
 
 
 @pytest.mark.parametrize("names", [["A", "B"], ["B"], ["B", "B"]])

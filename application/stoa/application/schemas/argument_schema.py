@@ -39,7 +39,8 @@ class ArgumentSchema:
         except InvalidInput as refused:
             raise InvalidInput(f"inputSchema is not a usable JSON Schema: {refused.message}") from refused
         self._plan = coercion_plan(schema, is_lenient=validation != "strict")
-        self._schema, self._validation, self._takes_others = schema, validation, takes_others
+        self._schema, self._takes_others = schema, takes_others
+        self._validation: Validation = validation
         self._lenient: BoundedValidator | None = None
 
     def normalise(self, arguments: JsonObject) -> JsonObject:

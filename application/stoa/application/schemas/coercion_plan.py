@@ -195,7 +195,9 @@ class _Planner:
         ]
         named = [{name for schema in schemas for name in as_object(schema.get("properties"))} for schemas in described]
         members: dict[str, _Branches] = {}
-        for name in sorted(set.intersection(*named)) if len(named) > 1 else ():
+        for name in sorted(named[0]) if len(named) > 1 else ():
+            if not all(name in names for names in named):
+                continue
             key = id(choice), name
             if key not in self._members_of_all:
                 said = [{"allOf": _of_member(schemas, name)} for schemas in described]

@@ -36,7 +36,7 @@ def tagged(node: Node, name: str, values: list[str], components: Components) -> 
 
 
 def closed_over_parts(node: Node, components: Components) -> Node:
-    """The object of an `allOf` of which a part is closed: closed over the members of all parts. Where the parts are not
+    """The object of several parts of which one is closed: closed over the members of all parts. Where the parts are not
     plain objects, it is open: no part may refuse the members of another."""
     members = object_members(node, components)
     if members is None or members.is_open:
@@ -46,7 +46,7 @@ def closed_over_parts(node: Node, components: Components) -> Node:
 
 
 def opened(node: Node, components: Components, depth: int) -> Node:
-    """The node without `additionalProperties: false` and `unevaluatedProperties: false` in itself and its `allOf`."""
+    """The node without `additionalProperties: false` and `unevaluatedProperties: false` in itself and its parts."""
     if depth > _DEPTH:
         return {}
     if isinstance(node, Reference):
@@ -57,8 +57,9 @@ def opened(node: Node, components: Components, depth: int) -> Node:
         inner = opened(target, components, depth + 1)
         return {"allOf": [inner], **as_object(siblings)} if siblings else inner
     plain = {key: value for key, value in node.items() if not (key in _CLOSING and value is False)}
-    if "allOf" in plain:
-        plain["allOf"] = [opened(part, components, depth + 1) for part in plain["allOf"]]
+    for keyword in ("allOf", "anyOf"):
+        if keyword in plain:
+            plain[keyword] = [opened(part, components, depth + 1) for part in plain[keyword]]
     return plain
 
 
@@ -69,7 +70,8 @@ def _is_closed(node: Node, components: Components, depth: int) -> bool:
         return _is_closed(components.component(node.pointer), components, depth + 1)
     if any(node.get(keyword) is False for keyword in _CLOSING):
         return True
-    return any(_is_closed(part, components, depth + 1) for part in node.get("allOf", ()))
+    parts = (*node.get("allOf", ()), *node.get("anyOf", ()))
+    return any(_is_closed(part, components, depth + 1) for part in parts)
 
 
 def _object(members: ObjectMembers, node: Node, components: Components) -> JsonObject:

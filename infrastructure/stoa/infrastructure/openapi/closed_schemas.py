@@ -1,4 +1,4 @@
-"""Finds schemas that refuse other members, in an `allOf` that joins them with schemas that have some."""
+"""Finds schemas that refuse other members, where they are joined with schemas that have some."""
 
 from typing import Any
 
@@ -15,16 +15,19 @@ class ClosedSchemas:
         self._by_reference: dict[str, bool] = {}
 
     def has_closed_parts(self, raw: JsonObject) -> bool:
-        """True if a schema with `allOf` has several parts, and one of them refuses the members of the others."""
-        parts = as_array(raw.get("allOf"))
-        has_others = len(parts) > 1 or "properties" in raw
-        return has_others and (self._is_closed_itself(raw) or any(self.is_closed(part, 0) for part in parts))
+        """True if a schema has several parts (its own members, its `allOf`, its alternatives), and one of them refuses
+        the members of the others."""
+        parts, alternatives = as_array(raw.get("allOf")), _alternatives(raw)
+        if len(parts) + ("properties" in raw) + bool(alternatives) < 2:
+            return False
+        return self._is_closed_itself(raw) or any(self.is_closed(part, 0) for part in (*parts, *alternatives))
 
     def is_closed(self, raw: Any, depth: int) -> bool:
-        """True if the schema, its `allOf` or what it refers to says that there are no other members."""
+        """True if the schema, a part of it or what it refers to says that there are no other members."""
         if not is_object(raw) or depth > _STEP_LIMIT:
             return False
-        if self._is_closed_itself(raw) or any(self.is_closed(part, depth + 1) for part in as_array(raw.get("allOf"))):
+        parts = (*as_array(raw.get("allOf")), *_alternatives(raw))
+        if self._is_closed_itself(raw) or any(self.is_closed(part, depth + 1) for part in parts):
             return True
         reference = raw.get("$ref")
         if not isinstance(reference, str):
@@ -41,3 +44,7 @@ class ClosedSchemas:
     @staticmethod
     def _is_closed_itself(raw: JsonObject) -> bool:
         return any(raw.get(keyword) is False for keyword in _CLOSING)
+
+
+def _alternatives(raw: JsonObject) -> list[Any]:
+    return [*as_array(raw.get("oneOf")), *as_array(raw.get("anyOf"))]

@@ -38,6 +38,7 @@ _ONE_SCHEMA = frozenset({"if", "then", "else", "not", "contains", "propertyNames
     "unevaluatedProperties",
 }
 _CHOOSING = frozenset({"oneOf", "anyOf", "discriminator"})
+_JOINING = frozenset({"allOf", "anyOf", "oneOf"})
 _CLOSING = frozenset({"additionalProperties", "unevaluatedProperties"})
 _NAMING = frozenset({"title", "description"})
 _PART_OF_COMPONENT = 3
@@ -222,7 +223,7 @@ class SchemaNormaliser:
         schema = with_numeric_bounds(raw, schema, self._dialect, warn)
         schema = with_values(raw, schema, types, self._dialect, warn)
         node = without_lone_all_of(with_null(raw, schema, types))
-        if "allOf" in raw and self._dialect.is_closed and self._closed.has_closed_parts(raw):
+        if self._dialect.is_closed and not _JOINING.isdisjoint(raw) and self._closed.has_closed_parts(raw):
             return self._closed_over_parts(node, path)
         return node
 
