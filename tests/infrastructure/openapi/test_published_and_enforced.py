@@ -205,3 +205,16 @@ def test_published_and_enforced_are_the_members_of_all_closed_parts(names, besid
     assert accepted(tool, {"x": value}, "strict")
     with pytest.raises(Exception, match="no property 'd'"):
         accepted(tool, {"x": {**value, "d": 1}}, "strict")
+
+
+@pytest.mark.parametrize(("parameters", "size"), [([], 1), ([{"name": "id", "in": "path", "required": True}], 2)])
+def test_published_and_enforced_are_the_least_members_of_a_body(parameters, size):
+    schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "minProperties": 1}
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    path = "/x/{id}" if parameters else "/x"
+    tool = only_tool(api({path: {"patch": operation(requestBody=body, parameters=parameters)}}))
+    given = {"id": "7"} if parameters else {}
+    assert tool.input_schema["minProperties"] == size
+    assert accepted(tool, {**given, "a": "x"}, "lenient")
+    with pytest.raises(InvalidArguments):
+        accepted(tool, given, "lenient")

@@ -1,6 +1,7 @@
 """Converts one operation to one tool: binding, input schema, result schema, texts and hints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pydantic
 
@@ -12,6 +13,7 @@ from stoa.infrastructure.openapi.body import Body, body_of
 from stoa.infrastructure.openapi.compiled import is_usable
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.node import Node, described_node, description_of
+from stoa.infrastructure.openapi.object_members import ObjectMembers
 from stoa.infrastructure.openapi.parameters import Parameter, fixed_query, parameters_of, raw_parameters
 from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert, take_apart
 from stoa.infrastructure.openapi.response_headers import response_headers_of
@@ -27,6 +29,8 @@ class _Arguments:
 
     schemas: dict[str, Node]
     required: list[str]
+    sizes: JsonObject = field(default_factory=dict[str, Any])
+    """How many there must be, as far as the root can say it."""
 
 
 def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference, context: ConversionContext) -> Tool:
@@ -106,6 +110,8 @@ def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments, validat
         arguments.schemas[key] = body.schema
         arguments.required += [key] if body.is_required else []
         return RestBody(media_type=body.media_type, argument=key, required=body.is_required, form=body.form)
+    if set(arguments.required) == arguments.schemas.keys():  # else how many are of the body cannot be told
+        arguments.sizes = _sizes(body.members, len(arguments.schemas))
     written = list(body.members.properties)
     fields = dict(zip(names.of_members(written), written, strict=True))
     needed = set(body.members.required)
@@ -121,6 +127,16 @@ def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments, validat
     )
 
 
+def _sizes(members: ObjectMembers, others: int) -> JsonObject:
+    """The bounds on the number of members of a body, next to `others` that are always there."""
+    return {
+        keyword: condition[keyword] + others
+        for condition in members.conditions
+        for keyword in ("minProperties", "maxProperties")
+        if keyword in condition
+    }
+
+
 def _renamed(key: str, name: str, kind: str, node: Node) -> Node:
     """Describes an argument under a changed key, so that a model that knows the API can recognise the original name."""
     return node if key == name else described_node(node, f"{description_of(node)} ({kind} {name})".strip())
@@ -132,7 +148,7 @@ def _input_schema(arguments: _Arguments, operation: ApiOperation, context: Conve
         context.report.warning(
             operation.place, "parts of its arguments are too large to describe; they accept anything"
         )
-    schema = _closed(bundle.schemas, arguments.required, bundle.definitions)
+    schema = {**_closed(bundle.schemas, arguments.required, bundle.definitions), **arguments.sizes}
     if is_usable(schema):
         return schema
     usable: dict[str, JsonObject] = {}
