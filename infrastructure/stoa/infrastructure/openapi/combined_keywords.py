@@ -88,6 +88,8 @@ def _with_enum(raw: JsonObject, schema: JsonObject, types: list[str], warn: Warn
     if values and not possible:
         warn(f"no value of `enum` is of type {changed.pop('type')}; the type is ignored")
         possible = values
+        if all(isinstance(value, str) for value in values):
+            changed["type"] = "string"
     elif len(possible) < len(values):
         missing = [value for value in values if value not in possible]
         warn(f"values of `enum` are left out, because they are not of type {' or '.join(types)}: {str(missing)[1:81]}")

@@ -19,6 +19,7 @@ from stoa.infrastructure.openapi.combined_keywords import (
     with_values,
     without_lone_all_of,
 )
+from stoa.infrastructure.openapi.contradictions import without_contradictions
 from stoa.infrastructure.openapi.dialect import Dialect
 from stoa.infrastructure.openapi.direction import ExcludedMembers
 from stoa.infrastructure.openapi.discriminators import Discriminator, Discriminators
@@ -221,7 +222,7 @@ class SchemaNormaliser:
         types = types_of(raw, schema, warn)
         schema = with_types(raw, schema, types, self._dialect)
         schema = with_numeric_bounds(raw, schema, self._dialect, warn)
-        schema = with_values(raw, schema, types, self._dialect, warn)
+        schema = without_contradictions(with_values(raw, schema, types, self._dialect, warn), warn)
         node = without_lone_all_of(with_null(raw, schema, types))
         if self._dialect.is_closed and not _JOINING.isdisjoint(raw) and self._closed.has_closed_parts(raw):
             return self._closed_over_parts(node, path)

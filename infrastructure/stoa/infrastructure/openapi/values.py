@@ -10,6 +10,9 @@ from stoa.domain.schema.json_value import is_array, is_object
 from stoa.infrastructure.documents import plain_number
 
 _NUMBERS = frozenset({"integer", "number"})
+_TRUE = frozenset({"true", "yes", "on"})
+_FALSE = frozenset({"false", "no", "off"})
+"""Truth values in quotes, and as YAML 1.1 spells them."""
 
 
 def meant(value: Any, types: list[str]) -> Any:
@@ -37,8 +40,8 @@ def plain(value: Any) -> Any:
 def _parsed(text: str, types: list[str]) -> Any:
     """A number or truth value that was put in quotes."""
     word = text.strip().lower()
-    if "boolean" in types and word in {"true", "false"}:
-        return word == "true"
+    if "boolean" in types and word in _TRUE | _FALSE:
+        return word in _TRUE
     if not _NUMBERS.isdisjoint(types) and len(word) < 40:
         try:
             number = float(word)
