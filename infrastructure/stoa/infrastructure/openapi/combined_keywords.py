@@ -4,6 +4,7 @@ Each function takes the schema as written (`raw`) and as normalised so far, and 
 in the order of this module.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -91,8 +92,8 @@ def _with_enum(raw: JsonObject, schema: JsonObject, types: list[str], warn: Warn
         if all(isinstance(value, str) for value in values):
             changed["type"] = "string"
     elif len(possible) < len(values):
-        missing = [value for value in values if value not in possible]
-        warn(f"values of `enum` are left out, because they are not of type {' or '.join(types)}: {str(missing)[1:81]}")
+        left_out = ", ".join(json.dumps(value) for value in values if value not in possible)
+        warn(f"values of `enum` are left out, because they are not of type {' or '.join(types)}: {left_out[:80]}")
     if possible:
         changed["enum"] = [*possible, None] if nullable and None not in possible else possible
     else:
