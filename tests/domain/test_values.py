@@ -148,6 +148,7 @@ SPEAKING = {
     "Task.ttl_seconds": 3600.0,
     "Task.version": 1,
     "Tool.tasks": "never",
+    "Tool.validation": "strict",
     "ToolResult.structured": MISSING,
     "ToolUseResult.structured": MISSING,
     "Work.consumer": "unknown",

@@ -52,6 +52,17 @@ async def test_an_allowed_call_is_explained_to_its_price_and_limits_and_not_made
     assert (at.calls, list(at.sink.events())) == (0, [])
 
 
+async def test_an_explained_call_names_what_is_coerced_and_what_is_let_through():
+    nested = {"type": "object", "properties": {"n": {"type": "integer"}}, "additionalProperties": False}
+    schema = {"type": "object", "properties": {"a": nested}}
+    local = LocalBinding(function="count")
+    loose = Tool(name="loose", tenant=ANN.tenant, input_schema=schema, binding=local, validation="lenient")
+    gateway = Gateway(backends=[ScriptedBackend([])])
+    gateway.add_tools(loose)
+    found = await gateway.explain_call.execute(ANN, None, "loose", {"a": {"n": "1", "other": 2}}, "cli")
+    assert (found.coerced, found.tolerated, found.violations) == (("/a/n",), ("/a/*",), ())
+
+
 async def test_what_is_left_of_a_limit_is_what_calls_left():
     at = Arranged()
     for left in (2, 1, 0, 0):

@@ -14,6 +14,7 @@ from tests.strategies import json_values, object_schemas, recursive_cases
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.coercion import MAX_NOTES
 from stoa.application.schemas.coercion_plan import coercion_plan
+from stoa.domain.errors import InvalidArguments
 
 INTEGER = {"type": "integer"}
 BOOLEAN = {"type": "boolean"}
@@ -136,6 +137,63 @@ def test_coercion_takes_null_for_absent_only_where_null_is_impossible_and_absenc
         assert ArgumentSchema({"type": "object", **kept}).normalise({"a": None}) == {"a": None}
 
 
+TEXT = {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("described", "value", "meant"),
+    [
+        (TEXT, 7, "7"),
+        (TEXT, 1.5, "1.5"),
+        (TEXT, 2.0, "2"),
+        (TEXT, True, "true"),
+        ({"type": ["string", "null"]}, 7, "7"),
+        ({"anyOf": [TEXT, NULL]}, 7, "7"),
+        ({"enum": ["1", "2"]}, 1, "1"),
+        (STRINGS, [1, "x"], ["1", "x"]),
+        (STRINGS, 5, ["5"]),
+        ({"type": "object", "additionalProperties": TEXT}, {"k": 5}, {"k": "5"}),
+    ],
+)
+def test_coercion_takes_a_number_for_its_text_only_leniently(described: Any, value: Any, meant: Any) -> None:
+    root = {"type": "object", "properties": {"a": described}}
+    lenient = ArgumentSchema(root, validation="lenient")
+    made = lenient.normalise({"a": value})
+    assert (made, lenient.check(made)) == ({"a": meant}, ())
+    strict = ArgumentSchema(root)
+    with pytest.raises(InvalidArguments):
+        strict.check(strict.normalise({"a": value}))
+
+
+@pytest.mark.parametrize(
+    ("described", "value"),
+    [({"enum": ["1", "2"]}, 3), ({"type": ["string", "integer"]}, 3), (TEXT, 1e300), (TEXT, [1])],
+)
+def test_coercion_takes_no_number_for_a_text_that_could_be_another(described: Any, value: Any) -> None:
+    root = {"type": "object", "properties": {"a": described}}
+    assert ArgumentSchema(root, validation="lenient").normalise({"a": value}) == {"a": value}
+
+
+LONG = {"properties": {"n": INTEGER, "long": TEXT}, "required": ["long"], "type": "object"}
+SHORT = {"properties": {"n": BOOLEAN, "short": TEXT}, "required": ["short"], "type": "object"}
+BRIEF = {"properties": {"n": INTEGER, "brief": TEXT}, "required": ["n"], "type": "object"}
+
+
+@pytest.mark.parametrize(
+    ("described", "value", "meant"),
+    [
+        ({"anyOf": [LONG, SHORT]}, {"n": "7", "long": "x"}, {"n": 7, "long": "x"}),
+        ({"anyOf": [LONG, SHORT]}, {"n": "true", "short": "x"}, {"n": True, "short": "x"}),
+        ({"anyOf": [LONG, BRIEF]}, {"n": "7", "long": "x"}, {"n": 7, "long": "x"}),
+        ({"oneOf": [LONG, BRIEF]}, {"n": "7", "brief": "x"}, {"n": 7, "brief": "x"}),
+    ],
+)
+def test_coercion_goes_into_the_alternative_that_is_left_or_does_what_all_of_them_say(
+    described: Any, value: Any, meant: Any
+) -> None:
+    assert understood(described, value) == meant
+
+
 @pytest.mark.parametrize("described", [INTEGER, {"type": ["integer", "null"]}, {"anyOf": [INTEGER, NULL]}])
 @pytest.mark.parametrize("number", [0, 1, -7, 2**53 - 1, 10**22])
 def test_coercion_makes_whole_floats_integers(described: Any, number: int) -> None:
@@ -167,9 +225,18 @@ def test_coercion_notes_are_few_however_much_is_coerced() -> None:
     assert len(noted) == MAX_NOTES
 
 
-@given(object_schemas(), st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), json_values() | st.text(max_size=6)))
-def test_coercion_changes_nothing_that_fits_and_is_done_after_once(described: Any, arguments: Any) -> None:
-    schema = ArgumentSchema(described)
+VALIDATIONS: Any = st.sampled_from(["strict", "lenient"])
+
+
+@given(
+    object_schemas(),
+    st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), json_values() | st.text(max_size=6)),
+    VALIDATIONS,
+)
+def test_coercion_changes_nothing_that_fits_and_is_done_after_once(
+    described: Any, arguments: Any, validation: Any
+) -> None:
+    schema = ArgumentSchema(described, validation=validation)
     before = json.dumps(arguments)
     made, noted = schema.normalise_noting(arguments)
     assert json.dumps(arguments) == before
@@ -199,10 +266,10 @@ SENT = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from("ab"), PLACES), st.dictionaries(st.sampled_from("abc"), SENT))
-def test_coercion_obeys_its_laws_for_nested_unions(properties: Any, arguments: Any) -> None:
+@given(st.dictionaries(st.sampled_from("ab"), PLACES), st.dictionaries(st.sampled_from("abc"), SENT), VALIDATIONS)
+def test_coercion_obeys_its_laws_for_nested_unions(properties: Any, arguments: Any, validation: Any) -> None:
     described = {"type": "object", "properties": properties}
-    schema = ArgumentSchema(described)
+    schema = ArgumentSchema(described, validation=validation)
     made, noted = schema.normalise_noting(arguments)
     again, noted_again = schema.normalise_noting(made)
     assert (json.dumps(again), noted_again) == (json.dumps(made), ())
@@ -210,9 +277,9 @@ def test_coercion_obeys_its_laws_for_nested_unions(properties: Any, arguments: A
         assert (made, noted) == (arguments, ())
 
 
-@given(recursive_cases())
-def test_coercion_obeys_its_laws_for_recursive_schemas(case: Any) -> None:
-    schema = ArgumentSchema(case.schema)
+@given(recursive_cases(), VALIDATIONS)
+def test_coercion_obeys_its_laws_for_recursive_schemas(case: Any, validation: Any) -> None:
+    schema = ArgumentSchema(case.schema, validation=validation)
     made = schema.normalise(case.arguments)
     assert schema.normalise_noting(made) == (made, ())
     if jsonschema_rs.validator_for(case.schema).is_valid(case.arguments):

@@ -71,7 +71,7 @@ def test_forms_that_are_easily_tightened_by_mistake(schema, value):
     ],
 )
 def test_references_into_the_schema_still_lead_somewhere(schema):
-    fitting, other = ToolResult((), {"a": "x"}), ToolResult((), {"a": 1})
+    fitting, other = ToolResult((), {"a": "x"}), ToolResult((), {"a": [1]})
     output = OutputSchema("ant", {"type": "object", **schema})
     assert output.fit(fitting) is fitting
     assert output.fit(other).structured == {}
@@ -147,14 +147,14 @@ ORDER = {
 @pytest.mark.parametrize(
     ("answer", "kept", "omitted"),
     [
-        ({"id": 7, "price": "12.50", "else": [1]}, {"id": 7, "else": [1]}, ("/price",)),
+        ({"id": 7, "price": "free", "else": [1]}, {"id": 7, "else": [1]}, ("/price",)),
         (
-            {"id": 7, "lines": [{"n": 1, "text": "a"}, {"n": "2", "text": "b"}]},
+            {"id": 7, "lines": [{"n": 1, "text": "a"}, {"n": "two", "text": "b"}]},
             {"id": 7, "lines": [{"n": 1, "text": "a"}, {"text": "b"}]},
             ("/lines/*/n",),
         ),
         ({"id": 1.0, "lines": [1, {"n": 1}]}, {"id": 1.0, "lines": [None, {"n": 1}]}, ("/lines/*",)),
-        ({"by": {"ann": "3", "bob": 2}}, {"by": {"bob": 2}}, ("/by/*",)),
+        ({"by": {"ann": "few", "bob": 2}}, {"by": {"bob": 2}}, ("/by/*",)),
         ({"id": "x", "lines": "none"}, {}, ("/id", "/lines")),
         ({"id": 7, "pay": [1]}, {"id": 7}, ("/pay",)),
     ],
@@ -163,6 +163,20 @@ def test_an_answer_that_misses_its_schema_in_a_member_keeps_all_others(answer, k
     output = OutputSchema("order", ORDER)
     result = output.fit(ToolResult((TextContent("all of it"),), answer, headers=(("ETag", "x"),)))
     assert result == ToolResult((TextContent("all of it"),), kept, headers=(("ETag", "x"),), omitted=omitted)
+
+
+@pytest.mark.parametrize(
+    ("answer", "repaired"),
+    [
+        ({"id": "7", "price": "12.50"}, {"id": 7, "price": 12.5}),
+        ({"lines": [{"n": "2", "text": 5}]}, {"lines": [{"n": 2, "text": "5"}]}),
+        ({"by": {"ann": "3"}}, {"by": {"ann": 3}}),
+        ({"pay": {"kind": "cash", "year": 2024}}, {"pay": {"kind": "cash", "year": 2024}}),
+    ],
+)
+def test_an_answer_with_numbers_in_quotes_or_without_becomes_what_its_schema_says(answer, repaired):
+    result = OutputSchema("order", ORDER).fit(ToolResult((), answer))
+    assert (result.structured, result.omitted) == (repaired, ())
 
 
 def test_an_answer_that_fits_no_alternative_keeps_the_other_members():

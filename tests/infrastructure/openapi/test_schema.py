@@ -39,11 +39,14 @@ def normalised(schema, version="3.0.3", **components):
             {"type": "string", "example": "rex", "xml": {"name": "n"}, "x-internal": 1},
             {"type": "string", "examples": ["rex"]},
         ),
-        ({"type": "string", "example": 5}, {"type": "string"}),
+        ({"type": "string", "example": 5}, {"type": "string", "examples": ["5"]}),
+        ({"type": "string", "example": {"a": 5}}, {"type": "string"}),
         ({"type": "integer", "default": None}, {"type": "integer"}),
         ({"type": "integer", "default": "five"}, {"type": "integer"}),
         ({"type": "integer", "default": 5}, {"type": "integer", "default": 5}),
         ({"type": "array"}, {"type": "array", "items": {}}),
+        ({"type": "string", "enum": ["abc"], "maxLength": 2, "pattern": "x"}, {"type": "string", "enum": ["abc"]}),
+        ({"type": "boolean", "enum": ["yes", "off"]}, {"type": "boolean", "enum": [True, False]}),
         ({"items": TEXT}, {"type": "array", "items": TEXT}),
         ({"properties": {"a": TEXT}}, {"type": "object", "properties": {"a": TEXT}}),
         ({"allOf": [TEXT], "description": "d"}, {"type": "string", "description": "d"}),
@@ -68,11 +71,26 @@ def test_openapi_dialects_become_json_schema(schema, expected):
             {"type": "array", "items": {"anyOf": [TEXT, {"type": "integer"}]}},
             "`items`",
         ),
-        ({"type": "string", "pattern": "(?i)a"}, TEXT, "`pattern`"),
+        ({"type": "string", "pattern": "a++b"}, TEXT, "`pattern`"),
         ({"type": "string", "pattern": "["}, TEXT, "`pattern`"),
         ({"type": "string", "minLength": -1}, TEXT, "`minLength`"),
         ({"type": "number", "multipleOf": 0}, {"type": "number"}, "`multipleOf`"),
-        ({"type": "string", "enum": [1, 2]}, {"enum": [1, 2]}, "no value of `enum` is of type"),
+        ({"type": "string", "enum": [[1], [2]]}, {"enum": [[1], [2]]}, "no value of `enum` is of type"),
+        ({"type": "string", "enum": ["a", {}, "a"]}, {"type": "string", "enum": ["a"]}, "not of type string"),
+        ({"type": "string", "enum": ["a", "a"]}, {"type": "string", "enum": ["a"]}, "lists a value twice"),
+        (
+            {"type": "array", "items": TEXT, "enum": ["a", "b"]},
+            {"type": "array", "items": {"type": "string", "enum": ["a", "b"]}},
+            "lists no arrays",
+        ),
+        ({"type": "integer", "enum": ["a"]}, {"type": "string", "enum": ["a"]}, "no value of `enum` is of type"),
+        ({"type": "string", "minLength": 9, "maxLength": 3}, TEXT, "no value is within `minLength` and `maxLength`"),
+        ({"type": "integer", "minimum": 3, "exclusiveMaximum": 3}, {"type": "integer"}, "no value is within `minimum`"),
+        (
+            {"type": "object", "required": ["a"], "properties": {}, "additionalProperties": False},
+            {"type": "object", "required": ["a"], "properties": {"a": {}}, "additionalProperties": False},
+            "anything is accepted for 'a'",
+        ),
         ({"anyOf": "x"}, {}, "`anyOf` must be a list"),
         ([TEXT], {}, "a schema must be an object"),
         ({"$ref": "pets.json#/Pet"}, {}, "is outside this document"),
@@ -91,7 +109,7 @@ def test_what_is_not_valid_becomes_valid_with_a_finding(schema, expected, told):
 def test_what_stands_beside_a_reference_counts_from_version_3_1_on():
     schema = {"$ref": "#/components/schemas/Name", "maxLength": 5, "description": "short"}
     assert normalised(schema, "3.0.3", Name=TEXT) == {"type": "string", "description": "short"}
-    expected = {"allOf": [TEXT, {"maxLength": 5}], "description": "short"}
+    expected = {"type": "string", "maxLength": 5, "description": "short"}
     assert normalised(schema, "3.1.0", Name=TEXT) == expected
 
 

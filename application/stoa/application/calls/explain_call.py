@@ -51,8 +51,12 @@ class Explanation:
     lowered: str | None = None
     """The party that lowered the required scope below that of the tool's method; None: it is not lowered."""
     limits: tuple[LimitLeft, ...] = ()
+    coerced: tuple[str, ...] = ()
+    """Places of the arguments that are coerced to the type of their schema."""
+    tolerated: tuple[str, ...] = ()
+    """Places where the arguments miss the schema and are let through."""
     violations: tuple[Violation, ...] = ()
-    """Places where the arguments do not fit the schema."""
+    """Places where the arguments do not fit the schema, and are refused."""
     price: MicroUnits | None = None
     """The price of a call that takes no time; latency may add to it."""
     fixed: JsonObject = field(default_factory=dict[str, Any])
@@ -112,7 +116,7 @@ class ExplainCall:
         self, principal: Principal, registered: CompiledOperation, arguments: JsonObject, door: Door
     ) -> Explanation:
         tool = registered.operation
-        arguments = registered.arguments.normalise(arguments)  # what the policy sees in a call
+        arguments, coerced = registered.arguments.normalise_noting(arguments)  # what the policy sees in a call
         changes = registered.changes
         seen = arguments if changes is None else changes.shown(arguments, principal)
         decision = await self._policy.decide(PolicyQuery(principal, tool, seen, door))
@@ -122,11 +126,12 @@ class ExplainCall:
             return explanation
         explanation = replace(
             explanation,
+            coerced=coerced,
             limits=await self._limits(principal, registered, decision),
             price=self._pricing.tariff(tool, principal.tenant, self._clock.now()).quote(latency_ms=0),
         )
         try:
-            registered.arguments.check(arguments)
+            explanation = replace(explanation, tolerated=registered.arguments.check(arguments))
             call = registered.backend_call
             if not isinstance(call, Previewable):
                 return explanation

@@ -226,7 +226,9 @@ class InvokeOperation:
         operation, invocation, tenant = compiled.operation, call.invocation, principal.tenant
         if arguments is None:  # doors pass on what came
             raise InvalidArguments([Violation("", "a JSON object")])
-        compiled.arguments.check(arguments)
+        tolerated = compiled.arguments.check(arguments)
+        if tolerated:
+            call.stage = charged = charged._replace(tolerated=tolerated)
         if self.running.is_over:  # the shutdown has cut the calls that it found, and this one came later
             raise ShuttingDown
         place = (tenant, principal.identity_key)
@@ -254,7 +256,7 @@ class InvokeOperation:
         return Reserved(charged, arguments, place, reservation, upstream, requesting)
 
     async def _call(self, call: RunningCall, reserved: Reserved, channel: ClientChannel | None) -> ToolResult:
-        (found, _, _, decision, permit), _, _ = reserved.charged
+        (found, _, _, decision, permit), _, _, _ = reserved.charged
         compiled, invocation, obligations = found.compiled, call.invocation, decision.obligations
         timeout_seconds = compiled.operation.timeout_seconds
         client_requests: CallClientRequests | None = None
@@ -326,6 +328,7 @@ class InvokeOperation:
                 client_requests=answered.client_requests,
                 limit=facts.verdict,
                 coerced=facts.coerced,
+                tolerated=facts.tolerated,
             )
             if call.span is not None:
                 call.span.end(outcome)

@@ -81,6 +81,8 @@ class Charged(NamedTuple):
 
     authorised: Authorised
     verdict: LimitVerdict
+    tolerated: tuple[str, ...] = ()
+    """JSON Pointers to the arguments that miss their schema and were let through."""
     metered: Mapping[str, str] = _NOTHING
     """Valid arguments whose values the operation's metering events may show."""
 
@@ -133,6 +135,7 @@ class Facts(NamedTuple):
     decision: Decision | None = None
     verdict: LimitVerdict | None = None
     coerced: tuple[str, ...] = ()
+    tolerated: tuple[str, ...] = ()
     metadata: Mapping[str, str] = _NOTHING
     """Further members of its metering event."""
 
@@ -140,12 +143,14 @@ class Facts(NamedTuple):
 def facts_of(stage: Stage) -> Facts:
     match stage:
         case Sent(Reserved(charged)) | Reserved(charged) | (Charged() as charged):
-            authorised, verdict, metered = charged
+            authorised, verdict, tolerated, metered = charged
             (_, principal, compiled), _, coerced, decision, _ = authorised
-            metadata = {**_noted(coerced), **metered} if coerced or metered else _NOTHING
-            return Facts(principal, compiled.operation, decision, verdict, coerced, metadata)
+            metadata = _NOTHING
+            if coerced or tolerated or metered:
+                metadata = {**_noted(coerced), **_noted(tolerated, "tolerated"), **metered}
+            return Facts(principal, compiled.operation, decision, verdict, coerced, tolerated, metadata)
         case Authorised(Found(_, principal, compiled), _, coerced, decision):
-            return Facts(principal, compiled.operation, decision, None, coerced, _noted(coerced))
+            return Facts(principal, compiled.operation, decision, None, coerced, metadata=_noted(coerced))
         case Denied(reached, principal, decision, verdict):
             return facts_of(reached)._replace(principal=principal, decision=decision, verdict=verdict)
         case Found(_, principal, compiled):
@@ -156,5 +161,5 @@ def facts_of(stage: Stage) -> Facts:
             return Facts()
 
 
-def _noted(coerced: tuple[str, ...]) -> Mapping[str, str]:
-    return {"coerced": noted_places(coerced)} if coerced else _NOTHING
+def _noted(places: tuple[str, ...], name: str = "coerced") -> Mapping[str, str]:
+    return {name: noted_places(places)} if places else _NOTHING

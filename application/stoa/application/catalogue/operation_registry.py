@@ -211,7 +211,10 @@ class OperationRegistry:
         backend = self._backends.get(tool.binding.kind)
         if backend is None:
             raise InvalidInput(f"no back end for tools of kind {tool.binding.kind} is installed")
-        arguments = self._schemas.compiled(tool.tenant, tool.input_schema, allowance)
+        validation = tool.validation if isinstance(tool, Tool) else "strict"
+        arguments = self._schemas.compiled(
+            tool.tenant, tool.input_schema, allowance, validation=validation, takes_others=tool.binding.takes_others
+        )
         call, bind_upstream = backend.prepare(tool), self._bind_upstream(tool)
         match tool:
             case Tool():

@@ -29,7 +29,7 @@ from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.binding import Binding
 from stoa.domain.operations.icon import Icons
 from stoa.domain.operations.operation import string_schema
-from stoa.domain.operations.tool import ApiReference, Tool
+from stoa.domain.operations.tool import ApiReference, Tool, Validation
 from stoa.domain.operations.tool_changes import ChangeKind
 from stoa.domain.schema.json_value import JsonObject
 
@@ -173,6 +173,9 @@ class ToolSetSpec(ManifestModel):
     """Changes to single tools."""
     changes: _Changes = _Changes()
     """New versions of the description."""
+    validation: Validation = "lenient"
+    """How calls of tools from an OpenAPI document are checked: `strict` against the whole schema, `lenient` without
+    refusing members that it does not declare, `off` for required arguments and their types alone."""
     enabled: bool = True
     """false leaves all tools out."""
 
@@ -279,6 +282,7 @@ class ToolSetManifest(Manifest):
             rate_limit=None if defaults.rate_limit is None else defaults.rate_limit.to_domain(),
             authentication=defaults.authentication.to_domain(),
             metered_arguments=defaults.metering.arguments,
+            validation=spec.validation,
         )
 
 

@@ -11,7 +11,7 @@ from stoa.domain.finding import Finding
 from stoa.domain.operations.icon import Icon
 from stoa.domain.operations.prompt import Prompt
 from stoa.domain.operations.resource import Resource
-from stoa.domain.operations.tool import ApiReference, Authentication, Tool
+from stoa.domain.operations.tool import ApiReference, Authentication, Tool, Validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,8 @@ class ConversionOptions:
     authentication: Authentication = Authentication()
     metered_arguments: tuple[str, ...] = ()
     """Metered arguments of every tool that has them."""
+    validation: Validation = "lenient"
+    """How strictly calls are checked, for descriptions that people write by hand; exact ones are always strict."""
     tries_examples: bool = False
     """True: the request examples of the description are held against the tools, which takes time."""
 

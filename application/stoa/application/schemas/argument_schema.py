@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from stoa.application.schemas.bounded_validator import MAX_DEPTH, BoundedValidator, TooCostly, is_plain_json
 from stoa.application.schemas.coercion import coerce
 from stoa.application.schemas.coercion_plan import coercion_plan
+from stoa.application.schemas.lenient_schema import enforced, places
 from stoa.application.schemas.patterns import Pattern, PatternAllowance
 from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
+from stoa.domain.operations.tool import Validation
 from stoa.domain.schema.json_value import JsonObject
 
 TOO_COSTLY = "fewer or simpler values: to check these takes more work than one call may cause"
@@ -19,16 +21,27 @@ class ArgumentSchema:
     members that they leave out. Such values are coerced where the schema allows nothing else (docs/decisions/0042).
     """
 
-    __slots__ = ("__weakref__", "_plan", "_validator")
+    __slots__ = ("__weakref__", "_lenient", "_plan", "_schema", "_takes_others", "_validation", "_validator")
 
-    def __init__(self, schema: JsonObject, allowance: PatternAllowance | None = None) -> None:
+    def __init__(
+        self,
+        schema: JsonObject,
+        allowance: PatternAllowance | None = None,
+        *,
+        validation: Validation = "strict",
+        takes_others: bool = False,
+    ) -> None:
         """Raises InvalidInput if the schema is not valid, refers outside itself, or has patterns that are too large.
-        `allowance`: limits the memory of its patterns."""
+        `allowance`: limits the memory of its patterns. `takes_others`: the binding has a place for arguments that the
+        schema does not name."""
         try:
             self._validator = BoundedValidator(schema, allowance)
         except InvalidInput as refused:
             raise InvalidInput(f"inputSchema is not a usable JSON Schema: {refused.message}") from refused
-        self._plan = coercion_plan(schema)
+        self._plan = coercion_plan(schema, is_lenient=validation != "strict")
+        self._schema, self._takes_others = schema, takes_others
+        self._validation: Validation = validation
+        self._lenient: BoundedValidator | None = None
 
     def normalise(self, arguments: JsonObject) -> JsonObject:
         """The arguments for the policy, the check and the back end: the same object if nothing is coerced.
@@ -54,8 +67,9 @@ class ArgumentSchema:
                 return arguments, ()
         return coerce(plan, arguments)
 
-    def check(self, arguments: JsonObject) -> None:
-        """Check normalised arguments. Raises InvalidArguments with path and expectation.
+    def check(self, arguments: JsonObject) -> tuple[str, ...]:
+        """Check normalised arguments; returns the places that fit the schema only leniently: JSON Pointers in which
+        `*` stands for names that are not the schema's. Raises InvalidArguments with path and expectation.
 
         The work is bounded: arguments that would take more are refused like those that do not fit.
         """
@@ -63,10 +77,21 @@ class ArgumentSchema:
             raise InvalidArguments([Violation("", f"JSON values with at most {MAX_DEPTH} levels of nesting")])
         try:
             if self._validator.is_valid(arguments):
-                return
+                return ()
+            if self._validation == "strict":
+                raise InvalidArguments(self._validator.violations(arguments))
+            return self._check_leniently(arguments)
         except TooCostly:
             raise InvalidArguments([Violation("", TOO_COSTLY)]) from None
-        raise InvalidArguments(self._validator.violations(arguments))
+
+    def _check_leniently(self, arguments: JsonObject) -> tuple[str, ...]:
+        validator = self._lenient
+        if validator is None:  # made for the first arguments that need it: most tools never see any
+            lenient = enforced(self._schema, self._validation, takes_others=self._takes_others)
+            validator = self._lenient = self._validator if lenient is None else BoundedValidator(lenient)
+        if validator is self._validator or not validator.is_valid(arguments):
+            raise InvalidArguments(validator.violations(arguments))
+        return places(self._schema, self._validator.violations(arguments))
 
     @property
     def patterns(self) -> Iterable[Pattern]:

@@ -34,6 +34,7 @@ _WORDS: dict[str, Any] = {
 }  # fmt: skip
 """Spellings with one possible meaning that are not JSON: Python's, and those in capitals."""
 _NUMBERS = frozenset({"integer", "number"})
+_TEXT = frozenset({"string", "null"})
 _TYPES_BY_FIRST = {
     "{": frozenset({"object"}),
     "[": frozenset({"array"}),
@@ -82,13 +83,17 @@ class Alternative:
 class PlacePlan:
     """The values that may stand at one place of the arguments."""
 
-    __slots__ = ("accepted", "array", "object", "texts", "types")
+    __slots__ = ("accepted", "array", "object", "takes_numbers", "texts", "types")
 
-    def __init__(self, types: frozenset[JsonType] | None, texts: frozenset[str] | None) -> None:
+    def __init__(
+        self, types: frozenset[JsonType] | None, texts: frozenset[str] | None, *, takes_numbers: bool = False
+    ) -> None:
         self.types = types
         """Allowed types; None: any."""
         self.texts = texts
         """Allowed strings; None: all, if strings are allowed."""
+        self.takes_numbers = takes_numbers
+        """True if numbers and truth values stand for their text where no other type is possible."""
         self.object: ObjectPlan | None = None
         self.array: ArrayPlan | None = None
         self.accepted: frozenset[type] = frozenset()
@@ -200,11 +205,11 @@ class _Coercion:
         if level > MAX_LEVELS:
             return value
         if not place.allows(value):
-            understood = _understood(value, place.types or _ANYTHING)
-            if understood is not value:
-                if isinstance(value, str):
+            meant = understood(value, place)
+            if meant is not value:
+                if isinstance(value, str) or isinstance(meant, str):
                     note(self.notes, path)
-                value = understood
+                value = meant
         if place.object is not None and is_object(value):
             return self.object(place.object, value, path, level)
         if place.array is not None:
@@ -251,10 +256,12 @@ def chosen_plan(plan: ObjectPlan, value: JsonObject) -> ObjectPlan:
 
 
 def _chosen(plan: ObjectPlan, value: JsonObject) -> ObjectPlan:
-    """The plan of the only alternative whose fixed values are those of `value`; else the common plan of all."""
+    """The plan of the only alternative that `value` may fit by its fixed values and required members; else the common
+    plan of all."""
     chosen: ObjectPlan | None = None
     for alternative in plan.alternatives:
-        if all(_is_tagged(plan, alternative, name, value) for name in alternative.tags):
+        is_possible = alternative.required <= value.keys()
+        if is_possible and all(_is_tagged(plan, alternative, name, value) for name in alternative.tags):
             if chosen is not None or alternative.place.object is None:
                 return plan
             chosen = alternative.place.object
@@ -263,25 +270,40 @@ def _chosen(plan: ObjectPlan, value: JsonObject) -> ObjectPlan:
 
 def _is_tagged(plan: ObjectPlan, alternative: Alternative, name: str, value: JsonObject) -> bool:
     if name not in value:
-        return name not in alternative.required
+        return True
     tag = value[name]
     place = plan.members.get(name)
     if place is not None and not place.allows(tag):
-        tag = _understood(tag, place.types or _ANYTHING)
+        tag = understood(tag, place)
     kind = json_type(tag)
     if kind in {None, "object", "array"}:
         return False
     return ("number" if kind == "integer" else kind, tag) in alternative.tags[name]
 
 
-def _understood(value: Any, types: frozenset[JsonType]) -> Any:
-    """The value of one of `types` that `value` means; `value` itself if there is none."""
+def understood(value: Any, place: PlacePlan) -> Any:
+    """The value of one of the place's types that `value` means; `value` itself if there is none."""
+    types = place.types or _ANYTHING
     if isinstance(value, str):
         parsed = _parsed(value, types)
         return value if parsed is _NOTHING else parsed
+    if place.takes_numbers and isinstance(value, int | float) and types <= _TEXT:
+        text = _written(value)
+        return value if text is None or (place.texts is not None and text not in place.texts) else text
     if isinstance(value, float) and "integer" in types and math.isfinite(value) and value.is_integer():
         return int(value)  # 1.0 is an integer (JSON Schema 2020-12, validation section 6.1.1), which not all can read
     return value
+
+
+def _written(value: float) -> str | None:
+    """The text of a number or truth value as JSON has it; None for a number that has several."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if not math.isfinite(value) or abs(value) >= _EXACT:
+        return None
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 _NOTHING: Any = object()

@@ -39,14 +39,16 @@ class _Kinds(NamedTuple):
 _UNKNOWN = _Kinds(_ALL, None)
 
 
-def coercion_plan(schema: JsonObject) -> ObjectPlan | None:
-    """The plan of a schema of arguments; None if nothing can be coerced."""
-    return _Planner(schema).made()
+def coercion_plan(schema: JsonObject, *, is_lenient: bool = False) -> ObjectPlan | None:
+    """The plan of a schema of arguments; None if nothing can be coerced. `is_lenient`: numbers and truth values may
+    stand for the text that they are written as."""
+    return _Planner(schema, is_lenient=is_lenient).made()
 
 
 class _Planner:
-    def __init__(self, root: JsonObject) -> None:
+    def __init__(self, root: JsonObject, *, is_lenient: bool) -> None:
         self._root = root
+        self._is_lenient = is_lenient
         self._document = SchemaDocument(root)
         dialect = str(root.get("$schema"))
         self._hides_siblings = "/draft-0" in dialect
@@ -56,6 +58,9 @@ class _Planner:
         self._places: dict[tuple[int, ...], PlacePlan] = {}
         self._waiting: list[tuple[PlacePlan, list[_Fact]]] = []
         self._branches: dict[int, _Branches] = {}
+        self._members_of_all: dict[tuple[int, str], _Branches] = {}
+        """What the alternatives of one choice say of a member, by the choice and the name."""
+        self._made: set[int] = set()
 
     def made(self) -> ObjectPlan | None:
         root = self._place([self._root])
@@ -81,7 +86,7 @@ class _Planner:
         if place is None:
             kinds = self._kinds(facts, 0)
             types = None if kinds.types == _ALL and kinds.texts is None else kinds.types
-            place = self._places[key] = PlacePlan(types, kinds.texts)
+            place = self._places[key] = PlacePlan(types, kinds.texts, takes_numbers=self._is_lenient)
             self._waiting.append((place, facts))
         return place
 
@@ -158,13 +163,16 @@ class _Planner:
     def _object(self, facts: list[_Fact]) -> ObjectPlan:
         plan = ObjectPlan()
         schemas = [fact for fact in facts if not isinstance(fact, _Branches)]
+        choices = [fact for fact in facts if isinstance(fact, _Branches)]
         names = {name: None for schema in schemas for name in as_object(schema.get("properties"))}
-        for name in names:
+        chosen = self._in_all_alternatives(choices[0]) if len(choices) == 1 else {}
+        for name in (*names, *(name for name in chosen if name not in names)):
             if self._work <= 0:
                 break
-            place = self._place(_of_member(schemas, name))
-            if place is not None:
-                plan.members[name] = place
+            member = self._facts(_of_member(schemas, name))
+            member += [chosen[name]] if name in chosen else []
+            if member:
+                plan.members[name] = self._place_of(member)
         if not any("patternProperties" in schema for schema in schemas):
             plan.others = self._place(_of_others(schemas))
         required = _required(schemas)
@@ -173,10 +181,30 @@ class _Planner:
             for name, place in plan.members.items()
             if name not in required and place.types is not None and "null" not in place.types
         )
-        choices = [fact for fact in facts if isinstance(fact, _Branches)]
         if len(choices) == 1:
             self._add_alternatives(plan, choices[0], facts)
         return plan
+
+    def _in_all_alternatives(self, choice: _Branches) -> dict[str, _Branches]:
+        """Members that all alternatives of a choice name, each with what the alternatives say of it."""
+        if id(choice) in self._made:
+            return {}  # one level is enough: schemas that contain themselves would have no end of them
+        described = [
+            [fact for fact in self._facts([branch]) if not isinstance(fact, _Branches)]
+            for branch in self._possible(choice, "object")
+        ]
+        named = [{name for schema in schemas for name in as_object(schema.get("properties"))} for schemas in described]
+        members: dict[str, _Branches] = {}
+        for name in sorted(named[0]) if len(named) > 1 else ():
+            if not all(name in names for names in named):
+                continue
+            key = id(choice), name
+            if key not in self._members_of_all:
+                said = [{"allOf": _of_member(schemas, name)} for schemas in described]
+                made = self._members_of_all[key] = _Branches(tuple(said))
+                self._made.add(id(made))
+            members[name] = self._members_of_all[key]
+        return members
 
     def _add_alternatives(self, plan: ObjectPlan, choice: _Branches, facts: list[_Fact]) -> None:
         base: dict[int, _Fact] = {id(fact): fact for fact in facts if fact is not choice}

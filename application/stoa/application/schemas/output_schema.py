@@ -101,7 +101,7 @@ class OutputSchema:
     def _fitting_part(self, structured: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
         """The fitting part of an object that does not fit, and the places that are left out."""
         if self._plan is None:  # made for the first answer that needs it
-            self._plan = coercion_plan(self._published) or ObjectPlan()
+            self._plan = coercion_plan(self._published, is_lenient=True) or ObjectPlan()
         fitting, omitted = pruned(self._plan, structured)
         if self._fits(fitting):
             return fitting, omitted

@@ -1,4 +1,5 @@
-"""Pruning: removes the parts of an answer that its schema does not allow, and keeps the rest.
+"""Pruning: removes the parts of an answer that its schema does not allow, and keeps the rest. A number in quotes, or a
+text without them, is no such part: it becomes what the schema says.
 
 The schema is a published one (`output_schema.relaxed`): nothing in it is required and null is allowed everywhere below
 the root, so that a member can be left out and an entry can become null.
@@ -6,7 +7,7 @@ the root, so that a member can be left out and an entry can become null.
 
 from typing import Any
 
-from stoa.application.schemas.coercion import MAX_LEVELS, ObjectPlan, Path, PlacePlan, chosen_plan, note
+from stoa.application.schemas.coercion import MAX_LEVELS, ObjectPlan, Path, PlacePlan, chosen_plan, note, understood
 from stoa.domain.schema.json_value import JsonObject, is_array, is_object
 
 _OMITTED: Any = object()
@@ -47,8 +48,11 @@ class _Pruning:
         # Validation takes 1.0 for an integer (2020-12 validation section 6.1.1), so it is allowed as one.
         is_whole = isinstance(value, float) and value.is_integer() and place.types is not None
         if not place.allows(int(value) if is_whole else value):
-            note(self.omitted, path)
-            return _OMITTED
+            repaired = understood(value, place)
+            if not place.allows(repaired):
+                note(self.omitted, path)
+                return _OMITTED
+            value = repaired  # says the same
         if place.object is not None and is_object(value):
             return self.object(place.object, value, path, level)
         if place.array is not None and is_array(value):

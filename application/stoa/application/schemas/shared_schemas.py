@@ -7,7 +7,10 @@ from weakref import WeakValueDictionary
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.patterns import PatternAllowance
 from stoa.domain.access.identity import TenantId
+from stoa.domain.operations.tool import Validation
 from stoa.domain.schema.json_value import JsonObject
+
+_Key = tuple[TenantId | None, Validation, bool, bytes]
 
 
 class SharedSchemas:
@@ -16,16 +19,26 @@ class SharedSchemas:
     twice while both catalogues are there."""
 
     def __init__(self) -> None:
-        self._compiled: WeakValueDictionary[tuple[TenantId | None, bytes], ArgumentSchema] = WeakValueDictionary()
+        self._compiled: WeakValueDictionary[_Key, ArgumentSchema] = WeakValueDictionary()
 
-    def compiled(self, owner: TenantId | None, schema: JsonObject, allowance: PatternAllowance) -> ArgumentSchema:
+    def compiled(
+        self,
+        owner: TenantId | None,
+        schema: JsonObject,
+        allowance: PatternAllowance,
+        *,
+        validation: Validation,
+        takes_others: bool,
+    ) -> ArgumentSchema:
         """The compiled schema, with its patterns counted in `allowance`. Raises InvalidInput if it is not usable, or if
         its patterns are too large."""
         # The order of members counts, because messages about several faults follow it.
-        key = owner, hashlib.sha256(json.dumps(schema).encode()).digest()
+        key = owner, validation, takes_others, hashlib.sha256(json.dumps(schema).encode()).digest()
         compiled = self._compiled.get(key)
         if compiled is None:
-            compiled = self._compiled[key] = ArgumentSchema(schema, allowance)
+            compiled = self._compiled[key] = ArgumentSchema(
+                schema, allowance, validation=validation, takes_others=takes_others
+            )
         else:
             for pattern in compiled.patterns:
                 allowance.compile(pattern.text)  # which checks that there is room for it

@@ -6,6 +6,7 @@ decides nothing: it explains a value that was refused.
 """
 
 import contextlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -257,12 +258,16 @@ class _Search:
 
     def _explain_choice(self, schema: JsonObject, value: Any, path: str) -> None:
         for message in self._chosen(schema, value):
-            meant = None
+            meant, wrong = None, None
             for keyword in ("anyOf", "oneOf"):
                 if f"under any of the schemas listed in the '{keyword}'" in message:
                     meant = self._meant(schema[keyword], value)
+                    wrong = None if meant is not None else self._wrong_selector(schema[keyword], value)
             if meant is not None:
                 self.explain(meant, value, path)
+            elif wrong is not None:
+                name, values = wrong
+                self._tell(f"{path}/{escape(name)[:_MAX_TOKEN]}", f"value is not one of {values[:_KEPT]}")
             else:
                 self._tell(path, message)
 
@@ -270,6 +275,30 @@ class _Search:
         """The only alternative whose type and constants fit, if there is one."""
         possible = [branch for branch in branches if not self._is_ruled_out(branch, value, 0)]
         return possible[0] if len(possible) == 1 else None
+
+    def _wrong_selector(self, branches: list[Any], value: Any) -> tuple[str, str] | None:
+        """The property by whose fixed values all alternatives refuse `value`, and these values: it selects one."""
+        if not is_object(value):
+            return None
+        refusing = [self._refusing_members(branch, value, 0) for branch in branches]
+        names = [name for name in refusing[0] if all(name in members for members in refusing)]
+        if len(names) != 1:
+            return None
+        values = [json.dumps(one) for members in refusing for one in members[names[0]]]
+        return names[0], ", ".join(dict.fromkeys(values))
+
+    def _refusing_members(self, schema: Any, value: JsonObject, depth: int) -> dict[str, list[Any]]:
+        """Members of `value` that the fixed values of an alternative refuse."""
+        self._step(1)
+        if not is_object(schema) or depth >= 8:
+            return {}
+        members: dict[str, list[Any]] = {}
+        for name, part in _properties(schema, value):
+            if self._contradicts(part, ("const", "enum"), value[name]):
+                members[name] = [part["const"]] if "const" in part else part["enum"]
+        for part in (self._document.referred(schema), *(schema.get("allOf") or ())):
+            members |= self._refusing_members(part, value, depth + 1)
+        return members
 
     def _is_ruled_out(self, schema: Any, value: Any, depth: int) -> bool:
         self._step(1)

@@ -96,6 +96,8 @@ class Outcome:
     coerced: tuple[str, ...] = ()
     """Arguments that were coerced to the type of their schema, for callers who may call the tool: JSON Pointers (RFC
     6901), with `*` for any name."""
+    tolerated: tuple[str, ...] = ()
+    """Arguments that miss their schema and were let through, because the tool is checked leniently: likewise."""
 
     def content(self) -> ToolResult:
         """The result of a resource or prompt. Such a result has no form for a failure, so a failure is raised as a

@@ -133,6 +133,11 @@ class Binding(Strict):
         return frozenset()
 
     @property
+    def takes_others(self) -> bool:
+        """True if calls have a place for arguments that the input schema does not name."""
+        return False
+
+    @property
     def summary(self) -> str:
         """A few words for `stoa tools` that name what is called."""
         return str(self.kind)
@@ -174,6 +179,8 @@ class RestBody(Strict):
     """The body is an object: argument name to property name."""
     required: bool = False
     """Send an empty object or form when no argument of the body is given."""
+    takes_others: bool = False
+    """Arguments that nothing else names become members of the body, next to `fields`."""
     form: dict[str, FormField] = Field(default={})
     """Property name to its encoding, for application/x-www-form-urlencoded; absent: the default."""
 
@@ -213,6 +220,10 @@ class RestBinding(Binding):
     @property
     def method_properties(self) -> MethodProperties:
         return properties_of_http_method(self.method)
+
+    @property
+    def takes_others(self) -> bool:
+        return self.body is not None and self.body.takes_others
 
     @property
     def origins(self) -> frozenset[str]:

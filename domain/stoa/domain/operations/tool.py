@@ -62,6 +62,7 @@ __all__ = [  # with the parts that a Tool is made of, for code that makes tools
     "ToolAnnotations",
     "ToolKey",
     "ToolName",
+    "Validation",
 ]
 
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
@@ -77,6 +78,14 @@ TaskSupport = Literal["never", "optional", "required", "explicit"]
 `optional`: calls run as tasks for such clients, and directly for others. `required`: clients of the stateless era must
 declare the extension. `explicit`: a Python function decides when (`Context.continue_as_task`), so that it can make
 client requests first. Doors without tasks run every call while its caller waits.
+"""
+
+
+Validation = Literal["strict", "lenient", "off"]
+"""How much of a tool's input schema its calls are checked against.
+
+`strict`: all of it. `lenient`: arguments may have members that it does not declare, for tools whose description lags
+behind the API. `off`: the arguments that are required, and their types.
 """
 
 
@@ -122,6 +131,7 @@ class Tool(Operation):
     """None: callers set all arguments of the back end, under its names."""
     earlier_names: tuple[ToolName, ...] = ()
     """Names that an earlier version of the converter gave it. Calls by them still find it; lists do not show them."""
+    validation: Validation = "strict"
 
     @cached_property
     def identifier(self) -> str:

@@ -3,6 +3,7 @@
 from stoa.infrastructure.documents.manifest_content import bounded_content
 from stoa.infrastructure.documents.problem import DocumentProblem
 from stoa.infrastructure.documents.text import read_json, read_value, read_values
+from stoa.infrastructure.documents.written_numbers import plain_number
 from stoa.infrastructure.documents.yaml_text import parse_yaml, parse_yaml_all
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "bounded_content",
     "parse_yaml",
     "parse_yaml_all",
+    "plain_number",
     "read_json",
     "read_value",
     "read_values",

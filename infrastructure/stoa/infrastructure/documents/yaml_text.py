@@ -13,6 +13,7 @@ import yaml
 
 from stoa.domain.schema.json_value import JsonObject, is_array, is_object
 from stoa.infrastructure.documents.problem import DocumentProblem
+from stoa.infrastructure.documents.written_numbers import written_number
 
 DEPTH_LIMIT = 200
 VALUES_LIMIT = 2_000_000
@@ -37,6 +38,7 @@ _RESOLVED_TAGS = frozenset(f"{_TAG}{name}" for name in ("int", "float", "bool", 
 _TAGS = _RESOLVED_TAGS | {
     f"{_TAG}{name}" for name in ("str", "seq", "map", "set", "omap", "pairs", "binary", "timestamp")
 }
+_NUMBERS = frozenset({int, float})
 _MERGE = "<<"
 
 
@@ -48,9 +50,10 @@ _HINTS = {
 """The likely mistake, by the parser's message, which says only what the parser looked for."""
 
 
-def parse_yaml(text: str) -> Any:
-    """The value of the only document in `text`. Raises DocumentProblem."""
-    documents = _parse(text, _Builder(is_single=True))
+def parse_yaml(text: str, *, has_written_numbers: bool = False) -> Any:
+    """The value of the only document in `text`. `has_written_numbers`: numbers remember how they were written. Raises
+    DocumentProblem."""
+    documents = _parse(text, _Builder(is_single=True, has_written_numbers=has_written_numbers))
     return documents[0] if documents else None
 
 
@@ -92,10 +95,10 @@ class _Frame:
 
 
 class _Builder:
-    def __init__(self, *, is_single: bool = False, is_literal: bool = False) -> None:
+    def __init__(self, *, is_single: bool = False, is_literal: bool = False, has_written_numbers: bool = False) -> None:
         self.documents: list[Any] = []
         self._is_single = is_single
-        self._scalar_of = _literal if is_literal else _plain
+        self._scalar_of = _literal if is_literal else _written if has_written_numbers else _plain
         self._has_unique_keys = is_literal
         self._frames: list[_Frame] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
@@ -236,6 +239,11 @@ def _check_tag(event: Any) -> None:
 
 def _literal(text: str) -> str | None:
     return None if text in _NULLS else text
+
+
+def _written(text: str) -> Any:
+    value = _plain(text)
+    return written_number(value, text) if type(value) in _NUMBERS else value
 
 
 def _plain(text: str) -> Any:

@@ -16,7 +16,8 @@ from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_ob
 from stoa.domain.schema.subschemas import IN_PLACE, parts, with_subschemas
 from stoa.infrastructure.openapi.cycles import strong_components
 from stoa.infrastructure.openapi.node import ANNOTATIONS, Node, Reference
-from stoa.infrastructure.openapi.schema import SchemaNormaliser
+from stoa.infrastructure.openapi.object_members import can_mix, mixed
+from stoa.infrastructure.openapi.schema import VARIANT, SchemaNormaliser
 from stoa.infrastructure.openapi.text import cut
 
 DEFS_LIMIT = 192 * 1024
@@ -123,7 +124,7 @@ class Bundler:
         """A `$defs` key that is the component's own name where that is free."""
         name = self._names.get(pointer)
         if name is None:
-            own = _ILLEGAL.sub("_", pointer.rpartition("/")[2]) or "Schema"
+            own = _ILLEGAL.sub("_", pointer.partition(VARIANT)[0].rpartition("/")[2]) or "Schema"
             name = own if len(own) <= 64 else shortened(own, pointer, 64)
             if not self._numbered.take(name):
                 name = self._numbered.next(own[:56])
@@ -242,11 +243,11 @@ def _only_description(node: JsonObject) -> JsonObject:
 def _merged(target: JsonObject, siblings: JsonObject) -> JsonObject:
     if not siblings:
         return target
-    if siblings.keys() <= ANNOTATIONS and "$ref" not in target:
-        return {**target, **siblings}
-    notes = {key: value for key, value in siblings.items() if key in ANNOTATIONS}
-    rest = {key: value for key, value in siblings.items() if key not in ANNOTATIONS}
-    return {"allOf": [target, rest] if rest else [target], **notes}
+    if "$ref" not in target and (siblings.keys() <= ANNOTATIONS or can_mix(target, siblings)):
+        return mixed(target, siblings)
+    # Beside the target and not in a branch of their own: `unevaluatedProperties` counts the members of both.
+    branches = [target, *siblings.get("allOf", ())]
+    return {"allOf": branches, **{key: value for key, value in siblings.items() if key != "allOf"}}
 
 
 def _measure(value: Any, uses: Counter[str] | None) -> int:

@@ -4,13 +4,15 @@ Each function takes the schema as written (`raw`) and as normalised so far, and 
 in the order of this module.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
-from stoa.domain.schema.json_value import JsonObject, as_array
+from stoa.domain.schema.json_value import JsonObject, as_array, is_array, texts_in
 from stoa.infrastructure.openapi import keywords
 from stoa.infrastructure.openapi.dialect import Dialect
 from stoa.infrastructure.openapi.node import ANNOTATIONS, Node, Reference
+from stoa.infrastructure.openapi.values import meant
 
 Warn = Callable[[str], None]
 
@@ -63,8 +65,8 @@ def with_values(raw: JsonObject, schema: JsonObject, types: list[str], dialect: 
     """Sets `enum`, `const`, `default` and `examples`, as far as the type allows them."""
     changed = _with_enum(raw, schema, types, warn)
     if "const" in raw and keywords.is_json(raw["const"]):
-        changed["const"] = raw["const"]
-    default = None if "default" in dialect.omitted else raw.get("default")
+        changed["const"] = meant(raw["const"], types)
+    default = None if "default" in dialect.omitted else meant(raw.get("default"), types)
     if default is not None and keywords.fits(default, types) and keywords.is_json(default):
         changed["default"] = default
     if types and "examples" not in dialect.omitted and (examples := keywords.short_examples(raw, types)):
@@ -77,16 +79,36 @@ def _with_enum(raw: JsonObject, schema: JsonObject, types: list[str], warn: Warn
     if "enum" not in raw:
         return changed
     nullable = _is_nullable(raw)
-    values = [value for value in keywords.distinct(list(as_array(raw["enum"]))) if keywords.is_json(value)]
+    written = as_array(raw["enum"])
+    if types == ["array"] and written and not any(is_array(value) for value in written):
+        return _with_enum_of_entries(raw, changed, warn)
+    values = keywords.distinct([meant(value, types) for value in written if keywords.is_json(value)])
+    if len(values) < len(written):
+        warn("`enum` lists a value twice, or one that is no JSON value; it is left out")
     possible = [value for value in values if keywords.fits(value, types) or (nullable and value is None)]
     if values and not possible:
         warn(f"no value of `enum` is of type {changed.pop('type')}; the type is ignored")
         possible = values
+        if all(isinstance(value, str) for value in values):
+            changed["type"] = "string"
+    elif len(possible) < len(values):
+        left_out = ", ".join(json.dumps(value) for value in values if value not in possible)
+        warn(f"values of `enum` are left out, because they are not of type {' or '.join(types)}: {left_out[:80]}")
     if possible:
         changed["enum"] = [*possible, None] if nullable and None not in possible else possible
     else:
         warn("`enum` lists no usable value; ignored")
     return changed
+
+
+def _with_enum_of_entries(raw: JsonObject, schema: JsonObject, warn: Warn) -> JsonObject:
+    """Takes values that are written beside an array, and are none, for those of its entries."""
+    warn("`enum` beside `type: array` lists no arrays; its values are taken for those of the entries")
+    items = schema.get("items", {})
+    if isinstance(items, Reference) or "enum" in items:
+        return schema
+    types = texts_in(items["type"]) if is_array(items.get("type")) else [items["type"]] if "type" in items else []
+    return {**schema, "items": _with_enum({"enum": raw["enum"]}, items, types, warn)}
 
 
 def with_null(raw: JsonObject, schema: JsonObject, types: list[str]) -> JsonObject:

@@ -3,6 +3,7 @@
 document    text to document            references  $ref within it            servers    base URLs
 paths       operations, path templates  parameters, body, result_schema       operation  the tool
 schema      any version to 2020-12      dialect     what input and output keep  bundle    in place or $defs
+discriminators, alternatives            which branch or subtype a value is for  patterns  other dialects to ECMA-262
 """
 
 import re

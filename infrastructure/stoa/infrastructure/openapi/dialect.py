@@ -25,13 +25,9 @@ class Dialect:
     """Keywords that are left out."""
     is_closed: bool
     """True if `additionalProperties: false` is kept."""
-    has_overlapping_alternatives: bool
-    """True if `oneOf` is weakened to `anyOf`."""
 
 
-INPUT_DIALECT = Dialect(Direction.INPUT, MEMBER_LIMIT, frozenset(), is_closed=True, has_overlapping_alternatives=False)
+INPUT_DIALECT = Dialect(Direction.INPUT, MEMBER_LIMIT, frozenset(), is_closed=True)
 """Strict: a model that knows the constraints makes fewer calls that the API refuses."""
-OUTPUT_DIALECT = Dialect(
-    Direction.OUTPUT, _RESULT_TEXT_LIMIT, _DEMANDS, is_closed=False, has_overlapping_alternatives=True
-)
+OUTPUT_DIALECT = Dialect(Direction.OUTPUT, _RESULT_TEXT_LIMIT, _DEMANDS, is_closed=False)
 """Lenient: structure and types only, because real responses violate their description."""

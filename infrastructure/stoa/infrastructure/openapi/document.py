@@ -50,7 +50,7 @@ def read_document(document: SpecDocument) -> ApiDocument:
 
 def _parse(document: SpecDocument) -> Any:
     try:
-        return read_value(document.text)
+        return read_value(document.text, has_written_numbers=True)  # `enum: [1.10]` may be text
     except DocumentProblem as problem:
         where = f"{document.location}: line {problem.line}"
         raise InvalidInput(f"{where}: not readable as {problem.language}: {problem.reason}") from problem

@@ -24,7 +24,11 @@ def tried_examples(operation: ApiOperation, tool: Tool, context: ConversionConte
 def _refusal(tool: Tool, arguments: JsonObject) -> str | None:
     needed = [name for name in as_array(tool.input_schema.get("required")) if name in arguments]
     try:
-        schema = ArgumentSchema({**tool.input_schema, "required": needed})
+        schema = ArgumentSchema(
+            {**tool.input_schema, "required": needed},
+            validation=tool.validation,
+            takes_others=tool.binding.takes_others,
+        )
         schema.check(schema.normalise(arguments))
     except InvalidArguments as refused:
         return str(refused.violations[0]) if refused.violations else refused.message

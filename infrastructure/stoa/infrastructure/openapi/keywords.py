@@ -11,6 +11,9 @@ from typing import Any
 from stoa.application.schemas.patterns import compiled
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, is_array, is_object, texts_in
+from stoa.infrastructure.documents import plain_number
+from stoa.infrastructure.openapi.patterns import ecma_pattern
+from stoa.infrastructure.openapi.values import meant
 from stoa.infrastructure.openapi.words import example_values
 
 TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
@@ -24,7 +27,6 @@ _TYPE_ALIASES = {
     **dict.fromkeys(("dict", "map", "hash", "hashmap"), "object"),
     **dict.fromkeys(("list", "set"), "array"),
 }
-_FOREIGN_GROUP = re.compile(r"\(\?(?![:=!]|<[=!A-Za-z])|\\[AZzQEGh]|\(\?P")
 _EXAMPLE_LIMIT = 80
 _TEXT_LIMIT = 100
 """Characters of a name such as `format` that clients may know."""
@@ -59,7 +61,7 @@ def number(value: Any) -> int | float | None:
         value = int(value) if math.isfinite(value) and value.is_integer() else value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if isinstance(value, int) or math.isfinite(value) else None
+    return plain_number(value) if isinstance(value, int) or math.isfinite(value) else None
 
 
 def count(value: Any) -> int | None:
@@ -82,8 +84,28 @@ def flag(value: Any) -> bool | None:
     return True if value is True else None
 
 
-def portable_pattern(value: Any) -> str | None:
-    return value if isinstance(value, str) and is_portable_pattern(value) else None
+@functools.lru_cache(maxsize=4096)
+def portable_pattern(value: str, *, is_name: bool = False) -> str | None:
+    """A regular expression in the common dialect that is valid in this gateway, in Python and in ECMAScript, and small.
+
+    Clients compile patterns with their own engines, and one that fails loses the whole tool. `is_name`: a key of
+    `patternProperties`, which must also match in linear time.
+    """
+    pattern = ecma_pattern(value)
+    if pattern is None:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(pattern)
+        automaton = compiled(pattern, _PATTERN_SIZE)
+    except (re.error, InvalidInput, ValueError, OverflowError, RecursionError):
+        return None
+    return pattern if automaton.is_linear or not is_name else None
+
+
+def _pattern(value: Any) -> str | None:
+    return portable_pattern(value) if isinstance(value, str) else None
 
 
 def required_by_name(value: Any) -> dict[str, list[str]] | None:
@@ -136,7 +158,8 @@ def distinct(values: list[Any]) -> list[Any]:
 
 def short_examples(schema: JsonObject, types: list[str]) -> list[Any]:
     """At most two short plain values among `examples` and `example`; they help a model more than they cost."""
-    candidates = [*example_values(schema.get("examples")), schema.get("example")]
+    written = (*example_values(schema.get("examples")), schema.get("example"))
+    candidates = [meant(value, types) for value in written]
     short = [value for value in candidates if _is_short(value) and fits(value, types)]
     enum = as_array(schema.get("enum"))
     return distinct(short)[:2] if not enum else []
@@ -148,26 +171,6 @@ def _is_short(value: Any) -> bool:
     return isinstance(value, bool | int | float) and is_json(value) and abs(value) < 1e18
 
 
-@functools.lru_cache(maxsize=4096)
-def is_portable_pattern(pattern: str, *, is_name: bool = False) -> bool:
-    """True for a small regular expression that is valid in this gateway, in Python and, as far as can be checked, in
-    ECMAScript.
-
-    Clients compile patterns with their own engines, and one that fails loses the whole tool. `is_name`: a key of
-    `patternProperties`, which must also match in linear time.
-    """
-    if _FOREIGN_GROUP.search(pattern):
-        return False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            re.compile(pattern)
-        automaton = compiled(pattern, _PATTERN_SIZE)
-    except (re.error, InvalidInput, ValueError, OverflowError, RecursionError):
-        return False
-    return automaton.is_linear or not is_name
-
-
 _COUNTS = frozenset({"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"}) | {
     "minContains",
     "maxContains",
@@ -177,7 +180,7 @@ PLAIN: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_COUNTS, count),
     **dict.fromkeys(("minimum", "maximum"), number),
     "multipleOf": step,
-    "pattern": portable_pattern,
+    "pattern": _pattern,
     **dict.fromkeys(("format", "contentEncoding", "contentMediaType"), short_text),
     **dict.fromkeys(("deprecated", "uniqueItems"), flag),
     "dependentRequired": required_by_name,

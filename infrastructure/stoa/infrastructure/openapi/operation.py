@@ -1,10 +1,11 @@
 """Converts one operation to one tool: binding, input schema, result schema, texts and hints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pydantic
 
-from stoa.domain.operations.tool import ApiReference, RestBinding, RestBody, RestParameter, Tool
+from stoa.domain.operations.tool import ApiReference, RestBinding, RestBody, RestParameter, Tool, Validation
 from stoa.domain.schema.json_value import JsonObject, as_text, texts_in
 from stoa.infrastructure.openapi.accept import accept_of
 from stoa.infrastructure.openapi.argument_names import ArgumentNames
@@ -12,6 +13,7 @@ from stoa.infrastructure.openapi.body import Body, body_of
 from stoa.infrastructure.openapi.compiled import is_usable
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.node import Node, described_node, description_of
+from stoa.infrastructure.openapi.object_members import ObjectMembers
 from stoa.infrastructure.openapi.parameters import Parameter, fixed_query, parameters_of, raw_parameters
 from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert, take_apart
 from stoa.infrastructure.openapi.response_headers import response_headers_of
@@ -27,6 +29,8 @@ class _Arguments:
 
     schemas: dict[str, Node]
     required: list[str]
+    sizes: JsonObject = field(default_factory=dict[str, Any])
+    """How many there must be, as far as the root can say it."""
 
 
 def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference, context: ConversionContext) -> Tool:
@@ -44,7 +48,7 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
             path=path.template,
             parameters=_bound_parameters(parameters, names, arguments),
             fixed_query=fixed_query(path, parameters),
-            body=_bound_body(body, names, arguments) if body is not None else None,
+            body=_bound_body(body, names, arguments, options.validation) if body is not None else None,
             accept=accept_of(operation, context),
             response_headers=response_headers_of(operation, context),
         )
@@ -71,6 +75,7 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
             rate_limit=options.rate_limit,
             authentication=options.authentication,
             metered_arguments=tuple(name for name in options.metered_arguments if name in arguments.schemas),
+            validation=options.validation,
         )
     except pydantic.ValidationError as caught:
         fields = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in caught.errors()}))
@@ -78,9 +83,9 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
 
 
 def _report_peculiar_words(operation: ApiOperation, context: ConversionContext) -> None:
-    for field in ("summary", "description"):
-        if (peculiar := peculiarity(as_text(operation.content.get(field)))) is not None:
-            context.report.warning(operation.place, f"{field}: {peculiar}")
+    for part in ("summary", "description"):
+        if (peculiar := peculiarity(as_text(operation.content.get(part)))) is not None:
+            context.report.warning(operation.place, f"{part}: {peculiar}")
 
 
 def _bound_parameters(
@@ -106,19 +111,37 @@ def _bound_parameters(
     return tuple(bound)
 
 
-def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments) -> RestBody:
+def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments, validation: Validation) -> RestBody:
     if body.members is None:
         key = names.of_body()
         arguments.schemas[key] = body.schema
         arguments.required += [key] if body.is_required else []
         return RestBody(media_type=body.media_type, argument=key, required=body.is_required, form=body.form)
+    if set(arguments.required) == arguments.schemas.keys():  # else how many are of the body cannot be told
+        arguments.sizes = _sizes(body.members, len(arguments.schemas))
     written = list(body.members.properties)
     fields = dict(zip(names.of_members(written), written, strict=True))
     needed = set(body.members.required)
     for key, member in fields.items():
         arguments.schemas[key] = _renamed(key, member, "body member", body.members.properties[member])
         arguments.required += [key] if member in needed else []
-    return RestBody(media_type=body.media_type, fields=fields, required=body.is_required, form=body.form)
+    return RestBody(
+        media_type=body.media_type,
+        fields=fields,
+        required=body.is_required,
+        form=body.form,
+        takes_others=validation != "strict",
+    )
+
+
+def _sizes(members: ObjectMembers, others: int) -> JsonObject:
+    """The bounds on the number of members of a body, next to `others` that are always there."""
+    return {
+        keyword: condition[keyword] + others
+        for condition in members.conditions
+        for keyword in ("minProperties", "maxProperties")
+        if keyword in condition
+    }
 
 
 def _renamed(key: str, name: str, kind: str, node: Node) -> Node:
@@ -132,7 +155,7 @@ def _input_schema(arguments: _Arguments, operation: ApiOperation, context: Conve
         context.report.warning(
             operation.place, "parts of its arguments are too large to describe; they accept anything"
         )
-    schema = _closed(bundle.schemas, arguments.required, bundle.definitions)
+    schema = {**_closed(bundle.schemas, arguments.required, bundle.definitions), **arguments.sizes}
     if is_usable(schema):
         return schema
     usable: dict[str, JsonObject] = {}

@@ -10,7 +10,7 @@ from stoa.domain.schema.json_value import JsonObject, as_object, is_object
 from stoa.infrastructure.openapi.compiled import is_usable
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.node import Node, description_of
-from stoa.infrastructure.openapi.object_members import object_members
+from stoa.infrastructure.openapi.object_members import members_of_alternatives, object_members
 from stoa.infrastructure.openapi.paths import ApiOperation
 from stoa.infrastructure.openapi.references import Unresolvable
 
@@ -22,7 +22,7 @@ def result_schema_of(operation: ApiOperation, context: ConversionContext) -> Jso
     if described is None:
         return None
     node = context.outputs.node(described, f"{operation.place} result")
-    members = object_members(node, context.outputs)
+    members = object_members(node, context.outputs) or members_of_alternatives(node, context.outputs)
     if members is None:
         return _other_object(node, context)
     bundle = context.output_bundler.bundle(members.properties)

@@ -4,10 +4,13 @@ Nothing here follows a reference into its target's schema, so that circular docu
 `Reference`, and `bundle` decides later which of them are written out in place and which go to `$defs`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, is_array, is_object, texts_in
 from stoa.infrastructure.openapi import keywords
+from stoa.infrastructure.openapi.alternatives import closed_over_parts, tagged
+from stoa.infrastructure.openapi.closed_schemas import ClosedSchemas
 from stoa.infrastructure.openapi.combined_keywords import (
     types_of,
     with_null,
@@ -16,8 +19,10 @@ from stoa.infrastructure.openapi.combined_keywords import (
     with_values,
     without_lone_all_of,
 )
+from stoa.infrastructure.openapi.contradictions import without_contradictions
 from stoa.infrastructure.openapi.dialect import Dialect
 from stoa.infrastructure.openapi.direction import ExcludedMembers
+from stoa.infrastructure.openapi.discriminators import Discriminator, Discriminators
 from stoa.infrastructure.openapi.document import ApiDocument
 from stoa.infrastructure.openapi.node import ANNOTATIONS, Node, Reference
 from stoa.infrastructure.openapi.references import References, Unresolvable
@@ -27,11 +32,21 @@ from stoa.infrastructure.openapi.words import WORD_KEYWORDS, with_words
 
 _DEPTH_LIMIT = 60
 """Steps of a path within one component; two per member."""
+_MOST_SUBTYPES = 64
+"""Upper bound on the subtypes that are written out where their parent is used."""
 _ONE_SCHEMA = frozenset({"if", "then", "else", "not", "contains", "propertyNames", "contentSchema"}) | {
+    "additionalProperties",
     "unevaluatedItems",
     "unevaluatedProperties",
 }
-_SCHEMA_LISTS = frozenset({"anyOf", "oneOf", "prefixItems"})
+_CHOOSING = frozenset({"oneOf", "anyOf", "discriminator"})
+_JOINING = frozenset({"allOf", "anyOf", "oneOf"})
+_CLOSING = frozenset({"additionalProperties", "unevaluatedProperties"})
+_NAMING = frozenset({"title", "description"})
+_PART_OF_COMPONENT = 3
+"""Steps of the path of a branch of a component's `allOf`."""
+VARIANT = "\0"
+"""Separates the pointer of a component from the name of what is made from it."""
 _SCHEMA_MAPS = frozenset({"patternProperties", "dependentSchemas"})
 
 _MEANT_SIBLINGS = frozenset({"description", "title", "nullable", "example", "examples"}) | WORD_KEYWORDS
@@ -56,14 +71,88 @@ class SchemaNormaliser:
         self._report = report
         self._dialect = dialect
         self._excluded = ExcludedMembers(references, dialect.direction)
+        self._discriminators = Discriminators(document, references)
+        self._closed = ClosedSchemas(references)
         self._components: dict[str, Node] = {}
+        self._variants: dict[str, Callable[[], Node]] = {}
 
     def component(self, pointer: str) -> Node:
         """The normalised schema behind a Reference."""
         node = self._components.get(pointer)
         if node is None:
-            node = self._components[pointer] = self._node(self._references.target(pointer), (pointer,))
+            self._components[pointer] = {}  # what is defined by itself alone says nothing
+            variant = self._variants.get(pointer)
+            node = self._components[pointer] = self._component(pointer) if variant is None else variant()
         return node
+
+    def _component(self, pointer: str) -> Node:
+        raw = self._references.target(pointer)
+        discriminator = self._hierarchy_of(pointer, raw)
+        if discriminator is None:
+            return self._node(raw, (pointer,))
+        return self._with_subtypes(pointer, as_object(raw), discriminator)
+
+    def _variant(self, pointer: str, variant: str, make: Callable[[], Node]) -> Reference:
+        """A reference to a component that is made from another when it is needed: not before, as it looks into what it
+        refers to."""
+        key = f"{pointer}{VARIANT}{variant}"
+        self._variants.setdefault(key, make)
+        return Reference(key)
+
+    # -- hierarchies
+
+    def _hierarchy_of(self, pointer: str, raw: Any) -> Discriminator | None:
+        """The discriminator of a component that other components extend, unless it lists them itself."""
+        if not is_object(raw) or "oneOf" in raw or "anyOf" in raw:
+            return None
+        canonical = self._discriminators.pointer_of(pointer)
+        return None if canonical is None else self._discriminators.hierarchy(canonical)
+
+    def _with_subtypes(self, pointer: str, raw: JsonObject, discriminator: Discriminator) -> Node:
+        """The alternatives that a value of a parent may be: the parent itself, if a value selects it, and its
+        subtypes."""
+        members = self._discriminators.members(pointer, discriminator)
+        if not members:
+            return self._node(raw, (pointer,))
+        own = self._own_part(pointer)
+        if len(members) > _MOST_SUBTYPES:
+            self._warn((pointer,), f"has {len(members)} subtypes; their members are accepted and not described")
+            return own
+        alternatives = [
+            self._tagged(self._own_part(member), member, discriminator.name, values)
+            for member, values in members.items()
+        ]
+        if len(alternatives) == 1:
+            return alternatives[0]
+        notes = {key: value for key, value in as_object(self.component(own.pointer)).items() if key in _NAMING}
+        return {"anyOf": alternatives, **notes}
+
+    def _own_part(self, pointer: str) -> Reference:
+        """A component without the alternatives that its subtypes are."""
+        raw = self._references.target(pointer)
+
+        def make() -> Node:
+            own = {key: value for key, value in as_object(raw).items() if key not in _CHOOSING}
+            return self._node(own if is_object(raw) else raw, (pointer,))
+
+        return self._variant(pointer, "own", make)
+
+    def _tagged(self, node: Reference, pointer: str, name: str, values: list[str]) -> Reference:
+        return self._variant(pointer, f"{name}={values}", lambda: tagged(node, name, values, self))
+
+    def _branches(self, raw: JsonObject, keyword: str, nodes: list[Node]) -> list[Node]:
+        """Alternatives whose property has the values that a discriminator selects them by."""
+        discriminator = self._discriminators.of(raw)
+        if discriminator is None:
+            return nodes
+        references = [as_object(branch).get("$ref") for branch in as_array(raw[keyword])]
+        tags = self._discriminators.tags(references, discriminator)
+        return [
+            self._tagged(node, node.pointer, discriminator.name, values)
+            if values and isinstance(node, Reference) and not node.siblings
+            else node
+            for node, values in zip(nodes, tags, strict=True)
+        ]
 
     def node(self, raw: Any, place: str) -> Node:
         """Normalise a schema that stands at `place`, which names it in findings."""
@@ -102,10 +191,22 @@ class SchemaNormaliser:
         except Unresolvable as problem:
             self._warn(path, f"{problem}; anything is accepted here")
             return siblings if is_object(siblings) else {}
+        if len(path) == _PART_OF_COMPONENT and path[1] == "allOf" and self._is_own_part(path[0], pointer):
+            pointer = self._own_part(pointer).pointer
         if written_siblings.get("nullable") is True:
             notes = {key: value for key, value in as_object(siblings).items() if key in ANNOTATIONS}
             return {"anyOf": [Reference(pointer), {"type": "null"}], **notes}
-        return Reference(pointer, siblings if is_object(siblings) else {})
+        reference = Reference(pointer, siblings if is_object(siblings) else {})
+        if self._dialect.is_closed and not _CLOSING.isdisjoint(reference.siblings):
+            return self._closed_over_parts({"allOf": [Reference(pointer), reference.siblings]}, path)
+        return reference
+
+    def _is_own_part(self, subtype: str, parent: str) -> bool:
+        pointers = self._discriminators.pointer_of(subtype), self._discriminators.pointer_of(parent)
+        return None not in pointers and self._discriminators.is_own_part(pointers[0] or "", pointers[1] or "")
+
+    def _closed_over_parts(self, node: Node, path: Path) -> Reference:
+        return self._variant("/".join(path), "closed", lambda: closed_over_parts(node, self))
 
     def _object(self, raw: JsonObject, path: Path, excluded: frozenset[str]) -> Node:
         def warn(message: str) -> None:
@@ -120,17 +221,17 @@ class SchemaNormaliser:
             normalised = self._keyword(raw, keyword, value, path, excluded)
             if normalised is None:
                 continue
-            if keyword == "oneOf" and self._dialect.has_overlapping_alternatives:
-                schema.setdefault("anyOf", normalised)
-            else:
-                schema[keyword] = normalised
+            _add(schema, raw, keyword, normalised)
         if "description" in schema:
             schema.pop("title", None)  # says less
         types = types_of(raw, schema, warn)
         schema = with_types(raw, schema, types, self._dialect)
         schema = with_numeric_bounds(raw, schema, self._dialect, warn)
-        schema = with_values(raw, with_words(raw, schema), types, self._dialect, warn)
-        return without_lone_all_of(with_null(raw, schema, types))
+        schema = without_contradictions(with_values(raw, with_words(raw, schema), types, self._dialect, warn), warn)
+        node = without_lone_all_of(with_null(raw, schema, types))
+        if self._dialect.is_closed and not _JOINING.isdisjoint(raw) and self._closed.has_closed_parts(raw):
+            return self._closed_over_parts(node, path)
+        return node
 
     def _keyword(self, raw: JsonObject, keyword: str, value: Any, path: Path, excluded: frozenset[str]) -> Any:
         """The normalised value of a keyword; None: it is left out."""
@@ -141,17 +242,20 @@ class SchemaNormaliser:
                 return self._required(value, path, excluded | self._excluded.members_of(raw))
             case "properties":
                 return self._properties(value, path)
-            case "additionalProperties" if isinstance(value, bool):
+            case "additionalProperties" | "unevaluatedProperties" if isinstance(value, bool):
                 return value if value or self._dialect.is_closed else None
             case "items":
                 return self._items(value, path)
             case "allOf":
                 return self._list(keyword, value, path, excluded)
-            case _ if keyword in _SCHEMA_LISTS:
+            case "anyOf" | "oneOf":
+                nodes = self._list(keyword, value, path, _NONE)
+                return None if nodes is None else self._branches(raw, keyword, nodes)
+            case "prefixItems":
                 return self._list(keyword, value, path, _NONE)
             case _ if keyword in _SCHEMA_MAPS:
                 return self._map(keyword, value, path)
-            case _ if keyword in _ONE_SCHEMA or keyword == "additionalProperties":
+            case _ if keyword in _ONE_SCHEMA:
                 return self._node(value, (*path, keyword))
             case _ if keyword in keywords.PLAIN:
                 return self._plain(keyword, value, path)
@@ -189,13 +293,14 @@ class SchemaNormaliser:
     def _map(self, keyword: str, value: Any, path: Path) -> JsonObject | None:
         nodes: JsonObject = {}
         for name, schema in as_object(value).items():
-            if keyword == "patternProperties" and not keywords.is_portable_pattern(name, is_name=True):
+            usable = keywords.portable_pattern(name, is_name=True) if keyword == "patternProperties" else name
+            if usable is None:
                 self._warn(
                     path,
                     "a name in `patternProperties` is no regular expression for all clients, or too large; ignored",
                 )
                 continue
-            nodes[name] = self._node(schema, (*path, keyword, name))
+            nodes[usable] = self._node(schema, (*path, keyword, name))
         return nodes or None
 
     def _items(self, value: Any, path: Path) -> Node:
@@ -221,3 +326,13 @@ class SchemaNormaliser:
         elif plain is None and keyword == "pattern":
             self._warn(path, "`pattern` is no regular expression for all clients, or too large; ignored")
         return plain
+
+
+def _add(schema: JsonObject, raw: JsonObject, keyword: str, normalised: Any) -> None:
+    """Adds a keyword. `oneOf` becomes `anyOf`: the alternatives of real descriptions overlap, and a value that fits two
+    of them is meant for one."""
+    if keyword == "oneOf" and "anyOf" in raw:
+        keyword, normalised = "allOf", [{"anyOf": normalised}]
+    if keyword == "allOf":
+        normalised = [*schema.get("allOf", ()), *normalised]
+    schema["anyOf" if keyword == "oneOf" else keyword] = normalised

@@ -1,7 +1,7 @@
 """Compiles a RestBody into an encoder from the tool's arguments to the bytes of the request body, with their content
 type."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, cast
 
 import pydantic_core
@@ -27,10 +27,11 @@ _TEXT_TYPES = (
 )
 
 
-def compile_body(body: RestBody, tool: str) -> tuple[BodyEncoder, str]:
-    """The encoder of `body` and its Content-Type. Raises InvalidInput for a media type that cannot be made."""
+def compile_body(body: RestBody, tool: str, elsewhere: Set[str] = frozenset()) -> tuple[BodyEncoder, str]:
+    """The encoder of `body` and its Content-Type. `elsewhere`: arguments that other parts of the request carry. Raises
+    InvalidInput for a media type that cannot be made."""
     kind = body.media_type.partition(";")[0].strip().lower()
-    pick = _picker(body, tool)
+    pick = _picker(body, tool, elsewhere)
     if kind in _JSON_TYPES or kind.endswith("+json"):
         return _present(pick, pydantic_core.to_json), body.media_type
     if kind == FORM:
@@ -43,7 +44,7 @@ def compile_body(body: RestBody, tool: str) -> tuple[BodyEncoder, str]:
     )
 
 
-def _picker(body: RestBody, tool: str) -> Pick:
+def _picker(body: RestBody, tool: str, elsewhere: Set[str]) -> Pick:
     """Finds the value that is the body, or `_ABSENT` (None would be JSON null)."""
     if (body.argument is None) == (body.fields is None):
         raise InvalidInput(f"Tool {tool}: binding.body needs either argument or fields")
@@ -58,7 +59,18 @@ def _picker(body: RestBody, tool: str) -> Pick:
         value = {member: arguments[name] for name, member in fields if name in arguments}
         return value if value or required else _ABSENT
 
-    return members if argument is None else whole
+    named = elsewhere | {name for name, _ in fields}
+
+    def members_and_others(arguments: JsonObject) -> Any:
+        value = {member: arguments[name] for name, member in fields if name in arguments}
+        if len(value) < len(arguments) and not arguments.keys() <= named:
+            others = {name: given for name, given in arguments.items() if name not in named}
+            value = {**others, **value}  # a declared member is never replaced
+        return value if value or required else _ABSENT
+
+    if argument is not None:
+        return whole
+    return members_and_others if body.takes_others else members
 
 
 _ABSENT: Any = object()

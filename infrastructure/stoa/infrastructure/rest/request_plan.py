@@ -99,7 +99,9 @@ class RequestPlan:
         self._encode_body: BodyEncoder | None = None
         content_type = ""
         if binding.body is not None:
-            self._encode_body, content_type = compile_body(binding.body, name)
+            self._encode_body, content_type = compile_body(
+                binding.body, name, {bound.argument for bound in binding.parameters}
+            )
         self._content_type = _header_value(content_type, "binding.body.media_type", name)
         self._sign = compile_authentication(tool, credentials)
         self._authentication = tool.authentication

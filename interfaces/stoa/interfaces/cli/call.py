@@ -87,7 +87,7 @@ async def call_through(
         return 1
     if as_json:
         whole = {
-            "result": {"isError": False, **shaping.tool_result(result, NEWEST, outcome.coerced)},
+            "result": {"isError": False, **shaping.tool_result(result, NEWEST, outcome.coerced, outcome.tolerated)},
             "status": outcome.status,
             "requestId": outcome.request_id,
             "latencyMs": outcome.latency_ms,

@@ -134,6 +134,8 @@ def _drawn(caller: str, found: Explanation, wire: JsonObject) -> Table:
         ["limit", f"{one.name}: {one.left} left of {one.limit.burst} at once, {one.limit.requests_per_minute} a minute"]
         for one in found.limits
     ]
+    rows += [["coerce", place or "arguments"] for place in found.coerced]
+    rows += [["tolerate", place or "arguments"] for place in found.tolerated]
     rows += [["validate", f"{one.path or 'arguments'}: {one.expected}"] for one in found.violations]
     rows += [["fixed", f"{name} = {pydantic_core.to_json(value).decode()}"] for name, value in found.fixed.items()]
     if found.price is not None:

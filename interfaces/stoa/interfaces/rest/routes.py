@@ -195,7 +195,10 @@ def _counted(groups: Any) -> list[JsonObject]:
 
 def _answer(name: str, outcome: Outcome) -> JsonObject:
     return {
-        "result": {"isError": False, **shaping.tool_result(outcome.result or ToolResult(()), NEWEST, outcome.coerced)},
+        "result": {
+            "isError": False,
+            **shaping.tool_result(outcome.result or ToolResult(()), NEWEST, outcome.coerced, outcome.tolerated),
+        },
         "toolName": name,
         **facts_of(outcome),
     }

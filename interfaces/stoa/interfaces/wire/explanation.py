@@ -31,6 +31,8 @@ def wire_explanation(explanation: Explanation) -> JsonObject:
             }
             for limit in explanation.limits
         ],
+        "coerced": list(explanation.coerced),
+        "tolerated": list(explanation.tolerated),
         "violations": [
             {"path": violation.path, "expected": violation.expected} for violation in explanation.violations
         ],

@@ -29,6 +29,8 @@ from stoa.interfaces.wire.revisions import SERVER_INFO_KEY, Revision
 
 COERCED_KEY = "dev.gostoa/coerced"
 """Pointers to arguments that were understood otherwise than written (docs/decisions/0042)."""
+TOLERATED_KEY = "dev.gostoa/tolerated"
+"""Pointers to arguments that miss the schema and were let through (docs/decisions/0062)."""
 OMITTED_KEY = "dev.gostoa/omitted"
 """Pointers to values left out of the structured content, because they violate the output schema."""
 HEADERS_KEY = "dev.gostoa/headers"
@@ -36,10 +38,12 @@ HEADERS_KEY = "dev.gostoa/headers"
 _CACHE_LIMIT = 50_000
 
 
-def tool_result(result: ToolResult, revision: Revision, coerced: Sequence[str] = ()) -> JsonObject:
+def tool_result(
+    result: ToolResult, revision: Revision, coerced: Sequence[str] = (), tolerated: Sequence[str] = ()
+) -> JsonObject:
     """CallToolResult. Structured content is left out where the revision cannot carry it, and with an error, because
     clients hold it against the output schema regardless. `coerced`: the arguments that were understood otherwise than
-    written."""
+    written; `tolerated`: those that miss the schema and were let through."""
     blocks = result.content
     if len(blocks) == 1 and isinstance(text := blocks[0], TextContent):  # as most results are
         content = [{"type": "text", "text": text.text}]
@@ -50,15 +54,17 @@ def tool_result(result: ToolResult, revision: Revision, coerced: Sequence[str] =
         wire["isError"] = True
     elif fits_structured(result.structured, revision):
         wire["structuredContent"] = result.structured
-    if coerced or result.headers or result.omitted or result.meta:
-        wire["_meta"] = _call_meta(result, coerced)
+    if coerced or tolerated or result.headers or result.omitted or result.meta:
+        wire["_meta"] = _call_meta(result, coerced, tolerated)
     return wire
 
 
-def _call_meta(result: ToolResult, coerced: Sequence[str]) -> JsonObject:
+def _call_meta(result: ToolResult, coerced: Sequence[str], tolerated: Sequence[str]) -> JsonObject:
     meta: JsonObject = dict(result.meta or {})
     if coerced:
         meta[COERCED_KEY] = list(coerced)
+    if tolerated:
+        meta[TOLERATED_KEY] = list(tolerated)
     if result.omitted:
         meta[OMITTED_KEY] = list(result.omitted)
     if result.headers:

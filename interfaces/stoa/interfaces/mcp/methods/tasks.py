@@ -49,7 +49,7 @@ class McpTaskDoor(TaskDoor):
         self._server_info = server_info
 
     def result(self, outcome: Outcome) -> JsonObject:
-        wire = shaping.tool_result(result_of(outcome, NEWEST), NEWEST, outcome.coerced)
+        wire = shaping.tool_result(result_of(outcome, NEWEST), NEWEST, outcome.coerced, outcome.tolerated)
         return shaping.with_meta(wire, NEWEST, self._server_info)
 
     def error(self, error: StoaError) -> TaskError:

@@ -54,7 +54,7 @@ class ToolMethods:
         result = outcome.result if outcome.error is None else None
         if result is None:
             result = result_of(outcome, call.revision, has_arguments=is_object(invocation.arguments))
-        wire = shaping.tool_result(result, call.revision, outcome.coerced)
+        wire = shaping.tool_result(result, call.revision, outcome.coerced, outcome.tolerated)
         answer = messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))
         error = outcome.error
         if error is None:
