@@ -27,8 +27,8 @@ class SharedSchemas:
         schema: JsonObject,
         allowance: PatternAllowance,
         *,
-        validation: Validation,
-        takes_others: bool,
+        validation: Validation = "strict",
+        takes_others: bool = False,
     ) -> ArgumentSchema:
         """The compiled schema, with its patterns counted in `allowance`. Raises InvalidInput if it is not usable, or if
         its patterns are too large."""

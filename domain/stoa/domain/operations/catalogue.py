@@ -3,8 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import get_args
 from urllib.parse import unquote
@@ -20,7 +19,7 @@ OriginOf = Callable[[Operation], Origin | None]
 """Gives the origin of an operation: of this very object, because two manifests may describe equal ones."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CatalogueDiff:
     """The difference between two snapshots."""
 
@@ -28,11 +27,12 @@ class CatalogueDiff:
     changed: tuple[Operation, ...]
     """The new version of each operation whose fingerprint differs."""
     removed: tuple[OperationKey, ...]
+    keys: frozenset[OperationKey] = field(init=False, repr=False, compare=False)
+    """The keys of all operations that differ."""
 
-    @cached_property
-    def keys(self) -> frozenset[OperationKey]:
-        """The keys of all operations that differ."""
-        return frozenset((*(operation.key for operation in (*self.added, *self.changed)), *self.removed))
+    def __post_init__(self) -> None:
+        keys = (operation.key for operation in (*self.added, *self.changed))
+        object.__setattr__(self, "keys", frozenset((*keys, *self.removed)))  # once, for thousands of listeners
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)
