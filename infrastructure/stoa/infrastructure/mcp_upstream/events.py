@@ -24,6 +24,8 @@ class EventReader:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._rest = bytearray()
+        self._searched = 0
+        """Bytes of it that hold no end of a line: a long line in many pieces is looked at once."""
         self._name, self._data = "", bytearray()
         self._id: str | None = None
         self._retry: int | None = None
@@ -35,9 +37,11 @@ class EventReader:
         if len(self._rest) > self._limit:
             raise EventTooLong
         start = 0
-        for end in _LINE_END.finditer(self._rest):
+        searched = len(self._rest)
+        for end in _LINE_END.finditer(self._rest, self._searched):
             if end.group() == b"\r" and end.end() == len(self._rest):
-                break  # its line feed may be in the next chunk
+                searched -= 1  # its line feed may be in the next chunk
+                break
             line = bytes(self._rest[start : end.start()])
             start = end.end()
             if line:
@@ -46,6 +50,7 @@ class EventReader:
                 yield Event(self._name, bytes(self._data), self._id, self._retry)
                 self._name, self._data, self._id, self._retry, self._has_any = "", bytearray(), None, None, False
         del self._rest[:start]
+        self._searched = searched - start
 
     def _field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")

@@ -87,8 +87,13 @@ class ResponseReader:
     def take(self, most: int) -> bytes:
         """The next bytes of what has come of a streamed body, `most` at most."""
         body = self._body
-        self._body = body[most:]
-        return bytes(body[:most])
+        if len(body) <= most:
+            self._body = b""
+            return bytes(body)
+        rest = self._body = body if isinstance(body, bytearray) else bytearray(body)
+        piece = bytes(rest[:most])
+        del rest[:most]
+        return piece
 
     def feed(self, data: bytes) -> Response | None:
         """Returns the response once it is complete; a streamed one with each piece from its head on. Raises
