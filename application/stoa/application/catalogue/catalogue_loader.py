@@ -425,7 +425,8 @@ def _held_back(document: ManifestDocument, origins: Collection[str]) -> Finding:
 
 
 def _digest_of(description: SpecDocument) -> str:
-    text = f"{description.location}\n{description.text}"
+    files = "".join(f"\n{file.name}\n{file.problem}\n{file.text}" for file in description.files)
+    text = f"{description.location}\n{description.text}{files}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -41,9 +41,10 @@ from stoa.application.ports.spec import (
     SpecConverter,
     SpecCredential,
     SpecDocument,
+    SpecFile,
     SpecSource,
 )
-from stoa.application.ports.spec_kind import ChangingSpecKind, SpecKind, SpecPlace
+from stoa.application.ports.spec_kind import ChangingSpecKind, ReadDocument, SpecKind, SpecPlace
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
@@ -98,6 +99,7 @@ __all__ = [
     "PolicyEngine",
     "Previewable",
     "RateLimiter",
+    "ReadDocument",
     "RecordedEvent",
     "RefusalObserver",
     "RefusalWatcher",
@@ -113,6 +115,7 @@ __all__ = [
     "SpecConverter",
     "SpecCredential",
     "SpecDocument",
+    "SpecFile",
     "SpecKind",
     "SpecPlace",
     "SpecSource",

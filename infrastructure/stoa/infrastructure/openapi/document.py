@@ -1,13 +1,15 @@
 """Parses text, JSON or YAML, into an OpenAPI document and checks that it is one."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from stoa.application.ports import SpecDocument
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.infrastructure.documents import DocumentProblem, read_value
+from stoa.infrastructure.openapi.joined_files import join_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,10 @@ class ApiDocument:
 
     location: str
     root: JsonObject
+    """The document; of a description in several files also the others, below `joined_files.FILES`."""
     version: tuple[int, int]
+    problems: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The files that could not be read, and the reasons."""
 
     @property
     def is_swagger(self) -> bool:
@@ -27,11 +32,6 @@ class ApiDocument:
     def has_full_schemas(self) -> bool:
         """True for 3.1 and later: schemas are JSON Schema 2020-12, and siblings of a `$ref` count."""
         return self.version >= (3, 1)
-
-    @property
-    def paths(self) -> JsonObject:
-        paths: JsonObject = self.root["paths"]
-        return paths
 
 
 def read_document(document: SpecDocument) -> ApiDocument:
@@ -45,7 +45,8 @@ def read_document(document: SpecDocument) -> ApiDocument:
             "its `paths` is not an object" if "paths" in root else "it has no `paths`, so there is nothing to call"
         )
         raise InvalidInput(f"{document.location}: line {_line_of(document.text, 'paths')}: {problem}")
-    return ApiDocument(document.location, root, version)
+    problems = join_files(root, document) if document.files else {}
+    return ApiDocument(document.location, root, version, problems)
 
 
 def _parse(document: SpecDocument) -> Any:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_object
+from stoa.domain.schema.json_value import JsonObject, as_object, as_text, is_array, is_object
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.node import Node, described_node, description_of
 from stoa.infrastructure.openapi.paths import PLACEHOLDER, ApiOperation, CannotConvert, PathTemplate
@@ -19,6 +19,7 @@ Location = Literal["path", "query", "header", "cookie"]
 Style = Literal["simple", "label", "matrix", "form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"]
 LOCATIONS: tuple[str, ...] = get_args(Location)
 _BODY_LOCATIONS = {"body", "formData"}
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "QUERY"})
 _STYLES: dict[str, tuple[Style, ...]] = {
     "path": ("simple", "label", "matrix"),
     "query": ("form", "spaceDelimited", "pipeDelimited", "deepObject"),
@@ -64,23 +65,41 @@ class Parameter:
 
 
 def raw_parameters(operation: ApiOperation, context: ConversionContext) -> dict[tuple[str, str], JsonObject]:
-    """Resolved Parameter Objects by name and place, those of the path item first."""
+    """Resolved Parameter Objects by name and place, those of the path item first. Raises CannotConvert if one refers to
+    nothing and the operation changes something."""
     parameters: dict[tuple[str, str], JsonObject] = {}
     for level in (operation.path_item, operation.content):
-        for raw in as_array(level.get("parameters")):
-            try:
-                parameter = context.references.follow(raw)
-            except Unresolvable as problem:
-                context.report.warning(operation.place, f"a parameter is left out: {problem}")
-                continue
-            name, place = parameter.get("name"), parameter.get("in")
-            if isinstance(name, str) and name and isinstance(place, str):
-                parameters[name, place] = parameter
-            elif place == "body":
-                parameters["body", "body"] = parameter
-            else:
-                context.report.warning(operation.place, "a parameter without `name` or `in` is left out")
+        for written in _values(level.get("parameters"), operation, context):
+            for parameter in _values(written, operation, context):
+                name, place = parameter.get("name"), parameter.get("in")
+                if isinstance(name, str) and name and isinstance(place, str):
+                    parameters[name, place] = parameter
+                elif place == "body":
+                    parameters["body", "body"] = parameter
+                else:
+                    context.report.warning(operation.place, "a parameter without `name` or `in` is left out")
     return parameters
+
+
+def _values(written: Any, operation: ApiOperation, context: ConversionContext) -> list[Any]:
+    """The objects that `written` is or refers to: one, or a list of them, as files are often divided."""
+    try:
+        value = context.references.value(written)
+    except Unresolvable as problem:
+        _without_parameter(problem, operation, context)
+        return []
+    entries = value if is_array(value) else [] if value is None else [value]
+    if not all(is_object(entry) for entry in entries):
+        context.report.warning(operation.place, "a parameter that is no object is left out")
+    return [entry for entry in entries if is_object(entry)]
+
+
+def _without_parameter(problem: Unresolvable, operation: ApiOperation, context: ConversionContext) -> None:
+    """Reports that a parameter is left out. Raises CannotConvert where that may do harm: it may be the filter of what
+    is deleted or changed."""
+    if operation.method not in _SAFE_METHODS:
+        raise CannotConvert(f"a parameter is unknown: {problem}") from problem
+    context.report.warning(operation.place, f"a parameter is left out: {problem}")
 
 
 def parameters_of(

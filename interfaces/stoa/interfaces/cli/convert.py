@@ -30,8 +30,8 @@ async def convert(
     Parameters
     ----------
     spec
-        API description, as `stoa serve` takes it: a file, a URL, `-` for standard input, or the address of a live
-        server.
+        API description, as `stoa serve` takes it: a file, a folder with the files of one description, a URL, `-` for
+        standard input, or the address of a live server.
     format
         `json` prints an array of tools as MCP lists them, and nothing else.
     report
@@ -43,9 +43,7 @@ async def convert(
         kinds = SpecKinds(await container.get(list[SpecKind[Any]]), await container.get(SpecSource))
         manifest = ToolSetManifest.read(described.manifest.content or {}, kinds.models)
         kind = kinds[manifest.member]
-        document = described.document
-        if document is None:
-            document = await kind.fetch(manifest.source, kinds.place_of(described.manifest, manifest))
+        document = await kind.fetch(manifest.source, kinds.place_of(described.manifest, manifest))
         conversion_options = ConversionOptions(base_url=options.base_url or _ANY_SERVER)
         conversion = kind.converter(manifest.source).convert(document, conversion_options)
     findings = [str(finding) for finding in conversion.findings]

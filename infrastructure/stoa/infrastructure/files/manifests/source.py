@@ -18,6 +18,7 @@ from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput
 from stoa.domain.origin import FileOrigin
 from stoa.domain.schema.json_value import JsonObject
+from stoa.infrastructure.documents import NO_MAPPING
 from stoa.infrastructure.files.manifests.reading import SIZE_LIMIT, contents_of
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -25,6 +26,7 @@ _API_DESCRIPTION = re.compile(rb"""^\s*[{,]?\s*["']?(openapi|swagger|asyncapi)["
 _MANIFEST = re.compile(rb"""["']?apiVersion["']?\s*:\s*["']?gostoa\.dev/""")
 """A ToolSet with an inline description is a manifest all the same."""
 _CHECK_MILLISECONDS = 500
+_FRAME = frozenset({"apiVersion", "kind", "metadata", "spec"})
 _NOTHING_LEFT = "holds no manifest any more; delete the file to remove its tools"
 
 _Identity = tuple[int, int]
@@ -37,11 +39,14 @@ class _Reading:
 
     digest: bytes
     documents: tuple[ManifestDocument, ...]
+    is_description: bool = False
+    """True for an API description, which is no manifest."""
 
 
 class FileToolSource(ToolSource):
     """`entries`: files, and folders whose `.yaml`, `.yml` and `.json` files are manifests. API descriptions may stand
-    beside the manifests that refer to them; hidden files and folders are left alone.
+    beside the manifests that refer to them, with their further files in the same folder and below it; hidden files and
+    folders are left alone.
 
     An entry with a tenant is written by this tenant's team, any other by the platform. Of several that hold a file the
     innermost counts. A file that is a link out of its entry is refused: it would be read in another's name.
@@ -91,6 +96,9 @@ class FileToolSource(ToolSource):
             readings[path] = await self._reading(path, self._readings.get(path))
             self._owners_of[path] = owned
             placed.append((readings[path].documents, *owned))
+        described = {path.parent for path, reading in readings.items() if reading.is_description}
+        if described:
+            placed = [(_without_fragments(documents, described), root, owner) for documents, root, owner in placed]
         for path, problem in (await asyncio.to_thread(self._away)).items():
             readings[path] = self._readings[path]
             placed.append(((_unreadable(path, problem),), *self._owners_of[path]))
@@ -157,7 +165,7 @@ class FileToolSource(ToolSource):
         if isinstance(text, str):
             return _Reading(b"", (_unreadable(path, text),))
         if text is None:
-            return _Reading(b"", ())
+            return _Reading(b"", (), is_description=True)
         digest = await asyncio.to_thread(_digest_of, text)
         if known is not None and known.digest == digest:
             return known
@@ -268,6 +276,22 @@ def _documents_of(path: Path, contents: Iterable[JsonObject | str]) -> tuple[Man
         else ManifestDocument(FileOrigin(file, number), content, base_directory=base)
         for number, content in enumerate(contents, 1)
     )
+
+
+def _without_fragments(documents: Iterable[ManifestDocument], described: Collection[Path]) -> list[ManifestDocument]:
+    """The documents without those that are parts of an API description: they have none of the members of a manifest,
+    and lie in the folder of a description or below it."""
+    return [one for one in documents if not (_is_fragment(one) and _lies_in(one, described))]
+
+
+def _is_fragment(document: ManifestDocument) -> bool:
+    if document.content is None:
+        return document.problem == NO_MAPPING
+    return _FRAME.isdisjoint(document.content)
+
+
+def _lies_in(document: ManifestDocument, folders: Collection[Path]) -> bool:
+    return any(folder in folders for folder in Path(str(document.origin.whole)).parents)
 
 
 def _documents_at(
