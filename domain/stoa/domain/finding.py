@@ -54,13 +54,18 @@ class Finding(BaseModel):
     """The manifest that it is about, or the file where it is about all manifests of a file; None: about no single
     manifest."""
     reason: Reason = Reason.PART
+    pointer: str = ""
+    """JSON Pointer (RFC 6901) of the place in an API description; "" where there is none, or the whole is meant."""
+    line: int | None = None
+    """Line of that place in the text of the description, from 1."""
 
     def about(self, origin: Origin | None) -> "Finding":
         """The finding with this origin."""
         return self.model_copy(update={"origin": origin})
 
     def __str__(self) -> str:
-        return f"{self.severity.value}: {self.where}: {self.message}"
+        line = "" if self.line is None else f" (line {self.line})"
+        return f"{self.severity.value}: {self.where}: {self.message}{line}"
 
 
 def error(where: str, message: str, origin: Origin | None = None, reason: Reason = Reason.PART) -> Finding:

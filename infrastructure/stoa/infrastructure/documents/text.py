@@ -10,6 +10,7 @@ from typing import Any
 import pydantic_core
 
 from stoa.infrastructure.documents.problem import DocumentProblem
+from stoa.infrastructure.documents.repeated_keys import RepeatedKey, repeated_keys
 from stoa.infrastructure.documents.yaml_text import parse_yaml, parse_yaml_all
 
 _FLOW_YAML_LIMIT = 256 * 1024
@@ -18,17 +19,21 @@ cost twice."""
 _POSITION = re.compile(r"^(?P<reason>.*) at line (?P<line>\d+) column (?P<column>\d+)$", re.DOTALL)
 
 
-def read_value(text: str) -> Any:
-    """Returns the value of the only document in a JSON or YAML text. Raises DocumentProblem."""
+def read_value(text: str, repeated: list[RepeatedKey] | None = None) -> Any:
+    """Returns the value of the only document in a JSON or YAML text. `repeated`: gets the keys that occur twice in one
+    object, of which the last counts. Raises DocumentProblem."""
     text = text.removeprefix("\ufeff")
     if not _looks_like_json(text):
-        return parse_yaml(text)
+        return parse_yaml(text, repeated)
     try:
-        return read_json(text)
+        value = read_json(text)
+        if repeated is not None:
+            repeated += repeated_keys(text)
+        return value
     except DocumentProblem:
         if len(text) <= _FLOW_YAML_LIMIT:
             try:
-                return parse_yaml(text)
+                return parse_yaml(text, repeated)
             except DocumentProblem:
                 pass  # the JSON parser's complaint is the one that helps
         raise

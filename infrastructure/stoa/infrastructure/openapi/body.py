@@ -41,10 +41,14 @@ def body_of(operation: ApiOperation, raw: dict[tuple[str, str], JsonObject], con
     """The body to send; None for none. Raises CannotConvert if the API requires a body that cannot be sent."""
     if operation.method in {"HEAD", "TRACE"}:
         return None  # HTTP gives their bodies no meaning
-    if context.document.is_swagger:
-        return _swagger_body(operation, raw, context)
     if "requestBody" not in operation.content:
-        return None
+        is_of_swagger = any(place in {"body", "formData"} for _, place in raw)
+        if is_of_swagger and not context.document.is_swagger:
+            message = "`in: body` and `in: formData` are of 2.0; read as the requestBody"
+            context.report.warning(operation.place, message)
+        return _swagger_body(operation, raw, context) if is_of_swagger else None
+    if context.document.is_swagger:
+        context.report.warning(operation.place, "`requestBody` is of 3.0; read as the body")
     try:
         described = context.references.follow(operation.content["requestBody"])
     except Unresolvable as problem:

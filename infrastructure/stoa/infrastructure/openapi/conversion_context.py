@@ -27,7 +27,7 @@ class ConversionContext:
     def __init__(self, document: ApiDocument, options: ConversionOptions) -> None:
         self.document = document
         self.options = options
-        self.report = Report(document.location)
+        self.report = Report(document.location, document.text)
         self.references = References(document)
         self.servers = Servers(document, options.base_url)
         self.inputs = SchemaNormaliser(document, self.references, self.report, INPUT_DIALECT)

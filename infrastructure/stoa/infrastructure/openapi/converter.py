@@ -14,6 +14,11 @@ from stoa.domain.schema.inlining import SIZE_LIMIT
 from stoa.domain.schema.json_value import as_object, texts_in
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.document import ApiDocument, read_document
+from stoa.infrastructure.openapi.document_findings import (
+    report_other_version,
+    report_repeated_keys,
+    report_unusual_paths,
+)
 from stoa.infrastructure.openapi.naming import names_of
 from stoa.infrastructure.openapi.operation import tool_of
 from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert, operations_of
@@ -27,6 +32,8 @@ class OpenApiConverter(SpecConverter):
     def convert(self, document: SpecDocument, options: ConversionOptions) -> Conversion:
         api_document = read_document(document)
         context = ConversionContext(api_document, options)
+        report_repeated_keys(api_document, context.report)
+        report_other_version(api_document, context.report)
         operations = _selected(api_document, context)
         api = _api(api_document, options)
         tools: list[Tool] = []
@@ -63,6 +70,7 @@ class OpenApiConverter(SpecConverter):
 
 def _selected(document: ApiDocument, context: ConversionContext) -> list[ApiOperation]:
     operations = list(operations_of(document, context.references, context.report))
+    report_unusual_paths(document, context.report, has_operations=bool(operations))
     operation_ids = {operation.operation_id for operation in operations}
     for missing in sorted(context.options.operation_ids - operation_ids):
         context.report.warning("", f"no operation has the id {missing!r} (selector.operationIds)")

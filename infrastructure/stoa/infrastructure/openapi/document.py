@@ -1,14 +1,14 @@
 """Parses text, JSON or YAML, into an OpenAPI document and checks that it is one."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from stoa.application.ports import SpecDocument
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject, is_object
-from stoa.infrastructure.documents import DocumentProblem, read_value
+from stoa.infrastructure.documents import DocumentProblem, RepeatedKey, read_value
 from stoa.infrastructure.openapi.joined_files import join_files
 
 
@@ -22,6 +22,9 @@ class ApiDocument:
     version: tuple[int, int]
     problems: Mapping[str, str] = field(default_factory=dict[str, str])
     """The files that could not be read, and the reasons."""
+    text: str = ""
+    repeated: Sequence[tuple[str, RepeatedKey]] = ()
+    """Keys that occur twice in one object, with the name of the file: "" for the document itself."""
 
     @property
     def is_swagger(self) -> bool:
@@ -36,7 +39,8 @@ class ApiDocument:
 
 def read_document(document: SpecDocument) -> ApiDocument:
     """Parses a document and identifies its version. Raises InvalidInput naming location, line and reason."""
-    root = _parse(document)
+    repeated: list[RepeatedKey] = []
+    root = _parse(document, repeated)
     if not is_object(root):
         raise InvalidInput(f"{document.location}: line 1: not an OpenAPI document but {_kind(root)}")
     version = _version(document.location, root)
@@ -45,13 +49,14 @@ def read_document(document: SpecDocument) -> ApiDocument:
             "its `paths` is not an object" if "paths" in root else "it has no `paths`, so there is nothing to call"
         )
         raise InvalidInput(f"{document.location}: line {_line_of(document.text, 'paths')}: {problem}")
-    problems = join_files(root, document) if document.files else {}
-    return ApiDocument(document.location, root, version, problems)
+    all_repeated = [("", key) for key in repeated]
+    problems = join_files(root, document, all_repeated) if document.files else {}
+    return ApiDocument(document.location, root, version, problems, document.text, all_repeated)
 
 
-def _parse(document: SpecDocument) -> Any:
+def _parse(document: SpecDocument, repeated: list[RepeatedKey]) -> Any:
     try:
-        return read_value(document.text)
+        return read_value(document.text, repeated)
     except DocumentProblem as problem:
         where = f"{document.location}: line {problem.line}"
         raise InvalidInput(f"{where}: not readable as {problem.language}: {problem.reason}") from problem

@@ -7,7 +7,7 @@ from typing import Any
 from stoa.application.ports import SpecDocument
 from stoa.domain.schema.json_pointer import escape, tokens_of_fragment
 from stoa.domain.schema.json_value import JsonObject, as_object, is_object, objects_in
-from stoa.infrastructure.documents import DocumentProblem, read_value
+from stoa.infrastructure.documents import DocumentProblem, RepeatedKey, read_value
 from stoa.infrastructure.openapi.files import named_file
 
 FILES = "x-stoa-files"
@@ -15,17 +15,19 @@ FILES = "x-stoa-files"
 _PREFIX = f"#/{FILES}/"
 
 
-def join_files(root: JsonObject, document: SpecDocument) -> dict[str, str]:
-    """Adds the files of `document` to `root`, its own content. Returns the problems of those that cannot be used, by
-    name."""
+def join_files(root: JsonObject, document: SpecDocument, repeated: list[tuple[str, RepeatedKey]]) -> dict[str, str]:
+    """Adds the files of `document` to `root`, its own content, and the keys that occur twice in them to `repeated`.
+    Returns the problems of the files that cannot be used, by name."""
     problems: dict[str, str] = {}
     contents: JsonObject = {}
     for file in document.files:
         if file.problem:
             problems[file.name] = file.problem
             continue
+        twice: list[RepeatedKey] = []
         try:
-            contents[file.name] = read_value(file.text)
+            contents[file.name] = read_value(file.text, twice)
+            repeated += [(file.name, key) for key in twice]
         except DocumentProblem as problem:
             problems[file.name] = f"line {problem.line}: not readable as {problem.language}: {problem.reason}"
     folder = document.location.rpartition("/")[0] if document.location.startswith(("http://", "https://")) else ""

@@ -42,8 +42,14 @@ _SCHEMA_KEYS = (
     | {"maxLength", "minLength", "maxItems", "minItems"}
 )
 """Fields of a 2.0 parameter that describe its value."""
-_IGNORED_HEADERS = {"accept", "content-type", "authorization"}
-"""Header parameters that "SHALL be ignored" (OpenAPI)."""
+_IGNORED_HEADERS = {
+    "accept": "the gateway sends the media types of the answers",
+    "content-type": "the gateway sends the media type of the body",
+    "authorization": "the gateway sends its own credential (toolDefaults.authentication)",
+    "content-length": "the gateway counts the bytes of the body",
+    "content-encoding": "the gateway sends bodies as they are",
+}
+"""Header parameters that "SHALL be ignored" (OpenAPI 3.1 section 4.8.12.2), and those of the message itself."""
 _OWN_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive"}
     | {"expect", "cookie"}
@@ -108,7 +114,11 @@ def parameters_of(
     """Everything outside the body. Raises CannotConvert when a required one cannot be sent."""
     parameters: list[Parameter] = []
     for (name, place), parameter in raw.items():
-        if place in _BODY_LOCATIONS or _is_sent_by_the_gateway(name, place, context):
+        if place in _BODY_LOCATIONS or _is_held_by_the_gateway(name, place, context):
+            continue
+        if place == "header" and name.lower() in _IGNORED_HEADERS:
+            message = f"the header parameter {name!r} is left out: {_IGNORED_HEADERS[name.lower()]}"
+            context.report.warning(operation.place, message)
             continue
         problem = _problem(name, place, path)
         if problem is None:
@@ -131,9 +141,7 @@ def fixed_query(path: PathTemplate, parameters: list[Parameter]) -> tuple[tuple[
     return tuple((key, value) for key, value in path.query if key not in in_query and not PLACEHOLDER.search(value))
 
 
-def _is_sent_by_the_gateway(name: str, place: str, context: ConversionContext) -> bool:
-    if place == "header" and name.lower() in _IGNORED_HEADERS:
-        return True
+def _is_held_by_the_gateway(name: str, place: str, context: ConversionContext) -> bool:
     own = context.options.authentication
     if own.type != "apiKey" or own.location != place:
         return False
@@ -157,7 +165,11 @@ def _read(
 ) -> Parameter:
     where = f"{operation.place} {place} parameter {name}"
     media_type = ""
-    if context.document.is_swagger:
+    is_inline = not any(key in raw for key in ("schema", "content")) and "type" in raw
+    if is_inline and not context.document.is_swagger:
+        message = f"parameter {name!r}: `type` beside `name` is of 2.0; read as its schema"
+        context.report.warning(operation.place, message)
+    if is_inline or (context.document.is_swagger and "schema" not in raw):
         schema_source: Any = {key: value for key, value in raw.items() if key in _SCHEMA_KEYS}
     elif content := as_object(raw.get("content")):
         media_type, described = next(iter(content.items()))
@@ -181,7 +193,7 @@ def _read(
 
 def _style(place: Location, raw: JsonObject, where: str, context: ConversionContext) -> tuple[Style, bool]:
     allowed = _STYLES[place]
-    if context.document.is_swagger:
+    if context.document.is_swagger or ("collectionFormat" in raw and "style" not in raw):
         return swagger_style(place, raw)
     style: Style = allowed[0]
     wanted = raw.get("style")
