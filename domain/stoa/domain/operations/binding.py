@@ -86,6 +86,23 @@ class Authentication(Strict):
     """The part of the request that carries an apiKey."""
     parameter_name: str = "X-API-Key"
     """Name of the header, query parameter or cookie that carries an apiKey."""
+    scheme: str | None = None
+    """The security scheme of a description that says how the secret is sent (OpenAPI 3.1 section 4.8.27); None once
+    that is known: no operation is called with one."""
+    also: tuple["Authentication", ...] = ()
+    """Further credentials that each request carries too; none of them is of type oauth2."""
+
+    @model_validator(mode="after")
+    def _has_one_list(self) -> Self:
+        if any(further.also or further.type == "oauth2" for further in self.also):
+            raise ValueError("also: further credentials are bearer, basic or apiKey, and have no others of their own")
+        return self
+
+    @property
+    def entries(self) -> tuple["Authentication", ...]:
+        """All credentials of a request, each by itself; empty without any."""
+        own = self.model_copy(update={"also": ()}) if self.also else self
+        return tuple(entry for entry in (own, *self.also) if entry.type != "none" or entry.scheme is not None)
 
 
 class Binding(Strict):

@@ -129,6 +129,7 @@ def _planned(
     encodings: JsonObject,
     context: ConversionContext,
 ) -> Body | None:
+    schema = _without_credentials(schema, operation, context)
     members = object_members(schema, context.inputs)
     properties = members.properties if members is not None else {}
     form = _form_fields(properties, encodings, context.inputs) if _essence(media_type) == FORM else {}
@@ -149,6 +150,24 @@ def _planned(
     for name in members.required:
         properties.setdefault(name, {})
     return Body(media_type, required, whole, members, form)
+
+
+def _without_credentials(schema: Node, operation: ApiOperation, context: ConversionContext) -> Node:
+    """The schema of a body without optional members that carry a credential of the gateway."""
+    written = _seen_through(schema, context.inputs)
+    required = texts_in(written.get("required"))
+    credentials = {
+        name
+        for name in as_object(written.get("properties"))
+        if name not in required and context.security.is_credential_member(name, operation)
+    }
+    if not credentials:
+        return schema
+    for name in credentials:
+        context.security.withhold(name)
+    kept = {name: node for name, node in written["properties"].items() if name not in credentials}
+    siblings = schema.siblings if isinstance(schema, Reference) else {}
+    return {**written, "properties": kept, **siblings}
 
 
 def _form_fields(members: dict[str, Node], encodings: JsonObject, schemas: SchemaNormaliser) -> dict[str, FormField]:

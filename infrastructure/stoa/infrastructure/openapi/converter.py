@@ -39,7 +39,7 @@ class OpenApiConverter(SpecConverter):
         tools: list[Tool] = []
         homeless = 0
         withheld: Counter[str] = Counter()
-        has_credential = options.authentication.type != "none"
+        has_credential = bool(options.authentication.entries)
         for operation, name in zip(operations, names_of(operations, context), strict=True):
             base_url = context.servers.base_url(operation.path_item, operation.content)
             if base_url is None:
@@ -62,6 +62,7 @@ class OpenApiConverter(SpecConverter):
                 f"{', '.join(sorted(withheld)[:3])}, not where it was fetched from; set spec.baseURL if that is meant"
             )
             context.report.error("", message)
+        context.security.report(context.report)
         if context.too_large_results:
             message = f"{context.too_large_results} tools have no output schema: theirs exceeds {SIZE_LIMIT // 1024} KB"
             context.report.warning("", message)

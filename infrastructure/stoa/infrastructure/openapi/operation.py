@@ -68,7 +68,7 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
             binding=binding,
             timeout_seconds=options.timeout_seconds,
             rate_limit=options.rate_limit,
-            authentication=options.authentication,
+            authentication=context.security.authentication_of(operation),
             metered_arguments=tuple(name for name in options.metered_arguments if name in arguments.schemas),
         )
     except pydantic.ValidationError as caught:

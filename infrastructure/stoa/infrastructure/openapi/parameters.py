@@ -114,7 +114,10 @@ def parameters_of(
     """Everything outside the body. Raises CannotConvert when a required one cannot be sent."""
     parameters: list[Parameter] = []
     for (name, place), parameter in raw.items():
-        if place in _BODY_LOCATIONS or _is_held_by_the_gateway(name, place, context):
+        if place in _BODY_LOCATIONS or context.security.holds(name, place):
+            continue
+        if parameter.get("required") is not True and context.security.is_credential(name, place, operation):
+            context.security.withhold(name)
             continue
         if place == "header" and name.lower() in _IGNORED_HEADERS:
             message = f"the header parameter {name!r} is left out: {_IGNORED_HEADERS[name.lower()]}"
@@ -139,13 +142,6 @@ def fixed_query(path: PathTemplate, parameters: list[Parameter]) -> tuple[tuple[
     """The query of the path key, without names that a parameter declares too."""
     in_query = {parameter.name for parameter in parameters if parameter.location == "query"}
     return tuple((key, value) for key, value in path.query if key not in in_query and not PLACEHOLDER.search(value))
-
-
-def _is_held_by_the_gateway(name: str, place: str, context: ConversionContext) -> bool:
-    own = context.options.authentication
-    if own.type != "apiKey" or own.location != place:
-        return False
-    return own.parameter_name == name or (place == "header" and own.parameter_name.lower() == name.lower())
 
 
 def _problem(name: str, place: str, path: PathTemplate) -> str | None:
