@@ -1,7 +1,7 @@
 """One kind of description that a ToolSet can be made from: OpenAPI, GraphQL, gRPC, an MCP server."""
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -15,11 +15,10 @@ from stoa.domain.origin import Origin
 S = TypeVar("S", bound=SourceManifest)
 
 
-class ReadDocument(Protocol):
-    """Gives the document at a file path, which is relative to the manifest and stays in its author's folder, or at an
-    http(s) URL. `root`: a folder that a file must lie below too, links followed. Raises InvalidInput or Unavailable."""
-
-    def __call__(self, location: str, /, *, root: str = "") -> Awaitable[SpecDocument]: ...
+ReadDocument = Callable[..., Awaitable[SpecDocument]]
+"""`read(location, root="")` gives the document at a file path, which is relative to the manifest and stays in its
+author's folder, or at an http(s) URL. `root`: a folder that a file must lie below too, links followed. Raises
+InvalidInput or Unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
