@@ -85,6 +85,8 @@ class ConversionOptions:
     operation_ids: frozenset[str] = frozenset()
     name_prefix: str = ""
     name_suffix: str = ""
+    media_types: tuple[str, ...] = ()
+    """Media types of bodies that are sent before others, where an operation takes several."""
     use_operation_id: bool = True
     """False: names are made from method and path."""
     extra_tags: tuple[str, ...] = ()

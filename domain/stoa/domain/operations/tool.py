@@ -22,6 +22,7 @@ from stoa.domain.operations.binding import (
     SecretReference,
     TokenGrant,
     TokenUrl,
+    XmlElement,
 )
 from stoa.domain.operations.operation import (
     ApiReference,
@@ -61,6 +62,7 @@ __all__ = [  # with the parts that a Tool is made of, for code that makes tools
     "ToolAnnotations",
     "ToolKey",
     "ToolName",
+    "XmlElement",
 ]
 
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]

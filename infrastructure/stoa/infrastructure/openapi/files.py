@@ -42,7 +42,10 @@ async def with_files(document: SpecDocument, address: str, folder: str | None, r
         waiting = await files.follow(waiting)
     for late in waiting:
         files.content[late] = SpecFile(late, "", f"is more than {DEPTH_LIMIT} files away from the document")
-    return replace(document, name=name, files=tuple(files.content.values())) if files.content else document
+    if not files.content:
+        return document
+    # The version is that of the document alone, and one of the files may have changed.
+    return replace(document, name=name, files=tuple(files.content.values()), version="")
 
 
 def named_file(reference: str, within: str, folder_url: str = "") -> str | None:

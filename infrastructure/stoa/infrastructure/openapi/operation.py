@@ -94,6 +94,7 @@ def _bound_parameters(
                 explode=parameter.explode,
                 allow_reserved=parameter.allow_reserved,
                 is_json=parameter.is_json,
+                required=parameter.is_required,
             )
         )
     return tuple(bound)
@@ -104,14 +105,16 @@ def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments) -> Rest
         key = names.of_body()
         arguments.schemas[key] = body.schema
         arguments.required += [key] if body.is_required else []
-        return RestBody(media_type=body.media_type, argument=key, required=body.is_required, form=body.form)
+        return RestBody(
+            media_type=body.media_type, argument=key, required=body.is_required, form=body.form, xml=body.xml
+        )
     written = list(body.members.properties)
     fields = dict(zip(names.of_members(written), written, strict=True))
     needed = set(body.members.required)
     for key, member in fields.items():
         arguments.schemas[key] = _renamed(key, member, "body member", body.members.properties[member])
         arguments.required += [key] if member in needed else []
-    return RestBody(media_type=body.media_type, fields=fields, required=body.is_required, form=body.form)
+    return RestBody(media_type=body.media_type, fields=fields, required=body.is_required, form=body.form, xml=body.xml)
 
 
 def _renamed(key: str, name: str, kind: str, node: Node) -> Node:

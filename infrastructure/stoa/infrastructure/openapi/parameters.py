@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from stoa.domain.schema.json_value import JsonObject, as_object, as_text, is_array, is_object
+from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_array, is_object
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.node import Node, described_node, description_of
 from stoa.infrastructure.openapi.paths import PLACEHOLDER, ApiOperation, CannotConvert, PathTemplate
@@ -51,8 +51,7 @@ _IGNORED_HEADERS = {
 }
 """Header parameters that "SHALL be ignored" (OpenAPI 3.1 section 4.8.12.2), and those of the message itself."""
 _OWN_HEADERS = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive"}
-    | {"expect", "cookie"}
+    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive"} | {"expect"}
 )
 """Headers of the connection; a caller who sets them could reach another server."""
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -119,11 +118,15 @@ def parameters_of(
         if parameter.get("required") is not True and context.security.is_credential(name, place, operation):
             context.security.withhold(name)
             continue
-        if place == "header" and name.lower() in _IGNORED_HEADERS:
+        if (
+            place == "header"
+            and name.lower() in _IGNORED_HEADERS
+            and not _is_choice_of_answer(name, parameter, context)
+        ):
             message = f"the header parameter {name!r} is left out: {_IGNORED_HEADERS[name.lower()]}"
             context.report.warning(operation.place, message)
             continue
-        problem = _problem(name, place, path)
+        problem = _problem(name, place, path) or _cookie_problem(name, place, raw, context)
         if problem is None:
             parameters.append(_read(name, cast("Location", place), parameter, operation, context))
         elif parameter.get("required") is True and place != "path":
@@ -136,6 +139,28 @@ def parameters_of(
             context.report.warning(operation.place, f"path parameter {name!r} is not declared; taken as required text")
             parameters.append(Parameter(name, "path", {"type": "string"}, True, "simple", explode=False))
     return parameters
+
+
+def _is_choice_of_answer(name: str, parameter: JsonObject, context: ConversionContext) -> bool:
+    """True for an Accept parameter with several values: they are versions or forms of the answer that a caller chooses
+    from."""
+    schema = parameter.get("schema", parameter)
+    try:
+        values = as_array(context.references.follow(schema).get("enum"))
+    except Unresolvable:
+        return False
+    return name.lower() == "accept" and len(values) > 1
+
+
+def _cookie_problem(
+    name: str, place: str, raw: dict[tuple[str, str], JsonObject], context: ConversionContext
+) -> str | None:
+    """The problem with a header parameter `Cookie`, which holds all cookies of a request."""
+    if place != "header" or name.lower() != "cookie":
+        return None
+    has_others = any(other == "cookie" for _, other in raw)
+    is_own = any(entry.location == "cookie" and entry.type == "apiKey" for entry in context.security.entries)
+    return "the gateway writes the cookies of this operation" if has_others or is_own else None
 
 
 def fixed_query(path: PathTemplate, parameters: list[Parameter]) -> tuple[tuple[str, str], ...]:

@@ -51,7 +51,8 @@ class Security:
         self._schemes = _schemes_of(document, references)
         self._of_document = document.root.get("security")
         self._location = document.location
-        self._entries = tuple(self._resolved(entry) for entry in options.authentication.entries)
+        self.entries = tuple(self._resolved(entry) for entry in options.authentication.entries)
+        """The credentials that the gateway holds, as they are sent."""
         self._written = options.authentication.entries
         self._unmet: Counter[str] = Counter()
         self._withheld: Counter[str] = Counter()
@@ -63,17 +64,17 @@ class Security:
         for alternative in alternatives:
             wanted = [self._entry_for(scheme) for scheme in alternative]
             if alternative and all(position is not None for position in wanted):
-                undeclared = (n for n in range(len(self._entries)) if not self._is_declared(n))
+                undeclared = (n for n in range(len(self.entries)) if not self._is_declared(n))
                 return self._joined(dict.fromkeys([*(n for n in wanted if n is not None), *undeclared]))
         if alternatives and all(alternatives):
             self._unmet[" or ".join(" and ".join(s.words for s in schemes) for schemes in alternatives[:3])] += 1
-        return self._joined(dict.fromkeys(range(len(self._entries))))
+        return self._joined(dict.fromkeys(range(len(self.entries))))
 
     def holds(self, name: str, place: str) -> bool:
         """True if the gateway sends a credential of its own under this name."""
         return any(
             entry.type == "apiKey" and entry.location == place and _same(entry.parameter_name, name, place)
-            for entry in self._entries
+            for entry in self.entries
         )
 
     def is_credential(self, name: str, place: str, operation: ApiOperation) -> bool:
@@ -112,7 +113,7 @@ class Security:
 
     def _joined(self, positions: dict[int, None]) -> Authentication:
         """One Authentication of these entries: a token that each call brings first, one for each place on the wire."""
-        entries = sorted((self._entries[n] for n in positions), key=lambda entry: entry.type != "oauth2")
+        entries = sorted((self.entries[n] for n in positions), key=lambda entry: entry.type != "oauth2")
         by_place: dict[tuple[str, str], Authentication] = {}
         for entry in entries:
             is_key = entry.type == "apiKey"

@@ -34,6 +34,7 @@ from stoa.infrastructure.rest.encoding import (
     path_encoder,
     query_encoder,
 )
+from stoa.infrastructure.rest.multipart import multipart_type
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -121,7 +122,7 @@ class RequestPlan:
             headers["Cookie"] = "; ".join(cookies)
         data = self._encode_body(arguments) if self._encode_body else None
         if data is not None:
-            headers["Content-Type"] = self._content_type
+            headers["Content-Type"] = self._content_type or multipart_type(data)
         request = RestRequest(self._origin_text, target, place, headers, data)
         if self._sign and is_signed:
             if self._signs_target:
@@ -173,6 +174,7 @@ class RequestPlan:
             allow_reserved=parameter.allow_reserved,
             is_json=parameter.is_json,
             taken=self._taken,
+            is_required=parameter.required,
         )
 
     def _cookie_encoder(self, parameter: RestParameter) -> Encoder:
