@@ -10,13 +10,14 @@ from stoa.infrastructure.openapi.accept import accept_of
 from stoa.infrastructure.openapi.argument_names import ArgumentNames
 from stoa.infrastructure.openapi.body import Body, body_of
 from stoa.infrastructure.openapi.compiled import is_usable
+from stoa.infrastructure.openapi.continuations import continuation_of
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.node import Node, described_node, description_of
 from stoa.infrastructure.openapi.parameters import Parameter, fixed_query, parameters_of, raw_parameters
 from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert, take_apart
 from stoa.infrastructure.openapi.response_headers import response_headers_of
 from stoa.infrastructure.openapi.result_schema import result_schema_of
-from stoa.infrastructure.openapi.text import TITLE_LIMIT, described, line
+from stoa.infrastructure.openapi.text import TITLE_LIMIT, described, line, with_sentence
 
 _OWN_TAGS = "stoa:"
 
@@ -49,18 +50,23 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
             response_headers=response_headers_of(operation, context),
         )
         summary = as_text(content.get("summary"))
+        output_schema = result_schema_of(operation, context)
+        continuation = continuation_of(operation, parameters, output_schema, context)
         return Tool(
             name=name,
             tenant=options.tenant,
             title=line(summary, TITLE_LIMIT) or None,
-            description=described(
-                summary,
-                as_text(content.get("description")),
-                operation.place,
-                is_deprecated=content.get("deprecated") is True,
+            description=with_sentence(
+                described(
+                    summary,
+                    as_text(content.get("description")),
+                    operation.place,
+                    is_deprecated=content.get("deprecated") is True,
+                ),
+                continuation,
             ),
             input_schema=_input_schema(arguments, operation, context),
-            output_schema=result_schema_of(operation, context),
+            output_schema=output_schema,
             icons=context.icons,
             tags=_tags(operation, context),
             version=api.version,

@@ -32,6 +32,11 @@ MAX_REDIRECTS = 5
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SEE_OTHER = 303
+_ELSEWHERE = (
+    b"The back end took the call, which must not be repeated; the answer is to be read at the URL in Location "
+    b"(303 See Other), which was not followed."
+)
 _NOT_FOLLOWED = (
     b"The back end redirects this call; the redirect was not followed, because only GET and HEAD are repeated, "
     b"and only below the tool's own base URL."
@@ -115,6 +120,9 @@ class _RestCall(BackendCall, Previewable):
             if location is None:
                 return await self._read(response, request)
             following = self._redirect_target(URL(request.base + target, encoded=True), location)
+            if following is None and response.status == _SEE_OTHER and self._plan.method not in {"GET", "HEAD"}:
+                status, headers = response.status_line, self._headers(response, request)
+                return RawAnswer(_ELSEWHERE, "text/plain", "utf-8", True, status, request.place, headers)
             if following is None:
                 status, headers = response.status_line, self._headers(response, request)
                 return RawAnswer(_NOT_FOLLOWED, "text/plain", "utf-8", True, status, request.place, headers)
