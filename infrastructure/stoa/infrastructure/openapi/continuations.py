@@ -12,18 +12,13 @@ from stoa.infrastructure.openapi.references import Unresolvable
 
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
 _CURSORS = (
-    "cursor",
-    "pagetoken",
-    "nexttoken",
-    "nextpagetoken",
-    "continuationtoken",
-    "startingafter",
-    "marker",
-    "after",
+    *("cursor", "pagetoken", "nexttoken", "nextpagetoken", "continuationtoken", "startingafter", "marker", "after"),
+    *("pagecursor", "nextcursor", "continue", "startcursor", "exclusivestartkey"),
 )
-_CURSORS += ("pagecursor", "nextcursor", "continue", "startcursor", "exclusivestartkey")
-_NEXT = ("nextcursor", "nextpagetoken", "nexttoken", "nextpage", "continuationtoken", "continue", "nextmarker")
-_NEXT += ("cursor", "endcursor", "nextpagecursor", "lastkey", "next", "after")
+_NEXT = (
+    *("nextcursor", "nextpagetoken", "nexttoken", "nextpage", "continuationtoken", "continue", "nextmarker"),
+    *("cursor", "endcursor", "nextpagecursor", "lastkey", "next", "after"),
+)
 _OFFSETS = ("offset", "skip", "startindex", "start", "from", "first")
 _LIMITS = ("limit", "maxresults", "pagesize", "perpage", "count", "size", "top", "take", "max")
 _PAGES = ("page", "pagenumber", "pageno", "pageindex")
