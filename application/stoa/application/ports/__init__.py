@@ -54,6 +54,7 @@ from stoa.application.ports.tool_backend import (
     Completing,
     NamedByManifests,
     Previewable,
+    ReadingResources,
     ToolBackend,
 )
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
@@ -100,6 +101,7 @@ __all__ = [
     "Previewable",
     "RateLimiter",
     "ReadDocument",
+    "ReadingResources",
     "RecordedEvent",
     "RefusalObserver",
     "RefusalWatcher",

@@ -35,7 +35,7 @@ _LINES_OF_JSON = frozenset(
     }
 )
 _FILE_WORDS = (
-    "File: base64, or a data: URI such as data:text/csv;name=a.csv;base64,...; text that is no base64 is sent as it is."
+    "File: base64, a data: URI (data:text/csv;name=a.csv;base64,...), a stoa:// URI of a resource, or plain text."
 )
 _BINARY_FORMATS = frozenset({"binary"})
 _TEXT_TYPES = frozenset({"application/yaml", "application/x-yaml", "application/graphql", "application/x-pem-file"})

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pydantic_core
 
 from stoa.domain.errors import InvalidInput
-from stoa.domain.operations.tool import FormField, RestBody
+from stoa.domain.operations.tool import FormField, RestBinding, RestBody
 from stoa.domain.schema.json_value import JsonObject, is_array
 from stoa.infrastructure.http_client.header_text import Unsendable
 from stoa.infrastructure.rest.encoding import NOT_UNICODE, Encoder, invalid_argument, query_encoder, scalar
@@ -20,6 +20,7 @@ BodyEncoder = Callable[[JsonObject], bytes | None]
 """Encodes a tool's arguments as a request body; None: the request has no body."""
 
 FORM = "application/x-www-form-urlencoded"
+_NO_FIELD = FormField()
 _JSON_TYPES = ("application/json", "text/json")
 _TEXT_TYPES = (
     "application/xml",
@@ -59,6 +60,25 @@ def compile_body(body: RestBody, tool: str) -> tuple[BodyEncoder, str]:
     if "*" in kind or kind.startswith(("multipart/", "message/")) or "/" not in kind:
         raise InvalidInput(f"Tool {tool}: cannot send a body of type {body.media_type!r}; name a single media type")
     return _present(pick, _file), body.media_type
+
+
+def files_in(binding: RestBinding) -> tuple[str, ...]:
+    """The arguments that stand for files."""
+    body = binding.body
+    if body is None:
+        return ()
+    if body.argument is not None:
+        return (body.argument,) if _is_bytes(body) else ()
+    return tuple(
+        argument for argument, member in (body.fields or {}).items() if body.form.get(member, _NO_FIELD).is_file
+    )
+
+
+def _is_bytes(body: RestBody) -> bool:
+    kind = body.media_type.partition(";")[0].strip().lower()
+    is_json = kind in _JSON_TYPES or kind.endswith("+json") or kind in LINES_OF_JSON
+    is_text = kind.startswith("text/") or kind.endswith("+xml") or kind in _TEXT_TYPES or body.xml is not None
+    return not (is_json or is_text or kind in {FORM, "multipart/form-data"})
 
 
 def _picker(body: RestBody, tool: str) -> Pick:
