@@ -69,7 +69,7 @@ from stoa.application.ports.spec import ConversionOptions, SpecDocument, SpecSou
 from stoa.application.ports.spec_kind import SpecKind
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_verifier import TokenVerifier
-from stoa.application.ports.tool_backend import ToolBackend
+from stoa.application.ports.tool_backend import ReadingResources, ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.application.schemas.routed_arguments import RoutedArgument
 from stoa.domain.access.caller_limits import DEFAULT_STRANGER_LIMITS, CallerLimits, StrangerLimits
@@ -136,6 +136,9 @@ class Gateway:
         self._completers = Completers()
         view = self._view = CallerView(lambda: self.registry.catalogue, policy)
         self._backends = (self._local, StaticBackend(), ToolPages(view), *backends)
+        for backend in self._backends:
+            if isinstance(backend, ReadingResources):
+                backend.read_with(access.read)
         self._manifests = InMemoryToolSource()
         self.specs = SpecKinds(spec_kinds, specs or InMemorySpecSource(), upstream_tokens)
         self._upstream_tokens = upstream_tokens

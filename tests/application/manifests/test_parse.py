@@ -440,3 +440,26 @@ def test_redirects_of_a_hand_written_tool_stay_below_what_its_endpoint_says_befo
     names = ("id",) if "{id}" in endpoint else ()
     binding = tool(endpoint, inputSchema=schema(*names, required=[*names])).binding
     assert (binding.base_url, binding.path) == (base, path)
+
+
+def test_authentication_may_be_a_list_of_credentials_that_go_together():
+    first = {"scheme": "key", "secretRef": {"name": "k"}}
+    second = {"type": "apiKey", "secretRef": {"name": "a"}, "in": "query", "headerName": "app"}
+    written = options(toolDefaults={"authentication": [first, second]}).authentication
+    assert written == options(toolDefaults={"authentication": {**first, "also": [second]}}).authentication
+    assert [(entry.scheme, entry.location, entry.parameter_name) for entry in written.entries] == [
+        ("key", "header", "X-API-Key"),
+        (None, "query", "app"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("authentication", "problem"),
+    [
+        ([], "write a list of credentials"),
+        ({"scheme": "key"}, "scheme needs secretRef"),
+        ([{"type": "bearer", "secretRef": {"name": "s"}}, OAUTH2], "type oauth2 first"),
+    ],
+)
+def test_authentication_that_cannot_be_sent_is_refused(authentication, problem):
+    assert problem in refusal(manifest(endpoint=HOST, authentication=authentication))

@@ -145,6 +145,17 @@ def test_option_that_does_not_exist_is_not_taken_for_a_description(stoa: Shell) 
     assert ended.value.code != 0
 
 
+def test_description_in_a_folder_is_converted_and_called_with_all_its_files(stoa: Shell, upstream: str) -> None:
+    Path("api/paths").mkdir(parents=True)
+    Path("api/openapi.json").write_text(json.dumps({**PETS, "paths": {"/pets/{id}": {"$ref": "paths/pet.json"}}}))
+    Path("api/paths/pet.json").write_text(json.dumps(PETS["paths"]["/pets/{id}"]))
+    for spec in ("api", "api/openapi.json"):
+        code, out, err = stoa("convert", spec, "--format", "json")
+        assert (code, [tool["name"] for tool in json.loads(out)], err) == (0, ["getPet", "deletePet"], "")
+        code, out, err = stoa("call", "getPet", "id=7", "--spec", spec, "--base-url", upstream)
+        assert (code, json.loads(out), err) == (0, {"path": "/pets/7"}, "")
+
+
 def test_description_is_converted_with_the_name_of_its_server(stoa: Shell) -> None:
     code, out, err = stoa("convert", "pets.json", "--format", "json", "--base-url", "https://a.example")
     assert (code, err) == (0, "")

@@ -489,7 +489,8 @@ def _other_origins(document: ManifestDocument, origins: Collection[str]) -> Find
 
 
 def _digest_of(description: SpecDocument) -> str:
-    text = f"{description.location}\n{description.text}"
+    files = "".join(f"\n{file.name}\n{file.problem}\n{file.text}" for file in description.files)
+    text = f"{description.location}\n{description.text}{files}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

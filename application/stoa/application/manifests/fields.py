@@ -60,10 +60,13 @@ EndpointField = Annotated[
 """The URL of a Tool or Resource. The narrower pattern of its JSON Schema stands for what `split_endpoint` refuses."""
 
 
-class AuthenticationManifest(ManifestModel):
+class CredentialManifest(ManifestModel):
+    """One credential of the gateway."""
+
     model_config = ConfigDict(
         json_schema_extra=rules(
             ("self.type == 'none' || has(self.secretRef)", "every type but none needs secretRef"),
+            ("!has(self.scheme) || has(self.secretRef)", "scheme needs secretRef"),
             (
                 (
                     "self.type == 'oauth2' || !(has(self.grant) || has(self.tokenUrl) || has(self.audience)"
@@ -91,7 +94,12 @@ class AuthenticationManifest(ManifestModel):
     secret_ref: SecretRefManifest | None = None
     """Where the credential is kept."""
     header_name: str = "X-API-Key"
-    """Header of an apiKey."""
+    """Header, query parameter or cookie of an apiKey."""
+    location: Literal["header", "query", "cookie"] = Field(default="header", alias="in")
+    """Where an apiKey is sent."""
+    scheme: str | None = Field(default=None, max_length=200)
+    """The security scheme of the OpenAPI description that says how the secret is sent; type, in and headerName then
+    follow from it."""
     grant: GrantType | None = None  # a default would be written into every manifest by an API server
     """How the token is obtained, for oauth2; absent: clientCredentials."""
     token_url: TokenUrl | None = None
@@ -105,6 +113,8 @@ class AuthenticationManifest(ManifestModel):
     def _has_secret(self) -> Self:
         if self.type != "none" and self.secret_ref is None:
             raise ValueError(f"type {self.type} needs secretRef")
+        if self.scheme is not None and self.secret_ref is None:
+            raise ValueError("scheme needs secretRef")
         return self
 
     @model_validator(mode="after")
@@ -134,7 +144,41 @@ class AuthenticationManifest(ManifestModel):
                 audience=self.audience,
                 scopes=self.scopes,
             )
-        return Authentication(type=self.type, secret=secret, grant=grant, parameter_name=self.header_name)
+        return Authentication(
+            type=self.type,
+            secret=secret,
+            grant=grant,
+            location=self.location,
+            parameter_name=self.header_name,
+            scheme=self.scheme,
+        )
+
+
+class AuthenticationManifest(CredentialManifest):
+    """How the gateway authenticates at the back end. In files a list may stand in its place: the first credential, with
+    the others as `also`."""
+
+    also: tuple[CredentialManifest, ...] = Field(default=(), max_length=8)
+    """Further credentials that each request carries too, such as a second key."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, written: Any) -> Any:
+        if not is_array(written):
+            return written
+        if not written or not is_object(written[0]):
+            raise ValueError("write a list of credentials, each a mapping")
+        return {**written[0], "also": written[1:]}
+
+    @model_validator(mode="after")
+    def _has_one_token(self) -> Self:
+        if any(further.type == "oauth2" for further in self.also):
+            raise ValueError("also: write the credential of type oauth2 first; a request carries one")
+        return self
+
+    def to_domain(self) -> Authentication:
+        also = tuple(further.to_domain() for further in self.also)
+        return super().to_domain().model_copy(update={"also": also})
 
 
 class AnnotationsManifest(ManifestModel):

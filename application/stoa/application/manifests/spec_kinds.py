@@ -18,7 +18,7 @@ from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.binding import Authentication, origin_of
-from stoa.domain.origin import ObjectOrigin
+from stoa.domain.origin import NamedOrigin, ObjectOrigin
 from stoa.domain.schema.json_value import JsonObject
 
 _ENTRY = re.compile(r"(?P<secret>secret:)?(?P<name>[a-z0-9]([-a-z0-9.]*[a-z0-9])?)/(?P<entry>[-._A-Za-z0-9]+)")
@@ -88,7 +88,9 @@ class SpecKinds:
         credential = self._credential(authentication, manifest.tenant)
         read = partial(self._read, document, manifest, credential)
         access = None if credential is None else credential.access
-        return SpecPlace(document.origin, read, manifest.tenant, authentication, access)
+        is_named = isinstance(document.origin, NamedOrigin) and document.root  # a folder given to `stoa serve`
+        folder = document.root if is_named else None
+        return SpecPlace(document.origin, read, manifest.tenant, authentication, access, folder)
 
     async def recognise(
         self, location: str, *, base_url: str | None = None, authentication: Authentication = _NO_AUTHENTICATION
@@ -130,6 +132,9 @@ class SpecKinds:
         manifest: ToolSetManifest,
         credential: SpecCredential | None,
         location: str,
+        /,
+        *,
+        root: str = "",
     ) -> SpecDocument:
         if isinstance(document.origin, ObjectOrigin) and not location.startswith(("http://", "https://")):
             return await self._documents.fetch(_entry(document.origin, location))
@@ -146,8 +151,9 @@ class SpecKinds:
             return await self._documents.fetch(location, root=document.root, credential=shown)
         # What is global is the platform's word, and so is a path that it writes out.
         is_own = document.tenant is None and manifest.tenant is None and PurePath(location).is_absolute()
-        root = "" if is_own else document.root
-        return await self._documents.fetch(str(PurePath(document.base_directory) / location), root=root)
+        base = PurePath(document.base_directory)
+        below = "" if is_own else document.root  # contains `root`, because the document that names the files lies there
+        return await self._documents.fetch(str(base / location), root=below or (str(base / root) if root else ""))
 
 
 def _entry(origin: ObjectOrigin, location: str) -> str:

@@ -134,6 +134,8 @@ class _ToolDefaults(ManifestModel):
     """Authentication at the back end, for every tool."""
     metering: MeteringManifest = MeteringManifest()
     """Parts of a call that its metering event holds."""
+    media_types: tuple[str, ...] = ()
+    """Media types of request bodies, the preferred one first, for operations that take several."""
 
 
 class _Naming(ManifestModel):
@@ -275,6 +277,7 @@ class ToolSetManifest(Manifest):
             operation_ids=frozenset(selector.operation_ids),
             name_prefix=spec.naming.prefix,
             name_suffix=spec.naming.suffix,
+            media_types=defaults.media_types,
             use_operation_id=spec.naming.use_operation_id,
             icons=defaults.icons,
             extra_tags=defaults.tags,

@@ -41,9 +41,10 @@ from stoa.application.ports.spec import (
     SpecConverter,
     SpecCredential,
     SpecDocument,
+    SpecFile,
     SpecSource,
 )
-from stoa.application.ports.spec_kind import ChangingSpecKind, SpecKind, SpecPlace
+from stoa.application.ports.spec_kind import ChangingSpecKind, ReadDocument, SpecKind, SpecPlace
 from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
@@ -54,6 +55,7 @@ from stoa.application.ports.tool_backend import (
     Completing,
     NamedByManifests,
     Previewable,
+    ReadingResources,
     ToolBackend,
 )
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
@@ -100,6 +102,8 @@ __all__ = [
     "PolicyEngine",
     "Previewable",
     "RateLimiter",
+    "ReadDocument",
+    "ReadingResources",
     "RecordedEvent",
     "RefusalObserver",
     "RefusalWatcher",
@@ -115,6 +119,7 @@ __all__ = [
     "SpecConverter",
     "SpecCredential",
     "SpecDocument",
+    "SpecFile",
     "SpecKind",
     "SpecPlace",
     "SpecSource",

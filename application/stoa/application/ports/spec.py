@@ -15,6 +15,17 @@ from stoa.domain.operations.tool import ApiReference, Authentication, Tool, Vali
 
 
 @dataclass(frozen=True, slots=True)
+class SpecFile:
+    """A further file of a description in several files."""
+
+    name: str
+    """Its path below the folder that the files of the description lie in, with slashes."""
+    text: str
+    problem: str = ""
+    """The reason why it could not be read; `text` is then empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpecDocument:
     """An API description as it was fetched. `location` names it in findings and resolves its relative server URLs."""
 
@@ -24,6 +35,10 @@ class SpecDocument:
     """None means JSON or YAML."""
     version: str = ""
     """Equal for equal texts at one location, so that an unchanged one needs no digest; empty: not known."""
+    name: str = ""
+    """The path of the document itself below the folder of `files`."""
+    files: tuple[SpecFile, ...] = ()
+    """The files that the document refers to, directly or through others of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +85,8 @@ class ConversionOptions:
     operation_ids: frozenset[str] = frozenset()
     name_prefix: str = ""
     name_suffix: str = ""
+    media_types: tuple[str, ...] = ()
+    """Media types of bodies that are sent before others, where an operation takes several."""
     use_operation_id: bool = True
     """False: names are made from method and path."""
     extra_tags: tuple[str, ...] = ()

@@ -15,21 +15,28 @@ from stoa.domain.origin import Origin
 S = TypeVar("S", bound=SourceManifest)
 
 
+ReadDocument = Callable[..., Awaitable[SpecDocument]]
+"""`read(location, root="")` gives the document at a file path, which is relative to the manifest and stays in its
+author's folder, or at an http(s) URL. `root`: a folder that a file must lie below too, links followed. Raises
+InvalidInput or Unavailable."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpecPlace:
     """The place of a ToolSet, with the rights that its author has there."""
 
     origin: Origin
     """The manifest, for messages, and for `changed_places` of a ChangingSpecKind."""
-    read: Callable[[str], Awaitable[SpecDocument]]
-    """Gives the document at a file path, which is relative to the manifest and stays in its author's folder, or at an
-    http(s) URL. Raises InvalidInput or Unavailable."""
+    read: ReadDocument
     tenant: TenantId | None = None
     """The tenant whose secrets `authentication` names; None: the platform's."""
     authentication: Authentication = Authentication()
     """Authentication of the ToolSet's tools; a fetcher may use it at a live server, at that server's origin only."""
     access: UpstreamAccess | None = None
     """Access tokens for that server; None: the authentication is not oauth2, or acts in the name of callers."""
+    folder: str | None = None
+    """The folder that further files of a description may lie in, as a person named it; None: the folder of the
+    document that refers to them."""
 
 
 class SpecKind(Protocol[S]):

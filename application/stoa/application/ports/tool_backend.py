@@ -1,7 +1,7 @@
 """Calls the service behind a tool, a resource or a prompt."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -13,7 +13,7 @@ from stoa.domain.access.identity import Principal
 from stoa.domain.calls.trace_context import TraceContext
 from stoa.domain.operations.operation import Operation
 from stoa.domain.policy.decision import Door, Permit
-from stoa.domain.results.result import RawAnswer, ToolResult
+from stoa.domain.results.result import EmbeddedResource, RawAnswer, ToolResult
 from stoa.domain.schema.json_value import JsonObject
 
 
@@ -108,6 +108,17 @@ class ToolBackend(Protocol):
     @abstractmethod
     async def close(self) -> None:
         """Release connections; no call is made afterwards."""
+        ...
+
+
+@runtime_checkable
+class ReadingResources(Protocol):
+    """A ToolBackend whose arguments may name resources of the gateway, `stoa://...`, in the place of their content.
+    Law: a resource is read as the caller, with the reader that the Gateway gave before any operation is prepared."""
+
+    @abstractmethod
+    def read_with(self, read: Callable[[str, CallContext], Awaitable[tuple[EmbeddedResource, ...]]]) -> None:
+        """`read`: the contents of a resource as the caller of the call may read them. Raises what reading it raises."""
         ...
 
 

@@ -86,6 +86,23 @@ class Authentication(Strict):
     """The part of the request that carries an apiKey."""
     parameter_name: str = "X-API-Key"
     """Name of the header, query parameter or cookie that carries an apiKey."""
+    scheme: str | None = None
+    """The security scheme of a description that says how the secret is sent (OpenAPI 3.1 section 4.8.27); None once
+    that is known: no operation is called with one."""
+    also: tuple["Authentication", ...] = ()
+    """Further credentials that each request carries too; none of them is of type oauth2."""
+
+    @model_validator(mode="after")
+    def _has_one_list(self) -> Self:
+        if any(further.also or further.type == "oauth2" for further in self.also):
+            raise ValueError("also: further credentials are bearer, basic or apiKey, and have no others of their own")
+        return self
+
+    @property
+    def entries(self) -> tuple["Authentication", ...]:
+        """All credentials of a request, each by itself; empty without any."""
+        own = self.model_copy(update={"also": ()}) if self.also else self
+        return tuple(entry for entry in (own, *self.also) if entry.type != "none" or entry.scheme is not None)
 
 
 class Binding(Strict):
@@ -159,14 +176,36 @@ class RestParameter(Strict):
     allow_reserved: bool = False
     is_json: bool = False
     """The value is sent as JSON text (`content: application/json` instead of a style)."""
+    required: bool = False
+    """An empty list is sent as the style says (`name=`); without, it is as if the argument was not given."""
 
 
 class FormField(Strict):
-    """The encoding of one property of a form-urlencoded body (OpenAPI 3.1 section 4.8.15)."""
+    """The encoding of one property of a form, urlencoded or multipart (OpenAPI 3.1 section 4.8.15)."""
 
     style: Literal["form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"] = "form"
     explode: bool = True
     is_json: bool = False
+    is_file: bool = False
+    """The value stands for bytes: base64, a data: URI, or text. Multipart only."""
+    content_type: str = ""
+    """Content type of the part; "": by the value. Multipart only."""
+
+
+class XmlElement(Strict):
+    """The form of a value in XML (OpenAPI 3.1 section 4.8.26, the XML Object)."""
+
+    name: str = ""
+    """Name of the element or attribute; "": that of the member."""
+    namespace: str = ""
+    prefix: str = ""
+    is_attribute: bool = False
+    is_text: bool = False
+    """The value is the text of the element around it (3.2, `nodeType: text`)."""
+    is_wrapped: bool = False
+    """The entries of an array stand in an element of their own."""
+    items: "XmlElement | None" = None
+    members: dict[str, "XmlElement"] = Field(default={})
 
 
 class RestBody(Strict):
@@ -182,7 +221,9 @@ class RestBody(Strict):
     takes_others: bool = False
     """Arguments that nothing else names become members of the body, next to `fields`."""
     form: dict[str, FormField] = Field(default={})
-    """Property name to its encoding, for application/x-www-form-urlencoded; absent: the default."""
+    """Property name to its encoding, for forms; absent: the default."""
+    xml: XmlElement | None = None
+    """The root element, for a body that is XML; None: the argument is XML text."""
 
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}

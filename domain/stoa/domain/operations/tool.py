@@ -23,6 +23,7 @@ from stoa.domain.operations.binding import (
     SecretReference,
     TokenGrant,
     TokenUrl,
+    XmlElement,
 )
 from stoa.domain.operations.operation import (
     ApiReference,
@@ -63,6 +64,7 @@ __all__ = [  # with the parts that a Tool is made of, for code that makes tools
     "ToolKey",
     "ToolName",
     "Validation",
+    "XmlElement",
 ]
 
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]

@@ -179,6 +179,8 @@ def shape(answer: RawAnswer) -> ToolResult:
 
 def _with_headers(result: ToolResult, answer: RawAnswer) -> ToolResult:
     content, repeated = result.content, told(answer.headers)
+    if answer.status.startswith("202") and any(name == "Location" for name, _ in answer.headers):
+        repeated += "\nThe work goes on (202 Accepted); read its state at Location."
     if repeated:
         first = content[0]
         if (answer.is_error or not answer.body) and isinstance(first, TextContent):

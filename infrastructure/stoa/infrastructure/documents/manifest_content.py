@@ -12,11 +12,14 @@ _INLINE_LIMIT = 64 * 1024
 """Size in bytes from which an inline API description is handed over as text, so that the process that serves calls
 never holds its million values."""
 
+NO_MAPPING = "expected a mapping with apiVersion, kind, metadata and spec"
+"""The problem with content that can be no manifest."""
+
 
 def bounded_content(value: Any) -> JsonObject | str:
     """The content of a manifest, with a large inline API description as text; or the problem with it."""
     if not is_object(value):
-        return "expected a mapping with apiVersion, kind, metadata and spec"
+        return NO_MAPPING
     try:
         content = _with_inline_text(value)
         if len(pydantic_core.to_json(content)) - _inline_bytes(content) > MANIFEST_LIMIT:

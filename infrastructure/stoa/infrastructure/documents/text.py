@@ -10,6 +10,7 @@ from typing import Any
 import pydantic_core
 
 from stoa.infrastructure.documents.problem import DocumentProblem
+from stoa.infrastructure.documents.repeated_keys import RepeatedKey, repeated_keys
 from stoa.infrastructure.documents.written_numbers import with_written_numbers
 from stoa.infrastructure.documents.yaml_text import parse_yaml, parse_yaml_all
 
@@ -19,19 +20,22 @@ cost twice."""
 _POSITION = re.compile(r"^(?P<reason>.*) at line (?P<line>\d+) column (?P<column>\d+)$", re.DOTALL)
 
 
-def read_value(text: str, *, has_written_numbers: bool = False) -> Any:
-    """Returns the value of the only document in a JSON or YAML text. `has_written_numbers`: numbers remember how they
-    were written (`written_numbers`). Raises DocumentProblem."""
+def read_value(text: str, repeated: list[RepeatedKey] | None = None, *, has_written_numbers: bool = False) -> Any:
+    """Returns the value of the only document in a JSON or YAML text. `repeated`: gets the keys that occur twice in one
+    object, of which the last counts. `has_written_numbers`: numbers remember how they were written (`written_numbers`).
+    Raises DocumentProblem."""
     text = text.removeprefix("\ufeff")
     if not _looks_like_json(text):
-        return parse_yaml(text, has_written_numbers=has_written_numbers)
+        return parse_yaml(text, repeated, has_written_numbers=has_written_numbers)
     try:
         value = read_json(text)
+        if repeated is not None:
+            repeated += repeated_keys(text)
         return with_written_numbers(text, value) if has_written_numbers else value
     except DocumentProblem:
         if len(text) <= _FLOW_YAML_LIMIT:
             try:
-                return parse_yaml(text, has_written_numbers=has_written_numbers)
+                return parse_yaml(text, repeated, has_written_numbers=has_written_numbers)
             except DocumentProblem:
                 pass  # the JSON parser's complaint is the one that helps
         raise

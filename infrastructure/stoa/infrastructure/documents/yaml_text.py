@@ -13,6 +13,7 @@ import yaml
 
 from stoa.domain.schema.json_value import JsonObject, is_array, is_object
 from stoa.infrastructure.documents.problem import DocumentProblem
+from stoa.infrastructure.documents.repeated_keys import RepeatedKey
 from stoa.infrastructure.documents.written_numbers import written_number
 
 DEPTH_LIMIT = 200
@@ -50,10 +51,10 @@ _HINTS = {
 """The likely mistake, by the parser's message, which says only what the parser looked for."""
 
 
-def parse_yaml(text: str, *, has_written_numbers: bool = False) -> Any:
-    """The value of the only document in `text`. `has_written_numbers`: numbers remember how they were written. Raises
-    DocumentProblem."""
-    documents = _parse(text, _Builder(is_single=True, has_written_numbers=has_written_numbers))
+def parse_yaml(text: str, repeated: list[RepeatedKey] | None = None, *, has_written_numbers: bool = False) -> Any:
+    """The value of the only document in `text`. `repeated`: gets the keys that occur twice in one mapping, of which the
+    last counts. `has_written_numbers`: numbers remember how they were written. Raises DocumentProblem."""
+    documents = _parse(text, _Builder(is_single=True, repeated=repeated, has_written_numbers=has_written_numbers))
     return documents[0] if documents else None
 
 
@@ -95,8 +96,16 @@ class _Frame:
 
 
 class _Builder:
-    def __init__(self, *, is_single: bool = False, is_literal: bool = False, has_written_numbers: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        is_single: bool = False,
+        is_literal: bool = False,
+        repeated: list[RepeatedKey] | None = None,
+        has_written_numbers: bool = False,
+    ) -> None:
         self.documents: list[Any] = []
+        self._repeated = repeated
         self._is_single = is_single
         self._scalar_of = _literal if is_literal else _written if has_written_numbers else _plain
         self._has_unique_keys = is_literal
@@ -142,6 +151,9 @@ class _Builder:
         if self._has_unique_keys and not is_merge and key in frame.container:
             raise _problem(f"the field {key[:40]} occurs twice", _line(event))
         frame.key, frame.is_merge = key, is_merge
+        if self._repeated is not None and key in frame.container and not is_merge:
+            path = (len(outer.container) if is_array(outer.container) else outer.key for outer in self._frames)
+            self._repeated.append(RepeatedKey(tuple(map(str, path)), _line(event)))
 
     def _open(self, container: Any, event: Any) -> None:
         if len(self._frames) >= DEPTH_LIMIT:

@@ -47,14 +47,14 @@ class RequestPlan:
             raise InvalidInput(f"Tool {tool.key}: its document is a {operation.type}, not a {binding.operation}")
         if binding.method == "GET" and binding.operation != "query":
             raise InvalidInput(f"Tool {tool.key}: only a query is sent by GET (GraphQL over HTTP, section 5.3)")
-        key = tool.authentication
-        is_header = key.type == "apiKey" and key.location == "header"
-        if is_header and (not _TOKEN.fullmatch(key.parameter_name) or key.parameter_name.lower() in _TAKEN):
-            raise InvalidInput(f"Tool {tool.key}: authentication.parameter_name is not a header for a key")
+        for key in tool.authentication.entries:
+            is_header = key.type == "apiKey" and key.location == "header"
+            if is_header and (not _TOKEN.fullmatch(key.parameter_name) or key.parameter_name.lower() in _TAKEN):
+                raise InvalidInput(f"Tool {tool.key}: authentication.parameter_name is not a header for a key")
         if binding.selection not in binding.document:
             raise InvalidInput(f"Tool {tool.key}: binding.selection is not part of its document")
         self._binding = binding
-        self._authentication = key
+        self._authentication = tool.authentication
         self._sign = compile_authentication(tool, credentials)
         self._url = URL(binding.endpoint)
         self._place = binding.endpoint.partition("?")[0]

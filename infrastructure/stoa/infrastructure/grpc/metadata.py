@@ -25,6 +25,9 @@ def compile_authentication(
 ) -> Sign | None:
     """None: nothing is asked for, or a token that each call brings along. `whose`: names the tool in messages. Raises
     InvalidInput when it cannot work."""
+    entries = authentication.entries
+    if len(entries) > 1 or any(entry.scheme is not None for entry in entries):
+        raise InvalidInput(f"{whose}: authentication.also and authentication.scheme are for HTTP; write one credential")
     if authentication.type in {"none", "oauth2"}:
         return None
     reference = authentication.secret

@@ -27,9 +27,24 @@ percent-encoded octet."""
 def compile_authentication(tool: Operation, credentials: CredentialSource) -> Sign | None:
     """The signer of `tool`; None if its back end needs no credential, or a token that each call carries. Raises
     InvalidInput if the authentication cannot work."""
-    authentication = tool.authentication
-    if authentication.type in {"none", "oauth2"}:
-        return None
+    signers = [_signer(tool, entry, credentials) for entry in tool.authentication.entries if entry.type != "oauth2"]
+    if len(signers) < 2:
+        return signers[0] if signers else None
+
+    def sign(headers: dict[str, str], url: URL) -> URL:
+        for add in signers:
+            url = add(headers, url)
+        return url
+
+    return sign
+
+
+def _signer(tool: Operation, authentication: Authentication, credentials: CredentialSource) -> Sign:
+    if authentication.scheme is not None:
+        raise InvalidInput(
+            f"Tool {tool.key}: authentication.scheme {authentication.scheme!r} names a security scheme, which only an "
+            "OpenAPI description has; write type and headerName"
+        )
     reference = authentication.secret
     if reference is None:
         raise InvalidInput(f"Tool {tool.key}: authentication.type {authentication.type} needs authentication.secret")
@@ -37,19 +52,21 @@ def compile_authentication(tool: Operation, credentials: CredentialSource) -> Si
         return _bearer(tool, reference, credentials)
     if authentication.type == "basic":
         return _basic(tool, reference, credentials)
-    return _api_key(tool, reference, credentials)
+    return _api_key(tool, authentication, reference, credentials)
 
 
 def sent_secrets(authentication: Authentication, headers: dict[str, str], url: URL) -> tuple[str, ...]:
     """The secrets in `headers` and `url`, in the forms in which a response might repeat them."""
-    if authentication.type == "none":
-        return ()
+    return tuple(secret for entry in authentication.entries for secret in _sent_secrets(entry, headers, url))
+
+
+def _sent_secrets(authentication: Authentication, headers: dict[str, str], url: URL) -> tuple[str, ...]:
     name = authentication.parameter_name
     if authentication.type == "apiKey":
         if authentication.location == "query":
             return (url.query.get(name, ""),)
         if authentication.location == "cookie":
-            return (unquote(headers.get("Cookie", "").rpartition(f"{name}=")[2]),)
+            return (unquote(f"; {headers.get('Cookie', '')}".rpartition(f"; {name}=")[2].partition(";")[0]),)
         return (headers.get(name, ""),)
     sent = headers.get("Authorization", "").partition(" ")[2]
     if authentication.type == "basic":
@@ -78,8 +95,10 @@ def _basic(tool: Operation, reference: SecretReference, credentials: CredentialS
     return sign
 
 
-def _api_key(tool: Operation, reference: SecretReference, credentials: CredentialSource) -> Sign:
-    name, location = tool.authentication.parameter_name, tool.authentication.location
+def _api_key(
+    tool: Operation, authentication: Authentication, reference: SecretReference, credentials: CredentialSource
+) -> Sign:
+    name, location = authentication.parameter_name, authentication.location
 
     def sign(headers: dict[str, str], url: URL) -> URL:
         secret = _sendable(credentials.read(tool.tenant, reference, "apiKey"), tool, reference)

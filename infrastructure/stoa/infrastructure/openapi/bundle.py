@@ -15,6 +15,7 @@ from stoa.domain.schema.inlining import SIZE_LIMIT
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
 from stoa.domain.schema.subschemas import IN_PLACE, parts, with_subschemas
 from stoa.infrastructure.openapi.cycles import strong_components
+from stoa.infrastructure.openapi.joined_files import own_name
 from stoa.infrastructure.openapi.node import ANNOTATIONS, Node, Reference
 from stoa.infrastructure.openapi.object_members import can_mix, mixed
 from stoa.infrastructure.openapi.schema import VARIANT, SchemaNormaliser
@@ -124,7 +125,7 @@ class Bundler:
         """A `$defs` key that is the component's own name where that is free."""
         name = self._names.get(pointer)
         if name is None:
-            own = _ILLEGAL.sub("_", pointer.partition(VARIANT)[0].rpartition("/")[2]) or "Schema"
+            own = _ILLEGAL.sub("_", own_name(pointer.partition(VARIANT)[0])) or "Schema"
             name = own if len(own) <= 64 else shortened(own, pointer, 64)
             if not self._numbered.take(name):
                 name = self._numbered.next(own[:56])

@@ -9,6 +9,7 @@ from stoa.infrastructure.openapi.document import ApiDocument
 from stoa.infrastructure.openapi.references import References
 from stoa.infrastructure.openapi.report import Report
 from stoa.infrastructure.openapi.schema import SchemaNormaliser
+from stoa.infrastructure.openapi.security import Security
 from stoa.infrastructure.openapi.servers import Servers
 
 
@@ -27,9 +28,10 @@ class ConversionContext:
     def __init__(self, document: ApiDocument, options: ConversionOptions) -> None:
         self.document = document
         self.options = options
-        self.report = Report(document.location)
+        self.report = Report(document.location, document.text)
         self.references = References(document)
         self.servers = Servers(document, options.base_url)
+        self.security = Security(document, self.references, options)
         self.inputs = SchemaNormaliser(document, self.references, self.report, INPUT_DIALECT)
         self.outputs = SchemaNormaliser(document, self.references, self.report, OUTPUT_DIALECT)
         self.input_bundler = Bundler(self.inputs)

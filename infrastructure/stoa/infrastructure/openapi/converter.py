@@ -16,6 +16,11 @@ from stoa.domain.schema.inlining import SIZE_LIMIT
 from stoa.domain.schema.json_value import as_object, texts_in
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.document import ApiDocument, read_document
+from stoa.infrastructure.openapi.document_findings import (
+    report_other_version,
+    report_repeated_keys,
+    report_unusual_paths,
+)
 from stoa.infrastructure.openapi.examples import tried_examples
 from stoa.infrastructure.openapi.naming import earlier_names_of, names_of
 from stoa.infrastructure.openapi.operation import tool_of
@@ -30,6 +35,8 @@ class OpenApiConverter(SpecConverter):
     def convert(self, document: SpecDocument, options: ConversionOptions) -> Conversion:
         api_document = read_document(document)
         context = ConversionContext(api_document, options)
+        report_repeated_keys(api_document, context.report)
+        report_other_version(api_document, context.report)
         operations = _selected(api_document, context)
         api = _api(api_document, options)
         tools: list[Tool] = []
@@ -37,7 +44,7 @@ class OpenApiConverter(SpecConverter):
         examples: list[TriedExample] = []
         homeless = 0
         withheld: Counter[str] = Counter()
-        has_credential = options.authentication.type != "none"
+        has_credential = bool(options.authentication.entries)
         names, earlier_names = names_of(operations, context), earlier_names_of(operations, options)
         in_use = frozenset(names)
         for operation, name, earlier_name in zip(operations, names, earlier_names, strict=True):
@@ -72,6 +79,7 @@ class OpenApiConverter(SpecConverter):
                 f"{', '.join(sorted(withheld)[:3])}, not where it was fetched from; set spec.baseURL if that is meant"
             )
             context.report.error("", message)
+        context.security.report(context.report)
         if context.too_large_results:
             message = f"{context.too_large_results} tools have no output schema: theirs exceeds {SIZE_LIMIT // 1024} KB"
             context.report.warning("", message)
@@ -86,6 +94,7 @@ class OpenApiConverter(SpecConverter):
 
 def _selected(document: ApiDocument, context: ConversionContext) -> list[ApiOperation]:
     operations = list(operations_of(document, context.references, context.report))
+    report_unusual_paths(document, context.report, has_operations=bool(operations))
     operation_ids = {operation.operation_id for operation in operations}
     for missing in sorted(context.options.operation_ids - operation_ids):
         context.report.warning("", f"no operation has the id {missing!r} (selector.operationIds)")

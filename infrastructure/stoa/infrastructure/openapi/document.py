@@ -1,13 +1,15 @@
 """Parses text, JSON or YAML, into an OpenAPI document and checks that it is one."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from stoa.application.ports import SpecDocument
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject, is_object
-from stoa.infrastructure.documents import DocumentProblem, read_value
+from stoa.infrastructure.documents import DocumentProblem, RepeatedKey, read_value
+from stoa.infrastructure.openapi.joined_files import join_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +18,13 @@ class ApiDocument:
 
     location: str
     root: JsonObject
+    """The document; of a description in several files also the others, below `joined_files.FILES`."""
     version: tuple[int, int]
+    problems: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The files that could not be read, and the reasons."""
+    text: str = ""
+    repeated: Sequence[tuple[str, RepeatedKey]] = ()
+    """Keys that occur twice in one object, with the name of the file: "" for the document itself."""
 
     @property
     def is_swagger(self) -> bool:
@@ -28,15 +36,11 @@ class ApiDocument:
         """True for 3.1 and later: schemas are JSON Schema 2020-12, and siblings of a `$ref` count."""
         return self.version >= (3, 1)
 
-    @property
-    def paths(self) -> JsonObject:
-        paths: JsonObject = self.root["paths"]
-        return paths
-
 
 def read_document(document: SpecDocument) -> ApiDocument:
     """Parses a document and identifies its version. Raises InvalidInput naming location, line and reason."""
-    root = _parse(document)
+    repeated: list[RepeatedKey] = []
+    root = _parse(document, repeated)
     if not is_object(root):
         raise InvalidInput(f"{document.location}: line 1: not an OpenAPI document but {_kind(root)}")
     version = _version(document.location, root)
@@ -45,12 +49,14 @@ def read_document(document: SpecDocument) -> ApiDocument:
             "its `paths` is not an object" if "paths" in root else "it has no `paths`, so there is nothing to call"
         )
         raise InvalidInput(f"{document.location}: line {_line_of(document.text, 'paths')}: {problem}")
-    return ApiDocument(document.location, root, version)
+    all_repeated = [("", key) for key in repeated]
+    problems = join_files(root, document, all_repeated) if document.files else {}
+    return ApiDocument(document.location, root, version, problems, document.text, all_repeated)
 
 
-def _parse(document: SpecDocument) -> Any:
+def _parse(document: SpecDocument, repeated: list[RepeatedKey]) -> Any:
     try:
-        return read_value(document.text, has_written_numbers=True)  # `enum: [1.10]` may be text
+        return read_value(document.text, repeated, has_written_numbers=True)  # `enum: [1.10]` may be text
     except DocumentProblem as problem:
         where = f"{document.location}: line {problem.line}"
         raise InvalidInput(f"{where}: not readable as {problem.language}: {problem.reason}") from problem

@@ -11,6 +11,7 @@ from stoa.infrastructure.openapi.accept import accept_of
 from stoa.infrastructure.openapi.argument_names import ArgumentNames
 from stoa.infrastructure.openapi.body import Body, body_of
 from stoa.infrastructure.openapi.compiled import is_usable
+from stoa.infrastructure.openapi.continuations import continuation_of
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.node import Node, described_node, description_of
 from stoa.infrastructure.openapi.object_members import ObjectMembers
@@ -18,7 +19,7 @@ from stoa.infrastructure.openapi.parameters import Parameter, fixed_query, param
 from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert, take_apart
 from stoa.infrastructure.openapi.response_headers import response_headers_of
 from stoa.infrastructure.openapi.result_schema import result_schema_of
-from stoa.infrastructure.openapi.text import TITLE_LIMIT, described, line, peculiarity
+from stoa.infrastructure.openapi.text import TITLE_LIMIT, described, line, peculiarity, with_sentence
 
 _OWN_TAGS = "stoa:"
 
@@ -54,18 +55,23 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
         )
         summary = as_text(content.get("summary"))
         _report_peculiar_words(operation, context)
+        output_schema = result_schema_of(operation, context)
+        continuation = continuation_of(operation, parameters, output_schema, context)
         return Tool(
             name=name,
             tenant=options.tenant,
             title=line(summary, TITLE_LIMIT) or None,
-            description=described(
-                summary,
-                as_text(content.get("description")),
-                operation.place,
-                is_deprecated=content.get("deprecated") is True,
+            description=with_sentence(
+                described(
+                    summary,
+                    as_text(content.get("description")),
+                    operation.place,
+                    is_deprecated=content.get("deprecated") is True,
+                ),
+                continuation,
             ),
             input_schema=_input_schema(arguments, operation, context),
-            output_schema=result_schema_of(operation, context),
+            output_schema=output_schema,
             icons=context.icons,
             tags=_tags(operation, context),
             version=api.version,
@@ -73,7 +79,7 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
             binding=binding,
             timeout_seconds=options.timeout_seconds,
             rate_limit=options.rate_limit,
-            authentication=options.authentication,
+            authentication=context.security.authentication_of(operation),
             metered_arguments=tuple(name for name in options.metered_arguments if name in arguments.schemas),
             validation=options.validation,
         )
@@ -106,6 +112,7 @@ def _bound_parameters(
                 explode=parameter.explode,
                 allow_reserved=parameter.allow_reserved,
                 is_json=parameter.is_json,
+                required=parameter.is_required,
             )
         )
     return tuple(bound)
@@ -116,7 +123,9 @@ def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments, validat
         key = names.of_body()
         arguments.schemas[key] = body.schema
         arguments.required += [key] if body.is_required else []
-        return RestBody(media_type=body.media_type, argument=key, required=body.is_required, form=body.form)
+        return RestBody(
+            media_type=body.media_type, argument=key, required=body.is_required, form=body.form, xml=body.xml
+        )
     if set(arguments.required) == arguments.schemas.keys():  # else how many are of the body cannot be told
         arguments.sizes = _sizes(body.members, len(arguments.schemas))
     written = list(body.members.properties)
@@ -130,6 +139,7 @@ def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments, validat
         fields=fields,
         required=body.is_required,
         form=body.form,
+        xml=body.xml,
         takes_others=validation != "strict",
     )
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_object
+from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_array, is_object
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.node import Node, Reference, described_node, description_of
 from stoa.infrastructure.openapi.paths import PLACEHOLDER, ApiOperation, CannotConvert, PathTemplate
@@ -20,6 +20,7 @@ Location = Literal["path", "query", "header", "cookie"]
 Style = Literal["simple", "label", "matrix", "form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"]
 LOCATIONS: tuple[str, ...] = get_args(Location)
 _BODY_LOCATIONS = {"body", "formData"}
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "QUERY"})
 _STYLES: dict[str, tuple[Style, ...]] = {
     "path": ("simple", "label", "matrix"),
     "query": ("form", "spaceDelimited", "pipeDelimited", "deepObject"),
@@ -43,11 +44,16 @@ _SCHEMA_KEYS = (
     | WORD_KEYWORDS
 )
 """Fields of a 2.0 parameter that describe its value."""
-_IGNORED_HEADERS = {"accept", "content-type", "authorization"}
-"""Header parameters that "SHALL be ignored" (OpenAPI)."""
+_IGNORED_HEADERS = {
+    "accept": "the gateway sends the media types of the answers",
+    "content-type": "the gateway sends the media type of the body",
+    "authorization": "the gateway sends its own credential (toolDefaults.authentication)",
+    "content-length": "the gateway counts the bytes of the body",
+    "content-encoding": "the gateway sends bodies as they are",
+}
+"""Header parameters that "SHALL be ignored" (OpenAPI 3.1 section 4.8.12.2), and those of the message itself."""
 _OWN_HEADERS = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive"}
-    | {"expect", "cookie"}
+    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive"} | {"expect"}
 )
 """Headers of the connection; a caller who sets them could reach another server."""
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -66,23 +72,41 @@ class Parameter:
 
 
 def raw_parameters(operation: ApiOperation, context: ConversionContext) -> dict[tuple[str, str], JsonObject]:
-    """Resolved Parameter Objects by name and place, those of the path item first."""
+    """Resolved Parameter Objects by name and place, those of the path item first. Raises CannotConvert if one refers to
+    nothing and the operation changes something."""
     parameters: dict[tuple[str, str], JsonObject] = {}
     for level in (operation.path_item, operation.content):
-        for raw in as_array(level.get("parameters")):
-            try:
-                parameter = context.references.follow(raw)
-            except Unresolvable as problem:
-                context.report.warning(operation.place, f"a parameter is left out: {problem}")
-                continue
-            name, place = parameter.get("name"), parameter.get("in")
-            if isinstance(name, str) and name and isinstance(place, str):
-                parameters[name, place] = parameter
-            elif place == "body":
-                parameters["body", "body"] = parameter
-            else:
-                context.report.warning(operation.place, "a parameter without `name` or `in` is left out")
+        for written in _values(level.get("parameters"), operation, context):
+            for parameter in _values(written, operation, context):
+                name, place = parameter.get("name"), parameter.get("in")
+                if isinstance(name, str) and name and isinstance(place, str):
+                    parameters[name, place] = parameter
+                elif place == "body":
+                    parameters["body", "body"] = parameter
+                else:
+                    context.report.warning(operation.place, "a parameter without `name` or `in` is left out")
     return parameters
+
+
+def _values(written: Any, operation: ApiOperation, context: ConversionContext) -> list[Any]:
+    """The objects that `written` is or refers to: one, or a list of them, as files are often divided."""
+    try:
+        value = context.references.value(written)
+    except Unresolvable as problem:
+        _without_parameter(problem, operation, context)
+        return []
+    entries = value if is_array(value) else [] if value is None else [value]
+    if not all(is_object(entry) for entry in entries):
+        context.report.warning(operation.place, "a parameter that is no object is left out")
+    return [entry for entry in entries if is_object(entry)]
+
+
+def _without_parameter(problem: Unresolvable, operation: ApiOperation, context: ConversionContext) -> None:
+    """Reports that a parameter is left out. Raises CannotConvert where that may do harm: it may be the filter of what
+    is deleted or changed."""
+    if operation.method not in _SAFE_METHODS:
+        raise CannotConvert(f"a parameter is unknown: {problem}") from problem
+    context.report.warning(operation.place, f"a parameter is left out: {problem}")
 
 
 def parameters_of(
@@ -91,9 +115,20 @@ def parameters_of(
     """Everything outside the body. Raises CannotConvert when a required one cannot be sent."""
     parameters: list[Parameter] = []
     for (name, place), parameter in raw.items():
-        if place in _BODY_LOCATIONS or _is_sent_by_the_gateway(name, place, context):
+        if place in _BODY_LOCATIONS or context.security.holds(name, place):
             continue
-        problem = _problem(name, place, path)
+        if parameter.get("required") is not True and context.security.is_credential(name, place, operation):
+            context.security.withhold(name)
+            continue
+        if (
+            place == "header"
+            and name.lower() in _IGNORED_HEADERS
+            and not _is_choice_of_answer(name, parameter, context)
+        ):
+            message = f"the header parameter {name!r} is left out: {_IGNORED_HEADERS[name.lower()]}"
+            context.report.warning(operation.place, message)
+            continue
+        problem = _problem(name, place, path) or _cookie_problem(name, place, raw, context)
         if problem is None:
             parameters.append(_read(name, cast("Location", place), parameter, operation, context))
         elif parameter.get("required") is True and place != "path":
@@ -108,19 +143,32 @@ def parameters_of(
     return parameters
 
 
+def _is_choice_of_answer(name: str, parameter: JsonObject, context: ConversionContext) -> bool:
+    """True for an Accept parameter with several values: they are versions or forms of the answer that a caller chooses
+    from."""
+    schema = parameter.get("schema", parameter)
+    try:
+        values = as_array(context.references.follow(schema).get("enum"))
+    except Unresolvable:
+        return False
+    return name.lower() == "accept" and len(values) > 1
+
+
+def _cookie_problem(
+    name: str, place: str, raw: dict[tuple[str, str], JsonObject], context: ConversionContext
+) -> str | None:
+    """The problem with a header parameter `Cookie`, which holds all cookies of a request."""
+    if place != "header" or name.lower() != "cookie":
+        return None
+    has_others = any(other == "cookie" for _, other in raw)
+    is_own = any(entry.location == "cookie" and entry.type == "apiKey" for entry in context.security.entries)
+    return "the gateway writes the cookies of this operation" if has_others or is_own else None
+
+
 def fixed_query(path: PathTemplate, parameters: list[Parameter]) -> tuple[tuple[str, str], ...]:
     """The query of the path key, without names that a parameter declares too."""
     in_query = {parameter.name for parameter in parameters if parameter.location == "query"}
     return tuple((key, value) for key, value in path.query if key not in in_query and not PLACEHOLDER.search(value))
-
-
-def _is_sent_by_the_gateway(name: str, place: str, context: ConversionContext) -> bool:
-    if place == "header" and name.lower() in _IGNORED_HEADERS:
-        return True
-    own = context.options.authentication
-    if own.type != "apiKey" or own.location != place:
-        return False
-    return own.parameter_name == name or (place == "header" and own.parameter_name.lower() == name.lower())
 
 
 def _problem(name: str, place: str, path: PathTemplate) -> str | None:
@@ -140,7 +188,11 @@ def _read(
 ) -> Parameter:
     where = f"{operation.place} {place} parameter {name}"
     media_type = ""
-    if context.document.is_swagger:
+    is_inline = not any(key in raw for key in ("schema", "content")) and "type" in raw
+    if is_inline and not context.document.is_swagger:
+        message = f"parameter {name!r}: `type` beside `name` is of 2.0; read as its schema"
+        context.report.warning(operation.place, message)
+    if is_inline or (context.document.is_swagger and "schema" not in raw):
         schema_source: Any = {key: value for key, value in raw.items() if key in _SCHEMA_KEYS}
     elif content := as_object(raw.get("content")):
         media_type, described = next(iter(content.items()))
@@ -173,7 +225,7 @@ def _schema_words(schema: Node, context: ConversionContext) -> str:
 
 def _style(place: Location, raw: JsonObject, where: str, context: ConversionContext) -> tuple[Style, bool]:
     allowed = _STYLES[place]
-    if context.document.is_swagger:
+    if context.document.is_swagger or ("collectionFormat" in raw and "style" not in raw):
         return swagger_style(place, raw)
     style: Style = allowed[0]
     wanted = raw.get("style")

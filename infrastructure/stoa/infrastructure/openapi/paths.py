@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl
 
 from stoa.domain.schema.json_value import JsonObject, as_object, is_object
@@ -10,6 +11,9 @@ from stoa.infrastructure.openapi.document import ApiDocument
 from stoa.infrastructure.openapi.references import References, Unresolvable
 from stoa.infrastructure.openapi.report import Report
 
+MORE_PATHS = "x-ms-paths"
+"""An extension of Microsoft's: paths that differ only in their fixed query."""
+_NO_OBJECT = "the operation must be an object; it is left out"
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _DOT_SEGMENT = re.compile(r"(^|/)(\.|%2e){1,2}(/|$)", re.IGNORECASE)
@@ -40,25 +44,36 @@ class ApiOperation:
 
 
 def operations_of(document: ApiDocument, references: References, report: Report) -> Iterator[ApiOperation]:
-    for path, raw_item in document.paths.items():
-        if path.startswith("x-"):
-            continue
+    for path, raw_item in _path_items(document, references, report):
         try:
-            item = _path_item(raw_item, references)
+            item = _merged(raw_item, references)
         except Unresolvable as problem:
             report.error(path, f"{problem}; its operations are left out")
             continue
         by_method = [(key, item[key]) for key in item if key.lower() in METHODS]
         for key, content in [*by_method, *as_object(item.get("additionalOperations")).items()]:
-            operation = ApiOperation(key.upper(), path, item, as_object(content))
-            if is_object(content):
-                yield operation
-            else:
-                report.error(operation.place, "the operation must be an object; it is left out")
+            place = f"{key.upper()} {path}"
+            try:
+                yield ApiOperation(key.upper(), path, item, _merged(content, references))
+            except Unresolvable as problem:
+                report.error(place, f"left out: {problem}" if is_object(content) else _NO_OBJECT)
 
 
-def _path_item(raw: object, references: References) -> JsonObject:
-    """The path item merged with the one it refers to; siblings of a `$ref` win."""
+def _path_items(document: ApiDocument, references: References, report: Report) -> Iterator[tuple[str, Any]]:
+    for member in ("paths", MORE_PATHS):
+        try:
+            items = references.value(document.root.get(member, {}))
+        except Unresolvable as problem:
+            report.error("", f"`{member}`: {problem}; its operations are left out")
+            continue
+        for path, item in as_object(items).items():
+            if not path.startswith("x-") and path != "$ref":
+                yield path, item
+
+
+def _merged(raw: object, references: References) -> JsonObject:
+    """The object with what it refers to; its own members beside `$ref` win. No tool is made of an operation that refers
+    to nothing: without its parameters, a DELETE would delete more than its author meant."""
     target = references.follow(raw)
     if is_object(raw) and len(raw) > 1 and "$ref" in raw:
         return {**target, **{key: value for key, value in raw.items() if key != "$ref"}}

@@ -59,7 +59,11 @@ def _schema_of_response(operation: ApiOperation, context: ConversionContext) -> 
     for code in dict.fromkeys([*(code for code in _PREFERRED if code in responses), *successful]):
         try:
             response = context.references.follow(responses[code])
-            schema = _swagger_schema(response) if context.document.is_swagger else _json_schema(response, context)
+            is_swagger = context.document.is_swagger or ("schema" in response and "content" not in response)
+            if is_swagger and not context.document.is_swagger:
+                message = f"response {code}: `schema` without `content` is of 2.0; read as that of JSON"
+                context.report.warning(operation.place, message)
+            schema = _swagger_schema(response) if is_swagger else _json_schema(response, context)
         except Unresolvable:
             continue  # costs a description, nothing else
         if is_object(schema):

@@ -18,7 +18,8 @@ class Servers:
     def __init__(self, document: ApiDocument, replacement: str | None) -> None:
         self._document = document
         self._replacement = _usable(replacement) if replacement else None
-        self._of_document = self._swagger_base() if document.is_swagger else self._first(document.root)
+        has_host = bool(as_text(document.root.get("host"))) and not as_array(document.root.get("servers"))
+        self._of_document = self._swagger_base() if document.is_swagger or has_host else self._first(document.root)
 
     def base_url(self, path_item: JsonObject, operation: JsonObject) -> str | None:
         """The base URL of an operation, without a trailing slash; None if no usable server is given."""

@@ -102,3 +102,8 @@ def described(summary: str, description: str, fallback: str, *, is_deprecated: b
     else:
         joined = description or summary or fallback
     return cut(f"Deprecated. {joined}" if is_deprecated else joined, DESCRIPTION_LIMIT)
+
+
+def with_sentence(text: str, sentence: str) -> str:
+    """The text with a sentence after it, within the limit of a description."""
+    return f"{cut(text, DESCRIPTION_LIMIT - len(sentence) - 1)}\n{sentence}" if sentence else text

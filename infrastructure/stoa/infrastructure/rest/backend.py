@@ -6,7 +6,14 @@ connections) and `http_client.http1_errors` (what went wrong). Redirects are fol
 
 from yarl import URL
 
-from stoa.application.ports import BackendCall, CallContext, CredentialSource, Previewable, ToolBackend
+from stoa.application.ports import (
+    BackendCall,
+    CallContext,
+    CredentialSource,
+    Previewable,
+    ReadingResources,
+    ToolBackend,
+)
 from stoa.domain.errors import BackendError, BackendProtocolError, BackendUnavailable, InvalidInput
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import RestBinding
@@ -26,19 +33,26 @@ from stoa.infrastructure.http_client.failures import HttpFailure, ResponseTooLon
 from stoa.infrastructure.http_client.http1 import Http1Client, Response
 from stoa.infrastructure.http_client.http1.response import text_of
 from stoa.infrastructure.http_client.http1_errors import translated_failure
+from stoa.infrastructure.rest.body import files_in
+from stoa.infrastructure.rest.file_resources import ReadResource, with_file_resources
 from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest, is_below
 
 MAX_REDIRECTS = 5
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SEE_OTHER = 303
+_ELSEWHERE = (
+    b"The back end took the call, which must not be repeated; the answer is to be read at the URL in Location "
+    b"(303 See Other), which was not followed."
+)
 _NOT_FOLLOWED = (
     b"The back end redirects this call; the redirect was not followed, because only GET and HEAD are repeated, "
     b"and only below the tool's own base URL."
 )
 
 
-class RestBackend(ToolBackend):
+class RestBackend(ToolBackend, ReadingResources):
     """Calls HTTP APIs. One client, so one pool of connections to each origin, for all tools. `rules`: which addresses
     may be called; an embedding program that registers its own tools trusts them. `resolver`: shared with other
     connections; None: its own, which asks DNS."""
@@ -57,29 +71,39 @@ class RestBackend(ToolBackend):
         self._credentials = credentials
         self._client = Http1Client(rules, resolver, headers=HEADERS, connect_seconds=connect_timeout_seconds)
         self._max_answer_bytes = max_answer_bytes
+        self._read: ReadResource | None = None
+
+    def read_with(self, read: ReadResource) -> None:
+        self._read = read
 
     def prepare(self, tool: Operation) -> BackendCall:
         if not isinstance(tool.binding, RestBinding):
             raise InvalidInput(f"Tool {tool.key}: its binding is {tool.binding.kind}, not rest")
         plan = RequestPlan(tool, tool.binding, self._credentials)
         kind = _OAuthRestCall if tool.authentication.type == "oauth2" else _RestCall
-        return kind(tool, plan, self._client, self._max_answer_bytes)
+        return kind(tool, plan, self._client, self._max_answer_bytes, self._read)
 
     async def close(self) -> None:
         await self._client.close()
 
 
 class _RestCall(BackendCall, Previewable):
-    def __init__(self, tool: Operation, plan: RequestPlan, client: Http1Client, limit: int) -> None:
+    def __init__(
+        self, tool: Operation, plan: RequestPlan, client: Http1Client, limit: int, read: ReadResource | None
+    ) -> None:
         self._name = str(tool.key)
         self._authentication = tool.authentication.type
         self._plan = plan
         self._client = client
         self._limit = limit
+        self._read_resource = read
+        self._files = files_in(tool.binding) if isinstance(tool.binding, RestBinding) else ()
         self._kept = kept_names(tool.binding.response_headers if isinstance(tool.binding, RestBinding) else ())
         self._kept_fields = frozenset(name.lower().encode("ascii") for name in self._kept)
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer:
+        if self._files:
+            arguments = await with_file_resources(self._files, arguments, context, self._read_resource)
         request = self._plan.build(arguments, context.request_id)
         if context.trace is not None and "traceparent" not in request.headers:  # an argument of the tool may set it
             request.headers["traceparent"] = context.trace.traceparent
@@ -115,6 +139,9 @@ class _RestCall(BackendCall, Previewable):
             if location is None:
                 return await self._read(response, request)
             following = self._redirect_target(URL(request.base + target, encoded=True), location)
+            if following is None and response.status == _SEE_OTHER and self._plan.method not in {"GET", "HEAD"}:
+                status, headers = response.status_line, self._headers(response, request)
+                return RawAnswer(_ELSEWHERE, "text/plain", "utf-8", True, status, request.place, headers)
             if following is None:
                 status, headers = response.status_line, self._headers(response, request)
                 return RawAnswer(_NOT_FOLLOWED, "text/plain", "utf-8", True, status, request.place, headers)

@@ -7,41 +7,78 @@ from typing import Any, cast
 import pydantic_core
 
 from stoa.domain.errors import InvalidInput
-from stoa.domain.operations.tool import FormField, RestBody
-from stoa.domain.schema.json_value import JsonObject
+from stoa.domain.operations.tool import FormField, RestBinding, RestBody
+from stoa.domain.schema.json_value import JsonObject, is_array
 from stoa.infrastructure.http_client.header_text import Unsendable
 from stoa.infrastructure.rest.encoding import NOT_UNICODE, Encoder, invalid_argument, query_encoder, scalar
+from stoa.infrastructure.rest.files import file_content
+from stoa.infrastructure.rest.multipart import multipart_encoder
+from stoa.infrastructure.rest.xml_body import xml_encoder
 
 Pick = Callable[[JsonObject], Any]
 BodyEncoder = Callable[[JsonObject], bytes | None]
 """Encodes a tool's arguments as a request body; None: the request has no body."""
 
 FORM = "application/x-www-form-urlencoded"
+_NO_FIELD = FormField()
 _JSON_TYPES = ("application/json", "text/json")
 _TEXT_TYPES = (
     "application/xml",
     "application/yaml",
     "application/x-yaml",
     "application/graphql",
-    "application/x-ndjson",
+)
+LINES_OF_JSON = frozenset(
+    {
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/x-jsonlines",
+        "application/json-lines",
+    }
 )
 
 
 def compile_body(body: RestBody, tool: str, elsewhere: Set[str] = frozenset()) -> tuple[BodyEncoder, str]:
-    """The encoder of `body` and its Content-Type. `elsewhere`: arguments that other parts of the request carry. Raises
-    InvalidInput for a media type that cannot be made."""
+    """The encoder of `body` and its Content-Type; "": the body says it (`multipart_type`). `elsewhere`: arguments that
+    other parts of the request carry. Raises InvalidInput for a media type that cannot be made."""
     kind = body.media_type.partition(";")[0].strip().lower()
     pick = _picker(body, tool, elsewhere)
     if kind in _JSON_TYPES or kind.endswith("+json"):
         return _present(pick, pydantic_core.to_json), body.media_type
     if kind == FORM:
         return _present(pick, _form_encoder(body)), body.media_type
+    if kind == "multipart/form-data":
+        return _present(pick, multipart_encoder(body.form)), ""
+    if body.xml is not None:
+        return _present(pick, xml_encoder(body.xml)), body.media_type
+    if kind in LINES_OF_JSON:
+        return _present(pick, _lines), body.media_type
     if kind.startswith("text/") or kind.endswith("+xml") or kind in _TEXT_TYPES:
         has_charset = "charset=" in body.media_type.lower()
         return _present(pick, _text), body.media_type if has_charset else f"{kind}; charset=utf-8"
-    raise InvalidInput(
-        f"Tool {tool}: cannot send a body of type {body.media_type!r}; JSON, {FORM} and text can be sent"
+    if "*" in kind or kind.startswith(("multipart/", "message/")) or "/" not in kind:
+        raise InvalidInput(f"Tool {tool}: cannot send a body of type {body.media_type!r}; name a single media type")
+    return _present(pick, _file), body.media_type
+
+
+def files_in(binding: RestBinding) -> tuple[str, ...]:
+    """The arguments that stand for files."""
+    body = binding.body
+    if body is None:
+        return ()
+    if body.argument is not None:
+        return (body.argument,) if _is_bytes(body) else ()
+    return tuple(
+        argument for argument, member in (body.fields or {}).items() if body.form.get(member, _NO_FIELD).is_file
     )
+
+
+def _is_bytes(body: RestBody) -> bool:
+    kind = body.media_type.partition(";")[0].strip().lower()
+    is_json = kind in _JSON_TYPES or kind.endswith("+json") or kind in LINES_OF_JSON
+    is_text = kind.startswith("text/") or kind.endswith("+xml") or kind in _TEXT_TYPES or body.xml is not None
+    return not (is_json or is_text or kind in {FORM, "multipart/form-data"})
 
 
 def _picker(body: RestBody, tool: str, elsewhere: Set[str]) -> Pick:
@@ -89,6 +126,18 @@ def _present(pick: Pick, encode: Callable[[Any], bytes]) -> BodyEncoder:
             raise invalid_argument("", "valid Unicode in the body") from None
 
     return encoded
+
+
+def _lines(value: Any) -> bytes:
+    """One JSON text a line; a string is taken for such lines."""
+    if isinstance(value, str):
+        return value.encode()
+    values = value if is_array(value) else [value]
+    return b"".join(pydantic_core.to_json(each) + b"\n" for each in values)
+
+
+def _file(value: Any) -> bytes:
+    return b"" if value in ({}, None) else file_content(value).content
 
 
 def _text(value: Any) -> bytes:

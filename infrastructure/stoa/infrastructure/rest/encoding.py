@@ -71,8 +71,10 @@ def query_encoder(
     allow_reserved: bool = False,
     is_json: bool = False,
     taken: frozenset[str] = frozenset(),
+    is_required: bool = False,
 ) -> Encoder:
-    """Encodes one query parameter or form field as `a=b&c=d`; "" if there is nothing to send.
+    """Encodes one query parameter or form field as `a=b&c=d`; "" if there is nothing to send. `is_required`: an empty
+    list or object is sent as `a=` (the column "empty" of the style table).
 
     `taken` are names on the wire of other parameters, which a property of an exploded object must not use.
     """
@@ -99,7 +101,7 @@ def query_encoder(
         if value.__class__ is int or (value.__class__ is str and value.isalnum() and value.isascii()):  # as most are
             return f"{prefix}{value}"
         if isinstance(value, (list, dict)):
-            return composite(value)
+            return composite(value) or (prefix if is_required else "")
         return prefix + quoted(scalar(value))
 
     return encode

@@ -34,6 +34,7 @@ from stoa.infrastructure.rest.encoding import (
     path_encoder,
     query_encoder,
 )
+from stoa.infrastructure.rest.multipart import multipart_type
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -83,9 +84,7 @@ class RequestPlan:
         self.method = binding.method
         self.base = _base_url(binding.base_url, name)
         self._taken = _check_names(tool, binding)
-        key = tool.authentication if tool.authentication.type == "apiKey" else None
-        is_cookie = key is not None and key.location == "cookie"
-        self._taken_cookies = frozenset({str(key.parameter_name)} if key and is_cookie else ())
+        self._taken_cookies = frozenset(_names_of_keys(tool, "cookie"))
         self._prefix, self._path = _compile_path(str(self.base).rstrip("/"), binding, name)
         self._open_segment = self._prefix.rpartition("/")[2]
         """The start of the path segment that the first value completes."""
@@ -105,7 +104,7 @@ class RequestPlan:
         self._content_type = _header_value(content_type, "binding.body.media_type", name)
         self._sign = compile_authentication(tool, credentials)
         self._authentication = tool.authentication
-        self._signs_target = key is not None and key.location == "query"
+        self._signs_target = bool(_names_of_keys(tool, "query"))
         self.origin = origin_of(self.base)
         length = _origin_length(self._prefix)
         self._origin_text, self._origin_length = self._prefix[:length], length
@@ -125,7 +124,7 @@ class RequestPlan:
             headers["Cookie"] = "; ".join(cookies)
         data = self._encode_body(arguments) if self._encode_body else None
         if data is not None:
-            headers["Content-Type"] = self._content_type
+            headers["Content-Type"] = self._content_type or multipart_type(data)
         request = RestRequest(self._origin_text, target, place, headers, data)
         if self._sign and is_signed:
             if self._signs_target:
@@ -177,6 +176,7 @@ class RequestPlan:
             allow_reserved=parameter.allow_reserved,
             is_json=parameter.is_json,
             taken=self._taken,
+            is_required=parameter.required,
         )
 
     def _cookie_encoder(self, parameter: RestParameter) -> Encoder:
@@ -243,23 +243,21 @@ def _base_url(text: str, tool: str) -> URL:
 
 def _check_names(tool: Operation, binding: RestBinding) -> frozenset[str]:
     """Refuses parameters that could impersonate the gateway; returns the query names that arguments must not use."""
-    authentication = tool.authentication
-    key = authentication.parameter_name if authentication.type == "apiKey" else None
-    if key is not None and authentication.location != "query" and not _TOKEN.fullmatch(key):
-        raise InvalidInput(f"Tool {tool.key}: authentication.parameter_name is not a {authentication.location} name")
-    header_key = (key or "").lower() if authentication.location == "header" else ""
-    cookie_key = (key or "") if authentication.location == "cookie" else ""
-    query_key = {key} if key is not None and authentication.location == "query" else set[str]()
-    taken = frozenset(query_key | {name for name, _ in binding.fixed_query})
-    has_cookies = bool(cookie_key) or any(parameter.location == "cookie" for parameter in binding.parameters)
+    header_keys, cookie_keys = _names_of_keys(tool, "header"), _names_of_keys(tool, "cookie")
+    for location, keys in (("header", header_keys), ("cookie", cookie_keys)):
+        if not all(_TOKEN.fullmatch(key) for key in keys):
+            raise InvalidInput(f"Tool {tool.key}: authentication.parameter_name is not a {location} name")
+    header_keys = {key.lower() for key in header_keys}
+    taken = frozenset(_names_of_keys(tool, "query") | {name for name, _ in binding.fixed_query})
+    has_cookies = bool(cookie_keys) or any(parameter.location == "cookie" for parameter in binding.parameters)
     for parameter in binding.parameters:
         name = parameter.name
         lower = name.lower()
         clash = {
             "path": False,
             "query": name in taken,
-            "cookie": name == cookie_key,
-            "header": lower in _PROTECTED or lower == header_key or (lower == "cookie" and has_cookies),
+            "cookie": name in cookie_keys,
+            "header": lower in _PROTECTED or lower in header_keys or (lower == "cookie" and has_cookies),
         }[parameter.location]
         if clash:
             raise InvalidInput(
@@ -268,6 +266,15 @@ def _check_names(tool: Operation, binding: RestBinding) -> frozenset[str]:
         if parameter.location in {"header", "cookie"} and not _TOKEN.fullmatch(name):
             raise InvalidInput(f"Tool {tool.key}: {name!r} is not a valid {parameter.location} name")
     return taken
+
+
+def _names_of_keys(tool: Operation, location: str) -> set[str]:
+    """The names on the wire of the gateway's API keys in this part of the request."""
+    return {
+        entry.parameter_name
+        for entry in tool.authentication.entries
+        if entry.type == "apiKey" and entry.location == location
+    }
 
 
 def _compile_path(base: str, binding: RestBinding, tool: str) -> tuple[str, list[_Piece]]:

@@ -31,6 +31,7 @@ from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.documents.spec_text import MAX_BYTES, document, too_large
 from stoa.infrastructure.files.credentials.environment import variable_name
 from stoa.infrastructure.files.manifests import FollowedToolSource
+from stoa.infrastructure.files.specs import description_in
 from stoa.interfaces.bootstrap.container import build_container
 from stoa.interfaces.bootstrap.parts import StartCheck
 from stoa.interfaces.settings import Settings
@@ -60,7 +61,9 @@ class ServedSpec:
 
     @property
     def file(self) -> Path | None:
-        """The file that it stands in, if it does."""
+        """The file that it stands in, or the folder that was named, if it is one."""
+        if self.manifest.root:
+            return Path(self.manifest.root)
         is_file = self.location != STANDARD_INPUT and not urlsplit(self.location).scheme
         return Path(self.location) if is_file else None
 
@@ -77,11 +80,12 @@ async def served_spec(
     header_from_env: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> ServedSpec:
-    """Recognise the description at a file path or address; `-` reads it from standard input. `base_url`: where its
-    operations are called. `header_from_env`: HEADER=VARIABLE, or the VARIABLE of a bearer token. Raises InvalidInput or
-    Unavailable."""
+    """Recognise the description at a file path or address, or in a folder with all its files; `-` reads it from
+    standard input. `base_url`: where its operations are called. `header_from_env`: HEADER=VARIABLE, or the VARIABLE of
+    a bearer token. Raises InvalidInput or Unavailable."""
+    folder = ""
     if location != STANDARD_INPUT and await asyncio.to_thread(Path(location).is_dir):
-        raise InvalidInput(f"{location}: is a folder; name a folder of manifests with --catalogue")
+        folder, location = location, await asyncio.to_thread(description_in, Path(location))
     authentication = _authentication(header_from_env, environment)
     base_url = None if base_url is None else _GRPC.sub("http", base_url)
     given = await asyncio.to_thread(_standard_input) if location == STANDARD_INPUT else None
@@ -99,7 +103,7 @@ async def served_spec(
     finally:
         await container.close()
     origin = NamedOrigin(location if given is None else given.location)
-    return ServedSpec(location, ManifestDocument(origin, content), spec.document)
+    return ServedSpec(location, ManifestDocument(origin, content, root=folder), spec.document)
 
 
 class _StandardInputProvider(Provider):

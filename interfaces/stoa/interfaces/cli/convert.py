@@ -42,8 +42,8 @@ async def convert(
     Parameters
     ----------
     spec
-        API description, as `stoa serve` takes it: a file, a URL, `-` for standard input, or the address of a live
-        server.
+        API description, as `stoa serve` takes it: a file, a folder with the files of one description, a URL, `-` for
+        standard input, or the address of a live server.
     format
         `json` prints an array of tools as MCP lists them, and nothing else.
     report

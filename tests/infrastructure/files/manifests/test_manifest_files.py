@@ -197,3 +197,14 @@ async def test_a_file_that_two_entries_hold_is_read_once(folders: Path, monkeypa
     monkeypatch.chdir(folders)
     documents = await FileToolSource([Path("acme"), folders / "acme"]).read()
     assert [Path(str(one.origin)).name for one in documents] == ["acme.yaml#1"]
+
+
+async def test_manifest_folder_may_hold_the_files_of_an_api_description(tmp_path: Path):
+    (tmp_path / "api/paths").mkdir(parents=True)
+    (tmp_path / "api/openapi.yaml").write_text("openapi: 3.1.0")
+    (tmp_path / "api/paths/pets.yaml").write_text("get: {operationId: pets}")
+    (tmp_path / "api/parameters.yaml").write_text("- {name: limit, in: query}")
+    (tmp_path / "api/tool.yaml").write_text("kind: Tool")
+    (tmp_path / "elsewhere.yaml").write_text("get: {}")
+    documents = await FileToolSource([tmp_path]).read()
+    assert {Path(str(document.origin.whole)).name for document in documents} == {"tool.yaml", "elsewhere.yaml"}

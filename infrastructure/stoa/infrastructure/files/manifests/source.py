@@ -19,6 +19,7 @@ from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput
 from stoa.domain.origin import FileOrigin
 from stoa.domain.schema.json_value import JsonObject
+from stoa.infrastructure.documents import NO_MAPPING
 from stoa.infrastructure.files.manifests.reading import SIZE_LIMIT, contents_of
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -26,6 +27,7 @@ _API_DESCRIPTION = re.compile(rb"""^\s*[{,]?\s*["']?(openapi|swagger|asyncapi)["
 _MANIFEST = re.compile(rb"""["']?apiVersion["']?\s*:\s*["']?gostoa\.dev/""")
 """A ToolSet with an inline description is a manifest all the same."""
 _CHECK_MILLISECONDS = 500
+_FRAME = frozenset({"apiVersion", "kind", "metadata", "spec"})
 _NOTHING_LEFT = "holds no manifest any more; delete the file to remove its tools"
 
 _Identity = tuple[int, int]
@@ -43,11 +45,14 @@ class _Reading:
     digest: bytes
     owned: _Owned
     documents: tuple[ManifestDocument, ...]
+    is_description: bool = False
+    """True for an API description, which is no manifest."""
 
 
 class FileToolSource(ToolSource):
     """`entries`: files, and folders whose `.yaml`, `.yml` and `.json` files are manifests. API descriptions may stand
-    beside the manifests that refer to them; hidden files and folders are left alone.
+    beside the manifests that refer to them, with their further files in the same folder and below it; hidden files and
+    folders are left alone.
 
     An entry with a tenant is written by this tenant's team, any other by the platform. Of several that hold a file the
     innermost counts. A file that is a link out of its entry is refused: it would be read in another's name.
@@ -93,6 +98,9 @@ class FileToolSource(ToolSource):
                 continue
             readings[path] = await self._reading(path, owned, self._readings.get(path))
             documents += readings[path].documents
+        described = {path.parent for path, reading in readings.items() if reading.is_description}
+        if described:
+            documents = _without_fragments(documents, described)
         for path, problem in (await asyncio.to_thread(self._away)).items():
             readings[path] = self._readings[path]
             documents.append(_unreadable(path, problem, readings[path].owned))
@@ -161,7 +169,7 @@ class FileToolSource(ToolSource):
         if isinstance(text, str):
             return _Reading(b"", owned, (_unreadable(path, text, owned),))
         if text is None:
-            return _Reading(b"", owned, ())
+            return _Reading(b"", owned, (), is_description=True)
         digest = await asyncio.to_thread(_digest_of, text)
         if known is not None and (known.digest, known.owned) == (digest, owned):
             return known
@@ -274,6 +282,22 @@ def _documents_of(path: Path, contents: Iterable[JsonObject | str], owned: _Owne
         else ManifestDocument(FileOrigin(file, number), content, base_directory=base, root=root, tenant=tenant)
         for number, content in enumerate(paced(contents), 1)  # a file may hold ten thousand
     )
+
+
+def _without_fragments(documents: Iterable[ManifestDocument], described: Collection[Path]) -> list[ManifestDocument]:
+    """The documents without those that are parts of an API description: they have none of the members of a manifest,
+    and lie in the folder of a description or below it."""
+    return [one for one in documents if not (_is_fragment(one) and _lies_in(one, described))]
+
+
+def _is_fragment(document: ManifestDocument) -> bool:
+    if document.content is None:
+        return document.problem == NO_MAPPING
+    return _FRAME.isdisjoint(document.content)
+
+
+def _lies_in(document: ManifestDocument, folders: Collection[Path]) -> bool:
+    return any(folder in folders for folder in Path(str(document.origin.whole)).parents)
 
 
 def _digest_of(text: bytes) -> bytes:

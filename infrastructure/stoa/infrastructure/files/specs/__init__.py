@@ -2,5 +2,6 @@
 
 from stoa.infrastructure.files.specs.by_scheme import SpecSourceByScheme
 from stoa.infrastructure.files.specs.files import FileSpecSource
+from stoa.infrastructure.files.specs.folder import description_in
 
-__all__ = ["FileSpecSource", "SpecSourceByScheme"]
+__all__ = ["FileSpecSource", "SpecSourceByScheme", "description_in"]

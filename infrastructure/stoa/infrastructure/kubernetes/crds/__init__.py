@@ -10,9 +10,16 @@ from stoa.infrastructure.kubernetes.crds.definitions import definitions
 __all__ = ["definition_files", "definitions"]
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes equal parts out each time: people compare definitions, and aliases hide what changed."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002  # of none
+        return True
+
+
 def definition_files(parts: ManifestParts) -> Mapping[str, str]:
     """The definitions as YAML, by the names of their files; `definitions` explains `parts`."""
     return {
-        name: yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=120)
+        name: yaml.dump(definition, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
         for name, definition in definitions(parts).items()
     }
