@@ -194,7 +194,8 @@ def _changed_arguments(
     changed["required"] = [names[name] for name in needed if name in names]
     if not changed["required"]:
         del changed["required"]
-    return changed, ArgumentChanges(names=renamed, defaults=defaults, fixed=fixed), names
+    hidden = tuple(name for name, override in overrides.items() if override.hidden)
+    return changed, ArgumentChanges(names=renamed, defaults=defaults, fixed=fixed, hidden=hidden), names
 
 
 def _check(schema: JsonObject, name: str, value: Any, field: str) -> None:

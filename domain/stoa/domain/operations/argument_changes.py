@@ -55,6 +55,8 @@ class ArgumentChanges(Strict):
     """Values of arguments that a caller left out, by shown name."""
     fixed: dict[str, Fixed] = Field(default={})
     """Values by name of the back end. Callers neither see nor set them."""
+    hidden: tuple[str, ...] = ()
+    """Names of the back end that are never sent, also where a tool takes arguments that its schema does not name."""
 
     def completed(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The shown arguments with the defaults of those that are absent."""
@@ -68,7 +70,7 @@ class ArgumentChanges(Strict):
     def renamed(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """The completed arguments under the names of the back end. A caller that writes such a name itself does not
         reach it."""
-        taken = {*self.names.values(), *self.fixed}
+        taken = {*self.names.values(), *self.fixed, *self.hidden}
         return {
             self.names.get(name, name): value
             for name, value in self.completed(arguments).items()
