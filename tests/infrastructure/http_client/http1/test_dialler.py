@@ -16,7 +16,7 @@ from stoa.infrastructure.http_client import PUBLIC_ONLY, ForbiddenAddress, HostR
 from stoa.infrastructure.http_client.failures import NotConnected, ResponseCutShort
 from stoa.infrastructure.http_client.http1 import Http1Client
 from stoa.infrastructure.http_client.http1.dialler import first_of, in_turn
-from stoa.infrastructure.http_client.http1.pool import Origin, origin_of
+from stoa.infrastructure.http_client.http1.pool import origin_of
 from stoa.infrastructure.http_client.resolver import Found, LookUp
 
 
@@ -107,7 +107,7 @@ async def test_addresses_are_judged_at_each_connection_whatever_the_name_said_be
     ],
 )
 def test_origin_of_a_url(url: str, origin: tuple[object, ...]) -> None:
-    assert origin_of(URL(url)) == Origin(*origin)
+    assert origin_of(URL(url))[:4] == origin
 
 
 @pytest.mark.parametrize("url", ["ftp://example.test", "/path", "http://", "mailto:a@b.test"])
