@@ -6,7 +6,6 @@ docs/client-compatibility.md names the clients, and why each keyword is written 
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from stoa.domain.schema.flat_schema import (
@@ -50,26 +49,32 @@ _WORDS = 200
 """Characters of a list of values or names in words."""
 
 
-@dataclass(slots=True)
 class Level:
-    """What is shown of one value. `members`, `items`, `extra` and `alternatives` are schemas as they were written."""
+    """What is shown of one value, while it is collected. `members`, `items`, `extra` and `alternatives` are schemas as
+    they were written."""
 
-    trail: Trail
-    keywords: JsonObject = field(default_factory=dict[str, Any])
-    """`type`, `enum`, and limits."""
-    description: str = ""
-    words: list[str] = field(default_factory=list[str])
-    """Limits that only words can express to all clients."""
-    form: list[str] = field(default_factory=list[str])
-    """The format in words, which may be left out for size."""
-    hints: list[str] = field(default_factory=list[str])
-    """Examples, which may be left out."""
-    members: JsonObject = field(default_factory=dict[str, Any])
-    required: list[str] = field(default_factory=list[str])
-    items: Any = None
-    extra: Any = None
-    """The schema of members without a name of their own."""
-    alternatives: list[Any] = field(default_factory=list[Any])
+    __slots__ = (
+        *("alternatives", "description", "extra", "form", "hints", "items"),
+        *("keywords", "members", "required", "trail", "words"),
+    )
+
+    def __init__(self, trail: Trail, keywords: JsonObject | None = None) -> None:
+        self.trail = trail
+        self.keywords: JsonObject = {} if keywords is None else keywords
+        """`type`, `enum`, and limits."""
+        self.description = ""
+        self.words: list[str] = []
+        """Limits that only words can express to all clients."""
+        self.form: list[str] = []
+        """The format in words, which may be left out for size."""
+        self.hints: list[str] = []
+        """Examples, which may be left out."""
+        self.members: JsonObject = {}
+        self.required: list[str] = []
+        self.items: Any = None
+        self.extra: Any = None
+        """The schema of members without a name of their own."""
+        self.alternatives: list[Any] = []
 
     @property
     def type(self) -> str:
@@ -83,7 +88,8 @@ def level_of(schema: Any, trail: Trail, references: References) -> Level:
     types = types_in(flat.get("type"))
     is_nullable = is_nullable or ("null" in types and len(types) > 1)
     types = [name for name in types if name != "null"] or types
-    level = Level(trail, words=words)
+    level = Level(trail)
+    level.words = words
     if "number" in types and "integer" in types:
         types.remove("integer")
     if not branches and not types:

@@ -17,7 +17,8 @@ def root_level(schema: JsonObject, references: References) -> Level:
     """The level of an input schema itself."""
     flat, trail = references.flat(schema, ())
     members, required = _over_alternatives(flat, references, _DEPTH)
-    level = Level(trail, {"type": "object"}, as_text(flat.get("description")), required=required)
+    level = Level(trail, {"type": "object"})
+    level.description, level.required = as_text(flat.get("description")), required
     level.members = {name: member for name, member in members.items() if not is_never(member)}
     extra = flat.get("additionalProperties")
     if is_object(extra) and not is_never(extra) and "patternProperties" not in flat:

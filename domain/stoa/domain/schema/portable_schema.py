@@ -17,7 +17,6 @@ the original.
 
 import json
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 from stoa.domain.schema.flat_schema import References, Trail
@@ -60,20 +59,25 @@ def portable(schema: JsonObject, size: int = SIZE_LIMIT) -> JsonObject:
     return schema if made == schema else made
 
 
-@dataclass(slots=True)
 class _Part:
-    """A value in the schema that is made: `written` is its place there, which holds a stub until it is expanded."""
+    """A value in the schema that is made: `written` is its place there, which holds a stub until it is expanded.
 
-    level: Level
-    written: JsonObject
-    size: int
-    name: str
-    """The name of the member that the value belongs to."""
-    path: str
-    depth: int
-    """Members between it and the root."""
-    component: str
-    """The reference that leads to it, for an object; empty if it is described in place."""
+    `name`: of the member that the value belongs to. `depth`: members between it and the root. `component`: the
+    reference that leads to it, for an object; empty if it is described in place.
+    """
+
+    __slots__ = ("component", "depth", "level", "name", "path", "size", "written")
+
+    def __init__(
+        self, level: Level, written: JsonObject, *, name: str = "", path: str = "", depth: int = 0, component: str = ""
+    ) -> None:
+        self.level = level
+        self.written = written
+        self.size = _size(written)
+        self.name = name
+        self.path = path
+        self.depth = depth
+        self.component = component
 
 
 class _Expansion:
@@ -97,7 +101,7 @@ class _Expansion:
 
     def made(self) -> JsonObject:
         root = root_level(self._schema, self._references)
-        schema, waiting = self._written(_Part(root, {}, 0, "", "", 0, ""), None)
+        schema, waiting = self._written(_Part(root, {}), None)
         self._spent = _size(schema)
         hidden: list[_Part] = []
         parts = deque(waiting)
@@ -171,7 +175,8 @@ class _Expansion:
         stub = self._stub(level, outer.level.trail, _STUB_DEPTH)
         path = f"{outer.path}.{name}".lstrip(".") if name else outer.path
         component = _component(level, outer.level)
-        inner.append(_Part(level, stub, _size(stub), name or outer.name, path, outer.depth + (name != ""), component))
+        depth = outer.depth + (name != "")
+        inner.append(_Part(level, stub, name=name or outer.name, path=path, depth=depth, component=component))
         return stub
 
     def _stub(self, level: Level, above: Trail, left: int) -> JsonObject:
