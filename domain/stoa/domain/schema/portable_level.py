@@ -283,7 +283,8 @@ def _type_of(value: Any) -> str:
         return "boolean"
     if isinstance(value, float) and value.is_integer():
         return "integer"
-    return {int: "integer", float: "number", str: "string", list: "array", dict: "object"}.get(type(value), "null")
+    kinds = ((int, "integer"), (float, "number"), (str, "string"), (list, "array"), (dict, "object"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "null")
 
 
 def _is_of(value: Any, name: str) -> bool:
