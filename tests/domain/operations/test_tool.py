@@ -181,8 +181,8 @@ def test_a_tool_is_portable_to_every_client_and_unchanged_where_it_is_so_already
     assert tool(input_schema=plain).portable_input_schema is tool(input_schema=plain).input_schema or (
         tool(input_schema=plain).portable_input_schema == plain
     )
-    made = tool(input_schema={"type": "object", "properties": {"n": {"const": 1}}}).portable_input_schema
-    assert made == {"type": "object", "properties": {"n": {"enum": [1]}}}
+    made = tool(input_schema={"type": "object", "properties": {"n": {"const": "a"}}}).portable_input_schema
+    assert made == {"type": "object", "properties": {"n": {"type": "string", "enum": ["a"]}}}
 
 
 def test_a_premium_tool_is_one_that_destroys():

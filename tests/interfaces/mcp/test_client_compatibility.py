@@ -17,7 +17,11 @@ from stoa.infrastructure.openapi import OpenApiConverter
 FILTER = {
     "type": "object",
     "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "properties": {"node": {"$ref": "#/$defs/Node"}, "tags": {"type": "array"}, "n": {"type": ["integer", "null"]}},
+    "properties": {
+        "node": {"$ref": "#/$defs/Node"},
+        "tags": {"type": "array", "items": {"type": "string", "$comment": "words of the user"}},
+        "n": {"type": ["integer", "null"]},
+    },
     "oneOf": [{"required": ["node"]}, {"required": ["tags"]}],
     "$defs": {"Node": {"type": "object", "properties": {"id": {"type": "string", "format": "uuid"}}}},
 }
@@ -80,10 +84,11 @@ async def test_by_default_schemas_are_what_every_client_understands(world: World
     assert (await listed(world))["find"]["inputSchema"] == {
         "type": "object",
         "properties": {
-            "node": {"type": "object", "properties": {"id": {"type": "string", "description": "(format: uuid)"}}},
-            "tags": {"type": "array", "items": {}},
-            "n": {"type": "integer"},
+            "node": {"type": "object", "properties": {"id": {"type": "string", "description": "format: uuid"}}},
+            "tags": {"type": "array", "items": {"type": "string"}},
+            "n": {"type": "integer", "description": "null clears it"},
         },
+        "description": "give node or tags",
     }
 
 

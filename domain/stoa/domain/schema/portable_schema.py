@@ -2,223 +2,290 @@
 
 Each client, and each model API behind it, takes a part of JSON Schema. A keyword that one of them does not take costs
 the tool, the list, or the whole conversation (docs/client-compatibility.md names them). A portable schema has an object
-at its root with properties and no combinators, no references, no type lists, `items` for every array and `properties`
-for every object, and only keywords of the common part.
+at its root with properties and no combinators, no references, one type for every value, `items` for every array, and
+only keywords of the common part.
 
-The portable schema accepts everything that the original accepts, apart from nulls where another type is allowed: it
-only constrains less. One exception is intended: a member that only some alternatives or conditions at the root describe
-is shown as they describe it, because a member without a type helps no model; elsewhere the original may let it be
-anything. Arguments are validated against the original.
+It is written breadth-first within a size, so that the nearest levels are whole and the deepest go first. A part that is
+cut off keeps its type, its values and its required members, and names in words what is hidden. The portable form is no
+larger than the original, apart from what clients demand.
+
+The portable schema accepts what the original accepts, with four exceptions, which are said in words: null and the empty
+string where another value is allowed, anything beside alternatives that say what they are, members that only some
+alternatives at the root describe, and values of another type where keywords imply one. Arguments are validated against
+the original.
 """
 
-from collections.abc import Callable, Mapping
+import json
+from collections import deque
 from typing import Any
 
-from stoa.domain.schema.inlining import inlined
-from stoa.domain.schema.json_value import JsonObject, as_array, as_object, is_array, is_object, texts_in
+from stoa.domain.schema.flat_schema import References, Trail
+from stoa.domain.schema.json_value import JsonObject
+from stoa.domain.schema.portable_level import ANYTHING, Level, cut, level_of
+from stoa.domain.schema.portable_root import root_level
 
-_KEYWORDS = frozenset(
-    {"type", "title", "description", "default", "examples", "enum", "required", "properties", "additionalProperties"}
-    | {"items", "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties", "anyOf", "allOf"}
-    | {"minimum", "maximum", "multipleOf", "minLength", "maxLength", "pattern", "format", "x-mcp-header"}
-)
-"""Keywords that all clients take."""
-_REWRITTEN = frozenset({"exclusiveMinimum", "exclusiveMaximum", "patternProperties", "prefixItems"})
-"""Keywords that a rewrite reads and then removes."""
-_BOUNDS = (
-    ("exclusiveMinimum", "minimum", 1, "greater than"),
-    ("exclusiveMaximum", "maximum", -1, "less than"),
-)
-_NOTES = frozenset({"title", "description", "default", "examples"})
-_NULL: JsonObject = {"type": "null"}
+SIZE_LIMIT = 14_000
+"""Bytes of JSON up to which members are described one by one. Models read every one of them."""
+_SMALL = 1_000
+"""Bytes that are always allowed: what clients demand may make the portable form of a small schema larger than it."""
+_RICH = 4_000
+"""Bytes up to which everything is written in full: whole descriptions, and a component each time that it is used."""
+_OUTLINES = 3_000
+"""Bytes beyond the limit for the names of what is hidden: they are cheap, and a model can use a member by its name."""
+_OUTLINE = 400
+"""Characters of one such list of names."""
+_OUTLINE_DEPTH = 4
+_BRIEF = 120
+"""Characters of a description near the root of a schema that is too large to be written in full."""
+_REPEATS = 1
+"""Upper bound on the times that a component is written within itself."""
+_STUB_DEPTH = 3
+"""Levels of required members in a part that is cut off."""
+_LISTS_IN_LISTS = -3
+"""Where alternatives and lists that are within each other end."""
+_DESCRIPTION = len(',"description":""')
 
 
-def portable(schema: JsonObject) -> JsonObject:
-    """The portable form of an input schema; the very same object if nothing has to change."""
+def portable(schema: JsonObject, size: int = SIZE_LIMIT) -> JsonObject:
+    """The portable form of an input schema, in about `size` bytes; the very same object if nothing has to change."""
     try:
-        rewritten = _root(inlined(schema))
+        original = _size(schema)
+        made = _Expansion(schema, size, original).made()
+        allowed = max(original, _SMALL)
+        if _size(made) > allowed:
+            made = _Expansion(schema, min(size, allowed), original).made()
     except RecursionError:  # hundreds of levels: no client shows such a schema to a model
         return schema
-    return schema if rewritten == schema else rewritten
+    return schema if made == schema else made
 
 
-def _root(schema: JsonObject) -> JsonObject:
-    properties, required = _flat(schema)
-    root: JsonObject = {
-        "type": "object",
-        **{key: schema[key] for key in ("title", "description") if isinstance(schema.get(key), str)},
-        "properties": {name: _portable(inner) for name, inner in properties.items()},
-    }
-    if required:
-        root["required"] = required
-    extra = schema.get("additionalProperties")
-    if extra is not None and "patternProperties" not in schema:
-        root["additionalProperties"] = _portable(extra) if is_object(extra) else extra
-    return root
+class _Part:
+    """A value in the schema that is made: `written` is its place there, which holds a stub until it is expanded.
+
+    `name`: of the member that the value belongs to. `depth`: members between it and the root. `component`: the
+    reference that leads to it, for an object; empty if it is described in place.
+    """
+
+    __slots__ = ("component", "depth", "level", "name", "path", "size", "written")
+
+    def __init__(
+        self, level: Level, written: JsonObject, *, name: str = "", path: str = "", depth: int = 0, component: str = ""
+    ) -> None:
+        self.level = level
+        self.written = written
+        self.size = _size(written)
+        self.name = name
+        self.path = path
+        self.depth = depth
+        self.component = component
 
 
-def _portable(schema: Any) -> Any:
-    """The portable form of a schema below the root: all rewrites in order."""
-    if not is_object(schema):
-        return {}
-    for rewrite in _REWRITES:
-        schema = rewrite(schema)
-    return schema
+class _Expansion:
+    """Writes a schema from its root outwards, as far as a size allows."""
 
+    def __init__(self, schema: JsonObject, limit: int, original: int) -> None:
+        self._schema = schema
+        self._references = References(schema)
+        self._levels: dict[tuple[int, Trail], tuple[Any, Level]] = {}
+        self._limit = limit
+        self._rich = min(_RICH, limit, max(original, _SMALL))
+        self._names_limit = max(limit, min(limit + _OUTLINES, original))
+        self._original = original
+        self._spent = 0
+        self._said: set[tuple[str, str]] = set()
+        """Descriptions that are written already, with the member's name: once is enough."""
+        self._shown: dict[str, str] = {}
+        """Where each component was expanded."""
+        self._described: list[tuple[JsonObject, str]] = []
+        """Each schema with a description, and the part of it that cannot be left out."""
 
-def _const_as_enum(schema: JsonObject) -> JsonObject:
-    return {**schema, "enum": [schema["const"]]} if "const" in schema else schema
-
-
-def _one_of_as_any_of(schema: JsonObject) -> JsonObject:
-    return {**schema, "anyOf": schema["oneOf"]} if "oneOf" in schema and "anyOf" not in schema else schema
-
-
-def _common_keywords(schema: JsonObject) -> JsonObject:
-    """Keeps the common keywords, and those that later rewrites express in common ones. An exclusive bound next to an
-    inclusive one is dropped: the inclusive one alone constrains less, which is allowed."""
-    superseded = {exclusive for exclusive, inclusive, *_ in _BOUNDS if inclusive in schema}
-    wanted = (_KEYWORDS | _REWRITTEN) - superseded
-    return {keyword: value for keyword, value in schema.items() if keyword in wanted}
-
-
-def _any_of(schema: JsonObject) -> JsonObject:
-    """Drops null from alternatives, and replaces a single alternative by its schema."""
-    if "anyOf" not in schema:
+    def made(self) -> JsonObject:
+        root = root_level(self._schema, self._references)
+        schema, waiting = self._written(_Part(root, {}), None)
+        self._spent = _size(schema)
+        hidden: list[_Part] = []
+        parts = deque(waiting)
+        while parts:
+            part = parts.popleft()
+            inner = self._expanded(part)
+            if inner is None:
+                hidden.append(part)
+            else:
+                parts.extend(inner)
+        for part in hidden:
+            self._name_hidden(part)
+        self._shorten(_size(schema) - self._original)
         return schema
-    rest = _without(schema, "anyOf")
-    branches = [_portable(branch) for branch in as_array(schema["anyOf"]) if branch != _NULL]
-    if len(branches) == 1 and branches[0].keys().isdisjoint(rest.keys() - _NOTES):
-        return {**rest, **branches[0], **{keyword: value for keyword, value in rest.items() if keyword in _NOTES}}
-    return {**rest, "anyOf": branches} if branches else rest
 
+    # -- expanding
 
-def _all_of(schema: JsonObject) -> JsonObject:
-    """Merges the objects of an `allOf` into one object with the members of all."""
-    if "allOf" not in schema:
-        return schema
-    rest = _without(schema, "allOf")
-    branches = [_portable(branch) for branch in as_array(schema["allOf"])]
-    if all(branch.get("type", "object") == "object" and "anyOf" not in branch for branch in branches):
-        properties, required = _flat({"allOf": branches, **rest})
-        joined = {**rest, "type": "object", "properties": properties, "required": required}
-        return _without(joined, "additionalProperties")
-    return {**rest, "allOf": branches}
-
-
-def _one_type(schema: JsonObject) -> JsonObject:
-    """Replaces a list of types by one type, or by alternatives; null is dropped where there is another."""
-    written = schema.get("type")
-    types = [written] if isinstance(written, str) else texts_in(written)
-    others = [name for name in types if name != "null"] or types
-    if len(others) == 1:
-        schema = {**schema, "type": others[0]}
-    elif others:
-        schema = _without(schema, "type")
-        if "anyOf" not in schema:
-            schema = {**schema, "anyOf": [_portable({"type": name}) for name in others]}
-    if "null" in types and len(types) > 1 and is_array(schema.get("enum")):
-        schema = {**schema, "enum": [value for value in schema["enum"] if value is not None] or schema["enum"]}
-    return schema
-
-
-def _inclusive_bounds(schema: JsonObject) -> JsonObject:
-    """Replaces exclusive bounds. Integers have a next number; for other numbers the bound becomes inclusive, and the
-    excluded value is stated in words."""
-    for exclusive, inclusive, step, words in _BOUNDS:
-        if exclusive not in schema:
-            continue
-        bound, schema = schema[exclusive], _without(schema, exclusive)
-        if isinstance(bound, bool) or not isinstance(bound, (int, float)):
-            continue  # before draft 6 it was a flag
-        if schema.get("type") == "integer" and isinstance(bound, int):
-            schema = {**schema, inclusive: bound + step}
+    def _expanded(self, part: _Part) -> list[_Part] | None:
+        """The parts within `part` after it was written; None if its stub has to do."""
+        if part.component and (
+            part.level.trail.count(part.component) > 1 + _REPEATS
+            or (part.component in self._shown and self._spent > self._rich)
+        ):
+            return None
+        grades = ((None, self._rich), (_BRIEF if part.depth == 1 else 0, self._limit))
+        for text_limit, limit in grades:
+            written, inner = self._written(part, text_limit)
+            cost = _size(written) - part.size
+            if cost <= 0 or self._spent + cost <= limit:
+                break
         else:
-            schema = _noted({**schema, inclusive: bound}, f"{words} {bound}")
-    return schema
+            return None
+        self._spent += cost
+        if part.component:
+            self._shown.setdefault(part.component, part.path)
+        part.written.clear()
+        part.written.update(written)
+        if "description" in written:
+            if text_limit != 0:
+                self._said.add((part.name, part.level.description))
+            self._described.append((part.written, "; ".join(part.level.words)))
+        return inner
+
+    def _written(self, part: _Part, text_limit: int | None) -> tuple[JsonObject, list[_Part]]:
+        """A part with stubs for all that is within it, and these. `text_limit`: characters of its description."""
+        level = part.level
+        written: JsonObject = dict(level.keywords)
+        inner: list[_Part] = []
+        text = self._text(part, text_limit)
+        if text:
+            written["description"] = text
+        if level.type == "object":
+            if level.members or level.extra is None:
+                written["properties"] = {
+                    name: self._stub_within(part, schema, name, inner) for name, schema in level.members.items()
+                }
+            if level.required:
+                written["required"] = level.required
+            if level.extra is not None:
+                written["additionalProperties"] = self._stub_within(part, level.extra, "*", inner)
+        elif level.type == "array":
+            written["items"] = self._stub_within(part, level.items, "", inner)
+        elif level.alternatives:
+            written["anyOf"] = [self._stub_within(part, schema, "", inner) for schema in level.alternatives]
+        return written, inner
+
+    def _stub_within(self, outer: _Part, schema: Any, name: str, inner: list[_Part]) -> JsonObject:
+        """The stub of a schema within `outer`. `name`: of the member that it describes; empty if it describes the
+        same one."""
+        level = self._level(schema, outer.level.trail)
+        stub = self._stub(level, outer.level.trail, _STUB_DEPTH)
+        path = f"{outer.path}.{name}".lstrip(".") if name else outer.path
+        component = _component(level, outer.level)
+        depth = outer.depth + (name != "")
+        inner.append(_Part(level, stub, name=name or outer.name, path=path, depth=depth, component=component))
+        return stub
+
+    def _stub(self, level: Level, above: Trail, left: int) -> JsonObject:
+        """What has to be known of a value even where it is cut off: its type, its values, its required members."""
+        stub: JsonObject = {keyword: value for keyword, value in level.keywords.items() if keyword != "default"}
+        is_within_itself = len(level.trail) > len(above) and level.trail[-1] in above
+        is_last = left <= 0 or is_within_itself
+        if level.type == "object":
+            required = [] if is_last else level.required
+            left -= len(required) // 8  # many members each with many required ones are too many
+            members = {name: self._stub_of(level.members[name], level, left) for name in required}
+            if members or level.extra is None or level.members or is_last:
+                stub["properties"] = members
+            else:
+                stub["additionalProperties"] = self._stub_of(level.extra, level, left)
+            if required:
+                stub["required"] = required
+        elif level.type == "array":
+            stub["items"] = dict(ANYTHING) if left < _LISTS_IN_LISTS else self._stub_of(level.items, level, left)
+        elif level.alternatives and left < _LISTS_IN_LISTS:
+            stub["anyOf"] = ANYTHING["anyOf"]
+        elif level.alternatives:
+            stub["anyOf"] = [self._stub_of(schema, level, left) for schema in level.alternatives]
+        return stub
+
+    def _stub_of(self, schema: Any, outer: Level, left: int) -> JsonObject:
+        return self._stub(self._level(schema, outer.trail), outer.trail, left - 1)
+
+    def _level(self, schema: Any, trail: Trail) -> Level:
+        key = (id(schema), trail)
+        entry = self._levels.get(key)
+        if entry is None:  # kept with its schema, whose id is then no other's
+            entry = self._levels[key] = (schema, level_of(schema, trail, self._references))
+        return entry[1]
+
+    # -- words
+
+    def _text(self, part: _Part, limit: int | None) -> str:
+        """The description of a part, with the limits that only words express."""
+        level = part.level
+        text = level.description if limit is None else cut(level.description, limit) if limit else ""
+        if (part.name, level.description) in self._said or _letters(text) == _letters(part.name):
+            text = ""
+        words = "; ".join([*level.words, *level.form, *(level.hints if limit is None else ())])
+        return f"{text} ({words})" if text and words else text or words
+
+    def _name_hidden(self, part: _Part) -> None:
+        """Says in a stub what it hides: where the same is described, or the names of its members."""
+        place = self._shown.get(part.component)
+        room = min(_OUTLINE, self._names_limit - self._spent)
+        if place is not None:
+            words = f"as {place}" if place else ""
+        else:
+            if part.component:
+                self._shown[part.component] = part.path
+            words = self._outline(part.level, room - _DESCRIPTION, _OUTLINE_DEPTH)
+        words = cut(words, room - _DESCRIPTION - 2) if words and room > 2 * _DESCRIPTION else ""
+        words = "; ".join([*part.level.words, *([words] if words else [])])
+        if words:
+            part.written["description"] = words
+            self._spent += len(words) + _DESCRIPTION
+
+    def _outline(self, level: Level, room: int, depth: int) -> str:
+        """The names of the members of a value, and those within them, in about `room` characters."""
+        if level.type == "array":
+            return self._outline_of(level.items, level, room, depth)
+        if level.type == "object" and not level.members and level.extra is not None:
+            return self._outline_of(level.extra, level, room, depth)
+        if level.alternatives:
+            outlines = [self._outline_of(schema, level, room // 2, depth) for schema in level.alternatives]
+            return cut(" | ".join(filter(None, outlines)), max(room, 1))
+        names: list[str] = []
+        for name, schema in level.members.items():
+            if room <= 0:
+                return ", ".join([*names, "…"])
+            below = self._outline_of(schema, level, room - len(name) - 5, depth - 1) if depth > 1 else ""
+            names.append(f"{name} {{{below}}}" if below else name)
+            room -= len(names[-1]) + 2
+        return ", ".join(names)
+
+    def _outline_of(self, schema: Any, outer: Level, room: int, depth: int) -> str:
+        level = self._level(schema, outer.trail)
+        component = _component(level, outer)
+        if room <= 0 or component in self._shown:
+            return ""
+        if component:
+            self._shown[component] = ""
+        return self._outline(level, room, depth)
+
+    def _shorten(self, excess: int) -> None:
+        """Leaves descriptions out, the deepest first, until `excess` bytes are saved."""
+        for written, words in reversed(self._described):
+            if excess <= 0:
+                return
+            excess -= _size(written)
+            del written["description"]
+            if words:
+                written["description"] = words
+            excess += _size(written)
 
 
-def _format_in_words(schema: JsonObject) -> JsonObject:
-    form = schema.get("format")
-    if form is None or form == "date-time":  # the one format that all clients take
-        return schema
-    schema = _without(schema, "format")
-    is_text = isinstance(form, str) and schema.get("type") == "string"
-    return _noted(schema, f"format: {form}") if is_text else schema
+def _component(level: Level, outer: Level) -> str:
+    return level.trail[-1] if len(level.trail) > len(outer.trail) and (level.members or level.alternatives) else ""
 
 
-def _object_members(schema: JsonObject) -> JsonObject:
-    """Gives every object `properties`, and removes object keywords from all other types."""
-    has_patterns, schema = "patternProperties" in schema, _without(schema, "patternProperties")
-    if schema.get("type") != "object" and "properties" not in schema:
-        return _without(schema, "additionalProperties", "required")
-    members = {name: _portable(member) for name, member in as_object(schema.get("properties")).items()}
-    schema = {**schema, "properties": members}
-    if not schema.get("required"):
-        schema = _without(schema, "required")
-    extra = schema.get("additionalProperties")
-    if extra is None or (isinstance(extra, bool) and not has_patterns):
-        return schema
-    return {**schema, "additionalProperties": True if has_patterns else _portable(extra)}
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).lower()
 
 
-def _array_items(schema: JsonObject) -> JsonObject:
-    """Gives every array `items`. Those of a tuple describe the entries after its first ones, so they cannot stand
-    alone."""
-    is_tuple, schema = "prefixItems" in schema, _without(schema, "prefixItems")
-    if schema.get("type") != "array":
-        return _without(schema, "items")
-    return {**schema, "items": _portable({} if is_tuple else schema.get("items"))}
-
-
-_REWRITES: tuple[Callable[[JsonObject], JsonObject], ...] = (
-    _const_as_enum,
-    _one_of_as_any_of,
-    _common_keywords,
-    _any_of,  # may bring a type, members or entries, which the rewrites after it put in order
-    _all_of,
-    _one_type,
-    _inclusive_bounds,  # by the type that is left
-    _format_in_words,
-    _object_members,
-    _array_items,
-)
-
-
-def _without(schema: JsonObject, *keywords: str) -> JsonObject:
-    if schema.keys().isdisjoint(keywords):
-        return schema
-    return {keyword: value for keyword, value in schema.items() if keyword not in keywords}
-
-
-def _noted(schema: JsonObject, text: str) -> JsonObject:
-    return {**schema, "description": f"{schema.get('description') or ''} ({text})".strip()}
-
-
-def _flat(schema: Any) -> tuple[dict[str, Any], list[str]]:
-    """The members of an object over all its alternatives and conditions, and the names that all of them require."""
-    members = as_object(schema)
-    properties: dict[str, Any] = dict(as_object(members.get("properties")))
-    required: list[str] = texts_in(members.get("required"))
-    for part in as_array(members.get("allOf")):
-        more, needed = _flat(part)
-        _add(properties, more)
-        required += needed
-    for keyword in ("anyOf", "oneOf"):
-        branches = [_flat(part) for part in as_array(members.get(keyword))]
-        for more, _ in branches:
-            _add(properties, more)
-        if branches:
-            by_all = set(branches[0][1]).intersection(*(needed for _, needed in branches))
-            required += [name for name in branches[0][1] if name in by_all]
-    for keyword in ("then", "else"):
-        if keyword in members:
-            _add(properties, _flat(members[keyword])[0])
-    return properties, list(dict.fromkeys(required))
-
-
-def _add(properties: dict[str, Any], more: Mapping[str, Any]) -> None:
-    for name, schema in more.items():
-        present = properties.setdefault(name, schema)
-        if present != schema and present is not True:
-            properties[name] = {"anyOf": [present, schema]} if schema else schema
+def _size(value: Any) -> int:
+    """Bytes of the JSON text."""
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))
