@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from stoa.application.concurrency.cancellation import cancel_and_wait
 from stoa.domain.client_requests.client_request import NO_CAPABILITIES
 from stoa.domain.errors import BackendProtocolError, StoaError
-from stoa.infrastructure.http_client.backend_errors import TRANSLATED
 from stoa.infrastructure.mcp_upstream.messages import UpstreamFault
 from stoa.infrastructure.mcp_upstream.session import Access, Call, Session, SessionGone
 from stoa.infrastructure.mcp_upstream.upstreams import Owner, Upstream
@@ -74,7 +73,7 @@ class ResourceChanges:
                     continue  # others are wanted now
                 except (UpstreamFault, BackendProtocolError):
                     return  # it has no such stream, or does not let this caller subscribe
-                except (StoaError, SessionGone, *TRANSLATED):
+                except (StoaError, SessionGone, OSError):
                     await asyncio.sleep(delay)
                 delay = min(delay * 2, LAST_DELAY_SECONDS)
         finally:
@@ -104,7 +103,7 @@ class ResourceChanges:
                 session.resource_listeners.remove(self._tell)
                 await cancel_and_wait(watching, wanted)
                 if not session.peer.is_stateless and not session.is_closed:
-                    with contextlib.suppress(UpstreamFault, SessionGone, StoaError, *TRANSLATED):
+                    with contextlib.suppress(UpstreamFault, SessionGone, StoaError, OSError):
                         await self._subscribe(session, "resources/unsubscribe", set(uris) - {*self._wanted})
 
     async def _subscribe(self, session: Session, method: str, uris: Sequence[str] | set[str]) -> None:
