@@ -22,6 +22,6 @@ def test_document_examples_are_counted_with_the_reason_of_each_refusal(tmp_path)
     (tmp_path / "other.json").write_text("{}")
     report = count([path, tmp_path / "other.json"])
     assert (report.tried[str(path)], report.accepted[str(path)]) == (5, 4)
-    (refused,) = report.refused
-    assert refused.pointer == "requestBody application/json examples/not"
-    assert "integer" in refused.reason
+    ((_, refused),) = report.refused
+    assert refused.example == "requestBody application/json examples/not"
+    assert "integer" in str(refused.refusal)

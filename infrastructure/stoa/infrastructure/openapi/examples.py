@@ -12,13 +12,15 @@ from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.parameters import raw_parameters
 from stoa.infrastructure.openapi.paths import ApiOperation
 from stoa.infrastructure.openapi.references import Unresolvable
+from stoa.infrastructure.openapi.values import plain
 
 
 def tried_examples(operation: ApiOperation, tool: Tool, context: ConversionContext) -> Iterator[TriedExample]:
     """The examples of the operation's parameters and body, each tried by itself: what other parts of the request need
     is not asked for."""
     for name, arguments in _arguments(operation, tool, context):
-        yield TriedExample(operation.place, name, _refusal(tool, arguments))
+        # A number remembers how it was written, for schemas that mean the text; a call has plain numbers.
+        yield TriedExample(operation.place, name, _refusal(tool, plain(arguments)))
 
 
 def _refusal(tool: Tool, arguments: JsonObject) -> str | None:
