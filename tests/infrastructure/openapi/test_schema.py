@@ -33,6 +33,8 @@ def normalised(schema, version="3.0.3", **components):
         ({"type": "string", "nullable": True}, {"type": ["string", "null"]}),
         ({"type": "string", "nullable": True, "enum": ["a"]}, {"type": ["string", "null"], "enum": ["a", None]}),
         ({"anyOf": [TEXT], "nullable": True}, {"anyOf": [TEXT, {"type": "null"}]}),
+        ({"anyOf": [TEXT, {"nullable": True}]}, {"anyOf": [TEXT, {"type": "null"}]}),
+        ({"oneOf": [{"nullable": True, "description": "d"}, TEXT]}, {"anyOf": [{"type": "null"}, TEXT]}),
         ({"type": "integer", "minimum": 1, "exclusiveMinimum": True}, {"type": "integer", "exclusiveMinimum": 1}),
         ({"type": "integer", "maximum": 9, "exclusiveMaximum": False}, {"type": "integer", "maximum": 9}),
         (

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from stoa.domain.schema.json_value import JsonObject, as_array, is_array, texts_in
+from stoa.domain.schema.json_value import JsonObject, as_array, is_array, is_object, texts_in
 from stoa.infrastructure.openapi import keywords
 from stoa.infrastructure.openapi.dialect import Dialect
 from stoa.infrastructure.openapi.node import ANNOTATIONS, Node, Reference
@@ -126,6 +126,18 @@ def with_null(raw: JsonObject, schema: JsonObject, types: list[str]) -> JsonObje
     notes = {keyword: value for keyword, value in schema.items() if keyword in ANNOTATIONS}
     constraints = {keyword: value for keyword, value in schema.items() if keyword not in ANNOTATIONS}
     return {"anyOf": [without_lone_all_of(constraints), dict(_NULL)], **notes}
+
+
+def with_null_alternatives(alternatives: Any) -> Any:
+    """Alternatives of which `{nullable: true}` is null: so generators write an optional value in 3.0. By the letter it
+    would accept anything, and so would the whole choice."""
+    if not is_array(alternatives) or len(alternatives) <= 1:
+        return alternatives
+    return [dict(_NULL) if is_object(one) and _is_only_nullable(one) else one for one in alternatives]
+
+
+def _is_only_nullable(raw: JsonObject) -> bool:
+    return _is_nullable(raw) and raw.keys() <= ANNOTATIONS | {"nullable", "x-nullable"}
 
 
 def without_lone_all_of(schema: JsonObject) -> Node:

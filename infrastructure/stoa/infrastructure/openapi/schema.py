@@ -14,6 +14,7 @@ from stoa.infrastructure.openapi.closed_schemas import ClosedSchemas
 from stoa.infrastructure.openapi.combined_keywords import (
     types_of,
     with_null,
+    with_null_alternatives,
     with_numeric_bounds,
     with_types,
     with_values,
@@ -249,7 +250,7 @@ class SchemaNormaliser:
             case "allOf":
                 return self._list(keyword, value, path, excluded)
             case "anyOf" | "oneOf":
-                nodes = self._list(keyword, value, path, _NONE)
+                nodes = self._list(keyword, with_null_alternatives(value), path, _NONE)
                 return None if nodes is None else self._branches(raw, keyword, nodes)
             case "prefixItems":
                 return self._list(keyword, value, path, _NONE)
