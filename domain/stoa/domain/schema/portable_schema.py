@@ -286,6 +286,10 @@ def _letters(text: str) -> str:
     return "".join(filter(str.isalnum, text)).lower()
 
 
+_json_text = json.JSONEncoder(check_circular=False, ensure_ascii=False, separators=(",", ":")).encode
+"""An encoder that is made once: `json.dumps` makes one for each value."""
+
+
 def _size(value: Any) -> int:
     """Bytes of the JSON text."""
-    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return len(_json_text(value).encode("utf-8", "surrogatepass"))
