@@ -357,8 +357,8 @@ ALLOWED: dict[str, dict[str, int]] = {
     # The generator makes digits of other scripts for \d.
     "weather.gov/openapi.yaml": {"accepted": 16, "kept": 16},
 }
-"""Operations and calls that may miss, by document and figure, with the reason. It may grow only with calls that were not
-made before."""
+"""Operations and calls that may miss, by document and figure, with the reason. It may grow only with calls that were
+not made before."""
 
 
 def _show_faults(result: dict[str, Any], most: int) -> None:
