@@ -125,7 +125,7 @@ async def test_reflection_shows_the_credential_of_the_tool_set():
         await fetched({"target": target}, place, kind_of(credentials))
         with pytest.raises(InvalidInput, match="reflection is not allowed"):
             await fetched({"target": target})
-    assert seen == ["Bearer t0ken", None]
+    assert list(dict.fromkeys(seen)) == ["Bearer t0ken", None]  # one refused at once may be tried again
 
 
 async def test_reflection_shows_an_access_token_and_a_new_one_where_that_is_refused():
@@ -144,7 +144,10 @@ async def test_reflection_shows_an_access_token_and_a_new_one_where_that_is_refu
     place = SpecPlace("tools.yaml", FileSpecSource().fetch, tool.tenant, tool.authentication, access)
     async with reflecting(guarded) as target:
         await fetched({"target": target}, place)
-    assert seen == [f"Bearer {first}", f"Bearer {await access.token()}"]
+    tokens = list(
+        dict.fromkeys(seen)
+    )  # a stream that is refused at once may look like one that broke: it is tried again
+    assert tokens == [f"Bearer {first}", f"Bearer {await access.token()}"]
 
 
 async def test_reflection_in_the_name_of_callers_is_refused():
