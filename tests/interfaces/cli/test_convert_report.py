@@ -82,6 +82,20 @@ def test_report_tells_what_became_of_each_operation_and_which_examples_are_refus
     }
 
 
+def test_report_counts_operations_behind_references_to_nothing_as_left_out(stoa: Shell, tmp_path: Path) -> None:
+    get = GOOD["paths"]["/pets"]["get"]
+    paths = {"/a": {"get": get, "delete": {"$ref": "ops/delete.yml"}, "put": 7}, "/b": {"$ref": "#/nowhere"}}
+    (tmp_path / "cut.json").write_text(json.dumps({**GOOD, "paths": paths}))
+    _, out, _ = stoa("convert", str(tmp_path / "cut.json"), "--report", "json")
+    outcomes = {each["operation"]: each["outcome"] for each in json.loads(out)["operations"]}
+    assert outcomes == {
+        "GET /a": "converted",
+        "DELETE /a": "left out",
+        "PUT /a": "left out",
+        "/b": "left out",
+    }
+
+
 def test_report_without_a_form_is_a_text_with_reasons_and_renamed_tools(stoa: Shell) -> None:
     code, out, _ = stoa("convert", "lossy.json", "--report")
     assert code == 0

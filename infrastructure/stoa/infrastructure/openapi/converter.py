@@ -37,10 +37,10 @@ class OpenApiConverter(SpecConverter):
         context = ConversionContext(api_document, options)
         report_repeated_keys(api_document, context.report)
         report_other_version(api_document, context.report)
-        operations = _selected(api_document, context)
+        described: list[DescribedOperation] = []
+        operations = _selected(api_document, context, described)
         api = _api(api_document, options)
         tools: list[Tool] = []
-        described: list[DescribedOperation] = []
         examples: list[TriedExample] = []
         homeless = 0
         withheld: Counter[str] = Counter()
@@ -92,8 +92,11 @@ class OpenApiConverter(SpecConverter):
         )
 
 
-def _selected(document: ApiDocument, context: ConversionContext) -> list[ApiOperation]:
-    operations = list(operations_of(document, context.references, context.report))
+def _selected(
+    document: ApiDocument, context: ConversionContext, left_out: list[DescribedOperation]
+) -> list[ApiOperation]:
+    """The operations that the options select; `left_out` gets those that cannot be read, whatever they would be."""
+    operations = list(operations_of(document, context.references, context.report, left_out))
     report_unusual_paths(document, context.report, has_operations=bool(operations))
     operation_ids = {operation.operation_id for operation in operations}
     for missing in sorted(context.options.operation_ids - operation_ids):

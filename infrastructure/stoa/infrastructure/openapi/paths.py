@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
+from stoa.application.ports.spec import DescribedOperation
 from stoa.domain.schema.json_value import JsonObject, as_object, is_object
 from stoa.infrastructure.openapi.document import ApiDocument
 from stoa.infrastructure.openapi.references import References, Unresolvable
@@ -13,7 +14,7 @@ from stoa.infrastructure.openapi.report import Report
 
 MORE_PATHS = "x-ms-paths"
 """An extension of Microsoft's: paths that differ only in their fixed query."""
-_NO_OBJECT = "the operation must be an object; it is left out"
+_NO_OBJECT = "the operation must be an object"
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
 PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _DOT_SEGMENT = re.compile(r"(^|/)(\.|%2e){1,2}(/|$)", re.IGNORECASE)
@@ -43,12 +44,16 @@ class ApiOperation:
         return str(value) if isinstance(value, str | int | float) and str(value).strip() else None
 
 
-def operations_of(document: ApiDocument, references: References, report: Report) -> Iterator[ApiOperation]:
+def operations_of(
+    document: ApiDocument, references: References, report: Report, left_out: list[DescribedOperation]
+) -> Iterator[ApiOperation]:
+    """The operations that can be read; the others, and path items that cannot, go to `left_out`."""
     for path, raw_item in _path_items(document, references, report):
         try:
             item = _merged(raw_item, references)
         except Unresolvable as problem:
             report.error(path, f"{problem}; its operations are left out")
+            left_out.append(DescribedOperation(path, None, str(problem)))
             continue
         by_method = [(key, item[key]) for key in item if key.lower() in METHODS]
         for key, content in [*by_method, *as_object(item.get("additionalOperations")).items()]:
@@ -56,7 +61,9 @@ def operations_of(document: ApiDocument, references: References, report: Report)
             try:
                 yield ApiOperation(key.upper(), path, item, _merged(content, references))
             except Unresolvable as problem:
-                report.error(place, f"left out: {problem}" if is_object(content) else _NO_OBJECT)
+                reason = str(problem) if is_object(content) else _NO_OBJECT
+                report.error(place, f"left out: {reason}")
+                left_out.append(DescribedOperation(place, None, reason))
 
 
 def _path_items(document: ApiDocument, references: References, report: Report) -> Iterator[tuple[str, Any]]:
