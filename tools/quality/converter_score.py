@@ -325,7 +325,7 @@ def _cells(found: Counter[str]) -> Iterator[str]:
 
 
 def below_the_bar(results: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """What the gate of CI refuses, a line each."""
+    """Yields a line for each figure that the gate of CI refuses."""
     for result in results:
         name, found = result["document"], figures(result)
         if "failure" in result:

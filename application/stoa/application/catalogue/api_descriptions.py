@@ -1,4 +1,4 @@
-"""What became of API descriptions, and which of their changes wait: for those who may know how tools are made."""
+"""Conversion reports and held changes of API descriptions, for callers who may know how tools are made."""
 
 from stoa.application.admission.callers import Callers
 from stoa.application.catalogue.catalogue_loader import CatalogueLoader

@@ -35,7 +35,7 @@ def changes_between(before: Iterable[Operation], after: Iterable[Operation]) -> 
 def held_back(
     document: ManifestDocument, digest: str, changes: Sequence[ToolChange], kinds: Collection[ChangeKind]
 ) -> Finding | None:
-    """What is told of changes that have one of these kinds; None: there are none."""
+    """Finding about changes of one of these kinds; None: there are none."""
     held = [change for change in changes if change.kind in kinds]
     if not held:
         return None

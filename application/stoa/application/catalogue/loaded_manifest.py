@@ -45,7 +45,7 @@ class LoadedManifest:
     pending: PendingChanges | None = None
     """A newer version of its description that is held back."""
     conversion: ConversionReport | None = None
-    """What became of the operations of its description; None: it has none."""
+    """Conversion report of its description; None: it has none."""
 
     def put_off(self, not_before_ns: int) -> "LoadedManifest":
         """The same, due later: what cannot be renewed now must not be tried without pause."""

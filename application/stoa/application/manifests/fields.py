@@ -96,7 +96,7 @@ class CredentialManifest(ManifestModel):
     header_name: str = "X-API-Key"
     """Header, query parameter or cookie of an apiKey."""
     location: Literal["header", "query", "cookie"] = Field(default="header", alias="in")
-    """Where an apiKey is sent."""
+    """Place of an apiKey in the request."""
     scheme: str | None = Field(default=None, max_length=200)
     """The security scheme of the OpenAPI description that says how the secret is sent; type, in and headerName then
     follow from it."""
@@ -155,8 +155,8 @@ class CredentialManifest(ManifestModel):
 
 
 class AuthenticationManifest(CredentialManifest):
-    """How the gateway authenticates at the back end. In files a list may stand in its place: the first credential, with
-    the others as `also`."""
+    """Authentication of the gateway at the back end. In files it may be a list: the first credential, with the others
+    as `also`."""
 
     also: tuple[CredentialManifest, ...] = Field(default=(), max_length=8)
     """Further credentials that each request carries too, such as a second key."""

@@ -88,7 +88,7 @@ class OverrideManifest(ManifestModel):
     display_name: str | None = None
     """Title for people."""
     description: str | None = None
-    """What the tool does."""
+    """Description of the tool."""
     arguments: dict[str, ArgumentOverrideManifest] = Field(default={}, json_schema_extra={"maxProperties": 100})
     """Changes to its arguments, by the names that they would have."""
     annotations: AnnotationsManifest = AnnotationsManifest()

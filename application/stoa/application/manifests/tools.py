@@ -176,7 +176,7 @@ class ToolSetSpec(ManifestModel):
     changes: _Changes = _Changes()
     """New versions of the description."""
     validation: Validation = "lenient"
-    """How calls of tools from an OpenAPI document are checked: `strict` against the whole schema, `lenient` without
+    """Checks of calls to tools from an OpenAPI document: `strict` against the whole schema, `lenient` without
     refusing members that it does not declare, `off` for required arguments and their types alone."""
     enabled: bool = True
     """false leaves all tools out."""

@@ -29,7 +29,7 @@ class ManifestReport:
     since: datetime | None = None
     """When `operations` were made, in UTC; None: nothing of this manifest was ever good."""
     conversion: ConversionReport | None = None
-    """What became of the operations of the description in use; None: no description."""
+    """Conversion report of the description in use; None: no description."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ OperationOutcome = Literal["converted", "approximated", "left out"]
 
 @dataclass(frozen=True, slots=True)
 class OperationReport:
-    """What became of one operation."""
+    """The conversion of one operation."""
 
     operation: str
     """As a person would look for it, `GET /pets/{id}`."""
@@ -36,7 +36,7 @@ class ConversionReport:
     """The name of the ToolSet or of the API."""
     tenant: TenantId | None
     location: str
-    """Where the description was read."""
+    """Path or URL of the description."""
     operations: tuple[OperationReport, ...]
     findings: tuple[Finding, ...]
     """Findings about the document, its components, or several operations."""

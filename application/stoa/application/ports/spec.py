@@ -98,7 +98,7 @@ class ConversionOptions:
     metered_arguments: tuple[str, ...] = ()
     """Metered arguments of every tool that has them."""
     validation: Validation = "lenient"
-    """How strictly calls are checked, for descriptions that people write by hand; exact ones are always strict."""
+    """Strictness of the checks of calls, for descriptions that people write by hand; exact ones are always strict."""
     tries_examples: bool = False
     """True: the request examples of the description are held against the tools, which takes time."""
 
@@ -121,7 +121,7 @@ class TriedExample:
 
     operation: str
     example: str
-    """Which one: `query parameter size example`, `requestBody application/json examples/small`."""
+    """Its name: `query parameter size example`, `requestBody application/json examples/small`."""
     refusal: str | None
     """Why the tool refuses it; None: it is accepted."""
 

@@ -59,7 +59,7 @@ class _Planner:
         self._waiting: list[tuple[PlacePlan, list[_Fact]]] = []
         self._branches: dict[int, _Branches] = {}
         self._members_of_all: dict[tuple[int, str], _Branches] = {}
-        """What the alternatives of one choice say of a member, by the choice and the name."""
+        """Facts that the alternatives of one choice give about a member, by the choice and the name."""
         self._made: set[int] = set()
 
     def made(self) -> ObjectPlan | None:

@@ -1,4 +1,4 @@
-"""What is enforced of an input schema where a ToolSet does not ask for all of it (`spec.validation`).
+"""The part of an input schema that is enforced where a ToolSet does not ask for all of it (`spec.validation`).
 
 Descriptions are written by hand and lag behind their APIs: their own request examples have members that they do not
 declare. A lenient schema takes those; it refuses whatever else the full one refuses.
@@ -63,7 +63,7 @@ def _opened(schema: Any) -> Any:
 
 
 def _types_alone(schema: JsonObject, *, takes_others: bool) -> JsonObject:
-    """What a request cannot be made without: the required arguments, each of a type that its place can carry."""
+    """The minimum that a request needs: the required arguments, each of a type that its place can carry."""
     document = SchemaDocument(schema)
     properties = {name: _type_of(document, member) for name, member in as_object(schema.get("properties")).items()}
     root: JsonObject = {"type": "object", "properties": properties}

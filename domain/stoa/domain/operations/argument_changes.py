@@ -47,7 +47,7 @@ Fixed = FixedValue | FixedByPrincipal | FixedBySecret
 
 
 class ArgumentChanges(Strict):
-    """What lies between the arguments that a tool shows and those that its back end gets."""
+    """Changes between the arguments that a tool shows and those that its back end gets."""
 
     names: dict[str, str] = Field(default={})
     """Names of the back end, by the names that are shown instead."""

@@ -84,7 +84,7 @@ client requests first. Doors without tasks run every call while its caller waits
 
 
 Validation = Literal["strict", "lenient", "off"]
-"""How much of a tool's input schema its calls are checked against.
+"""Strictness of the check of a tool's arguments against its input schema.
 
 `strict`: all of it. `lenient`: arguments may have members that it does not declare, for tools whose description lags
 behind the API. `off`: the arguments that are required, and their types.

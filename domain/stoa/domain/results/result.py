@@ -79,7 +79,7 @@ _PYTHON_ONLY = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-esc
 _MAYBE_INFINITE = re.compile(rb"[eE]\+?\d{3}|\d{309}")
 """Numbers that may be too large for a float. They would be read as infinity, which JSON cannot represent."""
 _THREE_DIGITS = re.compile(rb"\d\d\d")
-"""What each of those has. Looking for it is fast, because nearly no byte of a text may begin it."""
+"""Part of each such number. Searching for it is fast, because few bytes of a text can begin it."""
 
 MISSING: Any = object()
 """Marks a result without structured content; None would be JSON null."""

@@ -50,8 +50,8 @@ _WORDS = 200
 
 
 class Level:
-    """What is shown of one value, while it is collected. `members`, `items`, `extra` and `alternatives` are schemas as
-    they were written."""
+    """The shown parts of one value, while they are collected. `members`, `items`, `extra` and `alternatives` are
+    schemas as they were written."""
 
     __slots__ = (
         *("alternatives", "description", "extra", "form", "hints", "items"),
@@ -213,7 +213,7 @@ def _one_of(kind: str, values: list[tuple[Any, str]]) -> JsonObject:
 
 
 def together(names: Iterable[list[str]]) -> list[str]:
-    """Which members have to be given together, in words; nothing if one alternative asks for none."""
+    """Members that have to be given together, in words; nothing if one alternative asks for none."""
     groups = [" and ".join(group) for group in names]
     return [f"give {' or '.join(dict.fromkeys(groups))}"] if all(groups) and len(set(groups)) > 1 else []
 

@@ -42,7 +42,7 @@ _REPEATS = 1
 _STUB_DEPTH = 3
 """Levels of required members in a part that is cut off."""
 _LISTS_IN_LISTS = -3
-"""Where alternatives and lists that are within each other end."""
+"""Lowest level to which alternatives and lists within each other are followed."""
 _DESCRIPTION = len(',"description":""')
 
 
@@ -95,7 +95,7 @@ class _Expansion:
         self._said: set[tuple[str, str]] = set()
         """Descriptions that are written already, with the member's name: once is enough."""
         self._shown: dict[str, str] = {}
-        """Where each component was expanded."""
+        """Path at which each component was expanded."""
         self._described: list[tuple[JsonObject, str]] = []
         """Each schema with a description, and the part of it that cannot be left out."""
 
@@ -180,7 +180,7 @@ class _Expansion:
         return stub
 
     def _stub(self, level: Level, above: Trail, left: int) -> JsonObject:
-        """What has to be known of a value even where it is cut off: its type, its values, its required members."""
+        """The form of a value that is cut off: its type, its values, its required members."""
         stub: JsonObject = {keyword: value for keyword, value in level.keywords.items() if keyword != "default"}
         is_within_itself = len(level.trail) > len(above) and level.trail[-1] in above
         is_last = left <= 0 or is_within_itself

@@ -1,4 +1,4 @@
-"""Whether one JSON Schema (2020-12) accepts all that another accepts, as far as their keywords show it."""
+"""Compares two JSON Schemas (2020-12): does one accept all that the other accepts, as far as their keywords show?"""
 
 from collections.abc import Sequence
 from typing import Any

@@ -68,7 +68,7 @@ class RequestPlan:
 
     @property
     def url(self) -> URL:
-        """Of the endpoint."""
+        """URL of the endpoint."""
         return self._url
 
     @property

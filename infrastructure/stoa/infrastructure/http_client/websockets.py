@@ -15,7 +15,7 @@ from stoa.infrastructure.http_client.resolver import HostResolver
 from stoa.infrastructure.http_client.rules import OutboundRules
 
 MAX_HEADER_BYTES = 64 * 1024
-"""Of one header line of an answer; aiohttp's 8 KiB is less than some content security policies."""
+"""Upper bound on one header line of an answer; aiohttp's 8 KiB is less than some content security policies."""
 CLOSE_SECONDS = 1.0
 """A peer that does not answer the closing of a connection is given up after this."""
 

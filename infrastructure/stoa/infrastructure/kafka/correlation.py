@@ -73,7 +73,7 @@ def _without(schema: JsonObject, tokens: Sequence[str], definitions: Mapping[str
 
 
 def _without_in_parts(schema: JsonObject, tokens: Sequence[str], definitions: Mapping[str, Any]) -> JsonObject | None:
-    """Where the member is declared in a part of `allOf`; it is required in any."""
+    """The schema without the member, where it is declared in a part of `allOf`; any part may require it."""
     parts = [as_object(part) for part in as_array(schema.get("allOf"))]
     changed = [_without(part, tokens, definitions) for part in parts]
     if not any(part is not None for part in changed):

@@ -23,9 +23,9 @@ from stoa.infrastructure.documents import DocumentProblem, read_value
 MAX_FILES = 50
 """Files that a document may refer to, its .proto sources included."""
 MAX_CHARACTERS = 16 * 1024 * 1024
-"""Of all these files together."""
+"""Upper bound on the characters of all these files together."""
 MAX_SOURCES_CHARACTERS = 1024 * 1024
-"""Of a document that is looked through for .proto sources: it is done in the gateway's own process."""
+"""Upper bound on a document that is searched for .proto sources: the search runs in the gateway's own process."""
 _OUTSIDE = re.compile(r"""\$ref["']?\s*:\s*["']?([^\s"'#{},]+)""")
 _SOURCE = re.compile(r"\bmessage\s+[A-Za-z_]\w*\s*\{")
 _INLINE = "document.proto"

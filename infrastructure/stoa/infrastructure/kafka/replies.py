@@ -41,11 +41,11 @@ class IdInValue(Protocol):
 
 
 ReplyPlace = str | IdInValue
-"""Where a reply bears its correlation id: a header's name, or in its value."""
+"""Place of the correlation id in a reply: a header's name, or a place in its value."""
 
 
 class ReplyReader:
-    """Of one reply topic. `count`: hears of each reply to a request of this process."""
+    """Reads one reply topic. `count`: hears of each reply to a request of this process."""
 
     def __init__(self, cluster: Cluster, topic: str, count: CountReply) -> None:
         self._cluster = cluster
@@ -53,9 +53,9 @@ class ReplyReader:
         self._count = count
         self._waiting: dict[bytes, tuple[ReplyPlace, asyncio.Future[Any]]] = {}
         self._fates: BoundedCache[bytes, ReplyFate] = BoundedCache(_REMEMBERED)
-        """Of requests that are over: what a further reply to them is."""
+        """Fate of a further reply, by request that is over."""
         self._in_values: dict[IdInValue, None] = {}
-        """Of the tools that were called, for as long as the topic is read."""
+        """Places of ids in values, of the tools that were called, for as long as the topic is read."""
         self._task: asyncio.Task[None] | None = None
         self._offsets: dict[int, int] = {}
         self._last_use = 0.0

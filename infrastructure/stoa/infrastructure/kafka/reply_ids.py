@@ -18,7 +18,7 @@ _REGISTRY_PAUSE_SECONDS = 5.0
 def place_of_id(
     reply: Reply, registries: SchemaRegistries, registry: Registry | None, tenant: TenantId | None
 ) -> ReplyPlace:
-    """Where a reply bears the correlation id: the place that is named for replies, else that of the request."""
+    """Place of the correlation id in a reply: the place that is named for replies, else that of the request."""
     pointer = reply.reply_pointer or (None if reply.reply_header else reply.correlation_pointer)
     if pointer is None:
         return reply.reply_header or reply.correlation_header

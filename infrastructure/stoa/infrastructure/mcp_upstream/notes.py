@@ -13,7 +13,7 @@ from stoa.domain.results.content_notes import Audience, ContentNotes
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
 
 MAX_META_BYTES = 16 * 1024
-"""Of one block, or of one result; more is dropped."""
+"""Upper bound on `_meta` of one block, or of one result; more is dropped."""
 _OURS = frozenset({"gostoa"})
 _OF_MCP = frozenset({"modelcontextprotocol", "mcp"})
 

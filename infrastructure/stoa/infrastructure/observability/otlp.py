@@ -33,7 +33,8 @@ _SERVER, _CLIENT = 2, 3
 """Span.SpanKind: the call, and the part of it in which the back end is called."""
 _ERROR = 2
 _FAILED = frozenset({Status.ERROR, Status.TIMEOUT})
-"""What the gateway or a back end did not do. Refusals are answers (OpenTelemetry, "HTTP spans", on 4xx)."""
+"""States of calls that the gateway or a back end failed to answer. Refusals are answers (OpenTelemetry, "HTTP spans",
+on 4xx)."""
 _log = logging.getLogger(__name__)
 
 

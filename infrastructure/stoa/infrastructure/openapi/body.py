@@ -270,7 +270,7 @@ def _not_sent(media_types: Iterable[str]) -> str:
 
 
 def _parts(members: dict[str, Node], encodings: JsonObject, schemas: SchemaNormaliser) -> dict[str, FormField]:
-    """How the parts of a multipart form are sent. Files among `members` get the schema of a file argument."""
+    """The encoding of the parts of a multipart form. Files among `members` get the schema of a file argument."""
     fields: dict[str, FormField] = {}
     for name, member in members.items():
         content_type = as_text(as_object(encodings.get(name)).get("contentType")).split(",")[0].strip()

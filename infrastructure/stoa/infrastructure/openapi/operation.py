@@ -31,7 +31,7 @@ class _Arguments:
     schemas: dict[str, Node]
     required: list[str]
     sizes: JsonObject = field(default_factory=dict[str, Any])
-    """How many there must be, as far as the root can say it."""
+    """Bounds on their number, as far as the root can state them."""
 
 
 def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference, context: ConversionContext) -> Tool:

@@ -71,7 +71,8 @@ def _told_values(raw: JsonObject, enum: Sequence[Any]) -> Iterator[str]:
 
 
 def _meaning(meanings: Any, value: Any, position: int) -> str:
-    """Of a list the entry at this position, of a map the value under this key, of x-ms-enum its `values`."""
+    """The meaning of an enum value: the entry of a list at this position, the value of a map under this key, or one of
+    the `values` of x-ms-enum."""
     if is_array(meanings):
         return line(as_text(meanings[position]), _MEANING_LIMIT) if position < len(meanings) else ""
     described = as_object(meanings)

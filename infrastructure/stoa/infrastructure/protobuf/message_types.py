@@ -17,7 +17,7 @@ from stoa.infrastructure.protobuf.message_plan import MessagePlans, Unplanned
 from stoa.infrastructure.protobuf.schema import WELL_KNOWN
 
 _NOT_TAKEN = (ValueError, TypeError, AttributeError, RecursionError, OverflowError)
-"""What protobuf raises for values that a message cannot hold."""
+"""Errors that protobuf raises for values that a message cannot hold."""
 
 
 class Undecodable(ValueError):

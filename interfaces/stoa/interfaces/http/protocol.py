@@ -92,7 +92,7 @@ class GatewayProtocol(asyncio.Protocol):
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
         self._field_count = 0
-        """Of the head, then of the trailers."""
+        """Number of fields of the head, then of the trailers."""
         self._waiting: deque[RequestCycle] = deque()
         """Requests of a pipeline that wait for the answers to earlier ones."""
         self._latest: RequestCycle | None = None

@@ -40,7 +40,7 @@ _Owned = tuple[str, TenantId | None]
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What a file of this digest (SHA-256) and owner holds."""
+    """Documents of a file of this digest (SHA-256) and owner."""
 
     digest: bytes
     owned: _Owned
@@ -163,7 +163,7 @@ class FileToolSource(ToolSource):
         return next((place for place in (path, *path.parents) if place in self._owners), None)
 
     async def _reading(self, path: Path, owned: _Owned, known: _Reading | None) -> _Reading:
-        """What the file holds; the reading that is known if it did not change, so that ten thousand manifests are not
+        """Read the file; returns the reading that is known if it did not change, so that ten thousand manifests are not
         made anew because of a file beside them."""
         text = await asyncio.to_thread(_text_of, path)
         if isinstance(text, str):

@@ -24,9 +24,10 @@ from stoa.infrastructure.http_client.http1.reader import ResponseReader
 from stoa.infrastructure.http_client.http1.response import Response
 
 MAX_BUFFERED_BYTES = 256 * 1024
-"""Of a streamed body that nobody has taken; the peer then has to wait."""
+"""Upper bound on the bytes of a streamed body that are not taken yet; at this size the peer has to wait."""
 PIECE_BYTES = 8 * 1024
-"""Of a streamed body in one turn of the loop: what is made of it, such as a thousand events, holds up other calls."""
+"""Upper bound on the bytes of a streamed body that are given in one turn of the loop: a thousand events made of them
+would hold up other calls."""
 _ACKNOWLEDGED_AT = 120
 """Offset of tcpi_bytes_acked in struct tcp_info (linux/tcp.h)."""
 _TCP_INFO_BYTES = 128
