@@ -107,7 +107,8 @@ class _Paths:
         by_id = [
             path for path, identifier in candidates if tool.api is not None and identifier == tool.api.operation_id
         ]
-        return next(iter([*exact, *by_id, *(path for path, _ in candidates), tool.binding.path]))
+        # Box tells operations of one path apart by its fragment, which is not sent: only the id tells which is meant.
+        return next(iter([*by_id, *exact, *(path for path, _ in candidates), tool.binding.path]))
 
 
 def _shape(path: str) -> str:

@@ -89,6 +89,34 @@ def test_collection_formats_of_version_2_become_styles(place, collection, style,
     assert properties(tool)["p"] == {"type": "array", "items": TEXT}
 
 
+@pytest.mark.parametrize(
+    ("schema", "meant"),
+    [
+        ({"anyOf": [TEXT, {"type": "null"}], "default": None}, TEXT),
+        ({"type": ["string", "null"]}, TEXT),
+        ({"type": ["string", "null"], "enum": ["a", None]}, {"type": "string", "enum": ["a"]}),
+        ({"anyOf": [TEXT, {"type": "integer"}, {"type": "null"}]}, {"anyOf": [TEXT, {"type": "integer"}]}),
+        ({"anyOf": [TEXT, {"type": "null"}], "minLength": 1}, {"minLength": 1, "allOf": [TEXT]}),
+    ],
+)
+def test_null_for_an_optional_parameter_means_that_it_is_left_out_so_it_is_no_value(schema, meant):
+    assert properties(only_tool(with_parameters({"name": "q", "in": "query", "schema": schema}, version="3.1.0"))) == {
+        "q": meant
+    }
+
+
+def test_null_stays_a_value_where_a_parameter_is_sent_as_json_or_is_required():
+    schema = {"type": ["string", "null"]}
+    tool = only_tool(
+        with_parameters(
+            {"name": "q", "in": "query", "content": {"application/json": {"schema": schema}}},
+            {"name": "r", "in": "query", "required": True, "schema": schema},
+            version="3.1.0",
+        )
+    )
+    assert properties(tool) == {"q": schema, "r": schema}
+
+
 def test_the_operation_overrides_the_path_item_by_name_and_place():
     item = {
         "parameters": [

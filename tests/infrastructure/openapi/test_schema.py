@@ -46,6 +46,7 @@ def normalised(schema, version="3.0.3", **components):
         ({"type": "integer", "default": None}, {"type": "integer"}),
         ({"type": "integer", "default": "five"}, {"type": "integer"}),
         ({"type": "integer", "default": 5}, {"type": "integer", "default": 5}),
+        ({"type": "string", "enum": ["a"], "default": "b"}, {"type": "string", "enum": ["a"]}),
         ({"type": "array"}, {"type": "array", "items": {}}),
         ({"type": "string", "enum": ["abc"], "maxLength": 2, "pattern": "x"}, {"type": "string", "enum": ["abc"]}),
         ({"type": "boolean", "enum": ["yes", "off"]}, {"type": "boolean", "enum": [True, False]}),
@@ -244,7 +245,7 @@ def test_a_member_named_like_a_keyword_is_a_member():
 
 
 def test_version_2_nullable_extension_is_understood():
-    said = {"name": "q", "in": "query", "type": "string", "x-nullable": True}
+    said = {"name": "q", "in": "query", "required": True, "type": "string", "x-nullable": True}
     tool = only_tool(swagger({"/": {"get": operation(parameters=[said])}}))
     assert properties(tool)["q"]["type"] == ["string", "null"]
 

@@ -68,7 +68,10 @@ def with_values(raw: JsonObject, schema: JsonObject, types: list[str], dialect: 
         changed["const"] = meant(raw["const"], types)
     default = None if "default" in dialect.omitted else meant(raw.get("default"), types)
     if default is not None and keywords.fits(default, types) and keywords.is_json(default):
-        changed["default"] = default
+        if default in changed.get("enum", [default]):
+            changed["default"] = default
+        else:
+            warn("`default` is none of the values of `enum`; ignored")
     if types and "examples" not in dialect.omitted and (examples := keywords.short_examples(raw, types)):
         changed["examples"] = examples
     return changed

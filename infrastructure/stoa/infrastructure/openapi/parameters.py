@@ -10,7 +10,7 @@ from typing import Any, Literal, cast, get_args
 
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_array, is_object
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
-from stoa.infrastructure.openapi.node import Node, Reference, described_node, description_of
+from stoa.infrastructure.openapi.node import Node, Reference, described_node, description_of, without_null
 from stoa.infrastructure.openapi.paths import PLACEHOLDER, ApiOperation, CannotConvert, PathTemplate
 from stoa.infrastructure.openapi.references import Unresolvable
 from stoa.infrastructure.openapi.text import line, peculiarity
@@ -209,10 +209,12 @@ def _read(
     if raw.get("deprecated") is True:
         description = f"Deprecated. {description}".strip()
     is_json = media_type.partition(";")[0].strip().lower().endswith("json")
+    required = place == "path" or raw.get("required") is True
+    if not (is_json or required or context.options.validation == "strict"):
+        schema = without_null(schema)  # no style can write null: it leaves the parameter out
     if media_type and not is_json:
         context.report.warning(where, f"content of type {media_type!r} is sent as plain text")
     style, explode = _style(place, raw, where, context)
-    required = place == "path" or raw.get("required") is True
     reserved = raw.get("allowReserved") is True and place == "query"
     return Parameter(name, place, described_node(schema, description), required, style, explode, reserved, is_json)
 
