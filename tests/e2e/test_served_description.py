@@ -1,6 +1,7 @@
 """One command from an API description to a governed server, without a manifest: the official Python client calls what
 `stoa serve`, `stoa stdio` and `stoa call` make of it, over real connections to real back ends."""
 
+import base64
 import json
 import os
 import subprocess
@@ -38,6 +39,13 @@ paths:
       operationId: deletePet
       parameters: [{name: id, in: path, required: true, schema: {type: integer}}]
       responses: {'200': {description: ok}}
+"""
+SCHEMES = """
+security: [{app: [], login: []}]
+components:
+  securitySchemes:
+    app: {type: apiKey, in: query, name: appid}
+    login: {type: http, scheme: basic}
 """
 SHOP = "type Query { say(text: String!): String! }"
 
@@ -127,6 +135,22 @@ async def test_served_openapi_document_is_called_with_a_header_from_the_environm
     assert "s3cr3t" not in gateway.log
     assert f"stoa: serving MCP at {gateway.url}/mcp" in gateway.log
     assert "$(stoa token --role cpi-admin)" in gateway.log
+
+
+async def test_served_document_is_called_with_a_key_for_each_of_its_security_schemes(
+    gateway: GatewayProcess, pets: Upstream
+) -> None:
+    (gateway.home / "keys.yaml").write_text(PETS + SCHEMES)
+    gateway.environment |= {"APP_ID": "k&y=", "LOGIN": "ada:s3cr3t"}
+    gateway.arguments = (str(gateway.home / "keys.yaml"), "--base-url", pets.url)
+    gateway.arguments += ("--scheme-from-env", "app=APP_ID", "--scheme-from-env", "login=LOGIN")
+    with serving(gateway):
+        async with over_http(gateway) as client:
+            assert not (await client.call_tool("listPets", {"limit": 2})).is_error
+    assert pets.seen[-1].target == "/pets?limit=2&appid=k%26y%3D"
+    assert pets.seen[-1].headers["authorization"] == f"Basic {base64.b64encode(b'ada:s3cr3t').decode()}"
+    assert "s3cr3t" not in gateway.log
+    assert "k&y=" not in gateway.log
 
 
 async def test_served_document_behind_a_credential_is_fetched_and_followed_with_it(

@@ -86,7 +86,8 @@ def test_collection_formats_of_version_2_become_styles(place, collection, style,
     said |= {"collectionFormat": collection} if collection else {}
     tool = only_tool(swagger({"/{p}" if place == "path" else "/": {"get": operation(parameters=[said])}}))
     assert (parameter(tool, "p").style, parameter(tool, "p").explode) == (style, explode)
-    assert properties(tool)["p"] == {"type": "array", "items": TEXT}
+    bounds = {"minItems": 1} if place == "path" else {}
+    assert properties(tool)["p"] == {"type": "array", "items": TEXT, **bounds}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,15 @@ def test_null_for_an_optional_parameter_means_that_it_is_left_out_so_it_is_no_va
     assert properties(only_tool(with_parameters({"name": "q", "in": "query", "schema": schema}, version="3.1.0"))) == {
         "q": meant
     }
+
+
+@pytest.mark.parametrize("schema", [{"type": "array", "items": TEXT}, {"$ref": "#/components/schemas/Ids"}])
+def test_parameter_list_in_a_path_has_an_entry_because_a_path_has_no_holes(schema):
+    ids = {"name": "ids", "in": "path", "required": True, "schema": schema}
+    tool = only_tool(
+        with_parameters(ids, path="/pets/{ids}", components={"schemas": {"Ids": {"type": "array", "items": TEXT}}})
+    )
+    assert properties(tool) == {"ids": {"type": "array", "items": TEXT, "minItems": 1}}
 
 
 def test_null_stays_a_value_where_a_parameter_is_sent_as_json_or_is_required():

@@ -122,6 +122,12 @@ def test_explaining_a_described_tool_shows_the_request_and_no_secret(
         (("pets.json", "--header-from-env", "HEADER"), "write Authorization=HEADER to send it as it is"),
         (("pets.json", "--header-from-env", "a b=TOKEN"), "write HEADER=VARIABLE"),
         (("pets.json", "--header-from-env", "X-Key="), "write HEADER=VARIABLE"),
+        (("pets.json", "--scheme-from-env", "TOKEN"), "write SCHEME=VARIABLE"),
+        (("pets.json", "--scheme-from-env", "key=ABSENT"), "the environment variable ABSENT is not set"),
+        (
+            ("pets.json", "--base-url", "https://a.example", "--scheme-from-env", "absent=TOKEN"),
+            "absent",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -136,7 +142,10 @@ def test_description_that_cannot_be_served_is_refused_with_what_to_change(
 
 def test_options_of_a_description_without_one_are_refused(stoa: Shell) -> None:
     code, _, err = stoa("call", "getPet", "--base-url", "https://a.example")
-    assert (code, err) == (65, "stoa: --base-url and --header-from-env belong to an API description; name it\n")
+    assert (code, err) == (
+        65,
+        "stoa: --base-url, --header-from-env and --scheme-from-env belong to an API description; name it\n",
+    )
 
 
 def test_option_that_does_not_exist_is_not_taken_for_a_description(stoa: Shell) -> None:

@@ -37,7 +37,7 @@ class RecognisedSpec:
     """The document that it was recognised by; None: the address alone said it, and nothing was fetched."""
 
     def tool_set(
-        self, name: str, *, base_url: str | None = None, authentication: JsonObject | None = None
+        self, name: str, *, base_url: str | None = None, authentication: Sequence[JsonObject] = ()
     ) -> JsonObject:
         """The manifest of a global ToolSet that serves all that the description offers. `authentication`: the member of
         `toolDefaults`."""
@@ -45,8 +45,8 @@ class RecognisedSpec:
         spec: JsonObject = {self.kind.member: member}
         if base_url is not None:
             spec["baseURL"] = base_url
-        if authentication is not None:
-            spec["toolDefaults"] = {"authentication": authentication}
+        if authentication:
+            spec["toolDefaults"] = {"authentication": list(authentication)}
         return {"apiVersion": API_VERSION, "kind": "ToolSet", "metadata": {"name": name}, "spec": spec}
 
 

@@ -210,6 +210,8 @@ def _read(
         description = f"Deprecated. {description}".strip()
     is_json = media_type.partition(";")[0].strip().lower().endswith("json")
     required = place == "path" or raw.get("required") is True
+    if place == "path" and not is_json:
+        schema = _with_entries(schema, context)
     if not (is_json or required or context.options.validation == "strict"):
         schema = without_null(schema)  # no style can write null: it leaves the parameter out
     if media_type and not is_json:
@@ -217,6 +219,15 @@ def _read(
     style, explode = _style(place, raw, where, context)
     reserved = raw.get("allowReserved") is True and place == "query"
     return Parameter(name, place, described_node(schema, description), required, style, explode, reserved, is_json)
+
+
+def _with_entries(schema: Node, context: ConversionContext) -> Node:
+    """The schema of a list without the empty list, which would leave a hole in the path."""
+    listed = context.inputs.component(schema.pointer) if isinstance(schema, Reference) else schema
+    if isinstance(listed, Reference) or listed.get("type") != "array":
+        return schema
+    siblings = schema.siblings if isinstance(schema, Reference) else {}
+    return {**listed, **siblings, "minItems": max(1, listed.get("minItems", 0))}
 
 
 def _schema_words(schema: Node, context: ConversionContext) -> str:

@@ -8,7 +8,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,19 +27,16 @@ from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Severity
 from stoa.domain.operations.tool import Tool
 from stoa.domain.origin import NamedOrigin
-from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.documents.spec_text import MAX_BYTES, document, too_large
-from stoa.infrastructure.files.credentials.environment import variable_name
 from stoa.infrastructure.files.manifests import FollowedToolSource
 from stoa.infrastructure.files.specs import description_in
 from stoa.interfaces.bootstrap.container import build_container
 from stoa.interfaces.bootstrap.parts import StartCheck
+from stoa.interfaces.bootstrap.served_credentials import authentication_from
 from stoa.interfaces.settings import Settings
 
 STANDARD_INPUT = "-"
 
-_SECRET = "header-from-env"  # noqa: S105  # the secret's name
-_HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _GRPC = re.compile(r"^grpc(?=s?://)")
 _TOLD = 3
 """Findings that the refusal of a start repeats; the log has all."""
@@ -77,22 +74,23 @@ async def served_spec(
     location: str,
     *,
     base_url: str | None = None,
-    header_from_env: str | None = None,
+    headers_from_env: Sequence[str] = (),
+    schemes_from_env: Sequence[str] = (),
     environment: Mapping[str, str] = os.environ,
 ) -> ServedSpec:
     """Recognise the description at a file path or address, or in a folder with all its files; `-` reads it from
-    standard input. `base_url`: where its operations are called. `header_from_env`: HEADER=VARIABLE, or the VARIABLE of
-    a bearer token. Raises InvalidInput or Unavailable."""
+    standard input. `base_url`: where its operations are called. `headers_from_env`, `schemes_from_env`: as
+    in `authentication_from`. Raises InvalidInput or Unavailable."""
     folder = ""
     if location != STANDARD_INPUT and await asyncio.to_thread(Path(location).is_dir):
         folder, location = location, await asyncio.to_thread(description_in, Path(location))
-    authentication = _authentication(header_from_env, environment)
+    authentication = authentication_from(headers_from_env, schemes_from_env, environment)
     base_url = None if base_url is None else _GRPC.sub("http", base_url)
     given = await asyncio.to_thread(_standard_input) if location == STANDARD_INPUT else None
     container = build_container(settings, _StandardInputProvider(given))
     try:
         kinds = SpecKinds(await container.get(list[SpecKind[Any]]), await container.get(SpecSource))
-        shown = AuthenticationManifest() if authentication is None else _checked(authentication)
+        shown = AuthenticationManifest.model_validate(authentication) if authentication else AuthenticationManifest()
         spec = await kinds.recognise(location, base_url=base_url, authentication=shown.to_domain())
         content = spec.tool_set(_name_of(location), base_url=base_url, authentication=authentication)
         try:
@@ -169,33 +167,6 @@ def _standard_input() -> SpecDocument:
     if len(content) > MAX_BYTES:
         raise too_large("standard input", MAX_BYTES)
     return document("standard input", content)
-
-
-def _authentication(header_from_env: str | None, environment: Mapping[str, str]) -> JsonObject | None:
-    """`toolDefaults.authentication` for the option. The value of the variable becomes a secret of the platform, in the
-    environment as all others are; the manifest names the secret."""
-    if header_from_env is None:
-        return None
-    header, equals, variable = header_from_env.rpartition("=")
-    if (equals and not _HEADER.fullmatch(header)) or not variable:
-        raise InvalidInput("--header-from-env: write HEADER=VARIABLE, or the VARIABLE of a bearer token")
-    value = environment.get(variable)
-    if not value:
-        raise InvalidInput(f"--header-from-env: the environment variable {variable} is not set")
-    if not equals and " " in value:
-        raise InvalidInput(
-            f"--header-from-env: {variable} is no bearer token; write Authorization={variable} to send it as it is"
-        )
-    secret = {"name": _SECRET}
-    key = "apiKey" if equals else "token"
-    os.environ[variable_name(None, _SECRET, key) or ""] = value
-    if equals:
-        return {"type": "apiKey", "secretRef": secret, "headerName": header}
-    return {"type": "bearer", "secretRef": secret}
-
-
-def _checked(authentication: JsonObject) -> AuthenticationManifest:
-    return AuthenticationManifest.model_validate(authentication)
 
 
 def _name_of(location: str) -> str:

@@ -49,11 +49,20 @@ def spec_of(settings: Settings, location: str | None, options: SpecOptions) -> S
 
 async def recognised(settings: Settings, location: str | None, options: SpecOptions) -> ServedSpec | None:
     if location is not None:
-        spec = await served_spec(settings, location, base_url=options.base_url, header_from_env=options.header_from_env)
-        return spec.for_serving()
+        return (await described_spec(settings, location, options)).for_serving()
     if options != NONE_GIVEN:
-        raise InvalidInput("--base-url and --header-from-env belong to an API description; name it")
+        raise InvalidInput("--base-url, --header-from-env and --scheme-from-env belong to an API description; name it")
     return None
+
+
+async def described_spec(settings: Settings, location: str, options: SpecOptions) -> ServedSpec:
+    return await served_spec(
+        settings,
+        location,
+        base_url=options.base_url,
+        headers_from_env=options.header_from_env,
+        schemes_from_env=options.scheme_from_env,
+    )
 
 
 def default_role(settings: Settings, spec: ServedSpec | None) -> str | None:

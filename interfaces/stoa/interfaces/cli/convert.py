@@ -13,8 +13,7 @@ from stoa.application.ports.conversion_report import ConversionReport
 from stoa.application.ports.spec import ConversionOptions, SpecSource
 from stoa.application.ports.spec_kind import SpecKind
 from stoa.domain.schema.plain_text import escaped
-from stoa.interfaces.bootstrap import served_spec
-from stoa.interfaces.cli.common import complain, console, open_container, show, show_json, table
+from stoa.interfaces.cli.common import complain, console, described_spec, open_container, show, show_json, table
 from stoa.interfaces.cli.spec_options import NONE_GIVEN, Spec, SpecOptions
 from stoa.interfaces.settings import Settings
 from stoa.interfaces.wire import conversion_report as wire
@@ -54,7 +53,7 @@ async def convert(
         Fail if an operation is left out, or not everything that the description says is honoured.
     """
     settings = Settings()
-    described = await served_spec(settings, spec, base_url=options.base_url, header_from_env=options.header_from_env)
+    described = await described_spec(settings, spec, options)
     async with open_container(settings, described) as container:
         kinds = SpecKinds(await container.get(list[SpecKind[Any]]), await container.get(SpecSource))
         manifest = ToolSetManifest.read(described.manifest.content or {}, kinds.models)
@@ -62,7 +61,9 @@ async def convert(
         # Also where the text is known: a kind may fetch the files that it refers to.
         document = await kind.fetch(manifest.source, kinds.place_of(described.manifest, manifest))
         conversion_options = ConversionOptions(
-            base_url=options.base_url or _ANY_SERVER, tries_examples=report is not None
+            base_url=options.base_url or _ANY_SERVER,
+            authentication=manifest.spec.tool_defaults.authentication.to_domain(),
+            tries_examples=report is not None,
         )
         conversion = kind.converter(manifest.source).convert(document, conversion_options)
     told = conversion_report(conversion, document.location)

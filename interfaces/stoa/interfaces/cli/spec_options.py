@@ -31,11 +31,15 @@ class SpecOptions:
         URL that the operations of SPEC are called at, where SPEC does not say it or another is meant.
     header_from_env
         HEADER=VARIABLE: the environment variable that holds the header by which the API knows the gateway; VARIABLE
-        alone holds a bearer token.
+        alone holds a bearer token. May be given several times.
+    scheme_from_env
+        SCHEME=VARIABLE: the environment variable that holds the key of a security scheme of the OpenAPI description,
+        which says where the key goes; USER:PASSWORD for the scheme basic. May be given several times.
     """
 
     base_url: Annotated[str | None, Parameter(name=("--base-url", "--endpoint"))] = None
-    header_from_env: str | None = None
+    header_from_env: tuple[str, ...] = ()
+    scheme_from_env: tuple[str, ...] = ()
 
 
 NONE_GIVEN = SpecOptions()
