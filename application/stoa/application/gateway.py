@@ -54,6 +54,7 @@ from stoa.application.metering.budgets import Budgets
 from stoa.application.metering.pricing import Pricing
 from stoa.application.metering.recorder import Recorder
 from stoa.application.policy.token_scoped_policy import TokenScopedPolicy
+from stoa.application.ports.approvals import Approvals
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.catalogue_observer import CatalogueObserver
 from stoa.application.ports.client_channel import ClientChannel
@@ -126,6 +127,7 @@ class Gateway:
         anonymous: Principal | None = None,
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
         lower_access: Collection[str] = (),
+        approvals: Approvals | None = None,
         report: ReportDefect = log_defect,
     ) -> None:
         clock = clock or SystemClock()
@@ -153,6 +155,7 @@ class Gateway:
             executor=executor,
             clock=clock,
             lowering=lower_access,
+            approvals=approvals,
             report=report,
         )
         ids = ids or UuidFactory()

@@ -7,7 +7,8 @@ from tests.application.catalogue.test_catalogue_loader import URL, Bench, many
 from tests.application.pipeline import tool
 
 from stoa.application.manifests.document_spec_kind import DocumentSpecKind
-from stoa.application.ports import Conversion, ConversionOptions, SpecConverter, SpecDocument
+from stoa.application.memory.approvals import InMemoryApprovals
+from stoa.application.ports import Approvals, Conversion, ConversionOptions, SpecConverter, SpecDocument
 from stoa.domain.errors import InvalidInput
 
 HOLD = {"changes": {"holdBack": ["removed", "added"]}}
@@ -24,12 +25,12 @@ class Paths(SpecConverter):
         return Conversion(tuple(made))
 
 
-def apart() -> Bench:
-    return Bench(kinds=[DocumentSpecKind("openAPISpec", Paths())])
+def apart(approvals: Approvals | None = None) -> Bench:
+    return Bench(kinds=[DocumentSpecKind("openAPISpec", Paths())], approvals=approvals)
 
 
-async def bench(**spec: object) -> Bench:
-    at = apart()
+async def bench(approvals: Approvals | None = None, **spec: object) -> Bench:
+    at = apart(approvals)
     at.specs.texts = {URL: "ant"}
     assert await at.run(a=[many(URL, interval="1h", **spec)]) == []
     return at
@@ -60,6 +61,23 @@ async def test_changes_that_are_held_back_keep_the_last_good_version_until_they_
     in_use = at.refresh.tool_set("set", None)
     assert in_use is not None
     assert [(change.kind, change.tool) for change in in_use.changes] == [("added", "bee"), ("removed", "ant")]
+
+
+async def test_changes_that_another_process_approved_are_used_here_too():
+    approvals = InMemoryApprovals()
+    here, there = await bench(approvals, **HOLD), await bench(approvals, **HOLD)
+    for at in (here, there):
+        await renewed(at, "bee")
+        assert not await at.refresh.take_up_approvals()
+    tool_set = there.refresh.tool_set("set", None)
+    assert tool_set is not None
+    assert tool_set.pending is not None
+    await there.refresh.approve(tool_set, tool_set.pending.digest)
+    assert (here.names, there.names) == (["ant"], ["bee"])
+    assert await here.refresh.take_up_approvals()
+    assert await here.run() == []
+    assert here.names == ["bee"]
+    assert not await here.refresh.take_up_approvals()
 
 
 async def test_changes_are_approved_by_their_digest_in_the_manifest():

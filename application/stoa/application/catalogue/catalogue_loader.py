@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 
 from stoa.application.catalogue.catalogue_publisher import CataloguePublisher
 from stoa.application.catalogue.earlier_names import without_earlier_names
-from stoa.application.catalogue.held_changes import PendingChanges, changes_between, held_back
+from stoa.application.catalogue.held_changes import PendingChanges, approval_key, changes_between, held_back
 from stoa.application.catalogue.loaded_manifest import LoadedManifest, reports_of
 from stoa.application.catalogue.operation_registry import OperationRegistry, Prepared
 from stoa.application.catalogue.operation_sources import OperationSources
@@ -28,7 +28,9 @@ from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.manifests.parse import ManifestParts, ToolSetManifest
 from stoa.application.manifests.spec_kinds import SpecKinds
 from stoa.application.manifests.understand import converted, understood
+from stoa.application.memory.approvals import InMemoryApprovals
 from stoa.application.memory.bounded_executor import InThreadExecutor
+from stoa.application.ports.approvals import Approvals
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver
 from stoa.application.ports.clock import Clock
@@ -40,7 +42,7 @@ from stoa.application.ports.spec import SpecDocument
 from stoa.application.ports.spec_kind import ChangingSpecKind
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.access.identity import TenantId
-from stoa.domain.errors import InvalidInput, Unavailable, UpstreamAccessDenied
+from stoa.domain.errors import InvalidInput, SharedStateUnavailable, Unavailable, UpstreamAccessDenied
 from stoa.domain.finding import Finding, Reason, Severity, error, warning
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Tool
@@ -53,6 +55,8 @@ T = TypeVar("T")
 
 _FILES_AT_ONCE = 2
 """Files that are loaded at a time: while the executor works on one, the result of the other is taken over."""
+APPROVALS_SECONDS = 5.0
+"""Seconds after which approvals of other processes are looked for."""
 RETRY_SECONDS = 30.0
 """A description that could not be fetched is tried again this soon."""
 _RETRY = f"trying again in {RETRY_SECONDS:g} s"
@@ -100,10 +104,11 @@ class CatalogueLoader(HealthProbe):
         operation_sources: Sequence[OperationSource] = (),
         observers: Sequence[CatalogueObserver] = (),
         lowering: Collection[str] = (),
+        approvals: Approvals | None = None,
         report: ReportDefect = log_defect,
     ) -> None:
         """`bindings`: the members of a Tool's `spec` that back ends define. `lowering`: tenants whose
-        tags and hints may ask for less than their method."""
+        tags and hints may ask for less than their method. `approvals`: of held versions of descriptions."""
         self._report_defect = report
         self._sources = tuple(sources)
         self._specs = specs
@@ -117,8 +122,7 @@ class CatalogueLoader(HealthProbe):
         self._lowering = frozenset(lowering)
         self._good: dict[Origin, LoadedManifest] = {}
         self._refused: dict[Origin, _Refused] = {}
-        self._approved: set[tuple[Origin, str]] = set()
-        """Digests of new descriptions that were approved while this process ran."""
+        self._approvals = approvals or InMemoryApprovals()
         self._changed: set[Origin] = set()
         """Tool sets whose live server says that its description changed; it is fetched before it is due."""
         self._is_loaded = False
@@ -228,12 +232,21 @@ class CatalogueLoader(HealthProbe):
         return None
 
     async def approve(self, tool_set: LoadedManifest, digest: str) -> None:
-        """Use the version of the ToolSet's description that is held back. Raises InvalidInput if it is another."""
+        """Use the version of the ToolSet's description that is held back, in every process that shares the approvals.
+        Raises InvalidInput if it is another version, or SharedStateUnavailable."""
         if tool_set.pending is None or tool_set.pending.digest != digest:
             raise InvalidInput("digest: no version with this digest is held back; ask for the changes again")
-        self._approved.add((tool_set.document.origin, digest))
+        await self._approvals.add(approval_key(tool_set.document.origin, digest))
         self._changed.add(tool_set.document.origin)
         await self.execute()
+
+    async def take_up_approvals(self) -> bool:
+        """Look for approvals that other processes took of what is held back; True if there are any. Raises
+        SharedStateUnavailable."""
+        waiting = [(loaded.document.origin, loaded.pending.digest) for loaded in self._good.values() if loaded.pending]
+        approved = {origin for origin, digest in waiting if await self._approvals.has(approval_key(origin, digest))}
+        self._changed |= approved
+        return bool(approved)
 
     def _operations_with_origins(self) -> Iterator[tuple[Operation, Origin]]:
         """Manifests stand before sources of operations: a foreign list takes no name that a manifest uses."""
@@ -264,6 +277,7 @@ class CatalogueLoader(HealthProbe):
                 followers.create_task(_follow(operation_source, changed))
             for kind in self._specs.changing:
                 followers.create_task(self._follow_descriptions(kind, changed))
+            followers.create_task(self._follow_approvals(changed))
             while True:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._seconds_until_due()):
@@ -275,6 +289,13 @@ class CatalogueLoader(HealthProbe):
         async for origin in kind.changed_places():
             self._changed.add(origin)
             changed.set()
+
+    async def _follow_approvals(self, changed: asyncio.Event) -> None:
+        while True:
+            await asyncio.sleep(APPROVALS_SECONDS)
+            with suppress(SharedStateUnavailable):  # asked again the next time
+                if await self.take_up_approvals():
+                    changed.set()
 
     def health(self) -> Health:
         if not self._is_loaded:
@@ -387,7 +408,9 @@ class CatalogueLoader(HealthProbe):
                 version=description.version,
             )
         before = self._good.get(document.origin)
-        is_approved = manifest.spec.changes.approved == digest or (document.origin, digest) in self._approved
+        is_approved = manifest.spec.changes.approved == digest
+        if before is not None and manifest.spec.changes.hold_back and not is_approved:
+            is_approved = await self._approvals.has(approval_key(document.origin, digest))
         if known is not None and known.pending is not None and known.pending.digest == digest and not is_approved:
             return replace(known, refresh_at_ns=due)
         with _about_the_description():

@@ -1,5 +1,6 @@
 """New versions of API descriptions whose changes a ToolSet wants approved before they are used."""
 
+import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from stoa.domain.finding import Finding, Reason, error
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.tool import Tool
 from stoa.domain.operations.tool_changes import ChangeKind, ToolChange, tool_changes
+from stoa.domain.origin import Origin
 
 _NAMED = 3
 
@@ -21,6 +23,11 @@ class PendingChanges:
     """SHA-256 (hex) of the description and its location: what is approved."""
     changes: tuple[ToolChange, ...]
     """All its changes, not only those that are held back."""
+
+
+def approval_key(origin: Origin, digest: str) -> str:
+    """The key of an approval: SHA-256 (hex) of the manifest's place and the digest of the description."""
+    return hashlib.sha256(f"{origin}\n{digest}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def changes_between(before: Iterable[Operation], after: Iterable[Operation]) -> tuple[ToolChange, ...]:

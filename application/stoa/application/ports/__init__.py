@@ -4,6 +4,7 @@ Each docstring states the laws that every adapter keeps; `tests/contracts` holds
 in-memory adapters live in `stoa.application.memory` and are part of the product.
 """
 
+from stoa.application.ports.approvals import Approvals
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.budget_ledger import BudgetLedger, BudgetVerdict
 from stoa.application.ports.budget_watcher import BudgetWatcher
@@ -63,6 +64,7 @@ from stoa.application.ports.upstream_access import UpstreamAccess
 
 __all__ = [
     "Announcing",
+    "Approvals",
     "BackendCall",
     "Batch",
     "BindingManifest",

@@ -17,6 +17,7 @@ from stoa.application.gateway import Gateway
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.metering.budgets import Budgets
+from stoa.application.ports.approvals import Approvals
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.catalogue_observer import CatalogueObserver
 from stoa.application.ports.clock import Clock
@@ -33,6 +34,7 @@ from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.domain.access.identity import Principal
 from stoa.domain.metering.price_list import PriceList
+from stoa.infrastructure.files.approvals import FileApprovals
 from stoa.infrastructure.files.credentials import (
     ChainedCredentialSource,
     EnvironmentCredentialSource,
@@ -115,7 +117,7 @@ class Core(Provider):
         bus, tasks = redis.RedisMessageBus(connection, report=report), redis.RedisTaskStore(connection, clock)
         sessions, events = redis.RedisSessionStore(connection, clock), redis.RedisEventStore(connection, clock)
         budgets = redis.RedisBudgetLedger(connection, clock, report=report)
-        marks = redis.RedisOneTimeMarks(connection, clock)
+        marks, approvals = redis.RedisOneTimeMarks(connection, clock), redis.RedisApprovals(connection)
         yield OptionalSharedState(
             SharedState(
                 bus,
@@ -125,6 +127,7 @@ class Core(Provider):
                 budgets,
                 budgets.recover_from,
                 marks,
+                approvals,
                 probes=(bus, breaker, budgets.recovery),
                 background={"budgets": budgets.recovery.watch},
             )
@@ -133,6 +136,10 @@ class Core(Provider):
         await tasks.close()
         await bus.close()
         await connection.close()
+
+    @provide
+    def approvals(self, settings: Settings, shared: OptionalSharedState) -> Approvals:
+        return FileApprovals(settings.data_dir / "approvals") if shared.parts is None else shared.parts.approvals
 
     @provide
     async def tasks(self, settings: Settings, clock: Clock, shared: OptionalSharedState) -> AsyncIterator[TaskStore]:
@@ -297,6 +304,7 @@ class Core(Provider):
         catalogue_observers: list[CatalogueObserver],
         supervisor: Supervisor,
         refusal_log: RefusalLog,
+        approvals: Approvals,
     ) -> AsyncIterator[Gateway]:
         gateway = Gateway(
             clock=clock,
@@ -325,6 +333,7 @@ class Core(Provider):
             report=supervisor.report,
             anonymous=ANONYMOUS if settings.identity == "none" else None,
             lower_access=settings.lower_access,
+            approvals=approvals,
         )
         yield gateway
         await gateway.close()
