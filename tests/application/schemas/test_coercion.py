@@ -37,6 +37,8 @@ DOG = {
     "required": ["kind"],
 }
 
+BIRD = {"type": "object", "properties": {"kind": {"const": "bird"}, "lives": INTEGER}}
+
 
 def schema_of(described: Any, **definitions: Any) -> ArgumentSchema:
     return ArgumentSchema({"type": "object", "properties": {"a": described}, "$defs": definitions})
@@ -59,6 +61,9 @@ AMBIGUOUS = [
     ({"type": ["array", "integer"], "items": INTEGER}, "x"),
     (INTEGERS, "[1"),
     (INTEGERS, ""),
+    (INTEGERS, "1,x"),
+    (INTEGERS, "1,,2"),
+    (INTEGERS, ",".join("1" * 1001)),
     (INTEGERS, None),
     (STRINGS, 7),
     ({"type": "array", "prefixItems": [{}] * 70, "items": INTEGER}, ["7"] * 70),
@@ -97,7 +102,10 @@ AMBIGUOUS = [
         (INTEGERS, ["1", 2.0], [1, 2]),
         (INTEGERS, "7", [7]),
         (INTEGERS, 7, [7]),
+        (INTEGERS, "1, 2", [1, 2]),
+        ({"type": "array", "items": {"enum": ["draft", "sent"]}}, "draft,sent", ["draft", "sent"]),
         (STRINGS, "x", ["x"]),
+        (STRINGS, "x,y", ["x,y"]),
         (STRINGS, '["x"]', ["x"]),
         ({"anyOf": [STRINGS, NULL]}, "x", ["x"]),
         ({"type": "array", "items": FILTER}, {"limit": "7"}, [{"limit": 7}]),
@@ -107,6 +115,8 @@ AMBIGUOUS = [
         ({"anyOf": [CAT, DOG]}, {"kind": "cat", "lives": "9"}, {"kind": "cat", "lives": 9}),
         ({"oneOf": [CAT, DOG]}, {"kind": "dog", "lives": "9"}, {"kind": "dog", "lives": "9"}),
         ({"oneOf": [CAT, DOG]}, {"kind": "wolf", "tricks": "sit"}, {"kind": "wolf", "tricks": ["sit"]}),
+        ({"anyOf": [{"oneOf": [CAT, DOG]}, BIRD]}, {"kind": "bird", "lives": "9"}, {"kind": "bird", "lives": 9}),
+        ({"anyOf": [{"oneOf": [CAT, DOG]}, BIRD]}, {"kind": "cat", "lives": "9"}, {"kind": "cat", "lives": 9}),
         ({"type": ["array", "integer"], "items": INTEGER}, "7", 7),
         ({"type": "number"}, "1e2", 100.0),
         (INTEGER, "12345678901234567890123", 12345678901234567890123),

@@ -17,6 +17,8 @@ from stoa.domain.schema.json_value import JsonObject, is_array, is_object
 MAX_LEVELS = 200
 """Upper bound on the levels of arguments that are coerced: JSON parsers go no deeper."""
 MAX_NOTES = 32
+_MAX_PARTS = 1000
+"""Upper bound on the entries that a text is divided into."""
 
 JsonType = str
 """A type name of JSON Schema. A set with "number" has "integer" as well."""
@@ -221,9 +223,16 @@ class _Coercion:
         return value
 
     def _single(self, entry: PlacePlan | None, value: Any, path: Path, level: int) -> Any:
-        """An array of `value` if it is an entry, else `value`."""
+        """An array of `value` if it is an entry, or of its parts if it is a text of several; else `value`."""
         if isinstance(value, str) and value.lstrip()[:1] in {"", "["}:
             return value  # no entry at all, or an array that is damaged
+        if (
+            isinstance(value, str)
+            and 0 < value.count(",") < _MAX_PARTS
+            and entry is not None
+            and not entry.allows(value)
+        ):
+            return self._divided(entry, value, path, level)
         before = dict(self.notes)  # restored when the attempt fails: a note must name a place that did change
         note(self.notes, path)
         coerced = value if entry is None else self._value(entry, value, (path, "*"), level + 1, is_entry=True)
@@ -232,6 +241,17 @@ class _Coercion:
             self.notes = before
             return value
         return [coerced]
+
+    def _divided(self, entry: PlacePlan, text: str, path: Path, level: int) -> Any:
+        """The parts of a text at its commas, if each is an entry; else the text. The text itself is none."""
+        before = dict(self.notes)
+        note(self.notes, path)
+        parts = [part.strip() for part in text.split(",")]
+        entries = [self._value(entry, part, (path, "*"), level + 1, is_entry=True) for part in parts]
+        if all(parts) and all(entry.allows(each) for each in entries):
+            return entries
+        self.notes = before
+        return text
 
 
 def note(notes: dict[str, None], path: Path) -> None:

@@ -17,6 +17,8 @@ _MAX_WORK = 20_000
 """Upper bound on the schemas read for one plan; places behind it are not coerced."""
 _MAX_JOINED = 64
 _MAX_NESTED = 16
+_TAG_LEVELS = 2
+"""Alternatives within alternatives in which the fixed values of members are looked for."""
 _NULL = frozenset({"null"})
 _ARRAY = frozenset({"null", "array"})
 _ALL = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
@@ -210,12 +212,22 @@ class _Planner:
         base: dict[int, _Fact] = {id(fact): fact for fact in facts if fact is not choice}
         for branch in self._possible(choice, "object"):
             more = self._facts([branch])
-            schemas = [fact for fact in more if not isinstance(fact, _Branches)]
-            names = {name for schema in schemas for name in as_object(schema.get("properties"))}
-            tags = {name: tag for name in names if (tag := self._tag(_of_member(schemas, name))) is not None}
+            tags = self._tags(more, 0)
             joined = base | {id(fact): fact for fact in more}
             required = _required(fact for fact in joined.values() if not isinstance(fact, _Branches))
             plan.alternatives.append(Alternative(tags, required, self._place_of(list(joined.values()))))
+
+    def _tags(self, facts: Iterable[_Fact], nested: int) -> dict[str, Tags]:
+        """The fixed values of members; of alternatives within, those of members that each of them fixes."""
+        schemas = [fact for fact in facts if not isinstance(fact, _Branches)]
+        names = {name for schema in schemas for name in as_object(schema.get("properties"))}
+        tags = {name: tag for name in names if (tag := self._tag(_of_member(schemas, name))) is not None}
+        for choice in facts:
+            if isinstance(choice, _Branches) and nested < _TAG_LEVELS:
+                options = [self._tags(self._facts([branch]), nested + 1) for branch in self._possible(choice, "object")]
+                for name in set.intersection(*map(set, options)) if options else ():
+                    tags.setdefault(name, frozenset[tuple[str, Any]]().union(*(option[name] for option in options)))
+        return tags
 
     def _tag(self, schemas: Iterable[Any]) -> Tags | None:
         for fact in self._facts(schemas):
