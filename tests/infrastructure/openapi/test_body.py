@@ -86,6 +86,7 @@ def test_read_only_members_are_neither_offered_nor_required():
         "required": ["id", "name"],
         "properties": {
             "id": {"type": "integer", "readOnly": True},
+            "part": {"allOf": [{"type": "object"}, {"type": "object", "readOnly": True}]},
             "made": {"$ref": "#/components/schemas/Stamp"},
             "name": TEXT,
         },

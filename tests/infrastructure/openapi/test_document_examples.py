@@ -9,12 +9,14 @@ BODY = {"type": "object", "properties": {"n": {"type": "integer"}, "size": {"typ
 
 
 def test_document_examples_are_counted_with_the_reason_of_each_refusal(tmp_path):
-    values = {"fits": {"n": 1}, "more": {"n": "1", "size": 1.10, "else": 1}, "not": {"n": "x"}}
+    values = {"fits": {"n": 1}, "more": {"n": "1", "size": 1.10, "else": 1, "q": "other"}, "not": {"n": "x"}}
     examples = {name: {"value": value} for name, value in values.items()}
     content = {"application/json": {"schema": BODY, "examples": examples}}
     parameters = [
         {"name": "q", "in": "query", "schema": {"type": "integer"}, "example": 5},
         {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "example": "a"}},
+        {"name": "none", "in": "query", "schema": {"type": "string", "example": None}},
+        {"name": "nil", "in": "query", "schema": {"type": "string"}, "example": None},
     ]
     document = api({"/x/{id}": {"post": operation(parameters=parameters, requestBody={"content": content})}})
     path = tmp_path / "api.json"

@@ -24,24 +24,28 @@ class ExcludedMembers:
         self._references = references
         self._keyword = direction.value
         self._names_by_reference: dict[str, frozenset[str]] = {}
+        self._excluded_references: dict[str, bool] = {}
 
-    def excludes(self, raw: Any) -> bool:
-        """True if this member only goes the other way, by its own schema or its component's. A schema `false` counts
-        too, as it allows no value."""
-        for _ in range(_STEP_LIMIT):
-            if not is_object(raw):
-                return raw is False
-            if raw.get(self._keyword) is True:
-                return True
-            parts = as_array(raw.get("allOf"))
-            reference = raw.get("$ref") if "$ref" in raw else as_object(parts[0]).get("$ref") if parts else None
-            if not isinstance(reference, str):
-                return False
-            try:
-                raw = self._references.target(reference)
-            except Unresolvable:
-                return False
-        return False
+    def excludes(self, raw: Any, depth: int = 0) -> bool:
+        """True if this member only goes the other way, by its own schema, its component's or that of an allOf branch
+        (JSON Schema 2020-12, validation section 9.4: one of several is enough). A schema `false` counts too, as it
+        allows no value."""
+        if not is_object(raw) or depth > _STEP_LIMIT:
+            return raw is False
+        if raw.get(self._keyword) is True:
+            return True
+        reference = raw.get("$ref")
+        if isinstance(reference, str) and self._excludes_component(reference, depth):
+            return True
+        return any(self.excludes(part, depth + 1) for part in as_array(raw.get("allOf")))
+
+    def _excludes_component(self, reference: str, depth: int) -> bool:
+        if reference not in self._excluded_references:
+            self._excluded_references[reference] = False  # a circle adds nothing
+            with suppress(Unresolvable):
+                target = self._references.target(reference)
+                self._excluded_references[reference] = self.excludes(target, depth + 1)
+        return self._excluded_references[reference]
 
     def members_of(self, raw: JsonObject) -> frozenset[str]:
         """Names under `properties` that are left out."""

@@ -56,7 +56,8 @@ def _arguments(operation: ApiOperation, tool: Tool, context: ConversionContext) 
             yield name, {body.argument: value}
         elif is_object(value):
             keys = {member: key for key, member in (body.fields or {}).items()}
-            yield name, {keys.get(member, member): inner for member, inner in value.items()}
+            taken = {bound.argument for bound in binding.parameters} - keys.keys()  # no name of an undeclared member
+            yield name, {keys.get(member, member): inner for member, inner in value.items() if member not in taken}
 
 
 def _body_values(
@@ -75,8 +76,9 @@ def _body_values(
 
 
 def _values(described: JsonObject, context: ConversionContext) -> Iterator[tuple[str, Any]]:
-    """The examples of a Parameter or Media Type Object, and those of its schema where it has none itself."""
-    if "example" in described:
+    """The examples of a Parameter or Media Type Object, and those of its schema where it has none itself. Generators
+    write `example: null` for none."""
+    if described.get("example") is not None:
         yield "example", described["example"]
         return
     named = as_object(described.get("examples"))
@@ -94,6 +96,6 @@ def _values(described: JsonObject, context: ConversionContext) -> Iterator[tuple
         schema = context.references.follow(described.get("schema"))
     except Unresolvable:
         return
-    if "example" in schema:
+    if schema.get("example") is not None:
         yield "schema/example", schema["example"]
     yield from ((f"schema/examples/{at}", value) for at, value in enumerate(as_array(schema.get("examples"))))
