@@ -6,7 +6,16 @@ import email.policy
 from xml.etree import ElementTree
 
 import pytest
-from tests.infrastructure.openapi.documents import api, binding, convert, only_tool, operation, properties, swagger
+from tests.infrastructure.openapi.documents import (
+    api,
+    binding,
+    convert,
+    messages,
+    only_tool,
+    operation,
+    properties,
+    swagger,
+)
 from tests.infrastructure.rest.loopback import answer, called, loopback, rest_backend
 
 from stoa.domain.errors import InvalidArguments
@@ -145,6 +154,20 @@ async def test_lines_of_json_are_sent_for_a_list(media_type):
     assert properties(only_tool(written))["body"]["type"] == "array"
     seen = await sent(written, {"body": [{"a": 1}, {"a": 2}]})
     assert (seen.body, seen.header("Content-Type")) == (b'{"a":1}\n{"a":2}\n', media_type)
+
+
+async def test_lines_of_json_are_sent_where_the_examples_of_a_list_show_them():
+    entry = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    shown = {"schema": {"type": "array", "items": entry}, "example": '{"a": 1}\n{"a": 2}'}
+    written = posting({"application/json": shown})
+    seen = await sent(written, {"body": [{"a": 1}, {"a": 2}]})
+    assert (seen.body, seen.header("Content-Type")) == (b'{"a":1}\n{"a":2}\n', "application/x-ndjson")
+    assert "lines of JSON" in messages(convert(written))
+    tried = convert(written, tries_examples=True).examples
+    assert [example.refusal for example in tried] == [None]
+    for other in ([{"a": 1}], '{"a": 1}'):
+        seen = await sent(posting({"application/json": {**shown, "example": other}}), {"body": [{"a": 1}]})
+        assert (seen.body, seen.header("Content-Type")) == (b'[{"a":1}]', "application/json")
 
 
 @pytest.mark.parametrize("media_type", ["application/*+json", "*/*", "application/*"])

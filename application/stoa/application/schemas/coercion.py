@@ -326,6 +326,18 @@ def _written(value: float) -> str | None:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
+def json_lines(text: str) -> list[JsonObject] | None:
+    """The objects of a text of several lines, each a JSON object; None: it is no such text."""
+    lines = [line for line in text.splitlines() if line and not line.isspace()]
+    if len(lines) < 2:
+        return None
+    try:
+        objects = [pydantic_core.from_json(line, allow_inf_nan=False) for line in lines]
+    except ValueError:
+        return None
+    return objects if all(map(is_object, objects)) else None
+
+
 _NOTHING: Any = object()
 
 
@@ -336,6 +348,9 @@ def _parsed(text: str, types: frozenset[JsonType]) -> Any:
     if first in "TFN":
         word = _WORDS.get(text.strip(), _NOTHING)
         return word if word is not _NOTHING and json_type(word) in types else _NOTHING
+    if first == "{" and "array" in types and "object" not in types:
+        lines = json_lines(text)
+        return _NOTHING if lines is None else lines
     if types.isdisjoint(_TYPES_BY_FIRST.get(first, _NUMBERS)):
         return _NOTHING  # most texts need no parser to be seen through
     try:

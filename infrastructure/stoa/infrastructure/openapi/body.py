@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from stoa.application.schemas.coercion import json_lines
 from stoa.domain.operations.tool import FormField, XmlElement
 from stoa.domain.schema.json_value import JsonObject, as_object, as_text, is_object, texts_in
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
+from stoa.infrastructure.openapi.examples import written_examples
 from stoa.infrastructure.openapi.node import Node, Reference, described_node, description_of
 from stoa.infrastructure.openapi.object_members import ObjectMembers, object_members
 from stoa.infrastructure.openapi.parameters import swagger_style
@@ -22,12 +24,13 @@ from stoa.infrastructure.openapi.xml_hints import XmlHints
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
+NDJSON = "application/x-ndjson"
 _MEDIA_TYPE = re.compile(r"^[A-Za-z0-9!#$&^_.+*-]+/[A-Za-z0-9!#$&^_.+*-]+(?:\s*;\s*[A-Za-z0-9_-]+=[\w\"./:+-]+)*\Z")
 _MULTIPART, _TEXT, _LINES, _XML, _BYTES, _UNSUPPORTED = 6, 7, 8, 9, 10, 99
 MULTIPART = "multipart/form-data"
 _LINES_OF_JSON = frozenset(
     {
-        "application/x-ndjson",
+        NDJSON,
         "application/ndjson",
         "application/jsonl",
         "application/x-jsonlines",
@@ -80,11 +83,25 @@ def body_of(operation: ApiOperation, raw: dict[tuple[str, str], JsonObject], con
         media = context.references.follow(content[chosen])
     except Unresolvable as problem:
         raise CannotConvert(f"requestBody: {problem}") from problem
+    if _rank(chosen) == 0 and _shows_lines(media, context):
+        message = f"the examples of the body are lines of JSON, so it is sent as {NDJSON}"
+        context.report.warning(operation.place, message)
+        chosen = NDJSON
     source = media.get("schema", {})
     if "schema" not in media and "itemSchema" in media:  # 3.2: one schema for each line
         source = {"type": "array", "items": media["itemSchema"]}
     description = line(as_text(described.get("description")))
     return _body_of_type(operation, chosen, required, source, description, as_object(media.get("encoding")), context)
+
+
+def _shows_lines(media: JsonObject, context: ConversionContext) -> bool:
+    """True if each example is lines of JSON objects where the schema is that of a list. Documents name no media type of
+    such a body, and the server refuses a list."""
+    schema = context.inputs.node(media.get("schema", {}), "")
+    if "array" not in _types(_seen_through(schema, context.inputs)):
+        return False
+    values = [value for _, value in written_examples(media, context)]
+    return bool(values) and all(isinstance(value, str) and json_lines(value) is not None for value in values)
 
 
 def _body_of_type(

@@ -46,7 +46,7 @@ def _arguments(operation: ApiOperation, tool: Tool, context: ConversionContext) 
         return
     raw = raw_parameters(operation, context)
     for bound in binding.parameters:
-        for name, value in _values(raw.get((bound.name, bound.location), {}), context):
+        for name, value in written_examples(raw.get((bound.name, bound.location), {}), context):
             yield f"{bound.location} parameter {bound.name} {name}", {bound.argument: value}
     body = binding.body
     if body is None:
@@ -65,17 +65,18 @@ def _body_values(
 ) -> Iterator[tuple[str, Any]]:
     whole = next((parameter for (_, place), parameter in raw.items() if place == "body"), None)
     if whole is not None:
-        yield from ((f"body {name}", value) for name, value in _values(whole, context))
+        yield from ((f"body {name}", value) for name, value in written_examples(whole, context))
         return
     try:
         body = context.references.follow(operation.content.get("requestBody"))
-        described = context.references.follow(as_object(body.get("content")).get(media_type))
+        content = as_object(body.get("content"))
+        described = context.references.follow(content.get(media_type, content.get("application/json")))
     except Unresolvable:
         return
-    yield from ((f"requestBody {media_type} {name}", value) for name, value in _values(described, context))
+    yield from ((f"requestBody {media_type} {name}", value) for name, value in written_examples(described, context))
 
 
-def _values(described: JsonObject, context: ConversionContext) -> Iterator[tuple[str, Any]]:
+def written_examples(described: JsonObject, context: ConversionContext) -> Iterator[tuple[str, Any]]:
     """The examples of a Parameter or Media Type Object, and those of its schema where it has none itself. Generators
     write `example: null` for none."""
     if described.get("example") is not None:
