@@ -19,11 +19,9 @@ _POSIX = {
     "blank": r" \t", "xdigit": "0-9A-Fa-f", "word": r"\w", "punct": r"!-\/:-@\[-`{-~", "cntrl": r"\x00-\x1f\x7f",
     "print": " -~", "graph": "!-~",
 }  # fmt: skip
-_SAME = {letter: f"\\{letter}" for letter in "wWsSbtnrfv"} | {"a": r"\x07", "e": r"\x1b"}
-"""Escapes that all dialects know. `v` is all vertical space in PCRE; nobody means the difference."""
-# \d is a digit of any script in Python, Java and Rust, and of ASCII in ECMA-262, whose meaning counts.
-_OUTSIDE = {**_SAME, "B": r"\B", "d": "[0-9]", "D": "[^0-9]"}
-_IN_CLASS = {**_SAME, "d": "0-9", "D": r"\D"}
+_CONTROLS = {"a": r"\x07", "e": r"\x1b"}
+_SAME = frozenset("dDwWsSbBtnrfv")
+"""Escapes that all dialects read alike. `v` is all vertical space in PCRE; nobody means the difference."""
 _SYNTAX = frozenset("^$\\.*+?()[]{}|/")
 _IGNORED_FLAGS = frozenset("gud")
 """Flags of whoever searches: they change nothing about one whole match, or only how letters are counted."""
@@ -156,8 +154,12 @@ class _Rewriter:
         if letter == "Q":
             return self._quoted(is_in_class=is_in_class)
         self._position += 2
-        if meaning := (_IN_CLASS if is_in_class else _OUTSIDE).get(letter):
-            return meaning
+        if letter in _SAME:
+            if letter == "B" and is_in_class:
+                raise _ForeignError
+            return f"\\{letter}"
+        if letter in _CONTROLS:
+            return _CONTROLS[letter]
         if letter in {"A", "Z", "z"} and not is_in_class:
             return "^" if letter == "A" else "$"
         if letter == "h":
