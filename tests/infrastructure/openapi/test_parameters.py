@@ -115,6 +115,22 @@ def test_parameter_list_in_a_path_has_an_entry_because_a_path_has_no_holes(schem
     assert properties(tool) == {"ids": {"type": "array", "items": TEXT, "minItems": 1}}
 
 
+@pytest.mark.parametrize("is_required", [True, False])
+def test_parameters_of_a_query_string_that_is_a_form_are_its_fields(is_required):
+    form = {"type": "object", "required": ["a"], "properties": {"a": TEXT, "b": {"type": "array", "items": TEXT}}}
+    content = {"application/x-www-form-urlencoded": {"schema": form}}
+    tool = only_tool(
+        with_parameters(
+            {"name": "all", "in": "querystring", "required": is_required, "content": content}, version="3.2.0"
+        )
+    )
+    assert [(bound.name, bound.location, bound.explode) for bound in binding(tool).parameters] == [
+        ("a", "query", True),
+        ("b", "query", True),
+    ]
+    assert tool.input_schema.get("required") == (["a"] if is_required else None)
+
+
 def test_null_stays_a_value_where_a_parameter_is_sent_as_json_or_is_required():
     schema = {"type": ["string", "null"]}
     tool = only_tool(
