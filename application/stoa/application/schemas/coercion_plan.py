@@ -225,7 +225,9 @@ class _Planner:
         for choice in facts:
             if isinstance(choice, _Branches) and nested < _TAG_LEVELS:
                 options = [self._tags(self._facts([branch]), nested + 1) for branch in self._possible(choice, "object")]
-                for name in set.intersection(*map(set, options)) if options else ():
+                for name in options[0] if options else ():
+                    if not all(name in option for option in options):
+                        continue
                     tags.setdefault(name, frozenset[tuple[str, Any]]().union(*(option[name] for option in options)))
         return tags
 
