@@ -73,7 +73,7 @@ async def test_bare_description_is_recognised_with_the_credential_of_its_own_ser
     specs.texts[URL] = "openapi"
     found = await kinds_of(specs=specs).recognise(URL, base_url=base_url, authentication=BEARER)
     assert specs.shown == [SpecCredential(BEARER) if is_shown else None]
-    content = found.tool_set("pets", base_url=base_url, authentication=SECRET)
+    content = found.tool_set("pets", base_url=base_url, authentication=[SECRET])
     manifest = parse_manifest(content)
     assert (manifest.tenant, manifest.source.address, manifest.spec.base_url) == (None, URL, base_url)
     assert manifest.spec.tool_defaults.authentication.to_domain() == BEARER
