@@ -1,5 +1,7 @@
 """What one operation may cost the process that serves calls."""
 
+import pickle
+
 import pytest
 
 from stoa.application.manifests.understand import SCHEMA_LIMIT, check_cost, understood
@@ -24,3 +26,16 @@ def test_a_manifest_with_a_schema_larger_than_the_limit_is_refused_by_its_field(
     spec["inputSchema"] = {"type": "object"}
     (tool,) = understood(content)
     assert tool.identifier == "a"
+
+
+def test_a_portable_schema_is_made_where_manifests_are_understood_and_comes_along():
+    schema = {"type": "object", "properties": {"a": {"oneOf": [{"const": 1}, {"const": 2}]}}}
+    spec = {"endpoint": "https://a.example/x", "inputSchema": schema}
+    content = {"apiVersion": "gostoa.dev/v1alpha1", "kind": "Tool", "metadata": {"name": "a"}, "spec": spec}
+    (tool,) = understood(content)
+    sent = pickle.loads(pickle.dumps(tool))
+    assert "portable_input_schema" in vars(sent)
+    by_tenant = sent.model_copy(update={"is_by_tenant": True})
+    assert vars(by_tenant)["portable_input_schema"] is sent.portable_input_schema
+    other = sent.model_copy(update={"input_schema": {"type": "object"}})
+    assert other.portable_input_schema == {"type": "object"} != by_tenant.portable_input_schema

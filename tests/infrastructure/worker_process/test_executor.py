@@ -123,6 +123,28 @@ async def test_one_process_serves_many_runs() -> None:
         assert await own.run(process_id) == await own.run(process_id)
 
 
+async def test_runs_at_the_same_time_have_processes_of_their_own_and_further_ones_wait() -> None:
+    async with executor(processes=2) as own:
+        runs = [asyncio.ensure_future(own.run(one_of_two, os.getpid())) for _ in range(2)]
+        first, second = [run[0] for run in await asyncio.gather(*runs)]
+        assert first != second
+        third, fourth, fifth = await asyncio.gather(*(own.run(process_id) for _ in range(3)))
+        assert {third[0], fourth[0], fifth[0]} <= {first, second}
+
+
+def one_of_two(parent: int) -> Iterator[int]:
+    """Goes on when `parent` has two processes."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    while len(children.read_text().split()) < 2:
+        time.sleep(0.001)
+    yield os.getpid()
+
+
+async def test_one_run_after_the_other_is_done_by_one_process() -> None:
+    async with executor(processes=2) as own:
+        assert len({(await own.run(process_id))[0] for _ in range(4)}) == 1
+
+
 async def test_a_process_without_work_ends_and_the_next_run_starts_another() -> None:
     async with executor(idle_seconds=0.0) as own:
         (first,) = await own.run(process_id)

@@ -53,8 +53,8 @@ _log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FILES_AT_ONCE = 2
-"""Files that are loaded at a time: while the executor works on one, the result of the other is taken over."""
+_FILES_AT_ONCE = 4
+"""Files that are loaded at a time: while the executor works on some, the results of others are taken over."""
 APPROVALS_SECONDS = 5.0
 """Seconds after which approvals of other processes are looked for."""
 RETRY_SECONDS = 30.0

@@ -47,8 +47,8 @@ class CataloguePublisher:
         """Compiles in a thread, swaps in the loop; once more when `register` came in between."""
         while True:
             version = self._registry.version
-            # No call waits for its turn while there is nothing to call yet.
-            rest = Pace() if version else lambda: None
+            # No call waits for its turn while there is no tool yet, as at the start.
+            rest = Pace() if self._registry.catalogue.tools else lambda: None
             prepared = await asyncio.to_thread(self._prepare, rest)
             if self._registry.version == version:
                 self._registry.adopt(prepared)

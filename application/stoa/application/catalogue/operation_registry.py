@@ -271,8 +271,8 @@ def _resting(tools: Iterable[Operation], rest: Callable[[], None]) -> Iterator[O
 
 def _is_kept(compiled: CompiledOperation, catalogue: Catalogue) -> bool:
     """True if `catalogue` holds the operation unchanged."""
-    tool = catalogue.operations.get(compiled.operation.key)
-    return tool is not None and tool.fingerprint == compiled.operation.fingerprint
+    tool, before = catalogue.operations.get(compiled.operation.key), compiled.operation
+    return tool is before or (tool is not None and tool.fingerprint == before.fingerprint)
 
 
 def _allowances(unchanged: Iterable[CompiledOperation]) -> Allowances:

@@ -17,7 +17,6 @@ from stoa.application.schemas.output_schema import OutputSchema
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, error
 from stoa.domain.operations.binding import StaticBinding, StaticResource
-from stoa.domain.operations.client_limits import notes_on
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import Tool
@@ -97,7 +96,7 @@ def check_cost(operation: Operation) -> None:
     began = time.thread_time()
     ArgumentSchema(operation.input_schema)
     if isinstance(operation, Tool):
-        notes_on(operation)  # makes the portable schema
+        _ = operation.portable_input_schema  # remembered, so that it comes along
         if output is not None:
             OutputSchema(operation.name, output)
     if time.thread_time() - began > COMPILE_SECONDS:

@@ -225,7 +225,9 @@ class Catalogue:
             changed=tuple(
                 operation
                 for key, operation in new.items()
-                if key in old and old[key].fingerprint != operation.fingerprint
+                if (before := old.get(key)) is not None
+                and before is not operation  # which needs no fingerprint
+                and before.fingerprint != operation.fingerprint
             ),
             removed=tuple(key for key in old if key not in new),
         )

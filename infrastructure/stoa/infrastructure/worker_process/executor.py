@@ -1,175 +1,65 @@
-"""BoundedExecutor in a separate process: started when there is work, kept while there is more, replaced after a run
-exceeded its limits."""
+"""BoundedExecutor in separate processes."""
 
 import asyncio
-import json
 import logging
 import os
 import pickle
-import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import astuple, dataclass
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from stoa.application.concurrency.pace import Pace, making_what_stays
 from stoa.application.ports.bounded_executor import BoundedExecutor
-from stoa.domain.errors import InvalidInput, Unavailable
+from stoa.domain.errors import InvalidInput
 from stoa.infrastructure.worker_process.limits import MIB, WorkLimits
-from stoa.infrastructure.worker_process.wire import (
-    EXHAUSTED,
-    FAILED,
-    HEAD_BYTES,
-    ITEMS,
-    REFUSED,
-    RUN,
-    head,
-    items_of,
-    unpacked,
-)
+from stoa.infrastructure.worker_process.process import WorkerProcess
+from stoa.infrastructure.worker_process.wire import items_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 10.0
+MOST_PROCESSES = 2
+"""Upper bound on the processes of one executor: each may take all that the limits allow."""
 _LARGE_BYTES = MIB
 """Size from which a result is kept out of the garbage collector, because a result that large is a catalogue and
 stays."""
-_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "LC_ALL")
-"""Environment variables that the worker gets; the others may hold secrets."""
-_MAIN = """\
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from stoa.infrastructure.worker_process.limits import WorkLimits
-from stoa.infrastructure.worker_process.worker import main
-main(int(sys.argv[2]), WorkLimits(*json.loads(sys.argv[3])))
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Worker:
-    process: subprocess.Popen[bytes]
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
 
 
 class ProcessExecutor(BoundedExecutor):
-    """Executes one run at a time; others wait. The worker gets no secret from the environment, writes no file, and ends
-    with this process, or after `idle_seconds` without work."""
+    """Executes as many runs at a time as there are `processes`; others wait in their order. A further process is
+    started when the ones before it are busy, and ends after IDLE_SECONDS without work; the first one after
+    `idle_seconds`."""
 
-    def __init__(self, limits: WorkLimits = WorkLimits(), *, idle_seconds: float = IDLE_SECONDS) -> None:
-        self._limits = limits
-        self._idle_seconds = idle_seconds
-        self._turn = asyncio.Lock()
-        self._worker: _Worker | None = None
-        self._idle: asyncio.TimerHandle | None = None
-        self._ending: set[asyncio.Future[int]] = set()
+    def __init__(
+        self,
+        limits: WorkLimits = WorkLimits(),
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        processes: int | None = None,
+    ) -> None:
+        """`processes`: None for one for each processor that this process may use, at most MOST_PROCESSES."""
+        count = min(MOST_PROCESSES, _processors()) if processes is None else processes
+        further = [WorkerProcess(limits, min(idle_seconds, IDLE_SECONDS)) for _ in range(count - 1)]
+        self._processes = [WorkerProcess(limits, idle_seconds), *further]
+        self._free = asyncio.Semaphore(count)
 
     async def run(self, function: Callable[P, Iterable[T]], *args: P.args, **kwargs: P.kwargs) -> list[T]:
         body = await asyncio.to_thread(pickle.dumps, (function, args, kwargs), 5)
-        async with self._turn:
-            if self._idle is not None:
-                self._idle.cancel()
-            worker = await self._started()
-            is_good = False
-            try:
-                async with asyncio.timeout(self._limits.wall_seconds):
-                    bodies = await self._run(worker, body)
-                is_good = True
-            except InvalidInput:
-                is_good = True
-                raise
-            except TimeoutError:
-                message = f"not processed within {self._limits.wall_seconds:g} s; the machine is busy"
-                raise Unavailable(message) from None
-            except (asyncio.IncompleteReadError, ConnectionError) as ended:
-                raise InvalidInput(await self._reason(worker)) from ended
-            finally:
-                if not is_good:
-                    self._end()
-                self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._end)
+        async with self._free:
+            process = next(process for process in self._processes if not process.is_busy)
+            bodies = await process.run(body)
         return await asyncio.to_thread(_unpickled, bodies)
 
-    async def _run(self, worker: _Worker, body: bytes) -> bytes:
-        """Runs a body and returns the pickled items of the answer. Raises InvalidInput, or the error that shows that
-        the worker is gone."""
-        worker.writer.write(head(RUN, len(body)))
-        worker.writer.write(body)
-        await worker.writer.drain()
-        bodies = bytearray()
-        while True:
-            kind, length = unpacked(await worker.reader.readexactly(HEAD_BYTES))
-            if len(bodies) + length > self._limits.result_bytes + MIB:
-                raise ConnectionError  # the peer is no longer our worker
-            body = await worker.reader.readexactly(length)
-            if kind == ITEMS:
-                bodies += body
-            elif kind in {REFUSED, EXHAUSTED}:
-                if kind == EXHAUSTED:
-                    self._end()
-                raise InvalidInput(body.decode("utf-8", "replace"))
-            elif kind == FAILED:
-                reason = body.decode("utf-8", "replace")
-                _log.error("an input could not be processed: %s", reason)
-                raise InvalidInput(f"cannot be processed ({reason})")
-            else:
-                return bytes(bodies)
-
-    async def _started(self) -> _Worker:
-        if self._worker is not None and self._worker.process.poll() is None:
-            return self._worker
-        self._end()
-        ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                process = self._begin(theirs.fileno())
-            reader, writer = await asyncio.open_connection(sock=ours)
-        except OSError as caught:
-            ours.close()
-            raise Unavailable("the process that reads manifests cannot be started") from caught
-        self._worker = _Worker(process, reader, writer)
-        return self._worker
-
-    def _begin(self, channel: int) -> subprocess.Popen[bytes]:
-        paths = json.dumps([path or str(Path.cwd()) for path in sys.path])
-        return subprocess.Popen(  # noqa: S603  # ourselves again
-            [sys.executable, "-I", "-c", _MAIN, paths, str(os.getpid()), json.dumps(astuple(self._limits))],
-            stdin=channel,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
-            start_new_session=True,
-        )
-
-    async def _reason(self, worker: _Worker) -> str:
-        code = await asyncio.to_thread(worker.process.wait)
-        if sys.platform != "win32" and -code == signal.SIGXCPU:
-            return f"takes more than {self._limits.cpu_seconds} s of computing time"
-        if code > 0:
-            return "cannot be processed: the process that reads manifests does not start or ended; see its installation"
-        return f"needs more than {self._limits.memory_bytes // MIB} MiB of memory, or ends the process that reads it"
-
-    def _end(self) -> None:
-        worker, self._worker = self._worker, None
-        if worker is None:
-            return
-        worker.process.kill()
-        worker.writer.close()
-        reaped = asyncio.get_running_loop().run_in_executor(None, worker.process.wait)
-        self._ending.add(reaped)
-        reaped.add_done_callback(self._ending.discard)
-
     async def close(self) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-        self._end()
-        if self._ending:
-            await asyncio.wait(set(self._ending))
+        for process in self._processes:
+            await process.close()
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _unpickled(bodies: bytes) -> list[Any]:
