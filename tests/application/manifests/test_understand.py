@@ -38,4 +38,4 @@ def test_a_portable_schema_is_made_where_manifests_are_understood_and_comes_alon
     by_tenant = sent.model_copy(update={"is_by_tenant": True})
     assert vars(by_tenant)["portable_input_schema"] is sent.portable_input_schema
     other = sent.model_copy(update={"input_schema": {"type": "object"}})
-    assert other.portable_input_schema == {"type": "object"} != by_tenant.portable_input_schema
+    assert "a" not in other.portable_input_schema["properties"]
