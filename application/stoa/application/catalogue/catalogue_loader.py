@@ -121,6 +121,7 @@ class CatalogueLoader(HealthProbe):
         self._clock = clock
         self._lowering = frozenset(lowering)
         self._good: dict[Origin, LoadedManifest] = {}
+        self._ambiguous: Mapping[Origin, Finding] = {}
         self._refused: dict[Origin, _Refused] = {}
         self._approvals = approvals or InMemoryApprovals()
         self._changed: set[Origin] = set()
@@ -171,13 +172,15 @@ class CatalogueLoader(HealthProbe):
                 else:
                     good.update(loaded)
                 findings += problems
+        # Looked for among what is in use, not in a file, so that it does not matter which was read first.
+        ambiguous = await asyncio.to_thread(ambiguous_namespaces, [loaded.document for loaded in good.values()])
         replaced = list(self._good.values())
-        self._good = good
+        self._good, self._ambiguous = good, ambiguous
         documents = list(chain.from_iterable(documents_by_file.values()))
         present = {document.origin async for document in in_turns(documents)}
         self._refused = {origin: refused for origin, refused in self._refused.items() if origin in present}
         self._changed &= present
-        findings += (await asyncio.to_thread(self._ambiguous)).values()
+        findings += ambiguous.values()
         findings += [finding for loaded in good.values() for finding in (*loaded.findings, *loaded.outage)]
         findings += await self._operation_sources.refresh(_RETRY)
         self._retry_soon = self._retry_soon or self._operation_sources.has_outage
@@ -250,15 +253,10 @@ class CatalogueLoader(HealthProbe):
 
     def _operations_with_origins(self) -> Iterator[tuple[Operation, Origin]]:
         """Manifests stand before sources of operations: a foreign list takes no name that a manifest uses."""
-        refused = self._ambiguous()
         for origin, loaded in self._good.items():
-            if origin not in refused:
+            if origin not in self._ambiguous:
                 yield from ((operation, origin) for operation in loaded.operations)
         yield from self._operation_sources.operations()
-
-    def _ambiguous(self) -> Mapping[Origin, Finding]:
-        """Looked for among what is in use, not in a file, so that it does not matter which was read first."""
-        return ambiguous_namespaces(loaded.document for loaded in self._good.values())
 
     async def watch(self) -> None:
         """Refresh whenever a source changes or a description is due; runs until cancelled. `execute` comes first.
@@ -346,9 +344,16 @@ class CatalogueLoader(HealthProbe):
         loaded: dict[Origin, LoadedManifest] = {}
         async for document in in_turns(documents):
             known = self._good.get(document.origin)
-            if known is not None and known.document is document and known.manifest is None:
+            if known is not None and known.document is document and self._is_current(known):
                 loaded[document.origin] = known
         return loaded if len(loaded) == len(documents) else None
+
+    def _is_current(self, known: LoadedManifest) -> bool:
+        """True if there is nothing to fetch again."""
+        if known.manifest is None:
+            return True
+        is_settled = known.refresh_at_ns is None and known.pending is None and not known.outage
+        return is_settled and known.document.origin not in self._changed and self._specs.are_current(known.versions)
 
     def _is_new(self, document: ManifestDocument) -> bool:
         seen = self._good.get(document.origin) or self._refused.get(document.origin)
@@ -391,7 +396,8 @@ class CatalogueLoader(HealthProbe):
         self._changed.discard(document.origin)  # before the description is fetched: it may change while it is
         now = self._clock.monotonic_ns()
         with _about_the_description():
-            description = await kind.fetch(source, self._specs.place_of(document, manifest))
+            versions: dict[str, str] = {}
+            description = await kind.fetch(source, self._specs.place_of(document, manifest, versions))
         due = now + int(source.refresh_interval * 1e9) if source.is_remote else None
         if known is not None and description.version and known.version == description.version:
             digest = known.digest
@@ -406,6 +412,7 @@ class CatalogueLoader(HealthProbe):
                 outage=(),
                 pending=None,
                 version=description.version,
+                versions=versions,
             )
         before = self._good.get(document.origin)
         is_approved = manifest.spec.changes.approved == digest
@@ -448,6 +455,7 @@ class CatalogueLoader(HealthProbe):
             manifest=elsewhere,
             digest=digest,
             version=description.version,
+            versions=versions,
             url=url,
             origins=origins,
             changes=changes,

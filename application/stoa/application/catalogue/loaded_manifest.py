@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from stoa.application.catalogue.held_changes import PendingChanges
@@ -36,6 +36,8 @@ class LoadedManifest:
     """SHA-256 of the description it was converted from; an unchanged one is not converted again."""
     version: str = ""
     """The version of that description at its location, as its source names it; empty: not known."""
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The versions of all documents that it was made from, by location; those that are not known are empty."""
     url: str | None = None
     """Where its description was fetched from, if that decides where calls go; None: the manifest does."""
     origins: frozenset[str] = frozenset()
@@ -72,6 +74,8 @@ def reports_of(
             yield ManifestReport(document, (), tuple(about), is_current=False)
             continue
         used = tuple(one for one in loaded.operations if catalogue.operations.get(one.key) is one)
+        if len(used) == len(loaded.operations):
+            used = loaded.operations  # the same object at each load, by which observers see that nothing changed
         is_current = origin in there and loaded.document == document and not loaded.outage
         yield ManifestReport(
             document, used, tuple(about), is_current, loaded.digest or None, loaded.since, loaded.conversion

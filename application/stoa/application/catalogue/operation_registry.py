@@ -6,7 +6,8 @@ One attribute holds the whole state, so a reload is one assignment and no call e
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from stoa.application.backends.changed_arguments import with_changed_arguments
@@ -50,6 +51,10 @@ class _Snapshot:
     tools_by_owner: Mapping[TenantId | None, int] = field(default_factory=dict[TenantId | None, int])
     allowances: Allowances = field(default_factory=dict[TenantId | None, PatternAllowance])
     """Allowances for further patterns of each owner; `add` counts in them."""
+    made_of: Sequence[Operation] = ()
+    """The operations that it was prepared from, in their order; empty: `add` made it."""
+    left_out: tuple[Finding, ...] = ()
+    """Findings about those of them that had to be left out."""
     found: BoundedCache[tuple[TenantId | None, str, Kind], CompiledOperation] = field(
         default_factory=partial(BoundedCache[tuple[TenantId | None, str, Kind], CompiledOperation], _MOST_FOUND)
     )
@@ -150,8 +155,12 @@ class OperationRegistry:
         What cannot be compiled is not listed either: all that is listed is callable. Those whose fingerprint did not
         change keep their compiled parts, and with them their open connections.
         """
-        old = self._snapshot
-        catalogue, findings = Catalogue.build(_resting(tools, rest), origin_of)
+        old, given = self._snapshot, list(_resting(tools, rest))
+        changed = _changed_tools(old, given)
+        if changed is not None:
+            with suppress(InvalidInput):  # one that cannot be compiled is left out
+                return self._prepare_changed(changed, given, rest, origin_of)
+        catalogue, findings = Catalogue.build(given, origin_of)
         registered: dict[OperationKey, CompiledOperation] = {}
         unchanged: dict[OperationKey, CompiledOperation] = {}
         for key, entry in old.registered.items():
@@ -169,10 +178,38 @@ class OperationRegistry:
         if len(registered) < len(catalogue):
             catalogue = Catalogue({key: catalogue.operations[key] for key in registered})
         snapshot = _extended(_Snapshot(catalogue, {}, old.version, allowances=allowances), catalogue, registered)
+        snapshot = replace(snapshot, made_of=given, left_out=tuple(findings))
         findings += _notes(snapshot, registered, origin_of)
         diff = old.catalogue.diff(catalogue)
         _ = diff.keys  # collected here, in the thread, and not by a listener in the event loop
         return Prepared(diff, snapshot, findings, list(old.registered.values()))
+
+    def _prepare_changed(
+        self, tools: Sequence[Tool], given: Sequence[Operation], rest: Callable[[], None], origin_of: OriginOf
+    ) -> Prepared:
+        """The present catalogue with `tools` in the place of those of their keys: an edit of one among thousands takes
+        as much work as compiling one. Raises InvalidInput if one of them cannot be compiled."""
+        old = self._snapshot
+        owners = {tool.tenant for tool in tools}
+        copies = {owner: old.allowances[owner].copy() for owner in owners}  # the catalogue may not come into use
+        allowances = defaultdict(_new_allowance, {**old.allowances, **copies})
+        different = tuple(tool for tool in tools if tool.fingerprint != old.registered[tool.key].operation.fingerprint)
+        compiled: dict[OperationKey, CompiledOperation] = {}
+        for tool in different:
+            compiled[tool.key] = self._compile(tool, allowances[tool.tenant])
+            rest()
+        names = {(key.tenant, key.name) for key in compiled}
+        without = replace(
+            old,
+            routed=old.routed - names,
+            tasks=old.tasks - names,
+            tools_by_owner=Counter(old.tools_by_owner) - Counter(key.tenant for key in compiled),
+            allowances=allowances,
+        )
+        snapshot = _extended(without, old.catalogue.with_changed(tools), compiled)
+        snapshot = replace(snapshot, made_of=given, left_out=old.left_out)
+        findings = [*old.left_out, *_notes(snapshot, snapshot.registered, origin_of)]
+        return Prepared(CatalogueDiff((), different, ()), snapshot, findings, [old.registered[key] for key in compiled])
 
     def add(self, operations: Sequence[Operation]) -> list[Finding] | None:
         """Add `operations` to the present catalogue; returns the findings about them. Returns None and changes nothing
@@ -275,9 +312,35 @@ def _is_kept(compiled: CompiledOperation, catalogue: Catalogue) -> bool:
     return tool is before or (tool is not None and tool.fingerprint == before.fingerprint)
 
 
+def _changed_tools(old: _Snapshot, given: Sequence[Operation]) -> list[Tool] | None:
+    """The tools among the given operations that differ from those that the snapshot was prepared from; None where that
+    is not all that changed, or may change what becomes of others."""
+    if len(old.made_of) != len(given) or any(finding.reason is not Reason.NAME for finding in old.left_out):
+        return None  # what could not be compiled may find room now
+    changed: list[Tool] = []
+    for before, now in zip(old.made_of, given, strict=True):
+        if before is now:
+            continue
+        if not (isinstance(before, Tool) and isinstance(now, Tool)) or _place(before) != _place(now):
+            return None
+        if old.catalogue.operations.get(before.key) is not before:
+            return None  # it was left out
+        changed.append(now)
+    return changed
+
+
+def _place(tool: Tool) -> tuple[object, ...]:
+    """What decides if a tool contests others."""
+    return tool.key, tool.enabled, tool.is_by_tenant, tool.earlier_names
+
+
+def _new_allowance() -> PatternAllowance:
+    return PatternAllowance(MAX_OWNER_SIZE)
+
+
 def _allowances(unchanged: Iterable[CompiledOperation]) -> Allowances:
     """Allowances for further patterns of each owner, after those of the operations that stay."""
-    allowances: defaultdict[TenantId | None, PatternAllowance] = defaultdict(lambda: PatternAllowance(MAX_OWNER_SIZE))
+    allowances: defaultdict[TenantId | None, PatternAllowance] = defaultdict(_new_allowance)
     for registered in unchanged:
         for pattern in registered.patterns:
             allowances[registered.operation.tenant].add(pattern)

@@ -82,11 +82,14 @@ class SpecKinds:
     def get(self, member: str) -> SpecKind[Any] | None:
         return self._kinds.get(member)
 
-    def place_of(self, document: ManifestDocument, manifest: ToolSetManifest) -> SpecPlace:
-        """The place of the ToolSet in `document`."""
+    def place_of(
+        self, document: ManifestDocument, manifest: ToolSetManifest, versions: dict[str, str] | None = None
+    ) -> SpecPlace:
+        """The place of the ToolSet in `document`. Each location that is read from there is put in `versions`, for
+        `are_current`."""
         authentication = manifest.spec.tool_defaults.authentication.to_domain()
         credential = self._credential(authentication, manifest.tenant)
-        read = partial(self._read, document, manifest, credential)
+        read = partial(self._read, document, manifest, credential, {} if versions is None else versions)
         access = None if credential is None else credential.access
         is_named = isinstance(document.origin, NamedOrigin) and document.root  # a folder given to `stoa serve`
         folder = document.root if is_named else None
@@ -126,18 +129,25 @@ class SpecKinds:
         access = None if tokens is None else tokens.own_access(authentication, tenant)
         return SpecCredential(authentication, tenant, access)
 
+    def are_current(self, versions: Mapping[str, str]) -> bool:
+        """True if it is known without fetching that nothing changed at any of these locations."""
+        return bool(versions) and all(
+            version and self._documents.version_of(location) == version for location, version in versions.items()
+        )
+
     async def _read(
         self,
         document: ManifestDocument,
         manifest: ToolSetManifest,
         credential: SpecCredential | None,
+        versions: dict[str, str],
         location: str,
         /,
         *,
         root: str = "",
     ) -> SpecDocument:
         if isinstance(document.origin, ObjectOrigin) and not location.startswith(("http://", "https://")):
-            return await self._documents.fetch(_entry(document.origin, location))
+            return await self._fetched(_entry(document.origin, location), versions)
         scheme = urlsplit(location).scheme
         if scheme in _OF_KUBERNETES:
             raise InvalidInput(f"spec.{manifest.member}: only a manifest in Kubernetes can refer to a {scheme}")
@@ -148,12 +158,21 @@ class SpecKinds:
             called_at = manifest.spec.base_url or manifest.source.called_at
             is_meant = called_at is not None and _is_same_origin(location, called_at)
             shown = credential if is_meant else None
-            return await self._documents.fetch(location, root=document.root, credential=shown)
+            return await self._fetched(location, versions, root=document.root, credential=shown)
         # What is global is the platform's word, and so is a path that it writes out.
         is_own = document.tenant is None and manifest.tenant is None and PurePath(location).is_absolute()
         base = PurePath(document.base_directory)
         below = "" if is_own else document.root  # contains `root`, because the document that names the files lies there
-        return await self._documents.fetch(str(base / location), root=below or (str(base / root) if root else ""))
+        return await self._fetched(str(base / location), versions, root=below or (str(base / root) if root else ""))
+
+    async def _fetched(
+        self, location: str, versions: dict[str, str], *, root: str = "", credential: SpecCredential | None = None
+    ) -> SpecDocument:
+        versions[location] = ""
+        try:
+            return await self._documents.fetch(location, root=root, credential=credential)
+        finally:  # one that is missing has a version too
+            versions[location] = self._documents.version_of(location)
 
 
 def _entry(origin: ObjectOrigin, location: str) -> str:

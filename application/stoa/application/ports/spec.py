@@ -66,6 +66,11 @@ class SpecSource(Protocol):
         origin than that of the location."""
         ...
 
+    def version_of(self, location: str) -> str:  # noqa: ARG002  # for sources that follow their documents
+        """The version of what `fetch` would give for a location that it was asked for before: that of the document, or
+        of its absence. Costs next to nothing; empty: not known without fetching."""
+        return ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionOptions:

@@ -161,6 +161,12 @@ class PatternAllowance:
         self.add(pattern)
         return pattern
 
+    def copy(self) -> "PatternAllowance":
+        """Another allowance of which the same is used."""
+        copy = PatternAllowance(self._left)
+        copy._counted = set(self._counted)
+        return copy
+
     def add(self, pattern: Pattern) -> None:
         """Count a pattern that is in use already."""
         if pattern.text not in self._counted:

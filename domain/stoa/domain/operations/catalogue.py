@@ -217,6 +217,15 @@ class Catalogue:
                 return None
         return Catalogue(whole, owners)
 
+    def with_changed(self, tools: Sequence[Tool]) -> "Catalogue":
+        """The catalogue in which these tools replace those of their keys, equal to what `build` makes. Each has the
+        names and the author (`is_by_tenant`) of the one that it replaces, so that it contests no other."""
+        by_key = {tool.key: tool for tool in tools}
+        changed = Catalogue({**self._by_key, **by_key}, self._owners)
+        changed._hidden, changed._is_contested = self._hidden, self._is_contested
+        changed._tools = None if self._tools is None else MappingProxyType({**self._tools, **by_key})
+        return changed
+
     def diff(self, newer: "Catalogue") -> CatalogueDiff:
         """The changes that lead from here to `newer`: `self.apply(self.diff(newer)) == newer`."""
         old, new = self._by_key, newer._by_key

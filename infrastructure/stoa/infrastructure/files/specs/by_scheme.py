@@ -22,3 +22,7 @@ class SpecSourceByScheme(SpecSource):
         if scheme in {"configmap", "secret"} and self._cluster is not None:
             return await self._cluster.fetch(location)
         raise InvalidInput(f"{scheme}://...: only http and https URLs and file paths can be fetched")
+
+    def version_of(self, location: str) -> str:
+        is_of_cluster = location.startswith(("configmap://", "secret://"))
+        return self._cluster.version_of(location) if is_of_cluster and self._cluster is not None else ""

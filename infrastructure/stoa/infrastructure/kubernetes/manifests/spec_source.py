@@ -57,6 +57,20 @@ class KubernetesSpecSource(SpecSource, CatalogueObserver):
             raise InvalidInput(f"{kind} {match['name']}: has no entry {match['entry']}")
         return replace(document(location, content), version=f"{found.uid}/{found.version}")
 
+    def version_of(self, location: str) -> str:
+        match = _LOCATION.fullmatch(location)
+        objects = None if match is None else self._config_maps if match["kind"] == "configmap" else self._secrets
+        if match is None or objects is None:
+            return ""
+        key = (match["namespace"], match["name"])
+        followed = objects.reflector_of(key)
+        if followed is None or followed.problem or not followed.is_known:
+            return ""
+        if objects is self._config_maps:
+            self._fetched.add(key)  # what is in use goes on being followed
+        found = objects.get(key)
+        return "none" if found is None else f"{found.uid}/{found.version}"
+
     async def loaded(self, load: CatalogueLoad) -> None:  # noqa: ARG002  # only that there was one
         self._config_maps.keep_only(self._fetched)
         self._fetched.clear()

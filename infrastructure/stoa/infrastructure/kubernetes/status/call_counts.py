@@ -9,7 +9,7 @@ from stoa.application.ports.invocation_observer import InvocationObserver
 from stoa.domain.access.identity import TenantId
 from stoa.domain.calls.invocation import Invocation, Outcome
 from stoa.domain.metering.event import Status
-from stoa.domain.operations.operation import Kind
+from stoa.domain.operations.operation import Kind, Operation
 from stoa.domain.origin import ObjectOrigin
 
 _FAILED = frozenset({Status.ERROR, Status.TIMEOUT})
@@ -25,6 +25,7 @@ class Calls:
     errors: int = 0
 
 
+_Name = tuple[TenantId | None, Kind, str]
 _ONE, _ONE_FAILED = Calls(1, 0), Calls(1, 1)
 
 
@@ -32,18 +33,29 @@ class CallCounts(InvocationObserver):
     """Finished calls by manifest, since they were last taken."""
 
     def __init__(self) -> None:
-        self._origins: Mapping[tuple[TenantId | None, Kind, str], ObjectOrigin] = {}
+        self._origins: dict[_Name, ObjectOrigin] = {}
+        self._operations: dict[ObjectOrigin, tuple[Operation, ...]] = {}
         self._calls: dict[ObjectOrigin, list[int]] = {}
 
     async def follow(self, reports: Collection[ManifestReport]) -> None:
-        """Count the calls of these manifests' operations from now on, and forget those of manifests that are gone."""
-        self._origins = {
-            (operation.tenant, operation.kind, operation.identifier): report.document.origin
-            async for report in in_turns(reports)
-            if isinstance(report.document.origin, ObjectOrigin)
-            for operation in report.operations
-        }
-        present = {report.document.origin async for report in in_turns(reports)}
+        """Count the calls of these manifests' operations from now on, and forget those of manifests that are gone.
+        A manifest whose report has the same tuple of operations as before costs nothing."""
+        present: dict[ObjectOrigin, tuple[Operation, ...]] = {}
+        changed: list[ObjectOrigin] = []
+        async for report in in_turns(reports):
+            origin = report.document.origin
+            if isinstance(origin, ObjectOrigin):
+                present[origin] = report.operations
+                if self._operations.get(origin) is not report.operations:
+                    changed.append(origin)
+        gone = self._operations.keys() - present.keys()
+        async for origin in in_turns((*changed, *gone)):
+            names = dict.fromkeys(map(_name, present.get(origin, ())), origin)
+            self._origins.update(names)
+            for name in map(_name, self._operations.get(origin, ())):
+                if name not in names and self._origins.get(name) == origin:  # it may be another manifest's by now
+                    del self._origins[name]
+        self._operations = present
         self._calls = {origin: calls for origin, calls in self._calls.items() if origin in present}
 
     def finished(self, invocation: Invocation, outcome: Outcome) -> None:
@@ -73,3 +85,7 @@ class CallCounts(InvocationObserver):
             left[1] -= calls.errors
             if left == [0, 0]:
                 del self._calls[origin]
+
+
+def _name(operation: Operation) -> _Name:
+    return operation.tenant, operation.kind, operation.identifier
