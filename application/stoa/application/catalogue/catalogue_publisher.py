@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
-from contextlib import nullcontext
 
 from stoa.application.catalogue.operation_registry import OperationRegistry, Prepared
-from stoa.application.concurrency.pace import MANY, Pace, let_go, making_what_stays
+from stoa.application.concurrency.pace import Pace, let_go
 from stoa.domain.errors import not_found
 from stoa.domain.finding import Finding
 from stoa.domain.operations.operation import Operation, OperationKey
@@ -61,5 +60,4 @@ class CataloguePublisher:
         for operation, origin in self._loaded():
             operations.append(operation)
             origins[id(operation)] = origin
-        with making_what_stays() if len(operations) > MANY else nullcontext():
-            return self._registry.prepare(operations, rest, lambda operation: origins.get(id(operation)))
+        return self._registry.prepare(operations, rest, lambda operation: origins.get(id(operation)))

@@ -6,7 +6,7 @@ One attribute holds the whole state, so a reload is one assignment and no call e
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -19,6 +19,7 @@ from stoa.application.catalogue.compiled_operation import (
     CompiledTool,
 )
 from stoa.application.concurrency.bounded_cache import BoundedCache
+from stoa.application.concurrency.pace import MANY, making_what_stays
 from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.schemas.output_schema import OutputSchema
@@ -155,11 +156,16 @@ class OperationRegistry:
         What cannot be compiled is not listed either: all that is listed is callable. Those whose fingerprint did not
         change keep their compiled parts, and with them their open connections.
         """
-        old, given = self._snapshot, list(_resting(tools, rest))
-        changed = _changed_tools(old, given)
+        given = list(_resting(tools, rest))
+        changed = _changed_tools(self._snapshot, given)
         if changed is not None:
             with suppress(InvalidInput):  # one that cannot be compiled is left out
                 return self._prepare_changed(changed, given, rest, origin_of)
+        with making_what_stays() if len(given) > MANY else nullcontext():
+            return self._prepare_all(given, rest, origin_of)
+
+    def _prepare_all(self, given: Sequence[Operation], rest: Callable[[], None], origin_of: OriginOf) -> Prepared:
+        old = self._snapshot
         catalogue, findings = Catalogue.build(given, origin_of)
         registered: dict[OperationKey, CompiledOperation] = {}
         unchanged: dict[OperationKey, CompiledOperation] = {}
