@@ -11,6 +11,7 @@ from stoa.application.memory.tool_source import InMemoryToolSource
 from stoa.application.ports import (
     Conversion,
     ConversionOptions,
+    FollowedDocuments,
     SpecConverter,
     SpecCredential,
     SpecDocument,
@@ -34,7 +35,7 @@ OTHER = {
 }
 
 
-class Followed(SpecSource):
+class Followed(SpecSource, FollowedDocuments):
     """Documents with versions, which lie at one another's side."""
 
     def __init__(self, *, is_versioned: bool = True) -> None:

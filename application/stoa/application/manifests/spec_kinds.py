@@ -12,7 +12,7 @@ from stoa.application.backends.upstream_tokens import UpstreamTokens
 from stoa.application.manifests.fields import API_VERSION
 from stoa.application.manifests.tools import ToolSetManifest
 from stoa.application.ports.manifest_parts import SourceManifest
-from stoa.application.ports.spec import SpecCredential, SpecDocument, SpecSource
+from stoa.application.ports.spec import FollowedDocuments, SpecCredential, SpecDocument, SpecSource
 from stoa.application.ports.spec_kind import ChangingSpecKind, SpecKind, SpecPlace
 from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.access.identity import TenantId
@@ -63,6 +63,7 @@ class SpecKinds:
         Raises InvalidInput if two kinds claim one member."""
         self._kinds = {kind.member: kind for kind in kinds}
         self._documents = documents
+        self._followed = documents if isinstance(documents, FollowedDocuments) else None
         self._upstream_tokens = upstream_tokens
         if len(self._kinds) < len(kinds):
             raise InvalidInput(f"spec kinds: each needs a member of its own, found {[kind.member for kind in kinds]}")
@@ -132,8 +133,11 @@ class SpecKinds:
     def are_current(self, versions: Mapping[str, str]) -> bool:
         """True if it is known without fetching that nothing changed at any of these locations."""
         return bool(versions) and all(
-            version and self._documents.version_of(location) == version for location, version in versions.items()
+            version and self._version_of(location) == version for location, version in versions.items()
         )
+
+    def _version_of(self, location: str) -> str:
+        return "" if self._followed is None else self._followed.version_of(location)
 
     async def _read(
         self,
@@ -172,7 +176,7 @@ class SpecKinds:
         try:
             return await self._documents.fetch(location, root=root, credential=credential)
         finally:  # one that is missing has a version too
-            versions[location] = self._documents.version_of(location)
+            versions[location] = self._version_of(location)
 
 
 def _entry(origin: ObjectOrigin, location: str) -> str:

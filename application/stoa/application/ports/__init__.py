@@ -39,6 +39,7 @@ from stoa.application.ports.session_store import SessionStore
 from stoa.application.ports.spec import (
     Conversion,
     ConversionOptions,
+    FollowedDocuments,
     SpecConverter,
     SpecCredential,
     SpecDocument,
@@ -85,6 +86,7 @@ __all__ = [
     "DocumentSourceManifest",
     "EventPublisher",
     "EventStore",
+    "FollowedDocuments",
     "GovernedClientRequests",
     "GrantedToken",
     "Health",

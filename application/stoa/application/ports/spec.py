@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from stoa.application.ports.upstream_access import UpstreamAccess
 from stoa.domain.access.identity import TenantId
@@ -66,10 +66,17 @@ class SpecSource(Protocol):
         origin than that of the location."""
         ...
 
-    def version_of(self, location: str) -> str:  # noqa: ARG002  # for sources that follow their documents
-        """The version of what `fetch` would give for a location that it was asked for before: that of the document, or
-        of its absence. Costs next to nothing; empty: not known without fetching."""
-        return ""
+
+@runtime_checkable
+class FollowedDocuments(Protocol):
+    """The other side of a SpecSource that follows its documents. Laws: two equal versions of a location mean that
+    `fetch` gives the same for it."""
+
+    @abstractmethod
+    def version_of(self, location: str) -> str:
+        """The version of what `fetch` would give now: of the document, or of its absence. For a location that was
+        fetched before; costs next to nothing. Empty: not known without fetching."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,10 @@
 """Chooses the spec source by the form of a location: http(s) URL or file path."""
 
-from stoa.application.ports import SpecCredential, SpecDocument, SpecSource
+from stoa.application.ports import FollowedDocuments, SpecCredential, SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput
 
 
-class SpecSourceByScheme(SpecSource):
+class SpecSourceByScheme(SpecSource, FollowedDocuments):
     """Sends http:// and https:// locations to `remote`, configmap:// and secret:// to `cluster`, and those without a
     scheme to `files`."""
 
@@ -25,4 +25,6 @@ class SpecSourceByScheme(SpecSource):
 
     def version_of(self, location: str) -> str:
         is_of_cluster = location.startswith(("configmap://", "secret://"))
-        return self._cluster.version_of(location) if is_of_cluster and self._cluster is not None else ""
+        return (
+            self._cluster.version_of(location) if is_of_cluster and isinstance(self._cluster, FollowedDocuments) else ""
+        )

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver
-from stoa.application.ports.spec import SpecCredential, SpecDocument, SpecSource
+from stoa.application.ports.spec import FollowedDocuments, SpecCredential, SpecDocument, SpecSource
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.schema.json_value import JsonObject, as_object, as_text
 from stoa.infrastructure.documents.spec_text import document
@@ -17,7 +17,7 @@ _LOCATION = re.compile(r"(?P<kind>configmap|secret)://(?P<namespace>[^/]+)/(?P<n
 _KINDS = {"configmap": "ConfigMap", "secret": "Secret"}
 
 
-class KubernetesSpecSource(SpecSource, CatalogueObserver):
+class KubernetesSpecSource(SpecSource, FollowedDocuments, CatalogueObserver):
     """Fetches `configmap://NAMESPACE/NAME/ENTRY` and `secret://NAMESPACE/NAME/ENTRY`. The application makes these
     locations; authors of manifests cannot write them.
 
