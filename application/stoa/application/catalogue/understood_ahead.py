@@ -19,6 +19,8 @@ from stoa.domain.schema.json_value import JsonObject
 _AT_ONCE = 64
 """Manifests that are understood in one run of the executor: ten thousand runs take as long as the work itself, and
 what their results have in common is then held ten thousand times."""
+_FEW = 8
+"""Manifests that have a run each, which says what is wrong with a refused one."""
 
 
 class UnderstoodAhead:
@@ -50,7 +52,7 @@ class UnderstoodAhead:
         for document in documents:
             with suppress(InvalidInput):  # said when its own turn comes
                 contents[document.origin] = owned_content(document)
-        if len(contents) < 2:  # a run of its own says what is wrong with a refused one
+        if len(contents) <= _FEW:
             return {}
         try:
             results = await self._executor.run(understood_each, list(contents.values()), self._parts)
