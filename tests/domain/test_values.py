@@ -161,6 +161,7 @@ SPEAKING = {
     "MeteringEvent.calls": 1,
     "Refusal.calls": 1,
     "Finding.reason": Reason.PART,
+    "AnswerRules.max_characters": 256 * 1024,
     "StreamBounds.max_bytes": 1024 * 1024,
     "StreamBounds.max_messages": 100,
     "StreamBounds.max_seconds": 10.0,

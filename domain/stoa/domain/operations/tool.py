@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import StringConstraints
 
 from stoa.domain.operations.access import Access, MethodProperties
+from stoa.domain.operations.answer_rules import AnswerRules
 from stoa.domain.operations.argument_changes import ArgumentChanges
 from stoa.domain.operations.binding import (
     Audience,
@@ -40,6 +41,7 @@ from stoa.domain.value import Strict
 
 __all__ = [  # with the parts that a Tool is made of, for code that makes tools
     "Access",
+    "AnswerRules",
     "ApiReference",
     "Audience",
     "Authentication",
@@ -134,6 +136,7 @@ class Tool(Operation):
     earlier_names: tuple[ToolName, ...] = ()
     """Names that an earlier version of the converter gave it. Calls by them still find it; lists do not show them."""
     validation: Validation = "strict"
+    answer: AnswerRules = AnswerRules()
 
     @cached_property
     def identifier(self) -> str:

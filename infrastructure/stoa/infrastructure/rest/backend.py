@@ -4,6 +4,8 @@ Above: InvokeOperation, which holds the deadline. Below: request_plan (what to s
 connections) and `http_client.http1_errors` (what went wrong). Redirects are followed only below the base URL.
 """
 
+from time import monotonic
+
 from yarl import URL
 
 from stoa.application.ports import (
@@ -15,8 +17,9 @@ from stoa.application.ports import (
     ToolBackend,
 )
 from stoa.domain.errors import BackendError, BackendProtocolError, BackendUnavailable, InvalidInput
+from stoa.domain.operations.binding import StreamBounds
 from stoa.domain.operations.operation import Operation
-from stoa.domain.operations.tool import RestBinding
+from stoa.domain.operations.tool import RestBinding, Tool
 from stoa.domain.results.response_headers import Headers, kept, kept_names
 from stoa.domain.results.result import RawAnswer
 from stoa.domain.schema.json_value import JsonObject
@@ -32,10 +35,12 @@ from stoa.infrastructure.http_client.backend_answers import (
 from stoa.infrastructure.http_client.failures import HttpFailure, ResponseTooLong
 from stoa.infrastructure.http_client.http1 import Http1Client, Response
 from stoa.infrastructure.http_client.http1.response import text_of
+from stoa.infrastructure.http_client.http1.stream import OpenResponse
 from stoa.infrastructure.http_client.http1_errors import translated_failure
 from stoa.infrastructure.rest.body import files_in
 from stoa.infrastructure.rest.file_resources import ReadResource, with_file_resources
 from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest, is_below
+from stoa.infrastructure.rest.streams import MARGIN, read_stream
 
 MAX_REDIRECTS = 5
 
@@ -97,6 +102,8 @@ class _RestCall(BackendCall, Previewable):
         self._client = client
         self._limit = limit
         self._read_resource = read
+        self._timeout_seconds = tool.timeout_seconds
+        self._stream = tool.answer.stream if isinstance(tool, Tool) else StreamBounds()
         self._files = files_in(tool.binding) if isinstance(tool.binding, RestBinding) else ()
         self._kept = kept_names(tool.binding.response_headers if isinstance(tool.binding, RestBinding) else ())
         self._kept_fields = frozenset(name.lower().encode("ascii") for name in self._kept)
@@ -125,16 +132,26 @@ class _RestCall(BackendCall, Previewable):
             "authentication": self._authentication,
         }
 
-    async def _exchange(self, request: RestRequest, context: CallContext) -> RawAnswer:  # noqa: ARG002  # for oauth2
-        target = request.target
+    async def _exchange(self, request: RestRequest, context: CallContext) -> RawAnswer:
+        target, began = request.target, monotonic()
         for hop in range(MAX_REDIRECTS + 1):
             try:
                 response = await self._client.request(
-                    self._plan.origin, self._plan.method, target, request.headers, request.data, self._limit
+                    self._plan.origin,
+                    self._plan.method,
+                    target,
+                    request.headers,
+                    request.data,
+                    self._limit,
+                    may_stream=True,
                 )
             except HttpFailure as failure:
                 failure.nothing_was_sent = failure.nothing_was_sent and hop == 0
                 raise
+            if isinstance(response, OpenResponse):
+                left = MARGIN * self._timeout_seconds - (monotonic() - began)
+                async with response:
+                    return await read_stream(response, self._stream, left, context.channel, self._name)
             location = response.header("Location") if response.status in _REDIRECTS else None
             if location is None:
                 return await self._read(response, request)
