@@ -129,6 +129,7 @@ SPEAKING = {
     "Invocation.kind": "tool",
     "LocalBinding.kind": "local",
     "MeteringEvent.consumer": "unknown",
+    "AnswerBinding.kind": "answer",
     "PageBinding.kind": "page",
     "Principal.issuer": "local",
     "PriceList.versions": (DEFAULT_PRICES,),
