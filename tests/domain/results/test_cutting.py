@@ -1,4 +1,4 @@
-"""Long answers are cut where their structure allows it: what is shown is whole, and with the pieces it is everything."""
+"""Long answers are cut where their structure allows it: what is shown is whole, and with the pieces it is all."""
 
 import json
 from typing import Any

@@ -81,7 +81,7 @@ def _parsed(text: str) -> JsonObject:
         raise BadExpression(f"character {place + 1}, {text[place : place + 20]!r}, is not understood") from None
     except RecursionError:
         raise BadExpression(f"it is nested more than {MAX_DEPTH} deep") from None
-    except (JMESPathError, ValueError):
+    except (JMESPathError, ValueError, Warning):  # a program may have warnings of old forms raised
         raise BadExpression("a literal in it is not understood") from None
     return tree
 
@@ -126,28 +126,29 @@ class _BoundedInterpreter(TreeInterpreter):  # type: ignore[misc]  # the library
         super().__init__(Options(custom_functions=_FUNCTIONS))
         self._left = MAX_WORK
 
-    def visit(self, node: JsonObject, *args: Any, **kwargs: Any) -> Any:
+    def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
         self._spend(1)
         result = super().visit(node, *args, **kwargs)
         if is_array(result) or is_object(result):
             self._spend(len(result))
         return result
 
-    def visit_flatten(self, node: JsonObject, value: Any) -> Any:
+    def visit_flatten(self, node: Any, value: Any) -> Any:
         base = self.visit(node["children"][0], value)
         if not is_array(base):
             return None
         self._spend(sum(len(entry) for entry in base if is_array(entry)))
         return [inner for entry in base for inner in (entry if is_array(entry) else (entry,))]
 
-    def visit_comparator(self, node: JsonObject, value: Any) -> Any:
+    def visit_comparator(self, node: Any, value: Any) -> Any:
         left, right = (self.visit(child, value) for child in node["children"])
         self.weigh(left)  # comparing walks both
         self.weigh(right)
-        literals = [{"type": "literal", "value": each, "children": []} for each in (left, right)]
-        return super().visit_comparator({**node, "children": literals}, None)
+        literals: list[JsonObject] = [{"type": "literal", "value": each, "children": []} for each in (left, right)]
+        compared: Any = {**node, "children": literals}
+        return super().visit_comparator(compared, None)
 
-    def visit_function_expression(self, node: JsonObject, value: Any) -> Any:
+    def visit_function_expression(self, node: Any, value: Any) -> Any:
         name, given = node["value"], [self.visit(child, value) for child in node["children"]]
         if name in {"to_string", "contains", "sort", "sum", "avg", "max", "min"}:
             for each in given:

@@ -89,14 +89,16 @@ class CompiledTool(CompiledOperation):
     def shape_answer(
         self,
         answer: RawAnswer | ToolResult,
-        name: str,
-        arguments: JsonObject,
+        name: str,  # noqa: ARG002
+        arguments: JsonObject,  # noqa: ARG002
         redacted: Sequence[str],
     ) -> ToolResult:
-        result = answer
-        if isinstance(answer, RawAnswer):
-            is_quick = len(answer.body) <= self.quick_bytes
-            result = shape(answer) if is_quick else shape_long(answer, self.quick_bytes)
+        if not isinstance(answer, RawAnswer):
+            result = answer
+        elif len(answer.body) <= self.quick_bytes:
+            result = shape(answer)
+        else:
+            result = shape_long(answer, self.quick_bytes)
         if redacted:  # before it is fitted: what goes out has to satisfy the schema
             result = redact(result, redacted)
         return result if self.output is None else self.output.fit(result)
@@ -114,7 +116,7 @@ class CompiledResource(CompiledOperation):
         self,
         answer: RawAnswer | ToolResult,
         name: str,
-        arguments: JsonObject,
+        arguments: JsonObject,  # noqa: ARG002
         redacted: Sequence[str],
     ) -> ToolResult:
         if redacted:
@@ -127,8 +129,8 @@ class CompiledPrompt(CompiledOperation):
     def shape_answer(
         self,
         answer: RawAnswer | ToolResult,
-        name: str,
-        arguments: JsonObject,
+        name: str,  # noqa: ARG002
+        arguments: JsonObject,  # noqa: ARG002
         redacted: Sequence[str],
     ) -> ToolResult:
         if redacted:

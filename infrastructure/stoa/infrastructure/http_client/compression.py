@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 ACCEPTED = "gzip, deflate"
 
@@ -45,7 +46,7 @@ class Unpacking:
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding.strip().lower()
-        self._stream: zlib._Decompress | None = None
+        self._stream: Any = None
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """The content that this piece gives, in parts of bounded size: whoever has enough stops asking."""
