@@ -80,8 +80,9 @@ TaskSupport = Literal["never", "optional", "required", "explicit"]
 """Support for running calls in the background, for clients that declare MCP's extension for tasks.
 
 `optional`: calls run as tasks for such clients, and directly for others. `required`: clients of the stateless era must
-declare the extension. `explicit`: a Python function decides when (`Context.continue_as_task`), so that it can make
-client requests first. Doors without tasks run every call while its caller waits.
+declare the extension. `explicit`: the back end decides when, so that it can make client requests first. A Python
+function says it by `Context.continue_as_task`, a REST tool by an answer that has only accepted the work (202). Doors
+without tasks run every call while its caller waits.
 """
 
 

@@ -66,6 +66,11 @@ def _next_place(schema: JsonObject, depth: int, path: str = "") -> str:
     return ""
 
 
+def may_be_accepted(operation: ApiOperation) -> bool:
+    """True if the operation may answer that it has only accepted the work (202)."""
+    return "202" in as_object(operation.content.get("responses"))
+
+
 def _accepted(operation: ApiOperation, context: ConversionContext) -> str:
     responses = as_object(operation.content.get("responses"))
     others = [code for code in responses if code.startswith("2") and code != "202"]
