@@ -25,24 +25,24 @@ def _expression(text: str) -> str:
 
 
 class AnswerManifest(ManifestModel):
-    max_characters: int = Field(default=TEXT_LIMIT, ge=MIN_CHARACTERS, le=TEXT_LIMIT)
-    """Characters of an answer that callers get at once; the rest stays readable for ten minutes."""
+    # No defaults: an API server would write them, and an override would then not take those of toolDefaults.
+    max_characters: int | None = Field(default=None, ge=MIN_CHARACTERS, le=TEXT_LIMIT)
+    """Characters of an answer that callers get at once, 262144 if absent; the rest stays readable for ten minutes."""
     projection: Annotated[Expression, AfterValidator(_expression)] | None = None
     """JMESPath expression that makes what callers get of each answer."""
     projection_argument: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
     """Name of an optional argument, such as `jmespath`, by which callers ask for a part of an answer."""
-    stream: StreamManifest = StreamManifest()
+    stream: StreamManifest | None = None
     """Where reading a streamed answer ends."""
 
     def over(self, others: "AnswerManifest") -> AnswerRules:
         """These rules; fields that are not written are those of `others`."""
-        merged = others.model_copy(update={name: getattr(self, name) for name in self.model_fields_set})
-        return AnswerRules(
-            max_characters=merged.max_characters,
-            projection=merged.projection,
-            projection_argument=merged.projection_argument,
-            stream=merged.stream.to_domain(),
-        )
+        written: JsonObject = {}
+        for manifest in (others, self):
+            written |= {name: value for name, value in manifest if value is not None}
+        if "stream" in written:
+            written["stream"] = written["stream"].to_domain()
+        return AnswerRules(**written)
 
 
 NO_ANSWER = AnswerManifest()

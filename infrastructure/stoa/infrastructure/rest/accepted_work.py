@@ -42,8 +42,8 @@ _ELSEWHERE = frozenset({"301", "302", "303", "307", "308"})
 async def finished(
     accepted: RawAnswer, place: str, context: CallContext, resolve: Resolve, ask: Ask, seconds: float, pause: Pause
 ) -> RawAnswer:
-    """The answer of the work that `accepted`, the answer at `place`, began; `accepted` itself where the client does not wait in a task, or the
-    URL may not be asked; the last state after `seconds`. Raises HttpFailure as a call does."""
+    """The answer of the work that `accepted`, the answer at `place`, began; `accepted` itself where the client does not
+    wait in a task, or the URL may not be asked; the last state after `seconds`. Raises HttpFailure as a call does."""
     target = _named_place(accepted, place, resolve)
     if target is None or context.channel is None or not await _becomes_task(context):
         return accepted
