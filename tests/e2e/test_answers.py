@@ -3,8 +3,7 @@ long answers, projections, accepted work."""
 
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from tests.e2e.manifests import write
-from tests.e2e.processes import GatewayProcess, serving
+from tests.e2e.processes import GatewayProcess, serving, until
 from tests.e2e.wire import ENVELOPE, HANDSHAKE, STATELESS, WireClient, wire_client
 
 TASKS = "io.modelcontextprotocol/tasks"
@@ -238,7 +237,13 @@ def test_accepted_work_is_a_task_of_a_client_that_waits(gateway: GatewayProcess)
 
     assert created["resultType"] == "task"
     task_id = created["taskId"]
-    task = _when(lambda: asked("tasks/get", {"taskId": task_id}, task_id), lambda task: "result" in task)
+
+    def finished() -> dict[str, Any] | None:
+        task = asked("tasks/get", {"taskId": task_id}, task_id)
+        return task if "result" in task else None
+
+    task = until(finished, within=20)
+    assert task is not None
     assert task["status"] == "completed"
     assert task["result"]["structuredContent"] == {"imported": 7}
 
@@ -248,12 +253,3 @@ def test_accepted_work_is_explained_to_others(client: WireClient) -> None:
 
     assert "read its state at Location" in result["content"][0]["text"]
     assert "/jobs/1" in result["content"][0]["text"]
-
-
-def _when(state: Callable[[], dict[str, Any]], is_reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The state, as soon as it is reached."""
-    deadline = time.monotonic() + 20
-    while not is_reached(reached := state()):
-        assert time.monotonic() < deadline, reached
-        time.sleep(0.05)
-    return reached
