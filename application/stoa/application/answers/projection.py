@@ -71,7 +71,7 @@ def _parsed(text: str) -> JsonObject:
     if len(text) > MAX_EXPRESSION:
         raise BadExpression(f"it has more than {MAX_EXPRESSION} characters")
     try:
-        tree: Any = Parser().parse(text).parsed
+        tree: JsonObject = {**Parser().parse(text).parsed}
     except EmptyExpressionError:
         raise BadExpression("it is empty") from None
     except IncompleteExpressionError:
