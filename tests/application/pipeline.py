@@ -5,11 +5,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from stoa.application.admission.callers import Callers
+from stoa.application.answers.answer_pieces import AnswerPieces
+from stoa.application.answers.long_answers import LongAnswers
 from stoa.application.calls.invoke_operation import RUNNING, InvokeOperation
 from stoa.application.catalogue.caller_view import CallerView
 from stoa.application.catalogue.complete_argument import CompleteArgument
 from stoa.application.catalogue.list_operations import ListOperations
 from stoa.application.catalogue.operation_registry import CompiledOperation, OperationRegistry
+from stoa.application.memory.answer_store import InMemoryAnswerStore
 from stoa.application.memory.metering import InMemoryMeteringSink
 from stoa.application.memory.policy_engine import RulesPolicyEngine
 from stoa.application.memory.rate_limiter import InMemoryRateLimiter
@@ -207,6 +210,7 @@ class Pipeline:
             recorder=self.recorder,
             ids=SequentialIds(),
             pricing=Pricing(parts.get("prices", PriceList())),
+            long_answers=LongAnswers(AnswerPieces(InMemoryAnswerStore(self.clock))),
             budgets=parts.get("budgets"),
             running=parts.get("running", RUNNING),
         )

@@ -21,6 +21,8 @@ import pydantic_core
 from stoa.application.admission.callers import Callers
 from stoa.application.admission.refusals import Refusals
 from stoa.application.admission.strangers import Strangers
+from stoa.application.answers.answer_pieces import ANSWER_PIECES, AnswerPieces
+from stoa.application.answers.long_answers import LongAnswers
 from stoa.application.backends.local_backend import Function, LocalBackend, name_of
 from stoa.application.backends.local_content import prompt_of, resource_of
 from stoa.application.backends.resource_access import ResourceAccess
@@ -41,6 +43,7 @@ from stoa.application.catalogue.watch_resources import WatchResources
 from stoa.application.concurrency.supervisor import ReportDefect, log_defect
 from stoa.application.manifests.parse import binding_manifests
 from stoa.application.manifests.spec_kinds import SpecKinds
+from stoa.application.memory.answer_store import InMemoryAnswerStore
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.memory.metering import InMemoryMeteringSink
@@ -54,6 +57,7 @@ from stoa.application.metering.budgets import Budgets
 from stoa.application.metering.pricing import Pricing
 from stoa.application.metering.recorder import Recorder
 from stoa.application.policy.token_scoped_policy import TokenScopedPolicy
+from stoa.application.ports.answer_store import AnswerStore
 from stoa.application.ports.approvals import Approvals
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.catalogue_observer import CatalogueObserver
@@ -107,6 +111,7 @@ class Gateway:
         limiter: RateLimiter | None = None,
         sink: MeteringSink | None = None,
         tasks: TaskStore | None = None,
+        answers: AnswerStore | None = None,
         backends: Sequence[ToolBackend] = (),
         sources: Sequence[ToolSource] = (),
         operation_sources: Sequence[OperationSource] = (),
@@ -137,7 +142,8 @@ class Gateway:
         self._local = LocalBackend(access)
         self._completers = Completers()
         view = self._view = CallerView(lambda: self.registry.catalogue, policy)
-        self._backends = (self._local, StaticBackend(), ToolPages(view), *backends)
+        pieces = AnswerPieces(answers or InMemoryAnswerStore(clock))
+        self._backends = (self._local, StaticBackend(), ToolPages(view), pieces, *backends)
         for backend in self._backends:
             if isinstance(backend, ReadingResources):
                 backend.read_with(access.read)
@@ -174,6 +180,7 @@ class Gateway:
         )
         self.budgets = budgets
         pricing = self.pricing = Pricing(prices)
+        self._long_answers = LongAnswers(pieces)
         self.invoke_operation = InvokeOperation(
             callers=self.callers,
             registry=self.registry,
@@ -184,6 +191,7 @@ class Gateway:
             pricing=pricing,
             budgets=budgets,
             client_requests=client_requests,
+            long_answers=self._long_answers,
         )
         self.explain_call = ExplainCall(
             callers=self.callers,
@@ -203,7 +211,7 @@ class Gateway:
             callers=self.callers, view=view, completers=self._completers, registry=self.registry
         )
         self.watch_resources = WatchResources(self.registry, policy, view)
-        self.add(TOOL_PAGES)
+        self.add(TOOL_PAGES, ANSWER_PIECES)
 
     async def invoke(
         self,
@@ -451,6 +459,7 @@ class Gateway:
         for backend in self._backends:
             await backend.close()
         self._completers.close()
+        self._long_answers.close()
         if self._upstream_tokens is not None:
             await self._upstream_tokens.close()
         await self._recorder.close()

@@ -79,9 +79,9 @@ class Settings(BaseSettings):
     """Metering events, development keys and, without REDIS_URL, tasks; on a local disk. Its files are for the
     gateway's user alone (mode 0600); outside `dev` a folder that every user may write to is refused."""
     redis_url: SecretStr | None = None
-    """Redis for the state that replicas share: rate limits, tasks, spending, announced updates of resources, and
-    sessions with SESSIONS=redis. Written as `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, or `rediss:` for TLS; Redis
-    6.2 or newer, no cluster."""
+    """Redis for the state that replicas share: rate limits, tasks, spending, the rest of long answers, announced
+    updates of resources, and sessions with SESSIONS=redis. Written as `redis://[USER:PASSWORD@]HOST:PORT/DATABASE`, or
+    `rediss:` for TLS; Redis 6.2 or newer, no cluster."""
     replicas: int = Field(default=1, ge=1, le=10_000)
     """Number of processes that serve together, including workers. Without REDIS_URL each applies its share of every
     limit; with it this matters only until Redis was first reached."""

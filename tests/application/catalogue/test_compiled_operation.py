@@ -65,22 +65,22 @@ def test_arguments_of_a_resource_are_the_variables_of_its_uri_whatever_was_sent(
 def test_shape_of_a_tools_answer_has_structure_and_hides_what_the_policy_says() -> None:
     _, found = compiled(tool())
     answer = RawAnswer(b'{"n":1,"ssn":2}', "application/json")
-    assert found.shape_answer(answer, "count", ()).structured == {"n": 1, "ssn": 2}
-    assert found.shape_answer(answer, "count", ["/ssn"]).structured == {"n": 1, "ssn": REDACTED}
+    assert found.shape_answer(answer, "count", {}, ()).structured == {"n": 1, "ssn": 2}
+    assert found.shape_answer(answer, "count", {}, ["/ssn"]).structured == {"n": 1, "ssn": REDACTED}
 
 
 def test_shape_of_a_tools_answer_satisfies_its_output_schema_after_it_was_redacted() -> None:
     _, found = compiled(tool(output_schema={**SCHEMA, "required": ["n"]}))
     answer = ToolResult((TextContent("{}"),), {"n": 1})
-    assert found.shape_answer(answer, "count", ()) is answer
-    hidden = found.shape_answer(answer, "count", ["/n"])
+    assert found.shape_answer(answer, "count", {}, ()) is answer
+    hidden = found.shape_answer(answer, "count", {}, ["/n"])
     assert REDACTED not in str(hidden.structured)
     assert "1" not in str(hidden)
 
 
 def test_shape_of_a_resources_answer_is_the_contents_of_its_uri() -> None:
     _, found = compiled(MEMO)
-    (block,) = found.shape_answer(RawAnswer(b"x", "text/plain"), "memo://ants", ()).content
+    (block,) = found.shape_answer(RawAnswer(b"x", "text/plain"), "memo://ants", {}, ()).content
     assert block == EmbeddedResource("memo://ants", "text/plain", text="x")
 
 
@@ -88,4 +88,4 @@ def test_shape_of_a_resources_answer_is_the_contents_of_its_uri() -> None:
 def test_shape_of_an_answer_without_structure_is_withheld_where_the_policy_hides_parts(operation: Operation) -> None:
     _, found = compiled(operation)
     with pytest.raises(ContentUnavailable):
-        found.shape_answer(RawAnswer(b'{"ssn":2}', "application/json"), operation.identifier, ["/ssn"])
+        found.shape_answer(RawAnswer(b'{"ssn":2}', "application/json"), operation.identifier, {}, ["/ssn"])

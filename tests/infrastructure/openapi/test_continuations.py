@@ -72,3 +72,24 @@ async def test_accepted_work_and_answers_elsewhere_say_where():
         text = "\n".join(block.text for block in result.content)
         assert told in text
         assert "Location: /" in text
+
+
+@pytest.mark.parametrize(
+    "media_type", ["text/event-stream", "application/x-ndjson; charset=utf-8", "application/json-seq"]
+)
+def test_stream_is_explained_in_the_description(media_type):
+    responses = {"200": {"description": "ok", "content": {media_type: {}}}}
+    tool = only_tool(api({"/pets": {"get": operation(responses=responses)}}))
+    assert tool.description.endswith("The answer is a stream; what comes in its first seconds is returned.")
+    assert tool.binding.accept.startswith(media_type.partition(";")[0])
+
+
+def test_stream_is_not_promised_where_the_answer_may_be_another():
+    responses = {"200": {"description": "ok", "content": {"text/event-stream": {}, "application/json": {}}}}
+    assert "stream" not in only_tool(api({"/pets": {"get": operation(responses=responses)}})).description
+
+
+@pytest.mark.parametrize(("codes", "tasks"), [(["202"], "explicit"), (["200", "202"], "explicit"), (["200"], "never")])
+def test_tool_whose_work_may_only_be_accepted_may_become_a_task(codes, tasks):
+    responses = {code: {"description": "ok"} for code in codes}
+    assert only_tool(api({"/pets": {"post": operation(responses=responses)}})).tasks == tasks

@@ -25,8 +25,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 
 from stoa.application.admission.callers import Callers, operation_charges, raise_if_limited
+from stoa.application.answers.long_answers import LongAnswers
 from stoa.application.calls.failures import answered_failure
 from stoa.application.calls.running_calls import RunningCall, RunningCalls
 from stoa.application.calls.stages import (
@@ -83,7 +85,7 @@ from stoa.domain.metering.event import CHARGED, MeteringEvent, Status
 from stoa.domain.metering.money import MicroUnits
 from stoa.domain.operations.operation import Operation
 from stoa.domain.policy.decision import Permit, PolicyQuery
-from stoa.domain.results.result import SIZE_LIMIT, ToolResult
+from stoa.domain.results.result import SIZE_LIMIT, RawAnswer, ToolResult
 from stoa.domain.schema.json_value import JsonObject
 
 _log = logging.getLogger(__name__)
@@ -117,6 +119,7 @@ class InvokeOperation:
         recorder: Recorder,
         ids: IdFactory,
         pricing: Pricing,
+        long_answers: LongAnswers,
         budgets: Budgets | None = None,
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
         running: Caps = RUNNING,
@@ -132,6 +135,7 @@ class InvokeOperation:
         self._ids = ids
         self._pricing = pricing
         self._budgets = budgets
+        self._long_answers = long_answers
         self._governor = ClientRequestGovernor(
             policy=policy, rules=client_requests, limiter=limiter, recorder=recorder, pricing=pricing
         )
@@ -289,7 +293,11 @@ class InvokeOperation:
             if client_requests is None:  # raised by the tool itself, where no round can follow
                 raise ClientCapabilityMissing(NO_CAPABILITIES.missing(pause.requests)) from pause
             raise InputRequired(await client_requests.end_round(pause.requests)) from pause
-        return compiled.shape_answer(answer, invocation.name, obligations.redact)
+        arguments, name = reserved.arguments, invocation.name
+        if not compiled.projects and (not isinstance(answer, RawAnswer) or len(answer.body) <= compiled.quick_bytes):
+            return compiled.shape_answer(answer, name, arguments, obligations.redact)
+        shape = partial(compiled.shape_answer, answer, name, arguments, obligations.redact)
+        return await self._long_answers.shaped(shape, found.principal)
 
     async def _finish(self, call: RunningCall, answered: Answered) -> Outcome:
         """The single finaliser: gives back what the call holds, records it, and tells the observers."""

@@ -21,8 +21,11 @@ from stoa.domain.operations.argument_changes import ArgumentChanges
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.resource import Resource
 from stoa.domain.results.redaction import WITHHELD, redact
-from stoa.domain.results.result import RawAnswer, ToolResult, shape
+from stoa.domain.results.result import RawAnswer, ToolResult, shape, shape_long
 from stoa.domain.schema.json_value import JsonObject
+
+MAX_QUICK_BYTES = 2**63
+"""For answers that are never cut with pieces to read, such as the contents of resources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,10 @@ class CompiledOperation(ABC):
     """Access tokens for its back end; None: its authentication is not oauth2."""
     changes: ArgumentChanges | None = field(default=None, kw_only=True)
     """Arguments that the tool's author renamed, defaulted or fixed; `backend_call` applies them."""
+    quick_bytes: int = field(default=MAX_QUICK_BYTES, kw_only=True)
+    """An answer of at most so many bytes is shaped in a moment; a longer one in a thread."""
+    projects: bool = field(default=False, kw_only=True)
+    """True if answers are projected, which takes a thread too."""
 
     @property
     def patterns(self) -> Iterator[Pattern]:
@@ -55,7 +62,9 @@ class CompiledOperation(ABC):
         return self.backend_call(arguments, context)
 
     @abstractmethod
-    def shape_answer(self, answer: RawAnswer | ToolResult, name: str, redacted: Sequence[str]) -> ToolResult:
+    def shape_answer(
+        self, answer: RawAnswer | ToolResult, name: str, arguments: JsonObject, redacted: Sequence[str]
+    ) -> ToolResult:
         """The result for the caller, who asked for `name`. `redacted`: JSON Pointers (RFC 6901) to the parts that the
         policy hides. Raises ContentUnavailable for an answer without a structure in which they could be located."""
         ...
@@ -77,8 +86,19 @@ class CompiledTool(CompiledOperation):
         if self.output is not None:
             yield from self.output.patterns
 
-    def shape_answer(self, answer: RawAnswer | ToolResult, name: str, redacted: Sequence[str]) -> ToolResult:  # noqa: ARG002
-        result = shape(answer) if isinstance(answer, RawAnswer) else answer
+    def shape_answer(
+        self,
+        answer: RawAnswer | ToolResult,
+        name: str,  # noqa: ARG002
+        arguments: JsonObject,  # noqa: ARG002
+        redacted: Sequence[str],
+    ) -> ToolResult:
+        if not isinstance(answer, RawAnswer):
+            result = answer
+        elif len(answer.body) <= self.quick_bytes:
+            result = shape(answer)
+        else:
+            result = shape_long(answer, self.quick_bytes)
         if redacted:  # before it is fitted: what goes out has to satisfy the schema
             result = redact(result, redacted)
         return result if self.output is None else self.output.fit(result)
@@ -92,7 +112,13 @@ class CompiledResource(CompiledOperation):
         """The variables in the URI that is read; arguments that the door passed are ignored."""
         return self.resource.match(invocation.name) or {}
 
-    def shape_answer(self, answer: RawAnswer | ToolResult, name: str, redacted: Sequence[str]) -> ToolResult:
+    def shape_answer(
+        self,
+        answer: RawAnswer | ToolResult,
+        name: str,
+        arguments: JsonObject,  # noqa: ARG002
+        redacted: Sequence[str],
+    ) -> ToolResult:
         if redacted:
             raise ContentUnavailable(WITHHELD)
         return resource_contents(self.resource, answer, name)
@@ -100,7 +126,13 @@ class CompiledResource(CompiledOperation):
 
 @dataclass(frozen=True, slots=True)
 class CompiledPrompt(CompiledOperation):
-    def shape_answer(self, answer: RawAnswer | ToolResult, name: str, redacted: Sequence[str]) -> ToolResult:  # noqa: ARG002
+    def shape_answer(
+        self,
+        answer: RawAnswer | ToolResult,
+        name: str,  # noqa: ARG002
+        arguments: JsonObject,  # noqa: ARG002
+        redacted: Sequence[str],
+    ) -> ToolResult:
         if redacted:
             raise ContentUnavailable(WITHHELD)
         return shape(answer) if isinstance(answer, RawAnswer) else answer

@@ -42,7 +42,7 @@ class ListQuery:
             raise InvalidInput("limit: expected 1 or more")
 
     def matches(self, operation: Operation) -> bool:
-        if operation.is_template != self.templates:
+        if operation.is_template != self.templates or not operation.binding.is_listed:
             return False
         if self.tags and self.tags.isdisjoint(operation.tags):
             return False

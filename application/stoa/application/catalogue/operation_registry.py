@@ -10,6 +10,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from stoa.application.answers.projected_calls import with_projection
 from stoa.application.backends.changed_arguments import with_changed_arguments
 from stoa.application.backends.upstream_tokens import BindUpstream, UpstreamTokens
 from stoa.application.catalogue.compiled_operation import (
@@ -18,6 +19,7 @@ from stoa.application.catalogue.compiled_operation import (
     CompiledResource,
     CompiledTool,
 )
+from stoa.application.catalogue.projecting_tool import ProjectingTool
 from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.concurrency.pace import MANY, making_what_stays
 from stoa.application.ports.credential_source import CredentialSource
@@ -266,17 +268,14 @@ class OperationRegistry:
                 routed = routed_arguments(tool.input_schema)
                 notes = tuple(notes_on(tool))  # makes its portable schema too, once
                 call = with_changed_arguments(call, tool, self._credentials)
-                return CompiledTool(
-                    tool,
-                    arguments,
-                    call,
-                    bind_upstream,
-                    output,
-                    routed,
-                    notes,
-                    tool.tasks != "never",
-                    changes=tool.argument_changes,
-                )
+                call = with_projection(call, tool)
+                facts = (tool, arguments, call, bind_upstream, output, routed, notes, tool.tasks != "never")
+                changes, rules = tool.argument_changes, tool.answer
+                if rules.projects:
+                    return ProjectingTool(
+                        *facts, rules, changes=changes, quick_bytes=rules.max_characters, projects=True
+                    )
+                return CompiledTool(*facts, changes=changes, quick_bytes=rules.max_characters)
             case Resource():
                 return CompiledResource(tool, arguments, call, bind_upstream, tool)
             case Prompt():

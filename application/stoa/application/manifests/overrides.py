@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 import pydantic
 from pydantic import ConfigDict, Field, model_validator
 
+from stoa.application.manifests.answers import NO_ANSWER, AnswerManifest, with_answer_rules
 from stoa.application.manifests.fields import AnnotationsManifest, RateLimitManifest, Timeout
 from stoa.application.ports.manifest_parts import ManifestModel, SecretRefManifest, rules
 from stoa.application.schemas.argument_schema import ArgumentSchema
@@ -99,6 +100,8 @@ class OverrideManifest(ManifestModel):
     """Time for one call."""
     rate_limit: RateLimitManifest | None = None
     """Limit of the tool, counted per calling tenant."""
+    answer: AnswerManifest = NO_ANSWER
+    """What callers get of an answer; fields that are not written are those of toolDefaults."""
     enabled: bool = True
     """false leaves the tool out."""
 
@@ -133,18 +136,22 @@ class OverrideManifest(ManifestModel):
             raise InvalidInput(str(refused.errors()[0]["msg"])) from refused
 
 
-def overridden(tools: Iterable[Tool], overrides: Sequence[OverrideManifest]) -> Iterator[Tool | Finding]:
+def overridden(
+    tools: Iterable[Tool], overrides: Sequence[OverrideManifest], answer: AnswerManifest = NO_ANSWER
+) -> Iterator[Tool | Finding]:
     """The tools with the changes of their author, or why one is left out: a tool without a change that was meant to
-    hide something must not be offered. A warning for each override of no tool."""
+    hide something must not be offered. `answer`: the rules for the answers of all. A warning for each override of no
+    tool."""
+    rules = answer.over(NO_ANSWER)
     unused = {override.operation for override in overrides}
     for tool in tools:
         override = next((each for each in overrides if each.is_of(tool)), None)
         if override is None:
-            yield tool
+            yield with_answer_rules(tool, rules)
             continue
         unused.discard(override.operation)
         try:
-            yield override.applied(tool)
+            yield with_answer_rules(override.applied(tool), override.answer.over(answer))
         except InvalidInput as refused:
             yield error(str(tool.key), f"left out: spec.overrides, operation {override.operation}: {refused.message}")
     for operation in sorted(unused):

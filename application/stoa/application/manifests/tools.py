@@ -8,6 +8,7 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from stoa.application.manifests.answers import NO_ANSWER, AnswerManifest, with_answer_rules
 from stoa.application.manifests.fields import (
     AnnotationsManifest,
     AuthenticationManifest,
@@ -54,6 +55,9 @@ _INPUT_SCHEMA: JsonObject = {
 """The part of an input schema that an API server can check."""
 
 
+_ANY_SHAPE = "spec.outputSchema: with spec.answer.projectionArgument answers have any shape; remove one of them"
+
+
 class ToolSpec(ManifestModel):
     """The tool."""
 
@@ -66,7 +70,11 @@ class ToolSpec(ManifestModel):
                     " && name.substring(1, size(name) - 1) in self.inputSchema.required)"
                 ),
                 "spec.inputSchema: the endpoint needs each {placeholder}; declare it as a required property",
-            )
+            ),
+            (
+                "!has(self.outputSchema) || !has(self.answer) || !has(self.answer.projectionArgument)",
+                _ANY_SHAPE,
+            ),
         )
     )
 
@@ -104,6 +112,8 @@ class ToolSpec(ManifestModel):
     """Parts of a call that its metering event holds."""
     tasks: Literal["never", "optional", "required"] = "never"
     """Calls may go on in the background, for MCP clients that declare the tasks extension."""
+    answer: AnswerManifest = NO_ANSWER
+    """What callers get of an answer."""
     enabled: bool = True
     """false leaves the tool out."""
 
@@ -134,6 +144,8 @@ class _ToolDefaults(ManifestModel):
     """Authentication at the back end, for every tool."""
     metering: MeteringManifest = MeteringManifest()
     """Parts of a call that its metering event holds."""
+    answer: AnswerManifest = NO_ANSWER
+    """What callers get of an answer."""
     media_types: tuple[str, ...] = ()
     """Media types of request bodies, the preferred one first, for operations that take several."""
 
@@ -212,7 +224,9 @@ class ToolManifest(Manifest):
         for name in spec.metering.arguments:
             if name not in (schema.get("properties") or {}):
                 raise InvalidInput(f"spec.metering.arguments: {name} is no property of spec.inputSchema")
-        return Tool(
+        if spec.output_schema is not None and spec.answer.projection_argument is not None:
+            raise InvalidInput(_ANY_SHAPE)
+        tool = Tool(
             name=self.metadata.name,
             tenant=self.tenant,
             title=spec.display_name or spec.annotations.title,
@@ -233,6 +247,7 @@ class ToolManifest(Manifest):
             tasks=spec.tasks,
             enabled=spec.enabled,
         )
+        return with_answer_rules(tool, spec.answer.over(NO_ANSWER), output_schema=spec.output_schema)
 
 
 class ToolSetManifest(Manifest):

@@ -63,7 +63,7 @@ def converted(
     yield from conversion.findings
     tools: list[Operation] = []
     on_overrides: list[Finding] = []
-    for part in overridden(conversion.tools, manifest.spec.overrides):
+    for part in overridden(conversion.tools, manifest.spec.overrides, manifest.spec.tool_defaults.answer):
         if isinstance(part, Tool):
             tools.append(part)
         else:

@@ -4,6 +4,7 @@ Each docstring states the laws that every adapter keeps; `tests/contracts` holds
 in-memory adapters live in `stoa.application.memory` and are part of the product.
 """
 
+from stoa.application.ports.answer_store import AnswerStore, StoredPiece
 from stoa.application.ports.approvals import Approvals
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.budget_ledger import BudgetLedger, BudgetVerdict
@@ -65,6 +66,7 @@ from stoa.application.ports.upstream_access import UpstreamAccess
 
 __all__ = [
     "Announcing",
+    "AnswerStore",
     "Approvals",
     "BackendCall",
     "Batch",
@@ -128,6 +130,7 @@ __all__ = [
     "SpecPlace",
     "SpecSource",
     "StoredEvent",
+    "StoredPiece",
     "Subscription",
     "TaskStore",
     "TokenEndpoint",

@@ -7,6 +7,7 @@ fitting part of its structured content. No call fails because of its output sche
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from stoa.application.schemas.bounded_validator import BoundedValidator, TooCostly, is_plain_json
@@ -96,7 +97,7 @@ class OutputSchema:
         omitted: tuple[str, ...] = () if structured is MISSING else ("",)
         if is_object(structured) and is_plain_json(structured):
             fitting, omitted = self._fitting_part(structured)
-        return ToolResult(result.content, fitting, headers=result.headers, omitted=omitted, meta=result.meta)
+        return replace(result, structured=fitting, omitted=omitted)
 
     def _fitting_part(self, structured: JsonObject) -> tuple[JsonObject, tuple[str, ...]]:
         """The fitting part of an object that does not fit, and the places that are left out."""

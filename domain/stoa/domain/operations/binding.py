@@ -155,6 +155,11 @@ class Binding(Strict):
         return False
 
     @property
+    def is_listed(self) -> bool:
+        """False for what callers reach only by an identifier that an answer gave them."""
+        return True
+
+    @property
     def summary(self) -> str:
         """A few words for `stoa tools` that name what is called."""
         return str(self.kind)
@@ -371,6 +376,16 @@ class StaticBinding(Binding):
     kind: Literal["static"] = "static"
     contents: tuple[StaticResource, ...] = ()
     messages: tuple[StaticMessage, ...] = ()
+
+
+class AnswerBinding(Binding):
+    """A piece of an answer that was too long to be given at once; the arguments `answer` and `piece` select it."""
+
+    kind: Literal["answer"] = "answer"
+
+    @property
+    def is_listed(self) -> bool:
+        return False
 
 
 class PageBinding(Binding):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import StringConstraints
 
 from stoa.domain.operations.access import Access, MethodProperties
+from stoa.domain.operations.answer_rules import AnswerRules
 from stoa.domain.operations.argument_changes import ArgumentChanges
 from stoa.domain.operations.binding import (
     Audience,
@@ -41,6 +42,7 @@ from stoa.domain.value import Strict
 
 __all__ = [  # with the parts that a Tool is made of, for code that makes tools
     "Access",
+    "AnswerRules",
     "ApiReference",
     "Audience",
     "Authentication",
@@ -79,8 +81,9 @@ TaskSupport = Literal["never", "optional", "required", "explicit"]
 """Support for running calls in the background, for clients that declare MCP's extension for tasks.
 
 `optional`: calls run as tasks for such clients, and directly for others. `required`: clients of the stateless era must
-declare the extension. `explicit`: a Python function decides when (`Context.continue_as_task`), so that it can make
-client requests first. Doors without tasks run every call while its caller waits.
+declare the extension. `explicit`: the back end decides when, so that it can make client requests first. A Python
+function says it by `Context.continue_as_task`, a REST tool by an answer that has only accepted the work (202). Doors
+without tasks run every call while its caller waits.
 """
 
 
@@ -135,6 +138,7 @@ class Tool(Operation):
     earlier_names: tuple[ToolName, ...] = ()
     """Names that an earlier version of the converter gave it. Calls by them still find it; lists do not show them."""
     validation: Validation = "strict"
+    answer: AnswerRules = AnswerRules()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         copy = super().model_copy(update=update, deep=deep)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pydantic_core
 
+from stoa.domain.results.cutting import Rest
 from stoa.domain.results.result import MISSING, TextContent, ToolResult
 from stoa.domain.schema.json_pointer import tokens_of
 from stoa.domain.schema.json_value import is_array, is_object
@@ -31,7 +32,8 @@ def redact(result: ToolResult, pointers: Sequence[str]) -> ToolResult:
     A member that an object lacks, an entry beyond an array's end and everything below null hide nothing. The whole
     answer is withheld where a pointer meets another kind of value (a name an array, an index an object without that
     member, anything a string, number or boolean). So are errors, answers without structured content and answers whose
-    structured content is not JSON: pointers cannot be located in them.
+    structured content is not JSON: pointers cannot be located in them. Of a long answer the shown part is left: the
+    pointers name no places in its pieces.
     """
     if result.structured is MISSING or result.is_error:
         return ToolResult.error(WITHHELD)
@@ -43,7 +45,8 @@ def redact(result: ToolResult, pointers: Sequence[str]) -> ToolResult:
         text = pydantic_core.to_json(structured).decode()
     except (_Mismatch, ValueError, RecursionError):  # ValueError: no JSON, or nested too deeply
         return ToolResult.error(WITHHELD)
-    return ToolResult((TextContent(text),), structured)
+    rest = None if result.rest is None else Rest(result.rest.omitted)
+    return ToolResult((TextContent(text),), structured, rest=rest)
 
 
 def _without(value: Any, parts: Sequence[str]) -> Any:

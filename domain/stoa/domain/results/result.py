@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pydantic_core
 
 from stoa.domain.results.content_notes import ContentNotes
+from stoa.domain.results.cutting import MAX_VALUES, Rest, cut_json, cut_text
 from stoa.domain.results.response_headers import MAX_VALUE, TOLD, Headers, told
 from stoa.domain.schema.json_value import JsonObject
 
@@ -73,6 +74,9 @@ _READ_BYTES = 4 * TEXT_LIMIT
 _LONGEST_CHARACTER = 8
 """Upper bound on the bytes of one character, with the escape sequence that shifts to its set."""
 
+_QUICKLY_DECODED = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "windows-1252"})
+"""Charsets of which a body of megabytes is decoded in milliseconds."""
+
 _BYTE_ORDER_MARK = codecs.BOM_UTF8
 _PYTHON_ONLY = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "utf-7"})
 """Codecs of Python that no media type means: they yield half surrogate pairs, warn, or take quadratic time."""
@@ -109,7 +113,9 @@ class ToolResult:
     """JSON Pointers (RFC 6901), with `*` for any name, to the parts of the back end's answer that `structured` lacks.
     """
     meta: JsonObject | None = None
-    """Members of `_meta` that the back end gave."""
+    """Members of `_meta`: those that the back end gave, and where the rest of a long answer is."""
+    rest: Rest | None = None
+    """The part that is not shown; None: all of it is shown."""
 
     @property
     def size(self) -> int:
@@ -188,7 +194,52 @@ def _with_headers(result: ToolResult, answer: RawAnswer) -> ToolResult:
             content = (TextContent("\n".join(part for part in (head, repeated, rest) if part)),)
         else:
             content = (*content, TextContent(repeated))
-    return ToolResult(content, result.structured, result.is_error, headers=answer.headers)
+    return replace(result, content=content, headers=answer.headers)
+
+
+def shape_long(answer: RawAnswer, limit: int) -> ToolResult:
+    """Like `shape`, for an answer that may have more than `limit` characters: such a text is cut where its structure
+    allows it, and the rest is made into pieces. It may take a second, in small steps."""
+    if answer.is_error or (answer.media_type.startswith(("image/", "audio/")) and answer.media_type != "image/svg+xml"):
+        return shape(answer)
+    if answer.headers:
+        return _with_headers(shape_long(replace(answer, headers=()), limit), answer)
+    body = answer.body.removeprefix(_BYTE_ORDER_MARK)
+    if not answer.media_type or _is_json(answer.media_type):
+        if len(body) <= limit or (len(body) <= 4 * limit and len(body.decode("utf-8", "replace")) <= limit):
+            return shape(answer)
+        cut = cut_json(body, limit)
+        structured = MISSING if cut is None else _parse(cut.text.encode())
+        if cut is not None and structured is not MISSING:
+            return ToolResult((TextContent(cut.text),), structured, rest=cut.rest)
+    text = _decode(answer)
+    if text is None or (len(text) <= limit and len(answer.body) <= _READ_BYTES):
+        return shape(answer)
+    unread = ""
+    if len(answer.body) > _READ_BYTES:
+        if _is_json(answer.media_type) or answer.charset in _QUICKLY_DECODED:
+            text = _decoded_whole(answer)
+        else:
+            unread = f"; what follows in its {len(answer.body)} bytes is not read"
+    text_cut = cut_text(text, limit)
+    rest = replace(text_cut.rest, omitted=text_cut.rest.omitted + unread)
+    return ToolResult((TextContent(text_cut.text),), rest=rest)
+
+
+def parsed_whole(answer: RawAnswer) -> Any:
+    """The JSON value of an answer of any length; MISSING if it is none, or holds so many values that reading it would
+    hold up other calls."""
+    is_json = not answer.media_type or _is_json(answer.media_type)
+    if not is_json or answer.body.count(b",") > MAX_VALUES or answer.body.count(b"[") > MAX_VALUES:
+        return MISSING
+    return _parse(answer.body)
+
+
+def _decoded_whole(answer: RawAnswer) -> str:
+    try:
+        return answer.body.decode("utf-8" if _is_json(answer.media_type) else answer.charset)
+    except UnicodeDecodeError:
+        return answer.body.decode("utf-8", "replace")
 
 
 def _is_json(kind: str) -> bool:

@@ -1,6 +1,8 @@
 """Decompresses responses. Not left to aiohttp, because it accepts half a gzip stream as a whole one."""
 
 import zlib
+from collections.abc import Iterator
+from typing import Any
 
 ACCEPTED = "gzip, deflate"
 
@@ -35,6 +37,34 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
     except zlib.error as error:
         raise CorruptEncoding from error
     return bytes(content)
+
+
+class Unpacking:
+    """Decompresses a body that comes in pieces. Raises CorruptEncoding."""
+
+    _PIECE_BYTES = 64 * 1024
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding.strip().lower()
+        self._stream: Any = None
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """The content that this piece gives, in parts of bounded size: whoever has enough stops asking."""
+        if self._encoding in {"", "identity"}:
+            yield piece
+            return
+        part = b""
+        try:
+            while piece or len(part) == self._PIECE_BYTES:  # a full part: there may be more of it
+                if self._stream is None or self._stream.eof:
+                    if not piece:
+                        return
+                    self._stream = zlib.decompressobj(_window_bits(self._encoding, piece))
+                part = self._stream.decompress(piece, self._PIECE_BYTES)
+                yield part
+                piece = self._stream.unused_data or self._stream.unconsumed_tail
+        except zlib.error as error:
+            raise CorruptEncoding from error
 
 
 def _window_bits(encoding: str, body: bytes) -> int:

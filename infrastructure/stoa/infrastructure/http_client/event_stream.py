@@ -14,6 +14,8 @@ class ServerSentEvent(NamedTuple):
     type: str
     """`message` where the server names none."""
     data: str
+    id: str = ""
+    """The last id that the server set, up to this event."""
 
 
 class EventStreamParser:
@@ -24,7 +26,7 @@ class EventStreamParser:
         self._line = bytearray()
         self._data: list[bytes] = []
         self._size = 0
-        self._type = ""
+        self._type = self._id = ""
         self._is_first_line = True
         self._ended_in_cr = False
 
@@ -61,13 +63,16 @@ class EventStreamParser:
             self._data.append(value)
         elif field == b"event":
             self._type = value.decode("utf-8", "replace")
+        elif field == b"id" and b"\0" not in value:
+            self._id = value.decode("utf-8", "replace")
         return None
 
     def _dispatched(self) -> ServerSentEvent | None:
         """An event without data is none, but for its type: GraphQL over SSE ends with such a one."""
         event = None
         if self._data or self._type:
-            event = ServerSentEvent(self._type or "message", b"\n".join(self._data).decode("utf-8", "replace"))
+            data = b"\n".join(self._data).decode("utf-8", "replace")
+            event = ServerSentEvent(self._type or "message", data, self._id)
         self._data, self._size, self._type = [], 0, ""
         return event
 

@@ -18,11 +18,7 @@ ANYTHING: str = RestBinding.model_fields["accept"].default
 
 
 def accept_of(operation: ApiOperation, context: ConversionContext) -> str:
-    if context.document.is_swagger:
-        described = texts_in(operation.content.get("produces", context.document.root.get("produces")))
-    else:
-        described = _answer_types(operation, context)
-    plain = (name.partition(";")[0].strip() for name in described)
+    plain = (name.partition(";")[0].strip() for name in answer_types(operation, context))
     named = [name for name in dict.fromkeys(plain) if _MEDIA_RANGE.match(name) and name != "*/*"]
     if not named:
         return ANYTHING
@@ -30,7 +26,10 @@ def accept_of(operation: ApiOperation, context: ConversionContext) -> str:
     return ", ".join([*named[:_LIMIT], "*/*;q=0.1"])
 
 
-def _answer_types(operation: ApiOperation, context: ConversionContext) -> list[str]:
+def answer_types(operation: ApiOperation, context: ConversionContext) -> list[str]:
+    """The media types of successful answers, as they are described."""
+    if context.document.is_swagger:
+        return texts_in(operation.content.get("produces", context.document.root.get("produces")))
     media_types: list[str] = []
     for code, response in as_object(operation.content.get("responses")).items():
         if code.startswith("2"):

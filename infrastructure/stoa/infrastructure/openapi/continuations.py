@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 
 from stoa.domain.schema.json_value import JsonObject, as_object
+from stoa.infrastructure.openapi.accept import answer_types
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.parameters import Parameter
 from stoa.infrastructure.openapi.paths import ApiOperation
@@ -22,6 +23,7 @@ _NEXT = (
 _OFFSETS = ("offset", "skip", "startindex", "start", "from", "first")
 _LIMITS = ("limit", "maxresults", "pagesize", "perpage", "count", "size", "top", "take", "max")
 _PAGES = ("page", "pagenumber", "pageno", "pageindex")
+_STREAM = re.compile(r"text/event-stream|application/((x-)?(ndjson|jsonl|jsonlines)|json-lines|(.*\+)?json-seq)")
 _DEPTH = 3
 """Levels of the answer in which the place of the next page is sought."""
 
@@ -30,7 +32,7 @@ def continuation_of(
     operation: ApiOperation, parameters: Iterable[Parameter], result: JsonObject | None, context: ConversionContext
 ) -> str:
     """The sentence; "" where nothing is recognised."""
-    accepted = _accepted(operation, context)
+    accepted = _accepted(operation, context) or _streamed(operation, context)
     if accepted or operation.method not in {"GET", "QUERY"}:
         return accepted
     query = {_plain(one.name): one.name for one in parameters if one.location == "query" and not one.is_required}
@@ -66,6 +68,11 @@ def _next_place(schema: JsonObject, depth: int, path: str = "") -> str:
     return ""
 
 
+def may_be_accepted(operation: ApiOperation) -> bool:
+    """True if the operation may answer that it has only accepted the work (202)."""
+    return "202" in as_object(operation.content.get("responses"))
+
+
 def _accepted(operation: ApiOperation, context: ConversionContext) -> str:
     responses = as_object(operation.content.get("responses"))
     others = [code for code in responses if code.startswith("2") and code != "202"]
@@ -74,6 +81,13 @@ def _accepted(operation: ApiOperation, context: ConversionContext) -> str:
     if "location" in _headers(responses["202"], context):
         return "The API only accepts the work (202); the header Location of the answer says where its state is read."
     return "The API only accepts the work (202) and answers before it is done."
+
+
+def _streamed(operation: ApiOperation, context: ConversionContext) -> str:
+    types = [name.partition(";")[0].strip().lower() for name in answer_types(operation, context)]
+    if types and all(_STREAM.fullmatch(name) for name in types):
+        return "The answer is a stream; what comes in its first seconds is returned."
+    return ""
 
 
 def _documents_link(operation: ApiOperation, context: ConversionContext) -> bool:

@@ -11,7 +11,7 @@ from stoa.infrastructure.openapi.accept import accept_of
 from stoa.infrastructure.openapi.argument_names import ArgumentNames
 from stoa.infrastructure.openapi.body import Body, body_of
 from stoa.infrastructure.openapi.compiled import is_usable
-from stoa.infrastructure.openapi.continuations import continuation_of
+from stoa.infrastructure.openapi.continuations import continuation_of, may_be_accepted
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.node import Node, described_node, description_of
 from stoa.infrastructure.openapi.object_members import ObjectMembers
@@ -82,6 +82,7 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
             authentication=context.security.authentication_of(operation),
             metered_arguments=tuple(name for name in options.metered_arguments if name in arguments.schemas),
             validation=options.validation,
+            tasks="explicit" if may_be_accepted(operation) else "never",
         )
     except pydantic.ValidationError as caught:
         fields = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in caught.errors()}))

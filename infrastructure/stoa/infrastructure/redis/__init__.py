@@ -1,6 +1,7 @@
 """State that the replicas of one gateway share, in Redis 6.2 or newer (a single server or a compatible one; no
 cluster)."""
 
+from stoa.infrastructure.redis.answer_store import RedisAnswerStore
 from stoa.infrastructure.redis.approvals import RedisApprovals
 from stoa.infrastructure.redis.budget_ledger import RedisBudgetLedger
 from stoa.infrastructure.redis.connection import RedisConnection
@@ -13,6 +14,7 @@ from stoa.infrastructure.redis.session_store import RedisSessionStore
 from stoa.infrastructure.redis.task_store import RedisTaskStore
 
 __all__ = [
+    "RedisAnswerStore",
     "RedisApprovals",
     "RedisBudgetLedger",
     "RedisConnection",

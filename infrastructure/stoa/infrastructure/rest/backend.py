@@ -4,6 +4,9 @@ Above: InvokeOperation, which holds the deadline. Below: request_plan (what to s
 connections) and `http_client.http1_errors` (what went wrong). Redirects are followed only below the base URL.
 """
 
+import asyncio
+from time import monotonic
+
 from yarl import URL
 
 from stoa.application.ports import (
@@ -15,8 +18,9 @@ from stoa.application.ports import (
     ToolBackend,
 )
 from stoa.domain.errors import BackendError, BackendProtocolError, BackendUnavailable, InvalidInput
+from stoa.domain.operations.binding import StreamBounds
 from stoa.domain.operations.operation import Operation
-from stoa.domain.operations.tool import RestBinding
+from stoa.domain.operations.tool import RestBinding, Tool
 from stoa.domain.results.response_headers import Headers, kept, kept_names
 from stoa.domain.results.result import RawAnswer
 from stoa.domain.schema.json_value import JsonObject
@@ -29,19 +33,23 @@ from stoa.infrastructure.http_client.backend_answers import (
     too_large,
     unpacked,
 )
-from stoa.infrastructure.http_client.failures import HttpFailure, ResponseTooLong
+from stoa.infrastructure.http_client.failures import HttpFailure, ResponseTooLong, after_another_request
 from stoa.infrastructure.http_client.http1 import Http1Client, Response
 from stoa.infrastructure.http_client.http1.response import text_of
+from stoa.infrastructure.http_client.http1.stream import OpenResponse
 from stoa.infrastructure.http_client.http1_errors import translated_failure
+from stoa.infrastructure.rest.accepted_work import Pause, finished
 from stoa.infrastructure.rest.body import files_in
 from stoa.infrastructure.rest.file_resources import ReadResource, with_file_resources
 from stoa.infrastructure.rest.request_plan import RequestPlan, RestRequest, is_below
+from stoa.infrastructure.rest.streams import MARGIN, read_stream
 
 MAX_REDIRECTS = 5
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SEE_OTHER = 303
+_ACCEPTED = "202"
 _ELSEWHERE = (
     b"The back end took the call, which must not be repeated; the answer is to be read at the URL in Location "
     b"(303 See Other), which was not followed."
@@ -55,7 +63,7 @@ _NOT_FOLLOWED = (
 class RestBackend(ToolBackend, ReadingResources):
     """Calls HTTP APIs. One client, so one pool of connections to each origin, for all tools. `rules`: which addresses
     may be called; an embedding program that registers its own tools trusts them. `resolver`: shared with other
-    connections; None: its own, which asks DNS."""
+    connections; None: its own, which asks DNS. `pause`: waits before the state of accepted work is asked for."""
 
     kind = "rest"
 
@@ -67,10 +75,12 @@ class RestBackend(ToolBackend, ReadingResources):
         resolver: HostResolver | None = None,
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
+        pause: Pause = asyncio.sleep,
     ) -> None:
         self._credentials = credentials
         self._client = Http1Client(rules, resolver, headers=HEADERS, connect_seconds=connect_timeout_seconds)
         self._max_answer_bytes = max_answer_bytes
+        self._pause = pause
         self._read: ReadResource | None = None
 
     def read_with(self, read: ReadResource) -> None:
@@ -81,7 +91,7 @@ class RestBackend(ToolBackend, ReadingResources):
             raise InvalidInput(f"Tool {tool.key}: its binding is {tool.binding.kind}, not rest")
         plan = RequestPlan(tool, tool.binding, self._credentials)
         kind = _OAuthRestCall if tool.authentication.type == "oauth2" else _RestCall
-        return kind(tool, plan, self._client, self._max_answer_bytes, self._read)
+        return kind(tool, plan, self._client, self._max_answer_bytes, self._read, self._pause)
 
     async def close(self) -> None:
         await self._client.close()
@@ -89,7 +99,13 @@ class RestBackend(ToolBackend, ReadingResources):
 
 class _RestCall(BackendCall, Previewable):
     def __init__(
-        self, tool: Operation, plan: RequestPlan, client: Http1Client, limit: int, read: ReadResource | None
+        self,
+        tool: Operation,
+        plan: RequestPlan,
+        client: Http1Client,
+        limit: int,
+        read: ReadResource | None,
+        pause: Pause,
     ) -> None:
         self._name = str(tool.key)
         self._authentication = tool.authentication.type
@@ -97,6 +113,9 @@ class _RestCall(BackendCall, Previewable):
         self._client = client
         self._limit = limit
         self._read_resource = read
+        self._pause = pause
+        self._timeout_seconds = tool.timeout_seconds
+        self._stream = tool.answer.stream if isinstance(tool, Tool) else StreamBounds()
         self._files = files_in(tool.binding) if isinstance(tool.binding, RestBinding) else ()
         self._kept = kept_names(tool.binding.response_headers if isinstance(tool.binding, RestBinding) else ())
         self._kept_fields = frozenset(name.lower().encode("ascii") for name in self._kept)
@@ -109,8 +128,14 @@ class _RestCall(BackendCall, Previewable):
             request.headers["traceparent"] = context.trace.traceparent
             if context.trace.state:
                 request.headers["tracestate"] = context.trace.state
+        began = monotonic()
         try:
-            return await self._exchange(request, context)
+            answer = await self._exchange(request, context)
+            if answer.status[:3] != _ACCEPTED or context.channel is None:
+                return answer
+            left = MARGIN * self._timeout_seconds - (monotonic() - began)
+            with after_another_request():
+                return await self._finished(answer, request, context, left)
         except HttpFailure as failure:
             problem = self._translated(failure)
         raise problem  # outside the handler: what the system says of a connection is for operators
@@ -125,16 +150,26 @@ class _RestCall(BackendCall, Previewable):
             "authentication": self._authentication,
         }
 
-    async def _exchange(self, request: RestRequest, context: CallContext) -> RawAnswer:  # noqa: ARG002  # for oauth2
-        target = request.target
+    async def _exchange(self, request: RestRequest, context: CallContext) -> RawAnswer:
+        target, began = request.target, monotonic()
         for hop in range(MAX_REDIRECTS + 1):
             try:
                 response = await self._client.request(
-                    self._plan.origin, self._plan.method, target, request.headers, request.data, self._limit
+                    self._plan.origin,
+                    self._plan.method,
+                    target,
+                    request.headers,
+                    request.data,
+                    self._limit,
+                    may_stream=True,
                 )
             except HttpFailure as failure:
                 failure.nothing_was_sent = failure.nothing_was_sent and hop == 0
                 raise
+            if isinstance(response, OpenResponse):
+                left = MARGIN * self._timeout_seconds - (monotonic() - began)
+                async with response:
+                    return await read_stream(response, self._stream, left, context.channel, self._name)
             location = response.header("Location") if response.status in _REDIRECTS else None
             if location is None:
                 return await self._read(response, request)
@@ -157,6 +192,24 @@ class _RestCall(BackendCall, Previewable):
         is_error = not 200 <= response.status < 300
         return RawAnswer(body, media_type, charset, is_error, response.status_line, request.place, headers)
 
+    async def _finished(
+        self, accepted: RawAnswer, request: RestRequest, context: CallContext, seconds: float
+    ) -> RawAnswer:
+        """The answer of work that goes on."""
+
+        def resolve(place: str, location: str) -> str | None:
+            target = self._below_base(URL(request.base + place, encoded=True), location)
+            return None if target is None else target.raw_path_qs
+
+        async def ask(target: str) -> RawAnswer:
+            following = self._plan.following(request, target)
+            response = await self._client.request(
+                self._plan.origin, "GET", following.target, following.headers, None, self._limit
+            )
+            return await self._read(response, following)
+
+        return await finished(accepted, request.target, context, resolve, ask, seconds, self._pause)
+
     def _headers(self, response: Response, request: RestRequest) -> Headers:
         return kept(self._kept, response.values, self._plan.secrets_in(request))
 
@@ -167,8 +220,10 @@ class _RestCall(BackendCall, Previewable):
 
     def _redirect_target(self, url: URL, location: str) -> URL | None:
         """Where to go next; None when that is not below the tool's base URL or the call must not be repeated."""
-        if self._plan.method not in {"GET", "HEAD"}:
-            return None
+        return self._below_base(url, location) if self._plan.method in {"GET", "HEAD"} else None
+
+    def _below_base(self, url: URL, location: str) -> URL | None:
+        """A URL that an answer named, if it is of the tool's origin and below its base path."""
         try:
             target = url.with_query(None).join(URL(location)).with_fragment(None)
             is_same_origin = target.origin() == self._plan.base.origin() and target.raw_user is None

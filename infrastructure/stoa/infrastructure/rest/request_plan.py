@@ -133,6 +133,17 @@ class RequestPlan:
                 self._sign(headers, self.base)  # cheaper than a URL for each call, and not changed by it
         return request
 
+    def following(self, request: RestRequest, target: str) -> RestRequest:
+        """A GET of another path of the same back end, with its query, after `request`: for what the answer named.
+        Raises BackendUnavailable without a credential."""
+        headers = {**self._headers, "X-Request-ID": request.headers["X-Request-ID"]}
+        if self._authentication.type == "oauth2":
+            headers["Authorization"] = request.headers["Authorization"]
+        next_request = RestRequest(request.base, target, request.base + target.partition("?")[0], headers, None)
+        if self._sign:
+            next_request.target = self._sign(headers, next_request.url).raw_path_qs
+        return next_request
+
     def _finished_path(self, arguments: JsonObject) -> str:
         """Joins the path and checks it as a whole: a value that is harmless alone may form a dot segment with the text
         or values around it."""

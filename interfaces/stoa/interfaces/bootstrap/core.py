@@ -14,9 +14,11 @@ from stoa.application.catalogue.owners import CatalogueEntry
 from stoa.application.concurrency.circuit_breaker import CircuitBreaker
 from stoa.application.concurrency.supervisor import Supervisor
 from stoa.application.gateway import Gateway
+from stoa.application.memory.answer_store import InMemoryAnswerStore
 from stoa.application.memory.clock import SystemClock
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.metering.budgets import Budgets
+from stoa.application.ports.answer_store import AnswerStore
 from stoa.application.ports.approvals import Approvals
 from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.catalogue_observer import CatalogueObserver
@@ -32,6 +34,7 @@ from stoa.application.ports.task_store import TaskStore
 from stoa.application.ports.token_endpoint import TokenEndpoint
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
+from stoa.domain.access.fair_share import Caps
 from stoa.domain.access.identity import Principal
 from stoa.domain.metering.price_list import PriceList
 from stoa.infrastructure.files.approvals import FileApprovals
@@ -128,6 +131,7 @@ class Core(Provider):
                 budgets.recover_from,
                 marks,
                 approvals,
+                redis.RedisAnswerStore(connection, clock),
                 probes=(bus, breaker, budgets.recovery),
                 background={"budgets": budgets.recovery.watch},
             )
@@ -149,6 +153,13 @@ class Core(Provider):
         store = SqliteTaskStore(settings.data_dir / "tasks.db", clock)
         yield store
         await store.close()
+
+    @provide
+    def answers(self, settings: Settings, clock: Clock, shared: OptionalSharedState) -> AnswerStore:
+        """In the memory of one of several processes nothing is kept: the next request may reach another one."""
+        if shared.parts is not None:
+            return shared.parts.answers
+        return InMemoryAnswerStore(clock) if settings.replicas == 1 else InMemoryAnswerStore(clock, Caps(0, 0, 0))
 
     @provide
     def credentials(self, settings: Settings, kubernetes: KubernetesPart) -> CredentialSource:
@@ -289,6 +300,7 @@ class Core(Provider):
         limiter: RateLimiter,
         metering: MeteringPart,
         tasks: TaskStore,
+        answers: AnswerStore,
         backends: list[ToolBackend],
         sources: list[ToolSource],
         operation_sources: list[OperationSource],
@@ -314,6 +326,7 @@ class Core(Provider):
             limiter=limiter,
             sink=metering.sink,
             tasks=tasks,
+            answers=answers,
             backends=backends,
             sources=sources,
             operation_sources=operation_sources,

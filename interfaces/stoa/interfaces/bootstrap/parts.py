@@ -7,6 +7,7 @@ from typing import Any, NewType, Protocol
 from stoa.application.catalogue.catalogue_loader import CatalogueLoader
 from stoa.application.concurrency.supervisor import Background
 from stoa.application.metering.relay_events import RelayMetering
+from stoa.application.ports.answer_store import AnswerStore
 from stoa.application.ports.approvals import Approvals
 from stoa.application.ports.budget_ledger import BudgetLedger
 from stoa.application.ports.catalogue_observer import CatalogueObserver
@@ -112,6 +113,7 @@ class SharedState(Part):
     recover_budgets: RecoverBudgets
     marks: OneTimeMarks
     approvals: Approvals
+    answers: AnswerStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from time import monotonic
-from typing import overload
+from typing import Literal, overload
 
 from stoa.infrastructure.http_client.failures import ConnectionLost, HttpFailure
 from stoa.infrastructure.http_client.http1.dialler import Dialler
@@ -82,6 +82,19 @@ class Http1Client:
         self, origin: Origin, method: str, target: str, headers: Mapping[str, str], body: bytes | None, limit: None
     ) -> OpenResponse: ...
 
+    @overload
+    async def request(
+        self,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        limit: int,
+        *,
+        may_stream: Literal[True],
+    ) -> Response | OpenResponse: ...
+
     async def request(
         self,
         origin: Origin,
@@ -90,9 +103,12 @@ class Http1Client:
         headers: Mapping[str, str],
         body: bytes | None,
         limit: int | None,
+        *,
+        may_stream: bool = False,
     ) -> Response | OpenResponse:
         """Sends a request and waits for its whole response, whose body has at most `limit` bytes. `limit` None: waits
-        for the head only, and the body is read from the OpenResponse. `target`: path and query, encoded. No redirect is
+        for the head only, and the body is read from the OpenResponse. `may_stream`: the same for a successful response
+        whose content type is that of a stream. `target`: path and query, encoded. No redirect is
         followed. The caller keeps the deadline; cancelling closes the connection. Raises HttpFailure."""
         request = request_bytes(method, target, origin.host_header, headers, self._defaults, body)
         pool = self._pools.get(origin) or self.pool(origin)
@@ -102,7 +118,11 @@ class Http1Client:
         while True:
             try:
                 response = await connection.send(
-                    request, is_head_request=is_head_request, limit=limit, is_repeatable=is_repeatable
+                    request,
+                    is_head_request=is_head_request,
+                    limit=limit,
+                    is_repeatable=is_repeatable,
+                    may_stream=may_stream,
                 )
             except ConnectionLost as lost:
                 pool.lost(connection)
@@ -113,7 +133,7 @@ class Http1Client:
                 connection.abort()
                 raise
             else:
-                if limit is None:
+                if connection.is_streaming:
                     return OpenResponse(response, connection, pool)
                 pool.give_back(connection, response)
                 return response

@@ -45,7 +45,6 @@ class Connection(asyncio.Protocol):
         "_has_eof",
         "_is_behind",
         "_is_paused",
-        "_is_streaming",
         "_loop",
         "_on_closed",
         "_poll",
@@ -60,6 +59,7 @@ class Connection(asyncio.Protocol):
         "idle_since",
         "is_encrypted",
         "is_open",
+        "is_streaming",
     )
 
     def __init__(self, sock: socket.socket, on_closed: OnClosed, *, is_encrypted: bool) -> None:
@@ -72,7 +72,9 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Response] | None = None
         self._poll = _poll(sock)
         self._acknowledged: int | None = None
-        self._has_eof = self._is_behind = self._is_paused = self._is_streaming = False
+        self._has_eof = self._is_behind = self._is_paused = False
+        self.is_streaming = False
+        """True while the body of its response is read by `piece`."""
         self._failure: HttpFailure | None = None
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self.is_open = True
@@ -83,15 +85,22 @@ class Connection(asyncio.Protocol):
         """When the head of the response was first found complete; kept by the look at all connections."""
 
     def send(
-        self, request: bytes, *, is_head_request: bool, limit: int | None, is_repeatable: bool
+        self,
+        request: bytes,
+        *,
+        is_head_request: bool,
+        limit: int | None,
+        is_repeatable: bool,
+        may_stream: bool = False,
     ) -> asyncio.Future[Response]:
         """Writes the request; the future has the response or an HttpFailure. `limit` None: the response is there after
-        its head, and `piece` reads its body. `is_repeatable`: sending it twice does no harm, so it need not be known
+        its head, and `piece` reads its body; with `may_stream` the same where the head announces a stream.
+        `is_repeatable`: sending it twice does no harm, so it need not be known
         whether the peer has read it. Raises HttpFailure."""
         if not self.is_open:
             raise self._failure or ConnectionLost(nothing_was_sent=True)
-        self._reader.begin(is_head_request=is_head_request, limit=limit)
-        self._is_streaming, self._is_behind = limit is None, False
+        self._reader.begin(is_head_request=is_head_request, limit=limit, may_stream=may_stream)
+        self.is_streaming, self._is_behind = limit is None, False
         self._acknowledged = None if is_repeatable else _acknowledged_bytes(self._socket)
         self.head_seen = None
         waiter = self._waiter = self._loop.create_future()
@@ -125,7 +134,7 @@ class Connection(asyncio.Protocol):
             self.give_up()
             return False
         self._resume()
-        self._is_streaming = False
+        self.is_streaming = False
         return True
 
     def is_quiet(self) -> bool:
@@ -156,7 +165,7 @@ class Connection(asyncio.Protocol):
     def expire(self, now: float, head_seconds: float, body_seconds: float) -> None:
         """Ends a response that takes too long, counted from its request to its head and from there to its end. One that
         is streamed may go on for days; whoever reads it keeps the deadline."""
-        if self._waiter is None or self._is_streaming:
+        if self._waiter is None or self.is_streaming:
             return
         if self.head_seen is None and self._reader.has_head:
             self.head_seen = now
@@ -172,7 +181,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         waiter = self._waiter
         if (
-            waiter is None and not self._is_streaming
+            waiter is None and not self.is_streaming
         ):  # nothing was asked: the next request would get this as its response
             self._failure = InvalidResponse("it sent something before the request")
             self._failure.nothing_was_sent = True
@@ -185,9 +194,10 @@ class Connection(asyncio.Protocol):
             return
         if response is not None:
             self._waiter = None
+            self.is_streaming = self._reader.is_streamed
             if waiter is not None and not waiter.done():
                 waiter.set_result(response)
-            if self._is_streaming and not self._is_paused and self._reader.buffered_bytes > MAX_BUFFERED_BYTES:
+            if self.is_streaming and not self._is_paused and self._reader.buffered_bytes > MAX_BUFFERED_BYTES:
                 self._is_paused = True
                 self._transport.pause_reading()
 
@@ -206,7 +216,7 @@ class Connection(asyncio.Protocol):
         waiter, self._waiter = self._waiter, None
         if waiter is not None and waiter.done():
             waiter = None
-        if (waiter is None and not self._is_streaming) or self._reader.is_complete or self._failure is not None:
+        if (waiter is None and not self.is_streaming) or self._reader.is_complete or self._failure is not None:
             return
         try:
             response = self._ended(exc)

@@ -7,6 +7,7 @@ folded line; here a coding other than `chunked`, another protocol version, and a
 response end the connection, because they would be taken for the response to the next request.
 """
 
+import re
 from typing import Final
 
 import httptools
@@ -21,6 +22,12 @@ FRAMING_FACTOR: Final = 8
 has so far: a chunk of one byte takes six."""
 
 _VERSIONS = frozenset({"1.1", "1.0"})
+_OF_STREAM = re.compile(
+    rb"[ \t]*(?:text/event-stream|application/(?:x-)?ndjson|application/(?:x-)?jsonl(?:ines)?|application/json-lines"
+    rb"|application/stream\+json|application/(?:[a-z0-9.!#$&^_-]+\+)?json-seq)[ \t]*(?:;|\Z)",
+    re.IGNORECASE,
+)
+"""Content types of bodies that may have no end: server-sent events, JSON lines, JSON text sequences (RFC 7464)."""
 
 
 class _Refused(Exception):
@@ -37,8 +44,8 @@ class ResponseReader:
         "_headers",
         "_is_head_request",
         "_is_interim",
-        "_is_streamed",
         "_limit",
+        "_may_stream",
         "_parser",
         "_reason",
         "_refusal",
@@ -47,21 +54,24 @@ class ResponseReader:
         "has_begun",
         "is_complete",
         "is_reusable",
+        "is_streamed",
     )
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._is_head_request = False
+        self._may_stream = self.is_streamed = False
         self.is_reusable = True
         """False: no further request may be sent on the connection."""
 
-    def begin(self, *, is_head_request: bool, limit: int | None) -> None:
-        """Expects a response whose body has at most `limit` bytes; None: it is streamed. `is_head_request`: it has none
-        (RFC 9110 section 9.3.2)."""
+    def begin(self, *, is_head_request: bool, limit: int | None, may_stream: bool = False) -> None:
+        """Expects a response whose body has at most `limit` bytes; None: it is streamed. `may_stream`: it is also
+        streamed where it succeeds and its content type is that of a stream. `is_head_request`: it has no body (RFC 9110
+        section 9.3.2)."""
         if self._is_head_request:  # the parser still waits for the body that the head described
             self._parser = httptools.HttpResponseParser(self)
         self._is_head_request = is_head_request
-        self._is_streamed = limit is None
+        self.is_streamed, self._may_stream = limit is None, may_stream and not is_head_request
         self._limit = limit or 0
         self._head_room = MAX_HEAD_BYTES
         self._wire_room = MAX_HEAD_BYTES + FRAMING_FACTOR * self._limit
@@ -116,7 +126,7 @@ class ResponseReader:
         if response is None or not self._is_delimited_by_close(response):
             raise ResponseCutShort("the connection ended within the response")
         self.is_complete = True
-        if not self._is_streamed:
+        if not self.is_streamed:
             response.body = bytes(self._body)
         return response
 
@@ -141,7 +151,7 @@ class ResponseReader:
                 raise InvalidResponse("its response is not valid HTTP/1.1") from None
             self.is_reusable = False  # what follows a complete response is not read
         response = self._response
-        if response is None or self._is_streamed:
+        if response is None or self.is_streamed:
             return response
         if not self.is_complete:
             return None
@@ -183,9 +193,11 @@ class ResponseReader:
             self._refuse(InvalidResponse("it answered in another version of HTTP"))
         fields = dict(reversed(headers))
         self.is_reusable = parser.should_keep_alive()
+        if self._may_stream and status < 300 and _OF_STREAM.match(fields.get(b"content-type", b"")):
+            self.is_streamed = True
         if b"transfer-encoding" in fields:
             self._check_coding(parser.get_http_version())
-        elif not self._is_streamed and int(fields.get(b"content-length", b"0")) > self._limit:
+        elif not self.is_streamed and int(fields.get(b"content-length", b"0")) > self._limit:
             self._check_length(status)
         self._response = Response(status, text_of(self._reason), headers, fields)
         self.is_complete = self._is_head_request
@@ -194,7 +206,7 @@ class ResponseReader:
         if self.is_complete:
             self.is_reusable = False
             return
-        if self._is_streamed:
+        if self.is_streamed:
             self._wire_room += FRAMING_FACTOR * len(content)
         elif len(self._body) + len(content) > self._limit:
             self._refuse(ResponseTooLong(f"more than {self._limit} bytes"))
