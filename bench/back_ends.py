@@ -14,9 +14,9 @@ from typing import Any
 import grpc
 from grpc_tools import protoc
 
-from bench import upstream
 from bench.errors import CannotMeasure
 from bench.grpc_server import Messages
+from bench.kafka_back_end import KafkaBare, KafkaGateway, KafkaUpstream
 from bench.load import Load, Round, find_wrk
 from bench.processes import Child, Usage, free_port
 from bench.systems import Bare, Gateway, System
@@ -32,8 +32,8 @@ class GraphQlGateway(Gateway):
 
     name = "gateway-graphql"
 
-    def expected(self, item: int, query: str) -> Any:
-        return {"data": {"get_item": upstream.expected(item, query)}}
+    def item_of(self, content: Any) -> Any:
+        return content["data"]["get_item"]
 
     def _manifest(self) -> Mapping[str, Any]:
         document = "query get_item($id: Int!, $q: String!) { get_item(id: $id, q: $q) { id name query price inStock } }"
@@ -128,6 +128,7 @@ class Comparison:
 COMPARISONS: dict[str, Comparison] = {
     "graphql": Comparison(GraphQlGateway, Gateway, Upstream, 1.3),
     "grpc": Comparison(GrpcGateway, GrpcBare, GrpcUpstream, 1.6),
+    "kafka": Comparison(KafkaGateway, KafkaBare, KafkaUpstream, 2.0),
 }
 """Further kinds of back end add their row here."""
 
@@ -167,7 +168,7 @@ def _compare(comparison: Comparison, directory: Path, options: argparse.Namespac
             systems.append(system)
         rounds = _rounds(Load(find_wrk(), back_end, form, options.connections, directory), systems, options)
         for system in systems:
-            verify(system.target(form), form, system.expected)
+            verify(system.target(form), form, system.item_of)
     return _print(comparison, rounds)
 
 
