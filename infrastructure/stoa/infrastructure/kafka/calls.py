@@ -122,7 +122,8 @@ class _KafkaCall(BackendCall, Previewable):
         if not self._secrets.is_oauth2:
             return ""
         if context.upstream is None:
-            raise BackendUnavailable(f"{self._name} needs an access token for its back end, and this call brought none")
+            message = f"{self._name} needs an access token for its back end, and this call brought none"
+            raise BackendUnavailable(message, nothing_was_sent=True)
         return await context.upstream.token()
 
     async def _learn(self, reader: PartReader, contents: list[bytes | None]) -> None:
@@ -221,7 +222,10 @@ class _RequestCall(_WritingCall):
     async def _perform(self, client: Client, arguments: JsonObject, context: CallContext) -> RawAnswer:
         topic, reply_topic = self._topic(arguments), topic_of(self._reply.topic, self._filled(arguments))
         headers = self._headers(arguments, context)
-        replies = await client.replies(reply_topic)
+        try:
+            replies = await client.replies(reply_topic)
+        except NoBroker as failure:
+            raise failure.unsent() from failure
         id_text = str(uuid.uuid4())  # 122 random bits
         correlation_id = id_text.encode()
         if self._reply.correlation_pointer is None:
