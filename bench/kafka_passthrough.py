@@ -1,5 +1,5 @@
-"""The yardstick for Kafka: the least that turns a tools/call into a request on a topic and its reply into a result, with
-aiokafka's producer and consumer; no governance.
+"""The yardstick for Kafka: the least that turns a tools/call into a request on a topic and its reply into a result,
+with aiokafka's producer and consumer; no governance.
 
     BENCH_UPSTREAM=127.0.0.1:9092 uvicorn bench.kafka_passthrough:app ...
 """

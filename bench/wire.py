@@ -45,7 +45,9 @@ class Target:
 
 def template(target: Target, form: WireForm) -> str:
     """The whole HTTP request, with MARK in place of the call's number."""
-    body = json.dumps(_call(form, target.member), separators=(",", ":")).replace(f'"{MARK}"', MARK)  # alone it stands for a number
+    body = json.dumps(_call(form, target.member), separators=(",", ":")).replace(
+        f'"{MARK}"', MARK
+    )  # alone it stands for a number
     headers = {"Host": f"127.0.0.1:{target.port}", **_headers(target, form), "Content-Length": str(len(body))}
     if form.is_modern:
         headers |= {"Mcp-Method": "tools/call", "Mcp-Name": TOOL}

@@ -20,7 +20,7 @@ class HeldCluster:
     answers: asyncio.Queue[Any] = field(default_factory=asyncio.Queue)
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def send(self, node: int, request: Any) -> Any:  # noqa: ARG002  # there is but one
+    async def send(self, node: int, request: Any) -> Any:  # there is but one
         topics = request._topics
         self.sent.append({(topic, number): data for topic, batches in topics for number, data in batches})
         self.came.set()

@@ -9,9 +9,10 @@ from stoa.domain.operations.binding import Authentication
 from stoa.infrastructure.http_client import DnsLookUp, HostResolver, OutboundRules
 from stoa.infrastructure.kafka.binding import Security
 from stoa.infrastructure.kafka.cluster import Cluster
+from stoa.infrastructure.kafka.login_options import LatestToken, connection_options
 from stoa.infrastructure.kafka.producer import Producer
 from stoa.infrastructure.kafka.replies import CountReply, ReplyReader
-from stoa.infrastructure.kafka.security import LatestToken, Material, SecretReader, connection_options
+from stoa.infrastructure.kafka.security import Material, SecretReader
 
 CLIENT_ID = "stoa-mcp-gateway"
 GRACE_SECONDS = 300.0

@@ -93,9 +93,7 @@ class Producer:
 
 
 class _Lane:
-    def __init__(
-        self, cluster: Cluster, queue_of: Callable[[int], ProduceQueue], topic: str, partition: int
-    ) -> None:
+    def __init__(self, cluster: Cluster, queue_of: Callable[[int], ProduceQueue], topic: str, partition: int) -> None:
         self._cluster = cluster
         self._queue_of = queue_of
         self._topic = topic
