@@ -81,15 +81,15 @@ class _KafkaCall(BackendCall, Previewable):
     async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer:
         token = await self._token(context)
         try:
-            return await self._perform(self._clients.client(self._upstream, self._secrets, token), arguments, context)
+            return await self._once(token, arguments, context)
         except _FAILURES as problem:
             failure = problem
         # A connection that was refused has sent nothing, so the call is made once more where another token can be had.
         access = context.upstream
         if token and access is not None and is_refused_login(failure) and access.refused(token):
-            client = self._clients.client(self._upstream, self._secrets, await access.token())
+            token = await access.token()
             try:
-                return await self._perform(client, arguments, context)
+                return await self._once(token, arguments, context)
             except _FAILURES as problem:
                 failure = problem
         if isinstance(failure, BrokerRefusal):
@@ -105,6 +105,11 @@ class _KafkaCall(BackendCall, Previewable):
             "securityProtocol": self._binding.security.protocol,
             "authentication": self._authentication,
         }
+
+    async def _once(self, token: str, arguments: JsonObject, context: CallContext) -> RawAnswer:
+        caller = context.principal.authorization_key if self._secrets.is_of_caller else ""
+        with self._clients.lent(self._upstream, self._secrets, token, caller) as client:
+            return await self._perform(client, arguments, context)
 
     async def _perform(self, client: Client, arguments: JsonObject, context: CallContext) -> RawAnswer:
         raise NotImplementedError

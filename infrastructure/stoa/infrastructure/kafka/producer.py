@@ -82,8 +82,10 @@ class Producer:
 
     async def close(self) -> None:
         lanes, queues, self._lanes, self._queues = [*self._lanes.values()], [*self._queues.values()], {}, {}
-        for closing in (*lanes, *queues):
-            await closing.close()
+        for lane in lanes:
+            await lane.close()
+        for queue in queues:
+            await queue.close()
 
     def _queue(self, node: int) -> ProduceQueue:
         queue = self._queues.get(node)

@@ -48,6 +48,12 @@ class SecretReader:
     def is_oauth2(self) -> bool:
         return self._authentication.type == "oauth2"
 
+    @property
+    def is_of_caller(self) -> bool:
+        """True if each caller's calls carry a token in this caller's name."""
+        grant = self._authentication.grant
+        return grant is not None and grant.type == "tokenExchange"
+
     def material(self) -> Material:
         """Raises BackendUnavailable."""
         security, reference = self._security, self._authentication.secret
@@ -76,8 +82,6 @@ def check_authentication(authentication: Authentication, security: Security, who
         if kind != "none":
             raise InvalidInput(f"{whose}: authentication.type {kind} needs securityProtocol SASL_SSL or SASL_PLAINTEXT")
         return
-    if authentication.grant is not None and authentication.grant.type == "tokenExchange":
-        raise InvalidInput(f"{whose}: connections to Kafka are shared by callers, so tokenExchange is not possible")
     wanted = {"bearer", "oauth2"} if mechanism == "OAUTHBEARER" else {"basic"}
     if kind not in wanted:
         raise InvalidInput(
