@@ -195,9 +195,12 @@ BOUNDS = """
 syntax = "proto3";
 package p;
 import "google/protobuf/duration.proto";
+import "google/protobuf/empty.proto";
 import "google/protobuf/field_mask.proto";
 message Q {
   bytes blob = 1; float single = 2; google.protobuf.Duration lasts = 3; google.protobuf.FieldMask mask = 4;
+  int64 big = 5; uint64 count = 6; google.protobuf.Empty empty = 7;
+  map<int32, bool> signed = 8; map<uint32, bool> unsigned = 9;
 }
 service S { rpc Do(Q) returns (Q); }
 """
@@ -218,6 +221,23 @@ service S { rpc Do(Q) returns (Q); }
         ({"lasts": "315576000000s"}, True),
         ({"lasts": "-0.5s"}, True),
         ({"lasts": "970034911722s"}, False),
+        ({"big": "9223372036854775807"}, True),
+        ({"big": "-9223372036854775808"}, True),
+        ({"big": "999999999999999999"}, True),
+        ({"big": "8999999999999999999"}, True),
+        ({"big": "9300000000000000000"}, False),
+        ({"big": "01"}, False),
+        ({"big": "-0"}, False),
+        ({"count": "18446744073709551615"}, True),
+        ({"count": "9999999999999999999"}, True),
+        ({"count": "18500000000000000000"}, False),
+        ({"count": "-1"}, False),
+        ({"signed": {"2147483647": True, "-2147483648": True, "0": True, "1999999999": True}}, True),
+        ({"signed": {"2148000000": True}}, False),
+        ({"unsigned": {"4294967295": True, "3999999999": True, "4199999999": True}}, True),
+        ({"unsigned": {"4300000000": True}}, False),
+        ({"empty": {}}, True),
+        ({"empty": {"x": 1}}, False),
         ({"mask": "aB,c.d1"}, True),
         ({"mask": ""}, True),
         ({"mask": "a_b"}, False),

@@ -19,8 +19,11 @@ _ENUM_BUDGET = 16 * 1024
 _TEXT_LIMIT = 300
 _ENUM_NOTES_LIMIT = 1000
 
-_SIGNED = r"^(0|-?[1-9][0-9]{0,18})$"
-_UNSIGNED = r"^(0|[1-9][0-9]{0,19})$"
+_SIGNED = r"^(0|-?([1-9][0-9]{0,17}|[1-8][0-9]{18}|9([01][0-9]|2[0-2])[0-9]{16}))$"
+_UNSIGNED = r"^(0|[1-9][0-9]{0,18}|1([0-7][0-9]|8[0-4])[0-9]{17})$"
+_SIGNED_32 = r"^(0|-?([1-9][0-9]{0,8}|1[0-9]{9}|2(0[0-9]|1[0-3])[0-9]{7}|214[0-7][0-9]{6}))$"
+_UNSIGNED_32 = r"^(0|[1-9][0-9]{0,8}|[1-3][0-9]{9}|4([01][0-9]|2[0-8])[0-9]{7}|429[0-4][0-9]{6})$"
+"""To the first three or four digits of the bound: to the last one a pattern would be four times as long."""
 _BASE64 = r"^([A-Za-z0-9+/_-]{4})*([A-Za-z0-9+/_-]{2}(==)?|[A-Za-z0-9+/_-]{3}=?)?$"
 """Both alphabets of RFC 4648, padded or not, as ProtoJSON takes them."""
 _DURATION = r"^-?([0-9]{1,11}|[12][0-9]{11}|3(0[0-9]|1[0-5])[0-9]{9})(\.[0-9]{1,9})?s$"
@@ -62,8 +65,10 @@ SCALARS: dict[int, JsonObject] = {
 }
 """By FieldDescriptorProto.Type."""
 _KEYS: dict[int, JsonObject] = {
-    **{number: {"pattern": _SIGNED} for number in (3, 16, 18, 5, 15, 17)},
-    **{number: {"pattern": _UNSIGNED} for number in (4, 6, 7, 13)},
+    **{number: {"pattern": _SIGNED} for number in (3, 16, 18)},
+    **{number: {"pattern": _UNSIGNED} for number in (4, 6)},
+    **{number: {"pattern": _SIGNED_32} for number in (5, 15, 17)},
+    **{number: {"pattern": _UNSIGNED_32} for number in (7, 13)},
     8: {"enum": ["true", "false"]},
 }
 """Keys of maps, which are strings in JSON."""
@@ -80,7 +85,7 @@ WELL_KNOWN: dict[str, JsonObject] = {
     "google.protobuf.Value": _ANY_VALUE,
     "google.protobuf.ListValue": {"type": "array", "items": {}},
     "google.protobuf.NullValue": {"type": "null"},
-    "google.protobuf.Empty": {"type": "object", "properties": {}},
+    "google.protobuf.Empty": {"type": "object", "properties": {}, "additionalProperties": False},
     "google.protobuf.Any": {
         "type": "object",
         "properties": {
@@ -258,6 +263,8 @@ class SchemaWriter:
 
 def _lenient(schema: JsonObject) -> JsonObject:
     kept = {key: value for key, value in schema.items() if key not in {"pattern", "minimum", "maximum", "format"}}
+    if kept.get("additionalProperties") is False:
+        del kept["additionalProperties"]
     return {**kept, "anyOf": [_lenient(each) for each in schema["anyOf"]]} if "anyOf" in schema else kept
 
 
