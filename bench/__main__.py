@@ -124,7 +124,7 @@ def _measure(systems: list[System], load: Load, form: WireForm, options: argpars
             progress = f"{form.name} round {number}/{options.rounds} {system.name:8}"
             print(f"{progress} {done.calls_per_second:9,.0f} calls/s {done.cpu_us_per_call:9,.0f} µs/call", flush=True)
     for system in systems:
-        verify(system.target(form), form, system.expected)
+        verify(system.target(form), form, system.item_of)
     return [Measured(each.name, each.version, each.idle_rss_mib, tuple(rounds[each.name])) for each in systems]
 
 

@@ -39,11 +39,15 @@ class Target:
     path: str = "/mcp"
     token: str = field(default="", repr=False)
     session: str = field(default="", repr=False)
+    member: str = ""
+    """Of the arguments, with the item's below it; empty: the arguments are the item's."""
 
 
 def template(target: Target, form: WireForm) -> str:
     """The whole HTTP request, with MARK in place of the call's number."""
-    body = json.dumps(_call(form), separators=(",", ":")).replace(f'"{MARK}"', MARK)  # alone it stands for a number
+    body = json.dumps(_call(form, target.member), separators=(",", ":")).replace(
+        f'"{MARK}"', MARK
+    )  # alone it stands for a number
     headers = {"Host": f"127.0.0.1:{target.port}", **_headers(target, form), "Content-Length": str(len(body))}
     if form.is_modern:
         headers |= {"Mcp-Method": "tools/call", "Mcp-Name": TOOL}
@@ -51,8 +55,9 @@ def template(target: Target, form: WireForm) -> str:
     return "\r\n".join(lines) + "\r\n\r\n" + body
 
 
-def verify(target: Target, form: WireForm, expected: Callable[[int, str], Any] = upstream.expected) -> None:
-    """Make one call and look at the answer. Raises CannotMeasure, saying what is wrong with it."""
+def verify(target: Target, form: WireForm, item_of: Callable[[Any], Any] = lambda content: content) -> None:
+    """Make one call and look at the answer. `item_of`: finds the item in structured content. Raises CannotMeasure,
+    saying what is wrong with it."""
     number = 123456
     head, _, body = template(target, form).replace(MARK, str(number)).partition("\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
@@ -62,8 +67,9 @@ def verify(target: Target, form: WireForm, expected: Callable[[int, str], Any] =
         result = answer["result"]
         is_right = status == 200 and answer["id"] == number and not result.get("isError")
         found = [block["text"] for block in result["content"] if block["type"] == "text"]
-        wanted = expected(number, f"lamp-{number}")
-        is_right = is_right and result["structuredContent"] == wanted and any(json.loads(t) == wanted for t in found)
+        wanted = upstream.expected(number, f"lamp-{number}")
+        is_right = is_right and item_of(result["structuredContent"]) == wanted
+        is_right = is_right and any(item_of(json.loads(text)) == wanted for text in found)
     except (ValueError, KeyError, TypeError, AttributeError):
         is_right = False
     if not is_right:
@@ -83,8 +89,9 @@ def open_session(target: Target, form: WireForm) -> str:
     return session
 
 
-def _call(form: WireForm) -> dict[str, Any]:
-    params: dict[str, Any] = {"name": TOOL, "arguments": {"id": MARK, "q": f"lamp-{MARK}"}}
+def _call(form: WireForm, member: str) -> dict[str, Any]:
+    item = {"id": MARK, "q": f"lamp-{MARK}"}
+    params: dict[str, Any] = {"name": TOOL, "arguments": {member: item} if member else item}
     if form.is_modern:
         params["_meta"] = {
             f"{_META}protocolVersion": form.version,

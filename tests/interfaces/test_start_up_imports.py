@@ -175,6 +175,25 @@ except Exception:
     assert "grpc" in imported
 
 
+def test_start_up_of_kafka_tools_imports_aiokafka_with_the_first_use(tmp_path: Path) -> None:
+    imported = modules(
+        """
+import sys
+from stoa.application.memory.credential_source import InMemoryCredentialSource
+from stoa.domain.operations.tool import Tool
+from stoa.infrastructure.kafka import KafkaBackend
+from stoa.infrastructure.kafka.binding import KafkaBinding
+
+binding = KafkaBinding(bootstrap_servers=("127.0.0.1:1",), action="produce", topic="t")
+call = KafkaBackend(InMemoryCredentialSource()).prepare(Tool(name="a", binding=binding))
+assert not {"aiokafka", "fastavro"} & set(sys.modules)
+call.preview({"value": 1})
+""",
+        tmp_path,
+    )
+    assert "aiokafka" in imported
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_lists_every_command_with_the_first_sentences_of_its_own(name: str) -> None:
     path, summary = COMMANDS[name]

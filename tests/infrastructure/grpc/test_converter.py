@@ -71,14 +71,17 @@ def test_each_method_is_a_tool_named_by_service_and_method():
 def test_schema_of_arguments_is_the_protojson_mapping():
     schema = tools_of(echo_descriptors(), "grpc://a.example:1")["Echo_Say"].input_schema
     properties = schema["properties"]
-    assert properties["big"] == {"type": "string", "pattern": "^(0|-?[1-9][0-9]{0,18})$"}
+    assert properties["big"] == {
+        "type": "string",
+        "pattern": "^(0|-?([1-9][0-9]{0,17}|[1-8][0-9]{18}|9([01][0-9]|2[0-2])[0-9]{16}))$",
+    }
     assert properties["blob"]["contentEncoding"] == "base64"
     assert properties["colour"] == {"$ref": "#/$defs/echo.v1.Colour"}
     assert schema["$defs"]["echo.v1.Colour"]["enum"] == ["COLOUR_UNSPECIFIED", "RED", "GREEN"]
     assert properties["byNumber"] == {
         "type": "object",
         "additionalProperties": {"$ref": "#/$defs/echo.v1.Said"},
-        "propertyNames": {"pattern": "^(0|-?[1-9][0-9]{0,18})$"},
+        "propertyNames": {"pattern": "^(0|-?([1-9][0-9]{0,8}|1[0-9]{9}|2(0[0-9]|1[0-3])[0-9]{7}|214[0-7][0-9]{6}))$"},
     }
     assert properties["flags"]["propertyNames"] == {"enum": ["true", "false"]}
     assert properties["more"]["items"] == {"$ref": "#/$defs/echo.v1.Said"}
@@ -236,7 +239,7 @@ def test_message_that_is_no_json_object_stands_below_value(name, value):
 def test_empty_request_takes_no_arguments():
     service = "service S { rpc Do(google.protobuf.Empty) returns (M); } message M {}"
     tool = only_tool(proto(f'import "google/protobuf/empty.proto"; {service}'))
-    assert tool.input_schema == {"type": "object", "properties": {}}
+    assert tool.input_schema == {"type": "object", "properties": {}, "additionalProperties": False}
 
 
 def test_large_message_is_described_in_part_and_told():

@@ -109,7 +109,7 @@ def text_of(schema: dict[str, Any], root: Any) -> str:
         return "AQI="
     if schema.get("format") == "date-time":
         return "2026-01-02T03:04:05Z"
-    for candidate in ("a b/ü&", "12.50", "7", "a"):  # reserved and other characters on purpose
+    for candidate in ("a b/ü&", "12.50", "7", "a", "1.500s", "x/a"):  # reserved and other characters on purpose
         text = candidate[: schema.get("maxLength", 99)].ljust(schema.get("minLength", 0), "x")
         if jsonschema_rs.is_valid({**schema, "$defs": root.get("$defs", {})}, text):
             return text

@@ -1,26 +1,21 @@
 """The gRPC back end. What it does with grpcio is in `calls` and `channels`, which are imported with the first call, in
 a thread: they take 12 MB, and a tenth of a second or more."""
 
-import asyncio
-from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from threading import Lock
 from typing import Any
 
+from stoa.application.backends.late_call import LateCall
 from stoa.application.ports import (
     BackendCall,
     BindingManifest,
-    CallContext,
     CredentialSource,
     NamedByManifests,
-    Previewable,
     ToolBackend,
 )
 from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.operation import Operation
-from stoa.domain.results.result import RawAnswer, ToolResult
-from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.grpc.binding import GrpcBinding
 from stoa.infrastructure.grpc.manifest import GrpcManifest
 from stoa.infrastructure.grpc.metadata import compile_authentication
@@ -61,7 +56,7 @@ class GrpcBackend(ToolBackend, NamedByManifests):
             raise InvalidInput("gRPC needs the extra grpc: pip install 'stoa-mcp-gateway[grpc]'")
         binding = tool.binding
         compile_authentication(tool.authentication, tool.tenant, self._credentials, f"tool {tool.key}")
-        return _LateCall(lambda: self._made(tool, binding))
+        return LateCall(lambda: self._made(tool, binding))
 
     def _made(self, tool: Operation, binding: GrpcBinding) -> Any:
         """In a thread; the lock keeps first calls that come together to one set of channels."""
@@ -82,23 +77,3 @@ class GrpcBackend(ToolBackend, NamedByManifests):
 @cache
 def _is_installed() -> bool:
     return find_spec("grpc") is not None
-
-
-class _LateCall(BackendCall, Previewable):
-    """The call of one method, made when it is first needed."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._call: Any = None
-
-    async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer | ToolResult:
-        if self._call is None:
-            self._call = await asyncio.to_thread(self._make)
-        answer: RawAnswer | ToolResult = await self._call(arguments, context)
-        return answer
-
-    def preview(self, arguments: JsonObject) -> JsonObject:
-        if self._call is None:
-            self._call = self._make()
-        request: JsonObject = self._call.preview(arguments)
-        return request

@@ -25,6 +25,8 @@ from stoa.infrastructure.protobuf.message_types import Undecodable
 
 _MARGIN = 0.9
 """Of the tool's timeout: reading a stream ends before it, so that what has come is not lost."""
+_QUICKLY_DECODED_BYTES = 64 * 1024
+"""More is decoded in a thread: two bytes may be a message of their own, and other calls would wait for millions."""
 
 
 def call_of(tool: Operation, binding: GrpcBinding, credentials: CredentialSource, channels: Channels) -> BackendCall:
@@ -118,8 +120,10 @@ class _GrpcCall(BackendCall, Previewable):
         request = iter(requests) if self._binding.streams_requests else requests[0]
         return self._method[1](request, timeout=self._timeout_seconds, metadata=metadata)
 
-    def _decoded(self, data: bytes) -> JsonObject:
+    async def _decoded(self, data: bytes) -> JsonObject:
         try:
+            if len(data) > _QUICKLY_DECODED_BYTES:
+                return await asyncio.to_thread(self._codec.decode, data)
             return self._codec.decode(data)
         except Undecodable:
             message = f"The back end of {self._name} failed: its answer is no {self._binding.response_type}"
@@ -137,8 +141,8 @@ class _UnaryCall(_GrpcCall):
     """One message comes back."""
 
     async def _exchange(self, requests: list[bytes], metadata: Metadata, context: CallContext) -> RawAnswer:  # noqa: ARG002  # for streams
-        data = await self._begin(requests, metadata)
-        return RawAnswer(pydantic_core.to_json(self._decoded(data)), "application/json")
+        message = await self._decoded(await self._begin(requests, metadata))
+        return RawAnswer(pydantic_core.to_json(message), "application/json")
 
 
 class _StreamCall(_GrpcCall):
@@ -156,7 +160,7 @@ class _StreamCall(_GrpcCall):
                     if size > bounds.max_bytes:
                         end = "maxBytes"
                         break
-                    messages.append(self._decoded(data))
+                    messages.append(await self._decoded(data))
                     if context.channel is not None:
                         await context.channel.progress(len(messages))
                     if len(messages) == bounds.max_messages:

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 
 from stoa.domain.schema.json_value import JsonObject
+from stoa.infrastructure.kafka.part_codec import base64_pattern
 
 INTEGERS = {"int": 32, "long": 64}
 FLOATS = {"float": ("<f", 4), "double": ("<d", 8)}
+_LARGEST_FLOAT = 3.4028234663852886e38
+"""Of four bytes."""
 _MEANINGS = {
     "date": "days since 1970-01-01",
     "time-millis": "milliseconds after midnight",
@@ -75,10 +78,12 @@ def _primitive_schema(part: JsonObject) -> JsonObject:
     if kind in INTEGERS:
         limit = 2 ** (INTEGERS[kind] - 1)
         return {"type": "integer", "minimum": -limit, "maximum": limit - 1}
-    if kind in FLOATS:
+    if kind == "float":
+        return {"type": "number", "minimum": -_LARGEST_FLOAT, "maximum": _LARGEST_FLOAT}
+    if kind == "double":
         return {"type": "number"}
     if kind in {"bytes", "fixed"}:
-        return {"type": "string", "contentEncoding": "base64", "pattern": "^[A-Za-z0-9+/]*={0,2}$"}
+        return {"type": "string", "contentEncoding": "base64", "pattern": base64_pattern(part.get("size"))}
     if kind == "string" and part.get("logical") == "uuid":
         return {"type": "string", "format": "uuid"}
     return {"type": kind}

@@ -81,15 +81,15 @@ class _KafkaCall(BackendCall, Previewable):
     async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer:
         token = await self._token(context)
         try:
-            return await self._perform(self._clients.client(self._upstream, self._secrets, token), arguments, context)
+            return await self._once(token, arguments, context)
         except _FAILURES as problem:
             failure = problem
         # A connection that was refused has sent nothing, so the call is made once more where another token can be had.
         access = context.upstream
         if token and access is not None and is_refused_login(failure) and access.refused(token):
-            client = self._clients.client(self._upstream, self._secrets, await access.token())
+            token = await access.token()
             try:
-                return await self._perform(client, arguments, context)
+                return await self._once(token, arguments, context)
             except _FAILURES as problem:
                 failure = problem
         if isinstance(failure, BrokerRefusal):
@@ -105,6 +105,11 @@ class _KafkaCall(BackendCall, Previewable):
             "securityProtocol": self._binding.security.protocol,
             "authentication": self._authentication,
         }
+
+    async def _once(self, token: str, arguments: JsonObject, context: CallContext) -> RawAnswer:
+        caller = context.principal.authorization_key if self._secrets.is_of_caller else ""
+        with self._clients.lent(self._upstream, self._secrets, token, caller) as client:
+            return await self._perform(client, arguments, context)
 
     async def _perform(self, client: Client, arguments: JsonObject, context: CallContext) -> RawAnswer:
         raise NotImplementedError
@@ -122,7 +127,8 @@ class _KafkaCall(BackendCall, Previewable):
         if not self._secrets.is_oauth2:
             return ""
         if context.upstream is None:
-            raise BackendUnavailable(f"{self._name} needs an access token for its back end, and this call brought none")
+            message = f"{self._name} needs an access token for its back end, and this call brought none"
+            raise BackendUnavailable(message, nothing_was_sent=True)
         return await context.upstream.token()
 
     async def _learn(self, reader: PartReader, contents: list[bytes | None]) -> None:
@@ -221,7 +227,10 @@ class _RequestCall(_WritingCall):
     async def _perform(self, client: Client, arguments: JsonObject, context: CallContext) -> RawAnswer:
         topic, reply_topic = self._topic(arguments), topic_of(self._reply.topic, self._filled(arguments))
         headers = self._headers(arguments, context)
-        replies = await client.replies(reply_topic)
+        try:
+            replies = await client.replies(reply_topic)
+        except NoBroker as failure:
+            raise failure.unsent() from failure
         id_text = str(uuid.uuid4())  # 122 random bits
         correlation_id = id_text.encode()
         if self._reply.correlation_pointer is None:

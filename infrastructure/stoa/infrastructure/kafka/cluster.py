@@ -122,7 +122,10 @@ class Cluster:
     async def _metadata(self, topics: list[str] | None) -> Any:
         """Of these topics, or of all. Never makes a topic where brokers make them by themselves."""
         connection = await self._any_connection()
-        response = await self._ask(connection, MetadataRequest(topics, allow_auto_topic_creation=False))
+        try:
+            response = await self._ask(connection, MetadataRequest(topics, allow_auto_topic_creation=False))
+        except NoBroker as failure:
+            raise failure.unsent() from failure
         with reading_response():
             brokers = {row[0]: (row[1], int(row[2])) for row in response.brokers}
         if brokers:

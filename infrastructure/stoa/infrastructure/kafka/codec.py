@@ -9,7 +9,7 @@ from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
 from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.kafka.avro import AvroType, from_base64
 from stoa.infrastructure.kafka.binding import MessagePart
-from stoa.infrastructure.kafka.part_codec import PartCodec, Undecodable, Unencodable
+from stoa.infrastructure.kafka.part_codec import PartCodec, Undecodable, Unencodable, base64_pattern
 
 _MAGIC = b"\x00"
 FRAME_BYTES = 5
@@ -79,7 +79,7 @@ def schema_of(part: MessagePart, prefix: str, *, is_input: bool) -> tuple[JsonOb
         case "text":
             return {"type": "string"}, {}
         case _:
-            return {"type": "string", "contentEncoding": "base64", "pattern": "^[A-Za-z0-9+/]*={0,2}$"}, {}
+            return {"type": "string", "contentEncoding": "base64", "pattern": base64_pattern()}, {}
 
 
 def protobuf_module() -> Any:

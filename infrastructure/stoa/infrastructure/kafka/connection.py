@@ -6,6 +6,7 @@ the name.
 """
 
 import asyncio
+import io
 import struct
 from collections.abc import Callable
 from typing import Any, cast
@@ -20,8 +21,14 @@ from aiokafka.errors import (  # type: ignore[import-untyped]  # pyright: ignore
 from stoa.infrastructure.http_client import HostResolver, OutboundRules
 
 CONNECT_SECONDS = 10.0
-MAX_FRAME_BYTES = 32 * 1024 * 1024
-"""Of one response. Fetches ask for much less; the metadata of a very large cluster comes nearest."""
+MAX_FETCHED_BYTES = 32 * 1024 * 1024
+"""Of one response with records. Fetches ask for much less, but a broker sends the first batch whole."""
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+"""Of any other response: the metadata of a hundred thousand partitions. Each of its rows takes much more in memory."""
+_QUICKLY_READ_BYTES = 64 * 1024
+"""More is read in a thread: aiokafka reads in Python, a megabyte in a second, and other calls would wait."""
+_FETCH = 1
+"""API key in the protocol."""
 
 
 class GuardedConnection(AIOKafkaConnection):  # type: ignore[misc]
@@ -41,8 +48,8 @@ class GuardedConnection(AIOKafkaConnection):  # type: ignore[misc]
 
     @staticmethod
     async def _read(self_ref: Any) -> None:
-        """Reads responses as the base class does, but none that is larger than MAX_FRAME_BYTES. The connection is held
-        by a weak reference, so that one that was forgotten is collected."""
+        """Reads responses as the base class does, but none that is too large, and large ones in a thread. The
+        connection is held by a weak reference, so that one that was forgotten is collected."""
         connection = self_ref()
         if connection is None:
             return
@@ -50,14 +57,42 @@ class GuardedConnection(AIOKafkaConnection):  # type: ignore[misc]
         del connection
         while True:
             (size,) = struct.unpack(">i", await reader.readexactly(4))
-            if not 0 <= size <= MAX_FRAME_BYTES:
-                raise ConnectionError("a response is too large")
-            frame = await reader.readexactly(size)
             connection = self_ref()
             if connection is None:
                 return
+            request = connection._requests[0][1] if connection._requests else None
+            del connection
+            is_fetch = request is not None and request.API_KEY == _FETCH
+            if not 0 <= size <= (MAX_FETCHED_BYTES if is_fetch else MAX_FRAME_BYTES):
+                raise ConnectionError("a response is too large")
+            frame = await reader.readexactly(size)
+            is_read = size > _QUICKLY_READ_BYTES and request is not None
+            response = await asyncio.to_thread(_ReadResponse, request, frame) if is_read else None
+            connection = self_ref()
+            if connection is None:
+                return
+            if response is not None:
+                correlation_id, _, future = connection._requests[0]
+                connection._requests[0] = (correlation_id, response, future)
             connection._handle_frame(frame)
             del connection
+
+
+class _ReadResponse:
+    """A response that was read already, in the place of the request that reads it."""
+
+    def __init__(self, request: Any, frame: bytes) -> None:
+        """Raises what aiokafka raises for a response that is none."""
+        content = io.BytesIO(frame)
+        self._header = request.parse_response_header(content)
+        self._response = request.RESPONSE_TYPE.decode(content)
+        self.RESPONSE_TYPE = self
+
+    def parse_response_header(self, _: Any) -> Any:
+        return self._header
+
+    def decode(self, _: Any) -> Any:
+        return self._response
 
 
 class _OAuthBearer:

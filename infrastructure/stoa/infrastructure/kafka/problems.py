@@ -81,10 +81,14 @@ class NoBroker(Exception):
     """No broker could be asked, or none answered; `error` is why."""
 
     def __init__(self, error: BaseException, *, was_sent: bool = False) -> None:
-        """`was_sent`: the request may have reached a broker."""
+        """`was_sent`: something of the call may have reached a broker, which questions about the cluster are not."""
         super().__init__(_NO_BROKER)
         self.error = error
         self.was_sent = was_sent
+
+    def unsent(self) -> "NoBroker":
+        """The same failure of a request that is no part of the call."""
+        return NoBroker(self.error)
 
 
 class WrongAnswer(Exception):
@@ -105,12 +109,13 @@ def translated(failure: BaseException, tool: str) -> BackendError:
     if isinstance(failure, WrongAnswer):
         return BackendProtocolError(f"The back end of {tool} failed: {failure}")
     error = failure.error if isinstance(failure, NoBroker) else failure
+    is_unsent = isinstance(failure, NoBroker) and not failure.was_sent
     reason = f"The back end of {tool} failed: {reason_of(error)}"
     if isinstance(error, _LATE):
-        return BackendTimedOut(reason)
+        return BackendTimedOut(reason, nothing_was_sent=is_unsent)
     if isinstance(error, _NONSENSE) and not isinstance(error, OSError):  # a TLS certificate's is a ValueError too
         return BackendProtocolError(reason)
-    return BackendUnavailable(reason)
+    return BackendUnavailable(reason, nothing_was_sent=is_unsent)
 
 
 def is_refused_login(failure: BaseException) -> bool:

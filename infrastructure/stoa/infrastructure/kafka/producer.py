@@ -3,21 +3,18 @@
 A lane sends one batch at a time, with all records that waited meanwhile, so order is kept and a record that is sent
 again for a lost answer is written once: the broker knows it by the lane's producer id and sequence number. A lane whose
 callers have all gone gives its batch up instead of holding it until the broker is back, and goes on with a new producer
-id, because it cannot know whether the old sequence number was used.
+id, because it cannot know whether the old sequence number was used. Batches go out by `produce_queue`.
 """
 
 import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import errors as kafka  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
-from aiokafka.protocol.produce import (  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
-    ProduceRequest,
-)
 from aiokafka.protocol.transaction import (  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
     InitProducerIdRequest,
 )
@@ -27,13 +24,12 @@ from aiokafka.record.default_records import (  # type: ignore[import-untyped]  #
 
 from stoa.application.concurrency.cancellation import cancel_and_wait
 from stoa.infrastructure.kafka.cluster import Cluster
-from stoa.infrastructure.kafka.problems import BrokerRefusal, NoBroker, WrongAnswer, reading_response
+from stoa.infrastructure.kafka.problems import BrokerRefusal, NoBroker, WrongAnswer
+from stoa.infrastructure.kafka.produce_queue import ProduceQueue, Written
 
 Headers = Sequence[tuple[str, bytes]]
 BATCH_BYTES = 512 * 1024
 BACKOFF_SECONDS = 0.1
-_ACKNOWLEDGE_SECONDS = 25
-_ALL_REPLICAS = -1
 _NO_TRANSACTION: Any = None
 _WRITTEN = {0, kafka.DuplicateSequenceNumber.errno}
 _BEGIN_AGAIN = {kafka.OutOfOrderSequenceNumber.errno, kafka.UnknownProducerId.errno, kafka.InvalidProducerEpoch.errno}
@@ -67,6 +63,8 @@ class Producer:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._queues: dict[int, ProduceQueue] = {}
+        """By broker."""
 
     async def send(
         self, topic: str, key: bytes | None, value: bytes | None, headers: Headers, partition: int | None = None
@@ -79,18 +77,27 @@ class Producer:
             raise BrokerRefusal(kafka.UnknownTopicOrPartitionError.errno)
         lane = self._lanes.get((topic, number))
         if lane is None:
-            lane = self._lanes[topic, number] = _Lane(self._cluster, topic, number)
+            lane = self._lanes[topic, number] = _Lane(self._cluster, self._queue, topic, number)
         return await lane.send(key, value, headers)
 
     async def close(self) -> None:
-        lanes, self._lanes = [*self._lanes.values()], {}
+        lanes, queues, self._lanes, self._queues = [*self._lanes.values()], [*self._queues.values()], {}, {}
         for lane in lanes:
             await lane.close()
+        for queue in queues:
+            await queue.close()
+
+    def _queue(self, node: int) -> ProduceQueue:
+        queue = self._queues.get(node)
+        if queue is None:
+            queue = self._queues[node] = ProduceQueue(self._cluster, node)
+        return queue
 
 
 class _Lane:
-    def __init__(self, cluster: Cluster, topic: str, partition: int) -> None:
+    def __init__(self, cluster: Cluster, queue_of: Callable[[int], ProduceQueue], topic: str, partition: int) -> None:
         self._cluster = cluster
+        self._queue_of = queue_of
         self._topic = topic
         self._partition = partition
         self._waiting: deque[_Record] = deque()
@@ -120,7 +127,7 @@ class _Lane:
                 if batch:
                     await self._deliver(batch)
         finally:
-            self._refuse([*batch, *self._waiting], NoBroker(OSError("the gateway is shutting down")))
+            self._refuse([*batch, *self._waiting], NoBroker(OSError("the gateway is shutting down"), was_sent=True))
             self._waiting.clear()
             self._task = None
 
@@ -171,26 +178,19 @@ class _Lane:
             await asyncio.sleep(BACKOFF_SECONDS)
         self._producer = None
 
-    async def _once(self, batch: list[_Record]) -> tuple[int, int, int]:
-        """Error code, first offset and time that the leader answered."""
+    async def _once(self, batch: list[_Record]) -> Written:
         leader = (await self._cluster.leaders(self._topic)).get(self._partition, -1)
         if leader < 0:
-            return kafka.LeaderNotAvailableError.errno, -1, -1
+            return Written(kafka.LeaderNotAvailableError.errno, -1, -1)
         if self._producer is None:
-            answer = await self._cluster.send(leader, InitProducerIdRequest(_NO_TRANSACTION, 60_000))
+            try:
+                answer = await self._cluster.send(leader, InitProducerIdRequest(_NO_TRANSACTION, 60_000))
+            except NoBroker as failure:
+                raise failure.unsent() from failure
             if answer.error_code:
-                return answer.error_code, -1, -1
+                return Written(answer.error_code, -1, -1)
             self._producer, self._sequence = (answer.producer_id, answer.producer_epoch), 0
-        request = ProduceRequest(
-            None, _ALL_REPLICAS, _ACKNOWLEDGE_SECONDS * 1000, [(self._topic, [(self._partition, self._written(batch))])]
-        )
-        response = await self._cluster.send(leader, request)
-        with reading_response():
-            for topic, partitions in response.topics:
-                for row in partitions:
-                    if topic == self._topic and row[0] == self._partition:
-                        return row[1], row[2], row[3] if len(row) > 3 else -1
-        raise WrongAnswer("the broker did not say whether it wrote the record")
+        return await self._queue_of(leader).send(self._topic, self._partition, self._written(batch))
 
     def _written(self, batch: list[_Record]) -> bytes:
         producer_id, epoch = self._producer or (-1, -1)

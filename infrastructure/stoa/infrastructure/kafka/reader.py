@@ -109,8 +109,11 @@ async def read(cluster: Cluster, topic: str, selection: Selection, bounds: Strea
             end = await reading.run()
     except TimeoutError:
         if not reading.cursors:
-            raise NoBroker(TimeoutError("no offsets within the bounds")) from None
+            raise NoBroker(TimeoutError("no offsets within the bounds"), was_sent=True) from None
         end = "maxDuration"
+    except NoBroker as failure:
+        failure.was_sent = failure.was_sent or bool(reading.cursors)
+        raise
     return reading.result(end)
 
 

@@ -13,6 +13,7 @@ from stoa.infrastructure.http_client import ANYWHERE, DnsLookUp, HostResolver, O
 from stoa.infrastructure.http_client.spec_authentication import NO_CALLER
 from stoa.infrastructure.kafka.manifest import MEMBER, KafkaSource
 from stoa.infrastructure.kafka.referenced_files import with_referenced_files
+from stoa.infrastructure.kafka.security import SecretReader
 
 MAX_LISTED_TOPICS = 500
 _SCHEME = "kafka://"
@@ -70,9 +71,9 @@ class KafkaSpecKind(SpecKind[KafkaSource]):
         """The cluster's topics, with what the registry knows of them. The cluster is asked with the ToolSet's
         credential, which is meant for it."""
         from stoa.infrastructure.kafka.cluster import Cluster
+        from stoa.infrastructure.kafka.login_options import LatestToken, connection_options
         from stoa.infrastructure.kafka.problems import BrokerRefusal, NoBroker, WrongAnswer, translated
         from stoa.infrastructure.kafka.registry import SchemaRegistries
-        from stoa.infrastructure.kafka.security import LatestToken, SecretReader, connection_options
 
         location, security = source.address or "", source.security()
         secrets = SecretReader(place.authentication, security, place.tenant, self._credentials, str(place.origin))

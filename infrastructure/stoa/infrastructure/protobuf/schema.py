@@ -14,17 +14,31 @@ from stoa.infrastructure.protobuf.rules import with_rules
 
 BUDGET = 48 * 1024
 """Characters of one schema; messages beyond it are described by their name only."""
+_ENUM_BUDGET = 16 * 1024
+"""Beyond BUDGET, for the names of enumerations in arguments."""
 _TEXT_LIMIT = 300
 _ENUM_NOTES_LIMIT = 1000
 
-_SIGNED = r"^(0|-?[1-9][0-9]{0,18})$"
-_UNSIGNED = r"^(0|[1-9][0-9]{0,19})$"
-_BASE64 = r"^[A-Za-z0-9+/_-]*={0,2}$"
+_SIGNED = r"^(0|-?([1-9][0-9]{0,17}|[1-8][0-9]{18}|9([01][0-9]|2[0-2])[0-9]{16}))$"
+_UNSIGNED = r"^(0|[1-9][0-9]{0,18}|1([0-7][0-9]|8[0-4])[0-9]{17})$"
+_SIGNED_32 = r"^(0|-?([1-9][0-9]{0,8}|1[0-9]{9}|2(0[0-9]|1[0-3])[0-9]{7}|214[0-7][0-9]{6}))$"
+_UNSIGNED_32 = r"^(0|[1-9][0-9]{0,8}|[1-3][0-9]{9}|4([01][0-9]|2[0-8])[0-9]{7}|429[0-4][0-9]{6})$"
+"""To the first three or four digits of the bound: to the last one a pattern would be four times as long."""
+_BASE64 = r"^([A-Za-z0-9+/_-]{4})*([A-Za-z0-9+/_-]{2}(==)?|[A-Za-z0-9+/_-]{3}=?)?$"
+"""Both alphabets of RFC 4648, padded or not, as ProtoJSON takes them."""
+_DURATION = r"^-?([0-9]{1,11}|[12][0-9]{11}|3(0[0-9]|1[0-5])[0-9]{9})(\.[0-9]{1,9})?s$"
+"""Seconds up to 10,000 years."""
 _INT32: JsonObject = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
 _UINT32: JsonObject = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
 _INT64: JsonObject = {"type": "string", "pattern": _SIGNED}
 _UINT64: JsonObject = {"type": "string", "pattern": _UNSIGNED}
-_FLOAT: JsonObject = {"anyOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
+_NOT_FINITE: JsonObject = {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}
+_LARGEST_SINGLE = 3.4028234663852886e38
+"""The largest float of four bytes."""
+_DOUBLE: JsonObject = {"anyOf": [{"type": "number"}, _NOT_FINITE]}
+_FLOAT: JsonObject = {
+    "anyOf": [{"type": "number", "minimum": -_LARGEST_SINGLE, "maximum": _LARGEST_SINGLE}, _NOT_FINITE]
+}
 _BYTES: JsonObject = {"type": "string", "contentEncoding": "base64", "pattern": _BASE64}
 _STRING: JsonObject = {"type": "string"}
 _BOOL: JsonObject = {"type": "boolean"}
@@ -33,7 +47,7 @@ _OBJECT: JsonObject = {"type": "object", "additionalProperties": True}
 
 _MESSAGE, _GROUP, _REPEATED, _REQUIRED, _IS_BOOL, _IS_BYTES = 11, 10, 3, 2, 8, 12
 SCALARS: dict[int, JsonObject] = {
-    1: _FLOAT,
+    1: _DOUBLE,
     2: _FLOAT,
     3: _INT64,
     4: _UINT64,
@@ -51,31 +65,43 @@ SCALARS: dict[int, JsonObject] = {
 }
 """By FieldDescriptorProto.Type."""
 _KEYS: dict[int, JsonObject] = {
-    **{number: {"pattern": _SIGNED} for number in (3, 16, 18, 5, 15, 17)},
-    **{number: {"pattern": _UNSIGNED} for number in (4, 6, 7, 13)},
+    **{number: {"pattern": _SIGNED} for number in (3, 16, 18)},
+    **{number: {"pattern": _UNSIGNED} for number in (4, 6)},
+    **{number: {"pattern": _SIGNED_32} for number in (5, 15, 17)},
+    **{number: {"pattern": _UNSIGNED_32} for number in (7, 13)},
     8: {"enum": ["true", "false"]},
 }
 """Keys of maps, which are strings in JSON."""
 
 WELL_KNOWN: dict[str, JsonObject] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
-    "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]{1,12}(\.[0-9]{1,9})?s$"},
-    "google.protobuf.FieldMask": {"type": "string", "description": "Paths in lowerCamelCase, separated by commas"},
+    "google.protobuf.Duration": {"type": "string", "pattern": _DURATION},
+    "google.protobuf.FieldMask": {
+        "type": "string",
+        "pattern": "^([A-Za-z][A-Za-z0-9]*([.,][A-Za-z][A-Za-z0-9]*)*)?$",
+        "description": "Paths in lowerCamelCase, separated by commas",
+    },
     "google.protobuf.Struct": _OBJECT,
     "google.protobuf.Value": _ANY_VALUE,
     "google.protobuf.ListValue": {"type": "array", "items": {}},
     "google.protobuf.NullValue": {"type": "null"},
-    "google.protobuf.Empty": {"type": "object", "properties": {}},
+    "google.protobuf.Empty": {"type": "object", "properties": {}, "additionalProperties": False},
     "google.protobuf.Any": {
         "type": "object",
-        "properties": {"@type": {"type": "string", "description": "type.googleapis.com/ and the message's full name"}},
+        "properties": {
+            "@type": {
+                "type": "string",
+                "pattern": "/[A-Za-z_][A-Za-z0-9_.]*$",
+                "description": "type.googleapis.com/ and the message's full name",
+            }
+        },
         "required": ["@type"],
         "additionalProperties": True,
     },
     "google.protobuf.BoolValue": _BOOL,
     "google.protobuf.StringValue": _STRING,
     "google.protobuf.BytesValue": _BYTES,
-    "google.protobuf.DoubleValue": _FLOAT,
+    "google.protobuf.DoubleValue": _DOUBLE,
     "google.protobuf.FloatValue": _FLOAT,
     "google.protobuf.Int32Value": _INT32,
     "google.protobuf.UInt32Value": _UINT32,
@@ -109,8 +135,7 @@ class SchemaWriter:
             if reached in WELL_KNOWN or self._is_map_entry(reached):
                 continue
             if size > BUDGET:
-                made: JsonObject = {} if is_enum(self._descriptors.type(reached)) else {"type": "object"}
-                made = {**made, "description": f"{reached}, in JSON"}
+                made = {**self._short(reached, size), "description": f"{reached}, in JSON"}
                 is_complete = False
             else:
                 made = self._type(reached)
@@ -131,6 +156,15 @@ class SchemaWriter:
         if self._is_input:
             whole["additionalProperties"] = False
         return ({**whole, "$defs": definitions} if definitions else whole), is_complete
+
+    def _short(self, name: str, size: int) -> JsonObject:
+        """A type beyond the budget. Names of an enumeration cannot be guessed, so they stay as long as they may."""
+        declared = self._descriptors.type(name)
+        if not is_enum(declared):
+            return {"type": "object"}
+        if size > BUDGET + _ENUM_BUDGET or not self._is_input:
+            return {}
+        return {"type": "string", "enum": list(dict.fromkeys(value.name for value in declared.proto.value))}
 
     def _type(self, name: str) -> JsonObject:
         declared = self._descriptors.type(name)
@@ -228,13 +262,16 @@ class SchemaWriter:
 
 
 def _lenient(schema: JsonObject) -> JsonObject:
-    return {key: value for key, value in schema.items() if key not in {"pattern", "minimum", "maximum", "format"}}
+    kept = {key: value for key, value in schema.items() if key not in {"pattern", "minimum", "maximum", "format"}}
+    if kept.get("additionalProperties") is False:
+        del kept["additionalProperties"]
+    return {**kept, "anyOf": [_lenient(each) for each in schema["anyOf"]]} if "anyOf" in schema else kept
 
 
 def _at_most_one(names: list[str]) -> JsonObject:
     """ProtoJSON refuses two members of a oneof; none is always allowed."""
     each: list[JsonObject] = [{"required": [name]} for name in names]
-    return {"oneOf": [*each, {"not": {"anyOf": each}}]}
+    return {"type": "object", "oneOf": [*each, {"not": {"anyOf": each}}]}
 
 
 def _default(field: Any) -> JsonObject:
