@@ -9,7 +9,7 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.errors import CannotMeasure
@@ -86,7 +86,10 @@ class _Connection:
 class OpenLoop:
     """Connections to one port on 127.0.0.1, which call with `template`."""
 
-    def __init__(self, port: int, template: str, connections: int) -> None:
+    def __init__(
+        self, port: int, template: str, connections: int, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._clock = clock
         self._template = template
         self._connections = [_Connection(port) for _ in range(connections)]
         self._number = _FIRST
@@ -103,7 +106,7 @@ class OpenLoop:
         free = deque(self._connections)
         count = max(1, round(rate * seconds))
         wrong = sent = 0
-        clock, spent = time.perf_counter, time.process_time()
+        clock, spent = self._clock, time.process_time()
         begin = clock()
         end = begin + seconds
         while True:
@@ -119,7 +122,7 @@ class OpenLoop:
                 continue
             if is_over and not waiting:
                 break
-            for connection in _readable(waiting, _ANSWER_SECONDS if is_over or not free else due - now):
+            for connection in self._readable(waiting, _ANSWER_SECONDS if is_over or not free else due - now):
                 is_right = connection.receive()
                 if is_right is not None:
                     connection.free_since = clock()
@@ -131,16 +134,15 @@ class OpenLoop:
         lag = percentile(sorted(lags), 99) * 1e3
         return Latencies(tuple(sorted(latencies)), sent / count, lag, spent / elapsed, wrong)
 
+    def _readable(self, waiting: Iterable[_Connection], seconds: float) -> Iterable[_Connection]:
+        """Those with something to read, none after the time. Raises CannotMeasure for a call without answer."""
+        readable, _, _ = select.select(waiting, (), (), max(0.0, seconds))
+        if not readable:
+            now = self._clock()
+            if any(now - connection.due > _ANSWER_SECONDS for connection in waiting):
+                raise CannotMeasure(f"a call was not answered within {_ANSWER_SECONDS:g} s")
+        return readable
+
     def _next(self) -> int:
         self._number = self._number + 1 if self._number < _LAST else _FIRST
         return self._number
-
-
-def _readable(waiting: Iterable[_Connection], seconds: float) -> Iterable[_Connection]:
-    """The connections with something to read, none after the time. Raises CannotMeasure for a call without answer."""
-    readable, _, _ = select.select(waiting, (), (), max(0.0, seconds))
-    if not readable:
-        now = time.perf_counter()
-        if any(now - connection.due > _ANSWER_SECONDS for connection in waiting):
-            raise CannotMeasure(f"a call was not answered within {_ANSWER_SECONDS:g} s")
-    return readable

@@ -8,6 +8,7 @@ counted, and both sides ask it for about the same.
 
 import argparse
 import asyncio
+import os
 import re
 import shutil
 import statistics
@@ -23,13 +24,13 @@ import uvloop
 from bench.errors import CannotMeasure, NotInstalled
 from bench.report import table
 from bench.systems import REPOSITORY
-from bench.whole_call import SYSTEMS, Call, whole_calls
+from bench.whole_call import SYSTEMS, Call, whole_call
 
 COMMITTED = {"functions": 1.18, "bytecodes": 1.48, "instructions": 1.6}
 """Governed to bare, at most: the figures of CPython 3.11. They may only fall; a change that needs more says so here."""
 _CALLS = range(700_000, 700_011)
-_FEW, _MANY = 100, 600
-"""Calls of two runs under valgrind, whose difference is that of the calls alone."""
+_COUNTED = 500
+"""Calls under valgrind."""
 
 Counts = dict[str, dict[str, float]]
 """What one call of each system takes, by the names of COMMITTED."""
@@ -62,18 +63,18 @@ def ratio_of(counts: dict[str, float]) -> float:
 
 def python_counts(directory: Path) -> Counts:
     """Python functions that are entered, and bytecode instructions, those of libraries included."""
-    folder = directory / "python"
-    folder.mkdir()
+    counts: Counts = {"functions": {}, "bytecodes": {}}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_python_counts(folder))
+        for system in SYSTEMS:
+            folder = directory / f"python-{system}"
+            folder.mkdir()
+            counts["functions"][system], counts["bytecodes"][system] = runner.run(_python_counts(folder, system))
+    return counts
 
 
-async def _python_counts(directory: Path) -> Counts:
-    async with whole_calls(directory) as calls:
-        return {
-            unit: {system: await count(call) for system, call in calls.items()}
-            for unit, count in (("functions", _functions), ("bytecodes", _bytecodes))
-        }
+async def _python_counts(directory: Path, system: str) -> tuple[float, float]:
+    async with whole_call(directory, system) as call:
+        return await _functions(call), await _bytecodes(call)
 
 
 async def _functions(call: Call) -> float:
@@ -124,29 +125,26 @@ async def _typical(counted: Callable[[int], Awaitable[int]]) -> float:
 
 
 def instructions(directory: Path) -> dict[str, float]:
-    """Machine instructions of this process in user mode. Raises CannotMeasure."""
+    """Machine instructions in user mode. Raises CannotMeasure."""
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise NotInstalled("valgrind is not installed (Debian, Ubuntu: apt install valgrind)")
-    runs = [{"gateway": _FEW, "bare": _FEW}, *({"gateway": _FEW, "bare": _FEW, system: _MANY} for system in SYSTEMS)]
-    with ThreadPoolExecutor(2) as pool:
-        folders = (directory / f"valgrind-{number}" for number in range(len(runs)))
-        few, *many = pool.map(_counted_by, [valgrind] * len(runs), folders, runs)
-    return {system: (total - few) / (_MANY - _FEW) for system, total in zip(SYSTEMS, many, strict=True)}
+    with ThreadPoolExecutor() as pool:
+        counts = pool.map(lambda system: _instructions(valgrind, directory / f"valgrind-{system}", system), SYSTEMS)
+        return dict(zip(SYSTEMS, counts, strict=True))
 
 
-def _counted_by(valgrind: str, directory: Path, numbers: dict[str, int]) -> int:
+def _instructions(valgrind: str, directory: Path, system: str) -> float:
     directory.mkdir()
     log = directory / "valgrind.log"
-    command = [valgrind, "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", f"--log-file={log}"]
-    command += [sys.executable, "-m", "bench.counted_calls", str(directory)]
-    command += [f"{system}={number}" for system, number in numbers.items()]
+    command = [valgrind, "--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file=/dev/null"]
+    command += [f"--log-file={log}", sys.executable, "-m", "bench.counted_calls", str(directory), system, str(_COUNTED)]
     # Hashes of text decide how tables are laid out, and so how many instructions a look-up takes.
-    environment = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
     done = subprocess.run(
         command, env=environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=900, check=False
     )
-    total = re.search(r"I +refs: +([\d,]+)", log.read_text()) if log.exists() else None
+    total = re.search(r"Collected : (\d+)", log.read_text()) if log.exists() else None
     if done.returncode or total is None:
         raise CannotMeasure(f"under valgrind the calls ended with status {done.returncode}: {done.stderr[-800:]}")
-    return int(total[1].replace(",", ""))
+    return int(total[1]) / _COUNTED

@@ -23,7 +23,7 @@ REPOSITORY = HERE.parent
 _DOCUMENT = HERE / "openapi.json"
 _SERVER = "http://upstream.invalid"
 
-_SUCCESS = b'"status":"success"'
+SUCCESS = b'"status":"success"'
 
 _NO_FASTMCP = "FastMCP cannot be installed"
 FASTMCP_REQUIREMENTS = ("fastmcp>=4.1", "httptools", "uvicorn", "uvloop")
@@ -161,8 +161,11 @@ class Gateway(System):
 
     def events(self) -> int | None:
         """Counted in the outbox's files, so that an error result, which wrk takes for an answer, is missed here."""
-        outbox = self._directory / "data" / "outbox"
-        return sum(path.read_bytes().count(_SUCCESS) for path in outbox.glob("*.jsonl"))
+        return sum(path.read_bytes().count(SUCCESS) for path in self.outbox.glob("*.jsonl"))
+
+    @property
+    def outbox(self) -> Path:
+        return self._directory / "data" / "outbox"
 
     @property
     def _stoa(self) -> Path:

@@ -39,16 +39,17 @@ _PORT = 8080
 
 
 @asynccontextmanager
-async def whole_calls(directory: Path) -> AsyncGenerator[dict[str, Call]]:
-    """The warm calls, by SYSTEMS."""
+async def whole_call(directory: Path, system: str) -> AsyncGenerator[Call]:
+    """The warm call of one of SYSTEMS."""
     port = free_port()
     command = [sys.executable, "-m", "bench.small_back_end", str(port)]
     back_end = Child(command, env={}, cwd=REPOSITORY, log=directory / "back_end.log")
     try:
         back_end.wait_for_port(port, 60)
         url = f"http://127.0.0.1:{port}"
-        async with _served(_bare(url), Target(_PORT)) as bare, _governed(url, directory) as governed:
-            yield {"gateway": governed, "bare": bare}
+        served = _served(_bare(url), Target(_PORT)) if system == "bare" else _governed(url, directory)
+        async with served as call:
+            yield call
     finally:
         back_end.stop()
 
