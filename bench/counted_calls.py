@@ -1,5 +1,6 @@
-"""`valgrind --tool=callgrind --instr-atstart=no python -m bench.counted_calls DIRECTORY SYSTEM NUMBER` counts the
-machine instructions of so many whole calls of a system, one after the other, and not those of its start."""
+"""`valgrind --tool=callgrind --instr-atstart=no python -m bench.counted_calls DIRECTORY SYSTEM` counts the machine
+instructions of whole calls of a system, one after the other, and not those of its start. Callgrind writes what each
+group of CALLS took into a file of its own: what a system does each second falls into some, and adds to them."""
 
 import asyncio
 import os
@@ -12,27 +13,30 @@ import uvloop
 
 from bench.whole_call import whole_call
 
+GROUPS, CALLS = 15, 20
 
-async def main(directory: Path, system: str, number: int) -> None:
+
+async def main(directory: Path, system: str) -> None:
     async with whole_call(directory, system) as call:
-        _switch("on")
-        for called in range(200_000, 200_000 + number):
-            await call(called)
-        _switch("off")
+        _tell("instrumentation", "on")
+        for group in range(GROUPS):
+            for number in range(CALLS):
+                await call(200_000 + group * CALLS + number)
+            _tell("dump")
+        _tell("instrumentation", "off")
 
 
-def _switch(state: str) -> None:
+def _tell(*command: str) -> None:
     """Valgrind looks for commands while this process runs; blocked in a system call it could only be woken by a
     debugger's means, which not every container allows."""
-    command = subprocess.Popen(
-        ["vgdb", f"--pid={os.getpid()}", "instrumentation", state], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while command.poll() is None:
+    vgdb = ["vgdb", f"--pid={os.getpid()}", *command]
+    telling = subprocess.Popen(vgdb, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while telling.poll() is None:
         time.sleep(0.001)
-    if command.returncode:
-        sys.exit(f"vgdb ended with status {command.returncode}; is this process run by valgrind?")
+    if telling.returncode:
+        sys.exit(f"vgdb ended with status {telling.returncode}; is this process run by valgrind?")
 
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+        runner.run(main(Path(sys.argv[1]), sys.argv[2]))

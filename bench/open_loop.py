@@ -50,7 +50,7 @@ def percentile(ascending: Sequence[float], percent: float) -> float:
     return ascending[max(0, int(rank) - 1)]
 
 
-class _Connection:
+class Connection:
     """One connection and the call that it makes."""
 
     def __init__(self, port: int) -> None:
@@ -91,7 +91,7 @@ class OpenLoop:
     ) -> None:
         self._clock = clock
         self._template = template
-        self._connections = [_Connection(port) for _ in range(connections)]
+        self._connections = [Connection(port) for _ in range(connections)]
         self._number = _FIRST
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class OpenLoop:
         """Raises CannotMeasure when a connection breaks or an answer does not come."""
         latencies: list[float] = []
         lags: list[float] = []
-        waiting: set[_Connection] = set()
+        waiting: set[Connection] = set()
         free = deque(self._connections)
         count = max(1, round(rate * seconds))
         wrong = sent = 0
@@ -134,7 +134,7 @@ class OpenLoop:
         lag = percentile(sorted(lags), 99) * 1e3
         return Latencies(tuple(sorted(latencies)), sent / count, lag, spent / elapsed, wrong)
 
-    def _readable(self, waiting: Iterable[_Connection], seconds: float) -> Iterable[_Connection]:
+    def _readable(self, waiting: Iterable[Connection], seconds: float) -> Iterable[Connection]:
         """Those with something to read, none after the time. Raises CannotMeasure for a call without answer."""
         readable, _, _ = select.select(waiting, (), (), max(0.0, seconds))
         if not readable:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.load import Round
 
-_BARS = (("bare", 1.1, 0.9), ("go", 1.3, 1.3), ("fastmcp", 0.11, 0.11))
+_BARS = (("bare", 1.1, 0.9), ("go", 1.3, 1.3))
 """CPU per call of the gateway against another system: at most, and the goal."""
 BUSY = 0.2
 """Distance of the quartiles of CPU per call, as part of the median, above which the machine was busy with something
