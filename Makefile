@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test live lint check nightly conformance clients docs reference crds pictures changelog policy image manifests bench converter-score fuzz soak mutants lock clean
+.PHONY: install run test live lint check nightly conformance clients docs reference crds pictures changelog policy image manifests bench ratio converter-score fuzz soak mutants lock clean
 
 install: $(VENV)/.installed
 
@@ -88,8 +88,13 @@ image:
 manifests: install
 	$(BIN)/python -m tools.deploy.manifests
 
+# The gateway beside a bare pass-through, a Go bridge and FastMCP; needs nginx and wrk. About two minutes.
 bench: install
 	$(BIN)/python -m bench
+
+# What a governed call takes against a bare one, counted and not timed; fails when it has grown. Needs valgrind.
+ratio: install
+	$(BIN)/python -m bench ratio
 
 # This converter against real API descriptions, judged by programs and a decoder of others; they stand beside the checkout
 # (STOA_SHARED), and without them there is nothing to do. SCORE=--small takes a minute, as in CI; all documents take long.

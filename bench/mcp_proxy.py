@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.errors import CannotMeasure, NotInstalled
 from bench.load import Load, Round, find_wrk
 from bench.processes import Child
-from bench.report import Measured, table
+from bench.report import HEAD, Measured, rows, table
 from bench.systems import HERE, REPOSITORY, FastMcp, Gateway, System, install_fastmcp
 from bench.upstream import Upstream
 from bench.wire import STATELESS_REVISIONS, verify
@@ -99,7 +99,7 @@ def run(directory: Path, arguments: Sequence[str]) -> int:
             verify(system.target(form), form)
         measured = [Measured(each.name, each.version, each.idle_rss_mib, tuple(rounds[each.name])) for each in systems]
         print(f"A tool of an upstream MCP server, MCP {form.version}, {options.rounds} x {options.seconds} s")
-        print(table(measured))
+        print(table(HEAD, rows(measured)))
         failures = [failure for one in measured for failure in one.failures]
         print(*failures, sep="\n", file=sys.stderr)
         return 1 if failures else 0

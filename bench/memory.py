@@ -34,7 +34,7 @@ ASYNCAPI = {
 }
 
 
-def run(directory: Path) -> int:
+def run(directory: Path, _: list[str]) -> int:
     with _health_server() as target, _mcp_server(directory) as url:
         return _measure(directory, target, url)
 

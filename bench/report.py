@@ -1,13 +1,38 @@
-"""From rounds to the figures that people read: medians, ratios, an aligned table, and JSON for machines."""
+"""From rounds to the figures that people read: medians, quartiles, ratios, an aligned table, and JSON for machines."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 from bench.load import Round
 
-_BARS = (("bare", 0.5, 0.65), ("fastmcp", 12.0, 16.0))
-"""Calls per second of the gateway against another system: at least, and the goal."""
+_BARS = (("bare", 1.1, 0.9), ("go", 1.3, 1.3))
+"""CPU per call of the gateway against another system: at most, and the goal."""
+BUSY = 0.2
+"""Distance of the quartiles of CPU per call, as part of the median, above which the machine was busy with something
+else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A median between its quartiles."""
+
+    low: float
+    median: float
+    high: float
+
+    @property
+    def width(self) -> float:
+        """The distance of the quartiles as a part of the median."""
+        return (self.high - self.low) / self.median
+
+
+def spread_of(values: Sequence[float]) -> Spread:
+    if len(values) < 2:
+        return Spread(values[0], values[0], values[0])
+    low, middle, high = quantiles(values, n=4, method="inclusive")
+    return Spread(low, middle, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,89 +44,97 @@ class Measured:
     idle_rss_mib: float
     rounds: tuple[Round, ...]
 
+    def values(self, field: str) -> list[float]:
+        return [getattr(done, field) for done in self.rounds]
+
     def median(self, field: str) -> float:
-        return float(median(getattr(one, field) for one in self.rounds))
+        return float(median(self.values(field)))
 
     @property
-    def spread(self) -> float:
-        """Slowest to fastest round as a part of the median: above 0.2 the machine was busy with something else."""
-        rates = [one.calls_per_second for one in self.rounds]
-        return (max(rates) - min(rates)) / median(rates)
+    def cpu(self) -> Spread:
+        return spread_of(self.values("cpu_us_per_call"))
 
     @property
     def failures(self) -> list[str]:
-        return [f"{self.system}, round {n}: {text}" for n, one in enumerate(self.rounds, 1) for text in one.failures]
+        return [f"{self.system}, round {n}: {text}" for n, done in enumerate(self.rounds, 1) for text in done.failures]
 
 
-def ratios(measured: list[Measured]) -> dict[str, float]:
-    """Round against the same round, and the median of that: what disturbs the machine disturbs neighbouring rounds
-    alike. Only those whose two sides were measured."""
-    by_name = {one.system: one for one in measured}
-    found: dict[str, float] = {}
-    gateway = by_name.get("gateway")
-    for other, _, _ in _BARS:
-        if gateway and other in by_name:
-            found[f"calls_per_second_gateway_to_{other}"] = _ratio(gateway, by_name[other], "calls_per_second")
-    for name, one in by_name.items():
-        if name != "bare" and "bare" in by_name:
-            found[f"cpu_{name}_to_bare"] = _ratio(one, by_name["bare"], "cpu_us_per_call")
-    return found
+def ratios(measured: Sequence[Measured], to: str) -> dict[str, Spread]:
+    """CPU per call of each system to that of `to`, round against the same round: what disturbs the machine disturbs
+    neighbouring rounds alike. Empty where `to` was not measured."""
+    by_name = {each.system: each for each in measured}
+    if to not in by_name:
+        return {}
+    base = by_name[to].values("cpu_us_per_call")
+    return {
+        name: spread_of([mine / theirs for mine, theirs in zip(each.values("cpu_us_per_call"), base, strict=True)])
+        for name, each in by_name.items()
+    }
 
 
-def table(measured: list[Measured]) -> str:
-    head = ["system", "calls/s", "spread", "p50 ms", "p99 ms", "CPU µs/call", "x bare", "RSS MiB", "idle MiB"]
-    rows = [head, *(_row(one, ratios(measured)) for one in measured)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+HEAD = ("system", "CPU µs/call", "quartiles", "x bare", "quartiles", "calls/s", "p50 ms", "p99 ms", "RSS MiB", "idle")
+
+
+def rows(measured: Sequence[Measured]) -> list[list[str]]:
+    """The cells below HEAD."""
+    to_bare = ratios(measured, "bare")
+    return [_row(each, to_bare.get(each.system)) for each in measured]
+
+
+def table(head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """Aligned for a terminal."""
+    lines = [list(head), *map(list, cells)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if not n else cell.rjust(width)
-            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
     )
 
 
-def verdicts(measured: list[Measured]) -> str:
-    found = ratios(measured)
+def verdicts(measured: Sequence[Measured]) -> str:
     lines: list[str] = []
     for other, bar, goal in _BARS:
-        value = found.get(f"calls_per_second_gateway_to_{other}")
-        if value is not None:
-            words = "goal reached" if value >= goal else "bar reached" if value >= bar else "BELOW THE BAR"
-            lines.append(f"gateway : {other:8} calls/s  {value:6.2f}  (bar {bar:g}, goal {goal:g}): {words}")
+        ratio = ratios(measured, other).get("gateway")
+        if ratio is not None:
+            value = ratio.median
+            words = "goal reached" if value <= goal else "bar reached" if value <= bar else "ABOVE THE BAR"
+            aims = f"bar {bar:g}" + (f", goal {goal:g}" if goal != bar else "")
+            lines.append(f"gateway to {other:8} {value:5.2f} of its CPU per call ({aims}): {words}")
+    busy = [each.system for each in measured if each.cpu.width > BUSY]
+    if busy:
+        lines.append(f"The machine was busy: quartiles of {', '.join(busy)} lie far apart; run it again.")
     return "\n".join(lines)
 
 
-def as_json(measured: list[Measured]) -> dict[str, Any]:
-    fields = ("calls_per_second", "p50_ms", "p99_ms", "cpu_us_per_call", "upstream_cpu_us_per_call", "rss_mib")
-    systems = {
-        one.system: {
-            "version": one.version,
-            "idle_rss_mib": one.idle_rss_mib,
-            "spread": one.spread,
-            "median": {field: one.median(field) for field in fields},
-            "rounds": [asdict(each) for each in one.rounds],
+def as_json(measured: Sequence[Measured]) -> dict[str, Any]:
+    fields = ("calls_per_second", "p50_ms", "p99_ms", "upstream_cpu_us_per_call", "rss_mib")
+    to_bare = ratios(measured, "bare")
+    return {
+        each.system: {
+            "version": each.version,
+            "idle_rss_mib": each.idle_rss_mib,
+            "cpu_us_per_call": asdict(each.cpu),
+            "cpu_to_bare": asdict(to_bare[each.system]) if to_bare else None,
+            **{field: each.median(field) for field in fields},
+            "rounds": [asdict(done) for done in each.rounds],
         }
-        for one in measured
+        for each in measured
     }
-    return {"systems": systems, "ratios": ratios(measured)}
 
 
-def _ratio(one: Measured, other: Measured, field: str) -> float:
-    pairs = zip(one.rounds, other.rounds, strict=True)
-    return float(median(getattr(mine, field) / getattr(theirs, field) for mine, theirs in pairs))
-
-
-def _row(one: Measured, found: dict[str, float]) -> list[str]:
-    to_bare = 1.0 if one.system == "bare" else found.get(f"cpu_{one.system}_to_bare")
+def _row(each: Measured, to_bare: Spread | None) -> list[str]:
     return [
-        f"{one.system} {one.version}".strip(),
-        f"{one.median('calls_per_second'):,.0f}",
-        f"{one.spread:.0%}",
-        f"{one.median('p50_ms'):.2f}",
-        f"{one.median('p99_ms'):.2f}",
-        f"{one.median('cpu_us_per_call'):,.0f}",
-        "-" if to_bare is None else f"{to_bare:.2f}",
-        f"{one.median('rss_mib'):.0f}",
-        f"{one.idle_rss_mib:.0f}",
+        f"{each.system} {each.version}".strip(),
+        f"{each.cpu.median:,.0f}",
+        f"{each.cpu.low:,.0f}-{each.cpu.high:,.0f}",
+        "-" if to_bare is None else f"{to_bare.median:.2f}",
+        "-" if to_bare is None else f"{to_bare.low:.2f}-{to_bare.high:.2f}",
+        f"{each.median('calls_per_second'):,.0f}",
+        f"{each.median('p50_ms'):.2f}",
+        f"{each.median('p99_ms'):.2f}",
+        f"{each.median('rss_mib'):.0f}",
+        f"{each.idle_rss_mib:.0f}",
     ]

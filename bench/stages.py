@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import logging
 import statistics
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -60,14 +59,13 @@ class _InstantCall(BackendCall):
         return _ANSWER
 
 
-def run(arguments: list[str]) -> int:
+def run(directory: Path, arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench stages")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--calls", type=int, default=500, help="calls per round")
     options = parser.parse_args(arguments)
     logging.getLogger("stoa").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory(dir=Path(__file__).parent.parent / "var") as directory:
-        asyncio.run(_measure(Path(directory), options.rounds, options.calls))
+    asyncio.run(_measure(directory, options.rounds, options.calls))
     return 0
 
 

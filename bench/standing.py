@@ -23,7 +23,7 @@ LISTS = 5
 NOBODY = "http://127.0.0.1:1"
 
 
-def run(directory: Path) -> int:
+def run(directory: Path, _: list[str]) -> int:
     console = Console(width=120)
     starts = Table("start", "ready after, s", "CPU, s", "idle, MiB", title="The demo's catalogue", title_justify="left")
     home = directory / "demo"

@@ -3,6 +3,8 @@ behind it and the same one-operation OpenAPI document."""
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -20,10 +22,11 @@ REPOSITORY = HERE.parent
 _DOCUMENT = HERE / "openapi.json"
 _SERVER = "http://upstream.invalid"
 
-_SUCCESS = b'"status":"success"'
+SUCCESS = b'"status":"success"'
 
-FASTMCP_REQUIREMENTS = ("fastmcp>=4.1,<=4.1.6", "httptools", "uvicorn", "uvloop")
-"""pip takes the newest 4.1 whose own dependencies can be had; the version measured is printed."""
+_NO_FASTMCP = "FastMCP cannot be installed"
+FASTMCP_REQUIREMENTS = ("fastmcp>=4.1", "httptools", "uvicorn", "uvloop")
+"""pip takes the newest whose own dependencies can be had; the version measured is printed."""
 
 GATEWAY_ENVIRONMENT = {
     "ENVIRONMENT": "dev",
@@ -32,6 +35,23 @@ GATEWAY_ENVIRONMENT = {
     "STOA_CALLER_LIMITS": '{"cpi-admin": {"requestsPerMinute": 60000000, "burst": 1000000}}',
 }
 """All that the gateway is told beyond its defaults: governance stays on."""
+
+
+API_VERSION = "gostoa.dev/v1alpha1"
+
+
+def tool_set(upstream_url: str) -> Mapping[str, Any]:
+    """The manifest of the one operation."""
+    spec = {
+        "description": "The API of the benchmark",
+        "openAPISpec": {"inline": _api_of(upstream_url)},
+        "baseURL": upstream_url,
+    }
+    return {"apiVersion": API_VERSION, "kind": "ToolSet", "metadata": {"name": "bench"}, "spec": spec}
+
+
+def _api_of(upstream_url: str) -> str:
+    return _DOCUMENT.read_text().replace(_SERVER, upstream_url)
 
 
 class System(ABC):
@@ -106,7 +126,7 @@ class System(ABC):
 
     def _write_document(self) -> Path:
         document = self._directory / "openapi.json"
-        document.write_text(_DOCUMENT.read_text().replace(_SERVER, self._upstream_url))
+        document.write_text(_api_of(self._upstream_url))
         return document
 
 
@@ -140,8 +160,11 @@ class Gateway(System):
 
     def events(self) -> int | None:
         """Counted in the outbox's files, so that an error result, which wrk takes for an answer, is missed here."""
-        outbox = self._directory / "data" / "outbox"
-        return sum(path.read_bytes().count(_SUCCESS) for path in outbox.glob("*.jsonl"))
+        return sum(path.read_bytes().count(SUCCESS) for path in self.outbox.glob("*.jsonl"))
+
+    @property
+    def outbox(self) -> Path:
+        return self._directory / "data" / "outbox"
 
     @property
     def _stoa(self) -> Path:
@@ -153,17 +176,12 @@ class Gateway(System):
 
     def _write_catalogue(self) -> None:
         self._catalogue.mkdir()
-        manifest = {"apiVersion": "gostoa.dev/v1alpha1", **self._manifest()}
+        manifest = {"apiVersion": API_VERSION, **self._manifest()}
         # JSON is YAML, too.
         (self._catalogue / "bench.yaml").write_text(json.dumps(manifest, indent=2))
 
     def _manifest(self) -> Mapping[str, Any]:
-        spec = {
-            "description": "The API of the benchmark",
-            "openAPISpec": {"inline": self._write_document().read_text()},
-            "baseURL": self._upstream_url,
-        }
-        return {"kind": "ToolSet", "metadata": {"name": "bench"}, "spec": spec}
+        return tool_set(self._upstream_url)
 
     def _issue_token(self) -> str:
         """A token of the dev issuer, which shares the server's DATA_DIR."""
@@ -180,6 +198,33 @@ class Gateway(System):
         return done.stdout.split()[-1]
 
 
+class GoBridge(System):
+    """A bridge in Go from OpenAPI to MCP, without any governance: `go_bridge`, built on first use."""
+
+    name = "go"
+    needs_session = True
+
+    def command(self) -> Sequence[str]:
+        self.version = f"mcp-go {_required_version()}"
+        return [str(build_go_bridge()), str(self._write_document()), self._upstream_url, str(self.port)]
+
+
+def build_go_bridge() -> Path:
+    """The program below var/; go builds only what has changed. Raises NotInstalled."""
+    go = shutil.which("go", path=f"{os.environ.get('PATH', '')}:/usr/local/go/bin")
+    if go is None:
+        raise NotInstalled("go is not installed")
+    program = REPOSITORY / "var" / "go-bridge"
+    _run([go, "build", "-o", str(program), "."], "the Go bridge cannot be built", cwd=HERE / "go_bridge")
+    return program
+
+
+def _required_version() -> str:
+    """Of the MCP library, as go.mod has it."""
+    requirement = re.search(r"mark3labs/mcp-go v(\S+)", (HERE / "go_bridge" / "go.mod").read_text())
+    return "" if requirement is None else requirement[1]
+
+
 class FastMcp(System):
     """FastMCP's bridge from OpenAPI, without any governance, in an environment of its own."""
 
@@ -188,7 +233,7 @@ class FastMcp(System):
 
     def command(self) -> Sequence[str]:
         python = install_fastmcp()
-        self.version = _run([python, "-c", "import fastmcp; print(fastmcp.__version__)"]).strip()
+        self.version = _run([python, "-c", "import fastmcp; print(fastmcp.__version__)"], _NO_FASTMCP).strip()
         script = str(HERE / "fastmcp_server.py")
         return [python, script, str(self._write_document()), self._upstream_url, str(self.port)]
 
@@ -205,21 +250,21 @@ def install_fastmcp() -> str:
     if stamp.exists() and stamp.read_text() == wanted:
         return python
     print(f"installing {', '.join(FASTMCP_REQUIREMENTS)} into .venv-bench (once) ...", flush=True)
-    _run([sys.executable, "-m", "venv", "--clear", str(home)])
+    _run([sys.executable, "-m", "venv", "--clear", str(home)], _NO_FASTMCP)
     (home / ".gitignore").write_text("*\n")
-    _run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *FASTMCP_REQUIREMENTS])
+    _run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *FASTMCP_REQUIREMENTS], _NO_FASTMCP)
     stamp.write_text(wanted)
     return python
 
 
-def _run(command: Sequence[str]) -> str:
+def _run(command: Sequence[str], problem: str, cwd: Path = REPOSITORY) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise NotInstalled(f"FastMCP cannot be installed: {error}") from error
+        raise NotInstalled(f"{problem}: {error}") from error
     if done.returncode:
-        raise NotInstalled(f"FastMCP cannot be installed: {done.stderr.strip()[-400:]}")
+        raise NotInstalled(f"{problem}: {done.stderr.strip()[-400:]}")
     return done.stdout
 
 
-SYSTEMS: tuple[type[System], ...] = (Bare, Gateway, FastMcp)
+SYSTEMS: tuple[type[System], ...] = (Bare, Gateway, GoBridge, FastMcp)

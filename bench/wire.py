@@ -15,6 +15,8 @@ from bench.errors import CannotMeasure
 
 TOOL = "get_item"
 MARK = "@@@@@@"
+NUMBER = 123456
+"""The call that a check makes."""
 _META = "io.modelcontextprotocol/"
 _CLIENT = {"name": "stoa-bench", "version": "1"}
 
@@ -55,10 +57,15 @@ def template(target: Target, form: WireForm) -> str:
     return "\r\n".join(lines) + "\r\n\r\n" + body
 
 
+def numbered(request: str, number: int) -> bytes:
+    """The bytes of a template's call with this number, of six digits."""
+    return request.replace(MARK, str(number)).encode()
+
+
 def verify(target: Target, form: WireForm, item_of: Callable[[Any], Any] = lambda content: content) -> None:
     """Make one call and look at the answer. `item_of`: finds the item in structured content. Raises CannotMeasure,
     saying what is wrong with it."""
-    number = 123456
+    number = NUMBER
     head, _, body = template(target, form).replace(MARK, str(number)).partition("\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
     status, _, text = _post(target, headers, body)

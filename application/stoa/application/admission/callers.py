@@ -16,7 +16,7 @@ from stoa.domain.errors import NotAuthenticated, QuotaExceeded
 from stoa.domain.operations.operation import Operation
 from stoa.domain.policy.decision import Decision
 
-_MOST_CALLERS = 4096
+_MOST_CALLERS = 16_384
 """Upper bound on the callers whose charges are cached."""
 
 

@@ -1,7 +1,6 @@
 """Rate limits counted in this process: the default for one worker, and the reference for shared stores."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 from stoa.application.ports.clock import Clock
@@ -72,7 +71,9 @@ class DividedRateLimiter(RateLimiter):
 
     def _divided(self, charges: Sequence[LimitCharge]) -> Sequence[LimitCharge]:
         count = self._replicas()
-        return charges if count == 1 else [replace(charge, limit=_share_of(charge.limit, count)) for charge in charges]
+        if count == 1:
+            return charges
+        return [LimitCharge(charge.name, charge.key, _share_of(charge.limit, count), charge.cost) for charge in charges]
 
 
 def _share_of(limit: RateLimit, replicas: int) -> RateLimit:

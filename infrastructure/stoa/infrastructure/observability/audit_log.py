@@ -21,7 +21,7 @@ from stoa.domain.policy.decision import Door
 _FLUSH_SECONDS = 0.25
 
 
-_MOST_ENCODED = 4096
+_MOST_ENCODED = 16_384
 
 
 class _Facts(NamedTuple):

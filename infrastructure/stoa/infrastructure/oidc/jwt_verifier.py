@@ -47,7 +47,7 @@ class JwtTokenVerifier(TokenVerifier):
         mapping: ClaimMapping = _KEYCLOAK,
         introspection: Introspection | None = None,
         client_id_is_audience: bool = False,
-        cache_entries: int = 10_000,
+        cache_entries: int = 16_384,
     ) -> None:
         if not audiences:
             raise InvalidInput("No audience is configured, so no token can be accepted; set ALLOWED_AUDIENCES")

@@ -26,6 +26,7 @@ from typing import Any, NoReturn, Protocol
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from stoa.interfaces.http.accepting import ConnectionCounts
 from stoa.interfaces.http.server import GatewayServer
 
 _log = logging.getLogger(__name__)
@@ -200,13 +201,17 @@ def supervise(config: uvicorn.Config, listeners: Sequence[socket.socket], grace_
         gc.freeze()  # collecting in a worker would write to, and so copy, every page that they share
     context: Any = multiprocessing.get_context("fork" if is_forked else "spawn")
     ours: list[Connection] = []
+    places = _Places() if is_forked else None  # a spawned process shares no memory
 
     def start() -> Worker:
         ours[:] = [end for end in ours if not end.closed]
         channel, theirs = context.Pipe()
         ours[:] = [*(end for end in ours if not end.closed), channel]
-        process = context.Process(target=_work, args=(config, listeners, theirs, tuple(ours) if is_forked else ()))
+        shared = (tuple(ours), places.counts, places.free) if places is not None else ((), None, 0)
+        process = context.Process(target=_work, args=(config, listeners, theirs, *shared))
         process.start()
+        if places is not None:
+            places.take(process)
         theirs.close()
         return _Process(process, channel)
 
@@ -219,10 +224,35 @@ def supervise(config: uvicorn.Config, listeners: Sequence[socket.socket], grace_
                 workers.replace_all()
             else:
                 is_ending = True
+        if places is not None:
+            places.clear()
         if not is_ending:
             workers.tick(time.monotonic())
     workers.end(grace_seconds)
     return STARTUP_FAILURE if workers.has_failed else 0
+
+
+class _Places:
+    """Which worker publishes the number of its connections where."""
+
+    def __init__(self) -> None:
+        self.counts = ConnectionCounts()
+        self._taken: dict[int, Any] = {}
+
+    @property
+    def free(self) -> int:
+        """Beyond hundreds of workers the last place has several; the count there is then that of any of them."""
+        return next((place for place in range(len(self.counts)) if place not in self._taken), len(self.counts) - 1)
+
+    def take(self, process: Any) -> None:
+        """Gives the free place to a process."""
+        self._taken[self.free] = process
+
+    def clear(self) -> None:
+        """Frees the places of those that ended, so that no connection is left to them."""
+        for place in [place for place, process in self._taken.items() if process.exitcode is not None]:
+            self.counts.withdraw(place)
+            del self._taken[place]
 
 
 class _Process(Worker):
@@ -271,10 +301,15 @@ _STARTING, _STARTED = b"0", b"1"
 
 
 def _work(
-    config: uvicorn.Config, listeners: Sequence[socket.socket], channel: Connection, inherited: Sequence[Connection]
+    config: uvicorn.Config,
+    listeners: Sequence[socket.socket],
+    channel: Connection,
+    inherited: Sequence[Connection],
+    counts: ConnectionCounts | None,
+    place: int,
 ) -> None:
     """Runs a worker. `inherited`: the supervisor's pipe ends, which a fork inherits; as long as one is open, no worker
-    learns that the supervisor is gone."""
+    learns that the supervisor is gone. `counts`: where it publishes its connections, at `place`."""
     for end in inherited:
         end.close()
     for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
@@ -282,7 +317,7 @@ def _work(
             signal.signal(getattr(signal, name), end_with_success)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor heard it
-    server = GatewayServer(config)
+    server = GatewayServer(config, counts, place)
     threading.Thread(target=_beat, args=(server, channel), name="heartbeat", daemon=True).start()
     server.run(list(listeners))
 

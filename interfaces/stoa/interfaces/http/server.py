@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from stoa.interfaces.http.accepting import BalancedListener, ConnectionCounts
 from stoa.interfaces.http.lifecycle import LIFECYCLE_KEY, Lifecycle
 from stoa.interfaces.http.process_memory import quieten_collector, return_large_blocks
 from stoa.interfaces.http.protocol import GatewayProtocol
@@ -59,9 +60,13 @@ def config_of(
 class GatewayServer(uvicorn.Server):
     """Serves with the configuration of `config_of`, over TLS if a certificate is named."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        """Raises InvalidInput if the certificate cannot be used."""
+    def __init__(self, config: uvicorn.Config, counts: ConnectionCounts | None = None, place: int = 0) -> None:
+        """`counts`: of the workers that share the listening sockets; this one is at `place`. Raises InvalidInput if the
+        certificate cannot be used."""
         super().__init__(config)
+        self._counts = counts
+        self._place = place
+        self._balanced: list[BalancedListener] = []
         certificate, key = config.ssl_certfile, config.ssl_keyfile
         self._tls = None if certificate is None or key is None else ServerTls(Path(certificate), Path(key))
         self._reloading: asyncio.Task[None] | None = None
@@ -84,10 +89,7 @@ class GatewayServer(uvicorn.Server):
         try:
             self._listeners = bound(config.host, config.port) if sockets is None else sockets
             loop = asyncio.get_running_loop()
-            self.servers = [
-                await loop.create_server(self._connection, sock=listener, backlog=config.backlog, **self._secured())
-                for listener in self._listeners
-            ]
+            self.servers = [await self._listening(listener) for listener in self._listeners]
         except OSError as caught:
             _log.error("cannot listen: %s", caught.strerror)
             await self.lifespan.shutdown()
@@ -99,6 +101,19 @@ class GatewayServer(uvicorn.Server):
                 host, port = listener.getsockname()[:2]
                 _log.info("serving %s://%s:%d", scheme, f"[{host}]" if ":" in host else host, port)
         self.started = True
+
+    async def _listening(self, listener: socket.socket) -> Any:
+        backlog = self.config.backlog
+        if self._counts is None:
+            loop = asyncio.get_running_loop()
+            return await loop.create_server(self._connection, sock=listener, backlog=backlog, **self._secured())
+        connections = self.server_state.connections
+        balanced = BalancedListener(
+            listener, self._connection, self._counts, self._place, lambda: len(connections), self._secured()
+        )
+        balanced.start(backlog)
+        self._balanced.append(balanced)
+        return balanced
 
     def _connection(self) -> asyncio.Protocol:
         return GatewayProtocol(self.config, self.server_state, self.lifespan.state)
@@ -125,6 +140,8 @@ class GatewayServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if self._tls is not None and counter % _TLS_LOOK_TICKS == 0:
             self._tls.reload_if_changed()
+        for listener in self._balanced:
+            listener.publish()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # uvicorn's signature

@@ -1,0 +1,237 @@
+"""`python -m bench many`: what 10,000 tools, 10,000 principals and 2,000 open streams change in the cost of a call.
+
+Gateways with everything on; rounds of calls go round them, and CPU per call is compared within each round. What a
+gateway needs in the same time while nobody calls, such as for pings on its streams, is taken off and shown beside it:
+it would fall upon the fewer calls the slower the machine is at the moment.
+"""
+
+import argparse
+import contextlib
+import itertools
+import json
+import selectors
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.comparison import positive
+from bench.crowd import allow_connections
+from bench.errors import CannotMeasure
+from bench.open_loop import Connection
+from bench.report import spread_of, table
+from bench.systems import API_VERSION, Gateway
+from bench.upstream import Upstream
+from bench.wire import HANDSHAKE_REVISIONS, STATELESS_REVISIONS, Target, open_session, template
+from stoa.application.memory.clock import SystemClock
+from stoa.infrastructure.oidc import DevIssuer
+from stoa.interfaces.bootstrap import DEV_ISSUER
+
+TOOLS, PRINCIPALS, STREAMS = 10_000, 10_000, 2_000
+MOST_MORE = 0.05
+"""What a call may cost more than with one tool, one principal and no stream."""
+_IDLE_SECONDS = 5.0
+_SESSIONS_OF_A_CALLER = 50
+_CONNECTIONS = 16
+_ANSWER_SECONDS = 30.0
+
+
+class Alone(Gateway):
+    """One tool, one caller, no stream."""
+
+    name = "alone"
+
+    def prepare(self) -> None:
+        """Brings about what is measured, once the gateway serves."""
+
+    def tokens(self, number: int) -> list[str]:
+        """Of so many principals."""
+        issuer = DevIssuer(self._directory / "data", DEV_ISSUER, "stoa-mcp-gateway", SystemClock(), "dev")
+        return [
+            issuer.issue(subject=f"agent-{n}", tenant="bench", roles=frozenset({"cpi-admin"}), lifetime_seconds=7200)
+            for n in range(number)
+        ]
+
+    def requests(self) -> Iterator[str]:
+        """Templates of calls without end."""
+        return itertools.repeat(template(self.target(STATELESS_REVISIONS), STATELESS_REVISIONS))
+
+
+class ManyTools(Alone):
+    name = "10,000 tools"
+
+    def _write_catalogue(self) -> None:
+        super()._write_catalogue()
+        document = {"openapi": "3.1.0", "info": {"title": "many", "version": "1"}, "paths": _paths(TOOLS - 1)}
+        (self._catalogue / "many.json").write_text(json.dumps(document))
+        spec: Mapping[str, Any] = {"openAPISpec": {"url": "many.json"}, "baseURL": self._upstream_url}
+        manifest = {"apiVersion": API_VERSION, "kind": "ToolSet", "metadata": {"name": "many"}, "spec": spec}
+        (self._catalogue / "many.yaml").write_text(json.dumps(manifest))
+
+
+class ManyPrincipals(Alone):
+    """So many have called."""
+
+    name = "10,000 principals"
+
+    def prepare(self) -> None:
+        self._templates = [
+            template(Target(self.port, token=token), STATELESS_REVISIONS) for token in self.tokens(PRINCIPALS)
+        ]
+        make_calls(self.port, self._templates)
+
+
+class CallingPrincipals(ManyPrincipals):
+    """Each call is another principal's. A token is verified once a minute."""
+
+    name = "10,000 principals, calling"
+
+    def prepare(self) -> None:
+        super().prepare()
+        self._turns = itertools.cycle(self._templates)
+
+    def requests(self) -> Iterator[str]:
+        return self._turns
+
+
+class ManyStreams(Alone):
+    """Sessions whose GET streams are open."""
+
+    name = "2,000 streams"
+
+    def prepare(self) -> None:
+        self._streams = [
+            self._open_stream(token)
+            for token in self.tokens(STREAMS // _SESSIONS_OF_A_CALLER)
+            for _ in range(_SESSIONS_OF_A_CALLER)
+        ]
+
+    def _open_stream(self, token: str) -> socket.socket:
+        session = open_session(Target(self.port, token=token), HANDSHAKE_REVISIONS)
+        fields = {
+            "Host": f"127.0.0.1:{self.port}",
+            "Accept": "text/event-stream",
+            "Authorization": f"Bearer {token}",
+            "MCP-Protocol-Version": HANDSHAKE_REVISIONS.version,
+            "Mcp-Session-Id": session,
+        }
+        stream = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        stream.sendall(f"GET /mcp HTTP/1.1\r\n{lines}\r\n".encode())
+        if not stream.recv(1 << 16).startswith(b"HTTP/1.1 200"):
+            raise CannotMeasure("an event stream was refused")
+        return stream
+
+
+def _paths(number: int) -> dict[str, Any]:
+    query = {"name": "q", "in": "query", "schema": {"type": "string"}}
+    answers = {"200": {"description": "ok"}}
+    return {
+        f"/operation_{n}": {"get": {"operationId": f"operation_{n}", "parameters": [query], "responses": answers}}
+        for n in range(number)
+    }
+
+
+def make_calls(port: int, templates: Iterable[str]) -> None:
+    """One call each, all connections busy. Raises CannotMeasure for an answer that is not right."""
+    waiting = iter(templates)
+    numbers = itertools.count(100_000)
+    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as cleanup:
+        for request in itertools.islice(waiting, _CONNECTIONS):
+            connection = Connection(port)
+            cleanup.callback(connection.socket.close)
+            selector.register(connection, selectors.EVENT_READ, connection)
+            connection.send(request, next(numbers), due=0)
+        while selector.get_map():
+            ready = selector.select(_ANSWER_SECONDS)
+            if not ready:
+                raise CannotMeasure(f"a call was not answered within {_ANSWER_SECONDS:g} s")
+            for key, _ in ready:
+                connection = key.data
+                is_right = connection.receive()
+                if is_right is None:
+                    continue
+                if not is_right:
+                    raise CannotMeasure("an answer was not right")
+                request = next(waiting, None)
+                if request is None:
+                    selector.unregister(connection)
+                else:
+                    connection.send(request, next(numbers), due=0)
+
+
+def run(directory: Path, arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench many")
+    parser.add_argument("--rounds", type=positive, default=8)
+    parser.add_argument("--calls", type=positive, default=4000, help="per round and gateway (default: 4000)")
+    options = parser.parse_args(arguments)
+    allow_connections(4 * STREAMS)
+    spent: dict[str, list[float]] = {}
+    idle: dict[str, float] = {}
+    with contextlib.ExitStack() as cleanup:
+        upstream = Upstream(directory)
+        cleanup.callback(upstream.stop)
+        upstream.start()
+        gateways: list[Alone] = []
+        kinds: tuple[Callable[[str, Path], Alone], ...] = (
+            Alone,
+            ManyTools,
+            ManyPrincipals,
+            CallingPrincipals,
+            ManyStreams,
+        )
+        for number, kind in enumerate(kinds):
+            gateway = kind(upstream.url, directory / f"gateway-{number}")
+            cleanup.callback(gateway.stop)
+            gateway.start()
+            gateway.wait_until_right(STATELESS_REVISIONS, timeout_seconds=120)
+            gateway.prepare()
+            make_calls(gateway.port, itertools.islice(gateway.requests(), options.calls))
+            gateways.append(gateway)
+            idle[gateway.name] = _idle_share(gateway)
+            print(f"ready: {gateway.name}", flush=True)
+        for _ in range(options.rounds):
+            for gateway in gateways:
+                before, began = gateway.usage().cpu_seconds, time.monotonic()
+                make_calls(gateway.port, itertools.islice(gateway.requests(), options.calls))
+                cpu = gateway.usage().cpu_seconds - before - idle[gateway.name] * (time.monotonic() - began)
+                spent.setdefault(gateway.name, []).append(cpu / options.calls * 1e6)
+    return _print(spent, idle)
+
+
+def _idle_share(gateway: Gateway) -> float:
+    """Part of one processor that it takes while nobody calls."""
+    before = gateway.usage().cpu_seconds
+    time.sleep(_IDLE_SECONDS)
+    return (gateway.usage().cpu_seconds - before) / _IDLE_SECONDS
+
+
+def _print(spent: dict[str, list[float]], idle: dict[str, float]) -> int:
+    alone = spent[Alone.name]
+    cells: list[list[str]] = []
+    problems: list[str] = []
+    for name, values in spent.items():
+        cpu = spread_of(values)
+        ratio = spread_of([value / base for value, base in zip(values, alone, strict=True)])
+        least = min(values) / min(alone)
+        cells.append(
+            [
+                name,
+                f"{cpu.median:,.0f}",
+                f"{cpu.low:,.0f}-{cpu.high:,.0f}",
+                f"{ratio.median - 1:+.1%}",
+                f"{ratio.low - 1:+.1%} to {ratio.high - 1:+.1%}",
+                f"{least - 1:+.1%}",
+                f"{idle[name]:.1%}",
+            ]
+        )
+        if min(ratio.median, least) > 1 + MOST_MORE:
+            problems.append(f"{name}: a call costs {ratio.median - 1:.1%} more, {MOST_MORE:.0%} at most")
+    head = ("a call beside", "CPU µs", "quartiles", "more", "quartiles", "of the least", "idle CPU")
+    print(table(head, cells))
+    sys.stdout.flush()
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0

@@ -1,0 +1,144 @@
+"""The figures of a run where people find them: as JSON, as pictures, and as tables in docs/performance.md.
+
+All of it is drawn from the JSON, so `redraw` repeats it without measuring.
+"""
+
+import datetime
+import json
+import os
+import platform
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import chart
+
+DOCS = Path(__file__).parent.parent / "docs"
+NAMES = {
+    "bare": "bare pass-through",
+    "gateway": "STOA, everything on",
+    "go": "Go bridge",
+    "fastmcp": "FastMCP",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One measurement that is published under a name."""
+
+    table: Callable[[Mapping[str, Any]], str]
+    """As Markdown."""
+    picture: Callable[[Mapping[str, Any]], str]
+
+
+def machine() -> dict[str, Any]:
+    """Where and when: what a figure means nothing without."""
+    model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "cpus": os.cpu_count(),
+        "processor": model[1] if model else platform.machine(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def write(name: str, figures: Mapping[str, Any], folder: Path) -> None:
+    """The JSON and its picture."""
+    (folder / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    (folder / f"{name}.svg").write_text(KINDS[name].picture(figures), encoding="utf-8")
+
+
+def publish(name: str, figures: Mapping[str, Any], docs: Path = DOCS) -> None:
+    """Replaces what the documentation says of this measurement."""
+    write(name, figures, docs / "pictures")
+    page = docs / "performance.md"
+    page.write_text(with_table(page.read_text(encoding="utf-8"), name, figures), encoding="utf-8")
+
+
+def with_table(page: str, name: str, figures: Mapping[str, Any]) -> str:
+    """The page with the table between the marks of `name`."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{KINDS[name].table(figures)}\n{end}{after}"
+
+
+def said_of(figures: Mapping[str, Any]) -> str:
+    """When and where, in words."""
+    where = figures["machine"]
+    return f"{where['date']}, {where['cpus']} cores of {where['processor']}, Python {where['python']}"
+
+
+def markdown(head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *cells]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _rounds_of(figures: Mapping[str, Any]) -> str:
+    settings = figures["settings"]
+    seconds, connections = settings["seconds"], settings["connections"]
+    return f"{settings['rounds']} interleaved rounds of {seconds} s, {connections} connections"
+
+
+def _calls_table(figures: Mapping[str, Any]) -> str:
+    head = ("system", "CPU µs a call", "quartiles", "x bare", "quartiles", "calls/s", "p50 ms", "p99 ms", "idle MiB")
+    cells: list[list[str]] = []
+    for system, measured in figures["systems"].items():
+        cpu, to_bare = measured["cpu_us_per_call"], measured["cpu_to_bare"]
+        cells.append(
+            [
+                f"{NAMES[system]} {measured['version']}".strip(),
+                f"{cpu['median']:,.0f}",
+                f"{cpu['low']:,.0f}-{cpu['high']:,.0f}",
+                f"{to_bare['median']:.2f}",
+                f"{to_bare['low']:.2f}-{to_bare['high']:.2f}",
+                f"{measured['calls_per_second']:,.0f}",
+                f"{measured['p50_ms']:.2f}",
+                f"{measured['p99_ms']:.2f}",
+                f"{measured['idle_rss_mib']:.0f}",
+            ]
+        )
+    return f"{said_of(figures)}; {_rounds_of(figures)}.\n\n{markdown(head, cells)}"
+
+
+def _calls_picture(figures: Mapping[str, Any]) -> str:
+    drawn: list[chart.Bar] = []
+    for system, measured in figures["systems"].items():
+        cpu, to_bare = measured["cpu_us_per_call"], measured["cpu_to_bare"]
+        text = f"{cpu['median']:,.0f} µs, x {to_bare['median']:.2f}"
+        is_ours = system == "gateway"
+        drawn.append(chart.Bar(NAMES[system], cpu["median"], text, cpu["low"], cpu["high"], is_ours))
+    return chart.bars("CPU of one tools/call, median and quartiles", said_of(figures), drawn)
+
+
+def _latency_table(figures: Mapping[str, Any]) -> str:
+    head = ("calls/s", "is", "system", "p50 ms", "p99 ms", "p99.9 ms")
+    cells: list[list[str]] = []
+    for step in figures["steps"]:
+        for system, measured in step["systems"].items():
+            kept = measured["is_kept"]
+            values = [f"{measured[name]:.2f}" if kept else "saturated" for name in ("p50", "p99", "p99_9")]
+            cells.append(
+                [f"{step['rate']:,.0f}", f"{step['percent']} % of {NAMES[step['of']]}", NAMES[system], *values]
+            )
+    return f"{said_of(figures)}; medians of {_rounds_of(figures)}.\n\n{markdown(head, cells)}"
+
+
+def _latency_picture(figures: Mapping[str, Any]) -> str:
+    drawn: list[chart.Bar] = []
+    for step in figures["steps"]:
+        for system, measured in step["systems"].items():
+            label = f"{step['rate']:,.0f}/s {'STOA' if system == 'gateway' else system}"
+            value = measured["p99"] if measured["is_kept"] else 0.0
+            text = f"{value:.2f} ms" if measured["is_kept"] else "saturated"
+            drawn.append(chart.Bar(label, value, text, is_ours=system == "gateway"))
+    return chart.bars("p99 of the latency at a fixed rate, open loop", said_of(figures), drawn)
+
+
+KINDS: dict[str, Kind] = {
+    "benchmark": Kind(_calls_table, _calls_picture),
+    "latency": Kind(_latency_table, _latency_picture),
+}
