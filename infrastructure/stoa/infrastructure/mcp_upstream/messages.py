@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pydantic_core
 
-from stoa.domain.errors import BackendProtocolError
+from stoa.domain.errors import BackendProtocolError, InvalidArguments, Violation
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
 
 METHOD_NOT_FOUND = -32601
@@ -56,8 +56,11 @@ Message = Response | Request | Notification
 
 
 def request(request_id: RequestId, method: str, params: JsonObject) -> bytes:
-    """Raises ValueError for text that is no Unicode."""
-    return pydantic_core.to_json({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+    """Raises InvalidArguments for text that is no Unicode."""
+    try:
+        return pydantic_core.to_json({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+    except ValueError:
+        raise InvalidArguments([Violation("", "valid Unicode")]) from None
 
 
 def notification(method: str, params: JsonObject) -> bytes:
@@ -87,6 +90,10 @@ def read_now(data: bytes, whose: str) -> list[Message]:
         value = pydantic_core.from_json(data, allow_inf_nan=False)
     except ValueError:
         value = None
+    if not isinstance(value, list):
+        message = _message(value)
+        if message is not None:
+            return [message]
     messages = [_message(each) for each in (value if is_array(value) else [value])]
     whole = [message for message in messages if message is not None]
     if not whole or len(whole) < len(messages):
