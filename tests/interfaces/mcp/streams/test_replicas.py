@@ -368,7 +368,7 @@ async def test_a_stream_is_let_go_when_the_store_is_lost_and_its_client_may_come
         await stream.task
         with pytest.raises(SharedStateUnavailable):
             await bus.publish("t", b"")
-        # The bus has a connection of its own. Until it knows that it has none, a client is refused (503) and tries again.
+        # The bus has a connection of its own: until it knows that it has none, a client is refused and tries again.
         await until(lambda: bus.health().detail == "connection lost")
         way.mend()
         again = await Running(client.other, "GET", headers={"last-event-id": "s:0"}).begun()
