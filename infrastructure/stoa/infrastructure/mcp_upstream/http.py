@@ -33,6 +33,7 @@ from stoa.infrastructure.mcp_upstream.messages import (
     Response,
     UpstreamFault,
 )
+from stoa.infrastructure.mcp_upstream.per_second import MAX_LINES, PerSecond
 from stoa.infrastructure.mcp_upstream.session import (
     NO_ACCESS,
     STATELESS,
@@ -45,6 +46,8 @@ from stoa.infrastructure.mcp_upstream.session import (
 )
 
 MAX_STREAM_BYTES = 4 * MAX_MESSAGE_BYTES
+"""Of all events of one request."""
+MAX_STREAM_LINES = 200_000
 """Of all events of one request."""
 MAX_RESUMPTIONS = 50
 MAX_RETRY_SECONDS = 10.0
@@ -293,7 +296,7 @@ class HttpSession(Session):
     async def _events(self, response: OpenResponse, limit: int | None) -> AsyncIterator[Event]:
         if (response.head.header("Content-Encoding") or "identity") != "identity":
             raise BackendProtocolError(f"The back end of {self.whose} failed: its stream has an encoding unasked")
-        reader, total = EventReader(MAX_MESSAGE_BYTES), 0
+        reader, pace, total, lines = EventReader(MAX_MESSAGE_BYTES), PerSecond(MAX_LINES), 0, 0
         try:
             while piece := await response.piece():
                 total += len(piece)
@@ -301,6 +304,9 @@ class HttpSession(Session):
                     raise too_large(self.whose, limit)
                 for event in reader.feed(piece):
                     yield event
+                if reader.lines > MAX_STREAM_LINES if limit is not None else not pace.takes(reader.lines - lines):
+                    raise messages.flood(self.whose)
+                lines = reader.lines
         except EventTooLong:
             raise too_large(self.whose, MAX_MESSAGE_BYTES) from None
 

@@ -8,6 +8,7 @@ import pydantic_core
 
 from stoa.domain.errors import BackendProtocolError, InvalidArguments, Violation
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+from stoa.infrastructure.http_client.backend_answers import MAX_VALUES, has_many_values
 
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
@@ -80,6 +81,8 @@ async def read(data: bytes, whose: str) -> list[Message]:
     """The messages of a body, an event or a line; several in a batch of 2025-03-26. Raises BackendProtocolError for
     what is no JSON-RPC."""
     if len(data) > _QUICKLY_READ_BYTES:
+        if has_many_values(data):
+            raise BackendProtocolError(f"The back end of {whose} answered more than {MAX_VALUES} values")
         return await asyncio.to_thread(read_now, data, whose)
     return read_now(data, whose)
 
@@ -99,6 +102,10 @@ def read_now(data: bytes, whose: str) -> list[Message]:
     if not whole or len(whole) < len(messages):
         raise BackendProtocolError(f"The back end of {whose} failed: it sent what is no JSON-RPC message")
     return whole
+
+
+def flood(whose: str) -> BackendProtocolError:
+    return BackendProtocolError(f"The back end of {whose} failed: it floods the gateway with messages")
 
 
 def _message(value: Any) -> Message | None:
