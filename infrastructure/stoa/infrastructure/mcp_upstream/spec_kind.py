@@ -34,10 +34,9 @@ from stoa.infrastructure.mcp_upstream.upstreams import NOBODY, McpUpstreams, Ups
 TIMEOUT_SECONDS = 60.0
 FIRST_DELAY_SECONDS = 1.0
 LAST_DELAY_SECONDS = 60.0
-ANNOUNCED_SECONDS = 0.25
-"""Between the first two looks at a server that announces changes; each further one is put off for twice as long as the
-one before, up to LAST_DELAY_SECONDS, until the server announces none for QUIET_SECONDS."""
-QUIET_SECONDS = 10.0
+MAX_LOOKS = 20
+"""At a server that announces changes, one right after the other; then one each LOOK_SECONDS."""
+LOOK_SECONDS = 5.0
 _SCHEMES = ("mcp+http://", "mcp+https://", "sse+http://", "sse+https://", STDIO)
 
 
@@ -49,9 +48,10 @@ class _Watched:
     access: Access
     whose: str
     follower: asyncio.Task[None] | None = None
-    looked_at: float = 0.0
-    """When its description was last asked for because of an announcement, by the loop's clock."""
-    pause_seconds: float = 0.0
+    looks: float = MAX_LOOKS
+    """How many may follow at once."""
+    counted_at: float = 0.0
+    """When `looks` was right, by the loop's clock."""
     later: asyncio.TimerHandle | None = None
 
     def announced(self, look: Callable[[], None]) -> None:
@@ -61,10 +61,12 @@ class _Watched:
         if self.later is not None:
             return
         now = loop.time()
-        if now - self.looked_at > self.pause_seconds + QUIET_SECONDS:
-            self.pause_seconds = 0.0
-        due = max(now, self.looked_at + self.pause_seconds)
-        self.later = loop.call_at(due, self._look, look)
+        self.looks = min(self.looks + (now - self.counted_at) / LOOK_SECONDS, MAX_LOOKS) - 1
+        self.counted_at = now
+        if self.looks >= 0:
+            look()
+        else:
+            self.later = loop.call_later(-self.looks * LOOK_SECONDS, self._look, look)
 
     def stop(self) -> None:
         for waiting in (self.follower, self.later):
@@ -73,8 +75,6 @@ class _Watched:
 
     def _look(self, look: Callable[[], None]) -> None:
         self.later = None
-        self.looked_at = asyncio.get_running_loop().time()
-        self.pause_seconds = min(2 * self.pause_seconds or ANNOUNCED_SECONDS, LAST_DELAY_SECONDS)
         look()
 
 
