@@ -93,7 +93,7 @@ def read_now(data: bytes, whose: str) -> list[Message]:
         value = pydantic_core.from_json(data, allow_inf_nan=False)
     except ValueError:
         value = None
-    if not isinstance(value, list):
+    if not is_array(value):  # as nearly all
         message = _message(value)
         if message is not None:
             return [message]
