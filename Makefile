@@ -36,9 +36,10 @@ lint: install
 
 check: lint test
 
-# The official MCP conformance suite; npm brings it and the Node it needs.
+# The official MCP conformance suite, against a gateway and through one; npm brings it and the Node it needs.
 conformance: install
 	$(BIN)/python tests/conformance/run.py
+	$(BIN)/python tests/conformance/run.py --proxied
 
 # The official TypeScript clients and the MCP inspector against real gateways; npm brings them and their Node.
 clients: install

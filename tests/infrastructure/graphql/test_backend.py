@@ -18,6 +18,7 @@ from stoa.domain.operations.tool import Authentication, SecretReference, Tool
 from stoa.domain.results.result import TextContent
 from stoa.infrastructure.graphql.binding import GraphQlBinding
 from stoa.infrastructure.http_client import PUBLIC_ONLY
+from stoa.infrastructure.http_client.backend_answers import MAX_VALUES
 
 JSON = "application/json"
 
@@ -185,6 +186,13 @@ async def test_graphql_peer_that_answers_something_else_is_a_protocol_error(medi
 async def test_graphql_peer_that_answers_too_much_is_a_protocol_error():
     async with shop(lambda _: answer(b" " * 2000), max_answer_bytes=1000) as server:
         with pytest.raises(BackendProtocolError, match="more than 1000 bytes"):
+            await server.call(server.tool("echo"), text="x")
+
+
+async def test_graphql_answer_of_very_many_values_is_not_read():
+    body = b'{"data":{"echo":[' + b"1," * MAX_VALUES + b"1,1]}}"
+    async with shop(lambda _: answer(body)) as server:
+        with pytest.raises(BackendProtocolError, match="values"):
             await server.call(server.tool("echo"), text="x")
 
 

@@ -35,8 +35,8 @@ def content(answer: Any) -> Any:
     return json.loads(answer.body)
 
 
-async def called(backend, tool, arguments=None, **parts):
-    async with asyncio.timeout(20):
+async def called(backend, tool, arguments=None, seconds=20, **parts):
+    async with asyncio.timeout(seconds):
         return await backend.prepare(tool)(arguments or {}, context_of(tool, **parts))
 
 
@@ -334,6 +334,7 @@ async def test_subscription_peer_that_floods_is_ended_at_the_bytes_that_it_may_s
         await socket.receive_json()
         await socket.send_json(ACK)
         await socket.receive_json()
+        sent = 0
         try:
             while not socket.closed:
                 if flood == "pings":
@@ -342,11 +343,16 @@ async def test_subscription_peer_that_floods_is_ended_at_the_bytes_that_it_may_s
                     await socket.ping(b"x" * 100)
                 else:
                     await socket.send_str("x" * 1_000_000)
+                sent += 1
+                if not sent % 100:
+                    await asyncio.sleep(0)  # else it writes until the socket is full, before anything is read
         except (ConnectionError, aiohttp.ClientError):
             pass
 
     async with speaking(handled) as url, backend_of() as backend:
-        given = await called(backend, tools_at(url, stream={"maxBytes": 2_000})["stay"])
+        options = ConversionOptions(timeout_seconds=300)  # so that no other bound is reached before, on no machine
+        stream = {"maxBytes": 2_000, "maxDuration": "200s"}
+        given = await called(backend, tools_at(url, options, stream=stream)["stay"], seconds=200)
     assert content(given) == {"messages": [], "end": "maxBytes"}
 
 

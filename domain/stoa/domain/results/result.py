@@ -122,14 +122,15 @@ class ToolResult:
         """Bytes of content sent to the caller: text as UTF-8, the rest in base64. Structured content is not counted,
         because it repeats the text."""
         blocks = (*self.content, *(message.content for message in self.messages))
-        return sum(_size(block) for block in blocks)
+        return sum(size_of(block) for block in blocks)
 
     @staticmethod
     def error(text: str) -> "ToolResult":
         return ToolResult((TextContent(text),), is_error=True)
 
 
-def _size(block: ContentBlock) -> int:
+def size_of(block: ContentBlock) -> int:
+    """Bytes of one block, as ToolResult.size counts them."""
     match block:
         case TextContent(text):
             return len(text.encode("utf-8", "replace"))

@@ -12,6 +12,7 @@ import pydantic_core
 from stoa.domain.errors import BackendProtocolError
 from stoa.domain.results.result import MISSING, RawAnswer, TextContent, ToolResult, shape
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+from stoa.infrastructure.http_client.backend_answers import MAX_VALUES, has_many_values
 
 MAX_ERRORS = 20
 MAX_MESSAGE = 1000
@@ -37,6 +38,8 @@ def result_of(answer: RawAnswer, tool: str) -> ToolResult:
     result = shape(answer)
     response = result.structured
     if response is MISSING:  # an error's, too long to be shown whole, or no JSON
+        if has_many_values(answer.body):
+            raise BackendProtocolError(f"The back end of {tool} answered more than {MAX_VALUES} values")
         response = _read(answer.body)
     if not is_object(response) or not ("data" in response or is_array(response.get("errors"))):
         return _not_graphql(answer, tool)

@@ -8,11 +8,15 @@ from stoa.domain.errors import BackendProtocolError
 from stoa.infrastructure.http_client.compression import ACCEPTED, CorruptEncoding, TooLarge, unpack
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
+MAX_VALUES = 500_000
+"""Of a JSON answer that is read whole: no other thread has the interpreter while it is read, and that takes time by its
+values more than by its bytes."""
 CONNECT_TIMEOUT_SECONDS = 10.0
 USER_AGENT = f"stoa-mcp-gateway/{version('stoa-mcp-gateway')}"
 HEADERS = {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED}
 """Of each request that does not set them."""
 
+_COUNTED_BYTES = 256 * 1024
 _QUICKLY_UNPACKED_BYTES = 64 * 1024
 """More is unpacked in a thread, so that other calls do not wait."""
 
@@ -27,6 +31,16 @@ async def unpacked(body: bytes, encoding: str, tool: str, limit: int) -> bytes:
         raise too_large(tool, limit) from None
     except CorruptEncoding:
         raise BackendProtocolError(f"The back end of {tool} failed: its answer is wrongly encoded") from None
+
+
+def has_many_values(body: bytes) -> bool:
+    """True if a JSON text may have more than MAX_VALUES values. Commas within its strings count, too."""
+    count = 0
+    for start in range(0, len(body), _COUNTED_BYTES):
+        count += body.count(b",", start, start + _COUNTED_BYTES)
+        if count > MAX_VALUES:
+            return True
+    return False
 
 
 def too_large(tool: str, limit: int) -> BackendProtocolError:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import pydantic_core
-
 from stoa.application.ports import (
     Announcing,
     BackendCall,
@@ -25,9 +23,7 @@ from stoa.domain.errors import (
     BackendProtocolError,
     BackendUnavailable,
     ClientCapabilityMissing,
-    InvalidArguments,
     InvalidInput,
-    Violation,
 )
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.uri_template import UriTemplate
@@ -37,6 +33,7 @@ from stoa.domain.schema.plain_text import plain
 from stoa.infrastructure.http_client.authentication import compile_authentication
 from stoa.infrastructure.http_client.failures import after_another_request
 from stoa.infrastructure.http_client.http1_errors import translated_failure
+from stoa.infrastructure.mcp_upstream import messages
 from stoa.infrastructure.mcp_upstream.binding import McpBinding
 from stoa.infrastructure.mcp_upstream.client_requests import missing_of, read_request, written_answer
 from stoa.infrastructure.mcp_upstream.conversation import NO_CLIENT, CallListener, Listener
@@ -60,6 +57,7 @@ MAX_ROUNDS = 32
 """Of client requests in one call of the stateless era."""
 MAX_KEY = 128
 MAX_FAULT = 4000
+_NO_HEADERS: dict[str, str] = {}
 _AGAIN_SECONDS = 1.0
 """Before a call is repeated whose server only wants it to come back."""
 
@@ -107,20 +105,18 @@ class McpCall(BackendCall, Previewable, Completing, Announcing):
         self._binding = binding
         self._authentication = tool.authentication.type
         self._upstream: Upstream = upstreams.of(binding.server, tool.tenant, tool.authentication)
-        self._sign = compile_authentication(tool, upstreams.credentials)
+        self._access_of_all = None
+        """Of every call; None: each brings a token of its own."""
+        if self._authentication != "oauth2":
+            self._access_of_all = Access(compile_authentication(tool, upstreams.credentials))
         self._routed = routed_arguments(tool.input_schema) if binding.method == "tools/call" else ()
         self._template = UriTemplate(binding.name) if binding.method == "resources/read" else None
 
     async def __call__(self, arguments: JsonObject, context: CallContext) -> RawAnswer | ToolResult:
         method, params = self._binding.method, self._params(arguments)
         listener: Listener = NO_CLIENT if context.channel is None else CallListener(context)
-        call = Call(
-            listener,
-            self._access(context.upstream),
-            context.trace,
-            context.request_id,
-            _parameter_headers(self._routed, arguments),
-        )
+        routing = _parameter_headers(self._routed, arguments) if self._routed else _NO_HEADERS
+        call = Call(listener, self._access(context.upstream), context.trace, context.request_id, routing)
         try:
             result = await self._asked(method, params, call, context)
         except UpstreamFault as fault:
@@ -128,6 +124,7 @@ class McpCall(BackendCall, Previewable, Completing, Announcing):
         return result_of(method, result, self._binding.uri_prefix, self._whose)
 
     def preview(self, arguments: JsonObject) -> JsonObject:
+        messages.request(0, self._binding.method, arguments)  # refuses what cannot be sent
         server = self._binding.server
         where: JsonObject = {"url": server.url} if server.program is None else {"command": server.program.command}
         return {
@@ -188,18 +185,13 @@ class McpCall(BackendCall, Previewable, Completing, Announcing):
                 del self._changes[key]
 
     def _params(self, arguments: JsonObject) -> JsonObject:
-        """Raises InvalidArguments for text that cannot be sent."""
-        try:
-            pydantic_core.to_json(arguments)
-        except (UnicodeEncodeError, pydantic_core.PydanticSerializationError):
-            raise InvalidArguments([Violation("", "valid Unicode")]) from None
         if self._template is not None:
             return {"uri": self._template.expand({name: str(value) for name, value in arguments.items()})}
         return {"name": self._binding.name, "arguments": arguments}
 
     def _access(self, upstream: UpstreamAccess | None) -> Access:
-        if self._authentication != "oauth2":
-            return Access(self._sign)
+        if self._access_of_all is not None:
+            return self._access_of_all
         if upstream is None:
             message = f"{self._whose} needs an access token for its back end, and this call brought none"
             raise BackendUnavailable(message, nothing_was_sent=True)
@@ -232,7 +224,7 @@ class McpCall(BackendCall, Previewable, Completing, Announcing):
     ) -> JsonObject:
         """Answer what a server of the stateless era requires, until it has all (2026-07-28, "Multi Round-Trip
         Requests")."""
-        task_id: Any = self._tasks.waiting(context)
+        task_id: Any = None if context.channel is None else self._tasks.waiting(context)
         result: JsonObject = {} if task_id is not None else await session.request(method, params, call)
         is_complete = task_id is None and result.get("resultType", "complete") == "complete"
         if is_complete or not session.peer.is_stateless:

@@ -34,6 +34,8 @@ ALL_CAPABILITIES = ClientCapabilities(
 """Declared when a server is asked what it offers: some offer a tool only to clients that can serve it."""
 MAX_TEXT = 100_000
 """Characters of a message that is shown to a person."""
+MAX_SAMPLED_TEXT = 5 * MAX_TEXT
+"""Characters of all messages of a sampling request."""
 MAX_BLOCKS = 1000
 
 _CHOICES = {"auto": "auto", "required": "required", "none": "none"}
@@ -118,6 +120,8 @@ def _sampling(params: JsonObject) -> SamplingRequest:
     max_tokens, temperature = params.get("maxTokens"), params.get("temperature")
     if not is_array(listed) or not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
         raise InvalidInput("sampling: messages and maxTokens are required")
+    if sum(_characters(as_object(each).get("content")) for each in listed) > MAX_SAMPLED_TEXT:
+        raise InvalidInput(f"sampling: its messages have more than {MAX_SAMPLED_TEXT} characters of text")
     stops = params.get("stopSequences")
     wished = params.get("modelPreferences")
     choice = as_object(params.get("toolChoice")).get("mode")
@@ -134,6 +138,11 @@ def _sampling(params: JsonObject) -> SamplingRequest:
         metadata=metadata if is_object(metadata) else None,
         include_context=_CONTEXTS.get(str(params.get("includeContext")), "none"),  # type: ignore[arg-type]
     )
+
+
+def _characters(content: Any) -> int:
+    texts = (as_object(block).get("text") for block in (content if is_array(content) else [content]))
+    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 def _message(message: JsonObject) -> SamplingMessage:

@@ -17,6 +17,7 @@ from stoa.infrastructure.mcp_upstream.messages import (
     Response,
     UpstreamFault,
 )
+from stoa.infrastructure.mcp_upstream.per_second import PerSecond
 from stoa.infrastructure.mcp_upstream.session import NO_ACCESS, Access, Call, Session, wanted_changes
 
 MAX_DROPPED_PER_SECOND = 5000
@@ -110,7 +111,7 @@ class DuplexSession(Session):
 
     def _drop(self, count: int) -> None:
         if not self._dropped.takes(count):
-            raise BackendProtocolError(f"The back end of {self.whose} failed: it floods the gateway with messages")
+            raise messages.flood(self.whose)
 
     def _part(self, message: bytes, access: Access = NO_ACCESS) -> None:
         """Send a message that nothing waits for."""
@@ -139,20 +140,3 @@ class DuplexSession(Session):
 
     def _gone(self) -> BackendUnavailable:
         return BackendUnavailable(f"The back end of {self.whose} failed: its connection ended")
-
-
-class PerSecond:
-    """Counts events by the second."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._count = 0
-        self._second = 0
-
-    def takes(self, count: int) -> bool:
-        """Count these; False if there are more in this second than there may be."""
-        second = int(asyncio.get_running_loop().time())
-        if second != self._second:
-            self._second, self._count = second, 0
-        self._count += count
-        return self._count <= self._most

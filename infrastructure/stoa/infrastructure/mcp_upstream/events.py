@@ -30,6 +30,8 @@ class EventReader:
         self._id: str | None = None
         self._retry: int | None = None
         self._has_any = False
+        self.lines = 0
+        """Lines so far, comments included: what reading them costs goes by their number."""
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """The events that end in this chunk. Raises EventTooLong."""
@@ -44,6 +46,7 @@ class EventReader:
                 break
             line = bytes(self._rest[start : end.start()])
             start = end.end()
+            self.lines += 1
             if line:
                 self._field(line)
             elif self._has_any:

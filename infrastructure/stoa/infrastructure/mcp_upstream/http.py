@@ -21,6 +21,7 @@ from stoa.infrastructure.http_client.backend_answers import content_type, too_la
 from stoa.infrastructure.http_client.failures import ResponseTooLong, after_another_request
 from stoa.infrastructure.http_client.http1 import Http1Client, OpenResponse
 from stoa.infrastructure.http_client.http1.pool import origin_of
+from stoa.infrastructure.http_client.http1.response import text_of
 from stoa.infrastructure.mcp_upstream import messages
 from stoa.infrastructure.mcp_upstream.conversation import UNRELATED, Conversation, related
 from stoa.infrastructure.mcp_upstream.events import Event, EventReader, EventTooLong
@@ -32,6 +33,7 @@ from stoa.infrastructure.mcp_upstream.messages import (
     Response,
     UpstreamFault,
 )
+from stoa.infrastructure.mcp_upstream.per_second import MAX_LINES, PerSecond
 from stoa.infrastructure.mcp_upstream.session import (
     NO_ACCESS,
     STATELESS,
@@ -45,6 +47,8 @@ from stoa.infrastructure.mcp_upstream.session import (
 
 MAX_STREAM_BYTES = 4 * MAX_MESSAGE_BYTES
 """Of all events of one request."""
+MAX_STREAM_LINES = 200_000
+"""Of all events of one request."""
 MAX_RESUMPTIONS = 50
 MAX_RETRY_SECONDS = 10.0
 GOODBYE_SECONDS = 5.0
@@ -57,6 +61,8 @@ MAX_PARTING = 1000
 """Messages that are sent in the background at once; a server's further requests stay unanswered."""
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
+_EITHER = f"{_JSON}, {_EVENTS}"
+_REVISION = "MCP-Protocol-Version"
 _NAME_PARAMETER = {
     "tools/call": "name",
     "prompts/get": "name",
@@ -66,14 +72,13 @@ _NAME_PARAMETER = {
     "tasks/cancel": "taskId",
 }
 _SESSION_ID = re.compile(r"[\x21-\x7e]{1,1024}")
-_PLAIN = re.compile(r"[\x20-\x7e]*")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 def header_value(text: str) -> str:
     """A routing header's value (2026-07-28, "Encoding")."""
-    is_sentinel = text.startswith("=?base64?") and text.endswith("?=")
-    if _PLAIN.fullmatch(text) and text == text.strip(" ") and not is_sentinel:
+    is_plain = text.isascii() and (not text or text.isprintable()) and text == text.strip(" ")
+    if is_plain and not (text.startswith("=?base64?") and text.endswith("?=")):
         return text
     return f"=?base64?{base64.b64encode(text.encode('utf-8', 'replace')).decode('ascii')}?="
 
@@ -96,7 +101,8 @@ class HttpSession(Session):
         super().__init__(whose, capabilities)
         self._url = URL(url)
         self._http = http
-        self._fixed = {"Accept-Encoding": "identity", **dict(headers)}
+        self._standing = {"Accept-Encoding": "identity", **dict(headers), "Content-Type": _JSON}
+        """Headers of every request. What the session learns of the server joins them."""
         self._origin = origin_of(self._url, tls)
         self._target = self._url.raw_path_qs
         self._session_id: str | None = None
@@ -104,15 +110,14 @@ class HttpSession(Session):
         self.farewell = NO_ACCESS
         """For ending the session, which is no call."""
         self._listens = listens
-        self._conversations: dict[messages.RequestId, Conversation] = {}
+        self._conversations: dict[messages.RequestId, _Streamed] = {}
         self._parting: set[asyncio.Task[None]] = set()
 
     async def request(self, method: str, params: JsonObject, call: Call) -> JsonObject:
         request_id = self._next_id()
         params = self._params(params, request_id, call)
         body = messages.request(request_id, method, params)
-        headers = self._headers(call)
-        headers["Accept"] = f"{_JSON}, {_EVENTS}"
+        headers = self._headers(call, _EITHER)
         if self.peer.is_stateless:
             headers["Mcp-Method"] = method
             if named := params.get(_NAME_PARAMETER.get(method, "")):
@@ -128,24 +133,19 @@ class HttpSession(Session):
             raise
 
     async def notify(self, method: str, params: JsonObject, access: Access = NO_ACCESS) -> None:
-        await self._send(messages.notification(method, params), Call(access=access))
+        await self.send(messages.notification(method, params), Call(access=access))
 
     async def watch(self, access: Access, established: Callable[[], None], uris: Sequence[str] = ()) -> None:
         call = Call(access=access)
         if self.peer.is_stateless:
             request_id = self._next_id()
             params = self._params({"notifications": wanted_changes(uris)}, request_id, call)
-            headers = self._headers(call)
-            headers |= {
-                "Accept": f"{_JSON}, {_EVENTS}",
-                "Mcp-Method": "subscriptions/listen",
-            }
+            headers = self._headers(call, _EITHER)
+            headers["Mcp-Method"] = "subscriptions/listen"
             body = messages.request(request_id, "subscriptions/listen", params)
             response = await self._opened("POST", headers, access, body)
         else:
-            headers = self._headers(call)
-            headers["Accept"] = _EVENTS
-            response = await self._opened("GET", headers, access)
+            response = await self._opened("GET", self._headers(call, _EVENTS), access)
         async with response:
             if response.status != 200 or _media_type(response) != _EVENTS:
                 await self._refuse(response)
@@ -166,15 +166,16 @@ class HttpSession(Session):
         if self._session_id is not None:
             with contextlib.suppress(Exception):  # it forgets the session by itself in the end
                 async with asyncio.timeout(GOODBYE_SECONDS):
-                    headers = self._headers(Call())
-                    (await self._opened("DELETE", headers, self.farewell)).close()
+                    (await self._opened("DELETE", self._headers(Call(), None), self.farewell)).close()
 
     async def _discover(self, access: Access, *, is_only: bool) -> bool:
-        self.peer = Peer(STATELESS, {}, {})
+        self._agree(Peer(STATELESS, {}, {}))  # the request that asks is one of that era already
         try:
             is_known = self._discovered(await self.request("server/discover", {}, Call(access=access)))
         except (UpstreamFault, BackendProtocolError):  # older servers refuse it in many ways
             is_known = False
+        if not is_known:
+            del self._standing[_REVISION]
         if is_only and not is_known:
             raise BackendUnavailable(f"The back end of {self.whose} failed: it does not speak {STATELESS}")
         self.has_state = not is_known
@@ -195,9 +196,7 @@ class HttpSession(Session):
         """Take what the server sends on the session's own stream, for as long as the server offers one."""
         delay = LISTEN_SECONDS
         while True:
-            headers = self._headers(Call())
-            headers["Accept"] = _EVENTS
-            async with await self._opened("GET", headers, self.farewell) as response:
+            async with await self._opened("GET", self._headers(Call(), _EVENTS), self.farewell) as response:
                 established()
                 if response.status != 200:
                     return
@@ -215,39 +214,29 @@ class HttpSession(Session):
         elif isinstance(message, Request) and len(self._parting) < MAX_PARTING:
             is_ping = message.method == "ping"
             answer = messages.response(message.id, {}) if is_ping else messages.fault_response(message.id, UNRELATED)
-            self._part(self._send(answer, Call(access=self.farewell)))
+            self._part(self.send(answer, Call(access=self.farewell)))
 
     async def _exchange(self, request_id: int, body: bytes, headers: dict[str, str], call: Call) -> JsonObject:
-        responses: list[OpenResponse] = []
-
-        def interrupt() -> None:
-            for response in responses:
-                response.close()
-
-        conversation = Conversation(
-            request_id,
-            call.listener,
-            lambda answer: self._send(answer, Call(access=call.access)),
-            interrupt,
-        )
-        if self._listens:
-            self._conversations[request_id] = conversation
+        conversation: _Streamed | None = None
+        if self._listens:  # the session's own stream may bring a part of it before there is a response
+            conversation = self._conversations[request_id] = _Streamed(request_id, self, call)
         try:
             async with await self._opened("POST", headers, call.access, body) as response:
-                responses.append(response)
                 kind = _media_type(response)
                 self._take_session_id(response)
                 if response.status != 200 or kind != _EVENTS:
                     return await self._single(response, kind, request_id)
+                conversation = conversation or _Streamed(request_id, self, call)
                 position = await self._follow(response, conversation, None)
             found = conversation.outcome()
             if found is not None:
                 return found
             with after_another_request():
-                return await self._resumed(conversation, position, call, responses)
+                return await self._resumed(conversation, position, call)
         finally:
-            self._conversations.pop(request_id, None)
-            conversation.close()
+            if conversation is not None:
+                self._conversations.pop(request_id, None)
+                conversation.close()
 
     async def _single(self, response: OpenResponse, kind: str, request_id: int) -> JsonObject:
         """The response in a body of JSON."""
@@ -261,10 +250,11 @@ class HttpSession(Session):
         raise BackendProtocolError(f"The back end of {self.whose} failed: its answer is to another request")
 
     async def _follow(
-        self, response: OpenResponse, conversation: Conversation, position: str | None
+        self, response: OpenResponse, conversation: "_Streamed", position: str | None
     ) -> tuple[str | None, float]:
         """Pass on the events of a stream. Returns the last event id and the seconds to wait before it is asked for
         more."""
+        conversation.stream = response
         retry_seconds = 0.0
         try:
             async for event in self._events(response, limit=MAX_STREAM_BYTES):
@@ -282,10 +272,9 @@ class HttpSession(Session):
 
     async def _resumed(
         self,
-        conversation: Conversation,
+        conversation: "_Streamed",
         position: tuple[str | None, float],
         call: Call,
-        responses: list[OpenResponse],
     ) -> JsonObject:
         """The response of a stream that ended before it (2025-11-25, "Resumability and Redelivery")."""
         for _ in range(MAX_RESUMPTIONS):
@@ -293,10 +282,9 @@ class HttpSession(Session):
             if event_id is None or self.peer.is_stateless:
                 break
             await asyncio.sleep(retry_seconds)
-            headers = self._headers(call)
-            headers |= {"Accept": _EVENTS, "Last-Event-ID": event_id}
+            headers = self._headers(call, _EVENTS)
+            headers["Last-Event-ID"] = event_id
             async with await self._opened("GET", headers, call.access) as response:
-                responses[:] = [response]
                 if response.status != 200:
                     await self._refuse(response)
                 position = await self._follow(response, conversation, event_id)
@@ -308,7 +296,7 @@ class HttpSession(Session):
     async def _events(self, response: OpenResponse, limit: int | None) -> AsyncIterator[Event]:
         if (response.head.header("Content-Encoding") or "identity") != "identity":
             raise BackendProtocolError(f"The back end of {self.whose} failed: its stream has an encoding unasked")
-        reader, total = EventReader(MAX_MESSAGE_BYTES), 0
+        reader, pace, total, lines = EventReader(MAX_MESSAGE_BYTES), PerSecond(MAX_LINES), 0, 0
         try:
             while piece := await response.piece():
                 total += len(piece)
@@ -316,13 +304,15 @@ class HttpSession(Session):
                     raise too_large(self.whose, limit)
                 for event in reader.feed(piece):
                     yield event
+                if reader.lines > MAX_STREAM_LINES if limit is not None else not pace.takes(reader.lines - lines):
+                    raise messages.flood(self.whose)
+                lines = reader.lines
         except EventTooLong:
             raise too_large(self.whose, MAX_MESSAGE_BYTES) from None
 
-    async def _send(self, body: bytes, call: Call) -> None:
+    async def send(self, body: bytes, call: Call) -> None:
         """A notification, or an answer to a request of the server."""
-        headers = self._headers(call)
-        headers["Accept"] = f"{_JSON}, {_EVENTS}"
+        headers = self._headers(call, _EITHER)
         async with await self._opened("POST", headers, call.access, body) as response:
             if response.status not in {200, 202, 204}:
                 await self._refuse(response)
@@ -347,8 +337,8 @@ class HttpSession(Session):
             body = await response.read(MAX_MESSAGE_BYTES)
         except ResponseTooLong:
             raise too_large(self.whose, MAX_MESSAGE_BYTES) from None
-        encoding = response.head.header("Content-Encoding")
-        return await unpacked(body, encoding, self.whose, MAX_MESSAGE_BYTES) if body and encoding else body
+        encoding = response.head.fields.get(b"content-encoding")
+        return await unpacked(body, text_of(encoding), self.whose, MAX_MESSAGE_BYTES) if body and encoding else body
 
     async def _refuse(self, response: OpenResponse) -> None:
         """Raise what an answer without a result means."""
@@ -383,16 +373,18 @@ class HttpSession(Session):
         if named is not None:
             if not _SESSION_ID.fullmatch(named):
                 raise BackendProtocolError(f"The back end of {self.whose} failed: its session id is none")
-            self._session_id = named
+            self._session_id = self._standing["Mcp-Session-Id"] = named
 
-    def _headers(self, call: Call) -> dict[str, str]:
-        headers = {**self._fixed, "Content-Type": _JSON}
+    def _agree(self, peer: Peer) -> None:
+        super()._agree(peer)
+        self._standing[_REVISION] = peer.revision
+
+    def _headers(self, call: Call, accepted: str | None) -> dict[str, str]:
+        headers = self._standing.copy()
+        if accepted is not None:
+            headers["Accept"] = accepted
         if call.request_id:
             headers["X-Request-ID"] = call.request_id
-        if self._is_introduced or self.peer.is_stateless:
-            headers["MCP-Protocol-Version"] = self.peer.revision
-        if self._session_id is not None:
-            headers["Mcp-Session-Id"] = self._session_id
         if call.trace is not None:
             headers["traceparent"] = call.trace.traceparent
             if call.trace.state:
@@ -412,8 +404,23 @@ class HttpSession(Session):
         task.add_done_callback(self._parting.discard)
 
 
+class _Streamed(Conversation):
+    """A request whose response comes on a stream of events."""
+
+    def __init__(self, request_id: messages.RequestId, session: HttpSession, call: Call) -> None:
+        super().__init__(
+            request_id, call.listener, lambda answer: session.send(answer, Call(access=call.access)), self._end_stream
+        )
+        self.stream: OpenResponse | None = None
+        """What its events come on now."""
+
+    def _end_stream(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
+
+
 def _media_type(response: OpenResponse) -> str:
-    return content_type(response.head.header("Content-Type") or "")[0]
+    return content_type(text_of(response.head.fields.get(b"content-type", b"")))[0]
 
 
 async def _finish(response: OpenResponse) -> None:

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import pydantic_core
 
-from stoa.domain.errors import BackendProtocolError
+from stoa.domain.errors import BackendProtocolError, InvalidArguments, Violation
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+from stoa.infrastructure.http_client.backend_answers import MAX_VALUES, has_many_values
 
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
@@ -56,8 +57,11 @@ Message = Response | Request | Notification
 
 
 def request(request_id: RequestId, method: str, params: JsonObject) -> bytes:
-    """Raises ValueError for text that is no Unicode."""
-    return pydantic_core.to_json({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+    """Raises InvalidArguments for text that is no Unicode."""
+    try:
+        return pydantic_core.to_json({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+    except ValueError:
+        raise InvalidArguments([Violation("", "valid Unicode")]) from None
 
 
 def notification(method: str, params: JsonObject) -> bytes:
@@ -77,6 +81,8 @@ async def read(data: bytes, whose: str) -> list[Message]:
     """The messages of a body, an event or a line; several in a batch of 2025-03-26. Raises BackendProtocolError for
     what is no JSON-RPC."""
     if len(data) > _QUICKLY_READ_BYTES:
+        if has_many_values(data):
+            raise BackendProtocolError(f"The back end of {whose} answered more than {MAX_VALUES} values")
         return await asyncio.to_thread(read_now, data, whose)
     return read_now(data, whose)
 
@@ -87,11 +93,19 @@ def read_now(data: bytes, whose: str) -> list[Message]:
         value = pydantic_core.from_json(data, allow_inf_nan=False)
     except ValueError:
         value = None
+    if not is_array(value):  # as nearly all
+        message = _message(value)
+        if message is not None:
+            return [message]
     messages = [_message(each) for each in (value if is_array(value) else [value])]
     whole = [message for message in messages if message is not None]
     if not whole or len(whole) < len(messages):
         raise BackendProtocolError(f"The back end of {whose} failed: it sent what is no JSON-RPC message")
     return whole
+
+
+def flood(whose: str) -> BackendProtocolError:
+    return BackendProtocolError(f"The back end of {whose} failed: it floods the gateway with messages")
 
 
 def _message(value: Any) -> Message | None:

@@ -23,6 +23,7 @@ from stoa.domain.results.result import (
     ResourceLink,
     TextContent,
     ToolResult,
+    size_of,
 )
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
 from stoa.infrastructure.mcp_upstream.notes import content_notes, kept_meta
@@ -54,10 +55,10 @@ def content_blocks(listed: Any, uri_prefix: str) -> tuple[ContentBlock, ...]:
     for number, wire in enumerate(listed if is_array(listed) else []):
         members = as_object(wire)
         block = _block(members, uri_prefix)
-        notes = content_notes(members)
-        if notes is not None:
+        # A block of two members, its type and its text, has no notes.
+        if len(members) > 2 and (notes := content_notes(members)) is not None:
             block = replace(block, notes=notes)
-        room -= ToolResult((block,)).size
+        room -= size_of(block)
         if room < 0 or number >= MAX_BLOCKS:
             blocks.append(TextContent(f"[truncated: {len(listed) - number} of {len(listed)} blocks not shown]"))
             break

@@ -32,6 +32,8 @@ _VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 _CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 _INFO_KEY = "io.modelcontextprotocol/clientInfo"
 _LOG_KEY = "io.modelcontextprotocol/logLevel"
+_ENVELOPE: JsonObject = {_VERSION_KEY: STATELESS, _CAPABILITIES_KEY: {}, _INFO_KEY: CLIENT_INFO}
+"""Of a request without a client behind it."""
 LIST_CHANGES = {
     "notifications/tools/list_changed": "tools",
     "notifications/prompts/list_changed": "prompts",
@@ -83,6 +85,7 @@ class Access:
         """True if it is good for more than one call."""
 
     async def apply(self, headers: dict[str, str], url: URL) -> URL:
+        """Sign a request. Returns the URL to send it to."""
         if self._upstream is not None:
             self._token = await self._upstream.token()
             headers["Authorization"] = f"Bearer {self._token}"
@@ -157,7 +160,7 @@ class Session(ABC):
         ...
 
     async def _initialize(self, access: Access, revision: str) -> None:
-        self.peer = Peer(revision, {}, {})
+        self.peer = Peer(revision, {}, {})  # as long as nothing is agreed on
         params: JsonObject = {
             "protocolVersion": revision,
             "capabilities": declared(self.capabilities),
@@ -168,7 +171,7 @@ class Session(ABC):
         if named not in HANDSHAKE_REVISIONS:
             raise BackendUnavailable(f"The back end of {self.whose} failed: it speaks no revision of MCP known here")
         capabilities, info = as_object(result.get("capabilities")), as_object(result.get("serverInfo"))
-        self.peer = Peer(named, capabilities, info, _told(result))
+        self._agree(Peer(named, capabilities, info, _told(result)))
         await self.notify("notifications/initialized", {}, access)
         if "logging" in self.peer.capabilities:
             # All: each client's own level decides what it gets to see.
@@ -179,18 +182,24 @@ class Session(ABC):
         if not is_array(versions) or STATELESS not in versions:
             return False
         info = as_object(as_object(result.get("_meta")).get("io.modelcontextprotocol/serverInfo"))
-        self.peer = Peer(STATELESS, as_object(result.get("capabilities")), info, _told(result))
+        self._agree(Peer(STATELESS, as_object(result.get("capabilities")), info, _told(result)))
         return True
+
+    def _agree(self, peer: Peer) -> None:
+        """From here on both sides speak this revision."""
+        self.peer = peer
 
     def _params(self, params: JsonObject, request_id: int, call: Call) -> JsonObject:
         """The params with `_meta`: the envelope of the stateless era, the progress token, the trace context."""
-        meta: dict[str, Any] = {}
         is_stateless = self.peer.is_stateless
+        if call.listener is NO_CLIENT and call.trace is None:  # as of most calls: nothing in it is of this one
+            return {**params, "_meta": _ENVELOPE} if is_stateless else params
+        meta: dict[str, Any] = {}
         if is_stateless:
             capabilities = declared(call.listener.capabilities)
             if call.listener.takes_tasks and self.peer.has_tasks:
                 capabilities["extensions"] = {TASKS_EXTENSION: {}}
-            meta = {_VERSION_KEY: STATELESS, _CAPABILITIES_KEY: capabilities, _INFO_KEY: CLIENT_INFO}
+            meta = {**_ENVELOPE, _CAPABILITIES_KEY: capabilities}
         if call.listener.wants_messages:
             meta["progressToken"] = request_id
             if is_stateless:

@@ -1,7 +1,7 @@
 """ToolSets from upstream MCP servers: `spec.mcp`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -34,6 +34,9 @@ from stoa.infrastructure.mcp_upstream.upstreams import NOBODY, McpUpstreams, Ups
 TIMEOUT_SECONDS = 60.0
 FIRST_DELAY_SECONDS = 1.0
 LAST_DELAY_SECONDS = 60.0
+MAX_LOOKS = 20
+"""At a server that announces changes, one right after the other; then one each LOOK_SECONDS."""
+LOOK_SECONDS = 5.0
 _SCHEMES = ("mcp+http://", "mcp+https://", "sse+http://", "sse+https://", STDIO)
 
 
@@ -45,6 +48,34 @@ class _Watched:
     access: Access
     whose: str
     follower: asyncio.Task[None] | None = None
+    looks: float = MAX_LOOKS
+    """How many may follow at once."""
+    counted_at: float = 0.0
+    """When `looks` was right, by the loop's clock."""
+    later: asyncio.TimerHandle | None = None
+
+    def announced(self, look: Callable[[], None]) -> None:
+        """Have the description looked at now, or, if that was only just done, in a while: a server that announces
+        changes without end is not asked without end."""
+        loop = asyncio.get_running_loop()
+        if self.later is not None:
+            return
+        now = loop.time()
+        self.looks = min(self.looks + (now - self.counted_at) / LOOK_SECONDS, MAX_LOOKS) - 1
+        self.counted_at = now
+        if self.looks >= 0:
+            look()
+        else:
+            self.later = loop.call_later(-self.looks * LOOK_SECONDS, self._look, look)
+
+    def stop(self) -> None:
+        for waiting in (self.follower, self.later):
+            if waiting is not None:
+                waiting.cancel()
+
+    def _look(self, look: Callable[[], None]) -> None:
+        self.later = None
+        look()
 
 
 class McpSpecKind(SpecKind[McpSource], ChangingSpecKind, CatalogueObserver):
@@ -112,8 +143,8 @@ class McpSpecKind(SpecKind[McpSource], ChangingSpecKind, CatalogueObserver):
         finally:
             self._changed = None
             followers = [watched.follower for watched in self._watched.values() if watched.follower is not None]
-            for follower in followers:
-                follower.cancel()
+            for watched in self._watched.values():
+                watched.stop()
             await asyncio.gather(*followers, return_exceptions=True)
 
     async def loaded(self, load: CatalogueLoad) -> None:
@@ -149,8 +180,8 @@ class McpSpecKind(SpecKind[McpSource], ChangingSpecKind, CatalogueObserver):
         known = self._watched.get(origin)
         if known is not None and watched is not None and known.upstream is watched.upstream:
             return
-        if known is not None and known.follower is not None:
-            known.follower.cancel()
+        if known is not None:
+            known.stop()
         self._watched.pop(origin, None)
         if watched is not None:
             self._watched[origin] = watched
@@ -166,18 +197,24 @@ class McpSpecKind(SpecKind[McpSource], ChangingSpecKind, CatalogueObserver):
         """Until cancelled. Each time that the connection stands, the lists may have changed while it did not."""
         delay = FIRST_DELAY_SECONDS
 
-        def tell() -> None:
-            nonlocal delay
-            delay = FIRST_DELAY_SECONDS
+        def look() -> None:
             if self._changed is not None:
                 self._changed.put_nowait(origin)
+
+        def established() -> None:
+            nonlocal delay
+            delay = FIRST_DELAY_SECONDS
+            tell()
+
+        def tell() -> None:
+            watched.announced(look)
 
         while True:
             try:
                 async with watched.upstream.session(NOBODY, ALL_CAPABILITIES, watched.access, watched.whose) as session:
                     session.on_change = tell
                     try:
-                        await session.watch(watched.access, tell)
+                        await session.watch(watched.access, established)
                     except SessionGone:
                         watched.upstream.forget(session)
             except (StoaError, UpstreamFault, OSError):  # the refresh interval finds what is missed

@@ -14,7 +14,8 @@ from stoa.infrastructure.http_client.http1.pool import origin_of
 from stoa.infrastructure.http_client.http1_errors import translated_failure
 from stoa.infrastructure.mcp_upstream.duplex import DuplexSession
 from stoa.infrastructure.mcp_upstream.events import EventReader, EventTooLong
-from stoa.infrastructure.mcp_upstream.messages import MAX_MESSAGE_BYTES
+from stoa.infrastructure.mcp_upstream.messages import MAX_MESSAGE_BYTES, flood
+from stoa.infrastructure.mcp_upstream.per_second import MAX_LINES, PerSecond
 from stoa.infrastructure.mcp_upstream.session import NO_ACCESS, Access
 
 
@@ -78,13 +79,16 @@ class SseSession(DuplexSession):
             media_type = content_type(response.head.header("Content-Type") or "")[0]
             if response.status != 200 or media_type != "text/event-stream":
                 raise BackendUnavailable(f"The back end of {self.whose} failed: it answered {response.status}")
-            reader = EventReader(MAX_MESSAGE_BYTES)
+            reader, pace, lines = EventReader(MAX_MESSAGE_BYTES), PerSecond(MAX_LINES), 0
             while piece := await response.piece():
                 for event in reader.feed(piece):
                     if event.name == "endpoint":
                         self._take_endpoint(event.data)
                     elif event.data:
                         await self._take(event.data)
+                if not pace.takes(reader.lines - lines):
+                    raise flood(self.whose)
+                lines = reader.lines
 
     def _take_endpoint(self, data: bytes) -> None:
         """At the stream's own origin: the credential is for no other."""

@@ -16,8 +16,9 @@ from stoa.domain.client_requests.client_request import ClientCapabilities
 from stoa.domain.errors import BackendError, BackendProtocolError, BackendUnavailable
 from stoa.domain.schema.plain_text import plain
 from stoa.infrastructure.mcp_upstream.binding import Program
-from stoa.infrastructure.mcp_upstream.duplex import DuplexSession, PerSecond
+from stoa.infrastructure.mcp_upstream.duplex import DuplexSession
 from stoa.infrastructure.mcp_upstream.messages import MAX_MESSAGE_BYTES, UpstreamFault
+from stoa.infrastructure.mcp_upstream.per_second import PerSecond
 from stoa.infrastructure.mcp_upstream.session import NO_ACCESS, STATELESS, Access, Call, Peer
 
 _log = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ opened with the first call, closed when it has not been used for a while, and op
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import TracebackType
 from typing import NamedTuple
 
 from stoa.application.memory.clock import SystemClock
@@ -54,7 +54,8 @@ class Owner(NamedTuple):
 NOBODY: Owner | None = None
 """The owner of sessions that are shared, and of those in which a server is asked what it offers."""
 
-_Key = tuple[Owner | None, ClientCapabilities]
+_Key = tuple[Owner | None, ClientCapabilities] | None
+"""None: the session that all callers share."""
 
 
 @dataclass(slots=True)
@@ -102,36 +103,39 @@ class Upstream:
         self._sweep: asyncio.TimerHandle | None = None
         self._is_stateless = False
 
-    @asynccontextmanager
-    async def session(
+    def session(
         self, owner: Owner | None, capabilities: ClientCapabilities, access: Access, whose: str
-    ) -> AsyncGenerator[Session]:
+    ) -> "SessionUse":
         """A session of this owner, opened if there is none. `access`: signs what opens it; `whose`: names the tool in
-        messages. Raises BackendUnavailable, BackendTimedOut or BackendProtocolError; no part of a call is sent then."""
-        is_shared = self.server.sessions == "shared" or self._is_stateless
-        key: _Key = (None, NO_CAPABILITIES) if is_shared else (owner, capabilities)
+        messages."""
+        is_shared = self._is_stateless or self.server.sessions == "shared"
+        return SessionUse(self, None if is_shared else (owner, capabilities), access, whose)
+
+    def take(self, key: _Key) -> _Kept | None:
+        """The open session under this key; None: one has to be opened."""
         kept = self._kept.get(key)
-        if (
-            kept is None
-            or kept.session.is_closed
-            or (kept.material is not None and kept.material is not self._material())
-        ):
-            try:
-                async with self._opening.setdefault(key, asyncio.Lock()):
-                    key, kept = await self._opened(key, access, whose)
-            except (BackendUnavailable, BackendTimedOut) as failed:
-                failed.nothing_was_sent = True  # of the call: what began the session is none of it
-                raise
-        kept.users += 1
+        if kept is None or kept.session.is_closed:
+            return None
+        return kept if kept.material is None or kept.material is self._material() else None
+
+    async def open(self, key: _Key, access: Access, whose: str) -> tuple[_Key, _Kept]:
+        """A session, under the key of which it turned out to be. Raises BackendUnavailable, BackendTimedOut or
+        BackendProtocolError; no part of a call is sent then."""
         try:
-            yield kept.session
-        finally:
-            kept.users -= 1
-            kept.used_at_ns = self._clock.monotonic_ns()
-            if kept.session.is_closed:
-                self._count_failure(key, kept)
-            if self._sweep is None:
-                self._sweep = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._close_idle)
+            async with self._opening.setdefault(key, asyncio.Lock()):
+                return await self._opened(key, access, whose)
+        except (BackendUnavailable, BackendTimedOut) as failed:
+            failed.nothing_was_sent = True  # of the call: what began the session is none of it
+            raise
+
+    def give_back(self, key: _Key, kept: _Kept) -> None:
+        """Note that a use of the session is over."""
+        kept.users -= 1
+        kept.used_at_ns = self._clock.monotonic_ns()
+        if kept.session.is_closed:
+            self._count_failure(key, kept)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._close_idle)
 
     def forget(self, session: Session) -> None:
         """The server has lost this session."""
@@ -161,15 +165,16 @@ class Upstream:
         self._wait_after_failures(key, whose)
         self._make_room(whose)
         try:
-            is_asked = key[0] is not None and key[1] != NO_CAPABILITIES and access.is_lasting
-            session = await self._introduced(key[1], access, material, whose, is_asked=is_asked)
+            owner, capabilities = (None, NO_CAPABILITIES) if key is None else key
+            is_asked = owner is not None and capabilities != NO_CAPABILITIES and access.is_lasting
+            session = await self._introduced(capabilities, access, material, whose, is_asked=is_asked)
         except (BackendUnavailable, BackendTimedOut):
             if self.server.program is not None:
                 self._add_failure(key)
             raise
         if not session.has_state:
             self._is_stateless = True
-            key = (None, NO_CAPABILITIES)
+            key = None
             other = self._kept.get(key)
             if other is not None and not other.session.is_closed:  # another owner's, opened in the same moment
                 self._close_later(session)
@@ -296,6 +301,32 @@ class Upstream:
     async def _discarded(self, session: Session | None) -> None:
         if session is not None:
             await session.close()
+
+
+class SessionUse:
+    """One use of a session, from its beginning to its end (`async with`). Beginning raises as Upstream.open does."""
+
+    __slots__ = ("_access", "_kept", "_key", "_upstream", "_whose")
+
+    def __init__(self, upstream: Upstream, key: _Key, access: Access, whose: str) -> None:
+        self._upstream = upstream
+        self._key = key
+        self._access = access
+        self._whose = whose
+        self._kept: _Kept
+
+    async def __aenter__(self) -> Session:
+        kept = self._upstream.take(self._key)
+        if kept is None:
+            self._key, kept = await self._upstream.open(self._key, self._access, self._whose)
+        self._kept = kept
+        kept.users += 1
+        return kept.session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._upstream.give_back(self._key, self._kept)
 
 
 class McpUpstreams:

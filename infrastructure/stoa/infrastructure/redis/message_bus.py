@@ -6,6 +6,7 @@ the order in which it carried out the PUBLISH commands.
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -76,8 +77,8 @@ class RedisMessageBus(MessageBus, HealthProbe):
             self._listener = asyncio.create_task(self._listen())
         try:
             async with asyncio.timeout(self._redis.timeout_seconds):
-                if new and self._pubsub is not None:
-                    await self._pubsub.subscribe(*map(self._channel, new))
+                if new and (pubsub := self._pubsub) is not None:
+                    await self._told(pubsub, pubsub.subscribe, new)
                 for topic in topics:
                     await asyncio.shield(self._in_force[topic])
         except Exception as lost:  # after any error nothing is subscribed to
@@ -104,9 +105,16 @@ class RedisMessageBus(MessageBus, HealthProbe):
                 del self._mailboxes[topic], self._in_force[topic]
                 self._missed.discard(topic)
                 idle.append(topic)
-        if idle and self._pubsub is not None:
+        if idle and (pubsub := self._pubsub) is not None:
             with suppress(Exception):  # a lost connection has no subscriptions, and its listener says why
-                await self._pubsub.unsubscribe(*map(self._channel, idle))
+                await self._told(pubsub, pubsub.unsubscribe, idle)
+
+    async def _told(self, pubsub: Any, command: Callable[..., Awaitable[Any]], topics: list[str]) -> None:
+        try:
+            await command(*map(self._channel, topics))
+        finally:
+            if self._pubsub is not pubsub:  # its listener has given it up, and redis-py may have connected it anew
+                await pubsub.aclose()
 
     def _channel(self, topic: str) -> str:
         return self._redis.prefix + topic

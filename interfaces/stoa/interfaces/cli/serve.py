@@ -41,7 +41,8 @@ def serve(
     ----------
     spec
         API description to serve without a manifest: an OpenAPI document, a GraphQL schema, a .proto file or descriptor
-        set, as file or URL, `-` for standard input; or the address of a live server, such as grpc://HOST:PORT.
+        set, as file or URL, `-` for standard input; or the address of a live server, such as
+        grpc://HOST:PORT, https://HOST/mcp or 'stdio:COMMAND ARGUMENT ...'.
     catalogue
         Manifest file or folder; TENANT=PATH where a tenant's team writes there. May be given several times. Replaces
         CATALOGUE_PATH.

@@ -202,6 +202,16 @@ def test_reader_bounds_the_framing_of_chunks(piece: bytes) -> None:
         read(head("Transfer-Encoding: chunked"), *[piece] * 50_000)
 
 
+@pytest.mark.parametrize("more", [("Transfer-Encoding: chunked",), (f"Content-Length: {8 * MAX_HEAD_BYTES}",), ()])
+def test_reader_of_a_stream_takes_much_content_at_once_after_a_head_that_came_alone(more: tuple[str, ...]) -> None:
+    content = bytes(8 * MAX_HEAD_BYTES)
+    reader = ResponseReader()
+    reader.begin(is_head_request=False, limit=None)
+    assert reader.feed(head(*more)) is not None
+    reader.feed(b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content) if "chunked" in str(more) else content)
+    assert reader.take(2 * len(content)) == content
+
+
 def test_reader_bounds_trailers() -> None:
     with pytest.raises(InvalidResponse, match="framing"):
         read(head("Transfer-Encoding: chunked") + b"0\r\n", *[b"T: " + b"t" * 1000 + b"\r\n"] * 1000)

@@ -113,11 +113,12 @@ class ResponseReader:
             if len(data) > self._head_room:
                 return self._feed_long(data)
             self._head_room -= len(data)
-        else:
-            self._wire_room -= len(data)
-            if self._wire_room < 0:
-                raise InvalidResponse("its framing is many times larger than its content")
-        return self._parse(data)
+            return self._parse(data)
+        self._wire_room -= len(data)
+        response = self._parse(data)
+        if self._wire_room < 0:  # asked after parsing: the content of a stream makes room for its own framing
+            raise InvalidResponse("its framing is many times larger than its content")
+        return response
 
     def end(self) -> Response:
         """The response that the end of the connection completes (RFC 9112 section 6.3, rule 8). Raises

@@ -27,10 +27,12 @@ class OpenResponse:
 
     async def read(self, limit: int) -> bytes:
         """The whole body, at most `limit` bytes. Raises HttpFailure, ResponseTooLong as soon as it is known."""
-        length = self.head.fields.get(b"content-length")  # checked by the parser: digits
-        if length is not None and int(length) > limit:
+        length = int(self.head.fields.get(b"content-length", b"-1"))  # checked by the parser: digits
+        if length > limit:
             raise ResponseTooLong(f"more than {limit} bytes")
         body = await self._connection.piece(MAX_BUFFERED_BYTES)
+        if len(body) == length:
+            return body
         rest: list[bytes] = []
         size = len(body)
         while size <= limit and (content := await self._connection.piece(MAX_BUFFERED_BYTES)):
