@@ -78,7 +78,8 @@ class ShortWay(Protocol):
 
 
 class RequestCycle:
-    """One request and its answer. `keep_alive`: the connection may serve another request."""
+    """One request and its answer. `keep_alive`: the connection may serve another request. `body`: the whole of it, if
+    it came with its head."""
 
     __slots__ = (
         "_body",
@@ -103,11 +104,13 @@ class RequestCycle:
         "task",
     )  # fmt: skip
 
-    def __init__(self, request: RequestHead, connection: Connection, *, keep_alive: bool) -> None:
+    def __init__(
+        self, request: RequestHead, connection: Connection, *, keep_alive: bool, body: bytes | None = None
+    ) -> None:
         self.request = request
         self.keep_alive = keep_alive
         self.disconnected = False
-        self.more_body = True
+        self.more_body = body is None
         self.response_started = False
         self.response_complete = False
         self.account: tuple[Hashable, Hashable] | None = None
@@ -122,8 +125,8 @@ class RequestCycle:
         self._expects_continue = request.expects_continue and request.version == "1.1"
         self._scope: Scope | None = None
         """Made for an application; the short way needs none."""
-        self._body: bytes | bytearray = b""
-        self._has_news = False
+        self._body: bytes | bytearray = body or b""
+        self._has_news = body is not None
         """Something came that `receive` has not told yet."""
         self._changed: asyncio.Event | None = None
         """Set when something comes; made by a `receive` that has to wait."""
