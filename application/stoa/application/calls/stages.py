@@ -141,14 +141,11 @@ class Facts(NamedTuple):
 
 
 def facts_of(stage: Stage) -> Facts:
+    if isinstance(stage, Sent):  # most calls end there, and a pattern costs more than their facts
+        return _facts_of_charged(stage.reserved.charged)
     match stage:
-        case Sent(Reserved(charged)) | Reserved(charged) | (Charged() as charged):
-            authorised, verdict, tolerated, metered = charged
-            (_, principal, compiled), _, coerced, decision, _ = authorised
-            metadata = _NOTHING
-            if coerced or tolerated or metered:
-                metadata = {**_noted(coerced), **_noted(tolerated, "tolerated"), **metered}
-            return Facts(principal, compiled.operation, decision, verdict, coerced, tolerated, metadata)
+        case Reserved(charged) | (Charged() as charged):
+            return _facts_of_charged(charged)
         case Authorised(Found(_, principal, compiled), _, coerced, decision):
             return Facts(principal, compiled.operation, decision, None, coerced, metadata=_noted(coerced))
         case Denied(reached, principal, decision, verdict):
@@ -159,6 +156,15 @@ def facts_of(stage: Stage) -> Facts:
             return Facts(caller)
         case Received():
             return Facts()
+
+
+def _facts_of_charged(charged: Charged) -> Facts:
+    authorised, verdict, tolerated, metered = charged
+    (_, principal, compiled), _, coerced, decision, _ = authorised
+    metadata = _NOTHING
+    if coerced or tolerated or metered:
+        metadata = {**_noted(coerced), **_noted(tolerated, "tolerated"), **metered}
+    return Facts(principal, compiled.operation, decision, verdict, coerced, tolerated, metadata)
 
 
 def _noted(places: tuple[str, ...], name: str = "coerced") -> Mapping[str, str]:

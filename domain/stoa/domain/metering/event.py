@@ -97,7 +97,7 @@ class MeteringEvent(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy, which is of no kind: what differs in it may be what the kind says."""
         copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("_kind", None)
+        vars(copied).pop("_kind", None)
         return copied
 
     @classmethod
@@ -135,9 +135,9 @@ class EventKind:
     ) -> MeteringEvent:
         """An event of this kind, equal to the one that validation would make: everything that comes from outside is in
         the kind or made by the gateway."""
-        event = _new(MeteringEvent)
+        event: MeteringEvent = _new(MeteringEvent)
         # In the order of the fields, in which they are written.
-        members = {
+        members: dict[str, Any] = {
             "event_id": event_id,
             "timestamp": timestamp,
             "tenant": self.tenant,
@@ -151,8 +151,8 @@ class EventKind:
             "cost_units": cost_units,
             "request_id": request_id,
             "metadata": self.metadata.copy(),
+            "_kind": self,
         }
-        members["_kind"] = self
         _SET_MEMBERS(event, members)
         _SET_FIELDS(event, _SET)
         _SET_EXTRA(event, None)

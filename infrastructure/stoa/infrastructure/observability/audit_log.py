@@ -22,6 +22,8 @@ _FLUSH_SECONDS = 0.25
 
 
 _MOST_ENCODED = 4096
+_Key = tuple[EventKind | None, str | None]
+"""Kind of event, and client of the caller."""
 
 
 class _Facts(NamedTuple):
@@ -72,7 +74,7 @@ class AuditLog(InvocationObserver, RefusalObserver):
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._lines: list[bytes] = []
-        self._encoded: BoundedCache[tuple[EventKind | None, str | None], tuple[bytes, bytes]] = BoundedCache(_MOST_ENCODED)
+        self._encoded: BoundedCache[_Key, tuple[bytes, bytes]] = BoundedCache(_MOST_ENCODED)
 
     def finished(self, invocation: Invocation, outcome: Outcome) -> None:
         event, principal = outcome.event, outcome.principal
@@ -90,7 +92,9 @@ class AuditLog(InvocationObserver, RefusalObserver):
         )  # fmt: skip
         if event.tool == UNKNOWN_NAME:
             line += b',"asked":' + pydantic_core.to_json(_as_sent(invocation.name))
-        self._write(line + b"}")
+        if not self._lines:
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
+        self._lines.append(line + b"}")
 
     def refused(self, door: Door, status: Status, code: str, calls: int) -> None:
         """Writes nothing: the summary event has the line."""

@@ -42,6 +42,8 @@ class RequestHead:
     """The fields; of a repeated one the last."""
     expects_continue: bool
     """`Expect: 100-continue` (RFC 9110 section 10.1.1)."""
+    is_short: bool | None = None
+    """It goes the short way if its body came with it; None: not judged yet."""
     derived: Any = None
     """What a door made of the head alone. A connection that sends an equal head gets it again (`repeated_head`)."""
 

@@ -4,6 +4,7 @@ A POST is authenticated by its headers before its body is read, so that stranger
 `streamable_response.py` sends the answer, `server_sent_events.py` the streams of GET and of `subscriptions/listen`.
 """
 
+import asyncio
 from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import replace
 from functools import lru_cache
@@ -23,7 +24,6 @@ from stoa.interfaces.mcp.transports.streamable_response import (
     ATTEND_AFTER_SECONDS,
     SESSION_HEADER,
     Attendance,
-    Respond,
     ResponseState,
     StreamableResponse,
     send_reply,
@@ -55,6 +55,8 @@ _CLOSE = (b"connection", b"close")
 class WholePost(Protocol):
     """A POST whose body came with its head, and the way to answer it."""
 
+    task: asyncio.Task[None] | None
+    """The task that answers it, if it has one."""
     account: tuple[Hashable, Hashable] | None
     """To be set to (tenant, authorization key) of the caller."""
 
@@ -192,7 +194,7 @@ class StreamableHttp:
         if not isinstance(caller, StoaError):
             post.account = (caller.tenant, caller.authorization_key)
         post.take_body()
-        await self._answer(head, caller, body, post.receive, post.send, post.send, post.respond)
+        await self._answer(head, caller, body, post.receive, post.send, post.send, post)
 
     def _head_of(self, post: WholePost) -> _Head:
         fields = post.request.fields
@@ -208,7 +210,7 @@ class StreamableHttp:
         receive: Receive,
         respond: Send,
         send: Send,
-        respond_json: Respond | None = None,
+        post: WholePost | None = None,
     ) -> None:
         """Answers a POST. `content`: its body, or the rejection of one that was not read. A request that is wrong in
         several ways is rejected for its body first, then for Accept, its query and its JSON."""
@@ -237,7 +239,8 @@ class StreamableHttp:
             self._late_seconds if takes_events else None,
             takes_json=takes_json,
             attendance=self._attendance,
-            respond_json=respond_json,
+            respond_json=None if post is None else post.respond,
+            task=None if post is None else post.task,
         )
         exchange = Exchange(
             credential,
