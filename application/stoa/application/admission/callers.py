@@ -54,6 +54,10 @@ class Callers:
             raise NotAuthenticated("The token has expired", reason=RefusalReason.EXPIRED)
         return principal
 
+    def recognise(self, credential: Credential) -> Principal | None:
+        """The principal of a token that was verified recently; None: `authenticate` has to look."""
+        return self._verifier.recognise(credential.value) if isinstance(credential, BearerToken) else None
+
     def is_current(self, principal: Principal) -> bool:
         """True for a principal whose credential has not expired."""
         return principal.expires_at is None or principal.expires_at > self._clock.now()

@@ -141,30 +141,29 @@ class Facts(NamedTuple):
 
 
 def facts_of(stage: Stage) -> Facts:
-    if isinstance(stage, Sent):  # most calls end there, and a pattern costs more than their facts
-        return _facts_of_charged(stage.reserved.charged)
+    # The stage of most calls is looked at by its class: a pattern costs more than the facts.
+    if isinstance(stage, Sent):
+        stage = stage.reserved
+    if isinstance(stage, Reserved):
+        stage = stage.charged
+    if isinstance(stage, Charged):
+        authorised, verdict, tolerated, metered = stage
+        (_, principal, compiled), _, coerced, decision, _ = authorised
+        metadata = _NOTHING
+        if coerced or tolerated or metered:
+            metadata = {**_noted(coerced), **_noted(tolerated, "tolerated"), **metered}
+        return Facts(principal, compiled.operation, decision, verdict, coerced, tolerated, metadata)
     match stage:
-        case Reserved(charged) | (Charged() as charged):
-            return _facts_of_charged(charged)
         case Authorised(Found(_, principal, compiled), _, coerced, decision):
             return Facts(principal, compiled.operation, decision, None, coerced, metadata=_noted(coerced))
-        case Denied(reached, principal, decision, verdict):
-            return facts_of(reached)._replace(principal=principal, decision=decision, verdict=verdict)
+        case Denied(reached, principal, denial, refusal):
+            return facts_of(reached)._replace(principal=principal, decision=denial, verdict=refusal)
         case Found(_, principal, compiled):
             return Facts(principal, compiled.operation)
         case Authenticated(caller):
             return Facts(caller)
         case Received():
             return Facts()
-
-
-def _facts_of_charged(charged: Charged) -> Facts:
-    authorised, verdict, tolerated, metered = charged
-    (_, principal, compiled), _, coerced, decision, _ = authorised
-    metadata = _NOTHING
-    if coerced or tolerated or metered:
-        metadata = {**_noted(coerced), **_noted(tolerated, "tolerated"), **metered}
-    return Facts(principal, compiled.operation, decision, verdict, coerced, tolerated, metadata)
 
 
 def _noted(places: tuple[str, ...], name: str = "coerced") -> Mapping[str, str]:

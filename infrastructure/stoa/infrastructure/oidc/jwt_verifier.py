@@ -74,22 +74,24 @@ class JwtTokenVerifier(TokenVerifier):
             raise NotAuthenticated(TOO_LONG, reason=RefusalReason.OVERSIZED_TOKEN)
         if not token.isascii():  # a hash takes UTF-8
             raise _not_a_jwt()
+        recognised = self.recognise(token)
+        if recognised is not None:
+            return recognised
         digest = _digest(token)
-        cached = self._cache.get(digest)
-        if cached is not None:
-            # Wall time, because `exp` is wall time: a monotonic clock stands still while a machine sleeps.
-            if self._clock.now() < cached[1]:
-                return cached[0]
-            self._cache.discard(digest)
+        self._cache.discard(digest)
         principal, valid_until = await self._verify_fully(token)
         self._remember(digest, principal, valid_until)
         return principal
 
     def knows(self, token: str) -> bool:
+        return self.recognise(token) is not None
+
+    def recognise(self, token: str) -> Principal | None:
         if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
-            return False
+            return None
         cached = self._cache.get(_digest(token))
-        return cached is not None and self._clock.now() < cached[1]
+        # Wall time, because `exp` is wall time: a monotonic clock stands still while a machine sleeps.
+        return cached[0] if cached is not None and self._clock.now() < cached[1] else None
 
     async def _verify_fully(self, token: str) -> tuple[Principal, datetime]:
         jws = parse(token)

@@ -168,15 +168,14 @@ class RequestCycle:
         if self._changed is not None:
             self._changed.set()
 
-    def whole_body(self, limit: int) -> bytes | None:
-        """The body, if it came whole already and has at most `limit` bytes; `receive` tells it too."""
+    def take_whole_body(self, limit: int) -> bytes | None:
+        """The body, if it came whole already and has at most `limit` bytes; then `receive` waits for the client to go
+        away."""
         if self.more_body or self.disconnected or self._expects_continue or len(self._body) > limit:
             return None
-        return bytes(self._body)
-
-    def take_body(self) -> None:
-        """The body was read as a whole: `receive` waits for the client to go away."""
+        body = bytes(self._body)
         self._body, self._has_news = b"", False
+        return body
 
     async def run(self, app: AsgiApp, short_way: ShortWay | None, tasks: set[asyncio.Task[None]]) -> None:
         """Lets the MCP door answer a request that it takes whole, and the application any other. Takes its `task` out

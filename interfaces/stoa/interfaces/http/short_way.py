@@ -35,7 +35,7 @@ class ShortWay:
         if request.is_short is None:
             request.is_short = self._takes(request)
         # A stranger's body is read no further than this, so that callers and strangers need no distinction here.
-        return cycle.whole_body(STRANGERS_BYTES) if request.is_short else None
+        return cycle.take_whole_body(STRANGERS_BYTES) if request.is_short else None
 
     def _takes(self, request: RequestHead) -> bool:
         fields = request.by_name

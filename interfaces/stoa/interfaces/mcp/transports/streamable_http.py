@@ -66,10 +66,6 @@ class WholePost(Protocol):
     @property
     def client(self) -> tuple[str, int] | None: ...
 
-    def take_body(self) -> None:
-        """Says that the body was read; `receive` waits for the client to go away."""
-        ...
-
     def respond(self, json: bytes) -> bool:
         """Answers with status 200 and this JSON at once. False: nothing was sent, `send` has to."""
         ...
@@ -190,10 +186,9 @@ class StreamableHttp:
         if refusal is not None:
             await send_reply(closing(post.send), refusal)
             return
-        caller = await self._engine.admit(credential)
+        caller = self._engine.recognise(credential) or await self._engine.admit(credential)
         if not isinstance(caller, StoaError):
             post.account = (caller.tenant, caller.authorization_key)
-        post.take_body()
         await self._answer(head, caller, body, post.receive, post.send, post.send, post)
 
     def _head_of(self, post: WholePost) -> _Head:
