@@ -83,9 +83,6 @@ class JwtTokenVerifier(TokenVerifier):
         self._remember(digest, principal, valid_until)
         return principal
 
-    def knows(self, token: str) -> bool:
-        return self.recognise(token) is not None
-
     def recognise(self, token: str) -> Principal | None:
         if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
             return None
