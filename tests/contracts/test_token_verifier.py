@@ -149,3 +149,13 @@ async def test_a_refused_token_does_not_appear_in_the_chain_of_errors(arrange):
         assert refusal.value.__cause__ is None
         assert refusal.value.__context__ is None
         assert refused not in repr(refusal.value)
+
+
+async def test_a_recognised_token_is_one_that_verify_accepts_with_the_same_principal(arrange):
+    at = arrange([Person("ann", "acme", lifetime_seconds=60)])
+    token = at.tokens[0]
+    assert at.verifier.recognise("no token") is None
+    verified = await at.verifier.verify(token)
+    assert at.verifier.recognise(token) in (verified, None)
+    at.clock.advance(60)
+    assert at.verifier.recognise(token) is None

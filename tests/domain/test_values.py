@@ -72,7 +72,7 @@ DEFAULTS = [
     for name in fields_of(kind)
 ]
 
-MADE_FOR_EVERY_CALL = {"Invocation", "LimitVerdict", "Outcome"}
+MADE_FOR_EVERY_CALL = {"Invocation", "LimitVerdict", "Outcome", "RawAnswer", "ToolResult"}
 """Freezing costs at each of them."""
 
 

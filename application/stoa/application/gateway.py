@@ -167,8 +167,6 @@ class Gateway:
         ids = ids or UuidFactory()
         verifier = verifier or InMemoryTokenVerifier({}, clock)
         recorder = self._recorder = Recorder(sink or InMemoryMeteringSink(), observers, clock, ids)
-        self.strangers = Strangers(stranger_limits, recorder, clock, verifier.knows)
-        """Limits of unauthenticated requests, for the doors that anyone can reach."""
         self.refusals = Refusals(refusal_watchers)
         """Refusals, for the doors: they report every answer that is a refusal."""
         self.callers = Callers(
@@ -178,6 +176,8 @@ class Gateway:
             limits=limits,
             anonymous=anonymous,
         )
+        self.strangers = Strangers(stranger_limits, recorder, clock, self.callers.knows)
+        """Limits of unauthenticated requests, for the doors that anyone can reach."""
         self.budgets = budgets
         pricing = self.pricing = Pricing(prices)
         self._long_answers = LongAnswers(pieces)

@@ -71,8 +71,8 @@ class Unreachable(TokenVerifier):
     def issuers(self) -> tuple[str, ...]:
         return ()
 
-    def knows(self, token: str) -> bool:
-        return False
+    def recognise(self, token: str) -> None:
+        return None
 
     async def verify(self, token: str) -> Principal:
         raise IdentityUnavailable("The identity provider does not answer")

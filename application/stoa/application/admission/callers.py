@@ -54,13 +54,17 @@ class Callers:
             raise NotAuthenticated("The token has expired", reason=RefusalReason.EXPIRED)
         return principal
 
+    def recognise(self, credential: Credential) -> Principal | None:
+        """The principal of a token that was verified recently; None: `authenticate` has to look."""
+        return self._verifier.recognise(credential.value) if isinstance(credential, BearerToken) else None
+
     def is_current(self, principal: Principal) -> bool:
         """True for a principal whose credential has not expired."""
         return principal.expires_at is None or principal.expires_at > self._clock.now()
 
     def knows(self, token: str) -> bool:
         """True for a token that was verified recently, so that verifying it again costs next to nothing."""
-        return self._verifier.knows(token)
+        return self._verifier.recognise(token) is not None
 
     async def limit(self, principal: Principal) -> LimitVerdict:
         """Count one request of this caller that is not a call. Raises QuotaExceeded or LimiterUnavailable."""

@@ -303,12 +303,9 @@ class InvokeOperation:
         """The single finaliser: gives back what the call holds, records it, and tells the observers."""
         self.running.by_event.pop(call.event_id, None)
         stage, facts = answered.stage, facts_of(answered.stage)
-        reserved: Reserved | None = None
-        match stage:
-            case Sent(reserved) | (Reserved() as reserved):
-                self._places.release(reserved.place)
-            case _:
-                pass
+        reserved = stage.reserved if isinstance(stage, Sent) else stage if isinstance(stage, Reserved) else None
+        if reserved is not None:
+            self._places.release(reserved.place)
         event = self._event(call, answered, facts)
         cost, is_told = event.cost_units, True
         try:
@@ -381,7 +378,7 @@ class InvokeOperation:
         if not isinstance(stage, Sent) or principal is None or operation is None or answered.status not in CHARGED:
             return _FREE
         tariff = self._pricing.tariff(operation, principal.tenant, now)
-        size = answered.result.size if tariff.counts_bytes and answered.result is not None else 0
+        size = answered.result.size if tariff.per_byte and answered.result is not None else 0
         cost = tariff.quote(latency_ms=latency_ms, bytes_out=size)
         reserved = stage.reserved
         if reserved.reservation is None:

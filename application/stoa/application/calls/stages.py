@@ -141,18 +141,23 @@ class Facts(NamedTuple):
 
 
 def facts_of(stage: Stage) -> Facts:
+    # The stage of most calls is looked at by its class: a pattern costs more than the facts.
+    if isinstance(stage, Sent):
+        stage = stage.reserved
+    if isinstance(stage, Reserved):
+        stage = stage.charged
+    if isinstance(stage, Charged):
+        authorised, verdict, tolerated, metered = stage
+        (_, principal, compiled), _, coerced, decision, _ = authorised
+        metadata = _NOTHING
+        if coerced or tolerated or metered:
+            metadata = {**_noted(coerced), **_noted(tolerated, "tolerated"), **metered}
+        return Facts(principal, compiled.operation, decision, verdict, coerced, tolerated, metadata)
     match stage:
-        case Sent(Reserved(charged)) | Reserved(charged) | (Charged() as charged):
-            authorised, verdict, tolerated, metered = charged
-            (_, principal, compiled), _, coerced, decision, _ = authorised
-            metadata = _NOTHING
-            if coerced or tolerated or metered:
-                metadata = {**_noted(coerced), **_noted(tolerated, "tolerated"), **metered}
-            return Facts(principal, compiled.operation, decision, verdict, coerced, tolerated, metadata)
         case Authorised(Found(_, principal, compiled), _, coerced, decision):
             return Facts(principal, compiled.operation, decision, None, coerced, metadata=_noted(coerced))
-        case Denied(reached, principal, decision, verdict):
-            return facts_of(reached)._replace(principal=principal, decision=decision, verdict=verdict)
+        case Denied(reached, principal, denial, refusal):
+            return facts_of(reached)._replace(principal=principal, decision=denial, verdict=refusal)
         case Found(_, principal, compiled):
             return Facts(principal, compiled.operation)
         case Authenticated(caller):

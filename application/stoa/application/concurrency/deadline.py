@@ -102,15 +102,21 @@ class Deadline:
         self._task, self._cancelling = task, task.cancelling()
         loop = self._loop = task.get_loop()
         self._when = when = loop.time() + self._seconds
-        queue = self._queue = _queue_of(loop, self._seconds)
+        queues = _latest
+        queue = None if queues is None or queues.loop is not loop else queues.get(self._seconds)
+        if queue is None:
+            queue = _queue_of(loop, self._seconds)
+        self._queue = queue
         queue.waiting[self] = when
         if queue.timer is None:
             queue.timer = loop.call_at(when, queue.look)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, caught: BaseException | None, _: TracebackType | None) -> None:
-        self._stop()
+        self._queue.waiting.pop(self, None)
         self._is_over = True
+        if self._handle is not None:
+            self._handle.cancel()
         if self._cancellations:
             for _time in range(self._cancellations):
                 self._task.uncancel()

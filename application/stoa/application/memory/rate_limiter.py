@@ -29,12 +29,13 @@ class InMemoryRateLimiter(RateLimiter):
 
     async def take(self, charges: Sequence[LimitCharge]) -> LimitVerdict:
         now = self._clock.monotonic_ns() // 1000
-        find = self._arrivals.get
-        states, verdict = judge(charges, [find(charge.key, 0) for charge in charges], now)
+        arrivals = self._arrivals
+        before = (arrivals.get(charges[0].key, 0),) if len(charges) == 1 else self._states(charges)  # one, most often
+        states, verdict = judge(charges, before, now)
         if verdict.is_allowed:
             for charge, state in zip(charges, states, strict=True):
-                self._arrivals[charge.key] = state
-            if len(self._arrivals) > self._sweep_at:
+                arrivals[charge.key] = state
+            if len(arrivals) > self._sweep_at:
                 self._sweep(now)
         return verdict
 

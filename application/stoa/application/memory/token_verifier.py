@@ -23,9 +23,12 @@ class InMemoryTokenVerifier(TokenVerifier):
             raise NotAuthenticated("The token has expired", reason=RefusalReason.EXPIRED)
         return principal
 
-    def knows(self, token: str) -> bool:
+    def recognise(self, token: str) -> Principal | None:
         principal = self._principals.get(token)
-        return principal is not None and (principal.expires_at is None or self._clock.now() < principal.expires_at)
+        is_over = (
+            principal is not None and principal.expires_at is not None and self._clock.now() >= principal.expires_at
+        )
+        return None if is_over else principal
 
     @property
     def issuers(self) -> tuple[str, ...]:

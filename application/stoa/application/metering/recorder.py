@@ -6,15 +6,16 @@ from datetime import datetime
 
 import pydantic_core
 
+from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.memory.ids import UuidFactory
 from stoa.application.metering.refusal_tally import RefusalKind, RefusalTally
 from stoa.application.ports.clock import Clock, IdFactory
 from stoa.application.ports.invocation_observer import InvocationObserver, InvocationTracer, RefusalObserver
 from stoa.application.ports.metering import MeteringSink
-from stoa.domain.access.identity import Principal
+from stoa.domain.access.identity import Principal, TenantId
 from stoa.domain.calls.invocation import Invocation, Outcome
 from stoa.domain.errors import MeteringUnavailable, StoaError
-from stoa.domain.metering.event import NO_TENANT, NO_USER, UNKNOWN_NAME, MeteringEvent, Status
+from stoa.domain.metering.event import NO_TENANT, NO_USER, UNKNOWN_NAME, EventKind, MeteringEvent, Status
 from stoa.domain.metering.money import MicroUnits
 from stoa.domain.operations.operation import Operation
 from stoa.domain.policy.decision import Decision, Door
@@ -26,6 +27,9 @@ _MAX_TEXT = 128
 """Upper bound on the characters of one text in an event."""
 _make_event: Callable[[Mapping[str, object]], MeteringEvent] = MeteringEvent.__pydantic_validator__.validate_python
 """The function behind the model's constructor, without the Python around it."""
+_MOST_KINDS = 4096
+_KindKey = tuple[int, TenantId | None, str, str, Door, tuple[bool, tuple[str, ...]], Status, str]
+"""Operation (its id), tenant, subject, consumer, door, decision, status and kind of client request."""
 _LOG_EVERY_NS = 10_000_000_000
 """A full disk is logged once per interval, not for every call that meets it."""
 
@@ -49,6 +53,8 @@ class Recorder:
         self.tracer = tracers[0] if tracers else None
         """None: no spans are made."""
         self.clock = clock
+        self._kinds: BoundedCache[_KindKey, tuple[EventKind, Operation | None]] = BoundedCache(_MOST_KINDS)
+        """With the operation, so that no other gets its id."""
         self._unlogged = 0
         self._log_again_ns = 0
         self._tally = RefusalTally(sink, clock, ids or UuidFactory(), self._tell_summary)
@@ -72,6 +78,20 @@ class Recorder:
     ) -> MeteringEvent:
         """The event of a call, or of its client request, that ends at `timestamp`. `client_request`: the kind of the
         client request. `metadata`: added to what every event has."""
+        consumer = invocation.consumer
+        if consumer != UNKNOWN_CONSUMER:
+            consumer = _safe(consumer)
+        if request_id is not event_id:
+            request_id = _safe(request_id)
+        if principal is None or operation is None or decision is None or error is not None or metadata:
+            key: _KindKey | None = None
+        else:  # as of most calls, whose events differ in little
+            tenant, subject, door = principal.tenant, principal.subject, invocation.door
+            judged = (decision.is_allowed, decision.rules)
+            key = (id(operation), tenant, subject, consumer, door, judged, status, client_request)
+            known = self._kinds.get(key)
+            if known is not None:
+                return known[0].event(event_id, timestamp, latency_ms, cost, request_id)
         api = None if operation is None else operation.api
         facts = {"door": invocation.door, **metadata}
         if decision is not None:
@@ -79,23 +99,25 @@ class Recorder:
         if error is not None:
             facts["error"] = error.code
         name = UNKNOWN_NAME if operation is None else operation.qualified_name
-        consumer = invocation.consumer
-        return _make_event(
+        event = _make_event(
             {
                 "event_id": event_id,
                 "timestamp": timestamp,
                 "tenant": (principal.tenant if principal is not None else None) or NO_TENANT,
                 "project": None if api is None else api.name,
-                "consumer": consumer if consumer == UNKNOWN_CONSUMER else _safe(consumer),
+                "consumer": consumer,
                 "user_id": NO_USER if principal is None else principal.subject,
                 "tool": (f"{client_request}:{name}" if client_request else name)[:_MAX_TEXT] or "-",
                 "latency_ms": latency_ms,
                 "status": status,
                 "cost_units": cost,
-                "request_id": request_id if request_id is event_id else _safe(request_id),
+                "request_id": request_id,
                 "metadata": facts,
             }
         )
+        if key is not None:
+            self._kinds.put(key, (EventKind(event), operation))
+        return event
 
     def reserve(self) -> None:
         """Reserve room for one event. Raises MeteringUnavailable with the text for the caller."""

@@ -17,9 +17,9 @@ class TokenVerifier(Protocol):
     async def verify(self, token: str) -> Principal: ...
 
     @abstractmethod
-    def knows(self, token: str) -> bool:
-        """True if this token was verified recently, so that `verify` accepts it at hardly any cost. Never true of a
-        token that `verify` would refuse as it is."""
+    def recognise(self, token: str) -> Principal | None:
+        """The principal of a token that was verified recently, so that `verify` would give it at hardly any cost; None:
+        `verify` has to look. Never that of a token that `verify` would refuse as it is."""
         ...
 
     @property

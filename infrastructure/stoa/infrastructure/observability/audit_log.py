@@ -15,18 +15,20 @@ import pydantic_core
 from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
 from stoa.domain.calls.invocation import Invocation, Outcome
-from stoa.domain.metering.event import UNKNOWN_NAME, MeteringEvent, Status
+from stoa.domain.metering.event import UNKNOWN_NAME, EventKind, MeteringEvent, Status
 from stoa.domain.policy.decision import Door
 
 _FLUSH_SECONDS = 0.25
 
 
 _MOST_ENCODED = 16_384
+_Key = tuple[EventKind | None, str | None]
+"""Kind of event, and client of the caller."""
 
 
 class _Facts(NamedTuple):
-    """All that a line says of its caller, its operation and its end. It is the same for most calls, so that only ids,
-    time and duration have to be encoded for each."""
+    """All that a line says of its caller, its operation and its end. It is the same for events of one kind, so that
+    only ids, time and duration have to be encoded for each."""
 
     audit: str
     door: Door
@@ -39,6 +41,23 @@ class _Facts(NamedTuple):
     allowed: bool | None
     rules: tuple[str, ...] | None
     error: str | None
+
+
+def _facts_of(invocation: Invocation, outcome: Outcome) -> _Facts:
+    principal, decision, event, error = outcome.principal, outcome.decision, outcome.event, outcome.error
+    return _Facts(
+        "invocation" if outcome.client_request is None else "question",
+        invocation.door,
+        event.tenant,
+        event.user_id,
+        None if principal is None else principal.client,
+        event.consumer,
+        event.tool,
+        event.status,
+        None if decision is None else decision.is_allowed,
+        None if decision is None else decision.rules,
+        None if error is None else error.code,
+    )
 
 
 def _encode(facts: _Facts) -> tuple[bytes, bytes]:
@@ -55,36 +74,27 @@ class AuditLog(InvocationObserver, RefusalObserver):
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._lines: list[bytes] = []
-        self._encoded: BoundedCache[_Facts, tuple[bytes, bytes]] = BoundedCache(_MOST_ENCODED)
+        self._encoded: BoundedCache[_Key, tuple[bytes, bytes]] = BoundedCache(_MOST_ENCODED)
 
     def finished(self, invocation: Invocation, outcome: Outcome) -> None:
-        principal, decision, event, error = outcome.principal, outcome.decision, outcome.event, outcome.error
-        facts = _Facts(
-            "invocation" if outcome.client_request is None else "question",
-            invocation.door,
-            event.tenant,
-            event.user_id,
-            None if principal is None else principal.client,
-            event.consumer,
-            event.tool,
-            event.status,
-            None if decision is None else decision.is_allowed,
-            None if decision is None else decision.rules,
-            None if error is None else error.code,
-        )
-        encoded = self._encoded.get(facts)
+        event, principal = outcome.event, outcome.principal
+        key = (event.kind, None if principal is None else principal.client)
+        encoded = self._encoded.get(key)
         if encoded is None:
-            encoded = _encode(facts)
-            self._encoded.put(facts, encoded)
+            encoded = _encode(_facts_of(invocation, outcome))
+            if event.kind is not None:
+                self._encoded.put(key, encoded)
         begin, middle = encoded
-        time, request_id = pydantic_core.to_json(event.timestamp), pydantic_core.to_json(outcome.request_id)
-        event_id = pydantic_core.to_json(event.event_id)
+        time, event_id = pydantic_core.to_json(event.timestamp), pydantic_core.to_json(event.event_id)
+        request_id = event_id if outcome.request_id is event.event_id else pydantic_core.to_json(outcome.request_id)
         line = b"%b%b,\"request_id\":%b,\"event_id\":%b,%b%d" % (
             begin, time, request_id, event_id, middle, outcome.latency_ms
         )  # fmt: skip
         if event.tool == UNKNOWN_NAME:
             line += b',"asked":' + pydantic_core.to_json(_as_sent(invocation.name))
-        self._write(line + b"}")
+        if not self._lines:
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
+        self._lines.append(line + b"}")
 
     def refused(self, door: Door, status: Status, code: str, calls: int) -> None:
         """Writes nothing: the summary event has the line."""

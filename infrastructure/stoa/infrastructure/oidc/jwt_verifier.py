@@ -7,6 +7,7 @@ error with words that are safe to show.
 """
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, cast
 
@@ -26,6 +27,8 @@ CLOCK_SKEW = timedelta(seconds=30)
 CACHE_TIME = timedelta(seconds=60)
 """Upper bound on how long a token stays valid after its revocation or that of its signing key."""
 
+_LATEST_TOKENS = 64
+"""Tokens whose digests are kept: a connection shows the same object at each request, so that its hash is known too."""
 _KEYCLOAK = ClaimMapping()
 _ACCEPTED_TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
@@ -71,22 +74,21 @@ class JwtTokenVerifier(TokenVerifier):
             raise NotAuthenticated(TOO_LONG, reason=RefusalReason.OVERSIZED_TOKEN)
         if not token.isascii():  # a hash takes UTF-8
             raise _not_a_jwt()
-        digest = sha256(token.encode()).digest()
-        cached = self._cache.get(digest)
-        if cached is not None:
-            # Wall time, because `exp` is wall time: a monotonic clock stands still while a machine sleeps.
-            if self._clock.now() < cached[1]:
-                return cached[0]
-            self._cache.discard(digest)
+        recognised = self.recognise(token)
+        if recognised is not None:
+            return recognised
+        digest = _digest(token)
+        self._cache.discard(digest)
         principal, valid_until = await self._verify_fully(token)
         self._remember(digest, principal, valid_until)
         return principal
 
-    def knows(self, token: str) -> bool:
+    def recognise(self, token: str) -> Principal | None:
         if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
-            return False
-        cached = self._cache.get(sha256(token.encode()).digest())
-        return cached is not None and self._clock.now() < cached[1]
+            return None
+        cached = self._cache.get(_digest(token))
+        # Wall time, because `exp` is wall time: a monotonic clock stands still while a machine sleeps.
+        return cached[0] if cached is not None and self._clock.now() < cached[1] else None
 
     async def _verify_fully(self, token: str) -> tuple[Principal, datetime]:
         jws = parse(token)
@@ -139,6 +141,11 @@ class JwtTokenVerifier(TokenVerifier):
     def _remember(self, digest: bytes, principal: Principal, valid_until: datetime) -> None:
         # No entry lives longer than CACHE_TIME: the oldest, which is evicted, is expired or the next to expire.
         self._cache.put(digest, (principal, valid_until))
+
+
+@lru_cache(maxsize=_LATEST_TOKENS)
+def _digest(token: str) -> bytes:
+    return sha256(token.encode()).digest()
 
 
 def _not_a_jwt() -> NotAuthenticated:

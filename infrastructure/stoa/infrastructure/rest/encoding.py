@@ -27,6 +27,8 @@ _DELIMITERS = {"form": ",", "spaceDelimited": "%20", "pipeDelimited": "%7C", "ta
 _RESERVED_IN_QUERY = ":/?@!$'()*,;="
 """The reserved characters that allowReserved permits, without those that would end or split the query."""
 _TRIPLE = re.compile(r"(%[0-9A-Fa-f]{2})")
+_is_unreserved = re.compile(r"[A-Za-z0-9._~-]*").fullmatch
+"""Finds texts that need no percent-encoding (RFC 3986 section 2.3)."""
 _LARGEST_PLAIN_FLOAT = 1e21
 """Magnitude from which JSON writers use an exponent."""
 
@@ -98,7 +100,7 @@ def query_encoder(
         return "&".join(items)
 
     def encode(value: Any) -> str:
-        if value.__class__ is int or (value.__class__ is str and value.isalnum() and value.isascii()):  # as most are
+        if value.__class__ is int or (value.__class__ is str and _is_unreserved(value)):  # as most are
             return f"{prefix}{value}"
         if isinstance(value, (list, dict)):
             return composite(value) or (prefix if is_required else "")

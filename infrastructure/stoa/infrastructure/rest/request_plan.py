@@ -148,10 +148,11 @@ class RequestPlan:
         """Joins the path and checks it as a whole: a value that is harmless alone may form a dot segment with the text
         or values around it."""
         texts = _encoded(self._path, arguments, is_demanded=True)
-        path = self._open_segment + "".join(texts)
+        values = "".join(texts)
+        path = self._open_segment + values
         if holds_dot_segment(path):
             raise self._escaping(texts)
-        return self._prefix + "".join(texts)
+        return self._prefix + values
 
     def _escaping(self, texts: list[str]) -> InvalidArguments:
         """The error for a dot segment, which names the argument that completes it."""

@@ -78,7 +78,8 @@ class ShortWay(Protocol):
 
 
 class RequestCycle:
-    """One request and its answer. `keep_alive`: the connection may serve another request."""
+    """One request and its answer. `keep_alive`: the connection may serve another request. `body`: the whole of it, if
+    it came with its head."""
 
     __slots__ = (
         "_body",
@@ -103,11 +104,13 @@ class RequestCycle:
         "task",
     )  # fmt: skip
 
-    def __init__(self, request: RequestHead, connection: Connection, *, keep_alive: bool) -> None:
+    def __init__(
+        self, request: RequestHead, connection: Connection, *, keep_alive: bool, body: bytes | None = None
+    ) -> None:
         self.request = request
         self.keep_alive = keep_alive
         self.disconnected = False
-        self.more_body = True
+        self.more_body = body is None
         self.response_started = False
         self.response_complete = False
         self.account: tuple[Hashable, Hashable] | None = None
@@ -122,8 +125,8 @@ class RequestCycle:
         self._expects_continue = request.expects_continue and request.version == "1.1"
         self._scope: Scope | None = None
         """Made for an application; the short way needs none."""
-        self._body: bytes | bytearray = b""
-        self._has_news = False
+        self._body: bytes | bytearray = body or b""
+        self._has_news = body is not None
         """Something came that `receive` has not told yet."""
         self._changed: asyncio.Event | None = None
         """Set when something comes; made by a `receive` that has to wait."""
@@ -165,15 +168,14 @@ class RequestCycle:
         if self._changed is not None:
             self._changed.set()
 
-    def whole_body(self, limit: int) -> bytes | None:
-        """The body, if it came whole already and has at most `limit` bytes; `receive` tells it too."""
+    def take_whole_body(self, limit: int) -> bytes | None:
+        """The body, if it came whole already and has at most `limit` bytes; then `receive` waits for the client to go
+        away."""
         if self.more_body or self.disconnected or self._expects_continue or len(self._body) > limit:
             return None
-        return bytes(self._body)
-
-    def take_body(self) -> None:
-        """The body was read as a whole: `receive` waits for the client to go away."""
+        body = bytes(self._body)
         self._body, self._has_news = b"", False
+        return body
 
     async def run(self, app: AsgiApp, short_way: ShortWay | None, tasks: set[asyncio.Task[None]]) -> None:
         """Lets the MCP door answer a request that it takes whole, and the application any other. Takes its `task` out

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 from stoa.interfaces.http.connections import STATE_KEY, Connections, Reason
 from stoa.interfaces.http.cycle import RequestCycle, json_head
 from stoa.interfaces.http.guard import AsgiApp, Scope
+from stoa.interfaces.http.repeated_head import RepeatedHead
 from stoa.interfaces.http.request_head import Refused, RequestHead
 from stoa.interfaces.http.short_way import SHORT_WAY_KEY
 
@@ -89,6 +90,7 @@ class GatewayProtocol(asyncio.Protocol):
         self.flow: FlowControl = cast("FlowControl", None)
         self.client: tuple[str, int] | None = None
         self._parser = self._new_parser()
+        self._repeated: RepeatedHead | None = None
         self._target = b""
         self._fields: list[tuple[bytes, bytes]] = []
         self._field_count = 0
@@ -177,13 +179,36 @@ class GatewayProtocol(asyncio.Protocol):
             if len(data) > room:
                 self._receive_long(data, room)
                 return
-            self._has_begun = True
+            if not self._has_begun:
+                self._receive_first(data)
+                return
             self._head_bytes += len(data)
             self._parse(data)
         else:
             self._wire_bytes += len(data)
             self._parse(data)
             self._check_overhead()
+
+    def _receive_first(self, data: bytes) -> None:
+        """Handles what begins a request: parses it, or recognises the head of the request before it."""
+        latest = self._latest
+        if latest is None or latest.response_complete:  # no pipeline, whose order the parser's side keeps
+            whole = None if self._repeated is None else self._repeated.match(data)
+            if whole is not None:
+                self._heads += 1
+                self._latest = cycle = RequestCycle(
+                    whole.head, self, keep_alive=not self._registry.is_draining, body=whole.body
+                )
+                self._run(cycle)
+                return
+        heads = self._heads
+        self._has_begun = True
+        self._head_bytes += len(data)
+        self._parse(data)
+        if self._heads == heads + 1 and not self._has_begun and self._phase is _HEAD:
+            latest = self._latest
+            if latest is not None and latest.keep_alive:
+                self._repeated = RepeatedHead.of(latest.request, data, self._body_bytes)
 
     def _receive_long(self, data: bytes, room: int) -> None:
         """Handles more bytes than a head may have: parses up to the bound, where the head must be complete."""

@@ -2,6 +2,7 @@
 section 11.2, request smuggling)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from stoa.interfaces.http.connections import Reason
 
@@ -41,6 +42,10 @@ class RequestHead:
     """The fields; of a repeated one the last."""
     expects_continue: bool
     """`Expect: 100-continue` (RFC 9110 section 10.1.1)."""
+    is_short: bool | None = None
+    """It goes the short way if its body came with it; None: not judged yet."""
+    derived: Any = None
+    """What a door made of the head alone. A connection that sends an equal head gets it again (`repeated_head`)."""
 
     def fault(self) -> Refused | None:
         """The refusal of an ambiguous head; None if it is in order."""

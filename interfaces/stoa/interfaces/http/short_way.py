@@ -10,6 +10,7 @@ from typing import Final
 
 from stoa.interfaces.http.cycle import RequestCycle
 from stoa.interfaces.http.guard import Guard
+from stoa.interfaces.http.request_head import RequestHead
 from stoa.interfaces.wire.bodies import STRANGERS_BYTES
 
 SHORT_WAY_KEY: Final = "stoa.short_way"
@@ -31,16 +32,19 @@ class ShortWay:
     def body_of(self, cycle: RequestCycle) -> bytes | None:
         """The body of a request that goes the short way; None: any other."""
         request = cycle.request
-        fields = request.by_name
-        if (
-            request.target != _TARGET
-            or request.method != b"POST"
-            or request.version != "1.1"
-            or fields.get(b"content-type") != _JSON
-            or len(fields) != len(request.fields)  # which of two copies counts is not decided here
-            or not _ORDINARY.isdisjoint(fields)
-            or not self._guard.knows(fields[b"host"])
-        ):
-            return None
+        if request.is_short is None:
+            request.is_short = self._takes(request)
         # A stranger's body is read no further than this, so that callers and strangers need no distinction here.
-        return cycle.whole_body(STRANGERS_BYTES)
+        return cycle.take_whole_body(STRANGERS_BYTES) if request.is_short else None
+
+    def _takes(self, request: RequestHead) -> bool:
+        fields = request.by_name
+        return (
+            request.target == _TARGET
+            and request.method == b"POST"
+            and request.version == "1.1"
+            and fields.get(b"content-type") == _JSON
+            and len(fields) == len(request.fields)  # which of two copies counts is not decided here
+            and _ORDINARY.isdisjoint(fields)
+            and self._guard.knows(fields[b"host"])
+        )

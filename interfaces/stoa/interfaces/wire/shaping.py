@@ -45,7 +45,7 @@ def tool_result(
     clients hold it against the output schema regardless. `coerced`: the arguments that were understood otherwise than
     written; `tolerated`: those that miss the schema and were let through."""
     blocks = result.content
-    if len(blocks) == 1 and isinstance(text := blocks[0], TextContent):  # as most results are
+    if len(blocks) == 1 and isinstance(text := blocks[0], TextContent) and text.notes is None:  # as most results are
         content = [{"type": "text", "text": text.text}]
     else:
         content = [content_block(block, revision) for block in blocks]

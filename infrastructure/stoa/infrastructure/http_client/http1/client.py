@@ -62,7 +62,7 @@ class Http1Client:
         if resolver is None:
             resolver = self._own_resolver = HostResolver(DnsLookUp())
         self._dialler = Dialler(rules, resolver, tls)
-        self._defaults = {name.lower(): f"{name}: {value}\r\n" for name, value in headers.items()}
+        self._defaults = tuple((name.lower(), f"{name}: {value}\r\n") for name, value in headers.items())
         self._connect_seconds = connect_seconds
         self._head_seconds = head_seconds
         self._body_seconds = body_seconds

@@ -13,6 +13,7 @@ from typing import Final
 import httptools
 
 from stoa.infrastructure.http_client.failures import InvalidResponse, ResponseCutShort, ResponseTooLong
+from stoa.infrastructure.http_client.http1.repeated_head import RepeatedHead
 from stoa.infrastructure.http_client.http1.response import Response, text_of
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -49,6 +50,7 @@ class ResponseReader:
         "_parser",
         "_reason",
         "_refusal",
+        "_repeated",
         "_response",
         "_wire_room",
         "has_begun",
@@ -59,6 +61,7 @@ class ResponseReader:
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self._repeated: RepeatedHead | None = None
         self._is_head_request = False
         self._may_stream = self.is_streamed = False
         self.is_reusable = True
@@ -108,7 +111,25 @@ class ResponseReader:
     def feed(self, data: bytes) -> Response | None:
         """Returns the response once it is complete; a streamed one with each piece from its head on. Raises
         InvalidResponse."""
-        self.has_begun = True
+        is_first, self.has_begun = not self.has_begun, True
+        if is_first and not self._is_streamed and not self._is_head_request:
+            return self._feed_first(data)
+        return self._feed(data)
+
+    def _feed_first(self, data: bytes) -> Response | None:
+        """Handles what begins a response: recognises the head of the one before it, or parses."""
+        repeated = self._repeated
+        response = None if repeated is None else repeated.match(data, self._limit)
+        if response is not None:
+            self.is_complete = True
+            return response
+        response = self._feed(data)
+        if response is not None:
+            has_content = self.is_reusable and response.body
+            self._repeated = RepeatedHead.of(response, data) if has_content else None
+        return response
+
+    def _feed(self, data: bytes) -> Response | None:
         if self._response is None:
             if len(data) > self._head_room:
                 return self._feed_long(data)
@@ -138,7 +159,7 @@ class ResponseReader:
         if self._response is None:
             raise InvalidResponse("the head of its response is too large")
         if not self.is_complete:
-            return self.feed(data[room:])
+            return self._feed(data[room:])
         self.is_reusable = False  # bytes that belong to no response
         return response
 

@@ -50,6 +50,8 @@ class McpEngine:
         sessions: Sessions | None,
     ) -> None:
         self._gateway = gateway
+        self.recognise = gateway.callers.recognise
+        """Returns the caller whose token was verified recently; None: `admit` has to look."""
         self._errors = errors
         self._methods = methods
         self._stateless_era = stateless_era

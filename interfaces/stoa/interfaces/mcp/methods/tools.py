@@ -12,7 +12,7 @@ from stoa.interfaces.mcp.methods.invocations import invocation_of
 from stoa.interfaces.mcp.methods.listing import Listing
 from stoa.interfaces.mcp.methods.tasks import Tasks
 from stoa.interfaces.mcp.wire.outcomes import result_of
-from stoa.interfaces.wire import shaping
+from stoa.interfaces.mcp.wire.tool_answers import ToolAnswers
 from stoa.interfaces.wire.errors import wire_error
 
 
@@ -24,6 +24,7 @@ class ToolMethods:
         self._gateway = gateway
         self._channels = channels
         self._server_info = server_info
+        self._answers = ToolAnswers(server_info)
         self._listing = listing
 
     async def list(self, call: MethodCall) -> bytes:
@@ -54,8 +55,7 @@ class ToolMethods:
         result = outcome.result if outcome.error is None else None
         if result is None:
             result = result_of(outcome, call.revision, has_arguments=is_object(invocation.arguments))
-        wire = shaping.tool_result(result, call.revision, outcome.coerced, outcome.tolerated)
-        answer = messages.result(call.request.id, shaping.with_meta(wire, call.revision, self._server_info))
+        answer = self._answers.write(call.request.id, result, call.revision, outcome.coerced, outcome.tolerated)
         error = outcome.error
         if error is None:
             return answer

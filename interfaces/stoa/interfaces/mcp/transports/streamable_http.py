@@ -4,10 +4,11 @@ A POST is authenticated by its headers before its body is read, so that stranger
 `streamable_response.py` sends the answer, `server_sent_events.py` the streams of GET and of `subscriptions/listen`.
 """
 
+import asyncio
 from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from stoa.domain.access.identity import Principal
 from stoa.domain.access.refusal_reason import RefusalReason
@@ -23,7 +24,6 @@ from stoa.interfaces.mcp.transports.streamable_response import (
     ATTEND_AFTER_SECONDS,
     SESSION_HEADER,
     Attendance,
-    Respond,
     ResponseState,
     StreamableResponse,
     send_reply,
@@ -55,6 +55,8 @@ _CLOSE = (b"connection", b"close")
 class WholePost(Protocol):
     """A POST whose body came with its head, and the way to answer it."""
 
+    task: asyncio.Task[None] | None
+    """The task that answers it, if it has one."""
     account: tuple[Hashable, Hashable] | None
     """To be set to (tenant, authorization key) of the caller."""
 
@@ -63,10 +65,6 @@ class WholePost(Protocol):
 
     @property
     def client(self) -> tuple[str, int] | None: ...
-
-    def take_body(self) -> None:
-        """Says that the body was read; `receive` waits for the client to go away."""
-        ...
 
     def respond(self, json: bytes) -> bool:
         """Answers with status 200 and this JSON at once. False: nothing was sent, `send` has to."""
@@ -80,6 +78,9 @@ class WholePost(Protocol):
 class WholeHead(Protocol):
     """The header fields of a request, none of them repeated; names in lower case."""
 
+    derived: Any
+    """Kept for requests with an equal head; None at first."""
+
     @property
     def fields(self) -> list[tuple[bytes, bytes]]: ...
 
@@ -87,16 +88,27 @@ class WholeHead(Protocol):
     def by_name(self) -> dict[bytes, bytes]: ...
 
 
-class _Post(NamedTuple):
-    """A POST as far as it was read."""
+class _Head(NamedTuple):
+    """What the head of a POST says, looked up once."""
 
     headers: Headers
     address: str | None
     credential: Credential
-    caller: Admission
-    content: Body | Reply
-    """The body, or the rejection of one that was not read."""
+    takes_json: bool
+    takes_events: bool
+    version: str | None
+    is_cancelled_by_leaving: bool
+    """A closed connection cancels the call: in the stateless era, where the handshake era must not."""
+    consumer: str
     query: bytes
+
+    @classmethod
+    def of(cls, headers: Headers, address: str | None, credential: Credential, query: bytes) -> Self:
+        takes_json, takes_events = _accepted(headers.get(b"accept"))
+        version = headers.get(b"mcp-protocol-version")
+        is_stateless = version is not None and version not in HANDSHAKE_REVISIONS
+        consumer = headers.get(b"x-consumer-id") or "unknown"
+        return cls(headers, address, credential, takes_json, takes_events, version, is_stateless, consumer, query)
 
 
 class StreamableHttp:
@@ -155,9 +167,8 @@ class StreamableHttp:
                 share = Share(self._bodies, caller)
                 content = await self._read(headers, share, receive)
                 respond = send
-            await self._answer(
-                _Post(headers, address, credential, caller, content, scope["query_string"]), receive, respond, send
-            )
+            head = _Head.of(headers, address, credential, scope["query_string"])
+            await self._answer(head, caller, content, receive, respond, send)
         except BodyIncomplete:
             return
         finally:
@@ -167,26 +178,80 @@ class StreamableHttp:
     async def answer_whole(self, post: WholePost, body: bytes) -> None:
         """Answers a POST without a query, of JSON that came whole with its head and is small: what `__call__` does for
         it, without reading."""
-        request = post.request
-        headers = Headers.of_unrepeated(request.by_name)
-        address = self._address_of({"client": post.client, "headers": request.fields})
-        credential = credential_of(headers.get(b"authorization"))
-        refusal = self._engine.refuse_stranger(address, credential)
+        head = post.request.derived
+        if head.__class__ is not _Head:
+            head = post.request.derived = self._head_of(post)
+        credential = head.credential
+        refusal = self._engine.refuse_stranger(head.address, credential)
         if refusal is not None:
             await send_reply(closing(post.send), refusal)
             return
-        caller = await self._engine.admit(credential)
+        caller = self._engine.recognise(credential) or await self._engine.admit(credential)
         if not isinstance(caller, StoaError):
             post.account = (caller.tenant, caller.authorization_key)
-        post.take_body()
-        await self._answer(
-            _Post(headers, address, credential, caller, body, b""), post.receive, post.send, post.send, post.respond
-        )
+        await self._answer(head, caller, body, post.receive, post.send, post.send, post)
+
+    def _head_of(self, post: WholePost) -> _Head:
+        fields = post.request.fields
+        headers = Headers.of_unrepeated(post.request.by_name)
+        address = self._address_of({"client": post.client, "headers": fields})
+        return _Head.of(headers, address, credential_of(headers.get(b"authorization")), b"")
 
     async def _answer(
-        self, post: "_Post", receive: Receive, respond: Send, send: Send, respond_json: Respond | None = None
+        self,
+        head: _Head,
+        caller: Admission,
+        content: Body | Reply,
+        receive: Receive,
+        respond: Send,
+        send: Send,
+        post: WholePost | None = None,
     ) -> None:
-        exchange, response = await self._prepare(post, receive, respond, respond_json)
+        """Answers a POST. `content`: its body, or the rejection of one that was not read. A request that is wrong in
+        several ways is rejected for its body first, then for Accept, its query and its JSON."""
+        headers, address, credential, takes_json, takes_events, version, is_cancelled_by_leaving, consumer, query = head
+        rejection = content if isinstance(content, Reply) else None
+        if rejection is None and not (takes_json or takes_events):
+            rejection = _reject(406, "Accept application/json or text/event-stream")
+        tenant, view = None, self._view
+        if query:
+            try:
+                tenant, view = read_query(query, self._view)
+            except InvalidInput as error:
+                rejection = rejection or _reject(400, error.message)
+        message = None
+        if rejection is None and not isinstance(content, Reply):
+            try:
+                if len(content) > LARGE_BYTES:
+                    message = await messages.parse_paced(content, self._parser)
+                else:
+                    message = messages.parse(content)
+            except Fault as fault:
+                rejection = fault_reply(fault, fault.http_status)
+        response = StreamableResponse(
+            respond,
+            receive if is_cancelled_by_leaving else None,
+            self._late_seconds if takes_events else None,
+            takes_json=takes_json,
+            attendance=self._attendance,
+            respond_json=None if post is None else post.respond,
+            task=None if post is None else post.task,
+        )
+        exchange = Exchange(
+            credential,
+            message,
+            caller,
+            headers,
+            version,
+            headers.get(SESSION_HEADER),
+            rejection,
+            tenant,
+            view,
+            consumer,
+            headers.get(b"x-request-id"),
+            address,
+            response if takes_events else None,
+        )
         events = await response.deliver(self._engine.answer(exchange))
         if events is not None:
             is_started = response.state is ResponseState.STREAMING
@@ -216,58 +281,6 @@ class StreamableHttp:
         if media_type != "application/json":
             return _reject(415, "Content-Type must be application/json")
         return content
-
-    async def _prepare(
-        self, post: "_Post", receive: Receive, send: Send, respond_json: Respond | None
-    ) -> tuple[Exchange, StreamableResponse]:
-        """The exchange of a POST and the response that will answer it. A request that is wrong in several ways is
-        rejected for its body first, then for Accept, its query and its JSON."""
-        headers, address, credential, caller, content, query = post
-        rejection = content if isinstance(content, Reply) else None
-        takes_json, takes_events = _accepted(headers.get(b"accept"))
-        if rejection is None and not (takes_json or takes_events):
-            rejection = _reject(406, "Accept application/json or text/event-stream")
-        tenant, view = None, self._view
-        if query:
-            try:
-                tenant, view = read_query(query, self._view)
-            except InvalidInput as error:
-                rejection = rejection or _reject(400, error.message)
-        message = None
-        if rejection is None and not isinstance(content, Reply):
-            try:
-                if len(content) > LARGE_BYTES:
-                    message = await messages.parse_paced(content, self._parser)
-                else:
-                    message = messages.parse(content)
-            except Fault as fault:
-                rejection = fault_reply(fault, fault.http_status)
-        version = headers.get(b"mcp-protocol-version")
-        response = StreamableResponse(
-            send,
-            # In the stateless era a closed connection cancels the call; in the handshake era it must not.
-            receive if version is not None and version not in HANDSHAKE_REVISIONS else None,
-            self._late_seconds if takes_events else None,
-            takes_json=takes_json,
-            attendance=self._attendance,
-            respond_json=respond_json,
-        )
-        exchange = Exchange(
-            credential,
-            message,
-            caller=caller,
-            headers=headers,
-            version=version,
-            session_id=headers.get(SESSION_HEADER),
-            rejection=rejection,
-            tenant=tenant,
-            view=view,
-            consumer=headers.get(b"x-consumer-id") or "unknown",
-            request_id=headers.get(b"x-request-id"),
-            address=address,
-            stream=response if takes_events else None,
-        )
-        return exchange, response
 
     async def _answer_session_request(
         self,

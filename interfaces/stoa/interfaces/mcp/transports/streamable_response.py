@@ -58,29 +58,26 @@ class Attendance:
 
     def __init__(self, after_seconds: float = ATTEND_AFTER_SECONDS) -> None:
         self._after_seconds = after_seconds
-        self._waiting: dict[StreamableResponse, float] = {}
-        """Responses and the time at which each is looked after, in this order."""
+        self.waiting: dict[StreamableResponse, float] = {}
+        """Responses, until they are over, and the time at which each is looked after, in this order."""
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def enter(self, response: "StreamableResponse", loop: asyncio.AbstractEventLoop) -> None:
-        self._waiting[response] = monotonic() + self._after_seconds
+        self.waiting[response] = monotonic() + self._after_seconds
         if self._timer is None or self._loop is not loop:  # a timer of an earlier loop never ends
             self._loop = loop
             self._timer = loop.call_later(self._after_seconds, self._look)
 
-    def leave(self, response: "StreamableResponse") -> None:
-        self._waiting.pop(response, None)
-
     def _look(self) -> None:
         now = monotonic()
-        due = [response for response, time in self._waiting.items() if time <= now]
+        due = [response for response, time in self.waiting.items() if time <= now]
         for response in due:
-            del self._waiting[response]
+            del self.waiting[response]
             response.attend()
         self._timer = None
-        if self._waiting and self._loop is not None:
-            left = max(0.0, next(iter(self._waiting.values())) - now)
+        if self.waiting and self._loop is not None:
+            left = max(0.0, next(iter(self.waiting.values())) - now)
             self._timer = self._loop.call_later(left, self._look)
 
 
@@ -91,6 +88,7 @@ class StreamableResponse(ResponseStream):
     `receive`: shows when the client goes away, which cancels the answer; None: it has no effect. `late_seconds`: after
     which the response becomes a stream, and between the pings on it; None: the client takes no events. `takes_json`:
     the client takes JSON; otherwise it takes events only. `respond_json`: answers with JSON in one step where it can.
+    `task`: the one that waits for the answer, where it is known.
     """
 
     def __init__(
@@ -102,6 +100,7 @@ class StreamableResponse(ResponseStream):
         takes_json: bool,
         attendance: Attendance,
         respond_json: Respond | None = None,
+        task: asyncio.Task[None] | None = None,
     ) -> None:
         self.state = ResponseState.PENDING
         self._send = send
@@ -110,8 +109,7 @@ class StreamableResponse(ResponseStream):
         self._takes_json = takes_json
         self._attendance = attendance
         self._respond_json = respond_json
-        self._task: asyncio.Task[None] | None = None
-        """The task that waits for the answer."""
+        self._task = task
         self._starting: asyncio.Lock | None = None
         self._recording: EventRecording | None = None
         self._attendants: list[asyncio.Task[None]] = []
@@ -119,7 +117,7 @@ class StreamableResponse(ResponseStream):
     async def deliver(self, answering: Awaitable[Reply]) -> EventQueue | None:
         """Send the reply, or return its events for the caller to stream. Cancels `answering` when the client goes away,
         if `receive` was given."""
-        self._task = task = asyncio.current_task()
+        self._task = task = self._task or asyncio.current_task()
         if task is not None:
             self._attendance.enter(self, task.get_loop())
         try:
@@ -134,7 +132,7 @@ class StreamableResponse(ResponseStream):
             # Not a refusal to report: the engine reported it when it let the exception through.
             reply = Reply(500, messages.error(None, INTERNAL_ERROR, "Internal error"), (JSON,))
         finally:
-            self._attendance.leave(self)
+            self._attendance.waiting.pop(self, None)
             if self._attendants:
                 for attendant in self._attendants:
                     attendant.cancel()
@@ -142,6 +140,16 @@ class StreamableResponse(ResponseStream):
                 await asyncio.wait(self._attendants)
         if reply.events is not None:
             return reply.events
+        if (  # the usual case of `finish`, without another coroutine
+            self._respond_json is not None
+            and self._takes_json
+            and self._starting is None
+            and self.state is ResponseState.PENDING
+            and is_plain(reply)
+            and self._respond_json(reply.body)
+        ):
+            self.state = ResponseState.DONE
+            return None
         await self.finish(reply)
         return None
 

@@ -79,10 +79,12 @@ def check_envelope(request: Request, headers: Headers | None) -> Revision:
             f"params._meta must have {VERSION_KEY} (string) and {CAPABILITIES_KEY} (object)",
             request_id=request.id,
         )
-    if headers is not None:
+    if headers is not None and headers.matched != (version, request.method, request.params.get("name")):
         try:
             if headers.repeated or not _repeats(request, headers, version):
                 _check_headers(request, headers, version)
+            elif request.method == "tools/call":
+                headers.matched = (version, "tools/call", request.params.get("name"))
         except Fault as fault:
             raise Fault(fault.code, fault.message, request_id=request.id) from fault
     revision = STATELESS_REVISIONS.get(version)

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Iterable
+from typing import Any
 
 from stoa.interfaces.mcp.jsonrpc.messages import HEADER_MISMATCH, Fault
 
@@ -20,6 +21,8 @@ class Headers(dict[bytes, str]):
     repeated = False
     """A routing header stands there more than once: first-copy and last-copy readers would disagree."""
     repeated_names: frozenset[bytes] = _NONE
+    matched: tuple[str, str, Any] | None = None
+    """Revision, method and tool of a message that they were found to repeat; its connection sends such ones again."""
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
         super().__init__()
