@@ -121,6 +121,9 @@ class CatalogueLoader(HealthProbe):
         self._clock = clock
         self._lowering = frozenset(lowering)
         self._good: dict[Origin, LoadedManifest] = {}
+        self._ambiguous: Mapping[Origin, Finding] = {}
+        """Manifests of ambiguous namespaces. They are looked for among all that is in use, not in one file, so that it
+        does not matter which was read first."""
         self._refused: dict[Origin, _Refused] = {}
         self._approvals = approvals or InMemoryApprovals()
         self._changed: set[Origin] = set()
@@ -171,13 +174,16 @@ class CatalogueLoader(HealthProbe):
                 else:
                     good.update(loaded)
                 findings += problems
+        ambiguous = await asyncio.to_thread(
+            lambda: ambiguous_namespaces(loaded.document for loaded in paced(good.values()))
+        )
         replaced = list(self._good.values())
-        self._good = good
+        self._good, self._ambiguous = good, ambiguous  # together: the program may register operations at any time
         documents = list(chain.from_iterable(documents_by_file.values()))
         present = {document.origin async for document in in_turns(documents)}
         self._refused = {origin: refused for origin, refused in self._refused.items() if origin in present}
         self._changed &= present
-        findings += (await asyncio.to_thread(self._ambiguous)).values()
+        findings += ambiguous.values()
         findings += [finding for loaded in good.values() for finding in (*loaded.findings, *loaded.outage)]
         findings += await self._operation_sources.refresh(_RETRY)
         self._retry_soon = self._retry_soon or self._operation_sources.has_outage
@@ -250,15 +256,10 @@ class CatalogueLoader(HealthProbe):
 
     def _operations_with_origins(self) -> Iterator[tuple[Operation, Origin]]:
         """Manifests stand before sources of operations: a foreign list takes no name that a manifest uses."""
-        refused = self._ambiguous()
         for origin, loaded in self._good.items():
-            if origin not in refused:
+            if origin not in self._ambiguous:
                 yield from ((operation, origin) for operation in loaded.operations)
         yield from self._operation_sources.operations()
-
-    def _ambiguous(self) -> Mapping[Origin, Finding]:
-        """Looked for among what is in use, not in a file, so that it does not matter which was read first."""
-        return ambiguous_namespaces(loaded.document for loaded in self._good.values())
 
     async def watch(self) -> None:
         """Refresh whenever a source changes or a description is due; runs until cancelled. `execute` comes first.

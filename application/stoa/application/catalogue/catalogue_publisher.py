@@ -8,6 +8,7 @@ from stoa.application.catalogue.operation_registry import OperationRegistry, Pre
 from stoa.application.concurrency.pace import MANY, Pace, let_go, making_what_stays
 from stoa.domain.errors import not_found
 from stoa.domain.finding import Finding
+from stoa.domain.operations.catalogue import resting
 from stoa.domain.operations.operation import Operation, OperationKey
 from stoa.domain.origin import Origin
 
@@ -58,7 +59,7 @@ class CataloguePublisher:
     def _prepare(self, rest: Callable[[], None] = lambda: None) -> Prepared:
         """`rest` as in `OperationRegistry.prepare`."""
         operations, origins = list(self._registered), dict[int, Origin]()
-        for operation, origin in self._loaded():
+        for operation, origin in resting(self._loaded(), rest):
             operations.append(operation)
             origins[id(operation)] = origin
         with making_what_stays() if len(operations) > MANY else nullcontext():
