@@ -13,6 +13,8 @@ from stoa.domain.operations.operation import Operation, OperationKey
 from stoa.domain.origin import Origin
 
 OperationsWithOrigins = Callable[[], Iterable[tuple[Operation, Origin]]]
+_PAUSE_SECONDS = 0.001
+"""Each stretch of work may meet a call once. Of stretches further apart a call meets fewer, while it lasts."""
 
 
 class CataloguePublisher:
@@ -49,7 +51,7 @@ class CataloguePublisher:
         while True:
             version = self._registry.version
             # No call waits for its turn while there is nothing to call yet.
-            rest = Pace() if version else lambda: None
+            rest = Pace(pause_seconds=_PAUSE_SECONDS) if version else lambda: None
             prepared = await asyncio.to_thread(self._prepare, rest)
             if self._registry.version == version:
                 self._registry.adopt(prepared)
