@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from mcp.shared.inbound import encode_header_value
+from quart import Blueprint
 
 from stoa.application.gateway import Gateway
 from stoa.application.memory.event_store import InMemoryEventStore
@@ -36,6 +37,7 @@ from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.observability.refusal_log import RefusalLog
 from stoa.interfaces.http.app import Lifespan, build_app
+from stoa.interfaces.http.guard import Guard
 from stoa.interfaces.http.metadata import metadata_blueprint
 from stoa.interfaces.mcp.client_requests.request_state import RequestStates
 from stoa.interfaces.mcp.engine.composition import PAGE_SIZE, build_engine
@@ -48,6 +50,7 @@ from stoa.interfaces.rest.operations import operations_blueprint
 from stoa.interfaces.rest.routes import rest_blueprint
 from stoa.interfaces.wire.bodies import Bodies
 from stoa.interfaces.wire.challenge import ProtectedResource
+from stoa.interfaces.wire.endpoints import Endpoints
 from stoa.testing.clock import ManualClock
 from stoa.testing.gateway_harness import UNLIMITED, GatewayHarness
 
@@ -235,24 +238,33 @@ class World(GatewayHarness):
             address_of=_address,
             attend_after_seconds=attend_after_seconds,
         )
-        self.app = build_app(
+        self.resource = None if anonymous else RESOURCE
+        self.bodies = bodies
+        self.app = self.app_of(self.blueprints())
+
+    def blueprints(self) -> list[Endpoints]:
+        """All routes but that of MCP."""
+        return [
+            operations_blueprint(
+                [self.gateway.loader, RulesPolicyEngine(), self.probe],
+                lambda: b"m 1\n",
+                "1.2.3",
+                self.gateway.callers,
+                self.gateway.strangers,
+            ),
+            metadata_blueprint(self.resource, None),
+            rest_blueprint(self.gateway, RESOURCE, "1.2.3", SummariseUsage(self.sink), _address),
+        ]
+
+    def app_of(self, blueprints: Sequence[Blueprint]) -> Guard:
+        return build_app(
             mcp=self.mcp,
-            blueprints=[
-                operations_blueprint(
-                    [self.gateway.loader, RulesPolicyEngine(), self.probe],
-                    lambda: b"m 1\n",
-                    "1.2.3",
-                    self.gateway.callers,
-                    self.gateway.strangers,
-                ),
-                metadata_blueprint(None if anonymous else RESOURCE, None),
-                rest_blueprint(self.gateway, RESOURCE, "1.2.3", SummariseUsage(self.sink), _address),
-            ],
+            blueprints=blueprints,
             lifespan=Lifespan(_nothing, _nothing),
             hosts=("localhost", "127.0.0.1", "[::1]", ".gw.example", "named.example"),
             origins=("https://app.example",),
             authenticate=lambda _, credential: self.gateway.callers.authenticate(credential),
-            bodies=bodies,
+            bodies=self.bodies,
             refused=lambda reason, status, scope: self.gateway.refusals.tell(
                 Refusal(reason, "http", status, address=_address(scope))
             ),

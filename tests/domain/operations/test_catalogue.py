@@ -335,3 +335,14 @@ def test_a_catalogue_that_is_extended_is_the_one_that_is_built_of_all_or_there_i
         assert (extended, findings) == (built, earlier)  # nothing to say of what was added
         assert list(extended.operations) == list(built.operations)
         assert all(extended.view(key.tenant) == built.view(key.tenant) for key in built.operations)
+
+
+@pytest.mark.parametrize("size", [1, 20])
+def test_a_catalogue_rests_after_each_operation_in_each_pass(size):
+    rests = []
+    old, new = (
+        [Tool(name=f"t{n}", description=text, binding=LocalBinding(function="f")) for n in range(size)] for text in "ab"
+    )
+    catalogue, _ = Catalogue.build(new, rest=lambda: rests.append("build"))
+    Catalogue.build(old)[0].diff(catalogue, lambda: rests.append("diff"))
+    assert (rests.count("build"), rests.count("diff")) == (4 * size, size)

@@ -77,3 +77,10 @@ async def test_json_of_large_size_rests_as_long_as_it_was_worked_on() -> None:
     assert rests == [1.5, 0.5], "from 2.5 to 4.0, in two parts because another could have come first"
     assert await parser.parse(b"[1]") == [1], "a small text asks for no time"
     assert next(looks, None) is None
+
+
+@pytest.mark.parametrize("offset", range(4))
+def test_json_values_are_counted_alike_wherever_an_escape_stands(offset: int) -> None:
+    filling = "x" * (32 * 1024 - 4 + offset)  # so that the escape lies across the end of a piece
+    text = f'["{filling}\\"{"," * (MAX_VALUES + 1)}"]'.encode()
+    assert parse_json(text) == [f'{filling}"{"," * (MAX_VALUES + 1)}']

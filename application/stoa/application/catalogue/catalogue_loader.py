@@ -122,6 +122,8 @@ class CatalogueLoader(HealthProbe):
         self._lowering = frozenset(lowering)
         self._good: dict[Origin, LoadedManifest] = {}
         self._ambiguous: Mapping[Origin, Finding] = {}
+        """Manifests of ambiguous namespaces. They are looked for among all that is in use, not in one file, so that it
+        does not matter which was read first."""
         self._refused: dict[Origin, _Refused] = {}
         self._approvals = approvals or InMemoryApprovals()
         self._changed: set[Origin] = set()
@@ -172,10 +174,11 @@ class CatalogueLoader(HealthProbe):
                 else:
                     good.update(loaded)
                 findings += problems
-        # Looked for among what is in use, not in a file, so that it does not matter which was read first.
-        ambiguous = await asyncio.to_thread(ambiguous_namespaces, [loaded.document for loaded in good.values()])
+        ambiguous = await asyncio.to_thread(
+            lambda: ambiguous_namespaces(loaded.document for loaded in paced(good.values()))
+        )
         replaced = list(self._good.values())
-        self._good, self._ambiguous = good, ambiguous
+        self._good, self._ambiguous = good, ambiguous  # together: the program may register operations at any time
         documents = list(chain.from_iterable(documents_by_file.values()))
         present = {document.origin async for document in in_turns(documents)}
         self._refused = {origin: refused for origin, refused in self._refused.items() if origin in present}

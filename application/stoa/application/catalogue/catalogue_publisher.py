@@ -7,10 +7,13 @@ from stoa.application.catalogue.operation_registry import OperationRegistry, Pre
 from stoa.application.concurrency.pace import Pace, let_go
 from stoa.domain.errors import not_found
 from stoa.domain.finding import Finding
+from stoa.domain.operations.catalogue import resting
 from stoa.domain.operations.operation import Operation, OperationKey
 from stoa.domain.origin import Origin
 
 OperationsWithOrigins = Callable[[], Iterable[tuple[Operation, Origin]]]
+_PAUSE_SECONDS = 0.001
+"""Each stretch of work may meet a call once. Of stretches further apart a call meets fewer, while it lasts."""
 
 
 class CataloguePublisher:
@@ -47,7 +50,7 @@ class CataloguePublisher:
         while True:
             version = self._registry.version
             # No call waits for its turn while there is no tool yet, as at the start.
-            rest = Pace() if self._registry.catalogue.tools else lambda: None
+            rest = Pace(pause_seconds=_PAUSE_SECONDS) if self._registry.catalogue.tools else lambda: None
             prepared = await asyncio.to_thread(self._prepare, rest)
             if self._registry.version == version:
                 self._registry.adopt(prepared)
@@ -57,7 +60,7 @@ class CataloguePublisher:
     def _prepare(self, rest: Callable[[], None] = lambda: None) -> Prepared:
         """`rest` as in `OperationRegistry.prepare`."""
         operations, origins = list(self._registered), dict[int, Origin]()
-        for operation, origin in self._loaded():
+        for operation, origin in resting(self._loaded(), rest):
             operations.append(operation)
             origins[id(operation)] = origin
         return self._registry.prepare(operations, rest, lambda operation: origins.get(id(operation)))

@@ -31,7 +31,7 @@ from stoa.application.schemas.shared_schemas import SharedSchemas
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, Reason, error, warning
-from stoa.domain.operations.catalogue import Catalogue, CatalogueDiff, OriginOf
+from stoa.domain.operations.catalogue import Catalogue, CatalogueDiff, OriginOf, resting
 from stoa.domain.operations.client_limits import note_on_count, notes_on
 from stoa.domain.operations.operation import Kind, Operation, OperationKey
 from stoa.domain.operations.prompt import Prompt
@@ -158,7 +158,7 @@ class OperationRegistry:
         What cannot be compiled is not listed either: all that is listed is callable. Those whose fingerprint did not
         change keep their compiled parts, and with them their open connections.
         """
-        given = list(_resting(tools, rest))
+        given = list(resting(tools, rest))
         changed = _changed_tools(self._snapshot, given)
         if changed is not None:
             with suppress(InvalidInput):  # one that cannot be compiled is left out
@@ -168,7 +168,7 @@ class OperationRegistry:
 
     def _prepare_all(self, given: Sequence[Operation], rest: Callable[[], None], origin_of: OriginOf) -> Prepared:
         old = self._snapshot
-        catalogue, findings = Catalogue.build(given, origin_of)
+        catalogue, findings = Catalogue.build(given, origin_of, rest)
         registered: dict[OperationKey, CompiledOperation] = {}
         unchanged: dict[OperationKey, CompiledOperation] = {}
         for key, entry in old.registered.items():
@@ -185,10 +185,11 @@ class OperationRegistry:
             rest()
         if len(registered) < len(catalogue):
             catalogue = Catalogue({key: catalogue.operations[key] for key in registered})
-        snapshot = _extended(_Snapshot(catalogue, {}, old.version, allowances=allowances), catalogue, registered)
+        empty = _Snapshot(catalogue, {}, old.version, allowances=allowances)
+        snapshot = _extended(empty, catalogue, registered, rest)
         snapshot = replace(snapshot, made_of=given, left_out=tuple(findings))
-        findings += _notes(snapshot, registered, origin_of)
-        diff = old.catalogue.diff(catalogue)
+        findings += _notes(snapshot, registered, origin_of, rest)
+        diff = old.catalogue.diff(catalogue, rest)
         _ = diff.keys  # collected here, in the thread, and not by a listener in the event loop
         return Prepared(diff, snapshot, findings, list(old.registered.values()))
 
@@ -216,7 +217,7 @@ class OperationRegistry:
         )
         snapshot = _extended(without, old.catalogue.with_changed(tools), compiled)
         snapshot = replace(snapshot, made_of=given, left_out=old.left_out)
-        findings = [*old.left_out, *_notes(snapshot, snapshot.registered, origin_of)]
+        findings = [*old.left_out, *_notes(snapshot, snapshot.registered, origin_of, rest)]
         return Prepared(CatalogueDiff((), different, ()), snapshot, findings, [old.registered[key] for key in compiled])
 
     def add(self, operations: Sequence[Operation]) -> list[Finding] | None:
@@ -291,24 +292,23 @@ class OperationRegistry:
         return self._upstream_tokens.prepare(tool)
 
 
-def _extended(old: _Snapshot, catalogue: Catalogue, added: Mapping[OperationKey, CompiledOperation]) -> _Snapshot:
+def _extended(
+    old: _Snapshot,
+    catalogue: Catalogue,
+    added: Mapping[OperationKey, CompiledOperation],
+    rest: Callable[[], None] = lambda: None,
+) -> _Snapshot:
     """The snapshot that follows from adding compiled operations to another one."""
-    tools = {key: entry for key, entry in added.items() if isinstance(entry, CompiledTool)}
+    tools = {key: entry for key, entry in resting(added.items(), rest) if isinstance(entry, CompiledTool)}
     return _Snapshot(
         catalogue,
         {**old.registered, **added},
         old.version + 1,
-        old.routed | {(key.tenant, key.name) for key, entry in tools.items() if entry.routed},
-        old.tasks | {(key.tenant, key.name) for key, entry in tools.items() if entry.may_become_task},
-        Counter(old.tools_by_owner) + Counter(key.tenant for key in tools),
+        old.routed | {(key.tenant, key.name) for key, entry in resting(tools.items(), rest) if entry.routed},
+        old.tasks | {(key.tenant, key.name) for key, entry in resting(tools.items(), rest) if entry.may_become_task},
+        Counter(old.tools_by_owner) + Counter(key.tenant for key in resting(tools, rest)),
         old.allowances,
     )
-
-
-def _resting(tools: Iterable[Operation], rest: Callable[[], None]) -> Iterator[Operation]:
-    for tool in tools:
-        yield tool
-        rest()
 
 
 def _is_kept(compiled: CompiledOperation, catalogue: Catalogue) -> bool:
@@ -356,11 +356,12 @@ def _notes(
     snapshot: _Snapshot,
     entries: Mapping[OperationKey, CompiledOperation],
     origin_of: OriginOf = lambda _: None,
+    rest: Callable[[], None] = lambda: None,
 ) -> Iterator[Finding]:
     """Warnings about limits of common clients: one for each operation that exceeds one, and one for the number of
     tools, counted for the tenant that sees most."""
     operations = snapshot.catalogue.operations  # an entry that was kept holds the operation of an earlier load
-    for key, entry in entries.items():
+    for key, entry in resting(entries.items(), rest):
         for note in entry.notes if isinstance(entry, CompiledTool) else ():
             yield warning(str(key), note, origin_of(operations[key]))
     owned = dict(snapshot.tools_by_owner)

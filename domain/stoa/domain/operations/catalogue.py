@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import get_args
+from typing import TypeVar, get_args
 from urllib.parse import unquote
 
 from stoa.domain.access.identity import TenantId
@@ -14,6 +14,8 @@ from stoa.domain.operations.operation import Kind, Operation, OperationKey
 from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.tool import Tool
 from stoa.domain.origin import Origin
+
+T = TypeVar("T")
 
 OriginOf = Callable[[Operation], Origin | None]
 """Gives the origin of an operation: of this very object, because two manifests may describe equal ones."""
@@ -78,18 +80,22 @@ class Catalogue:
 
     @classmethod
     def build(
-        cls, operations: Iterable[Operation], origin_of: OriginOf = lambda _: None
+        cls,
+        operations: Iterable[Operation],
+        origin_of: OriginOf = lambda _: None,
+        rest: Callable[[], None] = lambda: None,
     ) -> "tuple[Catalogue, list[Finding]]":
-        """The catalogue of all that is enabled, and a finding for each that had to be left out.
+        """The catalogue of all that is enabled, and a finding for each that had to be left out. `rest` is called after
+        each operation, and may sleep.
 
         Of two with the same key the platform's is kept, otherwise the first, so callers pass them in a deterministic
         order.
         """
         accepted: dict[OperationKey, Operation] = {}
         findings: list[Finding] = []
-        enabled = [operation for operation in operations if operation.enabled]
-        of_platform = _PlatformNames(operation for operation in enabled if not operation.is_by_tenant)
-        for operation in sorted(enabled, key=lambda operation: operation.is_by_tenant):
+        enabled = [operation for operation in resting(operations, rest) if operation.enabled]
+        of_platform = _PlatformNames(operation for operation in resting(enabled, rest) if not operation.is_by_tenant)
+        for operation in resting(sorted(enabled, key=lambda operation: operation.is_by_tenant), rest):
             if operation.key in accepted:
                 message = f"a {operation.kind} of this name is registered already; rename one of them"
                 findings.append(error(str(operation.key), message, origin_of(operation), Reason.NAME))
@@ -100,17 +106,18 @@ class Catalogue:
             else:
                 accepted[operation.key] = operation
         catalogue = cls(accepted)
-        return catalogue, findings + list(catalogue._notes_on_hidden(origin_of))
+        return catalogue, findings + list(catalogue._notes_on_hidden(origin_of, rest))
 
-    def _notes_on_hidden(self, origin_of: OriginOf) -> Iterator[Finding]:
+    def _notes_on_hidden(self, origin_of: OriginOf, rest: Callable[[], None]) -> Iterator[Finding]:
         """An error for each global operation that some tenants do not see."""
         unseen: dict[OperationKey, set[TenantId]] = defaultdict(set)
         for tenant, name in self._hidden:
             unseen[OperationKey(None, name, "resource")].add(tenant)
-        for key in self._by_key:
-            common = key._replace(tenant=None)
-            if key.tenant is not None and common in self._by_key:
-                unseen[common].add(key.tenant)
+        for key in resting(self._by_key, rest):
+            if key.tenant is not None:
+                common = key._replace(tenant=None)
+                if common in self._by_key:
+                    unseen[common].add(key.tenant)
         for key, tenants in sorted(unseen.items(), key=lambda one: str(one[0])):
             shown = ", ".join(sorted(tenants)[:_NAMED]) + (" and others" if len(tenants) > _NAMED else "")
             message = f"is not visible to {shown}, for whom the platform has another of this name; rename one of them"
@@ -226,14 +233,14 @@ class Catalogue:
         changed._tools = None if self._tools is None else MappingProxyType({**self._tools, **by_key})
         return changed
 
-    def diff(self, newer: "Catalogue") -> CatalogueDiff:
-        """The changes that lead from here to `newer`: `self.apply(self.diff(newer)) == newer`."""
+    def diff(self, newer: "Catalogue", rest: Callable[[], None] = lambda: None) -> CatalogueDiff:
+        """The changes that lead from here to `newer`: `self.apply(self.diff(newer)) == newer`. `rest` as in `build`."""
         old, new = self._by_key, newer._by_key
         return CatalogueDiff(
             added=tuple(operation for key, operation in new.items() if key not in old),
             changed=tuple(
                 operation
-                for key, operation in new.items()
+                for key, operation in resting(new.items(), rest)
                 if (before := old.get(key)) is not None
                 and before is not operation  # which needs no fingerprint
                 and before.fingerprint != operation.fingerprint
@@ -246,6 +253,13 @@ class Catalogue:
         operations = {key: operation for key, operation in self._by_key.items() if key not in removed}
         operations.update({operation.key: operation for operation in (*diff.changed, *diff.added)})
         return Catalogue(operations)
+
+
+def resting(items: Iterable[T], rest: Callable[[], None]) -> Iterator[T]:
+    """The items; `rest` is called after each, so that a thread that walks thousands of them lets others run."""
+    for item in items:
+        yield item
+        rest()
 
 
 _KINDS: tuple[Kind, ...] = get_args(Kind)

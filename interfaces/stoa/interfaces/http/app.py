@@ -1,4 +1,5 @@
-"""The HTTP application: Quart for everything but `/mcp`, which goes to its ASGI callable with no framework between."""
+"""The HTTP application: `/mcp` goes to its ASGI callable, and the routes of `Endpoints` go to their handlers, with no
+framework between. Quart has the routing, and everything else."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 from stoa.domain.access.refusal_reason import RefusalReason
 from stoa.domain.errors import StoaError
 from stoa.interfaces.http.cycle import RequestCycle
+from stoa.interfaces.http.direct import DirectEndpoints
 from stoa.interfaces.http.guard import Guard, Receive, Scope, Send
 from stoa.interfaces.http.request_bodies import Authenticate, RestBodies
 from stoa.interfaces.http.short_way import SHORT_WAY_KEY, ShortWay
 from stoa.interfaces.wire.bodies import BODY_LIMIT, Bodies
+from stoa.interfaces.wire.endpoints import Endpoints, Handler, HttpAnswer, as_response
 from stoa.interfaces.wire.errors import REASONS_BY_STATUS
 
 _MCP_PATHS = frozenset({"/mcp", "/mcp/"})
@@ -60,14 +63,20 @@ def build_app(
     quart = Quart(__name__, static_folder=None)
     quart.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
 
-    async def problem(error: HTTPException) -> Response:
+    def problem(error: HTTPException, scope: Scope) -> HttpAnswer:
         status = error.code or 500
-        refused(REASONS_BY_STATUS.get(status, RefusalReason.BAD_REQUEST), status, request.scope)  # type: ignore[arg-type]  # hypercorn's name for the same shape
-        return await _problem(error)
+        refused(REASONS_BY_STATUS.get(status, RefusalReason.BAD_REQUEST), status, scope)
+        return _problem(error)
 
-    quart.register_error_handler(HTTPException, problem)
+    async def respond_problem(error: HTTPException) -> Response:
+        return as_response(problem(error, request.scope))  # type: ignore[arg-type]  # hypercorn's name for the same shape
+
+    quart.register_error_handler(HTTPException, respond_problem)
+    handlers: dict[str, Handler] = {}
     for blueprint in blueprints:
         quart.register_blueprint(blueprint)
+        if isinstance(blueprint, Endpoints):
+            handlers |= blueprint.handlers
     refused_start: list[StoaError] = []
 
     async def start() -> None:
@@ -79,7 +88,8 @@ def build_app(
     quart.before_serving(start)
     quart.after_serving(lifespan.stop)
 
-    rest = RestBodies(quart.asgi_app, authenticate, bodies or Bodies())  # type: ignore[arg-type]  # hypercorn's names for the same shapes
+    direct = DirectEndpoints(quart.asgi_app, quart.url_map, handlers, problem)  # type: ignore[arg-type]  # hypercorn's names for the same shapes
+    rest = RestBodies(direct, authenticate, bodies or Bodies())
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in _MCP_PATHS:
@@ -105,10 +115,10 @@ async def _send_of_lifespan(send: Send, refused_start: Sequence[StoaError], mess
     await send(message)
 
 
-async def _problem(error: HTTPException) -> Response:
+def _problem(error: HTTPException) -> HttpAnswer:
     """Writes the framework's errors, and defects of the gateway, in the form of all other errors instead of HTML
     pages."""
     headers = {"Allow": ", ".join(sorted(error.valid_methods or ()))} if isinstance(error, MethodNotAllowed) else {}
     message = error.description if isinstance(error, RequestEntityTooLarge) and error.description else error.name
     body = {"error": error.name.lower().replace(" ", "_"), "message": message}
-    return Response(pydantic_core.to_json(body), error.code, headers, content_type="application/json")
+    return HttpAnswer(pydantic_core.to_json(body), error.code or 500, headers)

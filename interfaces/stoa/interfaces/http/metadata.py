@@ -3,10 +3,10 @@
 from typing import Any
 
 import pydantic_core
-from quart import Blueprint, Response
 
 from stoa.application.ports.token_verifier import TokenIssuer
 from stoa.interfaces.wire.challenge import ProtectedResource
+from stoa.interfaces.wire.endpoints import Endpoints, HttpAnswer, HttpRequest
 
 _NO_LOGIN = pydantic_core.to_json(  # RFC 7591 section 3.2.2
     {
@@ -17,36 +17,35 @@ _NO_LOGIN = pydantic_core.to_json(  # RFC 7591 section 3.2.2
 )
 
 
-def metadata_blueprint(resource: ProtectedResource | None, issuer: TokenIssuer | None) -> Blueprint:
+def metadata_blueprint(resource: ProtectedResource | None, issuer: TokenIssuer | None) -> Endpoints:
     """RFC 9728 metadata at both paths, unless authentication is off (its presence makes clients start OAuth), and the
     dev issuer's keys if there is one.
 
     MCP clients without an announced authorization server register at the gateway itself, as in MCP 2025-03-26, and show
     their user the response: with the dev issuer it explains what to do instead.
     """
-    routes = Blueprint("metadata", __name__)
+    routes = Endpoints("metadata")
 
     if resource is not None:
+        path = "/.well-known/oauth-protected-resource"
 
-        @routes.get("/.well-known/oauth-protected-resource")
-        @routes.get("/.well-known/oauth-protected-resource/mcp")
-        @routes.get("/.well-known/oauth-protected-resource/mcp/")
-        async def protected_resource() -> Response:
+        @routes.on("GET", path, f"{path}/mcp", f"{path}/mcp/")
+        async def protected_resource(_: HttpRequest) -> HttpAnswer:
             return _public(resource.metadata())
 
     if issuer is not None:
 
-        @routes.get("/dev-issuer/jwks")
-        async def keys() -> Response:
+        @routes.on("GET", "/dev-issuer/jwks")
+        async def keys(_: HttpRequest) -> HttpAnswer:
             return _public(issuer.key_set())
 
-        @routes.post("/register")
-        async def register() -> Response:
-            return Response(_NO_LOGIN, 403, content_type="application/json")
+        @routes.on("POST", "/register")
+        async def register(_: HttpRequest) -> HttpAnswer:
+            return HttpAnswer(_NO_LOGIN, 403)
 
     return routes
 
 
-def _public(document: Any) -> Response:
+def _public(document: Any) -> HttpAnswer:
     headers = {"Cache-Control": "max-age=300"}
-    return Response(pydantic_core.to_json(document), headers=headers, content_type="application/json")
+    return HttpAnswer(pydantic_core.to_json(document), headers=headers)

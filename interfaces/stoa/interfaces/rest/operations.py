@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pydantic_core
-from quart import Blueprint, Response, request
 
 from stoa.application.admission.callers import Callers
 from stoa.application.admission.strangers import Strangers
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.domain.errors import StoaError
-from stoa.interfaces.rest.exchange import caller_credential
+from stoa.interfaces.wire.endpoints import Endpoints, HttpAnswer, HttpRequest
 
 
 def operations_blueprint(
@@ -24,38 +23,38 @@ def operations_blueprint(
     callers: Callers,
     strangers: Strangers,
     address_of: Callable[[Any], str | None] = lambda _: None,
-) -> Blueprint:
+) -> Endpoints:
     """`/health`, `/live`, `/ready`, `/metrics`. `callers` authenticates platform admins; `strangers` limits how many
     tokens are verified for that."""
-    routes = Blueprint("operations", __name__)
+    routes = Endpoints("operations")
 
-    @routes.get("/health")
-    async def health() -> Response:
+    @routes.on("GET", "/health")
+    async def health(_: HttpRequest) -> HttpAnswer:
         return _json({"status": "ok", "version": version})
 
-    @routes.get("/live")
-    async def live() -> Response:
+    @routes.on("GET", "/live")
+    async def live(_: HttpRequest) -> HttpAnswer:
         return _json({"status": "ok"})
 
-    @routes.get("/ready")
-    async def ready() -> Response:
+    @routes.on("GET", "/ready")
+    async def ready(request: HttpRequest) -> HttpAnswer:
         healths = {probe.name: probe.health() for probe in probes}
         is_ready = all(health.is_ready for health in healths.values())
-        has_details = await _is_platform_admin(callers, strangers, address_of(request.scope))
+        has_details = await _is_platform_admin(request, callers, strangers, address_of(request.scope))
         parts = {name: _part(health, has_details=has_details) for name, health in healths.items()}
         return _json({"status": "ready" if is_ready else "not ready", "parts": parts}, 200 if is_ready else 503)
 
-    @routes.get("/metrics")
-    async def scrape() -> Response:
-        return Response(metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    @routes.on("GET", "/metrics")
+    async def scrape(_: HttpRequest) -> HttpAnswer:
+        return HttpAnswer(metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     return routes
 
 
-async def _is_platform_admin(callers: Callers, strangers: Strangers, address: str | None) -> bool:
+async def _is_platform_admin(request: HttpRequest, callers: Callers, strangers: Strangers, address: str | None) -> bool:
     """True for a platform admin. Never raises: a probe is answered even if its credential is invalid or cannot be
     verified now."""
-    credential = caller_credential()
+    credential = request.credential
     if credential is None or strangers.wait_us(address, credential):
         return False
     try:
@@ -71,5 +70,5 @@ def _part(health: Health, *, has_details: bool) -> dict[str, object]:
     return {"ready": health.is_ready, "findingCount": len(health.findings)}
 
 
-def _json(value: object, status: int = 200) -> Response:
-    return Response(pydantic_core.to_json(value), status, content_type="application/json")
+def _json(value: object, status: int = 200) -> HttpAnswer:
+    return HttpAnswer(pydantic_core.to_json(value), status)

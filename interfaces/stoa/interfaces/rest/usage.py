@@ -11,14 +11,14 @@ from functools import cache, partial
 from typing import TypeVar
 
 import pydantic_core
-from quart import Blueprint, Response
 
 from stoa.application.concurrency.pace import Pace
 from stoa.application.gateway import Gateway
 from stoa.application.metering.event_schema import metering_event_schema
 from stoa.application.metering.summarise_usage import SummariseUsage
 from stoa.domain.errors import InvalidInput, QuotaExceeded
-from stoa.interfaces.rest.exchange import asked_tenant, caller_credential, json_answer, query_value
+from stoa.interfaces.rest.exchange import json_answer
+from stoa.interfaces.wire.endpoints import Endpoints, HttpAnswer, HttpRequest
 from stoa.interfaces.wire.usage_report import as_csv, as_json, budget_as_json
 
 T = TypeVar("T")
@@ -27,24 +27,24 @@ MAX_ROWS = 5000
 """Upper bound on the rows of a report: consumers name themselves, so callers choose their number."""
 
 
-def add_usage(routes: Blueprint, gateway: Gateway, summarise: SummariseUsage) -> None:
+def add_usage(routes: Endpoints, gateway: Gateway, summarise: SummariseUsage) -> None:
     readings = OneAtATime()
     schema = _schema()
 
-    @routes.get("/usage")
-    async def usage() -> Response:
-        caller = await gateway.callers.authenticate(caller_credential())
+    @routes.on("GET", "/usage")
+    async def usage(request: HttpRequest) -> HttpAnswer:
+        caller = await gateway.callers.authenticate(request.credential)
         await gateway.callers.limit(caller)
-        form = query_value("format", "json")
+        form = request.argument("format", "json")
         if form not in {"json", "csv"}:
             raise InvalidInput("format: expected json or csv")
         ask = partial(
             summarise.execute,
             caller,
-            group_by=[name for name in query_value("by", "tool").split(",") if name],
-            since=_moment("since"),
-            until=_moment("until"),
-            tenant=asked_tenant(),
+            group_by=[name for name in request.argument("by", "tool").split(",") if name],
+            since=_moment(request, "since"),
+            until=_moment(request, "until"),
+            tenant=request.tenant,
             rest=Pace(),
         )
 
@@ -55,24 +55,24 @@ def add_usage(routes: Blueprint, gateway: Gateway, summarise: SummariseUsage) ->
             return as_csv(summary).encode() if form == "csv" else pydantic_core.to_json(as_json(summary))
 
         kind = "text/csv; charset=utf-8" if form == "csv" else "application/json"
-        return Response(await readings.run(answer), content_type=kind)
+        return HttpAnswer(await readings.run(answer), content_type=kind)
 
-    @routes.get("/budgets")
-    async def budgets() -> Response:
+    @routes.on("GET", "/budgets")
+    async def budgets(request: HttpRequest) -> HttpAnswer:
         """The budgets of this month; a platform admin sees those of all tenants, or of the one that it names."""
-        caller = await gateway.callers.authenticate(caller_credential())
+        caller = await gateway.callers.authenticate(request.credential)
         await gateway.callers.limit(caller)
-        seen = caller.acting_for(asked_tenant())
+        seen = caller.acting_for(request.tenant)
         if gateway.budgets is None or seen is None or (seen.tenant is None and not seen.is_platform_admin):
             return json_answer({"budgets": []})
-        everything = caller.is_platform_admin and asked_tenant() is None
+        everything = caller.is_platform_admin and request.tenant is None
         statuses = await gateway.budgets.status(None if everything else seen.tenant)
         return json_answer({"budgets": [budget_as_json(status) for status in statuses]})
 
-    @routes.get("/usage/schema")
-    async def event_schema() -> Response:
+    @routes.on("GET", "/usage/schema")
+    async def event_schema(_: HttpRequest) -> HttpAnswer:
         """The JSON Schema of metering events. It needs no token, because it shows nothing of any usage."""
-        return Response(schema, content_type="application/schema+json")
+        return HttpAnswer(schema, content_type="application/schema+json")
 
 
 class OneAtATime:
@@ -110,8 +110,8 @@ def _schema() -> bytes:
     return pydantic_core.to_json(metering_event_schema())
 
 
-def _moment(name: str) -> datetime | None:
-    text = query_value(name)
+def _moment(request: HttpRequest, name: str) -> datetime | None:
+    text = request.argument(name)
     if not text:
         return None
     try:
