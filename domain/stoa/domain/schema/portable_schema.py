@@ -46,6 +46,8 @@ _REPEATS = 1
 """Upper bound on the times that a component is written within itself."""
 _STUB_DEPTH = 5
 """Levels of required members in a part that is cut off."""
+_STUB_SIZE = 300
+"""Bytes of the limit for each of these levels."""
 _LISTS_IN_LISTS = -3
 """Lowest level to which alternatives and lists within each other are followed."""
 _DESCRIPTION = len(',"description":""')
@@ -93,9 +95,11 @@ class _Expansion:
         self._references = References(schema)
         self._levels: dict[tuple[int, Trail], tuple[Any, Level]] = {}
         self._limit = limit
+        self._stub_depth = min(_STUB_DEPTH, limit // _STUB_SIZE)
         self._rich = min(_RICH, limit, max(original, _SMALL))
         self._full = min(_FULL, self._rich)
-        self._names_limit = max(limit, min(limit + _OUTLINES, original))
+        outlines = _OUTLINES * min(limit, SIZE_LIMIT) // SIZE_LIMIT  # a smaller budget has fewer names too
+        self._names_limit = max(limit, min(limit + outlines, original))
         self._original = original
         self._spent = 0
         self._said: set[tuple[str, str]] = set()
@@ -181,7 +185,7 @@ class _Expansion:
         """The stub of a schema within `outer`. `name`: of the member that it describes; empty if it describes the
         same one."""
         level = self._level(schema, outer.level.trail)
-        stub = self._stub(level, outer.level.trail, _STUB_DEPTH)
+        stub = self._stub(level, outer.level.trail, self._stub_depth)
         path = f"{outer.path}.{name}".lstrip(".") if name else outer.path
         component = _component(level, outer.level)
         depth = outer.depth + (name != "")
