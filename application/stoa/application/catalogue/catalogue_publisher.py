@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 
+from stoa.application.catalogue.catalogue_budget import CatalogueBudget
 from stoa.application.catalogue.operation_registry import OperationRegistry, Prepared
 from stoa.application.concurrency.pace import MANY, Pace, let_go, making_what_stays
 from stoa.domain.errors import not_found
@@ -17,8 +18,12 @@ OperationsWithOrigins = Callable[[], Iterable[tuple[Operation, Origin]]]
 class CataloguePublisher:
     """Compiles all operations into a catalogue and makes it the registry's, in one step."""
 
-    def __init__(self, registry: OperationRegistry, loaded: OperationsWithOrigins) -> None:
-        """`loaded` gives the operations of the present load. They stand behind registered ones of the same key."""
+    def __init__(
+        self, registry: OperationRegistry, loaded: OperationsWithOrigins, budget: CatalogueBudget | None = None
+    ) -> None:
+        """`loaded` gives the operations of the present load. They stand behind registered ones of the same key.
+        `budget`: what lists may cost; it concerns all tools together."""
+        self._budget = budget
         self._registry = registry
         self._loaded = loaded
         self._registered: list[Operation] = []
@@ -27,7 +32,7 @@ class CataloguePublisher:
         """Put operations in use that the program made; returns what is wrong with them, or with others beside them."""
         added = tuple(operations)
         self._registered += added
-        findings = self._registry.add(added)
+        findings = None if self._budget is not None else self._registry.add(added)
         return self._registry.adopt(self._prepare()) if findings is None else findings
 
     def unregister(self, keys: Collection[OperationKey]) -> list[Operation]:
@@ -61,5 +66,20 @@ class CataloguePublisher:
         for operation, origin in self._loaded():
             operations.append(operation)
             origins[id(operation)] = origin
+        if self._budget is not None:
+            return self._prepared_within(self._budget, operations, origins, rest)
         with making_what_stays() if len(operations) > MANY else nullcontext():
             return self._registry.prepare(operations, rest, lambda operation: origins.get(id(operation)))
+
+    def _prepared_within(
+        self,
+        budget: CatalogueBudget,
+        operations: list[Operation],
+        origins: dict[int, Origin],
+        rest: Callable[[], None],
+    ) -> Prepared:
+        shown, findings = budget.applied(operations, rest)
+        placed = {id(new): origins.get(id(old)) for old, new in zip(operations, shown, strict=True)}
+        prepared = self._registry.prepare(shown, rest, lambda operation: placed.get(id(operation)))
+        prepared.findings.extend(findings)
+        return prepared

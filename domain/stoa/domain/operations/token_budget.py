@@ -34,6 +34,9 @@ class TokenBudget:
         return self.per_tool is not None or self.total is not None
 
 
+NO_BUDGET = TokenBudget()
+
+
 @dataclass(frozen=True, slots=True)
 class FittedTool:
     """A tool as a budget shows it."""
