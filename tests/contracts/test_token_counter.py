@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stoa.application.memory.token_counter import InMemoryTokenCounter
 from stoa.application.ports.token_counter import TokenCounter
 from stoa.infrastructure.tokens import ENCODINGS, BytePairCounter
+from stoa.testing.token_counter import InMemoryTokenCounter
 
 ADAPTERS: list[TokenCounter] = [InMemoryTokenCounter(), *map(BytePairCounter, ENCODINGS)]
 every_adapter = pytest.mark.parametrize("counter", ADAPTERS, ids=lambda counter: counter.name)

@@ -10,7 +10,6 @@ from stoa.application.gateway import Gateway
 from stoa.application.manifests.parse import ManifestParts, ToolSetManifest
 from stoa.application.manifests.understand import converted, understood
 from stoa.application.memory.credential_source import InMemoryCredentialSource
-from stoa.application.memory.token_counter import InMemoryTokenCounter
 from stoa.application.ports import ConversionOptions, SpecDocument
 from stoa.application.ports.conversion_report import ConversionReport
 from stoa.domain.access.identity import Principal
@@ -21,6 +20,7 @@ from stoa.domain.operations.tool import Tool
 from stoa.infrastructure.openapi import OpenApiConverter
 from stoa.infrastructure.openapi.spec_kind import OpenApiSpecKind
 from stoa.infrastructure.rest.backend import RestBackend
+from stoa.testing.token_counter import InMemoryTokenCounter
 
 COUNTER = InMemoryTokenCounter()
 WORDS = "The member says more about the order than its name does. " * 3

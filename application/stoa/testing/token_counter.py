@@ -1,4 +1,4 @@
-"""Tokens estimated by size, for programs without an encoding's tables."""
+"""Tokens estimated by size, for tests without an encoding's tables."""
 
 from stoa.application.ports.token_counter import TokenCounter
 
