@@ -1,5 +1,4 @@
-"""The laws of the portable form over real documents: it can be satisfied, and the enforced schema accepts what satisfies
-it."""
+"""The laws of the portable form over real documents: it can be satisfied, and what satisfies it is accepted."""
 
 import jsonschema_rs
 import pytest
