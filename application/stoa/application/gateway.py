@@ -73,6 +73,7 @@ from stoa.application.ports.refusal_watcher import RefusalWatcher
 from stoa.application.ports.spec import ConversionOptions, SpecDocument, SpecSource
 from stoa.application.ports.spec_kind import SpecKind
 from stoa.application.ports.task_store import TaskStore
+from stoa.application.ports.token_counter import TokenCounter
 from stoa.application.ports.token_verifier import TokenVerifier
 from stoa.application.ports.tool_backend import ReadingResources, ToolBackend
 from stoa.application.ports.tool_source import ToolSource
@@ -89,6 +90,7 @@ from stoa.domain.operations.catalogue import Catalogue
 from stoa.domain.operations.operation import Kind, Operation, OperationKey
 from stoa.domain.operations.prompt import Prompt
 from stoa.domain.operations.resource import Resource
+from stoa.domain.operations.token_budget import NO_BUDGET, TokenBudget
 from stoa.domain.operations.tool import LocalBinding, TaskSupport, Tool, ToolAnnotations
 from stoa.domain.origin import NamedOrigin
 from stoa.domain.policy.decision import Door
@@ -101,7 +103,8 @@ class Gateway:
     """Wires the use cases. The doors reach them as attributes; embedding programs use the methods. `client_requests`:
     rules for client requests, in addition to `policy`. `credentials`: the secrets of fixed arguments. `executor`: runs
     the parsing and conversion of manifests and API descriptions; it is not closed here. `lower_access`: tenants whose
-    manifests may require less than their method, such as `stoa:read` for a POST."""
+    manifests may require less than their method, such as `stoa:read` for a POST. `tokens`: counts for token budgets;
+    `token_budget`: that of the catalogue."""
 
     def __init__(
         self,
@@ -133,6 +136,8 @@ class Gateway:
         client_requests: ClientRequests = DEFAULT_CLIENT_REQUESTS,
         lower_access: Collection[str] = (),
         approvals: Approvals | None = None,
+        tokens: TokenCounter | None = None,
+        token_budget: TokenBudget = NO_BUDGET,
         report: ReportDefect = log_defect,
     ) -> None:
         clock = clock or SystemClock()
@@ -162,6 +167,8 @@ class Gateway:
             clock=clock,
             lowering=lower_access,
             approvals=approvals,
+            tokens=tokens,
+            token_budget=token_budget,
             report=report,
         )
         ids = ids or UuidFactory()

@@ -16,6 +16,7 @@ from stoa.testing.ids import SequentialIds
 from stoa.testing.invocation_observer import InMemoryInvocationObserver
 from stoa.testing.metering_backlog import InMemoryMeteringBacklog
 from stoa.testing.refusal_watcher import InMemoryRefusalWatcher
+from stoa.testing.token_counter import InMemoryTokenCounter
 from stoa.testing.token_endpoint import InMemoryTokenEndpoint
 from stoa.testing.tracer import InMemorySpan, InMemoryTracer
 from stoa.testing.upstream_access import InMemoryUpstreamAccess
@@ -32,6 +33,7 @@ __all__ = [
     "InMemoryRefusalWatcher",
     "InMemoryRoundChannel",
     "InMemorySpan",
+    "InMemoryTokenCounter",
     "InMemoryTokenEndpoint",
     "InMemoryTracer",
     "InMemoryUpstreamAccess",

@@ -133,6 +133,13 @@ class Settings(BaseSettings):
     mcp_profile: Literal["portable", "faithful"] = "portable"
     """Default form of input schemas in MCP lists, for clients whose URL does not choose: as every client understands
     them, or as declared. See docs/client-compatibility.md."""
+    tool_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that name, description and input schema of a tool may have in lists; larger ones are shown in less, and
+    checked in full. Needs the extra `tokens`."""
+    catalogue_tokens: int | None = Field(default=None, ge=1)
+    """Tokens of all tools that a tenant sees, together. Needs the extra `tokens`."""
+    tokenizer: Literal["cl100k_base", "o200k_base"] = "cl100k_base"
+    """Encoding that counts them, and those of `tokenBudget` in manifests."""
     state_secret: SecretStr | None = None
     """Seals the state that clients carry between the rounds of a call; at least 32 characters, the same on all
     replicas. Empty: made in DATA_DIR."""

@@ -279,6 +279,14 @@ def test_portable_schema_says_a_description_once() -> None:
     assert texts == ["Metres east of the mark.", None]
 
 
+def test_portable_schema_ends_a_long_description_after_a_sentence() -> None:
+    text = "The first sentence says what the member is for, and how to use it. " * 9
+    made = portable(
+        {"type": "object", "properties": {f"m{n}": {"type": "string", "description": text + str(n)} for n in range(9)}}
+    )
+    assert made["properties"]["m8"]["description"] == text[:133]
+
+
 def test_portable_schema_leaves_out_words_that_a_name_says() -> None:
     members = {"unit_price": {"type": "number", "title": "Unit Price"}, "n": {"type": "integer", "description": "N"}}
     made = portable({"type": "object", "properties": members})
@@ -313,6 +321,11 @@ INTEGER = {"type": "integer"}
         ({"type": ["null", "integer", "string"]}, {"anyOf": [INTEGER, STRING], "description": "null clears it"}),
         ({"type": ["null"]}, {"type": "null"}),
         ({"anyOf": [{"type": "null"}]}, {**ANYTHING, "description": "null clears it"}),
+        # patterns
+        (
+            {"type": "string", "pattern": r"^\d[\w-]\\\D[]\d]$"},
+            {"type": "string", "pattern": r"^[0-9][0-9A-Za-z_-]\\\D[][0-9]]$"},
+        ),
         # types
         ({"type": ["string", "integer"]}, {"anyOf": [STRING, INTEGER]}),
         ({"type": ["integer", "number"]}, {"type": "number"}),
@@ -347,7 +360,25 @@ INTEGER = {"type": "integer"}
             {"type": "string", "enum": ["a"], "description": "null clears it"},
         ),
         ({"type": "integer", "enum": [1, 2, 3]}, {"type": "integer", "minimum": 1, "maximum": 3}),
-        ({"enum": [5, 10]}, {"type": "integer", "minimum": 5, "maximum": 10, "description": "one of 5, 10"}),
+        (
+            {"enum": [10, 5, 6]},
+            {
+                "anyOf": [
+                    {"type": "integer", "minimum": 5, "maximum": 6},
+                    {"type": "integer", "minimum": 10, "maximum": 10},
+                ],
+                "description": "one of 10, 5, 6",
+            },
+        ),
+        (
+            {"enum": list(range(0, 100, 2))},
+            {
+                "type": "integer",
+                "minimum": 0,
+                "maximum": 98,
+                "description": f"one of {', '.join(map(str, range(0, 100, 2)))}",
+            },
+        ),
         ({"enum": [0.5]}, {"type": "number", "minimum": 0.5, "maximum": 0.5, "description": "only 0.5"}),
         ({"enum": [True, False]}, {"type": "boolean"}),
         ({"const": True}, {"type": "boolean", "description": "only true"}),

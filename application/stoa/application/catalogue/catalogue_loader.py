@@ -14,6 +14,7 @@ from itertools import chain
 from operator import is_
 from typing import ParamSpec, TypeVar
 
+from stoa.application.catalogue.catalogue_budget import CatalogueBudget
 from stoa.application.catalogue.catalogue_publisher import CataloguePublisher
 from stoa.application.catalogue.earlier_names import without_earlier_names
 from stoa.application.catalogue.held_changes import PendingChanges, approval_key, changes_between, held_back
@@ -40,11 +41,13 @@ from stoa.application.ports.manifest_parts import BindingManifest
 from stoa.application.ports.operation_source import OperationSource
 from stoa.application.ports.spec import SpecDocument
 from stoa.application.ports.spec_kind import ChangingSpecKind
+from stoa.application.ports.token_counter import TokenCounter
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import InvalidInput, SharedStateUnavailable, Unavailable, UpstreamAccessDenied
 from stoa.domain.finding import Finding, Reason, Severity, error, warning
 from stoa.domain.operations.operation import Operation
+from stoa.domain.operations.token_budget import NO_BUDGET, TokenBudget
 from stoa.domain.operations.tool import Tool
 from stoa.domain.operations.tool_changes import ToolChange
 from stoa.domain.origin import Origin
@@ -105,16 +108,21 @@ class CatalogueLoader(HealthProbe):
         observers: Sequence[CatalogueObserver] = (),
         lowering: Collection[str] = (),
         approvals: Approvals | None = None,
+        tokens: TokenCounter | None = None,
+        token_budget: TokenBudget = NO_BUDGET,
         report: ReportDefect = log_defect,
     ) -> None:
         """`bindings`: the members of a Tool's `spec` that back ends define. `lowering`: tenants whose
-        tags and hints may ask for less than their method. `approvals`: of held versions of descriptions."""
+        tags and hints may ask for less than their method. `approvals`: of held versions of descriptions. `tokens`:
+        counts for the budgets of manifests and for `token_budget`, that of the catalogue."""
         self._report_defect = report
         self._sources = tuple(sources)
         self._specs = specs
         self._parts = ManifestParts(bindings or {}, specs.models)
         self._registry = registry
-        self.publisher = CataloguePublisher(registry, self._operations_with_origins)
+        self._tokens = tokens
+        shown = CatalogueBudget(token_budget, tokens) if token_budget else None
+        self.publisher = CataloguePublisher(registry, self._operations_with_origins, shown)
         self._executor = executor or InThreadExecutor()
         self._operation_sources = OperationSources(operation_sources, self._executor, report)
         self._observers = tuple(observers)
@@ -155,7 +163,7 @@ class CatalogueLoader(HealthProbe):
         async for origin, earlier in in_turns(self._good.items()):
             before.setdefault(origin.whole, {})[origin] = earlier
         new = [one async for one in in_turns(chain.from_iterable(documents_by_file.values())) if self._is_new(one)]
-        ahead = UnderstoodAhead(self._executor, self._parts, new)
+        ahead = UnderstoodAhead(self._executor, self._parts, new, self._tokens)
         unchanged: dict[Origin, dict[Origin, LoadedManifest]] = {}
         async for file, documents in in_turns(documents_by_file.items()):
             if (known := await self._unchanged(documents)) is not None:
@@ -384,7 +392,7 @@ class CatalogueLoader(HealthProbe):
         if manifest is None:
             asked = understood_ahead
             if asked is None:
-                (asked,) = await self._run(document, "", understood, owned_content(document), self._parts)
+                (asked,) = await self._run(document, "", understood, owned_content(document), self._parts, self._tokens)
             if isinstance(asked, Operation):
                 return LoadedManifest(document, *owned([asked], document, self._lowering), self._clock.now())
             manifest = asked
@@ -424,7 +432,8 @@ class CatalogueLoader(HealthProbe):
         if known is not None and known.pending is not None and known.pending.digest == digest and not is_approved:
             return replace(known, refresh_at_ns=due)
         with _about_the_description():
-            parts = await self._run(document, digest, converted, kind.converter(source), description, manifest)
+            converter = kind.converter(source)
+            parts = await self._run(document, digest, converted, converter, description, manifest, self._tokens)
         made = [part for part in parts if isinstance(part, Operation)]
         url = source.address if source.is_remote and manifest.spec.base_url is None else None
         origins = frozenset[str]() if url is None else _origins(parts)

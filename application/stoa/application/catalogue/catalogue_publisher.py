@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 
+from stoa.application.catalogue.catalogue_budget import CatalogueBudget
 from stoa.application.catalogue.operation_registry import OperationRegistry, Prepared
 from stoa.application.concurrency.pace import Pace, let_go
 from stoa.domain.errors import not_found
@@ -19,8 +20,12 @@ _PAUSE_SECONDS = 0.001
 class CataloguePublisher:
     """Compiles all operations into a catalogue and makes it the registry's, in one step."""
 
-    def __init__(self, registry: OperationRegistry, loaded: OperationsWithOrigins) -> None:
-        """`loaded` gives the operations of the present load. They stand behind registered ones of the same key."""
+    def __init__(
+        self, registry: OperationRegistry, loaded: OperationsWithOrigins, budget: CatalogueBudget | None = None
+    ) -> None:
+        """`loaded` gives the operations of the present load. They stand behind registered ones of the same key.
+        `budget`: what lists may cost; it concerns all tools together."""
+        self._budget = budget
         self._registry = registry
         self._loaded = loaded
         self._registered: list[Operation] = []
@@ -29,7 +34,7 @@ class CataloguePublisher:
         """Put operations in use that the program made; returns what is wrong with them, or with others beside them."""
         added = tuple(operations)
         self._registered += added
-        findings = self._registry.add(added)
+        findings = None if self._budget is not None else self._registry.add(added)
         return self._registry.adopt(self._prepare()) if findings is None else findings
 
     def unregister(self, keys: Collection[OperationKey]) -> list[Operation]:
@@ -63,4 +68,19 @@ class CataloguePublisher:
         for operation, origin in resting(self._loaded(), rest):
             operations.append(operation)
             origins[id(operation)] = origin
+        if self._budget is not None:
+            return self._prepared_within(self._budget, operations, origins, rest)
         return self._registry.prepare(operations, rest, lambda operation: origins.get(id(operation)))
+
+    def _prepared_within(
+        self,
+        budget: CatalogueBudget,
+        operations: list[Operation],
+        origins: dict[int, Origin],
+        rest: Callable[[], None],
+    ) -> Prepared:
+        shown, findings = budget.applied(operations, rest)
+        placed = {id(new): origins.get(id(old)) for old, new in zip(operations, shown, strict=True)}
+        prepared = self._registry.prepare(shown, rest, lambda operation: placed.get(id(operation)))
+        prepared.findings.extend(findings)
+        return prepared

@@ -10,6 +10,7 @@ from stoa.application.concurrency.pace import MANY, keep_what_stays
 from stoa.application.manifests.parse import ManifestParts, ToolSetManifest
 from stoa.application.manifests.understand import understood_each
 from stoa.application.ports.bounded_executor import BoundedExecutor
+from stoa.application.ports.token_counter import TokenCounter
 from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.operation import Operation
@@ -26,7 +27,14 @@ _FEW = 8
 class UnderstoodAhead:
     """The manifests of one load that are new, in the order in which `take` asks for them."""
 
-    def __init__(self, executor: BoundedExecutor, parts: ManifestParts, documents: Iterable[ManifestDocument]) -> None:
+    def __init__(
+        self,
+        executor: BoundedExecutor,
+        parts: ManifestParts,
+        documents: Iterable[ManifestDocument],
+        tokens: TokenCounter | None = None,
+    ) -> None:
+        self._tokens = tokens
         self._executor = executor
         self._parts = parts
         self._coming = deque(documents)
@@ -55,7 +63,7 @@ class UnderstoodAhead:
         if len(contents) <= _FEW:
             return {}
         try:
-            results = await self._executor.run(understood_each, list(contents.values()), self._parts)
+            results = await self._executor.run(understood_each, list(contents.values()), self._parts, self._tokens)
         except Exception:  # noqa: BLE001  # met again with the one manifest that is to blame
             return {}
         return dict(zip(contents, results, strict=True))

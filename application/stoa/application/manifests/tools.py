@@ -30,6 +30,7 @@ from stoa.domain.errors import InvalidInput
 from stoa.domain.operations.binding import Binding
 from stoa.domain.operations.icon import Icons
 from stoa.domain.operations.operation import string_schema
+from stoa.domain.operations.token_budget import TokenBudget
 from stoa.domain.operations.tool import ApiReference, Tool, Validation
 from stoa.domain.operations.tool_changes import ChangeKind
 from stoa.domain.schema.json_value import JsonObject
@@ -110,6 +111,8 @@ class ToolSpec(ManifestModel):
     """Limit of the tool, counted per calling tenant."""
     metering: MeteringManifest = MeteringManifest()
     """Parts of a call that its metering event holds."""
+    token_budget: int | None = Field(default=None, ge=1)
+    """Tokens that name, description and shown schema may have; more are shown in less. Needs the extra `tokens`."""
     tasks: Literal["never", "optional", "required"] = "never"
     """Calls may go on in the background, for MCP clients that declare the tasks extension."""
     answer: AnswerManifest = NO_ANSWER
@@ -166,6 +169,16 @@ class _Changes(ManifestModel):
     """Digest of the version that is approved."""
 
 
+class _TokenBudget(ManifestModel):
+    per_tool: int | None = Field(default=None, ge=1)
+    """Tokens of each tool."""
+    total: int | None = Field(default=None, ge=1)
+    """Tokens of all tools of the set together."""
+
+    def to_domain(self) -> TokenBudget:
+        return TokenBudget(per_tool=self.per_tool, total=self.total)
+
+
 class ToolSetSpec(ManifestModel):
     """The set, and which operations of its source become tools."""
 
@@ -190,6 +203,8 @@ class ToolSetSpec(ManifestModel):
     validation: Validation = "lenient"
     """Checks of calls to tools from an OpenAPI document: `strict` against the whole schema, `lenient` without
     refusing members that it does not declare, `off` for required arguments and their types alone."""
+    token_budget: _TokenBudget = _TokenBudget()
+    """Tokens that names, descriptions and shown schemas may have; more are shown in less. Needs the extra `tokens`."""
     enabled: bool = True
     """false leaves all tools out."""
 

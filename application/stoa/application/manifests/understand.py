@@ -10,8 +10,11 @@ import pydantic_core
 from stoa.application.manifests.conversion_report import conversion_report
 from stoa.application.manifests.overrides import overridden
 from stoa.application.manifests.parse import BUILT_IN_PARTS, ManifestParts, ToolSetManifest, parse_manifest
+from stoa.application.manifests.token_budgets import notes_on_shown, on_unmet, within_budget
+from stoa.application.manifests.tools import ToolManifest
 from stoa.application.ports.conversion_report import ConversionReport
-from stoa.application.ports.spec import SpecConverter, SpecDocument
+from stoa.application.ports.spec import Conversion, SpecConverter, SpecDocument
+from stoa.application.ports.token_counter import TokenCounter
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.output_schema import OutputSchema
 from stoa.domain.errors import InvalidInput
@@ -19,6 +22,7 @@ from stoa.domain.finding import Finding, error
 from stoa.domain.operations.binding import StaticBinding, StaticResource
 from stoa.domain.operations.operation import Operation
 from stoa.domain.operations.resource import Resource
+from stoa.domain.operations.token_budget import TokenBudget
 from stoa.domain.operations.tool import Tool
 from stoa.domain.schema.json_value import JsonObject
 
@@ -28,8 +32,11 @@ COMPILE_SECONDS = 1.0
 """Upper bound on the computing time for one operation; usual are a few milliseconds."""
 
 
-def understood(content: JsonObject, parts: ManifestParts = BUILT_IN_PARTS) -> Iterator[Operation | ToolSetManifest]:
-    """The one operation that a manifest describes, or the manifest of a set of them. Raises InvalidInput."""
+def understood(
+    content: JsonObject, parts: ManifestParts = BUILT_IN_PARTS, counter: TokenCounter | None = None
+) -> Iterator[Operation | ToolSetManifest]:
+    """The one operation that a manifest describes, or the manifest of a set of them. `counter`: for token budgets.
+    Raises InvalidInput."""
     manifest = parse_manifest(content, parts)
     if isinstance(manifest, ToolSetManifest):
         yield manifest
@@ -39,25 +46,32 @@ def understood(content: JsonObject, parts: ManifestParts = BUILT_IN_PARTS) -> It
         check_cost(operation)
     except InvalidInput as refused:
         raise InvalidInput(f"spec.{refused.message}") from refused
+    if isinstance(manifest, ToolManifest) and isinstance(operation, Tool) and manifest.spec.token_budget is not None:
+        (shown,) = within_budget([operation], TokenBudget(per_tool=manifest.spec.token_budget), counter)
+        operation = shown.tool
     yield operation
 
 
 def understood_each(
-    contents: Iterable[JsonObject], parts: ManifestParts = BUILT_IN_PARTS
+    contents: Iterable[JsonObject], parts: ManifestParts = BUILT_IN_PARTS, counter: TokenCounter | None = None
 ) -> Iterator[Operation | ToolSetManifest | None]:
     """Like `understood`, for several manifests in order; None for a refused one, whose reason `understood` gives."""
     for content in contents:
         try:
-            yield from understood(content, parts)
+            yield from understood(content, parts, counter)
         except InvalidInput:
             yield None
 
 
 def converted(
-    converter: SpecConverter, description: SpecDocument, manifest: ToolSetManifest
+    converter: SpecConverter,
+    description: SpecDocument,
+    manifest: ToolSetManifest,
+    counter: TokenCounter | None = None,
 ) -> Iterator[Operation | Finding | frozenset[str] | ConversionReport]:
     """The operations of an API description, the description itself as a resource, a finding for what is left out, the
-    origins that tools were withheld from, and the conversion report. Raises InvalidInput."""
+    origins that tools were withheld from, and the conversion report. `counter`: for token budgets. Raises
+    InvalidInput."""
     conversion = converter.convert(description, manifest.conversion_options())
     yield conversion.withheld_origins
     yield from conversion.findings
@@ -69,11 +83,29 @@ def converted(
         else:
             on_overrides.append(part)
     yield from on_overrides
+    operations = list(affordable((*tools, *conversion.contents)))
+    budget, notes = manifest.spec.token_budget.to_domain(), list[Finding]()
+    if budget:
+        shown = within_budget([each for each in operations if isinstance(each, Tool)], budget, counter)
+        operations = [*(each.tool for each in shown), *(each for each in operations if not isinstance(each, Tool))]
+        tokenizer = "" if counter is None else counter.name
+        unmet = on_unmet(shown, budget, tokenizer, description.location)
+        yield from unmet
+        notes = [*unmet, *notes_on_shown(shown, _places(conversion, description.location), tokenizer)]
     yield conversion_report(
-        conversion, description.location, api=manifest.metadata.name, tenant=manifest.tenant, more=on_overrides
+        conversion,
+        description.location,
+        api=manifest.metadata.name,
+        tenant=manifest.tenant,
+        more=[*on_overrides, *notes],
     )
-    yield from affordable((*tools, *conversion.contents))
+    yield from operations
     yield _api_document(manifest, description)
+
+
+def _places(conversion: Conversion, location: str) -> dict[str, str]:
+    """Where findings about operations stand, by the names of their tools."""
+    return {each.tool: f"{location} {each.operation}" for each in conversion.operations if each.tool is not None}
 
 
 def affordable(operations: Iterable[Operation]) -> Iterator[Operation | Finding]:

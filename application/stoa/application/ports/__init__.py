@@ -49,6 +49,7 @@ from stoa.application.ports.spec import (
 )
 from stoa.application.ports.spec_kind import ChangingSpecKind, ReadDocument, SpecKind, SpecPlace
 from stoa.application.ports.task_store import TaskStore
+from stoa.application.ports.token_counter import TokenCounter
 from stoa.application.ports.token_endpoint import GrantedToken, TokenEndpoint, TokenRequest
 from stoa.application.ports.token_verifier import TokenIssuer, TokenVerifier
 from stoa.application.ports.tool_backend import (
@@ -133,6 +134,7 @@ __all__ = [
     "StoredPiece",
     "Subscription",
     "TaskStore",
+    "TokenCounter",
     "TokenEndpoint",
     "TokenIssuer",
     "TokenRequest",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from stoa.domain.operations.access import Access, MethodProperties
 from stoa.domain.operations.answer_rules import AnswerRules
@@ -37,7 +37,7 @@ from stoa.domain.operations.operation import (
 )
 from stoa.domain.schema.json_value import JsonObject
 from stoa.domain.schema.plain_text import PlainSchema
-from stoa.domain.schema.portable_schema import portable
+from stoa.domain.schema.portable_schema import SIZE_LIMIT, portable
 from stoa.domain.value import Strict
 
 __all__ = [  # with the parts that a Tool is made of, for code that makes tools
@@ -138,12 +138,14 @@ class Tool(Operation):
     earlier_names: tuple[ToolName, ...] = ()
     """Names that an earlier version of the converter gave it. Calls by them still find it; lists do not show them."""
     validation: Validation = "strict"
+    schema_size: Annotated[int, Field(ge=0)] | None = None
+    """Bytes of the portable form of the input schema, for a token budget; None: the usual ones."""
     answer: AnswerRules = AnswerRules()
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         copy = super().model_copy(update=update, deep=deep)
         made = vars(self).get("portable_input_schema")
-        if made is not None and copy.input_schema is self.input_schema:
+        if made is not None and copy.input_schema is self.input_schema and copy.schema_size == self.schema_size:
             vars(copy)["portable_input_schema"] = made  # it took a third of the tool's registration
         return copy
 
@@ -154,7 +156,7 @@ class Tool(Operation):
     @cached_property
     def portable_input_schema(self) -> JsonObject:
         """The input schema in the form that every client understands; the same object if it has that form already."""
-        return portable(self.input_schema)
+        return portable(self.input_schema, SIZE_LIMIT if self.schema_size is None else self.schema_size)
 
     @cached_property
     def hints(self) -> ToolAnnotations:

@@ -72,6 +72,7 @@ def _compared(old: Tool, new: Tool) -> tuple[ChangeKind, str]:
         "version",
         "api",
         "earlier_names",
+        "schema_size",
         "input_schema",
         "output_schema",
     }

@@ -18,6 +18,7 @@ from stoa.domain.schema.flat_schema import (
     types_in,
 )
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_array, is_object, texts_in
+from stoa.domain.schema.portable_pattern import in_ascii
 
 _SCALARS: JsonObject = {
     "anyOf": [*({"type": name} for name in ("string", "number", "boolean")), {"type": "object", "properties": {}}]
@@ -45,6 +46,8 @@ _ANY_TYPE = frozenset({"enum", "const", "anyOf", "oneOf"})
 _VALUES_ONLY = frozenset({"enum", "const", "type", "title", "description"})
 _ALTERNATIVES = 64
 """Upper bound on the alternatives of one value."""
+_RANGES = 16
+"""Upper bound on the ranges that a list of numbers becomes; more are too many for a reader."""
 _WORDS = 200
 """Characters of a list of values or names in words."""
 
@@ -202,14 +205,15 @@ def _values_joined(branches: list[tuple[Any, JsonObject]]) -> list[Any]:
             joined[kind] += [(value, about if len(values) == 1 else "") for value in values]
         else:
             rest.append(branch)
-    return [_one_of(entry, joined[entry]) if isinstance(entry, str) else entry for entry in rest]
+    return [part for entry in rest for part in (_one_of(entry, joined[entry]) if isinstance(entry, str) else [entry])]
 
 
-def _one_of(kind: str, values: list[tuple[Any, str]]) -> JsonObject:
+def _one_of(kind: str, values: list[tuple[Any, str]]) -> list[JsonObject]:
     described = [f"{value}: {about}" for value, about in values if about]
     notes = {"description": "; ".join(described)} if described else {}
     distinct = [value for number, (value, _) in enumerate(values) if value not in [v for v, _ in values[:number]]]
-    return {"type": kind, "enum": distinct, **notes}
+    in_ranges = [] if described else _in_ranges(kind, distinct)
+    return in_ranges or [{"type": kind, "enum": distinct, **notes}]
 
 
 def together(names: Iterable[list[str]]) -> list[str]:
@@ -246,14 +250,17 @@ def _values(flat: JsonObject) -> list[Any] | None:
 def _add_values(level: Level, values: list[Any], types: list[str]) -> list[Any]:
     """Writes a list of values; returns alternatives if they are of several types.
 
-    Clients of Gemini take values of strings only, and none that is empty. Whole numbers become a range.
+    Clients of Gemini take values of strings only, and none that is empty. Numbers become ranges.
     """
     values = [value for value in values if not types or any(_is_of(value, name) for name in types)] or values
     kinds = list(dict.fromkeys(_type_of(value) for value in values))
     if {"integer", "number"} <= set(kinds):
         kinds.remove("integer")
     if len(kinds) > 1:
-        return [{"type": kind, "enum": [value for value in values if _is_of(value, kind)]} for kind in kinds]
+        of_kinds = {kind: [value for value in values if _is_of(value, kind)] for kind in kinds}
+        return [
+            part for kind, own in of_kinds.items() for part in _in_ranges(kind, own) or [{"type": kind, "enum": own}]
+        ]
     (kind,) = kinds
     level.keywords["type"] = kind
     if kind == "string":
@@ -265,12 +272,30 @@ def _add_values(level: Level, values: list[Any], types: list[str]) -> list[Any]:
         if texts and len(texts) < len(values):
             level.words.append("or an empty string")
     elif kind in {"integer", "number"}:
-        level.keywords |= {"minimum": min(values), "maximum": max(values)}
-        if kind == "number" or len(values) != max(values) - min(values) + 1:
+        in_ranges = _in_ranges(kind, values)
+        if kind == "number" or in_ranges or len(values) != max(values) - min(values) + 1:
             level.words.append(_listed(values))
+        if in_ranges:
+            del level.keywords["type"]
+            return in_ranges
+        level.keywords |= {"minimum": min(values), "maximum": max(values)}
     elif kind != "null" and not (kind == "boolean" and len(values) > 1):
         level.words.append(_listed(values))
     return []
+
+
+def _in_ranges(kind: str, values: list[Any]) -> list[JsonObject]:
+    """Alternatives that are together exactly these numbers, each without a gap; empty if one would do, or too many
+    were needed."""
+    if kind not in {"integer", "number"}:
+        return []
+    ranges: list[JsonObject] = []
+    for value in sorted(set(values)):
+        if ranges and isinstance(value, int) and ranges[-1]["maximum"] == value - 1:
+            ranges[-1]["maximum"] = value
+        else:
+            ranges.append({"type": kind, "minimum": value, "maximum": value})
+    return ranges if 1 < len(ranges) <= _RANGES else []
 
 
 def _listed(values: list[Any]) -> str:
@@ -298,7 +323,7 @@ def _is_of(value: Any, name: str) -> bool:
 def _add_limits(level: Level, flat: JsonObject) -> None:
     for keyword in _LIMITS.get(level.type, ()):
         if keyword in flat:
-            level.keywords.setdefault(keyword, flat[keyword])
+            level.keywords.setdefault(keyword, flat[keyword] if keyword != "pattern" else in_ascii(flat[keyword]))
     for exclusive, inclusive, step, words in _BOUNDS:
         bound = flat.get(exclusive)
         if level.type not in {"integer", "number"} or not is_number(bound) or inclusive in level.keywords:
@@ -352,8 +377,11 @@ def _json(value: Any) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """At most `limit` characters, ended at a word where one is near."""
+    """At most `limit` characters, ended after a sentence where one ends in the second half, else at a word."""
     if len(text) <= limit:
         return text
+    end = max(text.rfind(mark, limit // 2, limit + 1) for mark in (". ", ".\n", "! ", "? "))
+    if end > 0:
+        return text[: end + 1]
     head = text[: limit - 1]
     return (head[: head.rfind(" ")] if " " in head[limit // 2 :] else head).rstrip(" ,;:.") + "…"

@@ -24,23 +24,30 @@ from stoa.domain.schema.json_value import JsonObject
 from stoa.domain.schema.portable_level import ANYTHING, Level, cut, level_of
 from stoa.domain.schema.portable_root import root_level
 
-SIZE_LIMIT = 14_000
+SIZE_LIMIT = 6_500
 """Bytes of JSON up to which members are described one by one. Models read every one of them."""
 _SMALL = 1_000
 """Bytes that are always allowed: what clients demand may make the portable form of a small schema larger than it."""
-_RICH = 4_000
-"""Bytes up to which everything is written in full: whole descriptions, and a component each time that it is used."""
-_OUTLINES = 3_000
+_FULL = 1_000
+"""Bytes up to which descriptions are written in full."""
+_RICH = 2_500
+"""Bytes up to which each value has a description, and a component is written each time that it is used."""
+_SHORT = 160
+"""Characters of a description between _FULL and _RICH."""
+_BRIEF = 100
+"""Characters of a description near the root beyond _RICH; deeper ones are left out."""
+_OUTLINES = 16_000
 """Bytes beyond the limit for the names of what is hidden: they are cheap, and a model can use a member by its name."""
-_OUTLINE = 400
+_OUTLINE = 4_000
 """Characters of one such list of names."""
-_OUTLINE_DEPTH = 4
-_BRIEF = 120
-"""Characters of a description near the root of a schema that is too large to be written in full."""
+_OUTLINE_DEPTH = 12
+"""Levels of members whose names are listed."""
 _REPEATS = 1
 """Upper bound on the times that a component is written within itself."""
-_STUB_DEPTH = 3
+_STUB_DEPTH = 5
 """Levels of required members in a part that is cut off."""
+_STUB_SIZE = 300
+"""Bytes of the limit for each of these levels."""
 _LISTS_IN_LISTS = -3
 """Lowest level to which alternatives and lists within each other are followed."""
 _DESCRIPTION = len(',"description":""')
@@ -88,8 +95,11 @@ class _Expansion:
         self._references = References(schema)
         self._levels: dict[tuple[int, Trail], tuple[Any, Level]] = {}
         self._limit = limit
+        self._stub_depth = min(_STUB_DEPTH, limit // _STUB_SIZE)
         self._rich = min(_RICH, limit, max(original, _SMALL))
-        self._names_limit = max(limit, min(limit + _OUTLINES, original))
+        self._full = min(_FULL, self._rich)
+        outlines = _OUTLINES * min(limit, SIZE_LIMIT) // SIZE_LIMIT  # a smaller budget has fewer names too
+        self._names_limit = max(limit, min(limit + outlines, original))
         self._original = original
         self._spent = 0
         self._said: set[tuple[str, str]] = set()
@@ -98,6 +108,8 @@ class _Expansion:
         """Path at which each component was expanded."""
         self._described: list[tuple[JsonObject, str]] = []
         """Each schema with a description, and the part of it that cannot be left out."""
+        self._outlined: list[tuple[JsonObject, str]] = []
+        """Each schema whose description names hidden members, in the same form."""
 
     def made(self) -> JsonObject:
         root = root_level(self._schema, self._references)
@@ -126,7 +138,8 @@ class _Expansion:
             or (part.component in self._shown and self._spent > self._rich)
         ):
             return None
-        grades = ((None, self._rich), (_BRIEF if part.depth == 1 else 0, self._limit))
+        brief = _BRIEF if part.depth == 1 else 0
+        grades = ((None, self._full), (_SHORT, self._rich), (brief, self._limit))
         for text_limit, limit in grades:
             written, inner = self._written(part, text_limit)
             cost = _size(written) - part.size
@@ -172,7 +185,7 @@ class _Expansion:
         """The stub of a schema within `outer`. `name`: of the member that it describes; empty if it describes the
         same one."""
         level = self._level(schema, outer.level.trail)
-        stub = self._stub(level, outer.level.trail, _STUB_DEPTH)
+        stub = self._stub(level, outer.level.trail, self._stub_depth)
         path = f"{outer.path}.{name}".lstrip(".") if name else outer.path
         component = _component(level, outer.level)
         depth = outer.depth + (name != "")
@@ -186,7 +199,7 @@ class _Expansion:
         is_last = left <= 0 or is_within_itself
         if level.type == "object":
             required = [] if is_last else level.required
-            left -= len(required) // 8  # many members each with many required ones are too many
+            left -= len(required) // 4  # many members each with many required ones are too many
             members = {name: self._stub_of(level.members[name], level, left) for name in required}
             if members or level.extra is None or level.members or is_last:
                 stub["properties"] = members
@@ -199,7 +212,8 @@ class _Expansion:
         elif level.alternatives and left < _LISTS_IN_LISTS:
             stub["anyOf"] = ANYTHING["anyOf"]
         elif level.alternatives:
-            stub["anyOf"] = [self._stub_of(schema, level, left) for schema in level.alternatives]
+            stubs = [self._stub_of(schema, level, left) for schema in level.alternatives]
+            stub["anyOf"] = [form for number, form in enumerate(stubs) if form not in stubs[:number]]
         return stub
 
     def _stub_of(self, schema: Any, outer: Level, left: int) -> JsonObject:
@@ -220,7 +234,7 @@ class _Expansion:
         text = level.description if limit is None else cut(level.description, limit) if limit else ""
         if (part.name, level.description) in self._said or _letters(text) == _letters(part.name):
             text = ""
-        words = "; ".join([*level.words, *level.form, *(level.hints if limit is None else ())])
+        words = "; ".join([*level.words, *level.form, *(level.hints if limit is None or limit == _SHORT else ())])
         return f"{text} ({words})" if text and words else text or words
 
     def _name_hidden(self, part: _Part) -> None:
@@ -237,6 +251,7 @@ class _Expansion:
         words = "; ".join([*part.level.words, *([words] if words else [])])
         if words:
             part.written["description"] = words
+            self._outlined.append((part.written, "; ".join(part.level.words)))
             self._spent += len(words) + _DESCRIPTION
 
     def _outline(self, level: Level, room: int, depth: int) -> str:
@@ -267,14 +282,15 @@ class _Expansion:
         return self._outline(level, room, depth)
 
     def _shorten(self, excess: int) -> None:
-        """Leaves descriptions out, the deepest first, until `excess` bytes are saved."""
-        for written, words in reversed(self._described):
+        """Leaves descriptions out, the deepest first and those with names last, until `excess` bytes are saved."""
+        for written, words in (*reversed(self._described), *reversed(self._outlined)):
             if excess <= 0:
                 return
             excess -= _size(written)
-            del written["description"]
             if words:
                 written["description"] = words
+            else:
+                del written["description"]
             excess += _size(written)
 
 

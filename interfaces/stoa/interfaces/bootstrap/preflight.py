@@ -22,9 +22,10 @@ from stoa.application.ports.tool_backend import ToolBackend
 from stoa.application.ports.tool_source import ManifestDocument, ToolSource
 from stoa.domain.access.identity import TenantId
 from stoa.domain.operations.catalogue import Catalogue
+from stoa.domain.operations.token_budget import TokenBudget
 from stoa.domain.origin import ObjectOrigin, Origin
 from stoa.domain.schema.json_value import as_object, as_text
-from stoa.interfaces.bootstrap.core import catalogue_sources
+from stoa.interfaces.bootstrap.core import catalogue_sources, token_counter
 from stoa.interfaces.settings import Settings
 
 _DEFAULT_NAMESPACE = "default"
@@ -57,6 +58,8 @@ async def preflight_of(settings: Settings, container: AsyncContainer, *, as_obje
         bindings=binding_manifests(backends),
         observers=[memory],
         lowering=settings.lower_access,
+        tokens=token_counter(settings),
+        token_budget=TokenBudget(per_tool=settings.tool_tokens, total=settings.catalogue_tokens),
     )
     await loader.execute()
     return Preflight(registry.catalogue, memory.load)
