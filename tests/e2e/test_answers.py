@@ -104,7 +104,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, api: str) -> Iterator[Gate
     gateway = GatewayProcess(folder, {"RATE_LIMIT_ENABLED": "false"})
     manifest = {"apiVersion": "gostoa.dev/v1alpha1", "kind": "ToolSet"}
     source = {"openAPISpec": {"inline": DOCUMENT}, "baseURL": api}
-    defaults = {"answer": {"stream": {"maxDuration": "500ms"}}}
+    defaults = {"answer": {"stream": {"maxDuration": "2s"}}}
     asking = {"answer": {"projectionArgument": "jmespath", "maxCharacters": 4096}}
     write(
         gateway,
