@@ -112,7 +112,7 @@ class ResponseReader:
         """Returns the response once it is complete; a streamed one with each piece from its head on. Raises
         InvalidResponse."""
         is_first, self.has_begun = not self.has_begun, True
-        if is_first and not self._is_streamed and not self._is_head_request:
+        if is_first and not self.is_streamed and not self._is_head_request:
             return self._feed_first(data)
         return self._feed(data)
 
