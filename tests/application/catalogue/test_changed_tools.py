@@ -84,3 +84,11 @@ def test_patterns_that_edits_bring_one_after_the_other_do_not_use_up_the_owners_
     for number in range(300):
         schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": f"^[a-z]{{1,{number + 50}}}$"}}}
         assert held.replace([tool("t", input_schema=schema)]) == []
+
+
+def test_changed_tools_are_told_from_those_that_were_added_since():
+    registry = OperationRegistry([ScriptedBackend([])])
+    registry.replace([])
+    assert registry.add([tool("added")]) == []
+    registry.replace([])
+    assert not registry.catalogue.tools

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stoa.domain.results.cutting import MAX_LEVELS, Cut, cut_json, cut_text
@@ -153,6 +153,7 @@ def _count(value: Any) -> int:
             return 1
 
 
+@example([{'0"\x1f': ""}], 16)
 @given(st.lists(_JSON, min_size=1) | st.dictionaries(st.text(max_size=8), _JSON, min_size=1), st.integers(16, 120))
 def test_cut_of_any_json_is_json_and_loses_nothing(value: Any, limit: int):
     body = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")

@@ -235,6 +235,7 @@ class OperationRegistry:
         except InvalidInput:
             return None
         snapshot = _extended(old, catalogue, added)
+        snapshot = replace(snapshot, made_of=(*old.made_of, *operations))
         diff = CatalogueDiff(tuple(operations), (), ())
         return self.adopt(Prepared(diff, snapshot, list(_notes(snapshot, added))))
 

@@ -263,12 +263,12 @@ class _JsonCutter:
         if not container.is_array:
             written = written[self._name_length(written) :].partition(b":")[2]
         text = written.decode("utf-8", "replace").strip()
+        if len(text) <= self._limit:  # it was its name that made it too long
+            yield Piece(text, "application/json", place)
+            return
         if text.startswith('"'):
             with suppress(ValueError):
                 text = str(pydantic_core.from_json(written))
-        elif len(text) <= self._limit:  # it was its name that made it too long
-            yield Piece(text, "application/json", place)
-            return
         for part in _text_spans(text, self._limit):
             about = f"{place}, characters {part.start} to {part.end - 1} of {len(text)}"
             yield Piece(text[part.start : part.end], "text/plain", about)

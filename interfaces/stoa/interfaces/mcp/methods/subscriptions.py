@@ -152,7 +152,7 @@ class Subscriptions:
         for queue, listener in list(self._listeners.items()):
             if kind in listener.kinds and listener.caller.hears_of(owner):
                 self._push(queue, listener, method, {})
-        if self._sessions is not None:
+        if self._sessions is not None and self._sessions.streams.listening():
             message = pydantic_core.to_json({"jsonrpc": "2.0", "method": method})
             self._keep(self._sessions.announce(message, owner))
 
