@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -114,12 +114,11 @@ class FollowResources:
 
     def _replaced(self, diff: CatalogueDiff) -> None:
         """Another version of a resource may be read elsewhere. May be called from any thread."""
-        keys = {*(operation.key for operation in (*diff.added, *diff.changed)), *diff.removed}
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._begin_again, keys)
+                self._loop.call_soon_threadsafe(self._begin_again, diff.keys)
 
-    def _begin_again(self, keys: set[OperationKey]) -> None:
+    def _begin_again(self, keys: Collection[OperationKey]) -> None:
         for entry in self._watched.values():
             for identity, each in entry.items():
                 if each.key in keys and identity in self._tasks:

@@ -190,7 +190,6 @@ class OperationRegistry:
         snapshot = replace(snapshot, made_of=given, left_out=tuple(findings))
         findings += _notes(snapshot, registered, origin_of, rest)
         diff = old.catalogue.diff(catalogue, rest)
-        _ = diff.keys  # collected here, in the thread, and not by a listener in the event loop
         return Prepared(diff, snapshot, findings, list(old.registered.values()))
 
     def _prepare_changed(

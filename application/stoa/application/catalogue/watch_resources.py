@@ -93,8 +93,7 @@ class WatchResources:
         self._tell(ResourceUpdate(frozenset({watched.key}), watched.uri, caller.tenant, caller.identity_key))
 
     def _replaced(self, diff: CatalogueDiff) -> None:
-        # Tools too: the gateway's pages about them are resources.
-        self._tell(ResourceUpdate(frozenset(key for key in diff.keys if key.kind != "prompt")))
+        self._tell(ResourceUpdate(diff.readable_keys))
 
     def _tell(self, update: ResourceUpdate) -> None:
         for listener in tuple(self._listeners):

@@ -31,10 +31,17 @@ class CatalogueDiff:
     removed: tuple[OperationKey, ...]
     keys: frozenset[OperationKey] = field(init=False, repr=False, compare=False)
     """The keys of all operations that differ."""
+    readable_keys: frozenset[OperationKey] = field(init=False, repr=False, compare=False)
+    """Those of resources, and of tools, because the gateway's pages about tools are resources."""
+    lists: frozenset[tuple[Kind, TenantId | None]] = field(init=False, repr=False, compare=False)
+    """The lists that differ, by the kind and owner of their entries."""
 
     def __post_init__(self) -> None:
-        keys = (operation.key for operation in (*self.added, *self.changed))
-        object.__setattr__(self, "keys", frozenset((*keys, *self.removed)))  # once, for thousands of listeners
+        # Once, for thousands of listeners, and where a large catalogue is prepared: not in the event loop.
+        keys = frozenset((*(operation.key for operation in (*self.added, *self.changed)), *self.removed))
+        object.__setattr__(self, "keys", keys)
+        object.__setattr__(self, "readable_keys", frozenset(key for key in keys if key.kind != "prompt"))
+        object.__setattr__(self, "lists", frozenset((key.kind, key.tenant) for key in keys))
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)

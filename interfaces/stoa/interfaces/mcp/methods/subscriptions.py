@@ -108,8 +108,8 @@ class Subscriptions:
 
     def publish_changes(self, diff: CatalogueDiff) -> None:
         """Notify of the lists that a change of the catalogue concerns. Thread-safe."""
-        for kind, owner in {(_LISTS[key.kind], key.tenant) for key in diff.keys}:
-            self._in_loop(self._schedule, kind, owner)
+        for kind, owner in diff.lists:
+            self._in_loop(self._schedule, _LISTS[kind], owner)
 
     def publish_update(self, update: ResourceUpdate) -> None:
         """Notify of changed contents of a resource. Thread-safe."""
