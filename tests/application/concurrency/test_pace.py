@@ -6,7 +6,16 @@ import sys
 import weakref
 from contextlib import suppress
 
-from stoa.application.concurrency.pace import in_turns, keep_what_stays, let_go, paced, yielding_to_the_loop
+import pytest
+
+from stoa.application.concurrency.pace import (
+    in_turns,
+    keep_what_stays,
+    let_go,
+    making_what_stays,
+    paced,
+    yielding_to_the_loop,
+)
 
 
 class Thing:
@@ -59,3 +68,18 @@ async def test_pace_in_turns_lets_other_tasks_go_on_and_skips_nothing() -> None:
     assert [item async for item in in_turns(range(10), turn_seconds=0.0)] == list(range(10))
     counting.cancel()
     assert others >= 9
+
+
+@pytest.mark.parametrize("first_to_end", [0, 1])
+def test_pace_keeps_the_collector_at_rest_until_the_last_of_several_is_done(first_to_end: int) -> None:
+    assert gc.isenabled()
+    making = [making_what_stays(), making_what_stays()]
+    try:
+        for each in making:
+            each.__enter__()
+        making.pop(first_to_end).__exit__(None, None, None)
+        assert not gc.isenabled()
+        making.pop().__exit__(None, None, None)
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()

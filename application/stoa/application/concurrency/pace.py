@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ T = TypeVar("T")
 _SWITCH_SECONDS = 0.0005
 _before: list[float] = []
 """Intervals at each entry that has not ended; the first is the process's own."""
+_making: list[bool] = []
+"""If the collector was enabled, at each entry of `making_what_stays` that has not ended."""
+_lock = threading.Lock()
 MANY = 1000
 """Operations or manifests from which on the garbage collector is kept away from them."""
 
@@ -85,12 +89,16 @@ def keep_what_stays() -> None:
 @contextmanager
 def making_what_stays() -> Generator[None]:
     """Keep the objects made within out of the garbage collector, which would scan all of them again and again while
-    nothing else runs: 0.4 s for ten thousand tools. Reference counts still free them."""
-    was_enabled = gc.isenabled()
-    gc.disable()
+    nothing else runs: 0.4 s for ten thousand tools. Reference counts still free them. Several threads may make such
+    objects at once; the collector rests until the last of them is done."""
+    with _lock:
+        _making.append(gc.isenabled())
+        gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
-        if was_enabled:
-            gc.enable()
+        with _lock:
+            gc.freeze()
+            was_enabled = _making.pop()
+            if was_enabled and not _making:
+                gc.enable()
