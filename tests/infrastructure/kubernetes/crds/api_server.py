@@ -52,7 +52,8 @@ def _defaulted(schema: dict[str, Any], value: Any) -> Any:
             else:
                 value[name] = _defaulted(member, value[name])
         if values := schema.get("additionalProperties"):
-            return {name: _defaulted(values, member) for name, member in value.items()}
+            kept = {name: member for name, member in value.items() if member is not None or values.get("nullable")}
+            return {name: _defaulted(values, member) for name, member in kept.items()}
     elif isinstance(value, list) and "items" in schema:
         return [_defaulted(schema["items"], item) for item in value]
     return value
