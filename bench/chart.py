@@ -28,7 +28,7 @@ class Bar:
     label: str
     value: float
     text: str
-    """What stands beside it."""
+    """The label beside the bar."""
     low: float | None = None
     """The quartiles, drawn as a line."""
     high: float | None = None

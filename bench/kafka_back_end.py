@@ -52,13 +52,13 @@ class KafkaUpstream:
         self._cleanup.close()
 
     def usage(self) -> Usage:
-        """Of the service; a broker's work is not a call's."""
+        """CPU time and memory of the service, without the broker, whose work is not a call's."""
         if self._responder is None:
             raise CannotMeasure("the responder was not started")
         return self._responder.usage()
 
     def requests(self) -> int:
-        """How many requests the broker has written, once no more come in."""
+        """The number of requests that the broker has written, once no more come in."""
         seen = self._written()
         for _ in range(50):
             time.sleep(0.1)

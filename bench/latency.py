@@ -22,7 +22,7 @@ from bench.wire import STATELESS_REVISIONS, template
 
 SHARES = (25, 50, 75)
 BAR_MS = 0.3
-"""What p99 of the gateway at half load may be above that of the pass-through."""
+"""Milliseconds that p99 of the gateway at half load may be above that of the pass-through."""
 _FORM = STATELESS_REVISIONS
 _CAPACITY_ROUNDS, _CAPACITY_SECONDS, _CAPACITY_CONNECTIONS = 3, 3, 16
 _HEAD = ("calls/s", "is", "system", "p50 ms", "p99 ms", "p99.9 ms", "kept", "generator: lag ms", "CPU")
@@ -94,7 +94,7 @@ def _step(systems: Sequence[System], rate: float, percent: int, of: str, options
 
 
 def _problems(step: Step) -> list[str]:
-    """What makes a figure none: wrong answers, and a generator that is itself late."""
+    """The reasons not to count a figure: wrong answers, and a generator that is late itself."""
     problems: list[str] = []
     for system, rounds in step.rounds.items():
         where = f"{system} at {step.rate:,.0f} calls/s"

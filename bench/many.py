@@ -31,7 +31,7 @@ from stoa.interfaces.bootstrap import DEV_ISSUER
 
 TOOLS, PRINCIPALS, STREAMS = 10_000, 10_000, 2_000
 MOST_MORE = 0.05
-"""What a call may cost more than with one tool, one principal and no stream."""
+"""Share that a call may cost more than with one tool, one principal and no stream."""
 _IDLE_SECONDS = 5.0
 _SESSIONS_OF_A_CALLER = 50
 _CONNECTIONS = 16
@@ -47,7 +47,7 @@ class Alone(Gateway):
         """Brings about what is measured, once the gateway serves."""
 
     def tokens(self, number: int) -> list[str]:
-        """Of so many principals."""
+        """One token for each of `number` principals."""
         issuer = DevIssuer(self._directory / "data", DEV_ISSUER, "stoa-mcp-gateway", SystemClock(), "dev")
         return [
             issuer.issue(subject=f"agent-{n}", tenant="bench", roles=frozenset({"cpi-admin"}), lifetime_seconds=7200)

@@ -19,7 +19,7 @@ _FIRST, _LAST = 100_000, 999_999
 _ANSWER_SECONDS = 10.0
 _CHUNK = 1 << 16
 MOST_LAG_MS = 1.0
-"""What the generator itself may be late, at the 99th percentile."""
+"""Milliseconds that the generator itself may be late, at the 99th percentile."""
 LEAST_KEPT = 0.99
 """The part of the rate that must have been sent in time."""
 
@@ -34,7 +34,7 @@ class Latencies:
     """The part of the calls that were sent before the round ended. Below LEAST_KEPT the system is saturated, or the
     generator lags."""
     lag_ms: float
-    """How late calls were sent that had a free connection, at the 99th percentile: the generator's own fault."""
+    """Delay of calls that had a free connection, at the 99th percentile: the generator's own fault."""
     cpu_share: float
     """Part of one processor that the generator took."""
     wrong: int
@@ -67,7 +67,7 @@ class Connection:
         self.socket.sendall(numbered(template, number))
 
     def receive(self) -> bool | None:
-        """Whether the answer is right; None: it has not come whole. Raises CannotMeasure."""
+        """True if the answer is right; None: it has not come whole. Raises CannotMeasure."""
         data = self.socket.recv(_CHUNK)
         if not data:
             raise CannotMeasure("a connection was closed in the middle of a call")

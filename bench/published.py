@@ -34,7 +34,7 @@ class Kind:
 
 
 def machine() -> dict[str, Any]:
-    """Where and when: what a figure means nothing without."""
+    """The machine and the date, without which a figure means nothing."""
     model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

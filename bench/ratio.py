@@ -32,7 +32,7 @@ COMMITTED = {"functions": 0.94, "bytecodes": 1.24, "instructions": 1.12}
 _CALLS = range(700_000, 700_011)
 
 Counts = dict[str, dict[str, float]]
-"""What one call of each system takes, by the names of COMMITTED."""
+"""The counts of one call of each system, by the names of COMMITTED."""
 
 
 def run(directory: Path, arguments: Sequence[str]) -> int:

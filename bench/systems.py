@@ -220,7 +220,7 @@ def build_go_bridge() -> Path:
 
 
 def _required_version() -> str:
-    """Of the MCP library, as go.mod has it."""
+    """The version of the MCP library in go.mod."""
     requirement = re.search(r"mark3labs/mcp-go v(\S+)", (HERE / "go_bridge" / "go.mod").read_text())
     return "" if requirement is None else requirement[1]
 

@@ -42,7 +42,7 @@ class Target:
     token: str = field(default="", repr=False)
     session: str = field(default="", repr=False)
     member: str = ""
-    """Of the arguments, with the item's below it; empty: the arguments are the item's."""
+    """The member of the arguments that holds the item's; empty: the arguments are the item's themselves."""
 
 
 def template(target: Target, form: WireForm) -> str:

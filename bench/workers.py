@@ -23,7 +23,7 @@ from bench.wire import STATELESS_REVISIONS
 _FORM = STATELESS_REVISIONS
 _CONNECTIONS = (16, 64, 256)
 MOST_IMBALANCE = 0.2
-"""What the busiest worker may have above an even share."""
+"""Share by which the busiest worker may exceed an even one."""
 
 
 class Workers(Gateway):

@@ -1,4 +1,4 @@
-"""What docs/performance.md and its pictures show is what was measured."""
+"""docs/performance.md and its pictures show the figures that were measured."""
 
 import json
 import re

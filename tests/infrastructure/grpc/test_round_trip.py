@@ -71,7 +71,7 @@ ANY_TYPE = "x/a"
 
 
 def arguments_of(tool: Tool, *, is_full: bool) -> JsonObject:
-    """Of each oneof the first member, and in each Any a message that there is: the made-up examples know of neither."""
+    """Example arguments with the first member of each oneof, and a message that exists in each Any."""
     schema = tool.input_schema
     made: JsonObject = one_of_each(example(schema, schema, is_full=is_full), schema, schema)
     text = json.dumps(made).replace(ANY_TYPE, f"type.googleapis.com/{tool.binding.request_type}")

@@ -21,7 +21,7 @@ def partitions(count: int) -> bytes:
 
 
 async def asked(count: int) -> tuple[bool, float]:
-    """Whether the answer came, and which part of the processor time was the event loop's."""
+    """True if the answer came, and the event loop's share of the processor time."""
     backend = KafkaBackend(InMemoryCredentialSource())
     body = partitions(count)
     async with broker(lambda key, number: body if key == METADATA else None) as servers:

@@ -13,7 +13,7 @@ FIRST = HEAD % b"9" + BODY
 
 
 class _Parsed:
-    """What the parser makes of some bytes."""
+    """The parser's result for some bytes."""
 
     def __init__(self, data: bytes) -> None:
         self.requests: list[tuple[bytes, list[tuple[bytes, bytes]], bytes]] = []

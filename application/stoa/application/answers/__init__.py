@@ -1,1 +1,1 @@
-"""What callers get of an answer: projections of it, and the rest of a long one piece by piece."""
+"""Parts of answers for callers: projections, and the rest of a long answer piece by piece."""

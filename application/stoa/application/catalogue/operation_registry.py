@@ -335,7 +335,7 @@ def _changed_tools(old: _Snapshot, given: Sequence[Operation]) -> list[Tool] | N
 
 
 def _place(tool: Tool) -> tuple[object, ...]:
-    """What decides if a tool contests others."""
+    """The properties that decide if a tool contests others."""
     return tool.key, tool.enabled, tool.is_by_tenant, tool.earlier_names
 
 

@@ -33,7 +33,7 @@ class AnswerManifest(ManifestModel):
     projection_argument: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
     """Name of an optional argument, such as `jmespath`, by which callers ask for a part of an answer."""
     stream: StreamManifest | None = None
-    """Where reading a streamed answer ends."""
+    """Bounds of a streamed answer: reading ends at the first."""
 
     def over(self, others: "AnswerManifest") -> AnswerRules:
         """These rules; fields that are not written are those of `others`."""

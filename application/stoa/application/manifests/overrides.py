@@ -101,7 +101,7 @@ class OverrideManifest(ManifestModel):
     rate_limit: RateLimitManifest | None = None
     """Limit of the tool, counted per calling tenant."""
     answer: AnswerManifest = NO_ANSWER
-    """What callers get of an answer; fields that are not written are those of toolDefaults."""
+    """Rules for its answers; toolDefaults gives the fields that are not written."""
     enabled: bool = True
     """false leaves the tool out."""
 

@@ -116,7 +116,7 @@ class ToolSpec(ManifestModel):
     tasks: Literal["never", "optional", "required"] = "never"
     """Calls may go on in the background, for MCP clients that declare the tasks extension."""
     answer: AnswerManifest = NO_ANSWER
-    """What callers get of an answer."""
+    """Rules for the part of an answer that callers get."""
     enabled: bool = True
     """false leaves the tool out."""
 
@@ -148,7 +148,7 @@ class _ToolDefaults(ManifestModel):
     metering: MeteringManifest = MeteringManifest()
     """Parts of a call that its metering event holds."""
     answer: AnswerManifest = NO_ANSWER
-    """What callers get of an answer."""
+    """Rules for the part of an answer that callers get."""
     media_types: tuple[str, ...] = ()
     """Media types of request bodies, the preferred one first, for operations that take several."""
 

@@ -104,7 +104,7 @@ def converted(
 
 
 def _places(conversion: Conversion, location: str) -> dict[str, str]:
-    """Where findings about operations stand, by the names of their tools."""
+    """The place that findings about an operation name, by the name of its tool."""
     return {each.tool: f"{location} {each.operation}" for each in conversion.operations if each.tool is not None}
 
 

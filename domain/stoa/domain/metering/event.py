@@ -115,8 +115,8 @@ class MeteringEvent(BaseModel):
 
 
 class EventKind:
-    """What an event says of its caller, its operation and its end. Most calls share it with many others, so it is
-    validated once, and what is made of it may be kept by it: it is compared by identity."""
+    """The part of an event about its caller, its operation and its end. Many calls share it, so it is validated
+    once, and logs keep what they wrote of it under it: it is compared by identity."""
 
     __slots__ = ("consumer", "metadata", "project", "status", "tenant", "tool", "user_id")
 

@@ -24,7 +24,7 @@ class AnswerRules(Strict):
     projection_argument: str | None = None
     """The argument by which a caller projects further; None: there is none."""
     stream: StreamBounds = StreamBounds()
-    """Where reading a streamed answer ends."""
+    """Bounds of a streamed answer: reading ends at the first."""
 
     @property
     def projects(self) -> bool:

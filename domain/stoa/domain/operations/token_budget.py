@@ -28,7 +28,7 @@ class TokenBudget:
 
     per_tool: int | None = None
     total: int | None = None
-    """Of all tools of a list together."""
+    """Tokens of all tools of a list together."""
 
     def __bool__(self) -> bool:
         return self.per_tool is not None or self.total is not None

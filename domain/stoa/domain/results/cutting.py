@@ -46,7 +46,7 @@ class Rest:
     """The part of an answer that is not shown."""
 
     omitted: str
-    """What is left out, in words."""
+    """The parts that are left out, in words."""
     pieces: tuple[Piece, ...] = ()
     """Empty: it cannot be read."""
 
@@ -54,7 +54,7 @@ class Rest:
 @dataclass(frozen=True, slots=True)
 class Cut:
     text: str
-    """What is shown."""
+    """The part that is shown."""
     rest: Rest
 
 
@@ -160,7 +160,7 @@ class _JsonCutter:
         self._body = body
         self._limit = limit
         self._left: list[tuple[str, _Container, Sequence[tuple[int, _Span]], int]] = []
-        """What is left out: the pointer to its container, the container, the parts by position, the number of all."""
+        """The parts left out: pointer to their container, the container, the parts by position, the number of all."""
 
     @property
     def omitted(self) -> Iterator[str]:

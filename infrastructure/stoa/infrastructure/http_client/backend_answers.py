@@ -9,8 +9,8 @@ from stoa.infrastructure.http_client.compression import ACCEPTED, CorruptEncodin
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 MAX_VALUES = 500_000
-"""Of a JSON answer that is read whole: no other thread has the interpreter while it is read, and that takes time by its
-values more than by its bytes."""
+"""Upper bound on the values of a JSON answer that is read whole: no other thread has the interpreter while it is read,
+and the time depends on its values more than on its bytes."""
 CONNECT_TIMEOUT_SECONDS = 10.0
 USER_AGENT = f"stoa-mcp-gateway/{version('stoa-mcp-gateway')}"
 HEADERS = {"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED}

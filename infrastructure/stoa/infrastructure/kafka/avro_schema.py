@@ -8,7 +8,7 @@ from stoa.infrastructure.kafka.part_codec import base64_pattern
 INTEGERS = {"int": 32, "long": 64}
 FLOATS = {"float": ("<f", 4), "double": ("<d", 8)}
 _LARGEST_FLOAT = 3.4028234663852886e38
-"""Of four bytes."""
+"""The largest float of four bytes."""
 _MEANINGS = {
     "date": "days since 1970-01-01",
     "time-millis": "milliseconds after midnight",

@@ -22,9 +22,9 @@ from stoa.infrastructure.http_client import HostResolver, OutboundRules
 
 CONNECT_SECONDS = 10.0
 MAX_FETCHED_BYTES = 32 * 1024 * 1024
-"""Of one response with records. Fetches ask for much less, but a broker sends the first batch whole."""
+"""Upper bound on a response with records. Fetches ask for much less, but a broker sends the first batch whole."""
 MAX_FRAME_BYTES = 4 * 1024 * 1024
-"""Of any other response: the metadata of a hundred thousand partitions. Each of its rows takes much more in memory."""
+"""Upper bound on any other response: the metadata of a hundred thousand partitions, whose rows take more in memory."""
 _QUICKLY_READ_BYTES = 64 * 1024
 """More is read in a thread: aiokafka reads in Python, a megabyte in a second, and other calls would wait."""
 _FETCH = 1

@@ -6,8 +6,8 @@ _ONE_BYTE, _TWO_BYTES = "[A-Za-z0-9+/][AQgw]==", "[A-Za-z0-9+/]{2}[AEIMQUYcgkosw
 
 
 def base64_pattern(size: int | None = None) -> str:
-    """Of base64 (RFC 4648 section 4) in the one form that is written for these bytes. `size`: how many; None: any
-    number."""
+    """The pattern of base64 (RFC 4648 section 4) in the one form that is written. `size`: the number of bytes; None:
+    any."""
     if size is None:
         return f"^([A-Za-z0-9+/]{{4}})*({_ONE_BYTE}|{_TWO_BYTES})?$"
     return f"^([A-Za-z0-9+/]{{4}}){{{size // 3}}}{('', _ONE_BYTE, _TWO_BYTES)[size % 3]}$"

@@ -23,7 +23,7 @@ _ALL_REPLICAS = -1
 
 
 class Written(NamedTuple):
-    """What the leader answered for one batch. `timestamp`: milliseconds since 1970; -1: the records have their own."""
+    """The leader's answer for one batch. `timestamp`: milliseconds since 1970; -1: the records have their own."""
 
     error_code: int
     offset: int
@@ -38,7 +38,7 @@ class _Batch(NamedTuple):
 
 
 class ProduceQueue:
-    """Of one broker."""
+    """The records that wait for one broker, sent in batches of all its partitions."""
 
     def __init__(self, cluster: Cluster, node: int) -> None:
         self._cluster = cluster

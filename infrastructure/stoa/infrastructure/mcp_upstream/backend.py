@@ -106,7 +106,7 @@ class McpCall(BackendCall, Previewable, Completing, Announcing):
         self._authentication = tool.authentication.type
         self._upstream: Upstream = upstreams.of(binding.server, tool.tenant, tool.authentication)
         self._access_of_all = None
-        """Of every call; None: each brings a token of its own."""
+        """The access that all calls share; None: each brings a token of its own."""
         if self._authentication != "oauth2":
             self._access_of_all = Access(compile_authentication(tool, upstreams.credentials))
         self._routed = routed_arguments(tool.input_schema) if binding.method == "tools/call" else ()

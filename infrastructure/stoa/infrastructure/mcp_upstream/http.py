@@ -46,9 +46,9 @@ from stoa.infrastructure.mcp_upstream.session import (
 )
 
 MAX_STREAM_BYTES = 4 * MAX_MESSAGE_BYTES
-"""Of all events of one request."""
+"""Upper bound on all events of one request."""
 MAX_STREAM_LINES = 200_000
-"""Of all events of one request."""
+"""Upper bound on all events of one request."""
 MAX_RESUMPTIONS = 50
 MAX_RETRY_SECONDS = 10.0
 GOODBYE_SECONDS = 5.0
@@ -412,7 +412,7 @@ class _Streamed(Conversation):
             request_id, call.listener, lambda answer: session.send(answer, Call(access=call.access)), self._end_stream
         )
         self.stream: OpenResponse | None = None
-        """What its events come on now."""
+        """The response that its events come on now."""
 
     def _end_stream(self) -> None:
         if self.stream is not None:

@@ -33,7 +33,7 @@ _CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 _INFO_KEY = "io.modelcontextprotocol/clientInfo"
 _LOG_KEY = "io.modelcontextprotocol/logLevel"
 _ENVELOPE: JsonObject = {_VERSION_KEY: STATELESS, _CAPABILITIES_KEY: {}, _INFO_KEY: CLIENT_INFO}
-"""Of a request without a client behind it."""
+"""The envelope of a request without a client behind it."""
 LIST_CHANGES = {
     "notifications/tools/list_changed": "tools",
     "notifications/prompts/list_changed": "prompts",

@@ -49,7 +49,7 @@ class _Watched:
     whose: str
     follower: asyncio.Task[None] | None = None
     looks: float = MAX_LOOKS
-    """How many may follow at once."""
+    """Number of looks that may still follow at once."""
     counted_at: float = 0.0
     """When `looks` was right, by the loop's clock."""
     later: asyncio.TimerHandle | None = None

@@ -19,7 +19,7 @@ _to_json = MeteringEvent.__pydantic_serializer__.to_json
 """The function behind `model_dump_json`, without 0.5 µs of Python and a decoding that would be undone here."""
 
 _written: BoundedCache[EventKind, tuple[bytes, bytes, bytes]] = BoundedCache(4096)
-"""What the lines of a kind share."""
+"""The bytes that all lines of a kind share."""
 
 _CUTS = ((1024, 16), (256, 16), (128, 0))
 """(characters of a text, entries of metadata), tried in turn. The last always fits: a character takes at most six bytes

@@ -21,9 +21,9 @@ from stoa.infrastructure.http_client.http1.stream import OpenResponse
 from stoa.infrastructure.http_client.http1_errors import translated_failure
 
 MARGIN = 0.9
-"""Of the tool's timeout: reading ends before it, so that what has come is not lost."""
+"""Share of the tool's timeout after which reading ends, so that what has come is not lost."""
 _FRAME_BYTES = 16
-"""What a piece counts at least, so that a trickle of empty ones ends too."""
+"""Bytes that a piece counts at least, so that a trickle of empty ones ends too."""
 _OVERHEAD = 2
 """Bytes of the stream for each byte of messages, before one of nothing but comments is ended."""
 _EVENT_STREAM = "text/event-stream"

@@ -45,7 +45,8 @@ class RequestHead:
     is_short: bool | None = None
     """It goes the short way if its body came with it; None: not judged yet."""
     derived: Any = None
-    """What a door made of the head alone. A connection that sends an equal head gets it again (`repeated_head`)."""
+    """The parts that a door made of the head alone. A connection that sends an equal head gets them again
+    (`repeated_head`)."""
 
     def fault(self) -> Refused | None:
         """The refusal of an ambiguous head; None if it is in order."""

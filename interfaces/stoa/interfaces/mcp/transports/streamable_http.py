@@ -89,7 +89,7 @@ class WholeHead(Protocol):
 
 
 class _Head(NamedTuple):
-    """What the head of a POST says, looked up once."""
+    """The fields of the head of a POST, looked up once."""
 
     headers: Headers
     address: str | None

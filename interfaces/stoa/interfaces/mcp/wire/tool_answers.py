@@ -17,7 +17,7 @@ class ToolAnswers:
         self._server_info = server_info
         end = to_json({"resultType": "complete", "_meta": {SERVER_INFO_KEY: server_info}})
         self._ends = {True: b"," + end[1:] + b"}", False: b"}}"}
-        """What follows the result's own members, by `Revision.is_stateless`."""
+        """The bytes after the result's own members, by `Revision.is_stateless`."""
 
     def write(
         self,
