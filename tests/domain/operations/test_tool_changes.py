@@ -60,3 +60,12 @@ def test_tools_that_came_and_went_are_told_and_equal_ones_are_not():
     new = [version(), version("/cats", name="cats")]
     assert [(change.kind, change.tool) for change in tool_changes(old, new)] == [("added", "cats"), ("removed", "dogs")]
     assert tool_changes(old, old) == ()
+
+
+def test_changes_that_break_are_told_with_all_their_reasons():
+    old = version(input_schema=arguments(q={"type": "string"}, size={"type": "integer"}, old={}))
+    new = version(
+        input_schema=arguments(("page",), q={"type": "string"}, size={"type": "integer", "maximum": 9}, page={})
+    )
+    (change,) = tool_changes([old], [new])
+    assert change.why == "it needs page now; it takes old no longer; it may refuse values that size took"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from stoa.domain.operations.operation import Fingerprint
 from stoa.domain.operations.tool import RestBinding, Tool
-from stoa.domain.schema.json_value import as_object
+from stoa.domain.schema.json_value import JsonObject, as_object
 from stoa.domain.schema.schema_subset import is_within, without_notes
 
 ChangeKind = Literal["added", "removed", "compatible", "widening", "breaking", "descriptionOnly"]
@@ -23,6 +23,7 @@ class ToolChange:
     tool: str
     """Its name, the newer one if it has two."""
     why: str
+    """The reasons for a breaking change, all of them; else a word about it."""
     before: Fingerprint | None
     after: Fingerprint | None
 
@@ -56,9 +57,9 @@ def _operation(tool: Tool) -> tuple[str, ...]:
 
 
 def _compared(old: Tool, new: Tool) -> tuple[ChangeKind, str]:
-    """The kind of the change, and the first reason for it."""
-    breaking = next(_breaking(old, new), None)
-    if breaking is not None:
+    """The kind of the change, and the reasons for it."""
+    breaking = "; ".join(_breaking(old, new))
+    if breaking:
         return "breaking", breaking
     old_input, new_input = without_notes(old.input_schema), without_notes(new.input_schema)
     if old_input != new_input and not is_within(new.input_schema, old.input_schema):
@@ -97,7 +98,10 @@ def _breaking(old: Tool, new: Tool) -> Iterator[str]:
     lost = _members(old) - _members(new)
     if lost:
         yield f"it takes {', '.join(sorted(lost))} no longer"
-    if not is_within(old.input_schema, new.input_schema):
+    narrowed = _narrowed(old, new)
+    if narrowed:
+        yield f"it may refuse values that {', '.join(narrowed)} took"
+    elif not needed and not lost and not is_within(old.input_schema, new.input_schema):
         yield "it may refuse arguments that it took"
     if old.output_schema is not None and new.output_schema is None:
         yield "its answer has no schema any more"
@@ -109,6 +113,19 @@ def _breaking(old: Tool, new: Tool) -> Iterator[str]:
 
 def _members(tool: Tool) -> set[str]:
     return set(as_object(tool.input_schema.get("properties")))
+
+
+def _narrowed(old: Tool, new: Tool) -> list[str]:
+    """The arguments whose newer schema is not shown to accept all that the older did."""
+    return [
+        name for name in sorted(_members(old) & _members(new)) if not is_within(_alone(old, name), _alone(new, name))
+    ]
+
+
+def _alone(tool: Tool, name: str) -> JsonObject:
+    """The schema of objects of which only one member is looked at."""
+    member = as_object(tool.input_schema.get("properties"))[name]
+    return {"properties": {name: member}, "$defs": as_object(tool.input_schema.get("$defs"))}
 
 
 def _output(tool: Tool) -> object:

@@ -9,7 +9,7 @@ import httpx
 from stoa.domain.errors import InvalidInput, Unavailable
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text
 from stoa.interfaces.cli.catalogue_difference import client_of
-from stoa.interfaces.cli.common import console, show_json, table
+from stoa.interfaces.cli.common import console, show, show_json, table
 
 
 async def changes(
@@ -45,11 +45,11 @@ async def changes(
         show_json(answer)
         return int(bool(pending))
     told = pending or answer
+    digest = as_text(pending.get("digest"))
+    show(f"{api}: held back, version {digest}" if pending else f"{api}: in use, version {as_text(answer.get('inUse'))}")
+    console().print(table("", ["change", "tool", "why"], list(_rows(told))))
     if pending:
-        title = f"{api}: held back, version {as_text(pending.get('digest'))}"
-    else:
-        title = f"{api}: changes of the version in use, {as_text(answer.get('inUse'))}"
-    console().print(table(title, ["change", "tool", "why"], list(_rows(told))))
+        show(f"To use it: stoa changes {api} --approve {digest}")
     return int(bool(pending))
 
 
