@@ -226,7 +226,7 @@ async def test_a_description_that_is_none_keeps_the_last_good_one(text):
     bench.specs.texts = {} if text is None else {"specs": text}
     problems = await bench.run()
     assert bench.names == ["ant"]
-    assert problems[0].startswith("error: a#1: specs: n")
+    assert problems[0].startswith("error: a#1: spec.openAPISpec: specs: n")
 
 
 async def test_without_a_converter_a_tool_set_is_an_error_and_other_files_load():

@@ -31,7 +31,8 @@ async def preflight(
         URL of a running gateway to compare with, such as https://mcp.gostoa.dev. STOA_TOKEN has the token of a caller
         who sees what is compared: best a platform admin.
     cluster
-        The manifests are for a cluster: each belongs to the tenant of its namespace.
+        The files are for a cluster: each manifest belongs to the tenant of its namespace, ConfigMaps and Secrets hold
+        the descriptions that it names, and other objects are left out.
     format
         table or json.
     """
@@ -76,8 +77,12 @@ def _print(
         changes = [[one.change, one.tenant or "(global)", one.name, ", ".join(one.fields)] for one in compared]
         title = f"{len(changes)} differences to {against}"
         out.print(table(title, ["change", "tenant", "operation", "fields"], changes))
+    if result.skipped:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(result.skipped.items()))
+        out.print(f"left out, because these are no manifests: {kinds}", soft_wrap=True)
     for finding in result.load.findings:
-        console(to_stderr=True).print(str(finding), soft_wrap=True)
+        place = f" (in {result.places[finding.origin]})" if finding.origin in result.places else ""
+        console(to_stderr=True).print(f"{finding}{place}", soft_wrap=True)
 
 
 def _wire(
@@ -90,7 +95,13 @@ def _wire(
         ],
         "manifests": [_status(origin, status) for origin, status in statuses],
         "findings": [
-            {"severity": one.severity, "where": one.where, "message": one.message, "reason": one.reason}
+            {
+                "severity": one.severity,
+                "where": one.where,
+                "message": one.message,
+                "reason": one.reason,
+                "file": None if one.origin is None else result.places.get(one.origin),
+            }
             for one in result.load.findings
         ],
     }
