@@ -141,7 +141,7 @@ async def test_status_of_an_object_that_takes_the_name_of_a_global_tool_is_a_con
     await bench.run()
     status = statuses(bench)[str(mine)]
     assert (status.phase, in_words(status)["NameConflict"]) == ("Error", "True NameConflict")
-    assert status.condition("NameConflict").message == "would stand in the place of the global tool ant; rename it"
+    assert status.condition("NameConflict").message == "acme/Ant: would stand in the place of the global tool ant; rename it"
     assert bench.registry.find(TenantId("acme"), "ant").operation.tenant is None
 
 
@@ -151,7 +151,7 @@ async def test_status_of_a_tool_that_this_gateway_cannot_run_is_unsupported():
     await bench.run(a=[one("ant")])
     (status,) = statuses(bench).values()
     assert (status.phase, in_words(status)["Programmed"]) == ("Error", "False Unsupported")
-    assert status.last_error == "ant cannot be called"
+    assert status.last_error == "global/ant: ant cannot be called"
 
 
 async def test_status_of_a_disabled_manifest_is_disabled():
@@ -204,4 +204,4 @@ def test_status_with_several_left_out_operations_counts_them():
     findings = tuple(error(f"GET /{name}", f"{name} is wrong", origin) for name in ("a", "b", "c"))
     status = status_of(ManifestReport(ManifestDocument(origin, bench_tool), (), findings, is_current=True))
     assert status.condition("Programmed").reason == "NoTools"
-    assert status.condition("Programmed").message == "a is wrong (and 2 more)"
+    assert status.condition("Programmed").message == "GET /a: a is wrong (and 2 more)"

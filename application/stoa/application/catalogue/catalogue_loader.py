@@ -84,11 +84,14 @@ class _UnusableDescription(Exception):
 @contextmanager
 def _about_the_description(origin: Origin, manifest: ToolSetManifest) -> Generator[None]:
     """Errors within name the field of the manifest that refers to the description."""
+    field = f"spec.{manifest.member}"
     try:
         yield
     except InvalidInput as refused:
-        message, field = refused.message.removeprefix(f"{origin} "), f"spec.{manifest.member}"
+        message = refused.message.removeprefix(f"{origin} ")
         raise _UnusableDescription(message if message.startswith(field) else f"{field}: {message}") from refused
+    except Unavailable as failure:
+        raise Unavailable(f"{field}: {failure.message}") from failure
 
 
 class CatalogueLoader(HealthProbe):

@@ -159,9 +159,11 @@ def _decisive(condition: ConditionType, findings: Iterable[Finding]) -> Finding 
 
 
 def _text(findings: Iterable[Finding]) -> str:
-    """The first finding in words, and the number of the others."""
+    """The first finding in words, with the part of the manifest that it is about, and the number of the others."""
     every = list(findings)
     if not every:
         return ""
     more = f" (and {len(every) - 1} more)" if len(every) > 1 else ""
-    return f"{every[0].message}"[: MOST_TEXT - len(more)] + more
+    first = every[0]
+    place = first.where.removeprefix(str(first.origin)).lstrip(": ")  # the object itself needs no name
+    return (f"{place}: {first.message}" if place else first.message)[: MOST_TEXT - len(more)] + more
