@@ -1,14 +1,14 @@
 """The status of a manifest: what an operator reads from its phase, its conditions and their reasons."""
 
 import pytest
-from tests.application.catalogue.test_catalogue_loader import BAD, URL, many, one
+from tests.application.catalogue.test_catalogue_loader import BAD, URL, many, one, rest_tool
 from tests.application.catalogue.test_manifest_reports import Reports
 
 from stoa.application.catalogue.status import MOST_TEXT, MOST_TOOLS, ManifestStatus, status_of
 from stoa.application.ports.catalogue_observer import ManifestReport
 from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.access.identity import TenantId
-from stoa.domain.finding import Reason, error
+from stoa.domain.finding import Reason, error, warning
 from stoa.domain.origin import FileOrigin, ObjectOrigin
 
 
@@ -205,3 +205,13 @@ def test_status_with_several_left_out_operations_counts_them():
     status = status_of(ManifestReport(ManifestDocument(origin, bench_tool), (), findings, is_current=True))
     assert status.condition("Programmed").reason == "NoTools"
     assert status.condition("Programmed").message == "GET /a: a is wrong (and 2 more)"
+
+
+def test_status_of_a_manifest_in_use_tells_what_of_it_is_not_honoured():
+    origin = ObjectOrigin("Tool", "tenant-acme", "ant")
+    operation = rest_tool("ant")
+    findings = (warning(str(origin), "tags cannot lower what its method needs", origin),)
+    status = status_of(ManifestReport(ManifestDocument(origin, one("ant")), (operation,), findings, is_current=True))
+    assert (status.phase, status.condition("Programmed").reason) == ("Registered", "Programmed")
+    message = "In use, with a warning: tags cannot lower what its method needs"
+    assert status.condition("Programmed").message == message

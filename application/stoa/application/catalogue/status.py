@@ -137,6 +137,8 @@ def _programmed(
         return Condition("Programmed", "False", reason, _text(unsupported or left_out or findings))
     if left_out:
         return Condition("Programmed", "True", "PartiallyProgrammed", _text(left_out))
+    if findings:
+        return Condition("Programmed", "True", "Programmed", f"In use, with a warning: {_text(findings)}"[:MOST_TEXT])
     return Condition("Programmed", "True", "Programmed", "All that the manifest describes is in use.")
 
 
