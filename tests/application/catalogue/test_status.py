@@ -141,7 +141,8 @@ async def test_status_of_an_object_that_takes_the_name_of_a_global_tool_is_a_con
     await bench.run()
     status = statuses(bench)[str(mine)]
     assert (status.phase, in_words(status)["NameConflict"]) == ("Error", "True NameConflict")
-    assert status.condition("NameConflict").message == "acme/Ant: would stand in the place of the global tool ant; rename it"
+    message = "acme/Ant: would stand in the place of the global tool ant; rename it"
+    assert status.condition("NameConflict").message == message
     assert bench.registry.find(TenantId("acme"), "ant").operation.tenant is None
 
 
