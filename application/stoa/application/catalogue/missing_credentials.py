@@ -40,7 +40,8 @@ class MissingCredentials:
 
     def __init__(self, credentials: CredentialSource) -> None:
         self._credentials = credentials
-        self._needs: dict[Origin, tuple[tuple[Operation, ...], Sequence[_Need]]] = {}
+        self._needs: dict[int, tuple[tuple[Operation, ...], Sequence[_Need]]] = {}
+        """By the identity of the operations, which stays from load to load: hashing thousands of origins costs more."""
 
     async def findings(self, manifests: Mapping[Origin, LoadedManifest]) -> list[Finding]:
         """One for each manifest whose credentials cannot be read: the first one that is missing."""
@@ -49,11 +50,13 @@ class MissingCredentials:
         async for origin, loaded in in_turns(manifests.items()):
             if not isinstance(origin, ObjectOrigin):
                 continue
-            remembered = before.get(origin)
-            if remembered is None or remembered[0] is not loaded.operations:
+            key = id(loaded.operations)
+            remembered = before.get(key)
+            if remembered is None:
                 remembered = loaded.operations, tuple(dict.fromkeys(_needs(loaded.operations, origin.kind)))
-            self._needs[origin] = remembered
-            findings += self._missing(origin, remembered[1])
+            self._needs[key] = remembered
+            if remembered[1]:
+                findings += self._missing(origin, remembered[1])
         return findings
 
     def _missing(self, origin: ObjectOrigin, needs: Iterable[_Need]) -> Iterator[Finding]:
