@@ -108,7 +108,7 @@ def _reason(caught: Exception) -> str:
         return message
     if caught.schema_path[-2:] == ["type", "anyOf"]:  # the meta-schema's words say nothing to an author
         message = "write string, number, integer, boolean, object, array or null, or a list of these"
-    return f"{'.'.join(map(str, caught.instance_path))}: {message}"
+    return f"{'.'.join(map(str, caught.instance_path))[:200]}: {message}"
 
 
 def _patterns_of(schema: JsonObject, allowance: PatternAllowance) -> dict[str, Pattern]:

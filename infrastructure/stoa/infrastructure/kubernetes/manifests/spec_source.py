@@ -80,7 +80,9 @@ def entry_document(location: str, content: JsonObject) -> SpecDocument:
         raise _no_location(location)
     written = _content_of(content, match["entry"], is_encoded=match["kind"] == "secret")
     if written is None:
-        raise InvalidInput(f"{_KINDS[match['kind']]} {match['name']}: has no entry {match['entry']}{_others(content)}")
+        # Names of a Secret's entries are not for everyone who reads the status of a manifest.
+        others = _others(content) if match["kind"] == "configmap" else ""
+        raise InvalidInput(f"{_KINDS[match['kind']]} {match['name']}: has no entry {match['entry']}{others}")
     return document(location, written)
 
 
