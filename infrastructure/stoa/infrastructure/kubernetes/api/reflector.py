@@ -91,7 +91,7 @@ class Reflector:
         self.is_synchronised = asyncio.Event()
         """Set once it is known what exists, or that the server does not say."""
         self.has_answer = asyncio.Event()
-        """Set once the first attempt ended, well or not."""
+        """Set once the server gave a list, or refused one; the refusal is believed later."""
         self.is_known = False
         """Whether a list was ever complete."""
         self.problem = ""
@@ -133,8 +133,10 @@ class Reflector:
         if error.is_expired and not failures:
             return  # usual after a restart of the server
         self.problem = error.message
-        self.has_answer.set()
-        if (error.is_missing or error.is_forbidden) and failures >= _FAILURES_UNTIL_BELIEVED:
+        is_refusal = error.is_missing or error.is_forbidden
+        if is_refusal:
+            self.has_answer.set()
+        if is_refusal and failures >= _FAILURES_UNTIL_BELIEVED:
             if error.is_missing:
                 self._replace({})
             self._version = ""
