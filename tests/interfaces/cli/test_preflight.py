@@ -52,6 +52,20 @@ def test_preflight_of_a_path_that_does_not_exist_says_so(stoa: Shell, tmp_path: 
     assert "nowhere" in err
 
 
+def test_preflight_of_nothing_fails(stoa: Shell) -> None:  # noqa: F811
+    code, _, err = stoa("preflight")
+    assert code == 65
+    assert "name the files or folders to load" in err
+
+
+def test_preflight_of_objects_of_other_kinds_names_the_option_for_them(stoa: Shell, tmp_path: Path) -> None:  # noqa: F811
+    path = written(tmp_path / "c", tool_set("configMapRef"), CONFIG_MAP)
+    code, _, err = stoa("preflight", path)
+    assert code == 1
+    assert "found 'ConfigMap'" in err
+    assert "--cluster" in err
+
+
 def test_preflight_for_a_cluster_confines_each_manifest_to_its_namespace(stoa: Shell, tmp_path: Path) -> None:  # noqa: F811
     cheap = manifest("drop", URL, "acme", method="DELETE", tags=["stoa:read"])
     path = written(tmp_path / "c", cheap, manifest("free", URL))
@@ -182,7 +196,7 @@ spec: {uriTemplate: "memo://{topic}", endpoint: "http://127.0.0.1:9/{topic}"}"""
 
 async def test_preflight_against_nothing_says_what_to_check() -> None:
     async with client_of("http://127.0.0.1:9", None) as client:
-        with pytest.raises(Unavailable, match="cannot be reached; check --against"):
+        with pytest.raises(Unavailable, match=r"http://127.0.0.1:9/mcp/v1/tools cannot be reached; check --against"):
             await served_entries(client, {None})
 
 

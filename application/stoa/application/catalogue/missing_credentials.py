@@ -74,9 +74,11 @@ def _needs(operations: Iterable[Operation], kind: str) -> Iterator[_Need]:
         if not operation.enabled:
             continue
         for credential in operation.authentication.entries:
-            secret, entries = credential.secret, _ENTRIES.get(credential.type, ())
-            for entry in () if secret is None else entries:
-                named = secret if len(entries) == 1 else SecretReference(name=secret.name)
+            if credential.secret is None:
+                continue
+            entries = _ENTRIES.get(credential.type, ())
+            named = credential.secret if len(entries) == 1 else SecretReference(name=credential.secret.name)
+            for entry in entries:
                 yield _Need(operation.tenant, named, entry, f"{place}.authentication.secretRef")
         changes = operation.argument_changes if isinstance(operation, Tool) else None
         for name, fixed in ({} if changes is None else changes.fixed).items():

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from stoa.application.catalogue.status import ManifestStatus, status_of
+from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Severity
 from stoa.domain.operations.operation import Operation
 from stoa.domain.schema.json_value import JsonObject
@@ -37,6 +38,8 @@ async def preflight(
         table or json.
     """
     settings = settings_for(paths)
+    if not settings.catalogue_path:  # a pipeline that lost its variable must not pass
+        raise InvalidInput("name the files or folders to load, or set CATALOGUE_PATH")
     async with open_container(settings) as container:
         with quiet_catalogue():
             result = await preflight_of(settings, container, as_objects=cluster)
@@ -50,6 +53,9 @@ async def preflight(
         show_json(_wire(result, statuses, compared))
     else:
         _print(result, statuses, compared, against)
+        if not cluster and any(finding.message.startswith("kind: ") for finding in result.load.findings):
+            note = "With --cluster the files are read as kubectl apply reads them, objects of other kinds among them."
+            console(to_stderr=True).print(note, soft_wrap=True)
     return int(any(finding.severity is Severity.ERROR for finding in result.load.findings))
 
 
