@@ -6,7 +6,7 @@ from typing import Literal
 
 from stoa.application.catalogue.status import ManifestStatus, status_of
 from stoa.domain.errors import InvalidInput
-from stoa.domain.finding import Severity
+from stoa.domain.finding import Finding, Severity
 from stoa.domain.operations.operation import Operation
 from stoa.domain.schema.json_value import JsonObject
 from stoa.interfaces.bootstrap import Preflight, preflight_of
@@ -87,8 +87,13 @@ def _print(
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(result.skipped.items()))
         out.print(f"left out, because these are no manifests: {kinds}", soft_wrap=True)
     for finding in result.load.findings:
-        place = f" (in {result.places[finding.origin]})" if finding.origin in result.places else ""
-        console(to_stderr=True).print(f"{finding}{place}", soft_wrap=True)
+        file = _file_of(finding, result)
+        console(to_stderr=True).print(f"{finding} (in {file})" if file else str(finding), soft_wrap=True)
+
+
+def _file_of(finding: Finding, result: Preflight) -> str | None:
+    """The file of a manifest of a cluster, whose findings name the object; None: the finding names the file itself."""
+    return None if finding.origin is None else result.places.get(finding.origin)
 
 
 def _wire(
@@ -106,7 +111,7 @@ def _wire(
                 "where": one.where,
                 "message": one.message,
                 "reason": one.reason,
-                "file": None if one.origin is None else result.places.get(one.origin),
+                "file": _file_of(one, result),
             }
             for one in result.load.findings
         ],
