@@ -1,7 +1,7 @@
 """Loads a catalogue as a gateway would, without serving it: for `stoa preflight`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dishka import AsyncContainer
@@ -33,9 +33,9 @@ class Preflight:
 
     catalogue: Catalogue
     load: CatalogueLoad
-    skipped: Mapping[str, int]
+    skipped: Mapping[str, int] = field(default_factory=dict[str, int])
     """Objects of a cluster that are no manifests, by their kind."""
-    places: Mapping[Origin, str]
+    places: Mapping[Origin, str] = field(default_factory=dict[Origin, str])
     """Files of the manifests of a cluster, which themselves name none."""
 
 
@@ -63,8 +63,9 @@ async def preflight_of(settings: Settings, container: AsyncContainer, *, as_obje
         token_budget=TokenBudget(per_tool=settings.tool_tokens, total=settings.catalogue_tokens),
     )
     await loader.execute()
-    skipped, places = ({}, {}) if applied is None else (applied.skipped, applied.places)
-    return Preflight(registry.catalogue, memory.load, skipped, places)
+    if applied is None:
+        return Preflight(registry.catalogue, memory.load)
+    return Preflight(registry.catalogue, memory.load, applied.skipped, applied.places)
 
 
 class _Remembered(CatalogueObserver):
