@@ -65,6 +65,7 @@ EndpointField = Annotated[
         json_schema_extra={
             "pattern": rf"^https?://([^/?#@{{}}\s]*@)?{HOST_AND_PORT}(/[^?#]*)?([?][^#{{}}]*)?(#.*)?$",
             "maxLength": 1024,
+            **rules((r"self.matches('^https?://[^/?#]+')", _WORDS[_URL])),  # beside a pattern that few can read
         },
     ),
 ]
