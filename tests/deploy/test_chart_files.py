@@ -23,7 +23,8 @@ def leaves(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> It
     """Each value that has no values of its own, with its schema."""
     for name, value in values.items():
         declared = schema["properties"][name]
-        if isinstance(value, dict) and "properties" in declared:
+        is_written_whole = name == "resources"
+        if isinstance(value, dict) and "properties" in declared and not is_written_whole:
             yield from leaves(value, declared, f"{path}{name}.")
         else:
             yield path + name, declared

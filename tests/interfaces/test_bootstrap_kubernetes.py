@@ -83,3 +83,16 @@ async def test_kubernetes_is_not_asked_unless_it_is_enabled(tmp_path):
 def test_kubernetes_namespaces_of_the_setting_are_names(namespace):
     with pytest.raises(ValidationError):
         Settings(k8s_watch_namespace=namespace)  # type: ignore[arg-type]
+
+
+async def test_kubernetes_secret_that_is_not_read_for_want_of_the_setting_says_which(tmp_path):
+    server = ApiServer()
+    server.put("namespaces", {"metadata": {"name": "tenant-acme"}})
+    reference = {"type": "bearer", "secretRef": {"name": "pets"}}
+    server.put("tools", tool("ant", "tenant-acme", authentication=reference))
+    async with serving(server) as url:
+        container = build_container(settings_of(tmp_path, url))
+        gateway = await container.get(Gateway)
+        (finding,) = await gateway.loader.execute()
+        assert "variable STOA_SECRET__ACME__PETS__TOKEN, or set K8S_SECRETS_ENABLED" in finding.message
+        await container.close()

@@ -169,6 +169,7 @@ class Gateway:
             approvals=approvals,
             tokens=tokens,
             token_budget=token_budget,
+            credentials=credentials,
             report=report,
         )
         ids = ids or UuidFactory()

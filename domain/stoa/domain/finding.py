@@ -27,7 +27,7 @@ class Reason(StrEnum):
     AMBIGUOUS_NAMESPACE = "AmbiguousNamespace"
     """Two namespaces would become one tenant."""
     REFERENCE = "InvalidReference"
-    """The API description that the manifest names is not there or not usable."""
+    """The API description or the secret that the manifest names is not there or not usable."""
     ORIGIN = "OriginChanged"
     """The API description sends calls to servers that the manifest did not approve."""
     HELD_BACK = "ChangesHeldBack"

@@ -226,7 +226,7 @@ async def test_a_description_that_is_none_keeps_the_last_good_one(text):
     bench.specs.texts = {} if text is None else {"specs": text}
     problems = await bench.run()
     assert bench.names == ["ant"]
-    assert problems[0].startswith("error: a#1: specs: n")
+    assert problems[0].startswith("error: a#1: spec.openAPISpec: specs: n")
 
 
 async def test_without_a_converter_a_tool_set_is_an_error_and_other_files_load():
@@ -270,7 +270,7 @@ async def test_a_description_that_cannot_be_reached_is_tried_again_with_pauses_a
     bench.clock.advance(3600)
     for attempt in range(2, 5):
         problems = await bench.run()
-        assert problems == [f"error: a#1: {URL} cannot be reached; trying again in 30 s"]
+        assert problems == [f"error: a#1: spec.openAPISpec: {URL} cannot be reached; trying again in 30 s"]
         assert (bench.names, len(bench.specs.fetched)) == (["ant"], attempt)
         assert bench.refresh._seconds_until_due() == RETRY_SECONDS
         assert await bench.run() == problems

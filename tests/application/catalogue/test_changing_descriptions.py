@@ -123,7 +123,7 @@ async def test_changed_description_that_cannot_be_fetched_keeps_the_last_good_on
         while not bench.refresh.findings:
             await asyncio.sleep(0)
         assert [str(finding) for finding in bench.refresh.findings] == [
-            f"error: a#1: {ONE} cannot be reached; trying again in 30 s"
+            f"error: a#1: spec.openAPISpec: {ONE} cannot be reached; trying again in 30 s"
         ]
         assert (bench.names, bench.refresh._seconds_until_due()) == (["ant"], RETRY_SECONDS)
         bench.specs.down, bench.specs.texts = False, {ONE: "bee"}

@@ -49,7 +49,7 @@ async def test_report_has_the_operations_and_the_findings_of_its_manifest():
 async def test_report_of_the_manifest_that_lost_a_name_has_the_finding_although_both_describe_the_same():
     bench = Reports()
     await bench.run(a=[one("ant")], b=[one("ant")])
-    message = "error: global/ant: a tool of this name is registered already; rename one of them"
+    message = "error: global/ant: a tool of this name is registered already; rename one of them (the other is of a#1)"
     assert bench.in_words == {"a#1": (["ant"], []), "b#1": ([], [message])}
     assert bench.last["b#1"].is_current
     await bench.run(a=None)

@@ -1,14 +1,14 @@
 """The status of a manifest: what an operator reads from its phase, its conditions and their reasons."""
 
 import pytest
-from tests.application.catalogue.test_catalogue_loader import BAD, URL, many, one
+from tests.application.catalogue.test_catalogue_loader import BAD, URL, many, one, rest_tool
 from tests.application.catalogue.test_manifest_reports import Reports
 
 from stoa.application.catalogue.status import MOST_TEXT, MOST_TOOLS, ManifestStatus, status_of
 from stoa.application.ports.catalogue_observer import ManifestReport
 from stoa.application.ports.tool_source import ManifestDocument
 from stoa.domain.access.identity import TenantId
-from stoa.domain.finding import Reason, error
+from stoa.domain.finding import Reason, error, warning
 from stoa.domain.origin import FileOrigin, ObjectOrigin
 
 
@@ -141,7 +141,8 @@ async def test_status_of_an_object_that_takes_the_name_of_a_global_tool_is_a_con
     await bench.run()
     status = statuses(bench)[str(mine)]
     assert (status.phase, in_words(status)["NameConflict"]) == ("Error", "True NameConflict")
-    assert status.condition("NameConflict").message == "would stand in the place of the global tool ant; rename it"
+    message = "acme/Ant: would stand in the place of the global tool ant; rename it"
+    assert status.condition("NameConflict").message == message
     assert bench.registry.find(TenantId("acme"), "ant").operation.tenant is None
 
 
@@ -151,7 +152,7 @@ async def test_status_of_a_tool_that_this_gateway_cannot_run_is_unsupported():
     await bench.run(a=[one("ant")])
     (status,) = statuses(bench).values()
     assert (status.phase, in_words(status)["Programmed"]) == ("Error", "False Unsupported")
-    assert status.last_error == "ant cannot be called"
+    assert status.last_error == "global/ant: ant cannot be called"
 
 
 async def test_status_of_a_disabled_manifest_is_disabled():
@@ -204,4 +205,14 @@ def test_status_with_several_left_out_operations_counts_them():
     findings = tuple(error(f"GET /{name}", f"{name} is wrong", origin) for name in ("a", "b", "c"))
     status = status_of(ManifestReport(ManifestDocument(origin, bench_tool), (), findings, is_current=True))
     assert status.condition("Programmed").reason == "NoTools"
-    assert status.condition("Programmed").message == "a is wrong (and 2 more)"
+    assert status.condition("Programmed").message == "GET /a: a is wrong (and 2 more)"
+
+
+def test_status_of_a_manifest_in_use_tells_what_of_it_is_not_honoured():
+    origin = ObjectOrigin("Tool", "tenant-acme", "ant")
+    operation = rest_tool("ant")
+    findings = (warning(str(origin), "tags cannot lower what its method needs", origin),)
+    status = status_of(ManifestReport(ManifestDocument(origin, one("ant")), (operation,), findings, is_current=True))
+    assert (status.phase, status.condition("Programmed").reason) == ("Registered", "Programmed")
+    message = "In use, with a warning: tags cannot lower what its method needs"
+    assert status.condition("Programmed").message == message

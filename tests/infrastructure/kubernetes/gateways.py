@@ -139,6 +139,7 @@ async def replica_of(
             cluster, source, counts, LeaseName("stoa", "gateway"), identity, clock, rate=rate, sleep=often
         )
         remote = further or InMemorySpecSource()
+        credentials = None if secrets is None else KubernetesCredentialSource(secrets)
         gateway = Gateway(
             clock=clock,
             backends=[Answering("rest"), Answering("graphql")],
@@ -147,6 +148,7 @@ async def replica_of(
             spec_kinds=[OpenApiSpecKind(), GraphQlSpecKind()],
             catalogue_observers=[specs, writer],
             observers=[counts],
+            credentials=credentials,
         )
         for close in (gateway.close, source.close, config_maps.close, *([] if secrets is None else [secrets.close])):
             stack.push_async_callback(close)
@@ -154,7 +156,6 @@ async def replica_of(
         work = [gateway.loader.watch(), writer.run(), writer.election.run()]
         tasks = [asyncio.create_task(one) for one in work]
         try:
-            credentials = None if secrets is None else KubernetesCredentialSource(secrets)
             yield Here(gateway, source, credentials, writer, pauses)
         finally:
             for task in tasks:

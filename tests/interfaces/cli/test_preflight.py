@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from tests.interfaces.cli.test_commands import Shell, stoa  # noqa: F401  # a fixture
 from tests.interfaces.served import manifest, serving
 
@@ -51,6 +52,20 @@ def test_preflight_of_a_path_that_does_not_exist_says_so(stoa: Shell, tmp_path: 
     assert "nowhere" in err
 
 
+def test_preflight_of_nothing_fails(stoa: Shell) -> None:  # noqa: F811
+    code, _, err = stoa("preflight")
+    assert code == 65
+    assert "name the files or folders to load" in err
+
+
+def test_preflight_of_objects_of_other_kinds_names_the_option_for_them(stoa: Shell, tmp_path: Path) -> None:  # noqa: F811
+    path = written(tmp_path / "c", tool_set("configMapRef"), CONFIG_MAP)
+    code, _, err = stoa("preflight", path)
+    assert code == 1
+    assert "found 'ConfigMap'" in err
+    assert "--cluster" in err
+
+
 def test_preflight_for_a_cluster_confines_each_manifest_to_its_namespace(stoa: Shell, tmp_path: Path) -> None:  # noqa: F811
     cheap = manifest("drop", URL, "acme", method="DELETE", tags=["stoa:read"])
     path = written(tmp_path / "c", cheap, manifest("free", URL))
@@ -65,6 +80,79 @@ def test_preflight_for_a_cluster_refuses_two_manifests_of_one_name(stoa: Shell, 
     code, _, err = stoa("preflight", path, "--cluster")
     assert code == 1
     assert "Tool tenant-acme/drop is in these files twice" in err
+
+
+DESCRIPTION = {"openapi": "3.1.0", "info": {}, "paths": {"/pets": {"get": {"operationId": "listPets"}}}}
+CONFIG_MAP = f"""
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: apis, namespace: tenant-acme}}
+data: {{pets.json: '{json.dumps(DESCRIPTION)}'}}
+"""
+SECRET = CONFIG_MAP.replace("ConfigMap", "Secret").replace("\ndata:", "\nstringData:")
+
+
+def tool_set(reference: str, name: str = "pets") -> str:
+    return f"""
+apiVersion: gostoa.dev/v1alpha1
+kind: ToolSet
+metadata: {{name: {name}, namespace: tenant-acme}}
+spec: {{baseURL: "{URL}", openAPISpec: {{{reference}: {{name: apis, key: pets.json}}}}}}"""
+
+
+@pytest.mark.parametrize(("reference", "holder"), [("configMapRef", CONFIG_MAP), ("secretRef", SECRET)])
+def test_preflight_for_a_cluster_reads_descriptions_from_the_objects_beside_the_manifest(
+    stoa: Shell,  # noqa: F811
+    tmp_path: Path,
+    reference: str,
+    holder: str,
+) -> None:
+    path = written(tmp_path / "c", tool_set(reference), holder, "kind: Namespace\napiVersion: v1\nmetadata: {name: x}")
+    code, out, err = stoa("preflight", path, "--cluster")
+    assert (code, err) == (0, "")
+    assert "listPets" in out
+    assert "left out, because these are no manifests: 1 Namespace" in out
+
+
+def test_preflight_for_a_cluster_reads_a_config_map_that_is_made_of_a_folder(stoa: Shell, tmp_path: Path) -> None:  # noqa: F811
+    path = written(tmp_path / "c", tool_set("configMapRef"))
+    (path / "apis").mkdir()
+    (path / "apis" / "pets.json").write_text(json.dumps(DESCRIPTION))
+    code, out, _ = stoa("preflight", path, "--cluster", "--format", "json")
+    assert code == 0
+    assert json.loads(out)["manifests"][0]["phase"] == "Ready"
+
+
+def test_preflight_for_a_cluster_names_the_file_and_field_of_a_description_that_is_missing(
+    stoa: Shell,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    other_entry = CONFIG_MAP.replace("pets.json", "cats.json")
+    for holder, problem in (
+        ("", "is not among these files"),
+        (other_entry, "has no entry pets.json; it has cats.json"),
+    ):
+        path = written(tmp_path / "c", tool_set("configMapRef"), *([holder] if holder else []))
+        code, _, err = stoa("preflight", path, "--cluster")
+        assert code == 1
+        assert f"ToolSet tenant-acme/pets: spec.openAPISpec: ConfigMap apis: {problem}" in err
+        assert "catalogue.yaml#1)" in err
+
+
+def test_preflight_for_a_cluster_reads_the_items_of_a_list(stoa: Shell, tmp_path: Path) -> None:  # noqa: F811
+    items = [json.dumps(yaml.safe_load(manifest(name, URL, "acme"))) for name in ("ant", "bee")]
+    path = written(tmp_path / "c", f"{{apiVersion: v1, kind: List, items: [{', '.join(items)}]}}")
+    code, out, _ = stoa("preflight", path, "--cluster", "--format", "json")
+    assert code == 0
+    assert [one["name"] for one in json.loads(out)["operations"]] == ["ant", "bee"]
+
+
+def test_preflight_for_a_cluster_refuses_a_name_that_no_object_can_have(stoa: Shell, tmp_path: Path) -> None:  # noqa: F811
+    path = written(tmp_path / "c", manifest("Find_It", URL, "acme"))
+    assert stoa("preflight", path)[0] == 0
+    code, _, err = stoa("preflight", path, "--cluster")
+    assert code == 1
+    assert "metadata.name: write small letters" in err
 
 
 async def compared(tmp_path: Path, here: list[str], there: list[str], role: str = "cpi-admin") -> list[Difference]:
@@ -108,7 +196,7 @@ spec: {uriTemplate: "memo://{topic}", endpoint: "http://127.0.0.1:9/{topic}"}"""
 
 async def test_preflight_against_nothing_says_what_to_check() -> None:
     async with client_of("http://127.0.0.1:9", None) as client:
-        with pytest.raises(Unavailable, match="cannot be reached; check --against"):
+        with pytest.raises(Unavailable, match=r"http://127.0.0.1:9/mcp/v1/tools cannot be reached; check --against"):
             await served_entries(client, {None})
 
 

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Install Jaeger, without its user interface, from Go modules; needs go 1.26 or newer. Prints the program's folder.
-# Takes four minutes of computing time, so it is no part of what the continuous integration installs.
-# What is there is left alone.
+# Takes four minutes of computing time. What is there is left alone.
 set -euo pipefail
 version=v1.76.0 # the module's version of the image's 2.13.0
 root=${STOA_SERVICES_DIR:-$HOME/.cache/stoa-services}

@@ -9,7 +9,7 @@ from stoa.domain.operations.tool import Tool
 from stoa.domain.results.result import RawAnswer, ToolResult
 from stoa.domain.schema.json_value import JsonObject
 
-_DEFAULT_ENTRY = "value"
+DEFAULT_ENTRY = "value"
 """Entry of a secret whose reference names none."""
 
 
@@ -42,7 +42,7 @@ class _ChangedCall(BackendCall):
         values: JsonObject = {}
         for name, fixed in self._changes.fixed.items():
             if isinstance(fixed, FixedBySecret) and self._credentials is not None:
-                values[name] = self._credentials.read(self._owner, fixed.secret, _DEFAULT_ENTRY)
+                values[name] = self._credentials.read(self._owner, fixed.secret, DEFAULT_ENTRY)
                 continue
             value = values[name] = fixed.shown(principal)
             if isinstance(fixed, FixedByPrincipal) and value is None:

@@ -19,6 +19,7 @@ from stoa.application.catalogue.catalogue_publisher import CataloguePublisher
 from stoa.application.catalogue.earlier_names import without_earlier_names
 from stoa.application.catalogue.held_changes import PendingChanges, approval_key, changes_between, held_back
 from stoa.application.catalogue.loaded_manifest import LoadedManifest, reports_of
+from stoa.application.catalogue.missing_credentials import MissingCredentials
 from stoa.application.catalogue.operation_registry import OperationRegistry, Prepared
 from stoa.application.catalogue.operation_sources import OperationSources
 from stoa.application.catalogue.owners import ambiguous_namespaces, owned, owned_content
@@ -36,6 +37,7 @@ from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.catalogue_observer import CatalogueLoad, CatalogueObserver
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.conversion_report import ConversionReport
+from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.health import Health, HealthProbe
 from stoa.application.ports.manifest_parts import BindingManifest
 from stoa.application.ports.operation_source import OperationSource
@@ -80,11 +82,16 @@ class _UnusableDescription(Exception):
 
 
 @contextmanager
-def _about_the_description() -> Generator[None]:
+def _about_the_description(origin: Origin, manifest: ToolSetManifest) -> Generator[None]:
+    """Errors within name the field of the manifest that refers to the description."""
+    field = f"spec.{manifest.member}"
     try:
         yield
     except InvalidInput as refused:
-        raise _UnusableDescription(refused.message) from refused
+        message = refused.message.removeprefix(f"{origin} ")
+        raise _UnusableDescription(message if message.startswith(field) else f"{field}: {message}") from refused
+    except Unavailable as failure:
+        raise Unavailable(f"{field}: {failure.message}") from failure
 
 
 class CatalogueLoader(HealthProbe):
@@ -110,11 +117,13 @@ class CatalogueLoader(HealthProbe):
         approvals: Approvals | None = None,
         tokens: TokenCounter | None = None,
         token_budget: TokenBudget = NO_BUDGET,
+        credentials: CredentialSource | None = None,
         report: ReportDefect = log_defect,
     ) -> None:
         """`bindings`: the members of a Tool's `spec` that back ends define. `lowering`: tenants whose
         tags and hints may ask for less than their method. `approvals`: of held versions of descriptions. `tokens`:
-        counts for the budgets of manifests and for `token_budget`, that of the catalogue."""
+        counts for the budgets of manifests and for `token_budget`, that of the catalogue. `credentials`: a manifest in
+        Kubernetes whose calls would lack one has a finding."""
         self._report_defect = report
         self._sources = tuple(sources)
         self._specs = specs
@@ -126,6 +135,7 @@ class CatalogueLoader(HealthProbe):
         self._executor = executor or InThreadExecutor()
         self._operation_sources = OperationSources(operation_sources, self._executor, report)
         self._observers = tuple(observers)
+        self._missing_credentials = None if credentials is None else MissingCredentials(credentials)
         self._clock = clock
         self._lowering = frozenset(lowering)
         self._good: dict[Origin, LoadedManifest] = {}
@@ -197,6 +207,8 @@ class CatalogueLoader(HealthProbe):
         self._retry_soon = self._retry_soon or self._operation_sources.has_outage
         published = await self._published(has_changed=not _are_the_same(good.values(), replaced))
         findings += published.findings
+        if self._missing_credentials is not None:
+            findings += await self._missing_credentials.findings(good)
         self._is_loaded = True
         await self._told(findings)
         if self._observers:
@@ -406,7 +418,7 @@ class CatalogueLoader(HealthProbe):
         source, kind = manifest.source, self._specs[manifest.member]
         self._changed.discard(document.origin)  # before the description is fetched: it may change while it is
         now = self._clock.monotonic_ns()
-        with _about_the_description():
+        with _about_the_description(document.origin, manifest):
             versions: dict[str, str] = {}
             description = await kind.fetch(source, self._specs.place_of(document, manifest, versions))
         due = now + int(source.refresh_interval * 1e9) if source.is_remote else None
@@ -431,7 +443,7 @@ class CatalogueLoader(HealthProbe):
             is_approved = await self._approvals.has(approval_key(document.origin, digest))
         if known is not None and known.pending is not None and known.pending.digest == digest and not is_approved:
             return replace(known, refresh_at_ns=due)
-        with _about_the_description():
+        with _about_the_description(document.origin, manifest):
             converter = kind.converter(source)
             parts = await self._run(document, digest, converted, converter, description, manifest, self._tokens)
         made = [part for part in parts if isinstance(part, Operation)]

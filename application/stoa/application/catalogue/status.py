@@ -137,6 +137,8 @@ def _programmed(
         return Condition("Programmed", "False", reason, _text(unsupported or left_out or findings))
     if left_out:
         return Condition("Programmed", "True", "PartiallyProgrammed", _text(left_out))
+    if findings:
+        return Condition("Programmed", "True", "Programmed", f"In use, with a warning: {_text(findings)}"[:MOST_TEXT])
     return Condition("Programmed", "True", "Programmed", "All that the manifest describes is in use.")
 
 
@@ -159,9 +161,11 @@ def _decisive(condition: ConditionType, findings: Iterable[Finding]) -> Finding 
 
 
 def _text(findings: Iterable[Finding]) -> str:
-    """The first finding in words, and the number of the others."""
+    """The first finding in words, with the part of the manifest that it is about, and the number of the others."""
     every = list(findings)
     if not every:
         return ""
     more = f" (and {len(every) - 1} more)" if len(every) > 1 else ""
-    return f"{every[0].message}"[: MOST_TEXT - len(more)] + more
+    first = every[0]
+    place = first.where.removeprefix(str(first.origin)).lstrip(": ")  # the object itself needs no name
+    return (f"{place}: {first.message}" if place else first.message)[: MOST_TEXT - len(more)] + more

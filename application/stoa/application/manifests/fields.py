@@ -45,15 +45,27 @@ _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 
+_URL = r"^https?://[^/?#\s]+"
+BASE_URL = rf"{_URL}[^?#\s]*$"
+_NAME = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+METHOD = r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$"
+_WORDS: Mapping[str, str] = {
+    _URL: "write an http(s) URL, such as https://api.example.com/orders/{id}",
+    BASE_URL: "write an http(s) URL without a query, such as https://api.example.com/v1",
+    METHOD: "write GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS",
+    _NAME: "write letters and digits, with - _ . between them",
+}
+"""What to write where a pattern does not match."""
 Timeout = Annotated[TimeoutSeconds, BeforeValidator(seconds)]
 _TENANT = TypeAdapter[TenantId](TenantName)
 EndpointField = Annotated[
     str | None,
     Field(
-        pattern=r"^https?://[^/?#\s]+",
+        pattern=_URL,
         json_schema_extra={
             "pattern": rf"^https?://([^/?#@{{}}\s]*@)?{HOST_AND_PORT}(/[^?#]*)?([?][^#{{}}]*)?(#.*)?$",
             "maxLength": 1024,
+            **rules((r"self.matches('^https?://[^/?#]+')", _WORDS[_URL])),  # beside a pattern that few can read
         },
     ),
 ]
@@ -212,7 +224,7 @@ class MeteringManifest(ManifestModel):
 class _Metadata(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")  # Kubernetes adds fields of its own
 
-    name: str = Field(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", max_length=128)
+    name: str = Field(pattern=_NAME, max_length=128)
     namespace: str | None = None
     labels: dict[str, str] = {}
 
@@ -257,7 +269,7 @@ def describe_manifest_error(
 ) -> str:
     """Like `describe_validation_error`, with a suggestion for a misspelt field. `members`: the members of `spec` that
     back ends define."""
-    return describe_validation_error(caught, lambda written: _hint(written, members), within)
+    return describe_validation_error(caught, lambda written: _hint(written, members), within, words=_WORDS)
 
 
 P = TypeVar("P", bound=ManifestModel)

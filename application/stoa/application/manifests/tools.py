@@ -10,6 +10,8 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from stoa.application.manifests.answers import NO_ANSWER, AnswerManifest, with_answer_rules
 from stoa.application.manifests.fields import (
+    BASE_URL,
+    METHOD,
     AnnotationsManifest,
     AuthenticationManifest,
     EndpointField,
@@ -85,7 +87,7 @@ class ToolSpec(ManifestModel):
     """What the tool does, for people and agents."""
     endpoint: EndpointField = None
     """URL; `{name}` in its path is filled from the argument of that name."""
-    method: str | None = Field(default=None, pattern=r"^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$")
+    method: str | None = Field(default=None, pattern=METHOD)
     """HTTP method; GET if absent."""
     icons: Icons = ()
     """Pictures that clients may show."""
@@ -186,7 +188,7 @@ class ToolSetSpec(ManifestModel):
     """Title for people."""
     description: str = ""
     """What the API is for."""
-    base_url: str | None = Field(default=None, alias="baseURL", pattern=r"^https?://[^/?#\s]+[^?#\s]*$")
+    base_url: str | None = Field(default=None, alias="baseURL", pattern=BASE_URL)
     """Replaces the servers of the description."""
     selector: _Selector = _Selector()
     """Which operations become tools."""

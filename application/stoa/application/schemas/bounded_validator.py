@@ -84,8 +84,7 @@ class BoundedValidator:
                 self._root = _counting(self.patterns, self.work)(schema, weight(schema), [])
             self._validator = _compile(rewritten, self.patterns, self.work)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, RecursionError) as caught:
-            reason = str(caught).partition("\n")[0][:200]
-            raise InvalidInput(reason) from caught
+            raise InvalidInput(_reason(caught)) from caught
 
     def is_valid(self, value: Any) -> bool:
         """True if the value fits the schema. Raises TooCostly, and ValueError for a value that is not JSON."""
@@ -100,6 +99,16 @@ class BoundedValidator:
     def violations(self, value: Any) -> list[Violation]:
         """The places where an invalid value does not fit: at least one, naming places and never values."""
         return violations_of(self._document, self.patterns, value)
+
+
+def _reason(caught: Exception) -> str:
+    """The problem in one line, with its place in the schema as authors write it."""
+    message = str(caught).partition("\n")[0][:200]
+    if not isinstance(caught, jsonschema_rs.ValidationError) or not caught.instance_path:
+        return message
+    if caught.schema_path[-2:] == ["type", "anyOf"]:  # the meta-schema's words say nothing to an author
+        message = "write string, number, integer, boolean, object, array or null, or a list of these"
+    return f"{'.'.join(map(str, caught.instance_path))[:200]}: {message}"
 
 
 def _patterns_of(schema: JsonObject, allowance: PatternAllowance) -> dict[str, Pattern]:

@@ -159,6 +159,12 @@ seccompProfile:
 {{- with .Values.k8s.namespaceSelector }}{{ $_ := set $settings "K8S_NAMESPACE_SELECTOR" . }}{{ end }}
 {{- if .Values.k8s.secrets.enabled }}{{ $_ := set $settings "K8S_SECRETS_ENABLED" "true" }}{{ end }}
 {{- end }}
-{{- range $name, $value := .Values.config }}{{ $_ := set $settings $name (toString $value) }}{{ end }}
+{{- $known := .Files.Lines "files/settings.txt" }}
+{{- range $name, $value := .Values.config }}
+{{- if not (has $name $known) }}
+{{- fail (printf "config.%s: the gateway has no such setting; docs/configuration.md lists them. Other environment variables go into extraEnv." $name) }}
+{{- end }}
+{{- $_ := set $settings $name (toString $value) }}
+{{- end }}
 {{- toYaml $settings }}
 {{- end }}

@@ -105,7 +105,10 @@ class Catalogue:
         for operation in resting(sorted(enabled, key=lambda operation: operation.is_by_tenant), rest):
             if operation.key in accepted:
                 message = f"a {operation.kind} of this name is registered already; rename one of them"
-                findings.append(error(str(operation.key), message, origin_of(operation), Reason.NAME))
+                origin, other = origin_of(operation), origin_of(accepted[operation.key])
+                if other is not None and type(other) is type(origin):  # an object does not tell the platform's files
+                    message += f" (the other is of {other})"
+                findings.append(error(str(operation.key), message, origin, Reason.NAME))
             elif operation.is_by_tenant and (taken := of_platform.in_place_of(operation)) is not None:
                 owner = "the global" if taken.tenant is None else "the platform's"
                 message = f"would stand in the place of {owner} {operation.kind} {taken.identifier}; rename it"

@@ -176,6 +176,10 @@ class Core(Provider):
         sources = [*kubernetes.credentials, EnvironmentCredentialSource(os.environ)]
         if settings.secrets_dir is not None:
             sources.insert(-1, FileCredentialSource(settings.secrets_dir))
+        if settings.k8s_watcher_enabled and not settings.k8s_secrets_enabled:
+            from stoa.infrastructure.kubernetes.manifests import SecretsNotRead  # with aiohttp
+
+            sources.append(SecretsNotRead())
         return ChainedCredentialSource(sources) if len(sources) > 1 else sources[0]
 
     @provide

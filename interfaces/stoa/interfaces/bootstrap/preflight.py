@@ -1,7 +1,7 @@
 """Loads a catalogue as a gateway would, without serving it: for `stoa preflight`."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from dishka import AsyncContainer
@@ -19,16 +19,12 @@ from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.spec import SpecSource
 from stoa.application.ports.spec_kind import SpecKind
 from stoa.application.ports.tool_backend import ToolBackend
-from stoa.application.ports.tool_source import ManifestDocument, ToolSource
-from stoa.domain.access.identity import TenantId
 from stoa.domain.operations.catalogue import Catalogue
 from stoa.domain.operations.token_budget import TokenBudget
-from stoa.domain.origin import ObjectOrigin, Origin
-from stoa.domain.schema.json_value import as_object, as_text
+from stoa.domain.origin import Origin
+from stoa.interfaces.bootstrap.applied_objects import AppliedObjects
 from stoa.interfaces.bootstrap.core import catalogue_sources, token_counter
 from stoa.interfaces.settings import Settings
-
-_DEFAULT_NAMESPACE = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +33,10 @@ class Preflight:
 
     catalogue: Catalogue
     load: CatalogueLoad
+    skipped: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Objects of a cluster that are no manifests, by their kind."""
+    places: Mapping[Origin, str] = field(default_factory=dict[Origin, str])
+    """Files of the manifests of a cluster, which themselves name none."""
 
 
 async def preflight_of(settings: Settings, container: AsyncContainer, *, as_objects: bool) -> Preflight:
@@ -47,11 +47,12 @@ async def preflight_of(settings: Settings, container: AsyncContainer, *, as_obje
     registry = OperationRegistry(
         [*backends, StaticBackend()], await container.get(UpstreamTokens), await container.get(CredentialSource)
     )
-    sources = catalogue_sources(settings, executor)
+    sources, documents = catalogue_sources(settings, executor), await container.get(SpecSource)
+    applied = AppliedObjects(sources[0], documents) if as_objects and sources else None
     memory = _Remembered()
     loader = CatalogueLoader(
-        sources=[_AsObjects(source) for source in sources] if as_objects else sources,
-        specs=SpecKinds(await container.get(list[SpecKind[Any]]), await container.get(SpecSource)),
+        sources=sources if applied is None else [applied],
+        specs=SpecKinds(await container.get(list[SpecKind[Any]]), applied or documents),
         registry=registry,
         clock=await container.get(Clock),
         executor=executor,
@@ -62,7 +63,9 @@ async def preflight_of(settings: Settings, container: AsyncContainer, *, as_obje
         token_budget=TokenBudget(per_tool=settings.tool_tokens, total=settings.catalogue_tokens),
     )
     await loader.execute()
-    return Preflight(registry.catalogue, memory.load)
+    if applied is None:
+        return Preflight(registry.catalogue, memory.load)
+    return Preflight(registry.catalogue, memory.load, applied.skipped, applied.places)
 
 
 class _Remembered(CatalogueObserver):
@@ -70,34 +73,3 @@ class _Remembered(CatalogueObserver):
 
     async def loaded(self, load: CatalogueLoad) -> None:
         self.load = load
-
-
-class _AsObjects(ToolSource):
-    """The manifests of files as a cluster has them after `kubectl apply`: in a namespace, and without a folder."""
-
-    def __init__(self, files: ToolSource) -> None:
-        self._files = files
-
-    async def read(self) -> Sequence[ManifestDocument]:
-        objects: dict[Origin, ManifestDocument] = {}
-        for document in await self._files.read():
-            applied = _as_object(document)
-            other = objects.setdefault(applied.origin, applied)
-            if other is not applied:  # the cluster would keep the one that is applied last
-                problem = f"{applied.origin} is in these files twice; remove one"
-                objects[document.origin] = ManifestDocument(document.origin, None, problem)
-        return list(objects.values())
-
-    async def changes(self) -> AsyncIterator[None]:
-        async for _ in self._files.changes():
-            yield
-
-
-def _as_object(document: ManifestDocument) -> ManifestDocument:
-    if document.content is None:
-        return document
-    metadata = as_object(document.content.get("metadata"))
-    namespace = as_text(metadata.get("namespace")) or _DEFAULT_NAMESPACE
-    content = {**document.content, "metadata": {**metadata, "namespace": namespace}}
-    origin = ObjectOrigin(as_text(content.get("kind")), namespace, as_text(metadata.get("name")))
-    return ManifestDocument(origin, content, tenant=TenantId(namespace.removeprefix("tenant-")))

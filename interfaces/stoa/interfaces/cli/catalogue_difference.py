@@ -97,7 +97,7 @@ async def _listed(
 
 
 async def _answer(client: httpx.AsyncClient, path: str, query: Mapping[str, str]) -> JsonObject:
-    place = f"{client.base_url}mcp/v1/{path}"
+    place = f"{str(client.base_url).rstrip('/')}/mcp/v1/{path}"
     try:
         answer = await client.get(f"mcp/v1/{path}", params=query)
     except httpx.HTTPError as failure:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from stoa.application.catalogue.status import ManifestStatus, status_of
-from stoa.domain.finding import Severity
+from stoa.domain.errors import InvalidInput
+from stoa.domain.finding import Finding, Severity
 from stoa.domain.operations.operation import Operation
 from stoa.domain.schema.json_value import JsonObject
 from stoa.interfaces.bootstrap import Preflight, preflight_of
@@ -31,11 +32,14 @@ async def preflight(
         URL of a running gateway to compare with, such as https://mcp.gostoa.dev. STOA_TOKEN has the token of a caller
         who sees what is compared: best a platform admin.
     cluster
-        The manifests are for a cluster: each belongs to the tenant of its namespace.
+        The files are for a cluster: each manifest belongs to the tenant of its namespace, ConfigMaps and Secrets hold
+        the descriptions that it names, and other objects are left out.
     format
         table or json.
     """
     settings = settings_for(paths)
+    if not settings.catalogue_path:  # a pipeline that lost its variable must not pass
+        raise InvalidInput("name the files or folders to load, or set CATALOGUE_PATH")
     async with open_container(settings) as container:
         with quiet_catalogue():
             result = await preflight_of(settings, container, as_objects=cluster)
@@ -49,6 +53,9 @@ async def preflight(
         show_json(_wire(result, statuses, compared))
     else:
         _print(result, statuses, compared, against)
+        if not cluster and any(finding.message.startswith("kind: ") for finding in result.load.findings):
+            note = "With --cluster the files are read as kubectl apply reads them, objects of other kinds among them."
+            console(to_stderr=True).print(note, soft_wrap=True)
     return int(any(finding.severity is Severity.ERROR for finding in result.load.findings))
 
 
@@ -76,8 +83,17 @@ def _print(
         changes = [[one.change, one.tenant or "(global)", one.name, ", ".join(one.fields)] for one in compared]
         title = f"{len(changes)} differences to {against}"
         out.print(table(title, ["change", "tenant", "operation", "fields"], changes))
+    if result.skipped:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(result.skipped.items()))
+        out.print(f"left out, because these are no manifests: {kinds}", soft_wrap=True)
     for finding in result.load.findings:
-        console(to_stderr=True).print(str(finding), soft_wrap=True)
+        file = _file_of(finding, result)
+        console(to_stderr=True).print(f"{finding} (in {file})" if file else str(finding), soft_wrap=True)
+
+
+def _file_of(finding: Finding, result: Preflight) -> str | None:
+    """The file of a manifest of a cluster, whose findings name the object; None: the finding names the file itself."""
+    return None if finding.origin is None else result.places.get(finding.origin)
 
 
 def _wire(
@@ -90,7 +106,13 @@ def _wire(
         ],
         "manifests": [_status(origin, status) for origin, status in statuses],
         "findings": [
-            {"severity": one.severity, "where": one.where, "message": one.message, "reason": one.reason}
+            {
+                "severity": one.severity,
+                "where": one.where,
+                "message": one.message,
+                "reason": one.reason,
+                "file": _file_of(one, result),
+            }
             for one in result.load.findings
         ],
     }

@@ -1,6 +1,7 @@
 """Manifests in a cluster, and what they name, as the catalogue of a gateway."""
 
 import base64
+import itertools
 
 import pytest
 from tests.infrastructure.kubernetes.gateways import PETS, gateway_on, tool, tool_set
@@ -9,6 +10,7 @@ from tests.kubernetes import ApiServer
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BackendUnavailable
 from stoa.domain.operations.tool import SecretReference
+from stoa.infrastructure.kubernetes.manifests.tool_source import BURST_SECONDS, LONGEST_BURST_SECONDS
 from stoa.infrastructure.kubernetes.watch_scope import WatchScope
 
 
@@ -33,6 +35,18 @@ async def test_kubernetes_manifests_come_change_and_go_with_their_objects(tmp_pa
         await here.until(lambda: not here.gateway.loader.findings)
         server.delete("tools", "ant", namespace="acme")
         await here.until(lambda: here.names("acme") == [])
+
+
+async def test_kubernetes_changes_that_go_on_are_given_together_for_longer(tmp_path, server):
+    versions = itertools.count()
+
+    def is_paused_for(seconds: float) -> bool:
+        server.put("tools", tool("ant", description=str(next(versions))))
+        return seconds in here.pauses
+
+    async with gateway_on(tmp_path, server) as here:
+        await here.until(lambda: is_paused_for(LONGEST_BURST_SECONDS))
+        assert here.pauses.index(BURST_SECONDS) < here.pauses.index(LONGEST_BURST_SECONDS)
 
 
 async def test_kubernetes_namespace_that_is_being_deleted_takes_its_tools_along(tmp_path, server):

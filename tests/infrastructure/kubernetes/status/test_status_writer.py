@@ -141,6 +141,45 @@ async def test_status_that_another_changed_meanwhile_is_written_after_the_confli
         assert status(server, "ant")["phase"] == "Registered"
 
 
+_BEARER = {"authentication": {"type": "bearer", "secretRef": {"name": "key"}}}
+
+
+async def test_status_of_a_tool_whose_secret_is_missing_says_so_until_it_is_there(tmp_path, server):
+    server.put("tools", tool("ant", **_BEARER))
+    async with gateway_on(tmp_path, server, reads_secrets=True) as here:
+        await here.until(lambda: bool(status(server, "ant")))
+        shown = status(server, "ant")
+        assert (shown["phase"], condition(shown, "Accepted")) == ("Error", ("True", "Accepted"))
+        assert condition(shown, "ResolvedRefs") == ("False", "InvalidReference")
+        assert "spec.authentication.secretRef: The secret key (entry token) of tenant acme" in shown["lastError"]
+        assert here.names("acme") == ["ant"]
+        server.put("secrets", {"metadata": {"name": "key", "namespace": "acme"}, "data": {"token": "czNjcmV0"}})
+        await here.until(lambda: status(server, "ant")["phase"] == "Registered")
+        server.delete("secrets", "key", namespace="acme")
+        await here.until(lambda: status(server, "ant")["phase"] == "Error")
+
+
+async def test_status_of_a_tool_whose_secret_may_not_be_read_gives_the_servers_reason_and_holds_up_no_other(
+    tmp_path, server
+):
+    server.refusals["secrets"] = 403, "Forbidden"
+    server.put("tools", tool("ant", **_BEARER))
+    server.put("tools", tool("bee"))
+    async with gateway_on(tmp_path, server, reads_secrets=True) as here:
+        await here.until(lambda: bool(status(server, "ant") and status(server, "bee")))
+        assert status(server, "bee")["phase"] == "Registered"
+        assert "403: secrets: Forbidden" in status(server, "ant")["lastError"]
+
+
+async def test_status_of_all_manifests_is_written_before_the_first_event(tmp_path, server):
+    for number in range(5):
+        server.put("tools", tool(f"t{number}"))
+    async with gateway_on(tmp_path, server) as here:
+        await here.until(lambda: len(events(server)) == 5)
+        written = [path for method, path in server.requests if method in {"PATCH", "POST"} and "leases" not in path]
+        assert [path.endswith("/status") for path in written] == [True] * 5 + [False] * 5
+
+
 async def test_status_that_may_not_be_written_is_a_finding_and_asked_for_seldom(tmp_path, server):
     for number in range(20):
         server.put("tools", tool(f"t{number}"))

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pydantic_core
 
+from stoa.application.concurrency.pace import in_turns
 from stoa.domain.schema.json_value import JsonObject, as_object
 from stoa.infrastructure.kubernetes.api.access import ServerAccess, kubeconfig_access, pod_access
 from stoa.infrastructure.kubernetes.api.errors import NO_ANSWER, ApiError, refused
@@ -99,7 +100,8 @@ class KubernetesConnection:
                     continue
                 *lines, last = bytes(rest).split(b"\n")
                 rest = bytearray(last)
-                for line in lines:
+                # In turns, for the one who reads them computes: hundreds of events may come at once, and calls wait.
+                async for line in in_turns(lines):
                     if line:
                         yield line
 
@@ -163,7 +165,8 @@ class KubernetesConnection:
 
 
 async def _headers(access: ServerAccess, content_type: str | None) -> dict[str, str]:
-    headers = {"Accept": "application/json", "User-Agent": "stoa-mcp-gateway"}
+    # Not compressed: the cluster's network is faster than the loop unpacks what others' calls wait for.
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "stoa-mcp-gateway"}
     if content_type is not None:
         headers["Content-Type"] = content_type
     authorization = await access.authorization()

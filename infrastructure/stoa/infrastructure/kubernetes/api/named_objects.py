@@ -32,7 +32,8 @@ class NamedObjects:
         return [reflector for reflector, _ in self._followed.values()]
 
     async def follow(self, keys: Collection[Key]) -> None:
-        """Follow these objects too, and wait until it is known whether they exist, for FIRST_READ_SECONDS at most."""
+        """Follow these objects too, and wait until the API server answered about each, for FIRST_READ_SECONDS at most.
+        A refusal is an answer: an object that the role forbids must not hold up the manifests that do not name it."""
         for key in keys:
             if key not in self._followed:
                 reflector = self._cluster.reflector(self._watched(key))
@@ -41,7 +42,7 @@ class NamedObjects:
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_READ_SECONDS):
                 for key in keys:
-                    await self._followed[key][0].is_synchronised.wait()
+                    await self._followed[key][0].has_answer.wait()
 
     def keep_only(self, keys: Collection[Key]) -> None:
         """Stop following all others."""

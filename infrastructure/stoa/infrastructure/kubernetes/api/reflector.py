@@ -90,6 +90,8 @@ class Reflector:
         self.watched = watched
         self.is_synchronised = asyncio.Event()
         """Set once it is known what exists, or that the server does not say."""
+        self.has_answer = asyncio.Event()
+        """Set once the server gave a list, or refused one; the refusal is believed later."""
         self.is_known = False
         """Whether a list was ever complete."""
         self.problem = ""
@@ -131,7 +133,10 @@ class Reflector:
         if error.is_expired and not failures:
             return  # usual after a restart of the server
         self.problem = error.message
-        if (error.is_missing or error.is_forbidden) and failures >= _FAILURES_UNTIL_BELIEVED:
+        is_refusal = error.is_missing or error.is_forbidden
+        if is_refusal:
+            self.has_answer.set()
+        if is_refusal and failures >= _FAILURES_UNTIL_BELIEVED:
             if error.is_missing:
                 self._replace({})
             self._version = ""
@@ -240,6 +245,7 @@ class Reflector:
     def _caught_up(self, version: str) -> None:
         self._version, self._failures, self.problem, self.is_known = version, 0, "", True
         self.is_synchronised.set()
+        self.has_answer.set()
 
     def _replace(self, objects: dict[Key, ApiObject]) -> None:
         """The objects are these now: whatever is not among them was deleted while nothing was heard."""

@@ -130,7 +130,7 @@ def _columns(kind: _Kind) -> list[JsonObject]:
         ("Reason", "string", '.status.conditions[?(@.type=="Programmed")].reason', 0),
         ("Calls", "integer", ".status.invocationCount", 1),
         ("Errors", "integer", ".status.errorCount", 1),
-        ("Message", "string", ".status.lastError", 1),
+        ("Message", "string", '.status.conditions[?(@.type=="Programmed")].message', 1),
         ("Age", "date", ".metadata.creationTimestamp", 0),
     ]
     return [

@@ -36,6 +36,15 @@ class KubernetesCredentialSource(CredentialSource):
         raise _not_usable(tenant, reference, entry, "create the Secret in the manifest's namespace")
 
 
+class SecretsNotRead(CredentialSource):
+    """Stands last among the sources of a gateway that follows a cluster and may not read its Secrets: it has none, and
+    its message says so to authors who made one."""
+
+    def read(self, tenant: TenantId | None, reference: SecretReference, default_key: str) -> str:
+        why = "set K8S_SECRETS_ENABLED (the chart's k8s.secrets.enabled), so that the namespace's Secret is read"
+        raise _not_usable(tenant, reference, reference.key or default_key, why)
+
+
 def _not_usable(tenant: TenantId | None, reference: SecretReference, entry: str, why: str) -> BackendUnavailable:
     owner = f"tenant {tenant}" if tenant is not None else "global tools"
     return BackendUnavailable(f"The secret {reference.name} (entry {entry}) of {owner} cannot be used: {why}")

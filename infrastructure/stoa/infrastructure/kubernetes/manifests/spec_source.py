@@ -39,7 +39,7 @@ class KubernetesSpecSource(SpecSource, FollowedDocuments, CatalogueObserver):
     ) -> SpecDocument:
         match = _LOCATION.fullmatch(location)
         if match is None:
-            raise InvalidInput(f"{location[:100]}: write NAME/ENTRY, a ConfigMap of the manifest's namespace")
+            raise _no_location(location)
         key, kind = (match["namespace"], match["name"]), _KINDS[match["kind"]]
         objects = self._config_maps if match["kind"] == "configmap" else self._secrets
         if objects is None:
@@ -52,10 +52,7 @@ class KubernetesSpecSource(SpecSource, FollowedDocuments, CatalogueObserver):
             if followed is not None and followed.problem:
                 raise Unavailable(f"{kind} {match['name']}: {followed.problem}")
             raise InvalidInput(f"{kind} {match['name']}: {found.problem if found else 'does not exist; create it'}")
-        content = _content_of(found.content, match["entry"], is_encoded=match["kind"] == "secret")
-        if content is None:
-            raise InvalidInput(f"{kind} {match['name']}: has no entry {match['entry']}")
-        return replace(document(location, content), version=f"{found.uid}/{found.version}")
+        return replace(entry_document(location, found.content), version=f"{found.uid}/{found.version}")
 
     def version_of(self, location: str) -> str:
         match = _LOCATION.fullmatch(location)
@@ -74,6 +71,28 @@ class KubernetesSpecSource(SpecSource, FollowedDocuments, CatalogueObserver):
     async def loaded(self, load: CatalogueLoad) -> None:  # noqa: ARG002  # only that there was one
         self._config_maps.keep_only(self._fetched)
         self._fetched.clear()
+
+
+def entry_document(location: str, content: JsonObject) -> SpecDocument:
+    """The document at `location` in the `data` and `binaryData` of its ConfigMap or Secret. Raises InvalidInput."""
+    match = _LOCATION.fullmatch(location)
+    if match is None:
+        raise _no_location(location)
+    written = _content_of(content, match["entry"], is_encoded=match["kind"] == "secret")
+    if written is None:
+        # Names of a Secret's entries are not for everyone who reads the status of a manifest.
+        others = _others(content) if match["kind"] == "configmap" else ""
+        raise InvalidInput(f"{_KINDS[match['kind']]} {match['name']}: has no entry {match['entry']}{others}")
+    return document(location, written)
+
+
+def _others(content: JsonObject) -> str:
+    names = sorted({*as_object(content.get("data")), *as_object(content.get("binaryData"))})
+    return f"; it has {', '.join(names[:5])}{' and others' if len(names) > 5 else ''}" if names else ""
+
+
+def _no_location(location: str) -> InvalidInput:
+    return InvalidInput(f"{location[:100]}: write NAME/ENTRY, a ConfigMap of the manifest's namespace")
 
 
 def _content_of(content: JsonObject, entry: str, *, is_encoded: bool) -> bytes | str | None:

@@ -25,8 +25,10 @@ PLURALS: Mapping[str, str] = {"Prompt": "prompts", "Resource": "resources", "Too
 """The kinds that are followed, and their names in paths."""
 FIRST_READ_SECONDS = 10.0
 """Upper bound on the wait for the first list; after it, reading fails and is tried again."""
-
 BURST_SECONDS = 0.2
+"""Changes of this time after a change are given together."""
+LONGEST_BURST_SECONDS = 0.4
+"""The same while changes go on and on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,13 @@ class KubernetesToolSource(ToolSource, HealthProbe):
     async def _paced(self, changes: AsyncIterator[None]) -> AsyncIterator[None]:
         """The first change at once, and those of the following moment together: a catalogue that is loaded anew for
         each of a hundred edits a second would leave calls no time."""
+        pause = BURST_SECONDS
         async for _ in changes:
+            given = self._cluster.revision
             yield
-            await self._cluster.sleep(BURST_SECONDS)
+            await self._cluster.sleep(pause)
+            is_storm = self._cluster.revision != given
+            pause = min(2 * pause, LONGEST_BURST_SECONDS) if is_storm else BURST_SECONDS
 
     def manifest(self, origin: ObjectOrigin) -> FollowedManifest | None:
         """The manifest as it was last heard of; None: there is none."""

@@ -64,7 +64,7 @@ def transition(before: JsonObject, status: ManifestStatus) -> tuple[str, str, st
     shown = as_object(_by_type(before).get("Programmed"))
     if (before.get("phase"), shown.get("reason")) == (status.phase, programmed.reason):
         return None
-    is_well = programmed.is_well and status.phase != "Error"
+    is_well = programmed.reason in {"Programmed", "Disabled"}
     return "Normal" if is_well else "Warning", programmed.reason, programmed.message
 
 

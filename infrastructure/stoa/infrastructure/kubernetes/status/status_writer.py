@@ -1,6 +1,7 @@
 """Writes the status of manifests to their objects, and an Event for each transition."""
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from stoa.infrastructure.kubernetes.status.rendered_status import is_told, patch
 
 FLUSH_SECONDS = 30.0
 """Interval in which calls are counted together, and writes that failed are tried again."""
+MOST_EVENTS = 10_000
+"""Events that wait to be sent; of more the oldest are dropped."""
 _REPORTER = "stoa-mcp-gateway"
 
 
@@ -70,6 +73,7 @@ class StatusWriter(CatalogueObserver, HealthProbe):
         self.election = LeaderElection(cluster, lease, identity, clock, self._due.set, sleep=sleep)
         self._reports: Mapping[ObjectOrigin, ManifestReport] = {}
         self._told: dict[ObjectOrigin, _Told] = {}
+        self._events: deque[JsonObject] = deque(maxlen=MOST_EVENTS)
         self._problem = ""
 
     async def loaded(self, load: CatalogueLoad) -> None:
@@ -92,6 +96,10 @@ class StatusWriter(CatalogueObserver, HealthProbe):
             self._due.clear()
             if self.election.leads_for(REQUEST_SECONDS):
                 await self._write_all()
+                # After all statuses, with which they share the rate: a thousand of them would be right twice as late.
+                await self._send_events()
+            else:
+                self._events.clear()  # they would come late, and twice where the next leader saw the same
             await first_of(self._sleep(FLUSH_SECONDS), self._due.wait())  # a load or an election
 
     async def _write_all(self) -> None:
@@ -140,16 +148,25 @@ class StatusWriter(CatalogueObserver, HealthProbe):
         self._counts.written(origin, calls)
         event = transition(shown, status)
         if event is not None:
-            await self._tell(origin, manifest, *event)
+            self._events.append(self._event(origin, manifest, *event))
         return _Told(report, shown, after)
 
-    async def _tell(
+    async def _send_events(self) -> None:
+        """Until a status is due. An Event that is lost is no reason to write a status again."""
+        while self._events and not self._due.is_set():
+            await self._rate.admit()
+            if not self.election.leads_for(REQUEST_SECONDS):
+                return
+            body = self._events.popleft()
+            path = f"/api/v1/namespaces/{body['metadata']['namespace']}/events"
+            with suppress(ApiError):
+                await self._connection.json("POST", path, body=body, timeout_seconds=REQUEST_SECONDS)
+
+    def _event(
         self, origin: ObjectOrigin, manifest: FollowedManifest, severity: str, reason: str, message: str
-    ) -> None:
-        """An Event. That one is lost is no reason to write a status again."""
-        await self._rate.admit()
+    ) -> JsonObject:
         now = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        body: JsonObject = {
+        return {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {"generateName": f"{origin.name[:200]}.", "namespace": origin.namespace},
@@ -171,6 +188,3 @@ class StatusWriter(CatalogueObserver, HealthProbe):
             "lastTimestamp": now,
             "count": 1,
         }
-        path = f"/api/v1/namespaces/{origin.namespace}/events"
-        with suppress(ApiError):
-            await self._connection.json("POST", path, body=body, timeout_seconds=REQUEST_SECONDS)
