@@ -196,9 +196,8 @@ class GatewayProtocol(asyncio.Protocol):
             whole = None if self._repeated is None else self._repeated.match(data)
             if whole is not None:
                 self._heads += 1
-                self._latest = cycle = RequestCycle(
-                    whole.head, self, keep_alive=not self._registry.is_draining, body=whole.body
-                )
+                head, body = whole
+                self._latest = cycle = RequestCycle(head, self, keep_alive=not self._registry.is_draining, body=body)
                 self._run(cycle)
                 return
         heads = self._heads

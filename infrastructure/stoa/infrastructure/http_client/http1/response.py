@@ -7,7 +7,12 @@ class Response:
     __slots__ = ("body", "fields", "headers", "reason", "status")
 
     def __init__(
-        self, status: int, reason: str, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes]
+        self,
+        status: int,
+        reason: str,
+        headers: list[tuple[bytes, bytes]],
+        fields: dict[bytes, bytes],
+        body: bytes = b"",
     ) -> None:
         self.status = status
         self.reason = reason
@@ -15,7 +20,7 @@ class Response:
         """Header fields in the order of their lines, names in lower case; without trailers."""
         self.fields = fields
         """The first value of each field."""
-        self.body = b""
+        self.body = body
 
     def header(self, name: str) -> str | None:
         """The first value of a field."""
