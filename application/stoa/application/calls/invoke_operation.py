@@ -268,7 +268,7 @@ class InvokeOperation:
         timeout_seconds = compiled.operation.timeout_seconds
         client_requests: CallClientRequests | None = None
         try:
-            with Deadline(timeout_seconds, task=call.task) as deadline:
+            with Deadline(timeout_seconds, call.task) as deadline:
                 if channel is not None and reserved.requesting is not None:
                     client_requests = govern(channel, self._governor, reserved.requesting, deadline)
                     if obligations.redact:  # messages of the back end could tell what the policy hides
@@ -323,20 +323,21 @@ class InvokeOperation:
         finally:  # also when the caller goes away while the event is being written
             if reserved is not None and reserved.reservation is not None:
                 self._settle(reserved.reservation, MicroUnits(cost + reserved.requested_cost))
-            outcome = Outcome(
-                status=answered.status,
-                result=answered.result,
-                error=answered.error,
-                decision=facts.decision,
-                principal=facts.principal,
-                request_id=call.request_id,
-                latency_ms=event.latency_ms,
-                cost=cost,
-                event=event,
-                client_requests=answered.client_requests,
-                limit=facts.verdict,
-                coerced=facts.coerced,
-                tolerated=facts.tolerated,
+            outcome = Outcome(  # by position: names cost more, and every call comes here
+                answered.status,
+                answered.result,
+                answered.error,
+                facts.decision,
+                facts.principal,
+                call.request_id,
+                event.latency_ms,
+                cost,
+                event,
+                answered.client_requests,
+                None,
+                facts.verdict,
+                facts.coerced,
+                facts.tolerated,
             )
             if call.span is not None:
                 call.span.end(outcome)

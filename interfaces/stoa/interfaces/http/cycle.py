@@ -105,7 +105,7 @@ class RequestCycle:
     )  # fmt: skip
 
     def __init__(
-        self, request: RequestHead, connection: Connection, *, keep_alive: bool, body: bytes | None = None
+        self, request: RequestHead, connection: Connection, keep_alive: bool, body: bytes | None = None
     ) -> None:
         self.request = request
         self.keep_alive = keep_alive

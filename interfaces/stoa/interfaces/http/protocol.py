@@ -197,7 +197,7 @@ class GatewayProtocol(asyncio.Protocol):
             if whole is not None:
                 self._heads += 1
                 head, body = whole
-                self._latest = cycle = RequestCycle(head, self, keep_alive=not self._registry.is_draining, body=body)
+                self._latest = cycle = RequestCycle(head, self, not self._registry.is_draining, body)
                 self._run(cycle)
                 return
         heads = self._heads

@@ -232,10 +232,10 @@ class StreamableHttp:
             respond,
             receive if is_cancelled_by_leaving else None,
             self._late_seconds if takes_events else None,
-            takes_json=takes_json,
-            attendance=self._attendance,
-            respond_json=None if post is None else post.respond,
-            task=None if post is None else post.task,
+            takes_json,
+            self._attendance,
+            None if post is None else post.respond,
+            None if post is None else post.task,
         )
         exchange = Exchange(
             credential,

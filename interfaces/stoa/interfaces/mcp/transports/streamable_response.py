@@ -96,7 +96,6 @@ class StreamableResponse(ResponseStream):
         send: Send,
         receive: Receive | None,
         late_seconds: float | None,
-        *,
         takes_json: bool,
         attendance: Attendance,
         respond_json: Respond | None = None,
