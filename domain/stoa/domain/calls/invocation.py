@@ -26,7 +26,7 @@ class BearerToken:
         return "BearerToken(***)"
 
 
-@dataclass(slots=True)  # not frozen: one is made for every call, and freezing costs time
+@dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated caller with the token that proved its identity. A door that authenticates before the pipeline
     passes this on, so that no token is verified twice."""

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
-import pydantic_core
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic_core import from_json, to_json
 
 from stoa.domain.metering.money import MicroUnits, from_json_number, to_json_number
 from stoa.domain.schema.json_value import is_object
@@ -98,12 +98,13 @@ class MeteringEvent(BaseModel):
         """A copy, which is of no kind: what differs in it may be what the kind says."""
         copied = super().model_copy(update=update, deep=deep)
         vars(copied).pop("_kind", None)
+        vars(copied).pop("_heading", None)
         return copied
 
     @classmethod
     def from_json(cls, line: bytes | str) -> "MeteringEvent":
         """Read back what `model_dump_json` wrote. Raises ValueError."""
-        return cls.from_fields(pydantic_core.from_json(line))
+        return cls.from_fields(from_json(line))
 
     @classmethod
     def from_fields(cls, fields: Any) -> "MeteringEvent":
@@ -112,6 +113,28 @@ class MeteringEvent(BaseModel):
         if type(cost) not in (int, float):  # Python counts true as an int
             raise ValueError("not a metering event: a JSON object with the number cost_units")
         return cls.model_validate({**fields, "cost_units": from_json_number(cost)})
+
+
+class Heading(NamedTuple):
+    """The parts of an event that differ from others of its kind, as JSON."""
+
+    event_id: bytes
+    timestamp: bytes
+    request_id: bytes
+
+
+def heading_of(event: MeteringEvent) -> Heading:
+    """The heading of an event, encoded once: the metering event and the audit line both have it. Raises
+    PydanticSerializationError for text that UTF-8 cannot encode."""
+    members = event.__dict__
+    heading: Heading | None = members.get("_heading")
+    if heading is None:
+        id_text, request_id = members["event_id"], members["request_id"]
+        event_id = to_json(id_text)
+        heading = members["_heading"] = Heading(
+            event_id, to_json(members["timestamp"]), event_id if request_id is id_text else to_json(request_id)
+        )
+    return heading
 
 
 class EventKind:

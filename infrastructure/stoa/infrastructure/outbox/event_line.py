@@ -9,7 +9,7 @@ from functools import lru_cache
 from pydantic_core import PydanticSerializationError, to_json
 
 from stoa.application.concurrency.bounded_cache import BoundedCache
-from stoa.domain.metering.event import EventKind, MeteringEvent
+from stoa.domain.metering.event import EventKind, MeteringEvent, heading_of
 from stoa.domain.metering.money import MicroUnits, to_json_number
 
 MAX_LINE_BYTES = 8 * 1024
@@ -43,10 +43,9 @@ def _of_kind(event: MeteringEvent, kind: EventKind) -> bytes:
         written = _written_of(kind)
         _written.put(kind, written)
     caller, end, rest = written
-    event_id = to_json(event.event_id)
-    request_id = event_id if event.request_id is event.event_id else to_json(event.request_id)
+    event_id, timestamp, request_id = heading_of(event)
     return b'{"event_id":%b,"timestamp":%b,%b,"latency_ms":%d,%b,"cost_units":%b,"request_id":%b,%b}\n' % (
-        event_id, to_json(event.timestamp), caller, event.latency_ms, end, _cost(event.cost_units), request_id, rest
+        event_id, timestamp, caller, event.latency_ms, end, _cost(event.cost_units), request_id, rest
     )  # fmt: skip
 
 

@@ -17,7 +17,9 @@ def invocation_of(call: MethodCall, kind: Kind) -> Invocation:
     name = params.get(member)
     if not isinstance(name, str):
         raise Fault(INVALID_PARAMS, f"params.{member} must be a string")
-    token, headers = exchange.credential, exchange.headers
+    credential, headers = exchange.credential, exchange.headers
+    if not isinstance(credential, Caller):
+        credential = Caller(call.caller, credential if isinstance(credential, BearerToken) else None)
     meta: Any = params.get("_meta")
     trace = None
     if meta.__class__ is dict and "traceparent" in meta:  # of this message; HTTP's belongs to the request around it
@@ -26,7 +28,7 @@ def invocation_of(call: MethodCall, kind: Kind) -> Invocation:
         trace = TraceContext.parse(headers[b"traceparent"], headers.get(b"tracestate"))
     arguments: Any = None if kind == "resource" else params.get("arguments")
     return Invocation(  # by position: names cost more, and every call comes here
-        Caller(call.caller, token if isinstance(token, BearerToken) else None),
+        credential,
         name,
         {} if arguments is None else arguments,
         "mcp",
