@@ -91,13 +91,12 @@ class MeteringEvent(BaseModel):
     @property
     def kind(self) -> "EventKind | None":
         """The kind that the event was made of, if it was made of one."""
-        kind: EventKind | None = self.__dict__.get("_kind")
-        return kind
+        heading = heading_of(self)
+        return None if heading is None else heading.kind
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy, which is of no kind: what differs in it may be what the kind says."""
         copied = super().model_copy(update=update, deep=deep)
-        vars(copied).pop("_kind", None)
         vars(copied).pop("_heading", None)
         return copied
 
@@ -113,28 +112,6 @@ class MeteringEvent(BaseModel):
         if type(cost) not in (int, float):  # Python counts true as an int
             raise ValueError("not a metering event: a JSON object with the number cost_units")
         return cls.model_validate({**fields, "cost_units": from_json_number(cost)})
-
-
-class Heading(NamedTuple):
-    """The parts of an event that differ from others of its kind, as JSON."""
-
-    event_id: bytes
-    timestamp: bytes
-    request_id: bytes
-
-
-def heading_of(event: MeteringEvent) -> Heading:
-    """The heading of an event, encoded once: the metering event and the audit line both have it. Raises
-    PydanticSerializationError for text that UTF-8 cannot encode."""
-    members = event.__dict__
-    heading: Heading | None = members.get("_heading")
-    if heading is None:
-        id_text, request_id = members["event_id"], members["request_id"]
-        event_id = to_json(id_text)
-        heading = members["_heading"] = Heading(
-            event_id, to_json(members["timestamp"]), event_id if request_id is id_text else to_json(request_id)
-        )
-    return heading
 
 
 class EventKind:
@@ -159,6 +136,8 @@ class EventKind:
         """An event of this kind, equal to the one that validation would make: everything that comes from outside is in
         the kind or made by the gateway."""
         event: MeteringEvent = _new(MeteringEvent)
+        id_json = to_json(event_id)
+        request_json = id_json if request_id is event_id else to_json(request_id)
         # In the order of the fields, in which they are written.
         members: dict[str, Any] = {
             "event_id": event_id,
@@ -174,13 +153,28 @@ class EventKind:
             "cost_units": cost_units,
             "request_id": request_id,
             "metadata": self.metadata.copy(),
-            "_kind": self,
+            "_heading": Heading(self, id_json, to_json(timestamp), request_json),
         }
         _SET_MEMBERS(event, members)
         _SET_FIELDS(event, _SET)
         _SET_EXTRA(event, None)
         _SET_PRIVATE(event, None)
         return event
+
+
+class Heading(NamedTuple):
+    """The kind of an event, and the texts that differ from others of its kind as JSON: encoded once for all logs."""
+
+    kind: EventKind
+    event_id: bytes
+    timestamp: bytes
+    request_id: bytes
+
+
+def heading_of(event: MeteringEvent) -> Heading | None:
+    """The heading of an event that was made of a kind; None: it was not."""
+    heading: Heading | None = event.__dict__.get("_heading")
+    return heading
 
 
 _new: Any = object.__new__

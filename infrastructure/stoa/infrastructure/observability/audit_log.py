@@ -78,7 +78,8 @@ class AuditLog(InvocationObserver, RefusalObserver):
 
     def finished(self, invocation: Invocation, outcome: Outcome) -> None:
         event, principal = outcome.event, outcome.principal
-        kind = event.kind
+        heading = heading_of(event)
+        kind = None if heading is None else heading.kind
         key = (kind, None if principal is None else principal.client)
         encoded = self._encoded.get(key)
         if encoded is None:
@@ -86,8 +87,11 @@ class AuditLog(InvocationObserver, RefusalObserver):
             if kind is not None:
                 self._encoded.put(key, encoded)
         begin, middle = encoded
-        event_id, time, request_id = heading_of(event)
-        if outcome.request_id is not event.request_id:  # which the event has cut, or made Unicode
+        if heading is None:
+            time, event_id = pydantic_core.to_json(event.timestamp), pydantic_core.to_json(event.event_id)
+        else:
+            _, event_id, time, request_id = heading
+        if heading is None or outcome.request_id is not event.request_id:  # the event has it cut, and as Unicode
             request_id = pydantic_core.to_json(outcome.request_id)
         line = b"%b%b,\"request_id\":%b,\"event_id\":%b,%b%d" % (
             begin, time, request_id, event_id, middle, outcome.latency_ms

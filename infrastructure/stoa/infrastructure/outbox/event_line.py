@@ -9,7 +9,7 @@ from functools import lru_cache
 from pydantic_core import PydanticSerializationError, to_json
 
 from stoa.application.concurrency.bounded_cache import BoundedCache
-from stoa.domain.metering.event import EventKind, MeteringEvent, heading_of
+from stoa.domain.metering.event import EventKind, Heading, MeteringEvent, heading_of
 from stoa.domain.metering.money import MicroUnits, to_json_number
 
 MAX_LINE_BYTES = 8 * 1024
@@ -28,22 +28,22 @@ in JSON, and seven texts of 128 characters with the rest of the event stay below
 
 def encode(event: MeteringEvent) -> bytes:
     """The event's line, newline included: at most MAX_LINE_BYTES, no zero byte and no other newline."""
-    kind = event.kind
+    heading = heading_of(event)
     try:
-        line = _to_json(event) + b"\n" if kind is None else _of_kind(event, kind)
+        line = _to_json(event) + b"\n" if heading is None else _with_heading(event, heading)
     except PydanticSerializationError:  # half a surrogate pair, in an event that was made without validation
         return _encode_cut(event)
     return line if len(line) <= MAX_LINE_BYTES else _encode_cut(event)
 
 
-def _of_kind(event: MeteringEvent, kind: EventKind) -> bytes:
+def _with_heading(event: MeteringEvent, heading: Heading) -> bytes:
     """The line of an event of which only what differs from others of its kind has to be written."""
+    kind, event_id, timestamp, request_id = heading
     written = _written.get(kind)
     if written is None:
         written = _written_of(kind)
         _written.put(kind, written)
     caller, end, rest = written
-    event_id, timestamp, request_id = heading_of(event)
     return b'{"event_id":%b,"timestamp":%b,%b,"latency_ms":%d,%b,"cost_units":%b,"request_id":%b,%b}\n' % (
         event_id, timestamp, caller, event.latency_ms, end, _cost(event.cost_units), request_id, rest
     )  # fmt: skip
