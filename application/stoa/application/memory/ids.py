@@ -24,6 +24,8 @@ class UuidFactory(IdFactory):
 
     def __init__(self, wall_ns: Callable[[], int] = time_ns) -> None:
         self._wall_ns = wall_ns
+        self._millisecond = self._block = self._low = 0
+        self._prefix = ""
         self._begin(0, 0)
         self.reseed()
         _factories.add(self)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic_core import from_json, to_json
@@ -92,7 +92,7 @@ class MeteringEvent(BaseModel):
     def kind(self) -> "EventKind | None":
         """The kind that the event was made of, if it was made of one."""
         heading = heading_of(self)
-        return None if heading is None else heading.kind
+        return None if heading is None else heading[0]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy, which is of no kind: what differs in it may be what the kind says."""
@@ -153,7 +153,7 @@ class EventKind:
             "cost_units": cost_units,
             "request_id": request_id,
             "metadata": self.metadata.copy(),
-            "_heading": Heading(self, id_json, to_json(timestamp), request_json),
+            "_heading": (self, id_json, to_json(timestamp), request_json),
         }
         _SET_MEMBERS(event, members)
         _SET_FIELDS(event, _SET)
@@ -162,13 +162,9 @@ class EventKind:
         return event
 
 
-class Heading(NamedTuple):
-    """The kind of an event, and the texts that differ from others of its kind as JSON: encoded once for all logs."""
-
-    kind: EventKind
-    event_id: bytes
-    timestamp: bytes
-    request_id: bytes
+Heading = tuple[EventKind, bytes, bytes, bytes]
+"""The kind of an event, and as JSON what differs from others of its kind: `event_id`, `timestamp`, `request_id`. It is
+encoded once for all logs."""
 
 
 def heading_of(event: MeteringEvent) -> Heading | None:

@@ -79,7 +79,7 @@ class AuditLog(InvocationObserver, RefusalObserver):
     def finished(self, invocation: Invocation, outcome: Outcome) -> None:
         event, principal = outcome.event, outcome.principal
         heading = heading_of(event)
-        kind = None if heading is None else heading.kind
+        kind = None if heading is None else heading[0]
         key = (kind, None if principal is None else principal.client)
         encoded = self._encoded.get(key)
         if encoded is None:
@@ -87,11 +87,10 @@ class AuditLog(InvocationObserver, RefusalObserver):
             if kind is not None:
                 self._encoded.put(key, encoded)
         begin, middle = encoded
-        if heading is None:
-            time, event_id = pydantic_core.to_json(event.timestamp), pydantic_core.to_json(event.event_id)
-        else:
+        if heading is not None and outcome.request_id is event.request_id:
             _, event_id, time, request_id = heading
-        if heading is None or outcome.request_id is not event.request_id:  # the event has it cut, and as Unicode
+        else:  # an event may have its request id cut, and as Unicode
+            time, event_id = pydantic_core.to_json(event.timestamp), pydantic_core.to_json(event.event_id)
             request_id = pydantic_core.to_json(outcome.request_id)
         line = b"%b%b,\"request_id\":%b,\"event_id\":%b,%b%d" % (
             begin, time, request_id, event_id, middle, outcome.latency_ms
