@@ -43,7 +43,10 @@ class _Connection:
         self.answer: list[bytes] = []
         self.outlet = self
         self.flow = FlowControl(asyncio.Transport())
-        self.json_head = json_head(self.default_headers)
+        self._json_head = json_head(self.default_headers)
+
+    def json_head(self) -> bytes:
+        return self._json_head
 
     def write(self, data: bytes) -> None:
         self.answer.append(data)

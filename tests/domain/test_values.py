@@ -57,9 +57,7 @@ STRICT = [one for one in MODELS if one not in {Finding, MeteringEvent, Principal
 """Whatever people write by hand, and more."""
 MADE_BY_NAME = {
     "ClientCapabilities",
-    "Invocation",
     "ModelPreferences",
-    "Outcome",
     "ClientRequestFacts",
     "SamplingRequest",
     "Task",
@@ -72,7 +70,15 @@ DEFAULTS = [
     for name in fields_of(kind)
 ]
 
-MADE_FOR_EVERY_CALL = {"Invocation", "LimitVerdict", "Outcome", "RawAnswer", "ToolResult"}
+MADE_FOR_EVERY_CALL = {
+    "Invocation",
+    "LimitVerdict",
+    "Outcome",
+    "PolicyQuery",
+    "RawAnswer",
+    "TextContent",
+    "ToolResult",
+}
 """Freezing costs at each of them."""
 
 

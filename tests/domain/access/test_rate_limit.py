@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.strategies import LimitedCall, limited_calls, rate_limits
 
-from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, RateLimit, judge, remaining
+from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, RateLimit, judge, judge_one, remaining
 
 MINUTE = 60_000_000
 START = 10**15
@@ -124,6 +124,13 @@ def test_after_reset_the_whole_burst_is_there_and_not_before(calls: list[Limited
         state = replay.states[call.charges[0].key]
         assert remaining(limit, state, replay.now + reset) == limit.burst
         assert reset == 0 or remaining(limit, state, replay.now + reset - 1) < limit.burst
+
+
+@given(rate_limits, st.integers(-(10**9), 10**9), st.integers(1, 5))
+def test_one_limit_is_judged_as_several_are(limit: RateLimit, ahead: int, cost: int) -> None:
+    charge, arrival = LimitCharge("tool", "k", limit, cost), START + ahead
+    states, verdict = judge([charge], [arrival], START)
+    assert judge_one(charge, arrival, START) == (states[0], verdict)
 
 
 @given(rate_limits, st.integers(1, 5))

@@ -76,24 +76,26 @@ def test_repeated_head_gives_what_the_parser_gives(data: bytes) -> None:
     whole = REPEATED.match(data)
     if whole is not None:
         parsed = _Parsed(data)
-        assert parsed.requests == [(whole.head.target, whole.head.fields, whole.body)]
-        assert whole.head.by_name == dict(whole.head.fields)
+        head, body = whole
+        assert parsed.requests == [(head.target, head.fields, body)]
+        assert head.by_name == dict(head.fields)
         assert not parsed.is_within
 
 
 def test_repeated_head_recognises_another_length() -> None:
     whole = REPEATED.match(HEAD % b"12" + b"x" * 12)
     assert whole is not None
-    assert (whole.body, whole.head.by_name[b"content-length"]) == (b"x" * 12, b"12")
+    head, body = whole
+    assert (body, head.by_name[b"content-length"]) == (b"x" * 12, b"12")
 
 
 def test_repeated_head_keeps_what_a_door_derived() -> None:
     same, other = REPEATED.match(FIRST), REPEATED.match(HEAD % b"2" + b"{}")
     assert same is not None and other is not None
-    same.head.derived = "derived"
+    same[0].derived = "derived"
     again, longer = REPEATED.match(FIRST), REPEATED.match(HEAD % b"2" + b"{}")
-    assert again is not None and again.head.derived == "derived"
-    assert longer is not None and longer.head.derived == "derived"
+    assert again is not None and again[0].derived == "derived"
+    assert longer is not None and longer[0].derived == "derived"
 
 
 def test_repeated_head_is_not_kept_where_bytes_stand_around_the_request() -> None:

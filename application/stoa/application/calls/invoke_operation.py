@@ -24,6 +24,7 @@ How far a call came is a value (`stages`).
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -181,11 +182,11 @@ class InvokeOperation:
         except Exception as refusal:
             call.stage = denied = _denied(call, authenticated, refusal)
             verdict = await self._limiter.take(charges)
-            call.stage = denied._replace(verdict=verdict)
+            call.stage = replace(denied, verdict=verdict)
             raise_if_limited(verdict)  # a flood of denied calls learns no more than one of others
             raise
-        (_, principal, compiled), _, _, decision, _ = authorised
-        operation = compiled.operation
+        decision, principal = authorised.decision, authorised.found.principal
+        operation = authorised.found.compiled.operation
         if operation.rate_limit is not None or decision.obligations.limit is not None:
             charges += operation_charges(operation, principal, decision)
         verdict = await self._limiter.take(charges)
@@ -226,13 +227,14 @@ class InvokeOperation:
     async def _reserve(self, call: RunningCall, charged: Charged, channel: ClientChannel | None) -> Reserved:
         """Validate the arguments, then take what the call needs. If one part cannot be had, those already taken are
         given back."""
-        (_, principal, compiled), arguments, _, _, _ = charged.authorised
-        operation, invocation, tenant = compiled.operation, call.invocation, principal.tenant
+        authorised, invocation = charged.authorised, call.invocation
+        principal, compiled, arguments = authorised.found.principal, authorised.found.compiled, authorised.arguments
+        operation, tenant = compiled.operation, principal.tenant
         if arguments is None:  # doors pass on what came
             raise InvalidArguments([Violation("", "a JSON object")])
         tolerated = compiled.arguments.check(arguments)
         if tolerated:
-            call.stage = charged = charged._replace(tolerated=tolerated)
+            call.stage = charged = replace(charged, tolerated=tolerated)
         if self.running.is_over:  # the shutdown has cut the calls that it found, and this one came later
             raise ShuttingDown
         place = (tenant, principal.identity_key)
@@ -245,7 +247,7 @@ class InvokeOperation:
             bind = compiled.bind_upstream
             upstream = None if bind is None else bind(principal, token_of(invocation.credential))
             if operation.metered_arguments:
-                call.stage = charged = charged._replace(metered=named_arguments(operation, arguments))
+                call.stage = charged = replace(charged, metered=named_arguments(operation, arguments))
             if self._budgets is not None and self._budgets.apply_to(tenant):
                 ceiling = self._ceiling(operation, tenant)
                 reservation = await self._budgets.reserve(tenant, invocation.consumer, ceiling)
@@ -260,12 +262,13 @@ class InvokeOperation:
         return Reserved(charged, arguments, place, reservation, upstream, requesting)
 
     async def _call(self, call: RunningCall, reserved: Reserved, channel: ClientChannel | None) -> ToolResult:
-        (found, _, _, decision, permit), _, _, _ = reserved.charged
-        compiled, invocation, obligations = found.compiled, call.invocation, decision.obligations
+        authorised, invocation = reserved.charged.authorised, call.invocation
+        found, obligations = authorised.found, authorised.decision.obligations
+        compiled = found.compiled
         timeout_seconds = compiled.operation.timeout_seconds
         client_requests: CallClientRequests | None = None
         try:
-            with Deadline(timeout_seconds, task=call.task) as deadline:
+            with Deadline(timeout_seconds, call.task) as deadline:
                 if channel is not None and reserved.requesting is not None:
                     client_requests = govern(channel, self._governor, reserved.requesting, deadline)
                     if obligations.redact:  # messages of the back end could tell what the policy hides
@@ -274,7 +277,7 @@ class InvokeOperation:
                     await _confirm(obligations.confirm, client_requests)
                 call.stage = Sent(reserved)  # after the confirmation: a call that the user declined is free
                 context = CallContext(
-                    permit,
+                    authorised.permit,
                     found.principal,
                     call.request_id,
                     channel,
@@ -320,20 +323,21 @@ class InvokeOperation:
         finally:  # also when the caller goes away while the event is being written
             if reserved is not None and reserved.reservation is not None:
                 self._settle(reserved.reservation, MicroUnits(cost + reserved.requested_cost))
-            outcome = Outcome(
-                status=answered.status,
-                result=answered.result,
-                error=answered.error,
-                decision=facts.decision,
-                principal=facts.principal,
-                request_id=call.request_id,
-                latency_ms=event.latency_ms,
-                cost=cost,
-                event=event,
-                client_requests=answered.client_requests,
-                limit=facts.verdict,
-                coerced=facts.coerced,
-                tolerated=facts.tolerated,
+            outcome = Outcome(  # by position: names cost more, and every call comes here
+                answered.status,
+                answered.result,
+                answered.error,
+                facts.decision,
+                facts.principal,
+                call.request_id,
+                event.latency_ms,
+                cost,
+                event,
+                answered.client_requests,
+                None,
+                facts.verdict,
+                facts.coerced,
+                facts.tolerated,
             )
             if call.span is not None:
                 call.span.end(outcome)

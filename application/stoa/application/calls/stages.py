@@ -6,13 +6,12 @@
 A call ends as Answered at any of them.
 
 A stage exists only when its work was done, so no field is None because the call did not come so far, and the one place
-that ends a call (`InvokeOperation._finish`) matches on the stage that it reached. NamedTuples: a frozen dataclass costs
-three times as much to make, and a call makes eight.
+that ends a call (`InvokeOperation._finish`) matches on the stage that it reached. No stage is changed after it was
+made; they are not frozen, because a call makes eight, and a frozen one costs five times as much to make.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 from stoa.application.catalogue.compiled_operation import CompiledOperation
 from stoa.application.client_requests.governor import RequestingCall
@@ -30,29 +29,31 @@ from stoa.domain.policy.decision import Decision, Permit
 from stoa.domain.results.result import ToolResult
 from stoa.domain.schema.json_value import JsonObject
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
-
-class Received(NamedTuple):
+@dataclass(slots=True)
+class Received:
     """A call whose caller is not yet known."""
 
 
 RECEIVED = Received()
 
 
-class Authenticated(NamedTuple):
+@dataclass(slots=True)
+class Authenticated:
     caller: Principal
     """The caller with its own tenant, regardless of the tenant that the invocation names."""
 
 
-class Found(NamedTuple):
+@dataclass(slots=True)
+class Found:
     authenticated: Authenticated
     principal: Principal
     """The caller with its view on the tenant that the invocation names."""
     compiled: CompiledOperation
 
 
-class Denied(NamedTuple):
+@dataclass(slots=True)
+class Denied:
     """A call that found no operation or got no permit. Its caller is charged for it: a flood of denied calls must not
     be cheaper than one of allowed calls."""
 
@@ -65,7 +66,8 @@ class Denied(NamedTuple):
     """None: the limiter gave no verdict."""
 
 
-class Authorised(NamedTuple):
+@dataclass(slots=True)
+class Authorised:
     found: Found
     arguments: JsonObject | None
     """The arguments that the policy saw; None if the sent value is not a JSON object, which is refused once the call is
@@ -76,18 +78,20 @@ class Authorised(NamedTuple):
     permit: Permit
 
 
-class Charged(NamedTuple):
+@dataclass(slots=True)
+class Charged:
     """A call that the rate limits have counted, or refused."""
 
     authorised: Authorised
     verdict: LimitVerdict
     tolerated: tuple[str, ...] = ()
     """JSON Pointers to the arguments that miss their schema and were let through."""
-    metered: Mapping[str, str] = _NOTHING
+    metered: Mapping[str, str] | None = None
     """Valid arguments whose values the operation's metering events may show."""
 
 
-class Reserved(NamedTuple):
+@dataclass(slots=True)
+class Reserved:
     """The arguments are valid, and the call holds what it needs: a place among the running calls, room for its metering
     event and, where a budget applies, money. All of it is given back or used up when the call ends."""
 
@@ -107,7 +111,8 @@ class Reserved(NamedTuple):
         return 0 if self.requesting is None else self.requesting.cost
 
 
-class Sent(NamedTuple):
+@dataclass(slots=True)
+class Sent:
     """The back end is being called, so the call has its price even if it fails; but not if nothing was sent."""
 
     reserved: Reserved
@@ -116,7 +121,8 @@ class Sent(NamedTuple):
 Stage = Received | Authenticated | Found | Denied | Authorised | Charged | Reserved | Sent
 
 
-class Answered(NamedTuple):
+@dataclass(slots=True)
+class Answered:
     """The end of a call, at the stage that it had reached. At most one of `result`, `error` and `client_requests` is
     set; a call that was cancelled has none."""
 
@@ -127,7 +133,8 @@ class Answered(NamedTuple):
     client_requests: Mapping[str, ClientRequest] | None = None
 
 
-class Facts(NamedTuple):
+@dataclass(slots=True)
+class Facts:
     """Facts of a call for its metering event, its outcome and logs; None where the call did not come so far."""
 
     principal: Principal | None = None
@@ -136,7 +143,7 @@ class Facts(NamedTuple):
     verdict: LimitVerdict | None = None
     coerced: tuple[str, ...] = ()
     tolerated: tuple[str, ...] = ()
-    metadata: Mapping[str, str] = _NOTHING
+    metadata: Mapping[str, str] | None = None
     """Further members of its metering event."""
 
 
@@ -147,17 +154,18 @@ def facts_of(stage: Stage) -> Facts:
     if isinstance(stage, Reserved):
         stage = stage.charged
     if isinstance(stage, Charged):
-        authorised, verdict, tolerated, metered = stage
-        (_, principal, compiled), _, coerced, decision, _ = authorised
-        metadata = _NOTHING
+        authorised, tolerated, metered = stage.authorised, stage.tolerated, stage.metered
+        found, coerced = authorised.found, authorised.coerced
+        metadata = None
         if coerced or tolerated or metered:
-            metadata = {**_noted(coerced), **_noted(tolerated, "tolerated"), **metered}
-        return Facts(principal, compiled.operation, decision, verdict, coerced, tolerated, metadata)
+            metadata = {**_noted(coerced), **_noted(tolerated, "tolerated"), **(metered or {})}
+        operation = found.compiled.operation
+        return Facts(found.principal, operation, authorised.decision, stage.verdict, coerced, tolerated, metadata)
     match stage:
         case Authorised(Found(_, principal, compiled), _, coerced, decision):
             return Facts(principal, compiled.operation, decision, None, coerced, metadata=_noted(coerced))
         case Denied(reached, principal, denial, refusal):
-            return facts_of(reached)._replace(principal=principal, decision=denial, verdict=refusal)
+            return replace(facts_of(reached), principal=principal, decision=denial, verdict=refusal)
         case Found(_, principal, compiled):
             return Facts(principal, compiled.operation)
         case Authenticated(caller):
@@ -167,4 +175,4 @@ def facts_of(stage: Stage) -> Facts:
 
 
 def _noted(places: tuple[str, ...], name: str = "coerced") -> Mapping[str, str]:
-    return {name: noted_places(places)} if places else _NOTHING
+    return {name: noted_places(places)} if places else {}

@@ -101,7 +101,7 @@ class CompiledTool(CompiledOperation):
             result = shape_long(answer, self.quick_bytes)
         if redacted:  # before it is fitted: what goes out has to satisfy the schema
             result = redact(result, redacted)
-        return result if self.output is None else self.output.fit(result)
+        return result if self.output is None else self.output.fit(result, is_parsed=isinstance(answer, RawAnswer))
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class Deadline:
     )
 
     def __init__(
-        self, seconds: float, *, again_seconds: float = AGAIN_SECONDS, task: asyncio.Task[Any] | None = None
+        self, seconds: float, task: asyncio.Task[Any] | None = None, *, again_seconds: float = AGAIN_SECONDS
     ) -> None:
         """`task`: the task that runs the body, where it is known already."""
         self._seconds = seconds

@@ -9,7 +9,10 @@ from weakref import WeakSet
 
 from stoa.application.ports import IdFactory
 
-_COUNTER_BITS = 26
+_FIRST, _LAST = 0x8000, 0xBFFF
+"""The low part of the counter, 14 bits, with the bits of the variant (RFC 9562 section 4.1)."""
+_LAST_BLOCK = 0xFFF
+"""The last value of the counter's high part, 12 bits."""
 
 
 class UuidFactory(IdFactory):
@@ -21,7 +24,9 @@ class UuidFactory(IdFactory):
 
     def __init__(self, wall_ns: Callable[[], int] = time_ns) -> None:
         self._wall_ns = wall_ns
-        self._millisecond, self._counter, self._prefix = 0, 0, "00000000-0000-7"
+        self._millisecond = self._block = self._low = 0
+        self._prefix = ""
+        self._begin(0, 0)
         self.reseed()
         _factories.add(self)
 
@@ -29,17 +34,19 @@ class UuidFactory(IdFactory):
         millisecond = self._wall_ns() // 1_000_000
         with self._lock:
             if millisecond > self._millisecond:
-                self._begin(millisecond)
-            elif self._counter >> _COUNTER_BITS:
-                # The clock stands still or went back for so long that the counter is used up: run ahead of it.
-                self._begin(self._millisecond + 1)
-            n = self._counter
-            self._counter = n + 1
-            return f"{self._prefix}{n >> 14:03x}-{0x8000 | n & 0x3FFF:04x}{self._suffix}"
+                self._begin(millisecond, 0)
+            elif self._low > _LAST:
+                if self._block < _LAST_BLOCK:
+                    self._begin(self._millisecond, self._block + 1)
+                else:  # the clock stands still, or went back, for long: run ahead of it
+                    self._begin(self._millisecond + 1, 0)
+            low = self._low
+            self._low = low + 1
+            return f"{self._prefix}{low:x}{self._suffix}"
 
-    def _begin(self, millisecond: int) -> None:
-        self._millisecond, self._counter = millisecond, 0
-        self._prefix = f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7"
+    def _begin(self, millisecond: int, block: int) -> None:
+        self._millisecond, self._block, self._low = millisecond, block, _FIRST
+        self._prefix = f"{millisecond >> 16:08x}-{millisecond & 0xFFFF:04x}-7{block:03x}-"
 
     def reseed(self) -> None:
         """Draw new random bits: a forked child must not go on with its parent's."""

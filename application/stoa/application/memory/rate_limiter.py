@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from stoa.application.ports.clock import Clock
 from stoa.application.ports.rate_limiter import RateLimiter
-from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, RateLimit, WhenAway, judge, remaining
+from stoa.domain.access.rate_limit import LimitCharge, LimitVerdict, RateLimit, WhenAway, judge, judge_one, remaining
 
 _SWEEP_ABOVE = 10_000
 
@@ -30,8 +30,15 @@ class InMemoryRateLimiter(RateLimiter):
     async def take(self, charges: Sequence[LimitCharge]) -> LimitVerdict:
         now = self._clock.monotonic_ns() // 1000
         arrivals = self._arrivals
-        before = (arrivals.get(charges[0].key, 0),) if len(charges) == 1 else self._states(charges)  # one, most often
-        states, verdict = judge(charges, before, now)
+        if len(charges) == 1:
+            charge = charges[0]
+            state, verdict = judge_one(charge, arrivals.get(charge.key, 0), now)
+            if verdict.is_allowed:
+                arrivals[charge.key] = state
+                if len(arrivals) > self._sweep_at:
+                    self._sweep(now)
+            return verdict
+        states, verdict = judge(charges, self._states(charges), now)
         if verdict.is_allowed:
             for charge, state in zip(charges, states, strict=True):
                 arrivals[charge.key] = state

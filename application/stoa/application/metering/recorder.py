@@ -74,7 +74,7 @@ class Recorder:
         latency_ms: int,
         cost: MicroUnits,
         client_request: str = "",
-        metadata: Mapping[str, str] = {},
+        metadata: Mapping[str, str] | None = None,
     ) -> MeteringEvent:
         """The event of a call, or of its client request, that ends at `timestamp`. `client_request`: the kind of the
         client request. `metadata`: added to what every event has."""
@@ -93,7 +93,7 @@ class Recorder:
             if known is not None:
                 return known[0].event(event_id, timestamp, latency_ms, cost, request_id)
         api = None if operation is None else operation.api
-        facts = {"door": invocation.door, **metadata}
+        facts = {"door": invocation.door, **(metadata or {})}
         if decision is not None:
             facts["rules"] = ",".join(decision.rules)
         if error is not None:

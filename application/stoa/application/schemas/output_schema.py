@@ -85,12 +85,13 @@ class OutputSchema:
         self._published = published
         self._plan: ObjectPlan | None = None
 
-    def fit(self, result: ToolResult) -> ToolResult:
-        """`result` with structured content that satisfies the published schema; an error stays as it is."""
+    def fit(self, result: ToolResult, *, is_parsed: bool = False) -> ToolResult:
+        """`result` with structured content that satisfies the published schema; an error stays as it is. `is_parsed`:
+        the content was read from JSON, so it can be nothing else."""
         if result.is_error:
             return result
         structured = result.structured
-        if structured is not MISSING and self._fits(structured):
+        if structured is not MISSING and self._fits(structured, is_parsed=is_parsed):
             return result
         _log.warning("the answer does not fit the tool's output schema", extra={"tool": self._name})
         fitting: JsonObject = {}
@@ -127,8 +128,8 @@ class OutputSchema:
     def patterns(self) -> Iterable[Pattern]:
         return self._validator.patterns.values()
 
-    def _fits(self, structured: Any) -> bool:
+    def _fits(self, structured: Any, *, is_parsed: bool = False) -> bool:
         try:
-            return is_plain_json(structured) and self._validator.is_valid(structured)
+            return (is_parsed or is_plain_json(structured)) and self._validator.is_valid(structured)
         except TooCostly:
             return False

@@ -51,7 +51,7 @@ def token_of(credential: Credential) -> BearerToken | None:
             return None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Invocation:
     """A request to call a tool, read a resource or get a prompt, the same from every door."""
 
@@ -71,7 +71,7 @@ class Invocation:
     """The distributed trace that the request belongs to, if it names one."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Outcome:
     """The end of an invocation: exactly one of `result`, `error` and `client_requests` is set. An outcome may also be
     the end of one of the call's client requests: then `client_request` is its kind, and `error` is set when there was

@@ -5,8 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-import pydantic_core
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic_core import from_json, to_json
 
 from stoa.domain.metering.money import MicroUnits, from_json_number, to_json_number
 from stoa.domain.schema.json_value import is_object
@@ -91,19 +91,19 @@ class MeteringEvent(BaseModel):
     @property
     def kind(self) -> "EventKind | None":
         """The kind that the event was made of, if it was made of one."""
-        kind: EventKind | None = self.__dict__.get("_kind")
-        return kind
+        heading = heading_of(self)
+        return None if heading is None else heading[0]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy, which is of no kind: what differs in it may be what the kind says."""
         copied = super().model_copy(update=update, deep=deep)
-        vars(copied).pop("_kind", None)
+        vars(copied).pop("_heading", None)
         return copied
 
     @classmethod
     def from_json(cls, line: bytes | str) -> "MeteringEvent":
         """Read back what `model_dump_json` wrote. Raises ValueError."""
-        return cls.from_fields(pydantic_core.from_json(line))
+        return cls.from_fields(from_json(line))
 
     @classmethod
     def from_fields(cls, fields: Any) -> "MeteringEvent":
@@ -136,6 +136,8 @@ class EventKind:
         """An event of this kind, equal to the one that validation would make: everything that comes from outside is in
         the kind or made by the gateway."""
         event: MeteringEvent = _new(MeteringEvent)
+        id_json = to_json(event_id)
+        request_json = id_json if request_id is event_id else to_json(request_id)
         # In the order of the fields, in which they are written.
         members: dict[str, Any] = {
             "event_id": event_id,
@@ -151,13 +153,24 @@ class EventKind:
             "cost_units": cost_units,
             "request_id": request_id,
             "metadata": self.metadata.copy(),
-            "_kind": self,
+            "_heading": (self, id_json, to_json(timestamp), request_json),
         }
         _SET_MEMBERS(event, members)
         _SET_FIELDS(event, _SET)
         _SET_EXTRA(event, None)
         _SET_PRIVATE(event, None)
         return event
+
+
+Heading = tuple[EventKind, bytes, bytes, bytes]
+"""The kind of an event, and as JSON what differs from others of its kind: `event_id`, `timestamp`, `request_id`. It is
+encoded once for all logs."""
+
+
+def heading_of(event: MeteringEvent) -> Heading | None:
+    """The heading of an event that was made of a kind; None: it was not."""
+    heading: Heading | None = event.__dict__.get("_heading")
+    return heading
 
 
 _new: Any = object.__new__

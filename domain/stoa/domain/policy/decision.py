@@ -34,7 +34,7 @@ class ClientRequestFacts:
     """Elicitation by URL: the host that the user is sent to, in lower case."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every call, and freezing costs time
 class PolicyQuery:
     """Asks if a caller may use an operation with these arguments; with `client_request`, if the call may make that
     client request too."""

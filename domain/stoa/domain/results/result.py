@@ -21,7 +21,7 @@ SIZE_LIMIT = 4 * -(-BINARY_LIMIT // 3) + len(TOLD) * 4 * (MAX_VALUE + 16)
 """Upper bound on `ToolResult.size` of a result that `shape` makes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as ToolResult
 class TextContent:
     text: str
     notes: ContentNotes | None = None

@@ -15,7 +15,7 @@ import pydantic_core
 from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.application.ports.invocation_observer import InvocationObserver, RefusalObserver
 from stoa.domain.calls.invocation import Invocation, Outcome
-from stoa.domain.metering.event import UNKNOWN_NAME, EventKind, MeteringEvent, Status
+from stoa.domain.metering.event import UNKNOWN_NAME, EventKind, MeteringEvent, Status, heading_of
 from stoa.domain.policy.decision import Door
 
 _FLUSH_SECONDS = 0.25
@@ -78,15 +78,20 @@ class AuditLog(InvocationObserver, RefusalObserver):
 
     def finished(self, invocation: Invocation, outcome: Outcome) -> None:
         event, principal = outcome.event, outcome.principal
-        key = (event.kind, None if principal is None else principal.client)
+        heading = heading_of(event)
+        kind = None if heading is None else heading[0]
+        key = (kind, None if principal is None else principal.client)
         encoded = self._encoded.get(key)
         if encoded is None:
             encoded = _encode(_facts_of(invocation, outcome))
-            if event.kind is not None:
+            if kind is not None:
                 self._encoded.put(key, encoded)
         begin, middle = encoded
-        time, event_id = pydantic_core.to_json(event.timestamp), pydantic_core.to_json(event.event_id)
-        request_id = event_id if outcome.request_id is event.event_id else pydantic_core.to_json(outcome.request_id)
+        if heading is not None and outcome.request_id is event.request_id:
+            _, event_id, time, request_id = heading
+        else:  # an event may have its request id cut, and as Unicode
+            time, event_id = pydantic_core.to_json(event.timestamp), pydantic_core.to_json(event.event_id)
+            request_id = pydantic_core.to_json(outcome.request_id)
         line = b"%b%b,\"request_id\":%b,\"event_id\":%b,%b%d" % (
             begin, time, request_id, event_id, middle, outcome.latency_ms
         )  # fmt: skip

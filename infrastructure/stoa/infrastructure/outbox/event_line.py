@@ -9,7 +9,7 @@ from functools import lru_cache
 from pydantic_core import PydanticSerializationError, to_json
 
 from stoa.application.concurrency.bounded_cache import BoundedCache
-from stoa.domain.metering.event import EventKind, MeteringEvent
+from stoa.domain.metering.event import EventKind, MeteringEvent, heading_of
 from stoa.domain.metering.money import MicroUnits, to_json_number
 
 MAX_LINE_BYTES = 8 * 1024
@@ -28,26 +28,19 @@ in JSON, and seven texts of 128 characters with the rest of the event stay below
 
 def encode(event: MeteringEvent) -> bytes:
     """The event's line, newline included: at most MAX_LINE_BYTES, no zero byte and no other newline."""
-    kind = event.kind
+    heading = heading_of(event)
     try:
-        line = _to_json(event) + b"\n" if kind is None else _of_kind(event, kind)
+        if heading is None:
+            line = _to_json(event) + b"\n"
+        else:  # only what differs from others of its kind has to be written
+            kind, event_id, timestamp, request_id = heading
+            caller, end, rest = _written.get(kind) or _written_of(kind)
+            line = b'{"event_id":%b,"timestamp":%b,%b,"latency_ms":%d,%b,"cost_units":%b,"request_id":%b,%b}\n' % (
+                event_id, timestamp, caller, event.latency_ms, end, _cost(event.cost_units), request_id, rest
+            )  # fmt: skip
     except PydanticSerializationError:  # half a surrogate pair, in an event that was made without validation
         return _encode_cut(event)
     return line if len(line) <= MAX_LINE_BYTES else _encode_cut(event)
-
-
-def _of_kind(event: MeteringEvent, kind: EventKind) -> bytes:
-    """The line of an event of which only what differs from others of its kind has to be written."""
-    written = _written.get(kind)
-    if written is None:
-        written = _written_of(kind)
-        _written.put(kind, written)
-    caller, end, rest = written
-    event_id = to_json(event.event_id)
-    request_id = event_id if event.request_id is event.event_id else to_json(event.request_id)
-    return b'{"event_id":%b,"timestamp":%b,%b,"latency_ms":%d,%b,"cost_units":%b,"request_id":%b,%b}\n' % (
-        event_id, to_json(event.timestamp), caller, event.latency_ms, end, _cost(event.cost_units), request_id, rest
-    )  # fmt: skip
 
 
 def _written_of(kind: EventKind) -> tuple[bytes, bytes, bytes]:
@@ -58,6 +51,7 @@ def _written_of(kind: EventKind) -> tuple[bytes, bytes, bytes]:
         {"metadata": kind.metadata},
     )
     caller, end, rest = (to_json(run)[1:-1] for run in runs)
+    _written.put(kind, (caller, end, rest))
     return caller, end, rest
 
 

@@ -86,7 +86,7 @@ class SegmentPool:
     @property
     def is_gone(self) -> bool:
         """True if the segment being filled was removed, or lines of removed ones still have to be written again."""
-        return bool(self._orphans) or (bool(self._segments) and self._segments[0].is_gone)
+        return bool(self._orphans) or (bool(self._segments) and self._segments[0].is_gone())
 
     @property
     def problem(self) -> str:
@@ -104,7 +104,7 @@ class SegmentPool:
 
     def append(self, line: bytes, *, is_reserved: bool) -> Segment:
         """Writes a line; `is_reserved`: into the room of one reservation."""
-        if self._orphans or (self._segments and self._segments[0].is_gone):  # `is_gone`, without another call
+        if self._orphans or (self._segments and self._segments[0].is_gone()):
             self._replace_gone()
         if not self.room.begin_line(is_promised=is_reserved):
             self.make_room()
@@ -158,7 +158,7 @@ class SegmentPool:
 
     def _replace_gone(self) -> None:
         """Replaces removed segments by new ones, with every line of an answered call that exists nowhere else."""
-        gone = [segment for segment in self._segments if segment.is_gone]
+        gone = [segment for segment in self._segments if segment.is_gone()]
         if gone:
             self._orphans += filter(None, (segment.orphans() for segment in gone))
             for segment in gone:

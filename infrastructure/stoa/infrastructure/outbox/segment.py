@@ -66,7 +66,6 @@ class Segment:
     def room(self) -> int:
         return self.size - self.length
 
-    @property
     def is_gone(self) -> bool:
         """True if its path no longer leads to it: the file or a folder on the way was removed, renamed or replaced, and
         further lines would not be read. (Checked before every append: 2 µs.)"""
@@ -118,7 +117,7 @@ class Segment:
         try:
             if self.length:
                 os.ftruncate(self._descriptor, self.length)
-            elif not self.is_gone:
+            elif not self.is_gone():
                 self.path.unlink(missing_ok=True)
         finally:
             os.close(self._descriptor)

@@ -130,7 +130,7 @@ class _RestCall(BackendCall, Previewable):
                 request.headers["tracestate"] = context.trace.state
         began = monotonic()
         try:
-            answer = await self._exchange(request, context)
+            answer = await self._exchange(request, context, began)
             if answer.status[:3] != _ACCEPTED or context.channel is None:
                 return answer
             left = MARGIN * self._timeout_seconds - (monotonic() - began)
@@ -150,8 +150,9 @@ class _RestCall(BackendCall, Previewable):
             "authentication": self._authentication,
         }
 
-    async def _exchange(self, request: RestRequest, context: CallContext) -> RawAnswer:
-        target, began = request.target, monotonic()
+    async def _exchange(self, request: RestRequest, context: CallContext, began: float) -> RawAnswer:
+        """The answer to a request that was begun at `began`, by the monotonic clock."""
+        target = request.target
         for hop in range(MAX_REDIRECTS + 1):
             try:
                 response = await self._client.request(
@@ -172,7 +173,8 @@ class _RestCall(BackendCall, Previewable):
                     return await read_stream(response, self._stream, left, context.channel, self._name)
             location = response.header("Location") if response.status in _REDIRECTS else None
             if location is None:
-                return await self._read(response, request)
+                body = await self._unpacked(response) if b"content-encoding" in response.fields else response.body
+                return self._read(response, body, request)
             following = self._redirect_target(URL(request.base + target, encoded=True), location)
             if following is None and response.status == _SEE_OTHER and self._plan.method not in {"GET", "HEAD"}:
                 status, headers = response.status_line, self._headers(response, request)
@@ -183,10 +185,13 @@ class _RestCall(BackendCall, Previewable):
             target = following.raw_path_qs
         raise BackendProtocolError(f"The back end of {self._name} failed: more than {MAX_REDIRECTS} redirects")
 
-    async def _read(self, response: Response, request: RestRequest) -> RawAnswer:
-        body, fields = response.body, response.fields
-        if body and b"content-encoding" in fields:
-            body = await unpacked(body, text_of(fields[b"content-encoding"]), self._name, self._limit)
+    async def _unpacked(self, response: Response) -> bytes:
+        """The body of a response that has a content coding."""
+        coding = text_of(response.fields[b"content-encoding"])
+        return await unpacked(response.body, coding, self._name, self._limit) if response.body else b""
+
+    def _read(self, response: Response, body: bytes, request: RestRequest) -> RawAnswer:
+        fields = response.fields
         media_type, charset = content_type(text_of(fields.get(b"content-type", b""))) if body else ("", "utf-8")
         headers = () if self._kept_fields.isdisjoint(fields) else self._headers(response, request)
         is_error = not 200 <= response.status < 300
@@ -206,7 +211,8 @@ class _RestCall(BackendCall, Previewable):
             response = await self._client.request(
                 self._plan.origin, "GET", following.target, following.headers, None, self._limit
             )
-            return await self._read(response, following)
+            body = await self._unpacked(response) if b"content-encoding" in response.fields else response.body
+            return self._read(response, body, following)
 
         return await finished(accepted, request.target, context, resolve, ask, seconds, self._pause)
 
@@ -236,17 +242,17 @@ class _OAuthRestCall(_RestCall):
     """Shows the back end an access token that it gets with each call. A token that the back end refuses is renewed; the
     call is made once more where repeating it does no harm (RFC 9110 section 9.2.2), else its answer stands."""
 
-    async def _exchange(self, request: RestRequest, context: CallContext) -> RawAnswer:
+    async def _exchange(self, request: RestRequest, context: CallContext, began: float) -> RawAnswer:
         access = context.upstream
         if access is None:
             raise BackendUnavailable(f"{self._name} needs an access token for its back end, and this call brought none")
         token = await access.token()
         request.headers["Authorization"] = f"Bearer {token}"
-        answer = await super()._exchange(request, context)
+        answer = await super()._exchange(request, context, began)
         if answer.status.startswith("401") and access.refused(token) and self._plan.method in _IDEMPOTENT:
             request.headers["Authorization"] = f"Bearer {await access.token()}"
             try:
-                answer = await super()._exchange(request, context)
+                answer = await super()._exchange(request, context, began)
             except HttpFailure as failure:
                 failure.nothing_was_sent = False  # the first request was
                 raise

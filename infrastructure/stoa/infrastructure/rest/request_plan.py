@@ -85,8 +85,10 @@ class RequestPlan:
         self.base = _base_url(binding.base_url, name)
         self._taken = _check_names(tool, binding)
         self._taken_cookies = frozenset(_names_of_keys(tool, "cookie"))
-        self._prefix, self._path = _compile_path(str(self.base).rstrip("/"), binding, name)
-        self._open_segment = self._prefix.rpartition("/")[2]
+        prefix, self._path = _compile_path(str(self.base).rstrip("/"), binding, name)
+        length = _origin_length(prefix)
+        self._origin_text, self._path_start = prefix[:length], prefix[length:]
+        self._open_segment = prefix.rpartition("/")[2]
         """The start of the path segment that the first value completes."""
         self._fixed_query = "&".join(
             f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in binding.fixed_query
@@ -106,15 +108,16 @@ class RequestPlan:
         self._authentication = tool.authentication
         self._signs_target = bool(_names_of_keys(tool, "query"))
         self.origin = origin_of(self.base)
-        length = _origin_length(self._prefix)
-        self._origin_text, self._origin_length = self._prefix[:length], length
 
     def build(self, arguments: JsonObject, request_id: str, *, is_signed: bool = True) -> RestRequest:
         """Builds the request for these arguments. Raises InvalidArguments for a value that cannot be sent,
         BackendUnavailable without a credential. Not `is_signed`: without the credential, for display."""
-        place = self._finished_path(arguments) if self._path else self._prefix
-        target = self._with_query(place, _encoded(self._query, arguments) if self._query else [])[self._origin_length :]
-        if not target.startswith("/"):
+        path = self._finished_path(arguments) if self._path else self._path_start
+        query = _encoded(self._query, arguments) if self._query else []
+        if self._fixed_query:
+            query = [self._fixed_query, *query]
+        target = f"{path}?{'&'.join(query)}" if query else path
+        if target[:1] != "/":
             target = f"/{target}"
         headers = {**self._headers, "X-Request-ID": request_id}
         for piece in self._header_values:
@@ -125,7 +128,7 @@ class RequestPlan:
         data = self._encode_body(arguments) if self._encode_body else None
         if data is not None:
             headers["Content-Type"] = self._content_type or multipart_type(data)
-        request = RestRequest(self._origin_text, target, place, headers, data)
+        request = RestRequest(self._origin_text, target, self._origin_text + path, headers, data)
         if self._sign and is_signed:
             if self._signs_target:
                 request.target = self._sign(headers, request.url).raw_path_qs
@@ -152,7 +155,7 @@ class RequestPlan:
         path = self._open_segment + values
         if holds_dot_segment(path):
             raise self._escaping(texts)
-        return self._prefix + values
+        return self._path_start + values
 
     def _escaping(self, texts: list[str]) -> InvalidArguments:
         """The error for a dot segment, which names the argument that completes it."""
@@ -166,11 +169,6 @@ class RequestPlan:
     def secrets_in(self, request: RestRequest) -> tuple[str, ...]:
         """The credential of a signed request, in each form in which a response may repeat it."""
         return sent_secrets(self._authentication, request.headers, request.url)
-
-    def _with_query(self, place: str, pieces: list[str]) -> str:
-        if self._fixed_query:
-            pieces = [self._fixed_query, *pieces]
-        return f"{place}?{'&'.join(pieces)}" if pieces else place
 
     def _pieces(self, binding: RestBinding, location: str) -> list[_Piece]:
         encoder = {"query": self._query_encoder, "header": _header_encoder, "cookie": self._cookie_encoder}[location]

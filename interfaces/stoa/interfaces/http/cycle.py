@@ -53,7 +53,6 @@ class Connection(Protocol):
         """Header fields of every answer."""
         ...
 
-    @property
     def json_head(self) -> bytes:
         """The head of an answer with status 200 and JSON, up to the value of Content-Length."""
         ...
@@ -105,7 +104,7 @@ class RequestCycle:
     )  # fmt: skip
 
     def __init__(
-        self, request: RequestHead, connection: Connection, *, keep_alive: bool, body: bytes | None = None
+        self, request: RequestHead, connection: Connection, keep_alive: bool, body: bytes | None = None
     ) -> None:
         self.request = request
         self.keep_alive = keep_alive
@@ -309,6 +308,6 @@ class RequestCycle:
         if self.response_started or self.disconnected or not self.keep_alive or self._flow.write_paused:
             return False
         self.response_started = True
-        self._outlet.write(self._connection.json_head + b"%d\r\n\r\n%b" % (len(json), json))
+        self._outlet.write(self._connection.json_head() + b"%d\r\n\r\n%b" % (len(json), json))
         self._complete()
         return True

@@ -51,7 +51,7 @@ class _JsonHead:
         self._fields: list[tuple[bytes, bytes]] | None = None
         self._head = b""
 
-    def __call__(self, fields: list[tuple[bytes, bytes]]) -> bytes:
+    def of(self, fields: list[tuple[bytes, bytes]]) -> bytes:
         if fields is not self._fields:
             self._head = json_head(fields)
             self._fields = fields
@@ -87,6 +87,7 @@ class GatewayProtocol(asyncio.Protocol):
         self._registry = registry
         self._bounds = registry.bounds
         self.transport: _Outlet = cast("_Outlet", None)
+        self.outlet = self.transport
         self.flow: FlowControl = cast("FlowControl", None)
         self.client: tuple[str, int] | None = None
         self._parser = self._new_parser()
@@ -131,7 +132,7 @@ class GatewayProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._server_state.connections.add(cast("Any", self))
-        self.transport = _Outlet(transport, self)
+        self.transport = self.outlet = _Outlet(transport, self)
         self.flow = FlowControl(transport)
         self.client = client = get_remote_addr(transport)
         self._constant = {
@@ -196,9 +197,8 @@ class GatewayProtocol(asyncio.Protocol):
             whole = None if self._repeated is None else self._repeated.match(data)
             if whole is not None:
                 self._heads += 1
-                self._latest = cycle = RequestCycle(
-                    whole.head, self, keep_alive=not self._registry.is_draining, body=whole.body
-                )
+                head, body = whole
+                self._latest = cycle = RequestCycle(head, self, not self._registry.is_draining, body)
                 self._run(cycle)
                 return
         heads = self._heads
@@ -360,17 +360,12 @@ class GatewayProtocol(asyncio.Protocol):
         tasks.add(task)
 
     @property
-    def outlet(self) -> "_Outlet":
-        return self.transport
-
-    @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
         return self._server_state.default_headers
 
-    @property
     def json_head(self) -> bytes:
         """The head of an answer with status 200 and JSON, up to the value of Content-Length."""
-        return _json_head(self._server_state.default_headers)
+        return _json_head.of(self._server_state.default_headers)
 
     def on_answered(self) -> None:
         self._account()

@@ -6,7 +6,7 @@ every check, are compared and not parsed again (docs/decisions/0070). Content-Le
 """
 
 from dataclasses import replace
-from typing import NamedTuple, Self
+from typing import Self
 
 from stoa.interfaces.http.request_head import RequestHead
 
@@ -16,19 +16,16 @@ _NAME = b"\r\ncontent-length:"
 _MOST_DIGITS = 8
 
 
-class WholeRequest(NamedTuple):
-    head: RequestHead
-    body: bytes
-
-
 class RepeatedHead:
-    __slots__ = ("_after", "_before", "_digits", "_head")
+    __slots__ = ("_after", "_before", "_bytes", "_head", "_request_bytes")
 
     def __init__(self, head: RequestHead, before: bytes, digits: bytes, after: bytes) -> None:
         self._head = head
         self._before = before
-        self._digits = digits
         self._after = after
+        self._bytes = before + digits + after
+        """The whole head."""
+        self._request_bytes = len(self._bytes) + int(digits)
 
     @classmethod
     def of(cls, head: RequestHead, data: bytes, body_bytes: int) -> Self | None:
@@ -45,9 +42,12 @@ class RepeatedHead:
             return None
         return cls(head, data[:start], digits, data[start + len(digits) : end])
 
-    def match(self, data: bytes) -> WholeRequest | None:
+    def match(self, data: bytes) -> tuple[RequestHead, bytes] | None:
         """The request that `data` holds: this head, and a body that ends where it says and where `data` ends. None: the
         parser has to look."""
+        head = self._bytes
+        if len(data) == self._request_bytes and data.startswith(head):
+            return self._head, data[len(head) :]
         before, after = self._before, self._after
         if not data.startswith(before):
             return None
@@ -56,11 +56,9 @@ class RepeatedHead:
         if end < 0 or not data.startswith(after, end):
             return None
         digits, body = data[start:end], data[end + len(after) :]
-        if digits == self._digits:
-            return WholeRequest(self._head, body) if len(body) == int(digits) else None
         if digits != b"%d" % len(body):
             return None
-        return WholeRequest(_with_length(self._head, digits), body)
+        return _with_length(self._head, digits), body
 
 
 def _with_length(head: RequestHead, digits: bytes) -> RequestHead:

@@ -17,6 +17,8 @@ from stoa.interfaces.wire.revisions import Revision
 from stoa.interfaces.wire.views import EVERYTHING, View
 
 JSON = (b"content-type", b"application/json")
+PLAIN = (JSON,)
+"""Headers of an answer that is JSON and nothing else."""
 
 
 class Refused(NamedTuple):

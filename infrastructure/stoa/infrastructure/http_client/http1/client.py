@@ -14,7 +14,7 @@ from typing import Literal, overload
 from stoa.infrastructure.http_client.failures import ConnectionLost, HttpFailure
 from stoa.infrastructure.http_client.http1.dialler import Dialler
 from stoa.infrastructure.http_client.http1.pool import Origin, Pool
-from stoa.infrastructure.http_client.http1.request import request_bytes
+from stoa.infrastructure.http_client.http1.request import RequestWriter
 from stoa.infrastructure.http_client.http1.response import Response
 from stoa.infrastructure.http_client.http1.stream import OpenResponse
 from stoa.infrastructure.http_client.lookups import DnsLookUp
@@ -62,7 +62,7 @@ class Http1Client:
         if resolver is None:
             resolver = self._own_resolver = HostResolver(DnsLookUp())
         self._dialler = Dialler(rules, resolver, tls)
-        self._defaults = tuple((name.lower(), f"{name}: {value}\r\n") for name, value in headers.items())
+        self._writer = RequestWriter(headers)
         self._connect_seconds = connect_seconds
         self._head_seconds = head_seconds
         self._body_seconds = body_seconds
@@ -110,7 +110,7 @@ class Http1Client:
         for the head only, and the body is read from the OpenResponse. `may_stream`: the same for a successful response
         whose content type is that of a stream. `target`: path and query, encoded. No redirect is
         followed. The caller keeps the deadline; cancelling closes the connection. Raises HttpFailure."""
-        request = request_bytes(method, target, origin.host_header, headers, self._defaults, body)
+        request = self._writer.write(method, target, origin.host_header, headers, body)
         pool = self._pools.get(origin) or self.pool(origin)
         is_head_request, is_repeatable = method == "HEAD", method in IDEMPOTENT
         connection = pool.take(monotonic()) or await pool.connect()

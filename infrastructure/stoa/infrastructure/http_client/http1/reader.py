@@ -45,6 +45,7 @@ class ResponseReader:
         "_headers",
         "_is_head_request",
         "_is_interim",
+        "_is_used",
         "_limit",
         "_may_stream",
         "_parser",
@@ -64,8 +65,13 @@ class ResponseReader:
         self._repeated: RepeatedHead | None = None
         self._is_head_request = False
         self._may_stream = self.is_streamed = False
+        self._limit = 0
         self.is_reusable = True
         """False: no further request may be sent on the connection."""
+        self.has_begun = False
+        """True after the first byte of a response, interim ones included."""
+        self.is_complete = False
+        self._renew()
 
     def begin(self, *, is_head_request: bool, limit: int | None, may_stream: bool = False) -> None:
         """Expects a response whose body has at most `limit` bytes; None: it is streamed. `may_stream`: it is also
@@ -76,17 +82,20 @@ class ResponseReader:
         self._is_head_request = is_head_request
         self.is_streamed, self._may_stream = limit is None, may_stream and not is_head_request
         self._limit = limit or 0
-        self._head_room = MAX_HEAD_BYTES
-        self._wire_room = MAX_HEAD_BYTES + FRAMING_FACTOR * self._limit
+        self.has_begun = self.is_complete = False
+        if self._is_used:  # a response that was recognised leaves the parser's side as it was
+            self._renew()
+
+    def _renew(self) -> None:
+        """Makes what the parser's side has gathered as it is before a response."""
+        self._is_used = False
+        self._head_room = self._wire_room = MAX_HEAD_BYTES
         self._headers: list[tuple[bytes, bytes]] = []
         self._reason = b""
         self._body: bytes | bytearray = b""
         self._response: Response | None = None
         self._refusal: InvalidResponse | None = None
         self._is_interim = False
-        self.has_begun = False
-        """True after the first byte of a response, interim ones included."""
-        self.is_complete = False
 
     @property
     def has_head(self) -> bool:
@@ -112,13 +121,9 @@ class ResponseReader:
         """Returns the response once it is complete; a streamed one with each piece from its head on. Raises
         InvalidResponse."""
         is_first, self.has_begun = not self.has_begun, True
-        if is_first and not self.is_streamed and not self._is_head_request:
-            return self._feed_first(data)
-        return self._feed(data)
-
-    def _feed_first(self, data: bytes) -> Response | None:
-        """Handles what begins a response: recognises the head of the one before it, or parses."""
-        repeated = self._repeated
+        if not is_first or self.is_streamed or self._is_head_request:
+            return self._feed(data)
+        repeated = self._repeated  # the head of the response before it
         response = None if repeated is None else repeated.match(data, self._limit)
         if response is not None:
             self.is_complete = True
@@ -137,7 +142,9 @@ class ResponseReader:
             return self._parse(data)
         self._wire_room -= len(data)
         response = self._parse(data)
-        if self._wire_room < 0:  # asked after parsing: the content of a stream makes room for its own framing
+        if (
+            self._wire_room + FRAMING_FACTOR * self._limit < 0
+        ):  # asked after parsing: the content of a stream makes room for its own framing
             raise InvalidResponse("its framing is many times larger than its content")
         return response
 
@@ -164,6 +171,7 @@ class ResponseReader:
         return response
 
     def _parse(self, data: bytes) -> Response | None:
+        self._is_used = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):

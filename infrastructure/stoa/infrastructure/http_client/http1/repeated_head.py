@@ -12,10 +12,13 @@ _MOST_DIGITS = 8
 class RepeatedHead:
     """`response`: a whole one of known length that leaves the connection in order."""
 
-    __slots__ = ("_after", "_before", "_response")
+    __slots__ = ("_after", "_before", "_bytes", "_length", "_response")
 
-    def __init__(self, response: Response, before: bytes, after: bytes) -> None:
+    def __init__(self, response: Response, before: bytes, length: bytes, after: bytes) -> None:
         self._response = response
+        self._bytes = before + length + after
+        """The whole head."""
+        self._length = int(length)
         self._before = before
         """The bytes up to the value of Content-Length."""
         self._after = after
@@ -31,11 +34,14 @@ class RepeatedHead:
         if start < 0 or len(data) - end != len(response.body) or response.fields.get(b"content-length") != length:
             return None
         start += len(line) - len(length) - 2
-        return cls(response, data[:start], data[start + len(length) : end])
+        return cls(response, data[:start], length, data[start + len(length) : end])
 
     def match(self, data: bytes, limit: int) -> Response | None:
         """The response that `data` holds: this head, and a body of at most `limit` bytes that ends where it says and
         where `data` ends. None: the parser has to look."""
+        same, head = self._response, self._bytes
+        if len(data) == len(head) + self._length and self._length <= limit and data.startswith(head):
+            return Response(same.status, same.reason, same.headers, same.fields, data[len(head) :])
         before, after = self._before, self._after
         if not data.startswith(before):
             return None
@@ -47,11 +53,6 @@ class RepeatedHead:
         length = b"%d" % len(body)
         if data[start:end] != length or len(body) > limit:
             return None
-        same = self._response
-        fields, headers = same.fields, same.headers
-        if fields[b"content-length"] != length:
-            fields = {**fields, b"content-length": length}
-            headers = [(name, length if name == b"content-length" else value) for name, value in headers]
-        response = Response(same.status, same.reason, headers, fields)
-        response.body = body
-        return response
+        fields = {**same.fields, b"content-length": length}
+        headers = [(name, length if name == b"content-length" else value) for name, value in same.headers]
+        return Response(same.status, same.reason, headers, fields, body)

@@ -4,18 +4,25 @@
 class Response:
     """`body` is as it was sent: content codings are not removed."""
 
-    __slots__ = ("body", "fields", "headers", "reason", "status")
+    __slots__ = ("body", "fields", "headers", "reason", "status", "status_line")
 
     def __init__(
-        self, status: int, reason: str, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes]
+        self,
+        status: int,
+        reason: str,
+        headers: list[tuple[bytes, bytes]],
+        fields: dict[bytes, bytes],
+        body: bytes = b"",
     ) -> None:
         self.status = status
         self.reason = reason
+        self.status_line = f"{status} {reason}" if reason else str(status)
+        """`404 Not Found`, for people."""
         self.headers = headers
         """Header fields in the order of their lines, names in lower case; without trailers."""
         self.fields = fields
         """The first value of each field."""
-        self.body = b""
+        self.body = body
 
     def header(self, name: str) -> str | None:
         """The first value of a field."""
@@ -26,11 +33,6 @@ class Response:
         """All values of a field, one for each line."""
         wanted = name.lower().encode("ascii")
         return [text_of(value) for field, value in self.headers if field == wanted]
-
-    @property
-    def status_line(self) -> str:
-        """`404 Not Found`, for people."""
-        return f"{self.status} {self.reason}" if self.reason else str(self.status)
 
 
 def text_of(value: bytes) -> str:

@@ -5,7 +5,7 @@ import logging
 from stoa.domain.errors import StoaError
 from stoa.interfaces.mcp.engine.method_table import Handler
 from stoa.interfaces.mcp.engine.replies import ErrorReplies, fault_reply
-from stoa.interfaces.mcp.exchange import JSON, MethodCall, Reply
+from stoa.interfaces.mcp.exchange import PLAIN, MethodCall, Reply
 from stoa.interfaces.mcp.jsonrpc.messages import Fault
 
 _log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ class Dispatcher:
     async def answer(self, handler: Handler, call: MethodCall) -> Reply:
         try:
             answer = await handler(call)
-            return Reply(200, answer, (JSON,)) if isinstance(answer, bytes) else answer
+            return Reply(200, answer, PLAIN) if isinstance(answer, bytes) else answer
         except Fault as fault:
             # The handshake era answers every request it understood with 200; its errors are in the body.
             return fault_reply(fault, fault.http_status if call.revision.is_stateless else 200, call.request.id)

@@ -5,7 +5,6 @@ from typing import Any
 from stoa.domain.calls.invocation import BearerToken, Caller, Invocation
 from stoa.domain.calls.trace_context import TraceContext
 from stoa.domain.operations.operation import Kind
-from stoa.domain.schema.json_value import as_object
 from stoa.interfaces.mcp.exchange import MethodCall
 from stoa.interfaces.mcp.jsonrpc.messages import INVALID_PARAMS, Fault
 
@@ -18,22 +17,24 @@ def invocation_of(call: MethodCall, kind: Kind) -> Invocation:
     name = params.get(member)
     if not isinstance(name, str):
         raise Fault(INVALID_PARAMS, f"params.{member} must be a string")
-    token = exchange.credential
-    meta, trace = params.get("_meta"), None
-    if isinstance(meta, dict) and "traceparent" in meta:  # of this message; HTTP's belongs to the request around it
-        sent = as_object(params["_meta"])
-        trace = TraceContext.parse(sent["traceparent"], sent.get("tracestate"))
-    elif exchange.headers is not None and (parent := exchange.headers.get(b"traceparent")) is not None:
-        trace = TraceContext.parse(parent, exchange.headers.get(b"tracestate"))
+    credential, headers = exchange.credential, exchange.headers
+    if not isinstance(credential, Caller):
+        credential = Caller(call.caller, credential if isinstance(credential, BearerToken) else None)
+    meta: Any = params.get("_meta")
+    trace = None
+    if meta.__class__ is dict and "traceparent" in meta:  # of this message; HTTP's belongs to the request around it
+        trace = TraceContext.parse(meta["traceparent"], meta.get("tracestate"))
+    elif headers is not None and b"traceparent" in headers:
+        trace = TraceContext.parse(headers[b"traceparent"], headers.get(b"tracestate"))
     arguments: Any = None if kind == "resource" else params.get("arguments")
-    return Invocation(
-        credential=Caller(call.caller, token if isinstance(token, BearerToken) else None),
-        name=name,
-        arguments={} if arguments is None else arguments,
-        door="mcp",
-        tenant=exchange.tenant,
-        request_id=exchange.request_id,
-        consumer=exchange.consumer,
-        kind=kind,
-        trace=trace,
+    return Invocation(  # by position: names cost more, and every call comes here
+        credential,
+        name,
+        {} if arguments is None else arguments,
+        "mcp",
+        exchange.tenant,
+        exchange.request_id,
+        exchange.consumer,
+        kind,
+        trace,
     )

@@ -6,13 +6,13 @@ A POST is authenticated by its headers before its body is read, so that stranger
 
 import asyncio
 from collections.abc import Callable, Hashable, MutableMapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 
 from stoa.domain.access.identity import Principal
 from stoa.domain.access.refusal_reason import RefusalReason
-from stoa.domain.calls.invocation import Credential
+from stoa.domain.calls.invocation import BearerToken, Caller, Credential
 from stoa.domain.errors import BodyTooLarge, InvalidInput, StoaError, UnsupportedCoding
 from stoa.interfaces.mcp.engine.engine import McpEngine
 from stoa.interfaces.mcp.engine.replies import fault_reply
@@ -88,7 +88,8 @@ class WholeHead(Protocol):
     def by_name(self) -> dict[bytes, bytes]: ...
 
 
-class _Head(NamedTuple):
+@dataclass(slots=True)
+class _Head:
     """The fields of the head of a POST, looked up once."""
 
     headers: Headers
@@ -101,6 +102,8 @@ class _Head(NamedTuple):
     """A closed connection cancels the call: in the stateless era, where the handshake era must not."""
     consumer: str
     query: bytes
+    known: Caller | None = None
+    """The caller that its credential proved at the latest request with this head."""
 
     @classmethod
     def of(cls, headers: Headers, address: str | None, credential: Credential, query: bytes) -> Self:
@@ -189,6 +192,8 @@ class StreamableHttp:
         caller = self._engine.recognise(credential) or await self._engine.admit(credential)
         if not isinstance(caller, StoaError):
             post.account = (caller.tenant, caller.authorization_key)
+            if head.known is None or head.known.principal is not caller:
+                head.known = Caller(caller, credential if isinstance(credential, BearerToken) else None)
         await self._answer(head, caller, body, post.receive, post.send, post.send, post)
 
     def _head_of(self, post: WholePost) -> _Head:
@@ -209,7 +214,7 @@ class StreamableHttp:
     ) -> None:
         """Answers a POST. `content`: its body, or the rejection of one that was not read. A request that is wrong in
         several ways is rejected for its body first, then for Accept, its query and its JSON."""
-        headers, address, credential, takes_json, takes_events, version, is_cancelled_by_leaving, consumer, query = head
+        headers, takes_json, takes_events, query = head.headers, head.takes_json, head.takes_events, head.query
         rejection = content if isinstance(content, Reply) else None
         if rejection is None and not (takes_json or takes_events):
             rejection = _reject(406, "Accept application/json or text/event-stream")
@@ -230,26 +235,26 @@ class StreamableHttp:
                 rejection = fault_reply(fault, fault.http_status)
         response = StreamableResponse(
             respond,
-            receive if is_cancelled_by_leaving else None,
+            receive if head.is_cancelled_by_leaving else None,
             self._late_seconds if takes_events else None,
-            takes_json=takes_json,
-            attendance=self._attendance,
-            respond_json=None if post is None else post.respond,
-            task=None if post is None else post.task,
+            takes_json,
+            self._attendance,
+            None if post is None else post.respond,
+            None if post is None else post.task,
         )
         exchange = Exchange(
-            credential,
+            head.known or head.credential,
             message,
             caller,
             headers,
-            version,
+            head.version,
             headers.get(SESSION_HEADER),
             rejection,
             tenant,
             view,
-            consumer,
+            head.consumer,
             headers.get(b"x-request-id"),
-            address,
+            head.address,
             response if takes_events else None,
         )
         events = await response.deliver(self._engine.answer(exchange))

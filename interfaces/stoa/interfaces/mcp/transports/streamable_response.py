@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from time import monotonic
 
-from stoa.interfaces.mcp.exchange import JSON, Reply, ResponseStream
+from stoa.interfaces.mcp.exchange import JSON, PLAIN, Reply, ResponseStream
 from stoa.interfaces.mcp.jsonrpc import messages
 from stoa.interfaces.mcp.jsonrpc.messages import INTERNAL_ERROR
 from stoa.interfaces.mcp.streams.event_queue import Event, EventQueue
@@ -25,7 +25,6 @@ _log = logging.getLogger(__name__)
 
 Respond = Callable[[bytes], bool]
 """Answers with status 200 and JSON. False: it was not possible, and nothing was sent."""
-_PLAIN = (JSON,)
 SESSION_HEADER = b"mcp-session-id"
 ATTEND_AFTER_SECONDS = 0.05
 """Time before tasks watch for a client that goes away and keep the response alive. Most responses are over by then, and
@@ -96,7 +95,6 @@ class StreamableResponse(ResponseStream):
         send: Send,
         receive: Receive | None,
         late_seconds: float | None,
-        *,
         takes_json: bool,
         attendance: Attendance,
         respond_json: Respond | None = None,
@@ -145,7 +143,9 @@ class StreamableResponse(ResponseStream):
             and self._takes_json
             and self._starting is None
             and self.state is ResponseState.PENDING
-            and is_plain(reply)
+            and reply.status == 200
+            and reply.headers is PLAIN
+            and reply.session is None
             and self._respond_json(reply.body)
         ):
             self.state = ResponseState.DONE
@@ -243,7 +243,7 @@ class StreamableResponse(ResponseStream):
 
 def is_plain(reply: Reply) -> bool:
     """True for JSON with status 200 and no further headers."""
-    return reply.status == 200 and reply.headers == _PLAIN and reply.session is None
+    return reply.status == 200 and reply.headers == PLAIN and reply.session is None
 
 
 async def send_reply(send: Send, reply: Reply) -> None:
