@@ -67,6 +67,8 @@ class Channels:
         self._max_received_bytes = max_received_bytes
         self._open: dict[Upstream, _Open] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self.large_messages = asyncio.Lock()
+        """Held while a message of many bytes is read."""
 
     async def channel(self, upstream: Upstream, whose: str) -> Any:
         """A grpc.aio.Channel. `whose`: names the tool in messages. Raises BackendUnavailable; nothing was sent then."""

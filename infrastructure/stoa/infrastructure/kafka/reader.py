@@ -16,17 +16,15 @@ from aiokafka.protocol.offset import (  # type: ignore[import-untyped]  # pyrigh
 from stoa.domain.operations.binding import StreamBounds
 from stoa.infrastructure.kafka.cluster import CALLS, Cluster
 from stoa.infrastructure.kafka.problems import BrokerRefusal, NoBroker, reading_response
-from stoa.infrastructure.kafka.records import FetchedRecords
+from stoa.infrastructure.kafka.records import FetchedRecords, is_quickly_read
 
 EARLIEST, LATEST = -2, -1
 PARTITION_BYTES = 256 * 1024
 FETCH_BYTES = 1024 * 1024
-SCANNED_BYTES = 32 * 1024 * 1024
-"""Of records that one call looks at, as they are stored."""
+SCANNED_BYTES = 64 * 1024 * 1024
+"""Of records that one call looks at, once unpacked."""
 ATTEMPTS = 3
 _READ_COMMITTED = 1
-_QUICKLY_UNPACKED_BYTES = 64 * 1024
-"""More is unpacked in a thread, so that other calls do not wait."""
 _WAIT_MS = 500
 _NEVER = 2**63
 _PAUSE_SECONDS = 0.02
@@ -225,15 +223,17 @@ class _Reading:
 
     async def _fetch_from(self, leader: int, wanted: list[tuple[int, int, int]], wait_ms: int, channel: str) -> None:
         for number, data, aborted in await fetched(self._cluster, self._topic, leader, wanted, wait_ms, channel):
-            self._scanned += len(data)
-            if len(data) > _QUICKLY_UNPACKED_BYTES:
-                await asyncio.to_thread(self._take, number, data, aborted)
-            elif data:
+            if not data or self._scanned >= SCANNED_BYTES:
+                continue
+            if is_quickly_read(data):
                 self._take(number, data, aborted)
+            else:
+                await asyncio.to_thread(self._take, number, data, aborted)
 
     def _take(self, number: int, data: bytes, aborted: Any) -> None:
         cursor, is_wanted = self.cursors[number], self._selection.is_wanted
         records = FetchedRecords(self._topic, number, data, cursor.at, aborted)
+        self._scanned += records.unpacked_bytes
         for record in records:
             if record.offset >= cursor.stop:
                 cursor.at = cursor.stop

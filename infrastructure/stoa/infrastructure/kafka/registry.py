@@ -1,5 +1,6 @@
 """A schema registry with Confluent's HTTP API, as Karapace and Apicurio serve it too: schemas by subject and by id."""
 
+import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ MAX_REFERENCES = 50
 MAX_NEW_SCHEMAS = 20
 """Schemas that one call asks the registry for."""
 _REMEMBERED = 2000
+_QUICKLY_READ_BYTES = 64 * 1024
 _MAIN_FILE = "registered-schema.proto"
 
 
@@ -127,7 +129,8 @@ class SchemaRegistries:
         except OSError as problem:
             reason = connection_problem(problem)
         else:
-            content = answer.json()
+            is_large = len(answer.body) > _QUICKLY_READ_BYTES
+            content = await asyncio.to_thread(answer.json) if is_large else answer.json()
             if answer.status == 404:
                 return None
             if answer.status == 200 and content:
@@ -146,7 +149,7 @@ async def learn(
     """Asks for the schemas that records name and that their reader does not know yet. Raises Unavailable."""
     numbers = {number for content in contents if (number := reader.unknown_schema(content)) is not None}
     for number in sorted(numbers)[:MAX_NEW_SCHEMAS]:
-        reader.learn(number, await registries.by_id(registry, tenant, number))
+        await asyncio.to_thread(reader.learn, number, await registries.by_id(registry, tenant, number))
 
 
 async def _protobuf(text: str, references: Mapping[str, str], number: int) -> RegisteredSchema:
