@@ -36,7 +36,9 @@ message M {
   fixed32 f32 = 7; fixed64 f64 = 8; sfixed32 sf32 = 9; sfixed64 sf64 = 10;
   float single = 11; double number = 12; bool flag = 13; string text = 14; bytes blob = 15; Colour colour = 16;
   optional int32 maybe = 17; optional Colour perhaps = 18; optional string some_text = 19;
-  oneof choice { string left = 20; uint64 right = 21; M inner_choice = 22; google.protobuf.Value any_choice = 23; }
+  oneof choice { string left = 20; uint64 right = 21; M inner_choice = 22; google.protobuf.Value any_choice = 23;
+    google.protobuf.NullValue null_choice = 56; }
+  optional google.protobuf.NullValue maybe_nothing = 57; repeated google.protobuf.NullValue nothings = 58;
   repeated int64 numbers = 24; repeated string texts = 25; repeated Colour colours = 26; repeated M more = 27;
   repeated bytes blobs = 28; repeated double doubles = 29; repeated float singles = 30;
   map<string, string> names = 31; map<int32, M> by_number = 32; map<bool, Colour> flags = 33;
@@ -162,6 +164,8 @@ def _one(field: Any, depth: int) -> st.SearchStrategy[Any]:
     if field.message_type is None:
         if field.type == field.TYPE_BYTES:
             return st.binary(max_size=8).map(lambda data: base64.b64encode(data).decode())
+        if field.enum_type is not None and field.enum_type.full_name == "google.protobuf.NullValue":
+            return st.sampled_from([None, "NULL_VALUE", 0])
         kind = next(
             name[8:]
             for name, number in vars(type(field)).items()

@@ -152,7 +152,7 @@ class AvroType(PartCodec):
                 }
                 for field in as_array(raw.get("fields"))
             ]
-            declared["cost"] = sum(VALUE_CHARACTERS + len(field["name"]) for field in declared["fields"])
+            declared["cost"] = sum(VALUE_CHARACTERS + len(as_text(field["name"])) for field in declared["fields"])
         return declared
 
     def _label(self, part: JsonObject) -> str:

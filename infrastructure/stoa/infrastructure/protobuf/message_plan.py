@@ -27,6 +27,7 @@ MAPPED = frozenset(
     for name in ("Any", "Duration", "FieldMask", "ListValue", "Struct", "Timestamp", "Value", "NullValue")
 )
 """Types with a JSON form of their own; the wrappers are known by their file."""
+_TAKE_NULL = {"google.protobuf.Value", "google.protobuf.NullValue"}
 
 
 class Unplanned(Exception):
@@ -109,7 +110,8 @@ class _Reader:
         if field is None:
             raise Unplanned
         group = None if field.containing_oneof is None else field.containing_oneof.name
-        takes_null = field.message_type is not None and field.message_type.full_name == "google.protobuf.Value"
+        declared = field.message_type or field.enum_type
+        takes_null = declared is not None and declared.full_name in _TAKE_NULL and not field.is_repeated
         planned = self._fields[name] = _PlannedField(field.name, self._plan(field), group, takes_null)
         return planned
 
@@ -196,8 +198,16 @@ def _bytes_from_json(value: Any, _: int) -> bytes:
     return base64.urlsafe_b64decode(encoded + b"=" * (4 - len(encoded) % 4))
 
 
+def _null_from_json(value: Any, _: int) -> int:
+    if value is not None:
+        raise Unplanned
+    return 0
+
+
 def _enum_from_json(enum: Any) -> FromJson:
-    numbers: dict[str, int] = {} if enum.full_name in MAPPED else {value.name: value.number for value in enum.values}
+    if enum.full_name in MAPPED:
+        return _null_from_json
+    numbers: dict[str, int] = {value.name: value.number for value in enum.values}
 
     def read(value: Any, _: int) -> int:
         number = numbers.get(value) if type(value) is str else None
