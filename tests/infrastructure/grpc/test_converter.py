@@ -374,16 +374,13 @@ def test_arguments_decode_to_what_was_encoded(arguments):
     assert _CODEC.decode(sent) == decoded
 
 
-_LARGEST_SINGLE = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
-
-
 def _floats(value):
     """Floats as the nearest of 32 bits: json_format writes the shortest text that reads back as the same one."""
     if isinstance(value, dict):
         return {key: _floats(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_floats(item) for item in value]
-    is_single = isinstance(value, float) and abs(value) <= _LARGEST_SINGLE
+    is_single = isinstance(value, float) and abs(value) <= 3.4028235e38  # as the largest is written
     return struct.unpack("f", struct.pack("f", value))[0] if is_single else value
 
 

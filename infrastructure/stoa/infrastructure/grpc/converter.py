@@ -7,6 +7,7 @@ The text of a description is a JSON object: `fileDescriptorSet` is a google.prot
 import base64
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import pydantic_core
@@ -167,14 +168,18 @@ class _ToolMaker:
 
     def _carried(self, request: str, response: str) -> bytes:
         reached = self._descriptors.closure([request, response])
-        if _ANY in reached:
-            try:
-                whole = self._descriptors.pruned(self._descriptors.closure(self._descriptors.types))
-            except UnknownType:
-                whole = b""
-            if 0 < len(whole) <= _ANY_BYTES:
-                return whole
+        if _ANY in reached and self._whole:
+            return self._whole
         return self._descriptors.pruned(reached)
+
+    @cached_property
+    def _whole(self) -> bytes:
+        """The whole description, where every method with an Any may carry it; else empty."""
+        try:
+            whole = self._descriptors.pruned(self._descriptors.closure(self._descriptors.types))
+        except UnknownType:
+            return b""
+        return whole if len(whole) <= _ANY_BYTES else b""
 
     def _result_schema(self, name: str, *, is_stream: bool, where: str, told: list[Finding]) -> JsonObject | None:
         schema, is_complete = self._outputs.list_schema(name, None) if is_stream else self._outputs.schema(name)
