@@ -48,7 +48,9 @@ class _GrpcCall(BackendCall, Previewable):
         self._authentication = tool.authentication.type
         self._is_oauth2 = tool.authentication.type == "oauth2"
         self._may_repeat = binding.access is Access.READ or binding.is_idempotent is True
-        self._upstream = Upstream(binding.target, tool.tenant, binding.tls, binding.load_balancing)
+        self._upstream = Upstream(
+            binding.target, tool.tenant, binding.tls, binding.load_balancing, binding.health_service
+        )
         self._channels = channels
         self._method: tuple[Any, Any] = (None, None)
         """The channel that was called last, and what calls the method there."""

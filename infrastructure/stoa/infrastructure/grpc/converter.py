@@ -163,6 +163,7 @@ class _ToolMaker:
             metadata=tuple(connection.metadata.items()),
             tls=connection.tls.to_domain(),
             load_balancing=connection.load_balancing,
+            health_service=None if connection.health_check is None else connection.health_check.service,
             stream=connection.stream.to_domain(),
         )
 

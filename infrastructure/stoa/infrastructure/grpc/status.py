@@ -44,6 +44,7 @@ def backend_error(error: Any, name: str, *, is_connected: bool = True) -> Backen
 
 
 _REASONS = (
+    ("backend unhealthy", "its server says that it is not healthy (spec.grpc.healthCheck)", False),
     ("hostname verification", "its TLS certificate is for another host name", False),
     ("wrong_version_number", "it does not speak TLS at this port; is it grpc://?", False),
     ("certificate_verify_failed", "its TLS certificate is not trusted", False),
