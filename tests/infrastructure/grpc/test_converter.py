@@ -395,3 +395,53 @@ def _floats(value):
 def test_any_object_encodes_or_is_an_invalid_argument(arguments):
     with suppress(InvalidArguments):
         _CODEC.encode(arguments)
+
+
+def _file(*messages: descriptor_pb2.DescriptorProto, **more) -> descriptor_pb2.FileDescriptorProto:
+    """A service whose method takes and gives the message R."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="a.proto", package="a", syntax="proto3", message_type=messages, **more
+    )
+    file.service.add(name="S").method.add(name="M", input_type=".a.R", output_type=".a.R")
+    return file
+
+
+def _message(name: str, *fields: dict) -> descriptor_pb2.DescriptorProto:
+    made = descriptor_pb2.DescriptorProto(name=name)
+    for number, field in enumerate(fields):
+        made.field.add(**({"name": f"f{number}", "number": number + 1, "label": 1, "type": 9} | field))
+    return made
+
+
+def _chain(levels: int) -> list[descriptor_pb2.DescriptorProto]:
+    inner = [_message(f"R{level}", {"type": 11, "type_name": f".a.R{level + 1}"}) for level in range(1, levels)]
+    return [_message("R", {"type": 11, "type_name": ".a.R1"}), *inner, _message(f"R{levels}")]
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        ([_message("R", *({"name": f"{'n' * 100}{number}"} for number in range(3000)))], "too many fields to describe"),
+        ([_message("R", {"name": "n" * 300_000})], "too many fields to describe"),
+        (_chain(3000), "do not fit together"),
+        ([_message("R", {"name": "x"}, {"name": "x"})], "do not fit together"),
+    ],
+    ids=["fields", "long name", "levels", "one name twice"],
+)
+def test_descriptor_bomb_in_one_method_leaves_that_method_out(messages, words):
+    bad = _file(*messages)
+    good = descriptor_pb2.FileDescriptorProto(name="b.proto", package="b", message_type=[_message("Q")])
+    good.service.add(name="T").method.add(name="N", input_type=".b.Q", output_type=".b.Q")
+    made = converted(descriptor_pb2.FileDescriptorSet(file=[bad, good]).SerializeToString())
+    assert [tool.name for tool in made.tools] == ["T_N"]
+    assert [finding.message for finding in made.findings if words in finding.message]
+
+
+def test_descriptor_of_an_enumeration_with_very_many_values_is_described_without_them():
+    enum = descriptor_pb2.EnumDescriptorProto(name="E")
+    for number in range(50_000):
+        enum.value.add(name=f"VALUE_{number}", number=number)
+    file = _file(_message("R", {"type": 14, "type_name": ".a.E"}), enum_type=[enum])
+    (tool,) = converted(descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()).tools
+    assert len(json.dumps(tool.input_schema)) < 1000
+    assert MessageCodec(tool.binding.descriptors, "a.R", "a.R").encode({"f0": "VALUE_49999"})

@@ -92,6 +92,8 @@ def protobuf_schema(descriptors: str, name: str, prefix: str, *, is_input: bool)
         schema, _ = SchemaWriter(Descriptors.of_text(descriptors), is_input=is_input).schema(name)
     except UnknownType as unknown:
         raise InvalidInput(f"the Protobuf descriptors do not declare {unknown}") from None
+    except ValueError as problem:
+        raise InvalidInput(str(problem)) from None
     definitions = {f"{prefix}.{key}": _renamed(value, prefix) for key, value in as_object(schema.get("$defs")).items()}
     return _renamed({key: value for key, value in schema.items() if key != "$defs"}, prefix), definitions
 

@@ -56,8 +56,6 @@ class Descriptors:
         self._comments: dict[str, dict[tuple[int, ...], str]] = {}
         for file in self._files.file:
             self._index(file)
-        if len(self.types) + len(self.services) > MAX_DECLARATIONS:
-            raise InvalidInput(f"declares more than {MAX_DECLARATIONS} messages, enumerations and services")
 
     @classmethod
     def of_text(cls, text: str) -> "Descriptors":
@@ -103,7 +101,7 @@ class Descriptors:
     def options(self, kind: str, options: Any) -> JsonObject:
         """Options as JSON, custom ones as `[google.api.http]`, where the description declares them. `kind`:
         FieldOptions, MethodOptions, ..."""
-        if self._pool is None or not options.ByteSize():
+        if not options.ByteSize():
             return {}
         try:
             descriptor = self._pool.FindMessageTypeByName(f"google.protobuf.{kind}")
@@ -112,11 +110,17 @@ class Descriptors:
         except (KeyError, DecodeError, TypeError, ValueError, json_format.Error):
             return {}
 
+    def builds(self, name: str) -> bool:
+        """True if protobuf takes the file that declares the message, and makes a class of it."""
+        try:
+            message_factory.GetMessageClass(self._pool.FindMessageTypeByName(name))
+        except (KeyError, TypeError, ValueError, RecursionError):
+            return False
+        return True
+
     @cached_property
     def _pool(self) -> Any:
-        """All that can be built; None: custom options cannot be declared without descriptor.proto."""
-        if not any(file.name == "google/protobuf/descriptor.proto" for file in self._files.file):
-            return None
+        """All that can be built. Custom options cannot be declared without descriptor.proto."""
         pool = descriptor_pool.DescriptorPool()
         for file in self._ordered:
             try:
@@ -176,9 +180,15 @@ class Descriptors:
         for number, service in enumerate(file.service):
             name = f"{prefix}{service.name}"
             self.services.setdefault(name, Declaration(name, service, file, (_SERVICE, number)))
+            self._check_count()
 
     def _declare(self, declared: Declaration) -> None:
         self.types.setdefault(declared.name, declared)
+        self._check_count()
+
+    def _check_count(self) -> None:
+        if len(self.types) + len(self.services) > MAX_DECLARATIONS:
+            raise InvalidInput(f"declares more than {MAX_DECLARATIONS} messages, enumerations and services")
 
 
 def is_enum(declared: Declaration) -> bool:

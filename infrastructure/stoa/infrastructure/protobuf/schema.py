@@ -14,6 +14,8 @@ from stoa.infrastructure.protobuf.rules import with_rules
 
 BUDGET = 48 * 1024
 """Characters of one schema; messages beyond it are described by their name only."""
+LIMIT = 256 * 1024
+"""Characters that no schema has; the budget is looked at between messages, and one alone may be larger."""
 _ENUM_BUDGET = 16 * 1024
 """Beyond BUDGET, for the names of enumerations in arguments."""
 _TEXT_LIMIT = 300
@@ -120,8 +122,9 @@ class SchemaWriter:
         """By name; their references are by full name, whatever schema they come to stand in."""
 
     def schema(self, name: str) -> tuple[JsonObject, bool]:
-        """The schema of a message as the root of arguments or results, and whether it is complete. Raises
-        UnknownType. A message that is no JSON object (Timestamp, Value, ...) stands below the property `value`."""
+        """The schema of a message as the root of arguments or results, and whether it is complete. A message that is no
+        JSON object (Timestamp, Value, ...) stands below the property `value`. Raises UnknownType, or ValueError for a
+        message with too many fields."""
         if name in WELL_KNOWN:
             value = self._well_known(name)
             if value.get("type") == "object":
@@ -129,6 +132,8 @@ class SchemaWriter:
             return {"type": "object", "properties": {"value": value}, "additionalProperties": not self._is_input}, True
         root = self._message(name)
         size = len(json.dumps(root))
+        if size > LIMIT:
+            raise ValueError(f"{name} has too many fields to describe")
         definitions: dict[str, JsonObject] = {}
         is_complete = True
         for reached in self._descriptors.closure([name])[1:]:
@@ -139,7 +144,9 @@ class SchemaWriter:
                 is_complete = False
             else:
                 made = self._type(reached)
-            size += len(json.dumps(made))
+            if size + (length := len(json.dumps(made))) > LIMIT:
+                made, length, is_complete = {"description": f"{reached}, in JSON"}, 0, False
+            size += length
             definitions[reached] = made
         if _refers_to(name, [root, *definitions.values()]):
             definitions[name] = root
