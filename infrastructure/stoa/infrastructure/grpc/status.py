@@ -38,7 +38,7 @@ def backend_error(error: Any, name: str, *, is_connected: bool = True) -> Backen
     if any(text in details for text in _NOT_GRPC):
         return BackendProtocolError(f"{whose}: its answer is not gRPC")
     if code is StatusCode.UNAVAILABLE:
-        reason, is_lost = _unavailability(details)
+        reason, is_lost = unavailability(error)
         return BackendUnavailable(f"{whose}: {reason}", nothing_was_sent=not is_lost and not is_connected)
     return None
 
@@ -60,8 +60,9 @@ _REASONS = (
 sent. The most specific first."""
 
 
-def _unavailability(details: str) -> tuple[str, bool]:
-    lowered = details.lower()
+def unavailability(error: Any) -> tuple[str, bool]:
+    """The reason of UNAVAILABLE in our words, and whether there was a connection."""
+    lowered = str(error.details() or "").lower()
     for text, told, is_lost in _REASONS:
         if text in lowered:
             return told, is_lost
