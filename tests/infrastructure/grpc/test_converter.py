@@ -187,6 +187,12 @@ message M {
   int32 count = 2 [(buf.validate.field).int32 = {gte: 1, lt: 10}];
   repeated string tags = 3 [(buf.validate.field).repeated = {max_items: 2, items: {string: {min_len: 1}}}];
   string id = 4 [(buf.validate.field).required = true, (buf.validate.field).string.uuid = true];
+  string path = 5 [(buf.validate.field).string = {prefix: "a/b.", suffix: "$", not_in: ["a/b.$"]}];
+  string maybe = 6 [(buf.validate.field).string.min_len = 3, (buf.validate.field).ignore = IGNORE_IF_ZERO_VALUE];
+  int32 outside = 7 [(buf.validate.field).int32 = {gte: 10, lt: 5}];
+  map<string, string> labels = 8 [(buf.validate.field).map = {
+    max_pairs: 1, keys: {string: {max_len: 2}}, values: {string: {min_len: 1}}}];
+  oneof target { option (buf.validate.oneof).required = true; string user = 9; string group = 10; }
 }
 service S { rpc Do(M) returns (M); }
 """
@@ -195,13 +201,18 @@ syntax = "proto2";
 package buf.validate;
 import "google/protobuf/descriptor.proto";
 extend google.protobuf.FieldOptions { optional FieldRules field = 1159; }
+extend google.protobuf.OneofOptions { optional OneofRules oneof = 1159; }
+enum Ignore { IGNORE_UNSPECIFIED = 0; IGNORE_IF_ZERO_VALUE = 1; IGNORE_ALWAYS = 3; }
+message OneofRules { optional bool required = 1; }
 message FieldRules {
-  optional bool required = 25;
-  oneof type { Int32Rules int32 = 3; StringRules string = 14; RepeatedRules repeated = 18; }
+  optional bool required = 25; optional Ignore ignore = 27;
+  oneof type { Int32Rules int32 = 3; StringRules string = 14; RepeatedRules repeated = 18; MapRules map = 19; }
 }
+message MapRules { optional uint64 max_pairs = 2; optional FieldRules keys = 4; optional FieldRules values = 5; }
 message Int32Rules { optional int32 lt = 2; optional int32 gte = 5; }
 message StringRules {
   optional uint64 min_len = 2; optional uint64 max_len = 3; optional string pattern = 6;
+  optional string prefix = 7; optional string suffix = 8; repeated string not_in = 11;
   oneof well_known { bool uuid = 22; }
 }
 message RepeatedRules { optional uint64 max_items = 2; optional FieldRules items = 4; }
@@ -221,6 +232,18 @@ async def test_schema_follows_protovalidate_rules(tmp_path):
     assert (properties["count"]["minimum"], properties["count"]["exclusiveMaximum"]) == (1, 10)
     assert properties["tags"] == {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 2}
     assert (tool.input_schema["required"], properties["id"]["format"]) == (["id"], "uuid")
+    assert properties["maybe"] == {"type": "string"}
+    good = {"id": "", "path": "a/b.c$", "outside": 10, "labels": {"ab": "x"}, "user": "u"}
+    assert jsonschema_rs.is_valid(tool.input_schema, good)
+    for bad in (
+        *({"path": path} for path in ("a/bxc$", "a/b.c", "a/b.$")),
+        {"outside": 7},
+        *({"labels": labels} for labels in ({"abc": "x"}, {"a": ""}, {"a": "x", "b": "x"})),
+        {"group": "g"},
+    ):
+        assert not jsonschema_rs.is_valid(tool.input_schema, good | bad), bad
+    del good["user"]
+    assert not jsonschema_rs.is_valid(tool.input_schema, good)
 
 
 @pytest.mark.parametrize(

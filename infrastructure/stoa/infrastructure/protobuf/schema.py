@@ -210,10 +210,19 @@ class SchemaWriter:
         if required:
             made["required"] = required
         made["additionalProperties"] = False
-        exclusive = [_at_most_one(names) for names in members.values() if len(names) > 1]
+        exclusive = [
+            _one_of(names, is_required=self._is_required(declared, number))
+            for number, names in members.items()
+            if len(names) > 1 or self._is_required(declared, number)
+        ]
         if exclusive:
             made["allOf"] = exclusive
         return made
+
+    def _is_required(self, declared: Declaration, number: int) -> bool:
+        """True for a oneof of which a member must be set."""
+        options = self._descriptors.options("OneofOptions", declared.proto.oneof_decl[number].options)
+        return as_object(options.get("[buf.validate.oneof]")).get("required") is True
 
     def _field(self, declared: Declaration, field: Any, number: int) -> JsonObject:
         if field.type in (_MESSAGE, _GROUP) and field.label == _REPEATED and self._is_map_entry(field.type_name):
@@ -275,10 +284,10 @@ def _lenient(schema: JsonObject) -> JsonObject:
     return {**kept, "anyOf": [_lenient(each) for each in schema["anyOf"]]} if "anyOf" in schema else kept
 
 
-def _at_most_one(names: list[str]) -> JsonObject:
-    """ProtoJSON refuses two members of a oneof; none is always allowed."""
+def _one_of(names: list[str], *, is_required: bool) -> JsonObject:
+    """ProtoJSON refuses two members of a oneof; none is allowed, unless protovalidate demands one."""
     each: list[JsonObject] = [{"required": [name]} for name in names]
-    return {"type": "object", "oneOf": [*each, {"not": {"anyOf": each}}]}
+    return {"type": "object", "oneOf": each if is_required else [*each, {"not": {"anyOf": each}}]}
 
 
 def _default(field: Any) -> JsonObject:
