@@ -7,6 +7,7 @@ reader, replies.
 import asyncio
 import base64
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -31,7 +32,7 @@ from stoa.infrastructure.kafka.problems import (
     translated,
 )
 from stoa.infrastructure.kafka.producer import Receipt
-from stoa.infrastructure.kafka.reader import Selection, read
+from stoa.infrastructure.kafka.reader import Selection, read, record_size
 from stoa.infrastructure.kafka.registry import SchemaRegistries, learn
 from stoa.infrastructure.kafka.reply_ids import place_of_id
 from stoa.infrastructure.kafka.security import SecretReader
@@ -250,8 +251,8 @@ class _RequestCall(_WritingCall):
         finally:
             replies.over(correlation_id)
         await self._learn(self._reply_value, [record.value])
-        body = await _read_records([record], self._reply_key, self._reply_value)
-        return _answer({"topic": reply_topic, **body[0]})
+        readers = self._reply_key, self._reply_value
+        return await _answered([record], *readers, lambda shown: {"topic": reply_topic, **shown[0]})
 
     def _previewed(self, arguments: JsonObject) -> JsonObject:
         reply_topic = topic_of(self._reply.topic, self._filled(arguments))
@@ -288,12 +289,12 @@ class _ReadCall(_KafkaCall):
         await self._learn(self._key, [record.key for record in result.records])
         if context.channel is not None and result.records:
             await context.channel.progress(len(result.records))
-        return _answer(
-            {
-                "records": await _read_records(result.records, self._key, self._value),
-                "end": result.end,
-                "nextOffsets": {str(number): offset for number, offset in sorted(result.next_offsets.items())},
-            }
+        following = {str(number): offset for number, offset in sorted(result.next_offsets.items())}
+        return await _answered(
+            result.records,
+            self._key,
+            self._value,
+            lambda shown: {"records": shown, "end": result.end, "nextOffsets": following},
         )
 
     def _previewed(self, arguments: JsonObject) -> JsonObject:
@@ -326,16 +327,16 @@ class _ReadCall(_KafkaCall):
         return is_wanted
 
 
-async def _read_records(records: list[Any], key: PartReader, value: PartReader) -> list[JsonObject]:
-    """Their content, of all within one allowance."""
+async def _answered(
+    records: list[Any], key: PartReader, value: PartReader, content: Callable[[list[JsonObject]], JsonObject]
+) -> RawAnswer:
+    """The answer with the content of records, all within one allowance. Raises WrongAnswer."""
     allowance = JsonAllowance()
 
-    def read_now() -> list[JsonObject]:
-        return [_record(record, key, value, allowance) for record in records]
+    def made() -> RawAnswer:
+        return _answer(content([_record(record, key, value, allowance) for record in records]))
 
-    if sum(len(record.value or b"") + len(record.key or b"") for record in records) <= _QUICKLY_DECODED_BYTES:
-        return read_now()
-    return await asyncio.to_thread(read_now)
+    return made() if sum(map(record_size, records)) <= _QUICKLY_DECODED_BYTES else await asyncio.to_thread(made)
 
 
 def _record(record: Any, key: PartReader, value: PartReader, allowance: JsonAllowance) -> JsonObject:

@@ -154,7 +154,7 @@ class _Reading:
         chosen = every[-limit:] if self._takes_last else every[:limit]
         size, count = 0, 0
         for record in reversed(chosen) if self._takes_last else chosen:  # the newest, or the first, are worth most
-            size += _size(record)
+            size += record_size(record)
             if size > self._bounds.max_bytes and count:
                 end = "maxBytes"
                 break
@@ -305,6 +305,7 @@ async def _offsets_from(cluster: Cluster, topic: str, leader: int, asked: list[t
     return found
 
 
-def _size(record: Any) -> int:
+def record_size(record: Any) -> int:
+    """Bytes of key, value and headers."""
     headers = sum(len(name) + len(value or b"") for name, value in record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers
