@@ -468,3 +468,14 @@ def test_descriptor_of_an_enumeration_with_very_many_values_is_described_without
     (tool,) = converted(descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()).tools
     assert len(json.dumps(tool.input_schema)) < 1000
     assert MessageCodec(tool.binding.descriptors, "a.R", "a.R").encode({"f0": "VALUE_49999"})
+
+
+@pytest.mark.parametrize(("name", "expected"), [("foo_bar", "fooBar"), ("b__c_", "bC"), ("_x", "X"), ("Up_d1", "UpD1")])
+def test_schema_of_a_description_without_json_names_has_them_as_protobuf_makes_them(name, expected):
+    """As reflection of servers in Python gives it."""
+    (tool,) = converted(
+        descriptor_pb2.FileDescriptorSet(file=[_file(_message("R", {"name": name}))]).SerializeToString()
+    ).tools
+    assert [*tool.input_schema["properties"]] == [expected]
+    codec = MessageCodec(tool.binding.descriptors, "a.R", "a.R")
+    assert codec.decode(codec.encode({expected: "x"})) == {expected: "x"}

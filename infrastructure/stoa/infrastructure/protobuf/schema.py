@@ -6,6 +6,7 @@ server may be newer than its description.
 """
 
 import json
+import re
 from typing import Any
 
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array
@@ -197,11 +198,12 @@ class SchemaWriter:
             if self._is_input:
                 schema, demands = with_rules(schema, as_object(options.get("[buf.validate.field]")))
                 is_required = is_required or demands or "REQUIRED" in behaviours
-            properties[field.json_name or field.name] = schema
+            name = _json_name(field)
+            properties[name] = schema
             if is_required:
-                required.append(field.json_name or field.name)
+                required.append(name)
             if field.HasField("oneof_index") and not field.proto3_optional:
-                members.setdefault(field.oneof_index, []).append(field.json_name or field.name)
+                members.setdefault(field.oneof_index, []).append(name)
         made: JsonObject = {"type": "object", "properties": properties}
         if text := _line(self._descriptors.comment(declared)):
             made["description"] = text
@@ -275,6 +277,11 @@ class SchemaWriter:
     def _is_map_entry(self, name: str) -> bool:
         declared = self._descriptors.types.get(name.lstrip("."))
         return declared is not None and not is_enum(declared) and bool(declared.proto.options.map_entry)
+
+
+def _json_name(field: Any) -> str:
+    """In lowerCamelCase. Descriptors of servers in Python or C++ do not say it."""
+    return field.json_name or re.sub("_+(.?)", lambda match: match[1].upper(), field.name)
 
 
 def _lenient(schema: JsonObject) -> JsonObject:
