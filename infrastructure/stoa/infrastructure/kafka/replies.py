@@ -162,17 +162,24 @@ class ReplyReader:
         records = FetchedRecords(*place) if is_quick else await asyncio.to_thread(FetchedRecords, *place)
         remaining = iter(records)
 
-        def next_ones() -> list[Any]:
-            return list(islice(remaining, _RECORDS_OF_A_TURN))
+        def next_ones() -> list[tuple[Any, list[tuple[str, bytes]]]]:
+            """With the headers that may be ids of this process: a record may have very many."""
+            turn = islice(remaining, _RECORDS_OF_A_TURN)
+            return [(record, [header for header in record.headers if self._is_own(header[1])]) for record in turn]
 
         while batch := next_ones() if is_quick else await asyncio.to_thread(next_ones):
-            for record in batch:
-                for name, value in record.headers:
+            for record, headers in batch:
+                for name, value in headers:
                     self._take_one(record, name, value)
                 for in_value in [*self._in_values]:
                     self._take_one(record, in_value, await in_value.of(record))
             await asyncio.sleep(0)
         self._offsets[number] = records.next_offset
+
+    def _is_own(self, correlation_id: bytes | None) -> bool:
+        return correlation_id is not None and (
+            correlation_id in self._waiting or self._fates.get(correlation_id) is not None
+        )
 
     def _take_one(self, record: Any, place: ReplyPlace, correlation_id: bytes | None) -> None:
         if correlation_id in self._waiting:
