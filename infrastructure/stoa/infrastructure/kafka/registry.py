@@ -23,6 +23,8 @@ from stoa.infrastructure.kafka.codec import PartReader, protobuf_module
 
 TIMEOUT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
+MAX_SCHEMA_CHARACTERS = 1024 * 1024
+"""Of one schema with those that it refers to."""
 MAX_REFERENCES = 50
 MAX_NEW_SCHEMAS = 20
 """Schemas that one call asks the registry for."""
@@ -89,6 +91,8 @@ class SchemaRegistries:
         if kind not in {"AVRO", "JSON", "PROTOBUF"}:
             raise UnusableSchema(f"schemas of type {str(kind)[:20]} are not read; AVRO, JSON and PROTOBUF are")
         references = await self._references(registry, tenant, as_array(answer.get("references")))
+        if len(text) + sum(map(len, references.values())) > MAX_SCHEMA_CHARACTERS:
+            raise UnusableSchema(f"it is longer than {MAX_SCHEMA_CHARACTERS} characters")
         if kind == "JSON":
             return RegisteredSchema(MessagePart(format="json", schema_id=number), text, references)
         if kind == "PROTOBUF":
@@ -114,6 +118,10 @@ class SchemaRegistries:
             if answer is None:
                 raise UnusableSchema(f"it refers to {name[:80]!r}, which the registry does not have")
             texts[name] = as_text(answer.get("schema"))
+            if sum(map(len, texts.values())) > MAX_SCHEMA_CHARACTERS:
+                raise UnusableSchema(
+                    f"the schemas that it refers to are longer than {MAX_SCHEMA_CHARACTERS} characters"
+                )
             waiting += as_array(answer.get("references"))
         return texts
 
