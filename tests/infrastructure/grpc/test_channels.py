@@ -1,9 +1,11 @@
 """TLS and mTLS with an authority of one's own, and channels that follow names and secrets."""
 
 import asyncio
+from contextlib import asynccontextmanager, suppress
 
 import grpc
 import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tests.infrastructure.grpc.loopback import echo_descriptors, serving, tools_of
 from tests.infrastructure.http_client.tls_server import identity
 
@@ -16,6 +18,8 @@ from stoa.domain.policy.decision import Permit
 from stoa.infrastructure.grpc import GrpcBackend
 from stoa.infrastructure.http_client import HostResolver
 from stoa.infrastructure.http_client.resolver import Found
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 async def echo(method, messages, context):
@@ -148,3 +152,65 @@ async def test_name_with_addresses_of_both_families_is_reached_over_the_one_that
         assert (await called(backend, tool)).body == b'{"text":"x"}'
         await backend.close()
     await resolver.close()
+
+
+async def test_health_check_keeps_calls_from_a_server_until_it_is_healthy(credentials):
+    """Over two addresses of one name: 127.0.0.1 and 127.0.0.2."""
+
+    class Local:
+        async def __call__(self, name):
+            return Found(("127.0.0.1", "127.0.0.2"), 300.0)
+
+        async def close(self):
+            pass
+
+    async with healthy_pair() as (port, health_of, answered), asyncio.timeout(60):
+        backend = GrpcBackend(credentials, resolver=HostResolver(Local()))
+        tool = tool_at(f"grpc://pair.example:{port}", health_service="echo")
+        await health_of["127.0.0.2"].set("echo", NOT_SERVING)
+        for _ in range(4):
+            await called(backend, tool)
+        assert set(answered) == {"127.0.0.1"}
+        await health_of["127.0.0.1"].set("echo", NOT_SERVING)
+        with pytest.raises(BackendUnavailable, match="not healthy") as unhealthy:
+            while True:  # the channel hears of it in a moment
+                await called(backend, tool)
+        assert unhealthy.value.nothing_was_sent
+        answered.clear()
+        await health_of["127.0.0.2"].set("echo", SERVING)
+        while not answered:
+            with suppress(BackendUnavailable):
+                await called(backend, tool)
+        assert set(answered) == {"127.0.0.2"}
+        await backend.close()
+
+
+@asynccontextmanager
+async def healthy_pair():
+    """Two servers with one port. Yields it, their health services by address, and the addresses that answered."""
+    servers, health_of, answered = [], {}, []
+
+    def server_at(address, port):
+        async def say(request, context):
+            answered.append(address)
+            return request
+
+        server = grpc.aio.server()
+        method = grpc.unary_unary_rpc_method_handler(say)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("echo.v1.Echo", {"Say": method}),))
+        health_of[address] = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(health_of[address], server)
+        servers.append(server)
+        return server.add_insecure_port(f"{address}:{port}")
+
+    port = server_at("127.0.0.1", 0)
+    server_at("127.0.0.2", port)
+    try:
+        for server in servers:
+            await server.start()
+        for servicer in health_of.values():
+            await servicer.set("echo", SERVING)
+        yield port, health_of, answered
+    finally:
+        for server in servers:
+            await server.stop(None)

@@ -187,6 +187,12 @@ message M {
   int32 count = 2 [(buf.validate.field).int32 = {gte: 1, lt: 10}];
   repeated string tags = 3 [(buf.validate.field).repeated = {max_items: 2, items: {string: {min_len: 1}}}];
   string id = 4 [(buf.validate.field).required = true, (buf.validate.field).string.uuid = true];
+  string path = 5 [(buf.validate.field).string = {prefix: "a/b.", suffix: "$", not_in: ["a/b.$"]}];
+  string maybe = 6 [(buf.validate.field).string.min_len = 3, (buf.validate.field).ignore = IGNORE_IF_ZERO_VALUE];
+  int32 outside = 7 [(buf.validate.field).int32 = {gte: 10, lt: 5}];
+  map<string, string> labels = 8 [(buf.validate.field).map = {
+    max_pairs: 1, keys: {string: {max_len: 2}}, values: {string: {min_len: 1}}}];
+  oneof target { option (buf.validate.oneof).required = true; string user = 9; string group = 10; }
 }
 service S { rpc Do(M) returns (M); }
 """
@@ -195,13 +201,18 @@ syntax = "proto2";
 package buf.validate;
 import "google/protobuf/descriptor.proto";
 extend google.protobuf.FieldOptions { optional FieldRules field = 1159; }
+extend google.protobuf.OneofOptions { optional OneofRules oneof = 1159; }
+enum Ignore { IGNORE_UNSPECIFIED = 0; IGNORE_IF_ZERO_VALUE = 1; IGNORE_ALWAYS = 3; }
+message OneofRules { optional bool required = 1; }
 message FieldRules {
-  optional bool required = 25;
-  oneof type { Int32Rules int32 = 3; StringRules string = 14; RepeatedRules repeated = 18; }
+  optional bool required = 25; optional Ignore ignore = 27;
+  oneof type { Int32Rules int32 = 3; StringRules string = 14; RepeatedRules repeated = 18; MapRules map = 19; }
 }
+message MapRules { optional uint64 max_pairs = 2; optional FieldRules keys = 4; optional FieldRules values = 5; }
 message Int32Rules { optional int32 lt = 2; optional int32 gte = 5; }
 message StringRules {
   optional uint64 min_len = 2; optional uint64 max_len = 3; optional string pattern = 6;
+  optional string prefix = 7; optional string suffix = 8; repeated string not_in = 11;
   oneof well_known { bool uuid = 22; }
 }
 message RepeatedRules { optional uint64 max_items = 2; optional FieldRules items = 4; }
@@ -221,6 +232,18 @@ async def test_schema_follows_protovalidate_rules(tmp_path):
     assert (properties["count"]["minimum"], properties["count"]["exclusiveMaximum"]) == (1, 10)
     assert properties["tags"] == {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 2}
     assert (tool.input_schema["required"], properties["id"]["format"]) == (["id"], "uuid")
+    assert properties["maybe"] == {"type": "string"}
+    good = {"id": "", "path": "a/b.c$", "outside": 10, "labels": {"ab": "x"}, "user": "u"}
+    assert jsonschema_rs.is_valid(tool.input_schema, good)
+    for bad in (
+        *({"path": path} for path in ("a/bxc$", "a/b.c", "a/b.$")),
+        {"outside": 7},
+        *({"labels": labels} for labels in ({"abc": "x"}, {"a": ""}, {"a": "x", "b": "x"})),
+        {"group": "g"},
+    ):
+        assert not jsonschema_rs.is_valid(tool.input_schema, good | bad), bad
+    del good["user"]
+    assert not jsonschema_rs.is_valid(tool.input_schema, good)
 
 
 @pytest.mark.parametrize(
@@ -374,16 +397,13 @@ def test_arguments_decode_to_what_was_encoded(arguments):
     assert _CODEC.decode(sent) == decoded
 
 
-_LARGEST_SINGLE = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
-
-
 def _floats(value):
     """Floats as the nearest of 32 bits: json_format writes the shortest text that reads back as the same one."""
     if isinstance(value, dict):
         return {key: _floats(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_floats(item) for item in value]
-    is_single = isinstance(value, float) and abs(value) <= _LARGEST_SINGLE
+    is_single = isinstance(value, float) and abs(value) <= 3.4028235e38  # as the largest is written
     return struct.unpack("f", struct.pack("f", value))[0] if is_single else value
 
 
@@ -398,3 +418,64 @@ def _floats(value):
 def test_any_object_encodes_or_is_an_invalid_argument(arguments):
     with suppress(InvalidArguments):
         _CODEC.encode(arguments)
+
+
+def _file(*messages: descriptor_pb2.DescriptorProto, **more) -> descriptor_pb2.FileDescriptorProto:
+    """A service whose method takes and gives the message R."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="a.proto", package="a", syntax="proto3", message_type=messages, **more
+    )
+    file.service.add(name="S").method.add(name="M", input_type=".a.R", output_type=".a.R")
+    return file
+
+
+def _message(name: str, *fields: dict) -> descriptor_pb2.DescriptorProto:
+    made = descriptor_pb2.DescriptorProto(name=name)
+    for number, field in enumerate(fields):
+        made.field.add(**({"name": f"f{number}", "number": number + 1, "label": 1, "type": 9} | field))
+    return made
+
+
+def _chain(levels: int) -> list[descriptor_pb2.DescriptorProto]:
+    inner = [_message(f"R{level}", {"type": 11, "type_name": f".a.R{level + 1}"}) for level in range(1, levels)]
+    return [_message("R", {"type": 11, "type_name": ".a.R1"}), *inner, _message(f"R{levels}")]
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        ([_message("R", *({"name": f"{'n' * 100}{number}"} for number in range(3000)))], "too many fields to describe"),
+        ([_message("R", {"name": "n" * 300_000})], "too many fields to describe"),
+        (_chain(3000), "do not fit together"),
+        ([_message("R", {"name": "x"}, {"name": "x"})], "do not fit together"),
+    ],
+    ids=["fields", "long name", "levels", "one name twice"],
+)
+def test_descriptor_bomb_in_one_method_leaves_that_method_out(messages, words):
+    bad = _file(*messages)
+    good = descriptor_pb2.FileDescriptorProto(name="b.proto", package="b", message_type=[_message("Q")])
+    good.service.add(name="T").method.add(name="N", input_type=".b.Q", output_type=".b.Q")
+    made = converted(descriptor_pb2.FileDescriptorSet(file=[bad, good]).SerializeToString())
+    assert [tool.name for tool in made.tools] == ["T_N"]
+    assert [finding.message for finding in made.findings if words in finding.message]
+
+
+def test_descriptor_of_an_enumeration_with_very_many_values_is_described_without_them():
+    enum = descriptor_pb2.EnumDescriptorProto(name="E")
+    for number in range(50_000):
+        enum.value.add(name=f"VALUE_{number}", number=number)
+    file = _file(_message("R", {"type": 14, "type_name": ".a.E"}), enum_type=[enum])
+    (tool,) = converted(descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()).tools
+    assert len(json.dumps(tool.input_schema)) < 1000
+    assert MessageCodec(tool.binding.descriptors, "a.R", "a.R").encode({"f0": "VALUE_49999"})
+
+
+@pytest.mark.parametrize(("name", "expected"), [("foo_bar", "fooBar"), ("b__c_", "bC"), ("_x", "X"), ("Up_d1", "UpD1")])
+def test_schema_of_a_description_without_json_names_has_them_as_protobuf_makes_them(name, expected):
+    """As reflection of servers in Python gives it."""
+    (tool,) = converted(
+        descriptor_pb2.FileDescriptorSet(file=[_file(_message("R", {"name": name}))]).SerializeToString()
+    ).tools
+    assert [*tool.input_schema["properties"]] == [expected]
+    codec = MessageCodec(tool.binding.descriptors, "a.R", "a.R")
+    assert codec.decode(codec.encode({expected: "x"})) == {expected: "x"}

@@ -125,6 +125,8 @@ def ones(field: Any, depth: int) -> st.SearchStrategy[Any]:
         return st.sampled_from(OWN_JSON[name]) if name in OWN_JSON else written_out(field.message_type, depth + 1)
     if field.type == field.TYPE_BYTES:
         return st.sampled_from(("", "AP8="))
+    if field.enum_type is not None and field.enum_type.full_name == "google.protobuf.NullValue":
+        return st.none()
     kinds = ((name[8:], number) for name, number in vars(type(field)).items() if name.startswith("CPPTYPE_"))
     kind = next(name for name, number in kinds if number == field.cpp_type)
     return st.sampled_from(DEFAULTS[kind])
@@ -143,7 +145,8 @@ def written_out(descriptor: Any, depth: int = 0) -> st.SearchStrategy[JsonObject
     fields = [
         field
         for field in descriptor.fields
-        if (depth < 2 or field.message_type is None) and field.name != "nothing"  # null alone, which is its default
+        if (depth < 2 or field.message_type is None)
+        and field.name not in {"nothing", "nothings"}  # null, their default
     ]
     groups = {field.name: field.name for field in fields}
     groups |= {field.name: field.containing_oneof.name for field in fields if field.containing_oneof is not None}

@@ -359,3 +359,34 @@ def test_kafka_json_values_come_back_as_they_went(value):
     data = PartWriter(tool.binding.value, "value").write(value)
     assert PartReader(tool.binding.value).read(data) == value
     assert data is None or json.loads(data) == value
+
+
+def test_kafka_operation_whose_topic_kafka_does_not_have_is_left_out_alone_and_told_why() -> None:
+    message = {"correlationId": {"location": "$message.header#/id"}, "payload": {"type": "string"}}
+    bad = {"type": "object", "properties": {"n": {"type": "integer", "minimum": "0"}}}
+    document = {
+        "asyncapi": "3.0.0",
+        "info": {"title": "t", "version": "1"},
+        "servers": {"k": {"host": "k.example:9092", "protocol": "kafka"}},
+        "channels": {
+            "good": {"address": "good", "messages": {"m": message}},
+            "path": {"address": "a/b", "messages": {"m": message}},
+            "bad": {"address": "bad", "messages": {"m": {"payload": bad}}},
+        },
+        "operations": {
+            "one": {"action": "receive", "channel": {"$ref": "#/channels/good"}},
+            "two": {"action": "receive", "channel": {"$ref": "#/channels/path"}},
+            "three": {
+                "action": "receive",
+                "channel": {"$ref": "#/channels/good"},
+                "reply": {"channel": {"$ref": "#/channels/path"}},
+            },
+            "four": {"action": "receive", "channel": {"$ref": "#/channels/bad"}},
+        },
+    }
+    made = converted(json.dumps(document))
+    assert [tool.name for tool in made.tools] == ["produce_good"]
+    words = {finding.where.rpartition(" ")[2]: finding.message for finding in made.findings}
+    assert "a topic has letters, digits" in words["two"]
+    assert "a topic has letters, digits" in words["three"]
+    assert "/properties/n/minimum" in words["four"]

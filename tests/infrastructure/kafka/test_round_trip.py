@@ -80,6 +80,8 @@ def example(schema: Any, root: Any, *, is_full: bool, depth: int = 0) -> Any:
             return 1.5
         case "boolean":
             return True
+        case "null":
+            return None
     return text_of(schema, root)
 
 
@@ -99,7 +101,8 @@ def flat(schema: Any, root: Any) -> dict[str, Any]:
         more = flat(part, root)
         if "properties" in more and "properties" in merged:
             more["properties"] = {**more["properties"], **merged["properties"]}
-            more["required"] = [*more.get("required", ()), *merged.get("required", ())]
+        if "required" in more:
+            more["required"] = [*more["required"], *merged.get("required", ())]
         merged = {**merged, **more}
     return merged
 

@@ -65,6 +65,8 @@ class GrpcBinding(Binding):
     metadata: tuple[tuple[MetadataName, MetadataText], ...] = ()
     tls: TlsSecrets = TlsSecrets()
     load_balancing: Literal["pick_first", "round_robin"] = "pick_first"
+    health_service: str | None = None
+    """The name that grpc.health.v1.Health is asked for; empty: the server as a whole; None: it is not asked."""
     stream: StreamBounds = StreamBounds()
 
     @property

@@ -16,16 +16,17 @@ from stoa.domain.operations.access import Access
 from stoa.domain.operations.operation import Operation
 from stoa.domain.results.result import RawAnswer
 from stoa.domain.schema.json_value import JsonObject
+from stoa.infrastructure.documents.json_allowance import JsonAllowance
 from stoa.infrastructure.grpc.binding import GrpcBinding
 from stoa.infrastructure.grpc.channels import Channels, Upstream
 from stoa.infrastructure.grpc.messages import MessageCodec
 from stoa.infrastructure.grpc.metadata import Metadata, bearer, compile_authentication
 from stoa.infrastructure.grpc.status import backend_error, status_of
-from stoa.infrastructure.protobuf.message_types import Undecodable
+from stoa.infrastructure.protobuf.message_types import TooManyValues, Undecodable
 
 _MARGIN = 0.9
 """Of the tool's timeout: reading a stream ends before it, so that what has come is not lost."""
-_QUICKLY_DECODED_BYTES = 64 * 1024
+_QUICKLY_DECODED_BYTES = 16 * 1024
 """More is decoded in a thread: two bytes may be a message of their own, and other calls would wait for millions."""
 
 
@@ -47,7 +48,9 @@ class _GrpcCall(BackendCall, Previewable):
         self._authentication = tool.authentication.type
         self._is_oauth2 = tool.authentication.type == "oauth2"
         self._may_repeat = binding.access is Access.READ or binding.is_idempotent is True
-        self._upstream = Upstream(binding.target, tool.tenant, binding.tls, binding.load_balancing)
+        self._upstream = Upstream(
+            binding.target, tool.tenant, binding.tls, binding.load_balancing, binding.health_service
+        )
         self._channels = channels
         self._method: tuple[Any, Any] = (None, None)
         """The channel that was called last, and what calls the method there."""
@@ -120,29 +123,37 @@ class _GrpcCall(BackendCall, Previewable):
         request = iter(requests) if self._binding.streams_requests else requests[0]
         return self._method[1](request, timeout=self._timeout_seconds, metadata=metadata)
 
-    async def _decoded(self, data: bytes) -> JsonObject:
+    async def _json(self, data: bytes, allowance: JsonAllowance) -> bytes:
+        """The JSON of a message. Large ones are read one at a time, so that answers of a hostile server take the memory
+        of one. Raises BackendProtocolError."""
         try:
-            if len(data) > _QUICKLY_DECODED_BYTES:
-                return await asyncio.to_thread(self._codec.decode, data)
-            return self._codec.decode(data)
-        except Undecodable:
+            if len(data) <= _QUICKLY_DECODED_BYTES:
+                return self._json_now(data, allowance)
+            async with self._channels.large_messages:
+                return await asyncio.to_thread(self._json_now, data, allowance)
+        except TooManyValues as problem:
+            message = f"The back end of {self._name} failed: its answer has {problem}"
+        except (Undecodable, pydantic_core.PydanticSerializationError):  # which Any within Any nest too deep for
             message = f"The back end of {self._name} failed: its answer is no {self._binding.response_type}"
-            raise BackendProtocolError(message) from None
+        raise BackendProtocolError(message) from None
+
+    def _json_now(self, data: bytes, allowance: JsonAllowance) -> bytes:
+        return pydantic_core.to_json(self._codec.decode(data, allowance))
 
     def _refusal(self, error: Any, *, is_connected: bool) -> RawAnswer:
         problem = backend_error(error, self._name, is_connected=is_connected)
         if problem is not None:
             raise problem
-        said = status_of(error, self._codec.pool)
-        return RawAnswer(pydantic_core.to_json(said), "application/json", is_error=True, status=said["code"])
+        said = status_of(error, self._codec.any_to_json)
+        return RawAnswer(_status_json(said), "application/json", is_error=True, status=said["code"])
 
 
 class _UnaryCall(_GrpcCall):
     """One message comes back."""
 
     async def _exchange(self, requests: list[bytes], metadata: Metadata, context: CallContext) -> RawAnswer:  # noqa: ARG002  # for streams
-        message = await self._decoded(await self._begin(requests, metadata))
-        return RawAnswer(pydantic_core.to_json(message), "application/json")
+        body = await self._json(await self._begin(requests, metadata), JsonAllowance())
+        return RawAnswer(body, "application/json")
 
 
 class _StreamCall(_GrpcCall):
@@ -150,8 +161,8 @@ class _StreamCall(_GrpcCall):
 
     async def _exchange(self, requests: list[bytes], metadata: Metadata, context: CallContext) -> RawAnswer:
         bounds = self._binding.stream
-        messages: list[JsonObject] = []
-        end, size = "completed", 0
+        messages: list[bytes] = []
+        end, size, allowance = "completed", 0, JsonAllowance()
         call = self._begin(requests, metadata)
         try:
             async with asyncio.timeout(min(bounds.max_seconds, _MARGIN * self._timeout_seconds)):
@@ -160,7 +171,7 @@ class _StreamCall(_GrpcCall):
                     if size > bounds.max_bytes:
                         end = "maxBytes"
                         break
-                    messages.append(await self._decoded(data))
+                    messages.append(await self._json(data, allowance))
                     if context.channel is not None:
                         await context.channel.progress(len(messages))
                     if len(messages) == bounds.max_messages:
@@ -172,7 +183,7 @@ class _StreamCall(_GrpcCall):
             if not messages:
                 raise
             problem = backend_error(error, self._name)
-            told = {"message": problem.message} if problem is not None else status_of(error, self._codec.pool)
+            told = {"message": problem.message} if problem is not None else status_of(error, self._codec.any_to_json)
             return _broken_off(messages, told)
         except BackendProtocolError as error:
             if not messages:
@@ -180,13 +191,26 @@ class _StreamCall(_GrpcCall):
             return _broken_off(messages, {"message": error.message})
         finally:
             call.cancel()  # without an end of its own the server would go on sending
-        return RawAnswer(pydantic_core.to_json({"messages": messages, "end": end}), "application/json")
+        return RawAnswer(_listed(messages, end), "application/json")
 
 
-def _broken_off(messages: list[JsonObject], error: JsonObject) -> RawAnswer:
+def _listed(messages: list[bytes], end: str, error: bytes = b"") -> bytes:
+    """`messages` and `error` are JSON."""
+    told = b',"error":' + error if error else b""
+    return b'{"messages":[' + b",".join(messages) + b'],"end":' + pydantic_core.to_json(end) + told + b"}"
+
+
+def _broken_off(messages: list[bytes], error: JsonObject) -> RawAnswer:
     """What came before the error that ended the stream is kept."""
-    content = {"messages": messages, "end": "error", "error": error}
-    return RawAnswer(pydantic_core.to_json(content), "application/json", is_error=True)
+    return RawAnswer(_listed(messages, "error", _status_json(error)), "application/json", is_error=True)
+
+
+def _status_json(status: JsonObject) -> bytes:
+    """Without details that nest too deep for JSON."""
+    try:
+        return pydantic_core.to_json(status)
+    except pydantic_core.PydanticSerializationError:
+        return pydantic_core.to_json({name: value for name, value in status.items() if name != "details"})
 
 
 def _trace_of(context: CallContext) -> Metadata:

@@ -10,11 +10,14 @@ import asyncio
 import ssl
 from typing import Any, NamedTuple
 
+import pydantic_core
+
 import grpc  # type: ignore[import-untyped]
 from stoa.application.ports import CredentialSource
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BackendUnavailable
 from stoa.domain.operations.binding import TlsSecrets
+from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.grpc.binding import split_target
 from stoa.infrastructure.http_client import DnsLookUp, ForbiddenAddress, HostResolver, NameNotResolved, OutboundRules
 
@@ -36,6 +39,7 @@ class Upstream(NamedTuple):
     tenant: TenantId | None
     tls: TlsSecrets
     load_balancing: str
+    health_service: str | None = None
 
 
 class _TlsMaterial(NamedTuple):
@@ -67,6 +71,8 @@ class Channels:
         self._max_received_bytes = max_received_bytes
         self._open: dict[Upstream, _Open] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self.large_messages = asyncio.Lock()
+        """Held while a message of many bytes is read."""
 
     async def channel(self, upstream: Upstream, whose: str) -> Any:
         """A grpc.aio.Channel. `whose`: names the tool in messages. Raises BackendUnavailable; nothing was sent then."""
@@ -124,7 +130,7 @@ class Channels:
             ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
             ("grpc.initial_reconnect_backoff_ms", FIRST_RECONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", LAST_RECONNECT_MS),
-            ("grpc.lb_policy_name", upstream.load_balancing),
+            *_balancing(upstream),
             ("grpc.max_receive_message_length", self._max_received_bytes),
             ("grpc.max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.primary_user_agent", "stoa-mcp-gateway"),
@@ -142,6 +148,18 @@ class Channels:
         task = asyncio.create_task(channel.close(GRACE_SECONDS), name="end a gRPC channel")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+
+def _balancing(upstream: Upstream) -> list[tuple[str, str]]:
+    """Which of several addresses calls go to. gRPC looks at health for round_robin only
+    (github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md)."""
+    if upstream.health_service is None:
+        return [("grpc.lb_policy_name", upstream.load_balancing)]
+    config: JsonObject = {
+        "healthCheckConfig": {"serviceName": upstream.health_service},
+        "loadBalancingConfig": [{"round_robin": {}}],
+    }
+    return [("grpc.service_config", pydantic_core.to_json(config).decode())]
 
 
 def _numeric_target(addresses: tuple[str, ...], port: int) -> str:

@@ -7,6 +7,7 @@ The text of a description is a JSON object: `fileDescriptorSet` is a google.prot
 import base64
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import pydantic_core
@@ -21,6 +22,7 @@ from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.infrastructure.grpc.binding import GrpcBinding, Target
 from stoa.infrastructure.grpc.facts import method_facts
 from stoa.infrastructure.grpc.manifest import GrpcConnection, GrpcManifest, GrpcSource
+from stoa.infrastructure.grpc.messages import MessageCodec
 from stoa.infrastructure.protobuf.descriptors import Declaration, Descriptors, UnknownType
 from stoa.infrastructure.protobuf.rules import is_usable
 from stoa.infrastructure.protobuf.schema import SchemaWriter
@@ -71,6 +73,8 @@ class GrpcConverter(SpecConverter):
             except UnknownType as missing:
                 message = f"left out: the description does not declare {missing}; add the file that does"
                 findings.append(error(where, message))
+            except InvalidInput as problem:
+                findings.append(error(where, f"left out: {problem.message}"))
             except (ValidationError, ValueError) as problem:
                 reason = "its schema or name cannot be used" if isinstance(problem, ValidationError) else str(problem)
                 findings.append(error(where, f"left out: {reason}"))
@@ -112,6 +116,8 @@ class _ToolMaker:
             raise ValueError("its name is no identifier of protobuf")
         request, response = proto.input_type.lstrip("."), proto.output_type.lstrip(".")
         binding = self.binding(method)
+        if not all(map(self._descriptors.builds, (request, response))):
+            MessageCodec(binding.descriptors, request, response)  # a file that does not build may have messages that do
         if proto.client_streaming:
             arguments, is_complete = self._inputs.list_schema(request, MAX_SENT_MESSAGES)
         else:
@@ -162,22 +168,30 @@ class _ToolMaker:
             metadata=tuple(connection.metadata.items()),
             tls=connection.tls.to_domain(),
             load_balancing=connection.load_balancing,
+            health_service=None if connection.health_check is None else connection.health_check.service,
             stream=connection.stream.to_domain(),
         )
 
     def _carried(self, request: str, response: str) -> bytes:
         reached = self._descriptors.closure([request, response])
-        if _ANY in reached:
-            try:
-                whole = self._descriptors.pruned(self._descriptors.closure(self._descriptors.types))
-            except UnknownType:
-                whole = b""
-            if 0 < len(whole) <= _ANY_BYTES:
-                return whole
+        if _ANY in reached and self._whole:
+            return self._whole
         return self._descriptors.pruned(reached)
 
+    @cached_property
+    def _whole(self) -> bytes:
+        """The whole description, where every method with an Any may carry it; else empty."""
+        try:
+            whole = self._descriptors.pruned(self._descriptors.closure(self._descriptors.types))
+        except UnknownType:
+            return b""
+        return whole if len(whole) <= _ANY_BYTES else b""
+
     def _result_schema(self, name: str, *, is_stream: bool, where: str, told: list[Finding]) -> JsonObject | None:
-        schema, is_complete = self._outputs.list_schema(name, None) if is_stream else self._outputs.schema(name)
+        try:
+            schema, is_complete = self._outputs.list_schema(name, None) if is_stream else self._outputs.schema(name)
+        except ValueError:
+            schema, is_complete = {"properties": {}}, False
         if is_stream:
             schema["properties"]["end"] = {"type": "string", "description": "Why no more was read"}
             schema["properties"]["error"] = {"type": "object", "description": "The status that ended the stream"}

@@ -12,12 +12,20 @@ from stoa.domain.schema.json_value import JsonObject
 from stoa.infrastructure.grpc.binding import MetadataName, MetadataText, Target
 
 
+class HealthCheckManifest(ManifestModel):
+    """Calls go to servers that say that they are healthy, by grpc.health.v1.Health."""
+
+    service: str = Field(default="", max_length=512)
+    """The name that is asked for; empty: the server as a whole."""
+
+
 class GrpcConnection(ManifestModel):
     """How the server is called; the same in a Tool and in a ToolSet."""
 
     metadata: dict[MetadataName, MetadataText] = Field(default={})
     tls: TlsManifest = TlsManifest()
     load_balancing: Literal["pick_first", "round_robin"] = "pick_first"
+    health_check: HealthCheckManifest | None = None
     stream: StreamManifest = StreamManifest()
 
 

@@ -17,7 +17,7 @@ class MessageCodec:
             raise InvalidInput(
                 f"the descriptors of {request_type} and {response_type} do not fit together"
             ) from problem
-        self.pool = messages.pool
+        self.any_to_json = messages.any_to_json
         self.decode = self._response.decode
         """One response, as an object. Raises Undecodable."""
 

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2  # type: ignore[import-untype
 import grpc  # type: ignore[import-untyped]
 from stoa.domain.errors import BackendUnavailable, InvalidInput, Unavailable
 from stoa.infrastructure.grpc.reflection_process import ReflectionDenied
+from stoa.infrastructure.grpc.status import unavailability
 
 MAX_FILES = 3000
 MAX_BYTES = 16 * 1024 * 1024
@@ -54,7 +55,8 @@ def _translated(error: Any, where: str) -> Exception:
         return ReflectionDenied(
             f"{where}: reflection is not allowed; set toolDefaults.authentication, or descriptorSet"
         )
-    return Unavailable(f"{where}: no answer to reflection ({code.name})")
+    reason = f": {unavailability(error)[0]}" if code is grpc.StatusCode.UNAVAILABLE else ""
+    return Unavailable(f"{where}: no answer to reflection ({code.name}{reason})")
 
 
 class _Conversation:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import sys
+from contextlib import suppress
 from typing import Any
 
 import pydantic_core
@@ -16,6 +17,8 @@ from stoa.infrastructure.grpc.reflection_process import ReflectionDenied
 from stoa.infrastructure.http_client import HostResolver, OutboundRules
 from stoa.infrastructure.http_client.resolver import Found
 
+MEMORY_BYTES = 1024 * 1024 * 1024
+"""Of address space, of which grpcio's threads reserve some hundred MiB."""
 _TTL_SECONDS = 300.0
 
 
@@ -47,7 +50,18 @@ async def _answered(question: dict[str, Any]) -> bytes:
         await resolver.close()
 
 
+def _limit_memory() -> None:
+    """Descriptors may take forty times what was sent."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    with suppress(OSError, ValueError):  # macOS knows no limit of memory
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+
+
 def main() -> None:
+    _limit_memory()
     question = pydantic_core.from_json(sys.stdin.buffer.read())
     try:
         answer = {"data": base64.b64encode(asyncio.run(_answered(question))).decode("ascii")}

@@ -5,21 +5,24 @@ server that is away, late or speaks another protocol is an error, in words that 
 addresses there.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from google.protobuf import json_format, message_factory  # type: ignore[import-untyped]
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from grpc import StatusCode  # type: ignore[import-untyped]
 from stoa.domain.errors import BackendError, BackendProtocolError, BackendTimedOut, BackendUnavailable
 from stoa.domain.schema.json_value import JsonObject
+from stoa.infrastructure.documents.json_allowance import AllowanceExceeded, JsonAllowance
+from stoa.infrastructure.protobuf.message_json import UNREAD, JsonPlans
 
 MAX_DETAILS = 20
 _DETAILS_KEY = "grpc-status-details-bin"
-_KNOWN_TYPES = error_details_pb2.DESCRIPTOR.pool
+_STANDARD = JsonPlans(error_details_pb2.DESCRIPTOR.pool)
 _NOT_GRPC = ("Received http2 header", "Received http2 :status", "Bad http2", "Failed parsing HTTP/2")
-_TOO_LARGE = "Received message larger than max"
+_TOO_LARGE = ("CLIENT: Received message larger than max", "Decompressed message larger than max")
+"""Of answers. A server says the first of a request, without the first word or with another one."""
 
 
 def backend_error(error: Any, name: str, *, is_connected: bool = True) -> BackendError | None:
@@ -30,17 +33,18 @@ def backend_error(error: Any, name: str, *, is_connected: bool = True) -> Backen
     whose = f"The back end of {name} failed"
     if code is StatusCode.DEADLINE_EXCEEDED:
         return BackendTimedOut(f"{whose}: it did not answer in time")
-    if code is StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in details:
+    if code is StatusCode.RESOURCE_EXHAUSTED and any(text in details for text in _TOO_LARGE):
         return BackendProtocolError(f"{whose}: its answer is larger than the gateway reads")
     if any(text in details for text in _NOT_GRPC):
         return BackendProtocolError(f"{whose}: its answer is not gRPC")
     if code is StatusCode.UNAVAILABLE:
-        reason, is_lost = _unavailability(details)
+        reason, is_lost = unavailability(error)
         return BackendUnavailable(f"{whose}: {reason}", nothing_was_sent=not is_lost and not is_connected)
     return None
 
 
 _REASONS = (
+    ("backend unhealthy", "its server says that it is not healthy (spec.grpc.healthCheck)", False),
     ("hostname verification", "its TLS certificate is for another host name", False),
     ("wrong_version_number", "it does not speak TLS at this port; is it grpc://?", False),
     ("certificate_verify_failed", "its TLS certificate is not trusted", False),
@@ -56,19 +60,19 @@ _REASONS = (
 sent. The most specific first."""
 
 
-def _unavailability(details: str) -> tuple[str, bool]:
-    lowered = details.lower()
+def unavailability(error: Any) -> tuple[str, bool]:
+    """The reason of UNAVAILABLE in our words, and whether there was a connection."""
+    lowered = str(error.details() or "").lower()
     for text, told, is_lost in _REASONS:
         if text in lowered:
             return told, is_lost
     return "it says that it is not available", True
 
 
-def status_of(error: Any, pool: Any) -> JsonObject:
-    """Code, message and details of what the server said. `pool`: where the method's own messages are found."""
-    code = error.code()
-    made: JsonObject = {"code": code.name, "message": str(error.details() or "")}
-    details = [_detail(entry, pool) for entry in _rich_status(error)]
+def status_of(error: Any, any_to_json: Callable[[Any], JsonObject]) -> JsonObject:
+    """Code, message and details of what the server said. `any_to_json`: reads the method's own messages."""
+    made: JsonObject = {"code": error.code().name, "message": str(error.details() or "")}
+    details = [_detail(entry, any_to_json) for entry in _rich_status(error)]
     return {**made, "details": details} if details else made
 
 
@@ -83,14 +87,11 @@ def _rich_status(error: Any) -> list[Any]:
     return []
 
 
-def _detail(entry: Any, pool: Any) -> JsonObject:
+def _detail(entry: Any, any_to_json: Callable[[Any], JsonObject]) -> JsonObject:
     """As ProtoJSON has an Any; without its value where its type is not known."""
-    name = entry.type_url.rpartition("/")[2]
-    for known in (_KNOWN_TYPES, pool):
-        try:
-            found = known.FindMessageTypeByName(name)
-            message = message_factory.GetMessageClass(found).FromString(entry.value)
-            return {"@type": entry.type_url, **json_format.MessageToDict(message, descriptor_pool=known)}
-        except (KeyError, DecodeError, json_format.Error, TypeError, ValueError):
-            continue
-    return {"@type": entry.type_url}
+    try:
+        content = _STANDARD.any_to_json(entry, JsonAllowance())
+        content = any_to_json(entry) if UNREAD in content else content
+    except AllowanceExceeded:
+        content = {UNREAD: ""}
+    return {"@type": entry.type_url} if UNREAD in content else content

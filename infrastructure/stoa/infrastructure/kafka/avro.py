@@ -17,11 +17,15 @@ from typing import Any
 
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject, as_array, as_text, is_array, is_object
+from stoa.infrastructure.documents.json_allowance import VALUE_CHARACTERS, JsonAllowance
+from stoa.infrastructure.kafka.avro_bounds import EmptyTypes, count_default_values
 from stoa.infrastructure.kafka.avro_schema import FLOATS, INTEGERS, nullable, schema_of_type
 from stoa.infrastructure.kafka.part_codec import PartCodec, Undecodable, Unencodable
 
 MAX_DEFINITION = 256 * 1024
 MAX_DEPTH = 100
+MAX_SCALE = 1000
+"""Digits after the point of a decimal, which are written out."""
 _PRIMITIVES = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
 _NAMED = {"record", "error", "enum", "fixed"}
 _DECIMAL = re.compile(r"(-?)(\d+)(?:\.(\d+))?")
@@ -50,21 +54,24 @@ class AvroType(PartCodec):
             raise InvalidInput("it is no Avro schema") from None
         library: Any = fastavro
         self._write: Any = library.schemaless_writer
-        if any(part["kind"] == "array" and _is_empty(part["items"], self._types) for part in self._parts()):
+        empty = EmptyTypes(self._types)
+        if any(part["kind"] == "array" and empty.is_empty(part["items"]) for part in self._parts()):
             raise InvalidInput("an array of values without bytes, such as nulls, is not read: its length has no bound")
+        count_default_values(self._types)
 
     def encode(self, value: Any) -> bytes:
-        """Raises Unencodable, or another ValueError or TypeError for a value that the schema does not have."""
+        """Raises Unencodable, or another ValueError or TypeError for a value that the schema does not have;
+        AllowanceExceeded where its defaults are too many."""
         out = io.BytesIO()
-        self._write(out, self._written_by, self._to_avro(value, self._root, ""))
+        self._write(out, self._written_by, self._to_avro(value, self._root, "", JsonAllowance()))
         return out.getvalue()
 
-    def decode(self, data: bytes) -> Any:
-        """Raises Undecodable."""
-        reader = _Reader(data)
+    def decode(self, data: bytes, allowance: JsonAllowance | None = None) -> Any:
+        """Raises Undecodable, AllowanceExceeded."""
+        reader = _Reader(data, allowance or JsonAllowance())
         try:
             value = self._read(reader, self._root, 0)
-        except (IndexError, struct.error, UnicodeDecodeError, OverflowError):
+        except (IndexError, struct.error, ValueError, OverflowError):  # Undecodable is a ValueError
             raise Undecodable from None
         if not reader.is_at_end:
             raise Undecodable
@@ -140,47 +147,56 @@ class AvroType(PartCodec):
                 {
                     "name": field["name"],
                     "has_default": "default" in field,
+                    "default": field.get("default"),
                     "type": {**self._resolved(field["type"], space, depth + 1), **_notes(field)},
                 }
                 for field in as_array(raw.get("fields"))
             ]
+            declared["cost"] = sum(VALUE_CHARACTERS + len(as_text(field["name"])) for field in declared["fields"])
         return declared
 
     def _label(self, part: JsonObject) -> str:
         return str(part.get("ref") or part.get("name") or part["kind"])
 
-    def _to_avro(self, value: Any, part: JsonObject, place: str) -> Any:
-        """The value as fastavro takes it."""
+    def _to_avro(self, value: Any, part: JsonObject, place: str, allowance: JsonAllowance) -> Any:
+        """The value as fastavro takes it, which adds defaults. `allowance`: for those."""
         part = self._types[part["ref"]] if "ref" in part else part
         kind = part["kind"]
         if kind == "union":
-            return self._branch_value(value, part, place)
+            return self._branch_value(value, part, place, allowance)
         if kind == "record":
-            content: JsonObject = value
-            return {
-                field["name"]: self._to_avro(content[field["name"]], field["type"], f"{place}/{field['name']}")
-                for field in part["fields"]
-                if field["name"] in content
-            }
+            return self._record_value(value, part, place, allowance)
         if kind == "array":
-            return [self._to_avro(entry, part["items"], f"{place}/{number}") for number, entry in enumerate(value)]
+            items = part["items"]
+            return [self._to_avro(entry, items, f"{place}/{number}", allowance) for number, entry in enumerate(value)]
         if kind == "map":
-            return {name: self._to_avro(entry, part["items"], f"{place}/{name}") for name, entry in value.items()}
+            items = part["items"]
+            return {name: self._to_avro(entry, items, f"{place}/{name}", allowance) for name, entry in value.items()}
         if "scale" in part:
             return _unscaled(value, part, place)
         if kind in {"bytes", "fixed"}:
             return _bytes_of(value, part, place)
         return float(value) if kind in FLOATS else int(value) if kind in INTEGERS else value
 
-    def _branch_value(self, value: Any, part: JsonObject, place: str) -> Any:
+    def _record_value(self, value: JsonObject, part: JsonObject, place: str, allowance: JsonAllowance) -> Any:
+        made: JsonObject = {}
+        for field in part["fields"]:
+            name = field["name"]
+            if name in value:
+                made[name] = self._to_avro(value[name], field["type"], f"{place}/{name}", allowance)
+            elif field["has_default"]:
+                allowance.take(VALUE_CHARACTERS * field["default_values"])
+        return made
+
+    def _branch_value(self, value: Any, part: JsonObject, place: str, allowance: JsonAllowance) -> Any:
         if value is None:
             return None
         other = nullable(part)
         if other is not None:
-            return self._to_avro(value, other, place)
+            return self._to_avro(value, other, place, allowance)
         ((label, inner),) = value.items()
         branch = part["branches"][part["labels"].index(label)]
-        return label, self._to_avro(inner, branch, f"{place}/{label}")
+        return label, self._to_avro(inner, branch, f"{place}/{label}", allowance)
 
     def _read(self, reader: "_Reader", part: JsonObject, depth: int) -> Any:
         if depth > MAX_DEPTH:
@@ -192,16 +208,21 @@ class AvroType(PartCodec):
                 if not 0 <= number < len(part["branches"]):
                     raise Undecodable
                 value = self._read(reader, part["branches"][number], depth + 1)
-                is_plain = value is None or nullable(part) is not None
-                return value if is_plain else {part["labels"][number]: value}
+                if value is None or nullable(part) is not None:
+                    return value
+                reader.allowance.take(VALUE_CHARACTERS + len(part["labels"][number]))
+                return {part["labels"][number]: value}
             case "record":
+                reader.allowance.take(part["cost"])
                 return {field["name"]: self._read(reader, field["type"], depth + 1) for field in part["fields"]}
             case "array":
                 return [self._read(reader, part["items"], depth + 1) for _ in reader.blocks()]
             case "map":
                 return {reader.text(): self._read(reader, part["items"], depth + 1) for _ in reader.blocks()}
             case "enum":
-                return part["symbols"][reader.index()]
+                symbol = part["symbols"][reader.index()]
+                reader.allowance.take(len(symbol))
+                return symbol
             case _:
                 return _primitive(reader, part)
 
@@ -209,9 +230,10 @@ class AvroType(PartCodec):
 class _Reader:
     """Avro's binary encoding, within the bytes that are there."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, allowance: JsonAllowance) -> None:
         self._data = data
         self._at = 0
+        self.allowance = allowance
 
     @property
     def is_at_end(self) -> bool:
@@ -250,6 +272,7 @@ class _Reader:
         while count := self.long():
             if count < 0:
                 self.long()  # the block's size in bytes
+            self.allowance.take(VALUE_CHARACTERS * abs(count))
             yield from range(abs(count))
 
 
@@ -285,24 +308,6 @@ def _children(part: JsonObject) -> list[JsonObject]:
             return []
 
 
-def _is_empty(part: JsonObject, types: dict[str, JsonObject], trail: tuple[str, ...] = ()) -> bool:
-    """True if values of the type can take no bytes."""
-    name = part.get("ref") or part.get("name")
-    if name in trail:
-        return True
-    part = types[part["ref"]] if "ref" in part else part
-    match part["kind"]:
-        case "null":
-            return True
-        case "fixed":
-            return bool(part["size"] == 0)
-        case "record":
-            inner = trail if name is None else (*trail, name)
-            return all(_is_empty(field["type"], types, inner) for field in part["fields"])
-        case _:
-            return False
-
-
 def _notes(raw: JsonObject) -> JsonObject:
     doc = as_text(raw.get("doc"))
     return {"doc": doc} if doc else {}
@@ -311,7 +316,10 @@ def _notes(raw: JsonObject) -> JsonObject:
 def _logical(raw: JsonObject) -> JsonObject:
     logical = as_text(raw.get("logicalType"))
     if logical == "decimal" and raw.get("type") in {"bytes", "fixed"}:
-        return {"scale": int(raw.get("scale") or 0)}
+        scale = int(raw.get("scale") or 0)
+        if not 0 <= scale <= MAX_SCALE:
+            raise InvalidInput(f"a decimal of the Avro schema has a scale that is not between 0 and {MAX_SCALE}")
+        return {"scale": scale}
     return {"logical": logical} if logical else {}
 
 

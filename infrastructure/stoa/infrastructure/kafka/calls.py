@@ -4,8 +4,10 @@ Above: InvokeOperation, which holds the deadline. Below: codec (JSON values to b
 reader, replies.
 """
 
+import asyncio
 import base64
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +18,7 @@ from stoa.domain.errors import BackendUnavailable, InvalidArguments, InvalidInpu
 from stoa.domain.operations.operation import Operation
 from stoa.domain.results.result import RawAnswer
 from stoa.domain.schema.json_value import JsonObject, as_object
+from stoa.infrastructure.documents.json_allowance import AllowanceExceeded, JsonAllowance
 from stoa.infrastructure.kafka.binding import KafkaBinding, Reply, topic_of
 from stoa.infrastructure.kafka.clients import Client, Clients, Upstream
 from stoa.infrastructure.kafka.codec import FRAME_BYTES, PartReader, PartWriter
@@ -29,7 +32,7 @@ from stoa.infrastructure.kafka.problems import (
     translated,
 )
 from stoa.infrastructure.kafka.producer import Receipt
-from stoa.infrastructure.kafka.reader import Selection, read
+from stoa.infrastructure.kafka.reader import Selection, read, record_size
 from stoa.infrastructure.kafka.registry import SchemaRegistries, learn
 from stoa.infrastructure.kafka.reply_ids import place_of_id
 from stoa.infrastructure.kafka.security import SecretReader
@@ -39,6 +42,8 @@ _MARGIN = 0.9
 """Of the tool's timeout: reading ends before it, so that what was found is not lost."""
 _EXAMPLE_ID = str(uuid.UUID(int=0))
 """In previews; a call makes its own."""
+_QUICKLY_DECODED_BYTES = 16 * 1024
+"""More is decoded in a thread: a byte may be a value of its own, and other calls would wait."""
 _TRACE_HEADERS = ("traceparent", "tracestate")
 _FAILURES = (BrokerRefusal, NoBroker, WrongAnswer)
 
@@ -246,7 +251,8 @@ class _RequestCall(_WritingCall):
         finally:
             replies.over(correlation_id)
         await self._learn(self._reply_value, [record.value])
-        return _answer({"topic": reply_topic, **_record(record, self._reply_key, self._reply_value)})
+        readers = self._reply_key, self._reply_value
+        return await _answered([record], *readers, lambda shown: {"topic": reply_topic, **shown[0]})
 
     def _previewed(self, arguments: JsonObject) -> JsonObject:
         reply_topic = topic_of(self._reply.topic, self._filled(arguments))
@@ -283,12 +289,12 @@ class _ReadCall(_KafkaCall):
         await self._learn(self._key, [record.key for record in result.records])
         if context.channel is not None and result.records:
             await context.channel.progress(len(result.records))
-        return _answer(
-            {
-                "records": [_record(record, self._key, self._value) for record in result.records],
-                "end": result.end,
-                "nextOffsets": {str(number): offset for number, offset in sorted(result.next_offsets.items())},
-            }
+        following = {str(number): offset for number, offset in sorted(result.next_offsets.items())}
+        return await _answered(
+            result.records,
+            self._key,
+            self._value,
+            lambda shown: {"records": shown, "end": result.end, "nextOffsets": following},
         )
 
     def _previewed(self, arguments: JsonObject) -> JsonObject:
@@ -321,17 +327,29 @@ class _ReadCall(_KafkaCall):
         return is_wanted
 
 
-def _record(record: Any, key: PartReader, value: PartReader) -> JsonObject:
+async def _answered(
+    records: list[Any], key: PartReader, value: PartReader, content: Callable[[list[JsonObject]], JsonObject]
+) -> RawAnswer:
+    """The answer with the content of records, all within one allowance. Raises WrongAnswer."""
+    allowance = JsonAllowance()
+
+    def made() -> RawAnswer:
+        return _answer(content([_record(record, key, value, allowance) for record in records]))
+
+    return made() if sum(map(record_size, records)) <= _QUICKLY_DECODED_BYTES else await asyncio.to_thread(made)
+
+
+def _record(record: Any, key: PartReader, value: PartReader, allowance: JsonAllowance) -> JsonObject:
     content: JsonObject = {"partition": record.partition, "offset": record.offset, "timestamp": record.timestamp}
     problems: list[str] = []
     for name, reader, data in (("key", key, record.key), ("value", value, record.value)):
         try:
-            content[name] = reader.read(data)
-        except Undecodable:
+            content[name] = reader.read(data, allowance)
+        except (Undecodable, AllowanceExceeded):
             content[f"{name}Base64"] = base64.b64encode(data).decode("ascii")
             problems.append(name)
     if problems:
-        content["problem"] = f"{' and '.join(problems)} cannot be read by the tool's schema"
+        content["problem"] = f"{' and '.join(problems)} cannot be read by the tool's schema, or has too many values"
     content["headers"] = {name: _header_text(data) for name, data in record.headers}
     return content
 
@@ -366,7 +384,11 @@ def _refused(refusal: BrokerRefusal) -> RawAnswer:
 
 
 def _answer(content: JsonObject) -> RawAnswer:
-    return RawAnswer(pydantic_core.to_json(content, inf_nan_mode="null"), "application/json")
+    """Raises WrongAnswer for values that nest too deep for JSON, as Any within Any may."""
+    try:
+        return RawAnswer(pydantic_core.to_json(content, inf_nan_mode="null"), "application/json")
+    except pydantic_core.PydanticSerializationError:
+        raise WrongAnswer("a record nests deeper than JSON is written") from None
 
 
 def _defaults_of(input_schema: JsonObject) -> dict[str, str]:

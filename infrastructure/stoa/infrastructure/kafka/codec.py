@@ -5,12 +5,17 @@ from typing import Any
 
 import pydantic_core
 
+from stoa.application.concurrency.bounded_cache import BoundedCache
 from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
 from stoa.domain.schema.json_value import JsonObject
+from stoa.infrastructure.documents.json_allowance import AllowanceExceeded, JsonAllowance
+from stoa.infrastructure.http_client.backend_answers import has_many_values
 from stoa.infrastructure.kafka.avro import AvroType, from_base64
 from stoa.infrastructure.kafka.binding import MessagePart
 from stoa.infrastructure.kafka.part_codec import PartCodec, Undecodable, Unencodable, base64_pattern
 
+MAX_SCHEMAS = 100
+"""Of those that the records of one tool name, which are remembered."""
 _MAGIC = b"\x00"
 FRAME_BYTES = 5
 ANY_JSON: JsonObject = {"type": ["object", "array", "string", "number", "boolean"]}
@@ -21,7 +26,9 @@ class JsonCodec(PartCodec):
     def encode(self, value: Any) -> bytes:
         return pydantic_core.to_json(value)
 
-    def decode(self, data: bytes) -> Any:
+    def decode(self, data: bytes, allowance: JsonAllowance | None = None) -> Any:  # noqa: ARG002  # it is JSON already
+        if has_many_values(data):
+            raise AllowanceExceeded
         try:
             return pydantic_core.from_json(data, allow_inf_nan=False)
         except ValueError:
@@ -32,7 +39,7 @@ class TextCodec(PartCodec):
     def encode(self, value: Any) -> bytes:
         return str(value).encode("utf-8")
 
-    def decode(self, data: bytes) -> Any:
+    def decode(self, data: bytes, allowance: JsonAllowance | None = None) -> Any:  # noqa: ARG002  # one value
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError:
@@ -43,7 +50,7 @@ class BytesCodec(PartCodec):
     def encode(self, value: Any) -> bytes:
         return from_base64(value)
 
-    def decode(self, data: bytes) -> Any:
+    def decode(self, data: bytes, allowance: JsonAllowance | None = None) -> Any:  # noqa: ARG002  # one value
         return base64.b64encode(data).decode("ascii")
 
 
@@ -113,7 +120,7 @@ class PartWriter:
             return self._frame + self._codec.encode(value)
         except Unencodable as problem:
             violation = Violation(f"/{self._argument}{problem.place}", problem.expected)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):  # fastavro's, and Python's
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, AllowanceExceeded):  # fastavro's, too
             violation = Violation(f"/{self._argument}", "a value of the message's schema")
         raise InvalidArguments([violation])
 
@@ -124,7 +131,8 @@ class PartReader:
     def __init__(self, part: MessagePart) -> None:
         self._part = part
         self._codec = codec_of(part)
-        self._by_id: dict[int, PartCodec] = {} if part.schema_id is None else {part.schema_id: self._codec}
+        self._by_id: BoundedCache[int, PartCodec] = BoundedCache(MAX_SCHEMAS)
+        """Schemas that records named; whoever writes to the topic chooses their ids."""
 
     @property
     def has_frame(self) -> bool:
@@ -135,33 +143,35 @@ class PartReader:
         if not self.has_frame or data is None or len(data) < FRAME_BYTES or data[:1] != _MAGIC:
             return None
         number = int.from_bytes(data[1:FRAME_BYTES], "big")
-        return None if number in self._by_id else number
+        is_known = number == self._part.schema_id or self._by_id.get(number) is not None
+        return None if is_known else number
 
     def learn(self, number: int, part: MessagePart | None) -> None:
-        """The schema of an id; None: it cannot be had or used."""
+        """The schema of an id; None: it cannot be had or used. It may take a tenth of a second."""
         try:
             codec = _UnreadableCodec() if part is None else codec_of(part)
         except InvalidInput:
             codec = _UnreadableCodec()
-        self._by_id[number] = codec
+        self._by_id.put(number, codec)
 
-    def read(self, data: bytes | None) -> Any:
-        """Raises Undecodable."""
+    def read(self, data: bytes | None, allowance: JsonAllowance | None = None) -> Any:
+        """Raises Undecodable, AllowanceExceeded."""
         if data is None:
             return None
         if not self.has_frame:
-            return self._codec.decode(data)
+            return self._codec.decode(data, allowance)
         if len(data) < FRAME_BYTES or data[:1] != _MAGIC:
             raise Undecodable
-        codec = self._by_id.get(int.from_bytes(data[1:FRAME_BYTES], "big"))
+        number = int.from_bytes(data[1:FRAME_BYTES], "big")
+        codec = self._codec if number == self._part.schema_id else self._by_id.get(number)
         if codec is None:
             raise Undecodable
-        return codec.decode_framed(data[FRAME_BYTES:])
+        return codec.decode_framed(data[FRAME_BYTES:], allowance)
 
 
 class _UnreadableCodec(PartCodec):
     def encode(self, value: Any) -> bytes:  # noqa: ARG002  # nothing can be written either
         raise Unencodable("", "a schema that can be used")
 
-    def decode(self, data: bytes) -> Any:  # noqa: ARG002
+    def decode(self, data: bytes, allowance: JsonAllowance | None = None) -> Any:  # noqa: ARG002
         raise Undecodable

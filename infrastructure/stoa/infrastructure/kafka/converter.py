@@ -19,7 +19,7 @@ from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_te
 from stoa.infrastructure.kafka.asyncapi import AsyncApiDocument, Server
 from stoa.infrastructure.kafka.binding import Action, KafkaBinding, MessagePart, Security, parameters_of
 from stoa.infrastructure.kafka.codec import schema_of
-from stoa.infrastructure.kafka.drafts import CannotConvert, Draft, DraftMaker, joined
+from stoa.infrastructure.kafka.drafts import CannotConvert, Draft, DraftMaker, first_problem, joined
 from stoa.infrastructure.kafka.manifest import KafkaManifest, KafkaSource
 from stoa.infrastructure.kafka.tool_schemas import (
     ANY_HEADERS,
@@ -88,8 +88,7 @@ class _Conversion:
             try:
                 tools.append(self._tool(draft, name, server))
             except (pydantic.ValidationError, jsonschema_rs.ValidationError, ValueError) as problem:
-                reason = str(problem) if type(problem) is CannotConvert else "it cannot be expressed as a tool"
-                self._error(draft.id, f"left out: {reason}")
+                self._error(draft.id, f"left out: {_reason(problem, draft)}")
         return Conversion(tuple(tools), tuple(self._findings))
 
     def _server(self) -> Server:
@@ -192,6 +191,14 @@ class _Conversion:
 
     def _warn(self, place: str, message: str) -> None:
         self._findings.append(warning(f"{self._location} {place}".strip(), message))
+
+
+def _reason(problem: Exception, draft: Draft) -> str:
+    if type(problem) is CannotConvert:
+        return str(problem)
+    if isinstance(problem, pydantic.ValidationError):
+        return f"it cannot be expressed as a tool for the topic {draft.topic[:80]!r}: {first_problem(problem)}"
+    return "it cannot be expressed as a tool"
 
 
 def hand_written_arguments(manifest: KafkaManifest) -> JsonObject:

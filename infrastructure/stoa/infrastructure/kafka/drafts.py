@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pydantic_core
+from pydantic import ValidationError
 
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, error, warning
@@ -74,6 +75,13 @@ class Draft:
     is_key_required: bool = False
 
 
+def first_problem(problem: ValidationError) -> str:
+    """The place and the words of the first mistake, for authors of descriptions."""
+    first = problem.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}" if place else first["msg"]
+
+
 class DraftMaker:
     """Of one description: an AsyncAPI document, or `live`, what a cluster said. `findings` gets what is left out."""
 
@@ -131,6 +139,8 @@ class DraftMaker:
         except (CannotConvert, InvalidInput, NoSuchMember) as problem:
             reason = problem.message if isinstance(problem, InvalidInput) else str(problem)
             self._error(operation.id, f"left out: {reason}")
+        except ValidationError as problem:
+            self._error(operation.id, f"left out: its reply cannot be expressed: {first_problem(problem)}")
 
     def _writing(self, operation: Operation, message: Message) -> Draft:
         channel, answer = operation.channel, operation.answer

@@ -6,6 +6,7 @@ from typing import Any
 import jsonschema_rs
 import pydantic_core
 
+from stoa.domain.schema.json_pointer import pointer_to
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
 from stoa.domain.schema.subschemas import DATA, MAPS, with_subschemas
 from stoa.infrastructure.kafka.asyncapi import AsyncApiDocument
@@ -42,7 +43,10 @@ class SchemaWriter:
             raise CannotDescribe(f"it is larger than {SIZE_LIMIT // 1024} KB")
         try:
             jsonschema_rs.validator_for(whole, offline=True)
-        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):
+        except jsonschema_rs.ValidationError as problem:
+            place = pointer_to(map(str, problem.instance_path))
+            raise CannotDescribe(f"it is no valid JSON Schema: {problem.message[:200]} (at {place[:200]})") from None
+        except (jsonschema_rs.ReferencingError, ValueError):
             raise CannotDescribe("it is no valid JSON Schema") from None
         return part
 

@@ -2,6 +2,8 @@
 
 from typing import Any, Protocol
 
+from stoa.infrastructure.documents.json_allowance import JsonAllowance
+
 _ONE_BYTE, _TWO_BYTES = "[A-Za-z0-9+/][AQgw]==", "[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]="
 
 
@@ -36,10 +38,11 @@ class PartCodec(Protocol):
         """Raises Unencodable, or another ValueError or TypeError."""
         ...
 
-    def decode(self, data: bytes) -> Any:
-        """Raises Undecodable."""
+    def decode(self, data: bytes, allowance: JsonAllowance | None = None) -> Any:
+        """`allowance`: of the answer that the value is a part of; None: one of its own. Raises Undecodable,
+        AllowanceExceeded."""
         ...
 
-    def decode_framed(self, data: bytes) -> Any:
-        """Reads all that stands behind the id in a frame. Raises Undecodable."""
-        return self.decode(data)
+    def decode_framed(self, data: bytes, allowance: JsonAllowance | None = None) -> Any:
+        """Reads all that stands behind the id in a frame. Raises Undecodable, AllowanceExceeded."""
+        return self.decode(data, allowance)

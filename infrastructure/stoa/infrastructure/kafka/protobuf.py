@@ -12,6 +12,7 @@ from google.protobuf import descriptor_pb2  # type: ignore[import-untyped]
 
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
+from stoa.infrastructure.documents.json_allowance import AllowanceExceeded, JsonAllowance
 from stoa.infrastructure.kafka.binding import MessagePart
 from stoa.infrastructure.kafka.part_codec import PartCodec, Undecodable, Unencodable
 from stoa.infrastructure.protobuf import message_types
@@ -47,14 +48,14 @@ class ProtobufType(PartCodec):
         except message_types.Unencodable as problem:
             raise Unencodable("", str(problem)) from None
 
-    def decode(self, data: bytes) -> Any:
-        """Raises Undecodable."""
-        return _decoded(self._message, data)
+    def decode(self, data: bytes, allowance: JsonAllowance | None = None) -> Any:
+        """Raises Undecodable, AllowanceExceeded."""
+        return _decoded(self._message, data, allowance)
 
-    def decode_framed(self, data: bytes) -> Any:
-        """Reads what stands behind the id in a frame. Raises Undecodable."""
+    def decode_framed(self, data: bytes, allowance: JsonAllowance | None = None) -> Any:
+        """Reads what stands behind the id in a frame. Raises Undecodable, AllowanceExceeded."""
         if data.startswith(self.indexes):
-            return _decoded(self._message, data[len(self.indexes) :])
+            return _decoded(self._message, data[len(self.indexes) :], allowance)
         path, start = _read_indexes(data)
         declared: Any = self._messages.files[-1]
         try:
@@ -64,7 +65,7 @@ class ProtobufType(PartCodec):
             message = self._messages.message(declared.full_name)
         except (IndexError, InvalidInput):
             raise Undecodable from None
-        return _decoded(message, data[start:])
+        return _decoded(message, data[start:], allowance)
 
 
 def protobuf_part(descriptors: str, wanted: str = "", schema_id: int | None = None) -> MessagePart:
@@ -91,13 +92,17 @@ def protobuf_schema(descriptors: str, name: str, prefix: str, *, is_input: bool)
         schema, _ = SchemaWriter(Descriptors.of_text(descriptors), is_input=is_input).schema(name)
     except UnknownType as unknown:
         raise InvalidInput(f"the Protobuf descriptors do not declare {unknown}") from None
+    except ValueError as problem:
+        raise InvalidInput(str(problem)) from None
     definitions = {f"{prefix}.{key}": _renamed(value, prefix) for key, value in as_object(schema.get("$defs")).items()}
     return _renamed({key: value for key, value in schema.items() if key != "$defs"}, prefix), definitions
 
 
-def _decoded(message: message_types.MessageType, data: bytes) -> Any:
+def _decoded(message: message_types.MessageType, data: bytes, allowance: JsonAllowance | None) -> Any:
     try:
-        return message.decode(data)
+        return message.decode(data, allowance)
+    except message_types.TooManyValues:
+        raise AllowanceExceeded from None
     except message_types.Undecodable:
         raise Undecodable from None
 

@@ -16,17 +16,15 @@ from aiokafka.protocol.offset import (  # type: ignore[import-untyped]  # pyrigh
 from stoa.domain.operations.binding import StreamBounds
 from stoa.infrastructure.kafka.cluster import CALLS, Cluster
 from stoa.infrastructure.kafka.problems import BrokerRefusal, NoBroker, reading_response
-from stoa.infrastructure.kafka.records import FetchedRecords
+from stoa.infrastructure.kafka.records import FetchedRecords, is_quickly_read
 
 EARLIEST, LATEST = -2, -1
 PARTITION_BYTES = 256 * 1024
 FETCH_BYTES = 1024 * 1024
-SCANNED_BYTES = 32 * 1024 * 1024
-"""Of records that one call looks at, as they are stored."""
+SCANNED_BYTES = 64 * 1024 * 1024
+"""Of records that one call looks at, once unpacked."""
 ATTEMPTS = 3
 _READ_COMMITTED = 1
-_QUICKLY_UNPACKED_BYTES = 64 * 1024
-"""More is unpacked in a thread, so that other calls do not wait."""
 _WAIT_MS = 500
 _NEVER = 2**63
 _PAUSE_SECONDS = 0.02
@@ -156,7 +154,7 @@ class _Reading:
         chosen = every[-limit:] if self._takes_last else every[:limit]
         size, count = 0, 0
         for record in reversed(chosen) if self._takes_last else chosen:  # the newest, or the first, are worth most
-            size += _size(record)
+            size += record_size(record)
             if size > self._bounds.max_bytes and count:
                 end = "maxBytes"
                 break
@@ -225,15 +223,17 @@ class _Reading:
 
     async def _fetch_from(self, leader: int, wanted: list[tuple[int, int, int]], wait_ms: int, channel: str) -> None:
         for number, data, aborted in await fetched(self._cluster, self._topic, leader, wanted, wait_ms, channel):
-            self._scanned += len(data)
-            if len(data) > _QUICKLY_UNPACKED_BYTES:
-                await asyncio.to_thread(self._take, number, data, aborted)
-            elif data:
+            if not data or self._scanned >= SCANNED_BYTES:
+                continue
+            if is_quickly_read(data):
                 self._take(number, data, aborted)
+            else:
+                await asyncio.to_thread(self._take, number, data, aborted)
 
     def _take(self, number: int, data: bytes, aborted: Any) -> None:
         cursor, is_wanted = self.cursors[number], self._selection.is_wanted
         records = FetchedRecords(self._topic, number, data, cursor.at, aborted)
+        self._scanned += records.unpacked_bytes
         for record in records:
             if record.offset >= cursor.stop:
                 cursor.at = cursor.stop
@@ -305,6 +305,7 @@ async def _offsets_from(cluster: Cluster, topic: str, leader: int, asked: list[t
     return found
 
 
-def _size(record: Any) -> int:
+def record_size(record: Any) -> int:
+    """Bytes of key, value and headers."""
     headers = sum(len(name) + len(value or b"") for name, value in record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers

@@ -1,5 +1,6 @@
 """A schema registry with Confluent's HTTP API, as Karapace and Apicurio serve it too: schemas by subject and by id."""
 
+import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,10 +23,13 @@ from stoa.infrastructure.kafka.codec import PartReader, protobuf_module
 
 TIMEOUT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
+MAX_SCHEMA_CHARACTERS = 1024 * 1024
+"""Of one schema with those that it refers to."""
 MAX_REFERENCES = 50
 MAX_NEW_SCHEMAS = 20
 """Schemas that one call asks the registry for."""
 _REMEMBERED = 2000
+_QUICKLY_READ_BYTES = 64 * 1024
 _MAIN_FILE = "registered-schema.proto"
 
 
@@ -87,6 +91,8 @@ class SchemaRegistries:
         if kind not in {"AVRO", "JSON", "PROTOBUF"}:
             raise UnusableSchema(f"schemas of type {str(kind)[:20]} are not read; AVRO, JSON and PROTOBUF are")
         references = await self._references(registry, tenant, as_array(answer.get("references")))
+        if len(text) + sum(map(len, references.values())) > MAX_SCHEMA_CHARACTERS:
+            raise UnusableSchema(f"it is longer than {MAX_SCHEMA_CHARACTERS} characters")
         if kind == "JSON":
             return RegisteredSchema(MessagePart(format="json", schema_id=number), text, references)
         if kind == "PROTOBUF":
@@ -112,6 +118,10 @@ class SchemaRegistries:
             if answer is None:
                 raise UnusableSchema(f"it refers to {name[:80]!r}, which the registry does not have")
             texts[name] = as_text(answer.get("schema"))
+            if sum(map(len, texts.values())) > MAX_SCHEMA_CHARACTERS:
+                raise UnusableSchema(
+                    f"the schemas that it refers to are longer than {MAX_SCHEMA_CHARACTERS} characters"
+                )
             waiting += as_array(answer.get("references"))
         return texts
 
@@ -127,7 +137,8 @@ class SchemaRegistries:
         except OSError as problem:
             reason = connection_problem(problem)
         else:
-            content = answer.json()
+            is_large = len(answer.body) > _QUICKLY_READ_BYTES
+            content = await asyncio.to_thread(answer.json) if is_large else answer.json()
             if answer.status == 404:
                 return None
             if answer.status == 200 and content:
@@ -146,7 +157,7 @@ async def learn(
     """Asks for the schemas that records name and that their reader does not know yet. Raises Unavailable."""
     numbers = {number for content in contents if (number := reader.unknown_schema(content)) is not None}
     for number in sorted(numbers)[:MAX_NEW_SCHEMAS]:
-        reader.learn(number, await registries.by_id(registry, tenant, number))
+        await asyncio.to_thread(reader.learn, number, await registries.by_id(registry, tenant, number))
 
 
 async def _protobuf(text: str, references: Mapping[str, str], number: int) -> RegisteredSchema:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Literal, Protocol
 
 from stoa.application.concurrency.bounded_cache import BoundedCache
@@ -17,7 +18,7 @@ from stoa.application.concurrency.cancellation import cancel_and_wait
 from stoa.infrastructure.kafka.cluster import Cluster
 from stoa.infrastructure.kafka.problems import BrokerRefusal, NoBroker, WrongAnswer
 from stoa.infrastructure.kafka.reader import PARTITION_BYTES, end_offsets, fetched
-from stoa.infrastructure.kafka.records import FetchedRecords
+from stoa.infrastructure.kafka.records import FetchedRecords, UnreadableBatch, is_quickly_read
 
 IDLE_SECONDS = 60.0
 """For which a reply topic is read on after the last request was answered."""
@@ -25,6 +26,8 @@ _POLL_MS = 500
 _LEADERS_SECONDS = 30.0
 _BACKOFF_SECONDS = 0.2
 _REMEMBERED = 10_000
+_RECORDS_OF_A_TURN = 250
+"""Looked at before other calls have their turn: anybody may write to the topic."""
 _log = logging.getLogger(__name__)
 
 ReplyFate = Literal["answered", "duplicate", "late"]
@@ -143,16 +146,40 @@ class ReplyReader:
                 return  # another broker leads now
             for number, data, aborted in answers:
                 if data:
-                    await self._take(number, data, aborted)
+                    await self._take_or_skip(number, data, aborted)
+
+    async def _take_or_skip(self, number: int, data: bytes, aborted: Any) -> None:
+        """A batch that cannot be read is passed over: all replies behind it would be waited for in vain."""
+        try:
+            await self._take(number, data, aborted)
+        except UnreadableBatch as problem:
+            _log.warning("a reply topic has a batch that is not read", extra={"topic": self._topic})
+            self._offsets[number] = max(problem.next_offset, self._offsets[number] + 1)
 
     async def _take(self, number: int, data: bytes, aborted: Any) -> None:
-        records = FetchedRecords(self._topic, number, data, self._offsets[number], aborted)
-        for record in records:
-            for name, value in record.headers:
-                self._take_one(record, name, value)
-            for in_value in [*self._in_values]:
-                self._take_one(record, in_value, await in_value.of(record))
+        is_quick = is_quickly_read(data)
+        place = (self._topic, number, data, self._offsets[number], aborted)
+        records = FetchedRecords(*place) if is_quick else await asyncio.to_thread(FetchedRecords, *place)
+        remaining = iter(records)
+
+        def next_ones() -> list[tuple[Any, list[tuple[str, bytes]]]]:
+            """With the headers that may be ids of this process: a record may have very many."""
+            turn = islice(remaining, _RECORDS_OF_A_TURN)
+            return [(record, [header for header in record.headers if self._is_own(header[1])]) for record in turn]
+
+        while batch := next_ones() if is_quick else await asyncio.to_thread(next_ones):
+            for record, headers in batch:
+                for name, value in headers:
+                    self._take_one(record, name, value)
+                for in_value in [*self._in_values]:
+                    self._take_one(record, in_value, await in_value.of(record))
+            await asyncio.sleep(0)
         self._offsets[number] = records.next_offset
+
+    def _is_own(self, correlation_id: bytes | None) -> bool:
+        return correlation_id is not None and (
+            correlation_id in self._waiting or self._fates.get(correlation_id) is not None
+        )
 
     def _take_one(self, record: Any, place: ReplyPlace, correlation_id: bytes | None) -> None:
         if correlation_id in self._waiting:

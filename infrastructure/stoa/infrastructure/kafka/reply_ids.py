@@ -1,10 +1,12 @@
 """The places at which replies bear their correlation id."""
 
+import asyncio
 import time
 from typing import Any
 
 from stoa.domain.access.identity import TenantId
 from stoa.domain.errors import BackendUnavailable, Unavailable
+from stoa.infrastructure.documents.json_allowance import AllowanceExceeded
 from stoa.infrastructure.kafka.binding import MessagePart, Registry, Reply
 from stoa.infrastructure.kafka.codec import PartReader
 from stoa.infrastructure.kafka.correlation import member_text
@@ -13,6 +15,8 @@ from stoa.infrastructure.kafka.registry import SchemaRegistries, learn
 from stoa.infrastructure.kafka.replies import IdInValue, ReplyPlace
 
 _REGISTRY_PAUSE_SECONDS = 5.0
+_QUICKLY_DECODED_BYTES = 4 * 1024
+"""More is decoded in a thread: others write to the topic, too."""
 
 
 def place_of_id(
@@ -57,7 +61,12 @@ class _IdAtPointer(IdInValue):
             except (Unavailable, BackendUnavailable):  # replies of other schemas are not kept waiting for each record
                 self._ask_from = time.monotonic() + _REGISTRY_PAUSE_SECONDS
         try:
-            value = self._reader.read(record.value)
-        except Undecodable:
+            value = await self._value(record.value)
+        except (Undecodable, AllowanceExceeded):
             return b""
         return member_text(value, self._pointer).encode("utf-8", "surrogatepass")
+
+    async def _value(self, data: bytes | None) -> Any:
+        if data is not None and len(data) > _QUICKLY_DECODED_BYTES:
+            return await asyncio.to_thread(self._reader.read, data)
+        return self._reader.read(data)

@@ -16,6 +16,8 @@ from stoa.infrastructure.kafka.referenced_files import with_referenced_files
 from stoa.infrastructure.kafka.security import SecretReader
 
 MAX_LISTED_TOPICS = 500
+MAX_LISTED_CHARACTERS = 16 * 1024 * 1024
+"""Of the schemas that a registry gives for them."""
 _SCHEME = "kafka://"
 _ASYNCAPI = re.compile(r"""^asyncapi\s*:|["']asyncapi["']\s*:""", re.MULTILINE)
 
@@ -93,7 +95,17 @@ class KafkaSpecKind(SpecKind[KafkaSource]):
                 raise InvalidInput(
                     f"{location}: has {len(wanted)} topics; name those that are wanted in spec.kafka.topics"
                 )
-            topics = [await _described(registries, source, place, name) for name in wanted]
+            topics: list[dict[str, Any]] = []
+            characters = 0
+            for name in wanted:
+                topic = await _described(registries, source, place, name)
+                characters += sum(len(topic[part]["schema"]) for part in ("value", "key") if part in topic)
+                if characters > MAX_LISTED_CHARACTERS:
+                    message = (
+                        f"{location}: the schemas of its topics are longer than {MAX_LISTED_CHARACTERS} characters"
+                    )
+                    raise InvalidInput(f"{message}; name those that are wanted in spec.kafka.topics")
+                topics.append(topic)
         except BackendUnavailable as away:
             raise Unavailable(f"{location}: {away.message}") from None
         except (NoBroker, WrongAnswer, BrokerRefusal) as failure:

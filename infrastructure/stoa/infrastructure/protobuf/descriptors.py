@@ -56,8 +56,6 @@ class Descriptors:
         self._comments: dict[str, dict[tuple[int, ...], str]] = {}
         for file in self._files.file:
             self._index(file)
-        if len(self.types) + len(self.services) > MAX_DECLARATIONS:
-            raise InvalidInput(f"declares more than {MAX_DECLARATIONS} messages, enumerations and services")
 
     @classmethod
     def of_text(cls, text: str) -> "Descriptors":
@@ -103,7 +101,7 @@ class Descriptors:
     def options(self, kind: str, options: Any) -> JsonObject:
         """Options as JSON, custom ones as `[google.api.http]`, where the description declares them. `kind`:
         FieldOptions, MethodOptions, ..."""
-        if self._pool is None or not options.ByteSize():
+        if not options.ByteSize():
             return {}
         try:
             descriptor = self._pool.FindMessageTypeByName(f"google.protobuf.{kind}")
@@ -112,18 +110,28 @@ class Descriptors:
         except (KeyError, DecodeError, TypeError, ValueError, json_format.Error):
             return {}
 
+    def builds(self, name: str) -> bool:
+        """True if protobuf takes the file that declares the message, and makes a class of it."""
+        try:
+            message_factory.GetMessageClass(self._pool.FindMessageTypeByName(name))
+        except (KeyError, TypeError, ValueError, RecursionError):
+            return False
+        return True
+
     @cached_property
     def _pool(self) -> Any:
-        """All that can be built; None: custom options cannot be declared without descriptor.proto."""
-        if not any(file.name == "google/protobuf/descriptor.proto" for file in self._files.file):
-            return None
+        """All that can be built. Custom options cannot be declared without descriptor.proto."""
         pool = descriptor_pool.DescriptorPool()
-        for file in _in_order(self._files.file):
+        for file in self._ordered:
             try:
                 pool.AddSerializedFile(file.SerializeToString())
             except (TypeError, ValueError, KeyError):
                 continue  # what it imports is missing: options that it declares stay unread
         return pool
+
+    @cached_property
+    def _ordered(self) -> list[Any]:
+        return _in_order(self._files.file)
 
     def closure(self, names: Iterable[str]) -> list[str]:
         """The types that these types reach, themselves first, nearest first. Raises UnknownType."""
@@ -145,11 +153,14 @@ class Descriptors:
             while parent is not None:
                 wanted.add(parent)
                 parent = self.types[parent].parent
-        kept = {self.types[name].file.name for name in wanted}
+        whole = set(names)
+        kept: dict[str, list[Declaration]] = {}
+        for name in wanted:
+            kept.setdefault(self.types[name].file.name, []).append(self.types[name])
         result = descriptor_pb2.FileDescriptorSet()
-        for file in _in_order(self._files.file):
+        for file in self._ordered:
             if file.name in kept:
-                result.file.append(_pruned_file(file, wanted, set(names), self.types))
+                result.file.append(_pruned_file(file, kept[file.name], wanted, whole, self.types))
         return bytes(result.SerializeToString(deterministic=True))
 
     def _index(self, file: Any) -> None:
@@ -169,9 +180,15 @@ class Descriptors:
         for number, service in enumerate(file.service):
             name = f"{prefix}{service.name}"
             self.services.setdefault(name, Declaration(name, service, file, (_SERVICE, number)))
+            self._check_count()
 
     def _declare(self, declared: Declaration) -> None:
         self.types.setdefault(declared.name, declared)
+        self._check_count()
+
+    def _check_count(self) -> None:
+        if len(self.types) + len(self.services) > MAX_DECLARATIONS:
+            raise InvalidInput(f"declares more than {MAX_DECLARATIONS} messages, enumerations and services")
 
 
 def is_enum(declared: Declaration) -> bool:
@@ -196,8 +213,11 @@ def _in_order(files: Iterable[Any]) -> list[Any]:
     return [*ordered.values()]
 
 
-def _pruned_file(file: Any, wanted: set[str], whole: set[str], types: dict[str, Declaration]) -> Any:
-    """`wanted`: what stays, of which `whole` with its fields; the rest are the messages around those."""
+def _pruned_file(
+    file: Any, kept: list[Declaration], wanted: set[str], whole: set[str], types: dict[str, Declaration]
+) -> Any:
+    """`kept`: the declarations of the file that stay, of which those named in `whole` with their fields; the rest are
+    the messages around those."""
     result = descriptor_pb2.FileDescriptorProto(name=file.name, package=file.package)
     if file.syntax:  # none is proto2, and an empty one does not build
         result.syntax = file.syntax
@@ -205,16 +225,12 @@ def _pruned_file(file: Any, wanted: set[str], whole: set[str], types: dict[str, 
         result.edition = file.edition
         result.options.features.CopyFrom(file.options.features)
     needed: set[str] = set()
-    prefix = f"{file.package}." if file.package else ""
-    for message in file.message_type:
-        if f"{prefix}{message.name}" in wanted:
-            _prune_into(result.message_type.add(), message, f"{prefix}{message.name}", wanted, whole)
-    for enum in file.enum_type:
-        if f"{prefix}{enum.name}" in wanted:
-            result.enum_type.add().CopyFrom(_plain(enum))
-    for name in whole:
-        declared = types[name]
-        if declared.file.name == file.name:
+    for declared in sorted(kept, key=lambda declared: declared.path):
+        if declared.parent is None and is_enum(declared):
+            result.enum_type.add().CopyFrom(_plain(declared.proto))
+        elif declared.parent is None:
+            _prune_into(result.message_type.add(), declared.proto, declared.name, wanted, whole)
+        if declared.name in whole:
             for field in getattr(declared.proto, "field", ()):
                 if field.type_name:
                     needed.add(types[field.type_name.lstrip(".")].file.name)

@@ -13,6 +13,8 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject, is_object
+from stoa.infrastructure.documents.json_allowance import AllowanceExceeded, JsonAllowance
+from stoa.infrastructure.protobuf.message_json import JsonPlans
 from stoa.infrastructure.protobuf.message_plan import MessagePlans, Unplanned
 from stoa.infrastructure.protobuf.schema import WELL_KNOWN
 
@@ -22,6 +24,10 @@ _NOT_TAKEN = (ValueError, TypeError, AttributeError, RecursionError, OverflowErr
 
 class Undecodable(ValueError):
     """Bytes that are no message of the declared type, or that have no JSON form."""
+
+
+class TooManyValues(Undecodable):
+    """A message with more values than are read, or whose JSON would be larger than is made."""
 
 
 class Unencodable(ValueError):
@@ -42,24 +48,32 @@ class MessagePool:
         except (DecodeError, TypeError, ValueError, KeyError) as problem:
             raise InvalidInput("the descriptors do not fit together") from problem
         self._plans = MessagePlans(self.pool)
+        self._json = JsonPlans(self.pool)
 
     def message(self, name: str) -> "MessageType":
         """Raises InvalidInput for a message that is not declared."""
         try:
             made = message_factory.GetMessageClass(self.pool.FindMessageTypeByName(name))
-            return MessageType(self.pool, made, self._plans)
-        except (TypeError, ValueError, KeyError) as problem:
+            return MessageType(self.pool, made, self._plans, self._json)
+        except (TypeError, ValueError, KeyError, AttributeError) as problem:
             raise InvalidInput(f"the descriptors do not declare {name}, or not all that it needs") from problem
+        except RecursionError as problem:
+            raise InvalidInput(f"messages within {name} nest too deep") from problem
+
+    def any_to_json(self, message: Any) -> JsonObject:
+        """A google.protobuf.Any as JSON; with UNREAD where its type is not declared here. Raises AllowanceExceeded."""
+        return self._json.any_to_json(message, JsonAllowance())
 
 
 class MessageType:
     """One message, from JSON and to JSON. A message that is no JSON object (Timestamp, Value, ...) stands below the
     property `value`, as its schema has it."""
 
-    def __init__(self, pool: Any, made: Any, plans: MessagePlans) -> None:
+    def __init__(self, pool: Any, made: Any, plans: MessagePlans, json_plans: JsonPlans) -> None:
         self._pool = pool
         self._made = made
-        self._from_json, self._to_json = plans.from_json(made.DESCRIPTOR), plans.to_json(made.DESCRIPTOR)
+        self._parsed = json_plans.parsed
+        self._from_json, self._to_json = plans.from_json(made.DESCRIPTOR), json_plans.to_json(made.DESCRIPTOR)
         self.descriptor = made.DESCRIPTOR
         self.name = str(self.descriptor.full_name)
         self._is_value = self.name in WELL_KNOWN and WELL_KNOWN[self.name].get("type") != "object"
@@ -82,16 +96,12 @@ class MessageType:
         except (Unplanned, json_format.ParseError, *_NOT_TAKEN):  # json_format takes it after all, or says why not
             return json_format.ParseDict(content, self._made(), descriptor_pool=self._pool)
 
-    def _content(self, message: Any) -> Any:
+    def decode(self, data: bytes, allowance: JsonAllowance | None = None) -> JsonObject:
+        """`allowance`: of the answer that the message is a part of; None: it has one of its own. Raises Undecodable."""
         try:
-            return self._to_json(message)
-        except Unplanned:
-            return json_format.MessageToDict(message, descriptor_pool=self._pool)
-
-    def decode(self, data: bytes) -> JsonObject:
-        """Raises Undecodable."""
-        try:
-            content = self._content(self._made.FromString(data))
-        except (DecodeError, json_format.Error, ValueError, TypeError, RecursionError):
+            content = self._to_json(self._parsed(self._made, data), allowance or JsonAllowance())
+        except AllowanceExceeded:
+            raise TooManyValues("more values, or longer names of them, than are read") from None
+        except (DecodeError, *_NOT_TAKEN):  # AttributeError: a well-known type that is declared in another way
             raise Undecodable from None
         return content if not self._is_value and is_object(content) else {"value": content}

@@ -6,6 +6,7 @@ server may be newer than its description.
 """
 
 import json
+import re
 from typing import Any
 
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array
@@ -14,6 +15,8 @@ from stoa.infrastructure.protobuf.rules import with_rules
 
 BUDGET = 48 * 1024
 """Characters of one schema; messages beyond it are described by their name only."""
+LIMIT = 256 * 1024
+"""Characters that no schema has; the budget is looked at between messages, and one alone may be larger."""
 _ENUM_BUDGET = 16 * 1024
 """Beyond BUDGET, for the names of enumerations in arguments."""
 _TEXT_LIMIT = 300
@@ -120,8 +123,9 @@ class SchemaWriter:
         """By name; their references are by full name, whatever schema they come to stand in."""
 
     def schema(self, name: str) -> tuple[JsonObject, bool]:
-        """The schema of a message as the root of arguments or results, and whether it is complete. Raises
-        UnknownType. A message that is no JSON object (Timestamp, Value, ...) stands below the property `value`."""
+        """The schema of a message as the root of arguments or results, and whether it is complete. A message that is no
+        JSON object (Timestamp, Value, ...) stands below the property `value`. Raises UnknownType, or ValueError for a
+        message with too many fields."""
         if name in WELL_KNOWN:
             value = self._well_known(name)
             if value.get("type") == "object":
@@ -129,6 +133,8 @@ class SchemaWriter:
             return {"type": "object", "properties": {"value": value}, "additionalProperties": not self._is_input}, True
         root = self._message(name)
         size = len(json.dumps(root))
+        if size > LIMIT:
+            raise ValueError(f"{name} has too many fields to describe")
         definitions: dict[str, JsonObject] = {}
         is_complete = True
         for reached in self._descriptors.closure([name])[1:]:
@@ -139,7 +145,9 @@ class SchemaWriter:
                 is_complete = False
             else:
                 made = self._type(reached)
-            size += len(json.dumps(made))
+            if size + (length := len(json.dumps(made))) > LIMIT:
+                made, length, is_complete = {"description": f"{reached}, in JSON"}, 0, False
+            size += length
             definitions[reached] = made
         if _refers_to(name, [root, *definitions.values()]):
             definitions[name] = root
@@ -190,11 +198,12 @@ class SchemaWriter:
             if self._is_input:
                 schema, demands = with_rules(schema, as_object(options.get("[buf.validate.field]")))
                 is_required = is_required or demands or "REQUIRED" in behaviours
-            properties[field.json_name or field.name] = schema
+            name = _json_name(field)
+            properties[name] = schema
             if is_required:
-                required.append(field.json_name or field.name)
+                required.append(name)
             if field.HasField("oneof_index") and not field.proto3_optional:
-                members.setdefault(field.oneof_index, []).append(field.json_name or field.name)
+                members.setdefault(field.oneof_index, []).append(name)
         made: JsonObject = {"type": "object", "properties": properties}
         if text := _line(self._descriptors.comment(declared)):
             made["description"] = text
@@ -203,10 +212,19 @@ class SchemaWriter:
         if required:
             made["required"] = required
         made["additionalProperties"] = False
-        exclusive = [_at_most_one(names) for names in members.values() if len(names) > 1]
+        exclusive = [
+            _one_of(names, is_required=self._is_required(declared, number))
+            for number, names in members.items()
+            if len(names) > 1 or self._is_required(declared, number)
+        ]
         if exclusive:
             made["allOf"] = exclusive
         return made
+
+    def _is_required(self, declared: Declaration, number: int) -> bool:
+        """True for a oneof of which a member must be set."""
+        options = self._descriptors.options("OneofOptions", declared.proto.oneof_decl[number].options)
+        return as_object(options.get("[buf.validate.oneof]")).get("required") is True
 
     def _field(self, declared: Declaration, field: Any, number: int) -> JsonObject:
         if field.type in (_MESSAGE, _GROUP) and field.label == _REPEATED and self._is_map_entry(field.type_name):
@@ -261,6 +279,11 @@ class SchemaWriter:
         return declared is not None and not is_enum(declared) and bool(declared.proto.options.map_entry)
 
 
+def _json_name(field: Any) -> str:
+    """In lowerCamelCase. Descriptors of servers in Python or C++ do not say it."""
+    return field.json_name or re.sub("_+(.?)", lambda match: match[1].upper(), field.name)
+
+
 def _lenient(schema: JsonObject) -> JsonObject:
     kept = {key: value for key, value in schema.items() if key not in {"pattern", "minimum", "maximum", "format"}}
     if kept.get("additionalProperties") is False:
@@ -268,10 +291,10 @@ def _lenient(schema: JsonObject) -> JsonObject:
     return {**kept, "anyOf": [_lenient(each) for each in schema["anyOf"]]} if "anyOf" in schema else kept
 
 
-def _at_most_one(names: list[str]) -> JsonObject:
-    """ProtoJSON refuses two members of a oneof; none is always allowed."""
+def _one_of(names: list[str], *, is_required: bool) -> JsonObject:
+    """ProtoJSON refuses two members of a oneof; none is allowed, unless protovalidate demands one."""
     each: list[JsonObject] = [{"required": [name]} for name in names]
-    return {"type": "object", "oneOf": [*each, {"not": {"anyOf": each}}]}
+    return {"type": "object", "oneOf": each if is_required else [*each, {"not": {"anyOf": each}}]}
 
 
 def _default(field: Any) -> JsonObject:
