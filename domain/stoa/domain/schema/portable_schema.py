@@ -128,7 +128,7 @@ class _Expansion:
                 parts.extend(inner)
         for part in hidden:
             self._name_hidden(part)
-        self._shorten(_size(schema) - self._original)
+        self._shorten(_size(schema) - max(self._original, min(_SMALL, self._limit)))
         return schema
 
     # -- expanding
