@@ -49,16 +49,18 @@ async def introspected(
     where = endpoint.partition("?")[0]
     if place.authentication.type == "oauth2" and place.access is None:
         raise InvalidInput(f"{where}: {NO_CALLER} (spec.graphQL.url)")
+    library = await asyncio.to_thread(graphql)  # the first time it is imported, for a tenth of a second
     client = Http1Client(rules, resolver, tls=tls, headers=HEADERS)
     try:
         for options in _ASKED:
+            query = str(library.get_introspection_query(**options))
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 try:
-                    answer = await _asked(client, endpoint, place, credentials, options)
+                    answer = await _asked(client, endpoint, place, credentials, query)
                 except _AccessDenied:
                     if place.access is None or not place.access.refused(await place.access.token()):
                         raise
-                    answer = await _asked(client, endpoint, place, credentials, options)
+                    answer = await _asked(client, endpoint, place, credentials, query)
             # Parsing megabytes holds the interpreter, whichever thread does it.
             written = await executor.run(_written, answer) if len(answer) > QUICKLY_READ_BYTES else _written(answer)
             for text in written:
@@ -77,14 +79,14 @@ async def _asked(
     endpoint: str,
     place: SpecPlace,
     credentials: CredentialSource,
-    options: dict[str, bool],
+    query: str,
 ) -> bytes:
     where = endpoint.partition("?")[0]
     headers, url = {"Accept": ACCEPT, "Content-Type": "application/json"}, URL(endpoint)
     if place.authentication.type != "none":
         credential = SpecCredential(place.authentication, place.tenant, place.access)
         url = (await sign_of(credential, endpoint, credentials))(headers, url)
-    body = pydantic_core.to_json({"query": graphql().get_introspection_query(**options)})
+    body = pydantic_core.to_json({"query": query})
     try:
         response = await client.request(origin_of(url), "POST", url.raw_path_qs, headers, body, MAX_BYTES)
         if response.status >= 500 or response.status in {408, 425, 429}:
