@@ -261,6 +261,27 @@ async def test_graphql_automatic_persisted_document_is_sent_by_its_hash_and_whol
     assert ["query" in body for body in server.bodies] == [False, True, False]
 
 
+NEW_BOOK = {"title": "t", "author": {"id": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sent"), [("echo", {"text": "x"}, 2), ("addBook", {"book": NEW_BOOK}, 1)]
+)
+async def test_graphql_automatic_persisted_query_is_sent_whole_to_a_server_that_has_no_such_documents(
+    name, arguments, sent
+):
+    def served(seen):
+        if "query" not in json.loads(seen.body):
+            return answer(b"No GraphQL query found", status="400 Bad Request", media_type="text/plain")
+        return answer(b'{"data":{"echo":{"text":"x"}}}')
+
+    async with shop(served) as server:
+        tool = server.tool(name, persisted_documents="automatic", mutations=True)
+        given = await server.call(tool, **arguments)
+    assert len(server.bodies) == sent
+    assert given.is_error is (sent == 1)
+
+
 async def test_graphql_trusted_document_is_sent_by_its_id_and_takes_no_selection():
     async with shop(lambda _: answer(b'{"data":{"echo":{"text":"x"}}}')) as server:
         tool = server.tool("echo", persisted_documents="trusted", document_ids={"echo": "doc-1"})

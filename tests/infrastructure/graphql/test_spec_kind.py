@@ -10,6 +10,7 @@ from tests.infrastructure.graphql.peer import SDL, executable, shop
 from tests.infrastructure.rest.loopback import answer
 
 from stoa.application.gateway import Gateway
+from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.memory.credential_source import InMemoryCredentialSource
 from stoa.application.memory.spec_source import InMemorySpecSource
 from stoa.application.ports import SpecPlace
@@ -135,8 +136,43 @@ async def test_graphql_introspection_asks_older_servers_again_without_what_is_ne
 
     async with shop(served) as server:
         document = await GraphQlSpecKind().fetch(GraphQlSource(endpoint=server.endpoint), place())
-        assert len(server.server.seen) == 2
+        assert len(server.server.seen) == 3
     assert '"__schema"' in document.text
+
+
+async def test_graphql_introspection_of_a_server_without_one_of_still_tells_deprecated_arguments():
+    schema = graphql.build_schema('type Query { a(old: Int @deprecated(reason: "new"), b: Int): Int }')
+
+    def served(seen):
+        query = json.loads(seen.body)["query"]
+        if "isOneOf" in query:
+            return answer(b'{"errors":[{"message":"no such field"}]}', status="400 Bad Request")
+        return answer(json.dumps({"data": graphql.graphql_sync(schema, query).data}).encode())
+
+    async with shop(served) as server:
+        document = await GraphQlSpecKind().fetch(GraphQlSource(endpoint=server.endpoint), place())
+    assert '"deprecationReason":"new"' in document.text
+
+
+async def test_graphql_introspection_that_is_large_is_read_by_the_executor():
+    runs: list[int] = []
+
+    class Counted(InThreadExecutor):
+        async def run(self, function, *args, **kwargs):
+            runs.append(len(args[0]))
+            return await super().run(function, *args, **kwargs)
+
+    fields = "".join(f"field{number}: Int " for number in range(2000))
+    schema = graphql.build_schema(f"type Query {{ {fields} }}")
+
+    def served(seen):
+        return answer(json.dumps({"data": graphql.graphql_sync(schema, json.loads(seen.body)["query"]).data}).encode())
+
+    async with shop(served) as server:
+        kind = GraphQlSpecKind(executor=Counted())
+        document = await kind.fetch(GraphQlSource(endpoint=server.endpoint), place())
+    assert len(runs) == 1
+    assert document.text.startswith('{"data":{"__schema":')
 
 
 @pytest.mark.parametrize(

@@ -356,6 +356,28 @@ async def test_subscription_peer_that_floods_is_ended_at_the_bytes_that_it_may_s
     assert content(given) == {"messages": [], "end": "maxBytes"}
 
 
+async def test_subscription_peer_that_pings_without_end_is_answered_a_few_times():
+    pongs: list[Any] = []
+
+    async def handled(socket):
+        await socket.receive_json()
+        await socket.send_json(ACK)
+        await socket.receive_json()
+        try:
+            for _ in range(20_000):
+                await socket.send_json({"type": "ping"})
+        except (ConnectionError, aiohttp.ClientError):
+            pass
+        pongs.extend([message.data async for message in socket])
+
+    async with speaking(handled) as url, backend_of() as backend:
+        options = ConversionOptions(timeout_seconds=300)
+        stream = {"maxBytes": 2_000, "maxDuration": "200s"}
+        given = await called(backend, tools_at(url, options, stream=stream)["stay"], seconds=200)
+    assert content(given) == {"messages": [], "end": "maxBytes"}
+    assert len(pongs) <= 10
+
+
 @pytest.mark.parametrize(
     ("code", "text"),
     [(4403, "403 Forbidden\nno such luck"), (4400, "WebSocket closed with 4400\nno such luck")],

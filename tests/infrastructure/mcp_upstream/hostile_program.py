@@ -27,6 +27,11 @@ def answer(request):
             say(id=request["id"], error={"code": -32601, "message": "Method not found"})
 
 
+def write_without_end(text):
+    while True:
+        sys.stdout.write(text)
+
+
 def misbehave(how, request_id):
     match how:
         case "dies":
@@ -34,13 +39,14 @@ def misbehave(how, request_id):
             os._exit(7)
         case "huge":
             sys.stdout.write('{"jsonrpc":"2.0","id":1,"result":{"x":"')
-            while True:
-                sys.stdout.write("x" * 1024 * 1024)
+            write_without_end("x" * 1024 * 1024)
         case "floods":
             while True:
                 say(method="notifications/message", params={"level": "info", "data": "x"})
-        case "noise":
-            print("this is no message")
+        case "blank":
+            write_without_end("\n" * 10_000)
+        case "noise" | "chatter":
+            print("this is no message\n" * (2000 if how == "chatter" else 1))
             say(id=request_id, result={"content": [{"type": "text", "text": "well"}]})
         case "silent":
             time.sleep(3600)

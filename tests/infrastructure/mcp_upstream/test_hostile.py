@@ -30,6 +30,7 @@ from stoa.domain.client_requests.client_request import Root, RootsAnswer
 from stoa.domain.errors import InvalidInput
 from stoa.domain.metering.event import Status
 from stoa.infrastructure.http_client import PUBLIC_ONLY
+from stoa.infrastructure.mcp_upstream.stdio import MAX_LOG_LINES_PER_SECOND
 from stoa.testing.client_channel import InMemoryClientChannel
 from stoa.testing.clock import ManualClock
 
@@ -71,6 +72,23 @@ async def test_program_that_floods_is_ended_and_others_are_called_on():
         outcome = await bad
         assert outcome.status is Status.ERROR
         assert "it floods the gateway with messages [backend_protocol_error]" in text_of(outcome)
+
+
+async def test_program_that_writes_empty_lines_without_end_is_ended():
+    async with gateway_with(program("blank")) as gateway:
+        outcome = await call(gateway, "bad")
+        assert outcome.status is Status.ERROR
+        assert "it floods the gateway with messages [backend_protocol_error]" in text_of(outcome)
+
+
+async def test_program_that_prints_much_that_is_no_message_is_logged_within_bounds(caplog):
+    caplog.set_level(logging.INFO)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with gateway_with(program("chatter")) as gateway:
+        assert text_of(await call(gateway, "bad")) == "well"
+    logged = [record for record in caplog.records if "this is no message" in record.getMessage()]
+    assert 0 < len(logged) <= MAX_LOG_LINES_PER_SECOND * (loop.time() - began + 2)
 
 
 async def test_lines_that_are_no_messages_are_skipped():

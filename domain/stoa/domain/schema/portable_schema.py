@@ -36,6 +36,8 @@ _SHORT = 160
 """Characters of a description between _FULL and _RICH."""
 _BRIEF = 100
 """Characters of a description near the root beyond _RICH; deeper ones are left out."""
+_LEAST = 60
+"""Characters that a description has at least when it is cut to save bytes; a shorter one says too little."""
 _OUTLINES = 16_000
 """Bytes beyond the limit for the names of what is hidden: they are cheap, and a model can use a member by its name."""
 _OUTLINE = 4_000
@@ -126,7 +128,7 @@ class _Expansion:
                 parts.extend(inner)
         for part in hidden:
             self._name_hidden(part)
-        self._shorten(_size(schema) - self._original)
+        self._shorten(_size(schema) - max(self._original, min(_SMALL, self._limit)))
         return schema
 
     # -- expanding
@@ -282,12 +284,18 @@ class _Expansion:
         return self._outline(level, room, depth)
 
     def _shorten(self, excess: int) -> None:
-        """Leaves descriptions out, the deepest first and those with names last, until `excess` bytes are saved."""
+        """Cuts descriptions or leaves them out, the deepest first and those with names last, until `excess` bytes are
+        saved."""
         for written, words in (*reversed(self._described), *reversed(self._outlined)):
             if excess <= 0:
                 return
+            ending = f" ({words})" if words else ""
+            text = written["description"].removesuffix(ending)
+            room = len(text) - excess
             excess -= _size(written)
-            if words:
+            if room >= _LEAST:
+                written["description"] = cut(text, room) + ending
+            elif words:
                 written["description"] = words
             else:
                 del written["description"]

@@ -138,7 +138,10 @@ class GraphQlCall(HttpCall, BackendCall):
 
     async def _exchange(self, arguments: JsonObject, context: CallContext) -> RawAnswer:
         answer = await self._sent(self._plan.build(arguments, context.request_id), context)
-        if self._plan.is_resent_when_unknown and is_unknown_document(answer):
+        # A server without such documents refuses a request without one, in words of its own. Of a mutation it might say
+        # the same after it did something.
+        is_refused = self._is_read and answer.status.startswith("400")
+        if self._plan.is_resent_when_unknown and (is_refused or is_unknown_document(answer)):
             # The server only looked the document up, so nothing happens twice, not even of a mutation.
             with after_another_request():
                 answer = await self._sent(self._plan.build(arguments, context.request_id, is_whole=True), context)

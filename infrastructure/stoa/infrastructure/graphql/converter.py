@@ -18,10 +18,14 @@ from stoa.domain.operations.binding import StreamBounds
 from stoa.domain.operations.naming import tool_name, unique
 from stoa.domain.operations.tool import ApiReference, Tool
 from stoa.infrastructure.graphql.binding import GraphQlBinding, OperationType
+from stoa.infrastructure.graphql.federation import MACHINERY
 from stoa.infrastructure.graphql.manifest import GraphQlSource
 from stoa.infrastructure.graphql.operations import (
     CannotConvert,
+    Fragment,
+    OperationPlace,
     ServiceOperation,
+    fragments_of,
     generated_operation,
     places_of,
     written_operation,
@@ -73,19 +77,31 @@ class _Conversion:
         return Conversion(tuple(tools), tuple(self._findings))
 
     def _written(self, files: list[OperationFile]) -> Iterator[ServiceOperation]:
+        for place in self._places(files):
+            if self._is_selected(place.name):
+                try:
+                    yield written_operation(place, self._schema)
+                except CannotConvert as problem:
+                    message = f"{place.name or 'an operation'} is left out: {problem}"
+                    self._findings.append(Finding(severity=Severity.ERROR, where=place.where, message=message))
+
+    def _places(self, files: list[OperationFile]) -> Iterator[OperationPlace]:
+        """The operations of all files, each with the fragments of its own file and those of the others."""
+        documents: list[tuple[OperationFile, Any]] = []
+        shared: dict[str, Fragment] = {}
         for file in files:
             try:
-                places = [*places_of(file, parsed(file.text, file.name))]
+                document = parsed(file.text, file.name)
             except InvalidInput as refused:
-                self._findings.append(Finding(severity=Severity.ERROR, where=file.name, message=refused.message))
-                continue
-            for place in places:
-                if self._is_selected(place.name):
-                    try:
-                        yield written_operation(place, self._schema)
-                    except CannotConvert as problem:
-                        message = f"{place.name or 'an operation'} is left out: {problem}"
-                        self._findings.append(Finding(severity=Severity.ERROR, where=place.where, message=message))
+                documents.append((file, refused))
+            else:
+                documents.append((file, document))
+                shared = {**fragments_of(file, document), **shared}
+        for file, document in documents:
+            if isinstance(document, InvalidInput):
+                self._findings.append(Finding(severity=Severity.ERROR, where=file.name, message=document.message))
+            else:
+                yield from places_of(file, document, shared)
 
     def _generated(self, *, has_files: bool) -> Iterator[ServiceOperation]:
         queries = not has_files if self._source.queries is None else self._source.queries
@@ -111,6 +127,8 @@ class _Conversion:
             field = fields.get(name)
             if field is None:
                 self._warn("", f"there is no {operation} field {name!r} (spec.graphQL)")
+            elif name in MACHINERY:
+                self._warn(f"{operation} {name}", "left out: it is for routers of Apollo Federation")
             elif self._is_selected(name):
                 try:
                     yield generated_operation(self._schema, operation, name, field)

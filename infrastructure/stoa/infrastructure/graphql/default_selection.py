@@ -13,11 +13,19 @@ _LEAVES = (25, 8, 4)
 """At most of one object, by its depth."""
 MAX_POSSIBLE_TYPES = 6
 """Of an interface or union, with a fragment each."""
+NOTHING = "{ __typename }"
+"""The selection from a type of which nothing else can be selected."""
+MAX_LISTS = 6
+"""Of an envelope; one with more says too little about what is wanted of it."""
 
 
-def default_selection(schema: Any, type_: Any) -> str:
-    """A selection set with its braces for a composite type; empty where nothing can be selected from it."""
-    return _Selection(schema).of(type_, 0, frozenset())
+def default_selection(schema: Any, answer: Any) -> str:
+    """A selection set with its braces for a field of the composite type `answer`."""
+    library = graphql()
+    selection, type_ = _Selection(schema), library.get_named_type(answer)
+    if library.is_object_type(type_) and not library.is_list_type(library.get_nullable_type(answer)):
+        return selection.of_single(type_)
+    return selection.of(type_, 0, frozenset())
 
 
 class _Selection:
@@ -28,12 +36,23 @@ class _Selection:
     def of(self, type_: Any, depth: int, above: frozenset[str]) -> str:
         library = graphql()
         if library.is_abstract_type(type_):
-            return self._of_abstract(type_, depth)
+            return self._of_abstract(type_, depth, above)
         connection = connection_of(type_)
         if connection is not None:
             return self._of_connection(type_, connection, depth, above)
         parts = self._leaves(type_, depth) + self._objects(type_, depth, above)
-        return f"{{ {' '.join(parts)} }}" if parts else "{ __typename }"
+        return f"{{ {' '.join(parts)} }}" if parts else NOTHING
+
+    def of_single(self, type_: Any) -> str:
+        """An answer that is one object. If it is an envelope, such as a page (`items`, `total`) or a payload
+        (`userErrors`), it is nothing without the lists that it carries."""
+        lists = {} if connection_of(type_) else _carried_lists(type_)
+        if not lists:
+            return self.of(type_, 0, frozenset())
+        leaves = self._leaves(type_, 1)
+        depth = 0 if len(lists) == 1 else 1
+        carried = [f"{name} {self.of(inner, depth, frozenset({type_.name}))}" for name, inner in lists.items()]
+        return f"{{ {' '.join([*leaves, *carried, *self._objects(type_, 0, frozenset())])} }}"
 
     def _leaves(self, type_: Any, depth: int) -> list[str]:
         library = graphql()
@@ -60,7 +79,9 @@ class _Selection:
             is_wanted = library.is_composite_type(inner) and _is_free(field) and inner.name not in above | {type_.name}
             if not is_wanted or library.is_list_type(library.get_nullable_type(field.type)) or connection_of(inner):
                 continue
-            parts.append(f"{name} {self.of(inner, depth + 1, above | {type_.name})}")
+            selection = self.of(inner, depth + 1, above | {type_.name})
+            if selection != NOTHING or library.is_abstract_type(inner):  # which of its types it is says something
+                parts.append(f"{name} {selection}")
         return parts
 
     def _of_connection(self, type_: Any, node_path: str, depth: int, above: frozenset[str]) -> str:
@@ -78,7 +99,7 @@ class _Selection:
         count = " totalCount" if "totalCount" in type_.fields and _is_free(type_.fields["totalCount"]) else ""
         return f"{{ {inner} pageInfo {{ hasNextPage endCursor }}{count} }}"
 
-    def _of_abstract(self, type_: Any, depth: int) -> str:
+    def _of_abstract(self, type_: Any, depth: int, above: frozenset[str]) -> str:
         library = graphql()
         parts = ["__typename"]
         shared: set[str] = set()
@@ -91,15 +112,32 @@ class _Selection:
         # In the order of their names, because introspection of some servers has another order than their SDL.
         possible_types = sorted(self._schema.get_possible_types(type_), key=lambda each: str(each.name))
         for possible in possible_types[:MAX_POSSIBLE_TYPES]:
-            leaves = [
-                name
-                for name in self._leaves(possible, depth + 1)
-                if name not in shared
+            # A type without leaves, as the outcomes of many mutations are, carries an object.
+            wanted = self._leaves(possible, depth + 1) or self._objects(possible, depth, above | {type_.name})[:1]
+            fields = [
+                part
+                for part in wanted
+                if (name := part.partition(" ")[0]) not in shared
                 and types_of.setdefault(name, str(possible.fields[name].type)) == str(possible.fields[name].type)
             ]
-            if leaves:
-                parts.append(f"... on {possible.name} {{ {' '.join(leaves)} }}")
+            if fields:
+                parts.append(f"... on {possible.name} {{ {' '.join(fields)} }}")
         return f"{{ {' '.join(parts)} }}"
+
+
+def _carried_lists(type_: Any) -> dict[str, Any]:
+    """The lists of objects of an envelope, with the types of their entries. An object with an id is none: it stands for
+    itself, and its lists are for the argument `fields`."""
+    library = graphql()
+    if "id" in type_.fields:
+        return {}
+    lists: dict[str, Any] = {}
+    for name, field in type_.fields.items():
+        entry = library.get_named_type(field.type)
+        is_list = library.is_list_type(library.get_nullable_type(field.type))
+        if is_list and library.is_composite_type(entry) and _is_free(field):
+            lists[name] = entry
+    return lists if len(lists) <= MAX_LISTS else {}
 
 
 def connection_of(type_: Any) -> str | None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import ssl
+from collections.abc import Iterator
 from typing import Any
 
 import pydantic_core
 from yarl import URL
 
-from stoa.application.ports import CredentialSource, SpecCredential, SpecDocument, SpecPlace
+from stoa.application.ports import BoundedExecutor, CredentialSource, SpecCredential, SpecDocument, SpecPlace
 from stoa.domain.errors import BackendProtocolError, InvalidInput, Unavailable
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
 from stoa.infrastructure.graphql.request import ACCEPT
@@ -21,9 +22,12 @@ from stoa.infrastructure.http_client.problems import connection_problem
 from stoa.infrastructure.http_client.spec_authentication import NO_CALLER, sign_of
 
 TIMEOUT_SECONDS = 30.0
+QUICKLY_READ_BYTES = 64 * 1024
 
-_NEWEST: dict[str, bool] = {"specified_by_url": True, "input_value_deprecation": True, "one_of": True}
-"""What older servers do not know of; they are asked again without."""
+_SINCE_2021: dict[str, bool] = {"specified_by_url": True, "input_value_deprecation": True}
+_ASKED: tuple[dict[str, bool], ...] = ({**_SINCE_2021, "one_of": True}, _SINCE_2021, {})
+"""What is asked for besides the specification of 2018, one after the other until the server knows all of it. A server
+that is not asked for deprecated arguments does not tell them."""
 
 
 class _AccessDenied(Exception):
@@ -34,6 +38,7 @@ async def introspected(
     endpoint: str,
     place: SpecPlace,
     credentials: CredentialSource,
+    executor: BoundedExecutor,
     *,
     tls: ssl.SSLContext,
     rules: OutboundRules,
@@ -44,20 +49,22 @@ async def introspected(
     where = endpoint.partition("?")[0]
     if place.authentication.type == "oauth2" and place.access is None:
         raise InvalidInput(f"{where}: {NO_CALLER} (spec.graphQL.url)")
+    library = await asyncio.to_thread(graphql)  # the first time it is imported, for a tenth of a second
     client = Http1Client(rules, resolver, tls=tls, headers=HEADERS)
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            for options in (_NEWEST, {}):
+        for options in _ASKED:
+            query = str(library.get_introspection_query(**options))
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 try:
-                    data = await _asked(client, endpoint, place, credentials, options)
+                    answer = await _asked(client, endpoint, place, credentials, query)
                 except _AccessDenied:
                     if place.access is None or not place.access.refused(await place.access.token()):
                         raise
-                    data = await _asked(client, endpoint, place, credentials, options)
-                if data is not None:
-                    return SpecDocument(
-                        where, pydantic_core.to_json({"data": _ordered(data)}).decode(), "application/json"
-                    )
+                    answer = await _asked(client, endpoint, place, credentials, query)
+            # Parsing megabytes holds the interpreter, whichever thread does it.
+            written = await executor.run(_written, answer) if len(answer) > QUICKLY_READ_BYTES else _written(answer)
+            for text in written:
+                return SpecDocument(where, text, "application/json")
     except _AccessDenied as refused:
         raise InvalidInput(str(refused)) from None
     except TimeoutError as caught:
@@ -72,15 +79,14 @@ async def _asked(
     endpoint: str,
     place: SpecPlace,
     credentials: CredentialSource,
-    options: dict[str, bool],
-) -> JsonObject | None:
-    """None: it answered with errors."""
+    query: str,
+) -> bytes:
     where = endpoint.partition("?")[0]
     headers, url = {"Accept": ACCEPT, "Content-Type": "application/json"}, URL(endpoint)
     if place.authentication.type != "none":
         credential = SpecCredential(place.authentication, place.tenant, place.access)
         url = (await sign_of(credential, endpoint, credentials))(headers, url)
-    body = pydantic_core.to_json({"query": graphql().get_introspection_query(**options)})
+    body = pydantic_core.to_json({"query": query})
     try:
         response = await client.request(origin_of(url), "POST", url.raw_path_qs, headers, body, MAX_BYTES)
         if response.status >= 500 or response.status in {408, 425, 429}:
@@ -97,15 +103,17 @@ async def _asked(
         raise InvalidInput(f"{where}: its schema is larger than {MAX_BYTES} bytes, or wrongly encoded") from None
     except OSError as caught:
         raise Unavailable(f"{where}: it cannot be asked for its schema: {connection_problem(caught)}") from None
-    return _data(answer)
+    return answer
 
 
-def _data(answer: bytes) -> JsonObject | None:
+def _written(answer: bytes) -> Iterator[str]:
+    """The introspection result in an order that does not depend on the server; nothing if it answered with errors."""
     try:
         data = as_object(as_object(pydantic_core.from_json(answer)).get("data"))
     except ValueError:
-        return None
-    return data if is_object(data.get("__schema")) else None
+        return
+    if is_object(data.get("__schema")):
+        yield pydantic_core.to_json({"data": _ordered(data)}).decode()
 
 
 def _ordered(data: JsonObject) -> JsonObject:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from stoa.domain.operations.naming import shortened
 from stoa.domain.schema.json_value import JsonObject
@@ -38,6 +38,11 @@ class ServiceOperation:
     selectable: Selectable | None = None
 
 
+class Fragment(NamedTuple):
+    file: OperationFile
+    node: Any
+
+
 @dataclass(frozen=True, slots=True)
 class OperationPlace:
     """An operation of a file, not yet checked. `line` counts from 1."""
@@ -45,7 +50,8 @@ class OperationPlace:
     file: OperationFile
     node: Any
     line: int
-    fragments: dict[str, Any]
+    fragments: dict[str, Fragment]
+    """Those that it may spread."""
 
     @property
     def name(self) -> str:
@@ -56,8 +62,14 @@ class OperationPlace:
         return f"{self.file.name}: line {self.line}"
 
 
-def places_of(file: OperationFile, document: Any) -> Iterator[OperationPlace]:
-    fragments = {node.name.value: node for node in document.definitions if node.kind == "fragment_definition"}
+def fragments_of(file: OperationFile, document: Any) -> dict[str, Fragment]:
+    nodes = (node for node in document.definitions if node.kind == "fragment_definition")
+    return {node.name.value: Fragment(file, node) for node in nodes}
+
+
+def places_of(file: OperationFile, document: Any, shared: dict[str, Fragment]) -> Iterator[OperationPlace]:
+    """The operations of a file. `shared`: fragments of all files, of which its own come first."""
+    fragments = {**shared, **fragments_of(file, document)}
     for node in document.definitions:
         if node.kind != "fragment_definition":
             yield OperationPlace(file, node, node.loc.start_token.line, fragments)
@@ -72,30 +84,78 @@ def written_operation(place: OperationPlace, schema: Any) -> ServiceOperation:
         raise CannotConvert("only operations and fragments are read here")
     if not place.name:
         raise CannotConvert("it has no name, which would be the tool's; write `query Name { ... }`")
-    used = _used_fragments(node, place.fragments)
-    document = library.DocumentNode(definitions=(node, *used.values()))
-    problems = library.validate(schema, document, max_errors=1)
+    fragments = _used_fragments(node, place.fragments)
+    used = {name: fragment.node for name, fragment in fragments.items()}
+    problems = library.validate(schema, library.DocumentNode(definitions=(node, *used.values())), max_errors=1)
     if problems:
-        line = problems[0].locations[0].line if problems[0].locations else place.line
-        raise CannotConvert(f"line {line}: {problems[0].message.partition(chr(10))[0]}")
+        raise CannotConvert(f"{_line_of(problems[0], place, fragments)}: {problems[0].message.partition(chr(10))[0]}")
     inputs = InputSchemas()
     properties: JsonObject = {}
     required: list[str] = []
+    texts = _variable_texts(schema, node, used)
     for variable in node.variable_definitions or ():
         type_ = library.type_from_ast(schema, variable.type)
         name = variable.variable.name.value
-        properties[name] = inputs.of(type_, default=variable.default_value)
+        properties[name] = inputs.of(type_, description=texts.get(name, ""), default=variable.default_value)
         if library.is_non_null_type(type_) and variable.default_value is None:
             required.append(name)
     return ServiceOperation(
         operation=node.operation.value,
         name=place.name,
         document=_printed(node, used),
-        description=_description(place),
+        description=_description(place) or _field_texts(schema, node),
         input_schema=_closed(properties, required, inputs),
         output_schema=answer_schema(schema, node, used),
         is_fully_described=inputs.is_complete,
     )
+
+
+def _line_of(problem: Any, place: OperationPlace, fragments: dict[str, Fragment]) -> str:
+    """Where the problem is; in another file if a fragment of it has the fault."""
+    if not problem.locations:
+        return f"line {place.line}"
+    source = problem.source
+    other = next((each.file.name for each in fragments.values() if each.node.loc.source is source), place.file.name)
+    line = f"line {problem.locations[0].line}"
+    return line if other == place.file.name else f"{other}: {line}"
+
+
+def _variable_texts(schema: Any, node: Any, fragments: dict[str, Any]) -> dict[str, str]:
+    """What the author says of each variable, else what the schema says of the first argument or input field that the
+    variable stands for."""
+    library = graphql()
+    texts: dict[str, str] = {}
+    for variable in node.variable_definitions or ():
+        described = getattr(variable, "description", None)
+        if described is not None:
+            texts[variable.variable.name.value] = str(described.value)
+    types = library.TypeInfo(schema)
+
+    class Reader(library.Visitor):  # type: ignore[misc, name-defined]  # the library is imported where it is used
+        def enter_argument(self, argument: Any, *_: Any) -> None:
+            self._tell(argument.value, types.get_argument())
+
+        def enter_object_field(self, field: Any, *_: Any) -> None:
+            parent = library.get_named_type(types.get_parent_input_type())
+            self._tell(field.value, getattr(parent, "fields", {}).get(field.name.value))
+
+        def _tell(self, value: Any, described: Any) -> None:
+            if value.kind == "variable" and described is not None:
+                text = deprecated(described.description, described.deprecation_reason)
+                if text:
+                    texts.setdefault(value.name.value, text)
+
+    document = library.DocumentNode(definitions=(node, *fragments.values()))
+    library.visit(document, library.TypeInfoVisitor(types, Reader()))
+    return texts
+
+
+def _field_texts(schema: Any, node: Any) -> str:
+    """What the schema says of the root fields, for an operation whose author says nothing."""
+    fields = getattr(schema, f"{node.operation.value}_type").fields
+    named = [fields.get(each.name.value) for each in node.selection_set.selections if each.kind == "field"]
+    texts = [deprecated(field.description, field.deprecation_reason) for field in named if field is not None]
+    return "\n".join(text for text in texts if text)
 
 
 def generated_operation(schema: Any, operation: OperationType, name: str, field: Any) -> ServiceOperation:
@@ -124,7 +184,7 @@ def generated_operation(schema: Any, operation: OperationType, name: str, field:
     type_ = library.get_named_type(field.type)
     selection, selectable, fields_argument = "", None, None
     if library.is_composite_type(type_):
-        selection, selectable = default_selection(schema, type_), selectable_from(schema, type_)
+        selection, selectable = default_selection(schema, field.type), selectable_from(schema, type_)
         fields_argument = _free_name("fields", properties)
         properties[fields_argument] = _fields_schema(selectable)
     document = f"{operation} {name}{definitions} {{ {name}{arguments} {selection} }}".replace("  ", " ")
@@ -160,6 +220,8 @@ def _fields_schema(selectable: Selectable) -> JsonObject:
     names = [f"{name} {{...}}" if field.type else name for name, field in fields.items()]
     more = ", ..." if len(names) > _LISTED else ""
     listed = f" Fields of {selectable.root}: {', '.join(names[:_LISTED])}{more}." if names else ""
+    if possible := selectable.types[selectable.root].possible_types:
+        listed += f" Possible types, as in `... on {possible[0]} {{ id }}`: {', '.join(possible[:_LISTED])}."
     text = f"GraphQL selection to answer instead of the default one, such as `id name owner {{ id }}`.{listed}"
     return {"type": "string", "description": text, "maxLength": 4096}
 
@@ -179,9 +241,9 @@ def _closed(properties: JsonObject, required: list[str], inputs: InputSchemas) -
     return schema
 
 
-def _used_fragments(node: Any, fragments: dict[str, Any]) -> dict[str, Any]:
+def _used_fragments(node: Any, fragments: dict[str, Fragment]) -> dict[str, Fragment]:
     """Those that the operation spreads, directly or through others."""
-    used: dict[str, Any] = {}
+    used: dict[str, Fragment] = {}
     waiting = [node]
     while waiting:
         for selection in waiting.pop().selection_set.selections:
@@ -189,15 +251,23 @@ def _used_fragments(node: Any, fragments: dict[str, Any]) -> dict[str, Any]:
                 name = selection.name.value
                 if name in fragments and name not in used:
                     used[name] = fragments[name]
-                    waiting.append(fragments[name])
+                    waiting.append(fragments[name].node)
             elif selection.selection_set is not None:
                 waiting.append(selection)
     return used
 
 
 def _printed(node: Any, fragments: dict[str, Any]) -> str:
+    """Without descriptions, which only servers of the specification of 2025 read in operations (section 2.4)."""
     library = graphql()
-    return "\n\n".join(str(library.print_ast(part)) for part in (node, *fragments.values()))
+    variables = tuple(_undescribed(variable) for variable in node.variable_definitions or ())
+    parts = [_undescribed(node, variable_definitions=variables), *map(_undescribed, fragments.values())]
+    return "\n\n".join(str(library.print_ast(part)) for part in parts)
+
+
+def _undescribed(node: Any, **changes: Any) -> Any:
+    members = {key: getattr(node, key) for key in node.keys if key != "kind"} | changes
+    return type(node)(**(members | {"description": None} if "description" in members else members))
 
 
 def _description(place: OperationPlace) -> str:

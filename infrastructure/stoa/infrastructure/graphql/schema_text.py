@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import as_object, is_object
 from stoa.infrastructure.documents import DocumentProblem, read_json
+from stoa.infrastructure.graphql.federation import api_schema
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_TOKENS = 2_000_000
@@ -96,24 +97,7 @@ def read_schema(text: str, where: str) -> Any:
 
 def _schema_of(document: Any) -> Any:
     # Not validated: unknown directives and custom conventions of a service must not cost all its tools.
-    return graphql().build_ast_schema(_with_bases(document), assume_valid=True, assume_valid_sdl=True)
-
-
-def _with_bases(document: Any) -> Any:
-    """Extensions of types that are defined elsewhere become their definitions: subgraphs of Apollo Federation are
-    written so (`extend type Query`)."""
-    library = graphql()
-    defined = {node.name.value for node in document.definitions if node.kind.endswith("_type_definition")}
-    definitions: list[Any] = []
-    for node in document.definitions:
-        if node.kind.endswith("_type_extension") and node.name.value not in defined:
-            defined.add(node.name.value)
-            base = getattr(library, type(node).__name__.replace("Extension", "Definition"))
-            values = {key: getattr(node, key, None) for key in node.keys if key != "kind"}
-            definitions.append(base(**values))
-        else:
-            definitions.append(node)
-    return library.DocumentNode(definitions=tuple(definitions), loc=document.loc)
+    return graphql().build_ast_schema(api_schema(document, graphql()), assume_valid=True, assume_valid_sdl=True)
 
 
 def _sdl_of_introspection(text: str, where: str) -> str:

@@ -5,8 +5,9 @@ from urllib.parse import urlsplit
 
 import pydantic_core
 
+from stoa.application.memory.bounded_executor import InThreadExecutor
 from stoa.application.memory.credential_source import InMemoryCredentialSource
-from stoa.application.ports import CredentialSource, SpecConverter, SpecDocument, SpecKind, SpecPlace
+from stoa.application.ports import BoundedExecutor, CredentialSource, SpecConverter, SpecDocument, SpecKind, SpecPlace
 from stoa.infrastructure.graphql.converter import GraphQlConverter
 from stoa.infrastructure.graphql.introspection import introspected
 from stoa.infrastructure.graphql.manifest import MEMBER, GraphQlSource
@@ -21,7 +22,7 @@ _OPENAPI = re.compile(r"""^(openapi|swagger|asyncapi)\s*:|["'](openapi|swagger|a
 
 class GraphQlSpecKind(SpecKind[GraphQlSource]):
     """Schemas as SDL or introspection JSON, in a file, at a URL, or asked of the service. `rules`: which addresses may
-    be asked; `credentials`: for those that ask for proof."""
+    be asked; `credentials`: for those that ask for proof; `executor`: reads large answers."""
 
     member = MEMBER
     manifest = GraphQlSource
@@ -32,7 +33,9 @@ class GraphQlSpecKind(SpecKind[GraphQlSource]):
         *,
         rules: OutboundRules = ANYWHERE,
         resolver: HostResolver | None = None,
+        executor: BoundedExecutor | None = None,
     ) -> None:
+        self._executor = executor or InThreadExecutor()
         self._credentials = credentials or InMemoryCredentialSource()
         self._rules = rules
         self._resolver = resolver
@@ -73,6 +76,7 @@ class GraphQlSpecKind(SpecKind[GraphQlSource]):
             source.endpoint or "",
             place,
             self._credentials,
+            self._executor,
             tls=TlsContexts(self._credentials).of(place.tenant, source.tls.to_domain()),
             rules=self._rules,
             resolver=self._resolver,

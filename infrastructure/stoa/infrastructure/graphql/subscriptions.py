@@ -32,6 +32,8 @@ _MARGIN = 0.9
 """Of the tool's timeout: reading ends before it, so that what has come is not lost."""
 _FRAME_BYTES = 16
 """What a message counts at least, so that a flood of empty ones ends too."""
+_FRAMES_A_TURN = 32
+"""Frames that are read before other calls have their turn: for those that have come already nothing is waited for."""
 _OVERHEAD = 2
 """Bytes on the wire for each byte of messages, before a stream of nothing but comments and pings is ended."""
 
@@ -54,7 +56,7 @@ class Reading:
         self._channel = channel
         self._whose = whose
         self._messages: list[JsonObject] = []
-        self._size = self._received = 0
+        self._size = self._received = self._frames = 0
         self._limit = asyncio.timeout(_MARGIN * timeout_seconds)
         self._is_begun = False
 
@@ -89,6 +91,11 @@ class Reading:
         self._received += count + _FRAME_BYTES
         if self._received > _OVERHEAD * self._bounds.max_bytes + 64 * 1024:
             raise Ended("maxBytes")
+
+    def is_turn_over(self) -> bool:
+        """Counts a frame that is read next; True if other calls should have their turn before."""
+        self._frames += 1
+        return self._frames % _FRAMES_A_TURN == 0
 
     async def add(self, response: JsonObject, size: int) -> None:
         """One GraphQL response of so many bytes. Raises Ended, BackendProtocolError."""

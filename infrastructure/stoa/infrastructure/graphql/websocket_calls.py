@@ -2,6 +2,7 @@
 this module is imported with the first tool of their kind.
 """
 
+import asyncio
 from http import HTTPStatus
 from typing import cast
 
@@ -18,7 +19,7 @@ from stoa.infrastructure.graphql.request import GraphQlRequest, RequestPlan
 from stoa.infrastructure.graphql.subscriptions import Ended, Reading, SubscriptionCall
 from stoa.infrastructure.http_client.backend_errors import TRANSLATED, translated
 from stoa.infrastructure.http_client.tls_secrets import TlsContexts
-from stoa.infrastructure.http_client.websockets import WebSockets
+from stoa.infrastructure.http_client.websockets import WebSockets, say_goodbye
 
 TRANSPORT_WS = "graphql-transport-ws"
 """The WebSocket subprotocol."""
@@ -27,6 +28,8 @@ _ID = "1"
 _OWN_CODES = 4000
 """Close codes from here on are the application protocol's (RFC 6455 section 7.4.2)."""
 _STATUSES = {4401: HTTPStatus.UNAUTHORIZED, 4403: HTTPStatus.FORBIDDEN}
+_CONTROL_BYTES = 8 * 1024
+"""What a ping or pong counts: each takes as long as a message, and an honest peer sends a few in a minute."""
 _GONE = frozenset({aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED})
 
 
@@ -64,7 +67,12 @@ class WebSocketCall(SubscriptionCall):
             ) as socket:
                 if socket.protocol != TRANSPORT_WS:
                     raise BackendProtocolError(f"The back end of {self.name} failed: it does not speak {TRANSPORT_WS}")
-                return await self._subscribed(socket, request, reading)
+                try:
+                    return await self._subscribed(socket, request, reading)
+                except Ended as ended:
+                    if str(ended) != "maxBytes":  # one that sends too much is not listened to any more
+                        await say_goodbye(socket)
+                    raise
         except aiohttp.WSServerHandshakeError as error:
             status = error.status
         except TRANSLATED as error:
@@ -93,9 +101,10 @@ class WebSocketCall(SubscriptionCall):
                 await socket.send_str(_subscribe((request.data or b"{}").decode()))
                 reading.begin()
             elif kind == "ping":
+                reading.received(_CONTROL_BYTES)
                 await _send(socket, {"type": "pong"})
             elif kind == "pong":
-                continue
+                reading.received(_CONTROL_BYTES)
             elif not is_acknowledged or message.get("id") != _ID:
                 raise reading.nonsense()
             elif kind == "next" and is_object(payload):
@@ -110,6 +119,8 @@ class WebSocketCall(SubscriptionCall):
     async def _frame(self, socket: aiohttp.ClientWebSocketResponse, reading: Reading) -> aiohttp.WSMessage:
         """The next text, or the close frame. Raises BackendUnavailable when the connection is gone."""
         while True:
+            if reading.is_turn_over():
+                await asyncio.sleep(0)
             frame = await socket.receive()
             if frame.type is aiohttp.WSMsgType.TEXT:
                 reading.received(len(frame.data))
@@ -123,7 +134,7 @@ class WebSocketCall(SubscriptionCall):
             if frame.type not in {aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG}:
                 raise reading.nonsense()
             data = bytes(cast("bytes", frame.data))
-            reading.received(len(data))
+            reading.received(len(data) + _CONTROL_BYTES)
             if frame.type is aiohttp.WSMsgType.PING:
                 await socket.pong(data)
 

@@ -15,13 +15,14 @@ def open_session(
     timeout: aiohttp.ClientTimeout,
     *,
     connections: int,
+    receive_bytes: int | None = None,
     **options: Any,
 ) -> aiohttp.ClientSession:
     """A session inside the running loop: guarded, without cookies and proxies. `rules` None: the operator named the
-    address, and it is not checked. `connections` 0: as many as there are requests. `options`: further ones of
-    aiohttp.ClientSession. Errors of aiohttp pass through."""
+    address, and it is not checked. `connections` 0: as many as there are requests. `receive_bytes`: see
+    `guarded_connector`. `options`: further ones of aiohttp.ClientSession. Errors of aiohttp pass through."""
     return aiohttp.ClientSession(
-        connector=guarded_connector(rules, resolver, limit=connections),
+        connector=guarded_connector(rules, resolver, limit=connections, receive_bytes=receive_bytes),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=timeout,
         trust_env=False,

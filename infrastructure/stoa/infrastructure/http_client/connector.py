@@ -16,17 +16,25 @@ AddressInfo = tuple[Any, Any, int, str, tuple[Any, ...]]
 
 
 def guarded_connector(
-    rules: OutboundRules | None, resolver: HostResolver | None, *, limit: int = 100
+    rules: OutboundRules | None,
+    resolver: HostResolver | None,
+    *,
+    limit: int = 100,
+    receive_bytes: int | None = None,
 ) -> aiohttp.TCPConnector:
     """Connects where `rules` allow; elsewhere it fails with aiohttp.ClientConnectorError, whose `os_error` is the
     ForbiddenAddress. A name is resolved once, and what was checked is what is connected to. `rules` None: an address
-    that the operator set is connected to whatever it is. `resolver` None: asks DNS by itself."""
+    that the operator set is connected to whatever it is. `resolver` None: asks DNS by itself. `receive_bytes`: what the
+    system keeps of what has come; None: as much as it likes."""
 
     def open_socket(info: AddressInfo) -> socket.socket:
         family, kind, protocol, _, address = info
         if rules is not None:
             rules.check(str(address[0]))
-        return socket.socket(family, kind, protocol)
+        opened = socket.socket(family, kind, protocol)
+        if receive_bytes is not None:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        return opened
 
     return aiohttp.TCPConnector(
         limit=limit,

@@ -46,6 +46,8 @@ MAX_NOTIFICATIONS = 10_000
 """Of one call; further ones are dropped."""
 MAX_WAITING = 1000
 """Messages of one call that have come and were not passed on yet; further notifications are dropped."""
+MESSAGES_A_TURN = 32
+"""Messages of one call that are passed on before other calls have their turn."""
 MAX_REQUESTS = 32
 """Client requests of one call that wait for their answers at once."""
 _REFUSED = -1
@@ -279,9 +281,13 @@ class QueuedConversation(Conversation):
 
     async def result(self) -> JsonObject:
         """Pass on what comes, until the response."""
+        handled = 0
         while True:
             while self._waiting and self.response is None:  # also what came before a failure
                 await self.handle(self._waiting.popleft())
+                handled += 1
+                if handled % MESSAGES_A_TURN == 0:
+                    await asyncio.sleep(0)
             found = self.outcome()
             if found is not None:
                 return found

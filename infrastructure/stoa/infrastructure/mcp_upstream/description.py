@@ -5,6 +5,7 @@ from typing import Any
 
 import pydantic_core
 
+from stoa.application.concurrency.pace import in_turns
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array
 from stoa.infrastructure.mcp_upstream.messages import METHOD_NOT_FOUND, UpstreamFault
@@ -32,11 +33,15 @@ async def described(session: Session, access: Access, is_wanted: Callable[[str],
         description["mcp"]["hasTasks"] = True
     if peer.instructions is not None:
         description["instructions"] = peer.instructions
+    parts = [pydantic_core.to_json(description)[:-1]]
     for capability, method, member, key in _LISTS:
         if capability in peer.capabilities and is_wanted(capability):
             entries = await _listed(session, access, method, member)
-            description[member] = sorted(entries, key=lambda entry: str(entry.get(key)))
-    text = pydantic_core.to_json(description).decode()
+            entries.sort(key=lambda entry: str(entry.get(key)))
+            # One by one: a server may offer megabytes, and change them every few seconds.
+            encoded = [pydantic_core.to_json(entry) async for entry in in_turns(entries)]
+            parts.append(b',"%s":[%s]' % (member.encode(), b",".join(encoded)))
+    text = b"".join([*parts, b"}"]).decode()
     if len(text) > MAX_BYTES:
         raise InvalidInput(f"{session.whose}: what it offers is larger than {MAX_BYTES} bytes")
     return text
@@ -54,10 +59,10 @@ async def _listed(session: Session, access: Access, method: str, member: str) ->
             raise
         listed: Any = result.get(member)
         # `_meta` is for clients of this very answer, and may differ in each.
-        entries += (
+        entries += [
             {name: value for name, value in as_object(each).items() if name != "_meta"}
-            for each in (listed if is_array(listed) else [])
-        )
+            async for each in in_turns(listed if is_array(listed) else [])
+        ]
         cursor = result.get("nextCursor")
         if not isinstance(cursor, str) or {"cursor": cursor} == params:
             return entries

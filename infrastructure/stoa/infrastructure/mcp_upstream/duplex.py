@@ -22,6 +22,8 @@ from stoa.infrastructure.mcp_upstream.session import NO_ACCESS, Access, Call, Se
 
 MAX_DROPPED_PER_SECOND = 5000
 """Messages that no call waits for; a server that sends more is left."""
+MAX_PARTING = 100
+"""Messages that wait to be sent and that nothing waits for; a server's further requests stay unanswered."""
 
 
 class DuplexSession(Session):
@@ -115,7 +117,7 @@ class DuplexSession(Session):
 
     def _part(self, message: bytes, access: Access = NO_ACCESS) -> None:
         """Send a message that nothing waits for."""
-        if len(self._parting) >= MAX_DROPPED_PER_SECOND:
+        if len(self._parting) >= MAX_PARTING:
             return
 
         async def send() -> None:

@@ -24,6 +24,7 @@ from stoa.infrastructure.http_client.http1.pool import origin_of
 from stoa.infrastructure.http_client.http1.response import text_of
 from stoa.infrastructure.mcp_upstream import messages
 from stoa.infrastructure.mcp_upstream.conversation import UNRELATED, Conversation, related
+from stoa.infrastructure.mcp_upstream.duplex import MAX_PARTING
 from stoa.infrastructure.mcp_upstream.events import Event, EventReader, EventTooLong
 from stoa.infrastructure.mcp_upstream.messages import (
     MAX_MESSAGE_BYTES,
@@ -57,8 +58,6 @@ END_SECONDS = 0.05
 LISTEN_SECONDS = 0.5
 ESTABLISH_SECONDS = 1.0
 """For the head of the session's own stream, which some servers send with its first event."""
-MAX_PARTING = 1000
-"""Messages that are sent in the background at once; a server's further requests stay unanswered."""
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
 _EITHER = f"{_JSON}, {_EVENTS}"

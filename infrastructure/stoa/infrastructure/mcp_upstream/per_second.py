@@ -3,7 +3,8 @@
 import asyncio
 
 MAX_LINES = 10_000
-"""Lines of server-sent events on a stream that belongs to no call, comments included."""
+"""Lines of a program's output, or of server-sent events on a stream that belongs to no call, with those that say
+nothing."""
 
 
 class PerSecond:

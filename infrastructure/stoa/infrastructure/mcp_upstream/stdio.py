@@ -16,9 +16,10 @@ from stoa.domain.client_requests.client_request import ClientCapabilities
 from stoa.domain.errors import BackendError, BackendProtocolError, BackendUnavailable
 from stoa.domain.schema.plain_text import plain
 from stoa.infrastructure.mcp_upstream.binding import Program
+from stoa.infrastructure.mcp_upstream.conversation import MESSAGES_A_TURN
 from stoa.infrastructure.mcp_upstream.duplex import DuplexSession
-from stoa.infrastructure.mcp_upstream.messages import MAX_MESSAGE_BYTES, UpstreamFault
-from stoa.infrastructure.mcp_upstream.per_second import PerSecond
+from stoa.infrastructure.mcp_upstream.messages import MAX_MESSAGE_BYTES, UpstreamFault, flood
+from stoa.infrastructure.mcp_upstream.per_second import MAX_LINES, PerSecond
 from stoa.infrastructure.mcp_upstream.session import NO_ACCESS, STATELESS, Access, Call, Peer
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,11 @@ EXIT_SECONDS = 0.5
 """Between the end of a program's output and its own."""
 MAX_LOG_LINES_PER_SECOND = 50
 MAX_LOG_LINE = 2000
+MAX_LOG_BYTES_PER_SECOND = 1024 * 1024
+"""That are read of what a program writes to stderr; one that writes more has to wait."""
 _CHUNK = 64 * 1024
+_PIECE = 8 * 1024
+"""Of what a program says, read in one turn of the loop: a thousand messages would hold up other calls."""
 
 
 class LineTooLong(ValueError):
@@ -55,6 +60,7 @@ class StdioSession(DuplexSession):
         super().__init__(whose, capabilities)
         self._process = process
         self._hidden = tuple(secret for secret in hidden if secret)
+        self._logged = PerSecond(MAX_LOG_LINES_PER_SECOND)
         self._readers = [
             asyncio.create_task(self._read(), name="read an upstream MCP server"),
             asyncio.create_task(self._log_errors(), name="read the log of an upstream MCP server"),
@@ -83,19 +89,25 @@ class StdioSession(DuplexSession):
 
     async def _read(self) -> None:
         """Serve all conversations of this process, and wait for none of them."""
-        lines = _Lines(MAX_MESSAGE_BYTES)
+        lines, pace = _Lines(MAX_MESSAGE_BYTES), PerSecond(MAX_LINES)
         stdout = self._process.stdout
         problem: BackendError | None = None
         try:
-            while stdout is not None and (chunk := await stdout.read(_CHUNK)):
-                for line in lines.feed(chunk):
+            while stdout is not None and (chunk := await stdout.read(_PIECE)):
+                if not pace.takes(chunk.count(b"\n")):  # empty ones too, which are no messages
+                    raise flood(self.whose)
+                for number, line in enumerate(lines.feed(chunk), 1):
                     await self._take(line)
+                    if number % MESSAGES_A_TURN == 0:
+                        await asyncio.sleep(0)
+                if len(chunk) == _PIECE:  # more has come, for which nothing would be waited for
+                    await asyncio.sleep(0)
         except LineTooLong:
             problem = BackendProtocolError(
                 f"The back end of {self.whose} failed: it sent a message of more than {MAX_MESSAGE_BYTES} bytes"
             )
-        except BackendProtocolError as flood:
-            problem = flood
+        except BackendProtocolError as flooded:
+            problem = flooded
         except OSError:
             pass
         if problem is None:
@@ -123,14 +135,19 @@ class StdioSession(DuplexSession):
 
     async def _log_errors(self) -> None:
         lines, stderr = _Lines(MAX_LOG_LINE * 4, is_cut=True), self._process.stderr
-        pace = PerSecond(MAX_LOG_LINES_PER_SECOND)
+        pace = PerSecond(MAX_LOG_BYTES_PER_SECOND)
         with contextlib.suppress(OSError):
-            while stderr is not None and (chunk := await stderr.read(_CHUNK)):
+            while stderr is not None and (chunk := await stderr.read(_PIECE)):
                 for line in lines.feed(chunk):
-                    if pace.takes(1):
-                        self._said(line)
+                    self._said(line)
+                if not pace.takes(len(chunk)):  # its program waits, instead of keeping the gateway busy
+                    await asyncio.sleep(1)
+                elif len(chunk) == _PIECE:
+                    await asyncio.sleep(0)
 
     def _said(self, line: bytes) -> None:
+        if not self._logged.takes(1):
+            return
         text = line.decode("utf-8", "replace")
         for secret in self._hidden:
             text = text.replace(secret, "[secret]")

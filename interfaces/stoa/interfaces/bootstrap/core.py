@@ -280,7 +280,12 @@ class Core(Provider):
 
     @provide
     def spec_kinds(
-        self, credentials: CredentialSource, rules: OutboundRules, resolver: HostResolver, mcp: McpPart
+        self,
+        credentials: CredentialSource,
+        rules: OutboundRules,
+        resolver: HostResolver,
+        mcp: McpPart,
+        executor: BoundedExecutor,
     ) -> list[SpecKind[Any]]:
         """The sources of ToolSets: one line for each further kind."""
         from stoa.infrastructure.graphql import GraphQlSpecKind
@@ -290,7 +295,7 @@ class Core(Provider):
 
         return [
             OpenApiSpecKind(),
-            GraphQlSpecKind(credentials, rules=rules, resolver=resolver),
+            GraphQlSpecKind(credentials, rules=rules, resolver=resolver, executor=executor),
             GrpcSpecKind(credentials, rules=rules, resolver=resolver),
             KafkaSpecKind(credentials, rules=rules, resolver=resolver),
             mcp.spec_kind,
