@@ -51,11 +51,14 @@ class BackEnd(Protocol):
 class Load:
     """The same load for every system."""
 
-    def __init__(self, wrk: str, upstream: BackEnd, form: WireForm, connections: int, directory: Path) -> None:
+    def __init__(
+        self, wrk: str, upstream: BackEnd, form: WireForm, connections: int, directory: Path, threads: int = 1
+    ) -> None:
         self._wrk = wrk
         self._upstream = upstream
         self._form = form
         self._connections = connections
+        self._threads = threads
         self._request = directory / "request.http"
 
     def run(self, system: System, seconds: int) -> Round:
@@ -87,8 +90,8 @@ class Load:
         )
 
     def _load(self, system: System, seconds: int) -> dict[str, int]:
-        command = [self._wrk, "-t1", f"-c{self._connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(_SCRIPT)]
-        command += [f"http://127.0.0.1:{system.port}", "--", str(self._request)]
+        command = [self._wrk, f"-t{self._threads}", f"-c{self._connections}", f"-d{seconds}s", "--timeout", "10s"]
+        command += ["-s", str(_SCRIPT), f"http://127.0.0.1:{system.port}", "--", str(self._request)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
         except subprocess.TimeoutExpired as error:
