@@ -49,6 +49,8 @@ class Child:
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
         self._log = log
+        self._spent: dict[int, float] = {}
+        """CPU seconds of each process of the tree, as last seen: some end in between."""
         with log.open("wb") as output:
             # A session of its own: Ctrl-C reaches the benchmark alone, which then ends its children in order.
             self._process = subprocess.Popen(
@@ -77,13 +79,13 @@ class Child:
         return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
 
     def usage(self) -> Usage:
-        seconds, kib = 0.0, 0
+        kib = 0
         for pid in _tree(self._process.pid):
             with contextlib.suppress(OSError):  # a helper process may end while we look
                 # clock_getcpuclockid(3); /proc tells hundredths of a second, which is too coarse for short rounds.
-                seconds += time.clock_gettime(~pid << 3 | _CPUCLOCK_SCHED)
+                self._spent[pid] = time.clock_gettime(~pid << 3 | _CPUCLOCK_SCHED)
                 kib += _rss_kib(pid)
-        return Usage(seconds, kib / 1024)
+        return Usage(sum(self._spent.values()), kib / 1024)
 
     def stop(self) -> None:
         """End the child and what it started: politely, then not."""
