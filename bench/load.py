@@ -26,6 +26,8 @@ class Round:
     cpu_us_per_call: float
     """User and system time of the system's processes; nginx and wrk are not in it."""
     upstream_cpu_us_per_call: float
+    load_cpu_us_per_call: float
+    """Of wrk."""
     rss_mib: float
     failures: tuple[str, ...] = ()
     """Why the figures cannot be trusted."""
@@ -79,6 +81,7 @@ class Load:
             p99_ms=figures["p99_us"] / 1e3,
             cpu_us_per_call=(after.cpu_seconds - before.cpu_seconds) / calls * 1e6,
             upstream_cpu_us_per_call=(nginx_after.cpu_seconds - nginx_before.cpu_seconds) / calls * 1e6,
+            load_cpu_us_per_call=figures["load_us"] / calls,
             rss_mib=after.rss_mib,
             failures=tuple(
                 self._failures(

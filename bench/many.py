@@ -13,8 +13,9 @@ import json
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ MOST_MORE = 0.05
 """Share that a call may cost more than with one tool, one principal and no stream."""
 _IDLE_SECONDS = 5.0
 _SESSIONS_OF_A_CALLER = 50
-_CONNECTIONS = 16
+_AT_ONCE = 16
+_CALLING = 1000
 _ANSWER_SECONDS = 30.0
 _TURN = 400
 """Calls after which another gateway's turn comes: less than a tenth of a second."""
@@ -48,8 +50,13 @@ class Alone(Gateway):
 
     name = "alone"
 
+    def environment(self) -> Mapping[str, str]:
+        return {**super().environment(), "KEEP_ALIVE_SECONDS": "3600"}  # connections wait while others are made ready
+
     def prepare(self) -> None:
         """Brings about what is measured, once the gateway serves."""
+        request = template(self.target(STATELESS_REVISIONS), STATELESS_REVISIONS)
+        self.callers = deque(Caller(Connection(self.port), request) for _ in range(_AT_ONCE))
 
     def tokens(self, number: int) -> list[str]:
         """One token for each of `number` principals."""
@@ -59,9 +66,9 @@ class Alone(Gateway):
             for n in range(number)
         ]
 
-    def requests(self) -> Iterator[str]:
-        """Templates of calls without end."""
-        return itertools.repeat(template(self.target(STATELESS_REVISIONS), STATELESS_REVISIONS))
+    def make_calls(self, number: int) -> None:
+        """Calls of the callers in turn. Raises CannotMeasure for an answer that is not right."""
+        make_calls(self.callers, itertools.repeat(None, number))
 
 
 class ManyTools(Alone):
@@ -82,23 +89,21 @@ class ManyPrincipals(Alone):
     name = "10,000 principals"
 
     def prepare(self) -> None:
-        self._templates = [
+        super().prepare()
+        self._requests = [
             template(Target(self.port, token=token), STATELESS_REVISIONS) for token in self.tokens(PRINCIPALS)
         ]
-        make_calls(self.port, self._templates)
+        make_calls(self.callers, self._requests)
 
 
 class CallingPrincipals(ManyPrincipals):
-    """Each call is another principal's. A token is verified once a minute."""
+    """So many have called, and a part of them calls in turn, each over a connection of its own."""
 
-    name = "10,000 principals, calling"
+    name = "10,000 principals, 1,000 calling"
 
     def prepare(self) -> None:
         super().prepare()
-        self._turns = itertools.cycle(self._templates)
-
-    def requests(self) -> Iterator[str]:
-        return self._turns
+        self.callers = deque(Caller(Connection(self.port), request) for request in self._requests[:_CALLING])
 
 
 class ManyStreams(Alone):
@@ -112,6 +117,7 @@ class ManyStreams(Alone):
             for token in self.tokens(STREAMS // _SESSIONS_OF_A_CALLER)
             for _ in range(_SESSIONS_OF_A_CALLER)
         ]
+        super().prepare()  # last: a connection without a request is closed after some seconds
 
     def _open_stream(self, token: str) -> socket.socket:
         session = open_session(Target(self.port, token=token), HANDSHAKE_REVISIONS)
@@ -139,32 +145,42 @@ def _paths(number: int) -> dict[str, Any]:
     }
 
 
-def make_calls(port: int, templates: Iterable[str]) -> None:
-    """One call each, all connections busy. Raises CannotMeasure for an answer that is not right."""
-    waiting = iter(templates)
+@dataclass(slots=True)
+class Caller:
+    connection: Connection
+    request: str
+    """The template of its calls."""
+
+
+def make_calls(callers: deque[Caller], requests: Iterable[str | None]) -> None:
+    """One call for each of `requests`, of the callers in turn, 16 at once. None: the caller's own
+    request. Raises CannotMeasure for an answer that is not right."""
+    waiting = iter(requests)
     numbers = itertools.count(100_000)
-    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as cleanup:
-        for request in itertools.islice(waiting, _CONNECTIONS):
-            connection = Connection(port)
-            cleanup.callback(connection.socket.close)
-            selector.register(connection, selectors.EVENT_READ, connection)
-            connection.send(request, next(numbers), due=0)
+    with selectors.DefaultSelector() as selector:
+
+        def call_next() -> None:
+            for request in itertools.islice(waiting, 1):
+                caller = callers.popleft()
+                caller.connection.send(request or caller.request, next(numbers), due=0)
+                selector.register(caller.connection, selectors.EVENT_READ, caller)
+
+        for _ in range(_AT_ONCE):
+            call_next()
         while selector.get_map():
             ready = selector.select(_ANSWER_SECONDS)
             if not ready:
                 raise CannotMeasure(f"a call was not answered within {_ANSWER_SECONDS:g} s")
             for key, _ in ready:
-                connection = key.data
-                is_right = connection.receive()
+                caller = key.data
+                is_right = caller.connection.receive()
                 if is_right is None:
                     continue
                 if not is_right:
                     raise CannotMeasure("an answer was not right")
-                request = next(waiting, None)
-                if request is None:
-                    selector.unregister(connection)
-                else:
-                    connection.send(request, next(numbers), due=0)
+                selector.unregister(caller.connection)
+                callers.append(caller)
+                call_next()
 
 
 def run(directory: Path, arguments: Sequence[str]) -> int:
@@ -194,7 +210,7 @@ def run(directory: Path, arguments: Sequence[str]) -> int:
             gateway.start()
             gateway.wait_until_right(STATELESS_REVISIONS, timeout_seconds=120)
             gateway.prepare()
-            make_calls(gateway.port, itertools.islice(gateway.requests(), _WARM_UP_CALLS))
+            gateway.make_calls(_WARM_UP_CALLS)
             gateways.append(gateway)
             idle[gateway.name] = _idle_share(gateway)
             print(f"ready: {gateway.name}", flush=True)
@@ -203,7 +219,7 @@ def run(directory: Path, arguments: Sequence[str]) -> int:
             for _ in range(options.turns):
                 for gateway in gateways:
                     before, began = gateway.usage().cpu_seconds, time.monotonic()
-                    make_calls(gateway.port, itertools.islice(gateway.requests(), _TURN))
+                    gateway.make_calls(_TURN)
                     elapsed = time.monotonic() - began
                     cpu[gateway.name] += gateway.usage().cpu_seconds - before - idle[gateway.name] * elapsed
             for name, seconds in cpu.items():

@@ -154,11 +154,11 @@ def _latency_picture(figures: Mapping[str, Any]) -> str:
 
 
 def _workers_table(figures: Mapping[str, Any]) -> str:
-    head = ("connections", "workers", "calls/s", "x one worker", "quartiles", "CPU µs a call", "busiest above even")
+    head = ("connections", "", "calls/s", "x one worker", "quartiles", "CPU µs a call", "busiest above even")
     cells = [
         [
             str(row["connections"]),
-            f"{row['workers']} on {row['workers']} processor{'s' * (row['workers'] > 1)}",
+            row["arrangement"],
             f"{row['calls_per_second']['median']:,.0f}",
             f"{row['to_one']['median']:.2f}",
             f"{row['to_one']['low']:.2f}-{row['to_one']['high']:.2f}",
@@ -175,11 +175,13 @@ def _workers_table(figures: Mapping[str, Any]) -> str:
 def _workers_picture(figures: Mapping[str, Any]) -> str:
     drawn: list[chart.Bar] = []
     for row in figures["rows"]:
-        rate, workers = row["calls_per_second"], row["workers"]
-        label = f"{row['connections']} connections, {workers} worker{'s' * (workers > 1)}"
+        rate = row["calls_per_second"]
+        label = f"{row['connections']}: {row['arrangement']}"
         text = f"{rate['median']:,.0f}, x {row['to_one']['median']:.2f}"
-        drawn.append(chart.Bar(label, rate["median"], text, rate["low"], rate["high"], workers > 1))
-    return chart.bars("Calls per second by workers, each with a processor", said_of(figures), drawn)
+        drawn.append(
+            chart.Bar(label, rate["median"], text, rate["low"], rate["high"], row["arrangement"].endswith("workers"))
+        )
+    return chart.bars("Calls per second by connections, a processor for each worker", said_of(figures), drawn)
 
 
 def _many_table(figures: Mapping[str, Any]) -> str:

@@ -2,7 +2,9 @@
 
 With one worker, gateway, nginx and wrk share one processor; with N workers they share N, and nginx and wrk have N
 workers and threads as well. So each part has as much of a processor per worker in both arrangements, and the ratio of
-calls/s is what the further workers bring. Balance: the calls of each worker, by their metering events.
+calls/s is what the further workers bring. A control says what the machine gives: on the same N processors N gateways of
+one worker, each with an nginx and a wrk of its own, which share nothing. What they lose to N times one, as by wake-ups
+of the other processor, no gateway can gain. Balance: the calls of each worker, by their metering events.
 """
 
 import argparse
@@ -10,6 +12,7 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -30,10 +33,13 @@ _CONNECTIONS = (16, 64, 256)
 MOST_IMBALANCE = 0.2
 """Share by which the busiest worker may exceed an even one."""
 LEAST_OF_EACH = 0.9
-"""Share of one worker's calls/s that each of several has at least: 1.8 times with two."""
+"""Share of calls/s that each of several workers has at least of one that shares nothing: 1.8 times with two where the
+machine is twice as fast with two processors."""
+LEAST_BUSY = 0.9
+"""Share of its processors that an arrangement must have had, or the machine was busy with something else."""
 _HEAD = (
     "connections",
-    "workers",
+    "arrangement",
     "calls/s",
     "quartiles",
     "x one",
@@ -73,16 +79,31 @@ def imbalance(calls: Sequence[int]) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrangement:
-    """So many workers of the gateway, of nginx and threads of wrk on so many processors."""
+class Place:
+    """A gateway, an nginx and a wrk with as many workers and threads each."""
 
-    number: int
     processors: Collection[int]
     upstream: Upstream
     gateway: Workers
+    directory: Path
 
-    def load(self, connections: int, directory: Path) -> Load:
-        return Load(find_wrk(), self.upstream, _FORM, connections, directory, threads=self.number)
+    def run(self, connections: int, seconds: int) -> Round:
+        number = self.gateway.number
+        with on_processors(self.processors):
+            load = Load(find_wrk(), self.upstream, _FORM, connections, self.directory, threads=number)
+            return load.run(self.gateway, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    name: str
+    places: Sequence[Place]
+    workers: int
+
+    def run(self, connections: int, seconds: int) -> list[Round]:
+        """All places at once, with an equal part of the connections each."""
+        with ThreadPoolExecutor(len(self.places)) as pool:
+            return [*pool.map(lambda place: place.run(connections // len(self.places), seconds), self.places)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,40 +111,50 @@ class Measured:
     """All rounds of one arrangement with so many connections."""
 
     connections: int
-    workers: int
-    rounds: list[Round]
+    arrangement: Arrangement
+    rates: list[float]
+    cpu_us: list[float]
+    nginx_us: list[float]
+    busy: list[float]
+    """Processors that gateways, nginx and wrk took."""
     uneven: list[float]
+    failures: list[str]
 
-    @property
-    def rates(self) -> list[float]:
-        return [done.calls_per_second for done in self.rounds]
-
-    @property
-    def busy(self) -> float:
-        """Processors that gateway and nginx took."""
-        return median(
-            done.calls_per_second * (done.cpu_us_per_call + done.upstream_cpu_us_per_call) / 1e6 for done in self.rounds
-        )
+    def add(self, rounds: Sequence[Round], calls_by_worker: Sequence[int]) -> None:
+        calls, rate = sum(done.calls for done in rounds), sum(done.calls_per_second for done in rounds)
+        self.rates.append(rate)
+        self.cpu_us.append(sum(done.calls * done.cpu_us_per_call for done in rounds) / calls)
+        self.nginx_us.append(sum(done.calls * done.upstream_cpu_us_per_call for done in rounds) / calls)
+        load_us = sum(done.calls * done.load_cpu_us_per_call for done in rounds) / calls
+        self.busy.append(rate * (self.cpu_us[-1] + self.nginx_us[-1] + load_us) / 1e6)
+        self.uneven.append(imbalance(calls_by_worker))
+        self.failures.extend(failure for done in rounds for failure in done.failures)
 
 
 def run(directory: Path, arguments: Sequence[str]) -> int:
     options = _options_of(arguments)
-    processors = sorted(os.sched_getaffinity(0))
-    if not 1 < options.workers <= len(processors):
-        raise CannotMeasure(f"{options.workers} workers cannot be measured on {len(processors)} processors")
+    number, processors = options.workers, sorted(os.sched_getaffinity(0))
+    if not 1 < number <= len(processors):
+        raise CannotMeasure(f"{number} workers cannot be measured on {len(processors)} processors")
     measured: list[Measured] = []
     with contextlib.ExitStack() as cleanup:
+        one = _started(directory / "one", 1, processors[:1], cleanup)
+        together = _started(directory / "together", number, processors[:number], cleanup)
+        apart = [_started(directory / f"apart-{each}", 1, processors[:number], cleanup) for each in range(number)]
         arrangements = [
-            _arranged(directory / str(number), number, processors[:number], cleanup) for number in (1, options.workers)
+            Arrangement("1 worker", [one], 1),
+            Arrangement(f"{number} workers", [together], number),
+            Arrangement(f"{number} gateways apart", apart, number),
         ]
         for connections in _CONNECTIONS:
-            measured += _measure(arrangements, connections, directory, options)
+            measured += _measure(arrangements, connections, options)
     figures = _figures(measured, options)
     _print(figures)
     return published.conclude("workers", figures, _problems(measured, figures), is_to_publish=options.publish)
 
 
-def _arranged(directory: Path, number: int, processors: Collection[int], cleanup: contextlib.ExitStack) -> Arrangement:
+def _started(directory: Path, number: int, processors: Collection[int], cleanup: contextlib.ExitStack) -> Place:
+    """So many workers of the gateway and of nginx on these processors."""
     directory.mkdir()
     with on_processors(processors):  # children inherit it
         upstream = Upstream(directory, number)
@@ -133,46 +164,43 @@ def _arranged(directory: Path, number: int, processors: Collection[int], cleanup
         cleanup.callback(gateway.stop)
         gateway.start()
         gateway.wait_until_right(_FORM)
-    return Arrangement(number, processors, upstream, gateway)
+    return Place(processors, upstream, gateway, directory)
 
 
-def _measure(
-    arrangements: Sequence[Arrangement], connections: int, directory: Path, options: argparse.Namespace
-) -> list[Measured]:
+def _measure(arrangements: Sequence[Arrangement], connections: int, options: argparse.Namespace) -> list[Measured]:
     """Rounds go round the arrangements, so that a slow spell of the machine hits all of them."""
-    measured = [Measured(connections, arrangement.number, [], []) for arrangement in arrangements]
-    loads = [arrangement.load(connections, directory) for arrangement in arrangements]
-    for number in range(-1, options.rounds):
-        for arrangement, load, done in zip(arrangements, loads, measured, strict=True):
-            with on_processors(arrangement.processors):
-                if number < 0:
-                    load.run(arrangement.gateway, WARM_UP_SECONDS)
-                    continue
-                before = arrangement.gateway.calls_by_worker()
-                done.rounds.append(load.run(arrangement.gateway, options.seconds))
-                calls = [*(arrangement.gateway.calls_by_worker() - before).values()]
-                done.uneven.append(imbalance(calls + [0] * (arrangement.number - len(calls))))
-    rates = "   ".join(f"{done.workers} workers {median(done.rates):,.0f}" for done in measured)
+    measured = [Measured(connections, each, [], [], [], [], [], []) for each in arrangements]
+    for arrangement in arrangements:
+        arrangement.run(connections, WARM_UP_SECONDS)
+    for _ in range(options.rounds):
+        for done in measured:
+            places = done.arrangement.places
+            before = [place.gateway.calls_by_worker() for place in places]
+            rounds = done.arrangement.run(connections, options.seconds)
+            after = [place.gateway.calls_by_worker() for place in places]
+            calls = [count for now, then in zip(after, before, strict=True) for count in (now - then).values()]
+            done.add(rounds, calls + [0] * (done.arrangement.workers - len(calls)))
+    rates = "   ".join(f"{done.arrangement.name} {median(done.rates):,.0f}" for done in measured)
     print(f"{connections} connections, calls/s:   {rates}", flush=True)
     return measured
 
 
 def _figures(measured: Sequence[Measured], options: argparse.Namespace) -> dict[str, Any]:
-    one = {done.connections: done.rates for done in measured if done.workers == 1}
+    one = {done.connections: done.rates for done in measured if done.arrangement.workers == 1}
     return {
         "settings": {key: getattr(options, key) for key in ("rounds", "seconds", "workers")},
         "machine": published.machine(),
         "rows": [
             {
                 "connections": done.connections,
-                "workers": done.workers,
+                "arrangement": done.arrangement.name,
                 "calls_per_second": asdict(spread_of(done.rates)),
                 "to_one": asdict(
                     spread_of([rate / base for rate, base in zip(done.rates, one[done.connections], strict=True)])
                 ),
-                "cpu_us_per_call": median(each.cpu_us_per_call for each in done.rounds),
-                "nginx_us_per_call": median(each.upstream_cpu_us_per_call for each in done.rounds),
-                "busy_processors": done.busy,
+                "cpu_us_per_call": median(done.cpu_us),
+                "nginx_us_per_call": median(done.nginx_us),
+                "busy_processors": median(done.busy),
                 "busiest_above_even": median(done.uneven),
             }
             for done in measured
@@ -187,7 +215,7 @@ def _print(figures: dict[str, Any]) -> None:
         cells.append(
             [
                 str(row["connections"]),
-                str(row["workers"]),
+                row["arrangement"],
                 f"{rate['median']:,.0f}",
                 f"{rate['low']:,.0f}-{rate['high']:,.0f}",
                 f"{to_one['median']:.2f}",
@@ -202,13 +230,18 @@ def _print(figures: dict[str, Any]) -> None:
 
 
 def _problems(measured: Sequence[Measured], figures: dict[str, Any]) -> list[str]:
-    problems = [failure for done in measured for each in done.rounds for failure in each.failures]
-    for row in figures["rows"]:
-        where = f"{row['connections']} connections, {row['workers']} workers"
+    problems = [failure for done in measured for failure in done.failures]
+    rows = zip(measured, figures["rows"], strict=True)
+    apart = {done.connections: row for done, row in rows if len(done.arrangement.places) > 1}
+    for done, row in zip(measured, figures["rows"], strict=True):
+        where, workers = f"{done.connections} connections, {done.arrangement.name}", done.arrangement.workers
         if row["busiest_above_even"] > MOST_IMBALANCE:
             problems.append(f"{where}: the busiest had {row['busiest_above_even']:.0%} more than an even share")
-        if row["to_one"]["median"] < LEAST_OF_EACH * row["workers"] and row["workers"] > 1:
-            problems.append(f"{where}: {row['to_one']['median']:.2f} times one worker's calls/s, too few")
+        if row["busy_processors"] < LEAST_BUSY * workers:
+            problems.append(f"{where}: only {row['busy_processors']:.2f} processors; the machine was busy")
+        least = LEAST_OF_EACH * apart[done.connections]["to_one"]["median"]
+        if row["to_one"]["median"] < least and workers > 1:
+            problems.append(f"{where}: {row['to_one']['median']:.2f} times one worker's calls/s, {least:.2f} at least")
     return problems
 
 
