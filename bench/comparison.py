@@ -4,15 +4,16 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import published
 from bench.errors import CannotMeasure, NotInstalled
 from bench.load import Load, Round, find_wrk
+from bench.processes import on_processors
 from bench.report import HEAD, Measured, as_json, rows, table, verdicts
-from bench.systems import REPOSITORY, SYSTEMS, System
+from bench.systems import SYSTEMS, System
 from bench.upstream import Upstream
 from bench.wire import WIRE_FORMS, WireForm, verify
 
@@ -24,6 +25,7 @@ def run(directory: Path, arguments: Sequence[str]) -> int:
     wrk = find_wrk()
     forms = list(WIRE_FORMS.values()) if options.wire == "both" else [WIRE_FORMS[options.wire]]
     problems: list[str] = []
+    figures: dict[str, Any] | None = None
     with started(directory, options.only, forms, problems) as (upstream, systems):
         for form in forms:
             load = Load(wrk, upstream, form, options.connections, directory)
@@ -31,19 +33,22 @@ def run(directory: Path, arguments: Sequence[str]) -> int:
             problems += [failure for each in measured for failure in each.failures]
             _print(form, measured, options)
             if form is forms[0] and measured:
-                _write(measured, options, is_right=not problems)
-    sys.stdout.flush()
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+                figures = _figures(measured, options)
+    if figures is None:
+        raise CannotMeasure("\n".join(problems) or "no system was measured")
+    return published.conclude("benchmark", figures, problems, is_to_publish=options.publish)
 
 
 @contextlib.contextmanager
 def started(
-    directory: Path, names: Sequence[str], forms: Sequence[WireForm], problems: list[str]
+    directory: Path,
+    names: Sequence[str],
+    forms: Sequence[WireForm],
+    problems: list[str],
+    processors: Collection[int] | None = None,
 ) -> Generator[tuple[Upstream, list[System]]]:
     """nginx and those of the named systems that can be had and answer rightly; what is wrong with others is added to
-    `problems`."""
+    `problems`. `processors`: those of the systems; None: all."""
     with contextlib.ExitStack() as cleanup:
         upstream = Upstream(directory)
         cleanup.callback(upstream.stop)
@@ -53,8 +58,9 @@ def started(
             if kind.name in names:
                 system = kind(upstream.url, directory / kind.name)
                 cleanup.callback(system.stop)
-                if _is_started(system, forms, problems):
-                    systems.append(system)
+                with on_processors(processors or os.sched_getaffinity(0)):
+                    if _is_started(system, forms, problems):
+                        systems.append(system)
         yield upstream, systems
 
 
@@ -95,19 +101,9 @@ def _print(form: WireForm, measured: list[Measured], options: argparse.Namespace
         print(verdicts(measured), end="\n\n")
 
 
-def _write(measured: list[Measured], options: argparse.Namespace, *, is_right: bool) -> None:
+def _figures(measured: list[Measured], options: argparse.Namespace) -> dict[str, Any]:
     settings = {key: getattr(options, key) for key in ("rounds", "seconds", "connections", "wire")}
-    figures: dict[str, Any] = {
-        "settings": settings,
-        "machine": published.machine(),
-        "systems": as_json(measured),
-    }
-    folder = REPOSITORY / "var"
-    published.write("benchmark", figures, folder)
-    print(f"figures and chart: {folder / 'benchmark.json'}, {folder / 'benchmark.svg'}")
-    if options.publish and is_right:
-        published.publish("benchmark", figures)
-        print("docs/performance.md and docs/pictures now show this run")
+    return {"settings": settings, "machine": published.machine(), "systems": as_json(measured)}
 
 
 def _options_of(arguments: Sequence[str]) -> argparse.Namespace:

@@ -1,11 +1,13 @@
 """`python -m bench latency`: the latency of calls at fixed rates, of the gateway beside the bare pass-through.
 
 First the capacity of both, with all connections busy; then 25, 50 and 75 % of each capacity, both systems at the same
-rate, rounds in turn. `open_loop` makes the load.
+rate, rounds in turn. `open_loop` makes the load. The measured systems have the last processor to themselves, nginx and
+the load the others: on shared ones a call waits, for milliseconds now and then, until the kernel takes the processor
+from the generator, which says nothing about the system.
 """
 
 import argparse
-import sys
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +16,12 @@ from typing import Any
 
 from bench import published
 from bench.comparison import WARM_UP_SECONDS, positive, started
+from bench.errors import CannotMeasure
 from bench.load import Load, find_wrk
 from bench.open_loop import LEAST_KEPT, MOST_LAG_MS, Latencies, OpenLoop
+from bench.processes import on_processors
 from bench.report import table
-from bench.systems import REPOSITORY, System
+from bench.systems import System
 from bench.wire import STATELESS_REVISIONS, template
 
 SHARES = (25, 50, 75)
@@ -47,23 +51,23 @@ class Step:
 
 def run(directory: Path, arguments: Sequence[str]) -> int:
     options = _options_of(arguments)
+    *others, last = sorted(os.sched_getaffinity(0))
+    if not others:
+        raise CannotMeasure("two processors are needed: one for the measured system, one for nginx and the load")
     problems: list[str] = []
-    with started(directory, ("bare", "gateway"), [_FORM], problems) as (upstream, systems):
-        if len(systems) == 2:
-            load = Load(find_wrk(), upstream, _FORM, _CAPACITY_CONNECTIONS, directory)
-            capacity = _capacities(load, systems)
-            steps = [
-                _step(systems, capacity[of] * percent / 100, percent, of, options)
-                for of in capacity
-                for percent in SHARES
-            ]
-            problems += [problem for step in steps for problem in _problems(step)]
-            _print(steps)
-            _write(steps, capacity, options, is_right=not problems)
-    sys.stdout.flush()
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+    with on_processors(others), started(directory, ("bare", "gateway"), [_FORM], problems, {last}) as started_systems:
+        upstream, systems = started_systems
+        if len(systems) < 2:
+            raise CannotMeasure("\n".join(problems))
+        load = Load(find_wrk(), upstream, _FORM, _CAPACITY_CONNECTIONS, directory)
+        capacity = _capacities(load, systems)
+        steps = [
+            _step(systems, capacity[of] * percent / 100, percent, of, options) for of in capacity for percent in SHARES
+        ]
+    problems += [problem for step in steps for problem in _problems(step)]
+    _print(steps)
+    figures = _figures(steps, capacity, options)
+    return published.conclude("latency", figures, problems, is_to_publish=options.publish)
 
 
 def _capacities(load: Load, systems: Sequence[System]) -> dict[str, float]:
@@ -133,8 +137,8 @@ def _print(steps: Sequence[Step]) -> None:
     print()
 
 
-def _write(steps: Sequence[Step], capacity: dict[str, float], options: argparse.Namespace, *, is_right: bool) -> None:
-    figures: dict[str, Any] = {
+def _figures(steps: Sequence[Step], capacity: dict[str, float], options: argparse.Namespace) -> dict[str, Any]:
+    return {
         "settings": {key: getattr(options, key) for key in ("rounds", "seconds", "connections")},
         "machine": published.machine(),
         "capacity": capacity,
@@ -157,12 +161,6 @@ def _write(steps: Sequence[Step], capacity: dict[str, float], options: argparse.
             for step in steps
         ],
     }
-    folder = REPOSITORY / "var"
-    published.write("latency", figures, folder)
-    print(f"figures and chart: {folder / 'latency.json'}, {folder / 'latency.svg'}")
-    if options.publish and is_right:
-        published.publish("latency", figures)
-        print("docs/performance.md and docs/pictures now show this run")
 
 
 def _options_of(arguments: Sequence[str]) -> argparse.Namespace:

@@ -26,6 +26,8 @@ class Round:
     cpu_us_per_call: float
     """User and system time of the system's processes; nginx and wrk are not in it."""
     upstream_cpu_us_per_call: float
+    load_cpu_us_per_call: float
+    """Of wrk."""
     rss_mib: float
     failures: tuple[str, ...] = ()
     """Why the figures cannot be trusted."""
@@ -51,11 +53,14 @@ class BackEnd(Protocol):
 class Load:
     """The same load for every system."""
 
-    def __init__(self, wrk: str, upstream: BackEnd, form: WireForm, connections: int, directory: Path) -> None:
+    def __init__(
+        self, wrk: str, upstream: BackEnd, form: WireForm, connections: int, directory: Path, threads: int = 1
+    ) -> None:
         self._wrk = wrk
         self._upstream = upstream
         self._form = form
         self._connections = connections
+        self._threads = threads
         self._request = directory / "request.http"
 
     def run(self, system: System, seconds: int) -> Round:
@@ -76,6 +81,7 @@ class Load:
             p99_ms=figures["p99_us"] / 1e3,
             cpu_us_per_call=(after.cpu_seconds - before.cpu_seconds) / calls * 1e6,
             upstream_cpu_us_per_call=(nginx_after.cpu_seconds - nginx_before.cpu_seconds) / calls * 1e6,
+            load_cpu_us_per_call=figures["load_us"] / calls,
             rss_mib=after.rss_mib,
             failures=tuple(
                 self._failures(
@@ -87,8 +93,8 @@ class Load:
         )
 
     def _load(self, system: System, seconds: int) -> dict[str, int]:
-        command = [self._wrk, "-t1", f"-c{self._connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(_SCRIPT)]
-        command += [f"http://127.0.0.1:{system.port}", "--", str(self._request)]
+        command = [self._wrk, f"-t{self._threads}", f"-c{self._connections}", f"-d{seconds}s", "--timeout", "10s"]
+        command += ["-s", str(_SCRIPT), f"http://127.0.0.1:{system.port}", "--", str(self._request)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
         except subprocess.TimeoutExpired as error:

@@ -26,7 +26,7 @@ function done(summary, latency)
    local e = summary.errors
    io.write(string.format(
       '\nRESULT {"calls":%d,"microseconds":%d,"bytes":%d,"refused":%d,"socket_errors":%d,"timeouts":%d,' ..
-      '"p50_us":%d,"p99_us":%d}\n',
+      '"p50_us":%d,"p99_us":%d,"load_us":%d}\n',
       summary.requests, summary.duration, summary.bytes, e.status, e.connect + e.read + e.write, e.timeout,
-      latency:percentile(50), latency:percentile(99)))
+      latency:percentile(50), latency:percentile(99), os.clock() * 1e6))
 end

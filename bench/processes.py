@@ -8,19 +8,31 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import CannotMeasure
 
-_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_CPUCLOCK_SCHED = 2
+"""CPUCLOCK_SCHED in the kernel's linux/posix-timers.h: user and system time of all threads, also those that ended."""
 
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def on_processors(processors: Collection[int]) -> Generator[None]:
+    """Confines this process, and what it starts within, to some processors."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,8 @@ class Child:
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
         self._log = log
+        self._spent: dict[int, float] = {}
+        """CPU seconds of each process of the tree, as last seen: some end in between."""
         with log.open("wb") as output:
             # A session of its own: Ctrl-C reaches the benchmark alone, which then ends its children in order.
             self._process = subprocess.Popen(
@@ -65,13 +79,13 @@ class Child:
         return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
 
     def usage(self) -> Usage:
-        ticks = kib = 0
+        kib = 0
         for pid in _tree(self._process.pid):
             with contextlib.suppress(OSError):  # a helper process may end while we look
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                ticks += int(fields[11]) + int(fields[12])  # utime and stime; pid and name are cut off
+                # clock_getcpuclockid(3); /proc tells hundredths of a second, which is too coarse for short rounds.
+                self._spent[pid] = time.clock_gettime(~pid << 3 | _CPUCLOCK_SCHED)
                 kib += _rss_kib(pid)
-        return Usage(ticks / _TICKS_PER_SECOND, kib / 1024)
+        return Usage(sum(self._spent.values()), kib / 1024)
 
     def stop(self) -> None:
         """End the child and what it started: politely, then not."""

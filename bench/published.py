@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,21 @@ def publish(name: str, figures: Mapping[str, Any], docs: Path = DOCS) -> None:
     page.write_text(with_table(page.read_text(encoding="utf-8"), name, figures), encoding="utf-8")
 
 
+def conclude(name: str, figures: Mapping[str, Any], problems: Sequence[str], *, is_to_publish: bool) -> int:
+    """Writes the figures below var/, and into the documentation if that is asked for and they count. `problems`: the
+    reasons why they do not, which are printed. Returns the exit status."""
+    folder = DOCS.parent / "var"
+    write(name, figures, folder)
+    print(f"figures and chart: {folder / name}.json, {folder / name}.svg")
+    if is_to_publish and not problems:
+        publish(name, figures)
+        print("docs/performance.md and docs/pictures now show this run")
+    sys.stdout.flush()
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
 def with_table(page: str, name: str, figures: Mapping[str, Any]) -> str:
     """The page with the table between the marks of `name`."""
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
@@ -93,8 +109,7 @@ def _calls_table(figures: Mapping[str, Any]) -> str:
                 f"{NAMES[system]} {measured['version']}".strip(),
                 f"{cpu['median']:,.0f}",
                 f"{cpu['low']:,.0f}-{cpu['high']:,.0f}",
-                f"{to_bare['median']:.2f}",
-                f"{to_bare['low']:.2f}-{to_bare['high']:.2f}",
+                *([f"{to_bare['median']:.2f}", f"{to_bare['low']:.2f}-{to_bare['high']:.2f}"] if to_bare else ["", ""]),
                 f"{measured['calls_per_second']:,.0f}",
                 f"{measured['p50_ms']:.2f}",
                 f"{measured['p99_ms']:.2f}",
@@ -108,7 +123,7 @@ def _calls_picture(figures: Mapping[str, Any]) -> str:
     drawn: list[chart.Bar] = []
     for system, measured in figures["systems"].items():
         cpu, to_bare = measured["cpu_us_per_call"], measured["cpu_to_bare"]
-        text = f"{cpu['median']:,.0f} µs, x {to_bare['median']:.2f}"
+        text = f"{cpu['median']:,.0f} µs" + (f", x {to_bare['median']:.2f}" if to_bare else "")
         is_ours = system == "gateway"
         drawn.append(chart.Bar(NAMES[system], cpu["median"], text, cpu["low"], cpu["high"], is_ours))
     return chart.bars("CPU of one tools/call, median and quartiles", said_of(figures), drawn)
@@ -138,7 +153,72 @@ def _latency_picture(figures: Mapping[str, Any]) -> str:
     return chart.bars("p99 of the latency at a fixed rate, open loop", said_of(figures), drawn)
 
 
+def _workers_table(figures: Mapping[str, Any]) -> str:
+    head = ("connections", "", "calls/s", "x one worker", "quartiles", "CPU µs a call", "busiest above even")
+    cells = [
+        [
+            str(row["connections"]),
+            row["arrangement"],
+            f"{row['calls_per_second']['median']:,.0f}",
+            f"{row['to_one']['median']:.2f}",
+            f"{row['to_one']['low']:.2f}-{row['to_one']['high']:.2f}",
+            f"{row['cpu_us_per_call']:,.0f}",
+            f"{row['busiest_above_even']:.0%}",
+        ]
+        for row in figures["rows"]
+    ]
+    settings = figures["settings"]
+    rounds = f"{settings['rounds']} interleaved rounds of {settings['seconds']} s"
+    return f"{said_of(figures)}; medians of {rounds}.\n\n{markdown(head, cells)}"
+
+
+def _workers_picture(figures: Mapping[str, Any]) -> str:
+    drawn: list[chart.Bar] = []
+    for row in figures["rows"]:
+        rate = row["calls_per_second"]
+        label = f"{row['connections']}: {row['arrangement']}"
+        text = f"{rate['median']:,.0f}, x {row['to_one']['median']:.2f}"
+        drawn.append(
+            chart.Bar(label, rate["median"], text, rate["low"], rate["high"], row["arrangement"].endswith("workers"))
+        )
+    return chart.bars("Calls per second by connections, a processor for each worker", said_of(figures), drawn)
+
+
+def _many_table(figures: Mapping[str, Any]) -> str:
+    head = ("a call beside", "CPU µs", "more than alone", "quartiles", "idle CPU")
+    cells = [
+        [
+            name,
+            f"{row['cpu_us']['median']:,.0f}",
+            "" if name == "alone" else f"{row['to_alone']['median'] - 1:+.1%}",
+            "" if name == "alone" else f"{row['to_alone']['low'] - 1:+.1%} to {row['to_alone']['high'] - 1:+.1%}",
+            f"{row['idle']:.1%}",
+        ]
+        for name, row in figures["rows"].items()
+    ]
+    settings = figures["settings"]
+    rounds = f"{settings['rounds']} interleaved rounds of {settings['calls']:,} calls"
+    return f"{said_of(figures)}; medians of {rounds}.\n\n{markdown(head, cells)}"
+
+
+def _many_picture(figures: Mapping[str, Any]) -> str:
+    drawn = [
+        chart.Bar(
+            name,
+            row["cpu_us"]["median"],
+            f"{row['cpu_us']['median']:,.0f} µs, {row['to_alone']['median'] - 1:+.1%}",
+            row["cpu_us"]["low"],
+            row["cpu_us"]["high"],
+            name != "alone",
+        )
+        for name, row in figures["rows"].items()
+    ]
+    return chart.bars("CPU of one tools/call beside many, median and quartiles", said_of(figures), drawn)
+
+
 KINDS: dict[str, Kind] = {
     "benchmark": Kind(_calls_table, _calls_picture),
     "latency": Kind(_latency_table, _latency_picture),
+    "workers": Kind(_workers_table, _workers_picture),
+    "many": Kind(_many_table, _many_picture),
 }

@@ -15,7 +15,7 @@ from bench.processes import Child, Usage, free_port
 # The one place that knows the answer; `expected` says the same in Python.
 _CONFIGURATION = """
 daemon off;
-worker_processes 1;
+worker_processes {workers};
 pid {directory}/nginx.pid;
 error_log stderr warn;
 events {{ worker_connections 1024; }}
@@ -29,7 +29,7 @@ http {{
   uwsgi_temp_path {directory}/uwsgi;
   scgi_temp_path {directory}/scgi;
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port} reuseport;
     location ~ ^/items/(?<item>[0-9]+)$ {{
       default_type application/json;
       return 200 '{{"id":$item,"name":"Item $item","query":"$arg_q","price":12.5,"inStock":true}}';
@@ -51,10 +51,11 @@ def expected(item: int, query: str) -> dict[str, Any]:
 
 
 class Upstream:
-    """nginx with one worker on a free loopback port."""
+    """nginx on a free loopback port."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, workers: int = 1) -> None:
         self._directory = directory
+        self._workers = workers
         self._port = free_port()
         self._child: Child | None = None
         self._questions = 0
@@ -68,7 +69,9 @@ class Upstream:
         if nginx is None:
             raise CannotMeasure("nginx is not installed; it is the upstream (Debian, Ubuntu: apt install nginx-light)")
         configuration = self._directory / "nginx.conf"
-        configuration.write_text(_CONFIGURATION.format(directory=self._directory, port=self._port))
+        configuration.write_text(
+            _CONFIGURATION.format(directory=self._directory, port=self._port, workers=self._workers)
+        )
         command = [nginx, "-p", str(self._directory), "-c", str(configuration)]
         self._child = Child(command, env={}, cwd=self._directory, log=self._directory / "nginx.log")
         self._child.wait_for_port(self._port, 10)

@@ -5,7 +5,7 @@ from bench.report import Measured, Spread, ratios, spread_of, verdicts
 
 
 def measured(system: str, *cpu: float) -> Measured:
-    rounds = (Round(1000, 1000.0, 1.0, 2.0, each, 10.0, 50.0) for each in cpu)
+    rounds = (Round(1000, 1000.0, 1.0, 2.0, each, 10.0, 5.0, 50.0) for each in cpu)
     return Measured(system, "", 50.0, tuple(rounds))
 
 

@@ -27,7 +27,7 @@ _MAX_TEXT = 128
 """Upper bound on the characters of one text in an event."""
 _make_event: Callable[[Mapping[str, object]], MeteringEvent] = MeteringEvent.__pydantic_validator__.validate_python
 """The function behind the model's constructor, without the Python around it."""
-_MOST_KINDS = 4096
+_MOST_KINDS = 16_384
 _KindKey = tuple[int, TenantId | None, str, str, Door, tuple[bool, tuple[str, ...]], Status, str]
 """Operation (its id), tenant, subject, consumer, door, decision, status and kind of client request."""
 _LOG_EVERY_NS = 10_000_000_000

@@ -18,7 +18,7 @@ MAX_LINE_BYTES = 8 * 1024
 _to_json = MeteringEvent.__pydantic_serializer__.to_json
 """The function behind `model_dump_json`, without 0.5 µs of Python and a decoding that would be undone here."""
 
-_written: BoundedCache[EventKind, tuple[bytes, bytes, bytes]] = BoundedCache(4096)
+_written: BoundedCache[EventKind, tuple[bytes, bytes, bytes]] = BoundedCache(16_384)
 """The bytes that all lines of a kind share."""
 
 _CUTS = ((1024, 16), (256, 16), (128, 0))
