@@ -20,6 +20,7 @@ class Worker:
     def __init__(self, listener: socket.socket, counts: ConnectionCounts, place: int) -> None:
         self.open: set[asyncio.Transport] = set()
         self.changed = asyncio.Event()
+        self.socket = listener
         self.listener = BalancedListener(
             listener, lambda: Connection(self), counts, place, lambda: len(self.open), secured={}
         )
@@ -62,7 +63,7 @@ async def serving(counts: ConnectionCounts, number: int = WORKERS) -> AsyncItera
         finally:
             for worker in workers:
                 worker.listener.close()
-                worker.listener.sockets[0].close()
+                worker.socket.close()
                 for transport in worker.open:
                     transport.abort()
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from stoa.interfaces.http.fair_starts import FairStarts
+
 Reason = Literal[
     "connections",
     "connections_per_address",
@@ -134,6 +136,7 @@ class Connections:
         there is room for one more. `is_proxy`: returns whether an address stands for many clients, so that it has no
         bound of its own."""
         self.bounds = bounds
+        self.starts = FairStarts()
         self.is_draining = False
         """True once the server is about to end: no connection is kept for another request."""
         self._report = told
