@@ -36,9 +36,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tools.quality import turns as recorded
 from tools.quality.fuzz import SCHEMAS, Client, Request
 from tools.quality.gateway import STOA, Gateway, serving, start_upstream, tool
-from tools.quality import turns as recorded
 
 HONEST, HOSTILE = "acme", "evil"
 PACE_SECONDS = 0.02

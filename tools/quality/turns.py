@@ -53,7 +53,6 @@ class Recorder:
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
-        self.totals = {}
         self._schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
         self._collecting = 0.0
         self._thread = threading.get_ident()
@@ -79,8 +78,8 @@ class Recorder:
             def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
                 return super().call_at(when, timed(callback), *args, context=context)
 
-            async def create_server(self, factory: Any, *args: Any, **more: Any) -> Any:
-                return await super().create_server(lambda: with_methods(factory()), *args, **more)
+            async def connect_accepted_socket(self, factory: Any, *args: Any, **more: Any) -> Any:
+                return await super().connect_accepted_socket(lambda: with_methods(factory()), *args, **more)
 
             async def create_connection(self, factory: Any, *args: Any, **more: Any) -> Any:
                 return await super().create_connection(lambda: with_methods(factory()), *args, **more)
@@ -108,10 +107,6 @@ class Recorder:
             finally:
                 self._is_inside = False
                 ended = time.perf_counter()
-                key = name or _name_of(callback)
-                tot = self.totals.setdefault(key, [0, 0.0])
-                tot[0] += 1
-                tot[1] += time.thread_time() - computed
                 if ended - began >= _LEAST_SECONDS:
                     self._note(name or _name_of(callback), began, ended, computed)
 
@@ -146,7 +141,7 @@ class Recorder:
     def _others(self) -> tuple[str, ...]:
         """What other threads do that are not waiting."""
         places: list[str] = []
-        for thread, innermost in sys._current_frames().items():  # noqa: SLF001  # documented
+        for thread, innermost in sys._current_frames().items():  # documented
             if thread == self._thread or innermost.f_code.co_qualname in _WAITING:
                 continue
             names: list[str] = []
@@ -159,7 +154,6 @@ class Recorder:
         return tuple(places)
 
     def write(self, file: Path) -> None:
-        Path(str(file) + ".tot").write_text(json.dumps(self.totals))
         file.write_text("".join(f"{json.dumps(step)}\n" for step in self.steps))
 
 
@@ -214,8 +208,9 @@ def report(steps: list[Step], calls: list[tuple[float, float]], most: int = 15) 
             counts[name] += 1
         if len(lines) < most:
             shown = ", ".join(f"{name} {seconds * 1000:.1f}" for name, seconds in causes_of_call.most_common(7))
+            in_steps = _ms(during, "ended") - _ms(during, "began")
             lines.append(
-                f"{(ended - began) * 1000:6.1f} ms: in long callbacks {_ms(during, 'ended') - _ms(during, 'began'):.1f}, "
+                f"{(ended - began) * 1000:6.1f} ms: in long callbacks {in_steps:.1f}, "
                 f"computing {_ms(during, 'computed'):.1f}, {_ms(during, 'before'):.1f} between them, "
                 f"waiting for a processor {_ms(during, 'for_processor'):.1f}, "
                 f"{sum(step.sleeps for step in during)} sleeps, {sum(step.faults for step in during)} faults: {shown}"

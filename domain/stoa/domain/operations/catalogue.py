@@ -247,7 +247,7 @@ class Catalogue:
 
     def with_changed(self, tools: Sequence[Tool]) -> "Catalogue":
         """The catalogue in which these tools replace those of their keys, equal to what `build` makes. Each has the
-        names, earlier ones too, and the author (`is_by_tenant`) of the one that it replaces, so that it contests no other."""
+        names, earlier ones too, and the author (`is_by_tenant`) of the one that it replaces: it contests no other."""
         by_key = {tool.key: tool for tool in tools}
         changed = Catalogue({**self._by_key, **by_key}, self._owners)
         changed._hidden, changed._is_contested = self._hidden, self._is_contested

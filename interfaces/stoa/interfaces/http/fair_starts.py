@@ -1,7 +1,8 @@
 """The order in which requests begin, so that a flood of one sender delays no other sender's requests.
 
-All requests share one event loop, and a request waits for all that begin before it in the same turn. A sender is
-whoever sends the same credential, or none from the same address: known before anything of a request is paid for.
+All requests share one event loop, and a request waits for all that begin before it in the same turn. Requests with the
+same credential are of one sender, and those without one from the same address, so that it is known before anything is
+paid for (docs/decisions/0083).
 """
 
 import asyncio

@@ -363,23 +363,17 @@ class GatewayProtocol(asyncio.Protocol):
 
     # Requests and answers
 
-    def _run(self, cycle: RequestCycle) -> None:
+    def _run(self, cycle: RequestCycle, *, has_waited: bool = False) -> None:
+        """Begins a request, now or in a later turn of the loop, as FairStarts says."""
         self._running = cycle
         self.account = None
-        sender, now = self._sender_of(cycle), self._loop.time()
-        if self._starts.may_begin(sender, now):
-            self._start(cycle)
-        else:
-            self._starts.begin_later(sender, now, self._loop, partial(self._start, cycle))
-
-    def _sender_of(self, cycle: RequestCycle) -> int:
-        """A hash, because the credential itself may be as long as a head."""
-        return hash(cycle.request.by_name.get(b"authorization") or self.address)
-
-    def note_excess(self, cycle: RequestCycle) -> None:
-        self._starts.note_excess(self._sender_of(cycle), self._loop.time())
-
-    def _start(self, cycle: RequestCycle) -> None:
+        if not has_waited:
+            credential, now = cycle.request.by_name.get(b"authorization"), self._loop.time()
+            # A hash, because the credential itself may be as long as a head.
+            sender = self._registry.stranger_on(self) if credential is None else hash(credential)
+            if not self._starts.may_begin(sender, now):
+                self._starts.begin_later(sender, now, self._loop, partial(self._run, cycle, has_waited=True))
+                return
         # Taken out again by `run` itself: a callback for it would be another turn of the loop for each request.
         tasks = self._server_state.tasks
         cycle.task = task = self._loop.create_task(cycle.run(self._app, self._short_way, tasks))
@@ -397,6 +391,11 @@ class GatewayProtocol(asyncio.Protocol):
     def json_head(self) -> bytes:
         """The head of an answer with status 200 and JSON, up to the value of Content-Length."""
         return _json_head(self._server_state.default_headers)
+
+    def note_excess(self, cycle: RequestCycle) -> None:
+        credential = cycle.request.by_name.get(b"authorization")
+        sender = self._registry.stranger_on(self) if credential is None else hash(credential)
+        self._starts.note_excess(sender, self._loop.time())
 
     def on_answered(self) -> None:
         self._account()
