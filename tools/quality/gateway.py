@@ -52,7 +52,12 @@ class Gateway:
 
 @contextmanager
 def serving(
-    folder: Path, manifests: list[dict[str, Any]], settings: Mapping[str, str], arguments: tuple[str, ...] = ()
+    folder: Path,
+    manifests: list[dict[str, Any]],
+    settings: Mapping[str, str],
+    arguments: tuple[str, ...] = (),
+    *,
+    command: tuple[str, ...] = (str(STOA),),
 ) -> Iterator[Gateway]:
     """A gateway that is ready; ended in every case. `folder` keeps its catalogue, data and log."""
     catalogue = folder / "catalogue"
@@ -71,7 +76,7 @@ def serving(
     }
     with (folder / "gateway.log").open("wb") as log:
         process = subprocess.Popen(
-            [str(STOA), "serve", "--catalogue", str(catalogue), *arguments],
+            [*command, "serve", "--catalogue", str(catalogue), *arguments],
             env=environment,
             cwd=folder,
             stdout=log,

@@ -1,7 +1,8 @@
 """A hostile tenant and strangers beside an honest tenant: `make soak`, or `python -m tools.quality.soak --seconds
 300`.
 
-The honest tenant calls one tool at a steady pace: first alone (quiet), then while all attacks run at once (attacked).
+The honest tenant calls one tool at a steady pace: first alone (quiet), then with a process beside that only computes
+(spinner), which tells what a processor less changes, then while all attacks run at once (attacked).
 Each attack is one that a gateway without bounds does not survive: exponential arguments, backtracking patterns, floods
 of refused calls, YAML bombs, catalogues of ten thousand tools that change all the time, answers that are not read,
 bodies that do not end, large JSON from strangers, sessions and streams without end, endless heads, names that do not
@@ -35,8 +36,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tools.quality import turns as recorded
 from tools.quality.fuzz import SCHEMAS, Client, Request
-from tools.quality.gateway import Gateway, serving, start_upstream, tool
+from tools.quality.gateway import STOA, Gateway, serving, start_upstream, tool
 
 HONEST, HOSTILE = "acme", "evil"
 PACE_SECONDS = 0.02
@@ -234,12 +236,16 @@ def _large_manifest(version: int) -> str:
     return "".join(f"---\n{json.dumps(each)}\n" for each in tools)
 
 
-async def _attack(options: argparse.Namespace) -> None:
-    """The attackers: serve the upstream of their tools, and begin once they are told the port and a token."""
+def _step_back(options: argparse.Namespace) -> None:
     if options.realtime:
-        os.setpriority(os.PRIO_PROCESS, 0, _FAVOURED)  # else what others do would keep it from attacking
+        os.setpriority(os.PRIO_PROCESS, 0, _FAVOURED)  # else what others do would keep it from its work
     else:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+async def _attack(options: argparse.Namespace) -> None:
+    """The attackers: serve the upstream of their tools, and begin once they are told the port and a token."""
+    _step_back(options)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     upstream, url = await start_upstream()
@@ -261,6 +267,8 @@ async def _attack(options: argparse.Namespace) -> None:
 @dataclass
 class Measured:
     latencies: list[float] = field(default_factory=list[float])
+    spans: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    """Begin and end of each call."""
     computed: list[float] = field(default_factory=list[float])
     """For each call, the seconds that the gateway computed from its request to its answer, in all of its threads and
     for whomever: what it would have waited for the gateway if nothing else ran on the machine."""
@@ -297,7 +305,9 @@ async def measure(gateway: Gateway, token: str, seconds: float, *, is_realtime: 
             measured.failures[type(lost).__name__] += 1
             await client.close()
             return
-        measured.latencies.append(time.perf_counter() - began)
+        ended = time.perf_counter()
+        measured.latencies.append(ended - began)
+        measured.spans.append((began, ended))
         measured.computed.append(time.clock_gettime(clock) - computed)
         if status != 200:
             measured.failures[f"status {status}"] += 1
@@ -381,22 +391,29 @@ async def _main(options: argparse.Namespace) -> int:
         folder = Path(options.folder or scratch)
         hostile = folder / "hostile"
         hostile.mkdir(parents=True, exist_ok=True)
-        arguments = ("--catalogue", f"{HOSTILE}={hostile}")
+        arguments, turns = ("--catalogue", f"{HOSTILE}={hostile}"), (folder / "turns.jsonl").resolve()
         only = [argument for name in options.only for argument in ("--only", name)]
         realtime = ("--realtime",) if options.realtime else ()
         with _child("--attack", "--folder", str(hostile), *only, *realtime) as attackers:
             assert attackers.stdin is not None and attackers.stdout is not None
             hostile_url = attackers.stdout.readline().strip()
             settings = {"STOA_CALLER_LIMITS": _LIMITS}
-            with serving(folder, manifests(url, hostile_url), settings, arguments) as gateway:
+            command = (sys.executable, recorded.__file__, str(turns)) if options.turns else (str(STOA),)
+            with serving(folder, manifests(url, hostile_url), settings, arguments, command=command) as gateway:
                 token = gateway.token("cpi-admin", HONEST)
                 quiet = await measure(gateway, token, min(30, options.seconds), is_realtime=options.realtime)
                 print(f"quiet:      {quiet}", flush=True)
+                with _child("--spin", *realtime):
+                    beside = await measure(gateway, token, min(15, options.seconds), is_realtime=options.realtime)
+                print(f"spinner:    {beside}", flush=True)
                 attackers.stdin.write(f"{gateway.port} {gateway.token('devops', HOSTILE)}\n")
                 attackers.stdin.flush()
                 attacked = await measure(gateway, token, options.seconds, is_realtime=options.realtime)
                 print(f"attacked:   {attacked}", flush=True)
                 alive = gateway.process.poll() is None
+            if options.turns:
+                slow = sorted(attacked.spans, key=lambda span: span[0] - span[1])[: len(attacked.spans) // 50]
+                print(recorded.report(recorded.read(turns), slow), flush=True)
     upstream.close()
     ratio = percentile(attacked.latencies, 0.99) / percentile(quiet.latencies, 0.99)
     passed = alive and not attacked.failures and ratio <= options.factor and attacked.memory_mb < options.memory
@@ -418,8 +435,14 @@ def main() -> int:
     parser.add_argument("--only", metavar="ATTACK", action="append", choices=NAMES, default=[],
                         help=f"run this attack, and others so named, instead of all: {', '.join(NAMES)}")  # fmt: skip
     parser.add_argument("--realtime", action="store_true", help="for a machine on which others work; as root")
+    parser.add_argument("--turns", action="store_true", help="tell what the longest calls waited for")
+    parser.add_argument("--spin", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--attack", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.spin:
+        _step_back(options)
+        while True:
+            pass
     if options.attack:
         asyncio.run(_attack(options))
         return 0

@@ -346,3 +346,28 @@ def test_a_catalogue_rests_after_each_operation_in_each_pass(size):
     catalogue, _ = Catalogue.build(new, rest=lambda: rests.append("build"))
     Catalogue.build(old)[0].diff(catalogue, lambda: rests.append("diff"))
     assert (rests.count("build"), rests.count("diff")) == (4 * size, size)
+
+
+def test_an_indexed_catalogue_finds_what_another_finds_also_after_tools_were_changed():
+    def tool(name: str, tenant: TenantId | None, text: str) -> Tool:
+        earlier = (f"old-{name}",) if tenant else ()
+        return Tool(
+            name=name, tenant=tenant, earlier_names=earlier, description=text, binding=LocalBinding(function="f")
+        )
+
+    places = [(name, tenant) for name in ("a", "b", "c") for tenant in (None, TenantId("acme"), TenantId("beta"))]
+    catalogue, _ = Catalogue.build([tool(f"{tenant}-{name}", tenant, "before") for name, tenant in places])
+    rests = []
+    catalogue.index(lambda: rests.append(1))
+    new = [tool("acme-b", TenantId("acme"), "after"), tool("beta-a", TenantId("beta"), "after")]
+    changed = catalogue.with_changed(new)
+    built, _ = Catalogue.build(changed.operations.values())
+    assert changed == built
+    assert changed.tools == built.tools
+    for tenant in (None, TenantId("acme"), TenantId("beta"), TenantId("none")):
+        assert changed.view(tenant) == built.view(tenant)
+        for name, owner in places:
+            for asked in (f"{owner}-{name}", f"old-{owner}-{name}"):
+                assert changed.find(tenant, asked) == built.find(tenant, asked)
+    assert changed.find(TenantId("acme"), "old-acme-b") is new[0]
+    assert len(rests) == 3 * len(places)

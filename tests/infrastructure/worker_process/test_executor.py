@@ -54,6 +54,10 @@ def taking_memory_in_pieces() -> Iterator[int]:
         yield 1
 
 
+def priority() -> Iterator[int]:
+    yield os.getpriority(os.PRIO_PROCESS, 0)
+
+
 def dying() -> Iterator[int]:
     os.kill(os.getpid(), signal.SIGSEGV)
     yield 1
@@ -227,3 +231,8 @@ def is_alive(process: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+async def test_the_process_gives_way_to_calls() -> None:
+    async with executor() as one:
+        assert await one.run(priority) == [min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)]

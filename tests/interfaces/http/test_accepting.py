@@ -5,6 +5,7 @@ import errno
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -20,6 +21,7 @@ class Worker:
     def __init__(self, listener: socket.socket, counts: ConnectionCounts, place: int) -> None:
         self.open: set[asyncio.Transport] = set()
         self.changed = asyncio.Event()
+        self.socket = listener
         self.listener = BalancedListener(
             listener, lambda: Connection(self), counts, place, lambda: len(self.open), secured={}
         )
@@ -62,7 +64,7 @@ async def serving(counts: ConnectionCounts, number: int = WORKERS) -> AsyncItera
         finally:
             for worker in workers:
                 worker.listener.close()
-                worker.listener.sockets[0].close()
+                worker.socket.close()
                 for transport in worker.open:
                     transport.abort()
 
@@ -78,6 +80,19 @@ async def test_accepting_spreads_a_burst_of_connections_evenly(number: int) -> N
         await until(lambda: sum(len(worker.open) for worker in workers) == number, workers)
         for worker in workers:
             assert abs(len(worker.open) - number / WORKERS) <= 1
+        for client in clients:
+            client.close()
+
+
+async def test_accepting_takes_one_connection_in_a_turn_of_the_loop() -> None:
+    """A burst of a thousand must not keep the loop until all of them are accepted."""
+    async with serving(ConnectionCounts(), number=1) as ((worker,), port):
+        clients = connect(port, 64)
+        opened = [0]
+        while opened[-1] < 64:
+            await asyncio.sleep(0)
+            opened.append(len(worker.open))
+        assert max(after - before for before, after in pairwise(opened)) == 1
         for client in clients:
             client.close()
 

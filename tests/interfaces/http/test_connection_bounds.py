@@ -1,7 +1,8 @@
 """What one connection, one address, one caller and all of them may take of the gateway; the clock is the test's."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -229,6 +230,20 @@ async def test_what_a_closed_connection_still_sends_is_thrown_away_within_a_boun
         await server.settle(lambda: not server.protocols)
 
 
+async def test_what_a_closed_connection_still_sends_is_thrown_away_in_pieces(world: World) -> None:
+    """Read at once, a body of megabytes would keep the loop for milliseconds."""
+    async with listening(world) as server:
+        client = await server.connect()
+        await client.send(request(REST[0], b"", b"Content-Length: 4000000", token=b""))
+        assert await _status(client) == 401
+        for _ in range(3):
+            await client.send(b" " * 65536)
+            await server.settle(lambda: server.protocol.flow.read_paused)
+            await server.settle(lambda: not server.protocol.flow.read_paused)
+        _later(server, 3.1)  # a pause does not prolong the time that it has
+        await server.settle(lambda: not server.protocols)
+
+
 async def test_what_a_closed_connection_waits_for_ends_in_time(world: World) -> None:
     async with listening(world) as server:
         client = await server.connect()
@@ -438,3 +453,48 @@ def test_answers_that_wait_always_fit_and_no_more_are_closed_than_must(waiting: 
 
 def test_bodies_that_came_whole_are_small() -> None:
     assert Bounds().head_bytes <= SMALL_BYTES
+
+
+class _Loop:
+    """Keeps what it is asked to call."""
+
+    def __init__(self) -> None:
+        self.later: list[Callable[[], object]] = []
+
+    def time(self) -> float:
+        return 0.0
+
+    def call_later(self, _: float, callback: Callable[..., object], *args: Any) -> object:
+        self.later.append(lambda: callback(*args))
+        return self
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> object:
+        return self.call_later(0, callback, *args)
+
+
+class _Counting(_Stub):
+    looked_at = 0
+
+    def overdue(self, now: float) -> Reason | None:
+        _Counting.looked_at += 1
+        return super().overdue(now)
+
+    def shutdown(self) -> None:
+        self._closed.append((self, "idle"))
+
+
+def test_thousands_of_connections_are_looked_at_in_pieces() -> None:
+    loop, closed = _Loop(), list[Any]()
+    registry = Connections(Bounds(connections=5000, connections_per_address=5000), descriptors=lambda: None)
+    for number in range(2000):
+        one = cast("Any", _Counting(number, 0, 0, closed))
+        registry.opened(one, cast("Any", loop))
+        registry.idle[one] = -1.0  # its keep-alive time is over
+    _Counting.looked_at = 0
+    turns: list[int] = []
+    while len(loop.later) == 1 and len(closed) < 2000:
+        before = _Counting.looked_at + len(closed)
+        loop.later.pop()()
+        turns.append(_Counting.looked_at + len(closed) - before)
+    assert (_Counting.looked_at, len(closed)) == (2000, 2000)
+    assert max(turns) <= 128  # the last of those that are looked at, and the first that end

@@ -159,7 +159,7 @@ class OperationRegistry:
         change keep their compiled parts, and with them their open connections.
         """
         given = list(resting(tools, rest))
-        changed = _changed_tools(self._snapshot, given)
+        changed = _changed_tools(self._snapshot, given, rest)
         if changed is not None:
             with suppress(InvalidInput):  # one that cannot be compiled is left out
                 return self._prepare_changed(changed, given, rest, origin_of)
@@ -185,6 +185,7 @@ class OperationRegistry:
             rest()
         if len(registered) < len(catalogue):
             catalogue = Catalogue({key: catalogue.operations[key] for key in registered})
+        catalogue.index(rest)
         empty = _Snapshot(catalogue, {}, old.version, allowances=allowances)
         snapshot = _extended(empty, catalogue, registered, rest)
         snapshot = replace(snapshot, made_of=given, left_out=tuple(findings))
@@ -201,7 +202,9 @@ class OperationRegistry:
         owners = {tool.tenant for tool in tools}
         copies = {owner: old.allowances[owner].copy() for owner in owners}  # the catalogue may not come into use
         allowances = defaultdict(_new_allowance, {**old.allowances, **copies})
-        different = tuple(tool for tool in tools if tool.fingerprint != old.registered[tool.key].operation.fingerprint)
+        different = tuple(
+            tool for tool in resting(tools, rest) if tool.fingerprint != old.registered[tool.key].operation.fingerprint
+        )
         compiled: dict[OperationKey, CompiledOperation] = {}
         for tool in different:
             compiled[tool.key] = self._compile(tool, allowances[tool.tenant])
@@ -211,10 +214,10 @@ class OperationRegistry:
             old,
             routed=old.routed - names,
             tasks=old.tasks - names,
-            tools_by_owner=Counter(old.tools_by_owner) - Counter(key.tenant for key in compiled),
+            tools_by_owner=Counter(old.tools_by_owner) - Counter(key.tenant for key in resting(compiled, rest)),
             allowances=allowances,
         )
-        snapshot = _extended(without, old.catalogue.with_changed(tools), compiled)
+        snapshot = _extended(without, old.catalogue.with_changed(tools), compiled, rest)
         snapshot = replace(snapshot, made_of=given, left_out=old.left_out)
         findings = [*old.left_out, *_notes(snapshot, snapshot.registered, origin_of, rest)]
         return Prepared(CatalogueDiff((), different, ()), snapshot, findings, [old.registered[key] for key in compiled])
@@ -317,13 +320,13 @@ def _is_kept(compiled: CompiledOperation, catalogue: Catalogue) -> bool:
     return tool is before or (tool is not None and tool.fingerprint == before.fingerprint)
 
 
-def _changed_tools(old: _Snapshot, given: Sequence[Operation]) -> list[Tool] | None:
+def _changed_tools(old: _Snapshot, given: Sequence[Operation], rest: Callable[[], None]) -> list[Tool] | None:
     """The tools among the given operations that differ from those that the snapshot was prepared from; None where that
     is not all that changed, or may change what becomes of others."""
     if len(old.made_of) != len(given) or any(finding.reason is not Reason.NAME for finding in old.left_out):
         return None  # what could not be compiled may find room now
     changed: list[Tool] = []
-    for before, now in zip(old.made_of, given, strict=True):
+    for before, now in resting(zip(old.made_of, given, strict=True), rest):
         if before is now:
             continue
         if not (isinstance(before, Tool) and isinstance(now, Tool)) or _place(before) != _place(now):

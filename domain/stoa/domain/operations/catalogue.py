@@ -79,7 +79,7 @@ class Catalogue:
         hidden = _covered_by_own_templates(every) if owners is None else ()
         self._hidden: frozenset[tuple[TenantId, str]] = frozenset(hidden)
         self._is_contested = owners is None and any(map(_may_contest, every))
-        self._by_owner: dict[TenantId | None, list[Operation]] | None = None
+        self._by_owner: Mapping[TenantId | None, list[Operation]] | None = None
         self._views: dict[TenantId | None, dict[Kind, tuple[Operation, ...]]] = {}
         self._templates: dict[TenantId | None, tuple[Resource, ...]] = {}
         self._tools: Mapping[OperationKey, Tool] | None = None
@@ -165,15 +165,18 @@ class Catalogue:
 
     def _find_renamed(self, tenant: TenantId | None, name: str) -> Tool | None:
         """The global tool comes first here, so that no earlier name takes the place of one of the platform's."""
-        if self._renamed is None:
-            self._renamed = {
-                OperationKey(key.tenant, earlier_name): tool
-                for key, tool in self.tools.items()
-                for earlier_name in tool.earlier_names
-            }
-        common = self._renamed.get(OperationKey(None, name))
-        own = self._renamed.get(OperationKey(tenant, name))
+        renamed = self._renamed if self._renamed is not None else self._index_renamed()
+        common = renamed.get(OperationKey(None, name))
+        own = renamed.get(OperationKey(tenant, name))
         return common or own
+
+    def _index_renamed(self, rest: Callable[[], None] = lambda: None) -> Mapping[OperationKey, Tool]:
+        self._renamed = renamed = {
+            OperationKey(key.tenant, earlier_name): tool
+            for key, tool in resting(self.tools.items(), rest)
+            for earlier_name in tool.earlier_names
+        }
+        return renamed
 
     def resolve(self, tenant: TenantId | None, uri: str) -> Resource | None:
         """The resource to read for `uri`: the one with this URI, else the first template that matches. Templates that
@@ -211,12 +214,23 @@ class Catalogue:
 
     def _owned_by(self, owner: TenantId | None) -> list[Operation]:
         """The operations of one owner, grouped once, so that no view has to scan those of other tenants."""
-        if self._by_owner is None:
-            by_owner: dict[TenantId | None, list[Operation]] = {}
-            for key, operation in self._by_key.items():
-                by_owner.setdefault(key.tenant, []).append(operation)
-            self._by_owner = by_owner
-        return self._by_owner.get(owner, [])
+        by_owner = self._by_owner if self._by_owner is not None else self._index_owners()
+        return by_owner.get(owner, [])
+
+    def _index_owners(self, rest: Callable[[], None] = lambda: None) -> Mapping[TenantId | None, list[Operation]]:
+        by_owner: dict[TenantId | None, list[Operation]] = {}
+        for key, operation in resting(self._by_key.items(), rest):
+            by_owner.setdefault(key.tenant, []).append(operation)
+        self._by_owner = by_owner
+        return by_owner
+
+    def index(self, rest: Callable[[], None]) -> None:
+        """Makes at once what look-ups would make when they first need it, in the event loop: 8 ms for ten thousand
+        tools, for which another tenant's call would wait. `rest` as in `build`."""
+        tools = {key: tool for key, tool in resting(self._by_key.items(), rest) if isinstance(tool, Tool)}
+        self._tools = MappingProxyType(tools)
+        self._index_renamed(rest)
+        self._index_owners(rest)
 
     def extended(self, operations: Sequence[Operation]) -> "Catalogue | None":
         """The catalogue with these operations added, equal to what `build` makes; None where one of them is disabled or
@@ -236,11 +250,21 @@ class Catalogue:
 
     def with_changed(self, tools: Sequence[Tool]) -> "Catalogue":
         """The catalogue in which these tools replace those of their keys, equal to what `build` makes. Each has the
-        names and the author (`is_by_tenant`) of the one that it replaces, so that it contests no other."""
+        names, earlier ones too, and the author (`is_by_tenant`) of the one that it replaces: it contests no other."""
         by_key = {tool.key: tool for tool in tools}
         changed = Catalogue({**self._by_key, **by_key}, self._owners)
         changed._hidden, changed._is_contested = self._hidden, self._is_contested
         changed._tools = None if self._tools is None else MappingProxyType({**self._tools, **by_key})
+        if self._renamed is not None:
+            renamed = ((name, tool) for tool in tools for name in tool.earlier_names)
+            changed._renamed = {
+                **self._renamed,
+                **{OperationKey(tool.key.tenant, name): tool for name, tool in renamed},
+            }
+        if self._by_owner is not None:
+            owners = {tool.tenant for tool in tools}
+            lists = {owner: [by_key.get(one.key, one) for one in self._by_owner[owner]] for owner in owners}
+            changed._by_owner = {**self._by_owner, **lists}
         return changed
 
     def diff(self, newer: "Catalogue", rest: Callable[[], None] = lambda: None) -> CatalogueDiff:

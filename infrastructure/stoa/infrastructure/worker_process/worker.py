@@ -24,8 +24,6 @@ from stoa.infrastructure.worker_process.wire import (
 )
 
 _CHUNK_BYTES = 256 * 1024
-_POLITENESS = 5
-"""Increment of the worker's `nice` value, so that calls go first."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -118,8 +116,6 @@ def _limit(limits: WorkLimits) -> None:
     ):
         with suppress(OSError, ValueError):  # macOS knows no limit of memory
             resource.setrlimit(kind, (most, most))
-    with suppress(OSError):
-        os.nice(_POLITENESS)
 
 
 def _allow_seconds(seconds: int) -> None:

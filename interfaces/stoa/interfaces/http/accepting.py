@@ -68,7 +68,8 @@ class BalancedListener:
         connections: Callable[[], int],
         secured: dict[str, Any],
     ) -> None:
-        self.sockets = (listener,)
+        self.sockets: tuple[socket.socket, ...] = (listener,)
+        """Empty once it is closed."""
         self._listener = listener
         self._connection = connection
         self._counts = counts
@@ -87,6 +88,7 @@ class BalancedListener:
 
     def close(self) -> None:
         """Accepts nothing more; the socket stays open."""
+        self.sockets = ()
         self._counts.withdraw(self._place)
         if self._pause is None:
             self._loop.remove_reader(self._listener)

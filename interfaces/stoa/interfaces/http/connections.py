@@ -5,11 +5,14 @@ Connections are checked once a second, not per request, so the bounds cost the h
 """
 
 import asyncio
+import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from stoa.interfaces.http.fair_starts import FairStarts
 
 Reason = Literal[
     "connections",
@@ -50,6 +53,8 @@ STATE_KEY = "stoa.connections"
 
 _TICK_SECONDS = 1.0
 _STOPPED_SECONDS = 2.0
+_AT_ONCE = 64
+"""Connections that are looked at in one turn of the loop."""
 _DESCRIPTORS_KEPT = 128
 """File descriptors that client connections leave for files, back ends and shared stores: at least so many, or a quarter
 of all."""
@@ -134,6 +139,7 @@ class Connections:
         there is room for one more. `is_proxy`: returns whether an address stands for many clients, so that it has no
         bound of its own."""
         self.bounds = bounds
+        self.starts = FairStarts()
         self.is_draining = False
         """True once the server is about to end: no connection is kept for another request."""
         self._report = told
@@ -164,6 +170,10 @@ class Connections:
             return "connections"
         is_beyond = count >= self.bounds.connections_per_address and not self._is_proxy(connection.address)
         return "connections_per_address" if is_beyond else None
+
+    def stranger_on(self, connection: Connection) -> int:
+        """The sender of a request without a credential, for FairStarts: the address, or of a proxy the connection."""
+        return hash(connection if self._is_proxy(connection.address) else connection.address)
 
     def _has_given_way(self) -> bool:
         """Closes the longest idle connection. Otherwise clients that hold idle connections could lock all others
@@ -205,22 +215,32 @@ class Connections:
 
     def look(self, now: float) -> None:
         """Closes overdue connections, and those that exceed a bound."""
-        for connection in list(self._open):
-            reason = connection.overdue(now)
+        for _ in self._pieces(now):
+            pass
+
+    def _pieces(self, now: float) -> Iterator[bool]:
+        """`look` in pieces, False after each: eight thousand connections would keep the event loop for 25 ms."""
+        for number, connection in enumerate(list(self._open), 1):
+            reason = connection.overdue(now) if connection in self._open else None
             if reason is not None:
                 self.expel(connection, reason)
+            if number % _AT_ONCE == 0:
+                yield False
         self.hold_bounds(now)
-        self._end_idle(now)
+        yield from self._end_idle(now)
         if not self._can_open():  # the event loop drops connections without a word then
             self.report("descriptors")
 
-    def _end_idle(self, now: float) -> None:
-        """Ends the connections whose keep-alive time is over."""
-        for connection, until in list(self.idle.items()):
-            if now < until:
-                break
+    def _end_idle(self, now: float) -> Iterator[bool]:
+        """Ends the connections whose keep-alive time is over; in pieces like `look`."""
+        for number in itertools.count(1):
+            connection, until = next(iter(self.idle.items()), (None, now))
+            if connection is None or now < until:
+                return
             del self.idle[connection]
             connection.shutdown()
+            if number % _AT_ONCE == 0:
+                yield False
 
     def hold_bounds(self, now: float) -> None:
         """Closes connections until the waiting bytes fit the bounds, first those whose clients have read nothing for
@@ -259,11 +279,17 @@ class Connections:
             self._report(reason, _WORDS[reason] if bound is None else _WORDS[reason] % bound, address)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
+        self._go_on(loop, self._pieces(loop.time()))
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop, pieces: Iterator[bool]) -> None:
+        is_over = True
         try:
-            self.look(now)
+            is_over = next(pieces, True)
         finally:
-            self._timer = loop.call_later(_TICK_SECONDS, self._tick, loop) if self._open else None
+            if not is_over:
+                loop.call_soon(self._go_on, loop, pieces)
+            else:
+                self._timer = loop.call_later(_TICK_SECONDS, self._tick, loop) if self._open else None
 
 
 def _can_open() -> bool:

@@ -15,6 +15,9 @@ from stoa.interfaces.wire.bodies import CALLER_KEY
 _log = logging.getLogger("uvicorn.error")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _NO_BODY = frozenset({204, 304})
+_ABOUT_THE_SENDER = frozenset({200, 429})
+"""Statuses of answers that say with Retry-After that their sender exceeds a limit: JSON-RPC has its errors in 200. A
+503 is about the gateway."""
 
 
 def json_head(fields: list[tuple[bytes, bytes]]) -> bytes:
@@ -63,6 +66,10 @@ class Connection(Protocol):
 
     def on_answered(self) -> None:
         """Is called once an answer is written whole."""
+        ...
+
+    def note_excess(self, cycle: "RequestCycle", /) -> None:
+        """Is called when the sender of a request exceeds its limits."""
         ...
 
 
@@ -256,6 +263,8 @@ class RequestCycle:
                 length = int(value)
             elif lower == b"connection":
                 closes = closes or b"close" in value.lower()
+            elif lower == b"retry-after" and status in _ABOUT_THE_SENDER:
+                self._connection.note_excess(self)
             head.append(b"%b: %b\r\n" % (lower, value))
         if closes:
             self.keep_alive = False

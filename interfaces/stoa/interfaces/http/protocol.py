@@ -7,6 +7,7 @@ requests are refused (`request_head`), and the connection is closed. `cycle` is 
 import asyncio
 from collections import deque
 from collections.abc import Hashable
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NoReturn, cast
 from urllib.parse import unquote
@@ -28,6 +29,9 @@ _OVERHEAD_FACTOR = 8
 """Upper bound on the size of a chunked body on the wire, as a multiple of the body: a chunk of one byte takes six."""
 _REFUSED_WITH_429: Reason = "connections_per_address"
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
+
+_DISCARD_SECONDS = 0.05
+"""Pause after each piece of input that is discarded."""
 
 _HEAD, _BODY, _LINGER = 1, 2, 3
 """The part expected from the client. _LINGER: none; the answer is on its way, and further input is discarded."""
@@ -85,6 +89,7 @@ class GatewayProtocol(asyncio.Protocol):
         if registry is None:
             registry = app_state[STATE_KEY] = Connections()
         self._registry = registry
+        self._starts = registry.starts
         self._bounds = registry.bounds
         self.transport: _Outlet = cast("_Outlet", None)
         self.outlet = self.transport
@@ -174,6 +179,9 @@ class GatewayProtocol(asyncio.Protocol):
             self._discarded += len(data)
             if self._discarded > self._bounds.linger_bytes:
                 self.transport.abort()
+            else:  # a body of megabytes that nobody wants would come at once, and take the loop milliseconds
+                self.flow.pause_reading()
+                self._loop.call_later(_DISCARD_SECONDS, self._discard_more)
             return
         if self._phase is _HEAD:
             room = self._bounds.head_bytes - self._head_bytes
@@ -189,6 +197,10 @@ class GatewayProtocol(asyncio.Protocol):
             self._wire_bytes += len(data)
             self._parse(data)
             self._check_overhead()
+
+    def _discard_more(self) -> None:
+        if self._parser is not None:  # pyright: ignore[reportUnnecessaryComparison]  # the connection is not gone
+            self.flow.resume_reading()
 
     def _receive_first(self, data: bytes) -> None:
         """Handles what begins a request: parses it, or recognises the head of the request before it."""
@@ -351,9 +363,17 @@ class GatewayProtocol(asyncio.Protocol):
 
     # Requests and answers
 
-    def _run(self, cycle: RequestCycle) -> None:
+    def _run(self, cycle: RequestCycle, *, has_waited: bool = False) -> None:
+        """Begins a request, now or in a later turn of the loop, as FairStarts says."""
         self._running = cycle
         self.account = None
+        if not has_waited:
+            credential, now = cycle.request.by_name.get(b"authorization"), self._loop.time()
+            # A hash, because the credential itself may be as long as a head.
+            sender = self._registry.stranger_on(self) if credential is None else hash(credential)
+            if not self._starts.may_begin(sender, now):
+                self._starts.begin_later(sender, now, self._loop, partial(self._run, cycle, has_waited=True))
+                return
         # Taken out again by `run` itself: a callback for it would be another turn of the loop for each request.
         tasks = self._server_state.tasks
         cycle.task = task = self._loop.create_task(cycle.run(self._app, self._short_way, tasks))
@@ -366,6 +386,11 @@ class GatewayProtocol(asyncio.Protocol):
     def json_head(self) -> bytes:
         """The head of an answer with status 200 and JSON, up to the value of Content-Length."""
         return _json_head.of(self._server_state.default_headers)
+
+    def note_excess(self, cycle: RequestCycle) -> None:
+        credential = cycle.request.by_name.get(b"authorization")
+        sender = self._registry.stranger_on(self) if credential is None else hash(credential)
+        self._starts.note_excess(sender, self._loop.time())
 
     def on_answered(self) -> None:
         self._account()
@@ -456,7 +481,7 @@ class GatewayProtocol(asyncio.Protocol):
             return "write_deadline"
         phase = self._phase
         is_head = phase is _HEAD and (self._has_begun or not self._heads)
-        if not (is_head or phase is not _HEAD) or self.flow.read_paused:
+        if not (is_head or phase is not _HEAD) or (self.flow.read_paused and phase is not _LINGER):
             self._seen = None
             return None
         if self._seen != (phase, self._heads):

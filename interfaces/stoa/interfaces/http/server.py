@@ -64,7 +64,7 @@ class GatewayServer(uvicorn.Server):
         """`counts`: of the workers that share the listening sockets; this one is at `place`. Raises InvalidInput if the
         certificate cannot be used."""
         super().__init__(config)
-        self._counts = counts
+        self._counts = ConnectionCounts() if counts is None else counts
         self._place = place
         self._balanced: list[BalancedListener] = []
         certificate, key = config.ssl_certfile, config.ssl_keyfile
@@ -89,7 +89,7 @@ class GatewayServer(uvicorn.Server):
         try:
             self._listeners = bound(config.host, config.port) if sockets is None else sockets
             loop = asyncio.get_running_loop()
-            self.servers = [await self._listening(listener) for listener in self._listeners]
+            self.servers = [self._listening(listener) for listener in self._listeners]
         except OSError as caught:
             _log.error("cannot listen: %s", caught.strerror)
             await self.lifespan.shutdown()
@@ -102,11 +102,8 @@ class GatewayServer(uvicorn.Server):
                 _log.info("serving %s://%s:%d", scheme, f"[{host}]" if ":" in host else host, port)
         self.started = True
 
-    async def _listening(self, listener: socket.socket) -> Any:
+    def _listening(self, listener: socket.socket) -> Any:
         backlog = self.config.backlog
-        if self._counts is None:
-            loop = asyncio.get_running_loop()
-            return await loop.create_server(self._connection, sock=listener, backlog=backlog, **self._secured())
         connections = self.server_state.connections
         balanced = BalancedListener(
             listener, self._connection, self._counts, self._place, lambda: len(connections), self._secured()
