@@ -289,7 +289,7 @@ def test_one_bad_operation_does_not_take_the_others_with_it():
         "/good": {"get": operation(operationId="good")},
         "/bad": {"get": 5},
         "/outside": {"$ref": "other.yaml#/paths/x"},
-        "/file": {"post": operation(requestBody={"required": True, "content": {"multipart/mixed": {}}})},
+        "/file": {"post": operation(requestBody={"required": True, "content": {"message/http": {}}})},
         "x-note": {"get": "ignored"},
     }
     conversion = convert(api(paths))

@@ -17,6 +17,7 @@ from stoa.domain.schema.json_value import as_object, texts_in
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.document import ApiDocument, read_document
 from stoa.infrastructure.openapi.document_findings import (
+    report_calls_to_others,
     report_other_version,
     report_repeated_keys,
     report_unusual_paths,
@@ -39,6 +40,7 @@ class OpenApiConverter(SpecConverter):
         report_other_version(api_document, context.report)
         described: list[DescribedOperation] = []
         operations = _selected(api_document, context, described)
+        report_calls_to_others(api_document, operations, context.report)
         api = _api(api_document, options)
         tools: list[Tool] = []
         examples: list[TriedExample] = []
