@@ -81,6 +81,10 @@ class OpenApiConverter(SpecConverter):
                 f"{', '.join(sorted(withheld)[:3])}, not where it was fetched from; set spec.baseURL if that is meant"
             )
             context.report.error("", message)
+        if context.servers.assumed:
+            urls = ", ".join(sorted(context.servers.assumed)[:3])
+            message = f"servers of operations ({urls}) are relative; the host of the document's own server is taken"
+            context.report.warning("", message)
         context.security.report(context.report)
         if context.too_large_results:
             message = f"{context.too_large_results} tools have no output schema: theirs exceeds {SIZE_LIMIT // 1024} KB"

@@ -3,7 +3,7 @@ expansions of RFC 6570.
 
 Each function takes the facts known at registration and returns the encoder that a call runs. Everything but unreserved
 characters is percent-encoded, so no value can end its URL component. `null` counts as absent; an object or array nested
-deeper than a style reaches is sent as JSON text.
+deeper than a style reaches is sent as JSON text, except a list in an exploded object.
 """
 
 import math
@@ -94,12 +94,11 @@ def query_encoder(
         if not explode:
             items = _items(value, quoted, explode=False)
             return prefix + _DELIMITERS[style].join(items) if items else ""
-        items = _items(value, quoted, explode=True)
         if not is_object(value):
-            return "&".join(prefix + item for item in items)
+            return "&".join(prefix + item for item in _items(value, quoted, explode=True))
         if clash := taken.intersection(value):
             raise Unsendable(f"no property named {', '.join(sorted(clash))}")
-        return "&".join(items)
+        return "&".join(_members(value, quoted))
 
     def encode(value: Any) -> str:
         if value.__class__ is int or (value.__class__ is str and _is_unreserved(value)):  # as most are
@@ -170,6 +169,18 @@ def _items(value: Any, quoted: Callable[[str], str], *, explode: bool) -> list[s
     if is_array(value):
         return [quoted(scalar(item)) for item in value if item is not None]
     return [quoted(scalar(value))]
+
+
+def _members(value: dict[str, Any], quoted: Callable[[str], str]) -> Iterator[str]:
+    """The members of an exploded object as parameters. The specification leaves a list within it open; servers read
+    repeated names (a page's `sort` in Spring)."""
+    for name, member in value.items():
+        entries = member if is_array(member) and not any(map(_is_composite, member)) else [member]
+        yield from (f"{quoted(name)}={quoted(scalar(entry))}" for entry in entries if entry is not None)
+
+
+def _is_composite(value: Any) -> bool:
+    return isinstance(value, (dict, list))
 
 
 def _matrix(name: str, value: Any, *, explode: bool) -> str:
