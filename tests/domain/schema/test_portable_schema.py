@@ -397,6 +397,14 @@ INTEGER = {"type": "integer"}
             {"oneOf": [{"const": "a", "title": "First"}, {"const": "b", "description": "Second"}]},
             {"type": "string", "enum": ["a", "b"], "description": "a: First; b: Second"},
         ),
+        (
+            {"anyOf": [{"type": "string", "enum": ["a", "b"], "description": "D"}, {"type": "null"}]},
+            {"type": "string", "enum": ["a", "b"], "description": "D (null clears it)"},
+        ),
+        (
+            {"anyOf": [{"enum": ["a", "b"]}, {"enum": ["c", "b"]}, {"type": "integer", "minimum": 3}]},
+            {"anyOf": [{"type": "string", "enum": ["a", "b", "c"]}, {"type": "integer", "minimum": 3}]},
+        ),
         # limits
         ({"type": "integer", "exclusiveMinimum": 0}, {"type": "integer", "minimum": 1}),
         ({"type": "integer", "exclusiveMinimum": 3, "minimum": 5}, {"type": "integer", "minimum": 5}),

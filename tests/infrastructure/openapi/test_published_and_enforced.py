@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from tests.infrastructure.openapi.documents import api, convert, only_tool, operation, swagger
 from tests.infrastructure.openapi.test_real_documents import DOCUMENTS, OPTIONS, read
@@ -146,9 +146,11 @@ def _of_kind(root: dict[str, Any], schema: dict[str, Any], kind: str, depth: int
 
 @functools.lru_cache(maxsize=4096)
 def text_like(pattern: str, least: int, most: int) -> str:
-    """The simplest text that has a match for the pattern."""
+    """A text that has a match for the pattern."""
     texts = st.from_regex(pattern).filter(lambda text: least <= len(text) <= most and not text.endswith("\n"))
-    quiet = settings(database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    quiet = settings(
+        database=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )  # without making it simpler, which takes most of the time
     return find(texts, lambda _: True, settings=quiet)
 
 

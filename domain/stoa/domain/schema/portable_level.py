@@ -196,6 +196,7 @@ def _spread(written: Iterable[Any], references: References) -> Iterator[tuple[An
 def _values_joined(branches: list[tuple[Any, JsonObject]]) -> list[Any]:
     """The alternatives, with all that are nothing but values of one type written as one."""
     joined: dict[str, list[tuple[Any, str]]] = {}
+    alone: dict[str, Any] = {}
     rest: list[Any] = []
     for branch, content in branches:
         values = _values(content)
@@ -205,11 +206,20 @@ def _values_joined(branches: list[tuple[Any, JsonObject]]) -> list[Any]:
             if kind not in joined:
                 joined[kind] = []
                 rest.append(kind)
+            alone[kind] = None if joined[kind] else branch
             about = as_text(content.get("description")) or as_text(content.get("title"))
             joined[kind] += [(value, about if len(values) == 1 else "") for value in values]
         else:
             rest.append(branch)
-    return [part for entry in rest for part in (_one_of(entry, joined[entry]) if isinstance(entry, str) else [entry])]
+    parts: list[Any] = []
+    for entry in rest:
+        if not isinstance(entry, str):
+            parts.append(entry)
+        elif alone[entry] is not None:  # as it is written, with its description
+            parts.append(alone[entry])
+        else:
+            parts += _one_of(entry, joined[entry])
+    return parts
 
 
 def _one_of(kind: str, values: list[tuple[Any, str]]) -> list[JsonObject]:
