@@ -3,6 +3,7 @@
 in with its definitions. Everything after the reader knows JSON Pointers alone.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_te
 INSTANCES = "x-stoa-instances"
 """The member that holds schemas whose `$dynamicRef`s lead to what their user defines."""
 _MARKS = ("$id", "$anchor", "$dynamicAnchor", "$dynamicRef")
+_NAMING = re.compile(r"""\$(?:id|anchor|dynamicAnchor|dynamicRef)["']?\s*:""")
 _DATA = frozenset({"example", "examples", "default", "enum", "const"})
 _LOCAL = ("$defs", "definitions")
 """Where a schema has its definitions; references there mean its own unless the document has some."""
@@ -24,9 +26,13 @@ _MOST_INSTANCES = 200
 
 def resolve_names(root: JsonObject, texts: Sequence[str]) -> None:
     """Rewrites the references in `root`, in place. `texts`: of the files that it was read from."""
-    marks = [*_MARKS, *(f"#/{member}/" for member in _LOCAL if member not in root)]
-    if any(mark in text for text in texts for mark in marks):
+    definitions = [f"#/{member}/" for member in _LOCAL if member not in root]
+    if any(_has_names(text) or any(mark in text for mark in definitions) for text in texts):
         _Resources(root).rewrite()
+
+
+def _has_names(text: str) -> bool:
+    return any(mark in text for mark in _MARKS) and _NAMING.search(text) is not None  # looking for marks is cheaper
 
 
 @dataclass(frozen=True, slots=True)
