@@ -321,6 +321,13 @@ def test_path_parameter_that_could_be_one_of_two_placeholders_describes_none():
     assert properties(tool) == {"b": {"type": "string"}, "c": {"type": "string"}}
 
 
+@pytest.mark.parametrize(("kind", "empty", "given"), [("object", {}, {"a": 1}), ("array", [], [1])])
+def test_path_parameter_that_would_be_empty_is_refused_by_its_schema(kind, empty, given):
+    tool = only_tool(with_parameters({"name": "o", "in": "path", "schema": {"type": kind}}, path="/a/{o}"))
+    assert accepts(tool, {"o": given})
+    assert not accepts(tool, {"o": empty})
+
+
 def test_content_of_a_parameter_is_json_where_it_may_be():
     content = {"text/plain": {"schema": TEXT}, "application/json": {"schema": {"type": "object"}}}
     tool = only_tool(with_parameters({"name": "f", "in": "query", "content": content}))

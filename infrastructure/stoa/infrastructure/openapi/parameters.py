@@ -281,12 +281,13 @@ def _or_empty(schema: Node, context: ConversionContext) -> Node:
 
 
 def _with_entries(schema: Node, context: ConversionContext) -> Node:
-    """The schema of a list without the empty list, which would leave a hole in the path."""
+    """The schema of a list or object without the empty one, which would leave a hole in the path."""
     listed = context.inputs.component(schema.pointer) if isinstance(schema, Reference) else schema
-    if isinstance(listed, Reference) or listed.get("type") != "array":
+    least = {"array": "minItems", "object": "minProperties"}.get(str(as_object(listed).get("type")))
+    if isinstance(listed, Reference) or least is None:
         return schema
     siblings = schema.siblings if isinstance(schema, Reference) else {}
-    return {**listed, **siblings, "minItems": max(1, listed.get("minItems", 0))}
+    return {**listed, **siblings, least: max(1, listed.get(least, 0))}
 
 
 def _schema_words(schema: Node, context: ConversionContext) -> str:
