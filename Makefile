@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install run test live lint check nightly conformance clients docs reference crds pictures changelog policy image manifests bench ratio converter-score fuzz soak mutants lock clean
+.PHONY: install run test live lint check nightly conformance clients docs reference crds pictures changelog policy image manifests bench ratio converter-score laws fuzz soak mutants lock clean
 
 install: $(VENV)/.installed
 
@@ -116,8 +116,11 @@ fuzz: install
 soak: install
 	$(BIN)/python -m tools.quality.soak --seconds 300
 
-# What takes too long for every change: all documents, the fuzzer and the soak test.
-nightly: converter-score fuzz soak
+# What takes too long for every change: all documents, the laws of what is shown of them, the fuzzer and the soak test.
+nightly: converter-score laws fuzz soak
+
+laws: install
+	STOA_EVERY_DOCUMENT=1 $(BIN)/python -m pytest -q tests/infrastructure/openapi/test_portable_laws.py
 
 # Mutation testing (the dependency group `mutation`, which no other target needs); hours.
 mutants: install

@@ -377,3 +377,24 @@ def test_a_chain_of_references_without_end_is_refused_or_used_but_not_fatal() ->
     defined["s5000"] = {"type": "object"}
     with contextlib.suppress(InvalidInput):
         ArgumentSchema({"type": "object", "$ref": "#/$defs/s0", "$defs": defined}).check({"a": "x"})
+
+
+@pytest.mark.parametrize(
+    ("branches", "value", "told"),
+    [
+        ([{"type": "integer"}, {"type": "string", "enum": ["", "x"]}], "y", 'integer; "" or "x"'),
+        ([{"type": "object", "required": ["a", "b"]}, {"$ref": "#/$defs/C"}], {}, "object with a, b; value with c"),
+        ([{"const": 1}, {"type": ["boolean", "null"]}], "y", "1; boolean or null"),
+    ],
+)
+def test_alternatives_of_which_none_fits_are_named(branches, value, told):
+    validator = BoundedValidator({"properties": {"p": {"anyOf": branches}}, "$defs": {"C": {"required": ["c"]}}})
+    (violation,) = validator.violations({"p": value})
+    assert violation.path == "/p"
+    assert violation.expected.endswith(f"the 'anyOf' keyword: {told}")
+
+
+def test_alternatives_of_which_one_cannot_be_told_in_a_few_words_are_not_named():
+    branches = [{"minLength": 3}, {"type": "string", "pattern": "^x"}]
+    (violation,) = BoundedValidator({"anyOf": branches}).violations("y")
+    assert violation.expected.endswith("keyword")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stoa.domain.results.cutting import MAX_LEVELS, Cut, cut_json, cut_text
+from stoa.domain.results.cutting import MAX_LEVELS, Cut, cut_json, cut_text, whole_start
 
 LIMIT = 2000
 
@@ -166,3 +166,37 @@ def test_cut_of_any_json_is_json_and_loses_nothing(value: Any, limit: int):
     texts = {piece.about.partition(",")[0] for piece in made.rest.pieces if piece.media_type == "text/plain"}
     values = [json.loads(piece.text) for piece in made.rest.pieces if piece.media_type == "application/json"]
     assert _count(shown) + sum(map(_count, values)) + len(texts) == _count(value)
+
+
+@pytest.mark.parametrize(
+    ("start", "whole"),
+    [
+        (
+            b'{"next": null, "items": [{"a": [1, 2], "b": "x,]"}, {"a": 2',
+            {"next": None, "items": [{"a": [1, 2], "b": "x,]"}]},
+        ),
+        (b'[{"a": [1, 2, 3, 4', [{"a": [1, 2, 3]}]),
+        (b' [1, 2, "x', [1, 2]),
+        (b'{"a": 1, "b": {"c": 2, "d": 3', {"a": 1, "b": {"c": 2}}),
+        (b'{"a": [], "b": [1], "c": "text', {"a": [], "b": [1]}),
+    ],
+)
+def test_start_of_json_ends_after_a_whole_entry(start: bytes, whole: Any):
+    made = whole_start(start)
+    assert made is not None
+    assert json.loads(made) == whole
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b'"text', b'["text', b"1, 2", b"x[1, 2", b"[1]]", b"{]", b"[" * (MAX_LEVELS + 1)]
+)
+def test_start_of_json_without_a_whole_value_has_no_structure(start: bytes):
+    assert whole_start(start) is None
+
+
+@given(st.lists(_JSON, min_size=1) | st.dictionaries(st.text(max_size=8), _JSON, min_size=1), st.data())
+def test_start_of_any_json_is_json(value: Any, data: st.DataObject):
+    body = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    made = whole_start(body[: data.draw(st.integers(0, len(body) - 1))])
+    if made is not None:
+        assert isinstance(json.loads(made), type(value))

@@ -23,7 +23,9 @@ from stoa.domain.results.result import (
     RawAnswer,
     TextContent,
     ToolResult,
+    parsed_whole,
     shape,
+    shape_long,
 )
 
 MEDIA_TYPES = st.sampled_from(
@@ -324,3 +326,21 @@ def test_text_of_many_bytes_is_decoded_only_as_far_as_it_is_shown(charset, lead)
 def test_text_that_is_not_what_its_charset_says_is_not_mended_by_cutting():
     body = b"\xff" + b"a" * 5 * TEXT_LIMIT
     assert shape(RawAnswer(body, "text/plain")).content[0].mime_type == "text/plain"
+
+
+def test_answer_of_which_only_the_start_is_there_says_so_and_stays_json():
+    body = ("[" + '{"a": 1}, ' * 1000)[:5000].encode()
+    answer = RawAnswer(body, "application/json", is_cut=True, headers=(("ETag", "1"),))
+    result = shape_long(answer, 1000)
+    assert set(map(str, result.structured)) == {"{'a': 1}"}
+    assert result.rest is not None
+    assert result.rest.omitted.endswith("; what follows the first 5000 bytes of the answer was not read")
+    assert sum(piece.text.count("a") for piece in result.rest.pieces) > 400
+    assert parsed_whole(answer) is MISSING
+
+
+@pytest.mark.parametrize(("kind", "body"), [("text/plain", b"text"), ("application/json", b'"text')])
+def test_answer_of_which_only_the_start_is_there_and_has_no_structure_is_text(kind, body):
+    for result in (shape(RawAnswer(body, kind, is_cut=True)), shape_long(RawAnswer(body, kind, is_cut=True), 1000)):
+        assert result.content[0] == TextContent(body.decode())
+        assert result.structured is MISSING

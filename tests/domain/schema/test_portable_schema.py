@@ -293,6 +293,11 @@ def test_portable_schema_leaves_out_words_that_a_name_says() -> None:
     assert made["properties"] == {"unit_price": {"type": "number"}, "n": {"type": "integer"}}
 
 
+def test_portable_schema_keeps_the_words_of_a_value_that_may_be_anything() -> None:
+    made = portable({"type": "object", "properties": {"q": {"description": "What is sought"}}})
+    assert made["properties"] == {"q": {**ANYTHING, "description": "What is sought"}}
+
+
 # -- one keyword after the other
 
 
@@ -392,6 +397,14 @@ INTEGER = {"type": "integer"}
             {"oneOf": [{"const": "a", "title": "First"}, {"const": "b", "description": "Second"}]},
             {"type": "string", "enum": ["a", "b"], "description": "a: First; b: Second"},
         ),
+        (
+            {"anyOf": [{"type": "string", "enum": ["a", "b"], "description": "D"}, {"type": "null"}]},
+            {"type": "string", "enum": ["a", "b"], "description": "D (null clears it)"},
+        ),
+        (
+            {"anyOf": [{"enum": ["a", "b"]}, {"enum": ["c", "b"]}, {"type": "integer", "minimum": 3}]},
+            {"anyOf": [{"type": "string", "enum": ["a", "b", "c"]}, {"type": "integer", "minimum": 3}]},
+        ),
         # limits
         ({"type": "integer", "exclusiveMinimum": 0}, {"type": "integer", "minimum": 1}),
         ({"type": "integer", "exclusiveMinimum": 3, "minimum": 5}, {"type": "integer", "minimum": 5}),
@@ -429,8 +442,45 @@ INTEGER = {"type": "integer"}
         ),
         (
             {"type": "object", "additionalProperties": STRING, "patternProperties": {"^x": {}}},
-            {"type": "object", "properties": {}},
+            {"type": "object", "properties": {}, "description": "members have names like ^x"},
         ),
+        # tuples
+        (
+            {"type": "array", "prefixItems": [{"type": "number"}, STRING], "items": False},
+            {
+                "type": "array",
+                "maxItems": 2,
+                "items": {"anyOf": [{"type": "number"}, STRING]},
+                "description": "in this order: number, string",
+            },
+        ),
+        ({"type": "array", "prefixItems": [INTEGER, INTEGER], "items": INTEGER}, {"type": "array", "items": INTEGER}),
+        (
+            {"type": "array", "prefixItems": [{"type": "number", "description": "Longitude"}, {}], "maxItems": 2},
+            {
+                "type": "array",
+                "maxItems": 2,
+                "items": ANYTHING,
+                "description": "in this order: number (Longitude), anything",
+            },
+        ),
+        # conditions
+        *(
+            ({"type": "object", **condition}, {"type": "object", "properties": {}, "description": words})
+            for condition, words in (
+                ({"not": {"required": ["a", "b"]}}, "not a and b together"),
+                ({"not": {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}}, "not a; not b"),
+                ({"dependentRequired": {"a": ["b", "c"]}}, "with a give b and c"),
+                (
+                    {"if": {"properties": {"a": {"enum": ["x", 1]}}}, "then": {"required": ["b"]}},
+                    "if a is x or 1 give b",
+                ),
+                ({"if": {"required": ["a"]}, "else": {"required": ["b"]}}, "unless a is given give b"),
+                ({"propertyNames": {"pattern": "^[a-z]+$"}}, "names are like ^[a-z]+$"),
+                ({"propertyNames": {"enum": ["a", "b"]}}, "names are a or b"),
+            )
+        ),
+        ({"type": "string", "not": {"enum": ["a", "b"]}}, {"type": "string", "description": "not a or b"}),
         # combinations
         ({"allOf": [STRING, {"minLength": 1}]}, {"type": "string", "minLength": 1}),
         ({"allOf": [{"minimum": 1}, {"minimum": 3}], "type": "integer"}, {"type": "integer", "minimum": 3}),

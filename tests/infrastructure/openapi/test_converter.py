@@ -78,6 +78,16 @@ def test_the_first_usable_server_is_called(servers, base):
     assert binding(tool).base_url == base
 
 
+def test_relative_servers_of_an_operation_in_a_file_are_on_the_host_of_the_document():
+    conversion = convert(
+        api({"/a": {"get": operation(servers=[{"url": "/{v}", "variables": {"v": {"default": "v9"}}}])}})
+    )
+    assert binding(conversion.tools[0]).base_url == "https://api.example.com/v9"
+    assert "servers of operations (/v9) are relative" in messages(conversion)
+    unknown = convert({**api({"/a": {"get": operation(servers=[{"url": "/v9"}])}}), "servers": [{"url": "/"}]})
+    assert not unknown.tools
+
+
 def test_the_nearest_servers_count():
     own, item = [{"url": "https://op.example"}], [{"url": "https://path.example"}]
     paths = {"/a": {"servers": item, "get": operation(), "put": operation(operationId="put", servers=own)}}
@@ -289,7 +299,7 @@ def test_one_bad_operation_does_not_take_the_others_with_it():
         "/good": {"get": operation(operationId="good")},
         "/bad": {"get": 5},
         "/outside": {"$ref": "other.yaml#/paths/x"},
-        "/file": {"post": operation(requestBody={"required": True, "content": {"multipart/mixed": {}}})},
+        "/file": {"post": operation(requestBody={"required": True, "content": {"message/http": {}}})},
         "x-note": {"get": "ignored"},
     }
     conversion = convert(api(paths))

@@ -4,7 +4,16 @@ each other."""
 from typing import Any
 
 import pytest
-from tests.infrastructure.openapi.documents import accepts, api, convert, messages, only_tool, operation, swagger
+from tests.infrastructure.openapi.documents import (
+    accepts,
+    api,
+    convert,
+    messages,
+    only_tool,
+    operation,
+    swagger,
+    with_body,
+)
 
 PLACE = "#/components/schemas/"
 
@@ -148,3 +157,28 @@ def test_discriminator_of_components_that_extend_each_other_ends():
     first = {"allOf": [ref("B")], "discriminator": BY_KIND, "properties": {"a": {"type": "integer"}}}
     tool = member(ref("A"), A=first, B={"allOf": [ref("A")], "properties": {"b": {"type": "integer"}}})
     assert accepts(tool, {"x": {"kind": "B", "b": 1}})
+
+
+@pytest.mark.parametrize("mapping", [True, False])
+def test_discriminator_of_a_subtype_tells_its_own_subtypes_apart_within_the_value_of_the_outer_one(mapping):
+    def told_by(name, **values):
+        mapped = {"mapping": {value: f"{PLACE}{target}" for value, target in values.items()}} if mapping else {}
+        return {"propertyName": name, **mapped}
+
+    shape = {"type": "object", "required": ["kind"], "properties": {"kind": {"type": "string"}}}
+    poly = {"type": "object", "properties": {"sub": {"type": "string"}, "inner": ref("Shape")}}
+    three = {"type": "object", "properties": {"base": {"type": "number"}}}
+    schemas = {
+        "Shape": {**shape, "discriminator": told_by("kind", circle="Circle", poly="Poly")},
+        "Circle": {"allOf": [ref("Shape"), {"required": ["r"], "properties": {"r": {"type": "number"}}}]},
+        "Poly": {"allOf": [ref("Shape"), poly], "discriminator": told_by("sub", tri="Tri")},
+        "Tri": {"allOf": [ref("Poly"), three]},
+    }
+    body = {"type": "object", "properties": {"shape": ref("Shape")}}
+    tool = only_tool(with_body(body, components={"schemas": schemas}))
+    kind, sub, circle = ("poly", "tri", "circle") if mapping else ("Poly", "Tri", "Circle")
+    assert accepts(tool, {"shape": {"kind": kind, "sub": sub, "base": 3}})
+    assert accepts(tool, {"shape": {"kind": kind, "sub": sub, "inner": {"kind": circle, "r": 1}}})
+    assert not accepts(tool, {"shape": {"kind": kind, "sub": sub, "base": "three"}})
+    assert not accepts(tool, {"shape": {"kind": "Tri", "sub": sub}})
+    assert not accepts(tool, {"shape": {"kind": kind, "sub": "other"}})

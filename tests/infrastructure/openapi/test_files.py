@@ -279,3 +279,10 @@ def test_schema_named_by_a_file_keeps_the_name_of_the_file():
     assert own_name("#/x-stoa-files/schemas~1Pet.v1.yaml") == "Pet.v1"
     assert own_name("#/components/schemas/Pet") == "Pet"
     assert shown_pointer("#/x-stoa-files/schemas~1all.yaml/Pet") == "schemas/all.yaml#/Pet"
+
+
+def test_folder_with_a_file_of_parts_has_its_description_below_it(tmp_path):
+    (tmp_path / "_parameters.yaml").write_text("openapi: 3.1.0\ncomponents: {parameters: {}}\n")
+    (tmp_path / "spec").mkdir()
+    (tmp_path / "spec" / "pets.json").write_text(json.dumps(api({})))
+    assert description_in(tmp_path) == str(tmp_path / "spec/pets.json")

@@ -156,3 +156,32 @@ def test_header_parameters_that_the_gateway_sends_are_left_out_with_a_finding(na
     (finding,) = conversion.findings
     assert f"{name!r} is left out" in finding.message
     assert finding.pointer == "/paths/~1pets/get"
+
+
+def test_finding_tells_of_a_parameter_that_is_given_twice():
+    twice = [{"name": "a", "in": "query", "schema": {"type": kind}} for kind in ("string", "integer")]
+    conversion = convert(with_parameters(*twice))
+    assert "the query parameter 'a' is given twice; the last one counts" in messages(conversion)
+    assert properties(conversion.tools[0])["a"]["type"] == "integer"
+
+
+def test_finding_tells_of_webhooks_and_callbacks_which_become_no_tools():
+    back = {"onX": {"{$request.body#/url}": {"post": operation(operationId="back")}}}
+    document = api({"/a": {"post": operation(callbacks=back)}}, "3.1.0", webhooks={"w": {"post": operation()}})
+    conversion = convert(document)
+    assert [tool.name for tool in conversion.tools] == ["act"]
+    assert "1 webhooks are calls of the API to others" in messages(conversion)
+    assert "1 operations have callbacks, which are calls of the API to others" in messages(conversion)
+
+
+def test_finding_of_a_body_names_its_operation_once():
+    body = {"content": {"application/json": {"schema": {"type": "array", "items": {"$ref": "#/nowhere"}}}}}
+    (finding,) = convert(api({"/a": {"post": operation(requestBody=body)}})).findings
+    assert finding.pointer == "/paths/~1a/post"
+
+
+def test_parts_that_are_null_are_parts_that_are_not_there():
+    nothing = dict.fromkeys(("parameters", "tags", "requestBody", "responses", "security", "summary"))
+    conversion = convert(api({"/a": {"get": {"operationId": "act", **nothing}}, "/b": None, "/c": {"get": None}}))
+    assert [tool.name for tool in conversion.tools] == ["act", "get_c"]
+    assert not conversion.findings

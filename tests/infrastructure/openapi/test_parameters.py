@@ -196,7 +196,7 @@ def test_headers_that_are_not_the_callers_are_left_out(name):
 
 
 def test_a_required_parameter_that_cannot_be_sent_costs_the_operation():
-    conversion = convert(with_parameters({"name": "all", "in": "querystring", "required": True, "content": {}}))
+    conversion = convert(with_parameters({"name": "all", "in": "trailer", "required": True, "schema": TEXT}))
     assert not conversion.tools
     assert "error: pets.yaml GET /pets: left out: the required parameter 'all'" in messages(conversion)
 
@@ -221,7 +221,7 @@ def test_a_placeholder_that_nobody_declared_becomes_a_required_argument():
         ("$top", "top"),
         ("@id", "id"),
         ("Start<", "Start_lt"),
-        ("größe", "gr_e"),
+        ("größe", "grosse"),
         ("list.size", "list.size"),
     ],
 )
@@ -289,3 +289,46 @@ def test_unknown_arguments_are_refused():
     tool = only_tool(with_parameters({"name": "q", "in": "query", "schema": TEXT}))
     assert accepts(tool, {"q": "x"})
     assert not accepts(tool, {"other": "x"})
+
+
+@pytest.mark.parametrize(("declared", "path"), [("id", "/a/:id/b"), ("id", "/a/:id"), ("petId", "/a/:petId/{b}")])
+def test_path_segment_with_a_colon_is_the_placeholder_of_a_declared_parameter(declared, path):
+    number = {"name": declared, "in": "path", "required": True, "schema": {"type": "integer"}}
+    conversion = convert(with_parameters(number, path=path))
+    assert binding(conversion.tools[0]).path.startswith(f"/a/{{{declared}}}")
+    assert properties(conversion.tools[0])[declared] == {"type": "integer"}
+    assert "are taken for placeholders" in messages(conversion)
+
+
+def test_path_segment_with_a_colon_that_no_parameter_has_is_text():
+    number = {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}
+    assert binding(only_tool(with_parameters(number, path="/a/{id}/:undelete"))).path == "/a/{id}/:undelete"
+
+
+@pytest.mark.parametrize(
+    ("names", "path"), [(["pet_id"], "/a/{petId}"), (["PETID", "o"], "/a/{petId}/{o}"), (["x"], "/a/{petId}")]
+)
+def test_path_parameter_that_is_spelt_otherwise_describes_the_placeholder(names, path):
+    parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "integer"}} for name in names]
+    conversion = convert(with_parameters(*parameters, path=path))
+    assert properties(conversion.tools[0])["petId"] == {"type": "integer"}
+    assert "is taken for the placeholder 'petId'" in messages(conversion)
+
+
+def test_path_parameter_that_could_be_one_of_two_placeholders_describes_none():
+    number = {"name": "x", "in": "path", "required": True, "schema": {"type": "integer"}}
+    tool = only_tool(with_parameters(number, path="/a/{b}/{c}"))
+    assert properties(tool) == {"b": {"type": "string"}, "c": {"type": "string"}}
+
+
+@pytest.mark.parametrize(("kind", "empty", "given"), [("object", {}, {"a": 1}), ("array", [], [1])])
+def test_path_parameter_that_would_be_empty_is_refused_by_its_schema(kind, empty, given):
+    tool = only_tool(with_parameters({"name": "o", "in": "path", "schema": {"type": kind}}, path="/a/{o}"))
+    assert accepts(tool, {"o": given})
+    assert not accepts(tool, {"o": empty})
+
+
+def test_content_of_a_parameter_is_json_where_it_may_be():
+    content = {"text/plain": {"schema": TEXT}, "application/json": {"schema": {"type": "object"}}}
+    tool = only_tool(with_parameters({"name": "f", "in": "query", "content": content}))
+    assert parameter(tool, "f").is_json

@@ -1,12 +1,13 @@
 """The laws of what is shown and what is enforced: a legal value of a document satisfies the published schema; the
 published schema can be satisfied; and what satisfies it is accepted, unchanged."""
 
+import functools
 import json
 from typing import Any
 
 import jsonschema_rs
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from tests.infrastructure.openapi.documents import api, convert, only_tool, operation, swagger
 from tests.infrastructure.openapi.test_real_documents import DOCUMENTS, OPTIONS, read
@@ -138,7 +139,19 @@ def _of_kind(root: dict[str, Any], schema: dict[str, Any], kind: str, depth: int
         high = schema.get("maximum", schema.get("exclusiveMaximum", low + 9) - ("exclusiveMaximum" in schema))
         step = schema.get("multipleOf", 1)
         return low if step == 1 or low == high else step * -(-low // step)
+    if kind == "string" and "pattern" in schema:
+        return text_like(schema["pattern"], schema.get("minLength", 0), schema.get("maxLength", 1 << 20))
     return {"boolean": True, "null": None}.get(kind, "x" * max(1, schema.get("minLength", 1)))
+
+
+@functools.lru_cache(maxsize=4096)
+def text_like(pattern: str, least: int, most: int) -> str:
+    """A text that has a match for the pattern."""
+    texts = st.from_regex(pattern).filter(lambda text: least <= len(text) <= most and not text.endswith("\n"))
+    quiet = settings(
+        database=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )  # without making it simpler, which takes most of the time
+    return find(texts, lambda _: True, settings=quiet)
 
 
 def has_patterns(value: Any) -> bool:

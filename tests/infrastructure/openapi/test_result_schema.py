@@ -107,3 +107,11 @@ def test_a_recursive_result_stands_alone():
     assert json.dumps(schema).count("#/definitions") == 0
     assert jsonschema_rs.is_valid(schema, {"child": {"child": {}}})
     assert not jsonschema_rs.is_valid(schema, {"child": {"child": 5}})
+
+
+def test_default_answer_describes_the_result_where_it_is_the_only_one():
+    answer = {"description": "fine", "content": {"application/json": {"schema": {"properties": {"a": {}}}}}}
+    only = api({"/pets": {"get": operation(responses={"default": answer})}})
+    assert list(only_tool(only).output_schema["properties"]) == ["a"]
+    beside = api({"/pets": {"get": operation(responses={"204": {"description": "done"}, "default": answer})}})
+    assert only_tool(beside).output_schema is None

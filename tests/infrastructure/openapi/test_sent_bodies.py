@@ -133,7 +133,8 @@ async def test_multipart_values_cannot_add_parts_or_headers(value):
 async def test_binary_body_is_sent_as_its_bytes(media_type, value, content):
     seen = await sent(posting({media_type: {"schema": FILE}}), {"body": value})
     assert seen.body == content
-    assert seen.header("Content-Type") == media_type.replace("audio/*", "application/octet-stream")
+    named = "image/png" if value.startswith("data:") else "application/octet-stream"
+    assert seen.header("Content-Type") == media_type.replace("audio/*", named)
 
 
 async def test_binary_body_that_is_no_data_uri_is_refused_before_it_is_sent():
@@ -271,3 +272,78 @@ async def test_cookie_header_is_sent_where_no_cookie_is_written_by_the_gateway()
     assert (await sent(written, {"Cookie": "a=1; b=2"})).header("Cookie") == "a=1; b=2"
     written["paths"]["/pets"]["get"]["parameters"].append({"name": "a", "in": "cookie", "schema": TEXT})
     assert list(properties(only_tool(written))) == ["a"]
+
+
+async def test_multipart_parts_have_the_style_and_the_constant_headers_of_their_encoding():
+    members = {"tags": {"type": "array", "items": TEXT}, "deep": {"type": "object"}, "file": FILE}
+    written = posting({MULTIPART: form_of(**members)})
+    rate, asked = {"schema": {"type": "integer", "default": 3}}, {"schema": TEXT}
+    written["paths"]["/pets"]["post"]["requestBody"]["content"][MULTIPART]["encoding"] = {
+        "tags": {"style": "pipeDelimited", "explode": False},
+        "deep": {"style": "deepObject"},
+        "file": {"headers": {"X-Rate": rate, "X-Asked": asked, "Content-Type": rate}},
+    }
+    seen = await sent(written, {"tags": ["a", "b"], "deep": {"x": {"y": 1}}, "file": "aGk="})
+    assert [(name, content) for name, _, _, content in parts_of(seen)] == [
+        ("tags", b"a|b"),
+        ("deep[x][y]", b"1"),
+        ("file", b"hi"),
+    ]
+    assert b"\r\nX-Rate: 3\r\n" in seen.body
+    assert b"X-Asked" not in seen.body
+
+
+@pytest.mark.parametrize("keyword", ["oneOf", "anyOf"])
+async def test_multipart_member_that_is_a_file_or_several_sends_files(keyword):
+    either = {keyword: [{"type": "array", "items": FILE}, FILE, {"type": "null"}], "description": "Scans"}
+    written = posting({MULTIPART: form_of(scans=either)}, "3.1.0")
+    assert [part[3] for part in parts_of(await sent(written, {"scans": "aGk="}))] == [b"hi"]
+    assert [part[3] for part in parts_of(await sent(written, {"scans": ["aGk=", "aG8="]}))] == [b"hi", b"ho"]
+    assert properties(only_tool(written))["scans"]["description"] == "Scans"
+
+
+async def test_multipart_part_without_a_type_is_a_file_since_3_1():
+    assert parts_of(await sent(posting({MULTIPART: form_of(f={})}, "3.1.0"), {"f": "aGk="}))[0][3] == b"hi"
+    assert parts_of(await sent(posting({MULTIPART: form_of(f={})}, "3.0.3"), {"f": "aGk="}))[0][3] == b"aGk="
+
+
+@pytest.mark.parametrize("media_type", ["multipart/mixed", "multipart/related"])
+async def test_multipart_of_another_kind_has_parts_without_names_in_the_order_of_the_schema(media_type):
+    written = posting({media_type: form_of(meta={"type": "object"}, file=FILE)})
+    seen = await sent(written, {"file": "data:image/png;base64,aGk=", "meta": {"a": 1}})
+    assert seen.header("Content-Type").startswith(f"{media_type}; boundary=")
+    assert [(kind, content) for _, _, kind, content in parts_of(seen)] == [
+        ("application/json", b'{"a":1}'),
+        ("image/png", b"hi"),
+    ]
+    assert b"form-data" not in seen.body
+
+
+async def test_multipart_list_has_a_part_for_each_entry():
+    content = {"itemSchema": {"type": "object"}, "itemEncoding": {"contentType": "application/vnd.x+json"}}
+    seen = await sent(posting({"multipart/mixed": content}, "3.2.0"), {"body": [{"a": 1}, {"b": 2}]})
+    assert [(kind, content) for _, _, kind, content in parts_of(seen)] == [
+        ("application/vnd.x+json", b'{"a":1}'),
+        ("application/vnd.x+json", b'{"b":2}'),
+    ]
+
+
+async def test_binary_body_of_any_type_is_sent_as_its_bytes():
+    seen = await sent(posting({"*/*": {"schema": FILE}}), {"body": "aGk="})
+    assert (seen.body, seen.header("Content-Type")) == (b"hi", "application/octet-stream")
+
+
+@pytest.mark.parametrize(("kind", "sent_query"), [("application/json", "%7B%22a%22%3A1%7D"), ("text/plain", "x%26y")])
+async def test_whole_query_of_3_2_is_sent_as_the_query(kind, sent_query):
+    schema = {"type": "object"} if kind == "application/json" else TEXT
+    whole = {"name": "all", "in": "querystring", "content": {kind: {"schema": schema}}}
+    written = api({"/pets": {"get": operation(parameters=[whole])}}, "3.2.0")
+    seen = await sent(written, {"all": {"a": 1} if kind == "application/json" else "x&y"})
+    assert seen.target.partition("?")[2] == sent_query
+
+
+async def test_cookie_style_of_3_2_encodes_only_what_a_cookie_may_not_hold():
+    cookie = {"name": "c", "in": "cookie", "style": "cookie", "schema": TEXT}
+    written = api({"/pets": {"get": operation(parameters=[cookie])}}, "3.2.0")
+    assert (await sent(written, {"c": "a=b/c:d&e"})).header("Cookie") == "c=a=b/c:d&e"
+    assert (await sent(written, {"c": "a; x=1\r\n%2C"})).header("Cookie") == "c=a%3B%20x=1%0D%0A%252C"

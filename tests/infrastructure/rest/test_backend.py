@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import random
 import socket
 import zlib
@@ -135,20 +136,49 @@ async def test_streamed_answers_are_put_together():
         assert shape(await called(backend, rest_tool(server.url))).structured == [[[]]]
 
 
-async def test_an_answer_at_the_limit_is_taken_and_one_beyond_is_refused_by_name():
+async def test_an_answer_at_the_limit_is_taken_and_one_beyond_is_cut():
     def served(seen: Seen) -> bytes:
         return answer(b"x" * int(seen.target[1:]))
 
     async with loopback(served) as server, rest_backend(max_answer_bytes=300_000) as backend:
-        assert len((await called(backend, rest_tool(server.url, path="/300000"))).body) == 300_000
-        with pytest.raises(BackendProtocolError, match="300000 bytes"):
-            await called(backend, rest_tool(server.url, path="/300001"))
+        whole = await called(backend, rest_tool(server.url, path="/300000"))
+        assert (len(whole.body), whole.is_cut) == (300_000, False)
+        cut = await called(backend, rest_tool(server.url, path="/300001"))
+        assert (len(cut.body), cut.is_cut) == (300_000, True)
+        assert len((await called(backend, rest_tool(server.url, path="/3"))).body) == 3
 
 
-async def test_a_tiny_limit_holds_for_an_answer_that_comes_in_one_piece():
-    async with loopback(lambda _: answer(b"12345")) as server, rest_backend(max_answer_bytes=4) as backend:
-        with pytest.raises(BackendProtocolError, match="4 bytes"):
-            await called(backend, rest_tool(server.url))
+@pytest.mark.parametrize("form", ["length", "chunked", "close"])
+async def test_a_tiny_limit_holds_for_an_answer_that_comes_in_one_piece(form):
+    given = {
+        "length": answer(b"12345"),
+        "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n123\r\n2\r\n45\r\n0\r\n\r\n",
+        "close": Last(b"HTTP/1.1 200 OK\r\n\r\n12345"),
+    }[form]
+    async with loopback(lambda _: given) as server, rest_backend(max_answer_bytes=4) as backend:
+        cut = await called(backend, rest_tool(server.url))
+        assert (cut.body, cut.is_cut, cut.status) == (b"1234", True, "200 OK")
+
+
+async def test_an_answer_that_is_cut_closes_its_connection_and_the_next_call_has_another():
+    served = iter([answer(b"x" * 100_000), answer(b"[1]")])
+    async with loopback(lambda _: next(served)) as server, rest_backend(max_answer_bytes=10) as backend:
+        assert (await called(backend, rest_tool(server.url))).is_cut
+        assert (await called(backend, rest_tool(server.url))).body == b"[1]"
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_json_that_is_cut_ends_after_a_whole_entry(packed):
+    items = [{"id": number, "text": "a, b] }"} for number in range(1000)]
+    body = json.dumps({"next": None, "items": items}).encode()
+    given = answer(gzip.compress(body), more="Content-Encoding: gzip\r\n") if packed else answer(body)
+    async with loopback(lambda _: given) as server, rest_backend(max_answer_bytes=3_000) as backend:
+        result = shape(await called(backend, rest_tool(server.url)))
+    count = len(result.structured["items"])
+    assert result.structured == {"next": None, "items": items[:count]}
+    assert count > 50
+    assert "[truncated: what follows the first 3000 bytes of the answer was not read]" in str(result.content)
 
 
 async def test_long_header_lines_of_an_answer_are_taken():
@@ -166,11 +196,21 @@ async def test_an_empty_form_is_sent_with_its_type():
     assert server.seen[0].header("Content-Length") == "0"
 
 
-async def test_a_small_answer_that_unpacks_to_a_huge_one_is_refused():
+async def test_a_small_answer_that_unpacks_to_a_huge_one_is_cut():
     bomb = answer(gzip.compress(b"\0" * 20_000_000), more="Content-Encoding: gzip\r\n")
     async with loopback(lambda _: bomb) as server, rest_backend(max_answer_bytes=1_000_000) as backend:
-        with pytest.raises(BackendProtocolError, match="1000000 bytes"):
-            await called(backend, rest_tool(server.url))
+        cut = await called(backend, rest_tool(server.url))
+        assert (len(cut.body), cut.is_cut) == (1_000_000, True)
+
+
+async def test_the_start_of_a_packed_answer_that_is_too_long_is_unpacked():
+    noise = random.Random(0).randbytes(100_000)
+    given = answer(gzip.compress(noise), more="Content-Encoding: gzip\r\n", media_type="application/x")
+    async with loopback(lambda _: given) as server, rest_backend(max_answer_bytes=50_000) as backend:
+        cut = await called(backend, rest_tool(server.url))
+        assert cut.is_cut
+        assert noise.startswith(cut.body)
+        assert len(cut.body) > 40_000
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,12 @@ def test_a_parameter_with_json_content_is_sent_as_json_text():
     assert header_encoder(explode=False, is_json=True)({"a": 1}) == '{"a":1}'
 
 
+def test_an_exploded_object_repeats_the_name_of_a_list_within_it():
+    encode = query_encoder("page", "form", explode=True)
+    assert encode({"size": 2, "sort": ["a,desc", "b", None]}) == "size=2&sort=a%2Cdesc&sort=b"
+    assert encode({"sort": [["a"]], "none": []}) == "sort=%5B%5B%22a%22%5D%5D"
+
+
 def test_an_exploded_object_cannot_use_a_name_that_the_gateway_sets():
     encode = query_encoder("filter", "form", explode=True, taken=frozenset({"api_key"}))
 

@@ -184,7 +184,7 @@ def test_a_cookie_object_cannot_hold_the_credentials_name():
         ({"parameters": [parameter("id", "path")]}, "disagree about id"),
         ({"parameters": [parameter("a b", "header")]}, "not a valid header name"),
         ({"body": {"media_type": "application/json"}}, "argument or fields"),
-        ({"body": {"media_type": "multipart/mixed", "fields": {}}}, "multipart/mixed"),
+        ({"body": {"media_type": "message/http", "fields": {}}}, "message/http"),
         ({"accept": "a\r\nb"}, "binding.accept"),
         ({"tool": {"authentication": {"type": "bearer"}}}, "needs authentication.secret"),
         (

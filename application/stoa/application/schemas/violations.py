@@ -30,6 +30,8 @@ _SELDOM = frozenset({"title", "description", "default", "examples", "example", "
 _KEPT = 120
 _MAX_TOKEN = 100
 """Characters of a name that a path shows."""
+_MOST_ALTERNATIVES = 6
+"""Alternatives, values and names that one message tells."""
 _DEPTH = 25
 """Nested pairs that are judged on one stack."""
 
@@ -269,7 +271,27 @@ class _Search:
                 name, values = wrong
                 self._tell(f"{path}/{escape(name)[:_MAX_TOKEN]}", f"value is not one of {values[:_KEPT]}")
             else:
-                self._tell(path, message)
+                self._tell(path, message + self._alternatives_in(message, schema))
+
+    def _alternatives_in(self, message: str, schema: JsonObject) -> str:
+        """The alternatives that a message says do not fit, in words; "" where one cannot be told in a few."""
+        keyword = next(
+            (name for name in ("anyOf", "oneOf") if f"any of the schemas listed in the '{name}'" in message), ""
+        )
+        told = [self._in_words(branch) for branch in schema.get(keyword, ())[:_MOST_ALTERNATIVES]]
+        return f": {'; '.join(dict.fromkeys(told))}" if told and all(told) else ""
+
+    def _in_words(self, branch: Any) -> str:
+        """`integer`, `"a" or "b"`, `object with id`: what the keywords of one alternative ask for."""
+        self._step(1)
+        target = self._document.referred(branch) if is_object(branch) else None
+        plain = {**as_object(target), **as_object(branch)}
+        values = [plain["const"]] if "const" in plain else plain.get("enum", ())
+        if values:
+            return " or ".join(json.dumps(value)[:_KEPT] for value in values[:_MOST_ALTERNATIVES])
+        types, required = plain.get("type", ""), plain.get("required", ())
+        kind = types if isinstance(types, str) else " or ".join(types)
+        return f"{kind or 'value'} with {', '.join(required[:_MOST_ALTERNATIVES])}"[:_KEPT] if required else kind
 
     def _meant(self, branches: list[Any], value: Any) -> Any:
         """The only alternative whose type and constants fit, if there is one."""

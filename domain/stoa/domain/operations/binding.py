@@ -174,11 +174,12 @@ class RestParameter(Strict):
     argument: str
     """Key in the tool's arguments."""
     name: str
-    """Name on the wire."""
+    """Name on the wire; "": the value is the whole query (OpenAPI 3.2, `in: querystring`)."""
     location: Literal["path", "query", "header", "cookie"]
     style: Literal["simple", "label", "matrix", "form", "spaceDelimited", "pipeDelimited", "tabDelimited", "deepObject"]
     explode: bool
     allow_reserved: bool = False
+    """Reserved characters are not percent-encoded; in a cookie, all that its value may hold."""
     is_json: bool = False
     """The value is sent as JSON text (`content: application/json` instead of a style)."""
     required: bool = False
@@ -195,6 +196,8 @@ class FormField(Strict):
     """The value stands for bytes: base64, a data: URI, or text. Multipart only."""
     content_type: str = ""
     """Content type of the part; "": by the value. Multipart only."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further headers of the part, name and value. Multipart only."""
 
 
 class XmlElement(Strict):

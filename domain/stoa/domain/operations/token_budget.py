@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stoa.domain.operations.tool import Tool
-from stoa.domain.schema.portable_level import cut
+from stoa.domain.schema.portable_words import cut
 
 CountTokens = Callable[[str], int]
 """Tokens of a text. Laws: pure; equal texts have equal counts."""

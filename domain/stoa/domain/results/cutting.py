@@ -28,7 +28,7 @@ _MARK = re.compile(rb'(?:[^"\[\]{},]++|' + _STRING + rb")*+([\[\]{},])", re.DOTA
 _LONGEST_NAME = 64
 """Characters of a member's name in a pointer; a longer one is told by its position."""
 _SPACE = b" \t\r\n"
-_OPEN_ARRAY, _OPEN_OBJECT, _CLOSE_ARRAY, _COMMA = b"[{],"
+_OPEN_ARRAY, _OPEN_OBJECT, _CLOSE_ARRAY, _CLOSE_OBJECT, _COMMA = b"[{]},"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,36 @@ def cut_json(body: bytes, limit: int) -> Cut | None:
     pieces = tuple(cutter.pieces())
     omitted = "; ".join(cutter.omitted)
     return Cut(shown.decode("utf-8", "replace"), Rest(omitted, pieces))
+
+
+def whole_start(body: bytes) -> bytes | None:
+    """The start of a JSON text whose end is missing, made whole: ended after an entry of its outermost array, or else
+    after a value; None if it has no structure to end it by."""
+    if body.count(b",") > MAX_VALUES:
+        return None
+    open_marks = bytearray()
+    last: dict[int, int] = {}
+    for match in _MARK.finditer(body):
+        place = match.end() - 1
+        mark = body[place]
+        if mark == _COMMA:
+            if not open_marks:
+                return None
+            last[len(open_marks)] = place
+        elif mark in (_OPEN_ARRAY, _OPEN_OBJECT):
+            if len(open_marks) == MAX_LEVELS or (not open_marks and place != len(body) - len(body.lstrip(_SPACE))):
+                return None
+            open_marks.append(mark)
+        elif not open_marks or (open_marks.pop() == _OPEN_ARRAY) != (mark == _CLOSE_ARRAY):
+            return None
+        else:
+            last.pop(len(open_marks) + 1, None)
+    arrays = [depth for depth in last if open_marks[depth - 1] == _OPEN_ARRAY]
+    depth = min(arrays, default=0) or max(last, default=0)
+    if not depth:
+        return None
+    ends = bytes(_CLOSE_ARRAY if mark == _OPEN_ARRAY else _CLOSE_OBJECT for mark in reversed(open_marks[:depth]))
+    return body[: last[depth]] + ends
 
 
 def cut_text(text: str, limit: int) -> Cut:

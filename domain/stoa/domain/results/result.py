@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pydantic_core
 
 from stoa.domain.results.content_notes import ContentNotes
-from stoa.domain.results.cutting import MAX_VALUES, Rest, cut_json, cut_text
+from stoa.domain.results.cutting import MAX_VALUES, Rest, cut_json, cut_text, whole_start
 from stoa.domain.results.response_headers import MAX_VALUE, TOLD, Headers, told
 from stoa.domain.schema.json_value import JsonObject
 
@@ -159,6 +159,8 @@ class RawAnswer:
     """The URI of the content when it must be embedded as a resource."""
     headers: Headers = ()
     """The response headers that the caller gets to see."""
+    is_cut: bool = False
+    """The body is the start of one that is longer than the gateway takes."""
 
 
 def shape(answer: RawAnswer) -> ToolResult:
@@ -170,6 +172,9 @@ def shape(answer: RawAnswer) -> ToolResult:
     """
     if answer.headers:
         return _with_headers(shape(replace(answer, headers=())), answer)
+    if answer.is_cut:
+        result = shape(_whole_start(answer))
+        return replace(result, content=(*result.content, TextContent(f"[truncated: {_unread(answer)}]")))
     kind = answer.media_type
     if kind == "application/json" and len(answer.body) <= TEXT_LIMIT and not answer.is_error:  # as most answers
         structured = _parse(answer.body)
@@ -210,6 +215,10 @@ def shape_long(answer: RawAnswer, limit: int) -> ToolResult:
         return shape(answer)
     if answer.headers:
         return _with_headers(shape_long(replace(answer, headers=()), limit), answer)
+    if answer.is_cut:
+        result = shape_long(_whole_start(answer), limit)
+        omitted = _unread(answer) if result.rest is None else f"{result.rest.omitted}; {_unread(answer)}"
+        return replace(result, rest=Rest(omitted, () if result.rest is None else result.rest.pieces))
     body = answer.body.removeprefix(_BYTE_ORDER_MARK)
     if not answer.media_type or _is_json(answer.media_type):
         if len(body) <= limit or (len(body) <= 4 * limit and len(body.decode("utf-8", "replace")) <= limit):
@@ -232,10 +241,23 @@ def shape_long(answer: RawAnswer, limit: int) -> ToolResult:
     return ToolResult((TextContent(text_cut.text),), rest=rest)
 
 
+def _whole_start(answer: RawAnswer) -> RawAnswer:
+    """An answer of which only the start is there, ended where its structure allows it: JSON stays JSON."""
+    body = None
+    if not answer.is_error and (not answer.media_type or _is_json(answer.media_type)):
+        body = whole_start(answer.body.removeprefix(_BYTE_ORDER_MARK))
+    kind = answer.media_type if body is not None or not _is_json(answer.media_type) else "text/plain"
+    return replace(answer, body=answer.body if body is None else body, media_type=kind, is_cut=False)
+
+
+def _unread(answer: RawAnswer) -> str:
+    return f"what follows the first {len(answer.body)} bytes of the answer was not read"
+
+
 def parsed_whole(answer: RawAnswer) -> Any:
     """The JSON value of an answer of any length; MISSING if it is none, or holds so many values that reading it would
     hold up other calls."""
-    is_json = not answer.media_type or _is_json(answer.media_type)
+    is_json = not answer.is_cut and (not answer.media_type or _is_json(answer.media_type))
     if not is_json or answer.body.count(b",") > MAX_VALUES or answer.body.count(b"[") > MAX_VALUES:
         return MISSING
     return _parse(answer.body)

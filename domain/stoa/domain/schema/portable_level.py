@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from stoa.domain.schema.condition_words import condition_words, together
 from stoa.domain.schema.flat_schema import (
     NOTES,
     References,
@@ -19,6 +20,8 @@ from stoa.domain.schema.flat_schema import (
 )
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_array, is_object, texts_in
 from stoa.domain.schema.portable_pattern import in_ascii
+from stoa.domain.schema.portable_tuple import tuple_entries
+from stoa.domain.schema.portable_words import cut
 
 _SCALARS: JsonObject = {
     "anyOf": [*({"type": name} for name in ("string", "number", "boolean")), {"type": "object", "properties": {}}]
@@ -111,7 +114,8 @@ def level_of(schema: Any, trail: Trail, references: References) -> Level:
         level.alternatives = list(ANYTHING["anyOf"])
     else:
         _add_limits(level, flat)
-        _add_inner(level, flat)
+        _add_inner(level, flat, references)
+        level.words += condition_words(flat)
     _add_notes(level, flat, is_nullable=is_nullable)
     return level
 
@@ -192,6 +196,7 @@ def _spread(written: Iterable[Any], references: References) -> Iterator[tuple[An
 def _values_joined(branches: list[tuple[Any, JsonObject]]) -> list[Any]:
     """The alternatives, with all that are nothing but values of one type written as one."""
     joined: dict[str, list[tuple[Any, str]]] = {}
+    alone: dict[str, Any] = {}
     rest: list[Any] = []
     for branch, content in branches:
         values = _values(content)
@@ -201,11 +206,20 @@ def _values_joined(branches: list[tuple[Any, JsonObject]]) -> list[Any]:
             if kind not in joined:
                 joined[kind] = []
                 rest.append(kind)
+            alone[kind] = None if joined[kind] else branch
             about = as_text(content.get("description")) or as_text(content.get("title"))
             joined[kind] += [(value, about if len(values) == 1 else "") for value in values]
         else:
             rest.append(branch)
-    return [part for entry in rest for part in (_one_of(entry, joined[entry]) if isinstance(entry, str) else [entry])]
+    parts: list[Any] = []
+    for entry in rest:
+        if not isinstance(entry, str):
+            parts.append(entry)
+        elif alone[entry] is not None:  # as it is written, with its description
+            parts.append(alone[entry])
+        else:
+            parts += _one_of(entry, joined[entry])
+    return parts
 
 
 def _one_of(kind: str, values: list[tuple[Any, str]]) -> list[JsonObject]:
@@ -214,12 +228,6 @@ def _one_of(kind: str, values: list[tuple[Any, str]]) -> list[JsonObject]:
     distinct = [value for number, (value, _) in enumerate(values) if value not in [v for v, _ in values[:number]]]
     in_ranges = [] if described else _in_ranges(kind, distinct)
     return in_ranges or [{"type": kind, "enum": distinct, **notes}]
-
-
-def together(names: Iterable[list[str]]) -> list[str]:
-    """Members that have to be given together, in words; nothing if one alternative asks for none."""
-    groups = [" and ".join(group) for group in names]
-    return [f"give {' or '.join(dict.fromkeys(groups))}"] if all(groups) and len(set(groups)) > 1 else []
 
 
 # -- types and values
@@ -340,10 +348,15 @@ def _add_limits(level: Level, flat: JsonObject) -> None:
         level.form.append(f"format: {form}")
 
 
-def _add_inner(level: Level, flat: JsonObject) -> None:
+def _add_inner(level: Level, flat: JsonObject, references: References) -> None:
     if level.type == "array":
-        # `items` of a tuple describe the entries after its first ones, so they cannot stand alone
-        level.items = ANYTHING if "prefixItems" in flat else flat.get("items", True)
+        level.items = flat.get("items", True)
+        if as_array(flat.get("prefixItems")):
+            entries, most, words = tuple_entries(flat, references)
+            level.items = entries or ANYTHING
+            level.words += words
+            if most is not None:
+                level.keywords.setdefault("maxItems", most)
     if level.type != "object":
         return
     level.members = {name: schema for name, schema in as_object(flat.get("properties")).items() if not is_never(schema)}
@@ -374,14 +387,3 @@ def _add_notes(level: Level, flat: JsonObject, *, is_nullable: bool) -> None:
 
 def _json(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def cut(text: str, limit: int) -> str:
-    """At most `limit` characters, ended after a sentence where one ends in the second half, else at a word."""
-    if len(text) <= limit:
-        return text
-    end = max(text.rfind(mark, limit // 2, limit + 1) for mark in (". ", ".\n", "! ", "? "))
-    if end > 0:
-        return text[: end + 1]
-    head = text[: limit - 1]
-    return (head[: head.rfind(" ")] if " " in head[limit // 2 :] else head).rstrip(" ,;:.") + "…"

@@ -4,9 +4,10 @@ takes no combinators there."""
 from collections.abc import Mapping
 from typing import Any
 
+from stoa.domain.schema.condition_words import condition_words, together
 from stoa.domain.schema.flat_schema import References, is_never
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_object, texts_in
-from stoa.domain.schema.portable_level import ANYTHING, Level, together
+from stoa.domain.schema.portable_level import ANYTHING, Level
 
 _DEPTH = 8
 """Alternatives within alternatives whose members are taken."""
@@ -28,6 +29,7 @@ def root_level(schema: JsonObject, references: References) -> Level:
     for keyword in _CHOICES:
         needed = [texts_in(references.flat(part, ())[0].get("required")) for part in as_array(flat.get(keyword))]
         level.words += together([name for name in names if name not in required] for names in needed)
+    level.words += condition_words(flat)
     return level
 
 

@@ -21,8 +21,9 @@ from typing import Any
 
 from stoa.domain.schema.flat_schema import References, Trail
 from stoa.domain.schema.json_value import JsonObject
-from stoa.domain.schema.portable_level import ANYTHING, Level, cut, level_of
+from stoa.domain.schema.portable_level import ANYTHING, Level, level_of
 from stoa.domain.schema.portable_root import root_level
+from stoa.domain.schema.portable_words import cut
 
 SIZE_LIMIT = 6_500
 """Bytes of JSON up to which members are described one by one. Models read every one of them."""

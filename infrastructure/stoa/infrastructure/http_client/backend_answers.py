@@ -24,11 +24,17 @@ _QUICKLY_UNPACKED_BYTES = 64 * 1024
 async def unpacked(body: bytes, encoding: str, tool: str, limit: int) -> bytes:
     """The content of `body`, at most `limit` bytes. Raises BackendProtocolError."""
     try:
+        return await unpacked_or_too_large(body, encoding, tool, limit)
+    except TooLarge:
+        raise too_large(tool, limit) from None
+
+
+async def unpacked_or_too_large(body: bytes, encoding: str, tool: str, limit: int) -> bytes:
+    """Like `unpacked`, but raises TooLarge, which has the start of the content."""
+    try:
         if len(body) < _QUICKLY_UNPACKED_BYTES:
             return unpack(body, encoding, limit)
         return await asyncio.to_thread(unpack, body, encoding, limit)
-    except TooLarge:
-        raise too_large(tool, limit) from None
     except CorruptEncoding:
         raise BackendProtocolError(f"The back end of {tool} failed: its answer is wrongly encoded") from None
 

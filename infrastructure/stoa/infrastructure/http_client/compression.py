@@ -11,7 +11,11 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15
 
 
 class TooLarge(ValueError):
-    """The decompressed content is longer than allowed."""
+    """The decompressed content is longer than allowed. `start`: as much of it as is."""
+
+    def __init__(self, start: bytes = b"") -> None:
+        super().__init__()
+        self.start = start
 
 
 class CorruptEncoding(ValueError):
@@ -30,13 +34,23 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
             stream = zlib.decompressobj(_window_bits(encoding, body))
             content += stream.decompress(body, limit + 1 - len(content))
             if len(content) > limit:
-                raise TooLarge
+                raise TooLarge(bytes(content[:limit]))
             if not stream.eof:
                 raise CorruptEncoding
             body = stream.unused_data  # gzip may be several streams in a row
     except zlib.error as error:
         raise CorruptEncoding from error
     return bytes(content)
+
+
+def unpack_start(body: bytes, encoding: str, limit: int) -> bytes:
+    """The content of the start of a body, at most `limit` bytes. Raises CorruptEncoding."""
+    content = bytearray()
+    for part in Unpacking(encoding).feed(body):
+        content += part
+        if len(content) >= limit:
+            break
+    return bytes(content[:limit])
 
 
 class Unpacking:

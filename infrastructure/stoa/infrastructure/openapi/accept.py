@@ -7,7 +7,7 @@ does not produce.
 import re
 
 from stoa.domain.operations.tool import RestBinding
-from stoa.domain.schema.json_value import as_object, texts_in
+from stoa.domain.schema.json_value import JsonObject, as_object, texts_in
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.paths import ApiOperation
 from stoa.infrastructure.openapi.references import Unresolvable
@@ -31,10 +31,15 @@ def answer_types(operation: ApiOperation, context: ConversionContext) -> list[st
     if context.document.is_swagger:
         return texts_in(operation.content.get("produces", context.document.root.get("produces")))
     media_types: list[str] = []
-    for code, response in as_object(operation.content.get("responses")).items():
-        if code.startswith("2"):
-            try:
-                media_types += as_object(context.references.follow(response).get("content"))
-            except Unresolvable:
-                continue
+    responses = as_object(operation.content.get("responses"))
+    for code in successful_codes(responses):
+        try:
+            media_types += as_object(context.references.follow(responses[code]).get("content"))
+        except Unresolvable:
+            continue
     return media_types
+
+
+def successful_codes(responses: JsonObject) -> list[str]:
+    """The codes under which successful answers are described: `default` where nothing else is described."""
+    return ["default"] if list(responses) == ["default"] else [code for code in responses if code.startswith("2")]

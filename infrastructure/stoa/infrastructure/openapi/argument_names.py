@@ -5,6 +5,7 @@ appended (`id_query`), body members `body_` before; the binding keeps the names 
 """
 
 import re
+import unicodedata
 
 from stoa.domain.operations.naming import NumberedNames, shortened
 
@@ -49,5 +50,8 @@ class ArgumentNames:
 def legal_key(name: str) -> str:
     """`filter[name]` as `filter_name`, `$top` as `top`, `StartTime<` as `StartTime_lt`."""
     text = name.replace("<", "_lt_").replace(">", "_gt_") if "<" in name or ">" in name else name
+    if not text.isascii():  # letters without their accents are read more easily than none
+        decomposed = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+        text = "".join(character for character in decomposed if not unicodedata.combining(character))
     key = _ILLEGAL.sub("_", text).strip("_") or "argument"
     return key if len(key) <= NAME_LIMIT else shortened(key, name, NAME_LIMIT)

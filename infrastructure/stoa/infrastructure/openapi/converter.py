@@ -17,6 +17,7 @@ from stoa.domain.schema.json_value import as_object, texts_in
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.document import ApiDocument, read_document
 from stoa.infrastructure.openapi.document_findings import (
+    report_calls_to_others,
     report_other_version,
     report_repeated_keys,
     report_unusual_paths,
@@ -39,6 +40,7 @@ class OpenApiConverter(SpecConverter):
         report_other_version(api_document, context.report)
         described: list[DescribedOperation] = []
         operations = _selected(api_document, context, described)
+        report_calls_to_others(api_document, operations, context.report)
         api = _api(api_document, options)
         tools: list[Tool] = []
         examples: list[TriedExample] = []
@@ -79,6 +81,10 @@ class OpenApiConverter(SpecConverter):
                 f"{', '.join(sorted(withheld)[:3])}, not where it was fetched from; set spec.baseURL if that is meant"
             )
             context.report.error("", message)
+        if context.servers.assumed:
+            urls = ", ".join(sorted(context.servers.assumed)[:3])
+            message = f"servers of operations ({urls}) are relative; the host of the document's own server is taken"
+            context.report.warning("", message)
         context.security.report(context.report)
         if context.too_large_results:
             message = f"{context.too_large_results} tools have no output schema: theirs exceeds {SIZE_LIMIT // 1024} KB"

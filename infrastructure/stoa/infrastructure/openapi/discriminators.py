@@ -107,10 +107,12 @@ class Discriminators:
 
     def members(self, pointer: str, discriminator: Discriminator) -> dict[str, list[str]]:
         """The component and its subtypes, each with its values of the property. Empty if it has no subtypes."""
+        elsewhere = self._told_apart_below(pointer, discriminator)
         below = [
             child
             for child in self.subtypes(pointer)
-            if not discriminator.mapping or child in discriminator.mapping.values() or self._adds_something(child)
+            if child in discriminator.mapping.values()
+            or (child not in elsewhere and (not discriminator.mapping or self._adds_something(child)))
         ]
         below += [mapped for mapped in discriminator.mapping.values() if mapped != pointer and mapped not in below]
         if not below:
@@ -125,6 +127,16 @@ class Discriminators:
         if not own and not discriminator.mapping and _name_in(pointer) not in claimed:
             own = [_name_in(pointer)]
         return {**({pointer: own} if own else {}), **tagged}
+
+    def is_parent_by_another(self, pointer: str, discriminator: Discriminator) -> bool:
+        """True for a component that tells its own subtypes apart by another property."""
+        own = self.of(as_object(self._references.target(pointer)))
+        return own is not None and own.name != discriminator.name and bool(self.subtypes(pointer))
+
+    def _told_apart_below(self, pointer: str, discriminator: Discriminator) -> set[str]:
+        """The subtypes that one of the subtypes tells apart by another property: they have its value of this one."""
+        parents = [child for child in self.subtypes(pointer) if self.is_parent_by_another(child, discriminator)]
+        return {child for parent in parents for child in self.subtypes(parent)}
 
     def tags(self, references: Iterable[str | None], discriminator: Discriminator) -> list[list[str]]:
         """For each alternative the values that select it; an empty list if nothing is known, or more than this

@@ -10,6 +10,7 @@ from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import JsonObject, is_object
 from stoa.infrastructure.documents import DocumentProblem, RepeatedKey, read_value
 from stoa.infrastructure.openapi.joined_files import join_files
+from stoa.infrastructure.openapi.schema_resources import resolve_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,11 @@ def read_document(document: SpecDocument) -> ApiDocument:
         )
         raise InvalidInput(f"{document.location}: line {_line_of(document.text, 'paths')}: {problem}")
     all_repeated = [("", key) for key in repeated]
+    if version[0] > 2:
+        resolve_names(root, [document.text])  # before the files: a name is no file that is missing
     problems = join_files(root, document, all_repeated) if document.files else {}
+    if document.files and version[0] > 2:
+        resolve_names(root, [file.text for file in document.files])
     return ApiDocument(document.location, root, version, problems, document.text, all_repeated)
 
 

@@ -1,9 +1,11 @@
 """Findings about a document as a whole: what no single operation can tell."""
 
+from collections.abc import Sequence
+
 from stoa.domain.schema.json_pointer import pointer_to
 from stoa.domain.schema.json_value import as_object
 from stoa.infrastructure.openapi.document import ApiDocument
-from stoa.infrastructure.openapi.paths import MORE_PATHS
+from stoa.infrastructure.openapi.paths import MORE_PATHS, ApiOperation
 from stoa.infrastructure.openapi.report import Report
 
 _REPEATED_LIMIT = 100
@@ -41,6 +43,18 @@ def report_other_version(document: ApiDocument, report: Report) -> None:
     for key, use in _OF_SWAGGER.items():
         if key in document.root:
             report.warning(f"#/{key}", f"`{key}` is of 2.0, and this document says another version; {use}")
+
+
+def report_calls_to_others(document: ApiDocument, operations: Sequence[ApiOperation], report: Report) -> None:
+    """Reports webhooks and callbacks, which the API calls and no caller of tools can."""
+    webhooks = as_object(document.root.get("webhooks")) or as_object(document.root.get("x-webhooks"))
+    if webhooks:
+        message = f"{len(webhooks)} webhooks are calls of the API to others, so they become no tools"
+        report.warning("", message, ("webhooks" if "webhooks" in document.root else "x-webhooks",))
+    with_callbacks = [operation for operation in operations if as_object(operation.content.get("callbacks"))]
+    if with_callbacks:
+        message = f"{len(with_callbacks)} operations have callbacks, which are calls of the API to others"
+        report.warning("", f"{message}, so they become no tools", ("paths",))
 
 
 def report_unusual_paths(document: ApiDocument, report: Report, *, has_operations: bool) -> None:

@@ -11,17 +11,21 @@ from stoa.infrastructure.openapi.accept import accept_of
 from stoa.infrastructure.openapi.argument_names import ArgumentNames
 from stoa.infrastructure.openapi.body import Body, body_of
 from stoa.infrastructure.openapi.compiled import is_usable
+from stoa.infrastructure.openapi.conditions import condition_sentence
 from stoa.infrastructure.openapi.continuations import continuation_of, may_be_accepted
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.node import Node, described_node, description_of
 from stoa.infrastructure.openapi.object_members import ObjectMembers
 from stoa.infrastructure.openapi.parameters import Parameter, fixed_query, parameters_of, raw_parameters
+from stoa.infrastructure.openapi.path_parameters import matched
 from stoa.infrastructure.openapi.paths import ApiOperation, CannotConvert, take_apart
 from stoa.infrastructure.openapi.response_headers import response_headers_of
 from stoa.infrastructure.openapi.result_schema import result_schema_of
 from stoa.infrastructure.openapi.text import TITLE_LIMIT, described, line, peculiarity, with_sentence
 
 _OWN_TAGS = "stoa:"
+_NAME_LIMIT = 120
+"""Characters of an argument's name at the API, in its description."""
 
 
 @dataclass(slots=True)
@@ -36,8 +40,8 @@ class _Arguments:
 
 def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference, context: ConversionContext) -> Tool:
     """The tool for an operation. Raises CannotConvert if no tool can call it."""
-    path = take_apart(operation.path)
     raw = raw_parameters(operation, context)
+    path, raw = matched(take_apart(operation.path), raw, operation, context)
     parameters = parameters_of(operation, path, raw, context)
     body = body_of(operation, raw, context)
     names, arguments = ArgumentNames(), _Arguments({}, [])
@@ -56,7 +60,10 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
         summary = as_text(content.get("summary"))
         _report_peculiar_words(operation, context)
         output_schema = result_schema_of(operation, context)
-        continuation = continuation_of(operation, parameters, output_schema, context)
+        sentences = [
+            _condition_sentence(body, binding.body),
+            continuation_of(operation, parameters, output_schema, context),
+        ]
         return Tool(
             name=name,
             tenant=options.tenant,
@@ -68,7 +75,7 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
                     operation.place,
                     is_deprecated=content.get("deprecated") is True,
                 ),
-                continuation,
+                " ".join(filter(None, sentences)),
             ),
             input_schema=_input_schema(arguments, operation, context),
             output_schema=output_schema,
@@ -107,7 +114,7 @@ def _bound_parameters(
         bound.append(
             RestParameter(
                 argument=key,
-                name=parameter.name,
+                name="" if parameter.is_whole_query else parameter.name,
                 location=parameter.location,
                 style=parameter.style,
                 explode=parameter.explode,
@@ -145,6 +152,12 @@ def _bound_body(body: Body, names: ArgumentNames, arguments: _Arguments, validat
     )
 
 
+def _condition_sentence(body: Body | None, bound: RestBody | None) -> str:
+    if body is None or body.members is None or bound is None or bound.fields is None:
+        return ""
+    return condition_sentence(body.members, {member: key for key, member in bound.fields.items()})
+
+
 def _sizes(members: ObjectMembers, others: int) -> JsonObject:
     """The bounds on the number of members of a body, next to `others` that are always there."""
     return {
@@ -157,7 +170,8 @@ def _sizes(members: ObjectMembers, others: int) -> JsonObject:
 
 def _renamed(key: str, name: str, kind: str, node: Node) -> Node:
     """Describes an argument under a changed key, so that a model that knows the API can recognise the original name."""
-    return node if key == name else described_node(node, f"{description_of(node)} ({kind} {name})".strip())
+    shown = line(name, _NAME_LIMIT)
+    return node if key == name else described_node(node, f"{description_of(node)} ({kind} {shown})".strip())
 
 
 def _input_schema(arguments: _Arguments, operation: ApiOperation, context: ConversionContext) -> JsonObject:

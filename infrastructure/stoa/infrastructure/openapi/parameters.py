@@ -5,15 +5,15 @@ become schemas and styles, and headers that the gateway itself sends do not beco
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_array, is_object
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
-from stoa.infrastructure.openapi.node import Node, Reference, described_node, description_of, without_null
+from stoa.infrastructure.openapi.node import ANNOTATIONS, Node, Reference, described_node, description_of, without_null
 from stoa.infrastructure.openapi.paths import PLACEHOLDER, ApiOperation, CannotConvert, PathTemplate
 from stoa.infrastructure.openapi.references import Unresolvable
-from stoa.infrastructure.openapi.text import line, peculiarity
+from stoa.infrastructure.openapi.text import VALUES_MARK, line, peculiarity, value_peculiarity
 from stoa.infrastructure.openapi.words import WORD_KEYWORDS, joined_words
 
 Location = Literal["path", "query", "header", "cookie"]
@@ -57,6 +57,8 @@ _OWN_HEADERS = frozenset(
 )
 """Headers of the connection; a caller who sets them could reach another server."""
 _FORM_TYPE = "application/x-www-form-urlencoded"
+_BESIDE_EMPTY = frozenset({"enum", "const", "minLength", "pattern", "format"})
+"""Keywords of a text that refuse the empty one."""
 _TOKEN = re.compile(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
@@ -70,6 +72,8 @@ class Parameter:
     explode: bool
     allow_reserved: bool = False
     is_json: bool = False
+    is_whole_query: bool = False
+    """The value is the query itself, not a parameter in it (`in: querystring` of 3.2)."""
 
 
 def raw_parameters(operation: ApiOperation, context: ConversionContext) -> dict[tuple[str, str], JsonObject]:
@@ -77,12 +81,17 @@ def raw_parameters(operation: ApiOperation, context: ConversionContext) -> dict[
     nothing and the operation changes something."""
     parameters: dict[tuple[str, str], JsonObject] = {}
     for level in (operation.path_item, operation.content):
+        of_level: set[tuple[str, str]] = set()
         for written in _values(level.get("parameters"), operation, context):
             for parameter in _values(written, operation, context):
                 name, place = parameter.get("name"), parameter.get("in")
                 if place == "querystring" and (fields := _fields_of_query(parameter, context)):
                     parameters.update({(field["name"], "query"): field for field in fields})
                 elif isinstance(name, str) and name and isinstance(place, str):
+                    if (name, place) in of_level:
+                        message = f"the {place} parameter {name!r} is given twice; the last one counts"
+                        context.report.warning(operation.place, message)
+                    of_level.add((name, place))
                     parameters[name, place] = parameter
                 elif place == "body":
                     parameters["body", "body"] = parameter
@@ -148,7 +157,10 @@ def parameters_of(
             context.report.warning(operation.place, message)
             continue
         problem = _problem(name, place, path) or _cookie_problem(name, place, raw, context)
-        if problem is None:
+        if place == "querystring":
+            read = _read(name, "query", parameter, operation, context)
+            parameters.append(replace(read, is_whole_query=True))
+        elif problem is None:
             parameters.append(_read(name, cast("Location", place), parameter, operation, context))
         elif parameter.get("required") is True and place != "path":
             raise CannotConvert(f"the required parameter {name!r} cannot be sent: {problem}")
@@ -214,7 +226,7 @@ def _read(
     if is_inline or (context.document.is_swagger and "schema" not in raw):
         schema_source: Any = {key: value for key, value in raw.items() if key in _SCHEMA_KEYS}
     elif content := as_object(raw.get("content")):
-        media_type, described = next(iter(content.items()))
+        media_type, described = min(content.items(), key=lambda entry: not is_json_type(entry[0]))
         schema_source = as_object(described).get("schema", {})
     else:
         schema_source = raw.get("schema", {})
@@ -225,28 +237,57 @@ def _read(
     if (peculiar := peculiarity(written)) is not None:
         context.report.warning(where, peculiar)
     description = joined_words(line(written), _schema_words(schema, context))
+    if (problem := value_peculiarity(name)) is not None:
+        context.report.warning(where, f"the name of a parameter is marked as the API's own: {problem}")
+        description = f"{description} {VALUES_MARK}".strip()
     if raw.get("deprecated") is True:
         description = f"Deprecated. {description}".strip()
-    is_json = media_type.partition(";")[0].strip().lower().endswith("json")
+    is_json = is_json_type(media_type)
     required = place == "path" or raw.get("required") is True
     if place == "path" and not is_json:
         schema = _with_entries(schema, context)
     if not (is_json or required or context.options.validation == "strict"):
         schema = without_null(schema)  # no style can write null: it leaves the parameter out
+    if raw.get("allowEmptyValue") is True and place == "query":
+        schema = _or_empty(schema, context)
     if media_type and not is_json:
         context.report.warning(where, f"content of type {media_type!r} is sent as plain text")
     style, explode = _style(place, raw, where, context)
     reserved = raw.get("allowReserved") is True and place == "query"
+    reserved = reserved or (raw.get("style") == "cookie" and place == "cookie")  # 3.2: cookies are not percent-encoded
     return Parameter(name, place, described_node(schema, description), required, style, explode, reserved, is_json)
 
 
+def is_json_type(media_type: str) -> bool:
+    return media_type.partition(";")[0].strip().lower().endswith("json")
+
+
+def _or_empty(schema: Node, context: ConversionContext) -> Node:
+    """The schema of a parameter that may be given without a value (`allowEmptyValue`)."""
+    described = context.inputs.component(schema.pointer) if isinstance(schema, Reference) else schema
+    if (
+        not isinstance(described, Reference)
+        and described.get("type") == "string"
+        and not _BESIDE_EMPTY & described.keys()
+    ):
+        return schema
+    if not isinstance(described, Reference) and not described.keys() - ANNOTATIONS:
+        return schema
+    written = schema.siblings if isinstance(schema, Reference) else schema
+    notes = {key: value for key, value in written.items() if key in ANNOTATIONS}
+    rest = {key: value for key, value in written.items() if key not in ANNOTATIONS}
+    given = Reference(schema.pointer, rest) if isinstance(schema, Reference) else rest
+    return {"anyOf": [given, {"type": "string", "enum": [""]}], **notes}
+
+
 def _with_entries(schema: Node, context: ConversionContext) -> Node:
-    """The schema of a list without the empty list, which would leave a hole in the path."""
+    """The schema of a list or object without the empty one, which would leave a hole in the path."""
     listed = context.inputs.component(schema.pointer) if isinstance(schema, Reference) else schema
-    if isinstance(listed, Reference) or listed.get("type") != "array":
+    least = {"array": "minItems", "object": "minProperties"}.get(str(as_object(listed).get("type")))
+    if isinstance(listed, Reference) or least is None:
         return schema
     siblings = schema.siblings if isinstance(schema, Reference) else {}
-    return {**listed, **siblings, "minItems": max(1, listed.get("minItems", 0))}
+    return {**listed, **siblings, least: max(1, listed.get(least, 0))}
 
 
 def _schema_words(schema: Node, context: ConversionContext) -> str:

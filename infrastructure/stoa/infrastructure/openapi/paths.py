@@ -50,7 +50,7 @@ def operations_of(
     """The operations that can be read; the others, and path items that cannot, go to `left_out`."""
     for path, raw_item in _path_items(document, references, report):
         try:
-            item = _merged(raw_item, references)
+            item = _merged({} if raw_item is None else raw_item, references)  # YAML writes nothing as null
         except Unresolvable as problem:
             report.error(path, f"{problem}; its operations are left out")
             left_out.append(DescribedOperation(path, None, str(problem)))
@@ -59,7 +59,7 @@ def operations_of(
         for key, content in [*by_method, *as_object(item.get("additionalOperations")).items()]:
             place = f"{key.upper()} {path}"
             try:
-                yield ApiOperation(key.upper(), path, item, _merged(content, references))
+                yield ApiOperation(key.upper(), path, item, _merged({} if content is None else content, references))
             except Unresolvable as problem:
                 reason = str(problem) if is_object(content) else _NO_OBJECT
                 report.error(place, f"left out: {reason}")

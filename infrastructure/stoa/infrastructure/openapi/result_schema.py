@@ -7,6 +7,7 @@ from typing import Any
 
 from stoa.domain.schema.inlining import SIZE_LIMIT
 from stoa.domain.schema.json_value import JsonObject, as_object, is_object
+from stoa.infrastructure.openapi.accept import successful_codes
 from stoa.infrastructure.openapi.compiled import is_usable
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.node import Node, description_of
@@ -55,7 +56,7 @@ def _finished(schema: JsonObject, definitions: JsonObject, description: str) -> 
 
 def _schema_of_response(operation: ApiOperation, context: ConversionContext) -> Any:
     responses = as_object(operation.content.get("responses"))
-    successful = [code for code in responses if len(code) == 3 and code.startswith("2")]
+    successful = [code for code in successful_codes(responses) if len(code) == 3 or code == "default"]
     for code in dict.fromkeys([*(code for code in _PREFERRED if code in responses), *successful]):
         try:
             response = context.references.follow(responses[code])

@@ -25,11 +25,11 @@ from stoa.infrastructure.openapi.dialect import Dialect
 from stoa.infrastructure.openapi.direction import ExcludedMembers
 from stoa.infrastructure.openapi.discriminators import Discriminator, Discriminators
 from stoa.infrastructure.openapi.document import ApiDocument
-from stoa.infrastructure.openapi.node import ANNOTATIONS, Node, Reference
+from stoa.infrastructure.openapi.node import ANNOTATIONS, Node, Reference, described_node, description_of
 from stoa.infrastructure.openapi.references import References, Unresolvable
 from stoa.infrastructure.openapi.report import Report
-from stoa.infrastructure.openapi.text import TITLE_LIMIT, line, peculiarity
-from stoa.infrastructure.openapi.words import WORD_KEYWORDS, with_words
+from stoa.infrastructure.openapi.text import TITLE_LIMIT, VALUES_MARK, line, peculiarity, value_peculiarity
+from stoa.infrastructure.openapi.words import WORD_KEYWORDS, with_marked_values, with_words
 
 _DEPTH_LIMIT = 60
 """Steps of a path within one component; two per member."""
@@ -120,13 +120,18 @@ class SchemaNormaliser:
             self._warn((pointer,), f"has {len(members)} subtypes; their members are accepted and not described")
             return own
         alternatives = [
-            self._tagged(self._own_part(member), member, discriminator.name, values)
+            self._tagged(self._alternative(pointer, member, discriminator), member, discriminator.name, values)
             for member, values in members.items()
         ]
         if len(alternatives) == 1:
             return alternatives[0]
         notes = {key: value for key, value in as_object(self.component(own.pointer)).items() if key in _NAMING}
         return {"anyOf": alternatives, **notes}
+
+    def _alternative(self, parent: str, member: str, discriminator: Discriminator) -> Reference:
+        """A subtype: without its own subtypes, unless it tells them apart itself."""
+        is_parent = member != parent and self._discriminators.is_parent_by_another(member, discriminator)
+        return Reference(member) if is_parent else self._own_part(member)
 
     def _own_part(self, pointer: str) -> Reference:
         """A component without the alternatives that its subtypes are."""
@@ -229,6 +234,7 @@ class SchemaNormaliser:
         schema = with_types(raw, schema, types, self._dialect)
         schema = with_numeric_bounds(raw, schema, self._dialect, warn)
         schema = without_contradictions(with_values(raw, with_words(raw, schema), types, self._dialect, warn), warn)
+        schema = with_marked_values(schema, warn)
         node = without_lone_all_of(with_null(raw, schema, types))
         if self._dialect.is_closed and not _JOINING.isdisjoint(raw) and self._closed.has_closed_parts(raw):
             return self._closed_over_parts(node, path)
@@ -270,10 +276,17 @@ class SchemaNormaliser:
             self._warn(path, "`properties` must be an object; ignored")
             return None
         return {
-            name: self._node(schema, (*path, "properties", name))
+            name: self._member(name, schema, (*path, "properties", name))
             for name, schema in value.items()
             if not self._excluded.excludes(schema)
         }
+
+    def _member(self, name: str, raw: Any, path: Path) -> Node:
+        node = self._node(raw, path)
+        if (problem := value_peculiarity(name)) is None:
+            return node
+        self._warn(path, f"the name of a member is marked as the API's own: {problem}")
+        return described_node(node, f"{description_of(node)} {VALUES_MARK}".strip())
 
     def _required(self, value: Any, path: Path, excluded: frozenset[str]) -> list[str] | None:
         if not is_array(value) and not isinstance(value, bool):  # `required: true` inside a member is an old habit

@@ -17,6 +17,8 @@ class Servers:
 
     def __init__(self, document: ApiDocument, replacement: str | None) -> None:
         self._document = document
+        self.assumed: set[str] = set()
+        """Relative URLs of operations that were taken to be on the host of the document's own server."""
         self._replacement = _usable(replacement) if replacement else None
         has_host = bool(as_text(document.root.get("host"))) and not as_array(document.root.get("servers"))
         self._of_document = self._swagger_base() if document.is_swagger or has_host else self._first(document.root)
@@ -29,7 +31,7 @@ class Servers:
             return self._of_document
         for level in (operation, path_item):
             if as_array(level.get("servers")):
-                return self._first(level)
+                return self._first(level) or self._beside_the_document(level)
         return self._of_document
 
     def foreign_origin(self, base_url: str) -> str | None:
@@ -49,6 +51,16 @@ class Servers:
             if base is not None:
                 return base
         return None
+
+    def _beside_the_document(self, level: JsonObject) -> str | None:
+        """The first server of an operation with a relative URL, on the host of the document's own server: a file has no
+        address that it could be relative to."""
+        first = as_object(next(iter(as_array(level.get("servers"))), None))
+        url = _filled(as_text(first.get("url")), as_object(first.get("variables")))
+        if self._of_document is None or not url or urlsplit(url).scheme or url.startswith("//"):
+            return None
+        self.assumed.add(url)
+        return _usable(urljoin(self._of_document, url))
 
     def _swagger_base(self) -> str | None:
         root = self._document.root

@@ -1,14 +1,15 @@
 """Words about a value that a description gives outside `description`: names and meanings of enum values, and units."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from stoa.domain.schema.json_value import JsonObject, as_array, as_object, as_text, is_array, is_object
-from stoa.infrastructure.openapi.text import MEMBER_LIMIT, cut, line
+from stoa.infrastructure.openapi.text import MEMBER_LIMIT, VALUES_MARK, cut, line, value_peculiarity
 
 _MEANINGS = ("x-enumDescriptions", "x-enum-descriptions", "x-enumDescription", "x-ms-enum")
 _NAMES = ("x-enum-varnames", "x-enumNames", "x-enum-names")
 _UNITS = ("x-unit", "x-units", "x-uom")
+_VALUES = frozenset({"default", "examples", "enum", "const"})
 _MEANING_LIMIT = 80
 _MOST_VALUES = 40
 _MOST_MEANINGS = 3 * MEMBER_LIMIT
@@ -24,6 +25,28 @@ def with_words(raw: JsonObject, schema: JsonObject) -> JsonObject:
     words = [text for text in (_unit(raw), _values(raw)) if text]
     description = " ".join([as_text(schema.get("description")), *words]).strip()
     return {**schema, "description": description} if words else schema
+
+
+def with_marked_values(schema: JsonObject, warn: Callable[[str], None]) -> JsonObject:
+    """The schema without a default or examples that would instruct the model or hide something, and with a mark beside
+    such values of its `enum`, which have to stay."""
+    if schema.keys().isdisjoint(_VALUES):
+        return schema
+    marked = schema
+    if "default" in schema and (problem := value_peculiarity(schema["default"])) is not None:
+        warn(f"`default` is not shown: {problem}")
+        marked = {key: value for key, value in marked.items() if key != "default"}
+    if any(value_peculiarity(value) for value in schema.get("examples", ())):
+        warn("an example is not shown: it would instruct the model, or has invisible characters")
+        kept = [value for value in schema["examples"] if value_peculiarity(value) is None]
+        marked = {key: value for key, value in marked.items() if key != "examples"}
+        marked |= {"examples": kept} if kept else {}
+    values = [schema["const"]] if "const" in schema else as_array(schema.get("enum"))
+    problem = next(filter(None, map(value_peculiarity, values)), None)
+    if problem is not None:
+        warn(f"a value of `enum` is marked as the API's own: {problem}")
+        marked = {**marked, "description": f"{as_text(schema.get('description'))} {VALUES_MARK}".strip()}
+    return marked
 
 
 def joined_words(first: str, second: str, limit: int = MEMBER_LIMIT) -> str:

@@ -5,6 +5,7 @@ connections) and `http_client.http1_errors` (what went wrong). Redirects are fol
 """
 
 import asyncio
+from dataclasses import replace
 from time import monotonic
 
 from yarl import URL
@@ -31,11 +32,12 @@ from stoa.infrastructure.http_client.backend_answers import (
     MAX_ANSWER_BYTES,
     content_type,
     too_large,
-    unpacked,
+    unpacked_or_too_large,
 )
+from stoa.infrastructure.http_client.compression import CorruptEncoding, TooLarge, unpack_start
 from stoa.infrastructure.http_client.failures import HttpFailure, ResponseTooLong, after_another_request
 from stoa.infrastructure.http_client.http1 import Http1Client, Response
-from stoa.infrastructure.http_client.http1.response import text_of
+from stoa.infrastructure.http_client.http1.response import StartOfResponse, text_of
 from stoa.infrastructure.http_client.http1.stream import OpenResponse
 from stoa.infrastructure.http_client.http1_errors import translated_failure
 from stoa.infrastructure.rest.accepted_work import Pause, finished
@@ -137,6 +139,9 @@ class _RestCall(BackendCall, Previewable):
             with after_another_request():
                 return await self._finished(answer, request, context, left)
         except HttpFailure as failure:
+            if isinstance(failure, StartOfResponse):
+                with after_another_request():
+                    return await self._start(failure.response, request)
             problem = self._translated(failure)
         raise problem  # outside the handler: what the system says of a connection is for operators
 
@@ -185,17 +190,40 @@ class _RestCall(BackendCall, Previewable):
             target = following.raw_path_qs
         raise BackendProtocolError(f"The back end of {self._name} failed: more than {MAX_REDIRECTS} redirects")
 
-    async def _unpacked(self, response: Response) -> bytes:
-        """The body of a response that has a content coding."""
-        coding = text_of(response.fields[b"content-encoding"])
-        return await unpacked(response.body, coding, self._name, self._limit) if response.body else b""
-
     def _read(self, response: Response, body: bytes, request: RestRequest) -> RawAnswer:
         fields = response.fields
         media_type, charset = content_type(text_of(fields.get(b"content-type", b""))) if body else ("", "utf-8")
         headers = () if self._kept_fields.isdisjoint(fields) else self._headers(response, request)
         is_error = not 200 <= response.status < 300
         return RawAnswer(body, media_type, charset, is_error, response.status_line, request.place, headers)
+
+    async def _unpacked(self, response: Response) -> bytes:
+        """The body of a response that has a content coding, without it. Raises StartOfResponse."""
+        if not response.body:
+            return b""
+        coding = text_of(response.fields[b"content-encoding"])
+        try:
+            return await unpacked_or_too_large(response.body, coding, self._name, self._limit)
+        except TooLarge as caught:
+            raise StartOfResponse(self._without_coding(response, caught.start)) from None
+
+    async def _start(self, response: Response, request: RestRequest) -> RawAnswer:
+        """The start of an answer that is longer than the gateway takes."""
+        if b"content-encoding" in response.fields:
+            coding = text_of(response.fields[b"content-encoding"])
+            try:
+                body = await asyncio.to_thread(unpack_start, response.body, coding, self._limit)
+            except CorruptEncoding:
+                raise too_large(self._name, self._limit) from None
+            response = self._without_coding(response, body)
+        return replace(self._read(response, response.body, request), is_cut=True)
+
+    @staticmethod
+    def _without_coding(response: Response, body: bytes) -> Response:
+        fields = {name: value for name, value in response.fields.items() if name != b"content-encoding"}
+        plain = Response(response.status, response.reason, response.headers, fields)
+        plain.body = body
+        return plain
 
     async def _finished(
         self, accepted: RawAnswer, request: RestRequest, context: CallContext, seconds: float

@@ -11,7 +11,7 @@ from stoa.domain.operations.tool import FormField, RestBinding, RestBody
 from stoa.domain.schema.json_value import JsonObject, is_array
 from stoa.infrastructure.http_client.header_text import Unsendable
 from stoa.infrastructure.rest.encoding import NOT_UNICODE, Encoder, invalid_argument, query_encoder, scalar
-from stoa.infrastructure.rest.files import file_content
+from stoa.infrastructure.rest.files import TypedBytes, file_content
 from stoa.infrastructure.rest.multipart import multipart_encoder
 from stoa.infrastructure.rest.xml_body import xml_encoder
 
@@ -28,6 +28,8 @@ _TEXT_TYPES = (
     "application/x-yaml",
     "application/graphql",
 )
+_FILES_OF_A_KIND = frozenset({"image", "audio", "video", "font", "model"})
+"""Types of which a data: URI says the rest (`image/*`)."""
 LINES_OF_JSON = frozenset(
     {
         "application/x-ndjson",
@@ -40,7 +42,7 @@ LINES_OF_JSON = frozenset(
 
 
 def compile_body(body: RestBody, tool: str, elsewhere: Set[str] = frozenset()) -> tuple[BodyEncoder, str]:
-    """The encoder of `body` and its Content-Type; "": the body says it (`multipart_type`). `elsewhere`: arguments that
+    """The encoder of `body` and its Content-Type; "": the body says it (`TypedBytes`). `elsewhere`: arguments that
     other parts of the request carry. Raises InvalidInput for a media type that cannot be made."""
     kind = body.media_type.partition(";")[0].strip().lower()
     pick = _picker(body, tool, elsewhere)
@@ -48,8 +50,8 @@ def compile_body(body: RestBody, tool: str, elsewhere: Set[str] = frozenset()) -
         return _present(pick, pydantic_core.to_json), body.media_type
     if kind == FORM:
         return _present(pick, _form_encoder(body)), body.media_type
-    if kind == "multipart/form-data":
-        return _present(pick, multipart_encoder(body.form)), ""
+    if kind.startswith("multipart/") and "*" not in kind:
+        return _present(pick, multipart_encoder(body.form, kind)), ""
     if body.xml is not None:
         return _present(pick, xml_encoder(body.xml)), body.media_type
     if kind in LINES_OF_JSON:
@@ -57,7 +59,9 @@ def compile_body(body: RestBody, tool: str, elsewhere: Set[str] = frozenset()) -
     if kind.startswith("text/") or kind.endswith("+xml") or kind in _TEXT_TYPES:
         has_charset = "charset=" in body.media_type.lower()
         return _present(pick, _text), body.media_type if has_charset else f"{kind}; charset=utf-8"
-    if "*" in kind or kind.startswith(("multipart/", "message/")) or "/" not in kind:
+    if kind.endswith("/*") and kind.partition("/")[0] in _FILES_OF_A_KIND:
+        return _present(pick, _typed_file), ""
+    if "*" in kind or kind.startswith("message/") or "/" not in kind:
         raise InvalidInput(f"Tool {tool}: cannot send a body of type {body.media_type!r}; name a single media type")
     return _present(pick, _file), body.media_type
 
@@ -78,7 +82,7 @@ def _is_bytes(body: RestBody) -> bool:
     kind = body.media_type.partition(";")[0].strip().lower()
     is_json = kind in _JSON_TYPES or kind.endswith("+json") or kind in LINES_OF_JSON
     is_text = kind.startswith("text/") or kind.endswith("+xml") or kind in _TEXT_TYPES or body.xml is not None
-    return not (is_json or is_text or kind in {FORM, "multipart/form-data"})
+    return not (is_json or is_text or kind == FORM or kind.startswith("multipart/"))
 
 
 def _picker(body: RestBody, tool: str, elsewhere: Set[str]) -> Pick:
@@ -138,6 +142,11 @@ def _lines(value: Any) -> bytes:
 
 def _file(value: Any) -> bytes:
     return b"" if value in ({}, None) else file_content(value).content
+
+
+def _typed_file(value: Any) -> bytes:
+    file = file_content("" if value in ({}, None) else value)
+    return TypedBytes.of(file.content, file.media_type or "application/octet-stream")
 
 
 def _text(value: Any) -> bytes:

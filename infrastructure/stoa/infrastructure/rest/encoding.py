@@ -3,7 +3,7 @@ expansions of RFC 6570.
 
 Each function takes the facts known at registration and returns the encoder that a call runs. Everything but unreserved
 characters is percent-encoded, so no value can end its URL component. `null` counts as absent; an object or array nested
-deeper than a style reaches is sent as JSON text.
+deeper than a style reaches is sent as JSON text, except a list in an exploded object.
 """
 
 import math
@@ -26,6 +26,9 @@ Encoder = Callable[[Any], str]
 _DELIMITERS = {"form": ",", "spaceDelimited": "%20", "pipeDelimited": "%7C", "tabDelimited": "%09"}
 _RESERVED_IN_QUERY = ":/?@!$'()*,;="
 """The reserved characters that allowReserved permits, without those that would end or split the query."""
+_COOKIE_OCTETS = frozenset(
+    map(chr, (0x21, *range(0x23, 0x2C), *range(0x2D, 0x3B), *range(0x3C, 0x5C), *range(0x5D, 0x7F)))
+) - {"%"}
 _TRIPLE = re.compile(r"(%[0-9A-Fa-f]{2})")
 _is_unreserved = re.compile(r"[A-Za-z0-9._~-]*").fullmatch
 """Finds texts that need no percent-encoding (RFC 3986 section 2.3)."""
@@ -81,23 +84,21 @@ def query_encoder(
     `taken` are names on the wire of other parameters, which a property of an exploded object must not use.
     """
     quoted = _quote_reserved if allow_reserved else _quote
-    key = _quote(name)
-    prefix = key + "="
+    prefix = f"{_quote(name)}="
     if is_json:
         return lambda value: prefix + quoted(json_text(value))
 
     def composite(value: Any) -> str:
         if style == "deepObject":
-            return "&".join(f"{_quote(path)}={quoted(text)}" for path, text in _deep(name, value))
+            return "&".join(f"{_quote(path)}={quoted(text)}" for path, text in deep_pairs(name, value))
         if not explode:
             items = _items(value, quoted, explode=False)
             return prefix + _DELIMITERS[style].join(items) if items else ""
-        items = _items(value, quoted, explode=True)
         if not is_object(value):
-            return "&".join(prefix + item for item in items)
+            return "&".join(prefix + item for item in _items(value, quoted, explode=True))
         if clash := taken.intersection(value):
             raise Unsendable(f"no property named {', '.join(sorted(clash))}")
-        return "&".join(items)
+        return "&".join(_members(value, quoted))
 
     def encode(value: Any) -> str:
         if value.__class__ is int or (value.__class__ is str and _is_unreserved(value)):  # as most are
@@ -109,6 +110,11 @@ def query_encoder(
     return encode
 
 
+def whole_query_encoder(*, is_json: bool) -> Encoder:
+    """Encodes a value that is the query itself (OpenAPI 3.2, `in: querystring`)."""
+    return lambda value: _quote(json_text(value) if is_json else scalar(value))
+
+
 def header_encoder(*, explode: bool, is_json: bool = False) -> Encoder:
     """Encodes the value of a header (style simple, not percent-encoded, because headers have no such rule)."""
     if is_json:
@@ -116,11 +122,25 @@ def header_encoder(*, explode: bool, is_json: bool = False) -> Encoder:
     return lambda value: header_text(",".join(_items(value, str, explode=explode)))
 
 
-def cookie_encoder(name: str, *, explode: bool, is_json: bool = False, taken: frozenset[str] = frozenset()) -> Encoder:
-    """Encodes cookie pairs as `a=b; c=d` (style form); "" if there is nothing to send. `taken` as in
-    `query_encoder`."""
+def cookie_encoder(
+    name: str,
+    *,
+    explode: bool,
+    is_json: bool = False,
+    taken: frozenset[str] = frozenset(),
+    is_raw: bool = False,
+) -> Encoder:
+    """Encodes cookie pairs as `a=b; c=d` (style form); "" if there is nothing to send. `taken` as in `query_encoder`.
+    `is_raw`: percent-encoded is only what a cookie's value may not hold (RFC 6265 section 4.1.1)."""
     as_query = query_encoder(name, "form", explode=explode, is_json=is_json, taken=taken)
-    return lambda value: as_query(value).replace("&", "; ")
+    if not is_raw:
+        return lambda value: as_query(value).replace("&", "; ")
+    return lambda value: _TRIPLE.sub(_raw_in_cookie, as_query(value).replace("&", "; "))
+
+
+def _raw_in_cookie(triple: re.Match[str]) -> str:
+    octet = chr(int(triple[0][1:], 16))
+    return octet if octet in _COOKIE_OCTETS else triple[0]
 
 
 def scalar(value: Any) -> str:
@@ -151,6 +171,18 @@ def _items(value: Any, quoted: Callable[[str], str], *, explode: bool) -> list[s
     return [quoted(scalar(value))]
 
 
+def _members(value: dict[str, Any], quoted: Callable[[str], str]) -> Iterator[str]:
+    """The members of an exploded object as parameters. The specification leaves a list within it open; servers read
+    repeated names (a page's `sort` in Spring)."""
+    for name, member in value.items():
+        entries = member if is_array(member) and not any(map(_is_composite, member)) else [member]
+        yield from (f"{quoted(name)}={quoted(scalar(entry))}" for entry in entries if entry is not None)
+
+
+def _is_composite(value: Any) -> bool:
+    return isinstance(value, (dict, list))
+
+
 def _matrix(name: str, value: Any, *, explode: bool) -> str:
     items = _items(value, _quote_segment, explode=explode)
     _not_empty("".join(items))
@@ -161,14 +193,14 @@ def _matrix(name: str, value: Any, *, explode: bool) -> str:
     return f";{name}={','.join(items)}"
 
 
-def _deep(name: str, value: Any) -> Iterator[tuple[str, str]]:
+def deep_pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """Bracketed names for each scalar; array elements by index, which every bracket-reading server understands."""
     if is_object(value):
         for key, item in value.items():
-            yield from _deep(f"{name}[{key}]", item)
+            yield from deep_pairs(f"{name}[{key}]", item)
     elif is_array(value):
         for index, item in enumerate(value):
-            yield from _deep(f"{name}[{index}]", item)
+            yield from deep_pairs(f"{name}[{index}]", item)
     elif value is not None:
         yield name, scalar(value)
 

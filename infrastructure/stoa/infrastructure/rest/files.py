@@ -14,6 +14,18 @@ _DATA_URI = re.compile(r"data:([^,;]*)((?:;[^,;]*)*),(.*)", re.DOTALL | re.IGNOR
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+")
 
 
+class TypedBytes(bytes):
+    """A body that says its media type itself."""
+
+    media_type: str
+
+    @classmethod
+    def of(cls, content: bytes, media_type: str) -> "TypedBytes":
+        typed = cls(content)
+        typed.media_type = media_type
+        return typed
+
+
 @dataclass(frozen=True, slots=True)
 class FileContent:
     """The content of a file, with what its data URI says of it; "" for what it does not say."""

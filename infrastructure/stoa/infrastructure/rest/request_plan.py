@@ -9,7 +9,7 @@ undermine this is refused here with InvalidInput.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import quote, urlsplit
 
 from yarl import URL
@@ -33,8 +33,9 @@ from stoa.infrastructure.rest.encoding import (
     invalid_argument,
     path_encoder,
     query_encoder,
+    whole_query_encoder,
 )
-from stoa.infrastructure.rest.multipart import multipart_type
+from stoa.infrastructure.rest.files import TypedBytes
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -127,7 +128,7 @@ class RequestPlan:
             headers["Cookie"] = "; ".join(cookies)
         data = self._encode_body(arguments) if self._encode_body else None
         if data is not None:
-            headers["Content-Type"] = self._content_type or multipart_type(data)
+            headers["Content-Type"] = self._content_type or cast("TypedBytes", data).media_type
         request = RestRequest(self._origin_text, target, self._origin_text + path, headers, data)
         if self._sign and is_signed:
             if self._signs_target:
@@ -179,6 +180,8 @@ class RequestPlan:
         ]
 
     def _query_encoder(self, parameter: RestParameter) -> Encoder:
+        if not parameter.name:
+            return whole_query_encoder(is_json=parameter.is_json)
         return query_encoder(
             parameter.name,
             parameter.style,
@@ -191,7 +194,11 @@ class RequestPlan:
 
     def _cookie_encoder(self, parameter: RestParameter) -> Encoder:
         return cookie_encoder(
-            parameter.name, explode=parameter.explode, is_json=parameter.is_json, taken=self._taken_cookies
+            parameter.name,
+            explode=parameter.explode,
+            is_json=parameter.is_json,
+            taken=self._taken_cookies,
+            is_raw=parameter.allow_reserved,
         )
 
 

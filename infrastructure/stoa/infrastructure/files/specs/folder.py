@@ -8,6 +8,8 @@ from stoa.domain.errors import InvalidInput
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _DESCRIPTION = re.compile(rb"""^\s*[{,]?\s*["']?(openapi|swagger|asyncapi)["']?\s*:""", re.MULTILINE)
+_CALLABLE = re.compile(rb"""["']?\b(paths|channels|webhooks)["']?\s*:""")
+"""A file of parts (`components` alone) gives way to a description below it, although it says its version."""
 _HEAD_BYTES = 4096
 _DEPTH_LIMIT = 4
 _FILES_LIMIT = 20_000
@@ -19,16 +21,19 @@ _MANIFESTS = "name a folder of manifests with --catalogue"
 def description_in(folder: Path) -> str:
     """The path of the only description in `folder`, or in the nearest folders below it that have one. Of several the
     one with a usual name (`openapi.yaml`) counts. Raises InvalidInput."""
-    level, seen = [folder], 0
+    level, seen, first = [folder], 0, list[Path]()
     for _ in range(_DEPTH_LIMIT):
         entries = sorted(entry for place in level for entry in _entries(place))
         seen += len(entries)
         if seen > _FILES_LIMIT:
             break
         documents = [entry for entry in entries if _is_description(entry)]
-        if documents:
-            return str(_chosen(folder, documents))
+        first = first or documents
+        if callable_ones := [document for document in documents if _CALLABLE.search(document.read_bytes())]:
+            return str(_chosen(folder, callable_ones))
         level = [entry for entry in entries if entry.is_dir() and not entry.is_symlink()]
+    if first:
+        return str(_chosen(folder, first))
     raise InvalidInput(f"{folder}: is a folder without an API description; {_MANIFESTS}")
 
 

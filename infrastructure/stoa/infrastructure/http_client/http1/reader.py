@@ -14,7 +14,7 @@ import httptools
 
 from stoa.infrastructure.http_client.failures import InvalidResponse, ResponseCutShort, ResponseTooLong
 from stoa.infrastructure.http_client.http1.repeated_head import RepeatedHead
-from stoa.infrastructure.http_client.http1.response import Response, text_of
+from stoa.infrastructure.http_client.http1.response import Response, StartOfResponse, text_of
 
 MAX_HEAD_BYTES = 64 * 1024
 """Upper bound on status line and header fields, those of interim responses included."""
@@ -227,8 +227,8 @@ class ResponseReader:
             self.is_streamed = True
         if b"transfer-encoding" in fields:
             self._check_coding(parser.get_http_version())
-        elif not self.is_streamed and int(fields.get(b"content-length", b"0")) > self._limit:
-            self._check_length(status)
+        elif not (self.is_streamed or self._may_stream) and int(fields.get(b"content-length", b"0")) > self._limit:
+            self._check_length(status)  # who takes streams takes the start of what is too long
         self._response = Response(status, text_of(self._reason), headers, fields)
         self.is_complete = self._is_head_request
 
@@ -239,7 +239,7 @@ class ResponseReader:
         if self.is_streamed:
             self._wire_room += FRAMING_FACTOR * len(content)
         elif len(self._body) + len(content) > self._limit:
-            self._refuse(ResponseTooLong(f"more than {self._limit} bytes"))
+            self._refuse(self._too_long(content))
         if not self._body:
             self._body = content
         elif isinstance(self._body, bytearray):
@@ -254,6 +254,13 @@ class ResponseReader:
             self._reason = b""
         else:
             self.is_complete = True
+
+    def _too_long(self, content: bytes) -> ResponseTooLong:
+        response = self._response
+        if response is None or not self._may_stream:
+            return ResponseTooLong(f"more than {self._limit} bytes")
+        response.body = (bytes(self._body) + content)[: self._limit]
+        return StartOfResponse(response)
 
     def _check_coding(self, version: str) -> None:
         if [value.lower() for name, value in self._headers if name == b"transfer-encoding"] != [b"chunked"]:

@@ -1,5 +1,7 @@
 """A response that was received as a whole."""
 
+from stoa.infrastructure.http_client.failures import ResponseTooLong
+
 
 class Response:
     """`body` is as it was sent: content codings are not removed."""
@@ -33,6 +35,14 @@ class Response:
         """All values of a field, one for each line."""
         wanted = name.lower().encode("ascii")
         return [text_of(value) for field, value in self.headers if field == wanted]
+
+
+class StartOfResponse(ResponseTooLong):
+    """The body has more bytes than the caller takes. `response` has as many of them as it takes."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(f"more than {len(response.body)} bytes")
+        self.response = response
 
 
 def text_of(value: bytes) -> str:
