@@ -6,6 +6,7 @@ unchanged, because their cost is linear in the value; others are rewritten so th
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import jsonschema_rs
@@ -67,11 +68,17 @@ class BoundedValidator:
     __slots__ = ("_document", "_root", "_validator", "patterns", "work")
 
     def __init__(
-        self, schema: JsonObject, allowance: PatternAllowance | None = None, *, limit: int = WORK_LIMIT
+        self,
+        schema: JsonObject,
+        allowance: PatternAllowance | None = None,
+        *,
+        limit: int = WORK_LIMIT,
+        patterns: Mapping[str, Pattern] | None = None,
     ) -> None:
         """Raises InvalidInput if the schema is not valid, refers outside itself, or has patterns that are too large.
-        `allowance`: limits the memory of its patterns. `limit`: units of work in one check."""
-        self.patterns = _patterns_of(schema, allowance or PatternAllowance(MAX_SCHEMA_SIZE))
+        `allowance`: limits the memory of its patterns. `limit`: units of work in one check. `patterns`: those of the
+        schema, if they are compiled already."""
+        self.patterns = patterns_of(schema, allowance) if patterns is None else patterns
         self.work = Work(limit)
         self._document = SchemaDocument(schema)
         self._root: Any = None
@@ -102,7 +109,9 @@ class BoundedValidator:
         return violations_of(self._document, self.patterns, value)
 
 
-def _patterns_of(schema: JsonObject, allowance: PatternAllowance) -> dict[str, Pattern]:
+def patterns_of(schema: JsonObject, allowance: PatternAllowance | None = None) -> dict[str, Pattern]:
+    """The compiled patterns of a schema by their texts, counted in `allowance`. Raises InvalidInput."""
+    allowance = allowance or PatternAllowance(MAX_SCHEMA_SIZE)
     patterns: dict[str, Pattern] = {}
     for text, is_name in patterns_in(schema):
         if text not in patterns:
@@ -115,7 +124,7 @@ def _patterns_of(schema: JsonObject, allowance: PatternAllowance) -> dict[str, P
     return patterns
 
 
-def _compile(schema: JsonObject, patterns: dict[str, Pattern], work: Work) -> Any:
+def _compile(schema: JsonObject, patterns: Mapping[str, Pattern], work: Work) -> Any:
     keywords: dict[str, Any] = {}
     text = json.dumps(schema, default=str)
     if COUNT in text:
@@ -129,7 +138,7 @@ def _compile(schema: JsonObject, patterns: dict[str, Pattern], work: Work) -> An
     )
 
 
-def _counting(patterns: dict[str, Pattern], work: Work) -> type:
+def _counting(patterns: Mapping[str, Pattern], work: Work) -> type:
     class Count:
         def __init__(self, _: Any, value: Any, path: Any) -> None:  # noqa: ARG002  # what the library passes
             self._weight: int = value["weight"]
@@ -144,7 +153,7 @@ def _counting(patterns: dict[str, Pattern], work: Work) -> type:
     return Count
 
 
-def _matching(patterns: dict[str, Pattern], work: Work) -> type:
+def _matching(patterns: Mapping[str, Pattern], work: Work) -> type:
     class Match:
         def __init__(self, _: Any, value: Any, path: Any) -> None:  # noqa: ARG002  # what the library passes
             self._pattern = patterns[value]

@@ -89,6 +89,7 @@ class OpenApiConverter(SpecConverter):
             frozenset(withheld),
             operations=tuple(described),
             examples=tuple(examples),
+            are_compiled=True,
         )
 
 

@@ -1,6 +1,7 @@
 """The worker: reads runs from its standard input, a socket, and answers there, until the other side is closed."""
 
 import ctypes
+import gc
 import io
 import os
 import pickle
@@ -41,7 +42,11 @@ def main(parent: int, limits: WorkLimits) -> None:
             if len(body) < length:
                 return
             _allow_seconds(limits.cpu_seconds)
-            if not _answer(channel, body, limits):
+            # A run makes values that stay until they are sent, which the collector would scan again and again.
+            gc.disable()
+            goes_on = _answer(channel, body, limits)
+            gc.enable()
+            if not goes_on:
                 return
 
 
