@@ -266,13 +266,15 @@ class OperationRegistry:
     async def make_ready(self, compiled: CompiledOperation) -> None:
         """Compile what a call of the operation needs, if that was left to its first call. In a thread where it takes
         long, and one at a time, so that the first calls of a hundred large tools do not keep all others waiting."""
-        if len(pydantic_core.to_json(compiled.operation.input_schema)) <= QUICK_BYTES:
-            compiled.arguments.make_ready()
+        operation = compiled.operation
+        schemas = [operation.input_schema, operation.output_schema if isinstance(operation, Tool) else None]
+        if len(pydantic_core.to_json(schemas)) <= QUICK_BYTES:
+            compiled.make_ready()
             return
         async with self._one_at_a_time:
             if not compiled.arguments.is_ready:
                 with yielding_to_the_loop():
-                    await asyncio.to_thread(compiled.arguments.make_ready)
+                    await asyncio.to_thread(compiled.make_ready)
 
     def _compile(self, tool: Operation, allowance: PatternAllowance, *, is_checked: bool = False) -> CompiledOperation:
         """`is_checked`: its schemas were compiled under limits already, where it was loaded."""

@@ -12,7 +12,6 @@ from typing import Any
 
 import pydantic_core
 
-from stoa.application.schemas.argument_schema import QUICK_BYTES
 from stoa.application.schemas.bounded_validator import BoundedValidator, TooCostly, is_plain_json
 from stoa.application.schemas.coercion import MAX_NOTES, ObjectPlan, note
 from stoa.application.schemas.coercion_plan import coercion_plan
@@ -23,6 +22,9 @@ from stoa.domain.results.result import MISSING, ToolResult
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
 
 _log = logging.getLogger(__name__)
+
+_LARGE_BYTES = 64 * 1024
+"""Bytes from which on a schema is compiled at its registration: some milliseconds, which no answer should wait for."""
 
 _KEPT = frozenset({"title", "description", "$ref", "$schema", "$id", "$anchor"})
 _PATTERNED = frozenset({"patternProperties", "additionalProperties"})
@@ -70,7 +72,7 @@ def _nullable(types: Any) -> list[Any]:
 def _is_costly(schema: JsonObject) -> bool:
     """True if compiling it would keep a call waiting, or its patterns have to be counted at its registration."""
     written = pydantic_core.to_json(schema)
-    return len(written) > QUICK_BYTES or b'"patternProperties"' in written
+    return len(written) > _LARGE_BYTES or b'"patternProperties"' in written
 
 
 class OutputSchema:
@@ -82,17 +84,20 @@ class OutputSchema:
         self, name: str, schema: JsonObject, allowance: PatternAllowance | None = None, *, is_checked: bool = False
     ) -> None:
         """Raises InvalidInput if the schema is unusable or does not describe an object. `allowance`: limits the memory
-        of its patterns. `is_checked`: the schema was compiled before, so that here it is compiled with the first
-        answer, unless it is large or has patterns."""
+        of its patterns. `is_checked`: the schema was compiled before, so that here it is compiled with the first call
+        (`make_ready`), unless it is very large or has patterns."""
         self._name = name
         self._schema = schema
         self._plan: ObjectPlan | None = None
         self._published: JsonObject = {}
         self._validator: BoundedValidator | None = None
         if not is_checked or _is_costly(schema):
-            self._compile(allowance)
+            self.make_ready(allowance)
 
-    def _compile(self, allowance: PatternAllowance | None = None) -> BoundedValidator:
+    def make_ready(self, allowance: PatternAllowance | None = None) -> BoundedValidator:
+        """Compile the schema; `allowance` as above."""
+        if self._validator is not None:
+            return self._validator
         published = relaxed(self._schema)
         if published.get("type") != "object":
             raise InvalidInput("outputSchema: its root must have type object")
@@ -151,7 +156,7 @@ class OutputSchema:
 
     @property
     def _checker(self) -> BoundedValidator:
-        return self._validator or self._compile()
+        return self._validator or self.make_ready()
 
     def _fits(self, structured: Any) -> bool:
         try:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -55,6 +56,12 @@ class WorkerProcess:
         self._worker: _Worker | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Future[int]] = set()
+
+    async def begin(self) -> None:
+        """Start the process without a run. One that cannot be started is no failure here, but one of the next run."""
+        with suppress(Unavailable):
+            await self._started()
+        self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._end)
 
     async def run(self, body: bytes) -> bytes:
         """The pickled items of the run in `body`. Raises InvalidInput, or Unavailable if nothing can be run now."""

@@ -238,6 +238,7 @@ class Core(Provider):
     async def executor(self, settings: Settings) -> AsyncIterator[BoundedExecutor]:
         # Starting the process takes longer than a change in a cluster may take to be seen.
         executor = ProcessExecutor(idle_seconds=_DAY if settings.k8s_watcher_enabled else IDLE_SECONDS)
+        await executor.begin()  # what needs an executor has manifests to read, and nothing else to do meanwhile
         yield executor
         await executor.close()
 
