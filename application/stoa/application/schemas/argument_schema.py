@@ -75,7 +75,7 @@ class ArgumentSchema:
             validator = BoundedValidator(self._schema, patterns=self._patterns)
         except InvalidInput as refused:
             raise _unusable(refused) from refused
-        self._plan = coercion_plan(self._schema, is_lenient=self._validation != "strict")
+        self._plan = coercion_plan(self._schema, is_lenient=self._validation != "strict", document=validator.document)
         self._validator = validator
         self.is_ready = True
         return validator

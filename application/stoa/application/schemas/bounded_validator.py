@@ -65,7 +65,7 @@ class Work:
 class BoundedValidator:
     """A compiled schema. Belongs to one thread at a time."""
 
-    __slots__ = ("_document", "_root", "_validator", "patterns", "work")
+    __slots__ = ("_root", "_validator", "document", "patterns", "work")
 
     def __init__(
         self,
@@ -80,14 +80,14 @@ class BoundedValidator:
         schema, if they are compiled already."""
         self.patterns = patterns_of(schema, allowance) if patterns is None else patterns
         self.work = Work(limit)
-        self._document = SchemaDocument(schema)
+        self.document = SchemaDocument(schema)
         self._root: Any = None
         rewritten = schema
         try:
-            if not is_linear(self._document):
+            if not is_linear(self.document):
                 jsonschema_rs.meta.validate(schema)  # before it is rewritten: an error is about what was written
                 check_unevaluated(schema)
-                rewritten = counted(self._document)
+                rewritten = counted(self.document)
                 self._root = _counting(self.patterns, self.work)(schema, weight(schema), [])
             self._validator = _compile(rewritten, self.patterns, self.work)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, RecursionError) as caught:
@@ -106,7 +106,7 @@ class BoundedValidator:
 
     def violations(self, value: Any) -> list[Violation]:
         """The places where an invalid value does not fit: at least one, naming places and never values."""
-        return violations_of(self._document, self.patterns, value)
+        return violations_of(self.document, self.patterns, value)
 
 
 def patterns_of(schema: JsonObject, allowance: PatternAllowance | None = None) -> dict[str, Pattern]:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from stoa.infrastructure.worker_process.limits import WorkLimits
 from stoa.infrastructure.worker_process.worker import main
-main(int(sys.argv[2]), WorkLimits(*json.loads(sys.argv[3])))
+main(int(sys.argv[2]), WorkLimits(*json.loads(sys.argv[3])), sys.argv[4:])
 """
 
 
@@ -49,9 +50,11 @@ class WorkerProcess:
     """Executes one run at a time. The process gets no secret from the environment, writes no file, and ends with this
     one, or after `idle_seconds` without work."""
 
-    def __init__(self, limits: WorkLimits, idle_seconds: float) -> None:
+    def __init__(self, limits: WorkLimits, idle_seconds: float, modules: Sequence[str] = ()) -> None:
+        """`modules`: imported when the process starts; a run imports whatever else it needs."""
         self.is_busy = False
         self._limits = limits
+        self._modules = modules
         self._idle_seconds = idle_seconds
         self._worker: _Worker | None = None
         self._idle: asyncio.TimerHandle | None = None
@@ -131,7 +134,10 @@ class WorkerProcess:
     def _begin(self, channel: int) -> subprocess.Popen[bytes]:
         paths = json.dumps([path or str(Path.cwd()) for path in sys.path])
         return subprocess.Popen(  # noqa: S603  # ourselves again
-            [sys.executable, "-I", "-c", _MAIN, paths, str(os.getpid()), json.dumps(astuple(self._limits))],
+            [
+                *(sys.executable, "-I", "-c", _MAIN, paths, str(os.getpid())),
+                *(json.dumps(astuple(self._limits)), *self._modules),
+            ],
             stdin=channel,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

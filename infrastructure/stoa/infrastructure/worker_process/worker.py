@@ -2,12 +2,14 @@
 
 import ctypes
 import gc
+import importlib
 import io
 import os
 import pickle
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -30,10 +32,14 @@ _POLITENESS = 5
 _PR_SET_PDEATHSIG = 1
 
 
-def main(parent: int, limits: WorkLimits) -> None:
-    """Runs the worker. `parent`: the process that started this one; the worker ends with it."""
+def main(parent: int, limits: WorkLimits, modules: Iterable[str] = ()) -> None:
+    """Runs the worker. `parent`: the process that started this one; the worker ends with it. `modules`: imported before
+    the first run."""
     _end_with(parent)
     _limit(limits)
+    for name in modules:
+        with suppress(ImportError):  # an extra that is not installed: said where it is used
+            importlib.import_module(name)
     with socket.socket(fileno=os.dup(0)) as channel:
         runs = channel.makefile("rb")
         while len(read := runs.read(HEAD_BYTES)) == HEAD_BYTES:
