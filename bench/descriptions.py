@@ -29,7 +29,10 @@ def run(directory: Path, arguments: list[str]) -> int:
     if not files or missing:
         raise CannotMeasure(f"name OpenAPI documents: {', '.join(missing) or 'none is given'}")
     table = Table("descriptions", "ready after, s", "CPU, s", "peak, MiB", "converting: CPU, s", "peak, MiB")
-    for number, row in enumerate([*([file] for file in files), *([files] if len(files) > 1 else [])]):
+    rows = [[file] for file in files]
+    if len(files) > 1:
+        rows.append(files)
+    for number, row in enumerate(rows):
         home = directory / str(number)
         home.mkdir()
         table.add_row(" + ".join(file.parent.name or file.stem for file in row), *_measured(home, row))

@@ -77,20 +77,21 @@ def _escape(match: re.Match[str]) -> str:
 
 def _plain_notes(value: Any, parts: PlainParts, level: int) -> Any:
     """The value with plain notes. A part may occur in many places, or within itself."""
-    if not isinstance(value, (dict, list)):
-        return value
     results = parts.results
     if id(value) in results:
         return results[id(value)]
     if level > _MOST_LEVELS:  # refused elsewhere
         return value
-    results[id(value)] = value
     if is_array(value):
+        results[id(value)] = value
         rewritten: Any = [_plain_notes(entry, parts, level + 1) for entry in value]
         is_new = any(map(is_not, rewritten, value))
     elif is_object(value):
+        results[id(value)] = value
         rewritten = {name: _plain_member(name, member, parts, level) for name, member in value.items()}
         is_new = any(map(is_not, rewritten.values(), value.values()))
+    else:
+        return value
     if is_new:
         results[id(value)] = rewritten
         parts.sources.append(value)
