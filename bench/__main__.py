@@ -52,6 +52,7 @@ COMMANDS: dict[str, Command] = {
     "mcp": _module("mcp_proxy"),
     "sessions": _with_options("sessions"),
     "standing": _module("standing"),
+    "descriptions": _module("descriptions"),
     "memory": _module("memory"),
     "kafka-kill": _metering("kafka-kill"),
     "kafka-down": _metering("kafka-down"),

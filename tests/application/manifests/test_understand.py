@@ -4,8 +4,9 @@ import pickle
 
 import pytest
 
-from stoa.application.manifests.understand import SCHEMA_LIMIT, check_cost, understood
+from stoa.application.manifests.understand import SCHEMA_LIMIT, affordable, check_cost, understood
 from stoa.domain.errors import InvalidInput
+from stoa.domain.finding import Finding
 from stoa.domain.operations.tool import LocalBinding, Tool
 
 
@@ -39,3 +40,43 @@ def test_a_portable_schema_is_made_where_manifests_are_understood_and_comes_alon
     assert vars(by_tenant)["portable_input_schema"] is sent.portable_input_schema
     other = sent.model_copy(update={"input_schema": {"type": "object"}})
     assert "a" not in other.portable_input_schema["properties"]
+
+
+def compiled_before(**schemas):
+    tool = Tool(name="a", binding=LocalBinding(function="f"), **schemas)
+    (part,) = affordable([tool], {id(tool.input_schema), id(tool.output_schema)})
+    return part
+
+
+def test_schemas_that_their_converter_compiled_are_not_compiled_again():
+    unusable = {"type": "object", "properties": {"a": {"type": 7}}}
+    assert isinstance(compiled_before(input_schema=unusable), Tool)
+    (found,) = affordable([Tool(name="a", input_schema=unusable, binding=LocalBinding(function="f"))])
+    assert isinstance(found, Finding)
+
+
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        ({"type": "object", "properties": {"a": {"pattern": "(" * 5000}}}, "longer than 4096 characters"),
+        ({"type": "object", "patternProperties": {"(?=a)a": {}}}, "look-around"),
+        (
+            {
+                "type": "object",
+                "properties": {f"p{n}": {"unevaluatedItems": False, "items": {"$ref": "#"}} for n in range(70)},
+            },
+            "unevaluatedProperties and unevaluatedItems may stand",
+        ),
+    ],
+)
+def test_schemas_that_their_converter_compiled_are_checked_for_what_costs_the_gateway(schema, problem):
+    found = compiled_before(input_schema=schema)
+    assert isinstance(found, Finding)
+    assert problem in found.message
+
+
+def test_an_output_schema_that_its_converter_compiled_still_has_to_be_one_of_objects():
+    definitions = {"A": {"type": "string"}}
+    found = compiled_before(output_schema={"type": "object", "$ref": "#/$defs/A", "$defs": definitions})
+    assert isinstance(found, Finding)
+    assert "its root must have type object" in found.message

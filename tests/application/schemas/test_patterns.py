@@ -5,7 +5,14 @@ from tests.application.pipeline import Pipeline, tool
 
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.output_schema import OutputSchema
-from stoa.application.schemas.patterns import MAX_OWNER_SIZE, MAX_SIZE, PatternAllowance, PatternTooCostly, compiled
+from stoa.application.schemas.patterns import (
+    MAX_OWNER_SIZE,
+    MAX_SIZE,
+    PatternAllowance,
+    PatternTooCostly,
+    compiled,
+    patterns_in,
+)
 from stoa.domain.errors import InvalidArguments, InvalidInput
 from stoa.domain.results.result import ToolResult
 
@@ -118,3 +125,12 @@ def test_an_allowance_counts_each_pattern_once() -> None:
         allowance.compile("^[a-z]+$")
     with pytest.raises(InvalidInput, match="too much"):
         allowance.compile(UNICODE)
+
+
+def test_patterns_in_a_schema_are_found_at_every_depth_as_they_are_written() -> None:
+    texts = ['^"[a-z]"$', "\\\\d+", "ä\u2028\t", "a"]
+    members = {f"m{number}": {"items": {"pattern": text}} for number, text in enumerate(texts)}
+    schema = {"properties": {**members, "again": {"pattern": "a"}, "no": {"pattern": 7}}}
+    assert sorted(patterns_in(schema)) == sorted((text, False) for text in texts)
+    named = {**schema, "patternProperties": {"^x": {}}}
+    assert set(patterns_in(named)) == {*((text, False) for text in texts), ("^x", True)}

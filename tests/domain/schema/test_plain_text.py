@@ -10,7 +10,7 @@ from tests.strategies import object_schemas
 
 from stoa.domain.operations.prompt import Prompt, PromptArgument
 from stoa.domain.operations.tool import LocalBinding, Tool
-from stoa.domain.schema.plain_text import escaped, plain, plain_notes
+from stoa.domain.schema.plain_text import PlainParts, escaped, plain, plain_notes
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \x9b2J \u202eevil\u2066 \x7f\x00 tag\U000e0041 \u200e[/foo]"
 SHOWN = "[31mred]0;title 2J evil  tag [/foo]"
@@ -104,3 +104,32 @@ def test_plain_text_is_what_models_get_of_tools_and_prompts():
     prompt = Prompt(name="p", description=HOSTILE, arguments=(argument,), binding=LocalBinding(function="p"))
     assert (prompt.description, argument.title, argument.description) == (SHOWN, SHOWN, SHOWN)
     assert prompt.input_schema["properties"]["a"]["description"] == SHOWN
+
+
+def test_plain_parts_that_several_schemas_share_are_made_plain_once():
+    shared = {"type": "string", "description": f"one{HOSTILE}"}
+    quiet = {"type": "string", "description": "two"}
+    parts = PlainParts()
+    made = [
+        Tool.model_validate(
+            {
+                "name": name,
+                "input_schema": {"type": "object", "properties": {"a": shared, "b": quiet}},
+                "binding": LocalBinding(function="f"),
+            },
+            context=parts,
+        ).input_schema["properties"]
+        for name in ("first", "second")
+    ]
+    assert made[0]["a"]["description"] == f"one{SHOWN}"
+    assert made[0]["a"] is made[1]["a"]
+    assert made[0]["b"] is made[1]["b"] is quiet
+
+
+@given(object_schemas())
+def test_plain_parts_change_no_result(schema):
+    parts = PlainParts()
+    assert plain_notes(schema, parts) == plain_notes(schema)
+    assert plain_notes({"type": "object", "properties": {"again": schema}}, parts)["properties"] == {
+        "again": plain_notes(schema)
+    }

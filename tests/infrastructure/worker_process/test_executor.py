@@ -84,6 +84,28 @@ def something_else() -> Iterator[object]:
     yield Path("/")
 
 
+def imported(name: str) -> Iterator[bool]:
+    yield name in sys.modules
+
+
+async def test_a_process_that_was_begun_has_its_modules_and_does_the_first_run() -> None:
+    async with executor(processes=1, modules=("tabnanny", "no_such_module")) as own:
+        await own.begin()
+        (begun,) = await own.run(process_id)
+        assert await own.run(imported, "tabnanny") == [True]
+        assert await own.run(process_id) == [begun]
+    async with executor(processes=1) as other:
+        assert await other.run(imported, "tabnanny") == [False]
+
+
+async def test_a_process_that_was_begun_ends_without_work() -> None:
+    async with executor(processes=1, idle_seconds=0.01) as own:
+        await own.begin()
+        worker = own._processes[0]._worker
+        assert worker is not None
+        assert await asyncio.to_thread(worker.process.wait) == -signal.SIGKILL
+
+
 @pytest.mark.parametrize(
     ("function", "limits", "reason"),
     [

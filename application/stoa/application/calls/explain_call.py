@@ -116,6 +116,8 @@ class ExplainCall:
         self, principal: Principal, registered: CompiledOperation, arguments: JsonObject, door: Door
     ) -> Explanation:
         tool = registered.operation
+        if not registered.arguments.is_ready:
+            await self._registry.make_ready(registered)
         arguments, coerced = registered.arguments.normalise_noting(arguments)  # what the policy sees in a call
         changes = registered.changes
         seen = arguments if changes is None else changes.shown(arguments, principal)

@@ -212,6 +212,8 @@ class InvokeOperation:
             raise not_found(invocation.kind, invocation.name)
         call.stage = found = Found(authenticated, principal, compiled)
         operation = compiled.operation
+        if not compiled.arguments.is_ready:
+            await self._registry.make_ready(compiled)
         given = compiled.arguments_of(invocation)
         # What is no object is refused after the policy: whether a tool exists must not show in the error.
         # Coerced before the decision, and never again: the back end gets the object that the policy saw.

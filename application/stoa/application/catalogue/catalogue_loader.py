@@ -544,9 +544,11 @@ def _other_origins(document: ManifestDocument, origins: Collection[str]) -> Find
 
 
 def _digest_of(description: SpecDocument) -> str:
-    files = "".join(f"\n{file.name}\n{file.problem}\n{file.text}" for file in description.files)
-    text = f"{description.location}\n{description.text}{files}"
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = hashlib.sha256(f"{description.location}\n".encode("utf-8", "surrogatepass"))
+    digest.update(description.text.encode("utf-8", "surrogatepass"))
+    for file in description.files:
+        digest.update(f"\n{file.name}\n{file.problem}\n{file.text}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 async def _follow(source: ToolSource | OperationSource, changed: asyncio.Event) -> None:

@@ -54,6 +54,10 @@ class CompiledOperation(ABC):
         is_object = isinstance(given, dict)  # pyright: ignore[reportUnnecessaryIsInstance]  # doors pass on what came
         return given if is_object else None
 
+    def make_ready(self) -> None:
+        """Compile the schemas that were left to the first call, which may take long; in any thread."""
+        self.arguments.make_ready()
+
     def call(self, arguments: JsonObject, context: CallContext) -> Awaitable[RawAnswer | ToolResult]:
         """Call the back end with valid arguments. Raises InvalidInput for the permit of another operation; nothing is
         sent then. The permit is checked here and not in the back ends, so that no further back end can forget it."""
@@ -79,6 +83,11 @@ class CompiledTool(CompiledOperation):
     notes: tuple[str, ...]
     """Warnings about properties that some clients do not accept."""
     may_become_task: bool
+
+    def make_ready(self) -> None:
+        if self.output is not None:
+            self.output.make_ready()
+        self.arguments.make_ready()  # last, because it is what says that all is ready
 
     @property
     def patterns(self) -> Iterator[Pattern]:

@@ -4,11 +4,14 @@ advance.
 One attribute holds the whole state, so a reload is one assignment and no call ever sees half of it.
 """
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+
+import pydantic_core
 
 from stoa.application.answers.projected_calls import with_projection
 from stoa.application.backends.changed_arguments import with_changed_arguments
@@ -21,9 +24,10 @@ from stoa.application.catalogue.compiled_operation import (
 )
 from stoa.application.catalogue.projecting_tool import ProjectingTool
 from stoa.application.concurrency.bounded_cache import BoundedCache
-from stoa.application.concurrency.pace import MANY, making_what_stays
+from stoa.application.concurrency.pace import MANY, making_what_stays, yielding_to_the_loop
 from stoa.application.ports.credential_source import CredentialSource
 from stoa.application.ports.tool_backend import ToolBackend
+from stoa.application.schemas.argument_schema import QUICK_BYTES
 from stoa.application.schemas.output_schema import OutputSchema
 from stoa.application.schemas.patterns import MAX_OWNER_SIZE, PatternAllowance
 from stoa.application.schemas.routed_arguments import routed_arguments
@@ -102,6 +106,7 @@ class OperationRegistry:
         self.has_tasks = False
         """True if any tenant has a tool whose calls may become tasks."""
         self._schemas = SharedSchemas()
+        self._one_at_a_time = asyncio.Lock()
 
     @property
     def catalogue(self) -> Catalogue:
@@ -153,7 +158,8 @@ class OperationRegistry:
         origin_of: OriginOf = lambda _: None,
     ) -> Prepared:
         """Compile a catalogue without changing anything; may run in a thread. `rest` is called after each operation
-        that was compared or compiled, and may sleep so that other threads get their turn. `origin_of`: for findings.
+        that was compared or compiled, and may sleep so that other threads get their turn. `origin_of`: for findings;
+        an operation that has one was loaded, and its schemas were checked then.
 
         What cannot be compiled is not listed either: all that is listed is callable. Those whose fingerprint did not
         change keep their compiled parts, and with them their open connections.
@@ -179,7 +185,10 @@ class OperationRegistry:
         for key, tool in catalogue.operations.items():
             compiled = unchanged.get(key)
             try:
-                registered[key] = self._compile(tool, allowances[key.tenant]) if compiled is None else compiled
+                if compiled is None:
+                    is_checked = origin_of(tool) is not None
+                    compiled = self._compile(tool, allowances[key.tenant], is_checked=is_checked)
+                registered[key] = compiled
             except InvalidInput as refused:
                 findings.append(error(str(key), refused.message, origin_of(tool), Reason.UNSUPPORTED))
             rest()
@@ -207,7 +216,8 @@ class OperationRegistry:
         )
         compiled: dict[OperationKey, CompiledOperation] = {}
         for tool in different:
-            compiled[tool.key] = self._compile(tool, allowances[tool.tenant])
+            is_checked = origin_of(tool) is not None
+            compiled[tool.key] = self._compile(tool, allowances[tool.tenant], is_checked=is_checked)
             rest()
         names = {(key.tenant, key.name) for key in compiled}
         without = replace(
@@ -256,19 +266,40 @@ class OperationRegistry:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def _compile(self, tool: Operation, allowance: PatternAllowance) -> CompiledOperation:
+    async def make_ready(self, compiled: CompiledOperation) -> None:
+        """Compile what a call of the operation needs, if that was left to its first call. In a thread where it takes
+        long, and one at a time, so that the first calls of a hundred large tools do not keep all others waiting."""
+        operation = compiled.operation
+        schemas = [operation.input_schema, operation.output_schema if isinstance(operation, Tool) else None]
+        if len(pydantic_core.to_json(schemas)) <= QUICK_BYTES:
+            compiled.make_ready()
+            return
+        async with self._one_at_a_time:
+            if not compiled.arguments.is_ready:
+                with yielding_to_the_loop():
+                    await asyncio.to_thread(compiled.make_ready)
+
+    def _compile(self, tool: Operation, allowance: PatternAllowance, *, is_checked: bool = False) -> CompiledOperation:
+        """`is_checked`: its schemas were compiled under limits already, where it was loaded."""
         backend = self._backends.get(tool.binding.kind)
         if backend is None:
             raise InvalidInput(f"no back end for tools of kind {tool.binding.kind} is installed")
         validation = tool.validation if isinstance(tool, Tool) else "strict"
         arguments = self._schemas.compiled(
-            tool.tenant, tool.input_schema, allowance, validation=validation, takes_others=tool.binding.takes_others
+            tool.tenant,
+            tool.input_schema,
+            allowance,
+            validation=validation,
+            takes_others=tool.binding.takes_others,
+            is_checked=is_checked,
         )
         call, bind_upstream = backend.prepare(tool), self._bind_upstream(tool)
         match tool:
             case Tool():
                 promised = tool.output_schema
-                output = None if promised is None else OutputSchema(tool.name, promised, allowance)
+                output = (
+                    None if promised is None else OutputSchema(tool.name, promised, allowance, is_checked=is_checked)
+                )
                 routed = routed_arguments(tool.input_schema)
                 notes = tuple(notes_on(tool))  # makes its portable schema too, once
                 call = with_changed_arguments(call, tool, self._credentials)

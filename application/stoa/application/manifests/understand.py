@@ -2,8 +2,9 @@
 BoundedExecutor, including the first compilation of their schemas: the process that serves calls compiles nothing that
 took long."""
 
+import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 import pydantic_core
 
@@ -16,6 +17,7 @@ from stoa.application.ports.conversion_report import ConversionReport
 from stoa.application.ports.spec import Conversion, SpecConverter, SpecDocument
 from stoa.application.ports.token_counter import TokenCounter
 from stoa.application.schemas.argument_schema import ArgumentSchema
+from stoa.application.schemas.bounded_validator import patterns_of
 from stoa.application.schemas.output_schema import OutputSchema
 from stoa.domain.errors import InvalidInput
 from stoa.domain.finding import Finding, error
@@ -25,9 +27,12 @@ from stoa.domain.operations.resource import Resource
 from stoa.domain.operations.token_budget import TokenBudget
 from stoa.domain.operations.tool import Tool
 from stoa.domain.schema.json_value import JsonObject
+from stoa.domain.schema.shared_levels import SharedLevels
 
 SCHEMA_LIMIT = 512 * 1024
 """Upper bound on the bytes of one schema as JSON. Compiling holds up the whole process, some 20 ms at this size."""
+_COSTLY = re.compile(rb'"(?:unevaluated|\$dynamic|\$recursive)')
+"""Keywords with which compiling may take more than time in proportion to the size of the schema."""
 COMPILE_SECONDS = 1.0
 """Upper bound on the computing time for one operation; usual are a few milliseconds."""
 
@@ -83,7 +88,8 @@ def converted(
         else:
             on_overrides.append(part)
     yield from on_overrides
-    operations = list(affordable((*tools, *conversion.contents)))
+    compiled = _schemas_of(conversion.tools) if conversion.are_compiled else frozenset[int]()
+    operations = list(affordable((*tools, *conversion.contents), compiled))
     budget, notes = manifest.spec.token_budget.to_domain(), list[Finding]()
     if budget:
         shown = within_budget([each for each in operations if isinstance(each, Tool)], budget, counter)
@@ -108,33 +114,55 @@ def _places(conversion: Conversion, location: str) -> dict[str, str]:
     return {each.tool: f"{location} {each.operation}" for each in conversion.operations if each.tool is not None}
 
 
-def affordable(operations: Iterable[Operation]) -> Iterator[Operation | Finding]:
-    """Each operation, or why its schemas cost too much."""
+def _schemas_of(tools: Iterable[Tool]) -> frozenset[int]:
+    return frozenset(id(schema) for tool in tools for schema in (tool.input_schema, tool.output_schema))
+
+
+def affordable(
+    operations: Iterable[Operation], compiled: Container[int] = frozenset()
+) -> Iterator[Operation | Finding]:
+    """Each operation, or why its schemas cost too much. `compiled`: the identities of schemas that were compiled once
+    already."""
+    levels = SharedLevels()
     for operation in operations:
         try:
-            check_cost(operation)
+            check_cost(operation, compiled, levels)
         except InvalidInput as refused:
             yield error(str(operation.key), refused.message)
         else:
             yield operation
 
 
-def check_cost(operation: Operation) -> None:
-    """Compile the schemas of an operation once, for the time that it takes. Raises InvalidInput."""
+def check_cost(
+    operation: Operation, compiled: Container[int] = frozenset(), levels: SharedLevels | None = None
+) -> None:
+    """Compile the schemas of an operation once, for the time that it takes. `compiled` as for `affordable`; `levels`:
+    shared with other operations. Raises InvalidInput."""
     output = operation.output_schema if isinstance(operation, Tool) else None
-    for name, schema in (("inputSchema", operation.input_schema), ("outputSchema", output)):
-        if schema is not None and len(pydantic_core.to_json(schema)) > SCHEMA_LIMIT:
+    written = {"inputSchema": pydantic_core.to_json(operation.input_schema)}
+    if output is not None:
+        written["outputSchema"] = pydantic_core.to_json(output)
+    for name, text in written.items():
+        if len(text) > SCHEMA_LIMIT:
             raise InvalidInput(f"{name} is larger than {SCHEMA_LIMIT} bytes; leave out what callers need not know")
     began = time.thread_time()
-    ArgumentSchema(operation.input_schema)
+    if id(operation.input_schema) not in compiled or _COSTLY.search(written["inputSchema"]):
+        ArgumentSchema(operation.input_schema)
+    elif b'"pattern' in written["inputSchema"]:
+        patterns_of(operation.input_schema)
     if isinstance(operation, Tool):
-        _ = operation.portable_input_schema  # remembered, so that it comes along
-        if output is not None:
+        operation.make_portable(levels or SharedLevels())  # remembered, so that it comes along
+        if output is not None and (id(output) not in compiled or _may_fit_no_object(output, written["outputSchema"])):
             OutputSchema(operation.name, output)
     if time.thread_time() - began > COMPILE_SECONDS:
         raise InvalidInput(
             f"inputSchema and outputSchema take longer than {COMPILE_SECONDS:g} s to compile; simplify them"
         )
+
+
+def _may_fit_no_object(output: JsonObject, written: bytes) -> bool:
+    """True if only compiling it in its published form can tell that an output schema is one of objects."""
+    return "$ref" in output or b'"patternProperties"' in written
 
 
 def _api_document(manifest: ToolSetManifest, description: SpecDocument) -> Resource:

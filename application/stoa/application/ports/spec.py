@@ -152,6 +152,8 @@ class Conversion:
     """The selected operations; empty for a kind of description whose tools are all that can be told."""
     examples: tuple[TriedExample, ...] = ()
     """Its request examples, where the options ask for them."""
+    are_compiled: bool = False
+    """True: the converter has compiled the schemas of all its tools, so that it need not be done again."""
 
 
 class SpecConverter(Protocol):

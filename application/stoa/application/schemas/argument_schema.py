@@ -1,9 +1,15 @@
-"""A tool's input schema, compiled once at registration; it normalises and checks the arguments of each call."""
+"""A tool's input schema, compiled once; it normalises and checks the arguments of each call."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from stoa.application.schemas.bounded_validator import MAX_DEPTH, BoundedValidator, TooCostly, is_plain_json
-from stoa.application.schemas.coercion import coerce
+from stoa.application.schemas.bounded_validator import (
+    MAX_DEPTH,
+    BoundedValidator,
+    TooCostly,
+    is_plain_json,
+    patterns_of,
+)
+from stoa.application.schemas.coercion import ObjectPlan, coerce
 from stoa.application.schemas.coercion_plan import coercion_plan
 from stoa.application.schemas.lenient_schema import enforced, places
 from stoa.application.schemas.patterns import Pattern, PatternAllowance
@@ -11,6 +17,8 @@ from stoa.domain.errors import InvalidArguments, InvalidInput, Violation
 from stoa.domain.operations.tool import Validation
 from stoa.domain.schema.json_value import JsonObject
 
+QUICK_BYTES = 16 * 1024
+"""Bytes of a schema that is compiled in about a millisecond."""
 TOO_COSTLY = "fewer or simpler values: to check these takes more work than one call may cause"
 
 
@@ -21,7 +29,17 @@ class ArgumentSchema:
     members that they leave out. Such values are coerced where the schema allows nothing else (docs/decisions/0042).
     """
 
-    __slots__ = ("__weakref__", "_lenient", "_plan", "_schema", "_takes_others", "_validation", "_validator")
+    __slots__ = (
+        "__weakref__",
+        "_lenient",
+        "_patterns",
+        "_plan",
+        "_schema",
+        "_takes_others",
+        "_validation",
+        "_validator",
+        "is_ready",
+    )
 
     def __init__(
         self,
@@ -30,18 +48,37 @@ class ArgumentSchema:
         *,
         validation: Validation = "strict",
         takes_others: bool = False,
+        is_checked: bool = False,
     ) -> None:
         """Raises InvalidInput if the schema is not valid, refers outside itself, or has patterns that are too large.
         `allowance`: limits the memory of its patterns. `takes_others`: the binding has a place for arguments that the
-        schema does not name."""
-        try:
-            self._validator = BoundedValidator(schema, allowance)
-        except InvalidInput as refused:
-            raise InvalidInput(f"inputSchema is not a usable JSON Schema: {refused.message}") from refused
-        self._plan = coercion_plan(schema, is_lenient=validation != "strict")
+        schema does not name. `is_checked`: the schema was compiled before, so that only its patterns
+        are looked at, and the rest is compiled with the first call: of a thousand tools few are ever called."""
         self._schema, self._takes_others = schema, takes_others
         self._validation: Validation = validation
         self._lenient: BoundedValidator | None = None
+        self._plan: ObjectPlan | None = None
+        self._validator: BoundedValidator | None = None
+        self.is_ready = False
+        """False until `make_ready` ended, which the first call does by itself."""
+        try:
+            self._patterns: Mapping[str, Pattern] = patterns_of(schema, allowance)
+        except InvalidInput as refused:
+            raise _unusable(refused) from refused
+        if not is_checked:
+            self.make_ready()
+
+    def make_ready(self) -> BoundedValidator:
+        """Compile the schema, which may take milliseconds: some 100 for one of half a megabyte. Other threads may use
+        the schema and do the same meanwhile."""
+        try:
+            validator = BoundedValidator(self._schema, patterns=self._patterns)
+        except InvalidInput as refused:
+            raise _unusable(refused) from refused
+        self._plan = coercion_plan(self._schema, is_lenient=self._validation != "strict", document=validator.document)
+        self._validator = validator
+        self.is_ready = True
+        return validator
 
     def normalise(self, arguments: JsonObject) -> JsonObject:
         """The arguments for the policy, the check and the back end: the same object if nothing is coerced.
@@ -56,7 +93,10 @@ class ArgumentSchema:
         stands for entries, and for members that the schema does not name."""
         plan = self._plan
         if plan is None:
-            return arguments, ()
+            if self.is_ready:
+                return arguments, ()
+            self.make_ready()
+            return self.normalise_noting(arguments)
         if not plan.alternatives:
             members, others = plan.members, plan.others
             for name, value in arguments.items():
@@ -75,24 +115,29 @@ class ArgumentSchema:
         """
         if not is_plain_json(arguments):
             raise InvalidArguments([Violation("", f"JSON values with at most {MAX_DEPTH} levels of nesting")])
+        full = self._validator or self.make_ready()
         try:
-            if self._validator.is_valid(arguments):
+            if full.is_valid(arguments):
                 return ()
             if self._validation == "strict":
-                raise InvalidArguments(self._validator.violations(arguments))
-            return self._check_leniently(arguments)
+                raise InvalidArguments(full.violations(arguments))
+            return self._check_leniently(full, arguments)
         except TooCostly:
             raise InvalidArguments([Violation("", TOO_COSTLY)]) from None
 
-    def _check_leniently(self, arguments: JsonObject) -> tuple[str, ...]:
+    def _check_leniently(self, full: BoundedValidator, arguments: JsonObject) -> tuple[str, ...]:
         validator = self._lenient
         if validator is None:  # made for the first arguments that need it: most tools never see any
             lenient = enforced(self._schema, self._validation, takes_others=self._takes_others)
-            validator = self._lenient = self._validator if lenient is None else BoundedValidator(lenient)
-        if validator is self._validator or not validator.is_valid(arguments):
+            validator = self._lenient = full if lenient is None else BoundedValidator(lenient)
+        if validator is full or not validator.is_valid(arguments):
             raise InvalidArguments(validator.violations(arguments))
-        return places(self._schema, self._validator.violations(arguments))
+        return places(self._schema, full.violations(arguments))
 
     @property
     def patterns(self) -> Iterable[Pattern]:
-        return self._validator.patterns.values()
+        return self._patterns.values()
+
+
+def _unusable(refused: InvalidInput) -> InvalidInput:
+    return InvalidInput(f"inputSchema is not a usable JSON Schema: {refused.message}")

@@ -6,6 +6,7 @@ unchanged, because their cost is linear in the value; others are rewritten so th
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import jsonschema_rs
@@ -64,23 +65,29 @@ class Work:
 class BoundedValidator:
     """A compiled schema. Belongs to one thread at a time."""
 
-    __slots__ = ("_document", "_root", "_validator", "patterns", "work")
+    __slots__ = ("_root", "_validator", "document", "patterns", "work")
 
     def __init__(
-        self, schema: JsonObject, allowance: PatternAllowance | None = None, *, limit: int = WORK_LIMIT
+        self,
+        schema: JsonObject,
+        allowance: PatternAllowance | None = None,
+        *,
+        limit: int = WORK_LIMIT,
+        patterns: Mapping[str, Pattern] | None = None,
     ) -> None:
         """Raises InvalidInput if the schema is not valid, refers outside itself, or has patterns that are too large.
-        `allowance`: limits the memory of its patterns. `limit`: units of work in one check."""
-        self.patterns = _patterns_of(schema, allowance or PatternAllowance(MAX_SCHEMA_SIZE))
+        `allowance`: limits the memory of its patterns. `limit`: units of work in one check. `patterns`: those of the
+        schema, if they are compiled already."""
+        self.patterns = patterns_of(schema, allowance) if patterns is None else patterns
         self.work = Work(limit)
-        self._document = SchemaDocument(schema)
+        self.document = SchemaDocument(schema)
         self._root: Any = None
         rewritten = schema
         try:
-            if not is_linear(self._document):
+            if not is_linear(self.document):
                 jsonschema_rs.meta.validate(schema)  # before it is rewritten: an error is about what was written
                 check_unevaluated(schema)
-                rewritten = counted(self._document)
+                rewritten = counted(self.document)
                 self._root = _counting(self.patterns, self.work)(schema, weight(schema), [])
             self._validator = _compile(rewritten, self.patterns, self.work)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, RecursionError) as caught:
@@ -98,7 +105,7 @@ class BoundedValidator:
 
     def violations(self, value: Any) -> list[Violation]:
         """The places where an invalid value does not fit: at least one, naming places and never values."""
-        return violations_of(self._document, self.patterns, value)
+        return violations_of(self.document, self.patterns, value)
 
 
 def _reason(caught: Exception) -> str:
@@ -111,7 +118,9 @@ def _reason(caught: Exception) -> str:
     return f"{'.'.join(map(str, caught.instance_path))[:200]}: {message}"
 
 
-def _patterns_of(schema: JsonObject, allowance: PatternAllowance) -> dict[str, Pattern]:
+def patterns_of(schema: JsonObject, allowance: PatternAllowance | None = None) -> dict[str, Pattern]:
+    """The compiled patterns of a schema by their texts, counted in `allowance`. Raises InvalidInput."""
+    allowance = allowance or PatternAllowance(MAX_SCHEMA_SIZE)
     patterns: dict[str, Pattern] = {}
     for text, is_name in patterns_in(schema):
         if text not in patterns:
@@ -124,7 +133,7 @@ def _patterns_of(schema: JsonObject, allowance: PatternAllowance) -> dict[str, P
     return patterns
 
 
-def _compile(schema: JsonObject, patterns: dict[str, Pattern], work: Work) -> Any:
+def _compile(schema: JsonObject, patterns: Mapping[str, Pattern], work: Work) -> Any:
     keywords: dict[str, Any] = {}
     text = json.dumps(schema, default=str)
     if COUNT in text:
@@ -138,7 +147,7 @@ def _compile(schema: JsonObject, patterns: dict[str, Pattern], work: Work) -> An
     )
 
 
-def _counting(patterns: dict[str, Pattern], work: Work) -> type:
+def _counting(patterns: Mapping[str, Pattern], work: Work) -> type:
     class Count:
         def __init__(self, _: Any, value: Any, path: Any) -> None:  # noqa: ARG002  # what the library passes
             self._weight: int = value["weight"]
@@ -153,7 +162,7 @@ def _counting(patterns: dict[str, Pattern], work: Work) -> type:
     return Count
 
 
-def _matching(patterns: dict[str, Pattern], work: Work) -> type:
+def _matching(patterns: Mapping[str, Pattern], work: Work) -> type:
     class Match:
         def __init__(self, _: Any, value: Any, path: Any) -> None:  # noqa: ARG002  # what the library passes
             self._pattern = patterns[value]

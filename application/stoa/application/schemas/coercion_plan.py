@@ -41,17 +41,19 @@ class _Kinds(NamedTuple):
 _UNKNOWN = _Kinds(_ALL, None)
 
 
-def coercion_plan(schema: JsonObject, *, is_lenient: bool = False) -> ObjectPlan | None:
+def coercion_plan(
+    schema: JsonObject, *, is_lenient: bool = False, document: SchemaDocument | None = None
+) -> ObjectPlan | None:
     """The plan of a schema of arguments; None if nothing can be coerced. `is_lenient`: numbers and truth values may
-    stand for the text that they are written as."""
-    return _Planner(schema, is_lenient=is_lenient).made()
+    stand for the text that they are written as. `document`: that of the schema, if it is made already."""
+    return _Planner(schema, document or SchemaDocument(schema), is_lenient=is_lenient).made()
 
 
 class _Planner:
-    def __init__(self, root: JsonObject, *, is_lenient: bool) -> None:
+    def __init__(self, root: JsonObject, document: SchemaDocument, *, is_lenient: bool) -> None:
         self._root = root
         self._is_lenient = is_lenient
-        self._document = SchemaDocument(root)
+        self._document = document
         dialect = str(root.get("$schema"))
         self._hides_siblings = "/draft-0" in dialect
         """True for drafts up to 7, in which siblings of `$ref` have no effect."""

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import pydantic_core
+
 from stoa.application.schemas.bounded_validator import BoundedValidator, TooCostly, is_plain_json
 from stoa.application.schemas.coercion import MAX_NOTES, ObjectPlan, note
 from stoa.application.schemas.coercion_plan import coercion_plan
@@ -20,6 +22,9 @@ from stoa.domain.results.result import MISSING, ToolResult
 from stoa.domain.schema.json_value import JsonObject, as_object, is_array, is_object
 
 _log = logging.getLogger(__name__)
+
+_LARGE_BYTES = 64 * 1024
+"""Bytes from which on a schema is compiled at its registration: some milliseconds, which no answer should wait for."""
 
 _KEPT = frozenset({"title", "description", "$ref", "$schema", "$id", "$anchor"})
 _PATTERNED = frozenset({"patternProperties", "additionalProperties"})
@@ -64,26 +69,47 @@ def _nullable(types: Any) -> list[Any]:
     return named if "null" in named else [*named, "null"]
 
 
+def _is_costly(schema: JsonObject) -> bool:
+    """True if compiling it would keep a call waiting, or its patterns have to be counted at its registration."""
+    written = pydantic_core.to_json(schema)
+    return len(written) > _LARGE_BYTES or b'"patternProperties"' in written
+
+
 class OutputSchema:
     """Fits results to the published schema of one tool."""
 
-    __slots__ = ("_name", "_plan", "_published", "_validator")
+    __slots__ = ("_name", "_plan", "_published", "_schema", "_validator")
 
-    def __init__(self, name: str, schema: JsonObject, allowance: PatternAllowance | None = None) -> None:
+    def __init__(
+        self, name: str, schema: JsonObject, allowance: PatternAllowance | None = None, *, is_checked: bool = False
+    ) -> None:
         """Raises InvalidInput if the schema is unusable or does not describe an object. `allowance`: limits the memory
-        of its patterns."""
-        published = relaxed(schema)
+        of its patterns. `is_checked`: the schema was compiled before, so that here it is compiled with the first call
+        (`make_ready`), unless it is very large or has patterns."""
+        self._name = name
+        self._schema = schema
+        self._plan: ObjectPlan | None = None
+        self._published: JsonObject = {}
+        self._validator: BoundedValidator | None = None
+        if not is_checked or _is_costly(schema):
+            self.make_ready(allowance)
+
+    def make_ready(self, allowance: PatternAllowance | None = None) -> BoundedValidator:
+        """Compile the schema; `allowance` as above."""
+        if self._validator is not None:
+            return self._validator
+        published = relaxed(self._schema)
         if published.get("type") != "object":
             raise InvalidInput("outputSchema: its root must have type object")
         try:
-            self._validator = BoundedValidator(published, allowance)
+            validator = BoundedValidator(published, allowance)
         except InvalidInput as refused:
             raise InvalidInput(f"outputSchema is not a usable JSON Schema: {refused.message}") from refused
-        if not self._validator.is_valid({}):
+        if not validator.is_valid({}):
             raise InvalidInput("outputSchema: its root must have type object, also where it refers to ($ref)")
-        self._name = name
         self._published = published
-        self._plan: ObjectPlan | None = None
+        self._validator = validator
+        return validator
 
     def fit(self, result: ToolResult, *, is_parsed: bool = False) -> ToolResult:
         """`result` with structured content that satisfies the published schema; an error stays as it is. `is_parsed`:
@@ -115,21 +141,26 @@ class OutputSchema:
         named = as_object(self._published.get("properties"))
         fitting: JsonObject = {}
         missed: dict[str, None] = {}
-        left = self._validator.work.limit
+        work = self._checker.work
+        left = work.limit
         for name, value in structured.items():
             if left > 0 and self._fits({name: value}):
                 fitting[name] = value
             else:
                 note(missed, (None, name if name in named else "*"))
-            left -= self._validator.work.limit - self._validator.work.left
+            left -= work.limit - work.left
         return fitting, tuple(missed)
 
     @property
     def patterns(self) -> Iterable[Pattern]:
-        return self._validator.patterns.values()
+        return () if self._validator is None else self._validator.patterns.values()
+
+    @property
+    def _checker(self) -> BoundedValidator:
+        return self._validator or self.make_ready()
 
     def _fits(self, structured: Any, *, is_parsed: bool = False) -> bool:
         try:
-            return (is_parsed or is_plain_json(structured)) and self._validator.is_valid(structured)
+            return (is_parsed or is_plain_json(structured)) and self._checker.is_valid(structured)
         except TooCostly:
             return False

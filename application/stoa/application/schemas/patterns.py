@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jsonschema_rs
+from pydantic_core import from_json, to_json
 
 from stoa.domain.errors import InvalidInput
 from stoa.domain.schema.json_value import as_object, objects_in
@@ -36,6 +37,8 @@ _WORK_OF_ONE = 15_000_000
 _BACKTRACKS_BY_LENGTH = ((2_048, BACKTRACK_LIMIT), (32_768, 500), (500_000, 50))
 """A step back may look at the whole text again: the longer it is, the fewer steps."""
 
+_NAMED = b'"patternProperties"'
+_WRITTEN = re.compile(rb'"pattern":("(?:[^"\\]|\\.)*")')
 _ADVICE = "write it shorter, with `maxLength` instead of counts as in {1,100}, or [a-z] instead of \\p{L} or \\w"
 
 
@@ -177,6 +180,14 @@ class PatternAllowance:
 def patterns_in(schema: Any) -> Iterator[tuple[str, bool]]:
     """Texts that may be patterns of `schema`, and whether each is a name in `patternProperties`. Values of `enum` and
     the like are included too: that is simpler, and costs memory at most."""
+    try:
+        written = to_json(schema)
+    except ValueError:  # no JSON, which is refused elsewhere
+        written = _NAMED
+    if _NAMED not in written:  # looking through the text takes a tenth of the time of going through the schema
+        for text in dict.fromkeys(_WRITTEN.findall(written)):
+            yield from_json(text), False
+        return
     for node in objects_in(schema):
         text = node.get("pattern")
         if isinstance(text, str):

@@ -1,8 +1,9 @@
 """Compiled input schemas, shared by all operations of one owner that have the same."""
 
 import hashlib
-import json
 from weakref import WeakValueDictionary
+
+import pydantic_core
 
 from stoa.application.schemas.argument_schema import ArgumentSchema
 from stoa.application.schemas.patterns import PatternAllowance
@@ -29,15 +30,17 @@ class SharedSchemas:
         *,
         validation: Validation = "strict",
         takes_others: bool = False,
+        is_checked: bool = False,
     ) -> ArgumentSchema:
-        """The compiled schema, with its patterns counted in `allowance`. Raises InvalidInput if it is not usable, or if
-        its patterns are too large."""
+        """The schema with its patterns counted in `allowance`, compiled unless it `is_checked`. Raises InvalidInput if
+        it is not usable, or if its patterns are too large."""
         # The order of members counts, because messages about several faults follow it.
-        key = owner, validation, takes_others, hashlib.sha256(json.dumps(schema).encode()).digest()
+        written = pydantic_core.to_json(schema)
+        key = owner, validation, takes_others, hashlib.sha256(written).digest()
         compiled = self._compiled.get(key)
         if compiled is None:
             compiled = self._compiled[key] = ArgumentSchema(
-                schema, allowance, validation=validation, takes_others=takes_others
+                schema, allowance, validation=validation, takes_others=takes_others, is_checked=is_checked
             )
         else:
             for pattern in compiled.patterns:

@@ -7,7 +7,7 @@ decides nothing: it explains a value that was refused.
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jsonschema_rs
@@ -47,7 +47,7 @@ class _TooDeepError(Exception):
 
 
 def violations_of(
-    document: SchemaDocument, patterns: dict[str, Pattern], value: Any, path: str = ""
+    document: SchemaDocument, patterns: Mapping[str, Pattern], value: Any, path: str = ""
 ) -> list[Violation]:
     """At least one and at most MAX_VIOLATIONS, naming places and never values. `value` must not fit `document`."""
     search = _Search(document, patterns)
@@ -57,7 +57,7 @@ def violations_of(
 
 
 class _Search:
-    def __init__(self, document: SchemaDocument, patterns: dict[str, Pattern]) -> None:
+    def __init__(self, document: SchemaDocument, patterns: Mapping[str, Pattern]) -> None:
         self._document = document
         self._patterns = patterns
         self._left = MAX_STEPS

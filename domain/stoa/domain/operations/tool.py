@@ -38,6 +38,7 @@ from stoa.domain.operations.operation import (
 from stoa.domain.schema.json_value import JsonObject
 from stoa.domain.schema.plain_text import PlainSchema
 from stoa.domain.schema.portable_schema import SIZE_LIMIT, portable
+from stoa.domain.schema.shared_levels import SharedLevels
 from stoa.domain.value import Strict
 
 __all__ = [  # with the parts that a Tool is made of, for code that makes tools
@@ -157,6 +158,11 @@ class Tool(Operation):
     def portable_input_schema(self) -> JsonObject:
         """The input schema in the form that every client understands; the same object if it has that form already."""
         return portable(self.input_schema, SIZE_LIMIT if self.schema_size is None else self.schema_size)
+
+    def make_portable(self, levels: SharedLevels) -> None:
+        """Make the portable form now, which is remembered. `levels`: shared with other tools of the same API."""
+        size = SIZE_LIMIT if self.schema_size is None else self.schema_size
+        vars(self).setdefault("portable_input_schema", portable(self.input_schema, size, levels))
 
     @cached_property
     def hints(self) -> ToolAnnotations:

@@ -28,6 +28,7 @@ class References:
     def __init__(self, root: JsonObject) -> None:
         self._root = root
         self._targets: dict[str, Any] = {}
+        self._noted: dict[str, Any] = {}
 
     def target(self, reference: str) -> Any:
         """The schema that `reference` leads to; None if it leads out of the schema or to no schema."""
@@ -35,7 +36,13 @@ class References:
             is_pointer = reference == "#" or reference.startswith("#/")
             target = resolve(self._root, tokens_of_fragment(reference[1:])) if is_pointer else None
             self._targets[reference] = target if isinstance(target, (dict, bool)) else None
-        return self._targets[reference]
+        self._noted[reference] = target = self._targets[reference]
+        return target
+
+    def note_targets(self) -> dict[str, Any]:
+        """A dictionary that gets the references followed from now on, with what they lead to, until the next call."""
+        self._noted = {}
+        return self._noted
 
     def flat(self, schema: Any, trail: Trail) -> tuple[JsonObject, Trail]:
         """The keywords that apply to a value of `schema`, and `trail` with the references that were followed."""

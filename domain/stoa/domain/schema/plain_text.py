@@ -7,9 +7,10 @@ invisible to people.
 
 import re
 from collections.abc import Callable
+from operator import is_not
 from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationInfo
 
 from stoa.domain.schema.json_value import JsonObject, is_array, is_object
 from stoa.domain.schema.subschemas import DATA
@@ -32,6 +33,8 @@ _MOST_LEVELS = 255
 
 def plain(text: str) -> str:
     """`text` without unsafe characters. Tabs and line feeds stay; a carriage return does not."""
+    if text.isascii() and text.isprintable():  # as most are
+        return text
     return _replaced(text, "")
 
 
@@ -40,9 +43,25 @@ def escaped(json_text: str) -> str:
     return _replaced(json_text, _escape)
 
 
-def plain_notes(schema: JsonObject) -> JsonObject:
+class PlainParts:
+    """Parts of schemas that were made plain, by identity: the schemas of one API share most of theirs. Passed as the
+    context of a validation. The schemas must not be changed meanwhile."""
+
+    __slots__ = ("results", "sources")
+
+    def __init__(self) -> None:
+        self.results: dict[int, Any] = {}
+        self.sources: list[Any] = []
+        """Parts that are not plain themselves, kept so that their identity is not that of others later."""
+
+
+def plain_notes(schema: JsonObject, parts: PlainParts | None = None) -> JsonObject:
     """A JSON Schema whose titles and descriptions are plain; the same object if they are already."""
-    return cast("JsonObject", _plain_notes(schema, {}, 0))
+    return cast("JsonObject", _plain_notes(schema, PlainParts() if parts is None else parts, 0))
+
+
+def _plain_schema(schema: JsonObject, info: ValidationInfo) -> JsonObject:
+    return plain_notes(schema, info.context if isinstance(info.context, PlainParts) else None)
 
 
 def _replaced(text: str, by: str | Callable[[re.Match[str]], str]) -> str:
@@ -56,35 +75,38 @@ def _escape(match: re.Match[str]) -> str:
     return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
 
 
-def _plain_notes(value: Any, done: dict[int, Any], level: int) -> Any:
-    """The value with plain notes. `done`: results by identity of the part, because one part may occur in many places,
-    or within itself."""
-    if id(value) in done:
-        return done[id(value)]
+def _plain_notes(value: Any, parts: PlainParts, level: int) -> Any:
+    """The value with plain notes. A part may occur in many places, or within itself."""
+    results = parts.results
+    if id(value) in results:
+        return results[id(value)]
     if level > _MOST_LEVELS:  # refused elsewhere
         return value
     if is_array(value):
-        done[id(value)] = value
-        rewritten: Any = [_plain_notes(entry, done, level + 1) for entry in value]
-        is_new = any(new is not old for new, old in zip(rewritten, value, strict=True))
+        results[id(value)] = value
+        rewritten: Any = [_plain_notes(entry, parts, level + 1) for entry in value]
+        is_new = any(map(is_not, rewritten, value))
     elif is_object(value):
-        done[id(value)] = value
-        rewritten = {name: _plain_member(name, member, done, level) for name, member in value.items()}
-        is_new = any(rewritten[name] is not value[name] for name in rewritten)
+        results[id(value)] = value
+        rewritten = {name: _plain_member(name, member, parts, level) for name, member in value.items()}
+        is_new = any(map(is_not, rewritten.values(), value.values()))
     else:
         return value
     if is_new:
-        done[id(value)] = rewritten
-    return done[id(value)]
+        results[id(value)] = rewritten
+        parts.sources.append(value)
+    return results[id(value)]
 
 
-def _plain_member(name: str, value: Any, done: dict[int, Any], level: int) -> Any:
-    if isinstance(value, str) and name in _NOTES:
+def _plain_member(name: str, value: Any, parts: PlainParts, level: int) -> Any:
+    if isinstance(value, str):
+        if name not in _NOTES:
+            return value
         shown = plain(value)
         return value if shown == value else shown
-    return value if name in DATA else _plain_notes(value, done, level + 1)
+    return value if name in DATA else _plain_notes(value, parts, level + 1)
 
 
 PlainText = Annotated[str, AfterValidator(plain)]
-PlainSchema = Annotated[JsonObject, AfterValidator(plain_notes)]
-"""JSON Schema 2020-12."""
+PlainSchema = Annotated[JsonObject, AfterValidator(_plain_schema)]
+"""JSON Schema 2020-12. With `PlainParts` as the context of validation, parts that many share are made plain once."""

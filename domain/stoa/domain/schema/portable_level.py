@@ -82,6 +82,15 @@ class Level:
         """The schema of members without a name of their own."""
         self.alternatives: list[Any] = []
 
+    def after(self, trail: Trail) -> "Level":
+        """The same level, reached by a longer trail."""
+        level = Level.__new__(Level)
+        level.trail = (*trail, *self.trail) if self.trail else trail
+        level.keywords, level.description, level.words = self.keywords, self.description, self.words
+        level.form, level.hints, level.members, level.required = self.form, self.hints, self.members, self.required
+        level.items, level.extra, level.alternatives = self.items, self.extra, self.alternatives
+        return level
+
     @property
     def type(self) -> str:
         return str(self.keywords.get("type", ""))

@@ -15,15 +15,17 @@ alternatives at the root describe, and values of another type where keywords imp
 the original.
 """
 
-import json
 from collections import deque
 from typing import Any
 
+from pydantic_core import to_json
+
 from stoa.domain.schema.flat_schema import References, Trail
 from stoa.domain.schema.json_value import JsonObject
-from stoa.domain.schema.portable_level import ANYTHING, Level, level_of
+from stoa.domain.schema.portable_level import ANYTHING, Level
 from stoa.domain.schema.portable_root import root_level
 from stoa.domain.schema.portable_words import cut
+from stoa.domain.schema.shared_levels import SharedLevels
 
 SIZE_LIMIT = 6_500
 """Bytes of JSON up to which members are described one by one. Models read every one of them."""
@@ -56,15 +58,17 @@ _LISTS_IN_LISTS = -3
 _DESCRIPTION = len(',"description":""')
 
 
-def portable(schema: JsonObject, size: int = SIZE_LIMIT) -> JsonObject:
-    """The portable form of an input schema, in about `size` bytes; the very same object if nothing has to change."""
+def portable(schema: JsonObject, size: int = SIZE_LIMIT, levels: SharedLevels | None = None) -> JsonObject:
+    """The portable form of an input schema, in about `size` bytes; the very same object if nothing has to change.
+    `levels`: shared with other schemas that have parts in common with this one."""
+    levels = levels or SharedLevels()
     try:
         original = _size(schema)
-        made = _Expansion(schema, size, original).made()
+        made = _Expansion(schema, size, original, levels).made()
         allowed = max(original, _SMALL)
         if _size(made) > allowed:
-            made = _Expansion(schema, min(size, allowed), original).made()
-    except RecursionError:  # hundreds of levels: no client shows such a schema to a model
+            made = _Expansion(schema, min(size, allowed), original, levels).made()
+    except (RecursionError, ValueError):  # hundreds of levels: no client shows such a schema to a model
         return schema
     return schema if made == schema else made
 
@@ -76,14 +80,13 @@ class _Part:
     reference that leads to it, for an object; empty if it is described in place.
     """
 
-    __slots__ = ("component", "depth", "level", "name", "path", "size", "written")
+    __slots__ = ("component", "depth", "level", "name", "path", "written")
 
     def __init__(
         self, level: Level, written: JsonObject, *, name: str = "", path: str = "", depth: int = 0, component: str = ""
     ) -> None:
         self.level = level
         self.written = written
-        self.size = _size(written)
         self.name = name
         self.path = path
         self.depth = depth
@@ -93,8 +96,9 @@ class _Part:
 class _Expansion:
     """Writes a schema from its root outwards, as far as a size allows."""
 
-    def __init__(self, schema: JsonObject, limit: int, original: int) -> None:
+    def __init__(self, schema: JsonObject, limit: int, original: int, levels: SharedLevels) -> None:
         self._schema = schema
+        self._shared = levels
         self._references = References(schema)
         self._levels: dict[tuple[int, Trail], tuple[Any, Level]] = {}
         self._limit = limit
@@ -116,7 +120,9 @@ class _Expansion:
 
     def made(self) -> JsonObject:
         root = root_level(self._schema, self._references)
-        schema, waiting = self._written(_Part(root, {}), None)
+        part = _Part(root, {})
+        members, waiting = self._members(part)
+        schema = _level_json(root, self._text(part, None), members)
         self._spent = _size(schema)
         hidden: list[_Part] = []
         parts = deque(waiting)
@@ -141,11 +147,13 @@ class _Expansion:
             or (part.component in self._shown and self._spent > self._rich)
         ):
             return None
+        members, inner = self._members(part)
+        more = _size(_level_json(part.level, "", members)) - _size(part.written)
         brief = _BRIEF if part.depth == 1 else 0
         grades = ((None, self._full), (_SHORT, self._rich), (brief, self._limit))
         for text_limit, limit in grades:
-            written, inner = self._written(part, text_limit)
-            cost = _size(written) - part.size
+            text = self._text(part, text_limit)
+            cost = more + (len(',"description":') + _size(text) if text else 0)
             if cost <= 0 or self._spent + cost <= limit:
                 break
         else:
@@ -154,22 +162,19 @@ class _Expansion:
         if part.component:
             self._shown.setdefault(part.component, part.path)
         part.written.clear()
-        part.written.update(written)
-        if "description" in written:
+        part.written.update(_level_json(part.level, text, members))
+        if text:
             if text_limit != 0:
                 self._said.add((part.name, part.level.description))
             self._described.append((part.written, "; ".join(part.level.words)))
         return inner
 
-    def _written(self, part: _Part, text_limit: int | None) -> tuple[JsonObject, list[_Part]]:
-        """A part with stubs for all that is within it, and these. `text_limit`: characters of its description."""
-        level = part.level
-        written: JsonObject = dict(level.keywords)
+    def _members(self, part: _Part) -> tuple[JsonObject, list[_Part]]:
+        """The keywords of a part for what is within it, which are stubs, and the parts that these stand for."""
+        level, kind = part.level, part.level.type
+        written: JsonObject = {}
         inner: list[_Part] = []
-        text = self._text(part, text_limit)
-        if text:
-            written["description"] = text
-        if level.type == "object":
+        if kind == "object":
             if level.members or level.extra is None:
                 written["properties"] = {
                     name: self._stub_within(part, schema, name, inner) for name, schema in level.members.items()
@@ -178,7 +183,7 @@ class _Expansion:
                 written["required"] = level.required
             if level.extra is not None:
                 written["additionalProperties"] = self._stub_within(part, level.extra, "*", inner)
-        elif level.type == "array":
+        elif kind == "array":
             written["items"] = self._stub_within(part, level.items, "", inner)
         elif level.alternatives:
             written["anyOf"] = [self._stub_within(part, schema, "", inner) for schema in level.alternatives]
@@ -199,8 +204,8 @@ class _Expansion:
         """The form of a value that is cut off: its type, its values, its required members."""
         stub: JsonObject = {keyword: value for keyword, value in level.keywords.items() if keyword != "default"}
         is_within_itself = len(level.trail) > len(above) and level.trail[-1] in above
-        is_last = left <= 0 or is_within_itself
-        if level.type == "object":
+        is_last, kind = left <= 0 or is_within_itself, level.type
+        if kind == "object":
             required = [] if is_last else level.required
             left -= len(required) // 4  # many members each with many required ones are too many
             members = {name: self._stub_of(level.members[name], level, left) for name in required}
@@ -210,7 +215,7 @@ class _Expansion:
                 stub["additionalProperties"] = self._stub_of(level.extra, level, left)
             if required:
                 stub["required"] = required
-        elif level.type == "array":
+        elif kind == "array":
             stub["items"] = dict(ANYTHING) if left < _LISTS_IN_LISTS else self._stub_of(level.items, level, left)
         elif level.alternatives and left < _LISTS_IN_LISTS:
             stub["anyOf"] = ANYTHING["anyOf"]
@@ -226,7 +231,7 @@ class _Expansion:
         key = (id(schema), trail)
         entry = self._levels.get(key)
         if entry is None:  # kept with its schema, whose id is then no other's
-            entry = self._levels[key] = (schema, level_of(schema, trail, self._references))
+            entry = self._levels[key] = (schema, self._shared.of(schema, trail, self._references))
         return entry[1]
 
     # -- words
@@ -235,7 +240,7 @@ class _Expansion:
         """The description of a part, with the limits that only words express."""
         level = part.level
         text = level.description if limit is None else cut(level.description, limit) if limit else ""
-        if (part.name, level.description) in self._said or _letters(text) == _letters(part.name):
+        if text and ((part.name, level.description) in self._said or _are_alike(text, part.name)):
             text = ""
         words = "; ".join([*level.words, *level.form, *(level.hints if limit is None or limit == _SHORT else ())])
         return f"{text} ({words})" if text and words else text or words
@@ -303,18 +308,26 @@ class _Expansion:
             excess += _size(written)
 
 
+def _level_json(level: Level, text: str, members: JsonObject) -> JsonObject:
+    return {**level.keywords, "description": text, **members} if text else {**level.keywords, **members}
+
+
 def _component(level: Level, outer: Level) -> str:
     return level.trail[-1] if len(level.trail) > len(outer.trail) and (level.members or level.alternatives) else ""
+
+
+def _are_alike(text: str, name: str) -> bool:
+    """True if both have the same letters and digits."""
+    first, other = text[:1].lower(), name[:1].lower()
+    if first != other and (first + other).isascii() and first.isalnum() and other.isalnum():
+        return False  # as most are, without looking at the rest
+    return _letters(text) == _letters(name)
 
 
 def _letters(text: str) -> str:
     return "".join(filter(str.isalnum, text)).lower()
 
 
-_json_text = json.JSONEncoder(check_circular=False, ensure_ascii=False, separators=(",", ":")).encode
-"""An encoder that is made once: `json.dumps` makes one for each value."""
-
-
 def _size(value: Any) -> int:
     """Bytes of the JSON text."""
-    return len(_json_text(value).encode("utf-8", "surrogatepass"))
+    return len(to_json(value))

@@ -6,11 +6,12 @@ within one line has the line of the nearest value around it.
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 _KEY = re.compile(
     r"""(?:- )*(?:"((?:[^"\\]|\\.)*)"|'((?:[^']|'')*)'|([^\s"'#\[\]{},-][^#\n]*?|-[^\s#][^#\n]*?))\s*:(?:\s|$)"""
 )
+_OPENING = frozenset({"{", "---", "["})
 _LINE = re.compile(r"^([ ]*)([^\s#].*)$", re.MULTILINE)
 
 
@@ -53,26 +54,28 @@ class _Part:
 def _parts_in(text: str, whole: _Part) -> list[tuple[str, _Part]]:
     """The members, or entries by number, of the value at `whole`."""
     start = whole.start if whole.column < 0 else _after_line(text, whole.start)
-    lines = _LINE.finditer(text, start, whole.end)
+    first = next(
+        (line for line in _LINE.finditer(text, start, whole.end) if whole.column >= 0 or line[2] not in _OPENING), None
+    )
+    if first is None:
+        return []
+    column, content = len(first[1]), first[2]
+    if column < whole.column or (column == whole.column and not content.startswith("-")):
+        return []  # the value stands on the line of its key
+    is_list = content.startswith("- ") or content == "-" or (content[0] in '{["' and not _KEY.match(content))
     found: list[tuple[str, _Part]] = []
-    column, is_list = -1, False
-    for match in lines:
-        indent, content = len(match[1]), match[2]
-        if column < 0:
-            if content in {"{", "---", "["} and whole.column < 0:
-                continue
-            is_list = content.startswith("- ") or content == "-" or (content[0] in '{["' and not _KEY.match(content))
-            if indent < whole.column or (indent == whole.column and not content.startswith("-")):
-                break  # the value stands on the line of its key
-            column = indent
-        if indent != column or content[0] in "}])":
+    # Of a thousand lines that are indented further none is looked at: the engine searches for this one indentation.
+    same_column = re.compile(rf"\n {{{column}}}([^\s#].*)")
+    others = ((match.start() + 1, match[1]) for match in same_column.finditer(text, first.end(), whole.end))
+    for start, content in chain([(first.start(), first[2])], others):
+        if content[0] in "}])":
             continue
         if is_list:
             if content.startswith("-") or content[0] in '{["':
-                found.append((str(len(found)), _Part(match.start(), whole.end, column)))
+                found.append((str(len(found)), _Part(start, whole.end, column)))
         elif key := _KEY.match(content):
             name = key[1] if key[1] is not None else key[2] if key[2] is not None else key[3]
-            found.append((name.replace("\\/", "/"), _Part(match.start(), whole.end, column)))
+            found.append((name.replace("\\/", "/"), _Part(start, whole.end, column)))
     for (_, part), (_, following) in pairwise(found):
         part.end = following.start
     return found

@@ -3,7 +3,7 @@ reader here takes the last."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,19 +22,32 @@ class RepeatedKey:
 
 def repeated_keys(text: str) -> Iterator[RepeatedKey]:
     """Yields the repeated keys of a valid JSON text. A text without any costs one fast pass that keeps nothing."""
-    if _has_repeated_keys(text):
-        yield from _located(text)
+    found: list[RepeatedKey] = []
+    read_noting_repeated(text, found, parse_int=len, parse_float=len)
+    yield from found
 
 
-def _has_repeated_keys(text: str) -> bool:
-    seen: list[bool] = []
+def read_noting_repeated(
+    text: str,
+    repeated: list[RepeatedKey],
+    *,
+    parse_float: Callable[[str], Any],
+    parse_int: Callable[[str], Any] | None = None,
+) -> Any:
+    """The value of a valid JSON text; `repeated` gets its repeated keys. `parse_float` and `parse_int` make numbers of
+    their texts."""
+    has_repeated = False
 
-    def check(pairs: list[tuple[str, Any]]) -> None:
-        if len(pairs) > 1 and len({key for key, _ in pairs}) < len(pairs):
-            seen.append(True)
+    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal has_repeated
+        made = dict(pairs)
+        has_repeated = has_repeated or len(made) < len(pairs)
+        return made
 
-    json.loads(text, object_pairs_hook=check, parse_int=len, parse_float=len)
-    return bool(seen)
+    value = json.loads(text, object_pairs_hook=members, parse_float=parse_float, parse_int=parse_int)
+    if has_repeated:
+        repeated += _located(text)
+    return value
 
 
 def _located(text: str) -> Iterator[RepeatedKey]:

@@ -10,8 +10,8 @@ from typing import Any
 import pydantic_core
 
 from stoa.infrastructure.documents.problem import DocumentProblem
-from stoa.infrastructure.documents.repeated_keys import RepeatedKey, repeated_keys
-from stoa.infrastructure.documents.written_numbers import with_written_numbers
+from stoa.infrastructure.documents.repeated_keys import RepeatedKey, read_noting_repeated, repeated_keys
+from stoa.infrastructure.documents.written_numbers import may_be_written_otherwise, written_float
 from stoa.infrastructure.documents.yaml_text import parse_yaml, parse_yaml_all
 
 _FLOW_YAML_LIMIT = 256 * 1024
@@ -29,9 +29,11 @@ def read_value(text: str, repeated: list[RepeatedKey] | None = None, *, has_writ
         return parse_yaml(text, repeated, has_written_numbers=has_written_numbers)
     try:
         value = read_json(text)
-        if repeated is not None:
-            repeated += repeated_keys(text)
-        return with_written_numbers(text, value) if has_written_numbers else value
+        if not has_written_numbers or not may_be_written_otherwise(text):
+            if repeated is not None:
+                repeated += repeated_keys(text)
+            return value
+        return read_noting_repeated(text, [] if repeated is None else repeated, parse_float=written_float)
     except DocumentProblem:
         if len(text) <= _FLOW_YAML_LIMIT:
             try:

@@ -1,9 +1,7 @@
 """Numbers whose `str` is the text that was written, for readers to whom `1.10` may be a version and not 1.1."""
 
-import json
 import math
 import re
-from typing import Any
 
 _MAY_DIFFER = re.compile(r"(?<![\w.])-?\d+(?:\.\d*0|\.\d{16,}|(?:\.\d+)?[eE][-+]?\d+)(?![\w.])")
 """JSON numbers that Python may write in another way."""
@@ -43,13 +41,12 @@ def plain_number(number: int | float) -> int | float:
     return float(number) if isinstance(number, WrittenFloat) else number
 
 
-def with_written_numbers(text: str, value: Any) -> Any:
-    """`value`, which is that of the JSON text, with written numbers where the text has any: read again only then."""
-    if _MAY_DIFFER.search(text) is None:
-        return value
-    return json.loads(text, parse_float=_float)
+def may_be_written_otherwise(text: str) -> bool:
+    """True if a JSON text may have numbers whose text cannot be found again from their value."""
+    return _MAY_DIFFER.search(text) is not None
 
 
-def _float(text: str) -> float | str:
+def written_float(text: str) -> float | str:
+    """The number that a JSON text has in this place; one that is not finite stays text."""
     number = float(text)
     return written_number(number, text) if math.isfinite(number) else text

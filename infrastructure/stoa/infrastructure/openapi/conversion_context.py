@@ -3,7 +3,9 @@
 from stoa.application.ports import ConversionOptions
 from stoa.domain.operations.icon import Icon
 from stoa.domain.schema.json_value import as_object
+from stoa.domain.schema.plain_text import PlainParts
 from stoa.infrastructure.openapi.bundle import Bundler
+from stoa.infrastructure.openapi.compiled import UsableSchemas
 from stoa.infrastructure.openapi.dialect import INPUT_DIALECT, OUTPUT_DIALECT
 from stoa.infrastructure.openapi.document import ApiDocument
 from stoa.infrastructure.openapi.references import References
@@ -36,6 +38,8 @@ class ConversionContext:
         self.outputs = SchemaNormaliser(document, self.references, self.report, OUTPUT_DIALECT)
         self.input_bundler = Bundler(self.inputs)
         self.output_bundler = Bundler(self.outputs)
+        self.plain_parts = PlainParts()
+        self.usable_schemas = UsableSchemas()
         self.icons = options.icons or logo_of(document)
         self.too_large_results = 0
         """Number of operations whose result schema was left out for its size."""

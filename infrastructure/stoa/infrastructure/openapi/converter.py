@@ -95,6 +95,7 @@ class OpenApiConverter(SpecConverter):
             frozenset(withheld),
             operations=tuple(described),
             examples=tuple(examples),
+            are_compiled=True,
         )
 
 

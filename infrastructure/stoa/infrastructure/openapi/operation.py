@@ -7,10 +7,10 @@ import pydantic
 
 from stoa.domain.operations.tool import ApiReference, RestBinding, RestBody, RestParameter, Tool, Validation
 from stoa.domain.schema.json_value import JsonObject, as_text, texts_in
+from stoa.domain.schema.plain_text import PlainParts
 from stoa.infrastructure.openapi.accept import accept_of
 from stoa.infrastructure.openapi.argument_names import ArgumentNames
 from stoa.infrastructure.openapi.body import Body, body_of
-from stoa.infrastructure.openapi.compiled import is_usable
 from stoa.infrastructure.openapi.conditions import condition_sentence
 from stoa.infrastructure.openapi.continuations import continuation_of, may_be_accepted
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
@@ -64,7 +64,8 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
             _condition_sentence(body, binding.body),
             continuation_of(operation, parameters, output_schema, context),
         ]
-        return Tool(
+        return _made_tool(
+            context.plain_parts,
             name=name,
             tenant=options.tenant,
             title=line(summary, TITLE_LIMIT) or None,
@@ -94,6 +95,12 @@ def tool_of(operation: ApiOperation, name: str, base_url: str, api: ApiReference
     except pydantic.ValidationError as caught:
         fields = ", ".join(sorted({".".join(map(str, problem["loc"])) for problem in caught.errors()}))
         raise CannotConvert(f"cannot be expressed as a tool ({fields})") from caught
+
+
+def _made_tool(plain_parts: PlainParts, **fields: Any) -> Tool:
+    """The tool of these fields. Only `model_validate` takes a context, with which parts that many tools share are made
+    plain once."""
+    return Tool.model_validate(fields, context=plain_parts)
 
 
 def _report_peculiar_words(operation: ApiOperation, context: ConversionContext) -> None:
@@ -181,16 +188,16 @@ def _input_schema(arguments: _Arguments, operation: ApiOperation, context: Conve
             operation.place, "parts of its arguments are too large to describe; they accept anything"
         )
     schema = {**_closed(bundle.schemas, arguments.required, bundle.definitions), **arguments.sizes}
-    if is_usable(schema):
+    if context.usable_schemas.has(schema):
         return schema
     usable: dict[str, JsonObject] = {}
     for key, part in bundle.schemas.items():
-        if is_usable(_closed({key: part}, [], bundle.definitions)):
+        if context.usable_schemas.has(_closed({key: part}, [], bundle.definitions)):
             usable[key] = part
         else:
             context.report.warning(operation.place, f"the schema of argument {key!r} is unusable; anything is accepted")
             usable[key] = {}
-    definitions = bundle.definitions if is_usable(_closed({}, [], bundle.definitions)) else {}
+    definitions = bundle.definitions if context.usable_schemas.has(_closed({}, [], bundle.definitions)) else {}
     return _closed(usable, arguments.required, definitions)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from stoa.domain.schema.inlining import SIZE_LIMIT
 from stoa.domain.schema.json_value import JsonObject, as_object, is_object
 from stoa.infrastructure.openapi.accept import successful_codes
-from stoa.infrastructure.openapi.compiled import is_usable
 from stoa.infrastructure.openapi.conversion_context import ConversionContext
 from stoa.infrastructure.openapi.node import Node, description_of
 from stoa.infrastructure.openapi.object_members import members_of_alternatives, object_members
@@ -34,7 +33,7 @@ def result_schema_of(operation: ApiOperation, context: ConversionContext) -> Jso
     required = [name for name in members.required if name in members.properties]
     if required:
         schema["required"] = required
-    return _finished(schema, bundle.definitions, description_of(node))
+    return _finished(schema, bundle.definitions, description_of(node), context)
 
 
 def _other_object(node: Node, context: ConversionContext) -> JsonObject | None:
@@ -43,15 +42,17 @@ def _other_object(node: Node, context: ConversionContext) -> JsonObject | None:
     schema = bundle.schemas["result"]
     if schema.get("type") != "object" or bundle.size > SIZE_LIMIT:
         return None
-    return _finished(schema, bundle.definitions, "")
+    return _finished(schema, bundle.definitions, "", context)
 
 
-def _finished(schema: JsonObject, definitions: JsonObject, description: str) -> JsonObject | None:
+def _finished(
+    schema: JsonObject, definitions: JsonObject, description: str, context: ConversionContext
+) -> JsonObject | None:
     finished = {**schema, **({"description": description} if description else {})}
     finished.setdefault("properties", {})
     if definitions:
         finished["$defs"] = definitions
-    return finished if is_usable(finished) else None
+    return finished if context.usable_schemas.has(finished) else None
 
 
 def _schema_of_response(operation: ApiOperation, context: ConversionContext) -> Any:

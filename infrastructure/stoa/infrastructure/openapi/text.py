@@ -1,6 +1,7 @@
 """Texts for people and models: short, without markup, the essence first, and marked where they would instruct."""
 
 import re
+from functools import lru_cache
 
 from stoa.domain.schema.plain_text import plain
 
@@ -44,11 +45,18 @@ _LONGEST_VALUE = 2_000
 """Characters of a value that is shown."""
 LONGEST = 16 * 1024
 """Characters of a text that are looked at; the rest is never shown."""
+_REMEMBERED = 1024
+"""Characters of a text whose result is remembered: the operations of one API repeat the words of their parameters."""
+_MOST_REMEMBERED = 2048
 _BLANK_LINES = re.compile(r"[ \t]*\n(?:[ \t]*\n)+")
 
 
 def peculiarity(text: str) -> str | None:
     """Why a text of a description is not shown as it is written, for a finding; None: an ordinary text."""
+    return _remembered_peculiarity(text) if len(text) <= _REMEMBERED else _peculiarity(text)
+
+
+def _peculiarity(text: str) -> str | None:
     if len(text) > LONGEST:
         return f"its text has {len(text)} characters; it is cut"
     if plain(text) != text.replace("\r", ""):
@@ -61,8 +69,16 @@ def peculiarity(text: str) -> str | None:
 def cleaned(text: str) -> str:
     """The plain text without HTML and the targets of links, which cost more tokens than they help. A text that would
     instruct the model says that it is no instruction."""
+    return _remembered_cleaned(text) if len(text) <= _REMEMBERED else _cleaned(text)
+
+
+def _cleaned(text: str) -> str:
     text = _without_markup(plain(_TERMINAL.sub("", text[:LONGEST])))
     return f"{_MARK}{text}" if _instructs(text) else text
+
+
+_remembered_peculiarity = lru_cache(_MOST_REMEMBERED)(_peculiarity)
+_remembered_cleaned = lru_cache(_MOST_REMEMBERED)(_cleaned)
 
 
 def _instructs(text: str) -> bool:

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -36,7 +38,7 @@ if hasattr(os, "nice"): os.nice(int(sys.argv[4]))
 sys.path[:] = json.loads(sys.argv[1])
 from stoa.infrastructure.worker_process.limits import WorkLimits
 from stoa.infrastructure.worker_process.worker import main
-main(int(sys.argv[2]), WorkLimits(*json.loads(sys.argv[3])))
+main(int(sys.argv[2]), WorkLimits(*json.loads(sys.argv[3])), sys.argv[5:])
 """
 
 
@@ -51,13 +53,21 @@ class WorkerProcess:
     """Executes one run at a time. The process gets no secret from the environment, writes no file, and ends with this
     one, or after `idle_seconds` without work."""
 
-    def __init__(self, limits: WorkLimits, idle_seconds: float) -> None:
+    def __init__(self, limits: WorkLimits, idle_seconds: float, modules: Sequence[str] = ()) -> None:
+        """`modules`: imported when the process starts; a run imports whatever else it needs."""
         self.is_busy = False
         self._limits = limits
+        self._modules = modules
         self._idle_seconds = idle_seconds
         self._worker: _Worker | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Future[int]] = set()
+
+    async def begin(self) -> None:
+        """Start the process without a run. One that cannot be started is no failure here, but one of the next run."""
+        with suppress(Unavailable):
+            await self._started()
+        self._idle = asyncio.get_running_loop().call_later(self._idle_seconds, self._end)
 
     async def run(self, body: bytes) -> bytes:
         """The pickled items of the run in `body`. Raises InvalidInput, or Unavailable if nothing can be run now."""
@@ -128,8 +138,8 @@ class WorkerProcess:
         paths = json.dumps([path or str(Path.cwd()) for path in sys.path])
         return subprocess.Popen(  # noqa: S603  # ourselves again
             [
-                *(sys.executable, "-I", "-c", _MAIN),
-                *(paths, str(os.getpid()), json.dumps(astuple(self._limits)), str(_POLITENESS)),
+                *(sys.executable, "-I", "-c", _MAIN, paths, str(os.getpid())),
+                *(json.dumps(astuple(self._limits)), str(_POLITENESS), *self._modules),
             ],
             stdin=channel,
             stdout=subprocess.DEVNULL,

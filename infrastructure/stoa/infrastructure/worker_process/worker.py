@@ -1,12 +1,15 @@
 """The worker: reads runs from its standard input, a socket, and answers there, until the other side is closed."""
 
 import ctypes
+import gc
+import importlib
 import io
 import os
 import pickle
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -27,10 +30,14 @@ _CHUNK_BYTES = 256 * 1024
 _PR_SET_PDEATHSIG = 1
 
 
-def main(parent: int, limits: WorkLimits) -> None:
-    """Runs the worker. `parent`: the process that started this one; the worker ends with it."""
+def main(parent: int, limits: WorkLimits, modules: Iterable[str] = ()) -> None:
+    """Runs the worker. `parent`: the process that started this one; the worker ends with it. `modules`: imported before
+    the first run."""
     _end_with(parent)
     _limit(limits)
+    for name in modules:
+        with suppress(ImportError):  # an extra that is not installed: said where it is used
+            importlib.import_module(name)
     with socket.socket(fileno=os.dup(0)) as channel:
         runs = channel.makefile("rb")
         while len(read := runs.read(HEAD_BYTES)) == HEAD_BYTES:
@@ -39,7 +46,11 @@ def main(parent: int, limits: WorkLimits) -> None:
             if len(body) < length:
                 return
             _allow_seconds(limits.cpu_seconds)
-            if not _answer(channel, body, limits):
+            # A run makes values that stay until they are sent, which the collector would scan again and again.
+            gc.disable()
+            goes_on = _answer(channel, body, limits)
+            gc.enable()
+            if not goes_on:
                 return
 
 

@@ -68,6 +68,8 @@ from stoa.interfaces.bootstrap.parts import (
 from stoa.interfaces.release import release
 from stoa.interfaces.settings import Settings
 
+_OF_EXECUTOR = ("stoa.application.manifests.understand", "stoa.infrastructure.openapi")
+"""Modules that most runs of the executor need."""
 _DAY = 86_400.0
 ANONYMOUS = Principal.of("anonymous", roles=["viewer"])
 
@@ -241,7 +243,9 @@ class Core(Provider):
     @provide
     async def executor(self, settings: Settings) -> AsyncIterator[BoundedExecutor]:
         # Starting the process takes longer than a change in a cluster may take to be seen.
-        executor = ProcessExecutor(idle_seconds=_DAY if settings.k8s_watcher_enabled else IDLE_SECONDS)
+        idle_seconds = _DAY if settings.k8s_watcher_enabled else IDLE_SECONDS
+        executor = ProcessExecutor(idle_seconds=idle_seconds, modules=_OF_EXECUTOR)
+        await executor.begin()  # what needs an executor has manifests to read, and nothing else to do meanwhile
         yield executor
         await executor.close()
 

@@ -9,6 +9,7 @@ from stoa.application.concurrency.supervisor import Supervisor
 from stoa.application.gateway import Gateway
 from stoa.application.memory.event_store import InMemoryEventStore
 from stoa.application.memory.session_store import InMemorySessionStore
+from stoa.application.ports.bounded_executor import BoundedExecutor
 from stoa.application.ports.clock import Clock
 from stoa.domain.access.identity import TenantId
 from stoa.domain.calls.invocation import Credential
@@ -148,6 +149,7 @@ def create_app(spec: ServedSpec | None = None) -> AsgiApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if not doors:  # the first call is the lifespan's: the parts are made in the loop that will serve
             try:
+                await container.get(BoundedExecutor)  # first: its process starts while the other parts are made
                 doors.append(await container.get(Guard))
             except StoaError as refused:
                 await receive()
