@@ -112,7 +112,7 @@ def test_explaining_a_described_tool_shows_the_request_and_no_secret(
             ("empty.json", "--base-url", "https://a.example"),
             "empty.json: no tools: no operation of the API description",
         ),
-        (("pets.json", "--base-url", "a.example"), "pets.json: --base-url: String should match"),
+        (("pets.json", "--base-url", "a.example"), "pets.json: --base-url: write an http(s) URL"),
         (("note.json",), "note.json: line 1: not an OpenAPI document"),
         (("tools.yaml",), "tools.yaml: is a manifest and no API description; name it with --catalogue"),
         ((".",), ".: is a folder; name a folder of manifests with --catalogue"),
