@@ -267,6 +267,8 @@ class Gateway:
             return (), arguments
         if await self._view.one(Tool, principal, door, name) is None:
             return (), arguments
+        if not compiled.arguments.is_ready:
+            await self.registry.make_ready(compiled)
         return compiled.routed, compiled.arguments.normalise(arguments) if is_object(arguments) else arguments
 
     async def tools(self, credential: Credential, query: ListQuery = ListQuery(), door: Door = "library") -> Page[Tool]:
