@@ -242,8 +242,9 @@ class StreamableHttp:
             None if post is None else post.respond,
             None if post is None else post.task,
         )
+        known = head.known
         exchange = Exchange(
-            head.known or head.credential,
+            head.credential if known is None or known.principal is not caller else known,
             message,
             caller,
             headers,
