@@ -139,7 +139,7 @@ def _print(steps: Sequence[Step]) -> None:
 
 def _figures(steps: Sequence[Step], capacity: dict[str, float], options: argparse.Namespace) -> dict[str, Any]:
     return {
-        "settings": {key: getattr(options, key) for key in ("rounds", "seconds", "connections")},
+        "settings": {**{key: getattr(options, key) for key in ("rounds", "seconds", "connections")}, "is_apart": True},
         "machine": published.machine(),
         "capacity": capacity,
         "steps": [

@@ -1,6 +1,6 @@
 """The figures of a run where people find them: as JSON, as pictures, and as tables in docs/performance.md.
 
-All of it is drawn from the JSON, so `redraw` repeats it without measuring.
+All of it is drawn from the JSON.
 """
 
 import datetime
@@ -32,6 +32,8 @@ class Kind:
     table: Callable[[Mapping[str, Any]], str]
     """As Markdown."""
     picture: Callable[[Mapping[str, Any]], str]
+    caption: str
+    """Alternative text of the picture."""
 
 
 def machine() -> dict[str, Any]:
@@ -75,11 +77,12 @@ def conclude(name: str, figures: Mapping[str, Any], problems: Sequence[str], *, 
 
 
 def with_table(page: str, name: str, figures: Mapping[str, Any]) -> str:
-    """The page with the table between the marks of `name`."""
+    """The page with table and picture between the marks of `name`."""
     begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
     before, _, rest = page.partition(begin)
     _, _, after = rest.partition(end)
-    return f"{before}{begin}\n{KINDS[name].table(figures)}\n{end}{after}"
+    kind = KINDS[name]
+    return f"{before}{begin}\n{kind.table(figures)}\n![{kind.caption}](pictures/{name}.svg)\n\n{end}{after}"
 
 
 def said_of(figures: Mapping[str, Any]) -> str:
@@ -139,7 +142,8 @@ def _latency_table(figures: Mapping[str, Any]) -> str:
             cells.append(
                 [f"{step['rate']:,.0f}", f"{step['percent']} % of {NAMES[step['of']]}", NAMES[system], *values]
             )
-    return f"{said_of(figures)}; medians of {_rounds_of(figures)}.\n\n{markdown(head, cells)}"
+    apart = ", the measured system on a processor of its own" if figures["settings"].get("is_apart") else ""
+    return f"{said_of(figures)}; medians of {_rounds_of(figures)}{apart}.\n\n{markdown(head, cells)}"
 
 
 def _latency_picture(figures: Mapping[str, Any]) -> str:
@@ -217,8 +221,8 @@ def _many_picture(figures: Mapping[str, Any]) -> str:
 
 
 KINDS: dict[str, Kind] = {
-    "benchmark": Kind(_calls_table, _calls_picture),
-    "latency": Kind(_latency_table, _latency_picture),
-    "workers": Kind(_workers_table, _workers_picture),
-    "many": Kind(_many_table, _many_picture),
+    "benchmark": Kind(_calls_table, _calls_picture, "CPU of one tools/call by system"),
+    "latency": Kind(_latency_table, _latency_picture, "p99 of the latency at fixed rates"),
+    "workers": Kind(_workers_table, _workers_picture, "Calls per second with one worker and with several"),
+    "many": Kind(_many_table, _many_picture, "CPU of a call beside many tools, principals and streams"),
 }

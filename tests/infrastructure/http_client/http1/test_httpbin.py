@@ -53,10 +53,14 @@ def _of(target: st.SearchStrategy[str], methods: tuple[str, ...] = ("GET",)) -> 
     return st.builds(Request, st.sampled_from(methods), target)
 
 
+def _echoing(word: str, value: str) -> str:
+    return f"/anything/{word}?q={quote(value, safe='')}"
+
+
 ECHOED = st.builds(
     Request,
     st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE"]),
-    st.builds(lambda word, value: f"/anything/{word}?q={quote(value, safe='')}", WORDS, VALUES),
+    st.builds(_echoing, WORDS, VALUES),
     st.dictionaries(WORDS.map("X-{}".format), VALUES.filter(str.isascii), max_size=4),
     st.one_of(st.none(), st.binary(min_size=1, max_size=2000)),
 )
@@ -68,7 +72,7 @@ RECEIVED = st.one_of(
     _of(st.builds("/range/{}?chunk_size={}".format, st.integers(1, 5000), st.integers(10, 700))),
     _of(st.builds("/drip?numbytes={}&duration=0&code={}".format, st.integers(1, 50), st.sampled_from([200, 500]))),
     _of(st.sampled_from(["/gzip", "/deflate", "/brotli", "/image/png", "/encoding/utf8", "/deny", "/redirect/2"])),
-    _of(st.builds(lambda name, value: f"/response-headers?X-{name}={quote(value)}", WORDS, WORDS)),
+    _of(st.builds("/response-headers?X-{}={}".format, WORDS, WORDS)),
 )
 Seen = tuple[int, str, dict[str, str], bytes]
 
