@@ -127,7 +127,7 @@ class _Expansion:
                 parts.extend(inner)
         for part in hidden:
             self._name_hidden(part)
-        self._shorten(_size(schema) - max(self._original, _SMALL))
+        self._shorten(_size(schema) - max(self._original, min(_SMALL, self._limit)))
         return schema
 
     # -- expanding
