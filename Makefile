@@ -120,7 +120,7 @@ soak: install
 nightly: converter-score laws fuzz soak
 
 laws: install
-	STOA_EVERY_DOCUMENT=1 $(BIN)/python -m pytest -q tests/infrastructure/openapi/test_portable_laws.py
+	STOA_EVERY_DOCUMENT=1 $(BIN)/python -m pytest -q --timeout 900 tests/infrastructure/openapi/test_portable_laws.py
 
 # Mutation testing (the dependency group `mutation`, which no other target needs); hours.
 mutants: install
