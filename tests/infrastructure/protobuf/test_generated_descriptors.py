@@ -1,4 +1,4 @@
-"""For descriptions that nobody wrote: arguments and answers are what json_format makes of them, and what it writes fits
+"""For generated descriptions, arguments and answers are what json_format makes of them, and what it writes fits
 the schema."""
 
 import base64

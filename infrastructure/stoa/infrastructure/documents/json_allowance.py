@@ -1,11 +1,11 @@
-"""What the JSON of a binary message may have that the message itself has not: names, brackets, values of one byte.
+"""A bound on what the JSON of a binary message has beyond the message: names, brackets, values of one byte.
 
 Two bytes of Protobuf or one of Avro can stand for a name of a thousand characters, so bounds in bytes say little about
 what a message becomes.
 """
 
 MAX_CHARACTERS = 8 * 1024 * 1024
-"""Of one answer. Texts and bytes are not counted: they are as long in the message."""
+"""Upper bound for one answer. Texts and bytes are not counted: they are as long in the message."""
 VALUE_CHARACTERS = 16
 """Upper bound on what a number, a boolean or a bracket takes, and on what each value counts at least: so an answer has
 at most half a million, as over HTTP."""
@@ -16,7 +16,7 @@ class AllowanceExceeded(Exception):
 
 
 class JsonAllowance:
-    """What is left for the JSON of one answer."""
+    """The characters that are left for the JSON of one answer."""
 
     __slots__ = ("left",)
 

@@ -188,10 +188,11 @@ class _ToolMaker:
         return whole if len(whole) <= _ANY_BYTES else b""
 
     def _result_schema(self, name: str, *, is_stream: bool, where: str, told: list[Finding]) -> JsonObject | None:
+        nothing: JsonObject = {}
         try:
             schema, is_complete = self._outputs.list_schema(name, None) if is_stream else self._outputs.schema(name)
         except ValueError:
-            schema, is_complete = {"properties": {}}, False
+            schema, is_complete = {"properties": nothing}, False
         if is_stream:
             schema["properties"]["end"] = {"type": "string", "description": "Why no more was read"}
             schema["properties"]["error"] = {"type": "object", "description": "The status that ended the stream"}

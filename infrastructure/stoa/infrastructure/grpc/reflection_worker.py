@@ -18,7 +18,7 @@ from stoa.infrastructure.http_client import HostResolver, OutboundRules
 from stoa.infrastructure.http_client.resolver import Found
 
 MEMORY_BYTES = 1024 * 1024 * 1024
-"""Of address space, of which grpcio's threads reserve some hundred MiB."""
+"""Upper bound on address space, of which grpcio's threads reserve some hundred MiB."""
 _TTL_SECONDS = 300.0
 
 

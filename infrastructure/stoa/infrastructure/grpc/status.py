@@ -22,7 +22,7 @@ _DETAILS_KEY = "grpc-status-details-bin"
 _STANDARD = JsonPlans(error_details_pb2.DESCRIPTOR.pool)
 _NOT_GRPC = ("Received http2 header", "Received http2 :status", "Bad http2", "Failed parsing HTTP/2")
 _TOO_LARGE = ("CLIENT: Received message larger than max", "Decompressed message larger than max")
-"""Of answers. A server says the first of a request, without the first word or with another one."""
+"""The words about answers. Servers say them about requests, with SERVER or nothing before."""
 
 
 def backend_error(error: Any, name: str, *, is_connected: bool = True) -> BackendError | None:

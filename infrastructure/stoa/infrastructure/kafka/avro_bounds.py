@@ -1,4 +1,4 @@
-"""What an Avro schema may not have: arrays of values without bytes, and defaults that grow without end.
+"""Refuses Avro schemas without bounds: arrays of values without bytes, and defaults that grow without end.
 
 Schemas of a few hundred bytes, in which each record has two fields of the record before, have either.
 """

@@ -15,7 +15,7 @@ from stoa.infrastructure.kafka.binding import MessagePart
 from stoa.infrastructure.kafka.part_codec import PartCodec, Undecodable, Unencodable, base64_pattern
 
 MAX_SCHEMAS = 100
-"""Of those that the records of one tool name, which are remembered."""
+"""Upper bound on the schemas that are remembered of those that the records of one tool name."""
 _MAGIC = b"\x00"
 FRAME_BYTES = 5
 ANY_JSON: JsonObject = {"type": ["object", "array", "string", "number", "boolean"]}
@@ -132,7 +132,7 @@ class PartReader:
         self._part = part
         self._codec = codec_of(part)
         self._by_id: BoundedCache[int, PartCodec] = BoundedCache(MAX_SCHEMAS)
-        """Schemas that records named; whoever writes to the topic chooses their ids."""
+        """Schemas that records named; producers choose their ids."""
 
     @property
     def has_frame(self) -> bool:

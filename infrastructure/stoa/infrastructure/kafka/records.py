@@ -23,7 +23,7 @@ from aiokafka.structs import (  # type: ignore[import-untyped]  # pyright: ignor
 from stoa.infrastructure.kafka.problems import FAILURES, WrongAnswer
 
 MAX_UNPACKED_BYTES = 16 * 1024 * 1024
-"""Of one batch, and of the batches that are read together."""
+"""Upper bound for one batch, and for the batches that are read together."""
 _LEAST_UNPACKED_BYTES = 64 * 1024
 _QUICKLY_READ_BYTES = 16 * 1024
 """More may be thousands of records, and is read in a thread."""

@@ -24,7 +24,7 @@ from stoa.infrastructure.kafka.codec import PartReader, protobuf_module
 TIMEOUT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 MAX_SCHEMA_CHARACTERS = 1024 * 1024
-"""Of one schema with those that it refers to."""
+"""Upper bound for one schema with those that it refers to."""
 MAX_REFERENCES = 50
 MAX_NEW_SCHEMAS = 20
 """Schemas that one call asks the registry for."""

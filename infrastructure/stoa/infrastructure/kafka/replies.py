@@ -27,7 +27,7 @@ _LEADERS_SECONDS = 30.0
 _BACKOFF_SECONDS = 0.2
 _REMEMBERED = 10_000
 _RECORDS_OF_A_TURN = 250
-"""Looked at before other calls have their turn: anybody may write to the topic."""
+"""Looked at before other calls have their turn; other producers write to the topic, too."""
 _log = logging.getLogger(__name__)
 
 ReplyFate = Literal["answered", "duplicate", "late"]
