@@ -279,6 +279,16 @@ def test_portable_schema_says_a_description_once() -> None:
     assert texts == ["Metres east of the mark.", None]
 
 
+def test_portable_schema_cuts_a_description_to_save_bytes_rather_than_leaving_it_out() -> None:
+    members = {f"filter_{number}": {"type": ["string", "null"]} for number in range(12)}
+    text = "The names of the fields to answer. " + "What is within a field stands in braces after its name. " * 5
+    schema = {"type": "object", "properties": {**members, "fields": {"type": "string", "description": text}}}
+    made = portable(schema)["properties"]
+    assert made["filter_1"] == {"type": "string", "description": "null clears it"}
+    assert 60 <= len(made["fields"]["description"]) < len(text)
+    assert made["fields"]["description"].startswith("The names of the fields to answer.")
+
+
 def test_portable_schema_ends_a_long_description_after_a_sentence() -> None:
     text = "The first sentence says what the member is for, and how to use it. " * 9
     made = portable(
