@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 AT_ONCE = 4
 """Requests of one sender that begin in one turn of the loop; further ones begin in the next turns."""
-REST_SECONDS = 0.1
+REST_SECONDS = 0.03
 """Time by which requests of a sender who is refused again and again begin later."""
 REFUSALS = 5
 """Refusals for excess within EXCESS_SECONDS of each other from which on a sender's requests begin later."""
