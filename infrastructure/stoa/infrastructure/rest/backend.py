@@ -139,7 +139,7 @@ class _RestCall(BackendCall, Previewable):
             with after_another_request():
                 return await self._finished(answer, request, context, left)
         except HttpFailure as failure:
-            if isinstance(failure, StartOfResponse):
+            if isinstance(failure, StartOfResponse) and failure.response is not None:
                 with after_another_request():
                     return await self._start(failure.response, request)
             problem = self._translated(failure)
@@ -205,7 +205,8 @@ class _RestCall(BackendCall, Previewable):
         try:
             return await unpacked_or_too_large(response.body, coding, self._name, self._limit)
         except TooLarge as caught:
-            raise StartOfResponse(self._without_coding(response, caught.start)) from None
+            start = self._without_coding(response, caught.start)
+            raise StartOfResponse(f"more than {self._limit} bytes", start) from None
 
     async def _start(self, response: Response, request: RestRequest) -> RawAnswer:
         """The start of an answer that is longer than the gateway takes."""

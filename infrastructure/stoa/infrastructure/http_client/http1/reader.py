@@ -256,11 +256,11 @@ class ResponseReader:
             self.is_complete = True
 
     def _too_long(self, content: bytes) -> ResponseTooLong:
-        response = self._response
+        response, message = self._response, f"more than {self._limit} bytes"
         if response is None or not self._may_stream:
-            return ResponseTooLong(f"more than {self._limit} bytes")
+            return ResponseTooLong(message)
         response.body = (bytes(self._body) + content)[: self._limit]
-        return StartOfResponse(response)
+        return StartOfResponse(message, response)
 
     def _check_coding(self, version: str) -> None:
         if [value.lower() for name, value in self._headers if name == b"transfer-encoding"] != [b"chunked"]:

@@ -40,8 +40,8 @@ class Response:
 class StartOfResponse(ResponseTooLong):
     """The body has more bytes than the caller takes. `response` has as many of them as it takes."""
 
-    def __init__(self, response: Response) -> None:
-        super().__init__(f"more than {len(response.body)} bytes")
+    def __init__(self, message: str, response: Response | None = None) -> None:
+        super().__init__(message)
         self.response = response
 
 
