@@ -30,9 +30,10 @@ _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT",
 """Environment variables that the worker gets; the others may hold secrets."""
 _POLITENESS = 10
 """Increment of the worker's `nice` value, so that calls go first: also while it starts, which takes 0.3 s."""
-_MAIN = """\
-import json, os, sys
-if hasattr(os, "nice"): os.nice(int(sys.argv[4]))
+_MAIN = f"""\
+import os
+if hasattr(os, "nice"): os.nice({_POLITENESS})
+import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from stoa.infrastructure.worker_process.limits import WorkLimits
 from stoa.infrastructure.worker_process.worker import main
@@ -127,10 +128,7 @@ class WorkerProcess:
     def _begin(self, channel: int) -> subprocess.Popen[bytes]:
         paths = json.dumps([path or str(Path.cwd()) for path in sys.path])
         return subprocess.Popen(  # noqa: S603  # ourselves again
-            [
-                *(sys.executable, "-I", "-c", _MAIN),
-                *(paths, str(os.getpid()), json.dumps(astuple(self._limits)), str(_POLITENESS)),
-            ],
+            [sys.executable, "-I", "-c", _MAIN, paths, str(os.getpid()), json.dumps(astuple(self._limits))],
             stdin=channel,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
