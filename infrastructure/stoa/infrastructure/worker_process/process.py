@@ -32,13 +32,14 @@ _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT",
 """Environment variables that the worker gets; the others may hold secrets."""
 _POLITENESS = 10
 """Increment of the worker's `nice` value, so that calls go first: also while it starts, which takes 0.3 s."""
-_MAIN = """\
-import json, os, sys
-if hasattr(os, "nice"): os.nice(int(sys.argv[4]))
+_MAIN = f"""\
+import os
+if hasattr(os, "nice"): os.nice({_POLITENESS})
+import json, sys
 sys.path[:] = json.loads(sys.argv[1])
 from stoa.infrastructure.worker_process.limits import WorkLimits
 from stoa.infrastructure.worker_process.worker import main
-main(int(sys.argv[2]), WorkLimits(*json.loads(sys.argv[3])), sys.argv[5:])
+main(int(sys.argv[2]), WorkLimits(*json.loads(sys.argv[3])), sys.argv[4:])
 """
 
 
@@ -139,7 +140,7 @@ class WorkerProcess:
         return subprocess.Popen(  # noqa: S603  # ourselves again
             [
                 *(sys.executable, "-I", "-c", _MAIN, paths, str(os.getpid())),
-                *(json.dumps(astuple(self._limits)), str(_POLITENESS), *self._modules),
+                *(json.dumps(astuple(self._limits)), *self._modules),
             ],
             stdin=channel,
             stdout=subprocess.DEVNULL,

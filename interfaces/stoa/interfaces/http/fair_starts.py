@@ -48,10 +48,10 @@ class FairStarts:
         if now != self._turn:  # uvloop's time stands still within a turn, and has milliseconds
             self._turn = now
             self._begun.clear()
+            if not (self._waiting or self._excess):  # as nearly always
+                self._begun[sender] = 1
+                return True
         count = self._begun.get(sender, 0)
-        if count < AT_ONCE and not self._waiting and not self._excess:
-            self._begun[sender] = count + 1
-            return True
         if self._is_in_excess(sender, now):
             return False
         if (count >= AT_ONCE or sender in self._waiting) and self._waiting_count < MOST_WAITING:
