@@ -73,8 +73,12 @@ async def serving(data_dir: Path, *overrides: Provider, started: bool = True, **
     clock = ManualClock()
     settings = Settings(data_dir=data_dir / "data", **values)
     container = build_container(settings, CommandLine(), ControlledTime(clock), *overrides)
-    app = await container.get(Guard)
-    parts = [await container.get(part) for part in (Gateway, MeteringPart, IdentityPart)]
+    try:
+        app = await container.get(Guard)
+        parts = [await container.get(part) for part in (Gateway, MeteringPart, IdentityPart)]
+    except BaseException:
+        await container.close()
+        raise
     served = Served(app, container, *parts, clock, settings)
     inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     outbox: asyncio.Queue[str] = asyncio.Queue()

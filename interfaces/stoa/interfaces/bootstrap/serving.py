@@ -154,6 +154,7 @@ def create_app(spec: ServedSpec | None = None) -> AsgiApp:
             except StoaError as refused:
                 await receive()
                 await send({"type": "lifespan.startup.failed", "message": f"stoa: {refused.message}"})
+                await container.close()  # the parts that were made: one may have started a process
                 return
         await doors[0](scope, receive, send)
 
