@@ -27,7 +27,7 @@ class Round:
     """User and system time of the system's processes; nginx and wrk are not in it."""
     upstream_cpu_us_per_call: float
     load_cpu_us_per_call: float
-    """Of wrk."""
+    """CPU time that wrk itself took."""
     rss_mib: float
     failures: tuple[str, ...] = ()
     """Why the figures cannot be trusted."""

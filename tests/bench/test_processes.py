@@ -1,4 +1,4 @@
-"""What the benchmark knows of its children."""
+"""The benchmark counts the CPU of its child processes."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""How `python -m bench workers` counts the calls of each worker."""
+"""`python -m bench workers` counts the calls of each worker."""
 
 from pathlib import Path
 

@@ -42,10 +42,10 @@ class Step(NamedTuple):
     for_processor: float
     """Time that the thread was ready to run and had no processor."""
     sleeps: int
-    """How often the thread slept: in the loop's `poll`, or for the interpreter's lock."""
+    """Times that the thread slept: in the loop's `poll`, or for the interpreter's lock."""
     faults: int
     threads: Sequence[str]
-    """Where other threads stood at its end."""
+    """Places in the code at which other threads stood at its end."""
 
 
 class Recorder:
@@ -139,7 +139,7 @@ class Recorder:
             self.steps.append(Step(name, self._collecting, ended, 0, 0, 0, 0, 0, ()))
 
     def _others(self) -> tuple[str, ...]:
-        """What other threads do that are not waiting."""
+        """The places in the code of other threads that are not waiting."""
         places: list[str] = []
         for thread, innermost in sys._current_frames().items():  # documented
             if thread == self._thread or innermost.f_code.co_qualname in _WAITING:
@@ -194,7 +194,7 @@ def read(file: Path) -> list[Step]:
 
 
 def report(steps: list[Step], calls: list[tuple[float, float]], most: int = 15) -> str:
-    """What the loop did during `calls` (begin and end of each), first in sum, then for the `most` longest calls."""
+    """The work of the loop during `calls` (begin and end of each), first in sum, then for the `most` longest calls."""
     causes, counts, lines = Counter[str](), Counter[str](), list[str]()
     for began, ended in sorted(calls, key=lambda call: call[0] - call[1]):
         during = [step for step in steps if step.ended > began and step.began < ended]

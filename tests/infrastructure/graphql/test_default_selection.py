@@ -1,4 +1,4 @@
-"""What a generated operation answers where nobody writes a selection."""
+"""A generated operation answers with a default selection when the caller gives none."""
 
 import pytest
 from tests.infrastructure.graphql.test_converter import tool_of

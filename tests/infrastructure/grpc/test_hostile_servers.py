@@ -1,4 +1,4 @@
-"""What a gRPC server may do to the gateway: nothing but fail the call that asked it."""
+"""A hostile gRPC server fails the call that asked it, and harms nothing else."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""What those who write to a topic, or register schemas, may do to the gateway: nothing but spoil their own records."""
+"""Hostile records and schemas spoil the calls that read them, and harm nothing else."""
 
 import asyncio
 import gzip
@@ -28,7 +28,7 @@ from stoa.infrastructure.kafka.records import (
 
 MIB = 1024 * 1024
 PARTITIONS = 4
-"""Of the mock cluster's topics."""
+"""Partitions of the mock cluster's topics."""
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 PACKED = {
     GZIP: gzip.compress,

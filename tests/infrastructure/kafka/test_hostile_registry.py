@@ -1,4 +1,4 @@
-"""What a schema registry may do to the gateway: nothing but leave its own topics without schemas."""
+"""A hostile schema registry leaves its own topics without schemas, and harms nothing else."""
 
 import json
 

@@ -1,5 +1,5 @@
-"""What a document allows is accepted, and sent as it was given: random schemas with values that another validator finds
-legal."""
+"""Values that a document allows are accepted, and sent as they were given: random schemas with values that another
+validator finds legal."""
 
 import json
 from typing import Any

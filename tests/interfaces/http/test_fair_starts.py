@@ -50,7 +50,7 @@ class Turns:
             self.starts.note_excess(sender, self.now)
 
     def turn(self) -> list[int]:
-        """What begins in the next turn."""
+        """The requests that begin in the next turn."""
         self.now += 0.001
         self.begun.clear()
         soon, self._soon = self._soon, []

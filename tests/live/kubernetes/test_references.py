@@ -1,4 +1,4 @@
-"""What manifests refer to, in a real cluster: secrets that are missing or forbidden, descriptions and their operations
+"""References of manifests in a real cluster: secrets that are missing or forbidden, descriptions and their operations
 in ConfigMaps. The status says what is wrong until it is mended."""
 
 import base64

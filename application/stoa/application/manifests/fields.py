@@ -55,7 +55,7 @@ _WORDS: Mapping[str, str] = {
     METHOD: "write GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS",
     _NAME: "write letters and digits, with - _ . between them",
 }
-"""What to write where a pattern does not match."""
+"""The remedy to print for each pattern that does not match."""
 Timeout = Annotated[TimeoutSeconds, BeforeValidator(seconds)]
 _TENANT = TypeAdapter[TenantId](TenantName)
 EndpointField = Annotated[

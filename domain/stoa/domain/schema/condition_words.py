@@ -66,7 +66,7 @@ def _of_names(schema: JsonObject) -> Iterator[str]:
 
 
 def _of_negation(refused: Any) -> Iterator[str]:
-    """What a `not` says that refuses members or values; nothing of any other."""
+    """The words of a `not` that refuses members or values; nothing for any other."""
     if not is_object(refused):
         return
     for case in [refused, *(case for case in as_array(refused.get("anyOf")) if is_object(case))]:

@@ -10,7 +10,7 @@ class _Shared(NamedTuple):
     schema: Any
     """Kept, so that its identity is not that of another one later."""
     targets: dict[str, Any]
-    """What the references led to that were followed for it."""
+    """The targets of the references that were followed for it."""
     level: Level
 
 

@@ -16,7 +16,7 @@ MAX_POSSIBLE_TYPES = 6
 NOTHING = "{ __typename }"
 """The selection from a type of which nothing else can be selected."""
 MAX_LISTS = 6
-"""Of an envelope; one with more says too little about what is wanted of it."""
+"""Most lists of an envelope; an object with more says too little about what is wanted of it."""
 
 
 def default_selection(schema: Any, answer: Any) -> str:

@@ -26,7 +26,7 @@ QUICKLY_READ_BYTES = 64 * 1024
 
 _SINCE_2021: dict[str, bool] = {"specified_by_url": True, "input_value_deprecation": True}
 _ASKED: tuple[dict[str, bool], ...] = ({**_SINCE_2021, "one_of": True}, _SINCE_2021, {})
-"""What is asked for besides the specification of 2018, one after the other until the server knows all of it. A server
+"""Features asked for in addition to the specification of 2018, one after the other until the server knows all. A server
 that is not asked for deprecated arguments does not tell them."""
 
 

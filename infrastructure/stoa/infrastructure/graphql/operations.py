@@ -111,7 +111,7 @@ def written_operation(place: OperationPlace, schema: Any) -> ServiceOperation:
 
 
 def _line_of(problem: Any, place: OperationPlace, fragments: dict[str, Fragment]) -> str:
-    """Where the problem is; in another file if a fragment of it has the fault."""
+    """The place of the problem; in another file if a fragment of it has the fault."""
     if not problem.locations:
         return f"line {place.line}"
     source = problem.source
@@ -121,7 +121,7 @@ def _line_of(problem: Any, place: OperationPlace, fragments: dict[str, Fragment]
 
 
 def _variable_texts(schema: Any, node: Any, fragments: dict[str, Any]) -> dict[str, str]:
-    """What the author says of each variable, else what the schema says of the first argument or input field that the
+    """The description of each variable: the author's, else the schema's of the first argument or input field that the
     variable stands for."""
     library = graphql()
     texts: dict[str, str] = {}
@@ -151,7 +151,7 @@ def _variable_texts(schema: Any, node: Any, fragments: dict[str, Any]) -> dict[s
 
 
 def _field_texts(schema: Any, node: Any) -> str:
-    """What the schema says of the root fields, for an operation whose author says nothing."""
+    """The schema's description of the root fields, for an operation whose author gives none."""
     fields = getattr(schema, f"{node.operation.value}_type").fields
     named = [fields.get(each.name.value) for each in node.selection_set.selections if each.kind == "field"]
     texts = [deprecated(field.description, field.deprecation_reason) for field in named if field is not None]

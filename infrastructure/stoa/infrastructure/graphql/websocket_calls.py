@@ -29,7 +29,7 @@ _OWN_CODES = 4000
 """Close codes from here on are the application protocol's (RFC 6455 section 7.4.2)."""
 _STATUSES = {4401: HTTPStatus.UNAUTHORIZED, 4403: HTTPStatus.FORBIDDEN}
 _CONTROL_BYTES = 8 * 1024
-"""What a ping or pong counts: each takes as long as a message, and an honest peer sends a few in a minute."""
+"""Bytes that a ping or pong counts as: each takes as long as a message, and an honest peer sends a few in a minute."""
 _GONE = frozenset({aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED})
 
 

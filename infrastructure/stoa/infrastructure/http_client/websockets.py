@@ -17,8 +17,8 @@ from stoa.infrastructure.http_client.rules import OutboundRules
 MAX_HEADER_BYTES = 64 * 1024
 """Upper bound on one header line of an answer; aiohttp's 8 KiB is less than some content security policies."""
 RECEIVE_BYTES = 16 * 1024
-"""What the system keeps of what a peer has sent. aiohttp takes apart at once all that has come, and bounds messages by
-their bytes, which empty pings have none of."""
+"""Bytes that the system keeps of those a peer has sent. aiohttp takes apart at once all that has come,
+and bounds messages by their bytes, which empty pings have none of."""
 
 
 class WebSockets:

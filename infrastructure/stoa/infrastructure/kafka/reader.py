@@ -22,7 +22,7 @@ EARLIEST, LATEST = -2, -1
 PARTITION_BYTES = 256 * 1024
 FETCH_BYTES = 1024 * 1024
 SCANNED_BYTES = 64 * 1024 * 1024
-"""Of records that one call looks at, once unpacked."""
+"""Bytes of the records that one call looks at, once unpacked."""
 ATTEMPTS = 3
 _READ_COMMITTED = 1
 _WAIT_MS = 500

@@ -17,7 +17,7 @@ from stoa.infrastructure.kafka.security import SecretReader
 
 MAX_LISTED_TOPICS = 500
 MAX_LISTED_CHARACTERS = 16 * 1024 * 1024
-"""Of the schemas that a registry gives for them."""
+"""Characters of the schemas that a registry gives for the listed topics."""
 _SCHEME = "kafka://"
 _ASYNCAPI = re.compile(r"""^asyncapi\s*:|["']asyncapi["']\s*:""", re.MULTILINE)
 

@@ -35,10 +35,10 @@ EXIT_SECONDS = 0.5
 MAX_LOG_LINES_PER_SECOND = 50
 MAX_LOG_LINE = 2000
 MAX_LOG_BYTES_PER_SECOND = 1024 * 1024
-"""That are read of what a program writes to stderr; one that writes more has to wait."""
+"""Bytes that are read from a program's stderr in a second; a program that writes more has to wait."""
 _CHUNK = 64 * 1024
 _PIECE = 8 * 1024
-"""Of what a program says, read in one turn of the loop: a thousand messages would hold up other calls."""
+"""Bytes of a program's output that are read in one turn of the loop: a thousand messages would hold up other calls."""
 
 
 class LineTooLong(ValueError):

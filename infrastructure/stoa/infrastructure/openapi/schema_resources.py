@@ -19,7 +19,7 @@ _MARKS = ("$id", "$anchor", "$dynamicAnchor", "$dynamicRef")
 _NAMING = re.compile(r"""\$(?:id|anchor|dynamicAnchor|dynamicRef)["']?\s*:""")
 _DATA = frozenset({"example", "examples", "default", "enum", "const"})
 _LOCAL = ("$defs", "definitions")
-"""Where a schema has its definitions; references there mean its own unless the document has some."""
+"""Members in which a schema has its definitions; references there mean its own unless the document has some."""
 _DEPTH_LIMIT = 400
 _MOST_INSTANCES = 200
 

@@ -87,7 +87,7 @@ def _instructs(text: str) -> bool:
 
 
 def value_peculiarity(value: object) -> str | None:
-    """Why a value of a description (a default, an example, a name, one of an enum) is not shown without a mark; None:
+    """The reason for which a value of a description (a default, an example, a name, one of an enum) is marked; None for
     an ordinary value. Models read them as they read texts."""
     if not isinstance(value, str):
         return None

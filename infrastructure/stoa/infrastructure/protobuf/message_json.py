@@ -205,7 +205,7 @@ def _key_to_json(key: Any) -> str:
 
 
 def _longest_name(enum: Any) -> int:
-    """Of the values of an enumeration, which take its place in JSON; 0 for None."""
+    """Characters of the longest name among the values of an enumeration, which take its place in JSON; 0 for None."""
     return 0 if enum is None else max((len(value.name) for value in enum.values), default=0)
 
 

@@ -38,7 +38,7 @@ class FairStarts:
     def __init__(self) -> None:
         self._turn = -1.0
         self._begun: dict[int, int] = {}
-        """How many requests of each sender began in the present turn."""
+        """Requests of each sender that began in the present turn."""
         self._waiting: dict[int, deque[Start]] = {}
         self._waiting_count = 0
         self._excess: dict[int, _Excess] = {}
