@@ -19,7 +19,8 @@ GROUP, MESSAGE, ENUM, BYTES, STRING = 10, 11, 14, 12, 9
 SCALARS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 15, 16, 17, 18]
 KEYS = [3, 4, 5, 6, 7, 8, 9, 13, 15, 16, 17, 18]
 NAMES = ["a", "foo_bar", "x_1", "UPPER_Case", "b__c", "value", "type", "d", "e", "f", "messages", "ends_"]
-NUMBERS = st.integers(1, 18_999) | st.integers(20_000, 2**29 - 1)
+MEMBER_NUMBER = 18_999
+NUMBERS = st.integers(1, MEMBER_NUMBER - 1) | st.integers(20_000, 2**29 - 1)
 
 
 @st.composite
@@ -42,7 +43,7 @@ def files(draw: st.DrawFn) -> descriptor_pb2.FileDescriptorProto:
             _add_field(draw, message, name, number, count, is_proto3=is_proto3)
         members = {field.oneof_index for field in message.field if field.HasField("oneof_index")}
         if len(message.oneof_decl) and 0 not in members:  # an empty oneof does not build
-            message.field.add(name="member", number=18_999, label=OPTIONAL, type=STRING, oneof_index=0)
+            message.field.add(name="member", number=MEMBER_NUMBER, label=OPTIONAL, type=STRING, oneof_index=0)
     return file
 
 
