@@ -71,7 +71,8 @@ RECEIVED = st.one_of(
     _of(st.integers(1, 20).map("/stream/{}".format), ("GET", "HEAD")),
     _of(st.builds("/range/{}?chunk_size={}".format, st.integers(1, 5000), st.integers(10, 700))),
     _of(st.builds("/drip?numbytes={}&duration=0&code={}".format, st.integers(1, 50), st.sampled_from([200, 500]))),
-    _of(st.sampled_from(["/gzip", "/deflate", "/brotli", "/image/png", "/encoding/utf8", "/deny", "/redirect/2"])),
+    # Without /gzip: its body holds the time.
+    _of(st.sampled_from(["/deflate", "/brotli", "/image/png", "/encoding/utf8", "/deny", "/redirect/2"])),
     _of(st.builds("/response-headers?X-{}={}".format, WORDS, WORDS)),
 )
 Seen = tuple[int, str, dict[str, str], bytes]
