@@ -18,6 +18,7 @@ BEYOND_RULES = re.compile(
     r"inputSchema|outputSchema|"  # JSON Schema, and its members, which rules cannot see
     r"graphQL\.(?:document|operationName|method)|"  # the text of a GraphQL document
     r"grpc\.(?:descriptorSet|method)|"  # the descriptors of Protocol Buffers
+    r"(?:[^:]*\.)?answer\.projection:|"  # a JMESPath expression
     r"metering\.arguments|"  # has to be a property of inputSchema
     r"messages, spec\.arguments|"  # {{placeholders}} in texts of any length
     r"openAPISpec\.inline|graphQL\.(?:inline|queries|mutations|subscriptions)"  # alternatives, as no structural schema
