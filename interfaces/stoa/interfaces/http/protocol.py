@@ -179,7 +179,7 @@ class GatewayProtocol(asyncio.Protocol):
             self._discarded += len(data)
             if self._discarded > self._bounds.linger_bytes:
                 self.transport.abort()
-            else:  # a body of megabytes that nobody wants would come at once, and take the loop milliseconds
+            else:  # a discarded body of megabytes would come at once, and take the loop milliseconds
                 self.flow.pause_reading()
                 self._loop.call_later(_DISCARD_SECONDS, self._discard_more)
             return
